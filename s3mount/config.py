@@ -1,0 +1,86 @@
+"""What one mount is told: a frozen Config, made by `cli/` and read by the rest.
+
+Knows values only, never where they came from (flag, TOML file, default).
+"""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+MIB = 1 << 20
+INDEFINITE = math.inf  # a lifetime without end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreConfig:
+    """How the bucket is reached. `None` leaves the choice to boto3's chain."""
+
+    bucket: str
+    prefix: str = ""  # "" or ends with "/"
+    endpoint_url: str | None = None
+    region: str | None = None
+    profile: str | None = None
+    sign_requests: bool = True
+    path_style: bool = False
+    requester_pays: bool = False
+    expected_bucket_owner: str | None = None
+    ca_bundle: Path | None = None
+    verify_ssl: bool = True
+    max_connections: int = 32
+    timeout: float = 60.0  # seconds, for one read or lookup in all
+    transport: Literal["lean", "boto3"] = "lean"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TreeConfig:
+    """What the tree shows, and for how long what is known of it holds (seconds)."""
+
+    uid: int
+    gid: int
+    dir_mode: int = 0o555
+    file_mode: int = 0o444
+    metadata_ttl: float = 60.0
+    negative_ttl: float | None = None  # None: as metadata_ttl
+    stale_while_revalidate: float = 0.0
+    metadata_limit: int = 2_000_000  # entries, over all directories
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockConfig:
+    """How bytes are fetched and kept (bytes)."""
+
+    part_size: int = 8 * MIB
+    memory_limit: int = 256 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountConfig:
+    """How the mount stands in the host: where, for whom, with which FUSE options."""
+
+    mountpoint: str  # absolute, or /dev/fd/N: a FUSE descriptor that a parent has mounted
+    allow_other: bool = False
+    allow_root: bool = False
+    run_as: str | None = None
+    fuse_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogConfig:
+    """Where log lines go, and how they look."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    file: Path | None = None
+    format: Literal["text", "json"] = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """All that one mount is told."""
+
+    store: StoreConfig
+    tree: TreeConfig
+    mount: MountConfig
+    blocks: BlockConfig = field(default_factory=BlockConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    foreground: bool = False

@@ -1,0 +1,49 @@
+"""One request, one attempt, blocking: what a side of the store's door does in a worker thread.
+
+Calls come from many threads at once. *deadline* is in `time.monotonic()` seconds: no call blocks past it by more than a
+second, and then it raises a retryable fault. No retries here: `remote` owns them for both sides.
+"""
+
+from typing import Protocol
+
+from s3mount.errors import S3MountError
+from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
+
+
+class Retryable(Exception):
+    """An attempt failed in a way that another one may not: throttled, 5xx, network, timeout, truncated, corrupt.
+
+    *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer requests (503 SlowDown,
+    429). *is_stale_credentials*: the credentials were refused as expired, and may be renewed.
+    """
+
+    def __init__(self, failure: S3MountError, *, is_throttle: bool = False, is_stale_credentials: bool = False) -> None:
+        super().__init__(str(failure))
+        self.failure = failure
+        self.is_throttle = is_throttle
+        self.is_stale_credentials = is_stale_credentials
+
+
+class Transport(Protocol):
+    """The blocking twin of `ObjectStore`; raises S3MountErrors that no retry would mend, and Retryable."""
+
+    def head(self, key: str, *, deadline: float) -> ObjectStat: ...
+
+    def list_page(self, query: ListQuery, *, deadline: float) -> ListPage: ...
+
+    def get_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float
+    ) -> str | None:
+        """As `ObjectStore.get_range`; the version id, if the store told one.
+
+        With *version_id* it asks for that version instead of sending If-Match.
+        """
+        ...
+
+    def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation: ...
+
+    def renew_credentials(self) -> None:
+        """Have the credential chain look again, after they were refused as expired."""
+        ...
+
+    def close(self) -> None: ...
