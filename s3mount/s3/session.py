@@ -61,7 +61,7 @@ class ResolvedStore:
     renew: Callable[[], None] = field(repr=False)
     service: str = "s3"  # the signing name
     signature: str = "v4"
-    headers: Mapping[str, str] = MappingProxyType({})  # names in lower case
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # names in lower case
     ca_bundle: str | None = None  # None: this machine's, see `trust`
     verify_ssl: bool = True
     proxy: str | None = field(default=None, repr=False)  # may hold a password
