@@ -17,7 +17,7 @@ from s3mount.s3.values import ObjectVersion
 class Reader(Protocol):
     """Reads one version; see `blocks`."""
 
-    async def read(self, offset: int, size: int) -> bytes | memoryview: ...
+    async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview: ...
     def close(self) -> None: ...
 
 
@@ -62,7 +62,7 @@ class OpenFiles:
         self._files[handle] = _OpenFile(version, self._blocks.open(version))
         return handle
 
-    async def read(self, handle: int, offset: int, size: int) -> bytes | memoryview:
+    async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
         """The bytes from *offset*, fewer than *size* only at the end; valid until the next checkpoint. VersionGone, and the rest."""
         file = self._files[handle]
         try:

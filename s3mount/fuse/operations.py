@@ -114,7 +114,7 @@ class Operations(pyfuse3.Operations):
         return FileInfo(fh=await self._files.open(inode), keep_cache=True)
 
     @guarded
-    async def read(self, fh: int, off: int, size: int) -> bytes | memoryview:  # type: ignore[override]  # any buffer does
+    async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
         return await self._files.read(fh, off, size)
 
     async def release(self, fh: int) -> None:
