@@ -275,6 +275,10 @@ def _no_such_profile(session: Any) -> str:
 def _check_endpoint(url: str | None) -> None:
     if url is None:
         return
+    if "@" in url:
+        raise SetupError(
+            "the endpoint's URL holds a user name or a password: credentials belong in a profile or the environment"
+        )
     try:
         parts = urlsplit(url)
         is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
