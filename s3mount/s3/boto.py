@@ -16,7 +16,7 @@ from s3mount.config import StoreConfig
 from s3mount.errors import StoreFailed
 from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError, decoded
-from s3mount.s3.session import ResolvedStore, open_client, open_session, standing_parameters
+from s3mount.s3.session import ResolvedStore, Session, open_client, open_session, standing_parameters
 from s3mount.s3.translate import Asked, Refusal
 from s3mount.s3.values import (
     ListedObject,
@@ -39,14 +39,15 @@ _SILENCES = (
 
 
 class BotoTransport:
-    """`Transport` over one boto3 client."""
+    """`Transport` over one boto3 client, of *session* or a new one."""
 
-    def __init__(self, config: StoreConfig, store: ResolvedStore) -> None:
+    def __init__(self, config: StoreConfig, store: ResolvedStore, session: Session | None = None) -> None:
         self._store = store
         self._bucket = store.bucket
         self._standing = standing_parameters(config)
         self._wire = Wire(store, connections=config.max_connections)
-        self._client = open_client(config, open_session(config), region=store.region, credentials=store.credentials)
+        session = session or open_session(config)
+        self._client = open_client(config, session, region=store.region, credentials=store.credentials)
         self._client.meta.events.register("before-send.s3", self._wire.send)
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:

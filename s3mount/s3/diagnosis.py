@@ -12,6 +12,7 @@ from urllib3 import exceptions as urllib3
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, SetupError
+from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.transport import Retryable
 
@@ -36,7 +37,13 @@ def no_answer(store: ResolvedStore, seconds: float) -> str:
 _EXPIRED = "the credentials have expired: renew them (for SSO: aws sso login)"
 _BAD_NAME = "no bucket can be named {bucket!r}: check how it is spelt"
 
+_ELSEWHERE = "bucket {bucket!r} is not to be had at {origin}, but elsewhere: check --region and --endpoint-url"
+
 _BY_CODE = {
+    "PermanentRedirect": _ELSEWHERE,
+    "TemporaryRedirect": _ELSEWHERE,
+    "AuthorizationHeaderMalformed": _ELSEWHERE,
+    "IllegalLocationConstraintException": _ELSEWHERE,
     "NoSuchBucket": "bucket {bucket!r} does not exist at {origin}: check its name (and --endpoint-url)",
     "InvalidBucketName": _BAD_NAME,
     "InvalidAccessKeyId": "{origin} does not know this access key: check the credentials (and --profile, --endpoint-url)",
@@ -68,6 +75,7 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "no answer from {origin} in time: check --endpoint-url, the network and its firewalls",
     ),
     ((urllib3.NewConnectionError,), "{origin} cannot be reached: check --endpoint-url and the network"),
+    ((urllib3.ProtocolError,), "{origin} breaks off, or speaks no HTTP: is it https:// there? Check --endpoint-url"),
 )
 
 _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
@@ -79,8 +87,9 @@ def _refused(config: StoreConfig, store: ResolvedStore, failure: S3MountError) -
         return _BY_CODE[failure.code].format_map(names)
     if failure.status in (401, 403):
         return _denied(config)
-    if failure.code is None:
-        return _NOT_S3.format(how=f"HTTP {failure.status}", **names)
+    if failure.code is None:  # botocore says 500 of a 200 that it cannot read
+        how = "no S3 document" if failure.status == 500 else f"HTTP {failure.status}"
+        return _NOT_S3.format(how=how, **names)
     return f"{store.origin} refuses to list bucket {config.bucket!r}: {failure.code[:60]!r} (HTTP {failure.status})"
 
 
@@ -101,7 +110,8 @@ def _unanswered(store: ResolvedStore, cause: BaseException) -> str:
     for kinds, sentence in _BY_CAUSE:
         if any(isinstance(reason, kinds) for reason in reasons):
             return sentence.format(origin=store.origin, host=store.host)
-    return _NOT_S3.format(origin=store.origin, how=type(reasons[0]).__name__)
+    how = str(cause) if isinstance(cause, WrongAnswerError) else type(cause).__name__
+    return _NOT_S3.format(origin=store.origin, how=how)
 
 
 def _chain(cause: BaseException | None) -> Iterator[BaseException]:

@@ -18,7 +18,7 @@ from s3mount.errors import S3MountError, SetupError
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.credentials import CredentialChain
 from s3mount.s3.diagnosis import no_answer, setup_error
-from s3mount.s3.session import FIRST_GUESS, ResolvedStore, open_session, resolved_store
+from s3mount.s3.session import FIRST_GUESS, ResolvedStore, Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
 from s3mount.s3.trust import tls_context
 from s3mount.s3.values import ListQuery
@@ -36,12 +36,12 @@ def probe(config: StoreConfig) -> ResolvedStore:
     session = open_session(config)
     if config.verify_ssl and config.ca_bundle is not None:
         tls_context(ca_bundle=str(config.ca_bundle), verify_ssl=True)
-    chain = CredentialChain(lambda: open_session(config), sign=config.sign_requests)
+    chain = CredentialChain(lambda: open_session(config).below, sign=config.sign_requests)
     _look_up(chain)
-    region = config.region or session.get_config_variable("region") or FIRST_GUESS
+    region = config.region or session.setting("region") or FIRST_GUESS
     for _ in range(REGIONS_TRIED):
-        store = resolved_store(config, open_session(config), region=region, credentials=chain.frozen, renew=chain.renew)
-        found = _within(STORE_LIMIT, partial(_knock, config, store), silent=no_answer(store, STORE_LIMIT))
+        store = resolved_store(config, session, region=region, credentials=chain.frozen, renew=chain.renew)
+        found = _within(STORE_LIMIT, partial(_knock, config, store, session), silent=no_answer(store, STORE_LIMIT))
         if found is None:
             return store
         region = found
@@ -57,10 +57,10 @@ def _look_up(chain: CredentialChain) -> None:
         raise SetupError(str(exc)) from exc
 
 
-def _knock(config: StoreConfig, store: ResolvedStore) -> str | None:
+def _knock(config: StoreConfig, store: ResolvedStore, session: Session) -> str | None:
     """List, as the mount will. None if that went well; another region's name if the bucket is there."""
     deadline = time.monotonic() + STORE_LIMIT - 1
-    with closing(BotoTransport(config, store)) as transport:
+    with closing(BotoTransport(config, store, session)) as transport:
         for pause in PAUSES:
             try:
                 transport.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)
@@ -75,7 +75,9 @@ def _knock(config: StoreConfig, store: ResolvedStore) -> str | None:
 
 def _is_busy(fault: S3MountError | Retryable) -> bool:
     """Whether the store is there, and asks to be asked again."""
-    return isinstance(fault, Retryable) and isinstance(fault.__cause__, ClientError) and fault.failure.code is not None
+    if not isinstance(fault, Retryable) or fault.is_stale_credentials:
+        return False
+    return isinstance(fault.__cause__, ClientError) and fault.failure.code is not None
 
 
 def _elsewhere(config: StoreConfig, store: ResolvedStore, fault: S3MountError | Retryable) -> str:

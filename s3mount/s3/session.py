@@ -26,6 +26,7 @@ from s3mount.s3.trust import proxy_for
 __all__ = [
     "FrozenCredentials",
     "ResolvedStore",
+    "Session",
     "lean_can_speak",
     "open_client",
     "open_session",
@@ -87,8 +88,21 @@ def lean_can_speak(store: ResolvedStore) -> bool:
     return store.signature in ("v4", "none") and store.proxy is None
 
 
-def open_session(config: StoreConfig) -> Any:
-    """A botocore session of the profile, with no credentials looked up. SetupError where its configuration is wrong."""
+@dataclass(frozen=True, slots=True)
+class Session:
+    """boto3's session, and botocore's below it, which has the joints."""
+
+    above: boto3.session.Session
+    below: Any
+
+    def setting(self, name: str) -> str | None:
+        """What environment and profile say of *name*, one of botocore's configuration variables."""
+        value: str | None = self.below.get_config_variable(name)
+        return value
+
+
+def open_session(config: StoreConfig) -> Session:
+    """A session of the profile, with no credentials looked up. SetupError where its configuration is wrong."""
     session = botocore.session.Session(profile=config.profile)
     session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=quick_timestamp)
     if config.ca_bundle is not None:
@@ -99,30 +113,34 @@ def open_session(config: StoreConfig) -> Any:
         raise SetupError(_no_such_profile(session)) from exc
     except (exceptions.ConfigParseError, UnicodeDecodeError) as exc:
         raise SetupError("the AWS configuration (~/.aws/config, ~/.aws/credentials) cannot be read: malformed") from exc
-    return session
+    return Session(boto3.session.Session(botocore_session=session), session)
 
 
 def open_client(
-    config: StoreConfig, session: Any, *, region: str, credentials: Callable[[], FrozenCredentials | None]
+    config: StoreConfig, session: Session, *, region: str, credentials: Callable[[], FrozenCredentials | None]
 ) -> Any:
     """A boto3 client that asks once, checks no parameter, and signs with *credentials*.
 
     SetupError where a bucket or endpoint cannot be addressed.
     """
-    session.register_component("credential_provider", CredentialLender(credentials if config.sign_requests else None))
+    _check_endpoint(config.endpoint_url)
+    session.below.register_component(
+        "credential_provider", CredentialLender(credentials if config.sign_requests else None)
+    )
     try:
-        client = boto3.session.Session(botocore_session=session).client(
+        client = session.above.client(
             "s3", region_name=region, endpoint_url=config.endpoint_url, config=_client_config(config)
         )
     except (ValueError, exceptions.BotoCoreError) as exc:
-        raise SetupError(_no_such_place(config, region)) from exc
+        raise _no_such_place(config, region, exc) from exc
     client.meta.events.register_first("needs-retry.s3", _never)
+    client.meta.events.register("before-call.s3", _never_redirect)
     return client
 
 
 def resolved_store(
     config: StoreConfig,
-    session: Any,
+    session: Session,
     *,
     region: str,
     credentials: Callable[[], FrozenCredentials | None],
@@ -144,7 +162,7 @@ def resolved_store(
         credentials=credentials,
         renew=renew,
         headers=MappingProxyType(_standing_headers(config)),
-        ca_bundle=session.get_config_variable("ca_bundle"),
+        ca_bundle=session.setting("ca_bundle"),
         verify_ssl=config.verify_ssl,
         proxy=proxy_for(seen.url),
         connect_timeout=min(CONNECT_LIMIT, max(config.timeout / 4, 0.5)),
@@ -220,7 +238,7 @@ def _learn(config: StoreConfig, client: Any) -> _Address:
         message = f"bucket {config.bucket!r} needs a signature that takes another package: pip install 'botocore[crt]'"
         raise SetupError(message, bucket=config.bucket) from exc
     except (ValueError, exceptions.BotoCoreError) as exc:
-        raise SetupError(_no_such_place(config, client.meta.region_name), bucket=config.bucket) from exc
+        raise _no_such_place(config, client.meta.region_name, exc) from exc
     raise AssertionError("a request was sent that nobody signed")
 
 
@@ -240,8 +258,13 @@ def _stop_before_signing(
 
 
 def _never(**_: Any) -> bool:
-    """No second attempt inside of botocore, to another region neither: `remote` and `probe` decide."""
+    """No second attempt inside of botocore: `remote` decides."""
     return False
+
+
+def _never_redirect(*, context: dict[str, Any], **_: Any) -> None:
+    """No search for another region either: `probe` does that. botocore's asks HEAD for each, and for the answer to that again."""
+    context.setdefault("s3_redirect", {})["redirected"] = True
 
 
 def _no_such_profile(session: Any) -> str:
@@ -249,6 +272,29 @@ def _no_such_profile(session: Any) -> str:
     return f"no profile {session.profile!r} in the AWS configuration (profiles there: {known})"
 
 
-def _no_such_place(config: StoreConfig, region: str) -> str:
-    at = f" at {config.endpoint_url!r}" if config.endpoint_url else ""
-    return f"bucket {config.bucket!r}{at} in region {region!r} cannot be addressed: check how they are spelt"
+def _check_endpoint(url: str | None) -> None:
+    if url is None:
+        return
+    if "@" in url:
+        raise SetupError(
+            "the endpoint's URL holds a user name or a password: credentials belong in a profile or the environment"
+        )
+    try:
+        parts = urlsplit(url)
+        is_sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port out of range, half an IPv6 address
+        is_sound = False
+    if not is_sound or any(c.isspace() for c in url):
+        raise SetupError(
+            f"the endpoint {url!r} is no address of a server: http://HOST[:PORT] or https://HOST[:PORT] is needed"
+        )
+
+
+def _no_such_place(config: StoreConfig, region: str, exc: Exception) -> SetupError:
+    if isinstance(exc, exceptions.InvalidRegionError):
+        message = f"{region!r} is not the name of a region"
+    elif isinstance(exc, exceptions.ParamValidationError):
+        message = f"no bucket can be named {config.bucket!r}: check how it is spelt"
+    else:
+        message = f"bucket {config.bucket!r} in region {region!r} cannot be addressed ({type(exc).__name__}): check both names"
+    return SetupError(message, bucket=config.bucket)
