@@ -3,6 +3,7 @@
 Pure but for holding the pass that is under way. The newest knowledge of a name wins; knowledge that has expired is none.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -29,13 +30,28 @@ class Known(NamedTuple):
 class Directory:
     """The directory of one prefix ("" or ending with a slash)."""
 
-    __slots__ = ("_doubts", "_singles", "misses", "misses_since", "passage", "prefix")
+    __slots__ = (
+        "_doubts",
+        "_singles",
+        "is_read",
+        "misses",
+        "misses_since",
+        "passage",
+        "plain_reads",
+        "prefix",
+        "visited",
+    )
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
         self.passage: Pass | None = None  # the newest listing, complete or growing
         self.misses = 0  # lookups since *misses_since* that no knowledge answered
         self.misses_since = 0.0
+        self.is_read = False  # somebody has read it, name by name
+        self.plain_reads = 0  # directories in it that were then listed one by one
+        self.visited: Callable[[], None] = lambda: (
+            None
+        )  # to be called when it is read: whoever listed it ahead wants to know
         # what lookups learned, and the names of which nothing older than a moment is believed any more
         self._singles: dict[bytes, Known] = {}
         self._doubts: dict[bytes, float] = {}

@@ -4,6 +4,8 @@ Pure. Grows page by page until complete; what it has shown never changes, so tha
 somebody holds it. Where a complete listing lacks a name, there is none.
 """
 
+from collections.abc import Callable
+
 from s3mount.errors import StoreFailed
 from s3mount.filesystem.assembly import Assembler
 from s3mount.filesystem.entries import Entries, Row
@@ -17,7 +19,7 @@ class Listing:
     Filled by `add`, a page of a delimited listing at a time, or all at once by `fill`.
     """
 
-    def __init__(self, bucket: str, prefix: str, as_of: float) -> None:
+    def __init__(self, bucket: str, prefix: str, as_of: float, grown: Callable[[], None] = lambda: None) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.as_of = as_of
@@ -26,6 +28,7 @@ class Listing:
         self.hidden = 0
         self.newest_ns = 0
         self.entry_count = 0
+        self._grown = grown  # called when entries have been added
         self._assembler = Assembler(prefix)
         self._token: str | None = None
         self._tokens: set[str] = set()
@@ -83,4 +86,5 @@ class Listing:
         if rows:
             self.pages.append(Entries(self.bucket, self.prefix, rows, as_of))
             self.entry_count += len(rows)
+            self._grown()
             self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)

@@ -4,13 +4,14 @@ An offset names a place in one pass over the directory, which the stream holds: 
 becomes of the directory meanwhile. Reading from the start again shows the directory as it is then.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import NamedTuple
 
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.passes import Pass
 from s3mount.filesystem.tree import Tree
+from s3mount.filesystem.walks import Walks
 
 DOTS = 2  # offsets 0 and 1 are `.` and `..`
 _INDEX_BITS = 16  # as Entries holds no more
@@ -19,15 +20,15 @@ _INDEX_BITS = 16  # as Entries holds no more
 class DirectoryStream:
     """One open directory; *listing* gives the pass to read, whenever reading starts over."""
 
-    def __init__(self, inode: int, parent: int, listing: Callable[[], Pass]) -> None:
+    def __init__(self, inode: int, parent: int, listing: Callable[[], Awaitable[Pass]]) -> None:
         self.inode = inode
         self.parent = parent
         self._listing = listing
         self._passage: Pass | None = None
 
-    def rewind(self) -> None:
+    async def rewind(self) -> None:
         """Start over, with the directory as it is now."""
-        self._passage = self._listing()
+        self._passage = await self._listing()
 
     async def page(self, offset: int, *, wait: bool) -> "Place | None":
         """Where the entries from *offset* (DOTS or more) on are found.
@@ -35,7 +36,7 @@ class DirectoryStream:
         None behind the last; where *wait* is false, None also where they are not here yet.
         """
         if self._passage is None:
-            self.rewind()
+            await self.rewind()
         assert self._passage is not None
         number, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
         while wait or self._passage.has_page(number):
@@ -61,6 +62,7 @@ class OpenDirectories:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._walks = Walks(tree)
         self._streams: dict[int, DirectoryStream] = {}
         self._handles = count(1)
 
@@ -72,7 +74,7 @@ class OpenDirectories:
         prefix = self._tree.prefix(inode)
         handle = next(self._handles)
         self._streams[handle] = DirectoryStream(
-            inode, self._tree.inode_above(prefix), lambda: self._tree.passage(self._tree.directory(prefix))
+            inode, self._tree.inode_above(prefix), lambda: self._walks.passage(self._tree.directory(prefix))
         )
         return handle
 

@@ -20,6 +20,7 @@ from s3mount.filesystem.inodes import ROOT, InodeTable
 from s3mount.filesystem.lifetimes import Lifetimes
 from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
+from s3mount.filesystem.paging import Paged, Paging
 from s3mount.filesystem.passes import Pass
 from s3mount.s3.store import ObjectStore
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced
@@ -58,7 +59,7 @@ class Tree:
         self.clock = clock
         self._store = store
         self._nursery = nursery
-        self._bucket = location.bucket
+        self.bucket = location.bucket
         self._root = location.prefix
         self._mounted_ns = mounted_ns
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
@@ -73,7 +74,7 @@ class Tree:
             return self._root
         entries, index = self.inodes.resolve(inode)
         if not entries.is_directory(index):
-            raise NotADirectory("not a directory", bucket=self._bucket, key=entries.key(index))
+            raise NotADirectory("not a directory", bucket=self.bucket, key=entries.key(index))
         return entries.key(index) + "/"
 
     def directory(self, prefix: str) -> Directory:
@@ -85,7 +86,7 @@ class Tree:
         above = parent_of(prefix[:-1])
         if len(above) <= len(self._root):
             return ROOT
-        [inode] = inode_numbers(self._bucket, parent_of(above[:-1]), [Row(encode(above[:-1].rpartition("/")[2]))])
+        [inode] = inode_numbers(self.bucket, parent_of(above[:-1]), [Row(encode(above[:-1].rpartition("/")[2]))])
         return inode
 
     def attributes(self, inode: int) -> Attributes:
@@ -117,7 +118,7 @@ class Tree:
         if known is None:
             known = await self._learn(directory, name)
         if known.entries is None:
-            raise NotFound("no such file or directory", bucket=self._bucket, key=directory.prefix + decode(name))
+            raise NotFound("no such file or directory", bucket=self.bucket, key=directory.prefix + decode(name))
         return self.describe(self.inodes.remember(known.entries, known.at), known.entries, known.at)
 
     def recall(self, directory: Directory, name: bytes) -> Known | None:
@@ -141,7 +142,7 @@ class Tree:
         if known is None or known.as_of + max(self.lifetimes.positive, LOOKUP_TO_OPEN) <= self.clock():
             known = await self._ask_once(directory, name)
         if known.entries is None or not known.entries.is_same(known.at, entries, index):
-            raise VersionGone("replaced since it was looked up", bucket=self._bucket, key=entries.key(index))
+            raise VersionGone("replaced since it was looked up", bucket=self.bucket, key=entries.key(index))
 
     def doubt(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""
@@ -162,8 +163,12 @@ class Tree:
         return directory.passage
 
     def _begin(self, directory: Directory, as_of: float) -> Pass:
-        listing = Listing(self._bucket, directory.prefix, as_of)
-        return Pass(listing, self._store, self._nursery, self.clock, partial(self.known.weigh, directory))
+        listing = Listing(self.bucket, directory.prefix, as_of, grown=partial(self.known.weigh, directory))
+        return Pass(listing, self.paging(listing))
+
+    def paging(self, target: Paged) -> Paging:
+        """What brings the pages of *target*."""
+        return Paging(target, self._store, self._nursery, self.clock)
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -185,7 +190,7 @@ class Tree:
         if misses < 2 or not self.lifetimes.positive:
             return False
         passage = self.passage(directory)
-        passage.want(PAGES_A_MISS * misses)
+        passage.paging.want(PAGES_A_MISS * misses)
         waited = PAGES_WAITED if misses > 2 else 1
         try:
             return await passage.wait_decided(name, waited)
@@ -211,7 +216,7 @@ class Tree:
         if row is None:
             known = Known(as_of, None)
         else:
-            known = Known(as_of, Entries(self._bucket, directory.prefix, [row], as_of))
+            known = Known(as_of, Entries(self.bucket, directory.prefix, [row], as_of))
         directory.learn(name, known)
         if question.page is not None:
             self._take_first_page(key + "/", question.page, as_of)
@@ -251,7 +256,7 @@ class Tree:
         directory = self.directory(prefix)
         if not directory.is_fresh(self.clock(), self.lifetimes):
             directory.passage = self._begin(directory, as_of)
-            directory.passage.add(page, as_of)
+            directory.passage.paging.add(page, as_of)
 
     async def _renew(self, directory: Directory, name: bytes) -> None:
         try:

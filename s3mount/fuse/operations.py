@@ -67,7 +67,7 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         stream = self._directories.stream(fh)
         if start_id == 0:
-            stream.rewind()
+            await stream.rewind()
         attributes = self._attributes()
         offset = self._reply_dots(stream, start_id, token, attributes)
         has_replied = offset != start_id
