@@ -3,9 +3,10 @@
 Drives `filesystem` as `fuse` does, a few entries a reply, and holds it to what the kernel relies on at every step.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import trio
 import trio.testing
@@ -18,6 +19,8 @@ from s3mount.filesystem.streams import DOTS
 from tests.property.assembling import assemble
 from tests.property.shelf import BUCKET, Shelf
 from tests.reference import Directory, Node, tree_of
+
+Answer = TypeVar("Answer")
 
 REPLY = 2  # entries in one readdir reply; the real one holds some 25
 
@@ -81,16 +84,13 @@ class Kernel:
 
     async def read_entries(self, handle: int, offset: int = 0, limit: int = 1 << 30) -> list[tuple[bytes, Seen]]:
         """The entries behind *offset*, at most *limit*, reply by reply."""
-        told: list[tuple[bytes, Seen]] = []
-        for entry in await self.read_places(handle, offset, limit):
-            told.append(entry[:2])
-        return told
+        return [(name, seen) for name, seen, _ in await self.read_places(handle, offset, limit)]
 
     async def read_places(self, handle: int, offset: int = 0, limit: int = 1 << 30) -> list[tuple[bytes, Seen, int]]:
         """As `read_entries`, each with the offset behind it."""
         stream = self.filesystem.directories.stream(handle)
         if offset == 0:
-            stream.rewind()
+            await stream.rewind()
         offset = max(offset, DOTS)
         told: list[tuple[bytes, Seen, int]] = []
         while len(told) < limit and (place := await stream.page(offset, wait=True)) is not None:
@@ -136,10 +136,10 @@ async def walk(kernel: Kernel, inode: int = ROOT) -> Directory[int]:
     return tree
 
 
-async def tries_to(walking: Callable[[], object]) -> object:
-    """What an awaitable says, or None where it failed as it may."""
+async def answers(question: Awaitable[Answer]) -> Answer | None:
+    """What *question* says, or None where it failed as a file system may."""
     try:
-        return await walking()  # type: ignore[misc]
+        return await question
     except S3MountError:
         return None
 

@@ -42,7 +42,6 @@ def in_no_order(key: str) -> bytes:
 
 
 Order = Callable[[str], str | bytes]
-ORDERS: tuple[Order, ...] = (in_byte_order, in_component_order, in_no_order)
 
 
 @dataclass
