@@ -56,7 +56,7 @@ class Entries:
         self._stops = array("I", accumulate((len(row.name) for row in ordered), initial=0))
         self.sizes = array("q", [row.size for row in ordered])
         self.mtimes = array("q", [row.mtime_ns for row in ordered])
-        self._etags = _pack_etags([row.etag for row in ordered])
+        self._etags = _pack_etags(["0" * _MD5 if row.size < 0 else row.etag for row in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
         self.live = 0
         self.number = 0
@@ -71,6 +71,7 @@ class Entries:
         return self.sizes[index] < 0
 
     def etag(self, index: int) -> str:
+        """The ETag of a file."""
         if isinstance(self._etags, bytes):
             return self._etags[16 * index : 16 * index + 16].hex()
         return self._etags[index]
@@ -94,9 +95,13 @@ class Entries:
         index = bisect_left(range(len(self.sizes)), name, key=self.name)
         return index if index < len(self.sizes) and self.name(index) == name else None
 
-    def covers(self, name: bytes) -> bool:
-        """Whether *name* sorts between the first and the last of these."""
-        return len(self.sizes) > 0 and self.name(0) <= name <= self.name(len(self.sizes) - 1)
+    @property
+    def first(self) -> bytes:
+        return self.name(0)
+
+    @property
+    def last(self) -> bytes:
+        return self.name(len(self.sizes) - 1)
 
     def is_same(self, index: int, other: "Entries", at: int) -> bool:
         """Whether two entries are one inode: the same directory, or the same version of the same object."""
@@ -109,15 +114,15 @@ class Entries:
 
 
 def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
-    """16 bytes each where all are MD5s (or empty, for directories); else the strings themselves."""
-    if all(len(etag) in (0, _MD5) for etag in etags):
-        try:
-            packed = bytes.fromhex("".join([etag or "0" * _MD5 for etag in etags]))
-        except ValueError:
-            return tuple(etags)
-        if packed.hex() == "".join([etag or "0" * _MD5 for etag in etags]):  # upper case would not come back as it was
-            return packed
-    return tuple(etags)
+    """16 bytes each where all are MD5s; else the strings themselves."""
+    if any(len(etag) != _MD5 for etag in etags):
+        return tuple(etags)
+    text = "".join(etags)
+    try:
+        packed = bytes.fromhex(text)
+    except ValueError:
+        return tuple(etags)
+    return packed if packed.hex() == text else tuple(etags)  # upper case would not come back as it was
 
 
 def inode_numbers(bucket: str, prefix: str, rows: list[Row]) -> Iterable[int]:

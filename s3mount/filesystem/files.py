@@ -7,7 +7,9 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from s3mount.errors import IsADirectory, VersionGone
+from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.inodes import ROOT
+from s3mount.filesystem.siblings import Siblings
 from s3mount.filesystem.tree import Tree
 from s3mount.s3.values import ObjectVersion
 
@@ -23,6 +25,9 @@ class Blocks(Protocol):
     """Where readers come from; see `blocks`."""
 
     def open(self, version: ObjectVersion) -> Reader: ...
+    def prefetch(self, version: ObjectVersion) -> bool:
+        """Begin to fetch a small object that nobody waits for yet; False where there is no room."""
+        ...
 
 
 class _OpenFile(NamedTuple):
@@ -36,6 +41,7 @@ class OpenFiles:
     def __init__(self, tree: Tree, blocks: Blocks) -> None:
         self._tree = tree
         self._blocks = blocks
+        self._siblings = Siblings()
         self._files: dict[int, _OpenFile] = {}
         self._handles = count(1)
 
@@ -51,6 +57,7 @@ class OpenFiles:
             raise IsADirectory("is a directory", bucket=entries.bucket, key=entries.key(index))
         await self._tree.revalidate(entries, index)
         version = entries.version(index)
+        self._fetch_siblings(entries, index)
         handle = next(self._handles)
         self._files[handle] = _OpenFile(version, self._blocks.open(version))
         return handle
@@ -63,6 +70,11 @@ class OpenFiles:
         except VersionGone:
             self._tree.doubt(file.version)
             raise
+
+    def _fetch_siblings(self, entries: Entries, index: int) -> None:
+        for sibling in self._siblings.opened(entries, index):
+            if not self._blocks.prefetch(entries.version(sibling)):
+                return
 
     def release(self, handle: int) -> None:
         self._files.pop(handle).reader.close()

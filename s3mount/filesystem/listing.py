@@ -4,6 +4,7 @@ Pure. Grows page by page until complete; what it has shown never changes, so tha
 somebody holds it. Where a complete listing lacks a name, there is none.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable
 
 from s3mount.errors import StoreFailed
@@ -32,6 +33,9 @@ class Listing:
         self._assembler = Assembler(prefix)
         self._token: str | None = None
         self._tokens: set[str] = set()
+        # where to look for a name: by bisection, unless a page begins before the end of the one before it
+        self._firsts: list[bytes] = []
+        self._is_rising = True
 
     def next_query(self) -> ListQuery:
         """What to ask for next; the same again after a failure."""
@@ -60,8 +64,13 @@ class Listing:
 
     def find(self, name: bytes) -> tuple[Entries, int] | None:
         """The entry *name*, of those certain so far."""
-        for page in self.pages:
-            if page.covers(name) and (index := page.find(name)) is not None:
+        if self._is_rising:
+            after = bisect_right(self._firsts, name)
+            pages = self.pages[max(0, after - 1) : after]
+        else:
+            pages = [page for page, first in zip(self.pages, self._firsts, strict=True) if first <= name]
+        for page in pages:
+            if (index := page.find(name)) is not None:
                 return page, index
         return None
 
@@ -84,7 +93,10 @@ class Listing:
 
     def _append(self, rows: list[Row], as_of: float) -> None:
         if rows:
-            self.pages.append(Entries(self.bucket, self.prefix, rows, as_of))
+            page = Entries(self.bucket, self.prefix, rows, as_of)
+            self._is_rising = self._is_rising and (not self.pages or self.pages[-1].last < page.first)
+            self._firsts.append(page.first)
+            self.pages.append(page)
             self.entry_count += len(rows)
             self._grown()
             self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)
