@@ -12,11 +12,13 @@ import select
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONNECTIONS = Path("/sys/fs/fuse/connections")
@@ -89,6 +91,16 @@ def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Ite
         watchdog.cancel()
         _clear(mount)
     check_log(mount)
+
+
+@contextmanager
+def mount_of(server: S3Server, source: str, at: Path, *options: str, **variables: str) -> Iterator[Mount]:
+    """Mount *source* (a bucket, perhaps with a prefix) of *server* at the new directory *at*."""
+    env = {**server.environment(), **variables}
+    if server.ca_bundle is not None:
+        options = ("--ca-bundle", str(server.ca_bundle), *options)
+    with mounted(source, at, "--endpoint-url", server.endpoint_url, *options, env=env) as mount:
+        yield mount
 
 
 def refused(source: str, at: Path, *options: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -191,8 +203,3 @@ def _record(line: str) -> dict[str, Any]:
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, timeout=ENDED_WITHIN, check=False)
-
-
-def options_of(pairs: Mapping[str, object]) -> Sequence[str]:
-    """`{"metadata_ttl": 0}` as it is typed: `--metadata-ttl 0`."""
-    return [word for name, setting in pairs.items() for word in (f"--{name.replace('_', '-')}", str(setting))]

@@ -42,6 +42,10 @@ class Blocks:
     def open(self, version: ObjectVersion) -> Reader:
         return Reader(self._store, version)
 
+    def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
+        """There is no room ahead of the reader."""
+        return False
+
 
 def assemble(
     store: ObjectStore, nursery: trio.Nursery, config: TreeConfig, location: StoreConfig, clock: Callable[[], float]

@@ -36,12 +36,12 @@ def in_component_order(key: str) -> str:
     return key.replace("/", "\0")
 
 
-def in_no_order(key: str) -> bytes:
+def in_no_order(key: str) -> str:
     """As nobody should list, and some (directory buckets) do."""
-    return md5(key.encode(), usedforsecurity=False).digest()
+    return md5(key.encode(), usedforsecurity=False).hexdigest()
 
 
-Order = Callable[[str], str | bytes]
+Order = Callable[[str], str]
 
 
 @dataclass

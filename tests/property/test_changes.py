@@ -9,7 +9,7 @@ from s3mount.errors import VersionGone
 from s3mount.filesystem.inodes import ROOT
 from tests.property.kernel import Clock, Kernel, kernel_on, kind, truth, walk
 from tests.property.running import run
-from tests.property.shelf import Shelf, in_byte_order, in_component_order
+from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order
 from tests.property.strategies import bodies, keys, page_sizes
 from tests.reference import Directory, directories_of, look
 
@@ -23,9 +23,9 @@ orders = st.sampled_from([in_byte_order, in_component_order])
 
 @given(bodies=bodies(20), page_size=page_sizes, order=orders, changes=changes)
 def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_stayed(
-    bodies: dict[str, bytes], page_size: int, order: object, changes: list[Change]
+    bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)  # type: ignore[arg-type]
+    shelf = Shelf(bodies, page_size, order)
     history = _apply(shelf, changes)
 
     async def main() -> None:
@@ -42,9 +42,9 @@ def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_
 
 @given(bodies=bodies(20), page_size=page_sizes, order=orders, changes=changes)
 def test_a_walk_while_the_bucket_changes_shows_every_file_that_stayed_and_no_file_that_never_was(
-    bodies: dict[str, bytes], page_size: int, order: object, changes: list[Change]
+    bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)  # type: ignore[arg-type]
+    shelf = Shelf(bodies, page_size, order)
     clock = Clock()
     history = _apply(shelf, changes)
 

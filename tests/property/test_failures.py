@@ -7,7 +7,7 @@ from s3mount.errors import AccessDenied, S3MountError, StoreFailed
 from s3mount.filesystem.inodes import ROOT
 from tests.property.kernel import Clock, Kernel, answers, kernel_on, kind, truth, walk
 from tests.property.running import run
-from tests.property.shelf import Shelf, fail_at, in_byte_order, in_component_order
+from tests.property.shelf import Order, Shelf, fail_at, in_byte_order, in_component_order
 from tests.property.strategies import bodies, page_sizes
 from tests.reference import directories_of, files_of, look
 
@@ -16,9 +16,9 @@ orders = st.sampled_from([in_byte_order, in_component_order])
 
 @given(bodies=bodies(20), page_size=page_sizes, order=orders, failing=st.sets(st.integers(1, 12), min_size=1))
 def test_a_walk_in_which_requests_fail_shows_an_error_or_the_whole_truth_and_afterwards_the_truth(
-    bodies: dict[str, bytes], page_size: int, order: object, failing: set[int]
+    bodies: dict[str, bytes], page_size: int, order: Order, failing: set[int]
 ) -> None:
-    shelf = Shelf(bodies, page_size, order, before=fail_at(*failing))  # type: ignore[arg-type]
+    shelf = Shelf(bodies, page_size, order, before=fail_at(*failing))
 
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:

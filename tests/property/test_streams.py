@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from s3mount.filesystem.inodes import ROOT
 from tests.property.kernel import Clock, Kernel, kernel_on, truth, walk
 from tests.property.running import run
-from tests.property.shelf import Shelf, in_byte_order, in_component_order
+from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order
 from tests.property.strategies import bodies, page_sizes
 
 orders = st.sampled_from([in_byte_order, in_component_order])
@@ -15,9 +15,9 @@ orders = st.sampled_from([in_byte_order, in_component_order])
 
 @given(before=bodies(20), after=bodies(20), page_size=page_sizes, order=orders, data=st.data())
 def test_seeking_to_an_offset_goes_on_behind_its_entry(
-    before: dict[str, bytes], after: dict[str, bytes], page_size: int, order: object, data: st.DataObject
+    before: dict[str, bytes], after: dict[str, bytes], page_size: int, order: Order, data: st.DataObject
 ) -> None:
-    shelf = Shelf(before, page_size, order)  # type: ignore[arg-type]
+    shelf = Shelf(before, page_size, order)
     clock = Clock()
 
     async def main() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from s3mount.filesystem.inodes import ROOT
 from tests.property.kernel import Clock, Kernel, kernel_on, truth, walk
 from tests.property.running import run
-from tests.property.shelf import Shelf, in_byte_order, in_component_order
+from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order
 from tests.property.strategies import page_sizes
 from tests.reference import Directory, directories_of, look
 
@@ -21,9 +21,9 @@ orders = st.sampled_from([in_byte_order, in_component_order])
 
 @given(keys=st.sets(deep_keys, max_size=40), page_size=page_sizes, order=orders)
 def test_a_whole_walk_shows_the_tree_for_no_more_than_the_plain_requests(
-    keys: set[str], page_size: int, order: object
+    keys: set[str], page_size: int, order: Order
 ) -> None:
-    shelf = Shelf(dict.fromkeys(keys, b"x"), page_size, order)  # type: ignore[arg-type]
+    shelf = Shelf(dict.fromkeys(keys, b"x"), page_size, order)
     plain = _plain_requests(shelf)
 
     async def main() -> None:
