@@ -1,13 +1,14 @@
 """Raw listing order in, a directory's entries out: markers hidden, impossible names hidden, a directory shadowing its file.
 
 Pure. S3 lists keys in byte order, so between a file `a` and the directory `a/` stand all keys that begin with `a` and a byte
-below the slash (`a-b`, `a.txt`): a file is held back while the next raw key still leaves room for its directory. Held names are a
-stack, each a beginning of the next. Some stores list in the order of path components (`a/` before `a-b`), which the same
-rule bears; in a listing in no order at all everything is held back to the end.
+below the slash (`a-b`, `a.txt`); stores over file trees list in the order of path components, `a/` right behind `a`. A file is held
+back while, in either order, its directory could still come: while the last key is its own, or leaves room behind it. In a listing in
+neither order everything is held back to the end.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
+from s3mount.errors import StoreFailed
 from s3mount.filesystem.entries import Row
 from s3mount.filesystem.names import encode, is_valid
 from s3mount.s3.values import ListPage
@@ -26,37 +27,28 @@ class Assembler:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._held: list[tuple[str, Row]] = []
+        self._held: dict[str, Row] = {}
         self._unordered: dict[bytes, Row] | None = None
         self._frontier = _Frontier()
-        self._last_directory = ""  # a page may begin with the prefix that the one before ended with
+        self._last_directory = b""  # a page may begin with the prefix that the one before ended with
         self.hidden = 0
 
     def feed(self, page: ListPage) -> list[Row]:
         """The entries that are certain now."""
-        raws = [(raw, row) for raw, row in self._rows(page) if raw]
+        files, directories = dict(self._files(page)), list(self._directories(page))
         if self._unordered is None and not self._frontier.advance(page):
-            self._unordered = {row.name: row for _, row in self._held}
-            self._held.clear()
-        if self._unordered is not None:
-            self._gather(raws, self._unordered)
-            return []
-        raws.sort(key=self._frontier.sort_key)
-        released: list[Row] = []
-        for raw, row in raws:
-            self._release(raw, released)
-            if row.size >= 0:
-                self._held.append((raw, row))
-            elif raw != self._last_directory:
-                self._last_directory = raw
-                released.append(row)
-        return released
+            self._unordered = {row.name: row for row in self._held.values()}
+            self._held = {}
+        if self._unordered is None:
+            return self._certain(files, directories)
+        for row in files.values():
+            self._unordered.setdefault(row.name, row)
+        self._unordered.update((row.name, row) for row in directories)
+        return []
 
     def finish(self) -> list[Row]:
         """What was held back, when no more pages come."""
-        rows = [row for _, row in self._held] if self._unordered is None else list(self._unordered.values())
-        self._held.clear()
-        return rows
+        return list(self._held.values() if self._unordered is None else self._unordered.values())
 
     @property
     def is_ordered(self) -> bool:
@@ -64,53 +56,46 @@ class Assembler:
 
     def decides(self, name: str) -> bool:
         """Whether neither a file nor a directory *name* can come any more, nor change what came."""
-        return (
-            self._unordered is None
-            and self._frontier.is_past(f"{self._prefix}{name}/")
-            and all(held != name for held, _ in self._held)
-        )
+        is_past = self._unordered is None and self._frontier.is_past(f"{self._prefix}{name}/")
+        return is_past and name not in self._held
 
-    def _rows(self, page: ListPage) -> Iterator[tuple[str, Row]]:
-        """Raw names below the prefix, each with its entry; an empty raw name for what is not shown."""
+    def _certain(self, files: dict[str, Row], directories: list[Row]) -> list[Row]:
+        """What an ordered page makes certain: its directories, and the files that none of them or those to come shadows."""
+        shadows = {row.name for row in directories}
+        candidates = {**self._held, **files}
+        self._held = {}
+        certain = [row for row in directories if row.name != self._last_directory]
+        self._last_directory = directories[-1].name if directories else self._last_directory
+        has_room = self._frontier.room_behind(self._prefix)
+        for name, row in candidates.items():
+            if row.name in shadows:
+                continue
+            if has_room(name):
+                self._held[name] = row
+            else:
+                certain.append(row)
+        return certain
+
+    def _files(self, page: ListPage) -> Iterator[tuple[str, Row]]:
         skip = len(self._prefix)
         for key, size, mtime_ns, etag, _ in page.objects:
             raw = key[skip:]
-            if "/" in raw:  # a store that passes over the delimiter
-                raw = raw[: raw.index("/") + 1]
-                yield from self._directory(raw)
+            name = encode(raw)
+            if "/" in raw:
+                raise StoreFailed("the listing passes over the delimiter", key=key)
+            if is_valid(name):
+                yield raw, Row(name, size, mtime_ns, etag)
             elif raw:
-                name = encode(raw)
-                if is_valid(name):
-                    yield raw, Row(name, size, mtime_ns, etag)
-                else:
-                    self.hidden += 1
+                self.hidden += 1
+
+    def _directories(self, page: ListPage) -> Iterator[Row]:
+        skip = len(self._prefix)
         for prefix in page.prefixes:
-            yield from self._directory(prefix[skip:])
-
-    def _directory(self, raw: str) -> Iterator[tuple[str, Row]]:
-        name = encode(raw[:-1])
-        if is_valid(name):
-            yield raw, Row(name)
-        else:
-            self.hidden += 1
-
-    def _release(self, raw: str, released: list[Row]) -> None:
-        """Let go of the held files that *raw* shows to have no directory; drop the one it shadows."""
-        held = self._held
-        while held:
-            name, row = held[-1]
-            if raw.startswith(name) and raw[len(name) : len(name) + 1] < "/" and raw != name:
-                return
-            held.pop()
-            if raw not in (name, f"{name}/"):
-                released.append(row)
-
-    @staticmethod
-    def _gather(raws: Iterable[tuple[str, Row]], into: dict[bytes, Row]) -> None:
-        for _, row in raws:
-            known = into.get(row.name)
-            if known is None or row.size < 0:
-                into[row.name] = row
+            name = encode(prefix[skip:-1])
+            if is_valid(name):
+                yield Row(name)
+            else:
+                self.hidden += 1
 
 
 class _Frontier:
@@ -140,8 +125,17 @@ class _Frontier:
     def is_past(self, raw: str) -> bool:
         return raw <= self._last and by_component(raw) <= self._last_component
 
-    def sort_key(self, pair: tuple[str, Row]) -> str:
-        return pair[0] if self._is_byte_order else by_component(pair[0])
+    def room_behind(self, prefix: str) -> Callable[[str], bool]:
+        """Whether a directory of a name could follow still, in one of the orders that are possible."""
+        last = self._last[len(prefix) :]
+        last_component = self._last_component[len(prefix) :].partition("\0")[0] if self._is_component_order else None
+
+        def has_room(name: str) -> bool:
+            if name == last_component:
+                return True
+            return self._is_byte_order and last.startswith(name) and last[len(name) : len(name) + 1] < "/"
+
+        return has_room
 
 
 def _rises(last: str, column: list[str]) -> bool:

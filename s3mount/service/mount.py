@@ -38,7 +38,9 @@ class Mount:
 
     def statistics(self) -> Mapping[str, float]:
         parts = (self._store.statistics(), self._blocks.statistics(), self._filesystem.statistics())
-        return {name: value for part in parts for name, value in dataclasses.asdict(part).items()}
+        counts = {name: count for part in parts for name, count in dataclasses.asdict(part).items()}
+        requests = counts.pop("requests")
+        return {**{f"{kind.lower()}_requests": count for kind, count in requests.items()}, **counts}
 
     def forget(self) -> None:
         self._filesystem.tree.forget_all()
@@ -49,7 +51,7 @@ async def serve(config: Config, host: Host) -> None:
     transport = await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True)
     try:
         async with trio.open_nursery() as loads:
-            store = RemoteStore(transport, config.store)
+            store = RemoteStore(transport, max_connections=config.store.max_connections, timeout=config.store.timeout)
             blocks = BlockCache(store, loads, config.blocks)
             filesystem = _filesystem(config, store, blocks, loads)
             pyfuse3.init(Operations(filesystem, config.tree, config.store.timeout), host.attach(), set())
