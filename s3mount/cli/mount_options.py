@@ -49,8 +49,9 @@ def _split(text: str) -> list[str]:
 
 def _bare(where: str, name: str) -> bool:
     """What a name without a value says: a flag is set."""
-    if not BY_NAME[name].is_flag:
-        raise UsageError(f"{where} {name}: it needs a value, as in {name}={BY_NAME[name].kind.metavar}")
+    setting = BY_NAME[name]
+    if not setting.is_flag:
+        raise UsageError(f"{where} {setting.key}: it needs a value, as in {setting.key}={setting.kind.metavar}")
     return True
 
 
