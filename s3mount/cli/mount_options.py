@@ -22,7 +22,7 @@ _FOR_OTHERS: Final = frozenset({
     "nostrictatime", "lazytime", "nolazytime", "silent", "loud",
 })
 # fmt: on
-_FOR_OTHERS_WITH_VALUE: Final = re.compile(r"(?:x-|X-|comment=|nofail=|uhelper=|helper=).*", re.DOTALL)
+_FOR_OTHERS_WITH_VALUE: Final = re.compile(r"(?:x-|X-|comment=|user=|uhelper=|helper=).*", re.DOTALL)
 _NOT_HERE: Final = frozenset({"foreground", "o", "fuse-options"})
 
 

@@ -16,7 +16,7 @@ def config_of(options: str) -> Config:
 
 
 def test_words_for_mount_and_systemd_are_dropped() -> None:
-    options = "rw,_netdev,nofail,auto,noauto,user,users,nouser,defaults,noatime,relatime,comment=x,x-systemd.automount,x-gvfs-hide"
+    options = "rw,_netdev,nofail,auto,noauto,user=me,user,users,nouser,defaults,noatime,relatime,comment=x,x-systemd.automount,x-gvfs-hide"
 
     assert config_of(options) == config_of("")
 
