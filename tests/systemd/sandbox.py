@@ -22,7 +22,7 @@ class Sandbox:
     """A running service manager; *manager* is its pid outside."""
 
     def __init__(self, manager: int) -> None:
-        self._enter = ["nsenter", f"--target={manager}", "--pid", "--mount", "--cgroup", "--wd=/", "--"]
+        self._enter = ["nsenter", f"--target={manager}", "--pid", "--mount", "--cgroup", "--"]
 
     def run(self, *command: str | Path, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """*command* beside the services, as root, with the environment that systemd gives them; its output is text."""
