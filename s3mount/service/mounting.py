@@ -124,10 +124,7 @@ class FusermountMounter:
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> Mounted:
-        if not Path(_DEVICE).exists():
-            raise SetupError(_WITHOUT_DEVICE)
-        if not self._program:
-            raise SetupError("FUSE is not installed: fusermount3 is missing; install it: apt install fuse3")
+        _check_user_may_mount(self._program, self._request.mountpoint)
         self._channel, theirs = socket.socketpair()
         fuse_fd = self._receive(self._channel, theirs)
         self._entry = mount_at(self._request.mountpoint)
@@ -213,11 +210,21 @@ def _refusal(mountpoint: str, exc: OSError) -> SetupError:
             return SetupError(f"cannot mount at {mountpoint}: {exc.strerror}")
 
 
+def _check_user_may_mount(program: str, mountpoint: str) -> None:
+    """What fusermount3 would refuse, and what then is to be done. Raises SetupError."""
+    if not Path(_DEVICE).exists():
+        raise SetupError(_WITHOUT_DEVICE)
+    if not program:
+        raise SetupError("FUSE is not installed: fusermount3 is missing; install it: apt install fuse3")
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):
+        raise SetupError(f"FUSE is not permitted to you: {_DEVICE} cannot be opened; as root: chmod 666 {_DEVICE}")
+    if not os.access(mountpoint, os.W_OK):
+        raise SetupError(
+            f"cannot mount at {mountpoint}: you may not write there; as root: chown {os.getuid()} {mountpoint}"
+        )
+
+
 def _fusermount_refusal(mountpoint: str, complaint: str) -> str:
-    """fusermount3 says it in its own words, after its name; a permission has a cure worth telling."""
-    said = (complaint.strip().splitlines() or ["fusermount3 failed"])[-1].removeprefix("fusermount3: ")
-    if os.strerror(errno.EPERM) in said:
-        return _WITHOUT_PERMISSION
-    if "no write access" in said:
-        return f"cannot mount at {mountpoint}: it must belong to you; as root: chown {os.getuid()} {mountpoint}"
-    return f"cannot mount at {mountpoint}: {said}"
+    """In fusermount3's own words, which come after its name."""
+    said = (complaint.strip().splitlines() or ["fusermount3 failed"])[-1].partition(": ")[2]
+    return f"cannot mount at {mountpoint}: {said or complaint}; {_WITHOUT_PERMISSION}"

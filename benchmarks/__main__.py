@@ -1,0 +1,136 @@
+"""python -m benchmarks: what `scripts/bench` calls once the machine has what it needs."""
+
+import argparse
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import measure, table
+from benchmarks.rows import FAR, HTTPS, MILLION_KEYS, NEAR, READERS, ROWS, Row
+from benchmarks.run import Bench, bench_for, relay_cost, samples_of
+from benchmarks.samples import Report, Sample
+from benchmarks.servers import CHECKOUT
+from benchmarks.systems import System, systems
+
+_MEMORY = Path("/dev/shm")  # where dropped caches do not make the store slow
+_DATA_SIZE = 6 << 30  # bytes of all datasets, and some to spare
+_OPTIONAL = {"s3mount-boto3"}  # takes part where it is asked for by name
+_READING_ONLY = {"rclone-16"}  # streams make no listing faster
+
+
+def main() -> None:
+    """Measures, prints the table, and writes what else was asked for."""
+    args = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing stays behind
+    report = Report.load(args.from_json) if args.from_json else _measure(args)
+    print("\n" + table.text(report))
+    if args.json:
+        report.save(args.json)
+    if args.write_results:
+        (CHECKOUT / "benchmarks/RESULTS.md").write_text(table.markdown(report))
+    if args.plot:
+        from benchmarks import plot  # noqa: PLC0415  # the only part that needs matplotlib
+
+        plot.draw(report, args.plot)
+
+
+def _measure(args: argparse.Namespace) -> Report:
+    machine, rows, there = measure.machine(), _chosen_rows(args), _chosen_systems(args)
+    report = Report(machine=machine, versions={system.name: system.version() for system in there}, relay_cost=None)
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3mount-bench-")))
+        data = stack.enter_context(_data(args.data))
+        bench = stack.enter_context(bench_for(rows, data, scratch, args.keys))
+        if any(row.dataset == "gibibyte" for row in rows) and shutil.which("curl"):
+            report = replace(report, relay_cost=relay_cost(bench))
+        print("\n".join(table.head(report)), flush=True)
+        for sample in _samples(args, rows, there, bench):
+            report.samples.append(sample)
+            print(_progress(sample), flush=True)
+    return report
+
+
+def _samples(args: argparse.Namespace, rows: list[Row], there: list[System], bench: Bench) -> Iterator[Sample]:
+    for row in rows:
+        for link in row.links:
+            if link in args.links:
+                yield from samples_of(row, link, _taking_part(row, there, args), args.rounds, bench)
+
+
+def _taking_part(row: Row, there: list[System], args: argparse.Namespace) -> list[System]:
+    """Those of *there* that have something to say in *row*; all of them where they were named."""
+    if args.systems:
+        return there
+    idle = _READING_ONLY if row.beside != READERS else set()
+    return [
+        system for system in there if system.name not in idle and (row.systems is None or system.name in row.systems)
+    ]
+
+
+def _chosen_rows(args: argparse.Namespace) -> list[Row]:
+    known = {row.name: row for row in ROWS}
+    names = args.rows.split(",") if args.rows else [*known]
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return [known[name] for name in names if set(known[name].links) & set(args.links)]
+
+
+def _chosen_systems(args: argparse.Namespace) -> list[System]:
+    known = systems(args.floor)
+    names = args.systems.split(",") if args.systems else [name for name in known if name not in _OPTIONAL]
+    if unknown := set(names) - set(known):
+        raise SystemExit(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return [known[name] for name in names if known[name].is_there]
+
+
+@contextlib.contextmanager
+def _data(asked: Path | None) -> Iterator[Path]:
+    """A directory for the store's data: *asked*, which is kept, or one in memory that is not."""
+    if asked is not None:
+        asked.mkdir(parents=True, exist_ok=True)
+        yield asked
+        return
+    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
+    with tempfile.TemporaryDirectory(prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None) as made:
+        yield Path(made)
+
+
+def _progress(sample: Sample) -> str:
+    what = f"{sample.round + 1}  {sample.row:<11}{sample.link:<6}{sample.system:<14}"
+    if sample.error:
+        return f"{what}{sample.error}"
+    again = "  again" if sample.again else ""
+    return f"{what}{sample.seconds:8.3f} s {sample.cpu:6.2f} CPU s  {sample.kinds() or ''}{again}"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures s3mount beside its peers.")
+    parser.add_argument("--rows", metavar="NAME,…", help=f"of {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--systems", metavar="NAME,…", help=f"of {', '.join(systems('floor'))}")
+    parser.add_argument("--rounds", type=int, default=3)
+    for link in (FAR, NEAR, HTTPS):
+        parser.add_argument(f"--{link}", dest="links", action="append_const", const=link, help="only the links named")
+    parser.add_argument("--quick", action="store_true", help="one round, and 100,000 names instead of 1,000,000")
+    parser.add_argument(
+        "--floor", metavar="CMD", help="a bare mount to stand beside: CMD BUCKET MOUNTPOINT --endpoint-url URL"
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="where the store's data is, and stays for the next run"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="writes every sample")
+    parser.add_argument("--from-json", type=Path, metavar="FILE", help="reads samples instead of measuring")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the table (.png or .svg)")
+    parser.add_argument("--write-results", action="store_true", help="writes benchmarks/RESULTS.md")
+    args = parser.parse_args()
+    args.links = args.links or [FAR, NEAR, HTTPS]
+    args.rounds, args.keys = (1, 100_000) if args.quick else (args.rounds, MILLION_KEYS)
+    return args
+
+
+if __name__ == "__main__":
+    main()

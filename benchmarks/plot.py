@@ -1,0 +1,65 @@
+"""A report as a picture: one line for each row, a dot for each system where its time is, on a logarithmic scale."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.rows import FAR, HTTPS, NEAR
+from benchmarks.samples import Report
+from benchmarks.table import LINKS, OURS, Block, blocks, median_seconds
+
+_OURS, _PEER, _GRID = "#d1495b", "#5b6c7d", "#e6e9ec"
+_MARKS = {"rclone": "o", "rclone-16": "h", "s3fs": "s", "mount-s3": "^", "goofys": "v", "geesefs": "D"}
+_ROW_HEIGHT, _WIDTH = 0.36, 9.0  # inches
+
+
+def draw(report: Report, path: Path) -> None:
+    """Writes *path*, whose suffix says the format."""
+    mpl.use("agg")
+    found = [block for block in blocks(report) if any(name in _MARKS for name in block.lines)]
+    links = [link for link in (FAR, NEAR, HTTPS) if any(block.link == link for block in found)]
+    heights = [sum(block.link == link for block in found) + 2 for link in links]
+    figure = Figure(figsize=(_WIDTH, sum(heights) * _ROW_HEIGHT + 0.6), layout="constrained")
+    panels = figure.subplots(len(links), 1, height_ratios=heights, squeeze=False)
+    for panel, link in zip(panels[:, 0], links, strict=True):
+        _draw_link(panel, link, [block for block in found if block.link == link])
+    marks = {
+        name: mark for panel in panels[:, 0] for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(marks.values(), marks.keys(), loc="outside upper center", ncols=len(marks), frameon=False)
+    figure.savefig(path, dpi=160)
+
+
+def _draw_link(panel: Axes, link: str, found: list[Block]) -> None:
+    for height, block in enumerate(found):
+        times = {
+            name: median_seconds(samples) for name, samples in block.lines.items() if name in _MARKS or name == OURS
+        }
+        known = {name: seconds for name, seconds in times.items() if seconds}
+        panel.plot([min(known.values()), max(known.values())], [height, height], color=_GRID, linewidth=3, zorder=1)
+        for name, seconds in known.items():
+            is_ours = name == OURS
+            panel.plot(
+                seconds,
+                height,
+                marker="o" if is_ours else _MARKS[name],
+                markersize=9 if is_ours else 6,
+                color=_OURS if is_ours else _PEER,
+                markerfacecolor=_OURS if is_ours else "white",
+                linestyle="none",
+                label=name,
+                zorder=3 if is_ours else 2,
+            )
+    panel.set_title(f"seconds, {LINKS[link]}", loc="left", fontsize=10, color=_PEER)
+    panel.set_yticks(
+        range(len(found)), [f"{block.row.title}{', again' if block.again else ''}" for block in found], fontsize=8
+    )
+    panel.set_xscale("log")
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.invert_yaxis()
+    panel.grid(axis="x", color=_GRID)
+    panel.tick_params(length=0)
+    for side in panel.spines.values():
+        side.set_visible(False)

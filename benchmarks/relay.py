@@ -1,0 +1,296 @@
+"""A relay in front of an S3 server: adds a delay to each request, holds each connection to a rate, counts.
+
+Bodies travel by splice(2), from socket to socket inside the kernel, so that the relay is not what is measured. It changes
+no byte: signatures that were made for the relay's own host and port stay valid. Path-style plain HTTP only.
+
+    python -m benchmarks.relay --upstream http://127.0.0.1:8333 --port 9000 --delay-ms 20 --rate 90e6
+
+prints its counts as JSON on SIGUSR1, when it ends, and to whoever connects to its control port.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Self
+
+from benchmarks.heads import Chunked, Sized, UntilClose, read_request, read_response
+
+_CHUNK = 1 << 20  # what one splice may move: the largest pipe that needs no privilege (pipe-max-size)
+_PACED_CHUNK = 512 << 10  # the same on a connection that is held to a rate: about 6 ms of 90 MB/s
+_CATCH_UP = 0.005  # seconds of lateness (a sleep that woke late, a server that paused) that may be made good
+_HEAD_MAX = 64 << 10
+_F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, since Python 3.10 on Linux only
+
+
+class HungUpError(Exception):
+    """One side ended the connection; the other is told the same."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What went through: answers by kind and status, bytes of bodies to clients, connections made."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    down: int = 0
+    connections: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, *, request: str | None = None, down: int = 0, connections: int = 0) -> None:
+        with self._lock:
+            self.down += down
+            self.connections += connections
+            if request is not None:
+                self.requests[request] += 1
+
+    def as_json(self) -> str:
+        with self._lock:
+            return json.dumps({"requests": self.requests, "down": self.down, "connections": self.connections})
+
+
+class Pace:
+    """When the next bytes of one connection may leave, at *rate* bytes a second (None: at once)."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._due = 0.0
+
+    @property
+    def chunk(self) -> int:
+        return _CHUNK if self._rate is None else _PACED_CHUNK
+
+    def wait(self) -> None:
+        if self._rate is not None and (early := self._due - time.monotonic()) > 0:
+            time.sleep(early)
+
+    def spend(self, count: int) -> None:
+        if self._rate is not None:
+            self._due = max(self._due, time.monotonic() - _CATCH_UP) + count / self._rate
+
+
+class Side:
+    """One of the two sockets of a relayed connection, with the bytes read beyond the last head."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self._rest = bytearray()
+
+    @property
+    def has_rest(self) -> bool:
+        return bool(self._rest)
+
+    def read_until(self, mark: bytes) -> bytes:
+        """All up to and with *mark*; HungUpError where the connection ends before, ValueError where it does not come."""
+        while (end := self._rest.find(mark)) < 0:
+            if len(self._rest) > _HEAD_MAX:
+                raise ValueError("no end of head")
+            self._rest += self._receive()
+        return self.take(end + len(mark))
+
+    def take(self, most: int) -> bytes:
+        """What was read already, at most *most* bytes of it."""
+        taken = bytes(self._rest[:most])
+        del self._rest[:most]
+        return taken
+
+    def _receive(self) -> bytes:
+        received = self.sock.recv(_HEAD_MAX)
+        if not received:
+            raise HungUpError
+        return received
+
+
+class Connection:
+    """A client, a connection of its own to the server, and the requests that pass between, one after another."""
+
+    def __init__(self, client: socket.socket, server: socket.socket, counts: Counts, delay: float, pace: Pace) -> None:
+        self._client, self._server = Side(client), Side(server)
+        self._counts, self._delay, self._pace = counts, delay, pace
+        self._pipe = os.pipe()
+        with contextlib.suppress(PermissionError):  # the user's pipes are all in use: smaller steps
+            fcntl.fcntl(self._pipe[1], _F_SETPIPE_SZ, _CHUNK)
+
+    def serve(self) -> None:
+        """Until either side hangs up."""
+        try:
+            while self._exchange():
+                pass
+        except (HungUpError, OSError, ValueError):
+            pass  # hung up, reset, or no HTTP: both sides see the connection end, as without a relay
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for end in self._pipe:
+            os.close(end)
+        for side in (self._client, self._server):
+            side.sock.close()
+
+    def _exchange(self) -> bool:
+        """One request and its answer; returns whether another may follow."""
+        self._wait_request()
+        head = self._client.read_until(b"\r\n\r\n")
+        request = read_request(head)
+        time.sleep(self._delay)
+        self._server.sock.sendall(head)
+        self._pass_body(self._client, self._server, request.body)
+        while (response := read_response(head := self._server.read_until(b"\r\n\r\n"), request.method)).status < 200:
+            self._client.sock.sendall(head)
+        self._counts.add(request=f"{request.kind} {response.status}")
+        self._client.sock.sendall(head, socket.MSG_MORE if response.body != Sized(0) else 0)
+        self._pass_body(self._server, self._client, response.body)
+        return not response.closes
+
+    def _wait_request(self) -> None:
+        """Returns when the client has something to say; HungUpError where the server ends an idle connection."""
+        if self._client.has_rest:
+            return
+        poll = select.poll()
+        poll.register(self._client.sock, select.POLLIN)
+        poll.register(self._server.sock, select.POLLIN)
+        if self._client.sock.fileno() not in dict(poll.poll()):
+            raise HungUpError
+
+    def _pass_body(self, source: Side, sink: Side, body: Sized | Chunked | UntilClose) -> None:
+        match body:
+            case Sized(length):
+                self._pass(source, sink, length)
+            case Chunked():
+                while self._pass_chunk(source, sink):
+                    pass
+            case UntilClose():
+                with contextlib.suppress(HungUpError):
+                    self._pass(source, sink, sys.maxsize)
+
+    def _pass_chunk(self, source: Side, sink: Side) -> int:
+        """One chunk with its frame; returns its length, 0 for the last. Trailers are not expected."""
+        frame = source.read_until(b"\r\n")
+        length = int(frame.split(b";")[0], 16)
+        sink.sock.sendall(frame, socket.MSG_MORE)
+        self._pass(source, sink, length + 2)
+        return length
+
+    def _pass(self, source: Side, sink: Side, count: int) -> None:
+        """*count* bytes: first those read with the head, the rest without looking at them."""
+        first = source.take(count)
+        sink.sock.sendall(first)
+        self._passed(sink, len(first))
+        left = count - len(first)
+        while left:
+            self._pace.wait()
+            moved = self._splice(source, sink, min(left, self._pace.chunk))
+            self._passed(sink, moved)
+            left -= moved
+
+    def _passed(self, sink: Side, count: int) -> None:
+        if sink is self._client:
+            self._pace.spend(count)
+            self._counts.add(down=count)
+
+    def _splice(self, source: Side, sink: Side, most: int) -> int:
+        """Moves what is there, at most *most* bytes, and returns how many; waits for the first."""
+        out, into = self._pipe
+        moved = os.splice(source.sock.fileno(), into, most)
+        if not moved:
+            raise HungUpError
+        left = moved
+        while left:
+            left -= os.splice(out, sink.sock.fileno(), left)
+        return moved
+
+
+class Relay:
+    """Listens on 127.0.0.1:*port* (0: any free one) and passes on to *upstream*; seconds and bytes a second."""
+
+    def __init__(
+        self, upstream: str, *, port: int = 0, control_port: int = 0, delay: float = 0, rate: float | None = None
+    ) -> None:
+        address = urllib.parse.urlsplit(upstream)
+        if address.scheme != "http" or address.hostname is None:
+            raise ValueError(f"not a plain HTTP address: {upstream}")
+        self._upstream = (address.hostname, address.port or 80)
+        self._delay, self._rate = delay, rate
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
+        self._control = socket.create_server(("127.0.0.1", control_port))
+        self.counts = Counts()
+
+    @property
+    def port(self) -> int:
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def control_port(self) -> int:
+        return int(self._control.getsockname()[1])
+
+    def start(self) -> None:
+        """Serves from threads of its own, until `close`."""
+        for listener, answer in ((self._listener, self._relay), (self._control, self._report)):
+            threading.Thread(target=self._accept, args=(listener, answer), daemon=True).start()
+
+    def close(self) -> None:
+        """Takes no more connections; those there are end with their clients."""
+        for listener in (self._listener, self._control):
+            listener.shutdown(socket.SHUT_RDWR)  # wakes accept, which close alone does not
+            listener.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _accept(self, listener: socket.socket, answer: Callable[[socket.socket], None]) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                client, _ = listener.accept()
+                threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._upstream)
+        except OSError:
+            client.close()
+            return
+        self.counts.add(connections=1)
+        Connection(client, server, self.counts, self._delay, Pace(self._rate)).serve()
+
+    def _report(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.sendall(self.counts.as_json().encode() + b"\n")
+
+
+def main() -> None:
+    """Relays until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--upstream", required=True, metavar="URL", help="the S3 server, plain HTTP")
+    parser.add_argument("--port", type=int, default=0, help="where to listen (any free one)")
+    parser.add_argument("--control-port", type=int, default=0, help="where the counts can be read (any free one)")
+    parser.add_argument("--delay-ms", type=float, default=0, help="added to each request (0)")
+    parser.add_argument("--rate", type=float, metavar="BYTES", help="bytes a second of each connection (no limit)")
+    args = parser.parse_args()
+    relay = Relay(
+        args.upstream, port=args.port, control_port=args.control_port, delay=args.delay_ms / 1e3, rate=args.rate
+    )
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals := {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
+    with relay:
+        print(f"relay on 127.0.0.1:{relay.port}, counts on 127.0.0.1:{relay.control_port}", flush=True)
+        while signal.sigwait(signals) == signal.SIGUSR1:
+            print(relay.counts.as_json(), flush=True)
+    print(relay.counts.as_json(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""One run: servers up, objects in, every system through every row, in turn within each round.
+
+python -m benchmarks.run --rows ls,find --systems s3mount,rclone --rounds 3
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks import measure
+from benchmarks.rows import FAR, HTTPS, LOCAL, MILLION, NEAR, SERIAL, Row
+from benchmarks.samples import Sample
+from benchmarks.seed import MIB, body, seed
+from benchmarks.servers import (
+    ACCESS_KEY,
+    CHECKOUT,
+    REGION,
+    SECRET_KEY,
+    Counted,
+    RelayAddress,
+    SeaweedFS,
+    listing_server,
+    relay,
+    seaweedfs,
+)
+from benchmarks.systems import Mount, System, Target, mounted
+
+DELAY = 0.020  # seconds that a far request takes longer
+RATE = 90e6  # bytes a second of a far connection
+_WORKLOAD_TIMEOUT = 900.0  # seconds
+_LONG = 10.0  # seconds: where a row takes longer, only the fastest peer stays for all rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a store can be reached over one link, and who counts there."""
+
+    url: str
+    relay: RelayAddress | None = None
+    ca: Path | None = None
+
+    def counted(self) -> Counted | None:
+        return None if self.relay is None else self.relay.counted()
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Everything a run measures on: places by link and kind of bucket, and a directory for what is passing."""
+
+    store: SeaweedFS
+    places: Mapping[tuple[str, bool], Place]  # the bool: whether for the million
+    scratch: Path
+    keys: int
+
+    def place(self, row: Row, link: str) -> Place:
+        return self.places[link, row.dataset == MILLION]
+
+
+@contextlib.contextmanager
+def bench_for(rows: list[Row], data: Path, scratch: Path, keys: int) -> Iterator[Bench]:
+    """The servers for *rows*, their objects in *data*; all of it ends with the context."""
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        store = enter(seaweedfs(data, scratch))
+        seed(store, {row.dataset for row in rows} - {MILLION}, data / "seeded.json")
+        far = enter(relay(store.url, scratch, delay=DELAY, rate=RATE))
+        near = enter(relay(store.url, scratch))
+        places = {
+            (FAR, False): Place(far.url, far),
+            (NEAR, False): Place(near.url, near),
+            (HTTPS, False): Place(store.https_url, ca=store.ca),
+        }
+        if any(row.dataset == MILLION for row in rows):
+            far = enter(relay(enter(listing_server(keys, scratch)), scratch, delay=DELAY, rate=RATE))
+            places[FAR, True] = Place(far.url, far)
+        yield Bench(store, places, scratch, keys)
+
+
+def samples_of(row: Row, link: str, systems: list[System], rounds: int, bench: Bench) -> Iterator[Sample]:
+    """Every system in turn, *rounds* times; a peer that cannot decide anything any more sits out the later ones."""
+    row = replace(row, seen=bench.keys) if row.dataset == MILLION else row
+    first: list[Sample] = []
+    for number in range(rounds):
+        for yardstick in {LOCAL, SERIAL} & set(row.beside):
+            yield _yardstick(yardstick, row, link, number, bench)
+        for system in systems:
+            if number and not _decides(system.name, row, link, first):
+                continue
+            for sample in _system(system, row, link, number, bench):
+                first += [sample] if not number and not sample.again else []
+                yield sample
+
+
+def relay_cost(bench: Bench) -> float:
+    """How much longer four parallel ranges of 1 GiB take through the near relay than without it; the best of three each."""
+    direct, relayed = bench.store.url, bench.places[NEAR, False].url
+    times = [(_parallel_ranges(direct), _parallel_ranges(relayed)) for _ in range(3)]
+    return min(through for _, through in times) / min(without for without, _ in times)
+
+
+def _parallel_ranges(url: str) -> float:
+    """Seconds that four curls take together for a quarter of the 1 GiB object each."""
+    signed = ["--aws-sigv4", f"aws:amz:{REGION}:s3", "--user", f"{ACCESS_KEY}:{SECRET_KEY}"]
+    quarter = 256 * MIB
+    start = time.perf_counter()
+    curls = [
+        subprocess.Popen(
+            [
+                "curl",
+                "-sf",
+                *signed,
+                "-o",
+                os.devnull,
+                "-r",
+                f"{at}-{at + quarter - 1}",
+                f"{url}/bench/gibibyte/file.bin",
+            ]
+        )
+        for at in range(0, 4 * quarter, quarter)
+    ]
+    statuses = [curl.wait() for curl in curls]
+    if any(statuses):
+        raise SystemExit(f"curl could not read from {url}")
+    return time.perf_counter() - start
+
+
+def _decides(name: str, row: Row, link: str, first: list[Sample]) -> bool:
+    """Whether *name* is needed for more than one round: its own systems always, peers where a ratio is taken to them."""
+    if name not in row.beside:
+        return name.startswith("s3mount") or link != FAR or all(sample.seconds < _LONG for sample in first)
+    if row.links[link].ratio is None:
+        return False
+    times = {sample.system: sample.seconds for sample in first if sample.system in row.beside and not sample.error}
+    return name in times and (times[name] < _LONG or times[name] == min(times.values()))
+
+
+def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> Iterator[Sample]:
+    """A fresh mount with cold caches, the workload, and the workload again where the row wants that."""
+    place = bench.place(row, link)
+    label = Sample(row=row.name, link=link, system=system.name, round=number)
+    target = Target(place.url, row.bucket, bench.scratch / "mnt", bench.scratch, row.ttl, place.ca)
+    measure.drop_caches()
+    try:
+        with mounted(system, target) as mount:
+            if row.warmed_by is not None:
+                _work(row.warmed_by, mount.root, mount.pid)
+            cold = _sample(label, row, mount, place)
+            yield cold
+            if row.again is not None and (cold.seconds < _LONG or system.name not in row.beside):
+                yield _sample(replace(label, again=True), row, mount, place)
+    except (RuntimeError, OSError) as exc:
+        yield replace(label, error=str(exc))
+
+
+def _sample(label: Sample, row: Row, mount: Mount, place: Place) -> Sample:
+    measure.reset_peak(mount.pid)
+    counted, cpu, resident = place.counted(), measure.cpu_seconds(mount.pid), measure.resident(mount.pid)
+    done = _work(row.workload, mount.root, mount.pid)
+    label = replace(
+        label,
+        seconds=done["seconds"],
+        first=done.get("first"),
+        cpu=measure.cpu_seconds(mount.pid) - cpu,
+        peak=measure.peak_resident(mount.pid),
+        growth=measure.resident(mount.pid) - resident,
+        error=None if done["seen"] == row.seen else f"saw {done['seen']:.0f} of {row.seen}",
+    )
+    if counted is None or (now := place.counted()) is None:
+        return label
+    passed = now.since(counted)
+    return replace(label, requests=passed.requests, down=passed.down)
+
+
+def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sample:
+    """The same work without a mount: on a local file in the page cache, or by a plain client."""
+    if name == LOCAL:
+        root = _local_copy(bench.scratch)
+        _work(row.workload, root)
+        done = _work(row.workload, root)
+    else:
+        done = _work("serial_list", bench.place(row, link).url)
+    return Sample(row=row.name, link=link, system=name, round=number, seconds=done["seconds"])
+
+
+def _work(workload: str, root: Path | str, mount_pid: int | None = None) -> dict[str, float]:
+    """What *workload* reports of *root*; RuntimeError where it fails, or takes so long that the mount is ended."""
+    command = [sys.executable, "-m", "benchmarks.workloads", workload, str(root)]
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    try:
+        out, err = process.communicate(timeout=_WORKLOAD_TIMEOUT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        if mount_pid is not None:
+            os.kill(mount_pid, signal.SIGKILL)  # a process that waits for a mount can only end with it
+        raise RuntimeError(f"{workload} took longer than {_WORKLOAD_TIMEOUT:.0f} s") from None
+    if process.returncode:
+        raise RuntimeError(err.decode().strip().split("\n")[-1] or f"{workload} ended with {process.returncode}")
+    report: dict[str, float] = json.loads(out)
+    return report
+
+
+def _local_copy(scratch: Path) -> Path:
+    root = scratch / "local"
+    path = root / "quarters/file-0.bin"
+    if not path.exists():
+        path.parent.mkdir(parents=True)
+        with path.open("wb") as file:
+            for start in range(0, 256 * MIB, 8 * MIB):
+                file.write(body(start, start + 8 * MIB))
+    return root

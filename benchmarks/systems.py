@@ -1,0 +1,185 @@
+"""The mounts that are compared, each a command in the foreground; equal metadata lifetimes, all else as it comes.
+
+Knows how each is started and told its store, never what is done with it.
+"""
+
+import contextlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.servers import ACCESS_KEY, CHECKOUT, REGION, SECRET_KEY, end
+
+_MOUNT_TIMEOUT = 60.0  # seconds
+_SETTLE = 0.6  # seconds after the mount answers: what a mount does for itself (checks, read-ahead) is over
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to mount, where; *ttl* is the metadata lifetime in seconds, *ca* the authority of an HTTPS *url*."""
+
+    url: str
+    bucket: str
+    mountpoint: Path
+    scratch: Path
+    ttl: int = 60
+    ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A program that mounts, its arguments for a target, and how it is asked its version."""
+
+    name: str
+    program: tuple[str, ...]
+    arguments: Callable[[Target], list[str]]
+    version_option: str = "--version"
+
+    @property
+    def is_there(self) -> bool:
+        return _find(self.program[0]) is not None
+
+    def command(self, target: Target) -> list[str]:
+        return [_find(self.program[0]) or self.program[0], *self.program[1:], *self.arguments(target)]
+
+    def version(self) -> str:
+        """The first line it says of itself."""
+        command = [_find(self.program[0]) or self.program[0], *self.program[1:], self.version_option]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(None))
+        return (answer.stdout or answer.stderr).strip().split("\n")[0] if answer.returncode == 0 else "unknown"
+
+
+def _s3mount(*options: str) -> Callable[[Target], list[str]]:
+    def arguments(to: Target) -> list[str]:
+        where = [to.bucket, str(to.mountpoint), "--endpoint-url", to.url, "--path-style", "--foreground"]
+        return [*where, "--metadata-ttl", str(to.ttl), *options]
+
+    return arguments
+
+
+def _rclone(*options: str) -> Callable[[Target], list[str]]:
+    def arguments(to: Target) -> list[str]:
+        store = ["--s3-provider", "Other", "--s3-env-auth", "--s3-endpoint", to.url, "--s3-region", REGION]
+        # --use-server-modtime: without it each file costs a HEAD, which no other mount sends
+        lifetimes = ["--dir-cache-time", f"{to.ttl}s", "--attr-timeout", f"{to.ttl}s", "--use-server-modtime"]
+        return ["mount", f":s3:{to.bucket}", str(to.mountpoint), "--read-only", *store, *lifetimes, *options]
+
+    return arguments
+
+
+def _s3fs(to: Target) -> list[str]:
+    password = to.scratch / "s3fs-password"
+    password.touch(mode=0o600)
+    password.write_text(f"{ACCESS_KEY}:{SECRET_KEY}\n")
+    options = f"ro,url={to.url},use_path_request_style,passwd_file={password},stat_cache_expire={to.ttl},retries=3"
+    return [to.bucket, str(to.mountpoint), "-f", "-o", options]
+
+
+def _mount_s3(to: Target) -> list[str]:
+    store = ["--read-only", "--endpoint-url", to.url, "--force-path-style", "--region", REGION]
+    return [to.bucket, str(to.mountpoint), "-f", *store, "--metadata-ttl", str(to.ttl)]
+
+
+def _goofys(*options: str) -> Callable[[Target], list[str]]:
+    def arguments(to: Target) -> list[str]:
+        lifetimes = ["--stat-cache-ttl", f"{to.ttl}s", *options]
+        return ["-f", "-o", "ro", "--endpoint", to.url, "--region", REGION, *lifetimes, to.bucket, str(to.mountpoint)]
+
+    return arguments
+
+
+def _bare(to: Target) -> list[str]:
+    return [to.bucket, str(to.mountpoint), "--endpoint-url", to.url]
+
+
+_THIS = (sys.executable, "-m", "s3mount")
+_SYSTEMS = (
+    System("s3mount", _THIS, _s3mount()),
+    System("s3mount-boto3", _THIS, _s3mount("--transport", "boto3")),
+    System("rclone", ("rclone",), _rclone(), "version"),
+    System("rclone-16", ("rclone",), _rclone("--vfs-read-chunk-size=4M", "--vfs-read-chunk-streams=16"), "version"),
+    System("s3fs", ("s3fs",), _s3fs),
+    System("mount-s3", ("mount-s3",), _mount_s3),
+    System("goofys", ("goofys",), _goofys("--type-cache-ttl", "60s")),
+    System("geesefs", ("geesefs",), _goofys("--list-type", "2")),
+)
+
+
+def systems(floor: str | None) -> dict[str, System]:
+    """Every system by its name; *floor* is the command of a bare mount, the least that is possible."""
+    known = {system.name: system for system in _SYSTEMS}
+    return known if floor is None else known | {"floor": System("floor", tuple(shlex.split(floor)), _bare)}
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount that answers."""
+
+    pid: int
+    root: Path
+
+
+@contextlib.contextmanager
+def mounted(system: System, target: Target) -> Iterator[Mount]:
+    """A fresh mount of *target* by *system*; RuntimeError where it does not come up."""
+    target.mountpoint.mkdir(exist_ok=True)
+    with (target.scratch / f"{system.name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            system.command(target), env=_environment(target.ca), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+        )
+    try:
+        _await_mount(process, target.mountpoint, system.name)
+        yield Mount(process.pid, target.mountpoint)
+    finally:
+        _unmount(process, target.mountpoint)
+
+
+def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, name: str) -> None:
+    deadline = time.monotonic() + _MOUNT_TIMEOUT
+    while not mountpoint.is_mount():
+        if process.poll() is not None:
+            raise RuntimeError(f"{name} ended with status {process.returncode}")
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{name} did not mount within {_MOUNT_TIMEOUT:.0f} s")
+        time.sleep(0.02)
+    time.sleep(_SETTLE)
+
+
+def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
+    """Unmounts, the hard way where the soft one fails, and sees the process end."""
+    for option in ("-u", "-uz"):
+        if subprocess.run(["fusermount3", option, mountpoint], capture_output=True, check=False).returncode == 0:
+            break
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        end(process)
+
+
+def _environment(ca: Path | None) -> dict[str, str]:
+    """Credentials as the environment gives them, and *ca* under each name that some program looks at."""
+    trusted = {} if ca is None else dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), str(ca))
+    return (
+        os.environ
+        | trusted
+        | {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "PYTHONPATH": str(CHECKOUT),
+            "RCLONE_CONFIG": os.devnull,
+        }
+    )
+
+
+def _find(program: str) -> str | None:
+    """Beside this Python, where pip puts programs, or on PATH."""
+    beside = Path(sys.executable).parent / program
+    return str(beside) if beside.exists() else shutil.which(program)

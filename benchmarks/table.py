@@ -1,0 +1,216 @@
+"""A report as people read it: each row with its systems, and whether s3mount shows what it must.
+
+Pure: samples in, lines and Markdown out.
+"""
+
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from benchmarks.rows import FAR, HTTPS, NEAR, ROWS, Limits, Row
+from benchmarks.samples import Report, Sample
+from benchmarks.seed import MIB
+
+OURS = "s3mount"
+LINKS = {FAR: "far (20 ms, 90 MB/s a connection)", NEAR: "near", HTTPS: "HTTPS, loopback"}
+_HEADS = ("", "seconds (min, max)", "CPU s", "peak MiB", "requests", "MiB down", "ratio", "n")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One limit: what it says, what was seen, and whether that is within; None where it could not be judged."""
+
+    limit: str
+    seen: str
+    passed: bool | None
+
+    @property
+    def mark(self) -> str:
+        return {True: "pass", False: "FAIL", None: "not judged"}[self.passed]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One row over one link: *lines* are the samples of each system, *checks* are of s3mount."""
+
+    row: Row
+    link: str
+    again: bool
+    lines: dict[str, list[Sample]]
+    checks: list[Check]
+
+    @property
+    def title(self) -> str:
+        return f"{self.row.title}{', again' if self.again else ''} · {LINKS[self.link]}"
+
+    @property
+    def reference(self) -> tuple[str, float] | None:
+        """Whom the ratio is taken to, and the median of its seconds: the fastest of those the row names."""
+        return _reference(self.row, self.lines)
+
+
+def blocks(report: Report) -> Iterator[Block]:
+    """In the order of the rows, far before near, what came again right behind what came first."""
+    for row in ROWS:
+        for link, limits in row.links.items():
+            first = _lines(report.samples, row, link, again=False)
+            if first:
+                yield Block(row, link, False, first, _checks(limits, row, first))
+            again = _lines(report.samples, row, link, again=True)
+            if again and row.again is not None:
+                yield Block(row, link, True, again, _checks(row.again, row, again))
+
+
+def head(report: Report) -> list[str]:
+    """Machine, versions, and how far to trust the figures."""
+    machine = report.machine
+    cost = "not measured" if report.relay_cost is None else f"{report.relay_cost:.2f} (limit 1.3)"
+    where = f"{machine.processor}, {machine.cores} cores, {machine.memory / 2**30:.0f} GiB, Linux {machine.kernel}"
+    return [
+        f"{machine.date} · {where} · Python {machine.python}",
+        f"before: load {machine.load:.2f}, slowest of equal loops {machine.spin:.2f} times the fastest",
+        f"four parallel ranges through the near relay, over the time without it: {cost}",
+        " · ".join(f"{name}: {version}" for name, version in report.versions.items()),
+    ]
+
+
+def median_seconds(samples: list[Sample]) -> float | None:
+    """Of those that worked."""
+    times = [sample.seconds for sample in samples if not sample.error]
+    return statistics.median(times) if times else None
+
+
+def text(report: Report) -> str:
+    """For a terminal."""
+    parts = ["\n".join(head(report))]
+    for block in blocks(report):
+        rows = [_HEADS, *_cells(block)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+        table = "\n".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        checks = "".join(f"\n  {check.mark}: {check.limit}, seen {check.seen}" for check in block.checks)
+        parts.append(f"{block.title}\n{table}{checks}")
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(report: Report) -> str:
+    """For benchmarks/RESULTS.md: the judgement first, every figure behind it."""
+    found = list(blocks(report))
+    lines = ["# Results", "", *(f"- {line}" for line in head(report)), "", _SUMMARY, "|---|---|---|---|---|---|"]
+    for block in found:
+        lines += [_summary(block, check) for check in block.checks]
+    lines += ["", "## Every figure", "", "Medians; requests, MiB down and peaks are the most of all rounds.", ""]
+    for block in found:
+        rows = [_HEADS, ("---",) * len(_HEADS), *_cells(block)]
+        lines += [f"### {block.title}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]
+    return "\n".join(lines)
+
+
+_SUMMARY = "| workload | link | s3mount | must show | seen | |"
+
+
+def _summary(block: Block, check: Check) -> str:
+    title = block.row.title + (", again" if block.again else "")
+    ours = block.lines.get(OURS, [])
+    return f"| {title} | {block.link} | {_seconds(ours)} | {check.limit} | {check.seen} | {check.mark} |"
+
+
+def _lines(samples: Sequence[Sample], row: Row, link: str, *, again: bool) -> dict[str, list[Sample]]:
+    lines: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if (sample.row, sample.link, sample.again) == (row.name, link, again):
+            lines.setdefault(sample.system, []).append(sample)
+    return lines
+
+
+def _reference(row: Row, lines: dict[str, list[Sample]]) -> tuple[str, float] | None:
+    """A system that failed once is nobody to be measured by."""
+    medians = {
+        name: _median(lines[name], lambda sample: sample.seconds)
+        for name in row.beside
+        if name in lines and not any(sample.error for sample in lines[name])
+    }
+    return min(medians.items(), key=lambda item: item[1]) if medians else None
+
+
+def _checks(limits: Limits, row: Row, lines: dict[str, list[Sample]]) -> list[Check]:
+    """Every limit of s3mount; times and CPU by their medians, counts and memory by the worst round."""
+    ours = lines.get(OURS, [])
+    if not ours:
+        return []
+    if errors := [sample.error for sample in ours if sample.error]:
+        return [Check("it works", errors[0], passed=False)]
+    return [*_ratio_check(limits, row, lines, ours), *_plain_checks(limits, row, ours)]
+
+
+def _ratio_check(limits: Limits, row: Row, lines: dict[str, list[Sample]], ours: list[Sample]) -> Iterator[Check]:
+    if limits.ratio is None:
+        return
+    limit = f"≤ {limits.ratio:g} of the time of {' or '.join(row.beside)}"
+    if (reference := _reference(row, lines)) is None:
+        yield Check(limit, "none of them here", passed=None)
+    else:
+        ratio = _median(ours, lambda sample: sample.seconds) / reference[1]
+        yield Check(limit, f"{ratio:.3g} ({reference[0]})", passed=ratio <= limits.ratio)
+
+
+def _plain_checks(limits: Limits, row: Row, ours: list[Sample]) -> Iterator[Check]:
+    is_counted = all(sample.requests is not None for sample in ours)
+    measured: tuple[tuple[float | None, str, float, float], ...] = (
+        (limits.requests, "{:.0f} requests", max(sum(sample.kinds().values()) for sample in ours), 1),
+        (limits.lists, "{:.0f} LIST", max(sample.kinds().get("LIST", 0) for sample in ours), 1),
+        (limits.heads, "{:.0f} HEAD", max(sample.kinds().get("HEAD", 0) for sample in ours), 1),
+        (limits.down, "{:.1f} MiB down", max(sample.down for sample in ours), MIB),
+        (limits.seconds, "{:.2f} s", _median(ours, lambda sample: sample.seconds), 1),
+        (limits.first, "{:.3f} s to the first name", _median(ours, lambda sample: sample.first or 0), 1),
+        (limits.cpu, "{:.2f} CPU s", _median(ours, lambda sample: sample.cpu), 1),
+        (limits.peak, "{:.0f} MiB at most", max(sample.peak for sample in ours), MIB),
+        (limits.growth, "{:.0f} B a name", max(sample.growth for sample in ours) / row.seen, 1),
+    )
+    for limit, form, seen, unit in measured:
+        if limit is not None:
+            passed = seen <= limit if is_counted or form not in _COUNTED else None
+            yield Check(f"≤ {form.format(limit / unit)}", form.format(seen / unit), passed=passed)
+
+
+_COUNTED = ("{:.0f} requests", "{:.0f} LIST", "{:.0f} HEAD", "{:.1f} MiB down")
+
+
+def _cells(block: Block) -> Iterator[tuple[str, ...]]:
+    for name, samples in block.lines.items():
+        good = [sample for sample in samples if not sample.error]
+        if not good:
+            yield name, samples[0].error or "", "", "", "", "", "", f"0 of {len(samples)}"
+            continue
+        seconds, reference = _median(good, lambda sample: sample.seconds), block.reference
+        is_mount = any(sample.peak for sample in good)
+        yield (
+            name,
+            _seconds(good),
+            f"{_median(good, lambda sample: sample.cpu):.2f}" if is_mount else "",
+            f"{max(sample.peak for sample in good) / MIB:.0f}" if is_mount else "",
+            _requests(good),
+            "" if good[0].requests is None else f"{max(sample.down for sample in good) / MIB:.1f}",
+            "" if reference is None else f"{seconds / reference[1]:.3g}",
+            str(len(good)) if len(good) == len(samples) else f"{len(good)} of {len(samples)}",
+        )
+
+
+def _requests(samples: list[Sample]) -> str:
+    """By kind, the most of all rounds."""
+    if samples[0].requests is None:
+        return ""
+    kinds = sorted({kind for sample in samples for kind in sample.kinds()})
+    return ", ".join(f"{max(sample.kinds().get(kind, 0) for sample in samples)} {kind}" for kind in kinds) or "0"
+
+
+def _seconds(samples: list[Sample]) -> str:
+    if not samples:
+        return ""
+    times = [sample.seconds for sample in samples]
+    firsts = [sample.first for sample in samples if sample.first is not None]
+    first = f"; first name {statistics.median(firsts):.3f}" if firsts else ""
+    return f"{statistics.median(times):.3f} ({min(times):.3f}, {max(times):.3f}){first}"
+
+
+def _median(samples: list[Sample], value: Callable[[Sample], float]) -> float:
+    return statistics.median(map(value, samples))
