@@ -131,7 +131,12 @@ def mounted(system: System, target: Target) -> Iterator[Mount]:
     target.mountpoint.mkdir(exist_ok=True)
     with (target.scratch / f"{system.name}.log").open("ab") as log:
         process = subprocess.Popen(
-            system.command(target), env=_environment(target.ca), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            system.command(target),
+            env=_environment(target.ca),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at the terminal is for us, who unmount
         )
     try:
         _await_mount(process, target.mountpoint, system.name)
