@@ -1,0 +1,111 @@
+"""What is held of one object version: blocks, filled or being filled, in order and without overlap.
+
+Bookkeeping only: no await, no store, no policy. `cache` brings blocks and takes them away.
+"""
+
+from bisect import bisect_right, insort
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Final
+
+import trio
+
+from s3mount.blocks.readahead import Readahead
+from s3mount.blocks.spans import Geometry, missing
+from s3mount.s3.store import Urgency
+from s3mount.s3.values import ObjectVersion, Span
+
+_start: Final = attrgetter("start")
+
+
+class Flight:
+    """A load under way. *ended* is set once the block has landed or *error* says why it never will."""
+
+    __slots__ = ("ended", "error", "scope", "urgency")
+
+    def __init__(self, urgency: Urgency) -> None:
+        self.urgency = urgency
+        self.ended = trio.Event()
+        self.scope = trio.CancelScope()
+        self.error: Exception | None = None
+
+
+class Block:
+    """Some bytes of one object version, contiguous, fetched by one GET.
+
+    With a *flight* it is being filled, and *waiters* are the readers that will want it when they wake up. Without one it has
+    landed, and *buffer* holds its bytes; the buffer is None before memory was found and after it was taken away.
+    """
+
+    __slots__ = ("buffer", "flight", "shelf", "start", "stop", "waiters", "was_read")
+
+    def __init__(self, shelf: "Shelf", span: Span, buffer: memoryview | None = None) -> None:
+        self.shelf = shelf
+        self.start, self.stop = span.start, span.stop
+        self.flight: Flight | None = None
+        self.buffer = buffer
+        self.waiters = 0
+        self.was_read = False
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def span(self) -> Span:
+        return Span(self.start, self.stop)
+
+    @property
+    def is_landed(self) -> bool:
+        return self.flight is None and self.buffer is not None
+
+
+class Shelf:
+    """The blocks of one object version, and the readahead over it.
+
+    *readers* counts its open handles, *last_read* is the number of the mount's reads by its last one.
+    """
+
+    __slots__ = ("__weakref__", "_blocks", "_starts", "geometry", "last_read", "readahead", "readers", "version")
+
+    def __init__(self, version: ObjectVersion, geometry: Geometry) -> None:
+        self.version = version
+        self.geometry = geometry.for_version(version)
+        self.readahead = Readahead(version.size, self.geometry)
+        self.readers = 0
+        self.last_read = 0
+        self._starts: list[int] = []  # of `_blocks`, in step with it: bisect is quicker without a key
+        self._blocks: list[Block] = []
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def find(self, offset: int) -> Block | None:
+        """The block that holds, or will hold, the byte at *offset*."""
+        index = bisect_right(self._starts, offset) - 1
+        if index >= 0 and offset < (block := self._blocks[index]).stop:
+            return block
+        return None
+
+    def overlapping(self, span: Span) -> list[Block]:
+        """The blocks with bytes of *span*, in order."""
+        first = max(0, bisect_right(self._starts, span.start) - 1)
+        last = bisect_right(self._starts, span.stop - 1)
+        return [block for block in self._blocks[first:last] if block.stop > span.start]
+
+    def gaps(self, span: Span) -> Iterator[Span]:
+        """The parts of *span* that no block holds or will hold."""
+        return missing(span, [block.span for block in self.overlapping(span)])
+
+    def add(self, block: Block) -> None:
+        insort(self._starts, block.start)
+        insort(self._blocks, block, key=_start)
+
+    def remove(self, block: Block) -> None:
+        index = bisect_right(self._starts, block.start) - 1
+        assert self._blocks[index] is block
+        del self._starts[index], self._blocks[index]
+
+    def rest(self) -> list[Block]:
+        """All blocks, and readahead begins anew: nobody reads this version any more."""
+        self.readahead = Readahead(self.version.size, self.geometry)
+        return list(self._blocks)

@@ -1,0 +1,70 @@
+"""`-o`, as in fstab and mount(8): FUSE's options, s3mount's own by name, and words that are for others.
+
+Pure. Every word is either understood, or dropped knowingly, or named in a `UsageError`.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from s3mount.cli.settings import BY_NAME, canonical
+from s3mount.cli.spelling import Spelled, refuse_secret, spelled
+from s3mount.cli.values import suggestion
+from s3mount.errors import UsageError
+from s3mount.service.fuse_options import PLAIN_OPTIONS, VALUED_OPTIONS
+
+# For mount(8), systemd and the kernel's bookkeeping; without meaning on a read-only network mount. rw is what mount(8) writes
+# where nothing is said, so it cannot be told from a wish: writing answers EROFS.
+# fmt: off
+_FOR_OTHERS: Final = frozenset({
+    "auto", "noauto", "user", "nouser", "users", "owner", "noowner", "group", "nogroup", "nofail", "_netdev", "defaults", "rw",
+    "sync", "async", "dirsync", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime", "strictatime",
+    "nostrictatime", "lazytime", "nolazytime", "silent", "loud",
+})
+# fmt: on
+_FOR_OTHERS_WITH_VALUE: Final = re.compile(r"(?:x-|X-|comment=|nofail=|uhelper=|helper=).*", re.DOTALL)
+_NOT_HERE: Final = frozenset({"foreground", "o", "fuse-options"})
+
+
+def parse_mount_options(text: str, where: str) -> Iterable[Spelled]:
+    """The settings that *text*, as after `-o`, spells; *where* is named in the UsageErrors."""
+    for option in _split(text):
+        name, has_value, value = option.partition("=")
+        if option in _FOR_OTHERS or _FOR_OTHERS_WITH_VALUE.fullmatch(option) or not option:
+            continue
+        refuse_secret(where, name)
+        setting = canonical(name)
+        if option in PLAIN_OPTIONS or (name in VALUED_OPTIONS and value):
+            yield Spelled(f"{where} {name}", BY_NAME["fuse-options"], (_checked(where, name, option),))
+        elif setting in BY_NAME and setting not in _NOT_HERE:
+            yield spelled(f"{where} {name}", BY_NAME[setting], value if has_value else _bare(where, setting))
+        else:
+            raise UsageError(_unknown(where, name, has_value=bool(has_value)))
+
+
+def _split(text: str) -> list[str]:
+    r"""At commas; `\,` is a comma within a value."""
+    return [re.sub(r"\\([\\,])", r"\1", part) for part in re.findall(r"(?:\\.|[^,\\])+", text, re.DOTALL)]
+
+
+def _bare(where: str, name: str) -> bool:
+    """What a name without a value says: a flag is set."""
+    if not BY_NAME[name].is_flag:
+        raise UsageError(f"{where} {name}: it needs a value, as in {name}={BY_NAME[name].kind.metavar}")
+    return True
+
+
+def _checked(where: str, name: str, option: str) -> str:
+    if name == "max_read" and not re.fullmatch(r"max_read=\d{4,9}", option, re.ASCII):
+        raise UsageError(f"{where} max_read: write a number of bytes, as in max_read=131072")
+    return option
+
+
+def _unknown(where: str, name: str, *, has_value: bool) -> str:
+    if name == "remount":
+        return f"{where} remount: a mount cannot be changed while it stands; unmount it and mount again"
+    if name in PLAIN_OPTIONS | VALUED_OPTIONS:
+        return f"{where} {name}: {'it takes no value' if has_value else 'it needs a value'}"
+    known = {*PLAIN_OPTIONS, *VALUED_OPTIONS, *_FOR_OTHERS, *(set(BY_NAME) - _NOT_HERE)}
+    names = {other.replace("-", "_") for other in known}
+    return f"{where} {name!r}: there is no such option{suggestion(name.replace('-', '_'), names)}"

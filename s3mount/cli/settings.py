@@ -1,0 +1,289 @@
+"""The table of settings: one row for each thing that a mount can be told.
+
+Flags, keys of a configuration file, `-o` options, `--help` and docs/options.md are all derived from it, and defaults from
+`s3mount.config`: to change one thing, change one row here or one default there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from s3mount.cli.values import (
+    parse_count,
+    parse_duration,
+    parse_endpoint,
+    parse_group,
+    parse_lifetime,
+    parse_mode,
+    parse_size,
+    parse_user,
+    show_duration,
+    show_mode,
+    show_size,
+    suggestion,
+)
+from s3mount.config import BlockConfig, Config, LogConfig, MountConfig, StoreConfig, TreeConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a setting is written: *parse* takes text, raises ValueError; *show* is its inverse."""
+
+    metavar: str
+    parse: Callable[[str], object]
+    show: Callable[..., str] = str
+
+
+def _parse_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("it is empty")
+    return text
+
+
+def _parse_path(text: str) -> Path:
+    """An absolute path: the process leaves its directory when it goes to the background."""
+    return Path(_parse_text(text)).expanduser().absolute()
+
+
+def _parse_options(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _parse_truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text == "true"
+
+
+def choice(*names: str) -> Kind:
+    """One of *names*."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"{text!r} is not one of {', '.join(names)}{suggestion(text, names)}")
+        return text
+
+    return Kind("|".join(names), parse)
+
+
+FLAG: Final = Kind("", _parse_truth)
+TEXT: Final = Kind("TEXT", _parse_text)
+URL: Final = Kind("URL", parse_endpoint)
+PATH: Final = Kind("FILE", _parse_path)
+SIZE: Final = Kind("SIZE", parse_size, show_size)
+DURATION: Final = Kind("SECONDS", parse_duration, show_duration)
+LIFETIME: Final = Kind("SECONDS", parse_lifetime, show_duration)
+COUNT: Final = Kind("N", parse_count)
+MODE: Final = Kind("MODE", parse_mode, show_mode)
+USER: Final = Kind("USER", parse_user)
+GROUP: Final = Kind("GROUP", parse_group)
+OPTIONS: Final = Kind("OPTION[,...]", _parse_options)
+
+Section = type[StoreConfig | TreeConfig | BlockConfig | MountConfig | LogConfig | Config]
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row: its name on the command line (config files take underscores as well), and the field it fills.
+
+    *inverts*: the flag says the opposite of its field. *short* is a one-letter flag. *default* is shown where
+    the field's own default does not tell.
+    """
+
+    group: str
+    name: str
+    section: Section
+    field: str
+    kind: Kind
+    help: str
+    short: str | None = None
+    inverts: bool = False
+    default: str | None = None
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name}"
+
+    @property
+    def key(self) -> str:
+        """The name with underscores, as mount options and Python have it."""
+        return self.name.replace("-", "_")
+
+    @property
+    def is_flag(self) -> bool:
+        return self.kind is FLAG
+
+    def default_shown(self) -> str | None:
+        """The default as a user would write it; None where there is none worth telling."""
+        if self.default is not None or self.is_flag:
+            return self.default
+        value = next(field.default for field in fields(self.section) if field.name == self.field)
+        return None if value in (None, MISSING, ()) else self.kind.show(value)
+
+
+_STORE: Final = "Reaching the bucket"
+_MOUNT: Final = "The mount"
+_TREE: Final = "What is shown, and for how long"
+_BYTES: Final = "Reading"
+_LOG: Final = "Process and log"
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    Setting(_STORE, "endpoint-url", StoreConfig, "endpoint_url", URL, "Where the S3 API is, if not at AWS."),
+    Setting(
+        _STORE, "region", StoreConfig, "region", TEXT, "Region of the bucket.", default="found by asking the bucket"
+    ),
+    Setting(_STORE, "profile", StoreConfig, "profile", TEXT, "Profile of ~/.aws/config to take credentials from."),
+    Setting(
+        _STORE,
+        "no-sign-request",
+        StoreConfig,
+        "sign_requests",
+        FLAG,
+        "Ask anonymously, without credentials: for public buckets.",
+        inverts=True,
+    ),
+    Setting(
+        _STORE, "path-style", StoreConfig, "path_style", FLAG, "Name the bucket in the path of URLs, not in the host."
+    ),
+    Setting(
+        _STORE,
+        "requester-pays",
+        StoreConfig,
+        "requester_pays",
+        FLAG,
+        "Agree to pay for the requests, which requester-pays buckets demand.",
+    ),
+    Setting(
+        _STORE,
+        "expected-bucket-owner",
+        StoreConfig,
+        "expected_bucket_owner",
+        TEXT,
+        "Account that must own the bucket; fail if another does.",
+    ),
+    Setting(_STORE, "ca-bundle", StoreConfig, "ca_bundle", PATH, "Certificates (PEM) to trust instead of the usual."),
+    Setting(
+        _STORE,
+        "no-verify-ssl",
+        StoreConfig,
+        "verify_ssl",
+        FLAG,
+        "Do not check the server's certificate. Anyone in between can read and change what you see.",
+        inverts=True,
+    ),
+    Setting(_STORE, "max-connections", StoreConfig, "max_connections", COUNT, "Most requests at the same time."),
+    Setting(
+        _STORE,
+        "timeout",
+        StoreConfig,
+        "timeout",
+        DURATION,
+        "What a single read or lookup may take in all, retries included.",
+    ),
+    Setting(
+        _STORE,
+        "transport",
+        StoreConfig,
+        "transport",
+        choice("lean", "boto3"),
+        "How requests travel: built and sent by s3mount itself where it can, or all by boto3.",
+    ),
+    Setting(_MOUNT, "allow-other", MountConfig, "allow_other", FLAG, "Let every user in, not only the one who mounts."),
+    Setting(_MOUNT, "allow-root", MountConfig, "allow_root", FLAG, "Let root in, too."),
+    Setting(
+        _MOUNT,
+        "run-as",
+        MountConfig,
+        "run_as",
+        Kind("USER", _parse_text),
+        "Mount as root, then serve as USER with no capabilities left. Credentials are then sought as USER.",
+    ),
+    Setting(
+        _MOUNT,
+        "fuse-options",
+        MountConfig,
+        "fuse_options",
+        OPTIONS,
+        "Mount options as in fstab, comma-separated: noexec, fsname=NAME, auto_unmount ...; may repeat.",
+        short="o",
+    ),
+    Setting(
+        _TREE, "uid", TreeConfig, "uid", USER, "Owner of all files.", default="who mounts, or the user of --run-as"
+    ),
+    Setting(
+        _TREE, "gid", TreeConfig, "gid", GROUP, "Group of all files.", default="that of who mounts, or of --run-as"
+    ),
+    Setting(_TREE, "dir-mode", TreeConfig, "dir_mode", MODE, "Permission bits of directories, in octal."),
+    Setting(_TREE, "file-mode", TreeConfig, "file_mode", MODE, "Permission bits of files, in octal."),
+    Setting(
+        _TREE,
+        "metadata-ttl",
+        TreeConfig,
+        "metadata_ttl",
+        LIFETIME,
+        'How long listings and attributes hold. 0: every open asks; "indefinite": nothing is asked twice.',
+    ),
+    Setting(
+        _TREE,
+        "negative-ttl",
+        TreeConfig,
+        "negative_ttl",
+        LIFETIME,
+        "How long a name that was not found stays so.",
+        default="as --metadata-ttl",
+    ),
+    Setting(
+        _TREE,
+        "stale-while-revalidate",
+        TreeConfig,
+        "stale_while_revalidate",
+        DURATION,
+        "Answer at once from a listing that expired less than this ago, while it is renewed; 0 is off.",
+    ),
+    Setting(
+        _TREE,
+        "metadata-limit",
+        TreeConfig,
+        "metadata_limit",
+        COUNT,
+        "Most entries of directories kept in memory, over all directories.",
+    ),
+    Setting(_BYTES, "part-size", BlockConfig, "part_size", SIZE, "What one request asks for while streaming."),
+    Setting(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE, "Memory for bytes read and read ahead."),
+    Setting(
+        _LOG,
+        "foreground",
+        Config,
+        "foreground",
+        FLAG,
+        "Stay in front, and log to stderr, instead of going to the background.",
+        short="f",
+    ),
+    Setting(
+        _LOG,
+        "log-level",
+        LogConfig,
+        "level",
+        choice("debug", "info", "warning", "error"),
+        "The least that is logged.",
+    ),
+    Setting(
+        _LOG,
+        "log-file",
+        LogConfig,
+        "file",
+        PATH,
+        "File to append the log to.",
+        default="stderr in the foreground, syslog in the background",
+    ),
+    Setting(_LOG, "log-format", LogConfig, "format", choice("text", "json"), "How log lines look."),
+)
+
+BY_NAME: Final[Mapping[str, Setting]] = MappingProxyType({setting.name: setting for setting in SETTINGS})
+
+
+def canonical(name: str) -> str:
+    """The name of a setting as the table spells it: keys may have underscores, and `o` is short for fuse-options."""
+    return "fuse-options" if name == "o" else name.replace("_", "-")

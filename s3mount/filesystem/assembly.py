@@ -1,0 +1,148 @@
+"""Raw listing order in, a directory's entries out: markers hidden, impossible names hidden, a directory shadowing its file.
+
+Pure. S3 lists keys in byte order, so between a file `a` and the directory `a/` stand all keys that begin with `a` and a byte
+below the slash (`a-b`, `a.txt`); stores over file trees list in the order of path components, `a/` right behind `a`. A file is held
+back while, in either order, its directory could still come: while the last key is its own, or leaves room behind it. In a listing in
+neither order everything is held back to the end.
+"""
+
+from collections.abc import Callable, Iterator
+
+from s3mount.errors import StoreFailed
+from s3mount.filesystem.entries import Row
+from s3mount.filesystem.names import encode, is_valid
+from s3mount.s3.values import ListPage
+
+
+def by_component(raw: str) -> str:
+    """A sort key under which a directory's keys follow its name at once, as file trees have it."""
+    return raw.replace("/", "\0")
+
+
+class Assembler:
+    """The entries of one directory, from the pages of one delimited listing of it, in turn.
+
+    `hidden` counts the keys and prefixes that cannot be shown.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._held: dict[str, Row] = {}
+        self._unordered: dict[bytes, Row] | None = None
+        self._frontier = _Frontier()
+        self._last_directory = b""  # a page may begin with the prefix that the one before ended with
+        self.hidden = 0
+
+    def feed(self, page: ListPage) -> list[Row]:
+        """The entries that are certain now."""
+        files, directories = dict(self._files(page)), list(self._directories(page))
+        if self._unordered is None and not self._frontier.advance(page):
+            self._unordered = {row.name: row for row in self._held.values()}
+            self._held = {}
+        if self._unordered is None:
+            return self._certain(files, directories)
+        for row in files.values():
+            self._unordered.setdefault(row.name, row)
+        self._unordered.update((row.name, row) for row in directories)
+        return []
+
+    def finish(self) -> list[Row]:
+        """What was held back, when no more pages come."""
+        return list(self._held.values() if self._unordered is None else self._unordered.values())
+
+    @property
+    def is_ordered(self) -> bool:
+        return self._unordered is None
+
+    def decides(self, name: str) -> bool:
+        """Whether neither a file nor a directory *name* can come any more, nor change what came."""
+        is_past = self._unordered is None and self._frontier.is_past(f"{self._prefix}{name}/")
+        return is_past and name not in self._held
+
+    def _certain(self, files: dict[str, Row], directories: list[Row]) -> list[Row]:
+        """What an ordered page makes certain: its directories, and the files that none of them or those to come shadows."""
+        shadows = {row.name for row in directories}
+        candidates = {**self._held, **files}
+        self._held = {}
+        certain = [row for row in directories if row.name != self._last_directory]
+        self._last_directory = directories[-1].name if directories else self._last_directory
+        has_room = self._frontier.room_behind(self._prefix)
+        for name, row in candidates.items():
+            if row.name in shadows:
+                continue
+            if has_room(name):
+                self._held[name] = row
+            else:
+                certain.append(row)
+        return certain
+
+    def _files(self, page: ListPage) -> Iterator[tuple[str, Row]]:
+        skip = len(self._prefix)
+        for key, size, mtime_ns, etag, _ in page.objects:
+            raw = key[skip:]
+            name = encode(raw)
+            if "/" in raw:
+                raise StoreFailed("the listing passes over the delimiter", key=key)
+            if is_valid(name):
+                yield raw, Row(name, size, mtime_ns, etag)
+            elif raw:
+                self.hidden += 1
+
+    def _directories(self, page: ListPage) -> Iterator[Row]:
+        skip = len(self._prefix)
+        for prefix in page.prefixes:
+            name = encode(prefix[skip:-1])
+            if is_valid(name):
+                yield Row(name)
+            else:
+                self.hidden += 1
+
+
+class _Frontier:
+    """How far an ordered listing has come, in both orders that stores list in."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._last_component = ""
+        self._is_byte_order = True
+        self._is_component_order = True
+
+    def advance(self, page: ListPage) -> bool:
+        """Note a page; False where it is in neither order, within itself or after the one before."""
+        objects, prefixes = [listed.key for listed in page.objects], page.prefixes
+        if not objects and not prefixes:
+            return True
+        last, last_component = self._last, self._last_component
+        if self._is_byte_order:
+            self._is_byte_order = _rises(last, objects) and _rises(last, prefixes)
+        components = [by_component(key) for key in objects], [by_component(prefix) for prefix in prefixes]
+        if self._is_component_order:
+            self._is_component_order = all(_rises(last_component, column) for column in components)
+        self._last = max(last, *objects[-1:], *prefixes[-1:])
+        self._last_component = max(last_component, *components[0][-1:], *components[1][-1:])
+        return self._is_byte_order or self._is_component_order
+
+    def is_past(self, raw: str) -> bool:
+        return raw <= self._last and by_component(raw) <= self._last_component
+
+    def room_behind(self, prefix: str) -> Callable[[str], bool]:
+        """Whether a directory of a name could follow still, in one of the orders that are possible."""
+        last = self._last[len(prefix) :]
+        last_component = self._last_component[len(prefix) :].partition("\0")[0] if self._is_component_order else None
+
+        def has_room(name: str) -> bool:
+            if name == last_component:
+                return True
+            return self._is_byte_order and last.startswith(name) and last[len(name) : len(name) + 1] < "/"
+
+        return has_room
+
+
+def _rises(last: str, column: list[str]) -> bool:
+    """Whether *column* is in rising order and begins behind *last*; a key told twice in a row is no disorder."""
+    previous = last
+    for raw in column:
+        if raw < previous:
+            return False
+        previous = raw
+    return True

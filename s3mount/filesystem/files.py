@@ -1,0 +1,80 @@
+"""Open files: each is one version of one object, for as long as it is open.
+
+Opening makes sure that the version is current, within the metadata lifetime; reading never looks at names again.
+"""
+
+from itertools import count
+from typing import NamedTuple, Protocol
+
+from s3mount.errors import IsADirectory, VersionGone
+from s3mount.filesystem.entries import Entries
+from s3mount.filesystem.inodes import ROOT
+from s3mount.filesystem.siblings import Siblings
+from s3mount.filesystem.tree import Tree
+from s3mount.s3.values import ObjectVersion
+
+
+class Reader(Protocol):
+    """Reads one version; see `blocks`."""
+
+    async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview: ...
+    def close(self) -> None: ...
+
+
+class Blocks(Protocol):
+    """Where readers come from; see `blocks`."""
+
+    def open(self, version: ObjectVersion) -> Reader: ...
+    def prefetch(self, version: ObjectVersion) -> bool:
+        """Begin to fetch a small object that nobody waits for yet; False where there is no room."""
+        ...
+
+
+class _OpenFile(NamedTuple):
+    version: ObjectVersion
+    reader: Reader
+
+
+class OpenFiles:
+    """Handles, and the readers behind them."""
+
+    def __init__(self, tree: Tree, blocks: Blocks) -> None:
+        self._tree = tree
+        self._blocks = blocks
+        self._siblings = Siblings()
+        self._files: dict[int, _OpenFile] = {}
+        self._handles = count(1)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    async def open(self, inode: int) -> int:
+        """A handle on the version that *inode* is. VersionGone where it is no longer current: the kernel looks it up again then."""
+        if inode == ROOT:
+            raise IsADirectory("is a directory")
+        entries, index = self._tree.inodes.resolve(inode)
+        if entries.is_directory(index):
+            raise IsADirectory("is a directory", bucket=entries.bucket, key=entries.key(index))
+        await self._tree.revalidate(entries, index)
+        version = entries.version(index)
+        self._fetch_siblings(entries, index)
+        handle = next(self._handles)
+        self._files[handle] = _OpenFile(version, self._blocks.open(version))
+        return handle
+
+    async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
+        """The bytes from *offset*, fewer than *size* only at the end; valid until the next checkpoint. VersionGone, and the rest."""
+        file = self._files[handle]
+        try:
+            return await file.reader.read(offset, size)
+        except VersionGone:
+            self._tree.doubt(file.version)
+            raise
+
+    def _fetch_siblings(self, entries: Entries, index: int) -> None:
+        for sibling in self._siblings.opened(entries, index):
+            if not self._blocks.prefetch(entries.version(sibling)):
+                return
+
+    def release(self, handle: int) -> None:
+        self._files.pop(handle).reader.close()

@@ -1,0 +1,41 @@
+"""The file system as its door sees it: the tree, the open files and the open directories of one mount.
+
+Joins the parts and decides nothing.
+"""
+
+from dataclasses import dataclass
+
+from s3mount.filesystem.files import OpenFiles
+from s3mount.filesystem.streams import OpenDirectories
+from s3mount.filesystem.tree import Tree
+
+
+@dataclass(frozen=True, slots=True)
+class TreeStatistics:
+    """What is held now: inodes the kernel refers to, entries and directories known, keys that no name can show."""
+
+    inodes: int
+    directories: int
+    entries: int
+    hidden_keys: int
+    open_files: int
+    open_directories: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """One mounted tree."""
+
+    tree: Tree
+    files: OpenFiles
+    directories: OpenDirectories
+
+    def statistics(self) -> TreeStatistics:
+        return TreeStatistics(
+            inodes=len(self.tree.inodes),
+            directories=self.tree.known.directory_count,
+            entries=self.tree.known.entry_count,
+            hidden_keys=self.tree.known.hidden_count,
+            open_files=len(self.files),
+            open_directories=len(self.directories),
+        )

@@ -1,0 +1,102 @@
+"""One pass over a directory: the entries of its pages, in the order in which they became certain.
+
+Pure. Grows page by page until complete; what it has shown never changes, so that offsets into it stay valid for as long as
+somebody holds it. Where a complete listing lacks a name, there is none.
+"""
+
+from bisect import bisect_right
+from collections.abc import Callable
+
+from s3mount.errors import StoreFailed
+from s3mount.filesystem.assembly import Assembler
+from s3mount.filesystem.entries import Entries, Row
+from s3mount.filesystem.names import decode
+from s3mount.s3.values import ListPage, ListQuery
+
+
+class Listing:
+    """The entries of *prefix*; `pages` are never empty, and `as_of` is when the first of them was asked for.
+
+    Filled by `add`, a page of a delimited listing at a time, or all at once by `fill`.
+    """
+
+    def __init__(self, bucket: str, prefix: str, as_of: float, grown: Callable[[], None] = lambda: None) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.as_of = as_of
+        self.pages: list[Entries] = []
+        self.is_complete = False
+        self.hidden = 0
+        self.newest_ns = 0
+        self.entry_count = 0
+        self._grown = grown  # called when entries have been added
+        self._assembler = Assembler(prefix)
+        self._token: str | None = None
+        self._tokens: set[str] = set()
+        # where to look for a name: by bisection, unless a page begins before the end of the one before it
+        self._firsts: list[bytes] = []
+        self._is_rising = True
+
+    def next_query(self) -> ListQuery:
+        """What to ask for next; the same again after a failure."""
+        return ListQuery(self.prefix, token=self._token)
+
+    def add(self, page: ListPage, as_of: float) -> None:
+        """Take the answer to `next_query`, asked at *as_of*. StoreFailed where the store goes round in circles."""
+        if page.next_token is not None and page.next_token in self._tokens:
+            raise StoreFailed("the listing repeats a continuation token", bucket=self.bucket, key=self.prefix)
+        rows = self._assembler.feed(page)
+        self.hidden = self._assembler.hidden
+        if page.next_token is None:
+            rows += self._last_rows()
+            self.is_complete = True
+        else:
+            self._tokens.add(page.next_token)
+        self._token = page.next_token
+        self._append(rows, as_of)
+
+    def fill(self, rows: list[Row], hidden: int, page_size: int = 1000) -> None:
+        """Take all entries at once, as another pass has gathered them."""
+        for start in range(0, len(rows), page_size):
+            self._append(rows[start : start + page_size], self.as_of)
+        self.hidden = hidden
+        self.is_complete = True
+
+    def find(self, name: bytes) -> tuple[Entries, int] | None:
+        """The entry *name*, of those certain so far."""
+        if self._is_rising:
+            after = bisect_right(self._firsts, name)
+            pages = self.pages[max(0, after - 1) : after]
+        else:
+            pages = [page for page, first in zip(self.pages, self._firsts, strict=True) if first <= name]
+        for page in pages:
+            if (index := page.find(name)) is not None:
+                return page, index
+        return None
+
+    def decides(self, name: bytes) -> bool:
+        """Whether `find` has the last word on *name*."""
+        return self.is_complete or self._assembler.decides(decode(name))
+
+    def _last_rows(self) -> list[Row]:
+        rows = self._assembler.finish()
+        if self._assembler.is_ordered:
+            return rows
+        return [row for row in rows if not self._is_shown(row)]
+
+    def _is_shown(self, row: Row) -> bool:
+        """Whether an entry that order had let go before disorder showed is the same. StoreFailed where it is of another kind."""
+        found = self.find(row.name)
+        if found is not None and found[0].is_directory(found[1]) != (row.size < 0):
+            raise StoreFailed("the listing contradicts its own order", bucket=self.bucket, key=self.prefix)
+        return found is not None
+
+    def _append(self, rows: list[Row], as_of: float) -> None:
+        if rows:
+            page = Entries(self.bucket, self.prefix, rows, as_of)
+            self._is_rising = self._is_rising and (not self.pages or self.pages[-1].last < page.first)
+            self._firsts.append(page.first)
+            self.pages.append(page)
+            self.entry_count += len(rows)
+            self._grown()
+            self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)

@@ -1,0 +1,89 @@
+"""Listing pages fetched one after another while somebody wants more, each for all who wait.
+
+Invariants: at most one request is under way, since continuation tokens are serial. It runs in a nursery of its own and only while
+fewer pages have come than are wanted, so a reader that stops reading stops the requests. A failure is told to those who
+wait at that moment; it takes nothing from the pages that have come, and the next who wants more asks the same page again.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import trio
+
+from s3mount.s3.store import ObjectStore, Urgency
+from s3mount.s3.values import ListPage, ListQuery
+
+
+class Paged(Protocol):
+    """What pages make: it says which one it needs next, and takes it."""
+
+    @property
+    def is_complete(self) -> bool: ...
+    def next_query(self) -> ListQuery: ...
+    def add(self, page: ListPage, as_of: float) -> None: ...
+
+
+class Paging:
+    """Fetches the pages of *target*."""
+
+    def __init__(
+        self,
+        target: Paged,
+        store: ObjectStore,
+        nursery: trio.Nursery,
+        clock: Callable[[], float],
+        urgency: Urgency = Urgency.DEMANDED,
+    ) -> None:
+        self._target = target
+        self._store = store
+        self._nursery = nursery
+        self._clock = clock
+        self._urgency = urgency
+        self.answered = 0  # requests that have been answered
+        self._wanted = 0  # and how many somebody wants to be
+        self._flight: _Flight | None = None
+
+    def add(self, page: ListPage, as_of: float) -> None:
+        """Take a page that another question has brought."""
+        self._target.add(page, as_of)
+        self.answered += 1
+
+    def want(self, answers: int) -> None:
+        """Have so many pages in all fetched, without waiting for them."""
+        self._wanted = max(self._wanted, answers)
+        if self._flight is None and self._is_short():
+            self._flight = _Flight()
+            self._nursery.start_soon(self._fly, self._flight)
+
+    async def wait_progress(self) -> None:
+        """Wait until one more page has come; raises what the store failed with. Only where the target is not complete."""
+        self.want(self.answered + 1)
+        flight = self._flight
+        assert flight is not None  # it was under way, or has been started
+        await flight.progress.park()
+        if flight.failure is not None:
+            raise flight.failure
+
+    def _is_short(self) -> bool:
+        return not self._target.is_complete and self.answered < self._wanted
+
+    async def _fly(self, flight: "_Flight") -> None:
+        try:
+            while self._is_short():
+                as_of = self._clock()
+                self.add(await self._store.list_page(self._target.next_query(), self._urgency), as_of)
+                flight.progress.unpark_all()
+        except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
+            flight.failure = exc
+            self._wanted = self.answered
+        finally:
+            self._flight = None
+            flight.progress.unpark_all()
+
+
+class _Flight:
+    """One run of requests, and those who wait for its progress."""
+
+    def __init__(self) -> None:
+        self.progress = trio.lowlevel.ParkingLot()
+        self.failure: Exception | None = None

@@ -1,0 +1,37 @@
+"""A directory's listing under way: what readers of its pages and seekers of a name wait for."""
+
+from s3mount.filesystem.entries import Entries
+from s3mount.filesystem.listing import Listing
+from s3mount.filesystem.paging import Paging
+
+AHEAD = 2  # pages beyond the one that is asked for: one in the reader's hands soon, one in the air
+
+
+class Pass:
+    """One pass over a directory: `listing` is what has come so far, *paging* brings the rest."""
+
+    def __init__(self, listing: Listing, paging: Paging) -> None:
+        self.listing = listing
+        self.paging = paging
+
+    async def wait_page(self, number: int) -> Entries | None:
+        """Page *number*, or None behind the last; those behind it are on their way then. A checkpoint only if it waits."""
+        pages = self.listing.pages
+        while number >= len(pages) and not self.listing.is_complete:
+            await self.paging.wait_progress()
+        if not self.listing.is_complete and number + AHEAD > len(pages):
+            self.paging.want(self.paging.answered + AHEAD - 1)
+        return pages[number] if number < len(pages) else None
+
+    async def wait_decided(self, name: bytes, pages: int) -> bool:
+        """Whether the listing has the last word on *name*, after at most so many pages more."""
+        last = self.paging.answered + pages
+        while not self.listing.decides(name):
+            if self.paging.answered >= last:
+                return False
+            await self.paging.wait_progress()
+        return True
+
+    def has_page(self, number: int) -> bool:
+        """Whether `wait_page` would not wait."""
+        return number < len(self.listing.pages) or self.listing.is_complete

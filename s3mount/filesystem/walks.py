@@ -1,0 +1,164 @@
+"""Walks recognised: a subtree fetched by undelimited listings, ahead of the one who walks it.
+
+`find`, `du`, `rsync`, `tar` and `ls -R` read a directory and then the directories in it, one after another; a LIST for each costs a
+round trip each. When a directory is read whose parent has just been read, a *sweep* of the parent begins there: an undelimited
+listing that brings a thousand keys of many directories at a time and makes each directory it leaves behind known.
+
+What holds the cost down, whatever the walker does next:
+- A sweep goes on only as far as the walker follows: each page that the walker comes to entitles it to a few more.
+- A directory that a sweep is inside of, or has not reached after a few pages, is listed the plain way meanwhile.
+- A parent whose sweeps brought nothing is swept again only at its 2nd, 4th, 8th … directory that is listed the plain way.
+So a walk that turns aside costs a small constant, and at worst the logarithm of its directories, in requests beyond the plain way.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from s3mount.errors import S3MountError
+from s3mount.filesystem.directory import Directory
+from s3mount.filesystem.listing import Listing
+from s3mount.filesystem.names import parent_of
+from s3mount.filesystem.paging import Paging
+from s3mount.filesystem.passes import Pass
+from s3mount.filesystem.subtree import Disorder, Finished, Subtree
+from s3mount.filesystem.tree import Tree
+from s3mount.s3.values import ListPage, ListQuery
+
+log = logging.getLogger(__name__)
+
+WINDOW_MAX = 8  # pages that a sweep is ahead of its walker at most: some 8,000 entries
+PAGES_WAITED = 2  # pages that a reader waits for before it lists its directory itself
+SWEEPS_MAX = 16  # sweeps remembered at once; the oldest go
+
+
+class Sweep:
+    """One undelimited listing, and how far the walker has come in it. What a page finishes goes to *publish*, with its number."""
+
+    def __init__(self, subtree: Subtree, as_of: float, publish: Callable[["Sweep", int, list[Finished]], None]) -> None:
+        self.subtree = subtree
+        self.as_of = as_of
+        self._publish = publish
+        self._visited_page = -1  # the last page that the walker came to a directory of
+        self._visited_pages = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return self.subtree.is_complete
+
+    def next_query(self) -> ListQuery:
+        return self.subtree.next_query()
+
+    def add(self, page: ListPage, as_of: float) -> None:
+        number = self.subtree.pages
+        self._publish(self, number, self.subtree.add(page, as_of))
+
+    def visit(self, page: int) -> int:
+        """The walker reads a directory that *page* finished; how many pages it is entitled to now."""
+        if page > self._visited_page:
+            self._visited_page = page
+            self._visited_pages += 1
+        return page + 1 + min(self._visited_pages, WINDOW_MAX)
+
+
+class Walks:
+    """Hands out listings to readers of directories, and sees walks in what they read."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._sweeps: dict[Sweep, Paging] = {}  # oldest first
+        self._is_useless = False  # the store lists in no order: sweeps cannot be used at all
+
+    async def passage(self, directory: Directory) -> Pass:
+        """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
+        tree = self._tree
+        if (
+            not directory.is_fresh(tree.clock(), tree.lifetimes)
+            and not self._is_useless
+            and tree.lifetimes.positive > 0
+        ):
+            await self._follow(directory)
+        if directory.is_fresh(tree.clock(), tree.lifetimes):
+            directory.visited()
+        else:
+            directory.plain_reads = 0
+        directory.is_read = True
+        return tree.passage(directory)
+
+    async def _follow(self, directory: Directory) -> None:
+        """Wait for a sweep that will soon bring *directory*, or begin one where its reader seems to walk."""
+        sweep = self._sweep_over(directory.prefix)
+        if sweep is None:
+            self._begin_if_walked(directory)
+            return
+        for _ in range(PAGES_WAITED):
+            if sweep not in self._sweeps or sweep.is_complete:
+                return
+            if sweep.subtree.is_inside(directory.prefix):
+                self._sweeps[sweep].want(sweep.subtree.pages + 1)
+                return
+            await self._wait(sweep)
+            if directory.is_fresh(self._tree.clock(), self._tree.lifetimes):
+                return
+
+    async def _wait(self, sweep: Sweep) -> None:
+        try:
+            await self._sweeps[sweep].wait_progress()
+        except S3MountError as exc:  # the reader's own listing will tell, if the store is ill
+            log.debug("sweep of %r ended: %s", sweep.subtree.root, exc)
+            self._is_useless = self._is_useless or isinstance(exc, Disorder)
+            self._sweeps.pop(sweep, None)
+
+    def _sweep_over(self, prefix: str) -> Sweep | None:
+        """The sweep that is on its way to *prefix*, or inside it; those that cannot come there soon are given up."""
+        for sweep in reversed(list(self._sweeps)):
+            if self._is_over(sweep) or self._is_stuck(sweep, prefix):
+                del self._sweeps[sweep]
+            elif sweep.subtree.is_inside(prefix) or sweep.subtree.is_before(prefix):
+                return sweep
+        return None
+
+    def _is_over(self, sweep: Sweep) -> bool:
+        return sweep.is_complete or self._tree.lifetimes.left(sweep.as_of, self._tree.clock()) <= 0
+
+    @staticmethod
+    def _is_stuck(sweep: Sweep, prefix: str) -> bool:
+        """Whether the sweep is inside a large directory that the walker has left: its next pages bring nothing."""
+        if not sweep.subtree.idle_pages or not sweep.subtree.is_before(prefix):
+            return False
+        return not prefix.startswith(parent_of(sweep.subtree.position))
+
+    def _begin_if_walked(self, directory: Directory) -> None:
+        """Sweep the parent from *directory* on, if the parent has been read and sweeps of it have not failed too often."""
+        parent = self._tree.known.get(parent_of(directory.prefix[:-1]))
+        if not directory.prefix or parent is None or not parent.is_read or parent is directory:
+            return
+        if not parent.is_fresh(self._tree.clock(), self._tree.lifetimes):
+            return
+        parent.plain_reads += 1
+        if parent.plain_reads & (parent.plain_reads - 1) == 0:
+            self._begin(parent.prefix, directory.prefix)
+
+    def _begin(self, root: str, start: str) -> None:
+        sweep = Sweep(Subtree(root, start), self._tree.clock(), self._publish)
+        paging = self._tree.paging(sweep)
+        self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
+        paging.want(1)
+
+    def _publish(self, sweep: Sweep, page: int, finished: list[Finished]) -> None:
+        """Make directories known whole, unless newer knowledge of them is there."""
+        tree = self._tree
+        for prefix, rows, hidden, as_of in finished:
+            directory = tree.directory(prefix)
+            if not directory.is_fresh(tree.clock(), tree.lifetimes):
+                listing = Listing(tree.bucket, prefix, as_of)
+                listing.fill(rows, hidden)
+                directory.passage = Pass(listing, tree.paging(listing))
+                directory.visited = partial(self._visit, sweep, page)
+                tree.known.weigh(directory)
+
+    def _visit(self, sweep: Sweep, page: int) -> None:
+        """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""
+        self._tree.directory(sweep.subtree.root).plain_reads = 0
+        if sweep in self._sweeps:
+            self._sweeps[sweep].want(sweep.visit(page))

@@ -1,0 +1,70 @@
+"""What stands round every request: its deadline, and the translation of failures to errnos.
+
+pyfuse3 ends the mount on any exception but FUSEError, and delivers no interrupts. So no exception passes here, and no
+request waits longer than the mount's timeout. The second of the two places that translate errors, and where raised ones get logged.
+"""
+
+import errno
+import functools
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import pyfuse3
+import trio
+
+from s3mount.errors import NameTooLong, NotADirectory, NotFound, S3MountError
+
+log = logging.getLogger(__name__)
+
+_EVERYDAY = (NotFound, NameTooLong, NotADirectory)  # answers rather than failures: nobody should act on them
+
+Arguments = ParamSpec("Arguments")
+Reply = TypeVar("Reply")
+
+
+class Guarded(Protocol):
+    """What the guard asks of the one it guards."""
+
+    timeout: float  # seconds
+
+
+Subject = TypeVar("Subject", bound=Guarded)
+
+
+def guarded(
+    handler: Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]],
+) -> Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]]:
+    """A request handler that ends within `timeout` and raises nothing but FUSEError."""
+
+    @functools.wraps(handler)
+    async def guard(self: Subject, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Reply:
+        try:
+            with trio.fail_after(self.timeout):
+                return await handler(self, *args, **kwargs)
+        except pyfuse3.FUSEError:
+            raise
+        except S3MountError as exc:
+            _log_failure(handler.__name__, exc)
+            raise pyfuse3.FUSEError(exc.errno) from exc
+        except trio.TooSlowError as exc:
+            log.warning("%s: no answer within %g s", handler.__name__, self.timeout)
+            raise pyfuse3.FUSEError(errno.ETIMEDOUT) from exc
+        except Exception as exc:  # a bug must not end the mount
+            log.exception("%s failed: this is a bug", handler.__name__)
+            raise pyfuse3.FUSEError(errno.EIO) from exc
+
+    return guard
+
+
+def _log_failure(operation: str, exc: S3MountError) -> None:
+    if isinstance(exc, _EVERYDAY):
+        log.debug("%s: %s: %r", operation, exc, exc.key)
+        return
+    said: dict[str, Any] = {
+        name: value
+        for name in ("bucket", "key", "status", "code", "request_id")
+        if (value := getattr(exc, name)) is not None
+    }
+    told = " ".join(f"{name}={value!r}" for name, value in said.items())
+    log.warning("%s: %s: %s %s", operation, errno.errorcode[exc.errno], exc, told, extra=said)

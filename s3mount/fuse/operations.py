@@ -1,0 +1,161 @@
+"""Requests of the kernel → calls of the file system → replies.
+
+Translates and decides nothing. What the kernel asks beyond these (flush, fsync, xattrs) pyfuse3 answers with ENOSYS, which the
+kernel remembers and asks no more; writes the kernel refuses itself, the mount being read-only.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+
+import pyfuse3
+from pyfuse3 import EntryAttributes, FileInfo, RequestContext, readdir_reply
+
+from s3mount.config import TreeConfig
+from s3mount.errors import ReadOnly
+from s3mount.filesystem.entries import Entries
+from s3mount.filesystem.filesystem import FileSystem
+from s3mount.filesystem.names import NAME_MAX
+from s3mount.filesystem.streams import DOTS, DirectoryStream
+from s3mount.filesystem.tree import Attributes
+from s3mount.fuse.guard import guarded
+
+FOREVER = 1e8  # seconds: three years, which every kernel's arithmetic can bear
+BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
+CAPACITY = 1 << 50  # bytes that df shows, all of them free
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+
+class Operations(pyfuse3.Operations):
+    """One mount, as pyfuse3 drives it."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, filesystem: FileSystem, config: TreeConfig, timeout: float) -> None:
+        super().__init__()
+        self.timeout = timeout
+        self._tree = filesystem.tree
+        self._files = filesystem.files
+        self._directories = filesystem.directories
+        self._uid = config.uid
+        self._gid = config.gid
+        self._file_mode = stat.S_IFREG | config.file_mode
+        self._directory_mode = stat.S_IFDIR | config.dir_mode
+
+    # ---- names -----------------------------------------------------------------------------------------------------
+
+    @guarded
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
+        return self._reply(await self._tree.lookup(parent_inode, name))
+
+    @guarded
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
+        return self._reply(self._tree.attributes(inode))
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for inode, count in inode_list:
+            self._tree.inodes.forget(inode, count)
+
+    # ---- directories -----------------------------------------------------------------------------------------------
+
+    @guarded
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:  # noqa: ARG002
+        return self._directories.open(inode)
+
+    @guarded
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        stream = self._directories.stream(fh)
+        if start_id == 0:
+            await stream.rewind()
+        attributes = self._attributes()
+        offset = self._reply_dots(stream, start_id, token, attributes)
+        has_replied = offset != start_id
+        while (place := await stream.page(offset, wait=not has_replied)) is not None:
+            if not self._reply_entries(place.entries, place.start, place.base, token, attributes):
+                return
+            has_replied = True
+            offset = place.base + len(place.entries)
+
+    def _reply_dots(
+        self, stream: DirectoryStream, start: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
+    ) -> int:
+        """Reply `.` and `..`, of which the kernel counts no references; the offset behind them."""
+        for offset, name, inode in ((0, b".", stream.inode), (1, b"..", stream.parent)):
+            if offset >= start:
+                self._fill(attributes, Attributes(inode, -1, 0, 0))
+                readdir_reply(token, name, attributes, offset + 1)
+        return max(start, DOTS)
+
+    def _reply_entries(
+        self, entries: Entries, start: int, base: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
+    ) -> bool:
+        """Reply entries, and count a reference to each, until the reply is full; whether it holds them all."""
+        inodes = self._tree.inodes
+        describe = self._tree.describe
+        for index in range(start, len(entries)):
+            inode = inodes.remember(entries, index)
+            self._fill(attributes, describe(inode, entries, index))
+            if not readdir_reply(token, entries.name(index), attributes, base + index + 1):
+                inodes.forget(inode, 1)
+                return False
+        return True
+
+    async def releasedir(self, fh: int) -> None:
+        self._directories.release(fh)
+
+    # ---- bytes -----------------------------------------------------------------------------------------------------
+
+    @guarded
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:  # noqa: ARG002
+        if flags & _WRITING:
+            raise ReadOnly("the mount is read-only")
+        # an inode is one version, so that its pages hold for as long as the kernel keeps them
+        return FileInfo(fh=await self._files.open(inode), keep_cache=True)
+
+    @guarded
+    async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
+        return await self._files.read(fh, off, size)
+
+    async def release(self, fh: int) -> None:
+        self._files.release(fh)
+
+    # ---- the file system ---------------------------------------------------------------------------------------------
+
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:  # noqa: ARG002
+        reply = pyfuse3.StatvfsData()
+        reply.f_bsize = reply.f_frsize = BLOCK
+        reply.f_blocks = reply.f_bfree = reply.f_bavail = CAPACITY // BLOCK
+        reply.f_files = reply.f_ffree = reply.f_favail = CAPACITY // BLOCK
+        reply.f_namemax = NAME_MAX
+        return reply
+
+    # ---- attributes ------------------------------------------------------------------------------------------------
+
+    def _reply(self, attributes: Attributes) -> EntryAttributes:
+        reply = self._attributes()
+        self._fill(reply, attributes)
+        return reply
+
+    def _attributes(self) -> EntryAttributes:
+        reply = EntryAttributes()
+        reply.st_nlink = 1
+        reply.st_uid = self._uid
+        reply.st_gid = self._gid
+        reply.st_blksize = BLOCK
+        return reply
+
+    def _fill(self, reply: EntryAttributes, attributes: Attributes) -> None:
+        inode, size, mtime_ns, valid_for = attributes
+        reply.st_ino = inode
+        reply.entry_timeout = min(valid_for, FOREVER)
+        if size < 0:
+            reply.st_mode = self._directory_mode
+            reply.attr_timeout = reply.entry_timeout
+            size = 0
+        else:
+            reply.st_mode = self._file_mode
+            reply.attr_timeout = FOREVER  # an inode is one version; its name is what expires
+        reply.st_size = size
+        reply.st_blocks = (size + 511) // 512
+        reply.st_atime_ns = reply.st_mtime_ns = reply.st_ctime_ns = mtime_ns

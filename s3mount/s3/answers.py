@@ -1,0 +1,190 @@
+"""What is believed of an answer: the checks that stand between a store's words and our values, for both sides of the door.
+
+Pure: headers (names in lower case) and fields in, values out. Whatever is missing, malformed or not what was asked for is a
+WrongAnswerError, never a guess.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from urllib.parse import unquote_to_bytes
+
+from s3mount.s3.values import ListedObject, ListPage, ListQuery, ObjectStat, ObjectVersion, Span
+
+Headers = Mapping[str, str]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class WrongAnswerError(Exception):
+    """An answer that is none; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which bytes of an object a body brings, and how many the whole object has."""
+
+    span: Span
+    size: int
+
+
+def part_of(status: int, headers: Headers) -> Part:
+    """What the body of a GET holds, by its head. A 200 with a Content-Range is a part too: rclone says it so."""
+    length = content_length(headers)
+    content_range = headers.get("content-range")
+    if content_range is None:
+        if status != 200 or length is None:
+            raise WrongAnswerError(f"HTTP {status} that does not say which bytes it brings")
+        return Part(Span(0, length), length)
+    part = _read_content_range(content_range)
+    if length is not None and length != len(part.span):
+        raise WrongAnswerError(f"{length} bytes for Content-Range {content_range!r}")
+    return part
+
+
+def check_covers(part: Part, span: Span) -> None:
+    """That *part* is what was asked for, or the whole object."""
+    if part.span not in (span, Span(0, part.size)):
+        raise WrongAnswerError(f"bytes {part.span.start}-{part.span.stop - 1} instead of {span.start}-{span.stop - 1}")
+
+
+def is_version(version: ObjectVersion, headers: Headers, size: int) -> bool:
+    """Whether an answer about an object of *size* bytes is about *version*, whatever the store made of If-Match."""
+    if is_stand_in(version.etag):
+        return stand_in_etag(_last_modified_ns(headers), size) == version.etag
+    etag = plain_etag(headers.get("etag"))
+    if not etag:
+        raise WrongAnswerError("no ETag")
+    return (etag, size) == (version.etag, version.size)
+
+
+def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectStat:
+    """What the head of an answer says of an object of *size* bytes.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+    mtime_ns = _last_modified_ns(headers)
+    storage_class = headers.get("x-amz-storage-class") or "STANDARD"
+    version_id = headers.get("x-amz-version-id")
+    return ObjectStat(
+        version=ObjectVersion(bucket, key, plain_etag(headers.get("etag")) or stand_in_etag(mtime_ns, size), size),
+        mtime_ns=mtime_ns,
+        storage_class=storage_class,
+        version_id=None
+        if version_id == "null"
+        else version_id,  # "null" is overwritten in place: no version to go back to
+        is_archived=_is_archived(storage_class, headers),
+    )
+
+
+def content_length(headers: Headers) -> int | None:
+    """Content-Length; None where the store sends without (chunked)."""
+    raw = headers.get("content-length")
+    return None if raw is None else _whole_number(raw, "Content-Length")
+
+
+def listed_object(key: str, size: int, modified: datetime, etag: str | None, storage_class: str | None) -> ListedObject:
+    """One element of a listing."""
+    if size < 0:
+        raise WrongAnswerError(f"{size} bytes in {key!r}")
+    mtime_ns = (modified - _EPOCH) // _MICROSECOND * 1000
+    return ListedObject(
+        key, size, mtime_ns, plain_etag(etag) or stand_in_etag(mtime_ns, size), storage_class or "STANDARD"
+    )
+
+
+def list_page(
+    query: ListQuery,
+    objects: list[ListedObject],
+    prefixes: list[str],
+    *,
+    is_truncated: bool | None,
+    next_token: str | None,
+) -> ListPage:
+    """A page, if it answers *query*. *is_truncated* None: not said, so this is no listing at all."""
+    if is_truncated is None:
+        raise WrongAnswerError("no listing")
+    if is_truncated and not next_token:
+        raise WrongAnswerError("a listing that is cut off without a continuation token")
+    if is_truncated and next_token == query.token:
+        raise WrongAnswerError("a listing that comes back to the same page")
+    for listed in objects:
+        _check_key(listed.key, query)
+    for prefix in prefixes:
+        _check_common_prefix(prefix, query)
+    return ListPage(objects, prefixes, next_token if is_truncated else None)
+
+
+def decoded(text: str, *, is_encoded: bool) -> str:
+    """A key out of a listing with `encoding-type=url`: "+" is a space in Amazon's and SeaweedFS's, %20 in moto's; "+" is %2B in all."""
+    if not is_encoded or ("%" not in text and "+" not in text):
+        return text
+    return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "surrogateescape")
+
+
+# ETags
+
+_STAND_IN = "s3mount-stand-in-"
+
+
+def plain_etag(raw: str | None) -> str:
+    """An ETag without `W/` and quotes; "" where there is none. Stores quote them in one answer and not in the next."""
+    return (raw or "").strip().removeprefix("W/").strip('"')
+
+
+def stand_in_etag(mtime_ns: int, size: int) -> str:
+    """What identifies a version in a store without ETags: whole seconds, since an HTTP date has no more, and the size."""
+    return f"{_STAND_IN}{mtime_ns // 1_000_000_000}-{size}"
+
+
+def is_stand_in(etag: str) -> bool:
+    """Whether *etag* is of our own making, and so never to be sent."""
+    return etag.startswith(_STAND_IN)
+
+
+def _check_key(key: str, query: ListQuery) -> None:
+    if not key.startswith(query.prefix) or not key:
+        raise WrongAnswerError(f"{key!r} in a listing of {query.prefix!r}")
+    if query.delimiter and query.delimiter in key[len(query.prefix) :] and not key.endswith(query.delimiter):
+        raise WrongAnswerError(f"{key!r} in a listing by {query.delimiter!r}")
+    if key == query.start_after:
+        raise WrongAnswerError(f"{key!r} in a listing of what comes after it")
+
+
+def _check_common_prefix(prefix: str, query: ListQuery) -> None:
+    is_below = len(prefix) > len(query.prefix) and prefix.startswith(query.prefix)
+    if not (is_below and query.delimiter and prefix.endswith(query.delimiter)):
+        raise WrongAnswerError(f"common prefix {prefix!r} in a listing of {query.prefix!r}")
+
+
+def _read_content_range(raw: str) -> Part:
+    unit, _, rest = raw.strip().partition(" ")
+    interval, _, total = rest.partition("/")
+    first, _, last = interval.partition("-")
+    span = Span(_whole_number(first, "Content-Range"), _whole_number(last, "Content-Range") + 1)
+    size = _whole_number(total, "Content-Range")
+    if unit.lower() != "bytes" or not 0 <= span.start < span.stop <= size:
+        raise WrongAnswerError(f"Content-Range {raw!r}")
+    return Part(span, size)
+
+
+def _whole_number(raw: str, where: str) -> int:
+    raw = raw.strip()
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 20):
+        raise WrongAnswerError(f"{where} {raw[:40]!r}")
+    return int(raw)
+
+
+def _last_modified_ns(headers: Headers) -> int:
+    try:
+        return int(parsedate_to_datetime(headers["last-modified"]).timestamp()) * 1_000_000_000
+    except (KeyError, ValueError, OverflowError) as exc:
+        raise WrongAnswerError(f"Last-Modified {headers.get('last-modified', 'missing')[:40]!r}") from exc
+
+
+def _is_archived(storage_class: str, headers: Headers) -> bool:
+    """GLACIER_IR is read at once; Intelligent-Tiering says by x-amz-archive-status that an object went to an archive."""
+    is_restored = 'ongoing-request="false"' in headers.get("x-amz-restore", "")
+    is_in_archive = storage_class in ("GLACIER", "DEEP_ARCHIVE") or "x-amz-archive-status" in headers
+    return is_in_archive and not is_restored

@@ -1,0 +1,236 @@
+"""The boto3 side of the store's door: each question one call of a boto3 client, each answer checked before it is believed.
+
+Knows botocore's calls and exceptions. What a refusal means is in `translate`, what an answer must look like in `answers`, how
+requests travel in `wire`.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+import urllib3.exceptions
+from botocore import exceptions
+from botocore.parsers import ResponseParserError
+
+from s3mount.config import StoreConfig
+from s3mount.errors import StoreFailed
+from s3mount.s3 import answers, translate
+from s3mount.s3.answers import WrongAnswerError, decoded
+from s3mount.s3.session import ResolvedStore, Session, open_client, open_session, standing_parameters
+from s3mount.s3.translate import Asked, Refusal
+from s3mount.s3.values import (
+    ListedObject,
+    ListPage,
+    ListQuery,
+    ObjectStat,
+    ObjectVersion,
+    Replaced,
+    Revalidation,
+    Span,
+    Unchanged,
+)
+from s3mount.s3.wire import CHUNK, Wire
+
+_TIMEOUTS = (urllib3.exceptions.TimeoutError, exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError, TimeoutError)
+_SILENCES = (
+    *(urllib3.exceptions.HTTPError, OSError),
+    *(exceptions.HTTPClientError, exceptions.ResponseStreamingError, exceptions.IncompleteReadError),
+)
+
+
+class BotoTransport:
+    """`Transport` over one boto3 client, of *session* or a new one."""
+
+    def __init__(self, config: StoreConfig, store: ResolvedStore, session: Session | None = None) -> None:
+        self._store = store
+        self._bucket = store.bucket
+        self._standing = standing_parameters(config)
+        self._wire = Wire(store, connections=config.max_connections)
+        session = session or open_session(config)
+        self._client = open_client(config, session, region=store.region, credentials=store.credentials)
+        self._client.meta.events.register("before-send.s3", self._wire.send)
+
+    def head(self, key: str, *, deadline: float) -> ObjectStat:
+        with self._asking(Asked.OBJECT, key, deadline):
+            headers = _headers(self._client.head_object(**self._standing, Key=_sent(key)))
+            size = answers.content_length(headers)
+            if size is None:
+                raise WrongAnswerError("no Content-Length")
+            return answers.object_stat(self._bucket, key, headers, size)
+
+    def list_page(self, query: ListQuery, *, deadline: float) -> ListPage:
+        with self._asking(Asked.LISTING, query.prefix, deadline):
+            return _read_page(self._client.list_objects_v2(**self._standing, **_listing(query)), query)
+
+    def get_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float
+    ) -> str | None:
+        which = {"VersionId": version_id} if version_id else _condition("IfMatch", version)
+        with self._asking(Asked.VERSION, version.key, deadline):
+            answer = self._get(version.key, span, which)
+            with closing(answer["Body"]) as body:
+                headers = _headers(answer)
+                part = answers.part_of(_status(answer), headers)
+                if not answers.is_version(version, headers, part.size):
+                    raise translate.replaced(version.key, bucket=self._bucket, request_id=_request_id(answer))
+                answers.check_covers(part, span)
+                _skip(body, span.start - part.span.start)
+                _fill(body, into)
+            return answers.object_stat(self._bucket, version.key, headers, part.size).version_id
+
+    def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:
+        if head_size == 0:  # a range of no bytes cannot be asked for
+            return self._compare(version, deadline)
+        condition = _condition("IfNoneMatch", version)
+        try:
+            return self._get_changed(version, head_size, condition, deadline)
+        except StoreFailed as failure:
+            match failure.status:
+                case 304 if condition:
+                    return Unchanged()
+                case 416:  # an empty object has no range, whether it is the old one or the new
+                    return self._compare(version, deadline)
+            raise
+
+    def renew_credentials(self) -> None:
+        self._store.renew()
+
+    def close(self) -> None:
+        self._wire.close()
+        self._client.close()
+
+    def _get(self, key: str, span: Span, which: Mapping[str, str]) -> Any:
+        return self._client.get_object(
+            **self._standing, Key=_sent(key), Range=f"bytes={span.start}-{span.stop - 1}", **which
+        )
+
+    def _get_changed(
+        self, version: ObjectVersion, head_size: int, condition: Mapping[str, str], deadline: float
+    ) -> Revalidation:
+        with self._asking(Asked.CHANGE, version.key, deadline):
+            answer = self._get(version.key, Span(0, head_size), condition)
+            with closing(answer["Body"]) as body:
+                headers = _headers(answer)
+                part = answers.part_of(_status(answer), headers)
+                if answers.is_version(version, headers, part.size):
+                    return Unchanged()  # from a store that does not know If-None-Match
+                head = bytearray(min(head_size, part.size))
+                answers.check_covers(part, Span(0, len(head)))
+                _fill(body, memoryview(head))
+                return Replaced(answers.object_stat(self._bucket, version.key, headers, part.size), bytes(head))
+
+    def _compare(self, version: ObjectVersion, deadline: float) -> Revalidation:
+        stat = self.head(version.key, deadline=deadline)
+        return Unchanged() if stat.version == version else Replaced(stat, b"")
+
+    @contextmanager
+    def _asking(self, asked: Asked, key: str, deadline: float) -> Iterator[None]:
+        """Whatever botocore, the network or our checks raise in the block comes out as one of ours."""
+        where = {"bucket": self._bucket, "key": key}
+        try:
+            with self._wire.until(deadline):
+                yield
+        except exceptions.ClientError as exc:
+            raise translate.fault(refusal(exc), asked, **where) from exc
+        except WrongAnswerError as exc:
+            raise translate.nonsense(str(exc), asked, **where) from exc
+        except (
+            ResponseParserError,
+            ValueError,
+        ) as exc:  # ValueError: how botocore meets a number or a date that is none
+            raise translate.nonsense("it cannot be parsed", asked, **where) from exc
+        except _SILENCES as exc:
+            raise translate.silence(exc, asked, **where, is_timeout=isinstance(exc, _TIMEOUTS)) from exc
+
+
+def refusal(exc: exceptions.ClientError) -> Refusal:
+    """What the store said. botocore puts the status where a code is missing."""
+    code = str(exc.response.get("Error", {}).get("Code", ""))
+    headers = _headers(exc.response)
+    return Refusal(
+        status=_status(exc.response),
+        code="" if code.isdigit() else code,
+        request_id=_request_id(exc.response),
+        is_page=headers.get("content-type", "").lower().startswith(("text/html", "application/json")),
+    )
+
+
+def _listing(query: ListQuery) -> dict[str, Any]:
+    asked = {
+        "Prefix": _sent(query.prefix),
+        "Delimiter": query.delimiter,
+        "StartAfter": None if query.start_after is None else _sent(query.start_after),
+        "ContinuationToken": query.token,
+        "MaxKeys": query.max_keys,
+        "EncodingType": "url",  # said here, botocore leaves the decoding to us
+    }
+    return {name: value for name, value in asked.items() if value not in (None, "", b"")}
+
+
+def _read_page(page: Mapping[str, Any], query: ListQuery) -> ListPage:
+    is_encoded = page.get("EncodingType") == "url"
+    try:
+        objects = [_read_object(listed, is_encoded=is_encoded) for listed in page.get("Contents", ())]
+        prefixes = [decoded(each["Prefix"], is_encoded=is_encoded) for each in page.get("CommonPrefixes", ())]
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise WrongAnswerError("an element of the listing lacks a part") from exc
+    return answers.list_page(
+        query,
+        objects,
+        prefixes,
+        is_truncated=page.get("IsTruncated"),
+        next_token=page.get("NextContinuationToken"),
+    )
+
+
+def _read_object(listed: Mapping[str, Any], *, is_encoded: bool) -> ListedObject:
+    return answers.listed_object(
+        decoded(listed["Key"], is_encoded=is_encoded),
+        listed["Size"],
+        listed["LastModified"],
+        listed.get("ETag"),
+        listed.get("StorageClass"),
+    )
+
+
+def _condition(name: str, version: ObjectVersion) -> dict[str, str]:
+    return {} if answers.is_stand_in(version.etag) else {name: f'"{version.etag}"'}
+
+
+def _sent(key: str) -> str | bytes:
+    """A key as botocore takes it: bytes, where it is not Unicode, are passed through as they are."""
+    return key if key.isascii() else key.encode("utf-8", "surrogateescape")
+
+
+def _skip(body: Any, count: int) -> None:
+    while count:
+        count -= len(_some(body, count))
+
+
+def _fill(body: Any, into: memoryview) -> None:
+    filled = 0
+    while filled < len(into):
+        chunk = _some(body, len(into) - filled)
+        into[filled : filled + len(chunk)] = chunk
+        filled += len(chunk)
+
+
+def _some(body: Any, most: int) -> bytes:
+    chunk: bytes = body.read(min(CHUNK, most))
+    if not chunk:
+        raise WrongAnswerError("the body is cut short")
+    return chunk
+
+
+def _status(answer: Mapping[str, Any]) -> int:
+    return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+
+
+def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
+    headers: Mapping[str, str] = answer["ResponseMetadata"].get("HTTPHeaders", {})
+    return headers
+
+
+def _request_id(answer: Mapping[str, Any]) -> str | None:
+    request_id: str | None = answer["ResponseMetadata"].get("RequestId")
+    return request_id

@@ -1,0 +1,128 @@
+"""Who may ask the store now: the gate in front of its connections, for the whole mount.
+
+What always holds, whoever enters, leaves or is cancelled, in whichever order:
+
+1. Who enters finds fewer inside than are allowed. A cut of what is allowed puts nobody out, it only lets fewer in.
+2. No speculative request enters while a demanded one waits.
+3. Speculative requests leave a share of what is allowed to the demanded ones (an eighth, one at least), but for the last place.
+4. Within one urgency it is first come, first in.
+5. Whoever waits enters as soon as 1 to 3 let it: no place stays empty beside a waiter that might have it.
+6. Whoever is cancelled while waiting leaves no trace.
+
+The store's throttling moves what is allowed (AIMD, as TCP does it): one that asks for less halves it, once for all the requests
+that were under way together; each success raises it by one part of itself, so a round of them by one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from s3mount.s3.store import Urgency
+
+RESERVE = 8  # one of so many places is kept from speculation
+
+
+class Allowance:
+    """How many requests at once the store can stand, between one and *limit*. Pure."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        # *round* counts the cuts: whoever entered before the last one tells nothing new by being throttled
+        self._allowed = float(limit)
+        self.round = 0
+
+    @property
+    def allowed(self) -> int:
+        return int(self._allowed)
+
+    def succeeded(self) -> None:
+        self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
+
+    def throttled(self, entered_in: int) -> None:
+        """A request that entered in round *entered_in* was told to slow down."""
+        if entered_in == self.round:
+            self._allowed = max(1.0, self._allowed / 2)
+            self.round += 1
+
+
+@dataclass(slots=True)
+class Pass:
+    """One request's right to one place in the gate, as trio's threads take and give back a limiter's token.
+
+    Trio gives it back when the thread has ended, even if by then nobody waits for it any more: so the gate counts what really
+    is under way. https://trio.readthedocs.io/en/stable/reference-core.html#trio.to_thread.run_sync
+    """
+
+    gate: "Gate"
+    urgency: Urgency
+    admitted: Callable[[], None]  # told when it has its place
+    round: int = 0
+
+    async def acquire_on_behalf_of(self, _borrower: object) -> None:
+        await self.gate.enter(self.urgency)
+        self.round = self.gate.allowance.round
+        self.admitted()
+
+    def release_on_behalf_of(self, _borrower: object) -> None:
+        self.gate.leave(self.urgency)
+
+    def succeeded(self) -> None:
+        self.gate.succeeded()
+
+    def throttled(self) -> None:
+        self.gate.allowance.throttled(self.round)
+
+
+class Gate:
+    """At most *limit* requests at once, the demanded ones first. Belongs to one trio run."""
+
+    def __init__(self, limit: int) -> None:
+        self.allowance = Allowance(limit)
+        # who is inside and who waits, by urgency; whoever is woken has been counted in already
+        self._inside = dict.fromkeys(Urgency, 0)
+        self._waiting = {urgency: ParkingLot() for urgency in Urgency}
+
+    @property
+    def inside(self) -> int:
+        return sum(self._inside.values())
+
+    async def enter(self, urgency: Urgency) -> None:
+        """Wait for a place, and take it. A checkpoint."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._has_room(urgency) and not self._waiting[urgency]:
+            self._inside[urgency] += 1
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            await self._wait(urgency)
+
+    def leave(self, urgency: Urgency) -> None:
+        self._inside[urgency] -= 1
+        self._admit()
+
+    def succeeded(self) -> None:
+        self.allowance.succeeded()
+        self._admit()
+
+    async def _wait(self, urgency: Urgency) -> None:
+        try:
+            await self._waiting[urgency].park()
+        except trio.Cancelled:
+            self._admit()  # speculation may have waited for this one only
+            raise
+
+    def _has_room(self, urgency: Urgency) -> bool:
+        allowed = self.allowance.allowed
+        if self.inside >= allowed:
+            return False
+        if urgency is Urgency.DEMANDED:
+            return True
+        reserved = min(max(1, allowed // RESERVE), allowed - 1)
+        return not self._waiting[Urgency.DEMANDED] and self._inside[Urgency.AHEAD] < allowed - reserved
+
+    def _admit(self) -> None:
+        for urgency in Urgency:
+            while self._waiting[urgency] and self._has_room(urgency):
+                self._inside[urgency] += 1
+                self._waiting[urgency].unpark()

@@ -1,0 +1,220 @@
+"""The store as the rest of the house asks it: a Transport's single attempts made into answers within a deadline.
+
+Each question: wait at the gate, have a worker thread make one attempt, and judge its outcome. What always holds:
+
+1. A question ends within *timeout* seconds of its call, by the answer, or by an S3MountError: the last attempt's failure where
+   attempts or time were used up between two of them, DeadlineExceeded where time ran out in one, or at the gate.
+2. Only a Retryable is tried again, after a pause, `backoff.ATTEMPTS` times at most. Credentials that were refused as expired are
+   renewed and tried again at once, once.
+3. Whoever is cancelled is let go at once, and its thread ends by itself; but for `get_range`, which waits until no thread writes
+   into the caller's buffer. Such a thread keeps its place in the gate until it ends.
+4. Reading a version that was replaced goes on by its version id where that is known; else it is VersionGone.
+"""
+
+import logging
+import random as random_module
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar, cast
+
+import trio
+
+from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, VersionGone
+from s3mount.s3.backoff import pauses
+from s3mount.s3.gate import Gate, Pass
+from s3mount.s3.pins import Pins
+from s3mount.s3.store import Urgency
+from s3mount.s3.transport import Retryable, Transport
+from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What was asked of the store so far. *requests* by kind, each attempt counted; *bytes_read* of bodies only.
+
+    *allowed*: how many requests at once the store stands, as far as is known now.
+    """
+
+    requests: Mapping[str, int]
+    retries: int
+    throttles: int
+    errors: int
+    bytes_read: int
+    allowed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One call. *is_abandonable*: its thread may be left behind, since it writes to nothing of the caller's."""
+
+    kind: str
+    key: str
+    urgency: Urgency
+    is_abandonable: bool = True
+
+
+class RemoteStore:
+    """`ObjectStore` over *transport*. Belongs to one trio run; *timeout* is in seconds."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        max_connections: int,
+        timeout: float,
+        random: Callable[[], float] = random_module.random,
+    ) -> None:
+        self._transport = transport
+        self._timeout = timeout
+        self._random = random
+        self._gate = Gate(max_connections)
+        self._pins = Pins()
+        # what statistics() tells: requests by kind, and the rest
+        self._requests: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+
+    async def head(self, key: str) -> ObjectStat:
+        stat = await self._answer(
+            _Question("HEAD", key, Urgency.DEMANDED),
+            lambda deadline: self._transport.head(key, deadline=deadline),
+            self._deadline(),
+        )
+        self._pins.remember(stat.version, stat.version_id)
+        return stat
+
+    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:
+        return await self._answer(
+            _Question("LIST", query.prefix, urgency),
+            lambda deadline: self._transport.list_page(query, deadline=deadline),
+            self._deadline(),
+        )
+
+    async def get_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
+    ) -> None:
+        fetch = partial(self._fetch, version, span, into, urgency, deadline=self._deadline())
+        pin = self._pins.get(version)
+        if pin is None or not pin.is_superseded:
+            try:
+                return await fetch(version_id=None)
+            except VersionGone:
+                pin = self._pins.supersede(version)
+                if pin is None:
+                    raise
+        try:
+            await fetch(version_id=pin.version_id)
+        except (NotFound, AccessDenied) as exc:
+            raise VersionGone("the version being read was deleted", bucket=version.bucket, key=version.key) from exc
+
+    async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
+        outcome = await self._answer(
+            _Question("GET", version.key, Urgency.DEMANDED),
+            lambda deadline: self._transport.revalidate(version, head_size, deadline=deadline),
+            self._deadline(),
+        )
+        if isinstance(outcome, Replaced):
+            self._counts["bytes_read"] += len(outcome.head)
+            self._pins.remember(outcome.stat.version, outcome.stat.version_id)
+        return outcome
+
+    def statistics(self) -> Statistics:
+        return Statistics(
+            requests=dict(self._requests),
+            retries=self._counts["retries"],
+            throttles=self._counts["throttles"],
+            errors=self._counts["errors"],
+            bytes_read=self._counts["bytes_read"],
+            allowed=self._gate.allowance.allowed,
+        )
+
+    def close(self) -> None:
+        """End the connections. Threads that are still under way fail, and end."""
+        self._transport.close()
+
+    def _deadline(self) -> float:
+        return trio.current_time() + self._timeout
+
+    async def _fetch(
+        self,
+        version: ObjectVersion,
+        span: Span,
+        into: memoryview,
+        urgency: Urgency,
+        *,
+        version_id: str | None,
+        deadline: float,
+    ) -> None:
+        told = await self._answer(
+            _Question("GET", version.key, urgency, is_abandonable=False),
+            lambda until: self._transport.get_range(version, span, into, version_id=version_id, deadline=until),
+            deadline,
+        )
+        self._counts["bytes_read"] += len(span)
+        self._pins.remember(version, told)
+
+    async def _answer(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
+        """The answer to *question*, or why there is none by *deadline* (of trio's clock)."""
+        try:
+            answer = await self._persist(question, attempt, deadline)
+        except S3MountError as exc:
+            self._counts["errors"] += not isinstance(exc, NotFound | VersionGone)
+            log.debug("%s %r: %s", question.kind, question.key, exc)
+            raise
+        log.debug("%s %r: done", question.kind, question.key)
+        return answer
+
+    async def _persist(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
+        waits = pauses(self._random)
+        is_renewed = False
+        while True:
+            try:
+                return await self._attempt(question, attempt, deadline)
+            except Retryable as fault:
+                if fault.is_stale_credentials:
+                    if is_renewed:
+                        raise fault.failure from fault
+                    await trio.to_thread.run_sync(self._transport.renew_credentials)
+                    is_renewed = True
+                    continue
+                pause = next(waits, None)
+                if pause is None or trio.current_time() + pause >= deadline:
+                    raise fault.failure from fault
+                log.debug("%s %r again in %.2f s: %s", question.kind, question.key, pause, fault)
+            self._counts["retries"] += 1
+            await trio.sleep(pause)
+
+    async def _attempt(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
+        """One attempt in a thread. DeadlineExceeded where time runs out in it, or before it."""
+        ticket = Pass(self._gate, question.urgency, partial(self._count_request, question.kind))
+        until = time.monotonic() + deadline - trio.current_time()
+        with trio.move_on_at(deadline):
+            try:
+                answer = await trio.to_thread.run_sync(
+                    attempt,
+                    until,
+                    abandon_on_cancel=question.is_abandonable,
+                    limiter=cast("trio.CapacityLimiter", ticket),  # anything that acquires and releases will do
+                )
+            except Retryable as fault:
+                if fault.is_throttle:
+                    self._counts["throttles"] += 1
+                    ticket.throttled()
+                if trio.current_time() < deadline:
+                    raise
+            except S3MountError:
+                ticket.succeeded()  # a refusal is an answer too
+                raise
+            else:
+                ticket.succeeded()
+                return answer
+        raise DeadlineExceeded(f"{question.kind} not answered within {self._timeout:g} s", key=question.key)
+
+    def _count_request(self, kind: str) -> None:
+        self._requests[kind] += 1

@@ -1,0 +1,52 @@
+"""Whose certificates are believed, and through which proxy one goes: the same for both sides of the store's door."""
+
+import ssl
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import botocore.httpsession
+
+from s3mount.errors import SetupError
+
+
+def tls_context(*, ca_bundle: str | None, verify_ssl: bool) -> ssl.SSLContext:
+    """A context that trusts *ca_bundle* (a file, or a directory of hashed names), else this machine's authorities.
+
+    A machine without any gets those that come with botocore. SetupError where the bundle cannot be read.
+    """
+    if not verify_ssl:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    if ca_bundle is None:
+        context = ssl.create_default_context()
+        if not context.cert_store_stats()["x509_ca"] and not _has_hashed_authorities():
+            context.load_verify_locations(cafile=botocore.httpsession.get_cert_path(verify=True))
+        return context
+    return _trusting(Path(ca_bundle))
+
+
+def _trusting(bundle: Path) -> ssl.SSLContext:
+    try:
+        if bundle.is_dir():
+            return ssl.create_default_context(capath=str(bundle))
+        return ssl.create_default_context(cafile=str(bundle))
+    except (OSError, ssl.SSLError) as exc:
+        reason = "it holds no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
+        raise SetupError(f"the CA bundle {str(bundle)!r} cannot be used: {reason}") from exc
+
+
+def _has_hashed_authorities() -> bool:
+    directory = ssl.get_default_verify_paths().capath
+    return directory is not None and any(Path(directory).glob("*.0"))
+
+
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) names for *url*."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.netloc):
+        return None
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None

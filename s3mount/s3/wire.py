@@ -1,0 +1,123 @@
+"""How the requests of the boto3 side travel: urllib3, with the caller's deadline over every byte.
+
+Sits in botocore's `before-send` event. Follows no redirect, retries nothing, decodes no content.
+https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+from botocore.awsrequest import AWSResponse
+from urllib3.exceptions import InsecureRequestWarning, ProtocolError
+from urllib3.util import Timeout, make_headers
+
+from s3mount.s3.session import ResolvedStore
+from s3mount.s3.trust import tls_context
+
+CHUNK = 256 * 1024
+LONGEST_DOCUMENT = 64 * 1024 * 1024  # a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
+
+
+class Wire:
+    """A pool of connections. Called from many threads, each of which says its deadline first."""
+
+    def __init__(self, store: ResolvedStore, *, connections: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._connect_timeout = store.connect_timeout
+        self._idle_timeout = store.idle_timeout
+        self._clock = clock
+        self._pool = _open_pool(store, connections)
+        self._asking = threading.local()  # .deadline: of this thread's request
+
+    @contextlib.contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """Requests of this thread end by *deadline* while the block runs."""
+        self._asking.deadline = deadline
+        try:
+            yield
+        finally:
+            del self._asking.deadline
+
+    def send(self, request: Any, **_: Any) -> AWSResponse:
+        """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
+        deadline = self._asking.deadline
+        left = deadline - self._clock()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        parts = urlsplit(request.url)
+        is_forwarded = isinstance(self._pool, urllib3.ProxyManager) and parts.scheme == "http"
+        answer = self._pool.connection_from_url(request.url).urlopen(
+            request.method,
+            request.url if is_forwarded else request.url[request.url.index("/", len(parts.scheme) + 3) :],
+            headers=request.headers,
+            timeout=Timeout(connect=min(self._connect_timeout, left), read=min(self._idle_timeout, left)),
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            preload_content=False,
+            decode_content=False,
+        )
+        body = _Body(answer, deadline, self._idle_timeout, self._clock)
+        headers: Any = answer.headers
+        return AWSResponse(request.url, answer.status, headers, body)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+class _Body:
+    """A response's body, as botocore reads it: each `read` is one receive, and none outlasts the deadline."""
+
+    def __init__(
+        self, answer: urllib3.BaseHTTPResponse, deadline: float, idle_timeout: float, clock: Callable[[], float]
+    ) -> None:
+        self._answer = answer
+        self._deadline = deadline
+        self._idle_timeout = idle_timeout
+        self._clock = clock
+
+    def read(self, size: int = CHUNK) -> bytes:
+        """At most *size* bytes, as soon as there are any; none at the end."""
+        left = self._deadline - self._clock()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        connection = self._answer.connection
+        sock = getattr(connection, "sock", None)  # None where the server closes after this answer
+        if sock is not None:
+            sock.settimeout(min(self._idle_timeout, left))
+        return self._answer.read1(size)
+
+    def stream(self) -> Iterator[bytes]:
+        """All of it, for a document; a body that is read in full gives its connection back."""
+        size = 0
+        while chunk := self.read():
+            size += len(chunk)
+            if size > LONGEST_DOCUMENT:
+                self.close()
+                raise ProtocolError("a document without end")
+            yield chunk
+        self._answer.release_conn()
+
+    def close(self) -> None:
+        """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""
+        self._answer.close()
+        self._answer.release_conn()
+
+
+def _open_pool(store: ResolvedStore, connections: int) -> urllib3.PoolManager:
+    options: dict[str, Any] = {"maxsize": connections, "block": False}
+    if store.scheme == "https":
+        options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
+        if not store.verify_ssl:
+            urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
+    if store.proxy is None:
+        return urllib3.PoolManager(**options)
+    proxy = urlsplit(store.proxy)
+    headers = None
+    if proxy.username is not None:
+        headers = make_headers(proxy_basic_auth=f"{unquote(proxy.username)}:{unquote(proxy.password or '')}")
+    return urllib3.ProxyManager(store.proxy, proxy_headers=headers, **options)

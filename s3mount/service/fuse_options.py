@@ -1,0 +1,92 @@
+"""Mount options, as text, for the kernel and for fusermount3.
+
+Pure: knows what the options mean, and mounts nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from s3mount.config import MountConfig
+
+# <linux/mount.h>
+MS_RDONLY: Final = 1
+MS_NOSUID: Final = 2
+MS_NODEV: Final = 4
+MS_NOEXEC: Final = 8
+
+_SET: Final[Mapping[str, int]] = MappingProxyType(
+    {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
+)
+_CLEARED: Final[Mapping[str, int]] = MappingProxyType({"suid": MS_NOSUID, "dev": MS_NODEV, "exec": MS_NOEXEC})
+PLAIN_OPTIONS: Final = frozenset({*_SET, *_CLEARED, "default_permissions", "auto_unmount"})
+VALUED_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read"})
+
+
+@dataclass(frozen=True, slots=True)
+class MountRequest:
+    """What is to be mounted: the arguments of mount(2), less the descriptor and the owner.
+
+    *is_auto_unmounted*: the mount goes when the process that serves it dies, however it dies.
+    """
+
+    mountpoint: str
+    source: str
+    subtype: str = "s3mount"
+    flags: int = MS_RDONLY | MS_NOSUID | MS_NODEV
+    is_open_to_others: bool = False
+    max_read: int | None = None
+    is_auto_unmounted: bool = False
+
+    @property
+    def fstype(self) -> str:
+        return f"fuse.{self.subtype}"
+
+    def kernel_data(self, *, fuse_fd: int, uid: int, gid: int) -> str:
+        """The data of mount(2), see Documentation/filesystems/fuse.rst. rootmode: a directory."""
+        return ",".join((f"fd={fuse_fd},rootmode=40000,user_id={uid},group_id={gid}", *self._fuse_data()))
+
+    def fusermount_options(self) -> str:
+        """The -o of fusermount3, which adds descriptor and owner of its own."""
+        flags = [name for name, bit in _SET.items() if self.flags & bit]
+        unmount = ["auto_unmount"] if self.is_auto_unmounted else []
+        names = [f"fsname={_escaped(self.source)}", f"subtype={_escaped(self.subtype)}"]
+        return ",".join([*flags, *self._fuse_data(), *unmount, *names])
+
+    def _fuse_data(self) -> list[str]:
+        """The kernel checks modes itself, so that --file-mode means something to the users that --allow-other lets in."""
+        others = ["allow_other"] if self.is_open_to_others else []
+        return ["default_permissions", *others, *([f"max_read={self.max_read}"] if self.max_read else [])]
+
+
+def mount_request(config: MountConfig, source: str) -> MountRequest:
+    """What *config* asks for; *source* is what `df` shows where no fsname is given."""
+    valued = dict(option.split("=", 1) for option in config.fuse_options if "=" in option)
+    return MountRequest(
+        mountpoint=config.mountpoint,
+        source=valued.get("fsname", source),
+        subtype=valued.get("subtype", "s3mount"),
+        flags=_flags(config.fuse_options),
+        # allow_root is allow_other to the kernel: libfuse then turns away all but root and the owner
+        is_open_to_others=config.allow_other or config.allow_root,
+        max_read=int(valued["max_read"]) if "max_read" in valued else None,
+        is_auto_unmounted="auto_unmount" in config.fuse_options or config.run_as is not None,
+    )
+
+
+def session_options(config: MountConfig) -> set[str]:
+    """What `pyfuse3.init` is to be told; the rest went to the kernel with the mount."""
+    return {"allow_root"} if config.allow_root else set()
+
+
+def _flags(options: Sequence[str]) -> int:
+    """The last word counts, as in fstab; read-only stays, whatever is said."""
+    flags = MS_NOSUID | MS_NODEV
+    for option in options:
+        flags = (flags | _SET.get(option, 0)) & ~_CLEARED.get(option, 0)
+    return flags | MS_RDONLY
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace(",", "\\,")

@@ -1,0 +1,119 @@
+"""The keeper: a small process that stays privileged, to mount, and to unmount whatever becomes of the process that serves.
+
+Invariants: it is forked before privileges are dropped and before any thread is started; all it may do was fixed then; it takes
+three words of one letter over a socket, and no argument; it holds no descriptor of the mount, so the mount never outlives its server;
+when the socket ends, whoever ended it, it unmounts and exits. See docs/decisions/run-as.md.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+from typing import Final
+
+from s3mount.errors import SetupError
+from s3mount.service import syscalls
+from s3mount.service.daemon import close_descriptors
+from s3mount.service.mounting import Mounted, Mounter
+
+_MOUNT: Final = b"m"
+_UNMOUNT: Final = b"u"
+_DETACH: Final = b"d"
+_DONE: Final = b"+"
+_REFUSED: Final = b"-"
+_REPLY_MAX: Final = 4096
+_NEEDED: Final = (syscalls.CAP_SYS_ADMIN, syscalls.CAP_DAC_READ_SEARCH)  # to mount, and to get to the place
+_DEAF_TO: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class KeptMounter:
+    """A Mounter that leaves the work to a keeper, which it starts; it may be used after privileges are dropped."""
+
+    def __init__(self, mounter: Mounter) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _be_keeper(theirs, mounter)
+        theirs.close()
+
+    def mount(self) -> Mounted:
+        self._channel.send(_MOUNT)
+        reply, descriptors, _, _ = socket.recv_fds(self._channel, _REPLY_MAX, 2)
+        if reply[:1] != _DONE:
+            raise SetupError(reply[1:].decode(errors="replace") or "the keeper of the mount died")
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+        return Mounted(*descriptors)
+
+    def unmount(self) -> bool:
+        return self._ask(_UNMOUNT)
+
+    def detach(self) -> None:
+        """And let the keeper go, which ends by itself once it is not needed."""
+        self._ask(_DETACH)
+        self._channel.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._pid, 0)
+
+    def _ask(self, word: bytes) -> bool:
+        try:
+            self._channel.send(word)
+            return self._channel.recv(_REPLY_MAX) == _DONE
+        except OSError:  # it was killed: nothing can be unmounted any more
+            return False
+
+
+def _be_keeper(channel: socket.socket, mounter: Mounter) -> None:
+    """Never returns: this is the other side of a fork, where nothing of the caller's may go on."""
+    status = 1
+    try:
+        _settle(channel)
+        _keep(channel, mounter)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _settle(channel: socket.socket) -> None:
+    """Signals are for the process that serves: Ctrl-C and a stop of the unit reach this one as well."""
+    for number in _DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)
+    close_descriptors(kept={0, 1, 2, channel.fileno()})
+    os.chdir("/")
+    syscalls.name_process("s3mount-keeper")
+    syscalls.forbid_new_privileges()
+    syscalls.bound_capabilities(_NEEDED)
+    syscalls.retain_capabilities(_NEEDED)
+
+
+def _keep(channel: socket.socket, mounter: Mounter) -> None:
+    try:
+        while word := channel.recv(1):
+            _obey(word, channel, mounter)
+    except ConnectionError:
+        return  # the server died with a word of ours unread
+    finally:
+        mounter.detach()
+
+
+def _obey(word: bytes, channel: socket.socket, mounter: Mounter) -> None:
+    match word:
+        case b"m":
+            _mount(channel, mounter)
+        case b"u":
+            channel.send(_DONE if mounter.unmount() else _REFUSED)
+        case b"d":
+            mounter.detach()
+            channel.send(_DONE)
+
+
+def _mount(channel: socket.socket, mounter: Mounter) -> None:
+    try:
+        mounted = mounter.mount()
+    except SetupError as exc:
+        channel.send(_REFUSED + str(exc).encode()[: _REPLY_MAX - 1])
+        return
+    descriptors = [fd for fd in (mounted.fuse_fd, mounted.read_ahead_fd) if fd is not None]
+    socket.send_fds(channel, [_DONE], descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)

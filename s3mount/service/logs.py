@@ -1,0 +1,108 @@
+"""The log: where lines go, and how they look.
+
+Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
+level. Writing to the log never raises, and a line that cannot be written is lost.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from logging.handlers import SysLogHandler, WatchedFileHandler
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from pythonjsonlogger.json import JsonFormatter
+
+from s3mount.config import LogConfig
+from s3mount.errors import SetupError
+
+_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
+_JSON: Final = ("asctime", "levelname", "name", "message")
+_SYSLOG: Final = "/dev/log"
+_CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "pyfuse3", "trio", "asyncio")
+_PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
+    {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+)
+
+
+class _LogFile(WatchedFileHandler):
+    """Follows logrotate, and survives a directory where a new file cannot be made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)
+
+
+class _JournalFormatter(logging.Formatter):
+    """With the priority in front, as sd-daemon(3) has it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).splitlines()
+        return "\n".join(f"<{_PRIORITIES.get(record.levelname, 6)}>{line}" for line in lines)
+
+
+def set_up_log(config: LogConfig, *, foreground: bool) -> None:
+    """Send the log where *config* says, else to stderr in the foreground and to syslog in the background.
+
+    Raises SetupError where the file cannot be written.
+    """
+    handler = _handler(config.file, foreground=foreground)
+    if config.format == "json":
+        handler.setFormatter(_json_formatter())
+    elif handler.formatter is None:
+        handler.setFormatter(logging.Formatter(_TEXT))
+    logging.raiseExceptions = False
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(config.level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
+    if file is not None:
+        return _log_file(file)
+    if foreground:
+        return _stderr()
+    return _syslog()
+
+
+def _log_file(file: Path) -> logging.Handler:
+    try:
+        return _LogFile(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as exc:
+        raise SetupError(f"--log-file {file}: it cannot be written: {exc.strerror}") from exc
+
+
+def _stderr() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stderr)
+    if _is_journal(sys.stderr.fileno(), os.environ.get("JOURNAL_STREAM", "")):
+        handler.setFormatter(_JournalFormatter(_PLAIN))
+    return handler
+
+
+def _is_journal(descriptor: int, journal_stream: str) -> bool:
+    """Whether it is still the stream that systemd connected, see systemd.exec(5)."""
+    stat = os.fstat(descriptor)
+    return journal_stream == f"{stat.st_dev}:{stat.st_ino}"
+
+
+def _syslog() -> logging.Handler:
+    """Nowhere, on a machine without a syslog: containers have none."""
+    try:
+        handler = SysLogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
+    except OSError:
+        return logging.NullHandler()
+    handler.ident = f"s3mount[{os.getpid()}]: "
+    handler.setFormatter(logging.Formatter(_PLAIN))
+    return handler
+
+
+def _json_formatter() -> logging.Formatter:
+    names = {"asctime": "time", "levelname": "level", "name": "logger"}
+    return JsonFormatter(list(_JSON), rename_fields=names, datefmt="%Y-%m-%dT%H:%M:%S%z")

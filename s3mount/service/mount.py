@@ -1,0 +1,86 @@
+"""The composition root: where the parts of a mount are made and joined.
+
+Nothing else makes a store, a cache, a tree or a session with the kernel; nothing here decides anything.
+"""
+
+import dataclasses
+import time
+from collections.abc import Mapping
+
+import pyfuse3
+import trio
+
+from s3mount.blocks.cache import BlockCache
+from s3mount.config import Config, StoreConfig
+from s3mount.filesystem.files import OpenFiles
+from s3mount.filesystem.filesystem import FileSystem
+from s3mount.filesystem.streams import OpenDirectories
+from s3mount.filesystem.tree import Tree
+from s3mount.fuse.operations import Operations
+from s3mount.s3.boto import BotoTransport
+from s3mount.s3.lean import LeanTransport
+from s3mount.s3.probe import probe
+from s3mount.s3.remote import RemoteStore
+from s3mount.s3.session import lean_can_speak
+from s3mount.s3.transport import Transport
+from s3mount.service.serving import Host
+
+REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
+
+
+class Mount:
+    """What is served, as the process around it sees it."""
+
+    def __init__(self, filesystem: FileSystem, blocks: BlockCache, store: RemoteStore) -> None:
+        self._filesystem = filesystem
+        self._blocks = blocks
+        self._store = store
+
+    def statistics(self) -> Mapping[str, float]:
+        parts = (self._store.statistics(), self._blocks.statistics(), self._filesystem.statistics())
+        counts = {name: count for part in parts for name, count in dataclasses.asdict(part).items()}
+        requests = counts.pop("requests")
+        return {**{f"{kind.lower()}_requests": count for kind, count in requests.items()}, **counts}
+
+    def forget(self) -> None:
+        self._filesystem.tree.forget_all()
+
+
+async def serve(config: Config, host: Host) -> None:
+    """Serve until the kernel ends the session, or until cancelled. Raises S3MountErrors where it cannot begin."""
+    transport = await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True)
+    try:
+        async with trio.open_nursery() as loads:
+            store = RemoteStore(transport, max_connections=config.store.max_connections, timeout=config.store.timeout)
+            blocks = BlockCache(store, loads, config.blocks)
+            filesystem = _filesystem(config, store, blocks, loads)
+            pyfuse3.init(Operations(filesystem, config.tree, config.store.timeout), host.attach(), set())
+            try:
+                host.ready(Mount(filesystem, blocks, store))
+                await pyfuse3.main(max_tasks=REQUESTS_MAX)
+            finally:
+                pyfuse3.close(unmount=False)
+            loads.cancel_scope.cancel()
+    finally:
+        transport.close()
+
+
+def _connect(config: StoreConfig) -> Transport:
+    """Find the bucket, and a way to it. Raises SetupError, saying what is wrong and what to do."""
+    resolved = probe(config)
+    if config.transport == "lean" and lean_can_speak(resolved):
+        return LeanTransport(resolved)
+    return BotoTransport(config, resolved)
+
+
+def _filesystem(config: Config, store: RemoteStore, blocks: BlockCache, loads: trio.Nursery) -> FileSystem:
+    tree = Tree(
+        store,
+        loads,
+        config.tree,
+        config.store,
+        clock=time.monotonic,
+        mounted_ns=time.time_ns(),
+        first_bytes=blocks.seed,
+    )
+    return FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))

@@ -1,0 +1,123 @@
+"""The place of the mount: what stands there, before anything is mounted.
+
+Asks the kernel's mount table first: a dead mount answers nothing else. Knows nothing of how to mount.
+"""
+
+import errno
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from s3mount.config import MountConfig
+from s3mount.errors import SetupError
+
+PASSED_DESCRIPTOR: Final = re.compile(r"/dev/fd/\d+")  # mounted by a parent: libfuse's convention, see mount.fuse3(8)
+_ANSWER_WITHIN: Final = 2.0  # seconds
+_MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
+_FUSE_CONFIGS: Final = (Path("/etc/fuse.conf"), Path("/usr/local/etc/fuse.conf"))
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of the mount table. *identity* and *device* together name one mount while it stands."""
+
+    identity: int
+    device: str  # "major:minor"
+    path: str
+    fstype: str
+
+
+def mount_entries(table: str) -> Iterable[MountEntry]:
+    """The lines of /proc/self/mountinfo, see proc(5), in their order: a later one covers an earlier one at its path."""
+    for line in table.splitlines():
+        before, _, after = line.partition(" - ")
+        identity, _parent, device, _root, path, *_ = before.split(" ")
+        yield MountEntry(int(identity), device, _unescaped(path), after.split(" ", 1)[0])
+
+
+def mount_at(path: str) -> MountEntry | None:
+    """What is mounted at *path*, on top, as the mount table says; asks no file system."""
+    table = os.fsdecode(_MOUNT_TABLE.read_bytes())
+    return next((entry for entry in reversed([*mount_entries(table)]) if entry.path == path), None)
+
+
+def is_passed_descriptor(mountpoint: str) -> bool:
+    return bool(PASSED_DESCRIPTOR.fullmatch(mountpoint))
+
+
+def checked_mountpoint(config: MountConfig) -> str:
+    """The mount point with symbolic links resolved; raises SetupError where nothing can be mounted there."""
+    path = _resolved(config.mountpoint)
+    _refuse_fuse_mount(path)
+    try:
+        is_directory = stat.S_ISDIR(Path(path).stat().st_mode)
+    except FileNotFoundError:
+        raise SetupError(f"the mount point {path} does not exist; create it: mkdir -p {path}") from None
+    except OSError as exc:
+        raise SetupError(f"the mount point {path} cannot be reached: {exc.strerror}") from exc
+    if not is_directory:
+        raise SetupError(f"the mount point {path} is not a directory; name an empty directory")
+    return path
+
+
+def check_allow_other(config: MountConfig) -> None:
+    """Raise SetupError where fusermount3 would not let a user open the mount to others."""
+    if not (config.allow_other or config.allow_root) or os.geteuid() == 0:
+        return
+    if not any(_has_user_allow_other(path) for path in _FUSE_CONFIGS):
+        name = "--allow-other" if config.allow_other else "--allow-root"
+        raise SetupError(
+            f"{name} is not permitted to users here; as root, add the line user_allow_other to {_FUSE_CONFIGS[0]}, "
+            "or mount as root"
+        )
+
+
+def _resolved(path: str) -> str:
+    """Symbolic links followed as far as they can be: the end of a path may be a dead mount, which answers nothing."""
+    return os.path.realpath(path)
+
+
+def _refuse_fuse_mount(path: str) -> None:
+    """Other file systems may be covered: a volume of a container, or autofs that waits for this very mount."""
+    entry = mount_at(path)
+    if entry is None or not entry.fstype.startswith("fuse"):
+        return
+    if _is_dead(path):
+        raise SetupError(
+            f"{path} is a dead mount (Transport endpoint is not connected); clear it first: "
+            f"fusermount3 -u {path} (or, as root: umount -l {path})"
+        )
+    raise SetupError(f"{path} is already mounted ({entry.fstype}); unmount it first: fusermount3 -u {path}")
+
+
+def _is_dead(path: str) -> bool:
+    """A mount that hangs is not dead: it is asked in a thread, which may hang with it, since this process goes no further."""
+    answers: list[int | None] = []
+
+    def ask() -> None:
+        try:
+            os.statvfs(path)
+        except OSError as exc:
+            answers.append(exc.errno)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_ANSWER_WITHIN)
+    return bool({errno.ENOTCONN, errno.ECONNABORTED}.intersection(answers))
+
+
+def _has_user_allow_other(path: Path) -> bool:
+    try:
+        return any(line.strip() == "user_allow_other" for line in path.read_text(errors="replace").splitlines())
+    except OSError:
+        return False
+
+
+def _unescaped(text: str) -> str:
+    r"""The kernel writes space, tab, newline, backslash and `#` as `\040` and so on."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

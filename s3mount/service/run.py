@@ -1,0 +1,146 @@
+"""From a Config to an exit status: checks, the fork, privileges, the log, and then the life of the mount.
+
+The order is the point. What can be told at once is told before the fork; no thread exists before the last fork; the keeper is forked
+while there are privileges to keep; they are dropped before the store's credentials are looked for, and before the log is opened.
+"""
+
+import dataclasses
+import logging
+import os
+from typing import TypeVar
+
+import trio
+
+from s3mount.config import Config, MountConfig
+from s3mount.errors import S3MountError, SetupError
+from s3mount.service import privileges, signals, syscalls
+from s3mount.service.daemon import Foreground, Launcher, in_background
+from s3mount.service.fuse_options import MountRequest, mount_request
+from s3mount.service.keeper import KeptMounter
+from s3mount.service.life import Life, source
+from s3mount.service.logs import set_up_log
+from s3mount.service.mounting import FusermountMounter, KernelMounter, Mounter, PassedDescriptor
+from s3mount.service.mountpoint import check_allow_other, checked_mountpoint, is_passed_descriptor
+from s3mount.service.notify import Notifier
+from s3mount.service.privileges import Account
+from s3mount.service.serving import Serve
+
+_E = TypeVar("_E", bound=Exception)
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config, serve: Serve | None = None) -> int:
+    """Mount, and return the exit status: in the foreground when the mount has ended, else once it answers.
+
+    Raises SetupError, or UsageError, where the mount cannot begin.
+    """
+    user = _user(config.mount)
+    config = _checked(config)
+    serve = serve or _composition_root()
+    if config.foreground:
+        return _live(config, serve, user, Foreground())
+    return in_background(lambda launcher: _live(config, serve, user, launcher), _passed(config.mount))
+
+
+def _user(mount: MountConfig) -> Account | None:
+    if mount.run_as is None:
+        return None
+    if os.geteuid() != 0:
+        raise SetupError(
+            "--run-as needs root, who mounts before somebody else serves; leave it out to mount as yourself"
+        )
+    return privileges.account(mount.run_as)
+
+
+def _checked(config: Config) -> Config:
+    """With the mount point as the kernel's mount table will name it."""
+    if is_passed_descriptor(config.mount.mountpoint):
+        return config
+    check_allow_other(config.mount)
+    place = checked_mountpoint(config.mount)
+    return dataclasses.replace(config, mount=dataclasses.replace(config.mount, mountpoint=place))
+
+
+def _composition_root() -> Serve:
+    """Imported late: it brings boto3 and libfuse, which --help and a mistyped option need not wait for."""
+    try:
+        from s3mount.service.mount import serve  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise
+    except ImportError as exc:
+        raise SetupError(
+            f"FUSE's library cannot be loaded ({exc}); install it: apt install fuse3 libfuse3-dev"
+        ) from exc
+    return serve
+
+
+def _live(config: Config, serve: Serve, user: Account | None, launcher: Launcher) -> int:
+    signals.hold()
+    try:
+        mounter = _mounter(config, user)
+    except S3MountError as exc:
+        return _failed(launcher, exc)
+    try:
+        return _live_mounted(config, serve, user, launcher, mounter)
+    finally:
+        mounter.detach()
+
+
+def _live_mounted(config: Config, serve: Serve, user: Account | None, launcher: Launcher, mounter: Mounter) -> int:
+    try:
+        if user is not None:
+            privileges.become(user)
+        set_up_log(config.log, foreground=config.foreground)
+    except S3MountError as exc:
+        return _failed(launcher, exc)
+    life = Life(config, serve, mounter, launcher, Notifier(os.environ))
+    status = 0
+    try:
+        trio.run(life.live)
+    except* S3MountError as failures:
+        status = _ended(life, launcher, _first(failures))
+    except* Exception as bugs:  # the last door: a bug is logged with its traceback, and is never a silent end
+        log.exception("the mount ends: a bug")
+        status = _ended(life, launcher, SetupError(f"internal error: {_first(bugs)!r}; the log has its traceback"))
+    return status
+
+
+def _mounter(config: Config, user: Account | None) -> Mounter:
+    """The way of mounting that is permitted here; forks the keeper where one is needed."""
+    if is_passed_descriptor(config.mount.mountpoint):
+        return PassedDescriptor(config.mount.mountpoint)
+    request = mount_request(config.mount, source(config.store))
+    if user is None and not syscalls.has_capability(syscalls.CAP_SYS_ADMIN):
+        return FusermountMounter(request)
+    mounter = _kernel_mounter(request, user)
+    return KeptMounter(mounter) if request.is_auto_unmounted else mounter
+
+
+def _kernel_mounter(request: MountRequest, user: Account | None) -> Mounter:
+    uid, gid = (user.uid, user.gid) if user else (os.geteuid(), os.getegid())
+    return KernelMounter(request, uid, gid)
+
+
+def _passed(mount: MountConfig) -> tuple[int, ...]:
+    """Descriptors that go along to the background."""
+    return (int(mount.mountpoint.rpartition("/")[2]),) if is_passed_descriptor(mount.mountpoint) else ()
+
+
+def _ended(life: Life, launcher: Launcher, exc: S3MountError) -> int:
+    """Said once: to who waits, or to the log when nobody does any more."""
+    if not life.has_answered:
+        return _failed(launcher, exc)
+    log.error("the mount ends: %s", exc)
+    return 1
+
+
+def _failed(launcher: Launcher, exc: S3MountError) -> int:
+    launcher.failed(str(exc))
+    return 1
+
+
+def _first(group: ExceptionGroup[_E]) -> _E:
+    """The first failure of what may be groups of groups."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, ExceptionGroup) else first

@@ -1,0 +1,65 @@
+"""Signals: what each one asks of a mount.
+
+SIGTERM and SIGINT end it, the second one at once; SIGHUP has it forget what it knows; SIGUSR1 has it log its statistics.
+"""
+
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from types import FrameType
+from typing import Final, Protocol
+
+import trio
+
+_ENDING: Final = (signal.SIGTERM, signal.SIGINT)
+HEEDED: Final = (*_ENDING, signal.SIGHUP, signal.SIGUSR1)
+
+
+class Heeding(Protocol):
+    """Who does what signals ask."""
+
+    def end(self) -> None: ...
+
+    def end_at_once(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def log_statistics(self) -> None: ...
+
+
+def hold() -> None:
+    """From here on no signal ends the process by itself: those that come before `receiver` wait for it, and those after are too late.
+
+    Not SIG_IGN, which would drop what waits, and which programs that are run would inherit.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+    for number in HEEDED:
+        signal.signal(number, _too_late)
+
+
+async def heed(arriving: AsyncIterator[int], heeding: Heeding) -> None:
+    """Do what the signals ask, in their order; never returns."""
+    is_ending = False
+    async for number in arriving:
+        match number:
+            case signal.SIGHUP:
+                heeding.forget()
+            case signal.SIGUSR1:
+                heeding.log_statistics()
+            case _ if is_ending:
+                heeding.end_at_once()
+            case _:
+                is_ending = True
+                heeding.end()
+
+
+@contextlib.contextmanager
+def receiver() -> Iterator[AsyncIterator[int]]:
+    """The signals that `heed` takes; those that were held are let in now."""
+    with trio.open_signal_receiver(*HEEDED) as arriving:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
+        yield arriving
+
+
+def _too_late(number: int, frame: FrameType | None) -> None:
+    """The mount has ended, or has not begun."""

@@ -1,0 +1,238 @@
+"""The demo: SeaweedFS on loopback, a bucket of real files of this machine, and s3mount's view of it.
+
+What it begins it also ends, in reverse order, however it is left: mount, mount point, server, temporary directory.
+"""
+
+import argparse
+import hashlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import boto3
+import seaweed
+
+BUCKET = "demo"
+LARGE = 200 << 20  # bytes
+FILES_PER_TREE = 2000
+WORKERS = 8
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo-secret", "AWS_REGION": "us-east-1"}
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+Sources = Mapping[str, Path]  # key → the file it was uploaded from
+
+
+class DemoError(Exception):
+    """What the person at the terminal is told, in one line."""
+
+
+def main() -> int:
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ |= CREDENTIALS
+    try:
+        with ExitStack() as stack:
+            return _demonstrate(stack, arguments.path.absolute(), check=arguments.check)
+    except KeyboardInterrupt:
+        return 130
+    except DemoError as exc:
+        print(f"demo: {exc}", file=sys.stderr)
+        return 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="demo", description="An S3 server, a bucket of real files, and a mount of it."
+    )
+    parser.add_argument("--check", action="store_true", help="compare every file with its source, unmount and end")
+    parser.add_argument("path", nargs="?", type=Path, default=Path("/mnt/s3"), help="where to mount (/mnt/s3)")
+    return parser.parse_args()
+
+
+def _demonstrate(stack: ExitStack, mountpoint: Path, *, check: bool) -> int:
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3mount-demo-")))
+    stack.enter_context(_directory(mountpoint))
+    _say("starting SeaweedFS on loopback")
+    endpoint = stack.enter_context(seaweed.running(scratch / "store", CREDENTIALS))
+    sources = _gather(scratch)
+    _upload(endpoint, sources)
+    stack.enter_context(_mounted(endpoint, mountpoint, scratch / "s3mount.log"))
+    if check:
+        return _compare(mountpoint, sources)
+    _tour(mountpoint)
+    _say(f"the bucket stays mounted at {mountpoint} until Ctrl-C")
+    signal.pause()
+    return 0
+
+
+# The bucket
+
+
+def _gather(scratch: Path) -> Sources:
+    """Real files of this machine by the key they get; what a machine lacks is left out."""
+    trees = {
+        "python": Path(sysconfig.get_path("stdlib")),
+        "packages": Path(sysconfig.get_path("purelib")),
+        "zoneinfo": Path("/usr/share/zoneinfo"),
+        "doc": Path("/usr/share/doc"),
+    }
+    sources = {"notes.txt": CHECKOUT / "README.md"}
+    sources |= {f"bin/{path.name}": path for name in ("bash", "git", "python3") for path in _program(name)}
+    for name, top in trees.items():
+        sources |= {f"{name}/{path.relative_to(top)}": path for path in islice(_files(top), FILES_PER_TREE)}
+    sources["large.bin"] = _concatenate(sources.values(), scratch / "large.bin")
+    return sources
+
+
+def _program(name: str) -> Iterator[Path]:
+    found = shutil.which(name)
+    if found:
+        yield Path(found)
+
+
+def _files(top: Path) -> Iterator[Path]:
+    """Regular files below *top*, without what a running Python rewrites and without another tree of ours."""
+    for directory, names, files in os.walk(top):
+        names[:] = sorted(name for name in names if name not in {"__pycache__", "site-packages"})
+        yield from (path for path in map(Path(directory).joinpath, sorted(files)) if _is_plain(path))
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink() and os.access(path, os.R_OK)
+
+
+def _concatenate(sources: Iterable[Path], target: Path) -> Path:
+    """*target*, `LARGE` bytes or a little more of *sources* one after another, again and again."""
+    contents = [path.read_bytes() for path in sources]
+    with target.open("wb") as file:
+        while file.tell() < LARGE:
+            file.writelines(contents)
+    return target
+
+
+def _upload(endpoint: str, sources: Sources) -> None:
+    client: Any = boto3.client("s3", endpoint_url=endpoint)
+    client.create_bucket(Bucket=BUCKET)
+    began = time.monotonic()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for _ in pool.map(lambda key: client.upload_file(str(sources[key]), BUCKET, key), sources):
+            pass
+    total = sum(path.stat().st_size for path in sources.values())
+    _say(f"uploaded {len(sources):,} files, {total >> 20:,} MiB, in {time.monotonic() - began:.0f} s")
+
+
+# The mount
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[None]:
+    """*path* is a directory within; what had to be made for it goes afterwards."""
+    made = [parent for parent in (path, *path.parents) if not parent.exists()]
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise DemoError(f"cannot make {path} ({exc.strerror}): name a path of your own, as in: demo ~/s3") from exc
+    try:
+        yield
+    finally:
+        for directory in made:
+            directory.rmdir()
+
+
+@contextmanager
+def _mounted(endpoint: str, mountpoint: Path, log: Path) -> Iterator[None]:
+    command = ["s3mount", BUCKET, str(mountpoint), "--endpoint-url", endpoint, "--path-style", "--log-file", str(log)]
+    _show(command)
+    try:
+        if subprocess.run(command, check=False).returncode != 0:
+            raise DemoError("s3mount did not mount")
+        yield
+    finally:
+        _unmount(mountpoint)
+
+
+def _unmount(mountpoint: Path) -> None:
+    """A plain unmount; where somebody's shell still stands in the mount, a lazy one."""
+    if os.path.ismount(mountpoint):
+        plain = subprocess.run(["fusermount3", "-u", mountpoint], check=False, capture_output=True)
+        if plain.returncode != 0:
+            subprocess.run(["fusermount3", "-uz", mountpoint], check=False)
+
+
+def _tour(mountpoint: Path) -> None:
+    commands = (
+        "ls -l .",
+        "head -n 5 notes.txt",
+        "find . -type f | wc -l",
+        "du -sh --apparent-size *",
+        "grep -rl 'import asyncio' python | head -n 5",
+        "sha256sum large.bin",
+        "tail -c 32 large.bin | od -c | head -n 2",
+        "bin/bash -c 'echo a program that runs from the bucket'",
+        "touch notes.txt",
+    )
+    for command in commands:
+        _show([command], cwd=mountpoint)
+        began = time.monotonic()
+        subprocess.run(command, shell=True, cwd=mountpoint, check=False)
+        print(f"  ({time.monotonic() - began:.2f} s)")
+
+
+def _compare(mountpoint: Path, sources: Sources) -> int:
+    began = time.monotonic()
+    names = {str(path.relative_to(mountpoint)) for path in _walk(mountpoint)}
+    with ThreadPoolExecutor(WORKERS) as pool:
+        same = dict(zip(sources, pool.map(lambda key: _is_same(mountpoint / key, sources[key]), sources), strict=True))
+    wrong = [f"differs: {key}" for key, equal in same.items() if not equal]
+    wrong += [f"not in its source: {name}" for name in sorted(names - sources.keys())]
+    wrong += [f"not listed: {key}" for key in sorted(sources.keys() - names)]
+    print(*wrong, sep="\n", end="\n" if wrong else "")
+    _say(f"{len(sources):,} files compared by sha256 in {time.monotonic() - began:.0f} s, {len(wrong)} differences")
+    return 1 if wrong else 0
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    for directory, _, files in os.walk(top, onerror=_raise):
+        yield from map(Path(directory).joinpath, files)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _is_same(seen: Path, source: Path) -> bool:
+    try:
+        return _sha256(seen) == _sha256(source)
+    except OSError as exc:
+        print(f"demo: {exc}", file=sys.stderr)
+        return False
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _say(line: str) -> None:
+    print(f"== {line}", flush=True)
+
+
+def _show(command: list[str], cwd: Path | None = None) -> None:
+    line = command[0] if len(command) == 1 else shlex.join(command)
+    print(f"\n{cwd or ''}$ {line}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

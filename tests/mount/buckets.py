@@ -1,0 +1,63 @@
+"""Filling buckets: many objects at once, from memory or from a directory, and what a server then holds."""
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.servers import S3Server
+
+WRITERS = 16
+
+
+def fill(server: S3Server, bodies: Mapping[str, bytes], bucket: str | None = None) -> str:
+    """Put all of *bodies* into *bucket*, or a new one; its name."""
+    bucket = bucket or server.make_bucket()
+    client = _client(server)
+    with ThreadPoolExecutor(WRITERS) as writers:
+        done = [writers.submit(client.put_object, Bucket=bucket, Key=key, Body=body) for key, body in bodies.items()]
+    for each in done:
+        each.result()
+    return bucket
+
+
+def fill_as_far_as_it_can(server: S3Server, keys: Iterable[str]) -> tuple[str, dict[str, bytes]]:
+    """A new bucket, each key of which has its own name for a body; and what the server then says that it holds."""
+    bucket = server.make_bucket()
+    client = _client(server, retries={"total_max_attempts": 1})
+    for key in keys:
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=body_of(key))
+        except (BotoCoreError, ClientError):
+            continue  # tests hold what is missing against the table of what each server cannot hold
+    return bucket, {key: body_of(key) for key in keys_in(server, bucket)}
+
+
+def body_of(key: str) -> bytes:
+    """A body that tells objects apart: empty for a marker, as file managers make them."""
+    return b"" if key.endswith("/") else key.encode("utf-8", "surrogateescape")
+
+
+def fill_from(server: S3Server, source: Path, bucket: str | None = None) -> str:
+    """Upload every file below *source* under its path from there."""
+    bucket = bucket or server.make_bucket()
+    client = _client(server)
+
+    def put(path: Path) -> None:
+        client.put_object(Bucket=bucket, Key=str(path.relative_to(source)), Body=path.read_bytes())
+
+    with ThreadPoolExecutor(WRITERS) as writers:
+        list(writers.map(put, (path for path in sorted(source.rglob("*")) if path.is_file())))
+    return bucket
+
+
+def keys_in(server: S3Server, bucket: str) -> list[str]:
+    """Every key that *server* lists, as botocore reads it."""
+    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return [listed["Key"] for page in pages for listed in page.get("Contents", ())]
+
+
+def _client(server: S3Server, **config: Any) -> Any:
+    return server.client(max_pool_connections=WRITERS, **config)

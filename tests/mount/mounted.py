@@ -1,0 +1,205 @@
+"""A mount under test: the real command, through the real kernel, on a real server.
+
+Whatever a test does, nothing of it is left: no process, no mount. And whatever a test did not expect to find in the log, it
+fails for: a record at WARNING, a traceback, another exit status than 0. A mount that hangs is aborted, so that its reader
+gets an error instead of waiting for ever.
+"""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.servers import S3Server
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+STARTED_WITHIN = 30.0  # seconds; a busy machine, and boto3's imports
+ENDED_WITHIN = 15.0
+HANGS_AFTER = 150.0
+
+
+@dataclass
+class Mount:
+    """One that serves, at *path*; *expected* are patterns of the log records at WARNING or above that a test causes."""
+
+    path: Path
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    expected: list[str] = field(default_factory=list)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def expect(self, *patterns: str) -> None:
+        """Let a record at WARNING or above pass, and have the mount's end fail where none was written."""
+        self.expected.extend(patterns)
+
+    def records(self) -> list[dict[str, Any]]:
+        """What was logged so far; a line that is no record (a traceback, a print) is one of the level RAW."""
+        return [_record(line) for line in self.log_file.read_text().splitlines()]
+
+
+def command(source: str, at: Path, *options: str) -> list[str]:
+    """What a person types, in this repository's own Python."""
+    return [sys.executable, "-m", "s3mount", source, str(at), *options]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """A clean one: nothing of this machine's AWS configuration, no instance metadata to wait for."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **variables,
+    }
+
+
+@contextmanager
+def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Iterator[Mount]:
+    """Mount *source* at the new directory *at* for the time of a block; the end checks exit status and log."""
+    at.mkdir(parents=True)
+    log_file = at.with_name(f"{at.name}.log")
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            command(source, at, "--foreground", "--log-format", "json", *options),
+            env=environment(**env),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    mount = Mount(at, process, log_file)
+    watchdog = threading.Timer(HANGS_AFTER, abort, [at])
+    watchdog.start()
+    try:
+        _wait_mounted(mount)
+        yield mount
+        _unmount(mount)
+    finally:
+        watchdog.cancel()
+        _clear(mount)
+    check_log(mount)
+
+
+@contextmanager
+def mount_of(server: S3Server, source: str, at: Path, *options: str, **variables: str) -> Iterator[Mount]:
+    """Mount *source* (a bucket, perhaps with a prefix) of *server* at the new directory *at*."""
+    env = {**server.environment(), **variables}
+    if server.ca_bundle is not None:
+        options = ("--ca-bundle", str(server.ca_bundle), *options)
+    with mounted(source, at, "--endpoint-url", server.endpoint_url, *options, env=env) as mount:
+        yield mount
+
+
+def refused(source: str, at: Path, *options: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Try to mount what cannot be: the command as a person types it, without --foreground, and what it answered."""
+    try:
+        return subprocess.run(
+            command(source, at, *options),
+            env=environment(**env),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=STARTED_WITHIN,
+            check=False,
+        )
+    finally:
+        if is_mounted(at):
+            _run("umount", "--lazy", str(at))
+
+
+def check_log(mount: Mount) -> None:
+    """Every record at WARNING or above was expected, and every expected one is there."""
+    serious = [record for record in mount.records() if record["level"] not in ("DEBUG", "INFO")]
+    texts = [json.dumps(record, ensure_ascii=False) for record in serious]
+    unexpected = [text for text in texts if not any(re.search(pattern, text) for pattern in mount.expected)]
+    missing = [pattern for pattern in mount.expected if not any(re.search(pattern, text) for text in texts)]
+    assert not unexpected, "the log holds what nobody expected:\n" + "\n".join(unexpected)
+    assert not missing, f"the log lacks {missing} among {texts}"
+
+
+def abort(at: Path) -> None:
+    """Have the kernel fail every request of the mount at *at*: the last resort, which needs no answer from the mount."""
+    connection = _connection(at)
+    if connection is None:
+        return
+    if not connection.exists():
+        _run("mount", "-t", "fusectl", "fusectl", str(CONNECTIONS))
+    with suppress(OSError):
+        (connection / "abort").write_text("1")
+
+
+def is_mounted(at: Path) -> bool:
+    """Whether something is mounted at *at*, which is not asked itself: it may hang."""
+    return _connection(at) is not None
+
+
+def _connection(at: Path) -> Path | None:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        device, where = line.split()[2], line.split()[4]
+        if where.encode().decode("unicode_escape") == str(at):  # spaces stand there as \040
+            return CONNECTIONS / device.split(":")[1]
+    return None
+
+
+def _wait_mounted(mount: Mount) -> None:
+    """Wait for the mount table to change (which poll tells), or for the process to end."""
+    table = os.open("/proc/self/mountinfo", os.O_RDONLY)
+    process = os.pidfd_open(mount.process.pid)
+    try:
+        poll = select.poll()
+        poll.register(table, select.POLLERR | select.POLLPRI)
+        poll.register(process, select.POLLIN)
+        while not is_mounted(mount.path):
+            changed = poll.poll(STARTED_WITHIN * 1000)
+            ended = any(descriptor == process for descriptor, _ in changed)
+            assert changed, "no mount came up in time"
+            assert not ended, f"no mount came up:\n{mount.log_file.read_text()}"
+    finally:
+        os.close(table)
+        os.close(process)
+    mount.path.stat()  # the kernel lets it wait until the mount answers
+
+
+def _unmount(mount: Mount) -> None:
+    done = _run("umount", str(mount.path)) if os.geteuid() == 0 else _run("fusermount3", "-u", str(mount.path))
+    assert done.returncode == 0, f"unmounting failed: {done.stderr}\n{mount.log_file.read_text()}"
+    try:
+        status = mount.process.wait(ENDED_WITHIN)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the unmounted process goes on:\n{mount.log_file.read_text()}") from None
+    assert status == 0, f"exit status {status}:\n{mount.log_file.read_text()}"
+
+
+def _clear(mount: Mount) -> None:
+    if is_mounted(mount.path):
+        abort(mount.path)
+        _run("umount", "--lazy", str(mount.path))
+    if mount.process.poll() is None:
+        mount.process.kill()
+        mount.process.wait(ENDED_WITHIN)
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {"level": "RAW", "message": line}
+    return {**record, "level": str(record.get("level", record.get("levelname", "RAW"))).upper()}
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=ENDED_WITHIN, check=False)

@@ -1,0 +1,126 @@
+"""A relay that stands between a mount and its server, and counts what is asked.
+
+It forwards bytes as they are (the Host header too, which signatures cover) and reads only the heads of requests. Made for
+what a mount sends: requests without bodies, over plain HTTP.
+"""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_CHUNK = 1 << 18
+
+
+@dataclass(frozen=True)
+class Request:
+    """The head of one request; *headers* are in lower case."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+
+    @property
+    def kind(self) -> str:
+        """LIST, HEAD or GET."""
+        return "LIST" if "list-type" in self.query else self.method
+
+
+@dataclass
+class Traffic:
+    """What has passed since the last `take`."""
+
+    endpoint_url: str
+    _requests: list[Request] = field(default_factory=list)
+    _bytes_down: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def take(self) -> list[Request]:
+        """The requests since the last call."""
+        with self._lock:
+            requests, self._requests, self._bytes_down = self._requests, [], 0
+            return requests
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes of answers, heads included, since the last `take`."""
+        with self._lock:
+            return self._bytes_down
+
+    def note(self, request: Request) -> None:
+        with self._lock:
+            self._requests.append(request)
+
+    def count_down(self, size: int) -> None:
+        with self._lock:
+            self._bytes_down += size
+
+
+@contextmanager
+def relay(endpoint_url: str) -> Iterator[Traffic]:
+    """A relay on a port of its own to the server at *endpoint_url*."""
+    parts = urlsplit(endpoint_url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    with _Server((parts.hostname, parts.port)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.traffic
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, upstream: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Connection)
+        self.upstream = upstream
+        self.traffic = Traffic(f"http://127.0.0.1:{self.server_address[1]}")
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    server: _Server
+
+    def handle(self) -> None:
+        client: socket.socket = self.request
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError), socket.create_connection(self.server.upstream) as upstream:
+            upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            answers = threading.Thread(target=self._answer, args=(upstream, client), daemon=True)
+            answers.start()
+            self._ask(client, upstream)
+            upstream.shutdown(socket.SHUT_WR)
+            answers.join()
+
+    def _ask(self, client: socket.socket, upstream: socket.socket) -> None:
+        pending = b""
+        while chunk := client.recv(_CHUNK):
+            *heads, pending = (pending + chunk).split(b"\r\n\r\n")
+            for head in heads:
+                self.server.traffic.note(_parse(head))
+            upstream.sendall(chunk)
+
+    def _answer(self, upstream: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while chunk := upstream.recv(_CHUNK):
+                self.server.traffic.count_down(len(chunk))
+                client.sendall(chunk)
+            client.shutdown(socket.SHUT_WR)
+
+
+def _parse(head: bytes) -> Request:
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, target, _ = first.split(" ")
+    parts = urlsplit(target)
+    query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    headers = dict(line.split(": ", 1) for line in lines if ": " in line)
+    return Request(method, unquote(parts.path), query, {name.lower(): text for name, text in headers.items()})

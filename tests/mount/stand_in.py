@@ -1,0 +1,107 @@
+"""s3mount with a stand-in for the store and the tree: a file system with one file, for tests of the process around it.
+
+`python tests/mount/stand_in.py ARGUMENT ...` takes the arguments of s3mount, through its own command line. The bucket says how it
+behaves: `refused` fails as a missing bucket does, `breaks` has a bug, `hangs` never answers, anything else serves.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import pyfuse3
+import trio
+
+from s3mount.cli.assemble import make_config
+from s3mount.cli.command import parse_arguments
+from s3mount.cli.main import reported
+from s3mount.config import Config
+from s3mount.errors import SetupError
+from s3mount.service.fuse_options import session_options
+from s3mount.service.run import run
+from s3mount.service.serving import Host
+
+NAME = b"hello"
+CONTENT = b"Hello, world\n"
+INODE = pyfuse3.ROOT_INODE + 1
+
+
+class OneFile(pyfuse3.Operations):
+    """A directory with one file, owned by nobody in particular."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def statistics(self) -> Mapping[str, float]:
+        return {"reads": self.reads}
+
+    def forget(self) -> None:
+        self.reads = 0
+
+    async def getattr(self, inode: int, ctx: Any) -> pyfuse3.EntryAttributes:
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = inode
+        entry.st_mode = stat.S_IFDIR | 0o555 if inode == pyfuse3.ROOT_INODE else stat.S_IFREG | 0o444
+        entry.st_size = 0 if inode == pyfuse3.ROOT_INODE else len(CONTENT)
+        return entry
+
+    async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+        if name != NAME:
+            raise pyfuse3.FUSEError(2)
+        return await self.getattr(INODE, ctx)
+
+    async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=inode)
+
+    async def opendir(self, inode: int, ctx: Any) -> int:
+        return inode
+
+    async def readdir(self, fh: int, start_id: int, token: Any) -> None:
+        if start_id == 0:
+            pyfuse3.readdir_reply(token, NAME, await self.getattr(INODE, None), 1)
+
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        self.reads += 1
+        return CONTENT[off : off + size]
+
+    async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
+        return pyfuse3.StatvfsData()
+
+
+class Hanging(OneFile):
+    """Answers nothing."""
+
+    async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+async def serve(config: Config, host: Host) -> None:
+    """What the composition root does, without a store."""
+    match config.store.bucket:
+        case "refused":
+            raise SetupError("there is no bucket 'refused'; check its name")
+        case "breaks":
+            raise ZeroDivisionError("a bug")
+        case "waits":
+            await trio.sleep_forever()
+    operations = Hanging() if config.store.bucket == "hangs" else OneFile()
+    await trio.to_thread.run_sync(os.getpid)  # as a store does: work in a thread, before the mount
+    pyfuse3.init(operations, host.attach(), session_options(config.mount))
+    try:
+        host.ready(operations)
+        await pyfuse3.main()
+    finally:
+        pyfuse3.close(unmount=False)
+
+
+def _main() -> int:
+    request = parse_arguments(sys.argv[1:])
+    assert not isinstance(request, str)
+    return run(make_config(request), serve)
+
+
+if __name__ == "__main__":
+    sys.exit(reported("s3mount", _main))

@@ -1,0 +1,457 @@
+"""The life of the process, through the real kernel: what it returns, prints, leaves behind, and how it ends.
+
+The file system is the stand-in beside this file; the test process adopts what goes to the background, so that exit statuses are seen.
+"""
+
+import contextlib
+import ctypes
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from s3mount.service.mountpoint import mount_at
+from s3mount.service.syscalls import MNT_DETACH, unmount
+
+ROOT: Final = Path(__file__).parents[2]
+STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
+NOBODY: Final = 65534
+# may read everything, since the interpreter may be in root's home, but not mount
+AS_NOBODY: Final = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search", "--bounding-set=+all"),
+)
+PR_SET_CHILD_SUBREAPER: Final = 36
+WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+class Machine:
+    """Runs s3mount with the stand-in at *place*, and knows the processes it leaves."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        self.environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def command(self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = ()) -> list[str]:
+        return [*prefix, *STAND_IN, bucket, str(self.place), *(str(argument) for argument in arguments)]
+
+    def run(
+        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments, bucket=bucket, prefix=prefix),
+            pass_fds=pass_fds,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=WITHIN,
+            env=self.environment,
+        )
+
+    def start(self, *arguments: object, bucket: str = "bucket") -> subprocess.Popen[str]:
+        command = self.command(*arguments, bucket=bucket)
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
+        )
+
+    def mount(
+        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
+    ) -> int:
+        """Mount in the background; the pid of the process that serves."""
+        done = self.run(*arguments, bucket=bucket, prefix=prefix, pass_fds=pass_fds)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        return min(adopted())
+
+    @property
+    def is_mounted(self) -> bool:
+        return mount_at(str(self.place)) is not None
+
+
+def adopted() -> set[int]:
+    """The children of this process."""
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WITHIN
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def wait_exit(pid: int) -> int:
+    """The exit status of an adopted process; negative where a signal killed it."""
+    ended = {}
+
+    def has_ended() -> bool:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        ended[found] = status
+        return found == pid
+
+    wait_until(has_ended)
+    return os.waitstatus_to_exitcode(ended[pid])
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+@pytest.fixture
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    directory = Path(tmp_path_factory.mktemp("life"))
+    directory.parent.chmod(0o755)
+    directory.parent.parent.chmod(0o755)
+    directory.chmod(0o777)
+    place = directory / "mount"
+    place.mkdir(mode=0o777)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield Machine(place)
+    finally:
+        while orphans := adopted():  # a keeper becomes one when its server has ended
+            for pid in orphans:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+        while mount_at(str(place)):
+            unmount(str(place), MNT_DETACH)
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def test_it_returns_once_the_mount_answers(machine: Machine) -> None:
+    done = machine.run()
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
+def test_what_is_mounted_is_named_in_the_mount_table(machine: Machine) -> None:
+    machine.mount("-o", "noexec", bucket="bucket/with, comma")
+
+    found = subprocess.run(
+        ["findmnt", "-no", "SOURCE,FSTYPE,OPTIONS", machine.place], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.startswith("s3://bucket/with, comma fuse.s3mount ro,nosuid,nodev,noexec")
+
+
+@pytest.mark.parametrize("program", [("fusermount3", "-u"), ("umount",)])
+def test_an_unmount_from_outside_ends_it_with_0(machine: Machine, program: tuple[str, ...]) -> None:
+    pid = machine.mount()
+
+    subprocess.run([*program, machine.place], check=True)
+
+    assert wait_exit(pid) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
+def test_a_signal_unmounts_and_ends_it_with_0(machine: Machine, number: int, options: tuple[str, ...]) -> None:
+    pid = machine.mount(*options)
+
+    os.kill(pid, number)
+
+    assert wait_exit(pid) == 0
+    assert not machine.is_mounted
+    assert not adopted()
+
+
+@pytest.mark.parametrize("options", [(), ("--run-as", "nobody", "--allow-other")])
+def test_a_signal_ends_it_although_files_are_open(machine: Machine, options: tuple[str, ...]) -> None:
+    pid = machine.mount(*options)
+
+    descriptor = os.open(machine.place / "hello", os.O_RDONLY)
+    os.kill(pid, signal.SIGTERM)
+
+    assert wait_exit(pid) == 0
+    assert not machine.is_mounted
+    with pytest.raises(OSError, match="not connected|aborted") as raised:
+        os.fstatvfs(descriptor)
+    with contextlib.suppress(OSError):
+        os.close(descriptor)
+
+    assert raised.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+
+
+def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(machine: Machine) -> None:
+    pid = machine.mount()
+    namespace = subprocess.Popen(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read line"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert namespace.stdin and namespace.stdout
+    namespace.stdout.readline()
+
+    os.kill(pid, signal.SIGTERM)
+    wait_until(lambda: not machine.is_mounted)
+    before = time.monotonic()
+    os.kill(pid, signal.SIGTERM)
+    status = wait_exit(pid)
+
+    namespace.communicate(b"\n")
+    assert status == 0
+    assert time.monotonic() - before < 2
+
+
+def test_killed_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(machine: Machine) -> None:
+    pid = machine.mount()
+    os.kill(pid, signal.SIGKILL)
+    wait_exit(pid)
+
+    done = machine.run()
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"s3mount: {machine.place} is a dead mount (Transport endpoint is not connected); clear it first: "
+        f"fusermount3 -u {machine.place} (or, as root: umount -l {machine.place})\n"
+    )
+
+
+@pytest.mark.parametrize("options", [("--run-as", "nobody"), ("-o", "auto_unmount")])
+def test_killed_with_a_keeper_it_leaves_nothing(machine: Machine, options: tuple[str, ...]) -> None:
+    pid = machine.mount(*options)
+
+    os.kill(pid, signal.SIGKILL)
+
+    wait_exit(pid)
+    wait_until(lambda: not machine.is_mounted)
+    (keeper,) = adopted()
+    assert wait_exit(keeper) == 0
+
+
+def test_a_second_mount_at_the_same_place_is_refused(machine: Machine) -> None:
+    machine.mount()
+
+    done = machine.run()
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "is already mounted" in done.stderr
+
+
+@pytest.mark.parametrize("options", [(), ("--foreground",), ("--run-as", "nobody")])
+def test_a_refusal_is_one_line_and_nothing_was_mounted(machine: Machine, options: tuple[str, ...]) -> None:
+    done = machine.run(*options, bucket="refused")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "s3mount: there is no bucket 'refused'; check its name\n"
+    assert not machine.is_mounted
+    assert not adopted()
+
+
+def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(machine: Machine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+
+    done = machine.run("--log-file", log, bucket="breaks")
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "ZeroDivisionError" in done.stderr
+    assert "Traceback" in log.read_text()
+
+
+def test_ctrl_c_before_the_mount_answers_ends_both_processes(machine: Machine) -> None:
+    command = machine.start(bucket="waits")
+    children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
+    # it has left the terminal: not one of the programs that imports run
+    wait_until(lambda: any(os.getsid(int(child)) == int(child) for child in children.read_text().split()))
+    child = children.read_text()
+
+    command.send_signal(signal.SIGKILL)
+    command.communicate()
+
+    assert wait_exit(int(child)) == 0
+    assert not machine.is_mounted
+
+
+def test_the_background_keeps_no_descriptor_of_the_caller(machine: Machine) -> None:
+    ours, theirs = os.pipe()
+
+    pid = machine.mount(pass_fds=(theirs,))
+    os.close(theirs)
+
+    assert os.read(ours, 1) == b""
+    os.close(ours)
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert os.getsid(pid) == pid
+    assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+
+
+def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
+    pid = machine.mount("--run-as", "nobody")
+
+    status = status_of(pid)
+
+    assert (status["Uid"].split(), status["Gid"].split()) == ([str(NOBODY)] * 4, [str(NOBODY)] * 4)
+    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert (status["NoNewPrivs"], status["Groups"]) == ("1", str(NOBODY))
+
+
+def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(machine: Machine) -> None:
+    server = machine.mount("--run-as", "nobody")
+    (keeper,) = (int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split())
+
+    status = status_of(keeper)
+
+    assert status["Name"] == "s3mount-keeper"
+    assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
+    assert "/dev/fuse" not in {os.readlink(fd) for fd in Path(f"/proc/{keeper}/fd").iterdir()}
+
+
+def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(machine: Machine) -> None:
+    machine.mount("--run-as", "nobody")
+
+    read = subprocess.run(["cat", machine.place / "hello"], user=NOBODY, group=NOBODY, capture_output=True, check=False)
+
+    assert read.stdout == b"Hello, world\n"
+    with pytest.raises(PermissionError):
+        os.listdir(machine.place)
+
+
+@pytest.fixture
+def open_device() -> Iterator[None]:
+    """/dev/fuse as udev leaves it, and some containers do not."""
+    device = Path("/dev/fuse")
+    mode = device.stat().st_mode
+    device.chmod(0o666)
+    yield
+    device.chmod(mode)
+
+
+@pytest.mark.usefixtures("open_device")
+def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
+    machine.place.chmod(0o777)
+    pid = machine.mount(prefix=AS_NOBODY)
+
+    read = subprocess.run(["cat", machine.place / "hello"], user=NOBODY, group=NOBODY, capture_output=True, check=False)
+    os.kill(pid, signal.SIGTERM)
+
+    assert read.stdout == b"Hello, world\n"
+    assert wait_exit(pid) == 0
+    assert not machine.is_mounted
+
+
+def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(machine: Machine) -> None:
+    done = machine.run("--allow-other", prefix=AS_NOBODY)
+
+    assert done.returncode == 1
+    assert "--allow-other is not permitted to users here; as root, add the line user_allow_other" in done.stderr
+
+
+@pytest.mark.usefixtures("open_device")
+def test_a_user_who_may_not_write_to_the_mount_point_is_told(machine: Machine) -> None:
+    machine.place.chmod(0o755)
+
+    done = machine.run(prefix=AS_NOBODY)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "you may not write there" in done.stderr
+
+
+def test_run_as_needs_root(machine: Machine) -> None:
+    done = machine.run("--run-as", "daemon", prefix=AS_NOBODY)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("s3mount: --run-as needs root")
+
+
+def test_allow_root_lets_root_in_and_nobody_else(machine: Machine) -> None:
+    machine.mount("--run-as", "nobody", "--allow-root")
+
+    other = subprocess.run(["ls", machine.place], user=1, capture_output=True, check=False)
+
+    assert os.listdir(machine.place) == ["hello"]
+    assert other.returncode != 0
+
+
+def test_a_descriptor_mounted_by_a_parent_is_served(machine: Machine) -> None:
+    from s3mount.service.fuse_options import MountRequest
+    from s3mount.service.mounting import KernelMounter
+
+    mounter = KernelMounter(MountRequest(str(machine.place), "source"), 0, 0)
+    mounted = mounter.mount()
+    descriptor = mounted.fuse_fd
+
+    command = [*STAND_IN, "bucket", f"/dev/fd/{descriptor}"]
+    done = subprocess.run(command, pass_fds=(descriptor,), env=machine.environment, check=False, timeout=WITHIN)
+    os.close(descriptor)
+
+    assert done.returncode == 0
+    assert (machine.place / "hello").read_text() == "Hello, world\n"
+    mounter.detach()
+
+
+def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    pid = machine.mount("--log-file", log, "--log-format", "json")
+    (machine.place / "hello").read_bytes()
+
+    def records() -> list[dict[str, object]]:
+        return [json.loads(line) for line in log.read_text().splitlines()]
+
+    for count, number in enumerate((signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR1), start=2):
+        os.kill(pid, number)
+        wait_until(lambda count=count: len(records()) == count)
+
+    assert [record["message"] for record in records()] == [
+        f"mounted s3://bucket at {machine.place}",
+        "statistics: reads=1",
+        "forgot what was known of s3://bucket",
+        "statistics: reads=0",
+    ]
+    assert records()[1]["statistics"] == {"reads": 1}
+
+
+@pytest.mark.parametrize("is_abstract", [False, True])
+def test_the_service_manager_hears_of_every_turn(machine: Machine, tmp_path: Path, is_abstract: bool) -> None:
+    name = f"@s3mount-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(name.replace("@", "\0"))
+        manager.settimeout(WITHIN)
+        machine.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "200000"}
+        command = machine.start("--foreground")
+
+        status = f"STATUS=serving s3://bucket at {machine.place}"
+        heard = [manager.recv(1024).decode() for _ in range(3)]
+        command.send_signal(signal.SIGHUP)
+        while not (reloading := manager.recv(1024).decode()).startswith("RELOADING"):
+            pass
+        ready = manager.recv(1024).decode()
+        command.send_signal(signal.SIGTERM)
+        while not (stopping := manager.recv(1024).decode()).startswith("STOPPING"):
+            pass
+
+        assert command.wait(WITHIN) == 0
+        command.communicate()
+    assert heard == [f"READY=1\n{status}", "WATCHDOG=1", "WATCHDOG=1"]
+    assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert ready == f"READY=1\n{status}"
+    assert stopping == "STOPPING=1\nSTATUS=unmounting"
+
+
+def test_in_the_foreground_the_log_goes_to_stderr(machine: Machine) -> None:
+    command = machine.start("--foreground")
+    wait_until(lambda: machine.is_mounted)
+    (machine.place / "hello").read_bytes()
+
+    command.send_signal(signal.SIGINT)
+    _, log = command.communicate(timeout=WITHIN)
+
+    assert command.returncode == 0
+    assert f"mounted s3://bucket at {machine.place}" in log
+
+
+@pytest.mark.parametrize("options", ["max_read=131072", "fsname=photos,subtype=s3", "dev,suid,rw,_netdev,x-gvfs-hide"])
+def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -> None:
+    machine.mount("-o", options)
+
+    assert (machine.place / "hello").read_text() == "Hello, world\n"

@@ -1,0 +1,57 @@
+"""A file system over a store, put together as the composition root does it, but for the blocks: each read is a request."""
+
+from collections.abc import Callable
+
+import trio
+
+from s3mount.config import StoreConfig, TreeConfig
+from s3mount.filesystem.files import OpenFiles
+from s3mount.filesystem.filesystem import FileSystem
+from s3mount.filesystem.streams import OpenDirectories
+from s3mount.filesystem.tree import Tree
+from s3mount.s3.store import ObjectStore
+from s3mount.s3.values import ObjectVersion, Span
+
+MOUNTED_NS = 1_700_000_000 * 10**9
+
+
+class Reader:
+    """Reads one version straight from the store."""
+
+    def __init__(self, store: ObjectStore, version: ObjectVersion) -> None:
+        self._store = store
+        self._version = version
+
+    async def read(self, offset: int, size: int) -> bytes:
+        span = Span(min(offset, self._version.size), min(offset + size, self._version.size))
+        body = bytearray(len(span))
+        if body:
+            await self._store.get_range(self._version, span, memoryview(body))
+        return bytes(body)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Blocks:
+    """Readers without a cache."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def open(self, version: ObjectVersion) -> Reader:
+        return Reader(self._store, version)
+
+    def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
+        """There is no room ahead of the reader."""
+        return False
+
+
+def assemble(
+    store: ObjectStore, nursery: trio.Nursery, config: TreeConfig, location: StoreConfig, clock: Callable[[], float]
+) -> FileSystem:
+    """The file system of *location*."""
+    tree = Tree(
+        store, nursery, config, location, clock=clock, mounted_ns=MOUNTED_NS, first_bytes=lambda _version, _head: None
+    )
+    return FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))

@@ -1,0 +1,163 @@
+"""While others change the bucket: no name twice, none lost that stayed, none invented; and when lifetimes are over, the truth."""
+
+from collections.abc import Callable, Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.errors import VersionGone
+from s3mount.filesystem.inodes import ROOT
+from tests.property.kernel import Clock, Kernel, kernel_on, kind, truth, walk
+from tests.property.running import run
+from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order
+from tests.property.strategies import bodies, keys, page_sizes
+from tests.reference import Directory, directories_of, look
+
+TTL = 10.0
+
+Change = tuple[int, str, bytes | None]  # before which request which key becomes what; None: deleted
+
+changes = st.lists(st.tuples(st.integers(1, 12), keys, st.none() | st.binary(max_size=2)), max_size=8)
+orders = st.sampled_from([in_byte_order, in_component_order])
+
+
+@given(bodies=bodies(20), page_size=page_sizes, order=orders, changes=changes)
+def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_stayed(
+    bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
+) -> None:
+    shelf = Shelf(bodies, page_size, order)
+    history = _apply(shelf, changes)
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            told = [name for name, _ in await kernel.readdir(ROOT)]
+            trees = [truth(shelf) for shelf in history()]
+            always = set(trees[0]).intersection(*trees[1:])
+            ever = set().union(*trees)
+            assert len(told) == len(set(told))
+            assert always <= set(told) <= ever
+
+    run(main)
+
+
+@given(bodies=bodies(20), page_size=page_sizes, order=orders, changes=changes)
+def test_a_walk_while_the_bucket_changes_shows_every_file_that_stayed_and_no_file_that_never_was(
+    bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
+) -> None:
+    shelf = Shelf(bodies, page_size, order)
+    clock = Clock()
+    history = _apply(shelf, changes)
+
+    async def main() -> None:
+        async with kernel_on(shelf, clock, metadata_ttl=TTL) as kernel:
+            told = await walk(kernel)
+            trees = [truth(shelf) for shelf in history()]
+            for path in _paths(told):
+                assert kind(look(told, path)) in {kind(look(tree, path)) for tree in trees}, path
+            for path in set(_paths(trees[0])).intersection(*map(_paths, trees[1:])):
+                if len({kind(look(tree, path)) for tree in trees}) == 1:
+                    assert kind(look(told, path)) == kind(look(trees[0], path)), path
+
+            clock.now += TTL + 1
+            shelf.before = lambda _: None
+            assert await walk(kernel) == truth(shelf)
+
+    run(main)
+
+
+@given(before=bodies(), after=bodies(), page_size=page_sizes, ttl=st.sampled_from([0.0, TTL]), data=st.data())
+def test_a_change_is_seen_when_the_lifetime_is_over_and_at_once_where_it_is_zero(
+    before: dict[str, bytes], after: dict[str, bytes], page_size: int, ttl: float, data: st.DataObject
+) -> None:
+    shelf = Shelf(dict(before), page_size)
+    clock = Clock()
+    paths = sorted({b"a", *_paths(truth(shelf)), *_paths(truth(Shelf(after)))})
+    early = data.draw(st.lists(st.sampled_from(paths), max_size=6))
+    late = data.draw(st.lists(st.sampled_from(paths), max_size=6))
+
+    async def main() -> None:
+        async with kernel_on(shelf, clock, metadata_ttl=ttl) as kernel:
+            for path in early:
+                await kernel.resolve(path)
+            await walk(kernel)
+            shelf.bodies = after
+            clock.now += ttl
+            for path in late:
+                assert await _told(kernel, path) == kind(look(truth(shelf), path)), path
+            assert await walk(kernel) == truth(shelf)
+
+    run(main)
+
+
+@given(body=st.binary(max_size=3), other=st.binary(max_size=3), waited=st.sampled_from([0.0, TTL]))
+def test_an_open_after_the_lifetime_reads_what_is_current_or_says_that_the_name_means_another_now(
+    body: bytes, other: bytes, waited: float
+) -> None:
+    shelf = Shelf({"a": body})
+    clock = Clock()
+
+    async def main() -> None:
+        async with kernel_on(shelf, clock, metadata_ttl=TTL) as kernel:
+            seen = await kernel.lookup(ROOT, b"a")
+            assert seen is not None
+            shelf.bodies["a"] = other
+            clock.now += waited
+            is_lost = not waited and body not in (other, b"")
+            expected = other if waited else body
+            assert await _read_again(kernel, seen.inode) == (None if is_lost else expected)
+
+    run(main)
+
+
+async def _read_again(kernel: Kernel, inode: int) -> bytes | None:
+    """The file's bytes, as open(2) brings them: where its inode is stale, the kernel looks up and opens again."""
+    files = kernel.filesystem.files
+    try:
+        handle = await files.open(inode)
+    except VersionGone:
+        seen = await kernel.lookup(ROOT, b"a")
+        assert seen is not None
+        handle = await files.open(seen.inode)
+    try:
+        return bytes(await files.read(handle, 0, 10))
+    except VersionGone:
+        return None
+    finally:
+        files.release(handle)
+
+
+def _apply(shelf: Shelf, changes: list[Change]) -> Callable[[], list[Shelf]]:
+    """Have *changes* happen before their requests; what is returned tells the states that the shelf was in so far."""
+    states = [dict(shelf.bodies)]
+
+    def before(number: int) -> None:
+        for at, key, body in changes:
+            if at == number:
+                _change(shelf.bodies, key, body)
+                states.append(dict(shelf.bodies))
+
+    shelf.before = before
+    return lambda: [Shelf(state) for state in states]
+
+
+def _change(bodies: dict[str, bytes], key: str, body: bytes | None) -> None:
+    if body is None:
+        bodies.pop(key, None)
+    else:
+        bodies[key] = body
+
+
+async def _told(kernel: Kernel, path: bytes) -> str:
+    seen = await kernel.resolve(path)
+    return "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+
+
+def _paths(tree: Directory[int]) -> list[bytes]:
+    return [*directories_of(tree), *_files(tree)]
+
+
+def _files(tree: Mapping[bytes, object], path: bytes = b"") -> list[bytes]:
+    found = []
+    for name, node in tree.items():
+        found += _files(node, path + name + b"/") if isinstance(node, Directory) else [path + name]
+    return found

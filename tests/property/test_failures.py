@@ -1,0 +1,100 @@
+"""When the store fails, the caller sees an error or the whole truth: never a part, never a name twice, never an absence."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.errors import AccessDenied, S3MountError, StoreFailed
+from s3mount.filesystem.inodes import ROOT
+from tests.property.kernel import Clock, Kernel, answers, kernel_on, kind, truth, walk
+from tests.property.running import run
+from tests.property.shelf import Order, Shelf, fail_at, in_byte_order, in_component_order
+from tests.property.strategies import bodies, page_sizes
+from tests.reference import directories_of, files_of, look
+
+orders = st.sampled_from([in_byte_order, in_component_order])
+
+
+@given(bodies=bodies(20), page_size=page_sizes, order=orders, failing=st.sets(st.integers(1, 12), min_size=1))
+def test_a_walk_in_which_requests_fail_shows_an_error_or_the_whole_truth_and_afterwards_the_truth(
+    bodies: dict[str, bytes], page_size: int, order: Order, failing: set[int]
+) -> None:
+    shelf = Shelf(bodies, page_size, order, before=fail_at(*failing))
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            for _ in range(3):
+                assert await answers(walk(kernel)) in (None, truth(shelf))
+            shelf.before = lambda _: None
+            assert await walk(kernel) == truth(shelf)
+
+    run(main)
+
+
+@given(bodies=bodies(), page_size=page_sizes, failing=st.sets(st.integers(1, 12), min_size=1), data=st.data())
+def test_a_lookup_in_which_requests_fail_is_an_error_or_the_truth_and_never_an_absence(
+    bodies: dict[str, bytes], page_size: int, failing: set[int], data: st.DataObject
+) -> None:
+    shelf = Shelf(bodies, page_size, before=fail_at(*failing))
+    tree = truth(shelf)
+    there = [*directories_of(tree), *(path for path, _ in files_of(tree)), b"a", b"b/a", b"a/a", b".a"]
+    asked = data.draw(st.lists(st.sampled_from(there), max_size=10))
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            for path in asked:
+                assert await _told(kernel, path) in ("failure", kind(look(tree, path))), path
+
+    run(main)
+
+
+@given(bodies=bodies(), page_size=page_sizes, data=st.data())
+def test_where_only_listing_is_refused_names_of_files_are_found_and_absence_is_a_refusal(
+    bodies: dict[str, bytes], page_size: int, data: st.DataObject
+) -> None:
+    shelf = Shelf(bodies, page_size)
+    shelf.before = lambda number: _refuse(shelf, number, "LIST")
+    name = data.draw(st.sampled_from([b"a", b"b", b"ab", b"a.", b"-"]))
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            expected = f"file of {len(bodies[name.decode()])}" if name.decode() in bodies else "failure"
+            assert await _told(kernel, name) == expected
+
+    run(main)
+
+
+@given(bodies=bodies(), page_size=page_sizes, at=st.integers(1, 8))
+def test_a_stream_that_failed_goes_on_where_it_stood(bodies: dict[str, bytes], page_size: int, at: int) -> None:
+    shelf = Shelf(bodies, page_size, before=fail_at(at))
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            handle = kernel.opendir(ROOT)
+            names: list[bytes] = []
+            offset = 0
+            for _ in range(50):
+                try:
+                    places = await kernel.read_places(handle, offset, limit=1)
+                except StoreFailed:
+                    continue
+                if not places:
+                    break
+                names += [name for name, _, _ in places]
+                offset = places[-1][2]
+            kernel.filesystem.directories.release(handle)
+            assert sorted(names) == sorted(truth(shelf))
+
+    run(main)
+
+
+async def _told(kernel: Kernel, path: bytes) -> str:
+    try:
+        seen = await kernel.resolve(path)
+    except S3MountError:
+        return "failure"
+    return "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+
+
+def _refuse(shelf: Shelf, number: int, kind: str) -> None:
+    if shelf.asked[number - 1].startswith(kind):
+        raise AccessDenied("not allowed", status=403, code="AccessDenied")

@@ -1,0 +1,164 @@
+"""However it is looked at, and however the store lists: the mount shows the tree of the reference model."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.property.kernel import Clock, Kernel, answers, kernel_on, kind, truth, walk
+from tests.property.running import run
+from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order, in_no_order
+from tests.property.strategies import bodies, page_sizes
+from tests.reference import Directory, directories_of, look
+
+NAMES = [
+    bytes(pair) for length in (1, 2) for pair in product(b"ab-.", repeat=length) if bytes(pair) not in (b".", b"..")
+]
+
+each_order = pytest.mark.parametrize("order", [in_byte_order, in_component_order], ids=lambda order: order.__name__)
+
+
+@each_order
+@given(bodies=bodies(), page_size=page_sizes)
+def test_reading_every_directory_shows_the_tree(order: Order, bodies: dict[str, bytes], page_size: int) -> None:
+    shelf = Shelf(bodies, page_size, order)
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            assert await walk(kernel) == truth(shelf)
+
+    run(main)
+
+
+@each_order
+@given(bodies=bodies(), page_size=page_sizes, data=st.data())
+def test_looking_names_up_shows_the_tree(
+    order: Order, bodies: dict[str, bytes], page_size: int, data: st.DataObject
+) -> None:
+    shelf = Shelf(bodies, page_size, order)
+    paths = _paths(truth(shelf))
+    asked = data.draw(st.lists(st.sampled_from(paths), max_size=12))
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            for path in asked:
+                await _check_lookup(kernel, shelf, path)
+
+    run(main)
+
+
+@each_order
+@given(bodies=bodies(), page_size=page_sizes, ttl=st.sampled_from([0.0, 10.0, float("inf")]), data=st.data())
+def test_looking_reading_and_forgetting_in_any_turn_show_the_tree(
+    order: Order, bodies: dict[str, bytes], page_size: int, ttl: float, data: st.DataObject
+) -> None:
+    shelf = Shelf(bodies, page_size, order)
+    tree = truth(shelf)
+    clock = Clock()
+    directories = [b"", *directories_of(tree)]
+    look_up = st.tuples(st.just("look up"), st.sampled_from(_paths(tree)))
+    read = st.tuples(st.just("read"), st.sampled_from(directories))
+    others = st.tuples(st.sampled_from(["forget", "wait", "refresh"]), st.just(b""))
+    steps = data.draw(st.lists(st.one_of(look_up, read, others), max_size=15))
+
+    async def main() -> None:
+        async with kernel_on(shelf, clock, metadata_ttl=ttl) as kernel:
+            for step, path in steps:
+                match step:
+                    case "look up":
+                        await _check_lookup(kernel, shelf, path)
+                    case "read":
+                        await _check_readdir(kernel, shelf, path)
+                    case "forget":
+                        kernel.forget_all()
+                    case "wait":
+                        clock.now += 6
+                    case _:
+                        kernel.filesystem.tree.forget_all()
+
+    run(main)
+
+
+@given(bodies=bodies(), page_size=page_sizes, limit=st.integers(1, 6))
+def test_a_memory_for_few_entries_shows_the_same_tree(bodies: dict[str, bytes], page_size: int, limit: int) -> None:
+    shelf = Shelf(bodies, page_size)
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock(), metadata_limit=limit) as kernel:
+            assert await walk(kernel) == truth(shelf)
+            for path in _paths(truth(shelf))[:6]:
+                await _check_lookup(kernel, shelf, path)
+
+    run(main)
+
+
+@each_order
+@given(bodies=bodies(), page_size=page_sizes)
+def test_what_a_listing_told_is_looked_up_without_a_request(
+    order: Order, bodies: dict[str, bytes], page_size: int
+) -> None:
+    shelf = Shelf(bodies, page_size, order)
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            await walk(kernel)
+            asked = len(shelf.asked)
+            for path in _paths(truth(shelf)):
+                await _check_lookup(kernel, shelf, path)
+            assert await walk(kernel) == truth(shelf)
+            assert shelf.asked[asked:] == []
+
+    run(main)
+
+
+@given(bodies=bodies(), data=st.data())
+def test_a_store_that_lists_in_no_order_shows_the_tree_where_a_page_shows_the_disorder(
+    bodies: dict[str, bytes], data: st.DataObject
+) -> None:
+    shelf = Shelf(bodies, order=in_no_order)
+    asked = data.draw(st.lists(st.sampled_from(_paths(truth(shelf))), max_size=12))
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            for path in asked:
+                await _check_lookup(kernel, shelf, path)
+            assert await walk(kernel) == truth(shelf)
+
+    run(main)
+
+
+@given(bodies=bodies(), page_size=page_sizes)
+def test_where_disorder_shows_too_late_reading_fails_rather_than_guesses(
+    bodies: dict[str, bytes], page_size: int
+) -> None:
+    shelf = Shelf(bodies, page_size, in_no_order)
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock()) as kernel:
+            assert await answers(walk(kernel)) in (None, truth(shelf))
+
+    run(main)
+
+
+async def _check_lookup(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
+    seen = await kernel.resolve(path)
+    told = "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    assert told == kind(look(truth(shelf), path)), path
+
+
+async def _check_readdir(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
+    seen = await kernel.resolve(path)
+    assert seen is not None
+    told = [
+        (name, "directory" if entry.is_directory else f"file of {entry.size}")
+        for name, entry in await kernel.readdir(seen.inode)
+    ]
+    node = look(truth(shelf), path)
+    assert isinstance(node, Directory)
+    assert sorted(told) == sorted((name, kind(below)) for name, below in node.items()), path
+
+
+def _paths(tree: Directory[int]) -> list[bytes]:
+    """Every name of two letters in every directory, there or not."""
+    return [path + b"/" + name if path else name for path in (b"", *directories_of(tree)) for name in NAMES]

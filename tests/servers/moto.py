@@ -1,0 +1,19 @@
+"""moto: S3's behaviour in much detail, in memory; hostile keys, versions, storage classes, restore."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.servers.running import free_ports, running
+from tests.servers.server import Quirk, S3Server
+
+
+@contextmanager
+def moto() -> Iterator[S3Server]:
+    """A moto server in a process of its own."""
+    (port,) = free_ports(1)
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with TemporaryDirectory(prefix="moto-") as home, running(command, port=port, log=Path(home, "log")):
+        yield S3Server("moto", f"http://127.0.0.1:{port}", frozenset({Quirk.ANYBODY_MAY_READ}))

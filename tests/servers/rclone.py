@@ -1,0 +1,31 @@
+"""`rclone serve s3`: a sloppy store over a directory."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.servers.running import free_ports, program, running
+from tests.servers.server import Quirk, S3Server
+
+QUIRKS = frozenset({Quirk.IGNORES_IF_MATCH, Quirk.NO_VERSIONS, Quirk.NO_STORAGE_CLASSES, Quirk.KEYS_ARE_PATHS})
+
+
+@contextmanager
+def rclone() -> Iterator[S3Server]:
+    """An rclone that serves an empty directory."""
+    (port,) = free_ports(1)
+    server = S3Server("rclone", f"http://127.0.0.1:{port}", QUIRKS)
+    with TemporaryDirectory(prefix="rclone-") as home:
+        shelf = Path(home, "buckets")
+        shelf.mkdir()
+        command = [
+            program("rclone"),
+            *("serve", "s3", str(shelf)),
+            *("--config", str(Path(home, "rclone.conf")), "--cache-dir", str(Path(home, "cache"))),
+            *("--addr", f"127.0.0.1:{port}"),
+            *("--auth-key", f"{server.access_key},{server.secret_key}"),
+            *("--dir-cache-time", "0", "--poll-interval", "0"),
+        ]
+        with running(command, port=port, log=Path(home, "log")):
+            yield server

@@ -1,0 +1,63 @@
+"""Starting a server's process and ending it, with nothing left behind."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sysconfig
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from shutil import which
+
+START_LIMIT = 60.0  # seconds; a busy machine is slow
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def program(name: str) -> str:
+    """The path of a program that came with a package of this environment, or from PATH."""
+    beside = Path(sysconfig.get_path("scripts"), name)
+    found = str(beside) if beside.exists() else which(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed: see the dependency group 'dev' in pyproject.toml")
+    return found
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str], *, port: int, log: Path, patience: float = 10.0) -> Iterator[None]:
+    """Run *command*, from when *port* accepts connections to the end of the block; *patience* seconds to stop by itself."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    try:
+        _wait_accepting(process, port, log)
+        yield
+    finally:
+        _stop(process, patience)
+
+
+def _wait_accepting(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    give_up = time.monotonic() + START_LIMIT
+    while time.monotonic() < give_up:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} does not serve: {log.read_text(errors='replace')[-2000:]}")
+
+
+def _stop(process: subprocess.Popen[bytes], patience: float) -> None:
+    if patience:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+    process.kill()
+    process.wait()
