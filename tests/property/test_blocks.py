@@ -22,7 +22,8 @@ from tests.property.scripted_store import ScriptedStore
 UNIT = 64 * KIB  # from here up buffers are used again, which is what goes wrong if anything does
 GEOMETRY = Geometry(part=4 * UNIT, block=UNIT, small=UNIT, piece=UNIT)
 VERSIONS = [
-    ObjectVersion("b", key, "etag", size) for key, size in (("long", 40 * UNIT + 7), ("short", 6 * UNIT - 1), ("small", 999))
+    ObjectVersion("b", key, "etag", size)
+    for key, size in (("long", 40 * UNIT + 7), ("short", 6 * UNIT - 1), ("small", 999))
 ]
 Read = tuple[int, int]
 
@@ -151,7 +152,7 @@ class Play:
             assert not loads._flights
             assert not memory._claims
             assert not len(self.cache._streams)
-            assert (0, 0) == (loads._ahead_flights, loads._ahead_bytes)
+            assert (loads._ahead_flights, loads._ahead_bytes) == (0, 0)
             assert len(blocks) == len(landed) == len(memory._cold)
             assert not memory._unread
 

@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE_DIGITS = 18  # the most that a file offset is sure to hold
 
 
-class ErrorDocument(Exception):  # noqa: N818 - a document, said in place of an answer; what it means is decided elsewhere
+class ErrorDocument(Exception):
     """An <Error> where a listing was asked for; S3 may send one under a 200 that it had begun already."""
 
     def __init__(self, code: str) -> None:
