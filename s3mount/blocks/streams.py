@@ -87,9 +87,10 @@ class Streams:
             and self.reads - shelf.last_read <= _ALL_ASLEEP_AFTER
         ):
             return False
-        return not any(
-            block.waiters for block in shelf.overlapping(Span(max(0, stream.position - 1), shelf.version.size))
-        )
+        waited_for = Span(
+            max(0, stream.position - 1), max(stream.position, stream.frontier)
+        )  # its last read may wait still
+        return not any(block.waiters for block in shelf.overlapping(waited_for))
 
     def _rest(self, stream: Sequence) -> None:
         """Fetch no further for *stream*; what it had ahead may go, unless others come by."""

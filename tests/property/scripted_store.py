@@ -11,7 +11,7 @@ import trio
 
 from s3mount.errors import S3MountError
 from s3mount.s3.store import Urgency
-from s3mount.s3.values import ObjectVersion, Span
+from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
 
 def content_of(version: ObjectVersion) -> bytes:
@@ -43,7 +43,7 @@ class Load:
 
 
 class ScriptedStore:
-    """The `get_range` of an ObjectStore; *is_prompt*: every answer comes by itself, after other tasks had their turn."""
+    """An ObjectStore of ranges; *is_prompt*: every answer comes by itself."""
 
     def __init__(self, *, is_prompt: bool = False) -> None:
         self.loads: list[Load] = []  # under way
@@ -65,10 +65,21 @@ class ScriptedStore:
         load.scribble()
         self.asked.append((version.key, span, urgency))
         self.loads.append(load)
+        if self.is_prompt:
+            load.land()
         try:
             await self._answer(load)
         finally:
             self.loads.remove(load)
+
+    async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
+
+    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
+
+    async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
 
     def scribble(self) -> None:
         """Let every load under way write to its buffer."""
@@ -85,7 +96,7 @@ class ScriptedStore:
 
     async def _answer(self, load: Load) -> None:
         try:
-            await (trio.lowlevel.checkpoint() if self.is_prompt else load.answered.wait())
+            await load.answered.wait()
         except trio.Cancelled:
             load.is_cancelled = True
             with trio.CancelScope(shield=True):
