@@ -74,6 +74,15 @@ class Listing:
                 return page, index
         return None
 
+    def child_prefixes(self) -> list[str]:
+        """The prefixes of the directories in it."""
+        return [
+            entries.key(index) + "/"
+            for entries in self.pages
+            for index in range(len(entries))
+            if entries.is_directory(index)
+        ]
+
     def decides(self, name: bytes) -> bool:
         """Whether `find` has the last word on *name*."""
         return self.is_complete or self._assembler.decides(decode(name))

@@ -85,7 +85,13 @@ class Subtree:
 
     def is_before(self, prefix: str) -> bool:
         """Whether keys below *prefix* can still come, and none has."""
-        return prefix.startswith(self.root) and prefix != self.root and self.position < prefix
+        is_below = prefix.startswith(self.root) and prefix != self.root
+        return is_below and self.position < prefix and (self.stop is None or prefix < self.stop)
+
+    @property
+    def children(self) -> int:
+        """How many directories of *root* it has come to."""
+        return 1 + sum(row.size < 0 for row in self._open[0].rows.values())
 
     def _check_order(self, key: str) -> None:
         if key < self.position:

@@ -5,7 +5,8 @@ round trip each. When a directory is read whose parent has just been read, a *sw
 listing that brings a thousand keys of many directories at a time and makes each directory it leaves behind known.
 
 What holds the cost down, whatever the walker does next:
-- A sweep goes on only as far as the walker follows: each page that the walker comes to entitles it to a few more.
+- A sweep goes on only as far as the walker follows: each page that the walker comes to entitles it to a few more. One that is
+  followed is divided among a few side by side, each of which fetches a few pages before the walker has come to it.
 - A directory that a sweep is inside of, or has not reached after a few pages, is listed the plain way meanwhile.
 - A parent whose sweeps brought nothing is swept again only at its 2nd, 4th, 8th … directory that is listed the plain way.
 So a walk that turns aside costs a small constant, and at worst the logarithm of its directories, in requests beyond the plain way.
@@ -14,6 +15,7 @@ So a walk that turns aside costs a small constant, and at worst the logarithm of
 import logging
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 from s3mount.errors import S3MountError
 from s3mount.filesystem.directory import Directory
@@ -30,6 +32,10 @@ log = logging.getLogger(__name__)
 WINDOW_MAX = 8  # pages that a sweep is ahead of its walker at most: some 8,000 entries
 PAGES_WAITED = 2  # pages that a reader waits for before it lists its directory itself
 SWEEPS_MAX = 16  # sweeps remembered at once; the oldest go
+VISITS_TO_SPREAD = 3  # directories read of one sweep, after which what is left of it is divided
+WAYS_MAX = 4  # sweeps side by side in one parent
+WAY_PAGES = 2  # pages that make it worth while to have one more of them
+WAY_AHEAD_MAX = 4  # pages that each of them fetches before the walker has come to it
 
 
 class Sweep:
@@ -39,6 +45,7 @@ class Sweep:
         self.subtree = subtree
         self.as_of = as_of
         self._publish = publish
+        self.visits = 0  # directories of this sweep that the walker has read
         self._visited_page = -1  # the last page that the walker came to a directory of
         self._visited_pages = 0
 
@@ -54,7 +61,8 @@ class Sweep:
         self._publish(self, number, self.subtree.add(page, as_of))
 
     def visit(self, page: int) -> int:
-        """The walker reads a directory that *page* finished; how many pages it is entitled to now."""
+        """The walker reads a directory that *page* finished; how many pages the sweep is entitled to now."""
+        self.visits += 1
         if page > self._visited_page:
             self._visited_page = page
             self._visited_pages += 1
@@ -91,10 +99,11 @@ class Walks:
         if sweep is None:
             self._begin_if_walked(directory)
             return
-        for _ in range(PAGES_WAITED):
+        for waited in range(PAGES_WAITED):
             if sweep not in self._sweeps or sweep.is_complete:
                 return
-            if sweep.subtree.is_inside(directory.prefix):
+            # a sweep that is being followed may well finish the directory with its next page; another one has to prove itself
+            if sweep.subtree.is_inside(directory.prefix) and (waited or not sweep.visits):
                 self._sweeps[sweep].want(sweep.subtree.pages + 1)
                 return
             await self._wait(sweep)
@@ -137,13 +146,32 @@ class Walks:
             return
         parent.plain_reads += 1
         if parent.plain_reads & (parent.plain_reads - 1) == 0:
-            self._begin(parent.prefix, directory.prefix)
+            self._begin(Subtree(parent.prefix, directory.prefix), 1)
 
-    def _begin(self, root: str, start: str) -> None:
-        sweep = Sweep(Subtree(root, start), self._tree.clock(), self._publish)
+    def _begin(self, subtree: Subtree, pages: int) -> None:
+        sweep = Sweep(subtree, self._tree.clock(), self._publish)
         paging = self._tree.paging(sweep)
         self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
-        paging.want(1)
+        paging.want(pages)
+
+    def _spread(self, subtree: Subtree) -> None:
+        """Divide what is left of a sweep that is being followed: continuation tokens are serial, sweeps are not."""
+        left = self._children_behind(subtree)
+        pages = len(left) * subtree.pages // subtree.children
+        ways = min(WAYS_MAX, pages // WAY_PAGES)
+        starts = [left[len(left) * way // ways] for way in range(1, ways)]
+        for start, stop in pairwise([*starts, subtree.stop]):
+            assert start is not None  # only the last may be
+            self._begin(Subtree(subtree.root, start, stop), min(pages // ways, WAY_AHEAD_MAX))
+        if starts:
+            subtree.stop = starts[0]
+
+    def _children_behind(self, subtree: Subtree) -> list[str]:
+        """The directories of the sweep's root that it has not come to, in order."""
+        passage = self._tree.directory(subtree.root).passage
+        if passage is None or not passage.listing.is_complete:
+            return []
+        return sorted(prefix for prefix in passage.listing.child_prefixes() if subtree.is_before(prefix))
 
     def _publish(self, sweep: Sweep, page: int, finished: list[Finished]) -> None:
         """Make directories known whole, unless newer knowledge of them is there."""
@@ -162,3 +190,5 @@ class Walks:
         self._tree.directory(sweep.subtree.root).plain_reads = 0
         if sweep in self._sweeps:
             self._sweeps[sweep].want(sweep.visit(page))
+            if sweep.visits == VISITS_TO_SPREAD and sweep.subtree.stop is None:
+                self._spread(sweep.subtree)

@@ -109,15 +109,19 @@ def _live_mounted(config: Config, serve: Serve, user: Account | None, launcher: 
     except S3MountError as exc:
         return _failed(launcher, exc)
     life = Life(config, serve, mounter, launcher, Notifier(os.environ))
-    status = 0
+    failure: str | None = None
     try:
         trio.run(life.live)
     except* S3MountError as failures:
-        status = _ended(life, launcher, _first(failures))
+        failure = str(_first(failures))
+        if life.has_answered:
+            log.error("the mount ends: %s", failure)  # noqa: TRY400 - expected, so without a traceback
     except* Exception as bugs:  # the last door: a bug is logged with its traceback, and is never a silent end
+        failure = f"internal error: {_first(bugs)!r}; the log has its traceback"
         log.exception("the mount ends: a bug")
-        status = _ended(life, launcher, SetupError(f"internal error: {_first(bugs)!r}; the log has its traceback"))
-    return status
+    if failure is not None and not life.has_answered:
+        launcher.failed(failure)
+    return 0 if failure is None else 1
 
 
 def _mounter(config: Config, user: Account | None) -> Mounter:
@@ -139,14 +143,6 @@ def _kernel_mounter(request: MountRequest, user: Account | None) -> Mounter:
 def _passed(mount: MountConfig) -> tuple[int, ...]:
     """Descriptors that go along to the background."""
     return (int(mount.mountpoint.rpartition("/")[2]),) if is_passed_descriptor(mount.mountpoint) else ()
-
-
-def _ended(life: Life, launcher: Launcher, exc: S3MountError) -> int:
-    """Said once: to who waits, or to the log when nobody does any more."""
-    if not life.has_answered:
-        return _failed(launcher, exc)
-    log.error("the mount ends: %s", exc)
-    return 1
 
 
 def _failed(launcher: Launcher, exc: S3MountError) -> int:
