@@ -2,6 +2,7 @@
 
 import os
 import platform
+import statistics
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def drop_caches() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and when a run was made; *spin* is how much longer the slowest of some equal loops took than the fastest."""
+    """Where and when a run was made; *spin* is how much longer a typical one of equal loops took than the fastest."""
 
     date: str
     processor: str
@@ -71,13 +72,13 @@ def machine() -> Machine:
 
 
 def _spin() -> float:
-    """1.0 on a quiet machine: 50 equal loops of some 4 ms each, the slowest over the fastest."""
+    """1.0 on a quiet machine: 50 equal loops of some 4 ms each, their median over the fastest."""
     times = []
     for _ in range(50):
         start = time.perf_counter()
         sum(range(200_000))
         times.append(time.perf_counter() - start)
-    return max(times) / min(times)
+    return statistics.median(times) / min(times)
 
 
 def _family(pid: int) -> list[int]:

@@ -6,9 +6,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.rows import FAR, HTTPS, NEAR
+from benchmarks.rows import FAR, HTTPS, NEAR, OURS
 from benchmarks.samples import Report
-from benchmarks.table import LINKS, OURS, Block, blocks, median_seconds
+from benchmarks.table import LINKS, Block, blocks, median_seconds
 
 _OURS, _PEER, _GRID = "#d1495b", "#5b6c7d", "#e6e9ec"
 _MARKS = {"rclone": "o", "rclone-16": "h", "s3fs": "s", "mount-s3": "^", "goofys": "v", "geesefs": "D"}
@@ -18,11 +18,12 @@ _ROW_HEIGHT, _WIDTH = 0.36, 9.0  # inches
 def draw(report: Report, path: Path) -> None:
     """Writes *path*, whose suffix says the format."""
     mpl.use("agg")
-    found = [block for block in blocks(report) if any(name in _MARKS for name in block.lines)]
+    cold = (block for block in blocks(report) if not block.again)
+    found = [block for block in cold if any(name in _MARKS for name in block.lines)]
     links = [link for link in (FAR, NEAR, HTTPS) if any(block.link == link for block in found)]
     heights = [sum(block.link == link for block in found) + 2 for link in links]
     figure = Figure(figsize=(_WIDTH, sum(heights) * _ROW_HEIGHT + 0.6), layout="constrained")
-    panels = figure.subplots(len(links), 1, height_ratios=heights, squeeze=False)
+    panels = figure.subplots(len(links), 1, sharex=True, height_ratios=heights, squeeze=False)
     for panel, link in zip(panels[:, 0], links, strict=True):
         _draw_link(panel, link, [block for block in found if block.link == link])
     marks = {
@@ -60,6 +61,6 @@ def _draw_link(panel: Axes, link: str, found: list[Block]) -> None:
     panel.xaxis.set_major_formatter("{x:g}")
     panel.invert_yaxis()
     panel.grid(axis="x", color=_GRID)
-    panel.tick_params(length=0)
+    panel.tick_params(which="both", length=0, labelbottom=True)
     for side in panel.spines.values():
         side.set_visible(False)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import measure
-from benchmarks.rows import FAR, HTTPS, LOCAL, MILLION, NEAR, SERIAL, Row
+from benchmarks.rows import FAR, HTTPS, LOCAL, MILLION, NEAR, OURS, SERIAL, Row
 from benchmarks.samples import Sample
 from benchmarks.seed import MIB, body, seed
 from benchmarks.servers import (
@@ -132,13 +132,16 @@ def _parallel_ranges(url: str) -> float:
 
 
 def _decides(name: str, row: Row, link: str, first: list[Sample]) -> bool:
-    """Whether *name* is needed for more than one round: its own systems always, peers where a ratio is taken to them."""
-    if name not in row.beside:
-        return name.startswith("s3mount") or link != FAR or all(sample.seconds < _LONG for sample in first)
-    if row.links[link].ratio is None:
+    """Whether *name* is needed for more than its *first* round: s3mount is, and whoever a ratio may be taken to."""
+    if name.startswith(OURS):
+        return True
+    times = {sample.system: sample.seconds for sample in first if not sample.error}
+    if name not in times:
         return False
-    times = {sample.system: sample.seconds for sample in first if sample.system in row.beside and not sample.error}
-    return name in times and (times[name] < _LONG or times[name] == min(times.values()))
+    if name not in row.beside:
+        return times[name] < _LONG
+    fastest = min(times[peer] for peer in row.beside if peer in times)
+    return row.links[link].ratio is not None and (times[name] < _LONG or times[name] == fastest)
 
 
 def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> Iterator[Sample]:
@@ -165,6 +168,7 @@ def _sample(label: Sample, row: Row, mount: Mount, place: Place) -> Sample:
     done = _work(row.workload, mount.root, mount.pid)
     label = replace(
         label,
+        seen=int(done["seen"]),
         seconds=done["seconds"],
         first=done.get("first"),
         cpu=measure.cpu_seconds(mount.pid) - cpu,

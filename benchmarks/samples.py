@@ -10,13 +10,14 @@ from benchmarks.measure import Machine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Seconds and bytes; *again* where the workload had run on this mount before; *error* where it did not work."""
+    """Seconds and bytes; *seen* is what the workload reported; *again* where the workload had run on this mount before; *error* where it did not work."""
 
     row: str
     link: str
     system: str
     round: int
     again: bool = False
+    seen: int = 0
     seconds: float = 0.0
     first: float | None = None
     cpu: float = 0.0
@@ -25,6 +26,11 @@ class Sample:
     requests: dict[str, int] | None = None  # by kind and status; None where nobody counted
     down: int = 0
     error: str | None = None
+
+    @property
+    def growth_each(self) -> float:
+        """Bytes of resident memory that the mount grew by for each thing seen."""
+        return self.growth / (self.seen or 1)
 
     def kinds(self) -> dict[str, int]:
         """Requests by kind, whatever their status."""

@@ -63,7 +63,14 @@ def program(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """*command*, its output in *log*, ended with SIGTERM (SIGKILL after ten seconds)."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment)
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # Ctrl-C at the terminal is for us, who end it in order
+        )
     try:
         yield process
     finally:
@@ -107,6 +114,8 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
         "s3.key.file": key,
         "s3.config": identities,
         "s3.iam": "false",
+        "s3.localSocket": scratch / "s3.sock",  # else left in /tmp, as the others are
+        "filer.localSocket": scratch / "filer.sock",
         "filer.port": filer,
         "master.telemetry": "false",
         "master.volumeSizeLimitMB": 1024,
@@ -119,7 +128,12 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
         _await_answer(f"http://127.0.0.1:{filer}/", process)
         _await_answer(f"http://127.0.0.1:{s3}/status", process)
         addresses = (f"http://127.0.0.1:{s3}", f"https://127.0.0.1:{https}", f"http://127.0.0.1:{filer}")
-        yield SeaweedFS(*addresses, certificate)
+        try:
+            yield SeaweedFS(*addresses, certificate)
+        finally:
+            for name, port in flags.items():
+                if str(name).endswith("port.grpc"):
+                    Path(f"/tmp/seaweedfs-{name.partition('.')[0]}-grpc-{port}.sock").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -129,24 +129,31 @@ class Mount:
 def mounted(system: System, target: Target) -> Iterator[Mount]:
     """A fresh mount of *target* by *system*; RuntimeError where it does not come up."""
     target.mountpoint.mkdir(exist_ok=True)
-    with (target.scratch / f"{system.name}.log").open("ab") as log:
+    log_path = target.scratch / f"{system.name}.log"
+    with log_path.open("wb") as log:
         process = subprocess.Popen(
-            system.command(target), env=_environment(target.ca), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            system.command(target),
+            env=_environment(target.ca),
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C at the terminal is for us, who unmount
         )
     try:
-        _await_mount(process, target.mountpoint, system.name)
+        _await_mount(process, target.mountpoint, log_path)
         yield Mount(process.pid, target.mountpoint)
     finally:
         _unmount(process, target.mountpoint)
 
 
-def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, name: str) -> None:
+def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, log: Path) -> None:
     deadline = time.monotonic() + _MOUNT_TIMEOUT
     while not mountpoint.is_mount():
         if process.poll() is not None:
-            raise RuntimeError(f"{name} ended with status {process.returncode}")
+            said = log.read_text(errors="replace").strip().rpartition("\n")[2]
+            raise RuntimeError(f"did not mount: status {process.returncode}, {said!r}")
         if time.monotonic() > deadline:
-            raise RuntimeError(f"{name} did not mount within {_MOUNT_TIMEOUT:.0f} s")
+            raise RuntimeError(f"did not mount within {_MOUNT_TIMEOUT:.0f} s")
         time.sleep(0.02)
     time.sleep(_SETTLE)
 

@@ -28,6 +28,7 @@ Sizes take KiB, MiB and GiB; durations are in seconds, or take s, m and h. Crede
 the environment, ~/.aws, SSO, or the machine's role; there is no option for them.
 """
 _CONFIG_HELP: Final = "Read settings from a TOML file: the same names, and bucket and mountpoint. Flags win."
+_COLUMN: Final = 34  # one for all groups: the eye goes down a straight line
 _SWITCHES: Final = ("config", "version", "help")
 
 
@@ -39,7 +40,7 @@ def parse_arguments(arguments: Sequence[str], program: str = "s3mount") -> Reque
     except click.NoSuchOption as exc:
         raise UsageError(_unknown_flag(exc.option_name)) from exc
     except click.BadOptionUsage as exc:
-        raise UsageError(f"{exc.option_name}: it needs a value" if "requires" in exc.message else exc.message) from exc
+        raise UsageError(_misused_flag(exc.option_name)) from exc
     except click.UsageError as exc:
         raise UsageError(_lowered(exc.format_message())) from exc
     return _answer(command, context)
@@ -114,13 +115,20 @@ class _Command(click.Command):
     @staticmethod
     def _write_group(formatter: click.HelpFormatter, title: str, rows: list[tuple[str, str]]) -> None:
         with formatter.section(title):
-            formatter.write_dl(rows, col_max=32)
+            formatter.write_dl([(term.ljust(_COLUMN), text) for term, text in rows], col_max=_COLUMN)
 
 
 def _unknown_flag(name: str) -> str:
     refuse_secret("the command line", name)
     flags = [*(setting.flag for setting in BY_NAME.values()), *(f"--{switch}" for switch in _SWITCHES)]
     return f"{name}: there is no such option{suggestion(name, flags) or '; see s3mount --help'}"
+
+
+def _misused_flag(name: str) -> str:
+    """All that can be wrong before a value is read: that there is none, or that there is one."""
+    setting = next((each for each in SETTINGS if name in (each.flag, f"-{each.short}")), None)
+    takes_value = name == "--config" or (setting is not None and not setting.is_flag)
+    return f"{name}: {'it needs a value' if takes_value else 'it takes no value'}"
 
 
 def _lowered(message: str) -> str:

@@ -22,7 +22,7 @@ _FOR_OTHERS: Final = frozenset({
     "nostrictatime", "lazytime", "nolazytime", "silent", "loud",
 })
 # fmt: on
-_FOR_OTHERS_WITH_VALUE: Final = re.compile(r"(?:x-|X-|comment=|nofail=|uhelper=|helper=).*", re.DOTALL)
+_FOR_OTHERS_WITH_VALUE: Final = re.compile(r"(?:x-|X-|comment=|user=|uhelper=|helper=).*", re.DOTALL)
 _NOT_HERE: Final = frozenset({"foreground", "o", "fuse-options"})
 
 
@@ -49,8 +49,9 @@ def _split(text: str) -> list[str]:
 
 def _bare(where: str, name: str) -> bool:
     """What a name without a value says: a flag is set."""
-    if not BY_NAME[name].is_flag:
-        raise UsageError(f"{where} {name}: it needs a value, as in {name}={BY_NAME[name].kind.metavar}")
+    setting = BY_NAME[name]
+    if not setting.is_flag:
+        raise UsageError(f"{where} {setting.key}: it needs a value, as in {setting.key}={setting.kind.metavar}")
     return True
 
 

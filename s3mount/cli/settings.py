@@ -5,7 +5,7 @@ Flags, keys of a configuration file, `-o` options, `--help` and docs/options.md 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -47,6 +47,13 @@ def _parse_path(text: str) -> Path:
     return Path(_parse_text(text)).expanduser().absolute()
 
 
+def _parse_existing_file(text: str) -> Path:
+    path = _parse_path(text)
+    if not path.is_file():
+        raise ValueError(f"there is no file {text}")
+    return path
+
+
 def _parse_options(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
 
@@ -72,6 +79,7 @@ FLAG: Final = Kind("", _parse_truth)
 TEXT: Final = Kind("TEXT", _parse_text)
 URL: Final = Kind("URL", parse_endpoint)
 PATH: Final = Kind("FILE", _parse_path)
+EXISTING: Final = Kind("FILE", _parse_existing_file)
 SIZE: Final = Kind("SIZE", parse_size, show_size)
 DURATION: Final = Kind("SECONDS", parse_duration, show_duration)
 LIFETIME: Final = Kind("SECONDS", parse_lifetime, show_duration)
@@ -79,7 +87,8 @@ COUNT: Final = Kind("N", parse_count)
 MODE: Final = Kind("MODE", parse_mode, show_mode)
 USER: Final = Kind("USER", parse_user)
 GROUP: Final = Kind("GROUP", parse_group)
-OPTIONS: Final = Kind("OPTION[,...]", _parse_options)
+LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
+OPTIONS: Final = Kind("WORD[,WORD...]", _parse_options)
 
 Section = type[StoreConfig | TreeConfig | BlockConfig | MountConfig | LogConfig | Config]
 
@@ -163,7 +172,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         TEXT,
         "Account that must own the bucket; fail if another does.",
     ),
-    Setting(_STORE, "ca-bundle", StoreConfig, "ca_bundle", PATH, "Certificates (PEM) to trust instead of the usual."),
+    Setting(
+        _STORE, "ca-bundle", StoreConfig, "ca_bundle", EXISTING, "Certificates (PEM) to trust instead of the usual."
+    ),
     Setting(
         _STORE,
         "no-verify-ssl",
@@ -206,7 +217,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         MountConfig,
         "fuse_options",
         OPTIONS,
-        "Mount options as in fstab, comma-separated: noexec, fsname=NAME, auto_unmount ...; may repeat.",
+        "Options as in fstab: noexec, fsname=NAME, auto_unmount, or any of these; may repeat.",
         short="o",
     ),
     Setting(
@@ -266,8 +277,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "log-level",
         LogConfig,
         "level",
-        choice("debug", "info", "warning", "error"),
-        "The least that is logged.",
+        LEVEL,
+        "The least that is logged: debug, info, warning or error.",
     ),
     Setting(
         _LOG,

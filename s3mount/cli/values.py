@@ -113,18 +113,15 @@ def parse_group(text: str) -> int:
 
 def parse_endpoint(text: str) -> str:
     """An http or https URL of a host; one that carries credentials is refused, and not repeated."""
+    if "@" in text:
+        raise ValueError("a URL with a user or password in it is refused: credentials come from boto3's chain only")
     try:
         url = urlsplit(text)
-        has_credentials, host, _port = "@" in url.netloc, url.hostname, url.port
+        is_endpoint = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:
-        # the exception would repeat parts of what may hold a password
-        raise ValueError("that is not a URL: write http://HOST:PORT or https://HOST") from None
-    if has_credentials:
-        raise ValueError("a URL with a user or password in it is refused: credentials come from boto3's chain only")
-    if url.scheme not in ("http", "https") or not host or re.search(r"\s", text):
-        raise ValueError(f"{text!r} is not a URL: write http://HOST:PORT or https://HOST")
-    if url.query or url.fragment:
-        raise ValueError(f"{text!r} has more than a host and a path")
+        is_endpoint = False
+    if not is_endpoint or re.search(r"[\s\x00-\x1f?#]", text):
+        raise ValueError("that is not the URL of an endpoint: write http://HOST:PORT or https://HOST")
     return text
 
 

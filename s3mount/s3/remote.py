@@ -60,6 +60,17 @@ class _Question:
     is_abandonable: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One `get_range`; *deadline* is in seconds of trio's clock."""
+
+    version: ObjectVersion
+    span: Span
+    into: memoryview
+    urgency: Urgency
+    deadline: float
+
+
 class RemoteStore:
     """`ObjectStore` over *transport*. Belongs to one trio run; *timeout* is in seconds."""
 
@@ -99,17 +110,17 @@ class RemoteStore:
     async def get_range(
         self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
     ) -> None:
-        fetch = partial(self._fetch, version, span, into, urgency, deadline=self._deadline())
+        read = _Read(version, span, into, urgency, self._deadline())
         pin = self._pins.get(version)
         if pin is None or not pin.is_superseded:
             try:
-                return await fetch(version_id=None)
+                return await self._fetch(read, version_id=None)
             except VersionGone:
                 pin = self._pins.supersede(version)
                 if pin is None:
                     raise
         try:
-            await fetch(version_id=pin.version_id)
+            await self._fetch(read, version_id=pin.version_id)
         except (NotFound, AccessDenied) as exc:
             raise VersionGone("the version being read was deleted", bucket=version.bucket, key=version.key) from exc
 
@@ -141,23 +152,16 @@ class RemoteStore:
     def _deadline(self) -> float:
         return trio.current_time() + self._timeout
 
-    async def _fetch(
-        self,
-        version: ObjectVersion,
-        span: Span,
-        into: memoryview,
-        urgency: Urgency,
-        *,
-        version_id: str | None,
-        deadline: float,
-    ) -> None:
+    async def _fetch(self, read: _Read, *, version_id: str | None) -> None:
         told = await self._answer(
-            _Question("GET", version.key, urgency, is_abandonable=False),
-            lambda until: self._transport.get_range(version, span, into, version_id=version_id, deadline=until),
-            deadline,
+            _Question("GET", read.version.key, read.urgency, is_abandonable=False),
+            lambda until: self._transport.get_range(
+                read.version, read.span, read.into, version_id=version_id, deadline=until
+            ),
+            read.deadline,
         )
-        self._counts["bytes_read"] += len(span)
-        self._pins.remember(version, told)
+        self._counts["bytes_read"] += len(read.span)
+        self._pins.remember(read.version, told)
 
     async def _answer(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
         """The answer to *question*, or why there is none by *deadline* (of trio's clock)."""

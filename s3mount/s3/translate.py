@@ -114,8 +114,8 @@ def replaced(version_key: str, *, bucket: str, request_id: str | None = None) ->
 def _is_passing(refusal: Refusal, asked: Asked) -> bool:
     if refusal.code in _PASSING:
         return True
-    if refusal.status == 404:  # absence is believed only from a store; of a listing, only with its code
-        return refusal.is_page or (asked is Asked.LISTING and not refusal.code)
+    if refusal.status == 404:  # absence is believed only from a store; a HEAD has no body to tell one by
+        return (refusal.is_page and asked is not Asked.OBJECT) or (asked is Asked.LISTING and not refusal.code)
     if refusal.status >= 500:
         return refusal.status not in _LASTING_5XX
     return refusal.status in _PASSING_4XX or refusal.status < 300

@@ -19,8 +19,9 @@ MS_NOEXEC: Final = 8
 _SET: Final[Mapping[str, int]] = MappingProxyType(
     {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 )
-_CLEARED: Final[Mapping[str, int]] = MappingProxyType({"suid": MS_NOSUID, "dev": MS_NODEV, "exec": MS_NOEXEC})
-PLAIN_OPTIONS: Final = frozenset({*_SET, *_CLEARED, "default_permissions", "auto_unmount"})
+# nothing in a bucket is a device or set-user-id: what mount(8) and mount.fuse3 add unasked, as `dev,suid`, changes nothing
+_WITHOUT_EFFECT: Final = ("suid", "dev", "default_permissions")
+PLAIN_OPTIONS: Final = frozenset({*_SET, "exec", "auto_unmount", *_WITHOUT_EFFECT})
 VALUED_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read"})
 
 
@@ -81,11 +82,9 @@ def session_options(config: MountConfig) -> set[str]:
 
 
 def _flags(options: Sequence[str]) -> int:
-    """The last word counts, as in fstab; read-only stays, whatever is said."""
-    flags = MS_NOSUID | MS_NODEV
-    for option in options:
-        flags = (flags | _SET.get(option, 0)) & ~_CLEARED.get(option, 0)
-    return flags | MS_RDONLY
+    """The last word on execution counts, as in fstab; read-only stays, whatever is said."""
+    last = next((option for option in reversed(options) if option in ("exec", "noexec")), "exec")
+    return MS_RDONLY | MS_NOSUID | MS_NODEV | _SET.get(last, 0)
 
 
 def _escaped(value: str) -> str:

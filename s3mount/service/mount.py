@@ -18,7 +18,7 @@ from s3mount.filesystem.streams import OpenDirectories
 from s3mount.filesystem.tree import Tree
 from s3mount.fuse.operations import Operations
 from s3mount.s3.boto import BotoTransport
-from s3mount.s3.lean import LeanTransport
+from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.probe import probe
 from s3mount.s3.remote import RemoteStore
 from s3mount.s3.session import lean_can_speak

@@ -15,6 +15,7 @@ from typing import Final
 
 from s3mount.config import MountConfig
 from s3mount.errors import SetupError
+from s3mount.service import syscalls
 
 PASSED_DESCRIPTOR: Final = re.compile(r"/dev/fd/\d+")  # mounted by a parent: libfuse's convention, see mount.fuse3(8)
 _ANSWER_WITHIN: Final = 2.0  # seconds
@@ -67,7 +68,8 @@ def checked_mountpoint(config: MountConfig) -> str:
 
 def check_allow_other(config: MountConfig) -> None:
     """Raise SetupError where fusermount3 would not let a user open the mount to others."""
-    if not (config.allow_other or config.allow_root) or os.geteuid() == 0:
+    is_wanted = config.allow_other or config.allow_root
+    if not is_wanted or os.geteuid() == 0 or syscalls.has_capability(syscalls.CAP_SYS_ADMIN):
         return
     if not any(_has_user_allow_other(path) for path in _FUSE_CONFIGS):
         name = "--allow-other" if config.allow_other else "--allow-root"
@@ -87,7 +89,7 @@ def _refuse_fuse_mount(path: str) -> None:
     entry = mount_at(path)
     if entry is None or not entry.fstype.startswith("fuse"):
         return
-    if _is_dead(path):
+    if is_dead(path):
         raise SetupError(
             f"{path} is a dead mount (Transport endpoint is not connected); clear it first: "
             f"fusermount3 -u {path} (or, as root: umount -l {path})"
@@ -95,7 +97,7 @@ def _refuse_fuse_mount(path: str) -> None:
     raise SetupError(f"{path} is already mounted ({entry.fstype}); unmount it first: fusermount3 -u {path}")
 
 
-def _is_dead(path: str) -> bool:
+def is_dead(path: str) -> bool:
     """A mount that hangs is not dead: it is asked in a thread, which may hang with it, since this process goes no further."""
     answers: list[int | None] = []
 

@@ -39,7 +39,8 @@ def become(user: Account) -> None:
     try:
         syscalls.forbid_new_privileges()
         syscalls.bound_capabilities(())
-        os.setgroups(os.getgrouplist(user.name, user.gid))
+        if os.geteuid() == 0:
+            os.setgroups(os.getgrouplist(user.name, user.gid))
         os.setresgid(user.gid, user.gid, user.gid)
         os.setresuid(user.uid, user.uid, user.uid)
         syscalls.retain_capabilities(())

@@ -7,6 +7,7 @@ while there are privileges to keep; they are dropped before the store's credenti
 import dataclasses
 import logging
 import os
+import pwd
 from typing import TypeVar
 
 import trio
@@ -35,22 +36,35 @@ def run(config: Config, serve: Serve | None = None) -> int:
 
     Raises SetupError, or UsageError, where the mount cannot begin.
     """
+    config = _checked(_serving_with_nothing(config))
     user = _user(config.mount)
-    config = _checked(config)
     serve = serve or _composition_root()
     if config.foreground:
         return _live(config, serve, user, Foreground())
     return in_background(lambda launcher: _live(config, serve, user, launcher), _passed(config.mount))
 
 
+def _serving_with_nothing(config: Config) -> Config:
+    """A user whom a service manager lets mount (AmbientCapabilities=CAP_SYS_ADMIN) is one to serve as without that right."""
+    if config.mount.run_as is not None or os.geteuid() == 0 or not _may_mount():
+        return config
+    own_name = pwd.getpwuid(os.geteuid()).pw_name
+    return dataclasses.replace(config, mount=dataclasses.replace(config.mount, run_as=own_name))
+
+
 def _user(mount: MountConfig) -> Account | None:
     if mount.run_as is None:
         return None
-    if os.geteuid() != 0:
+    user = privileges.account(mount.run_as)
+    if os.geteuid() != 0 and not (user.uid == os.geteuid() and _may_mount()):
         raise SetupError(
             "--run-as needs root, who mounts before somebody else serves; leave it out to mount as yourself"
         )
-    return privileges.account(mount.run_as)
+    return user
+
+
+def _may_mount() -> bool:
+    return syscalls.has_capability(syscalls.CAP_SYS_ADMIN)
 
 
 def _checked(config: Config) -> Config:
@@ -95,15 +109,19 @@ def _live_mounted(config: Config, serve: Serve, user: Account | None, launcher: 
     except S3MountError as exc:
         return _failed(launcher, exc)
     life = Life(config, serve, mounter, launcher, Notifier(os.environ))
-    status = 0
+    failure: str | None = None
     try:
         trio.run(life.live)
     except* S3MountError as failures:
-        status = _ended(life, launcher, _first(failures))
+        failure = str(_first(failures))
+        if life.has_answered:
+            log.error("the mount ends: %s", failure)  # noqa: TRY400 - expected, so without a traceback
     except* Exception as bugs:  # the last door: a bug is logged with its traceback, and is never a silent end
+        failure = f"internal error: {_first(bugs)!r}; the log has its traceback"
         log.exception("the mount ends: a bug")
-        status = _ended(life, launcher, SetupError(f"internal error: {_first(bugs)!r}; the log has its traceback"))
-    return status
+    if failure is not None and not life.has_answered:
+        launcher.failed(failure)
+    return 0 if failure is None else 1
 
 
 def _mounter(config: Config, user: Account | None) -> Mounter:
@@ -111,7 +129,7 @@ def _mounter(config: Config, user: Account | None) -> Mounter:
     if is_passed_descriptor(config.mount.mountpoint):
         return PassedDescriptor(config.mount.mountpoint)
     request = mount_request(config.mount, source(config.store))
-    if user is None and not syscalls.has_capability(syscalls.CAP_SYS_ADMIN):
+    if user is None and not _may_mount():
         return FusermountMounter(request)
     mounter = _kernel_mounter(request, user)
     return KeptMounter(mounter) if request.is_auto_unmounted else mounter
@@ -125,14 +143,6 @@ def _kernel_mounter(request: MountRequest, user: Account | None) -> Mounter:
 def _passed(mount: MountConfig) -> tuple[int, ...]:
     """Descriptors that go along to the background."""
     return (int(mount.mountpoint.rpartition("/")[2]),) if is_passed_descriptor(mount.mountpoint) else ()
-
-
-def _ended(life: Life, launcher: Launcher, exc: S3MountError) -> int:
-    """Said once: to who waits, or to the log when nobody does any more."""
-    if not life.has_answered:
-        return _failed(launcher, exc)
-    log.error("the mount ends: %s", exc)
-    return 1
 
 
 def _failed(launcher: Launcher, exc: S3MountError) -> int:

@@ -60,9 +60,9 @@ def has_capability(capability: int) -> bool:
 
 
 def retain_capabilities(kept: Collection[int]) -> None:
-    """Give up all capabilities but *kept*: permitted, effective, inheritable and ambient ones, of this thread."""
+    """Give up all capabilities but *kept*, as far as they are had: permitted, effective, inheritable and ambient ones, of this thread."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    mask = sum(1 << capability for capability in kept)
+    mask = sum(1 << capability for capability in kept) & capabilities("CapPrm")
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     # twice effective, permitted, inheritable: for capabilities 0 to 31, and the others

@@ -149,7 +149,7 @@ class MemoryStore:
 
     def _page(self, query: ListQuery) -> ListPage:
         """Tokens are the last name given, as S3's are in effect: what comes and goes between pages is seen or not, once."""
-        after = query.token[1:] if query.token is not None else query.start_after
+        after = None if query.token is None else query.token[1:]
         size = max(1, min(self.page_size, query.max_keys))
         names = [name for name in self._names(query) if after is None or self._rank(name) > self._rank(after)]
         chosen = names[:size]
@@ -160,7 +160,7 @@ class MemoryStore:
         )
 
     def _names(self, query: ListQuery) -> list[str]:
-        """Keys and common prefixes, in the order of the store."""
+        """Keys and common prefixes, in the order of the store. A prefix is there while a key of it comes after *start_after*."""
         skipped = query.start_after if query.token is None else None
         found = set()
         for key in self._objects:

@@ -4,6 +4,7 @@
 behaves: `refused` fails as a missing bucket does, `breaks` has a bug, `hangs` never answers, anything else serves.
 """
 
+import errno
 import os
 import stat
 import sys
@@ -40,40 +41,40 @@ class OneFile(pyfuse3.Operations):
     def forget(self) -> None:
         self.reads = 0
 
-    async def getattr(self, inode: int, ctx: Any) -> pyfuse3.EntryAttributes:
+    async def getattr(self, inode: int, _ctx: Any) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode
         entry.st_mode = stat.S_IFDIR | 0o555 if inode == pyfuse3.ROOT_INODE else stat.S_IFREG | 0o444
         entry.st_size = 0 if inode == pyfuse3.ROOT_INODE else len(CONTENT)
         return entry
 
-    async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> pyfuse3.EntryAttributes:
+    async def lookup(self, _parent: int, name: bytes, _ctx: Any) -> pyfuse3.EntryAttributes:
         if name != NAME:
-            raise pyfuse3.FUSEError(2)
-        return await self.getattr(INODE, ctx)
+            raise pyfuse3.FUSEError(errno.ENOENT)
+        return await self.getattr(INODE, None)
 
-    async def open(self, inode: int, flags: int, ctx: Any) -> pyfuse3.FileInfo:
+    async def open(self, inode: int, _flags: int, _ctx: Any) -> pyfuse3.FileInfo:
         return pyfuse3.FileInfo(fh=inode)
 
-    async def opendir(self, inode: int, ctx: Any) -> int:
+    async def opendir(self, inode: int, _ctx: Any) -> int:
         return inode
 
-    async def readdir(self, fh: int, start_id: int, token: Any) -> None:
+    async def readdir(self, _fh: int, start_id: int, token: Any) -> None:
         if start_id == 0:
             pyfuse3.readdir_reply(token, NAME, await self.getattr(INODE, None), 1)
 
-    async def read(self, fh: int, off: int, size: int) -> bytes:
+    async def read(self, _fh: int, off: int, size: int) -> bytes:
         self.reads += 1
         return CONTENT[off : off + size]
 
-    async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
+    async def statfs(self, _ctx: Any) -> pyfuse3.StatvfsData:
         return pyfuse3.StatvfsData()
 
 
 class Hanging(OneFile):
     """Answers nothing."""
 
-    async def statfs(self, ctx: Any) -> pyfuse3.StatvfsData:
+    async def statfs(self, _ctx: Any) -> pyfuse3.StatvfsData:
         await trio.sleep_forever()
         raise AssertionError
 

@@ -19,6 +19,8 @@ from typing import Final
 
 import pytest
 
+from s3mount.service.fuse_options import MountRequest
+from s3mount.service.mounting import KernelMounter
 from s3mount.service.mountpoint import mount_at
 from s3mount.service.syscalls import MNT_DETACH, unmount
 
@@ -175,7 +177,7 @@ def test_a_signal_ends_it_although_files_are_open(machine: Machine, options: tup
 
     assert wait_exit(pid) == 0
     assert not machine.is_mounted
-    with pytest.raises(OSError, match="not connected|aborted") as raised:
+    with pytest.raises(OSError, match=r"not connected|aborted") as raised:
         os.fstatvfs(descriptor)
     with contextlib.suppress(OSError):
         os.close(descriptor)
@@ -190,7 +192,7 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(mach
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    assert namespace.stdin and namespace.stdout
+    assert namespace.stdout is not None
     namespace.stdout.readline()
 
     os.kill(pid, signal.SIGTERM)
@@ -281,9 +283,9 @@ def test_the_background_keeps_no_descriptor_of_the_caller(machine: Machine) -> N
 
     assert os.read(ours, 1) == b""
     os.close(ours)
-    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
     assert os.getsid(pid) == pid
-    assert {os.readlink(f"/proc/{pid}/fd/{number}") for number in range(3)} == {"/dev/null"}
+    assert {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)} == {Path("/dev/null")}
 
 
 def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
@@ -304,7 +306,7 @@ def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_moun
 
     assert status["Name"] == "s3mount-keeper"
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
-    assert "/dev/fuse" not in {os.readlink(fd) for fd in Path(f"/proc/{keeper}/fd").iterdir()}
+    assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{keeper}/fd").iterdir()}
 
 
 def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(machine: Machine) -> None:
@@ -314,7 +316,7 @@ def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(machi
 
     assert read.stdout == b"Hello, world\n"
     with pytest.raises(PermissionError):
-        os.listdir(machine.place)
+        list(machine.place.iterdir())
 
 
 @pytest.fixture
@@ -369,14 +371,11 @@ def test_allow_root_lets_root_in_and_nobody_else(machine: Machine) -> None:
 
     other = subprocess.run(["ls", machine.place], user=1, capture_output=True, check=False)
 
-    assert os.listdir(machine.place) == ["hello"]
+    assert list(machine.place.iterdir()) == [machine.place / "hello"]
     assert other.returncode != 0
 
 
 def test_a_descriptor_mounted_by_a_parent_is_served(machine: Machine) -> None:
-    from s3mount.service.fuse_options import MountRequest
-    from s3mount.service.mounting import KernelMounter
-
     mounter = KernelMounter(MountRequest(str(machine.place), "source"), 0, 0)
     mounted = mounter.mount()
     descriptor = mounted.fuse_fd
@@ -412,7 +411,7 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
-def test_the_service_manager_hears_of_every_turn(machine: Machine, tmp_path: Path, is_abstract: bool) -> None:
+def test_the_service_manager_hears_of_every_turn(machine: Machine, tmp_path: Path, *, is_abstract: bool) -> None:
     name = f"@s3mount-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))

@@ -9,6 +9,8 @@ from tempfile import TemporaryDirectory
 from tests.servers.running import free_ports, running
 from tests.servers.server import Quirk, S3Server
 
+QUIRKS = frozenset({Quirk.ANYBODY_MAY_READ, Quirk.NO_NEWLINES})
+
 
 @contextmanager
 def moto() -> Iterator[S3Server]:
@@ -16,4 +18,4 @@ def moto() -> Iterator[S3Server]:
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with TemporaryDirectory(prefix="moto-") as home, running(command, port=port, log=Path(home, "log")):
-        yield S3Server("moto", f"http://127.0.0.1:{port}", frozenset({Quirk.ANYBODY_MAY_READ}))
+        yield S3Server("moto", f"http://127.0.0.1:{port}", QUIRKS)

@@ -8,7 +8,17 @@ from tempfile import TemporaryDirectory
 from tests.servers.running import free_ports, program, running
 from tests.servers.server import Quirk, S3Server
 
-QUIRKS = frozenset({Quirk.IGNORES_IF_MATCH, Quirk.NO_VERSIONS, Quirk.NO_STORAGE_CLASSES, Quirk.KEYS_ARE_PATHS})
+QUIRKS = frozenset(
+    {
+        Quirk.IGNORES_IF_MATCH,
+        Quirk.NO_VERSIONS,
+        Quirk.NO_ARCHIVE,
+        Quirk.KEYS_ARE_PATHS,
+        Quirk.NO_OBJECT_BESIDE_ITS_PREFIX,
+        Quirk.NO_MARKERS,
+        Quirk.NO_CONTROL_CHARACTERS,
+    }
+)
 
 
 @contextmanager

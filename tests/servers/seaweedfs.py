@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.servers.running import START_LIMIT, free_ports, program, running
 from tests.servers.server import Quirk, S3Server
 
-QUIRKS = frozenset({Quirk.KEYS_ARE_PATHS, Quirk.LISTS_BY_DIRECTORY, Quirk.NO_STORAGE_CLASSES})
+QUIRKS = frozenset({Quirk.KEYS_ARE_PATHS, Quirk.LISTS_BY_DIRECTORY, Quirk.NO_ARCHIVE, Quirk.BACKSLASH_IS_SLASH})
 
 
 @contextmanager

@@ -12,13 +12,18 @@ import botocore.config
 
 
 class Quirk(Enum):
-    """A way in which a server is not like S3; docs/servers.md tells how each was seen."""
+    """A way in which a server is not like S3; docs/servers.md tells each as it was seen."""
 
     IGNORES_IF_MATCH = auto()  # on GET: answers with whatever it has
     NO_VERSIONS = auto()
-    NO_STORAGE_CLASSES = auto()
-    KEYS_ARE_PATHS = auto()  # no "a//b", no "a/../b", no object beside a prefix of its name
-    LISTS_BY_DIRECTORY = auto()  # "dir/x" before "dir-1/x", against the order of keys
+    NO_ARCHIVE = auto()  # gives the bytes of archived objects away, or knows no storage classes
+    KEYS_ARE_PATHS = auto()  # no "a//b", no "a/../b", no name over 255 bytes
+    NO_OBJECT_BESIDE_ITS_PREFIX = auto()  # "a" or "a/b"
+    NO_MARKERS = auto()  # an object "a/" is an object "a"
+    NO_CONTROL_CHARACTERS = auto()
+    NO_NEWLINES = auto()
+    BACKSLASH_IS_SLASH = auto()
+    LISTS_BY_DIRECTORY = auto()  # "dir/x" before "dir-1/x", against the order of keys; and pages so
     ANYBODY_MAY_READ = auto()  # wrong keys are not refused
 
 
@@ -48,11 +53,28 @@ class S3Server:
             ),
         )
 
-    def make_bucket(self) -> str:
+    def make_bucket(self, *, versioned: bool = False) -> str:
         """A new, empty bucket."""
         bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-        self.client().create_bucket(Bucket=bucket)
+        client = self.client()
+        client.create_bucket(Bucket=bucket)
+        if versioned:
+            client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        client.close()
         return bucket
+
+    def can_hold(self, key: str) -> bool:
+        """Whether an object of this key can be made, and comes back under it."""
+        components = key.removesuffix("/").split("/")
+        is_path = not {"", ".", ".."} & set(components) and all(len(each.encode()) <= 255 for each in components)
+        limits = {
+            Quirk.KEYS_ARE_PATHS: is_path,
+            Quirk.NO_MARKERS: not key.endswith("/"),
+            Quirk.NO_CONTROL_CHARACTERS: not any(ord(c) < 32 or ord(c) == 127 for c in key),
+            Quirk.NO_NEWLINES: "\n" not in key,
+            Quirk.BACKSLASH_IS_SLASH: "\\" not in key,
+        }
+        return all(is_met for quirk, is_met in limits.items() if quirk in self.quirks)
 
     def environment(self) -> Mapping[str, str]:
         """What a program needs in its environment to be let in, and no configuration of the machine's own."""

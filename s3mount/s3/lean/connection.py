@@ -1,0 +1,185 @@
+"""One kept-alive HTTP/1.1 connection: a request out, the head of its answer in, and then its body.
+
+One exchange at a time. A connection that was not left clean (all of a body read, not a byte more) never serves again.
+"""
+
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.lean.framing import Body, body_of
+from s3mount.s3.lean.head import END, HEAD_LIMIT, ResponseHead, parse_head
+from s3mount.s3.lean.stream import Stream
+
+HINTS_LIMIT = 8  # 1xx responses before the answer
+_STEP = 256 * 1024  # bytes by which a body of unknown length grows
+
+
+class UnansweredError(ConnectionError):
+    """A connection that had served before ended without a byte of this answer: the peer had closed it, so ask on another."""
+
+
+class Connection:
+    """Owns *stream*."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._source = _BufferedSource(stream)
+        self._stream = stream
+        self._has_served = False
+
+    def ask(self, request: bytes, *, deadline: float, is_bodiless: bool = False) -> "Answer":
+        """Send *request* and read the head of the answer, by *deadline*. *is_bodiless*: it is a HEAD.
+
+        OSErrors, UnansweredError among them, and WrongAnswerError; after any the connection is of no more use.
+        """
+        self._stream.wait_until(deadline)
+        try:
+            self._stream.send(request)
+            head = self._read_head()
+        except TimeoutError:
+            raise
+        except OSError as exc:
+            if self._has_served and self._source.is_untouched:
+                raise UnansweredError from exc
+            raise
+        self._has_served = True
+        return Answer(head, body_of(head, self._source, is_bodiless=is_bodiless))
+
+    def is_reusable(self) -> bool:
+        """Whether nothing came unasked since the last exchange, not even the end."""
+        return self._source.is_drained and self._stream.is_quiet()
+
+    def shut_down(self) -> None:
+        """Wake whoever waits for it, with an error. From any thread."""
+        self._stream.shut_down()
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def _read_head(self) -> ResponseHead:
+        self._source.begin()
+        for _ in range(HINTS_LIMIT):
+            head = parse_head(self._source.head())
+            if head.status >= 200:
+                return head
+            if head.status == 101:
+                break
+        raise WrongAnswerError("no final response")
+
+
+class Answer:
+    """A response: its head, and a body that is read once."""
+
+    def __init__(self, head: ResponseHead, body: Body) -> None:
+        self.status = head.status
+        self.headers = head.headers
+        self._head = head
+        self._body = body
+
+    def read_into(self, into: memoryview) -> None:
+        """Exactly *into* from the body; WrongAnswerError where that is more than there is."""
+        if self._body.read(into) < len(into):
+            raise WrongAnswerError("the body is cut short")
+
+    def read_all(self, limit: int) -> bytes:
+        """The rest of the body; WrongAnswerError where that is more than *limit*."""
+        whole = bytearray()
+        while True:
+            piece = bytearray(_STEP)
+            count = self._body.read(memoryview(piece))
+            whole += memoryview(piece)[:count]
+            if len(whole) > limit:
+                raise WrongAnswerError("a document without end")
+            if count < _STEP:
+                return bytes(whole)
+
+    def skip(self, count: int) -> None:
+        """Leave *count* bytes of the body aside."""
+        scratch = memoryview(bytearray(min(count, _STEP)))
+        while count:
+            step = scratch[:count]
+            self.read_into(step)
+            count -= len(step)
+
+    def is_at_end(self) -> bool:
+        """Whether the whole body was read; may wait for the peer to say so."""
+        return self._body.is_at_end()
+
+    @property
+    def leaves_clean(self) -> bool:
+        """Whether another request may follow on this connection, once the body is at its end."""
+        return self._head.is_persistent and self._body.is_delimited
+
+
+class _BufferedSource:
+    """What came with one receive, and then the stream itself: large bodies pass the buffer by."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._buffer = bytearray(HEAD_LIMIT)
+        self._view = memoryview(self._buffer)
+        # the bytes received and not yet given out; is_untouched: none came since `begin`
+        self._start = 0
+        self._stop = 0
+        self.is_untouched = True
+
+    @property
+    def is_drained(self) -> bool:
+        return self._start == self._stop
+
+    def begin(self) -> None:
+        """An exchange begins."""
+        self.is_untouched = True
+
+    def head(self) -> bytes:
+        """A response's head, without its last line break."""
+        self._pack()
+        searched = 0
+        while (end := self._buffer.find(END, searched, self._stop)) < 0:
+            searched = max(0, self._stop - len(END) + 1)
+            self._more("the head of an answer")
+        block = bytes(self._view[: end + 2])
+        self._start = end + len(END)
+        return block
+
+    def line(self, limit: int) -> bytes:
+        searched = self._start
+        while (end := self._buffer.find(b"\n", searched, self._stop)) < 0:
+            if self._stop - self._start > limit:
+                raise WrongAnswerError("a line without end")
+            self._pack()
+            searched = self._stop
+            self._more("a line")
+        line = bytes(self._view[self._start : end])
+        self._start = end + 1
+        if not line.endswith(b"\r") or len(line) > limit:
+            raise WrongAnswerError(f"a line that does not end as it should: {line[:20]!r}")
+        return line[:-1]
+
+    def receive(self, into: memoryview) -> int:
+        if self.is_drained:
+            return self._stream.receive(into)
+        return self._give(into)
+
+    def fill(self, into: memoryview) -> None:
+        given = self._give(into)
+        if given < len(into):
+            self._stream.fill(into[given:])
+
+    def _give(self, into: memoryview) -> int:
+        count = min(len(into), self._stop - self._start)
+        into[:count] = self._view[self._start : self._start + count]
+        self._start += count
+        return count
+
+    def _pack(self) -> None:
+        """Move what is left to the buffer's beginning."""
+        left = self._stop - self._start
+        self._buffer[:left] = self._buffer[self._start : self._stop]
+        self._start, self._stop = 0, left
+
+    def _more(self, what: str) -> None:
+        if self._stop == HEAD_LIMIT:
+            raise WrongAnswerError(f"{what} without end")
+        count = self._stream.receive(self._view[self._stop :])
+        if not count:
+            raise ConnectionResetError(f"the connection ended in the middle of {what}")
+        self._stop += count
+        self.is_untouched = False

@@ -1,0 +1,141 @@
+"""From a name to an open connection: addresses, TCP, a proxy where one is named, TLS.
+
+Knows where, never what is asked there. Every step ends by the deadline, name resolution too.
+"""
+
+import base64
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.lean.head import END, HEAD_LIMIT, parse_head
+from s3mount.s3.lean.stream import PlainStream, Stream, TlsStream
+from s3mount.s3.session import ResolvedStore
+from s3mount.s3.trust import tls_context
+
+_Address = tuple[Any, ...]  # as getaddrinfo tells it
+
+
+class Dialer:
+    """Opens connections to one store, from any thread. A proxy is asked to CONNECT for https, and to forward http."""
+
+    def __init__(self, store: ResolvedStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._proxy = urlsplit(store.proxy) if store.proxy else None
+        self._context: ssl.SSLContext | None = None
+        if store.scheme == "https":
+            self._context = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
+
+    def dial(self, deadline: float, adopt: Callable[[PlainStream], None]) -> Stream:
+        """A connection, ready for a request. *adopt* is told of it before there is anything to wait for.
+
+        OSErrors where there is none by *deadline*, or within the store's connect timeout.
+        """
+        deadline = min(deadline, self._clock() + self._store.connect_timeout)
+        host, port = (self._store.host, self._store.port) if self._proxy is None else _proxy_address(self._proxy)
+        plain = self._connect(resolved(host, port, deadline - self._clock()), deadline, adopt)
+        if self._context is None:
+            return plain
+        try:
+            return self._secure(plain, self._context, deadline)
+        except BaseException:
+            plain.close()
+            raise
+
+    def _connect(
+        self, addresses: Sequence[_Address], deadline: float, adopt: Callable[[PlainStream], None]
+    ) -> PlainStream:
+        """The first address that answers; all but the last are given half of the time that is left."""
+        for position, (family, kind, protocol, _, where) in enumerate(addresses, start=1):
+            left = deadline - self._clock()
+            sock = socket.socket(family, kind, protocol)
+            plain = PlainStream(sock, idle_timeout=self._store.idle_timeout, clock=self._clock)
+            try:
+                adopt(plain)
+                plain.connect(where, left if position == len(addresses) else left / 2)
+            except BaseException as exc:
+                plain.close()
+                if not isinstance(exc, OSError) or position == len(addresses):
+                    raise
+            else:
+                return plain
+        raise OSError("the name has no address")
+
+    def _secure(self, plain: PlainStream, context: ssl.SSLContext, deadline: float) -> Stream:
+        plain.wait_until(deadline)
+        if self._proxy is not None:
+            _open_tunnel(plain, self._store, self._proxy)
+        stream = TlsStream(plain, context, self._store.host)
+        stream.shake_hands()
+        return stream
+
+
+def forwarding_lines(store: ResolvedStore) -> str:
+    """What a proxy that forwards (http) wants in each request."""
+    if store.proxy is None or store.scheme == "https":
+        return ""
+    return _proxy_authorization(urlsplit(store.proxy))
+
+
+def resolved(host: str, port: int, timeout: float) -> list[_Address]:
+    """The addresses of *host*; OSErrors where there are none within *timeout* seconds.
+
+    In a thread, because the C library's resolver cannot be told to stop; one that is late is left to end by itself.
+    """
+    with contextlib.suppress(socket.gaierror):
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    found: list[list[_Address]] = []
+    failed: list[OSError | UnicodeError] = []
+
+    def resolve() -> None:
+        try:
+            found.append(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+        except (OSError, UnicodeError) as exc:
+            failed.append(exc)
+
+    thread = threading.Thread(target=resolve, name="resolver", daemon=True)
+    thread.start()
+    thread.join(max(timeout, 0))
+    if failed:
+        raise failed[0] if isinstance(failed[0], OSError) else OSError("no host can have this name")
+    if not found:
+        raise TimeoutError("the name was not resolved in time")
+    return found[0]
+
+
+def _proxy_address(proxy: SplitResult) -> tuple[str, int]:
+    if proxy.scheme != "http" or not proxy.hostname:
+        raise OSError("only proxies that are spoken to by plain HTTP can be used")
+    return proxy.hostname, proxy.port or 80
+
+
+def _proxy_authorization(proxy: SplitResult) -> str:
+    if proxy.username is None:
+        return ""
+    secret = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+    return f"Proxy-Authorization: Basic {base64.b64encode(secret).decode()}\r\n"
+
+
+def _open_tunnel(plain: PlainStream, store: ResolvedStore, proxy: SplitResult) -> None:
+    """CONNECT, byte by byte: what follows the proxy's head is TLS, and not ours to buffer."""
+    host = f"[{store.host}]" if ":" in store.host else store.host
+    authority = f"{host}:{store.port}"
+    plain.send(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{_proxy_authorization(proxy)}\r\n".encode())
+    head, byte = bytearray(), bytearray(1)
+    while not head.endswith(END):
+        if not plain.receive(memoryview(byte)) or len(head) > HEAD_LIMIT:
+            raise ConnectionResetError("the proxy ended the connection")
+        head += byte
+    try:
+        status = parse_head(bytes(head[:-2])).status
+    except WrongAnswerError as exc:
+        raise ConnectionRefusedError("the proxy does not speak HTTP") from exc
+    if not 200 <= status < 300:
+        raise ConnectionRefusedError(f"the proxy refused (HTTP {status})")

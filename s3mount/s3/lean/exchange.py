@@ -1,0 +1,167 @@
+"""One question and its answer: signed, sent over a connection of the pool, and the connection sorted out afterwards.
+
+Whatever the network or our checks raise comes out as one of ours. A kept-alive connection that the peer had closed is no
+failure: the question is asked once more, on a new one.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+
+from s3mount.errors import S3MountError
+from s3mount.s3 import translate
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.lean.connection import Answer, Connection, UnansweredError
+from s3mount.s3.lean.dial import Dialer, forwarding_lines
+from s3mount.s3.lean.pages import ErrorDocument, read_error
+from s3mount.s3.lean.pool import Pool
+from s3mount.s3.lean.signing import Signer
+from s3mount.s3.session import ResolvedStore
+from s3mount.s3.translate import Asked, Fault, Refusal
+from s3mount.s3.transport import Retryable
+
+ERROR_LIMIT = 64 * 1024  # bytes of a document that says what is wrong
+SKEW = 300.0  # seconds by which clocks differ before that can be the reason of a refusal; S3 allows 900
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One request: *path* and *query* encoded, *lines* its headers beside those of every request, *key* for failures."""
+
+    asked: Asked
+    key: str
+    path: str
+    query: str = ""
+    lines: str = ""
+    method: str = "GET"
+
+
+class Exchange:
+    """Asks one store, from any thread. *clock* is monotonic, *wall_clock* in seconds since 1970."""
+
+    def __init__(self, store: ResolvedStore, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+        self._store = store
+        self._wall_clock = wall_clock
+        self._pool = Pool(Dialer(store, clock=clock).dial, clock=clock)
+        self._signer = Signer(store.host_header, store.region, store.service, store.headers)
+        self._standing = f"User-Agent: {store.user_agent}\r\nAccept-Encoding: identity\r\n{forwarding_lines(store)}"
+        self._origin = store.origin if store.proxy and store.scheme == "http" else ""  # what a forwarding proxy wants
+        self._skew = 0.0  # seconds: the store's clock less ours, learnt where it refuses for that
+
+    @contextmanager
+    def ask(self, question: Question, deadline: float) -> Iterator[Answer]:
+        """The answer, whose body is to be read in the block. Raises as `Transport` does, and so does the block."""
+        with self.translated(question):
+            connection, answer = self._send(question, deadline)
+            try:
+                yield answer
+            except (S3MountError, Retryable):
+                self._part(connection, answer)
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            self._part(connection, answer)
+
+    @contextmanager
+    def translated(self, question: Question) -> Iterator[None]:
+        """Failures of the block, told as failures of *question*."""
+        where = {"bucket": self._store.bucket, "key": question.key}
+        try:
+            yield
+        except ErrorDocument as exc:
+            raise translate.fault(Refusal(status=200, code=exc.code), question.asked, **where) from exc
+        except WrongAnswerError as exc:
+            raise translate.nonsense(str(exc), question.asked, **where) from exc
+        except OSError as exc:
+            is_timeout = isinstance(exc, TimeoutError)
+            raise translate.silence(exc, question.asked, **where, is_timeout=is_timeout) from exc
+
+    def refused(self, answer: Answer, question: Question) -> Fault:
+        """What it means that *answer* has a status that does not answer *question*."""
+        code, request_id = _said(answer)
+        refusal = Refusal(
+            status=answer.status,
+            code=code,
+            request_id=answer.headers.get("x-amz-request-id") or request_id,
+            is_page=_is_page(answer),
+        )
+        fault = translate.fault(refusal, question.asked, bucket=self._store.bucket, key=question.key)
+        if isinstance(fault, S3MountError) and self._learns_skew(refusal, answer):
+            return Retryable(fault)
+        return fault
+
+    def close(self) -> None:
+        """Wake every thread that waits for the store."""
+        self._pool.close()
+
+    def _send(self, question: Question, deadline: float) -> tuple[Connection, Answer]:
+        request = self._written(question)
+        connection = self._pool.borrow(deadline)
+        try:
+            return connection, self._read_head(connection, request, question, deadline)
+        except UnansweredError:
+            connection = self._pool.open(deadline)
+            return connection, self._read_head(connection, request, question, deadline)
+
+    def _read_head(self, connection: Connection, request: bytes, question: Question, deadline: float) -> Answer:
+        try:
+            return connection.ask(request, deadline=deadline, is_bodiless=question.method == "HEAD")
+        except BaseException as exc:
+            connection.close()
+            if isinstance(exc, TimeoutError):  # a link that lost its state lost it for all that are idle
+                self._pool.drop_idle()
+            raise
+
+    def _part(self, connection: Connection, answer: Answer) -> None:
+        """Keep the connection if the next answer will begin where this one ends."""
+        with contextlib.suppress(OSError, WrongAnswerError):
+            if answer.leaves_clean and answer.is_at_end():
+                self._pool.give_back(connection)
+                return
+        connection.close()
+
+    def _written(self, question: Question) -> bytes:
+        target = f"{question.path}?{question.query}" if question.query else question.path
+        credentials = self._store.credentials()
+        if credentials is None:
+            lines = self._signer.unsigned_lines()
+        else:
+            now = self._wall_clock() + self._skew
+            lines = self._signer.header_lines(credentials, question.method, question.path, question.query, now)
+        head = f"{question.method} {self._origin}{target} HTTP/1.1\r\n{lines}{self._standing}{question.lines}\r\n"
+        return head.encode()
+
+    def _learns_skew(self, refusal: Refusal, answer: Answer) -> bool:
+        """Whether the refusal can come from our clock, which then goes by the store's. A HEAD is refused without a code."""
+        if refusal.code not in ("RequestTimeTooSkewed", "") or refusal.status != 403:
+            return False
+        try:
+            theirs = parsedate_to_datetime(answer.headers["date"]).timestamp()
+        except (KeyError, ValueError, OverflowError):
+            return False
+        skew = theirs - self._wall_clock()
+        is_news = abs(skew - self._skew) > SKEW
+        if is_news:
+            self._skew = skew
+        return is_news
+
+
+def _said(answer: Answer) -> tuple[str, str | None]:
+    """Code and request id of a refusal. A server error is one however little of it arrives; an absence must be said in full."""
+    try:
+        body = answer.read_all(ERROR_LIMIT)
+    except (OSError, WrongAnswerError):
+        if answer.status < 500:
+            raise
+        return "", None
+    code, request_id = read_error(body)
+    return code or answer.headers.get("x-minio-error-code", ""), request_id  # MinIO tells it to a HEAD too
+
+
+def _is_page(answer: Answer) -> bool:
+    """Whether HTML or JSON was sent. moto says text/html of an empty body."""
+    content_type = answer.headers.get("content-type", "").lower()
+    return content_type.startswith(("text/html", "application/json")) and answer.headers.get("content-length") != "0"

@@ -1,0 +1,48 @@
+"""The head of a response: bytes → status and headers, strictly.
+
+Pure. A head that is not exactly one by RFC 9112 is a WrongAnswerError: what is guessed here is what a body is cut by.
+"""
+
+import re
+from dataclasses import dataclass
+
+from s3mount.s3.answers import WrongAnswerError
+
+END = b"\r\n\r\n"
+HEAD_LIMIT = 64 * 1024  # bytes; S3 sends at most 8 KiB of headers, metadata included
+
+# No folded lines, no space before a colon, no lone CR or LF, no NUL.
+_SHAPE = re.compile(
+    rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [^\0\r\n]*)?\r\n" rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0\r\n]*\r\n)*"
+)
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """*headers* have names in lower case; what came twice is joined with a comma. *is_persistent*: another request may follow."""
+
+    status: int
+    headers: dict[str, str]
+    is_persistent: bool
+
+
+def parse_head(block: bytes) -> ResponseHead:
+    """A head, with the line break of its last line and without the empty line."""
+    if not _SHAPE.fullmatch(block):
+        raise WrongAnswerError(f"no head of a response: {block[:40]!r}")
+    status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        value = value.strip(" \t")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return ResponseHead(int(status_line[9:12]), headers, _is_persistent(status_line, headers.get("connection")))
+
+
+def _is_persistent(status_line: str, connection: str | None) -> bool:
+    is_http_1_1 = status_line.startswith("HTTP/1.1")
+    if connection is None:
+        return is_http_1_1
+    words = {word.strip() for word in connection.lower().split(",")}
+    return "close" not in words and (is_http_1_1 or "keep-alive" in words)

@@ -1,0 +1,97 @@
+"""The kept-alive connections to one store, the one used last first: so few stay open, and those stay fast.
+
+Thread-safe. Bounds nothing: how many requests are under way is decided above.
+"""
+
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from s3mount.s3.lean.connection import Connection
+from s3mount.s3.lean.stream import PlainStream, Stream
+
+IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
+
+
+class Dial(Protocol):
+    """`Dialer.dial`."""
+
+    def __call__(self, deadline: float, adopt: Callable[[PlainStream], None]) -> Stream: ...
+
+
+class Pool:
+    """Connections wait here between exchanges; whoever borrows one gives it back or discards it."""
+
+    def __init__(self, dial: Dial, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._dial = dial
+        self._clock = clock
+        self._lock = threading.Lock()
+        # under the lock: the idle ones with the moment of their return, oldest first; all sockets, so that `close` can
+        # wake whoever waits for one; and whether it did
+        self._idle: deque[tuple[float, Connection]] = deque()
+        self._sockets: weakref.WeakSet[PlainStream] = weakref.WeakSet()
+        self._is_closed = False
+
+    def borrow(self, deadline: float) -> Connection:
+        """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*."""
+        while (connection := self._pop()) is not None:
+            if connection.is_reusable():
+                return connection
+            connection.close()
+        return self.open(deadline)
+
+    def open(self, deadline: float) -> Connection:
+        """A new connection."""
+        return Connection(self._dial(deadline, self._adopt))
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep *connection* for the next; it was left clean."""
+        with self._lock:
+            outdated = self._take_outdated()
+            if self._is_closed:
+                outdated.append(connection)
+            else:
+                self._idle.append((self._clock(), connection))
+        for each in outdated:
+            each.close()
+
+    def drop_idle(self) -> None:
+        """Have the next exchange begin on a new connection."""
+        with self._lock:
+            idle = list(self._idle)
+            self._idle.clear()
+        for _, connection in idle:
+            connection.close()
+
+    def close(self) -> None:
+        """Close what is idle and wake whoever waits for the rest, with an error; from then on there are no connections."""
+        with self._lock:
+            self._is_closed = True
+            sockets = list(self._sockets)
+        for plain in sockets:
+            plain.shut_down()
+        self.drop_idle()
+
+    def _pop(self) -> Connection | None:
+        with self._lock:
+            outdated = self._take_outdated()
+            connection = self._idle.pop()[1] if self._idle else None
+        for each in outdated:
+            each.close()
+        return connection
+
+    def _take_outdated(self) -> list[Connection]:
+        outdated = []
+        horizon = self._clock() - IDLE_LIMIT
+        while self._idle and self._idle[0][0] <= horizon:
+            outdated.append(self._idle.popleft()[1])
+        return outdated
+
+    def _adopt(self, plain: PlainStream) -> None:
+        with self._lock:
+            if self._is_closed:
+                raise ConnectionAbortedError("the store was left")
+            self._sockets.add(plain)

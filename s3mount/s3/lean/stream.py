@@ -1,0 +1,204 @@
+"""Bytes over one socket, plain or TLS, that never wait past a deadline.
+
+The socket blocks, with a receive timeout in the kernel (SO_RCVTIMEO): so the kernel gathers whole buffers (MSG_WAITALL), where
+Python's own timeouts would make it return with every segment, and hands over what it has whenever a tick has passed, so
+that a deadline holds against a peer that drips too. Used by one thread at a time; any may `shut_down`.
+"""
+
+import contextlib
+import select
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+TICK = 0.5  # seconds; how late a deadline may be noticed
+RECORD = 17 * 1024  # bytes: no TLS record is longer, RFC 8446 section 5.2
+CIPHERTEXT = 256 * 1024  # bytes; 128 KiB cost 10 % more CPU, 512 KiB no less
+
+
+class Stream(Protocol):
+    """Raises TimeoutError past the deadline, or when idle for too long, and other OSErrors where the connection fails."""
+
+    def wait_until(self, deadline: float) -> None:
+        """All that follows ends by *deadline* (a tick later at most)."""
+        ...
+
+    def send(self, message: bytes) -> None: ...
+
+    def receive(self, into: memoryview) -> int:
+        """What is there, or comes next: at least a byte; 0 where the peer has ended."""
+        ...
+
+    def fill(self, into: memoryview) -> None:
+        """All of *into*; ConnectionError where the peer ends before."""
+        ...
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come unasked, not even the end."""
+        ...
+
+    def shut_down(self) -> None:
+        """Wake whoever waits here, with an error. From any thread."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class PlainStream:
+    """A socket, which it owns; `connect` comes first."""
+
+    def __init__(
+        self, sock: socket.socket, *, idle_timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._socket = sock
+        self._idle_timeout = idle_timeout
+        self._clock = clock
+        self._deadline = 0.0
+        self._poll = select.poll()
+        self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
+
+    def connect(self, address: Any, timeout: float) -> None:
+        """Reach *address* within *timeout* seconds, or raise an OSError."""
+        if timeout <= 0:
+            raise TimeoutError("the deadline has passed")
+        self._socket.settimeout(timeout)
+        self._socket.connect(address)
+        self._socket.settimeout(None)
+        tick = struct.pack("ll", 0, int(min(TICK, self._idle_timeout / 2) * 1_000_000))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, tick)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, tick)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def wait_until(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def send(self, message: bytes) -> None:
+        if self._clock() >= self._deadline:
+            raise TimeoutError("the deadline has passed")
+        try:
+            self._socket.sendall(message)
+        except BlockingIOError as exc:  # a request fits any send buffer, unless the peer stopped reading
+            raise TimeoutError("a request could not be sent") from exc
+
+    def receive(self, into: memoryview) -> int:
+        return self._receive(into, 0)
+
+    def fill(self, into: memoryview) -> None:
+        filled = 0
+        while filled < len(into):
+            count = self._receive(into[filled:], socket.MSG_WAITALL)
+            if not count:
+                raise ConnectionResetError("the connection ended in the middle of an answer")
+            filled += count
+
+    def gather(self, into: memoryview) -> int:
+        """As `receive`, but waits up to a tick for all of *into*, which must not be more than is to come."""
+        return self._receive(into, socket.MSG_WAITALL)
+
+    def is_quiet(self) -> bool:
+        return not self._poll.poll(0)
+
+    def shut_down(self) -> None:
+        with contextlib.suppress(OSError):  # it has ended already
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _receive(self, into: memoryview, flags: int) -> int:
+        idle_until = self._clock() + self._idle_timeout
+        while True:
+            try:
+                count = self._socket.recv_into(into, 0, flags)
+            except BlockingIOError:  # a tick without a byte
+                count = -1
+            now = self._clock()
+            if now >= self._deadline:
+                raise TimeoutError("the deadline has passed")
+            if count >= 0:
+                return count
+            if now >= idle_until:
+                raise TimeoutError("the connection is idle")
+
+
+class TlsStream:
+    """TLS over a plain stream.
+
+    Through memory, since Python's own TLS socket asks the kernel twice for each record of 16 KiB, and either waits
+    for ever or polls.
+    """
+
+    def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
+        self._plain = plain
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
+        self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # with a buffer, it counts
+        self._ciphertext = memoryview(bytearray(CIPHERTEXT))
+
+    def shake_hands(self) -> None:
+        """To be called first. ssl.SSLCertVerificationError where the peer is not who it should be."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed(0)
+            else:
+                self._flush()
+                return
+
+    def wait_until(self, deadline: float) -> None:
+        self._plain.wait_until(deadline)
+
+    def send(self, message: bytes) -> None:
+        self._tls.write(message)
+        self._flush()
+
+    def receive(self, into: memoryview) -> int:
+        while True:
+            try:
+                return self._read(len(into), into)
+            except ssl.SSLWantReadError:
+                self._feed(0)
+            except ssl.SSLEOFError:  # an end without TLS's goodbye; whoever needs more bytes knows
+                return 0
+
+    def fill(self, into: memoryview) -> None:
+        read, filled, length = self._read, 0, len(into)
+        while filled < length:
+            try:
+                while filled < length:
+                    count = read(length - filled, into[filled:])  # at most a record
+                    if not count:
+                        raise ConnectionResetError("the connection ended in the middle of an answer")
+                    filled += count
+            except ssl.SSLWantReadError:
+                self._feed(length - filled)
+
+    def is_quiet(self) -> bool:
+        return not (self._tls.pending() or self._incoming.pending) and self._plain.is_quiet()
+
+    def shut_down(self) -> None:
+        self._plain.shut_down()
+
+    def close(self) -> None:
+        self._plain.close()
+
+    def _feed(self, wanted: int) -> None:
+        """Bring in more ciphertext, for *wanted* bytes of plaintext. As much may be to come, but for a record half read."""
+        if self._outgoing.pending:
+            self._flush()
+        sure = min(wanted - RECORD, CIPHERTEXT)
+        count = self._plain.gather(self._ciphertext[:sure]) if sure > 0 else self._plain.receive(self._ciphertext)
+        if count:
+            self._incoming.write(self._ciphertext[:count])
+        else:
+            self._incoming.write_eof()
+
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._plain.send(self._outgoing.read())

@@ -1,0 +1,177 @@
+"""The lean side of the store's door: each question one request of our own, each answer checked before it is believed.
+
+Knows what to ask and whom to believe. What an answer must look like is in `answers`, what a refusal means in `translate`.
+"""
+
+import time
+from collections.abc import Callable
+
+from s3mount.errors import StoreFailed
+from s3mount.s3 import answers, translate
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.lean.connection import Answer
+from s3mount.s3.lean.exchange import Exchange, Question
+from s3mount.s3.lean.pages import next_token_of, read_page
+from s3mount.s3.lean.request import (
+    condition_line,
+    has_sendable_etag,
+    list_query,
+    object_path,
+    range_line,
+    version_query,
+)
+from s3mount.s3.session import ResolvedStore
+from s3mount.s3.translate import Asked, Fault
+from s3mount.s3.transport import Retryable
+from s3mount.s3.values import (
+    ListPage,
+    ListQuery,
+    ObjectStat,
+    ObjectVersion,
+    Replaced,
+    Revalidation,
+    Span,
+    Unchanged,
+)
+
+DOCUMENT_LIMIT = 64 * 1024 * 1024  # bytes; a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
+WORTH_DRAINING = 64 * 1024  # less than a new connection costs
+
+
+class LeanTransport:
+    """`Transport` over connections of our own. *clock* is monotonic, *wall_clock* seconds since 1970."""
+
+    def __init__(
+        self,
+        store: ResolvedStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._bucket = store.bucket
+        self._exchange = Exchange(store, clock=clock, wall_clock=wall_clock)
+
+    def head(self, key: str, *, deadline: float) -> ObjectStat:
+        question = Question(asked=Asked.OBJECT, key=key, path=object_path(self._store.base_path, key), method="HEAD")
+        with self._exchange.ask(question, deadline) as answer:
+            if answer.status != 200:
+                raise self._exchange.refused(answer, question)
+            size = answers.content_length(answer.headers)
+            if size is None:
+                raise WrongAnswerError("no Content-Length")
+            return answers.object_stat(self._bucket, key, answer.headers, size)
+
+    def list_page(
+        self, query: ListQuery, *, deadline: float, on_token: Callable[[str | None], None] | None = None
+    ) -> ListPage:
+        """A page. *on_token* is told where the next one begins as soon as the bytes are here, before they are read.
+
+        It is called in this thread, at most once, and may have been told wrongly: only the page itself is to be believed.
+        """
+        question = Question(
+            asked=Asked.LISTING, key=query.prefix, path=self._store.base_path or "/", query=list_query(query)
+        )
+        with self._exchange.ask(question, deadline) as answer:
+            if answer.status != 200:
+                raise self._exchange.refused(answer, question)
+            body = answer.read_all(DOCUMENT_LIMIT)
+        if on_token is not None:
+            on_token(next_token_of(body))
+        with self._exchange.translated(question):
+            return read_page(body, query)
+
+    def get_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float
+    ) -> str | None:
+        question = Question(
+            asked=Asked.VERSION,
+            key=version.key,
+            path=object_path(self._store.base_path, version.key),
+            query=version_query(version_id),
+            lines=range_line(span) + ("" if version_id else condition_line("If-Match", version)),
+        )
+        with self._exchange.ask(question, deadline) as answer:
+            if answer.status not in (200, 206):
+                raise self._refused_range(answer, question, version)
+            part = answers.part_of(answer.status, answer.headers)
+            if not answers.is_version(version, answer.headers, part.size):
+                raise translate.replaced(
+                    version.key, bucket=self._bucket, request_id=answer.headers.get("x-amz-request-id")
+                )
+            answers.check_covers(part, span)
+            answer.skip(span.start - part.span.start)
+            answer.read_into(into)
+            _check_length(answer, part.span.stop - span.stop)
+            return answers.object_stat(self._bucket, version.key, answer.headers, part.size).version_id
+
+    def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:
+        if head_size == 0:  # a range of no bytes cannot be asked for
+            return self._compare(version, head_size, deadline)
+        question = Question(
+            asked=Asked.CHANGE,
+            key=version.key,
+            path=object_path(self._store.base_path, version.key),
+            lines=range_line(Span(0, head_size)) + condition_line("If-None-Match", version),
+        )
+        with self._exchange.ask(question, deadline) as answer:
+            match answer.status:
+                case 200 | 206:
+                    return self._changed(answer, version, head_size)
+                case 304 if has_sendable_etag(version) and _is_same(answer, version):
+                    return Unchanged()
+                case 416:  # an empty object has no range, whether it is the old one or the new
+                    pass
+                case _:
+                    raise self._exchange.refused(answer, question)
+        return self._compare(version, head_size, deadline)
+
+    def renew_credentials(self) -> None:
+        self._store.renew()
+
+    def close(self) -> None:
+        self._exchange.close()
+
+    def _refused_range(self, answer: Answer, question: Question, version: ObjectVersion) -> Fault:
+        """A 416 is believed where the object has another size by now: we asked for what this version has."""
+        is_same_size = answer.headers.get("content-range", "").removeprefix("bytes */") == str(version.size)
+        if answer.status == 416 and is_same_size:
+            raise WrongAnswerError("a range that the object has was refused")
+        return self._exchange.refused(answer, question)
+
+    def _changed(self, answer: Answer, version: ObjectVersion, head_size: int) -> Revalidation:
+        part = answers.part_of(answer.status, answer.headers)
+        if answers.is_version(version, answer.headers, part.size):
+            return Unchanged()  # from a store that does not know If-None-Match
+        head = bytearray(min(head_size, part.size))
+        answers.check_covers(part, Span(0, len(head)))
+        answer.read_into(memoryview(head))
+        _check_length(answer, len(part.span) - len(head))
+        return Replaced(answers.object_stat(self._bucket, version.key, answer.headers, part.size), bytes(head))
+
+    def _compare(self, version: ObjectVersion, head_size: int, deadline: float) -> Revalidation:
+        """By a HEAD, for what no range can be asked of."""
+        stat = self.head(version.key, deadline=deadline)
+        if stat.version == version:
+            return Unchanged()
+        if head_size and stat.version.size:
+            failure = StoreFailed("replaced while it was asked for", bucket=self._bucket, key=version.key)
+            raise Retryable(failure)
+        return Replaced(stat, b"")
+
+
+def _check_length(answer: Answer, rest: int) -> None:
+    """That the body ends *rest* bytes from here; a long rest is not worth the reading, and costs the connection."""
+    if rest > WORTH_DRAINING:
+        return
+    answer.skip(rest)
+    if not answer.is_at_end():
+        raise WrongAnswerError("the body is longer than it should be")
+
+
+def _is_same(answer: Answer, version: ObjectVersion) -> bool:
+    """Whether a 304 is about *version*, as far as it says."""
+    etag = answers.plain_etag(answer.headers.get("etag"))
+    if etag not in ("", version.etag):
+        raise WrongAnswerError("not modified, but another ETag")
+    return True

@@ -1,0 +1,16 @@
+# Where scripts/install puts things, and scripts/uninstall finds them; sourced by both.
+# shellcheck shell=bash disable=SC2034
+
+PROGRAM=/opt/s3mount
+COMMANDS=(s3mount s3mount-clear)
+MOUNT_HELPERS=(/sbin/mount.s3mount /sbin/mount.fuse.s3mount)
+SYSTEM_UNIT=/usr/local/lib/systemd/system/s3mount@.service
+USER_UNIT=/usr/local/lib/systemd/user/s3mount@.service
+SYSUSERS=/usr/local/lib/sysusers.d/s3mount.conf
+CONFIGURATION=/etc/s3mount
+STATE=/var/lib/s3mount
+UPDATEDB=/etc/updatedb.conf
+
+is_booted_with_systemd() { # sd_booted(3)
+    [[ -d /run/systemd/system ]]
+}

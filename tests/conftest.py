@@ -1,0 +1,66 @@
+"""What every suite may have: the real servers, started once, and a watch over the log."""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests import servers
+from tests.servers import S3Server
+
+
+class _Watch(logging.Handler):
+    def __init__(self, records: list[logging.LogRecord]) -> None:
+        super().__init__(logging.WARNING)
+        self._records = records
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._records.append(record)
+
+
+@pytest.fixture(autouse=True)
+def expected_warnings() -> Iterator[list[str]]:
+    """A log record of s3mount at WARNING or above fails the test, unless a part of it was appended to this list."""
+    expected: list[str] = []
+    records: list[logging.LogRecord] = []
+    watch = _Watch(records)
+    logging.getLogger("s3mount").addHandler(watch)
+    yield expected
+    logging.getLogger("s3mount").removeHandler(watch)
+    messages = [record.getMessage() for record in records]
+    assert [message for message in messages if not any(part in message for part in expected)] == []
+
+
+@pytest.fixture(scope="session")
+def _seaweedfs_pair() -> Iterator[tuple[S3Server, S3Server]]:
+    with servers.seaweedfs() as pair:
+        yield pair
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(_seaweedfs_pair: tuple[S3Server, S3Server]) -> S3Server:
+    return _seaweedfs_pair[0]
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_https(_seaweedfs_pair: tuple[S3Server, S3Server]) -> S3Server:
+    return _seaweedfs_pair[1]
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[S3Server]:
+    with servers.moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rclone() -> Iterator[S3Server]:
+    with servers.rclone() as server:
+        yield server
+
+
+@pytest.fixture(params=["seaweedfs", "seaweedfs_https", "moto", "rclone"])
+def s3_server(request: pytest.FixtureRequest) -> S3Server:
+    """Each of the real servers in turn."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server

@@ -1,0 +1,98 @@
+"""A real systemd in namespaces of its own, over a copy-on-write view of this machine; see the script `boot` beside it.
+
+Knows processes and namespaces, nothing of s3mount. Needs root.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+START_LIMIT = 30.0  # seconds; half a second is usual
+SETTLE_LIMIT = 20.0  # seconds a service has to reach the state that a test waits for
+
+
+class Sandbox:
+    """A running service manager; *manager* is its pid outside."""
+
+    def __init__(self, manager: int) -> None:
+        self._enter = ["nsenter", f"--target={manager}", "--pid", "--mount", "--cgroup", "--"]
+
+    def run(self, *command: str | Path, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """*command* beside the services, as root, with the environment that systemd gives them; its output is text."""
+        environment = {"PATH": os.defpath + ":/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": "/root"}
+        done = subprocess.run(
+            [*self._enter, *command], input=stdin, capture_output=True, text=True, env=environment, check=False
+        )
+        assert done.returncode == 0 or not check, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def output(self, *command: str | Path) -> str:
+        return self.run(*command).stdout.rstrip("\n")
+
+    def write(self, path: str | Path, text: str) -> None:
+        """Makes the file *path* inside, of root, 0600."""
+        self.run("install", "-D", "-m600", "/dev/stdin", path, stdin=text)
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Asks again and again until *condition* holds; AssertionError after `SETTLE_LIMIT`."""
+        _wait_until(condition, SETTLE_LIMIT)
+
+
+@contextmanager
+def booted() -> Iterator[Sandbox]:
+    """A sandbox, from when its manager is ready to the death of everything in it."""
+    with tempfile.TemporaryDirectory(prefix="sandbox-") as layers:
+        console = Path(layers, "console")
+        outer = _launch(layers, console)
+        try:
+            _wait_until(lambda: _has_booted(outer), START_LIMIT)
+            yield Sandbox(_manager(outer))
+        except AssertionError as exc:
+            exc.add_note(f"the console of the sandbox says: {console.read_text(errors='replace')[-2000:]}")
+            raise
+        finally:
+            outer.send_signal(signal.SIGKILL)  # and with it, by --kill-child, the manager and all that it runs
+            outer.wait()
+
+
+def _launch(layers: str, console: Path) -> subprocess.Popen[bytes]:
+    kept = sorted({str(CHECKOUT), sys.prefix, sys.base_prefix} - {"/usr"})
+    namespaces = ["unshare", "--fork", "--pid", "--mount", "--cgroup", "--kill-child"]
+    root = Path(layers, "root")
+    root.mkdir()
+    with console.open("wb") as out:
+        return subprocess.Popen(
+            [*namespaces, Path(__file__).with_name("boot"), root, *kept],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+        )
+
+
+def _manager(outer: subprocess.Popen[bytes]) -> int:
+    """The pid of the child that `unshare` forked; 0 while it has none."""
+    return int(Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text() or 0)
+
+
+def _has_booted(outer: subprocess.Popen[bytes]) -> bool:
+    assert outer.poll() is None, "the sandbox ended while it started"
+    manager = _manager(outer)
+    # Before systemd takes over, the child is still the script, in the machine's own file system.
+    if not manager or Path(f"/proc/{manager}/comm").read_text() != "systemd\n":
+        return False
+    state = Sandbox(manager).run("systemctl", "is-system-running", check=False).stdout.strip()
+    return state in {"running", "degraded"}
+
+
+def _wait_until(condition: Callable[[], bool], limit: float) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit:.0f} s"
+        time.sleep(0.05)

@@ -1,0 +1,119 @@
+"""Configuration files: the same names and meanings as on the command line, which wins; and what is wrong in them is named."""
+
+from pathlib import Path
+
+import pytest
+
+from s3mount.cli.assemble import Request, make_config
+from s3mount.cli.command import parse_arguments
+from s3mount.cli.config_file import parse_config_file
+from s3mount.config import Config
+from s3mount.errors import UsageError
+
+
+def config_of(path: Path, *arguments: str) -> Config:
+    request = parse_arguments(["--config", str(path), *arguments])
+    assert isinstance(request, Request)
+    return make_config(request)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "photos.toml"
+    path.write_text(
+        """
+        bucket = "photos/2024"
+        mountpoint = "/mnt/photos"
+        region = "eu-central-1"
+        metadata_ttl = "5m"
+        negative-ttl = 3
+        timeout = 2.5
+        part-size = 1048576
+        allow-other = true
+        no-sign-request = false
+        dir-mode = "0755"
+        file-mode = 0o444
+        fuse-options = ["noexec", "fsname=photos"]
+        """
+    )
+    return path
+
+
+def test_a_file_says_all_that_is_needed(file: Path) -> None:
+    config = config_of(file)
+
+    assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == ("photos", "2024/", "/mnt/photos")
+    assert (config.tree.metadata_ttl, config.tree.negative_ttl, config.store.timeout) == (300, 3, 2.5)
+    assert (config.blocks.part_size, config.tree.dir_mode, config.tree.file_mode) == (1 << 20, 0o755, 0o444)
+    assert (config.mount.allow_other, config.store.sign_requests) == (True, True)
+    assert config.mount.fuse_options == ("noexec", "fsname=photos")
+
+
+def test_the_command_line_wins(file: Path) -> None:
+    config = config_of(file, "other", "/mnt/other", "--region", "us-east-1", "--metadata-ttl", "0", "-o", "exec")
+
+    assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == ("other", "", "/mnt/other")
+    assert (config.store.region, config.tree.metadata_ttl) == ("us-east-1", 0)
+    assert config.mount.fuse_options == ("noexec", "fsname=photos", "exec")
+
+
+def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('bucket = "photos"')
+
+    config = config_of(path, "/mnt/elsewhere")
+
+    assert (config.store.bucket, config.mount.mountpoint) == ("photos", "/mnt/elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('regoin = "x"', "f: regoin: there is no such key; did you mean region?"),
+        ('buckt = "x"', "f: buckt: there is no such key; did you mean bucket?"),
+        (
+            "[store]\nregion = 'x'",
+            'f: [store]: there are no tables here: write all keys at the top, as in region = "us-east-1"',
+        ),
+        (
+            "metadata-ttl = 1\nmetadata_ttl = 1",
+            "f: metadata_ttl: it is given twice, with a dash and with an underscore",
+        ),
+        ('metadata-ttl = "soon"', "f: metadata-ttl: 'soon' is not a duration"),
+        ("timeout = -1", "f: timeout: '-1' is not a duration"),
+        ("timeout = inf", "f: timeout: 'inf' is not a duration"),
+        ("timeout = true", "f: timeout: true is not what it takes: write SECONDS"),
+        ("timeout = [1]", "f: timeout: list is not what it takes: write SECONDS"),
+        ("allow-other = 1", "f: allow-other: 1 is neither true nor false"),
+        ('allow-other = "yes"', "f: allow-other: 'yes' is neither true nor false"),
+        ("dir-mode = 444", 'f: dir-mode: write the mode in quotes, in octal, as in "0555"'),
+        ("dir-mode = 755", 'f: dir-mode: write the mode in quotes, in octal, as in "0555"'),
+        ("bucket = 3", 'f: bucket: write it in quotes, as in bucket = "..."'),
+        ("fuse-options = 3", 'f: fuse-options: write it in quotes, as in fuse-options = "..."'),
+        ('o = ["noexe"]', "f: fuse-options 'noexe': there is no such option; did you mean noexec?"),
+        ("region = eu-west-1", "f: this is no TOML: "),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_config_file("f", text)
+
+    assert str(raised.value).startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    "key", ["aws_access_key_id", "aws-secret-access-key", "secret_key", "session_token", "password", "credentials"]
+)
+def test_credentials_in_a_file_are_refused_and_not_repeated(key: str) -> None:
+    with pytest.raises(UsageError, match="credentials are never taken from here") as raised:
+        parse_config_file("f", f'{key} = "hush"')
+
+    assert "hush" not in str(raised.value)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(UsageError, match="this is no TOML: it is not in UTF-8"):
+        config_of(path)

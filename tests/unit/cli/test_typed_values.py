@@ -1,0 +1,163 @@
+"""What is typed, read: each parser is the inverse of how its values are shown, and refuses the rest in half a sentence."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.cli.values import (
+    Location,
+    parse_count,
+    parse_duration,
+    parse_endpoint,
+    parse_group,
+    parse_lifetime,
+    parse_location,
+    parse_mode,
+    parse_size,
+    parse_user,
+    show_duration,
+    show_mode,
+    show_size,
+    suggestion,
+)
+
+
+@given(st.integers(0, 1 << 50))
+def test_a_size_shown_is_read_as_the_same_size(size: int) -> None:
+    assert parse_size(show_size(size)) == size
+
+
+@given(st.one_of(st.integers(0, 10**9).map(float), st.just(math.inf)))
+def test_a_lifetime_shown_is_read_as_the_same_lifetime(seconds: float) -> None:
+    assert parse_lifetime(show_duration(seconds)) == seconds
+
+
+@given(st.integers(0, 0o777))
+def test_a_mode_shown_is_read_as_the_same_mode(mode: int) -> None:
+    assert parse_mode(show_mode(mode)) == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("0", 0), ("8388608", 8 << 20), ("8MiB", 8 << 20), ("512 kib", 512 << 10), ("1.5GiB", 3 << 29), ("1GIB", 1 << 30)],
+)
+def test_sizes_are_bytes_or_take_a_binary_unit(text: str, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "8M", "8MB", "-1", "MiB", "8 MiB x", "1e6", "0.3", "٣MiB", "nan", "1.1KiB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"size|bytes"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("0.5", 0.5), ("0", 0)]
+)
+def test_durations_are_seconds_or_take_a_unit(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5x", "-1", "1d", "inf", "nan", "indefinite", "1h30m", "9" * 400])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("text", ["", "888", "1000", "rwx", "0x1ff", "-1", "4755"])
+def test_what_is_no_mode_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="octal"):
+        parse_mode(text)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "many", "9" * 30])
+def test_what_is_no_count_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="number"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize(("text", "uid"), [("0", 0), ("1000", 1000), ("root", 0), ("4294967294", 2**32 - 2)])
+def test_an_owner_is_a_number_or_a_name(text: str, uid: int) -> None:
+    assert parse_user(text) == uid
+
+
+@pytest.mark.parametrize("text", ["nobody-of-this-name", "4294967295", "-1", "9" * 5000])
+def test_an_owner_that_cannot_be_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="user"):
+        parse_user(text)
+    with pytest.raises(ValueError, match="group"):
+        parse_group(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://127.0.0.1:9000", "https://s3.example.com", "http://[::1]:1", "https://host/path"]
+)
+def test_an_endpoint_is_a_url(text: str) -> None:
+    assert parse_endpoint(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host:9000", "ftp://host", "http://", "http://h:x", "http://h h", "http://h?q", "http://["]
+)
+def test_what_is_no_endpoint_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="http://HOST:PORT"):
+        parse_endpoint(text)
+
+
+@pytest.mark.parametrize("text", ["http://AKIA:hush@host", "AKIA:hush@host", "https://x@y:hush@host:x"])
+def test_credentials_in_an_endpoint_are_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(ValueError, match="refused") as raised:
+        parse_endpoint(text)
+
+    assert "hush" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+def test_credentials_before_a_bucket_are_refused_and_not_repeated() -> None:
+    with pytest.raises(ValueError, match="refused") as raised:
+        parse_location("s3://AKIA:hush@bucket/x")
+
+    assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("photos", ("photos", "")),
+        ("photos/", ("photos", "")),
+        ("photos/2024", ("photos", "2024/")),
+        ("s3://photos/2024/", ("photos", "2024/")),
+        ("photos//a", ("photos", "/a/")),
+        ("My_Old.Bucket/a b", ("My_Old.Bucket", "a b/")),
+        (
+            "arn:aws:s3:eu-west-1:123456789012:accesspoint/mine/a/b",
+            ("arn:aws:s3:eu-west-1:123456789012:accesspoint/mine", "a/b/"),
+        ),
+    ],
+)
+def test_a_location_is_a_bucket_and_a_prefix(text: str, location: tuple[str, str]) -> None:
+    assert parse_location(text) == Location(*location)
+
+
+@given(st.text("ab-/.", max_size=8))
+def test_a_prefix_is_taken_as_it_is_and_ends_with_a_slash(prefix: str) -> None:
+    found = parse_location(f"s3://bucket/{prefix}")
+
+    assert found.bucket == "bucket"
+    assert found.prefix in (prefix, prefix + "/")
+    assert not found.prefix or found.prefix.endswith("/")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s3://", "/x", "a b", "https://bucket.s3.amazonaws.com", "-b", "b" * 300, "b/" + "k" * 1025]
+)
+def test_what_is_no_location_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"bucket|prefix"):
+        parse_location(text)
+
+
+def test_the_nearest_name_is_suggested_where_one_is_near() -> None:
+    assert suggestion("regoin", ["region", "profile"]) == "; did you mean region?"
+    assert suggestion("xyz", ["region", "profile"]) == ""

@@ -1,0 +1,102 @@
+"""The log: its forms, its places, and what never gets there."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3mount.config import LogConfig
+from s3mount.errors import SetupError
+from s3mount.service import logs
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raises
+
+
+def test_json_lines_have_time_level_logger_and_what_was_added(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file, format="json"), foreground=True)
+
+    logging.getLogger("s3mount.x").warning("no %r", "a\udcff\nb", extra={"status": 403})
+
+    record = json.loads(file.read_text())
+    assert (record["level"], record["logger"], record["status"]) == ("WARNING", "s3mount.x", 403)
+    assert record["message"] == r"no 'a\udcff\nb'"
+    assert record["time"][10] == "T"
+
+
+def test_no_key_is_too_odd_for_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file), foreground=False)
+
+    logging.getLogger("s3mount").info("a\udcff")
+
+    assert file.read_text().endswith("INFO s3mount: a\\udcff\n")
+
+
+def test_libraries_that_log_signed_headers_are_held_at_warning(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file, level="debug"), foreground=False)
+
+    logging.getLogger("botocore.auth").debug("Authorization: AWS4-HMAC-SHA256 hush")
+    logging.getLogger("urllib3.connectionpool").info("hush")
+    logging.getLogger("s3mount").debug("seen")
+
+    assert "hush" not in file.read_text()
+    assert "seen" in file.read_text()
+
+
+def test_a_rotated_file_is_followed_and_a_lost_place_ends_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "there" / "log"
+    file.parent.mkdir()
+    logs.set_up_log(LogConfig(file=file), foreground=False)
+    log = logging.getLogger("s3mount")
+
+    log.info("one")
+    file.rename(tmp_path / "old")
+    log.info("two")
+    file.unlink()
+    file.parent.rmdir()
+    log.info("lost")
+    file.parent.mkdir()
+    log.info("three")
+
+    assert "one" in (tmp_path / "old").read_text()
+    assert "three" in file.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"--log-file .*/none/log: it cannot be written: No such file or directory"):
+        logs.set_up_log(LogConfig(file=tmp_path / "none" / "log"), foreground=False)
+
+
+def test_the_journal_gets_priorities_and_no_time() -> None:
+    ours, theirs = socket.socketpair()
+    stat = os.fstat(theirs.fileno())
+    program = (
+        "import logging; from s3mount.config import LogConfig; from s3mount.service.logs import set_up_log;"
+        "set_up_log(LogConfig(), foreground=True); logging.getLogger('s3mount').error('one\\ntwo')"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"}
+
+    subprocess.run([sys.executable, "-c", program], check=True, stderr=theirs, env=os.environ | environment)
+
+    with ours, theirs:
+        assert ours.recv(1000) == b"<3>s3mount: one\n<3>two\n"

@@ -1,0 +1,80 @@
+"""Signals, sent to this very process."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from s3mount.service import signals
+
+
+class Heard:
+    """Writes down what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def end(self) -> None:
+        self.asked.append("end")
+
+    def end_at_once(self) -> None:
+        self.asked.append("end at once")
+
+    def forget(self) -> None:
+        self.asked.append("forget")
+
+    def log_statistics(self) -> None:
+        self.asked.append("log statistics")
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in signals.HEEDED}
+    yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HEEDED)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+async def asked_after(*numbers: int) -> list[str]:
+    """One at a time, since the kernel keeps no order among those that wait."""
+    heard = Heard()
+    async with trio.open_nursery() as nursery:
+        with signals.receiver() as arriving:
+            nursery.start_soon(signals.heed, arriving, heard)
+            for count, number in enumerate(numbers, start=1):
+                os.kill(os.getpid(), number)
+                while len(heard.asked) < count:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    return heard.asked
+
+
+async def test_each_signal_asks_for_its_own() -> None:
+    asked = await asked_after(signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
+
+    assert asked == ["log statistics", "forget", "end"]
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_the_second_demand_to_end_waits_for_nothing(second: int) -> None:
+    assert await asked_after(signal.SIGTERM, signal.SIGUSR1, second) == ["end", "log statistics", "end at once"]
+
+
+async def test_a_signal_that_comes_too_early_is_kept() -> None:
+    signals.hold()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    with signals.receiver() as arriving:
+        assert await anext(aiter(arriving)) == signal.SIGTERM
+
+
+async def test_a_signal_that_comes_too_late_does_no_harm() -> None:
+    signals.hold()
+    with signals.receiver():
+        pass
+
+    os.kill(os.getpid(), signal.SIGTERM)
