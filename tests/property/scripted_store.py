@@ -43,12 +43,12 @@ class Load:
 
 
 class ScriptedStore:
-    """An ObjectStore of ranges; *is_prompt*: every answer comes by itself."""
+    """An ObjectStore of ranges."""
 
-    def __init__(self, *, is_prompt: bool = False) -> None:
+    def __init__(self) -> None:
         self.loads: list[Load] = []  # under way
         self.asked: list[tuple[str, Span, Urgency]] = []  # all there ever were
-        self.is_prompt = is_prompt
+        self.is_prompt = False
         self._contents: dict[ObjectVersion, bytes] = {}
 
     def content(self, version: ObjectVersion) -> bytes:
@@ -89,6 +89,11 @@ class ScriptedStore:
     def land_all(self) -> None:
         for load in list(self.loads):
             load.land()
+
+    def let_go(self) -> None:
+        """Let everything through, from now on too: the play is over, however it went."""
+        self.is_prompt = True
+        self.land_all()
 
     def fail_all(self, error: S3MountError) -> None:
         for load in list(self.loads):

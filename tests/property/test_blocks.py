@@ -76,17 +76,23 @@ class Play:
     async def run(self, scripts: Sequence[Script]) -> None:
         async with trio.open_nursery() as loads:
             self.cache = BlockCache(self.store, loads, BlockConfig(memory_limit=self.limit), GEOMETRY)
-            async with trio.open_nursery() as readers:
-                self.acting = len(scripts)
-                for number, script in enumerate(scripts):
-                    readers.start_soon(self._act, number, script)
-                if self.chance.random() < 0.5:
-                    self.cache.prefetch(VERSIONS[-1])
-                await self._conduct(scripts)
-            while self.store.loads:
-                self._let_through()
-                await wait_all_tasks_blocked()
-            self.check(at_rest=True)
+            try:
+                await self._perform(scripts)
+            finally:
+                self.store.let_go()
+
+    async def _perform(self, scripts: Sequence[Script]) -> None:
+        async with trio.open_nursery() as readers:
+            self.acting = len(scripts)
+            for number, script in enumerate(scripts):
+                readers.start_soon(self._act, number, script)
+            if self.chance.random() < 0.5:
+                self.cache.prefetch(VERSIONS[-1])
+            await self._conduct(scripts)
+        while self.store.loads:
+            self._let_through()
+            await wait_all_tasks_blocked()
+        self.check(at_rest=True)
 
     async def _act(self, number: int, script: Script) -> None:
         reader = self.cache.open(script.version)

@@ -64,10 +64,12 @@ class House:
 async def house() -> AsyncIterator[House]:
     async with trio.open_nursery() as loads, trio.open_nursery() as readers:
         store = ScriptedStore()
-        yield House(store, BlockCache(store, loads, BlockConfig(memory_limit=64 * MIB)), loads, readers)
-        readers.cancel_scope.cancel()
-        loads.cancel_scope.cancel()
-        store.land_all()
+        try:
+            yield House(store, BlockCache(store, loads, BlockConfig(memory_limit=64 * MIB)), loads, readers)
+        finally:
+            readers.cancel_scope.cancel()
+            loads.cancel_scope.cancel()
+            store.let_go()
 
 
 async def test_opening_and_closing_ask_the_store_for_nothing(house: House) -> None:
