@@ -22,7 +22,7 @@ from tests.faults.hostile import HostileStore
 
 BUCKET = "faulty"
 KEY_ID, SECRET, TOKEN = "AKIDFAULTYFAULTY", "a-secret-of-forty-letters-nobody-may-see", "a-token-nobody-may-see"
-PATIENCE = 20.0  # seconds for a mount to begin or to end, on a busy machine
+PATIENCE = 60.0  # seconds for a mount to begin or to end, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Rig:
 
     def _wait_mounted(self) -> None:
         end = time.monotonic() + PATIENCE
-        while f" {self.mountpoint} fuse" not in Path("/proc/self/mountinfo").read_text():
+        while f" {self.mountpoint} " not in Path("/proc/self/mountinfo").read_text():
             if not self.is_alive or time.monotonic() > end:
                 log = self.log_text
                 with contextlib.suppress(Exception):
