@@ -12,7 +12,7 @@ import pyfuse3
 from pyfuse3 import EntryAttributes, FileInfo, RequestContext, readdir_reply
 
 from s3mount.config import TreeConfig
-from s3mount.errors import ReadOnly
+from s3mount.errors import NotFound, ReadOnly, StoreFailed
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.names import NAME_MAX
@@ -65,7 +65,12 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        stream = self._directories.stream(fh)
+        try:
+            await self._reply_pages(self._directories.stream(fh), start_id, token)
+        except NotFound as exc:  # the bucket is gone; glibc's readdir(3) would take ENOENT for the end of the directory
+            raise _as_failure(exc) from exc
+
+    async def _reply_pages(self, stream: DirectoryStream, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         if start_id == 0:
             await stream.rewind()
         attributes = self._attributes()
@@ -159,3 +164,9 @@ class Operations(pyfuse3.Operations):
         reply.st_size = size
         reply.st_blocks = (size + 511) // 512
         reply.st_atime_ns = reply.st_mtime_ns = reply.st_ctime_ns = mtime_ns
+
+
+def _as_failure(exc: NotFound) -> StoreFailed:
+    """The same absence, where it is not an answer but a failure."""
+    told = {"bucket": exc.bucket, "key": exc.key, "code": exc.code, "request_id": exc.request_id}
+    return StoreFailed(str(exc), status=exc.status, **told)
