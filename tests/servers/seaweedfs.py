@@ -52,11 +52,12 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     shelf = home / "volumes"
     shelf.mkdir()
     return [
+        *("env", "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"),  # one volume for a bucket instead of seven
         program("weed"),
         *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
-        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=400"),
+        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=10000"),
         *(f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
         *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={home / 'identities.json'}"),
         *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
