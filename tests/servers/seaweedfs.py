@@ -27,9 +27,19 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
         secure = replace(plain, name="seaweedfs-https", endpoint_url=f"https://127.0.0.1:{ports[1]}", ca_bundle=bundle)
         _write_identity(Path(home), plain)
         # no patience: its orderly end takes 15 s, and what it keeps is thrown away
-        with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
-            _wait_writable(plain)
-            yield plain, secure
+        try:
+            with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
+                _wait_writable(plain)
+                yield plain, secure
+        finally:
+            _remove_sockets(ports)
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """It makes one for each of its ports in /tmp, whatever TMPDIR says."""
+    for port in ports:
+        for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            path.unlink(missing_ok=True)
 
 
 def _make_certificate(home: Path) -> Path:
