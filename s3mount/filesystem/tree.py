@@ -5,9 +5,9 @@ The LIST brings the directory's first page, so what is in it needs no question. 
 its listing is fetched, a few pages for each lookup that missed, so that no lookup ever pays for a whole huge directory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -40,6 +40,14 @@ class Attributes(NamedTuple):
     valid_for: float
 
 
+class KernelCache(Protocol):
+    """What the kernel keeps of names."""
+
+    def drop(self, parent: int, entries: Entries) -> None:
+        """Have it forget these entries of the directory *parent*, soon; it looks them up anew when they are wanted."""
+        ...
+
+
 class Tree:
     """The directories of one bucket below one prefix."""
 
@@ -53,6 +61,7 @@ class Tree:
         clock: Callable[[], float],
         mounted_ns: int,
         first_bytes: Callable[[ObjectVersion, bytes], None],
+        kernel: KernelCache,
     ) -> None:
         self.inodes = InodeTable()
         self.lifetimes = Lifetimes.of(config)
@@ -63,7 +72,8 @@ class Tree:
         self._root = location.prefix
         self._mounted_ns = mounted_ns
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
-        self.known = Directories(config.metadata_limit)
+        self._kernel = kernel
+        self.known = Directories(config.metadata_limit, self._drop_from_kernel)
         self._lookups: Flights[tuple[str, bytes], Known] = Flights(nursery)
 
     # ---- inodes --------------------------------------------------------------------------------------------------
@@ -80,6 +90,12 @@ class Tree:
     def directory(self, prefix: str) -> Directory:
         """What is known of *prefix*."""
         return self.known.use(prefix)
+
+    def directory_of(self, inode: int) -> Directory:
+        """What is known of the directory that the kernel calls *inode*. NotADirectory for a file."""
+        directory = self.directory(self.prefix(inode))
+        directory.inode = inode
+        return directory
 
     def inode_above(self, prefix: str) -> int:
         """The inode number of the directory above *prefix*; the root is above itself."""
@@ -113,7 +129,7 @@ class Tree:
         """Find *name*, and count one reference to its inode. NotFound, NameTooLong, or what the store failed with."""
         if len(name) > NAME_MAX:
             raise NameTooLong("name of more than 255 bytes")
-        directory = self.directory(self.prefix(parent))
+        directory = self.directory_of(parent)
         known = self.recall(directory, name)
         if known is None:
             known = await self._learn(directory, name)
@@ -150,15 +166,24 @@ class Tree:
         self.directory(prefix).doubt(encode(version.key[len(prefix) :]), self.clock())
 
     def forget_all(self) -> None:
-        """Know nothing any more; what the kernel refers to stays, and is asked for anew."""
+        """Know nothing any more, and have the kernel look up every name anew."""
         self.known.clear()
+        for entries in self.inodes.entries():
+            if entries.prefix == self._root:  # with a directory the kernel drops all that is below it
+                self._kernel.drop(ROOT, entries)
+
+    def _drop_from_kernel(self, directory: Directory, pages: Sequence[Entries]) -> None:
+        """Have the kernel give back its references to entries that are to go."""
+        for entries in pages:
+            if entries.live and directory.inode:
+                self._kernel.drop(directory.inode, entries)
 
     # ---- listings ------------------------------------------------------------------------------------------------
 
     def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still, begun now if there is none."""
         now = self.clock()
-        if directory.passage is None or self.lifetimes.left(directory.passage.listing.as_of, now) <= 0:
+        if directory.passage is None or not directory.is_fresh(now, self.lifetimes):
             directory.passage = self._begin(directory, now)
         return directory.passage
 

@@ -151,7 +151,8 @@ def refusal(exc: exceptions.ClientError) -> Refusal:
         status=_status(exc.response),
         code="" if code.isdigit() else code,
         request_id=_request_id(exc.response),
-        is_page=headers.get("content-type", "").lower().startswith(("text/html", "application/json")),
+        is_page=headers.get("content-type", "").lower().startswith(("text/html", "application/json"))
+        and headers.get("content-length") != "0",  # moto says text/html of the empty body of a HEAD
     )
 
 

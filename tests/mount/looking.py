@@ -1,0 +1,50 @@
+"""Looking at a mount: its whole tree, what a call fails with, what a program says."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.reference import Directory
+
+
+def read_tree(path: Path | bytes) -> Directory[bytes]:
+    """Everything below *path*, files by their bytes; in the form of the reference model. Fails where a name comes twice."""
+    tree: Directory[bytes] = Directory()
+    with os.scandir(os.fsencode(path)) as entries:
+        for entry in entries:
+            assert entry.name not in tree, f"{entry.name!r} comes twice"
+            tree[entry.name] = read_tree(entry.path) if entry.is_dir() else read_file(entry.path)
+    return tree
+
+
+def read_file(path: Path | bytes) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def failure_of(call: Callable[[], object]) -> str:
+    """The errno that a system call fails with, by its name; empty where it succeeds."""
+    try:
+        call()
+    except OSError as exc:
+        return errno.errorcode[exc.errno or 0]
+    return ""
+
+
+def output_of(*words: str | Path, cwd: Path | None = None, status: int = 0) -> str:
+    """What a program says, its messages included; it must end with *status*."""
+    done = subprocess.run(
+        words,
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=120,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    said = done.stdout.decode("utf-8", "surrogateescape")
+    assert done.returncode == status, f"{words} ended with {done.returncode}:\n{said}"
+    return said

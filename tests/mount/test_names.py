@@ -1,0 +1,144 @@
+"""Names in any bytes: what a server can hold as a key is shown as the same bytes, or hidden as the reference model says.
+
+Every hostile key is tried on every server. What a server cannot hold stands in a table here, and the test fails when it
+is wrong in either direction.
+"""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.mount.buckets import fill_as_far_as_it_can
+from tests.mount.looking import read_tree
+from tests.mount.mounted import Mount, mount_of
+from tests.reference import Directory, directories_of, files_of, tree_of
+from tests.servers import S3Server
+
+CONTROLS = ["tab\there", "line\nfeed", "return\rhere", "one\x01", "escape\x1b[31m", "delete\x7f"]
+SIGNS = [
+    *(
+        "a space",
+        " leading",
+        "trailing ",
+        "plus+plus",
+        "per%41cent",
+        "percent%",
+        "%2F",
+        "%zz",
+        "qu'ote",
+        'double"quote',
+    ),
+    *("back\\slash", "<tag>&amp;", "&", "a:b", "semi;colon", "e=mc2&x=y", "#hash", "who?", "*?[x]", "~tilde", "-dash"),
+    *("$(true)", "`true`", "{brace}", "|pipe", "^", "!", "@", ",", "(round)", "^caret^", "a;b"),
+]
+UNICODE = [
+    *(
+        "caf\u00e9",
+        "cafe\u0301",
+        "\u00dcn\u00efcode/p\u00e4th/f\u00efle",
+        "\u65e5\u672c\u8a9e",
+        "\u0440\u0443\u0441\u0441\u043a\u0438\u0439",
+    ),
+    *(
+        "\U0001f389",
+        "\u2028separator",
+        "\ufeffmark",
+        "\u202eright-to-left",
+        "\ud7ff",
+        "\ue000private",
+        "\U0010ffff",
+        "\u00a0",
+    ),
+]
+CASES = ["Case", "case", "CASE", "dIr/x", "DiR/x"]
+DOTS = [".hidden", "..two", "...", "....", "a..", "a.", ".git/config", "..a/b", "deep/.../x"]
+LENGTHS = ["x" * 255, "\u00e9" * 127, "d/" + "y" * 255, "/".join(["p" * 100] * 9), "/".join("0123456789" * 9)]
+TOO_LONG = ["x" * 256, "\u00e9" * 128, "long/" + "z" * 256 + "/f", "long/" + "w" * 256, "long/fits"]
+HIDDEN = [
+    "e//b",
+    "f/./b",
+    "g/../b",
+    "h//",
+    "/x",
+    "//y",
+    "i/j//k",
+    "nul\0",
+    "l/nul\0/b",
+    "../up",
+    "./here",
+    ".",
+    "..",
+    "m/.",
+    "n/..",
+]
+MARKERS = ["marker/", "nested/marker/", "with-marker/", "with-marker/file"]
+SHADOWS = ["s", "s/t", "u/v", "u/v/w", "u/v/w/x", "dir/x", "dir-1/x", "dir.txt", "dir0", "k", "k/", "k-1", "k.1/x"]
+
+ALL = [*CONTROLS, *SIGNS, *UNICODE, *CASES, *DOTS, *LENGTHS, *TOO_LONG, *HIDDEN, *MARKERS, *SHADOWS]
+
+_NO_PATHS = {"f/./b", "g/../b", "../up", "./here", ".", "..", "m/.", "n/.."}
+_NO_LEAVES = {"x" * 256, "\u00e9" * 128, "long/" + "w" * 256}
+REFUSED: Mapping[str, AbstractSet[str]] = {
+    "seaweedfs": {*_NO_PATHS, *_NO_LEAVES, "nul\0", "l/nul\0/b", "k/"},
+    "moto": {"line\nfeed"},
+    "rclone": {*_NO_PATHS, "e//b", "/x", "//y", "i/j//k", "long/" + "z" * 256 + "/f", "s/t", "u/v/w", "u/v/w/x"},
+}
+HELD_AS: Mapping[str, Mapping[str, str]] = {  # another key than the one that was put
+    "seaweedfs": {"e//b": "e/b", "h//": "h/", "/x": "x", "//y": "y", "i/j//k": "i/j/k", "back\\slash": "back/slash"},
+    "moto": {},
+    "rclone": {
+        "marker/": "marker",
+        "nested/marker/": "nested/marker",
+        "with-marker/": "with-marker",
+        "h//": "h",
+        "k/": "k",
+    },
+}
+NOT_TRIED: Mapping[str, AbstractSet[str]] = {  # it lists them under names that it then does not know
+    "seaweedfs": set(),
+    "moto": set(),
+    "rclone": {*CONTROLS, *_NO_LEAVES, "nul\0", "l/nul\0/b", "with-marker/file"},
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A mount of all that a server could hold of ALL, and the tree that the reference model makes of it."""
+
+    mount: Mount
+    bucket: str
+    keys: frozenset[str]
+    tree: Directory[bytes]
+
+
+@pytest.fixture(scope="module")
+def shown(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    bucket, held = fill_as_far_as_it_can(server, [key for key in ALL if key not in NOT_TRIED[server.name]])
+    with mount_of(server, bucket, tmp_path_factory.mktemp("names") / "mnt") as mount:
+        yield Shown(mount, bucket, frozenset(held), tree_of(held))
+
+
+def test_every_key_is_held_but_those_that_the_server_is_known_to_refuse_or_to_change(
+    server: S3Server, shown: Shown
+) -> None:
+    changed = HELD_AS[server.name]
+    expected = {changed.get(key, key) for key in ALL if key not in REFUSED[server.name] | NOT_TRIED[server.name]}
+
+    assert shown.keys == expected
+
+
+def test_walking_shows_exactly_the_tree_of_the_reference_model(shown: Shown) -> None:
+    assert read_tree(shown.mount.path) == shown.tree
+
+
+def test_each_name_is_found_by_itself_before_anything_is_listed(server: S3Server, tmp_path: Path, shown: Shown) -> None:
+    with mount_of(server, shown.bucket, tmp_path / "mnt") as mount:
+        for path, body in files_of(shown.tree):
+            assert os.stat(os.path.join(os.fsencode(mount.path), path)).st_size == len(body), path
+        for path in directories_of(shown.tree):
+            assert stat.S_ISDIR(os.stat(os.path.join(os.fsencode(mount.path), path)).st_mode), path
