@@ -8,16 +8,18 @@ import http.client
 import itertools
 import json
 import struct
+import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from benchmarks.servers import ACCESS_KEY, REGION, SECRET_KEY, SeaweedFS
 
@@ -25,6 +27,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 PAGE = 4 * KIB
 PART = 8 * MIB
 _THREADS = 8
+_READABLE_TIMEOUT = 60.0  # seconds
 _SMALL = 4 * MIB  # above it, objects are uploaded in parts through S3, as people do
 
 Sizes = Iterator[tuple[str, int]]  # keys with their sizes
@@ -114,6 +117,23 @@ def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
                 client.upload_fileobj(cast("IO[bytes]", Body(size)), dataset.bucket, key, Config=transfer)
         there.add(name)
         ledger.write_text(json.dumps(sorted(there)))
+    for name in names:
+        _await_readable(client, DATASETS[name])
+
+
+def _await_readable(client: Any, dataset: Dataset) -> None:
+    """A SeaweedFS that has just started over old data lists objects some seconds before it can find their bytes."""
+    key, _ = next(dataset.objects())
+    deadline = time.monotonic() + _READABLE_TIMEOUT
+    while True:
+        try:
+            client.get_object(Bucket=dataset.bucket, Key=key, Range="bytes=0-0")["Body"].read()
+        except (ClientError, BotoCoreError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def body(start: int, stop: int) -> bytes:

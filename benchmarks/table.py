@@ -12,6 +12,7 @@ from benchmarks.samples import Report, Sample
 from benchmarks.seed import MIB
 
 LINKS = {FAR: "far (20 ms, 90 MB/s a connection)", NEAR: "near", HTTPS: "HTTPS, loopback"}
+_ERROR_LENGTH = 100  # of what a table shows; the whole of it is in the JSON
 _HEADS = ("", "seconds (min, max)", "CPU s", "peak MiB", "requests", "MiB down", "ratio", "n")
 
 
@@ -178,7 +179,7 @@ def _cells(block: Block) -> Iterator[tuple[str, ...]]:
     for name, samples in block.lines.items():
         good = [sample for sample in samples if not sample.error]
         if not good:
-            yield name, samples[0].error or "", "", "", "", "", "", f"0 of {len(samples)}"
+            yield name, "failed", "", "", "", "", "", f"0 of {len(samples)}: {(samples[0].error or '')[:_ERROR_LENGTH]}"
             continue
         seconds, reference = _median(good, lambda sample: sample.seconds), block.reference
         is_mount = any(sample.peak for sample in good)

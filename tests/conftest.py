@@ -4,9 +4,13 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests import servers
 from tests.servers import S3Server
+
+settings.register_profile("s3mount", deadline=None)  # timing never decides a test
+settings.load_profile("s3mount")
 
 
 class _Watch(logging.Handler):

@@ -105,8 +105,9 @@ class Memory:
                 self._idle_bytes -= length
                 return idle.pop()
             if self.used + max(length, _LEAST_COST) <= self.limit:
+                buffer = _allocate(length)
                 self.used += max(length, _LEAST_COST)
-                return _allocate(length)
+                return buffer
             if not (self._drop_idle() or self._evict()):
                 return None
 

@@ -38,11 +38,13 @@ class Geometry:
 
     def for_version(self, version: ObjectVersion) -> "Geometry":
         """The same, with parts that begin where the object's upload parts do, if these are known and fit."""
-        upload = upload_part_size(version.etag, version.size)
-        if upload is None or upload < self.part // 2:
-            return self
-        part = upload // -(-upload // self.part)  # the fewest equal cuts that are no larger than ours
-        return replace(self, part=part) if part >= self.part // 2 and part % self.block == 0 else self
+        upload = upload_part_size(version.etag, version.size) or 0
+        for cuts in range(
+            -(-upload // self.part), upload // max(1, self.part // 2) + 1
+        ):  # no larger than ours, nor half of it
+            if cuts and upload % (cuts * self.block) == 0:
+                return replace(self, part=upload // cuts)
+        return self
 
 
 def cover(offset: int, stop: int, size: int, geometry: Geometry) -> Span:

@@ -82,14 +82,12 @@ class Streams:
 
     def _is_asleep(self, stream: Sequence) -> bool:
         shelf = self._streams[stream]
-        if (
-            shelf.readahead.reads - stream.last_read <= _ASLEEP_AFTER
-            and self.reads - shelf.last_read <= _ALL_ASLEEP_AFTER
-        ):
+        reads_here, reads_in_all = shelf.readahead.reads - stream.last_read, self.reads - shelf.last_read
+        if reads_here <= _ASLEEP_AFTER and reads_in_all <= _ALL_ASLEEP_AFTER:
             return False
-        return not any(
-            block.waiters for block in shelf.overlapping(Span(max(0, stream.position - 1), shelf.version.size))
-        )
+        # the block of its last read too: whoever waits there is awake
+        near = Span(max(0, stream.position - 1), max(stream.position, stream.frontier))
+        return not any(block.waiters for block in shelf.overlapping(near))
 
     def _rest(self, stream: Sequence) -> None:
         """Fetch no further for *stream*; what it had ahead may go, unless others come by."""

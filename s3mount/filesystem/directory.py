@@ -3,7 +3,7 @@
 Pure but for holding the pass that is under way. The newest knowledge of a name wins; knowledge that has expired is none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from cachetools import LRUCache
@@ -12,6 +12,7 @@ from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.lifetimes import Lifetimes
 from s3mount.filesystem.passes import Pass
 
+PAGES_KEPT = 8  # of a listing that is larger than all that may be kept: enough for readers a little apart
 SINGLES_MAX = 10_000  # names learned one by one; beyond that the oldest go, as a flood of misses would fill the memory
 
 
@@ -26,6 +27,10 @@ class Known(NamedTuple):
     def exists(self) -> bool:
         return self.entries is not None
 
+    @property
+    def is_directory(self) -> bool:
+        return self.entries is not None and self.entries.is_directory(self.at)
+
 
 class Directory:
     """The directory of one prefix ("" or ending with a slash)."""
@@ -33,6 +38,7 @@ class Directory:
     __slots__ = (
         "_doubts",
         "_singles",
+        "inode",
         "is_read",
         "misses",
         "misses_since",
@@ -44,6 +50,7 @@ class Directory:
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
+        self.inode = 0  # the number that the kernel last used for it; 0 where it has not
         self.passage: Pass | None = None  # the newest listing, complete or growing
         self.misses = 0  # lookups since *misses_since* that no knowledge answered
         self.misses_since = 0.0
@@ -99,13 +106,20 @@ class Directory:
         self.misses = 0
 
     def is_fresh(self, now: float, lifetimes: Lifetimes) -> bool:
-        """Whether the listing, as far as it has come, holds still."""
-        return self.passage is not None and lifetimes.left(self.passage.listing.as_of, now) > 0
+        """Whether the listing, as far as it has come, is whole and holds still."""
+        if self.passage is None or self.passage.listing.is_trimmed:
+            return False
+        return lifetimes.left(self.passage.listing.as_of, now) > 0
 
     @property
     def newest_ns(self) -> int:
         """The newest modification time among the known entries, or 0."""
         return self.passage.listing.newest_ns if self.passage is not None else 0
+
+    @property
+    def pages(self) -> Sequence[Entries]:
+        """The entries of the listing, as far as they are kept."""
+        return [] if self.passage is None else [page for page in self.passage.listing.pages if page is not None]
 
     @property
     def hidden_count(self) -> int:
@@ -129,11 +143,13 @@ class Directory:
 class Directories:
     """The directories known, least recently used ones forgotten beyond *limit* entries over all.
 
-    A directory that is larger than the limit is not kept at all; whoever reads it holds its pass.
+    A directory that is larger than the limit is not kept at all: whoever reads it holds its pass, of which only the last pages
+    stay. What goes is told to *dropped*, so that the kernel's references to it go as well.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, dropped: Callable[[Directory, Sequence[Entries]], None]) -> None:
         self._kept: LRUCache[str, Directory] = LRUCache(limit, getsizeof=lambda directory: directory.entry_count)
+        self._dropped = dropped
 
     def use(self, prefix: str) -> Directory:
         """The directory of *prefix*, new if need be, now the most recently used."""
@@ -148,10 +164,15 @@ class Directories:
 
     def weigh(self, directory: Directory) -> None:
         """Note that *directory* has grown."""
-        if directory.entry_count <= self._kept.maxsize:
+        self._kept.pop(directory.prefix, None)
+        size = directory.entry_count
+        while self._kept and self._kept.currsize + size > self._kept.maxsize:
+            _, oldest = self._kept.popitem()
+            self._dropped(oldest, oldest.pages)
+        if size <= self._kept.maxsize:
             self._kept[directory.prefix] = directory
-        else:
-            self._kept.pop(directory.prefix, None)
+        elif directory.passage is not None:
+            self._dropped(directory, directory.passage.listing.trim(PAGES_KEPT))
 
     @property
     def directory_count(self) -> int:

@@ -67,6 +67,10 @@ class InodeTable:
         target = reference >> _COUNT_BITS
         return self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
 
+    def entries(self) -> list[Entries]:
+        """All that references point to."""
+        return list(self._entries.values())
+
     def _point(self, inode: int, entries: Entries, index: int, count: int) -> None:
         if not entries.live:
             self._last_number += 1

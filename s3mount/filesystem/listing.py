@@ -15,7 +15,7 @@ from s3mount.s3.values import ListPage, ListQuery
 
 
 class Listing:
-    """The entries of *prefix*; `pages` are never empty, and `as_of` is when the first of them was asked for.
+    """The entries of *prefix*; no page is without an entry, and `as_of` is when the first of them was asked for.
 
     Filled by `add`, a page of a delimited listing at a time, or all at once by `fill`.
     """
@@ -24,7 +24,8 @@ class Listing:
         self.bucket = bucket
         self.prefix = prefix
         self.as_of = as_of
-        self.pages: list[Entries] = []
+        self.pages: list[Entries | None] = []  # None: trimmed
+        self.is_trimmed = False
         self.is_complete = False
         self.hidden = 0
         self.newest_ns = 0
@@ -70,22 +71,35 @@ class Listing:
         else:
             pages = [page for page, first in zip(self.pages, self._firsts, strict=True) if first <= name]
         for page in pages:
-            if (index := page.find(name)) is not None:
+            if page is not None and (index := page.find(name)) is not None:
                 return page, index
         return None
+
+    def trim(self, keep: int) -> list[Entries]:
+        """Let all pages but the last *keep* go, and return them; what is left has the last word on no name any more."""
+        going = []
+        for number in range(len(self.pages) - keep - 1, -1, -1):
+            page = self.pages[number]
+            if page is None:
+                break
+            going.append(page)
+            self.pages[number] = None
+            self.is_trimmed = True
+        return going
 
     def child_prefixes(self) -> list[str]:
         """The prefixes of the directories in it."""
         return [
             entries.key(index) + "/"
             for entries in self.pages
+            if entries is not None
             for index in range(len(entries))
             if entries.is_directory(index)
         ]
 
     def decides(self, name: bytes) -> bool:
         """Whether `find` has the last word on *name*."""
-        return self.is_complete or self._assembler.decides(decode(name))
+        return not self.is_trimmed and (self.is_complete or self._assembler.decides(decode(name)))
 
     def _last_rows(self) -> list[Row]:
         rows = self._assembler.finish()
@@ -103,7 +117,8 @@ class Listing:
     def _append(self, rows: list[Row], as_of: float) -> None:
         if rows:
             page = Entries(self.bucket, self.prefix, rows, as_of)
-            self._is_rising = self._is_rising and (not self.pages or self.pages[-1].last < page.first)
+            before = self.pages[-1] if self.pages else None
+            self._is_rising = self._is_rising and (before is None or before.last < page.first)
             self._firsts.append(page.first)
             self.pages.append(page)
             self.entry_count += len(rows)

@@ -32,6 +32,10 @@ class Pass:
             await self.paging.wait_progress()
         return True
 
+    def is_trimmed_at(self, number: int) -> bool:
+        """Whether the page has come and gone."""
+        return number < len(self.listing.pages) and self.listing.pages[number] is None
+
     def has_page(self, number: int) -> bool:
         """Whether `wait_page` would not wait."""
         return number < len(self.listing.pages) or self.listing.is_complete

@@ -39,6 +39,8 @@ class DirectoryStream:
             await self.rewind()
         assert self._passage is not None
         number, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
+        if self._passage.is_trimmed_at(number):  # too large to be kept, and others have read on
+            await self.rewind()
         while wait or self._passage.has_page(number):
             entries = await self._passage.wait_page(number)
             if entries is None:
@@ -74,7 +76,7 @@ class OpenDirectories:
         prefix = self._tree.prefix(inode)
         handle = next(self._handles)
         self._streams[handle] = DirectoryStream(
-            inode, self._tree.inode_above(prefix), lambda: self._walks.passage(self._tree.directory(prefix))
+            inode, self._tree.inode_above(prefix), lambda: self._walks.passage(self._tree.directory_of(inode))
         )
         return handle
 

@@ -1,13 +1,14 @@
 """Lookup: from a name in a directory to an entry, with as few questions to the store as its knowledge allows.
 
 A name in a directory that is not listed is asked for by HEAD `name` and LIST `name/` together, since a directory shadows a file.
-The LIST brings the directory's first page, so what is in it needs no question. Several names in one directory are a pattern:
+The LIST brings the directory's first page, so what is in it needs no question; in the root, which nobody looks up, the first lookup
+brings its first page in place of the HEAD. Several names in one directory are a pattern:
 its listing is fetched, a few pages for each lookup that missed, so that no lookup ever pays for a whole huge directory.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import trio
 
@@ -40,6 +41,14 @@ class Attributes(NamedTuple):
     valid_for: float
 
 
+class KernelCache(Protocol):
+    """What the kernel keeps of names."""
+
+    def drop(self, parent: int, entries: Entries) -> None:
+        """Have it forget these entries of the directory *parent*, soon; it looks them up anew when they are wanted."""
+        ...
+
+
 class Tree:
     """The directories of one bucket below one prefix."""
 
@@ -53,6 +62,7 @@ class Tree:
         clock: Callable[[], float],
         mounted_ns: int,
         first_bytes: Callable[[ObjectVersion, bytes], None],
+        kernel: KernelCache,
     ) -> None:
         self.inodes = InodeTable()
         self.lifetimes = Lifetimes.of(config)
@@ -63,7 +73,8 @@ class Tree:
         self._root = location.prefix
         self._mounted_ns = mounted_ns
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
-        self.known = Directories(config.metadata_limit)
+        self._kernel = kernel
+        self.known = Directories(config.metadata_limit, self._drop_from_kernel)
         self._lookups: Flights[tuple[str, bytes], Known] = Flights(nursery)
 
     # ---- inodes --------------------------------------------------------------------------------------------------
@@ -80,6 +91,12 @@ class Tree:
     def directory(self, prefix: str) -> Directory:
         """What is known of *prefix*."""
         return self.known.use(prefix)
+
+    def directory_of(self, inode: int) -> Directory:
+        """What is known of the directory that the kernel calls *inode*. NotADirectory for a file."""
+        directory = self.directory(self.prefix(inode))
+        directory.inode = inode
+        return directory
 
     def inode_above(self, prefix: str) -> int:
         """The inode number of the directory above *prefix*; the root is above itself."""
@@ -113,7 +130,7 @@ class Tree:
         """Find *name*, and count one reference to its inode. NotFound, NameTooLong, or what the store failed with."""
         if len(name) > NAME_MAX:
             raise NameTooLong("name of more than 255 bytes")
-        directory = self.directory(self.prefix(parent))
+        directory = self.directory_of(parent)
         known = self.recall(directory, name)
         if known is None:
             known = await self._learn(directory, name)
@@ -129,7 +146,7 @@ class Tree:
             known = directory.latest(name)
             if known is None or self.lifetimes.left(known.as_of, now, exists=known.exists) <= -self.lifetimes.grace:
                 return None
-            self._nursery.start_soon(self._renew, directory, name)
+            self._lookups.begin((directory.prefix, name), partial(self._ask, directory, name))
         return known
 
     async def revalidate(self, entries: Entries, index: int) -> None:
@@ -150,15 +167,24 @@ class Tree:
         self.directory(prefix).doubt(encode(version.key[len(prefix) :]), self.clock())
 
     def forget_all(self) -> None:
-        """Know nothing any more; what the kernel refers to stays, and is asked for anew."""
+        """Know nothing any more, and have the kernel look up every name anew."""
         self.known.clear()
+        for entries in self.inodes.entries():
+            if entries.prefix == self._root:  # with a directory the kernel drops all that is below it
+                self._kernel.drop(ROOT, entries)
+
+    def _drop_from_kernel(self, directory: Directory, pages: Sequence[Entries]) -> None:
+        """Have the kernel give back its references to entries that are to go."""
+        for entries in pages:
+            if entries.live and directory.inode:
+                self._kernel.drop(directory.inode, entries)
 
     # ---- listings ------------------------------------------------------------------------------------------------
 
     def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still, begun now if there is none."""
         now = self.clock()
-        if directory.passage is None or self.lifetimes.left(directory.passage.listing.as_of, now) <= 0:
+        if directory.passage is None or not directory.is_fresh(now, self.lifetimes):
             directory.passage = self._begin(directory, now)
         return directory.passage
 
@@ -211,16 +237,32 @@ class Tree:
         question = _Question()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_directory, key, question, nursery.cancel_scope)
-            nursery.start_soon(self._ask_file, key, directory.latest(name), question)
-        row = question.answer(name)
-        if row is None:
-            known = Known(as_of, None)
-        else:
-            known = Known(as_of, Entries(self.bucket, directory.prefix, [row], as_of))
-        directory.learn(name, known)
+            if await self._is_on_first_page(directory, name):
+                question.listed = directory.latest(name)
+            if question.listed is None:
+                await self._ask_file(key, directory.latest(name), question)
+            elif not question.listed.is_directory:
+                nursery.cancel_scope.cancel()
         if question.page is not None:
             self._take_first_page(key + "/", question.page, as_of)
+        if question.listed is not None:
+            return question.listed
+        row = question.answer(name)
+        known = Known(as_of, None if row is None else Entries(self.bucket, directory.prefix, [row], as_of))
+        directory.learn(name, known)
         return known
+
+    async def _is_on_first_page(self, directory: Directory, name: bytes) -> bool:
+        """Whether the first page of the root's listing decides *name*.
+
+        Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
+        """
+        if directory.prefix != self._root or directory.passage is not None or not self.lifetimes.positive:
+            return False
+        try:
+            return await self.passage(directory).wait_decided(name, 1)
+        except S3MountError:  # the other questions will tell
+            return False
 
     async def _ask_directory(self, key: str, question: "_Question", other: trio.CancelScope) -> None:
         try:
@@ -242,7 +284,7 @@ class Tree:
 
     async def _stat(self, key: str, latest: Known | None) -> ObjectStat:
         """HEAD, or where a version was known, the question whether it is current still."""
-        if latest is None or latest.entries is None or latest.entries.is_directory(latest.at):
+        if latest is None or latest.entries is None or latest.is_directory:
             return await self._store.head(key)
         version = latest.entries.version(latest.at)
         match await self._store.revalidate(version, FIRST_BYTES):
@@ -258,17 +300,12 @@ class Tree:
             directory.passage = self._begin(directory, as_of)
             directory.passage.paging.add(page, as_of)
 
-    async def _renew(self, directory: Directory, name: bytes) -> None:
-        try:
-            await self._ask_once(directory, name)
-        except S3MountError:
-            return  # who asks after the grace is over will be told
-
 
 class _Question:
     """What came back of the two questions about one name."""
 
     def __init__(self) -> None:
+        self.listed: Known | None = None  # what the root's first page said
         self.page: ListPage | None = None
         self.stat: ObjectStat | None = None
         self.list_failure: S3MountError | None = None

@@ -97,14 +97,13 @@ def _keep(channel: socket.socket, mounter: Mounter) -> None:
 
 
 def _obey(word: bytes, channel: socket.socket, mounter: Mounter) -> None:
-    match word:
-        case b"m":
-            _mount(channel, mounter)
-        case b"u":
-            channel.send(_DONE if mounter.unmount() else _REFUSED)
-        case b"d":
-            mounter.detach()
-            channel.send(_DONE)
+    if word == _MOUNT:
+        _mount(channel, mounter)
+    elif word == _UNMOUNT:
+        channel.send(_DONE if mounter.unmount() else _REFUSED)
+    elif word == _DETACH:
+        mounter.detach()
+        channel.send(_DONE)
 
 
 def _mount(channel: socket.socket, mounter: Mounter) -> None:

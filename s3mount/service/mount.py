@@ -15,7 +15,8 @@ from s3mount.config import Config, StoreConfig
 from s3mount.filesystem.files import OpenFiles
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.streams import OpenDirectories
-from s3mount.filesystem.tree import Tree
+from s3mount.filesystem.tree import KernelCache, Tree
+from s3mount.fuse.invalidation import Invalidations
 from s3mount.fuse.operations import Operations
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.lean.transport import LeanTransport
@@ -23,6 +24,7 @@ from s3mount.s3.probe import probe
 from s3mount.s3.remote import RemoteStore
 from s3mount.s3.session import lean_can_speak
 from s3mount.s3.transport import Transport
+from s3mount.service.fuse_options import session_options
 from s3mount.service.serving import Host
 
 REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
@@ -53,13 +55,18 @@ async def serve(config: Config, host: Host) -> None:
         async with trio.open_nursery() as loads:
             store = RemoteStore(transport, max_connections=config.store.max_connections, timeout=config.store.timeout)
             blocks = BlockCache(store, loads, config.blocks)
-            filesystem = _filesystem(config, store, blocks, loads)
-            pyfuse3.init(Operations(filesystem, config.tree, config.store.timeout), host.attach(), set())
+            invalidations = Invalidations()
+            loads.start_soon(invalidations.run)
+            filesystem = _filesystem(config, store, blocks, invalidations, loads)
+            pyfuse3.init(
+                Operations(filesystem, config.tree, config.store.timeout), host.attach(), session_options(config.mount)
+            )
             try:
                 host.ready(Mount(filesystem, blocks, store))
                 await pyfuse3.main(max_tasks=REQUESTS_MAX)
             finally:
-                pyfuse3.close(unmount=False)
+                if not invalidations.is_busy:  # else the process ends with the session as it is
+                    pyfuse3.close(unmount=False)
             loads.cancel_scope.cancel()
     finally:
         transport.close()
@@ -73,7 +80,9 @@ def _connect(config: StoreConfig) -> Transport:
     return BotoTransport(config, resolved)
 
 
-def _filesystem(config: Config, store: RemoteStore, blocks: BlockCache, loads: trio.Nursery) -> FileSystem:
+def _filesystem(
+    config: Config, store: RemoteStore, blocks: BlockCache, kernel: KernelCache, loads: trio.Nursery
+) -> FileSystem:
     tree = Tree(
         store,
         loads,
@@ -82,5 +91,6 @@ def _filesystem(config: Config, store: RemoteStore, blocks: BlockCache, loads: t
         clock=time.monotonic,
         mounted_ns=time.time_ns(),
         first_bytes=blocks.seed,
+        kernel=kernel,
     )
     return FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))

@@ -141,6 +141,8 @@ class FusermountMounter:
         self._process = self._start(theirs)
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
         if descriptors:
+            if not self._request.is_auto_unmounted:
+                self._process.communicate()
             os.set_inheritable(descriptors[0], False)
             return descriptors[0]
         _, complaint = self._process.communicate()

@@ -83,32 +83,33 @@ def _composition_root() -> Serve:
     except ModuleNotFoundError:
         raise
     except ImportError as exc:
-        raise SetupError(
-            f"FUSE's library cannot be loaded ({exc}); install it: apt install fuse3 libfuse3-dev"
-        ) from exc
+        raise SetupError(f"FUSE's library cannot be loaded ({exc}); install it: apt install fuse3") from exc
     return serve
 
 
 def _live(config: Config, serve: Serve, user: Account | None, launcher: Launcher) -> int:
+    """The exit status of the process that serves."""
     signals.hold()
     try:
         mounter = _mounter(config, user)
+        try:
+            _settle(config, user)
+            return _serve(Life(config, serve, mounter, launcher, Notifier(os.environ)), launcher)
+        finally:
+            mounter.detach()
     except S3MountError as exc:
-        return _failed(launcher, exc)
-    try:
-        return _live_mounted(config, serve, user, launcher, mounter)
-    finally:
-        mounter.detach()
+        launcher.failed(str(exc))
+        return 1
 
 
-def _live_mounted(config: Config, serve: Serve, user: Account | None, launcher: Launcher, mounter: Mounter) -> int:
-    try:
-        if user is not None:
-            privileges.become(user)
-        set_up_log(config.log, foreground=config.foreground)
-    except S3MountError as exc:
-        return _failed(launcher, exc)
-    life = Life(config, serve, mounter, launcher, Notifier(os.environ))
+def _settle(config: Config, user: Account | None) -> None:
+    if user is not None:
+        privileges.become(user)
+    set_up_log(config.log, foreground=config.foreground)
+
+
+def _serve(life: Life, launcher: Launcher) -> int:
+    """Live, and say once how it failed: to who waits, or to the log when nobody does any more."""
     failure: str | None = None
     try:
         trio.run(life.live)
@@ -143,11 +144,6 @@ def _kernel_mounter(request: MountRequest, user: Account | None) -> Mounter:
 def _passed(mount: MountConfig) -> tuple[int, ...]:
     """Descriptors that go along to the background."""
     return (int(mount.mountpoint.rpartition("/")[2]),) if is_passed_descriptor(mount.mountpoint) else ()
-
-
-def _failed(launcher: Launcher, exc: S3MountError) -> int:
-    launcher.failed(str(exc))
-    return 1
 
 
 def _first(group: ExceptionGroup[_E]) -> _E:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
+from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.files import OpenFiles
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.streams import OpenDirectories
@@ -47,11 +48,24 @@ class Blocks:
         return False
 
 
+class NoKernel:
+    """Keeps no names."""
+
+    def drop(self, parent: int, entries: Entries) -> None: ...
+
+
 def assemble(
     store: ObjectStore, nursery: trio.Nursery, config: TreeConfig, location: StoreConfig, clock: Callable[[], float]
 ) -> FileSystem:
     """The file system of *location*."""
     tree = Tree(
-        store, nursery, config, location, clock=clock, mounted_ns=MOUNTED_NS, first_bytes=lambda _version, _head: None
+        store,
+        nursery,
+        config,
+        location,
+        clock=clock,
+        mounted_ns=MOUNTED_NS,
+        first_bytes=lambda _version, _head: None,
+        kernel=NoKernel(),
     )
     return FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))

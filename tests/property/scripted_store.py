@@ -11,7 +11,7 @@ import trio
 
 from s3mount.errors import S3MountError
 from s3mount.s3.store import Urgency
-from s3mount.s3.values import ObjectVersion, Span
+from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
 
 def content_of(version: ObjectVersion) -> bytes:
@@ -43,12 +43,12 @@ class Load:
 
 
 class ScriptedStore:
-    """The `get_range` of an ObjectStore; *is_prompt*: every answer comes by itself, after other tasks had their turn."""
+    """An ObjectStore of ranges."""
 
-    def __init__(self, *, is_prompt: bool = False) -> None:
+    def __init__(self) -> None:
         self.loads: list[Load] = []  # under way
         self.asked: list[tuple[str, Span, Urgency]] = []  # all there ever were
-        self.is_prompt = is_prompt
+        self.is_prompt = False
         self._contents: dict[ObjectVersion, bytes] = {}
 
     def content(self, version: ObjectVersion) -> bytes:
@@ -65,10 +65,21 @@ class ScriptedStore:
         load.scribble()
         self.asked.append((version.key, span, urgency))
         self.loads.append(load)
+        if self.is_prompt:
+            load.land()
         try:
             await self._answer(load)
         finally:
             self.loads.remove(load)
+
+    async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
+
+    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
+
+    async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
 
     def scribble(self) -> None:
         """Let every load under way write to its buffer."""
@@ -79,13 +90,18 @@ class ScriptedStore:
         for load in list(self.loads):
             load.land()
 
+    def let_go(self) -> None:
+        """Let everything through, from now on too: the play is over, however it went."""
+        self.is_prompt = True
+        self.land_all()
+
     def fail_all(self, error: S3MountError) -> None:
         for load in list(self.loads):
             load.fail(error)
 
     async def _answer(self, load: Load) -> None:
         try:
-            await (trio.lowlevel.checkpoint() if self.is_prompt else load.answered.wait())
+            await load.answered.wait()
         except trio.Cancelled:
             load.is_cancelled = True
             with trio.CancelScope(shield=True):

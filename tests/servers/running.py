@@ -35,7 +35,9 @@ def program(name: str) -> str:
 def running(command: Sequence[str], *, port: int, log: Path, patience: float = 10.0) -> Iterator[None]:
     """Run *command*, from when *port* accepts connections to the end of the block; *patience* seconds to stop by itself."""
     with log.open("wb") as output:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        # a test run that is killed leaves no server behind
+        bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+        process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         _wait_accepting(process, port, log)
         yield

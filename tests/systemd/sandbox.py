@@ -36,9 +36,9 @@ class Sandbox:
     def output(self, *command: str | Path) -> str:
         return self.run(*command).stdout.rstrip("\n")
 
-    def write(self, path: str | Path, text: str) -> None:
-        """Makes the file *path* inside, of root, 0600."""
-        self.run("install", "-D", "-m600", "/dev/stdin", path, stdin=text)
+    def write(self, path: str | Path, text: str, mode: str = "600") -> None:
+        """Makes the file *path* inside, of root."""
+        self.run("install", "-D", f"--mode={mode}", "/dev/stdin", path, stdin=text)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Asks again and again until *condition* holds; AssertionError after `SETTLE_LIMIT`."""

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from html import unescape
 from urllib.parse import unquote
@@ -14,17 +13,17 @@ from xml.etree import ElementTree as ET
 
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.lean.columns import PARTS, Columns, take_columns
 from s3mount.s3.values import ListedObject, ListPage, ListQuery
 
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _BARE_ROOT = b"<ListBucketResult>"
-_FIELDS = ("Key", "Size", "LastModified", "ETag", "StorageClass")
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]+)</NextContinuationToken>")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE_DIGITS = 18  # the most that a file offset is sure to hold
 
 
-class ErrorDocument(Exception):  # noqa: N818 - a document, said in place of an answer; what it means is decided elsewhere
+class ErrorDocument(Exception):
     """An <Error> where a listing was asked for; S3 may send one under a 200 that it had begun already."""
 
     def __init__(self, code: str) -> None:
@@ -34,19 +33,15 @@ class ErrorDocument(Exception):  # noqa: N818 - a document, said in place of an 
 
 def read_page(body: bytes, query: ListQuery) -> ListPage:
     """The page in *body*, if it answers *query*; ErrorDocument or WrongAnswerError if it does not."""
-    root = _parsed(body)
-    if root.tag == "Error":
-        raise ErrorDocument(root.findtext("Code", ""))
-    if root.tag != "ListBucketResult":
-        raise WrongAnswerError(f"a document <{root.tag[:40]}>")
+    columns, root = _quickly(body) or _thoroughly(body)
     is_encoded = _text(root, "EncodingType") == "url"
     truncated = _text(root, "IsTruncated")
     if truncated not in ("true", "false"):
         raise WrongAnswerError("no listing")
     return answers.list_page(
         query,
-        _objects(root.findall("Contents"), is_encoded=is_encoded),
-        _decoded((_text(each, "Prefix") for each in root.iterfind("CommonPrefixes")), is_encoded=is_encoded),
+        _objects(columns, is_encoded=is_encoded),
+        _decoded([_text(each, "Prefix") or "" for each in root.iterfind("CommonPrefixes")], is_encoded=is_encoded),
         is_truncated=truncated == "true",
         next_token=_text(root, "NextContinuationToken"),
     )
@@ -105,60 +100,70 @@ def _text(parent: ET.Element, name: str) -> str | None:
     return found[0].text or ""
 
 
-def _objects(contents: list[ET.Element], *, is_encoded: bool) -> list[ListedObject]:
-    rows = []
-    for element in contents:
-        fields = {child.tag: child.text for child in element}
-        if len(fields) != len(element) or any(map(len, element)):
-            _check_parts(element)
-        rows.append(fields)
+def _quickly(body: bytes) -> tuple[Columns, ET.Element] | None:
+    """A page's objects, and the root with the rest; None where it has to be read thoroughly."""
+    taken = take_columns(body)
+    if taken is None:
+        return None
+    columns, rest = taken
     try:
-        keys = _decoded((fields["Key"] for fields in rows), is_encoded=is_encoded)
-        sizes = _sizes([fields["Size"] for fields in rows])
-        return [
-            _listed(key, size, _mtime_ns(fields["LastModified"]), fields.get("ETag"), fields.get("StorageClass"))
-            for key, size, fields in zip(keys, sizes, rows, strict=True)
-        ]
-    except KeyError as exc:
-        raise WrongAnswerError(f"an object without {exc.args[0]}") from exc
+        root = _parsed(rest)
+    except WrongAnswerError:
+        return None
+    is_whole = root.tag == "ListBucketResult" and len(root.findall("Contents")) == len(columns.keys)
+    return (columns, root) if is_whole else None
 
 
-def _listed(key: str, size: int, mtime_ns: int, etag: str | None, storage_class: str | None) -> ListedObject:
-    plain = answers.plain_etag(etag) or answers.stand_in_etag(mtime_ns, size)
-    return ListedObject(key, size, mtime_ns, plain, storage_class or "STANDARD")
+def _thoroughly(body: bytes) -> tuple[Columns, ET.Element]:
+    root = _parsed(body)
+    if root.tag == "Error":
+        raise ErrorDocument(root.findtext("Code", ""))
+    if root.tag != "ListBucketResult":
+        raise WrongAnswerError(f"a document <{root.tag[:40]}>")
+    contents = root.findall("Contents")
+    keys, sizes, stamps, etags, classes = ([_text(each, name) or "" for each in contents] for name in PARTS)
+    return Columns(keys, sizes, stamps, [answers.plain_etag(etag) for etag in etags], classes), root
 
 
-def _check_parts(element: ET.Element) -> None:
-    """That no part we read is there twice, or has parts itself; an Owner may."""
-    for name in _FIELDS:
-        _text(element, name)
+def _objects(columns: Columns, *, is_encoded: bool) -> list[ListedObject]:
+    mtimes = {stamp: _mtime_ns(stamp) for stamp in set(columns.stamps)}
+    classes = {name: name or "STANDARD" for name in columns.storage_classes}  # one string for all that are equal
+    return [
+        ListedObject(key, size, mtimes[stamp], etag or answers.stand_in_etag(mtimes[stamp], size), classes[name])
+        for key, size, stamp, etag, name in zip(
+            _decoded(columns.keys, is_encoded=is_encoded),
+            _sizes(columns.sizes),
+            columns.stamps,
+            columns.etags,
+            columns.storage_classes,
+            strict=True,
+        )
+    ]
 
 
-def _decoded(texts: Iterable[str | None], *, is_encoded: bool) -> list[str]:
+def _decoded(texts: list[str], *, is_encoded: bool) -> list[str]:
     """Keys out of a page, all at once. NUL parts them: XML cannot carry one, and an encoded one is told apart."""
-    parts = [text or "" for text in texts]
-    joined = "\0".join(parts)
-    if not parts or not is_encoded or not ("%" in joined or "+" in joined):
-        return parts
+    joined = "\0".join(texts)
+    if not texts or not is_encoded or not ("%" in joined or "+" in joined):
+        return texts
     if "%00" in joined:
-        return [answers.decoded(text, is_encoded=True) for text in parts]
+        return [answers.decoded(text, is_encoded=True) for text in texts]
     spaced = joined.replace("+", " ").replace("%2F", "/")  # nearly all there is to decode in most buckets
     return unquote(spaced, "utf-8", "surrogateescape").split("\0")
 
 
-def _sizes(texts: list[str | None]) -> list[int]:
-    digits = [text or "" for text in texts]
-    if not all(digits) or not (joined := "".join(digits)).isascii() or (digits and not joined.isdecimal()):
+def _sizes(texts: list[str]) -> list[int]:
+    if texts and not (all(texts) and (joined := "".join(texts)).isascii() and joined.isdecimal()):
         raise WrongAnswerError("a size that is no number")
-    if any(len(text) > _SIZE_DIGITS for text in digits):
+    if max(map(len, texts), default=0) > _SIZE_DIGITS:
         raise WrongAnswerError("a size that no file can have")
-    return [int(text) for text in digits]
+    return [int(text) for text in texts]
 
 
-def _mtime_ns(text: str | None) -> int:
+def _mtime_ns(text: str) -> int:
     """ISO 8601 with dashes and colons, the one form S3 has. What has no time zone is UTC."""
-    if text is None or len(text) < 19 or not (text[4] == text[7] == "-" and text[10] == "T" and text[13] == ":"):
-        raise WrongAnswerError(f"LastModified {(text or '')[:40]!r}")
+    if len(text) < 19 or not (text[4] == text[7] == "-" and text[10] == "T" and text[13] == ":"):
+        raise WrongAnswerError(f"LastModified {text[:40]!r}")
     try:
         modified = datetime.fromisoformat(text)
         since = (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) - _EPOCH

@@ -1,0 +1,300 @@
+"""One bucket in memory, and the answers S3 would give about it.
+
+Knows requests and answers, never sockets: what a store that behaves would say. `hostile` decides whether that is said.
+"""
+
+import base64
+import bisect
+import email.utils
+import hashlib
+import itertools
+import threading
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from xml.sax.saxutils import escape
+
+XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
+REASONS = {200: "OK", 206: "Partial Content", 304: "Not Modified", 404: "Not Found", 412: "Precondition Failed"}
+
+
+class Kind(StrEnum):
+    """What a request asks for."""
+
+    HEAD = "HEAD"
+    GET = "GET"
+    LIST = "LIST"
+    BUCKET = "BUCKET"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as it was read from the wire; header names in lower case."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+
+    @property
+    def bucket(self) -> str:
+        return self._segments[0]
+
+    @property
+    def key(self) -> str:
+        return self._segments[1]
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True, errors="surrogateescape"))
+
+    @property
+    def kind(self) -> Kind:
+        if self.key:
+            return Kind(self.method)
+        return Kind.LIST if "list-type" in self.query else Kind.BUCKET
+
+    @property
+    def place(self) -> str:
+        """The key that is asked for, or the prefix that is listed."""
+        return self.query.get("prefix", "") if self.kind is Kind.LIST else self.key
+
+    def asking(self, changes: Mapping[str, str | None]) -> "Request":
+        """The same with these parameters of the query set, or dropped where None."""
+        query = {name: value for name, value in {**self.query, **changes}.items() if value is not None}
+        return replace(self, target=f"{urlsplit(self.target).path}?{urlencode(query, errors='surrogateescape')}")
+
+    @property
+    def _segments(self) -> tuple[str, str]:
+        bucket, _, key = urlsplit(self.target).path.removeprefix("/").partition("/")
+        return bucket, unquote(key, errors="surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What is said to a request; *body* is left out on the wire where the request was a HEAD."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    is_bodiless: bool = False  # to a HEAD the length is told, and the body is not sent
+
+    def with_header(self, name: str, value: str | None) -> "Answer":
+        """The same with this one header; without it where *value* is None."""
+        others = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
+        return replace(self, headers=others if value is None else (*others, (name, value)))
+
+    def header(self, name: str) -> str:
+        return next(value for key, value in self.headers if key.lower() == name.lower())
+
+    @property
+    def status_line(self) -> bytes:
+        return f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Because')}\r\n".encode()
+
+    @property
+    def head(self) -> bytes:
+        fields = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
+        return self.status_line + fields.encode("latin-1", "surrogateescape") + b"\r\n"
+
+    @property
+    def sent_body(self) -> bytes:
+        return b"" if self.is_bodiless else self.body
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One version of one object."""
+
+    body: bytes
+    etag: str
+    version_id: str
+    mtime: float = field(default_factory=lambda: float(int(time.time())))
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("ETag", self.etag),
+            ("Last-Modified", email.utils.formatdate(self.mtime, usegmt=True)),
+            ("Accept-Ranges", "bytes"),
+            ("Content-Type", "binary/octet-stream"),
+        )
+
+
+class Bucket:
+    """Objects by key, every version of each; safe to use from many threads."""
+
+    def __init__(self, name: str, *, page_size: int = 1000, is_versioned: bool = False) -> None:
+        self.name = name
+        self.page_size = page_size
+        self._is_versioned = is_versioned
+        # The versions of a key, oldest first, None where it was deleted; and the keys as bytes, in S3's order.
+        self._versions: dict[str, list[Blob | None]] = {}
+        self._order: list[bytes] = []
+        self._serial = itertools.count(1)
+        self._lock = threading.RLock()
+
+    def put(self, key: str, body: bytes) -> None:
+        with self._lock:
+            etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
+            blob = Blob(body, f'"{etag}"', f"v{next(self._serial)}")
+            if key not in self._versions:
+                bisect.insort(self._order, _raw(key))
+            self._versions.setdefault(key, []).append(blob)
+
+    def delete(self, key: str) -> None:
+        with self._lock:
+            self._versions[key].append(None)
+
+    def bodies(self, key: str) -> list[bytes]:
+        """Every body that *key* ever had, oldest first."""
+        return [blob.body for blob in self._versions[key] if blob]
+
+    def answer(self, request: Request) -> Answer:
+        with self._lock:
+            return replace(self._answer(request), is_bodiless=request.method == "HEAD")
+
+    def _answer(self, request: Request) -> Answer:
+        match request.kind:
+            case Kind.LIST:
+                return self._list(request)
+            case Kind.BUCKET:
+                return self._bucket(request)
+            case _:
+                return self._object(request)
+
+    def _current(self, key: str) -> Blob | None:
+        return self._versions.get(key, [None])[-1]
+
+    def _bucket(self, request: Request) -> Answer:
+        if request.bucket and request.bucket != self.name:
+            return failure(404, "NoSuchBucket", "The specified bucket does not exist")
+        if "location" in request.query:
+            return document("LocationConstraint", "")
+        return xml("").with_header("x-amz-bucket-region", "us-east-1")
+
+    def _object(self, request: Request) -> Answer:
+        blob = self._asked_version(request)
+        if blob is None:
+            return failure(404, "NoSuchKey", "The specified key does not exist")
+        if request.headers.get("if-match", blob.etag) not in (blob.etag, "*"):
+            return failure(412, "PreconditionFailed", "At least one of the pre-conditions did not hold")
+        if request.headers.get("if-none-match") == blob.etag:
+            return Answer(304, blob.headers)
+        return self._body_of(blob, request)
+
+    def _asked_version(self, request: Request) -> Blob | None:
+        version_id = request.query.get("versionId")
+        if version_id is None:
+            return self._current(request.key)
+        return next(
+            (blob for blob in self._versions.get(request.key, ()) if blob and blob.version_id == version_id), None
+        )
+
+    def _body_of(self, blob: Blob, request: Request) -> Answer:
+        size = len(blob.body)
+        start, stop = _range(request.headers.get("range"), size)
+        if start >= stop and size:
+            return failure(416, "InvalidRange", "The requested range is not satisfiable").with_header(
+                "Content-Range", f"bytes */{size}"
+            )
+        headers = blob.headers + ((("x-amz-version-id", blob.version_id),) if self._is_versioned else ())
+        body = blob.body[start:stop]
+        answer = Answer(200, (*headers, ("Content-Length", str(len(body)))), body)
+        if "range" in request.headers and size:
+            answer = replace(answer, status=206).with_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+        return _with_checksum(answer, blob, request)
+
+    def _list(self, request: Request) -> Answer:
+        query = request.query
+        limit = min(int(query.get("max-keys", "1000")), self.page_size)
+        items = list(itertools.islice(self._items(query), limit + 1))
+        page, is_truncated = items[:limit], len(items) > limit
+        rest = f"<Name>{self.name}</Name><Prefix>{_told(query.get('prefix', ''), query)}</Prefix>"
+        rest += f"<KeyCount>{len(page)}</KeyCount><MaxKeys>{limit}</MaxKeys>"
+        rest += "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
+        rest += f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>"
+        if is_truncated:
+            rest += f"<NextContinuationToken>{_token(page[-1][0])}</NextContinuationToken>"
+        return document("ListBucketResult", rest + "".join(_element(item, blob, query) for item, blob in page))
+
+    def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
+        """Keys with their objects, and common prefixes with None, in order, from where the query begins."""
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        begin = _untoken(query["continuation-token"]) if "continuation-token" in query else query.get("start-after", "")
+        last = begin if "continuation-token" in query and delimiter and begin.endswith(delimiter) else None
+        for key in self._keys_after(max(begin, prefix, key=_raw), prefix):
+            blob = self._current(key)
+            head, found, _ = key.removeprefix(prefix).partition(delimiter) if delimiter else (key, "", "")
+            common = prefix + head + found if found else None
+            if blob is None or (common is not None and common == last) or _raw(key) <= _raw(begin):
+                continue
+            last = common
+            yield (common, None) if common else (key, blob)
+
+    def _keys_after(self, begin: str, prefix: str) -> Iterator[str]:
+        for raw in self._order[bisect.bisect_left(self._order, _raw(begin)) :]:
+            if raw.startswith(_raw(prefix)):
+                yield raw.decode(errors="surrogateescape")
+            elif raw > _raw(prefix):
+                return
+
+
+def xml(text: str, status: int = 200) -> Answer:
+    body = ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode(errors="surrogateescape") if text else b""
+    return Answer(status, (("Content-Type", "application/xml"), ("Content-Length", str(len(body)))), body)
+
+
+def document(root: str, inside: str) -> Answer:
+    return xml(f'<{root} xmlns="{XMLNS}">{inside}</{root}>')
+
+
+def failure(status: int, code: str, message: str) -> Answer:
+    """S3's error document, with its request id to be added by the store."""
+    return xml(
+        f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>@REQUEST@</RequestId></Error>", status
+    )
+
+
+def _element(item: str, blob: Blob | None, query: Mapping[str, str]) -> str:
+    if blob is None:
+        return f"<CommonPrefixes><Prefix>{_told(item, query)}</Prefix></CommonPrefixes>"
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(blob.mtime))
+    return (
+        f"<Contents><Key>{_told(item, query)}</Key><LastModified>{stamp}</LastModified><ETag>{escape(blob.etag)}</ETag>"
+        f"<Size>{len(blob.body)}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+    )
+
+
+def _told(key: str, query: Mapping[str, str]) -> str:
+    return quote(_raw(key), safe="/") if query.get("encoding-type") == "url" else escape(key)
+
+
+def _range(text: str | None, size: int) -> tuple[int, int]:
+    if text is None:
+        return 0, size
+    first, _, last = text.removeprefix("bytes=").partition("-")
+    if not first:
+        return max(0, size - int(last)), size
+    return int(first), min(int(last) + 1, size) if last else size
+
+
+def _with_checksum(answer: Answer, blob: Blob, request: Request) -> Answer:
+    """S3 tells the checksum of a whole object to who asks for it, and with whole objects only."""
+    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(answer.body) != len(blob.body):
+        return answer
+    told = base64.b64encode(zlib.crc32(blob.body).to_bytes(4, "big")).decode()
+    return answer.with_header("x-amz-checksum-crc32", told).with_header("x-amz-checksum-type", "FULL_OBJECT")
+
+
+def _raw(key: str) -> bytes:
+    return key.encode(errors="surrogateescape")
+
+
+def _token(key: str) -> str:
+    return base64.b64encode(b"after " + _raw(key)).decode()
+
+
+def _untoken(token: str) -> str:
+    return base64.b64decode(token)[6:].decode(errors="surrogateescape")

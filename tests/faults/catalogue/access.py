@@ -1,0 +1,59 @@
+"""The store refuses, or sends the client to somebody else."""
+
+from tests.faults.bucket import Kind
+from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.faults.mischief import page, redirect, refused, wordless
+from tests.faults.workloads import LIST, READ_SMALL, STAT
+
+RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES
+
+_REFUSED = {
+    "401 without body": wordless(401),
+    "403 AccessDenied": refused(403, "AccessDenied"),
+    "403 without body": wordless(403),
+    "403 of a proxy": page(403),
+    "403 SignatureDoesNotMatch": refused(403, "SignatureDoesNotMatch"),
+    "403 InvalidAccessKeyId": refused(403, "InvalidAccessKeyId"),
+    "403 InvalidObjectState (archived)": refused(403, "InvalidObjectState"),
+    "403 RequestTimeTooSkewed": refused(403, "RequestTimeTooSkewed"),
+    "403 ExpiredToken": refused(403, "ExpiredToken"),
+    "400 ExpiredToken": refused(400, "ExpiredToken"),
+    "400 InvalidToken": refused(400, "InvalidToken"),
+    "400 KMS.DisabledException": refused(400, "KMS.DisabledException"),
+}
+
+_REDIRECTS = {
+    "301 PermanentRedirect": redirect(301, "PermanentRedirect"),
+    "302 Found": redirect(302, "Found"),
+    "303 See Other": redirect(303, "SeeOther"),
+    "307 TemporaryRedirect": redirect(307, "TemporaryRedirect"),
+    "308 PermanentRedirect": redirect(308, "PermanentRedirect"),
+    "301 without Location": refused(301, "PermanentRedirect"),
+    "400 AuthorizationHeaderMalformed (another region)": refused(
+        400, "AuthorizationHeaderMalformed", "expecting 'eu-north-1'", ("x-amz-bucket-region", "eu-north-1")
+    ),
+}
+
+ROWS = (
+    *(
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EACCES, always=EACCES)
+        for name, fault in _REFUSED.items()
+    ),
+    *(
+        Misbehaviour(name=f"{name}, to a {thing}", workload=workload, on=kind, fault=fault, always=EACCES)
+        for name, fault in _REFUSED.items()
+        for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
+        if name in ("403 AccessDenied", "403 without body")
+    ),
+    *(
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO)
+        for name, fault in _REDIRECTS.items()
+    ),
+    *(
+        Misbehaviour(
+            name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT | EIO, always=EIO
+        )
+        for name, fault in _REDIRECTS.items()
+        if name.startswith("30")
+    ),
+)

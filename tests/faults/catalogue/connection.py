@@ -1,0 +1,127 @@
+"""The connection misbehaves: it breaks, falls silent, or says too much."""
+
+from tests.faults.bucket import Kind
+from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.faults.mischief import (
+    all_but_a_byte,
+    broken,
+    crumble,
+    delayed,
+    drip,
+    endless,
+    finish,
+    followed,
+    followed_by_a_stranger,
+    half_close,
+    half_the_body,
+    half_the_head,
+    nothing,
+    reset,
+    stall,
+    the_head,
+    then,
+)
+from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
+
+RIGHT, EIO, ETIMEDOUT = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT
+
+_PORTIONS = {
+    "before the answer": nothing,
+    "within the head": half_the_head,
+    "between head and body": the_head,
+    "within the body": half_the_body,
+    "one byte before the end": all_but_a_byte,
+}
+
+_BROKEN = tuple(
+    Misbehaviour(
+        name=f"{what} {where}", workload=READ, on=Kind.GET, fault=broken(portion, ending), once=RIGHT, always=EIO
+    )
+    for what, ending in {"reset": reset, "closed": finish, "half-closed": half_close}.items()
+    for where, portion in _PORTIONS.items()
+)
+
+_SILENT = tuple(
+    Misbehaviour(
+        name=f"{what} {where}",
+        workload=READ,
+        on=Kind.GET,
+        fault=broken(portion, ending),
+        once=RIGHT | ETIMEDOUT,
+        always=ETIMEDOUT,
+    )
+    for what, ending in {"silence": stall, "a byte each half second": drip}.items()
+    for where, portion in _PORTIONS.items()
+    if not (ending is drip and portion is all_but_a_byte)
+)
+
+_ELSEWHERE = tuple(
+    Misbehaviour(name=f"{what} {where} of a {thing}", workload=workload, on=kind, fault=fault, once=once, always=always)
+    for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
+    for what, where, fault, once, always in (
+        ("reset", "before the answer", broken(nothing, reset), RIGHT, EIO),
+        ("closed", "within the head", broken(half_the_head, finish), RIGHT, EIO),
+        ("silence", "before the answer", broken(nothing, stall), RIGHT | ETIMEDOUT, ETIMEDOUT),
+    )
+)
+
+ROWS = (
+    *_BROKEN,
+    *_SILENT,
+    *_ELSEWHERE,
+    Misbehaviour(
+        name="a listing closed within its body",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=broken(half_the_body, finish),
+        once=RIGHT,
+        always=EIO,
+    ),
+    Misbehaviour(
+        name="silence within the body of a listing",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=broken(half_the_body, stall),
+        once=RIGHT | ETIMEDOUT,
+        always=ETIMEDOUT,
+    ),
+    Misbehaviour(
+        name="silence where a name is looked for that is not there",
+        workload=LOOK,
+        on=None,
+        fault=broken(nothing, stall),
+        always=ETIMEDOUT,
+    ),
+    Misbehaviour(name="byte by byte", workload=READ_SMALL, on=Kind.GET, fault=broken(nothing, crumble), always=RIGHT),
+    Misbehaviour(name="every answer a second late", workload=READ_SMALL, on=Kind.GET, fault=delayed(1), always=RIGHT),
+    Misbehaviour(
+        name="every answer later than the timeout", workload=READ_SMALL, on=Kind.GET, fault=delayed(8), always=ETIMEDOUT
+    ),
+    Misbehaviour(
+        name="closed after each answer, unannounced", workload=READ, on=Kind.GET, fault=then(finish), always=RIGHT
+    ),
+    Misbehaviour(name="reset after each answer", workload=READ, on=Kind.GET, fault=then(reset), always=RIGHT | EIO),
+    Misbehaviour(
+        name="half-closed after each answer", workload=READ, on=Kind.GET, fault=then(half_close), always=RIGHT
+    ),
+    Misbehaviour(
+        name="junk behind each answer", workload=READ, on=Kind.GET, fault=followed(b"\0junk\r\n\r\n"), always=RIGHT
+    ),
+    Misbehaviour(
+        name="a 408 behind each answer",
+        workload=READ,
+        on=Kind.GET,
+        fault=followed(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        always=RIGHT,
+    ),
+    Misbehaviour(
+        name="a second answer of zeros behind each answer",
+        workload=READ,
+        on=Kind.GET,
+        fault=followed_by_a_stranger,
+        always=RIGHT,
+    ),
+    Misbehaviour(
+        name="noise without end", workload=READ, on=Kind.GET, fault=endless(b"\xde\xad\xbe\xef"), once=RIGHT, always=EIO
+    ),
+)

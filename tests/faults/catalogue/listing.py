@@ -1,0 +1,200 @@
+"""A listing is broken, incomplete, or not of what was asked."""
+
+import base64
+import re
+from urllib.parse import unquote_to_bytes
+
+from tests.faults.bucket import Kind, document, xml
+from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.faults.hostile import Exchange, behave
+from tests.faults.mischief import (
+    HTML,
+    asking,
+    broken,
+    delayed,
+    edited,
+    half_the_body,
+    page,
+    refused,
+    reset,
+    resized,
+    rewrite,
+    swap,
+)
+from tests.faults.workloads import LIST
+
+RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES
+PAGE_SIZE = 3  # keys: four pages make the directory
+
+_TOKEN = "<NextContinuationToken>(.*?)</NextContinuationToken>"
+_BOMB = "<!DOCTYPE b [" + '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
+_EXTERNAL = '<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
+_STRANGER = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
+_NAMELESS = "<Contents><Key></Key><Size>1</Size></Contents>"
+
+_NO_LISTINGS = {
+    "XML that ends early": resized(lambda body: body[: len(body) // 2]),
+    "XML without its last tag": resized(lambda body: body.removesuffix(b"</ListBucketResult>")),
+    "an HTML page": page(200, HTML),
+    "an empty body": edited(lambda _: xml("")),
+    "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
+    "an error document under a 200": refused(200, "InternalError"),
+    "JSON": page(200, b'{"Contents": []}', "application/json"),
+    "zeros": resized(lambda body: bytes(len(body))),
+    "an entity bomb": rewrite(lambda text: f"{_BOMB}]>{text.replace('<Key>', '<Key>&a9;')}"),
+    "an external entity": rewrite(lambda text: _EXTERNAL + text.replace("<Key>", "<Key>&f;", 1)),
+    "XML nested a million deep": rewrite(lambda _: "<ListBucketResult>" + "<a>" * 1_000_000),
+    "octets that are not UTF-8": resized(lambda body: body.replace(b"<Key>", b"<Key>\xff\xfe")),
+    "no Size": swap("<Size>.*?</Size>", ""),
+    "a negative Size": swap("<Size>.*?</Size>", "<Size>-1</Size>"),
+    "a Size that is no number": swap("<Size>.*?</Size>", "<Size>big</Size>"),
+    "a Size of 10^30": swap("<Size>.*?</Size>", f"<Size>{10**30}</Size>"),
+    "no Key": swap("<Key>.*?</Key>", "", 1),
+    "more to come, and no token": swap(_TOKEN, ""),
+}
+
+
+def _reversed(text: str) -> str:
+    """The objects of a page, last first."""
+    objects = re.findall("<Contents>.*?</Contents>", text)
+    return text.replace("".join(objects), "".join(reversed(objects)))
+
+
+def _overlapping(text: str) -> str:
+    """A page whose token leads to its own last item again."""
+    names = re.findall("<(?:Key|CommonPrefixes><Prefix)>(.*?)</", text)
+    if len(names) < 2:
+        return text
+    token = base64.b64encode(b"after " + unquote_to_bytes(names[-2])).decode()
+    return re.sub(_TOKEN, f"<NextContinuationToken>{token}</NextContinuationToken>", text)
+
+
+def _empty_pages(exchange: Exchange, *, count: float) -> None:
+    """So many pages with nothing but a new token, before the right ones."""
+    token = exchange.request.query.get("continuation-token", "empty-0")
+    number = int(token.removeprefix("empty-")) if token.startswith("empty-") else count
+    if number < count:
+        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>empty-{number + 1}</NextContinuationToken>"
+        exchange.reply(document("ListBucketResult", more))
+        return
+    if token.startswith("empty-"):
+        exchange.request = exchange.request.asking({"continuation-token": None})
+    behave(exchange)
+
+
+def _circle(exchange: Exchange) -> None:
+    """The second page leads to the first, for ever."""
+    token = exchange.request.query.get("continuation-token", "odd")
+    exchange.request = exchange.request.asking({"continuation-token": None})
+    answer = exchange.answer.body.decode().partition("\n")[2]
+    exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), answer)))
+
+
+def _token(token: str) -> str:
+    return f"<NextContinuationToken>{token}</NextContinuationToken>"
+
+
+_HARMLESS = {
+    "no StorageClass": swap("<StorageClass>.*?</StorageClass>", ""),
+    "an unknown StorageClass": swap("STANDARD", "FLOPPY_DISK"),
+    "a KeyCount that is wrong": swap("<KeyCount>.*?</KeyCount>", "<KeyCount>4711</KeyCount>"),
+    "neither KeyCount nor MaxKeys": swap("<(KeyCount|MaxKeys)>.*?</(KeyCount|MaxKeys)>", ""),
+    "no namespace": swap(' xmlns="[^"]*"', ""),
+    "another namespace": swap(' xmlns="[^"]*"', ' xmlns="http://doc.example.com/"'),
+    "comments and white space": swap("><", ">\n  <!-- more -->\n  <"),
+    "elements nobody knows": swap("<Size>", "<Owner><ID>me</ID></Owner><Odd/><Size>"),
+    "names not encoded, although asked": asking({"encoding-type": None}),
+    "an ETag without quotes": swap('"(?=<|[0-9a-f]{32})', ""),
+}
+
+_UNUSUAL = {
+    "no LastModified": swap("<LastModified>.*?</LastModified>", ""),
+    "a LastModified that is none": swap("<LastModified>.*?</LastModified>", "<LastModified>once</LastModified>"),
+    "a LastModified in year 0": swap("<LastModified>....", "<LastModified>0000"),
+    "no ETag": swap("<ETag>.*?</ETag>", ""),
+    "a namespace with a prefix": swap("<(/?)(?=[A-Z])", r"<\1s3:"),
+    "white space before the XML": resized(lambda body: b"\n\n " + body),
+    "a byte order mark": resized(lambda body: b"\xef\xbb\xbf" + body),
+    "an unknown encoding": resized(lambda body: body.replace(b"UTF-8", b"UTF-99")),
+    "everything below, the delimiter ignored": asking({"delimiter": None}),
+    "keys in reverse order": rewrite(_reversed),
+    "each key twice in a page": swap("(<Contents>.*?</Contents>)", r"\1\1"),
+    "each page beginning with the end of the last": rewrite(_overlapping),
+    "a key of another prefix": swap("<Contents>", _STRANGER + "<Contents>", 1),
+    "a key of nothing": swap("<Contents>", _NAMELESS + "<Contents>", 1),
+    "a common prefix of another prefix": swap(
+        "(?=</ListBucketResult>)", "<CommonPrefixes><Prefix>elsewhere/</Prefix></CommonPrefixes>"
+    ),
+    "a common prefix without its delimiter": swap("(<CommonPrefixes><Prefix>[^<]*)/</Prefix>", r"\1</Prefix>"),
+    "a token on the last page": swap("(?<=<IsTruncated>false</IsTruncated>)", _token("YWZ0ZXIgeno=")),
+    "NextMarker instead of a token": swap(_TOKEN, r"<NextMarker>\1</NextMarker>"),
+    "a bucket of another name": swap("<Name>.*?</Name>", "<Name>other</Name>"),
+    "the prefix of another question": swap("<Prefix>", "<Prefix>other/", 1),
+    "fifty empty pages first": lambda exchange: _empty_pages(exchange, count=50),
+}
+
+_ENDLESS = {
+    "one token for ever": swap(_TOKEN, _token("YWZ0ZXIgeno=")),
+    "the first page for ever": asking({"continuation-token": None}),
+    "two pages in a circle": _circle,
+    "empty pages for ever": lambda exchange: _empty_pages(exchange, count=float("inf")),
+}
+
+ROWS = (
+    *(
+        Misbehaviour(
+            name=name, workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT | EIO, always=EIO, page_size=PAGE_SIZE
+        )
+        for name, fault in _NO_LISTINGS.items()
+    ),
+    *(
+        Misbehaviour(name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT, page_size=PAGE_SIZE)
+        for name, fault in _HARMLESS.items()
+    ),
+    *(
+        Misbehaviour(name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT | EIO, page_size=PAGE_SIZE)
+        for name, fault in _UNUSUAL.items()
+    ),
+    *(
+        Misbehaviour(name=name, workload=LIST, on=Kind.LIST, fault=fault, always=EIO | ETIMEDOUT, page_size=PAGE_SIZE)
+        for name, fault in _ENDLESS.items()
+    ),
+    Misbehaviour(
+        name="500 to the second page",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=refused(500, "InternalError"),
+        skip=1,
+        once=RIGHT,
+        always=EIO | ETIMEDOUT,
+        page_size=PAGE_SIZE,
+    ),
+    Misbehaviour(
+        name="403 to the second page",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=refused(403, "AccessDenied"),
+        skip=1,
+        always=EACCES,
+        page_size=PAGE_SIZE,
+    ),
+    Misbehaviour(
+        name="reset within the second page",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=broken(half_the_body, reset),
+        skip=1,
+        once=RIGHT,
+        always=EIO,
+        page_size=PAGE_SIZE,
+    ),
+    Misbehaviour(
+        name="a second page later than the timeout",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=delayed(8),
+        skip=1,
+        always=ETIMEDOUT,
+        page_size=PAGE_SIZE,
+    ),
+)

@@ -1,0 +1,134 @@
+"""The store answers with a status that is no success, or with a success that is none."""
+
+from tests.faults.bucket import Kind
+from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.faults.mischief import HTML, page, refused, wordless
+from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
+
+RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES
+ENOENT, ESTALE = Outcome.ENOENT, Outcome.ESTALE
+
+_PASSING = {
+    "408 RequestTimeout": refused(408, "RequestTimeout"),
+    "400 RequestTimeout": refused(400, "RequestTimeout"),
+    "409 OperationAborted": refused(409, "OperationAborted"),
+    "425 Too Early": wordless(425),
+    "429 TooManyRequests": refused(429, "TooManyRequests"),
+    "500 InternalError": refused(500, "InternalError"),
+    "500 without body": wordless(500),
+    "502 of a proxy": page(502),
+    "503 SlowDown": refused(503, "SlowDown"),
+    "503 ServiceUnavailable": refused(503, "ServiceUnavailable"),
+    "503, come back in an hour": refused(503, "SlowDown", "Later", ("Retry-After", "3600")),
+    "504 of a proxy": page(504),
+    "507 without body": wordless(507),
+    "520 of a proxy": page(520),
+}
+
+_LASTING = {
+    "400 of a proxy": page(400),
+    "400 InvalidArgument": refused(400, "InvalidArgument"),
+    "402 without body": wordless(402),
+    "405 MethodNotAllowed": refused(405, "MethodNotAllowed"),
+    "406 of a proxy": page(406),
+    "411 MissingContentLength": refused(411, "MissingContentLength"),
+    "414 of a proxy": page(414),
+    "416 InvalidRange": refused(416, "InvalidRange"),
+    "418 of a teapot": page(418),
+    "501 NotImplemented": refused(501, "NotImplemented"),
+    "505 of a proxy": page(505),
+}
+
+_NO_SUCCESS = {
+    "200 with S3's error document": refused(200, "InternalError"),
+    "200 with a portal's page": page(200),
+    "200 with nothing": wordless(200),
+    "202 with nothing": wordless(202),
+    "204": wordless(204),
+    "205": wordless(205),
+    "206 with nothing": wordless(206),
+    "206 with a portal's page": page(206),
+    "300 with nothing": wordless(300),
+    "304 to a request without condition": wordless(304),
+}
+
+_GONE = {
+    "404 NoSuchKey while open": refused(404, "NoSuchKey"),
+    "404 without body while open": wordless(404),
+    "410 Gone while open": refused(410, "Gone"),
+    "412 PreconditionFailed": refused(412, "PreconditionFailed"),
+    "412 without body": wordless(412),
+}
+
+ROWS = (
+    *(
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=EIO | ETIMEDOUT)
+        for name, fault in _PASSING.items()
+    ),
+    *(
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO)
+        for name, fault in _LASTING.items()
+    ),
+    *(
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO)
+        for name, fault in _NO_SUCCESS.items()
+    ),
+    *(
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, always=ESTALE)
+        for name, fault in _GONE.items()
+    ),
+    *(
+        Misbehaviour(
+            name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT, always=EIO | ETIMEDOUT
+        )
+        for name, fault in _PASSING.items()
+        if name[:3] in ("429", "500", "503")
+    ),
+    *(
+        Misbehaviour(
+            name=f"{name}, to a HEAD", workload=STAT, on=Kind.HEAD, fault=fault, once=RIGHT, always=EIO | ETIMEDOUT
+        )
+        for name, fault in _PASSING.items()
+        if name[:3] in ("429", "500", "503")
+    ),
+    *(
+        Misbehaviour(
+            name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT | EIO, always=EIO
+        )
+        for name, fault in _NO_SUCCESS.items()
+        if not name.startswith("206")
+    ),
+    Misbehaviour(
+        name="405 to a HEAD", workload=STAT, on=Kind.HEAD, fault=refused(405, "MethodNotAllowed"), always=RIGHT | EIO
+    ),
+    Misbehaviour(
+        name="500 to the second part of a file",
+        workload=READ,
+        on=Kind.GET,
+        fault=refused(500, "InternalError"),
+        skip=1,
+        once=RIGHT,
+        always=EIO | ETIMEDOUT,
+    ),
+    Misbehaviour(
+        name="500 where a name is looked for that is not there",
+        workload=LOOK,
+        on=None,
+        fault=refused(500, "InternalError"),
+        once=RIGHT,
+        always=EIO | ETIMEDOUT,
+    ),
+    Misbehaviour(
+        name="404 NoSuchBucket to a listing",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=refused(404, "NoSuchBucket"),
+        always=EIO | ENOENT,
+    ),
+    Misbehaviour(
+        name="404 of a proxy, to a listing", workload=LIST, on=Kind.LIST, fault=page(404, HTML), always=EIO | ENOENT
+    ),
+    Misbehaviour(
+        name="404 of a proxy while open", workload=READ_SMALL, on=Kind.GET, fault=page(404, HTML), always=EIO | ESTALE
+    ),
+)

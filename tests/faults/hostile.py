@@ -1,0 +1,220 @@
+"""A store on a socket that does as its script says, and otherwise as S3 does.
+
+Knows connections and when to misbehave; what a misbehaviour is stands in `mischief`, what is right in `bucket`. Sockets
+are used bare, so that every byte, every silence and every reset is ours.
+"""
+
+import contextlib
+import itertools
+import math
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self
+
+from tests.faults.bucket import Answer, Bucket, Kind, Request
+
+HEAD_LIMIT = 1 << 16  # bytes of a request's head
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, see socket(7)
+
+
+class HangUp(Exception):  # noqa: N818, it is no error
+    """The connection ends here."""
+
+
+class Exchange:
+    """One request on one connection, for a fault to answer as it likes."""
+
+    def __init__(self, store: "HostileStore", connection: socket.socket, request: Request, number: int) -> None:
+        self.store = store
+        self.connection = connection
+        self.request = request
+        self.number = number
+
+    @property
+    def answer(self) -> Answer:
+        """What S3 would say now."""
+        return self.store.bucket.answer(self.request)
+
+    def stamp(self, answer: Answer) -> Answer:
+        """*answer* with this request's id in its head and, where it is a failure, in its body."""
+        request_id = f"REQ{self.number:06}"  # as long as @REQUEST@, so that lengths stay
+        body = answer.body.replace(b"@REQUEST@", request_id.encode())
+        return replace(answer, body=body).with_header("x-amz-request-id", request_id)
+
+    def send(self, octets: bytes) -> None:
+        self.connection.sendall(octets)
+
+    def reply(self, answer: Answer) -> None:
+        """Send *answer* as a server does that is in order."""
+        stamped = replace(self.stamp(answer), is_bodiless=self.request.method == "HEAD")
+        self.send(stamped.head + stamped.sent_body)
+
+    def pause(self, seconds: float = math.inf) -> None:
+        """Say nothing for so long; hangs up when the store is mended meanwhile."""
+        if self.store.mended.wait(min(seconds, threading.TIMEOUT_MAX)):
+            raise HangUp
+
+    def reset(self) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        raise HangUp
+
+
+Fault = Callable[[Exchange], None]
+
+
+def behave(exchange: Exchange) -> None:
+    """The fault that is none."""
+    exchange.reply(exchange.answer)
+
+
+@dataclass(slots=True)
+class Step:
+    """A fault, and the requests that meet it: *skip* matching ones are answered well, then *times* badly.
+
+    *hits* counts those that met it.
+    """
+
+    kind: Kind | None
+    fault: Fault
+    place: str = ""  # what the key, or the prefix that is listed, begins with
+    skip: int = 0
+    times: float = math.inf
+    hits: int = 0
+    _seen: int = field(default=0, init=False)
+
+    def take(self, request: Request) -> bool:
+        """Whether this request meets the fault; counts it."""
+        if self.kind not in (None, request.kind) or not request.place.startswith(self.place):
+            return False
+        self._seen += 1
+        is_met = self.skip < self._seen <= self.skip + self.times
+        self.hits += is_met
+        return is_met
+
+
+class HostileStore:
+    """One bucket served on loopback, a thread for each connection, and a script of what goes wrong."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        self.mended = threading.Event()
+        self.at_accept: Callable[[socket.socket], None] | None = None
+        self.elsewhere = ""  # a URL for redirects to point to
+        # All of these change under the lock: what was asked, what will go wrong, and the connections that stand.
+        self.requests: list[Request] = []
+        self._script: list[Step] = []
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._listener: socket.socket | None = None
+        self.port = 0
+        self.listen()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.mend()
+        self.refuse()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def misbehave(self, *script: Step) -> None:
+        """From now on do as *script* says: a request meets the first step that takes it."""
+        with self._lock:
+            self.mended = threading.Event()
+            self._script = list(script)
+
+    def mend(self) -> None:
+        """Behave from now on; who was kept waiting is hung up on."""
+        with self._lock:
+            self._script = []
+            self.at_accept = None
+            self.mended.set()
+
+    def listen(self, backlog: int = 128) -> None:
+        """Accept connections, on the same port as ever; without effect where it does already."""
+        if self._listener is not None:
+            return
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", self.port))
+        listener.listen(backlog)
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
+
+    def refuse(self) -> None:
+        """Be gone: connections are refused, those that stand are reset."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
+            listener.close()
+        self.drop_connections()
+
+    def drop_connections(self) -> None:
+        """Reset every connection that stands."""
+        with self._lock:
+            for connection in self._connections:
+                with contextlib.suppress(OSError):
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with self._lock:
+            self._connections.add(connection)
+        try:
+            self._converse(connection)
+        except (HangUp, OSError):
+            pass
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+                connection.close()
+
+    def _converse(self, connection: socket.socket) -> None:
+        if self.at_accept is not None:
+            self.at_accept(connection)
+        unread = b""
+        while True:
+            head, unread = _read_head(connection, unread)
+            request = parse(head)
+            self._fault_for(request)(Exchange(self, connection, request, next(self._numbers)))
+
+    def _fault_for(self, request: Request) -> Fault:
+        with self._lock:
+            self.requests.append(request)
+            return next((step.fault for step in self._script if step.take(request)), behave)
+
+
+def parse(head: bytes) -> Request:
+    line, *fields = head.decode("latin-1").split("\r\n")
+    method, target, _ = line.split(" ")
+    pairs = (text.partition(":") for text in fields if text)
+    return Request(method, target, {name.lower(): value.strip() for name, _, value in pairs})
+
+
+def _read_head(connection: socket.socket, octets: bytes) -> tuple[bytes, bytes]:
+    """The next request's head, and what was read beyond it."""
+    while b"\r\n\r\n" not in octets:
+        more = connection.recv(HEAD_LIMIT)
+        if not more or len(octets) > HEAD_LIMIT:
+            raise HangUp
+        octets += more
+    head, _, rest = octets.partition(b"\r\n\r\n")
+    return head, rest

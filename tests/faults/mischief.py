@@ -1,0 +1,364 @@
+"""Ways to answer wrongly: each builds a fault for `hostile` to commit.
+
+Knows one exchange at a time. Nothing here says what is the right thing to do about it; `catalogue` does.
+"""
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from tests.faults.bucket import Answer, failure, xml
+from tests.faults.hostile import Exchange, Fault, HangUp
+
+Edit = Callable[[Answer], Answer]
+Ending = Callable[[Exchange, bytes], None]  # is given what was not sent
+
+HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Bad luck</h1></body></html>"
+
+
+# Answers broken off: how much is sent, and what comes after.
+
+
+def nothing(answer: Answer) -> int:
+    del answer
+    return 0
+
+
+def half_the_head(answer: Answer) -> int:
+    return len(answer.head) // 2
+
+
+def the_head(answer: Answer) -> int:
+    return len(answer.head)
+
+
+def half_the_body(answer: Answer) -> int:
+    return len(answer.head) + len(answer.body) // 2
+
+
+def all_but_a_byte(answer: Answer) -> int:
+    return len(answer.head) + len(answer.body) - 1
+
+
+def reset(exchange: Exchange, rest: bytes) -> None:
+    del rest
+    exchange.reset()
+
+
+def finish(exchange: Exchange, rest: bytes) -> None:
+    del exchange, rest
+    raise HangUp
+
+
+def half_close(exchange: Exchange, rest: bytes) -> None:
+    del rest
+    exchange.connection.shutdown(socket.SHUT_WR)
+    exchange.pause()
+
+
+def stall(exchange: Exchange, rest: bytes) -> None:
+    del rest
+    exchange.pause()
+
+
+def drip(exchange: Exchange, rest: bytes) -> None:
+    """A byte every half second: never silent, never done."""
+    for octet in rest:
+        exchange.send(bytes((octet,)))
+        exchange.pause(0.5)
+
+
+def crumble(exchange: Exchange, rest: bytes) -> None:
+    """Byte by byte, but soon."""
+    for start in range(min(len(rest), 2000)):
+        exchange.send(rest[start : start + 1])
+    exchange.send(rest[2000:])
+
+
+def broken(portion: Callable[[Answer], int], ending: Ending) -> Fault:
+    """The right answer up to *portion*, then *ending*."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(exchange.answer)
+        octets, sent = answer.head + answer.sent_body, portion(answer)
+        exchange.send(octets[:sent])
+        ending(exchange, octets[sent:])
+
+    return fault
+
+
+def delayed(seconds: float, fault: Fault | None = None) -> Fault:
+    def late(exchange: Exchange) -> None:
+        exchange.pause(seconds)
+        (fault or edited(lambda answer: answer))(exchange)
+
+    return late
+
+
+# The connection, after a right answer.
+
+
+def followed(octets: bytes) -> Fault:
+    """The right answer, and at once behind it what nobody asked for."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(exchange.answer)
+        exchange.send(answer.head + answer.sent_body + octets)
+
+    return fault
+
+
+def followed_by_a_stranger(exchange: Exchange) -> None:
+    """The right answer, and behind it one to another request, that would pass for right."""
+    answer = exchange.stamp(exchange.answer)
+    stranger = replace(answer, body=bytes(len(answer.body)))
+    exchange.send(answer.head + answer.sent_body + stranger.head + stranger.sent_body)
+
+
+def then(ending: Ending) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        exchange.reply(exchange.answer)
+        ending(exchange, b"")
+
+    return fault
+
+
+# Other octets.
+
+
+def raw(octets: bytes, ending: Ending = finish) -> Fault:
+    """These octets instead of an answer."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.send(octets)
+        ending(exchange, b"")
+
+    return fault
+
+
+def preceded(octets: bytes) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        exchange.send(octets)
+        exchange.reply(exchange.answer)
+
+    return fault
+
+
+def endless(octets: bytes, *, before: bytes = b"") -> Fault:
+    """The same again and again, as fast as it is read."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.send(before)
+        while not exchange.store.mended.is_set():
+            exchange.send(octets * 64)
+        raise HangUp
+
+    return fault
+
+
+def status_line(line: bytes) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(exchange.answer)
+        exchange.send(line + answer.head[len(answer.status_line) :] + answer.sent_body)
+        raise HangUp
+
+    return fault
+
+
+def head_line(line: bytes) -> Fault:
+    """One more line in the head, octet by octet as given, line ending included."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(exchange.answer)
+        exchange.send(answer.head[:-2] + line + b"\r\n" + answer.sent_body)
+
+    return fault
+
+
+def bare_line_feeds(exchange: Exchange) -> None:
+    answer = exchange.stamp(exchange.answer)
+    exchange.send(answer.head.replace(b"\r\n", b"\n") + answer.sent_body)
+
+
+def chunked(encode: Callable[[bytes], bytes], ending: Ending | None = None, *, is_length_told: bool = False) -> Fault:
+    """The body in the transfer coding that *encode* makes of it."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(exchange.answer).with_header("Transfer-Encoding", "chunked")
+        if not is_length_told:
+            answer = answer.with_header("Content-Length", None)
+        exchange.send(answer.head + (encode(answer.body) if answer.sent_body else b""))
+        if ending is not None:
+            ending(exchange, b"")
+
+    return fault
+
+
+def chunks(body: bytes, *, size: int = 10_000, extension: bytes = b"", last: bytes = b"0\r\n\r\n") -> bytes:
+    pieces = (body[start : start + size] for start in range(0, len(body), size))
+    return b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces) + last
+
+
+def until_close(portion: Callable[[Answer], int]) -> Fault:
+    """A body without length, that ends where the connection does."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(exchange.answer).with_header("Content-Length", None).with_header("Connection", "close")
+        exchange.send((answer.head + answer.sent_body)[: portion(answer)])
+        raise HangUp
+
+    return fault
+
+
+def everything(answer: Answer) -> int:
+    return len(answer.head) + len(answer.body)
+
+
+# Other answers.
+
+
+def edited(edit: Edit, ending: Ending | None = None) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        exchange.reply(edit(exchange.answer))
+        if ending is not None:
+            ending(exchange, b"")
+
+    return fault
+
+
+def header(name: str, value: str | None) -> Fault:
+    """The right answer with this header instead; without it where *value* is None."""
+    return edited(lambda answer: answer.with_header(name, value))
+
+
+def length(told: Callable[[int], str]) -> Fault:
+    """The right body under another Content-Length; then the connection ends."""
+    return edited(lambda answer: answer.with_header("Content-Length", told(len(answer.body))), finish)
+
+
+def resized(resize: Callable[[bytes], bytes]) -> Fault:
+    """Another body, and its own length."""
+
+    def edit(answer: Answer) -> Answer:
+        body = resize(answer.body)
+        return replace(answer, body=body).with_header("Content-Length", str(len(body)))
+
+    return edited(edit)
+
+
+def refused(status: int, code: str, message: str = "No", *headers: tuple[str, str]) -> Fault:
+    """S3's error document under this status."""
+    answer = failure(status, code, message)
+    return edited(lambda _: replace(answer, headers=(*answer.headers, *headers)))
+
+
+def wordless(status: int, *headers: tuple[str, str]) -> Fault:
+    """A status and no body."""
+    return edited(lambda _: Answer(status, (("Content-Length", "0"), *headers)))
+
+
+def page(status: int, body: bytes = HTML, kind: str = "text/html") -> Fault:
+    """Somebody else's document: a proxy's, a portal's."""
+    return edited(lambda _: Answer(status, (("Content-Type", kind), ("Content-Length", str(len(body)))), body))
+
+
+def redirect(status: int, code: str) -> Fault:
+    """To a server that takes notes."""
+
+    def fault(exchange: Exchange) -> None:
+        target = exchange.store.elsewhere + exchange.request.target
+        exchange.reply(failure(status, code, "Go elsewhere").with_header("Location", target))
+
+    return fault
+
+
+# Other objects.
+
+
+def rewritten(edit: Callable[[Exchange], None]) -> Fault:
+    """Something happens to the bucket, and then the right answer is given."""
+
+    def fault(exchange: Exchange) -> None:
+        edit(exchange)
+        exchange.reply(exchange.answer)
+
+    return fault
+
+
+def replace_object(exchange: Exchange) -> None:
+    body = exchange.store.bucket.bodies(exchange.request.key)[-1]
+    exchange.store.bucket.put(exchange.request.key, body[::-1])
+
+
+def delete_object(exchange: Exchange) -> None:
+    exchange.store.bucket.delete(exchange.request.key)
+
+
+def ignoring(*names: str, edit: Edit = lambda answer: answer) -> Fault:
+    """As if these headers had not been in the request."""
+
+    def fault(exchange: Exchange) -> None:
+        headers = {name: value for name, value in exchange.request.headers.items() if name not in names}
+        exchange.request = replace(exchange.request, headers=headers)
+        exchange.reply(edit(exchange.answer))
+
+    return fault
+
+
+def both(first: Callable[[Exchange], None], second: Fault) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        first(exchange)
+        second(exchange)
+
+    return fault
+
+
+def content_range(told: Callable[[int, int, int], str | None]) -> Fault:
+    """The right bytes under another Content-Range, made of the right start, end and total."""
+
+    def edit(answer: Answer) -> Answer:
+        first, last, total = (int(number) for number in re.findall(r"\d+", answer.header("Content-Range")))
+        return answer.with_header("Content-Range", told(first, last, total))
+
+    return edited(edit)
+
+
+def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
+    """Another range than was asked for, honestly labelled."""
+
+    def fault(exchange: Exchange) -> None:
+        first, last = (int(number) for number in re.findall(r"\d+", exchange.request.headers["range"]))
+        first, last = move(first, last)
+        headers = {**exchange.request.headers, "range": f"bytes={first}-{last}"}
+        exchange.request = replace(exchange.request, headers=headers)
+        exchange.reply(exchange.answer)
+
+    return fault
+
+
+# Other listings.
+
+
+def rewrite(edit: Callable[[str], str]) -> Fault:
+    """The right page, its XML edited."""
+    return edited(lambda answer: xml(edit(_text(answer))))
+
+
+def swap(pattern: str, replacement: str, count: int = 0) -> Fault:
+    """The right page with each match of a regular expression (the first *count*, where given) replaced."""
+    return rewrite(lambda text: re.sub(pattern, replacement, text, count=count))
+
+
+def asking(changes: Mapping[str, str | None]) -> Fault:
+    """The right page for another question: these parameters of the query changed, or dropped where None."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.request = exchange.request.asking(changes)
+        exchange.reply(exchange.answer)
+
+    return fault
+
+
+def _text(answer: Answer) -> str:
+    return answer.body.decode().partition("\n")[2]

@@ -1,0 +1,51 @@
+"""Each misbehaviour of the catalogue, through the command line and the real kernel.
+
+The user is told what the catalogue calls right, in time; the mount lives on and is right as soon as the store is; the log
+says what failed, and nothing that is secret.
+"""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.catalogue import CATALOGUE
+from tests.faults.catalogue.rows import GRACE, TIMEOUT, Outcome
+from tests.faults.rig import BUCKET, KEY_ID, SECRET, TOKEN
+from tests.faults.trials import Report, Trial, Trials, trials_of
+
+ALL_ROWS = [row for rows in CATALOGUE.values() for row in rows]
+EVERYTHING = [*trials_of(ALL_ROWS, "lean"), *trials_of(ALL_ROWS, "boto3")]
+WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "6"))
+
+
+@pytest.fixture(scope="session")
+def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
+    """All chosen trials, running side by side while the tests ask for one after another."""
+    callspecs = (getattr(item, "callspec", None) for item in request.session.items)
+    chosen = [callspec.params["trial"] for callspec in callspecs if callspec and "trial" in callspec.params]
+    running = Trials(chosen, WIDTH)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("trial", EVERYTHING, ids=lambda trial: trial.name)
+def test_a_mount_survives(trial: Trial, trials: Trials) -> None:
+    report = trials.report(trial)
+
+    assert report.hits > 0, "nothing met the fault"
+    assert report.is_alive
+    assert report.outcome in trial.expected, f"{report.outcome} after {report.seconds:.1f} s"
+    assert report.seconds < TIMEOUT + GRACE
+    assert report.after in trial.row.after, "when the fault was over"
+    assert report.strangers == 0, "a redirect was followed"
+    assert_the_log_tells(report)
+
+
+def assert_the_log_tells(report: Report) -> None:
+    """What failed, once for each failure that a user met, and nothing that is secret."""
+    for secret in (SECRET, TOKEN, KEY_ID):
+        assert secret not in str(report.records)
+    assert not any("exc_info" in record for record in report.records)
+    failures = [record for record in report.records if record.get("bucket") == BUCKET]
+    assert bool(failures) == (report.outcome != Outcome.RIGHT)

@@ -1,0 +1,47 @@
+"""One sandbox and one store for the whole suite; each test has a unit instance of its own in it."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import S3Server, seaweedfs
+from tests.systemd.sandbox import CHECKOUT, Sandbox, booted
+from tests.systemd.service import BODY, KEY, Service
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[S3Server]:
+    """Outside the sandbox, which shares the machine's loopback."""
+    with seaweedfs() as (plain, _):
+        yield plain
+
+
+@pytest.fixture(scope="session")
+def sandbox() -> Iterator[Sandbox]:
+    """With s3mount installed, from the environment that runs the tests."""
+    with booted() as running:
+        running.run(CHECKOUT / "scripts/install", "--program", sys.prefix)
+        yield running
+
+
+@pytest.fixture
+def bucket(server: S3Server) -> str:
+    name = server.make_bucket()
+    server.client().put_object(Bucket=name, Key=KEY, Body=BODY)
+    return name
+
+
+@pytest.fixture
+def unconfigured(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """Named for the test that uses it; nothing of it is left."""
+    service = Service(sandbox, request.node.name.removeprefix("test_").replace("_", "-"))
+    yield service
+    service.stop()
+    assert not service.is_mounted
+
+
+@pytest.fixture
+def service(unconfigured: Service, server: S3Server, bucket: str) -> Service:
+    unconfigured.configure(server, bucket)
+    return unconfigured

@@ -1,0 +1,216 @@
+"""The system unit, as shipped, under a real service manager and on a real store: it starts, lives, comes back and goes."""
+
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import S3Server
+from tests.systemd.sandbox import Sandbox
+from tests.systemd.service import BODY, KEY, Service
+
+EXPOSURE_MAX = 4.0  # of systemd-analyze security: 0 is nothing, 10 everything
+
+
+@pytest.fixture
+def silent_endpoint() -> Iterator[str]:
+    """Accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_start_returns_once_others_can_read(service: Service) -> None:
+    service.start()
+
+    assert BODY.decode().strip() == service.read()
+
+
+def test_a_start_does_not_return_before_the_mount_answers(service: Service, bucket: str, silent_endpoint: str) -> None:
+    service.write_configuration(
+        f'bucket = "{bucket}"\nmountpoint = "{service.mountpoint}"\nendpoint-url = "{silent_endpoint}"\n'
+    )
+
+    service.sandbox.run("systemctl", "start", "--no-block", service.unit)
+    service.sandbox.wait_until(lambda: service.pid != "0")
+
+    assert (service.state, service.is_mounted) == ("activating", False)
+
+
+def test_its_status_says_what_is_mounted_where(service: Service, bucket: str) -> None:
+    service.start()
+
+    assert f"serving s3://{bucket} at {service.mountpoint}" == service.show("StatusText")
+
+
+def test_who_serves_has_no_rights_and_the_machines_mounts(service: Service) -> None:
+    service.start()
+
+    status = service.sandbox.output("cat", f"/proc/{service.pid}/status")
+    capabilities = re.findall(r"^Cap(?:Inh|Prm|Eff|Amb):\t(\w+)$", status, re.MULTILINE)
+    assert [int(each, 16) for each in capabilities] == [0, 0, 0, 0]
+    assert service.sandbox.output("ps", "-o", "user=", "-p", service.pid) == "s3mount"
+    assert _mount_namespace(service.sandbox, "1") == _mount_namespace(service.sandbox, service.pid)
+
+
+def test_it_comes_back_after_a_kill(service: Service) -> None:
+    service.override(RestartSec="100ms")
+    service.start()
+    killed = service.pid
+
+    service.kill("--kill-whom=main", "--signal=KILL")
+
+    service.wait_comes_back(killed)
+    assert BODY.decode().strip() == service.read()
+
+
+def test_it_comes_back_when_its_keeper_was_killed_as_well(service: Service) -> None:
+    service.override(RestartSec="100ms")
+    service.start()
+    killed = service.pid
+
+    service.kill("--kill-whom=all", "--signal=KILL")
+
+    service.wait_comes_back(killed)
+    assert BODY.decode().strip() == service.read()
+
+
+def test_it_comes_back_when_it_hangs(service: Service) -> None:
+    service.override(WatchdogSec="1s", RestartSec="100ms")
+    service.start()
+    hanging = service.pid
+
+    service.kill("--kill-whom=main", "--signal=STOP")
+
+    service.wait_comes_back(hanging)
+    assert BODY.decode().strip() == service.read()
+    assert "Fatal Python error: Aborted" in service.journal
+
+
+def test_a_reload_shows_what_is_new(service: Service, server: S3Server, bucket: str) -> None:
+    service.configure(server, bucket, metadata_ttl="indefinite")
+    service.start()
+    assert [KEY.partition("/")[0]] == service.sandbox.output("ls", service.mountpoint).splitlines()
+    server.client().put_object(Bucket=bucket, Key="new", Body=b"")
+    assert "new" not in service.sandbox.output("ls", service.mountpoint).splitlines()
+
+    service.sandbox.run("systemctl", "reload", service.unit)
+
+    service.sandbox.wait_until(lambda: "new" in service.sandbox.output("ls", service.mountpoint).splitlines())
+    assert service.state == "active"
+
+
+def test_a_stop_leaves_no_mount_and_is_a_success(service: Service) -> None:
+    service.start()
+
+    service.stop()
+
+    assert not service.is_mounted
+    assert (service.state, service.show("Result"), service.show("ExecMainStatus")) == ("inactive", "success", "0")
+
+
+def test_a_stop_does_not_wait_for_who_has_a_file_open(service: Service) -> None:
+    service.start()
+    reader = f"{service.name}-reader"
+    service.sandbox.run("systemd-run", f"--unit={reader}", "tail", "-f", service.file)
+    service.sandbox.wait_until(
+        lambda: service.sandbox.run("fuser", "-sm", service.mountpoint, check=False).returncode == 0
+    )
+
+    service.stop()
+
+    assert (service.is_mounted, service.show("Result")) == (False, "success")
+    service.sandbox.run("systemctl", "stop", reader)
+
+
+def test_an_unmount_by_the_administrator_ends_it_for_good(service: Service) -> None:
+    service.start()
+
+    service.sandbox.run("umount", service.mountpoint)
+
+    service.sandbox.wait_until(lambda: service.state == "inactive")
+    assert (service.show("Result"), service.show("NRestarts")) == ("success", "0")
+
+
+def test_a_start_clears_a_dead_mount(service: Service) -> None:
+    options = "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other"
+    service.sandbox.run("sh", "-c", f"mount -i -t fuse -o {options} dead {service.mountpoint} 3<>/dev/fuse")
+    assert "not connected" in service.sandbox.run("ls", service.mountpoint, check=False).stderr
+
+    service.start()
+
+    assert BODY.decode().strip() == service.read()
+    service.stop()
+    assert not service.is_mounted
+
+
+def test_a_start_leaves_a_living_mount_alone(service: Service) -> None:
+    service.sandbox.run("mount", "-t", "tmpfs", "tmpfs", service.mountpoint)
+
+    service.start()
+    service.stop()
+
+    assert service.sandbox.output("findmnt", "-no", "FSTYPE", service.mountpoint) == "tmpfs"
+    service.sandbox.run("umount", service.mountpoint)
+
+
+def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(unconfigured: Service) -> None:
+    unconfigured.write_configuration('bucket = "b"\nmountpoint = "/mnt"\nregoin = "us-east-1"\n')
+
+    assert unconfigured.sandbox.run("systemctl", "start", unconfigured.unit, check=False).returncode != 0
+
+    (line,) = unconfigured.journal
+    assert re.fullmatch(rf"s3mount: /etc/s3mount/{unconfigured.name}\.toml: regoin: .*region.*", line)
+    assert (
+        unconfigured.state,
+        unconfigured.show("ExecMainStatus"),
+        unconfigured.show("NRestarts"),
+    ) == ("failed", "2", "0")
+
+
+def test_a_missing_bucket_is_told_in_one_line_and_tried_again(service: Service, server: S3Server) -> None:
+    service.configure(server, "no-such-bucket")
+
+    assert service.sandbox.run("systemctl", "start", service.unit, check=False).returncode != 0
+
+    (line,) = service.journal
+    assert "no-such-bucket" in line
+    assert (service.state, service.show("SubState")) == ("activating", "auto-restart")
+
+
+def test_no_credential_is_told_to_the_journal(service: Service, server: S3Server) -> None:
+    service.start()
+    service.stop()
+
+    said = service.sandbox.output("journalctl", "-o", "export", "-u", service.unit)
+    assert server.secret_key not in said
+
+
+def test_it_starts_with_the_remote_file_systems_and_after_the_network(service: Service) -> None:
+    service.sandbox.run("systemctl", "enable", service.unit)
+
+    service.sandbox.run("systemctl", "start", "remote-fs.target")
+
+    assert BODY.decode().strip() == service.read()
+    assert "remote-fs.target" in service.show("Before").split()
+    assert "network-online.target" in service.show("After").split()
+    assert "network-online.target" in service.show("Wants").split()
+    service.sandbox.run("systemctl", "disable", service.unit)
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(service: Service) -> None:
+    found = service.sandbox.run("systemd-analyze", "verify", service.unit)
+
+    assert found.stdout + found.stderr == ""
+
+
+def test_its_exposure_is_low(service: Service) -> None:
+    report = service.sandbox.output("systemd-analyze", "security", "--no-pager", service.unit)
+
+    found = re.search(r"Overall exposure level for .*: ([\d.]+)", report)
+    assert found is not None
+    assert float(found[1]) <= EXPOSURE_MAX
+
+
+def _mount_namespace(sandbox: Sandbox, pid: str) -> str:
+    return sandbox.output("readlink", f"/proc/{pid}/ns/mnt")

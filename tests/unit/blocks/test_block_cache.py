@@ -1,0 +1,332 @@
+"""What the rest of the house can count on from the block cache, fact by fact."""
+
+import gc
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from s3mount.blocks.cache import BlockCache
+from s3mount.blocks.reader import ObjectReader
+from s3mount.blocks.spans import KIB, MIB
+from s3mount.config import BlockConfig
+from s3mount.errors import S3MountError, StoreFailed, VersionGone
+from s3mount.s3.store import Urgency
+from s3mount.s3.values import ObjectVersion, Span
+from tests.property.scripted_store import ScriptedStore
+
+LARGE = ObjectVersion("b", "large", "e", 40 * MIB)
+SMALL = ObjectVersion("b", "small", "e", 300_000)
+
+
+@dataclass
+class House:
+    """A cache over a scripted store, and a nursery for readers."""
+
+    store: ScriptedStore
+    cache: BlockCache
+    loads: trio.Nursery
+    readers: trio.Nursery
+
+    async def reads(self, *wanted: tuple[ObjectReader, int, int]) -> list[object]:
+        """Begin these reads, and wait until they wait; what each ends with will be in the list."""
+        outcomes: list[object] = [None] * len(wanted)
+
+        async def one(number: int, reader: ObjectReader, offset: int, size: int) -> None:
+            try:
+                outcomes[number] = bytes(await reader.read(offset, size))
+            except S3MountError as exc:
+                outcomes[number] = exc
+
+        for number, (reader, offset, size) in enumerate(wanted):
+            self.readers.start_soon(one, number, reader, offset, size)
+        await wait_all_tasks_blocked()
+        return outcomes
+
+    async def open_stream(self, reader: ObjectReader) -> None:
+        """Two reads that follow each other, neither of which is answered."""
+        for offset in (0, 128 * KIB):
+            await self.reads((reader, offset, 128 * KIB))
+
+    async def land(self) -> None:
+        while self.store.loads:
+            self.store.land_all()
+            await wait_all_tasks_blocked()
+
+    def spans(self, urgency: Urgency) -> list[Span]:
+        return sorted(span for _, span, asked in self.store.asked if asked is urgency)
+
+
+@pytest.fixture
+async def house() -> AsyncIterator[House]:
+    async with trio.open_nursery() as loads, trio.open_nursery() as readers:
+        store = ScriptedStore()
+        try:
+            yield House(store, BlockCache(store, loads, BlockConfig(memory_limit=64 * MIB)), loads, readers)
+        finally:
+            readers.cancel_scope.cancel()
+            loads.cancel_scope.cancel()
+            store.let_go()
+
+
+async def test_opening_and_closing_ask_the_store_for_nothing(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    reader.close()
+    reader.close()
+    del reader
+
+    await wait_all_tasks_blocked()
+
+    assert [] == house.store.asked
+    assert not house.cache._shelves
+
+
+async def test_a_read_is_clipped_at_the_end_of_the_object(house: House) -> None:
+    reader = house.cache.open(SMALL)
+
+    outcomes = await house.reads((reader, 299_990, 4096), (reader, 300_000, 1), (reader, 10**9, 1), (reader, 5, 0))
+    await house.land()
+
+    assert [house.store.content(SMALL)[299_990:], b"", b"", b""] == outcomes
+
+
+async def test_a_small_object_is_one_get(house: House) -> None:
+    reader = house.cache.open(SMALL)
+
+    await house.reads((reader, 4096, 4096), (reader, 200_000, 4096))
+    await house.land()
+
+    assert [("small", Span(0, 300_000), Urgency.DEMANDED)] == house.store.asked
+
+
+async def test_readers_of_the_same_bytes_share_one_load(house: House) -> None:
+    readers = [house.cache.open(LARGE) for _ in range(10)]
+
+    outcomes = await house.reads(*((reader, number * 4096, 4096) for number, reader in enumerate(readers)))
+    await house.land()
+
+    assert 1 == len([span for span in house.spans(Urgency.DEMANDED) if span.start < 128 * KIB])
+    assert [house.store.content(LARGE)[n * 4096 : (n + 1) * 4096] for n in range(10)] == outcomes
+
+
+async def test_a_hit_copies_nothing_and_does_not_wait(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    await house.reads((reader, 0, 4096))
+    await house.land()
+
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        reply = await reader.read(4096, 4096)
+
+    assert isinstance(reply, memoryview)
+    assert house.store.content(LARGE)[4096:8192] == reply
+
+
+async def test_a_cancelled_reader_does_not_fail_the_others(house: House) -> None:
+    reader, other = house.cache.open(LARGE), house.cache.open(LARGE)
+    async with trio.open_nursery() as doomed:
+        doomed.start_soon(reader.read, 0, 4096)
+        outcomes = await house.reads((other, 0, 4096))
+        doomed.cancel_scope.cancel()
+    reader.close()
+
+    await house.land()
+
+    assert [house.store.content(LARGE)[:4096]] == outcomes
+    assert 1 == len(house.store.asked)
+
+
+async def test_a_failed_load_fails_all_who_wait_with_one_error_and_is_forgotten(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    outcomes = await house.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
+    error = VersionGone("replaced", key="large")
+
+    house.store.fail_all(error)
+    await wait_all_tasks_blocked()
+    again = await house.reads((reader, 0, 4096))
+    await house.land()
+
+    assert [error, error] == outcomes
+    assert [house.store.content(LARGE)[:4096]] == again
+    assert 1 == house.cache.statistics().loads_failed
+
+
+async def test_a_load_ahead_that_fails_is_nobodys_error_and_is_asked_for_again(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    await house.open_stream(reader)
+    await wait_all_tasks_blocked()
+    for load in house.store.loads:
+        if load.urgency is Urgency.AHEAD:
+            load.fail(StoreFailed("ill luck"))
+    await house.land()
+
+    outcomes = await house.reads((reader, MIB, 128 * KIB))
+    await house.land()
+
+    assert [house.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
+
+
+async def test_a_bug_in_a_load_reaches_who_waits_and_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    reader = house.cache.open(SMALL)
+    failures: list[BaseException] = []
+
+    async def read() -> None:
+        try:
+            await reader.read(0, 1)
+        except ZeroDivisionError as exc:
+            failures.append(exc)
+
+    house.readers.start_soon(read)
+    await wait_all_tasks_blocked()
+    house.store.loads[0].fail(ZeroDivisionError("a bug"))
+    await wait_all_tasks_blocked()
+
+    assert 1 == len(failures)
+    assert [logging.ERROR] == [record.levelno for record in caplog.records]
+
+
+async def test_closing_the_last_reader_cancels_what_nobody_waits_for(house: House) -> None:
+    reader, other = house.cache.open(LARGE), house.cache.open(LARGE)
+    await house.open_stream(reader)
+    ahead = [load for load in house.store.loads if load.urgency is Urgency.AHEAD]
+
+    reader.close()
+    await wait_all_tasks_blocked()
+    cancelled_with_another_reader = [load for load in ahead if load.is_cancelled]
+    other.close()
+    await wait_all_tasks_blocked()
+
+    assert ahead
+    assert [] == cancelled_with_another_reader
+    assert ahead == [load for load in house.store.loads if load.is_cancelled]
+
+
+async def test_a_load_that_lands_as_it_is_cancelled_is_not_kept(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    await house.open_stream(reader)
+
+    house.store.land_all()
+    reader.close()
+    await house.land()
+
+    statistics = house.cache.statistics()
+    kept = sum(len(block) for shelf in house.cache._shelves.values() for block in shelf._blocks)
+    assert 0 == statistics.loads_under_way
+    assert kept == house.cache._loads.memory._cold.currsize
+    assert statistics.loads_cancelled > 0
+
+
+async def test_a_cancelled_span_can_be_asked_for_while_the_old_load_still_fills_its_buffer(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    await house.open_stream(reader)
+    reader.close()
+    await wait_all_tasks_blocked()
+    old = [load for load in house.store.loads if load.is_cancelled]
+
+    outcomes = await house.reads((house.cache.open(LARGE), MIB, 128 * KIB))
+    for load in house.store.loads:
+        if load not in old:
+            load.land()
+    await wait_all_tasks_blocked()
+    house.store.scribble()
+
+    assert [house.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
+    await house.land()
+
+
+async def test_seeded_bytes_are_not_fetched(house: House) -> None:
+    house.cache.seed(SMALL, house.store.content(SMALL)[: 128 * KIB])
+    reader = house.cache.open(SMALL)
+
+    outcomes = await house.reads((reader, 0, 100_000), (reader, 100_000, 100_000))
+    await house.land()
+
+    assert [house.store.content(SMALL)[:100_000], house.store.content(SMALL)[100_000:200_000]] == outcomes
+    assert [("small", Span(128 * KIB, 300_000), Urgency.DEMANDED)] == house.store.asked
+
+
+async def test_a_prefetched_sibling_costs_its_reader_nothing(house: House) -> None:
+    assert not house.cache.has_blocks(SMALL)
+    assert house.cache.prefetch(SMALL)
+    assert house.cache.prefetch(SMALL)
+    await wait_all_tasks_blocked()
+    assert house.cache.has_blocks(SMALL)
+    await house.land()
+
+    outcomes = await house.reads((house.cache.open(SMALL), 0, 300_000))
+
+    assert [house.store.content(SMALL)] == outcomes
+    assert [("small", Span(0, 300_000), Urgency.AHEAD)] == house.store.asked
+
+
+async def test_prefetching_stops_where_there_is_no_room(house: House) -> None:
+    siblings = [ObjectVersion("b", f"sibling-{number}", "e", MIB) for number in range(100)]
+
+    accepted = sum(house.cache.prefetch(sibling) for sibling in siblings)
+    outcomes = await house.reads((house.cache.open(SMALL), 0, 10))
+    await house.land()
+
+    assert 48 == accepted
+    assert [house.store.content(SMALL)[:10]] == outcomes
+    assert not house.cache.prefetch(LARGE)
+
+
+async def test_a_demanded_read_finds_memory_while_streams_fill_theirs(house: House) -> None:
+    streams = [house.cache.open(ObjectVersion("b", f"stream-{number}", "e", 40 * MIB)) for number in range(4)]
+    for offset in range(0, 2 * MIB, 128 * KIB):
+        await house.reads(*((stream, offset, 128 * KIB) for stream in streams))
+        if offset < MIB:
+            await house.land()
+
+    outcomes = await house.reads((house.cache.open(LARGE), 20 * MIB, 4096))
+    next(load for load in house.store.loads if load.version == LARGE).land()
+    await wait_all_tasks_blocked()
+
+    assert [house.store.content(LARGE)[20 * MIB : 20 * MIB + 4096]] == outcomes
+    assert house.cache.statistics().memory_used <= 64 * MIB
+
+
+async def test_a_seek_gives_up_what_the_old_place_had_on_its_way(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    await house.open_stream(reader)
+    for load in house.store.loads:
+        if load.span.start < 256 * KIB:
+            load.land()
+    await wait_all_tasks_blocked()
+    old = [load for load in house.store.loads if load.urgency is Urgency.AHEAD]
+
+    for offset in range(8 * MIB, 22 * MIB, 32 * KIB):
+        await house.reads((reader, offset, 32 * KIB))
+        for load in house.store.loads:
+            if load not in old:
+                load.land()
+        await wait_all_tasks_blocked()
+
+    assert old
+    assert all(load.is_cancelled for load in old)
+
+
+async def test_closing_the_cache_tells_those_who_wait(house: House) -> None:
+    outcomes = await house.reads((house.cache.open(SMALL), 0, 1))
+
+    house.cache.close()
+    await house.land()
+
+    assert [StoreFailed] == [type(outcome) for outcome in outcomes]
+    assert 0 == house.cache.statistics().loads_under_way
+
+
+async def test_nothing_is_left_of_a_version_nobody_reads_and_no_block_is_of(house: House) -> None:
+    reader = house.cache.open(SMALL)
+    await house.reads((reader, 0, 1))
+    house.store.fail_all(StoreFailed("ill luck"))
+    await wait_all_tasks_blocked()
+
+    reader.close()
+    del reader
+    gc.collect()  # what was raised holds the frames it came through
+
+    assert not house.cache._shelves
