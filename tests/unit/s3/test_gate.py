@@ -1,13 +1,10 @@
-import threading
-from typing import cast
-
 import pytest
 import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.gate import RESERVE, Allowance, Gate, Pass
+from s3mount.s3.gate import RESERVE, Allowance, Gate
 from s3mount.s3.store import Urgency
 
 DEMANDED, AHEAD = Urgency.DEMANDED, Urgency.AHEAD
@@ -105,21 +102,6 @@ async def test_entering_is_a_checkpoint() -> None:
         await gate.enter(DEMANDED)
 
     assert gate.inside == 1
-
-
-async def test_a_thread_left_behind_keeps_its_place_until_it_ends() -> None:
-    gate = Gate(1)
-    hold = threading.Event()
-    ticket = cast("trio.CapacityLimiter", Pass(gate, DEMANDED, lambda: None))
-
-    with trio.move_on_after(0.01):
-        await trio.to_thread.run_sync(hold.wait, abandon_on_cancel=True, limiter=ticket)
-    inside_while_it_runs = gate.inside
-    hold.set()
-    with trio.fail_after(5):
-        await gate.enter(DEMANDED)
-
-    assert inside_while_it_runs == 1
 
 
 @given(
