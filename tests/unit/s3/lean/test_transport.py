@@ -141,7 +141,6 @@ def test_a_head_tells_what_is_known_of_an_object() -> None:
         head("304 Not Modified", version="1.1", Content_Length="x"),
         refusal("503 Slow Down"),
         refusal("500 Internal Server Error"),
-        head("404 Not Found", Content_Type="text/html", Content_Length=500),
     ],
 )
 def test_a_head_that_tells_too_little_may_be_asked_again(answer: bytes) -> None:
