@@ -39,6 +39,7 @@ def page(*elements: str, xmlns: str = XMLNS, encoding: str = "url", truncated: s
 
 def botocores(body: bytes) -> dict[str, Any]:
     """What botocore makes of a page, with its own decoding; raises whatever it raises."""
+    assert SHAPE is not None
     parsed = create_parser("rest-xml").parse({"status_code": 200, "headers": {}, "body": body}, SHAPE)
     decode_list_object_v2(parsed, {"encoding_type_auto_set": True})
     return dict(parsed)
