@@ -58,7 +58,7 @@ def test_an_anonymous_request_is_denied(name: str, request: pytest.FixtureReques
 
     line = refusal(server, bucket, tmp_path / "mnt", "--no-sign-request")
 
-    assert "denied" in line.lower()
+    assert "denied" in line.lower() or "refuses" in line
 
 
 def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(server: S3Server, tmp_path: Path) -> None:
@@ -74,7 +74,8 @@ def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(server: S
 
 
 def test_no_credentials_are_needed_where_anybody_may_read(moto: S3Server, tmp_path: Path) -> None:
-    bucket = fill(moto, {"a": b"public"})
+    bucket = moto.make_bucket()
+    moto.client().put_object(Bucket=bucket, Key="a", Body=b"public", ACL="public-read")
     with mount_of(
         moto, bucket, tmp_path / "mnt", "--no-sign-request", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""
     ) as mount:
@@ -160,7 +161,7 @@ def _web_server() -> Iterator[str]:
             if self.command == "GET":
                 self.wfile.write(b"<p>Hello</p>")
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
             """Nobody reads it."""
