@@ -27,9 +27,19 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
         secure = replace(plain, name="seaweedfs-https", endpoint_url=f"https://127.0.0.1:{ports[1]}", ca_bundle=bundle)
         _write_identity(Path(home), plain)
         # no patience: its orderly end takes 15 s, and what it keeps is thrown away
-        with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
-            _wait_writable(plain)
-            yield plain, secure
+        try:
+            with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
+                _wait_writable(plain)
+                yield plain, secure
+        finally:
+            _remove_sockets(ports)
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """It makes one for each of its ports in /tmp, whatever TMPDIR says."""
+    for port in ports:
+        for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            path.unlink(missing_ok=True)
 
 
 def _make_certificate(home: Path) -> Path:
@@ -52,11 +62,12 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     shelf = home / "volumes"
     shelf.mkdir()
     return [
+        *("env", "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"),  # one volume for a bucket instead of seven
         program("weed"),
         *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
-        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=400"),
+        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=10000"),
         *(f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
         *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={home / 'identities.json'}"),
         *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),

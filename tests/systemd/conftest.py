@@ -33,9 +33,15 @@ def bucket(server: S3Server) -> str:
 
 
 @pytest.fixture
-def unconfigured(sandbox: Sandbox, request: pytest.FixtureRequest) -> Iterator[Service]:
-    """Named for the test that uses it; nothing of it is left."""
-    service = Service(sandbox, request.node.name.removeprefix("test_").replace("_", "-"))
+def name(request: pytest.FixtureRequest) -> str:
+    """Of a unit instance: that of the test which uses it."""
+    return str(request.node.name).removeprefix("test_").replace("_", "-")
+
+
+@pytest.fixture
+def unconfigured(sandbox: Sandbox, name: str) -> Iterator[Service]:
+    """Nothing of it is left."""
+    service = Service(sandbox, name)
     yield service
     service.stop()
     assert not service.is_mounted

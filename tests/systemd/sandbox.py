@@ -3,7 +3,6 @@
 Knows processes and namespaces, nothing of s3mount. Needs root.
 """
 
-import os
 import signal
 import subprocess
 import sys
@@ -26,7 +25,11 @@ class Sandbox:
 
     def run(self, *command: str | Path, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """*command* beside the services, as root, with the environment that systemd gives them; its output is text."""
-        environment = {"PATH": os.defpath + ":/usr/sbin:/sbin", "LANG": "C.UTF-8", "HOME": "/root"}
+        environment = {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "HOME": "/root",
+        }
         done = subprocess.run(
             [*self._enter, *command], input=stdin, capture_output=True, text=True, env=environment, check=False
         )

@@ -1,6 +1,7 @@
 """One instance of the unit in a sandbox: its configuration, its state as systemd tells it, and its mount."""
 
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,10 +14,11 @@ BODY = b"Hello from the bucket.\n"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """s3mount@*name*, which mounts at /mnt/*name*."""
+    """s3mount@*name* of the machine, or with *user* of that user's own manager."""
 
     sandbox: Sandbox
     name: str
+    user: str | None = None
 
     @property
     def unit(self) -> str:
@@ -24,38 +26,58 @@ class Service:
 
     @property
     def mountpoint(self) -> str:
-        return f"/mnt/{self.name}"
+        return f"/home/{self.user}/{self.name}" if self.user else f"/mnt/{self.name}"
 
     @property
     def file(self) -> str:
         return f"{self.mountpoint}/{KEY}"
 
+    @property
+    def configuration(self) -> str:
+        directory = f"/home/{self.user}/.config" if self.user else "/etc"
+        return f"{directory}/s3mount/{self.name}.toml"
+
     def configure(self, server: S3Server, bucket: str, **settings: str) -> None:
-        """As an administrator would: a file for the mount, one for its keys, and an empty directory."""
-        self.sandbox.run("mkdir", "-p", self.mountpoint)
-        self.sandbox.write(f"/etc/s3mount/{self.name}.env", environment(server))
+        """As an administrator or the user would: a file for the mount, one for its keys, and an empty directory."""
+        self.sandbox.run("install", "-d", f"--owner={self.user or 'root'}", self.mountpoint)
+        self._write(self.configuration.removesuffix("toml") + "env", environment(server), mode="600")
         lines = {"bucket": bucket, "mountpoint": self.mountpoint, "endpoint-url": server.endpoint_url} | settings
-        self.write_configuration("allow-other = true\npath-style = true\n" + toml(lines))
+        openness = "" if self.user else "allow-other = true\n"
+        self.write_configuration("path-style = true\n" + openness + toml(lines))
 
     def write_configuration(self, text: str) -> None:
-        self.sandbox.write(f"/etc/s3mount/{self.name}.toml", text, mode="644")
+        self._write(self.configuration, text, mode="644")
 
     def override(self, **directives: object) -> None:
         """A drop-in, as `systemctl edit` makes it."""
         lines = "".join(f"{name}={value}\n" for name, value in directives.items())
-        self.sandbox.write(f"/run/systemd/system/{self.unit}.d/test.conf", f"[Service]\n{lines}", mode="644")
-        self.sandbox.run("systemctl", "daemon-reload")
+        place = f"/home/{self.user}/.config/systemd/user" if self.user else "/run/systemd/system"
+        self._write(f"{place}/{self.unit}.d/test.conf", f"[Service]\n{lines}", mode="644")
+        self.systemctl("daemon-reload")
+
+    def _write(self, path: str, text: str, mode: str) -> None:
+        self.sandbox.write(path, text, mode)
+        if self.user:
+            self.sandbox.run("chown", "-R", self.user, f"/home/{self.user}/.config")
+
+    def systemctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Speak to the manager that the unit belongs to."""
+        manager = ("--user", f"--machine={self.user}@") if self.user else ()
+        return self.sandbox.run("systemctl", *manager, *arguments, check=check)
 
     def start(self) -> None:
-        done = self.sandbox.run("systemctl", "start", self.unit, check=False)
+        done = self.systemctl("start", self.unit, check=False)
         assert done.returncode == 0, "\n".join((done.stderr, *self.journal))
 
     def stop(self) -> None:
-        self.sandbox.run("systemctl", "stop", self.unit)
+        self.systemctl("stop", self.unit)
+
+    def kill(self, *arguments: str) -> None:
+        self.systemctl("kill", *arguments, self.unit)
 
     def show(self, name: str) -> str:
         """A property of the unit, see org.freedesktop.systemd1(5)."""
-        return self.sandbox.output("systemctl", "show", "-P", name, self.unit)
+        return self.systemctl("show", "-P", name, self.unit).stdout.rstrip("\n")
 
     @property
     def state(self) -> str:
@@ -69,7 +91,8 @@ class Service:
     def journal(self) -> list[str]:
         """What the program itself said; what systemd says of it has another identifier."""
         self.sandbox.run("journalctl", "--sync")
-        said = self.sandbox.output("journalctl", "-q", "-o", "cat", "-t", "s3mount", "-u", self.unit)
+        manager = "--user-unit" if self.user else "--unit"
+        said = self.sandbox.output("journalctl", "-q", "-o", "cat", "-t", "s3mount", manager, self.unit)
         return said.splitlines()
 
     @property
@@ -77,15 +100,12 @@ class Service:
         return self.sandbox.run("findmnt", self.mountpoint, check=False).returncode == 0
 
     def read(self) -> str:
-        """The file, read by a user who has nothing to do with the service."""
-        return self.sandbox.output("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cat", self.file)
+        """The file, read by its user, or by one who has nothing to do with the service."""
+        return self.sandbox.output("runuser", "-u", self.user or "nobody", "--", "cat", self.file)
 
     def wait_comes_back(self, killed: str) -> None:
         """Until the unit serves with another process than *killed*."""
         self.sandbox.wait_until(lambda: self.state == "active" and self.pid not in ("0", killed))
-
-    def kill(self, *arguments: str) -> None:
-        self.sandbox.run("systemctl", "kill", *arguments, self.unit)
 
 
 def environment(server: S3Server) -> str:

@@ -31,7 +31,7 @@ def test_a_start_does_not_return_before_the_mount_answers(service: Service, buck
         f'bucket = "{bucket}"\nmountpoint = "{service.mountpoint}"\nendpoint-url = "{silent_endpoint}"\n'
     )
 
-    service.sandbox.run("systemctl", "start", "--no-block", service.unit)
+    service.systemctl("start", "--no-block", service.unit)
     service.sandbox.wait_until(lambda: service.pid != "0")
 
     assert (service.state, service.is_mounted) == ("activating", False)
@@ -94,7 +94,7 @@ def test_a_reload_shows_what_is_new(service: Service, server: S3Server, bucket: 
     server.client().put_object(Bucket=bucket, Key="new", Body=b"")
     assert "new" not in service.sandbox.output("ls", service.mountpoint).splitlines()
 
-    service.sandbox.run("systemctl", "reload", service.unit)
+    service.systemctl("reload", service.unit)
 
     service.sandbox.wait_until(lambda: "new" in service.sandbox.output("ls", service.mountpoint).splitlines())
     assert service.state == "active"
@@ -120,7 +120,7 @@ def test_a_stop_does_not_wait_for_who_has_a_file_open(service: Service) -> None:
     service.stop()
 
     assert (service.is_mounted, service.show("Result")) == (False, "success")
-    service.sandbox.run("systemctl", "stop", reader)
+    service.systemctl("stop", reader)
 
 
 def test_an_unmount_by_the_administrator_ends_it_for_good(service: Service) -> None:
@@ -157,7 +157,7 @@ def test_a_start_leaves_a_living_mount_alone(service: Service) -> None:
 def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(unconfigured: Service) -> None:
     unconfigured.write_configuration('bucket = "b"\nmountpoint = "/mnt"\nregoin = "us-east-1"\n')
 
-    assert unconfigured.sandbox.run("systemctl", "start", unconfigured.unit, check=False).returncode != 0
+    assert unconfigured.systemctl("start", unconfigured.unit, check=False).returncode != 0
 
     (line,) = unconfigured.journal
     assert re.fullmatch(rf"s3mount: /etc/s3mount/{unconfigured.name}\.toml: regoin: .*region.*", line)
@@ -171,7 +171,7 @@ def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(unconfigu
 def test_a_missing_bucket_is_told_in_one_line_and_tried_again(service: Service, server: S3Server) -> None:
     service.configure(server, "no-such-bucket")
 
-    assert service.sandbox.run("systemctl", "start", service.unit, check=False).returncode != 0
+    assert service.systemctl("start", service.unit, check=False).returncode != 0
 
     (line,) = service.journal
     assert "no-such-bucket" in line
@@ -187,15 +187,15 @@ def test_no_credential_is_told_to_the_journal(service: Service, server: S3Server
 
 
 def test_it_starts_with_the_remote_file_systems_and_after_the_network(service: Service) -> None:
-    service.sandbox.run("systemctl", "enable", service.unit)
+    service.systemctl("enable", service.unit)
 
-    service.sandbox.run("systemctl", "start", "remote-fs.target")
+    service.systemctl("start", "remote-fs.target")
 
     assert BODY.decode().strip() == service.read()
     assert "remote-fs.target" in service.show("Before").split()
     assert "network-online.target" in service.show("After").split()
     assert "network-online.target" in service.show("Wants").split()
-    service.sandbox.run("systemctl", "disable", service.unit)
+    service.systemctl("disable", service.unit)
 
 
 def test_systemd_finds_nothing_wrong_with_the_unit(service: Service) -> None:

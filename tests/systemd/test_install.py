@@ -1,0 +1,66 @@
+"""Installing and taking off, each in a machine of its own that vanishes."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.sandbox import CHECKOUT, Sandbox, booted
+
+INSTALL = (CHECKOUT / "scripts/install", "--program", sys.prefix)
+UNINSTALL = CHECKOUT / "scripts/uninstall"
+PRUNED = 'PRUNEFS="NFS nfs nfs4"\n'
+
+
+@pytest.fixture
+def machine() -> Iterator[Sandbox]:
+    with booted() as running:
+        running.write("/etc/updatedb.conf", PRUNED)
+        yield running
+
+
+def test_installing_twice_is_installing_once(machine: Sandbox) -> None:
+    machine.run(*INSTALL)
+    machine.run(*INSTALL)
+
+    assert machine.output("s3mount", "--version").startswith("s3mount ")
+    assert machine.output("cat", "/etc/updatedb.conf") == 'PRUNEFS="NFS nfs nfs4 fuse.s3mount"'
+    assert machine.output("stat", "-c", "%a %U %G", "/etc/s3mount") == "750 root s3mount"
+    assert (
+        machine.output("systemctl", "list-unit-files", "--no-legend", "s3mount@.service").split()[0]
+        == "s3mount@.service"
+    )
+
+
+def test_uninstalling_leaves_configurations_and_nothing_else(machine: Sandbox) -> None:
+    before = _files(machine)
+    machine.run(*INSTALL)
+    machine.write("/etc/s3mount/photos.toml", "")
+
+    machine.run(UNINSTALL)
+
+    assert _files(machine) - before == {"/etc/s3mount", "/etc/s3mount/photos.toml"}
+    assert machine.output("cat", "/etc/updatedb.conf") == PRUNED.strip()
+
+
+def test_purging_leaves_nothing(machine: Sandbox) -> None:
+    before = _files(machine)
+    machine.run(*INSTALL)
+    machine.write("/etc/s3mount/photos.toml", "")
+
+    machine.run(UNINSTALL, "--purge")
+
+    assert _files(machine) == before
+    assert machine.run("id", "s3mount", check=False).returncode != 0
+
+
+def test_uninstalling_what_is_not_there_is_a_success(machine: Sandbox) -> None:
+    machine.run(UNINSTALL, "--purge")
+
+
+def _files(machine: Sandbox) -> set[str]:
+    """Where an installation may put anything; without the backups that useradd and its like keep."""
+    places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount")
+    found = machine.run("find", *map(str, places), check=False).stdout.splitlines()
+    return {path for path in found if not Path(path).name.endswith("-") and not path.startswith("/etc/systemd")}

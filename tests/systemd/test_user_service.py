@@ -1,0 +1,65 @@
+"""The user unit, as shipped, under a real manager of a real user, who is not root."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import S3Server
+from tests.systemd.sandbox import Sandbox
+from tests.systemd.service import BODY, Service
+
+
+@pytest.fixture(scope="module")
+def user(sandbox: Sandbox) -> str:
+    """Somebody who is logged in, as far as systemd is concerned."""
+    sandbox.run("useradd", "--create-home", "alice")
+    sandbox.run("systemctl", "start", f"user@{sandbox.output('id', '-u', 'alice')}.service")
+    return "alice"
+
+
+@pytest.fixture
+def service(sandbox: Sandbox, user: str, name: str, server: S3Server, bucket: str) -> Iterator[Service]:
+    service = Service(sandbox, name, user)
+    service.configure(server, bucket)
+    yield service
+    service.stop()
+    assert not service.is_mounted
+
+
+def test_a_user_has_a_mount_for_themselves(service: Service, bucket: str) -> None:
+    service.start()
+
+    assert service.read() == BODY.decode().strip()
+    assert service.show("StatusText") == f"serving s3://{bucket} at {service.mountpoint}"
+    assert "Permission denied" in service.sandbox.run("ls", service.mountpoint, check=False).stderr
+
+
+def test_a_users_mount_comes_back_after_a_kill(service: Service) -> None:
+    service.override(RestartSec="100ms")
+    service.start()
+    killed = service.pid
+
+    service.kill("--kill-whom=all", "--signal=KILL")
+
+    service.wait_comes_back(killed)
+    assert service.read() == BODY.decode().strip()
+
+
+def test_a_users_mount_comes_back_when_it_hangs(service: Service) -> None:
+    service.override(WatchdogSec="1s", RestartSec="100ms")
+    service.start()
+    hanging = service.pid
+
+    service.kill("--kill-whom=main", "--signal=STOP")
+
+    service.wait_comes_back(hanging)
+    assert service.read() == BODY.decode().strip()
+
+
+def test_a_stop_of_a_users_mount_is_a_success(service: Service) -> None:
+    service.start()
+
+    service.stop()
+
+    assert not service.is_mounted
+    assert (service.state, service.show("Result"), service.show("ExecMainStatus")) == ("inactive", "success", "0")
