@@ -27,9 +27,12 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
         secure = replace(plain, name="seaweedfs-https", endpoint_url=f"https://127.0.0.1:{ports[1]}", ca_bundle=bundle)
         _write_identity(Path(home), plain)
         # no patience: its orderly end takes 15 s, and what it keeps is thrown away
-        with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
-            _wait_writable(plain)
-            yield plain, secure
+        try:
+            with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
+                _wait_writable(plain)
+                yield plain, secure
+        finally:
+            _remove_sockets(ports)
 
 
 def _make_certificate(home: Path) -> Path:
@@ -52,16 +55,24 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     shelf = home / "volumes"
     shelf.mkdir()
     return [
-        program("weed"),
+        *(program("weed"), "-logtostderr"),
         *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
         *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=400"),
         *(f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
         *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={home / 'identities.json'}"),
+        *(f"-filer.localSocket={home / 'filer.sock'}", f"-s3.localSocket={home / 's3.sock'}"),
         *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *(f"-s3.port.https={https}", f"-s3.cert.file={home / 'certificate.pem'}", f"-s3.key.file={home / 'key.pem'}"),
     ]
+
+
+def _remove_sockets(ports: list[int]) -> None:
+    """Those of its gRPC services stand in /tmp, whatever it is told, and outlive a kill."""
+    for port in ports:
+        for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
+            socket.unlink(missing_ok=True)
 
 
 def _wait_writable(server: S3Server) -> None:
