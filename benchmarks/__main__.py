@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import fcntl
 import shutil
 import signal
 import sys
@@ -93,7 +94,12 @@ def _data(asked: Path | None) -> Iterator[Path]:
     """A directory for the store's data: *asked*, which is kept, or one in memory that is not."""
     if asked is not None:
         asked.mkdir(parents=True, exist_ok=True)
-        yield asked
+        with (asked / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SystemExit(f"{asked} is in use by another run") from None
+            yield asked
         return
     has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
     with tempfile.TemporaryDirectory(prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None) as made:

@@ -21,15 +21,16 @@ def draw(report: Report, path: Path) -> None:
     cold = (block for block in blocks(report) if not block.again)
     found = [block for block in cold if any(name in _MARKS for name in block.lines)]
     links = [link for link in (FAR, NEAR, HTTPS) if any(block.link == link for block in found)]
-    heights = [sum(block.link == link for block in found) + 2 for link in links]
-    figure = Figure(figsize=(_WIDTH, sum(heights) * _ROW_HEIGHT + 0.6), layout="constrained")
+    heights = [sum(block.link == link for block in found) + 1 for link in links]
+    figure = Figure(figsize=(_WIDTH, sum(heights) * _ROW_HEIGHT + 1), layout="constrained")
     panels = figure.subplots(len(links), 1, sharex=True, height_ratios=heights, squeeze=False)
     for panel, link in zip(panels[:, 0], links, strict=True):
         _draw_link(panel, link, [block for block in found if block.link == link])
     marks = {
         name: mark for panel in panels[:, 0] for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)
     }
-    figure.legend(marks.values(), marks.keys(), loc="outside upper center", ncols=len(marks), frameon=False)
+    names = sorted(marks, key=lambda name: (name != OURS, name))
+    figure.legend([marks[name] for name in names], names, loc="outside upper center", ncols=len(names), frameon=False)
     figure.savefig(path, dpi=160)
 
 
@@ -59,7 +60,7 @@ def _draw_link(panel: Axes, link: str, found: list[Block]) -> None:
     )
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter("{x:g}")
-    panel.invert_yaxis()
+    panel.set_ylim(len(found) - 0.5, -0.5)
     panel.grid(axis="x", color=_GRID)
     panel.tick_params(which="both", length=0, labelbottom=True)
     for side in panel.spines.values():

@@ -207,7 +207,12 @@ def _await(condition: Callable[[], bool], process: subprocess.Popen[bytes], what
     deadline = time.monotonic() + _START_TIMEOUT
     while not condition():
         if process.poll() is not None:
-            raise SystemExit(f"{process.args!r} ended with status {process.returncode} before {what} answered")
+            raise SystemExit(f"{_name(process)} ended with status {process.returncode} before {what} answered")
         if time.monotonic() > deadline:
             raise SystemExit(f"{what} did not answer within {_START_TIMEOUT:.0f} s")
         time.sleep(0.02)
+
+
+def _name(process: subprocess.Popen[bytes]) -> str:
+    command = process.args
+    return " ".join(map(str, command[:3])) if isinstance(command, list) else str(command)

@@ -105,7 +105,7 @@ def markdown(report: Report) -> str:
     return "\n".join(lines)
 
 
-_SUMMARY = "| workload | link | s3mount | must show | seen | |"
+_SUMMARY = "| workload | link | s3mount, seconds | must show | seen | |"
 
 
 def _summary(block: Block, check: Check) -> str:

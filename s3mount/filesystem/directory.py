@@ -27,6 +27,10 @@ class Known(NamedTuple):
     def exists(self) -> bool:
         return self.entries is not None
 
+    @property
+    def is_directory(self) -> bool:
+        return self.entries is not None and self.entries.is_directory(self.at)
+
 
 class Directory:
     """The directory of one prefix ("" or ending with a slash)."""

@@ -29,14 +29,19 @@ class Flights(Generic[Key, Answer]):
 
     async def join(self, key: Key, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         """The answer to *ask*, which is called only if no flight for *key* is under way."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight()
-            self._nursery.start_soon(self._fly, key, flight, ask)
+        flight = self.begin(key, ask)
         await flight.landed.wait()
         if flight.failure is not None:
             raise flight.failure
         return flight.answer  # type: ignore[return-value]  # landed without a failure
+
+    def begin(self, key: Key, ask: Callable[[], Awaitable[Answer]]) -> _Flight[Answer]:
+        """Have *ask* called if no flight for *key* is under way, without waiting for it."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight()
+            self._nursery.start_soon(self._fly, key, flight, ask)
+        return flight
 
     async def _fly(self, key: Key, flight: _Flight[Answer], ask: Callable[[], Awaitable[Answer]]) -> None:
         try:

@@ -1,7 +1,8 @@
 """Lookup: from a name in a directory to an entry, with as few questions to the store as its knowledge allows.
 
 A name in a directory that is not listed is asked for by HEAD `name` and LIST `name/` together, since a directory shadows a file.
-The LIST brings the directory's first page, so what is in it needs no question. Several names in one directory are a pattern:
+The LIST brings the directory's first page, so what is in it needs no question; in the root, which nobody looks up, the first lookup
+brings its first page in place of the HEAD. Several names in one directory are a pattern:
 its listing is fetched, a few pages for each lookup that missed, so that no lookup ever pays for a whole huge directory.
 """
 
@@ -145,7 +146,7 @@ class Tree:
             known = directory.latest(name)
             if known is None or self.lifetimes.left(known.as_of, now, exists=known.exists) <= -self.lifetimes.grace:
                 return None
-            self._nursery.start_soon(self._renew, directory, name)
+            self._lookups.begin((directory.prefix, name), partial(self._ask, directory, name))
         return known
 
     async def revalidate(self, entries: Entries, index: int) -> None:
@@ -236,16 +237,32 @@ class Tree:
         question = _Question()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_directory, key, question, nursery.cancel_scope)
-            nursery.start_soon(self._ask_file, key, directory.latest(name), question)
-        row = question.answer(name)
-        if row is None:
-            known = Known(as_of, None)
-        else:
-            known = Known(as_of, Entries(self.bucket, directory.prefix, [row], as_of))
-        directory.learn(name, known)
+            if await self._is_on_first_page(directory, name):
+                question.listed = directory.latest(name)
+            if question.listed is None:
+                await self._ask_file(key, directory.latest(name), question)
+            elif not question.listed.is_directory:
+                nursery.cancel_scope.cancel()
         if question.page is not None:
             self._take_first_page(key + "/", question.page, as_of)
+        if question.listed is not None:
+            return question.listed
+        row = question.answer(name)
+        known = Known(as_of, None if row is None else Entries(self.bucket, directory.prefix, [row], as_of))
+        directory.learn(name, known)
         return known
+
+    async def _is_on_first_page(self, directory: Directory, name: bytes) -> bool:
+        """Whether the first page of the root's listing decides *name*.
+
+        Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
+        """
+        if directory.prefix != self._root or directory.passage is not None or not self.lifetimes.positive:
+            return False
+        try:
+            return await self.passage(directory).wait_decided(name, 1)
+        except S3MountError:  # the other questions will tell
+            return False
 
     async def _ask_directory(self, key: str, question: "_Question", other: trio.CancelScope) -> None:
         try:
@@ -267,7 +284,7 @@ class Tree:
 
     async def _stat(self, key: str, latest: Known | None) -> ObjectStat:
         """HEAD, or where a version was known, the question whether it is current still."""
-        if latest is None or latest.entries is None or latest.entries.is_directory(latest.at):
+        if latest is None or latest.entries is None or latest.is_directory:
             return await self._store.head(key)
         version = latest.entries.version(latest.at)
         match await self._store.revalidate(version, FIRST_BYTES):
@@ -283,17 +300,12 @@ class Tree:
             directory.passage = self._begin(directory, as_of)
             directory.passage.paging.add(page, as_of)
 
-    async def _renew(self, directory: Directory, name: bytes) -> None:
-        try:
-            await self._ask_once(directory, name)
-        except S3MountError:
-            return  # who asks after the grace is over will be told
-
 
 class _Question:
     """What came back of the two questions about one name."""
 
     def __init__(self) -> None:
+        self.listed: Known | None = None  # what the root's first page said
         self.page: ListPage | None = None
         self.stat: ObjectStat | None = None
         self.list_failure: S3MountError | None = None

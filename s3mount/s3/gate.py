@@ -13,7 +13,6 @@ The store's throttling moves what is allowed (AIMD, as TCP does it): one that as
 that were under way together; each success raises it by one part of itself, so a round of them by one.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import trio
@@ -49,23 +48,21 @@ class Allowance:
 
 @dataclass(slots=True)
 class Pass:
-    """One request's right to one place in the gate, as trio's threads take and give back a limiter's token.
+    """One request's right to one place in the gate.
 
-    Trio gives it back when the thread has ended, even if by then nobody waits for it any more: so the gate counts what really
-    is under way. https://trio.readthedocs.io/en/stable/reference-core.html#trio.to_thread.run_sync
+    Given back when its thread has ended, even if by then nobody waits for it any more: so the gate counts what really is under way.
     """
 
     gate: "Gate"
     urgency: Urgency
-    admitted: Callable[[], None]  # told when it has its place
     round: int = 0
 
-    async def acquire_on_behalf_of(self, _borrower: object) -> None:
+    async def enter(self) -> None:
+        """Wait for the place, and take it. A checkpoint."""
         await self.gate.enter(self.urgency)
         self.round = self.gate.allowance.round
-        self.admitted()
 
-    def release_on_behalf_of(self, _borrower: object) -> None:
+    def leave(self) -> None:
         self.gate.leave(self.urgency)
 
     def succeeded(self) -> None:

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import trio
 
@@ -29,6 +29,7 @@ from s3mount.s3.pins import Pins
 from s3mount.s3.store import Urgency
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
+from s3mount.s3.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class RemoteStore:
         self._timeout = timeout
         self._random = random
         self._gate = Gate(max_connections)
+        self._workers = Workers()
         self._pins = Pins()
         # what statistics() tells: requests by kind, and the rest
         self._requests: Counter[str] = Counter()
@@ -147,6 +149,7 @@ class RemoteStore:
 
     def close(self) -> None:
         """End the connections. Threads that are still under way fail, and end."""
+        self._workers.close()
         self._transport.close()
 
     def _deadline(self) -> float:
@@ -196,15 +199,14 @@ class RemoteStore:
 
     async def _attempt(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
         """One attempt in a thread. DeadlineExceeded where time runs out in it, or before it."""
-        ticket = Pass(self._gate, question.urgency, partial(self._count_request, question.kind))
+        ticket = Pass(self._gate, question.urgency)
         until = time.monotonic() + deadline - trio.current_time()
         with trio.move_on_at(deadline):
+            await ticket.enter()
+            self._requests[question.kind] += 1
             try:
-                answer = await trio.to_thread.run_sync(
-                    attempt,
-                    until,
-                    abandon_on_cancel=question.is_abandonable,
-                    limiter=cast("trio.CapacityLimiter", ticket),  # anything that acquires and releases will do
+                answer = await self._workers.run(
+                    partial(attempt, until), ticket.leave, is_abandonable=question.is_abandonable
                 )
             except Retryable as fault:
                 if fault.is_throttle:
@@ -219,6 +221,3 @@ class RemoteStore:
                 ticket.succeeded()
                 return answer
         raise DeadlineExceeded(f"{question.kind} not answered within {self._timeout:g} s", key=question.key)
-
-    def _count_request(self, kind: str) -> None:
-        self._requests[kind] += 1

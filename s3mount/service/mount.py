@@ -4,6 +4,7 @@ Nothing else makes a store, a cache, a tree or a session with the kernel; nothin
 """
 
 import dataclasses
+import sys
 import time
 from collections.abc import Mapping
 
@@ -27,6 +28,9 @@ from s3mount.s3.transport import Transport
 from s3mount.service.fuse_options import session_options
 from s3mount.service.serving import Host
 
+SWITCH_INTERVAL = (
+    0.0005  # seconds that a thread waits for the interpreter at most; a tenth of Python's own, for the loop's sake
+)
 REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
 
 
@@ -50,6 +54,7 @@ class Mount:
 
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountErrors where it cannot begin."""
+    sys.setswitchinterval(SWITCH_INTERVAL)
     transport = await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True)
     try:
         async with trio.open_nursery() as loads:

@@ -8,15 +8,16 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.s3.boto import BotoTransport
-from s3mount.s3.probe import probe
+from s3mount.s3.credentials import CredentialChain
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.session import ResolvedStore
+from s3mount.s3.session import ResolvedStore, Session, open_session, resolved_store
 from s3mount.s3.store import ObjectStore
 from s3mount.s3.transport import Transport
 from tests.fakes.memory_store import MemoryStore
 from tests.servers import Quirk, S3Server
 
-TRANSPORTS: dict[str, Callable[[StoreConfig, ResolvedStore], Transport]] = {
+# boto3's session comes with it because it is slow to make
+TRANSPORTS: dict[str, Callable[[StoreConfig, ResolvedStore, Session], Transport]] = {
     "boto3": BotoTransport,
 }
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
@@ -74,12 +75,58 @@ class ServerShelf:
         return self.server.can_hold(key)
 
 
+@dataclass(frozen=True)
+class Counter:
+    """Where shelves of one server are had: what is the same for each, made once."""
+
+    server: S3Server
+    client: Any
+    session: Session
+    credentials: CredentialChain
+
+    def open(
+        self, make_transport: Callable[[StoreConfig, ResolvedStore, Session], Transport], *, versioned: bool
+    ) -> ServerShelf:
+        bucket = self.server.make_bucket(self.client, versioned=versioned)
+        config = self.server.store_config(bucket)
+        store = resolved_store(
+            config,
+            self.session,
+            region=self.server.region,
+            credentials=self.credentials.frozen,
+            renew=self.credentials.renew,
+        )
+        remote = RemoteStore(make_transport(config, store, self.session), max_connections=32, timeout=60)
+        return ServerShelf(remote, self.server, bucket, self.client)
+
+
+@pytest.fixture(scope="session")
+def counters() -> Iterator[Callable[[S3Server], Counter]]:
+    """The counter of a server, made at first need."""
+    made: dict[str, Counter] = {}
+
+    def counter(server: S3Server) -> Counter:
+        if server.name not in made:
+            with pytest.MonkeyPatch.context() as patch:
+                for variable, value in server.environment().items():
+                    patch.setenv(variable, value)
+                config = server.store_config("any")
+                chain = CredentialChain(lambda: open_session(config).below, sign=True)
+                chain.frozen()
+                made[server.name] = Counter(server, server.client(), open_session(config), chain)
+        return made[server.name]
+
+    yield counter
+    for each in made.values():
+        each.client.close()
+
+
 OpenShelf = Callable[..., Shelf]
 CHOICES = ["memory", *(f"{server}-{transport}" for server in SERVERS for transport in TRANSPORTS)]
 
 
 @pytest.fixture(params=CHOICES)
-def open_shelf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenShelf]:
+def open_shelf(request: pytest.FixtureRequest) -> Iterator[OpenShelf]:
     """Opens a new bucket of the store in question; `versioned=True` for one that keeps versions."""
     opened: list[ServerShelf] = []
 
@@ -87,34 +134,20 @@ def open_shelf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         return MemoryShelf(MemoryStore(keeps_versions=versioned), frozenset())
 
     def open_server(*, versioned: bool = False) -> Shelf:
-        opened.append(_open(server, TRANSPORTS[transport], versioned=versioned))
+        opened.append(counter.open(TRANSPORTS[transport], versioned=versioned))
         return opened[-1]
 
     if request.param == "memory":
         yield open_memory
         return
     name, transport = request.param.split("-")
-    server = request.getfixturevalue(name)
-    for variable, value in server.environment().items():
-        monkeypatch.setenv(variable, value)
+    counter: Counter = request.getfixturevalue("counters")(request.getfixturevalue(name))
     yield open_server
     for shelf in opened:
         shelf.store.close()
-        shelf.client.close()
 
 
 @pytest.fixture
 def shelf(open_shelf: OpenShelf) -> Shelf:
     """A new bucket."""
     return open_shelf()
-
-
-def _open(
-    server: S3Server, transport: Callable[[StoreConfig, ResolvedStore], Transport], *, versioned: bool
-) -> ServerShelf:
-    bucket = server.make_bucket(versioned=versioned)
-    config = StoreConfig(bucket=bucket, endpoint_url=server.endpoint_url, ca_bundle=server.ca_bundle)
-    store = RemoteStore(
-        transport(config, probe(config)), max_connections=config.max_connections, timeout=config.timeout
-    )
-    return ServerShelf(store, server, bucket, server.client())

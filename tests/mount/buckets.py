@@ -1,15 +1,19 @@
 """Filling buckets: many objects at once, from memory or from a directory, and what a server then holds."""
 
+import os
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.servers import S3Server
+from tests.servers.running import program
 
 WRITERS = 16
 
@@ -22,6 +26,39 @@ def fill(server: S3Server, bodies: Mapping[str, bytes], bucket: str | None = Non
         done = [writers.submit(client.put_object, Bucket=bucket, Key=key, Body=body) for key, body in bodies.items()]
     for each in done:
         each.result()
+    return bucket
+
+
+def fill_with_many(server: S3Server, keys: Iterable[str], body: bytes) -> str:
+    """A new bucket with thousands of *keys* that are paths, all with one *body*; its name."""
+    with TemporaryDirectory() as source:
+        for key in keys:
+            path = Path(source, key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(body)
+        return fill_from(server, Path(source))
+
+
+def fill_from(server: S3Server, source: Path) -> str:
+    """A new bucket with every file below *source*; its name. By rclone, which takes a tenth of the time that boto3 does."""
+    bucket = server.make_bucket()
+    subprocess.run(
+        [
+            *(program("rclone"), "copy", str(source), f":s3:{bucket}", "--config", os.devnull, "--links=false"),
+            *("--transfers", str(WRITERS), "--no-traverse", "--s3-no-head", "--s3-no-check-bucket"),
+        ],
+        env={
+            **os.environ,
+            "RCLONE_S3_PROVIDER": "Other",
+            "RCLONE_S3_ENDPOINT": server.endpoint_url,
+            "RCLONE_S3_ACCESS_KEY_ID": server.access_key,
+            "RCLONE_S3_SECRET_ACCESS_KEY": server.secret_key,
+            "RCLONE_S3_REGION": server.region,
+        },
+        capture_output=True,
+        timeout=300,
+        check=True,
+    )
     return bucket
 
 
@@ -47,19 +84,6 @@ def fill_as_far_as_it_can(server: S3Server, keys: Sequence[str]) -> tuple[str, d
 def _body_of(key: str) -> bytes:
     """A body that tells objects apart: empty for a marker, as file managers make them."""
     return b"" if key.endswith("/") else key.encode("utf-8", "surrogateescape")
-
-
-def fill_from(server: S3Server, source: Path, bucket: str | None = None) -> str:
-    """Upload every file below *source* under its path from there."""
-    bucket = bucket or server.make_bucket()
-    client = _client(server)
-
-    def put(path: Path) -> None:
-        client.put_object(Bucket=bucket, Key=str(path.relative_to(source)), Body=path.read_bytes())
-
-    with ThreadPoolExecutor(WRITERS) as writers:
-        list(writers.map(put, (path for path in sorted(source.rglob("*")) if path.is_file())))
-    return bucket
 
 
 def keys_in(server: S3Server, bucket: str) -> list[str]:

@@ -9,8 +9,10 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.servers import S3Server
 
 _CHUNK = 1 << 18
 
@@ -34,7 +36,7 @@ class Request:
 class Traffic:
     """What has passed since the last `take`."""
 
-    endpoint_url: str
+    server: S3Server  # as it is met through the relay
     _requests: list[Request] = field(default_factory=list)
     _bytes_down: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -61,34 +63,32 @@ class Traffic:
 
 
 @contextmanager
-def relay(endpoint_url: str) -> Iterator[Traffic]:
-    """A relay on a port of its own to the server at *endpoint_url*."""
-    parts = urlsplit(endpoint_url)
-    assert parts.hostname is not None
-    assert parts.port is not None
-    with _Server((parts.hostname, parts.port)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+def relay(server: S3Server) -> Iterator[Traffic]:
+    """A relay on a port of its own to *server*."""
+    with _Relay(server) as listening:
+        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield server.traffic
+            yield listening.traffic
         finally:
-            server.shutdown()
+            listening.shutdown()
             thread.join()
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class _Relay(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     request_queue_size = 128
 
-    def __init__(self, upstream: tuple[str, int]) -> None:
+    def __init__(self, server: S3Server) -> None:
         super().__init__(("127.0.0.1", 0), _Connection)
-        self.upstream = upstream
-        self.traffic = Traffic(f"http://127.0.0.1:{self.server_address[1]}")
+        parts = urlsplit(server.endpoint_url)
+        self.upstream = parts.hostname, parts.port
+        self.traffic = Traffic(replace(server, endpoint_url=f"http://127.0.0.1:{self.server_address[1]}"))
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    server: _Server
+    server: _Relay
 
     def handle(self) -> None:
         client: socket.socket = self.request

@@ -35,6 +35,13 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
             _remove_sockets(ports)
 
 
+def _remove_sockets(ports: list[int]) -> None:
+    """It makes one for each of its ports in /tmp, whatever TMPDIR says."""
+    for port in ports:
+        for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+            path.unlink(missing_ok=True)
+
+
 def _make_certificate(home: Path) -> Path:
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
@@ -55,24 +62,17 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     shelf = home / "volumes"
     shelf.mkdir()
     return [
+        *("env", "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"),  # one volume for a bucket instead of seven
         *(program("weed"), "-logtostderr"),
         *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
-        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=400"),
+        *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=10000"),
         *(f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
         *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={home / 'identities.json'}"),
-        *(f"-filer.localSocket={home / 'filer.sock'}", f"-s3.localSocket={home / 's3.sock'}"),
         *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
         *(f"-s3.port.https={https}", f"-s3.cert.file={home / 'certificate.pem'}", f"-s3.key.file={home / 'key.pem'}"),
     ]
-
-
-def _remove_sockets(ports: list[int]) -> None:
-    """Those of its gRPC services stand in /tmp, whatever it is told, and outlive a kill."""
-    for port in ports:
-        for socket in Path("/tmp").glob(f"seaweedfs-*-grpc-{port}.sock"):
-            socket.unlink(missing_ok=True)
 
 
 def _wait_writable(server: S3Server) -> None:

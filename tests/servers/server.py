@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import botocore.config
 
+from s3mount.config import StoreConfig
+
 
 class Quirk(Enum):
     """A way in which a server is not like S3; docs/servers.md tells each as it was seen."""
@@ -53,15 +55,19 @@ class S3Server:
             ),
         )
 
-    def make_bucket(self, *, versioned: bool = False) -> str:
-        """A new, empty bucket."""
+    def make_bucket(self, client: Any = None, *, versioned: bool = False) -> str:
+        """A new, empty bucket, made by *client* or a new one."""
         bucket = f"bucket-{uuid.uuid4().hex[:12]}"
-        client = self.client()
+        client = client or self.client()
         client.create_bucket(Bucket=bucket)
         if versioned:
             client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        client.close()
         return bucket
+
+    def store_config(self, bucket: str, **options: Any) -> StoreConfig:
+        """How the mount is told of *bucket*."""
+        options = {"endpoint_url": self.endpoint_url, "ca_bundle": self.ca_bundle, **options}
+        return StoreConfig(bucket=bucket, **options)
 
     def can_hold(self, key: str) -> bool:
         """Whether an object of this key can be made, and comes back under it."""

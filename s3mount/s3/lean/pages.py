@@ -19,6 +19,7 @@ from s3mount.s3.values import ListedObject, ListPage, ListQuery
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _BARE_ROOT = b"<ListBucketResult>"
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]+)</NextContinuationToken>")
+_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SIZE_DIGITS = 18  # the most that a file offset is sure to hold
 
@@ -161,8 +162,8 @@ def _sizes(texts: list[str]) -> list[int]:
 
 
 def _mtime_ns(text: str) -> int:
-    """ISO 8601 with dashes and colons, the one form S3 has. What has no time zone is UTC."""
-    if len(text) < 19 or not (text[4] == text[7] == "-" and text[10] == "T" and text[13] == ":"):
+    """ISO 8601 in the one form that S3 has; Python's own reader knows more, and some that are none. No time zone is UTC."""
+    if not _STAMP.fullmatch(text):
         raise WrongAnswerError(f"LastModified {text[:40]!r}")
     try:
         modified = datetime.fromisoformat(text)

@@ -1,0 +1,85 @@
+"""Worker threads: a blocking call is handed over, and its outcome brought back into the trio run.
+
+What `trio.to_thread` does, for callers who bring their own limit: threads that stay, a queue, and one wake-up of the run for all
+outcomes that have come by then. It costs a third of the CPU, which counts where a call is one small object.
+
+Invariants: a call's thread is busy until *ended* has been called, in the run, also where nobody waits any more; a thread is started
+only where none is idle, so there are as many as there were calls at once; threads are daemons, and no exit waits for them.
+"""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import outcome
+import trio
+
+T = TypeVar("T")
+
+
+class _Job:
+    """One call: who waits for it, if anybody still does."""
+
+    __slots__ = ("call", "ended", "outcome", "task")
+
+    def __init__(self, call: Callable[[], Any], ended: Callable[[], None], task: trio.lowlevel.Task) -> None:
+        self.call = call
+        self.ended = ended
+        self.task: trio.lowlevel.Task | None = task
+        self.outcome: outcome.Outcome[Any] | None = None
+
+
+class Workers:
+    """Threads for blocking calls; belongs to one trio run."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+
+    async def run(self, call: Callable[[], T], ended: Callable[[], None], *, is_abandonable: bool) -> T:
+        """What *call* returns or raises in a thread. *ended* is called in the run when the thread has ended it, in any case.
+
+        A checkpoint. Where it is cancelled, an abandonable call is left behind; another one is waited for all the same.
+        """
+        job = _Job(call, ended, trio.lowlevel.current_task())
+        self._submit(job)
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            if is_abandonable:
+                job.task = None
+                return trio.lowlevel.Abort.SUCCEEDED
+            return trio.lowlevel.Abort.FAILED
+
+        answer: T = await trio.lowlevel.wait_task_rescheduled(abort)
+        return answer
+
+    def close(self) -> None:
+        """Let idle threads end, and busy ones after their calls."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        self._threads = 0
+
+    def _submit(self, job: _Job) -> None:
+        if self._idle:
+            self._idle -= 1
+        else:
+            self._threads += 1
+            token = trio.lowlevel.current_trio_token()
+            threading.Thread(target=self._work, args=(token,), name=f"s3-{self._threads}", daemon=True).start()
+        self._jobs.put(job)
+
+    def _work(self, token: trio.lowlevel.TrioToken) -> None:
+        while (job := self._jobs.get()) is not None:
+            job.outcome = outcome.capture(job.call)
+            with contextlib.suppress(trio.RunFinishedError):  # the mount has ended, and nobody is interested
+                token.run_sync_soon(self._land, job)
+            del job  # no thread keeps an answer while it is idle
+
+    def _land(self, job: _Job) -> None:
+        self._idle += 1
+        job.ended()
+        if job.task is not None:
+            trio.lowlevel.reschedule(job.task, job.outcome)  # type: ignore[arg-type]  # captured before it lands

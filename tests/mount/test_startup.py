@@ -1,0 +1,176 @@
+"""What cannot be mounted: one clear line that says what is wrong and what to do, status 1, before going to the background."""
+
+import http.server
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.mount.buckets import fill
+from tests.mount.looking import output_of, read_file
+from tests.mount.mounted import is_mounted, mount_of, refused, run_command
+from tests.servers import S3Server
+
+UNREACHABLE_WITHIN = 15  # seconds, see issue 3
+
+
+def refusal(server: S3Server, source: str, at: Path, *options: str, **variables: str) -> str:
+    """The one line that the command says, and ends with status 1."""
+    at.mkdir()
+    done = refused(
+        source, at, "--endpoint-url", server.endpoint_url, *options, env={**server.environment(), **variables}
+    )
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("s3mount: ")
+    assert server.secret_key not in done.stderr
+    assert not is_mounted(at)
+    return done.stderr
+
+
+def test_a_bucket_that_is_not_there_is_named(server: S3Server, tmp_path: Path) -> None:
+    line = refusal(server, "no-such-bucket-here", tmp_path / "mnt")
+
+    assert "no-such-bucket-here" in line
+    assert "not exist" in line or "no such bucket" in line.lower()
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "rclone"])
+def test_a_wrong_secret_is_told_as_such(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    """Not on moto, which lets anybody in."""
+    server: S3Server = request.getfixturevalue(name)
+    bucket = server.make_bucket()
+
+    line = refusal(server, bucket, tmp_path / "mnt", AWS_SECRET_ACCESS_KEY="wrong")
+
+    assert "secret" in line.lower() or "credential" in line.lower() or "denied" in line.lower()
+
+
+@pytest.mark.parametrize("name", ["seaweedfs", "rclone"])
+def test_an_anonymous_request_is_denied(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    server: S3Server = request.getfixturevalue(name)
+    bucket = server.make_bucket()
+
+    line = refusal(server, bucket, tmp_path / "mnt", "--no-sign-request")
+
+    assert "denied" in line.lower() or "refuses" in line
+
+
+def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(server: S3Server, tmp_path: Path) -> None:
+    bucket = server.make_bucket()
+    at = tmp_path / "mnt"
+    at.mkdir()
+
+    done = refused(bucket, at, "--endpoint-url", server.endpoint_url, env={"AWS_CONFIG_FILE": "/dev/null"})
+
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "credentials" in done.stderr
+
+
+def test_no_credentials_are_needed_where_anybody_may_read(moto: S3Server, tmp_path: Path) -> None:
+    bucket = moto.make_bucket()
+    moto.client().put_object(Bucket=bucket, Key="a", Body=b"public", ACL="public-read")
+    with mount_of(
+        moto, bucket, tmp_path / "mnt", "--no-sign-request", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""
+    ) as mount:
+        assert read_file(mount / "a") == b"public"
+
+
+def test_a_bucket_in_another_region_is_found_there_when_none_was_named(moto: S3Server, tmp_path: Path) -> None:
+    bucket = "elsewhere"
+    moto.client().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    fill(moto, {"a": b"far"}, bucket)
+
+    with mount_of(moto, bucket, tmp_path / "mnt") as mount:
+        assert read_file(mount / "a") == b"far"
+
+
+def test_an_endpoint_that_refuses_connections_is_told_at_once(moto: S3Server, tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        line = _timed(moto, tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}")
+
+    assert "127.0.0.1" in line
+
+
+def test_an_endpoint_that_never_answers_is_told_within_15_seconds(moto: S3Server, tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        line = _timed(moto, tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+
+    assert "127.0.0.1" in line
+
+
+def test_an_endpoint_without_a_name_is_told_with_it(moto: S3Server, tmp_path: Path) -> None:
+    line = _timed(moto, tmp_path, "http://no-such-host.invalid")
+
+    assert "no-such-host.invalid" in line
+
+
+def test_what_is_no_s3_endpoint_is_told_as_such(moto: S3Server, tmp_path: Path) -> None:
+    with _web_server() as url:
+        line = _timed(moto, tmp_path, url)
+
+    assert "S3" in line
+
+
+def test_what_went_wrong_is_told_in_the_foreground_too(server: S3Server, tmp_path: Path) -> None:
+    assert "no-such-bucket-here" in refusal(server, "no-such-bucket-here", tmp_path / "mnt", "--foreground")
+
+
+def test_the_command_returns_0_once_the_mount_answers(server: S3Server, tmp_path: Path) -> None:
+    bucket = fill(server, {"a": b"there"})
+    at = tmp_path / "mnt"
+    at.mkdir()
+
+    done = run_command(bucket, at, "--endpoint-url", server.endpoint_url, env=server.environment())
+    body = read_file(at / "a")
+    output_of("umount", at)
+
+    assert (done.returncode, done.stdout, done.stderr, body) == (0, "", "", b"there")
+
+
+def _timed(server: S3Server, tmp_path: Path, endpoint_url: str) -> str:
+    at = tmp_path / "mnt"
+    at.mkdir()
+    began = time.monotonic()
+    done = refused("bucket", at, "--endpoint-url", endpoint_url, env=server.environment())
+    assert time.monotonic() - began < UNREACHABLE_WITHIN
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+@contextmanager
+def _web_server() -> Iterator[str]:
+    """A server that answers every request with a page."""
+
+    class Page(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", "12")
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(b"<p>Hello</p>")
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{web.server_address[1]}"
+        finally:
+            web.shutdown()
+            thread.join()

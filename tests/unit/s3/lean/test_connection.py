@@ -1,0 +1,249 @@
+"""However a response is cut into segments, its bytes come out right, or not at all."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.lean.connection import Connection, UnansweredError
+from s3mount.s3.lean.head import HEAD_LIMIT, parse_head
+
+
+class Replay:
+    """A `Stream` that brings what was recorded, in its pieces, and then ends."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+        self.sent: list[bytes] = []
+
+    def wait_until(self, deadline: float) -> None: ...
+
+    def send(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def receive(self, into: memoryview) -> int:
+        if not self._pieces:
+            return 0
+        piece = self._pieces.pop(0)
+        count = min(len(piece), len(into))
+        into[:count] = piece[:count]
+        if piece[count:]:
+            self._pieces.insert(0, piece[count:])
+        return count
+
+    def fill(self, into: memoryview) -> None:
+        filled = 0
+        while filled < len(into):
+            count = self.receive(into[filled:])
+            if not count:
+                raise ConnectionResetError
+            filled += count
+
+    def is_quiet(self) -> bool:
+        return not self._pieces
+
+    def shut_down(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def cut(message: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(message) + 1) for place in places), len(message)]
+    return [message[start:stop] for start, stop in pairwise(edges)]
+
+
+def sized(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def closing(body: bytes) -> bytes:
+    return b"HTTP/1.0 200 OK\r\n\r\n" + body
+
+
+@st.composite
+def chunked(draw: st.DrawFn, body: bytes) -> bytes:
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for chunk in cut(body, draw(st.lists(st.integers(0, 200), max_size=5))):
+        if chunk:
+            extension = draw(st.sampled_from([b"", b";a=b", b" ; a", b';x="y"']))
+            message += b"%x%b\r\n%b\r\n" % (len(chunk), extension, chunk)
+    return message + draw(st.sampled_from([b"0\r\n\r\n", b"000;x\r\n\r\n", b"0\r\nChecksum: x\r\nB: c\r\n\r\n"]))
+
+
+BODIES = st.binary(max_size=200)
+PLACES = st.lists(st.integers(0, 400), max_size=8)
+DELIMITED = BODIES.flatmap(lambda body: st.tuples(st.just(body), st.just(sized(body)) | chunked(body)))
+HINTS = st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])
+
+
+@given(DELIMITED, PLACES, HINTS)
+def test_a_delimited_body_arrives_whole_and_leaves_the_connection_clean(
+    case: tuple[bytes, bytes], places: list[int], hints: bytes
+) -> None:
+    body, message = case
+    connection = Connection(Replay(cut(hints + message, places)))
+
+    answer = connection.ask(b"", deadline=0)
+
+    assert answer.read_all(1000) == body
+    assert answer.leaves_clean
+    assert answer.is_at_end()
+    assert connection.is_reusable()
+
+
+@given(st.lists(DELIMITED, min_size=2, max_size=4), PLACES)
+def test_answers_on_one_connection_do_not_run_into_each_other(
+    cases: list[tuple[bytes, bytes]], places: list[int]
+) -> None:
+    connection = Connection(Replay(cut(b"".join(message for _, message in cases), places)))
+
+    for body, _ in cases:
+        answer = connection.ask(b"", deadline=0)
+        into = bytearray(len(body))
+        answer.read_into(memoryview(into))
+
+        assert into == body
+        assert answer.is_at_end()
+
+
+@given(DELIMITED, PLACES, st.binary(min_size=1, max_size=20))
+def test_bytes_that_nobody_asked_for_cost_the_connection(
+    case: tuple[bytes, bytes], places: list[int], stray: bytes
+) -> None:
+    body, message = case
+    connection = Connection(Replay(cut(message + stray, places)))
+
+    assert connection.ask(b"", deadline=0).read_all(1000) == body
+    assert not connection.is_reusable()
+
+
+@given(DELIMITED, PLACES, st.integers(1, 400))
+def test_a_delimited_body_that_is_cut_is_an_error(case: tuple[bytes, bytes], places: list[int], missing: int) -> None:
+    _, message = case
+    connection = Connection(Replay(cut(message[:-missing], places)))
+
+    with pytest.raises((ConnectionError, WrongAnswerError)):
+        connection.ask(b"", deadline=0).read_all(1000)
+
+
+@given(BODIES, PLACES)
+def test_a_body_until_the_end_of_the_connection_takes_the_connection_with_it(body: bytes, places: list[int]) -> None:
+    answer = Connection(Replay(cut(closing(body), places))).ask(b"", deadline=0)
+
+    assert answer.read_all(1000) == body
+    assert not answer.leaves_clean
+
+
+@given(DELIMITED, PLACES)
+def test_reading_more_than_there_is_is_an_error(case: tuple[bytes, bytes], places: list[int]) -> None:
+    body, message = case
+    answer = Connection(Replay(cut(message, places))).ask(b"", deadline=0)
+
+    with pytest.raises(WrongAnswerError):
+        answer.read_into(memoryview(bytearray(len(body) + 1)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5\r\nhello0\r\n\r\n",
+        b"5\r\nhelloworld\r\n0\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"\r\n",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b"5 5\r\nhello\r\n0\r\n\r\n",
+        b"ffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        b"5;" + b"x" * 100_000 + b"\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n" + b"a: b\r\n" * 1000 + b"\r\n",
+    ],
+)
+def test_chunks_that_are_none_are_refused(body: bytes) -> None:
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+
+    with pytest.raises(WrongAnswerError):
+        Connection(Replay([message])).ask(b"", deadline=0).read_all(1000)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\n" + b" " * HEAD_LIMIT,
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 600 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA : c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n folded: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * HEAD_LIMIT,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+    ],
+)
+def test_a_head_that_is_none_is_refused(message: bytes) -> None:
+    with pytest.raises(WrongAnswerError):
+        Connection(Replay([message])).ask(b"", deadline=0)
+
+
+@given(st.binary(max_size=60), PLACES)
+def test_garbage_is_an_error_of_ours(garbage: bytes, places: list[int]) -> None:
+    with pytest.raises((ConnectionError, WrongAnswerError)):
+        Connection(Replay(cut(garbage, places))).ask(b"", deadline=0)
+
+
+def test_header_names_are_met_in_any_case_and_repeated_ones_joined() -> None:
+    head = parse_head(b"HTTP/1.1 206 \r\nETAG:\t x \r\nVia: a\r\nvia: b\r\nEmpty:\r\n")
+
+    assert (head.status, head.headers) == (206, {"etag": "x", "via": "a, b", "empty": ""})
+
+
+@pytest.mark.parametrize(
+    ("head", "is_persistent"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive, Close\r\n", False),
+        (b"HTTP/1.0 200 OK\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),
+    ],
+)
+def test_whether_a_connection_is_kept_is_the_peers_word(head: bytes, *, is_persistent: bool) -> None:
+    assert parse_head(head).is_persistent == is_persistent
+
+
+def test_an_end_before_the_answer_is_told_apart_on_a_connection_that_served() -> None:
+    connection = Connection(Replay([sized(b"hello")]))
+    connection.ask(b"", deadline=0).read_all(10)
+
+    with pytest.raises(UnansweredError):
+        connection.ask(b"", deadline=0)
+
+
+def test_an_end_within_the_head_is_not_taken_for_an_idle_connection_closed() -> None:
+    connection = Connection(Replay([sized(b"hello"), b"HTT"]))
+    connection.ask(b"", deadline=0).read_all(10)
+
+    with pytest.raises(ConnectionResetError) as caught:
+        connection.ask(b"", deadline=0)
+
+    assert not isinstance(caught.value, UnansweredError)
+
+
+def test_a_document_without_end_is_given_up() -> None:
+    answer = Connection(Replay([sized(b"x" * 3000)])).ask(b"", deadline=0)
+
+    with pytest.raises(WrongAnswerError):
+        answer.read_all(2999)

@@ -1,0 +1,155 @@
+"""What the boto3 side believes of a store that misbehaves."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from s3mount.config import StoreConfig
+from s3mount.errors import S3MountError, VersionGone
+from s3mount.s3.boto import BotoTransport
+from s3mount.s3.credentials import FrozenCredentials
+from s3mount.s3.session import Session, open_session, resolved_store
+from s3mount.s3.transport import Retryable
+from s3mount.s3.values import ListQuery, ObjectVersion, Span, Unchanged
+from tests.unit.s3.strange import answering, error, http, listing, silent
+
+MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
+VERSION = ObjectVersion("photos", "key", "etag", 10)
+ENTRY = (
+    "<Contents><Key>a</Key><LastModified>2022-10-12T17:50:00.000Z</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
+)
+WHOLE = "<IsTruncated>false</IsTruncated>"
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session(StoreConfig(bucket="photos"))
+
+
+Connect = Callable[[str], BotoTransport]
+
+
+@pytest.fixture
+def connect(session: Session) -> Connect:
+    def make(url: str) -> BotoTransport:
+        config = StoreConfig(bucket="photos", endpoint_url=url)
+        keys = FrozenCredentials("AKID", "secret")
+        store = resolved_store(config, session, region="us-east-1", credentials=lambda: keys, renew=lambda: None)
+        return BotoTransport(config, store, session)
+
+    return make
+
+
+def soon() -> float:
+    return time.monotonic() + 5
+
+
+def part(body: bytes, content_range: str, status: int = 206, **headers: str) -> bytes:
+    said = {"etag": '"etag"', "last_modified": MODIFIED, "content_range": content_range}
+    return http(status, body, **(said | headers))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(200, "InternalError"),
+        http(200, b"<html><body>hello</body></html>", content_type="text/html"),
+        http(200, b"not xml <"),
+        http(200, b""),
+        listing(ENTRY),
+        listing("<IsTruncated>true</IsTruncated>" + ENTRY),
+        listing(WHOLE + ENTRY.replace("<Size>1</Size>", "")),
+        listing(WHOLE + ENTRY.replace("<Size>1</Size>", "<Size>-1</Size>")),
+        listing(WHOLE + ENTRY.replace("<Size>1</Size>", "<Size>many</Size>")),
+        listing(WHOLE + ENTRY.replace("2022-10", "2022-99")),
+        listing(WHOLE + ENTRY.replace("<Key>a</Key>", "")),
+        listing(WHOLE + ENTRY.replace("<Key>a</Key>", "<Key>a/b</Key>")),
+        listing(WHOLE + "<CommonPrefixes><Prefix>no-slash</Prefix></CommonPrefixes>"),
+        listing(WHOLE + ENTRY)[:-20],
+        listing(WHOLE + ENTRY).replace(b"\r\n\r\n", b"\r\nno-colon\r\n\r\n", 1)[:60],
+    ],
+)
+def test_what_is_no_listing_is_never_an_empty_one(answer: bytes, connect: Connect) -> None:
+    with answering(answer) as url, pytest.raises(Retryable):
+        connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+GOOD = part(b"0123", "bytes 2-5/10")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (GOOD, b"0123"),
+        (part(b"0123", "bytes 2-5/10", status=200), b"0123"),
+        (part(b"0123", "bytes 2-5/10", content_length=""), b"0123"),
+        (part(b"0123", "bytes 2-5/10", etag="etag", content_encoding="gzip"), b"0123"),
+        (part(b"ab0123cdef", "", status=200), b"0123"),
+    ],
+)
+def test_these_bytes_are_the_right_ones(answer: bytes, expected: bytes, connect: Connect) -> None:
+    into = bytearray(4)
+
+    with answering(answer) as url:
+        connect(url).get_range(VERSION, Span(2, 6), memoryview(into), version_id=None, deadline=soon())
+
+    assert into == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (part(b"0123", "bytes 2-5/10", etag='"other"'), VersionGone),
+        (part(b"0123", "bytes 2-5/11"), VersionGone),
+        (part(b"ab0123cdefg", "", status=200), VersionGone),
+        (part(b"0123", "bytes 2-5/10", etag=""), Retryable),
+        (part(b"0123", "bytes 3-6/10"), Retryable),
+        (part(b"012", "bytes 2-5/10"), Retryable),
+        (part(b"0123", ""), Retryable),
+        (GOOD[:-2], Retryable),
+        (GOOD[:60], Retryable),
+        (part(b"ab0", "", status=200, content_length="10"), Retryable),
+        (error(412, "PreconditionFailed"), VersionGone),
+        (error(416, "InvalidRange"), VersionGone),
+        (error(404, "NoSuchKey"), VersionGone),
+        (error(500, "InternalError"), Retryable),
+        (b"", Retryable),
+    ],
+)
+def test_these_bytes_are_not_believed(answer: bytes, kind: type[Exception], connect: Connect) -> None:
+    with answering(answer) as url, pytest.raises(kind):
+        connect(url).get_range(VERSION, Span(2, 6), memoryview(bytearray(4)), version_id=None, deadline=soon())
+
+
+def test_a_store_that_does_not_know_if_none_match_says_unchanged_by_its_etag(connect: Connect) -> None:
+    with answering(part(b"0123", "bytes 0-3/10")) as url:
+        assert connect(url).revalidate(VERSION, 4, deadline=soon()) == Unchanged()
+
+
+def test_a_304_to_a_plain_question_is_not_believed(connect: Connect) -> None:
+    stand_in = ObjectVersion("photos", "key", "s3mount-stand-in-0-10", 10)
+
+    with answering(http(304, b"")) as url, pytest.raises((Retryable, S3MountError)):
+        connect(url).revalidate(stand_in, 4, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda t, until: t.head("key", deadline=until),
+        lambda t, until: t.list_page(ListQuery(""), deadline=until),
+        lambda t, until: t.revalidate(VERSION, 4, deadline=until),
+        lambda t, until: t.get_range(VERSION, Span(2, 6), memoryview(bytearray(4)), version_id=None, deadline=until),
+    ],
+)
+def test_no_attempt_outlasts_its_deadline(ask: Callable[[BotoTransport, float], Any], connect: Connect) -> None:
+    with silent() as url:
+        transport = connect(url)
+        until = time.monotonic() + 0.2
+        with pytest.raises(Retryable) as caught:
+            ask(transport, until)
+
+    assert caught.value.is_throttle
+    assert time.monotonic() < until + 1

@@ -1,0 +1,258 @@
+"""RemoteStore's policy, over a transport that does as it is told."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, StoreFailed, VersionGone
+from s3mount.s3.backoff import ATTEMPTS
+from s3mount.s3.remote import RemoteStore
+from s3mount.s3.store import Urgency
+from s3mount.s3.transport import Retryable
+from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span, Unchanged
+
+VERSION = ObjectVersion("bucket", "key", "etag", 4)
+STAT = ObjectStat(VERSION, 0, version_id="v1")
+TIMEOUT = 60.0
+
+
+class ScriptedTransport:
+    """Each attempt takes the next step of the script: an exception to raise, something to call, or None; then None for ever."""
+
+    def __init__(self, *steps: Exception | Callable[[], Any] | None) -> None:
+        self.steps = list(steps)
+        self.renewals = 0
+        self.version_ids: list[str | None] = []
+        self.attempts = 0
+        self._lock = threading.Lock()
+
+    def _step(self) -> None:
+        with self._lock:
+            self.attempts += 1
+            step = self.steps.pop(0) if self.steps else None
+        if isinstance(step, Exception):
+            raise step
+        if step is not None:
+            step()
+
+    def head(self, key: str, *, deadline: float) -> ObjectStat:  # noqa: ARG002 - the protocol's
+        self._step()
+        return STAT
+
+    def list_page(self, query: ListQuery, *, deadline: float) -> ListPage:  # noqa: ARG002 - the protocol's
+        self._step()
+        return ListPage([], [], None)
+
+    def get_range(
+        self,
+        version: ObjectVersion,  # noqa: ARG002 - the protocol's
+        span: Span,  # noqa: ARG002 - the protocol's
+        into: memoryview,
+        *,
+        version_id: str | None,
+        deadline: float,  # noqa: ARG002 - the protocol's
+    ) -> str | None:
+        self.version_ids.append(version_id)
+        self._step()
+        into[:] = b"body"
+        return "v1"
+
+    def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:  # noqa: ARG002 - the protocol's
+        self._step()
+        return Unchanged()
+
+    def renew_credentials(self) -> None:
+        self.renewals += 1
+
+    def close(self) -> None: ...
+
+
+def failed(**kind: bool) -> Retryable:
+    return Retryable(StoreFailed("failed"), **kind)
+
+
+def remote(
+    transport: ScriptedTransport, *, max_connections: int = 32, timeout: float = TIMEOUT, pause: float = 0.0
+) -> RemoteStore:
+    """*pause* is the jitter's number: 0 for none. No mock clock: it would not wait for threads."""
+    return RemoteStore(transport, max_connections=max_connections, timeout=timeout, random=lambda: pause)
+
+
+async def read(store: RemoteStore) -> bytes:
+    into = bytearray(4)
+    await store.get_range(VERSION, Span(0, 4), memoryview(into))
+    return bytes(into)
+
+
+async def test_what_may_pass_is_tried_again() -> None:
+    transport = ScriptedTransport(failed(), failed())
+
+    assert await read(remote(transport)) == b"body"
+    assert transport.attempts == 3
+
+
+async def test_what_does_not_pass_is_given_up_after_some_attempts() -> None:
+    transport = ScriptedTransport(*[failed() for _ in range(100)])
+    store = remote(transport)
+
+    with pytest.raises(StoreFailed):
+        await store.head("key")
+
+    assert transport.attempts == ATTEMPTS
+    assert store.statistics().retries == ATTEMPTS - 1
+    assert store.statistics().errors == 1
+
+
+async def test_a_refusal_is_not_tried_again() -> None:
+    transport = ScriptedTransport(NotFound("no"))
+    store = remote(transport)
+
+    with pytest.raises(NotFound):
+        await store.head("key")
+
+    assert transport.attempts == 1
+    assert store.statistics().errors == 0
+
+
+async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
+    transport = ScriptedTransport(*[failed() for _ in range(100)])
+
+    with trio.fail_after(30), pytest.raises(StoreFailed):
+        await remote(transport, timeout=25.0, pause=300.0).head("key")
+
+    assert transport.attempts == 1
+
+
+@pytest.mark.parametrize("question", ["head", "list"])
+async def test_who_asks_is_told_at_the_deadline_though_the_thread_goes_on(question: str) -> None:
+    hold = threading.Event()
+    store = remote(ScriptedTransport(hold.wait), timeout=0.05)
+
+    with trio.fail_after(5), pytest.raises(DeadlineExceeded):
+        await (store.head("key") if question == "head" else store.list_page(ListQuery("")))
+    hold.set()
+
+
+async def test_a_read_waits_for_its_thread_before_it_gives_the_buffer_back() -> None:
+    hold, entered = threading.Event(), threading.Event()
+    written = []
+
+    def write_late() -> None:
+        entered.set()
+        hold.wait()
+        written.append(True)
+
+    store = remote(ScriptedTransport(write_late))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(read, store)
+        await trio.to_thread.run_sync(entered.wait)
+        nursery.cancel_scope.cancel()
+        hold.set()
+
+    assert written == [True]
+
+
+async def test_a_cancelled_lookup_does_not_wait_for_its_thread() -> None:
+    hold = threading.Event()
+    store = remote(ScriptedTransport(hold.wait))
+
+    with trio.fail_after(5), trio.move_on_after(0.01) as scope:
+        await store.head("key")
+    hold.set()
+
+    assert scope.cancelled_caught
+
+
+async def test_expired_credentials_are_renewed_once() -> None:
+    transport = ScriptedTransport(failed(is_stale_credentials=True))
+
+    assert await read(remote(transport)) == b"body"
+    assert transport.renewals == 1
+
+
+async def test_credentials_that_stay_expired_are_a_refusal() -> None:
+    expired = Retryable(AccessDenied("expired"), is_stale_credentials=True)
+    transport = ScriptedTransport(expired, expired, expired)
+
+    with pytest.raises(AccessDenied):
+        await read(remote(transport))
+
+    assert (transport.attempts, transport.renewals) == (2, 1)
+
+
+async def test_a_replaced_version_is_read_by_its_version_id() -> None:
+    transport = ScriptedTransport(None, VersionGone("replaced"))
+    store = remote(transport)
+    await store.head("key")
+
+    assert [await read(store), await read(store)] == [b"body", b"body"]
+    assert transport.version_ids == [None, "v1", "v1"]
+
+
+async def test_a_replaced_version_without_a_known_id_is_gone() -> None:
+    transport = ScriptedTransport(VersionGone("replaced"))
+
+    with pytest.raises(VersionGone):
+        await read(remote(transport))
+
+
+@pytest.mark.parametrize("refusal", [AccessDenied("no s3:GetObjectVersion"), NotFound("no"), VersionGone("gone")])
+async def test_a_version_that_cannot_be_had_by_its_id_is_gone(refusal: Exception) -> None:
+    store = remote(ScriptedTransport(None, VersionGone("replaced"), refusal))
+    await store.head("key")
+
+    with pytest.raises(VersionGone):
+        await read(store)
+
+
+async def test_throttling_lowers_and_success_raises_what_is_allowed() -> None:
+    store = remote(ScriptedTransport(failed(is_throttle=True)), max_connections=8)
+
+    await store.head("key")
+
+    assert store.statistics().allowed == 4
+    assert store.statistics().throttles == 1
+    for _ in range(100):
+        await store.head("key")
+    assert store.statistics().allowed == 8
+
+
+async def test_a_bug_is_not_taken_for_a_failure() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await remote(ScriptedTransport(ZeroDivisionError())).head("key")
+
+
+async def test_statistics_count_requests_by_kind_and_bytes() -> None:
+    store = remote(ScriptedTransport())
+
+    await store.head("key")
+    await store.list_page(ListQuery(""), Urgency.AHEAD)
+    await read(store)
+    await store.revalidate(VERSION, 4)
+
+    assert store.statistics().requests == {"HEAD": 1, "LIST": 1, "GET": 2}
+    assert store.statistics().bytes_read == 4
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda s: s.head("k"), lambda s: s.list_page(ListQuery("")), lambda s: s.revalidate(VERSION, 1), read]
+)
+async def test_every_question_ends_when_the_gate_stays_shut(ask: Callable[[RemoteStore], Any]) -> None:
+    hold = threading.Event()
+    store = remote(ScriptedTransport(hold.wait), max_connections=1, timeout=0.2)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_expect_late, store.head("key"))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        with trio.fail_after(5), pytest.raises(DeadlineExceeded):
+            await ask(store)
+        hold.set()
+
+
+async def _expect_late(question: Any) -> None:
+    with pytest.raises(DeadlineExceeded):
+        await question
