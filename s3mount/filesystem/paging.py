@@ -2,7 +2,8 @@
 
 Invariants: at most one request is under way, since continuation tokens are serial. It runs in a nursery of its own and only while
 fewer pages have come than are wanted, so a reader that stops reading stops the requests. A failure is told to those who
-wait at that moment; it takes nothing from the pages that have come, and the next who wants more asks the same page again.
+wait at that moment; it takes nothing from the pages that have come, and the next who wants more asks the same page again: unless
+the pages lead nowhere (`is_stuck`), which is told to whoever would begin with them.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Protocol
 
 import trio
 
+from s3mount.errors import StoreFailed
 from s3mount.s3.store import ObjectStore, Urgency
 from s3mount.s3.values import ListPage, ListQuery
 
@@ -40,6 +42,7 @@ class Paging:
         self._clock = clock
         self._urgency = urgency
         self.answered = 0  # requests that have been answered
+        self.is_stuck = False  # the store refuses its own continuation token, or goes round in circles
         self._wanted = 0  # and how many somebody wants to be
         self._flight: _Flight | None = None
 
@@ -70,8 +73,7 @@ class Paging:
     async def _fly(self, flight: "_Flight") -> None:
         try:
             while self._is_short():
-                as_of = self._clock()
-                self.add(await self._store.list_page(self._target.next_query(), self._urgency), as_of)
+                await self._advance()
                 flight.progress.unpark_all()
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             flight.failure = exc
@@ -79,6 +81,17 @@ class Paging:
         finally:
             self._flight = None
             flight.progress.unpark_all()
+
+    async def _advance(self) -> None:
+        as_of = self._clock()
+        try:
+            page = await self._store.list_page(self._target.next_query(), self._urgency)
+        except StoreFailed as exc:
+            self.is_stuck = exc.status == 400
+            raise
+        self.is_stuck = True
+        self.add(page, as_of)  # raises where the page leads back
+        self.is_stuck = False
 
 
 class _Flight:

@@ -184,9 +184,10 @@ class Tree:
     def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still, begun now if there is none."""
         now = self.clock()
-        if directory.passage is None or not directory.is_fresh(now, self.lifetimes):
-            directory.passage = self._begin(directory, now)
-        return directory.passage
+        passage = directory.passage
+        if passage is None or passage.paging.is_stuck or not directory.is_fresh(now, self.lifetimes):
+            passage = directory.passage = self._begin(directory, now)
+        return passage
 
     def _begin(self, directory: Directory, as_of: float) -> Pass:
         listing = Listing(self.bucket, directory.prefix, as_of, grown=partial(self.known.weigh, directory))

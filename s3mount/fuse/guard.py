@@ -17,6 +17,8 @@ from s3mount.errors import NameTooLong, NotADirectory, NotFound, S3MountError
 
 log = logging.getLogger(__name__)
 
+# Seconds that a question's own deadline, which can say what was asked and of which key, comes before the request's.
+GRACE = 0.25
 _EVERYDAY = (NotFound, NameTooLong, NotADirectory)  # answers rather than failures: nobody should act on them
 
 Arguments = ParamSpec("Arguments")
@@ -35,12 +37,12 @@ Subject = TypeVar("Subject", bound=Guarded)
 def guarded(
     handler: Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]],
 ) -> Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]]:
-    """A request handler that ends within `timeout` and raises nothing but FUSEError."""
+    """A request handler that ends within `timeout`, a moment of grace added, and raises nothing but FUSEError."""
 
     @functools.wraps(handler)
     async def guard(self: Subject, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Reply:
         try:
-            with trio.fail_after(self.timeout):
+            with trio.fail_after(self.timeout + GRACE):
                 return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise

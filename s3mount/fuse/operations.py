@@ -9,16 +9,19 @@ import stat
 from collections.abc import Sequence
 
 import pyfuse3
+import trio
 from pyfuse3 import EntryAttributes, FileInfo, RequestContext, readdir_reply
 
 from s3mount.config import TreeConfig
-from s3mount.errors import ReadOnly
+from s3mount.errors import NotFound, ReadOnly, S3MountError, StoreFailed
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.streams import DOTS, DirectoryStream
 from s3mount.filesystem.tree import Attributes
 from s3mount.fuse.guard import guarded
+from s3mount.fuse.rereads import FailedRead, Rereads
+from s3mount.s3.values import Span
 
 FOREVER = 1e8  # seconds: three years, which every kernel's arithmetic can bear
 BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
@@ -38,6 +41,7 @@ class Operations(pyfuse3.Operations):
         self._tree = filesystem.tree
         self._files = filesystem.files
         self._directories = filesystem.directories
+        self._rereads = Rereads()
         self._uid = config.uid
         self._gid = config.gid
         self._file_mode = stat.S_IFREG | config.file_mode
@@ -65,7 +69,12 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        stream = self._directories.stream(fh)
+        try:
+            await self._reply_pages(self._directories.stream(fh), start_id, token)
+        except NotFound as exc:  # the bucket is gone; glibc's readdir(3) would take ENOENT for the end of the directory
+            raise _as_failure(exc) from exc
+
+    async def _reply_pages(self, stream: DirectoryStream, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         if start_id == 0:
             await stream.rewind()
         attributes = self._attributes()
@@ -115,9 +124,24 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
-        return await self._files.read(fh, off, size)
+        began, span = trio.current_time(), Span(off, off + size)
+        failed = self._rereads.take(fh, span, began)
+        if failed is not None:
+            return await self._read_again(fh, span, failed)
+        try:
+            return await self._files.read(fh, off, size)
+        except S3MountError as exc:
+            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), exc))
+            raise
+
+    async def _read_again(self, fh: int, span: Span, failed: FailedRead) -> bytes | bytearray | memoryview:
+        """Read in what is left of the time that the first asking had."""
+        with trio.move_on_at(failed.began + self.timeout):
+            return await self._files.read(fh, span.start, len(span))
+        raise failed.failure
 
     async def release(self, fh: int) -> None:
+        self._rereads.forget(fh)
         self._files.release(fh)
 
     # ---- the file system ---------------------------------------------------------------------------------------------
@@ -159,3 +183,9 @@ class Operations(pyfuse3.Operations):
         reply.st_size = size
         reply.st_blocks = (size + 511) // 512
         reply.st_atime_ns = reply.st_mtime_ns = reply.st_ctime_ns = mtime_ns
+
+
+def _as_failure(exc: NotFound) -> StoreFailed:
+    """The same absence, where it is not an answer but a failure."""
+    told = {"bucket": exc.bucket, "key": exc.key, "code": exc.code, "request_id": exc.request_id}
+    return StoreFailed(str(exc), status=exc.status, **told)

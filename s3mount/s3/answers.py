@@ -15,6 +15,7 @@ from s3mount.s3.values import ListedObject, ListPage, ListQuery, ObjectStat, Obj
 Headers = Mapping[str, str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LARGEST = (1 << 63) - 1  # bytes or nanoseconds that the kernel, and the tables of the tree, can hold
 
 
 class WrongAnswerError(Exception):
@@ -86,12 +87,19 @@ def content_length(headers: Headers) -> int | None:
 
 def listed_object(key: str, size: int, modified: datetime, etag: str | None, storage_class: str | None) -> ListedObject:
     """One element of a listing."""
-    if size < 0:
+    if not 0 <= size <= _LARGEST:
         raise WrongAnswerError(f"{size} bytes in {key!r}")
-    mtime_ns = (modified - _EPOCH) // _MICROSECOND * 1000
+    mtime_ns = checked_moment((modified - _EPOCH) // _MICROSECOND * 1000)
     return ListedObject(
         key, size, mtime_ns, plain_etag(etag) or stand_in_etag(mtime_ns, size), storage_class or "STANDARD"
     )
+
+
+def checked_moment(mtime_ns: int) -> int:
+    """*mtime_ns*, where 64 bits hold it: nothing was modified after the year 2262."""
+    if abs(mtime_ns) > _LARGEST:
+        raise WrongAnswerError(f"modified {mtime_ns} ns after 1970")
+    return mtime_ns
 
 
 def list_page(
@@ -178,9 +186,10 @@ def _whole_number(raw: str, where: str) -> int:
 
 def _last_modified_ns(headers: Headers) -> int:
     try:
-        return int(parsedate_to_datetime(headers["last-modified"]).timestamp()) * 1_000_000_000
+        mtime_ns = int(parsedate_to_datetime(headers["last-modified"]).timestamp()) * 1_000_000_000
     except (KeyError, ValueError, OverflowError) as exc:
         raise WrongAnswerError(f"Last-Modified {headers.get('last-modified', 'missing')[:40]!r}") from exc
+    return checked_moment(mtime_ns)
 
 
 def _is_archived(storage_class: str, headers: Headers) -> bool:

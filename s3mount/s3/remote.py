@@ -73,7 +73,7 @@ class _Read:
 
 
 class RemoteStore:
-    """`ObjectStore` over *transport*. Belongs to one trio run; *timeout* is in seconds."""
+    """`ObjectStore` over *transport*. Belongs to one trio run; *timeout* is in seconds, *bucket* is told where time runs out."""
 
     def __init__(
         self,
@@ -81,10 +81,12 @@ class RemoteStore:
         *,
         max_connections: int,
         timeout: float,
+        bucket: str | None = None,
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._transport = transport
         self._timeout = timeout
+        self._bucket = bucket
         self._random = random
         self._gate = Gate(max_connections)
         self._workers = Workers()
@@ -220,4 +222,5 @@ class RemoteStore:
             else:
                 ticket.succeeded()
                 return answer
-        raise DeadlineExceeded(f"{question.kind} not answered within {self._timeout:g} s", key=question.key)
+        message = f"{question.kind} not answered within {self._timeout:g} s"
+        raise DeadlineExceeded(message, bucket=self._bucket, key=question.key)

@@ -37,7 +37,7 @@ __all__ = [
 USER_AGENT = f"s3mount/{__version__}"
 FIRST_GUESS = "us-east-1"  # where a bucket of no known region is asked for first; what private stores sign with
 CONNECT_LIMIT = 5.0  # seconds
-IDLE_LIMIT = 10.0  # seconds
+IDLE_LIMIT = 15.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,8 +165,9 @@ def resolved_store(
         ca_bundle=session.setting("ca_bundle"),
         verify_ssl=config.verify_ssl,
         proxy=proxy_for(seen.url),
-        connect_timeout=min(CONNECT_LIMIT, max(config.timeout / 4, 0.5)),
-        idle_timeout=min(IDLE_LIMIT, max(config.timeout / 4, 0.5)),
+        # half: a slow answer may take its time, and behind one that never comes there is time for another attempt
+        connect_timeout=min(CONNECT_LIMIT, config.timeout / 2),
+        idle_timeout=min(IDLE_LIMIT, config.timeout / 2),
     )
 
 

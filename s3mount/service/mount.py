@@ -58,7 +58,7 @@ async def serve(config: Config, host: Host) -> None:
     transport = await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True)
     try:
         async with trio.open_nursery() as loads:
-            store = RemoteStore(transport, max_connections=config.store.max_connections, timeout=config.store.timeout)
+            store = _store(transport, config.store)
             blocks = BlockCache(store, loads, config.blocks)
             invalidations = Invalidations()
             loads.start_soon(invalidations.run)
@@ -83,6 +83,10 @@ def _connect(config: StoreConfig) -> Transport:
     if config.transport == "lean" and lean_can_speak(resolved):
         return LeanTransport(resolved)
     return BotoTransport(config, resolved)
+
+
+def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
+    return RemoteStore(transport, max_connections=config.max_connections, timeout=config.timeout, bucket=config.bucket)
 
 
 def _filesystem(

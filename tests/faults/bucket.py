@@ -208,6 +208,8 @@ class Bucket:
 
     def _list(self, request: Request) -> Answer:
         query = request.query
+        if not query.get("continuation-token", _token("")).startswith(_token("")[:8]):
+            return failure(400, "InvalidArgument", "The continuation token provided is incorrect")
         limit = min(int(query.get("max-keys", "1000")), self.page_size)
         items = list(itertools.islice(self._items(query), limit + 1))
         page, is_truncated = items[:limit], len(items) > limit

@@ -21,7 +21,7 @@ HEAD_LIMIT = 1 << 16  # bytes of a request's head
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, see socket(7)
 
 
-class HangUp(Exception):  # noqa: N818, it is no error
+class HangUp(Exception):
     """The connection ends here."""
 
 
@@ -108,9 +108,11 @@ class HostileStore:
         self.requests: list[Request] = []
         self._script: list[Step] = []
         self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._listener: socket.socket | None = None
+        self._queue: list[socket.socket] = []  # of our own, where nobody else is to get in
+        self._is_open = False
         self.port = 0
         self.listen()
 
@@ -139,34 +141,61 @@ class HostileStore:
             self._script = []
             self.at_accept = None
             self.mended.set()
+            if not self._is_open:
+                self._close_listener()
+                self.listen()
 
-    def listen(self, backlog: int = 128) -> None:
-        """Accept connections, on the same port as ever; without effect where it does already."""
-        if self._listener is not None:
-            return
+    def listen(self) -> None:
+        """Accept connections, on the same port as ever."""
+        self._is_open = True
+        self._open_listener(backlog=128)
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def refuse(self) -> None:
+        """Be gone: connections are refused, those that stand are reset."""
+        self._is_open = False
+        self._close_listener()
+        self.reset_connections()
+
+    def accept_none(self) -> None:
+        """Leave connections in a full queue: the kernel answers no more of them."""
+        self.refuse()
+        self._open_listener(backlog=0)
+        for _ in range(2):  # one connection more than the backlog says
+            waiting = socket.socket()
+            waiting.setblocking(False)
+            waiting.connect_ex(("127.0.0.1", self.port))
+            self._queue.append(waiting)
+
+    def reset_connections(self) -> None:
+        """Reset every connection that stands."""
+        for connection in self.connections:
+            with contextlib.suppress(OSError):
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                connection.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def connections(self) -> list[socket.socket]:
+        """Those that stand; for a fault to use as it likes."""
+        with self._lock:
+            return list(self._connections)
+
+    def _open_listener(self, backlog: int) -> None:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
         listener.listen(backlog)
         self.port = listener.getsockname()[1]
         self._listener = listener
-        threading.Thread(target=self._accept, args=(listener,), daemon=True).start()
 
-    def refuse(self) -> None:
-        """Be gone: connections are refused, those that stand are reset."""
+    def _close_listener(self) -> None:
         listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
-            listener.close()
-        self.drop_connections()
-
-    def drop_connections(self) -> None:
-        """Reset every connection that stands."""
-        with self._lock:
-            for connection in self._connections:
-                with contextlib.suppress(OSError):
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                    connection.shutdown(socket.SHUT_RDWR)
+        for opened in (listener, *self._queue):
+            if opened is not None:
+                with contextlib.suppress(OSError):  # not connected, while it was in the queue
+                    opened.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
+                opened.close()
+        self._queue = []
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):

@@ -5,6 +5,7 @@ Trials that were chosen run side by side from the start, a rig for each of a few
 
 import errno
 import queue
+import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.bucket import Bucket
-from tests.faults.catalogue.rows import TIMEOUT, Misbehaviour, Outcome
+from tests.faults.catalogue.rows import A_SECOND, TIMEOUT, Misbehaviour, Outcome
 from tests.faults.rig import BUCKET, Flavour, Rig
 from tests.faults.workloads import Place, Workload
 
@@ -117,6 +118,10 @@ def run(trial: Trial, rig: Rig) -> Report:
     row.workload.prepare(place)
     step = row.step(trial.prefix, is_once=trial.is_once)
     rig.store.misbehave(step)
+    if row.scene is not None:
+        row.scene(rig.store)
+        if trial.is_once:
+            threading.Timer(A_SECOND, rig.store.mend).start()
     begun = time.monotonic()
     outcome = attempt(row.workload, place)
     seconds = time.monotonic() - begun
@@ -125,8 +130,8 @@ def run(trial: Trial, rig: Rig) -> Report:
     return Report(
         outcome=outcome,
         seconds=seconds,
-        after=attempt(row.workload, place),
-        hits=step.hits,
+        after=[attempt(row.workload, place) for _ in range(row.tries_after)][-1],
+        hits=step.hits if row.scene is None else 1,
         is_alive=rig.is_alive,
         records=rig.log_records(since),
         strangers=len(rig.elsewhere.requests) - strangers,

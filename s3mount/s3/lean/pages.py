@@ -170,4 +170,4 @@ def _mtime_ns(text: str) -> int:
         since = (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError) as exc:
         raise WrongAnswerError(f"LastModified {text[:40]!r}") from exc
-    return (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    return answers.checked_moment((since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000)

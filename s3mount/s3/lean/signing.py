@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from s3mount.errors import AccessDenied
 from s3mount.s3.session import FrozenCredentials
 
 # As botocore does for every GET and HEAD, over TLS or not: UNSIGNED-PAYLOAD saves nothing where there is no payload.
@@ -45,7 +46,7 @@ class Signer:
     def header_lines(self, credentials: FrozenCredentials, method: str, path: str, query: str, now: float) -> str:
         """Every signed header and Authorization, as lines of a request head. *path* and *query* are encoded, *query* sorted.
 
-        *now* is the store's time, in seconds since 1970.
+        *now* is the store's time, in seconds since 1970. AccessDenied where the credentials cannot be sent.
         """
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         scope = self._scope
@@ -66,6 +67,7 @@ class Signer:
         headers = {**self._headers, "x-amz-content-sha256": EMPTY_SHA256, _DATE: ""}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
+        _check_sendable(credentials)
         names = sorted(headers)
         signed_names = ";".join(names)
         scope = f"{day}/{self._region}/{self._service}/aws4_request"
@@ -83,6 +85,13 @@ class Signer:
             canonical=_around_date("".join(f"{name}:{_trimmed(headers[name])}\n" for name in names), f"{_DATE}:"),
             sent=(sent[0], sent[1] + authorization),
         )
+
+
+def _check_sendable(credentials: FrozenCredentials) -> None:
+    """A line break out of a credential process must not become one of a request."""
+    shown = credentials.access_key + (credentials.token or "")
+    if not (shown.isascii() and shown.isprintable()):
+        raise AccessDenied("the credentials hold characters that no request can carry")
 
 
 def _around_date(lines: str, date: str) -> tuple[str, str]:

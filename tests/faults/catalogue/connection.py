@@ -23,7 +23,7 @@ from tests.faults.mischief import (
 )
 from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
 
-RIGHT, EIO, ETIMEDOUT = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT
+RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 
 _PORTIONS = {
     "before the answer": nothing,
@@ -35,7 +35,7 @@ _PORTIONS = {
 
 _BROKEN = tuple(
     Misbehaviour(
-        name=f"{what} {where}", workload=READ, on=Kind.GET, fault=broken(portion, ending), once=RIGHT, always=EIO
+        name=f"{what} {where}", workload=READ, on=Kind.GET, fault=broken(portion, ending), once=RIGHT, always=FAILED
     )
     for what, ending in {"reset": reset, "closed": finish, "half-closed": half_close}.items()
     for where, portion in _PORTIONS.items()
@@ -47,8 +47,8 @@ _SILENT = tuple(
         workload=READ,
         on=Kind.GET,
         fault=broken(portion, ending),
-        once=RIGHT | ETIMEDOUT,
-        always=ETIMEDOUT,
+        once=RIGHT | FAILED,
+        always=FAILED,
     )
     for what, ending in {"silence": stall, "a byte each half second": drip}.items()
     for where, portion in _PORTIONS.items()
@@ -59,9 +59,9 @@ _ELSEWHERE = tuple(
     Misbehaviour(name=f"{what} {where} of a {thing}", workload=workload, on=kind, fault=fault, once=once, always=always)
     for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
     for what, where, fault, once, always in (
-        ("reset", "before the answer", broken(nothing, reset), RIGHT, EIO),
-        ("closed", "within the head", broken(half_the_head, finish), RIGHT, EIO),
-        ("silence", "before the answer", broken(nothing, stall), RIGHT | ETIMEDOUT, ETIMEDOUT),
+        ("reset", "before the answer", broken(nothing, reset), RIGHT, FAILED),
+        ("closed", "within the head", broken(half_the_head, finish), RIGHT, FAILED),
+        ("silence", "before the answer", broken(nothing, stall), RIGHT | FAILED, FAILED),
     )
 )
 
@@ -75,32 +75,32 @@ ROWS = (
         on=Kind.LIST,
         fault=broken(half_the_body, finish),
         once=RIGHT,
-        always=EIO,
+        always=FAILED,
     ),
     Misbehaviour(
         name="silence within the body of a listing",
         workload=LIST,
         on=Kind.LIST,
         fault=broken(half_the_body, stall),
-        once=RIGHT | ETIMEDOUT,
-        always=ETIMEDOUT,
+        once=RIGHT | FAILED,
+        always=FAILED,
     ),
     Misbehaviour(
         name="silence where a name is looked for that is not there",
         workload=LOOK,
         on=None,
         fault=broken(nothing, stall),
-        always=ETIMEDOUT,
+        always=FAILED,
     ),
     Misbehaviour(name="byte by byte", workload=READ_SMALL, on=Kind.GET, fault=broken(nothing, crumble), always=RIGHT),
     Misbehaviour(name="every answer a second late", workload=READ_SMALL, on=Kind.GET, fault=delayed(1), always=RIGHT),
     Misbehaviour(
-        name="every answer later than the timeout", workload=READ_SMALL, on=Kind.GET, fault=delayed(8), always=ETIMEDOUT
+        name="every answer later than the timeout", workload=READ_SMALL, on=Kind.GET, fault=delayed(8), always=FAILED
     ),
     Misbehaviour(
         name="closed after each answer, unannounced", workload=READ, on=Kind.GET, fault=then(finish), always=RIGHT
     ),
-    Misbehaviour(name="reset after each answer", workload=READ, on=Kind.GET, fault=then(reset), always=RIGHT | EIO),
+    Misbehaviour(name="reset after each answer", workload=READ, on=Kind.GET, fault=then(reset), always=RIGHT | FAILED),
     Misbehaviour(
         name="half-closed after each answer", workload=READ, on=Kind.GET, fault=then(half_close), always=RIGHT
     ),
@@ -122,6 +122,11 @@ ROWS = (
         always=RIGHT,
     ),
     Misbehaviour(
-        name="noise without end", workload=READ, on=Kind.GET, fault=endless(b"\xde\xad\xbe\xef"), once=RIGHT, always=EIO
+        name="noise without end",
+        workload=READ,
+        on=Kind.GET,
+        fault=endless(b"\xde\xad\xbe\xef"),
+        once=RIGHT,
+        always=FAILED,
     ),
 )

@@ -18,7 +18,7 @@ from tests.faults.mischief import (
 )
 from tests.faults.workloads import READ, READ_SMALL, REOPEN
 
-RIGHT, EIO, ESTALE, ENOENT = Outcome.RIGHT, Outcome.EIO, Outcome.ESTALE, Outcome.ENOENT
+RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, Outcome.ENOENT
 
 _OTHER_ETAG = '"00000000000000000000000000000000"'
 _MULTIPART = "multipart/byteranges; boundary=b"
@@ -48,7 +48,9 @@ _WHOLE = ignoring("range")
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ, on=Kind.GET, fault=fault, once=RIGHT | EIO | ESTALE, always=EIO | ESTALE)
+        Misbehaviour(
+            name=name, workload=READ, on=Kind.GET, fault=fault, once=RIGHT | FAILED | ESTALE, always=FAILED | ESTALE
+        )
         for name, fault in _WRONG_PARTS.items()
     ),
     Misbehaviour(
@@ -57,7 +59,7 @@ ROWS = (
         on=Kind.GET,
         fault=_SHORT,
         once=RIGHT,
-        always=RIGHT | EIO,
+        always=RIGHT | FAILED,
     ),
     Misbehaviour(
         name="more than the range, honestly labelled",
@@ -65,14 +67,14 @@ ROWS = (
         on=Kind.GET,
         fault=other_range(lambda first, last: (first, last + 100)),
         once=RIGHT,
-        always=RIGHT | EIO,
+        always=RIGHT | FAILED,
     ),
     Misbehaviour(
         name="the total not told in Content-Range",
         workload=READ,
         on=Kind.GET,
         fault=content_range(lambda first, last, _: f"bytes {first}-{last}/*"),
-        always=RIGHT | EIO,
+        always=RIGHT | FAILED,
     ),
     Misbehaviour(name="200 with the whole object", workload=READ, on=Kind.GET, fault=_WHOLE, once=RIGHT, always=RIGHT),
     Misbehaviour(
@@ -83,14 +85,16 @@ ROWS = (
         skip=1,
         once=RIGHT | ESTALE,
     ),
-    Misbehaviour(name="no ETag", workload=READ, on=Kind.GET, fault=header("ETag", None), always=RIGHT | EIO | ESTALE),
+    Misbehaviour(
+        name="no ETag", workload=READ, on=Kind.GET, fault=header("ETag", None), always=RIGHT | FAILED | ESTALE
+    ),
     Misbehaviour(
         name="replaced, If-Match ignored, no ETag",
         workload=READ,
         on=Kind.GET,
         fault=both(replace_object, ignoring("if-match", edit=lambda answer: answer.with_header("ETag", None))),
         skip=1,
-        once=RIGHT | EIO | ESTALE,
+        once=RIGHT | FAILED | ESTALE,
     ),
     Misbehaviour(
         name="a weak ETag",
@@ -175,7 +179,7 @@ ROWS = (
     Misbehaviour(
         name="replaced before it is opened again",
         workload=REOPEN,
-        on=None,
+        on=Kind.GET,
         fault=rewritten(replace_object),
         once=RIGHT,
     ),

@@ -5,13 +5,13 @@ from tests.faults.catalogue.rows import Misbehaviour, Outcome
 from tests.faults.mischief import header, length
 from tests.faults.workloads import OPEN, STAT
 
-RIGHT, EIO, ESTALE, ENOENT = Outcome.RIGHT, Outcome.EIO, Outcome.ESTALE, Outcome.ENOENT
+RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, Outcome.ENOENT
 
 
 def _told(name: str, value: str | None) -> Misbehaviour:
     what = f"without {name}" if value is None else f"with {name}: {value or '(empty)'}"
     return Misbehaviour(
-        name=f"a HEAD {what}", workload=STAT, on=Kind.HEAD, fault=header(name, value), always=RIGHT | EIO
+        name=f"a HEAD {what}", workload=STAT, on=Kind.HEAD, fault=header(name, value), always=RIGHT | FAILED
     )
 
 
@@ -21,7 +21,7 @@ def _lying(what: str, size: int) -> Misbehaviour:
         workload=OPEN,
         on=Kind.HEAD,
         fault=length(lambda true_size: str(true_size + size)),
-        always=RIGHT | EIO | ESTALE,
+        always=RIGHT | FAILED | ESTALE,
     )
 
 

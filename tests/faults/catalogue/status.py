@@ -5,7 +5,7 @@ from tests.faults.catalogue.rows import Misbehaviour, Outcome
 from tests.faults.mischief import HTML, page, refused, wordless
 from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
 
-RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES
+RIGHT, EIO, FAILED = Outcome.RIGHT, Outcome.EIO, Outcome.FAILED
 ENOENT, ESTALE = Outcome.ENOENT, Outcome.ESTALE
 
 _PASSING = {
@@ -26,14 +26,13 @@ _PASSING = {
 }
 
 _LASTING = {
+    "410 Gone": refused(410, "Gone"),
     "400 of a proxy": page(400),
     "400 InvalidArgument": refused(400, "InvalidArgument"),
     "402 without body": wordless(402),
-    "405 MethodNotAllowed": refused(405, "MethodNotAllowed"),
     "406 of a proxy": page(406),
     "411 MissingContentLength": refused(411, "MissingContentLength"),
     "414 of a proxy": page(414),
-    "416 InvalidRange": refused(416, "InvalidRange"),
     "418 of a teapot": page(418),
     "501 NotImplemented": refused(501, "NotImplemented"),
     "505 of a proxy": page(505),
@@ -53,16 +52,17 @@ _NO_SUCCESS = {
 }
 
 _GONE = {
+    "405 MethodNotAllowed (a deleted version)": refused(405, "MethodNotAllowed"),
+    "416 InvalidRange (shorter than it was)": refused(416, "InvalidRange"),
     "404 NoSuchKey while open": refused(404, "NoSuchKey"),
     "404 without body while open": wordless(404),
-    "410 Gone while open": refused(410, "Gone"),
     "412 PreconditionFailed": refused(412, "PreconditionFailed"),
     "412 without body": wordless(412),
 }
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=EIO | ETIMEDOUT)
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED)
         for name, fault in _PASSING.items()
     ),
     *(
@@ -70,7 +70,7 @@ ROWS = (
         for name, fault in _LASTING.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO)
+        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=FAILED)
         for name, fault in _NO_SUCCESS.items()
     ),
     *(
@@ -78,16 +78,12 @@ ROWS = (
         for name, fault in _GONE.items()
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT, always=EIO | ETIMEDOUT
-        )
+        Misbehaviour(name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT, always=FAILED)
         for name, fault in _PASSING.items()
         if name[:3] in ("429", "500", "503")
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a HEAD", workload=STAT, on=Kind.HEAD, fault=fault, once=RIGHT, always=EIO | ETIMEDOUT
-        )
+        Misbehaviour(name=f"{name}, to a HEAD", workload=STAT, on=Kind.HEAD, fault=fault, once=RIGHT, always=FAILED)
         for name, fault in _PASSING.items()
         if name[:3] in ("429", "500", "503")
     ),
@@ -108,7 +104,7 @@ ROWS = (
         fault=refused(500, "InternalError"),
         skip=1,
         once=RIGHT,
-        always=EIO | ETIMEDOUT,
+        always=FAILED,
     ),
     Misbehaviour(
         name="500 where a name is looked for that is not there",
@@ -116,19 +112,23 @@ ROWS = (
         on=None,
         fault=refused(500, "InternalError"),
         once=RIGHT,
-        always=EIO | ETIMEDOUT,
+        always=FAILED,
     ),
     Misbehaviour(
         name="404 NoSuchBucket to a listing",
         workload=LIST,
         on=Kind.LIST,
         fault=refused(404, "NoSuchBucket"),
-        always=EIO | ENOENT,
+        always=FAILED,
     ),
     Misbehaviour(
-        name="404 of a proxy, to a listing", workload=LIST, on=Kind.LIST, fault=page(404, HTML), always=EIO | ENOENT
+        name="404 of a proxy, to a listing", workload=LIST, on=Kind.LIST, fault=page(404, HTML), always=FAILED
     ),
     Misbehaviour(
-        name="404 of a proxy while open", workload=READ_SMALL, on=Kind.GET, fault=page(404, HTML), always=EIO | ESTALE
+        name="404 of a proxy while open",
+        workload=READ_SMALL,
+        on=Kind.GET,
+        fault=page(404, HTML),
+        always=FAILED | ESTALE,
     ),
 )

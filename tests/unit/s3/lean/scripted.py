@@ -131,7 +131,7 @@ def stalls_after(*pieces: bytes) -> Line:
     return line
 
 
-def head(status: str = "200 OK", /, version: str = "1.1", **headers: object) -> bytes:
+def head(status: str = "200 OK", /, version: object = "1.1", **headers: object) -> bytes:
     """A response's head. ETag and Last-Modified are there unless given as None; underscores become dashes."""
     given = {"ETag": ETAG, "Last_Modified": MODIFIED, **headers}
     lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value is not None]

@@ -80,6 +80,11 @@ def in_records_of(size: int) -> Line:
     return line
 
 
+def leaves_without_goodbye(peer: Peer) -> None:
+    peer.socket.sendall(ANSWER[:-1])
+    os.close(peer.socket.detach())
+
+
 @pytest.mark.parametrize("size", [1 << 21, 16384, 16383, 5000, 700])
 def test_bytes_come_out_right_however_they_are_parted_into_records(authority: Authority, size: int) -> None:
     with asking(authority, *[in_records_of(size)] * 3) as (transport, server):
@@ -108,7 +113,7 @@ def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(authori
         says_and_ends(ANSWER[:-1]),
         says_and_ends(b""),
         says_and_ends(head()[:30]),
-        lambda peer: (peer.socket.sendall(ANSWER[:-1]), socket.socket.shutdown(peer.socket, socket.SHUT_RDWR)),
+        leaves_without_goodbye,
         lambda peer: os.write(peer.socket.fileno(), b"this is not TLS" * 100),
     ],
 )

@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed, VersionGone
 from s3mount.s3.lean.transport import LeanTransport
+from s3mount.s3.session import FrozenCredentials
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListQuery, ObjectStat, ObjectVersion, Replaced, Span, Unchanged
 from tests.unit.s3.lean.scripted import (
@@ -37,9 +40,9 @@ LISTING = (
 
 
 @contextmanager
-def asking(*script: Line, **settings: object) -> Iterator[tuple[LeanTransport, ScriptedServer]]:
+def asking(*script: Line, **changes: object) -> Iterator[tuple[LeanTransport, ScriptedServer]]:
     with scripted(*script) as server:
-        transport = LeanTransport(store_at(server.port, **settings))
+        transport = LeanTransport(store_at(server.port, **changes))
         try:
             yield transport, server
         finally:
@@ -105,6 +108,13 @@ def test_requests_without_credentials_are_not_signed() -> None:
         transport.head("k", deadline=soon())
 
         assert "Authorization" not in server.requests[0]
+
+
+def test_credentials_that_no_header_can_carry_are_refused() -> None:
+    with asking(credentials=lambda: FrozenCredentials("AKID", "secret", "token\r\nx-evil: 1")) as (transport, server):
+        refused_with(AccessDenied, lambda: transport.head("k", deadline=soon()))
+
+        assert server.requests == []
 
 
 # HEAD
@@ -222,6 +232,21 @@ def test_a_wrong_answer_to_a_range_may_be_asked_again(answer: bytes) -> None:
             refused_with(StoreFailed, lambda: read(transport))
         else:
             assert isinstance(retryable(lambda: read(transport)).failure, StoreFailed)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(part(CONTENT, 100, 101)) - 2), st.integers(32, 126))
+def test_a_head_with_one_wrong_character_never_brings_wrong_bytes(place: int, character: int) -> None:
+    answer = bytearray(part(CONTENT, 100, 5000))
+    if answer[place] in b"\r\n":
+        place += 2
+    answer[place] = character
+    with asking(says_and_ends(bytes(answer))) as (transport, _):
+        try:
+            content = read(transport)
+        except (Retryable, S3MountError):
+            return
+        assert content == CONTENT[100:5000]
 
 
 @pytest.mark.parametrize(

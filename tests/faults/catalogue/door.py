@@ -1,0 +1,96 @@
+"""The whole store misbehaves: it is not there, lets nobody in, or tampers with connections that stand."""
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable
+
+from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.faults.hostile import RESET, HangUp, HostileStore
+from tests.faults.workloads import LIST, LOOK, READ
+
+RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
+
+
+def _at_accept(meet: Callable[[HostileStore, socket.socket], None]) -> Callable[[HostileStore], None]:
+    """What new connections meet; those that stand are reset."""
+
+    def scene(store: HostileStore) -> None:
+        store.at_accept = lambda connection: meet(store, connection)
+        store.reset_connections()
+
+    return scene
+
+
+def _reset(store: HostileStore, connection: socket.socket) -> None:
+    del store
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    raise HangUp
+
+
+def _close(store: HostileStore, connection: socket.socket) -> None:
+    del store, connection
+    raise HangUp
+
+
+def _ignore(store: HostileStore, connection: socket.socket) -> None:
+    del connection
+    store.mended.wait()
+    raise HangUp
+
+
+def _greet(store: HostileStore, connection: socket.socket) -> None:
+    del store
+    connection.sendall(b"220 welcome\r\n")
+
+
+def _hesitate(store: HostileStore, connection: socket.socket) -> None:
+    del connection
+    store.mended.wait(1)
+
+
+def _to_the_idle(act: Callable[[socket.socket], object]) -> Callable[[HostileStore], None]:
+    def scene(store: HostileStore) -> None:
+        for connection in store.connections:
+            with contextlib.suppress(OSError):
+                act(connection)
+        time.sleep(0.05)  # on loopback it has come by then
+
+    return scene
+
+
+_SHUT = {
+    "connections are refused": HostileStore.refuse,
+    "connections wait in a full queue": HostileStore.accept_none,
+    "connections are reset at once": _at_accept(_reset),
+    "connections are closed at once": _at_accept(_close),
+    "connections are ignored": _at_accept(_ignore),
+    "connections are greeted in another protocol": _at_accept(_greet),
+}
+
+_TAMPERED = {
+    "idle connections are reset": HostileStore.reset_connections,
+    "idle connections are closed": _to_the_idle(lambda connection: connection.shutdown(socket.SHUT_RDWR)),
+    "idle connections are half-closed": _to_the_idle(lambda connection: connection.shutdown(socket.SHUT_WR)),
+    "idle connections get junk": _to_the_idle(lambda connection: connection.send(b"\0junk\r\n\r\n")),
+    "idle connections get an answer": _to_the_idle(
+        lambda connection: connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    ),
+    "each connection is taken a second late": _at_accept(_hesitate),
+}
+
+ROWS = (
+    *(Misbehaviour(name=name, workload=READ, scene=scene, once=RIGHT, always=FAILED) for name, scene in _SHUT.items()),
+    *(
+        Misbehaviour(name=f"{name}, while listing", workload=LIST, scene=scene, once=RIGHT, always=FAILED)
+        for name, scene in _SHUT.items()
+    ),
+    Misbehaviour(
+        name="connections are refused, while looking for a name that is not there",
+        workload=LOOK,
+        scene=HostileStore.refuse,
+        once=RIGHT,
+        always=FAILED,
+    ),
+    *(Misbehaviour(name=name, workload=READ, scene=scene, always=RIGHT) for name, scene in _TAMPERED.items()),
+)
