@@ -1,6 +1,5 @@
 """Programs that people use: on the mount they say what they say on a local read-only disk."""
 
-import mmap
 import os
 import shutil
 import sqlite3
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_from
-from tests.mount.looking import output_of, read_file
+from tests.mount.looking import output_of, read_file, read_mapped
 from tests.mount.mounted import Mount, mount_of
 from tests.servers import S3Server
 
@@ -27,6 +26,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(library / "json", source / "text/json", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(library / "email", source / "text/email", ignore=shutil.ignore_patterns("__pycache__"))
     _make_repository(source / "repository.git", source / "text")
+    output_of("find", source, "-type", "d", "-empty", "-delete")  # S3 has none
     _make_database(source / "rows.sqlite")
     with zipfile.ZipFile(source / "text.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted((source / "text").rglob("*.py")):
@@ -182,11 +182,8 @@ def test_a_file_is_locked_for_reading_as_on_a_disk(mount: Mount) -> None:
     output_of("flock", "--shared", "--nonblock", mount / "lines", "true")
 
 
-def test_a_map_is_shared_and_read_ahead(mount: Mount, source: Path) -> None:
-    with open(mount / "lines", "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        mapped.madvise(mmap.MADV_SEQUENTIAL)
-        assert mapped.rfind(b"line 199999\n") == len(mapped) - len(b"line 199999\n")
-        assert mapped[:] == read_file(source / "lines")
+def test_a_map_shows_the_file(mount: Mount, source: Path) -> None:
+    assert read_mapped(mount / "lines") == read_file(source / "lines")
 
 
 def _make_repository(at: Path, files: Path) -> None:
@@ -200,7 +197,7 @@ def _make_repository(at: Path, files: Path) -> None:
     output_of("git", "clone", "-q", "--bare", work, at)
     output_of("git", "-C", at, "repack", "-q", "-a", "-d")
     output_of("git", "-C", at, "pack-refs", "--all")
-    (at / "refs/heads/keep").write_text(output_of("git", "-C", at, "rev-parse", "main"))  # S3 has no empty directories
+    (at / "refs/heads/keep").write_text(output_of("git", "-C", at, "rev-parse", "main"))  # git wants its directory
     shutil.rmtree(work)
 
 

@@ -63,7 +63,7 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     shelf.mkdir()
     return [
         *("env", "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"),  # one volume for a bucket instead of seven
-        program("weed"),
+        *(program("weed"), "-logtostderr"),
         *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),

@@ -15,7 +15,6 @@ _BARE = r"[!#-%'-;=?-~]*+"  # what plain_etag would leave as it is
 _QUOTE = r'(?:&quot;|&#34;|")?'
 _SPACE = "[ \\n]*+"
 _PART = re.compile("<([A-Za-z]+)>[^<]*</\\1>")
-_FIRST = re.compile("<Contents>(.*?)</Contents>", re.DOTALL)
 # Behind the ETag, for some objects of a page: those uploaded with a checksum.
 _CHECKSUM = f"(?:<ChecksumAlgorithm>{_TEXT}</ChecksumAlgorithm>|<ChecksumType>{_TEXT}</ChecksumType>|[ \\n])*+"
 _COLUMNS = {
@@ -51,15 +50,13 @@ def take_columns(body: bytes) -> tuple[Columns, bytes] | None:
         text = body.decode()
     except UnicodeDecodeError:
         return None
-    first = _FIRST.search(text)
-    if (
-        first is None or "<!" in text or text.rfind("<?") > 0
-    ):  # comments and the like could hold what looks like objects
+    if "<!" in text or text.rfind("<?") > 0:  # comments and the like could hold what looks like objects
         return None
-    names = [name for name in _PART.findall(first[1]) if name not in _OTHERS]
+    first = text[text.find("<Contents>") : text.find("</Contents>")]
+    names = [name for name in _PART.findall(first) if name not in _OTHERS]
     if len(set(names)) != len(names) or not _NEEDED <= set(names) <= _COLUMNS.keys():
         return None
-    pieces = _pattern(names, _SPACE if "\n" in first[1] else "").split(text)
+    pieces = _pattern(names, _SPACE if "\n" in first else "").split(text)
     between = pieces[:: len(names) + 1]
     if "<Contents" in "".join(between):
         return None

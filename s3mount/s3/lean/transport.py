@@ -34,7 +34,7 @@ from s3mount.s3.values import (
     Unchanged,
 )
 
-DOCUMENT_LIMIT = 64 * 1024 * 1024  # bytes; a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
+DOCUMENT_LIMIT = 16 * 1024 * 1024  # bytes; a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
 WORTH_DRAINING = 64 * 1024  # less than a new connection costs
 
 

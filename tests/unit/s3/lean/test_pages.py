@@ -1,5 +1,6 @@
 """Pages are read as botocore reads them, or refused."""
 
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -278,6 +279,19 @@ def test_an_object_without_an_etag_gets_a_stand_in() -> None:
 def test_what_is_no_listing_is_refused(body: bytes) -> None:
     with pytest.raises(WrongAnswerError):
         read_page(body, ANY)
+
+
+@pytest.mark.parametrize(
+    "piece", ["<Contents>", "<Contents> ", "<Contents><Key>", "<Contents/>", "<Key>", "&amp;", "<", "\n"]
+)
+def test_a_page_made_to_be_slow_is_refused_quickly(piece: str) -> None:
+    body = page(OBJECT, piece * (400_000 // len(piece)))
+    began = time.thread_time()
+
+    with pytest.raises(WrongAnswerError):
+        read_page(body.replace(b"</Contents>", b""), ANY)
+
+    assert time.thread_time() - began < 5
 
 
 def test_keys_outside_of_the_prefix_are_refused() -> None:
