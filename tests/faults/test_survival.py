@@ -19,7 +19,7 @@ ALL_ROWS = [row for rows in CATALOGUE.values() for row in rows]
 SAMPLE = int(os.environ.get("S3MOUNT_FAULTS_SAMPLE", "4"))  # every n-th row is tried with boto3 too; 1 for all of them
 TRIALS = [*trials_of(ALL_ROWS, "lean"), *trials_of(ALL_ROWS[::SAMPLE], "boto3", first=5000)]
 LINES_MAX = 8  # reads that are ahead fail too
-WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "20"))
+WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "16"))
 
 
 @pytest.fixture(scope="session")

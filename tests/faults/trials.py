@@ -4,7 +4,6 @@ Trials that were chosen run side by side from the start, a rig for each of a few
 """
 
 import errno
-import queue
 import threading
 import time
 from collections.abc import Iterable
@@ -16,6 +15,9 @@ from tests.faults.bucket import Bucket
 from tests.faults.catalogue.rows import A_SECOND, TIMEOUT, Misbehaviour, Outcome
 from tests.faults.rig import BUCKET, Flavour, Rig
 from tests.faults.workloads import Place, Workload
+
+PATIENCE = 120  # seconds for all trials before one, and itself
+STARTS_AT_ONCE = 3  # mounts; they cost a second of a processor each, and may wait 15 s for the store's first answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,14 @@ class Trials:
 
     def __init__(self, chosen: list[Trial], width: int) -> None:
         self._chosen = chosen
-        self._idle: queue.SimpleQueue[Rig] = queue.SimpleQueue()
         self._rigs: dict[Flavour, list[Rig]] = {}
+        self._starting = threading.Semaphore(STARTS_AT_ONCE)
         self._pool = ThreadPoolExecutor(width)
         self._reports = {trial.name: self._pool.submit(self._run, trial) for trial in chosen}
 
     def report(self, trial: Trial) -> Report:
         """Waits until *trial* was run."""
-        return self._reports[trial.name].result(60)
+        return self._reports[trial.name].result(PATIENCE)
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -99,7 +101,8 @@ class Trials:
         try:
             return self._rigs.get(flavour, []).pop()
         except IndexError:
-            return Rig(flavour, stocked(self._chosen)).__enter__()
+            with self._starting:
+                return Rig(flavour, stocked(self._chosen)).__enter__()
 
 
 def stocked(trials: Iterable[Trial]) -> Bucket:

@@ -100,7 +100,9 @@ ROWS = (
     Misbehaviour(
         name="closed after each answer, unannounced", workload=READ, on=Kind.GET, fault=then(finish), always=RIGHT
     ),
-    Misbehaviour(name="reset after each answer", workload=READ, on=Kind.GET, fault=then(reset), always=RIGHT | FAILED),
+    Misbehaviour(
+        name="reset after each answer", workload=READ_SMALL, on=Kind.GET, fault=then(reset), always=RIGHT | FAILED
+    ),
     Misbehaviour(
         name="half-closed after each answer", workload=READ, on=Kind.GET, fault=then(half_close), always=RIGHT
     ),
