@@ -13,7 +13,7 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, RequestContext, readdir_reply
 
 from s3mount.config import TreeConfig
-from s3mount.errors import NotFound, ReadOnly, S3MountError, StoreFailed
+from s3mount.errors import DeadlineExceeded, NotFound, ReadOnly, S3MountError, StoreFailed
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.names import NAME_MAX
@@ -130,8 +130,9 @@ class Operations(pyfuse3.Operations):
             return await self._read_again(fh, span, failed)
         try:
             return await self._files.read(fh, off, size)
-        except S3MountError as exc:
-            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), exc))
+        except (S3MountError, trio.Cancelled) as exc:
+            failure = exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
+            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), failure))
             raise
 
     async def _read_again(self, fh: int, span: Span, failed: FailedRead) -> bytes | bytearray | memoryview:

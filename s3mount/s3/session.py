@@ -84,8 +84,8 @@ class ResolvedStore:
 
 
 def lean_can_speak(store: ResolvedStore) -> bool:
-    """Whether plain SigV4 over a direct connection reaches *store*; everything else is boto3's."""
-    return store.signature in ("v4", "none") and store.proxy is None
+    """Whether plain SigV4 reaches *store*, directly or through a proxy that is spoken to in clear; the rest is boto3's."""
+    return store.signature in ("v4", "none") and (store.proxy is None or store.proxy.startswith("http://"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from botocore.awsrequest import AWSResponse
 from urllib3.exceptions import InsecureRequestWarning, ProtocolError
 from urllib3.util import Timeout, make_headers
 
+from s3mount.s3.promptness import make_prompt
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
@@ -93,14 +94,14 @@ class _Body:
 
     def stream(self) -> Iterator[bytes]:
         """All of it, for a document; a body that is read in full gives its connection back."""
-        size = 0
+        document = bytearray()
         while chunk := self.read():
-            size += len(chunk)
-            if size > LONGEST_DOCUMENT:
+            document += chunk
+            if len(document) > LONGEST_DOCUMENT or b"<!ENTITY" in document:
                 self.close()
-                raise ProtocolError("a document without end")
-            yield chunk
+                raise ProtocolError("a document without end, or with entities that would have none")
         self._answer.release_conn()
+        yield bytes(document)
 
     def close(self) -> None:
         """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""
@@ -114,10 +115,14 @@ def _open_pool(store: ResolvedStore, connections: int) -> urllib3.PoolManager:
         options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
         if not store.verify_ssl:
             urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
-    if store.proxy is None:
-        return urllib3.PoolManager(**options)
-    proxy = urlsplit(store.proxy)
+    pools = urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
+    make_prompt(pools)
+    return pools
+
+
+def _open_proxy(url: str, options: dict[str, Any]) -> urllib3.PoolManager:
+    proxy = urlsplit(url)
     headers = None
     if proxy.username is not None:
         headers = make_headers(proxy_basic_auth=f"{unquote(proxy.username)}:{unquote(proxy.password or '')}")
-    return urllib3.ProxyManager(store.proxy, proxy_headers=headers, **options)
+    return urllib3.ProxyManager(url, proxy_headers=headers, **options)

@@ -1,7 +1,8 @@
 """The log: where lines go, and how they look.
 
 Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
-level. Writing to the log never raises, and a line that cannot be written is lost.
+level; urllib3 at error, since what it warns of is raised as well, or borne. Writing to the log never raises, and a line that
+cannot be written is lost.
 """
 
 import logging
@@ -22,7 +23,7 @@ _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
 _JSON: Final = ("asctime", "levelname", "name", "message")
 _SYSLOG: Final = "/dev/log"
-_CHATTY: Final = ("boto3", "botocore", "s3transfer", "urllib3", "pyfuse3", "trio", "asyncio")
+_CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
@@ -62,6 +63,7 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
     root.setLevel(config.level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:

@@ -9,6 +9,7 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.credentials import CredentialChain
+from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.remote import RemoteStore
 from s3mount.s3.session import ResolvedStore, Session, open_session, resolved_store
 from s3mount.s3.store import ObjectStore
@@ -19,6 +20,7 @@ from tests.servers import Quirk, S3Server
 # boto3's session comes with it because it is slow to make
 TRANSPORTS: dict[str, Callable[[StoreConfig, ResolvedStore, Session], Transport]] = {
     "boto3": BotoTransport,
+    "lean": lambda _config, store, _session: LeanTransport(store),
 }
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
 

@@ -5,7 +5,8 @@ says what failed, and nothing that is secret.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pytest
 
@@ -48,9 +49,20 @@ def assert_the_log_tells(report: Report, trial: Trial) -> None:
     for secret in (SECRET, TOKEN, KEY_ID):
         assert secret not in str(report.records)
     assert not any("Traceback" in str(record) for record in report.records)
-    failures = [record for record in report.records if str(record.get("key")).startswith(trial.prefix)]
-    assert all(record["bucket"] == BUCKET for record in failures)
+    failures = [record for record in report.records if _is_about(trial, record)]
+    assert all(record.get("bucket", BUCKET) == BUCKET for record in failures)
     if report.outcome != Outcome.RIGHT:
         assert 1 <= len(failures) <= LINES_MAX
     if trial.expected == Outcome.RIGHT:
         assert not failures
+
+
+def _is_about(trial: Trial, record: Mapping[str, Any]) -> bool:
+    """Whether a log record tells a failure of this trial's, not one that a trial before it left behind.
+
+    A request of the kernel's that is cut off between two questions has no key to tell.
+    """
+    key = record.get("key")
+    if key is None:
+        return "no answer within" in record["message"]
+    return key.startswith(trial.prefix) or trial.prefix.startswith(key)

@@ -25,7 +25,7 @@ class Connection:
         self._has_served = False
 
     def ask(self, request: bytes, *, deadline: float, is_bodiless: bool = False) -> "Answer":
-        """Send *request* and read the head of the answer, by *deadline*. *is_bodiless*: it is a HEAD.
+        """Send *request* and read the head of the answer, by *deadline*; its body too, but for `wait_until`. *is_bodiless*: it is a HEAD.
 
         OSErrors, UnansweredError among them, and WrongAnswerError; after any the connection is of no more use.
         """
@@ -41,6 +41,10 @@ class Connection:
             raise
         self._has_served = True
         return Answer(head, body_of(head, self._source, is_bodiless=is_bodiless))
+
+    def wait_until(self, deadline: float) -> None:
+        """Let what is still to be read take until *deadline*."""
+        self._stream.wait_until(deadline)
 
     def is_reusable(self) -> bool:
         """Whether nothing came unasked since the last exchange, not even the end."""

@@ -43,6 +43,7 @@ class Exchange:
 
     def __init__(self, store: ResolvedStore, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
         self._store = store
+        self._clock = clock
         self._wall_clock = wall_clock
         self._pool = Pool(Dialer(store, clock=clock).dial, clock=clock)
         self._signer = Signer(store.host_header, store.region, store.service, store.headers)
@@ -107,13 +108,16 @@ class Exchange:
             return connection, self._read_head(connection, request, question, deadline)
 
     def _read_head(self, connection: Connection, request: bytes, question: Question, deadline: float) -> Answer:
+        head_by = min(deadline, self._clock() + self._store.idle_timeout)  # a head that drips is as good as none
         try:
-            return connection.ask(request, deadline=deadline, is_bodiless=question.method == "HEAD")
+            answer = connection.ask(request, deadline=head_by, is_bodiless=question.method == "HEAD")
         except BaseException as exc:
             connection.close()
             if isinstance(exc, TimeoutError):  # a link that lost its state lost it for all that are idle
                 self._pool.drop_idle()
             raise
+        connection.wait_until(deadline)
+        return answer
 
     def _part(self, connection: Connection, answer: Answer) -> None:
         """Keep the connection if the next answer will begin where this one ends."""

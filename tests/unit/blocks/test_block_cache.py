@@ -169,7 +169,10 @@ async def test_a_load_ahead_that_fails_is_nobodys_error_and_is_asked_for_again(h
     assert [house.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
 
 
-async def test_a_bug_in_a_load_reaches_who_waits_and_the_log(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_bug_in_a_load_reaches_who_waits_and_the_log(
+    house: House, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("bug in a load")
     reader = house.cache.open(SMALL)
     failures: list[BaseException] = []
 

@@ -30,7 +30,8 @@ def _restored() -> Iterator[None]:
     logging.raiseExceptions = raises
 
 
-def test_json_lines_have_time_level_logger_and_what_was_added(tmp_path: Path) -> None:
+def test_json_lines_have_time_level_logger_and_what_was_added(tmp_path: Path, expected_warnings: list[str]) -> None:
+    expected_warnings.append("no 'a")
     file = tmp_path / "log"
     logs.set_up_log(LogConfig(file=file, format="json"), foreground=True)
 

@@ -1,0 +1,54 @@
+"""urllib3's connections, with a limit to the head of an answer as a whole.
+
+http.client waits for each piece of a head anew, so that one which comes byte by byte would keep a thread for hours.
+"""
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+
+class _PromptConnection(HTTPConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        with _shut_down_after(self.timeout, self.sock):
+            return super().getresponse()
+
+
+class _PromptSecureConnection(HTTPSConnection):
+    def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        with _shut_down_after(self.timeout, self.sock):
+            return super().getresponse()
+
+
+class _PromptPool(HTTPConnectionPool):
+    ConnectionCls = _PromptConnection
+
+
+class _PromptSecurePool(HTTPSConnectionPool):
+    ConnectionCls = _PromptSecureConnection
+
+
+def make_prompt(pools: PoolManager) -> None:
+    """Have the connections of *pools* read the head of an answer within the read timeout of its request."""
+    pools.pool_classes_by_scheme = {"http": _PromptPool, "https": _PromptSecurePool}
+
+
+@contextlib.contextmanager
+def _shut_down_after(seconds: Any, sock: Any) -> Iterator[None]:
+    alarm = threading.Timer(seconds, _shut_down, (sock,))
+    alarm.daemon = True
+    alarm.start()
+    try:
+        yield
+    finally:
+        alarm.cancel()
+
+
+def _shut_down(sock: Any) -> None:
+    with contextlib.suppress(OSError):  # it has ended already
+        sock.shutdown(socket.SHUT_RDWR)
