@@ -1,12 +1,15 @@
 """Listing pages fetched one after another while somebody wants more, each for all who wait.
 
-Invariants: at most one request is under way, since continuation tokens are serial. It runs in a nursery of its own and only while
-fewer pages have come than are wanted, so a reader that stops reading stops the requests. A failure is told to those who
+Invariants: requests are serial, since continuation tokens are; but the next one may leave when the bytes of a page are here and
+before they are read, if a store tells its token that early. They run in a nursery of their own and only while fewer pages have come than are
+wanted, so a reader that stops reading stops the requests. A failure is told to those who
 wait at that moment; it takes nothing from the pages that have come, and the next who wants more asks the same page again: unless
 the pages lead nowhere (`is_stuck`), which is told to whoever would begin with them.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import trio
@@ -35,12 +38,15 @@ class Paging:
         nursery: trio.Nursery,
         clock: Callable[[], float],
         urgency: Urgency = Urgency.DEMANDED,
+        *,
+        is_eager: bool = True,
     ) -> None:
         self._target = target
         self._store = store
         self._nursery = nursery
         self._clock = clock
         self._urgency = urgency
+        self._is_eager = is_eager  # the next page may be asked for before this one has been read
         self.answered = 0  # requests that have been answered
         self.is_stuck = False  # the store refuses its own continuation token, or goes round in circles
         self._wanted = 0  # and how many somebody wants to be
@@ -72,8 +78,9 @@ class Paging:
 
     async def _fly(self, flight: "_Flight") -> None:
         try:
+            request = None
             while self._is_short():
-                await self._advance()
+                request = await self._advance(request)
                 flight.progress.unpark_all()
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             flight.failure = exc
@@ -82,16 +89,50 @@ class Paging:
             self._flight = None
             flight.progress.unpark_all()
 
-    async def _advance(self) -> None:
-        as_of = self._clock()
-        try:
-            page = await self._store.list_page(self._target.next_query(), self._urgency)
-        except StoreFailed as exc:
-            self.is_stuck = exc.status == 400
-            raise
+    async def _advance(self, request: "_Request | None") -> "_Request | None":
+        """Take one more page: what *request* brings if it is the right one; the request after it, if one has left already."""
+        query = self._target.next_query()
+        if request is None or request.query != query:
+            request = self._ask(query)
+        await request.landed.wait()
+        if request.page is None:
+            self.is_stuck = isinstance(request.failure, StoreFailed) and request.failure.status == 400
+            assert request.failure is not None
+            raise request.failure
         self.is_stuck = True
-        self.add(page, as_of)  # raises where the page leads back
+        self.add(request.page, request.as_of)  # raises where the page leads back
         self.is_stuck = False
+        return request.following
+
+    def _ask(self, query: ListQuery) -> "_Request":
+        request = _Request(query, self._clock())
+        self._nursery.start_soon(self._bring, request)
+        return request
+
+    async def _bring(self, request: "_Request") -> None:
+        try:
+            request.page = await self._store.list_page(request.query, self._urgency, partial(self._follow, request))
+        except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
+            request.failure = exc
+        finally:
+            request.landed.set()
+
+    def _follow(self, request: "_Request", token: str | None) -> None:
+        """The answer is here and says where it goes on: ask for that while this page is being read, if it is wanted."""
+        if self._is_eager and token is not None and not request.landed.is_set() and self.answered + 1 < self._wanted:
+            request.following = self._ask(replace(request.query, token=token, start_after=None))
+
+
+class _Request:
+    """One page asked for, and the one behind it where that has been asked for early."""
+
+    def __init__(self, query: ListQuery, as_of: float) -> None:
+        self.query = query
+        self.as_of = as_of
+        self.landed = trio.Event()
+        self.page: ListPage | None = None
+        self.failure: Exception | None = None
+        self.following: _Request | None = None
 
 
 class _Flight:

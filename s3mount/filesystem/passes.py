@@ -4,7 +4,7 @@ from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.paging import Paging
 
-AHEAD = 2  # pages beyond the one that is asked for: one in the reader's hands soon, one in the air
+AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands soon, one being read, one in the air
 
 
 class Pass:

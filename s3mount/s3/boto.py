@@ -17,6 +17,7 @@ from s3mount.errors import StoreFailed
 from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError, decoded
 from s3mount.s3.session import ResolvedStore, Session, open_client, open_session, standing_parameters
+from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Refusal
 from s3mount.s3.values import (
     ListedObject,
@@ -58,7 +59,7 @@ class BotoTransport:
                 raise WrongAnswerError("no Content-Length")
             return answers.object_stat(self._bucket, key, headers, size)
 
-    def list_page(self, query: ListQuery, *, deadline: float) -> ListPage:
+    def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:  # noqa: ARG002 - botocore reads a page whole
         with self._asking(Asked.LISTING, query.prefix, deadline):
             return _read_page(self._client.list_objects_v2(**self._standing, **_listing(query)), query)
 

@@ -40,15 +40,20 @@ def make_prompt(pools: PoolManager) -> None:
 
 @contextlib.contextmanager
 def _shut_down_after(seconds: Any, sock: Any) -> Iterator[None]:
-    alarm = threading.Timer(seconds, _shut_down, (sock,))
+    """TimeoutError where the block did not end in time, whatever it made of the end of its connection."""
+    is_late = threading.Event()
+
+    def shut_down() -> None:
+        is_late.set()
+        with contextlib.suppress(OSError):  # it has ended already
+            sock.shutdown(socket.SHUT_RDWR)
+
+    alarm = threading.Timer(seconds, shut_down)
     alarm.daemon = True
     alarm.start()
     try:
         yield
     finally:
         alarm.cancel()
-
-
-def _shut_down(sock: Any) -> None:
-    with contextlib.suppress(OSError):  # it has ended already
-        sock.shutdown(socket.SHUT_RDWR)
+        if is_late.is_set():
+            raise TimeoutError("the head of the answer did not come in time")

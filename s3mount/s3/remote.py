@@ -11,6 +11,7 @@ Each question: wait at the gate, have a worker thread make one attempt, and judg
 4. Reading a version that was replaced goes on by its version id where that is known; else it is VersionGone.
 """
 
+import contextlib
 import logging
 import random as random_module
 import time
@@ -26,7 +27,7 @@ from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountErro
 from s3mount.s3.backoff import pauses
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.pins import Pins
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import OnToken, Urgency
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
 from s3mount.s3.workers import Workers
@@ -104,10 +105,13 @@ class RemoteStore:
         self._pins.remember(stat.version, stat.version_id)
         return stat
 
-    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:
+    async def list_page(
+        self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED, on_token: OnToken | None = None
+    ) -> ListPage:
+        hint = None if on_token is None else partial(_call_in_run, trio.lowlevel.current_trio_token(), on_token)
         return await self._answer(
             _Question("LIST", query.prefix, urgency),
-            lambda deadline: self._transport.list_page(query, deadline=deadline),
+            lambda deadline: self._transport.list_page(query, deadline=deadline, on_token=hint),
             self._deadline(),
         )
 
@@ -224,3 +228,9 @@ class RemoteStore:
                 return answer
         message = f"{question.kind} not answered within {self._timeout:g} s"
         raise DeadlineExceeded(message, bucket=self._bucket, key=question.key)
+
+
+def _call_in_run(run: trio.lowlevel.TrioToken, on_token: OnToken, token: str | None) -> None:
+    """Pass on what a thread was told, without waiting for it."""
+    with contextlib.suppress(trio.RunFinishedError):
+        run.run_sync_soon(on_token, token)

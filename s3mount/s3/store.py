@@ -4,6 +4,7 @@ Every method is a checkpoint, always. Every method ends within the store's deadl
 `NotFound`, `AccessDenied`, `VersionGone`, `StoreFailed`, `DeadlineExceeded`.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
@@ -17,6 +18,10 @@ class Urgency(IntEnum):
     AHEAD = 1
 
 
+OnToken = Callable[[str | None], None]
+"""Is told, as a hint, where the next page of a listing begins; only the page itself is to be believed."""
+
+
 class ObjectStore(Protocol):
     """Objects of one bucket."""
 
@@ -24,8 +29,10 @@ class ObjectStore(Protocol):
         """What is known of *key* now (HeadObject)."""
         ...
 
-    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:
-        """One page of a listing (ListObjectsV2). AccessDenied where listing is refused, NotFound where the bucket is gone."""
+    async def list_page(
+        self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED, on_token: OnToken | None = None
+    ) -> ListPage:
+        """One page of a listing (ListObjectsV2). *on_token* may be told the next page's token before this page has been read. AccessDenied where listing is refused, NotFound where the bucket is gone."""
         ...
 
     async def get_range(

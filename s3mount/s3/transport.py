@@ -7,6 +7,7 @@ second, and then it raises a retryable fault. No retries here: `remote` owns the
 from typing import Protocol
 
 from s3mount.errors import S3MountError
+from s3mount.s3.store import OnToken
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
 
@@ -29,7 +30,9 @@ class Transport(Protocol):
 
     def head(self, key: str, *, deadline: float) -> ObjectStat: ...
 
-    def list_page(self, query: ListQuery, *, deadline: float) -> ListPage: ...
+    def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:
+        """As `ObjectStore.list_page`; *on_token* is called in this thread, at most once, or never."""
+        ...
 
     def get_range(
         self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from s3mount.errors import AccessDenied, NotFound, VersionGone
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import OnToken, Urgency
 from s3mount.s3.values import (
     ListedObject,
     ListPage,
@@ -108,7 +108,12 @@ class MemoryStore:
         await self._receive(Request("HEAD", key))
         return self._current(key).stat
 
-    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:
+    async def list_page(
+        self,
+        query: ListQuery,
+        urgency: Urgency = Urgency.DEMANDED,
+        on_token: OnToken | None = None,  # noqa: ARG002
+    ) -> ListPage:
         await self._receive(Request("LIST", query.prefix, query=query, urgency=urgency))
         return self._page(query)
 

@@ -22,6 +22,7 @@ from tests.faults.hostile import HostileStore
 
 BUCKET = "faulty"
 KEY_ID, SECRET, TOKEN = "AKIDFAULTYFAULTY", "a-secret-of-forty-letters-nobody-may-see", "a-token-nobody-may-see"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
 PATIENCE = 60.0  # seconds for a mount to begin or to end, on a busy machine
 
 
@@ -40,6 +41,7 @@ class Rig:
 
     flavour: Flavour
     bucket: Bucket
+    credentials: Mapping[str, str] = field(default_factory=lambda: CREDENTIALS)  # variables of the environment
     store: HostileStore = field(init=False)
     elsewhere: HostileStore = field(init=False)  # where redirects lead to
     mountpoint: Path = field(init=False)
@@ -104,8 +106,7 @@ class Rig:
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        credentials = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
-        return {**inherited, **credentials, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(self._folder)}
+        return {**inherited, **self.credentials, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(self._folder)}
 
     def _wait_mounted(self) -> None:
         end = time.monotonic() + PATIENCE

@@ -35,12 +35,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """*prepare* is done while the store behaves, *run* while it does not, and again after.
+    """What a user does, said in a word: *prepare* while the store behaves, *run* while it does not, and again after.
 
     *run* returns where all is right, raises OSError where the user is told of a failure, and WrongAnswerError otherwise. *ttl* is
     the mount's metadata lifetime in seconds.
     """
 
+    word: str
     objects: Mapping[str, bytes]
     run: Callable[[Place], None]
     prepare: Callable[[Place], None] = lambda _: None
@@ -111,10 +112,10 @@ def know_the_root(place: Place) -> None:
     (place.mountpoint / "nothing").exists()
 
 
-READ = Workload({"large": LARGE}, read_file("large"), prepare=stat_file("large"))
-READ_SMALL = Workload({"small": SMALL}, read_file("small"), prepare=stat_file("small"))
-REOPEN = Workload({"small": SMALL}, read_file("small"), prepare=read_file("small"), ttl=0)
-STAT = Workload({"one": SMALL, "two": SMALL}, stat_file("one"), prepare=know_the_root)
-OPEN = Workload({"one": SMALL}, read_file("one"), prepare=know_the_root)
-LOOK = Workload({"one": SMALL}, look_for_nothing)
-LIST = Workload(dict.fromkeys(NAMES, SMALL), list_directory)
+READ = Workload("reading a large file", {"large": LARGE}, read_file("large"), prepare=stat_file("large"))
+READ_SMALL = Workload("reading a small file", {"small": SMALL}, read_file("small"), prepare=stat_file("small"))
+REOPEN = Workload("opening again", {"small": SMALL}, read_file("small"), prepare=read_file("small"), ttl=0)
+STAT = Workload("looking up", {"one": SMALL, "two": SMALL}, stat_file("one"), prepare=know_the_root)
+OPEN = Workload("opening", {"one": SMALL}, read_file("one"), prepare=know_the_root)
+LOOK = Workload("looking for nothing", {"one": SMALL}, look_for_nothing)
+LIST = Workload("listing", dict.fromkeys(NAMES, SMALL), list_directory)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from s3mount.errors import S3MountError
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import OnToken, Urgency
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
 
@@ -75,7 +75,12 @@ class ScriptedStore:
     async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
         raise AssertionError("blocks ask for ranges only")
 
-    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:  # noqa: ARG002
+    async def list_page(
+        self,
+        query: ListQuery,  # noqa: ARG002
+        urgency: Urgency = Urgency.DEMANDED,  # noqa: ARG002
+        on_token: OnToken | None = None,  # noqa: ARG002
+    ) -> ListPage:
         raise AssertionError("blocks ask for ranges only")
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:  # noqa: ARG002

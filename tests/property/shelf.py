@@ -10,7 +10,7 @@ from hashlib import md5
 import trio
 
 from s3mount.errors import NotFound, StoreFailed, VersionGone
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import OnToken, Urgency
 from s3mount.s3.values import (
     ListedObject,
     ListPage,
@@ -58,7 +58,12 @@ class Shelf:
         await self._ask(f"HEAD {key}")
         return self._stat(key)
 
-    async def list_page(self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED) -> ListPage:  # noqa: ARG002
+    async def list_page(
+        self,
+        query: ListQuery,
+        urgency: Urgency = Urgency.DEMANDED,  # noqa: ARG002
+        on_token: OnToken | None = None,  # noqa: ARG002
+    ) -> ListPage:
         await self._ask(f"LIST {query.prefix}")
         items = self._items(query)
         if query.token is not None:

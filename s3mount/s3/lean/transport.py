@@ -21,6 +21,7 @@ from s3mount.s3.lean.request import (
     version_query,
 )
 from s3mount.s3.session import ResolvedStore
+from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Fault
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import (
@@ -62,9 +63,7 @@ class LeanTransport:
                 raise WrongAnswerError("no Content-Length")
             return answers.object_stat(self._bucket, key, answer.headers, size)
 
-    def list_page(
-        self, query: ListQuery, *, deadline: float, on_token: Callable[[str | None], None] | None = None
-    ) -> ListPage:
+    def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:
         """A page. *on_token* is told where the next one begins as soon as the bytes are here, before they are read.
 
         It is called in this thread, at most once, and may have been told wrongly: only the page itself is to be believed.

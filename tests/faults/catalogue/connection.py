@@ -47,7 +47,7 @@ _SILENT = tuple(
         workload=READ,
         on=Kind.GET,
         fault=broken(portion, ending),
-        once=RIGHT | FAILED,
+        once=RIGHT if ending is stall else RIGHT | FAILED,
         always=FAILED,
     )
     for what, ending in {"silence": stall, "a byte each half second": drip}.items()
@@ -61,7 +61,7 @@ _ELSEWHERE = tuple(
     for what, where, fault, once, always in (
         ("reset", "before the answer", broken(nothing, reset), RIGHT, FAILED),
         ("closed", "within the head", broken(half_the_head, finish), RIGHT, FAILED),
-        ("silence", "before the answer", broken(nothing, stall), RIGHT | FAILED, FAILED),
+        ("silence", "before the answer", broken(nothing, stall), RIGHT, FAILED),
     )
 )
 
@@ -82,7 +82,7 @@ ROWS = (
         workload=LIST,
         on=Kind.LIST,
         fault=broken(half_the_body, stall),
-        once=RIGHT | FAILED,
+        once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(

@@ -37,7 +37,6 @@ _NO_LISTINGS = {
     "XML without its last tag": resized(lambda body: body.removesuffix(b"</ListBucketResult>")),
     "an HTML page": page(200, HTML),
     "an empty body": edited(lambda _: xml("")),
-    "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
     "an error document under a 200": refused(200, "InternalError"),
     "JSON": page(200, b'{"Contents": []}', "application/json"),
     "zeros": resized(lambda body: bytes(len(body))),
@@ -108,6 +107,7 @@ _HARMLESS = {
 }
 
 _UNUSUAL = {
+    "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
     "no LastModified": swap("<LastModified>.*?</LastModified>", ""),
     "a LastModified that is none": swap("<LastModified>.*?</LastModified>", "<LastModified>once</LastModified>"),
     "a LastModified in year 0": swap("<LastModified>....", "<LastModified>0000"),

@@ -11,7 +11,7 @@ import trio.testing
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, StoreFailed, VersionGone
 from s3mount.s3.backoff import ATTEMPTS
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import OnToken, Urgency
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span, Unchanged
 
@@ -43,7 +43,7 @@ class ScriptedTransport:
         self._step()
         return STAT
 
-    def list_page(self, query: ListQuery, *, deadline: float) -> ListPage:  # noqa: ARG002 - the protocol's
+    def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:  # noqa: ARG002 - the protocol's
         self._step()
         return ListPage([], [], None)
 
@@ -76,9 +76,9 @@ def failed(**kind: bool) -> Retryable:
 
 
 def remote(
-    transport: ScriptedTransport, *, max_connections: int = 32, timeout: float = TIMEOUT, pause: float = 0.0
+    transport: ScriptedTransport, *, max_connections: int = 32, timeout: float = TIMEOUT, pause: float = -1.0
 ) -> RemoteStore:
-    """*pause* is the jitter's number: 0 for none. No mock clock: it would not wait for threads."""
+    """*pause* is the jitter's number: -1 for no pause at all. No mock clock: it would not wait for threads."""
     return RemoteStore(transport, max_connections=max_connections, timeout=timeout, random=lambda: pause)
 
 
@@ -122,7 +122,7 @@ async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
 
     with trio.fail_after(30), pytest.raises(StoreFailed):
-        await remote(transport, timeout=25.0, pause=300.0).head("key")
+        await remote(transport, timeout=25.0, pause=600.0).head("key")
 
     assert transport.attempts == 1
 
