@@ -13,10 +13,10 @@ Each question: wait at the gate, have a worker thread make one attempt, and judg
 
 import contextlib
 import logging
-import random as random_module
+import random
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -24,7 +24,7 @@ from typing import TypeVar
 import trio
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, VersionGone
-from s3mount.s3.backoff import pauses
+from s3mount.s3 import backoff
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.pins import Pins
 from s3mount.s3.store import OnToken, Urgency
@@ -73,6 +73,10 @@ class _Read:
     deadline: float
 
 
+def _pauses() -> Iterator[float]:
+    return backoff.pauses(random.random)
+
+
 class RemoteStore:
     """`ObjectStore` over *transport*. Belongs to one trio run; *timeout* is in seconds, *bucket* is told where time runs out."""
 
@@ -83,12 +87,12 @@ class RemoteStore:
         max_connections: int,
         timeout: float,
         bucket: str | None = None,
-        random: Callable[[], float] = random_module.random,
+        pauses: Callable[[], Iterator[float]] = _pauses,
     ) -> None:
         self._transport = transport
         self._timeout = timeout
         self._bucket = bucket
-        self._random = random
+        self._pauses = pauses
         self._gate = Gate(max_connections)
         self._workers = Workers()
         self._pins = Pins()
@@ -184,7 +188,7 @@ class RemoteStore:
         return answer
 
     async def _persist(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
-        waits = pauses(self._random)
+        waits = self._pauses()
         is_renewed = False
         while True:
             try:

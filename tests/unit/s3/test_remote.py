@@ -1,7 +1,9 @@
 """RemoteStore's policy, over a transport that does as it is told."""
 
+import itertools
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -76,10 +78,11 @@ def failed(**kind: bool) -> Retryable:
 
 
 def remote(
-    transport: ScriptedTransport, *, max_connections: int = 32, timeout: float = TIMEOUT, pause: float = -1.0
+    transport: ScriptedTransport, *, max_connections: int = 32, timeout: float = TIMEOUT, pause: float = 0.0
 ) -> RemoteStore:
-    """*pause* is the jitter's number: -1 for no pause at all. No mock clock: it would not wait for threads."""
-    return RemoteStore(transport, max_connections=max_connections, timeout=timeout, random=lambda: pause)
+    """*pause* is what lies between two attempts, in seconds. No mock clock: it would not wait for threads."""
+    pauses = partial(itertools.repeat, pause, ATTEMPTS - 1)
+    return RemoteStore(transport, max_connections=max_connections, timeout=timeout, pauses=pauses)
 
 
 async def read(store: RemoteStore) -> bytes:
@@ -122,7 +125,7 @@ async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
 
     with trio.fail_after(30), pytest.raises(StoreFailed):
-        await remote(transport, timeout=25.0, pause=600.0).head("key")
+        await remote(transport, timeout=25.0, pause=30.0).head("key")
 
     assert transport.attempts == 1
 
