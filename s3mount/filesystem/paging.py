@@ -38,12 +38,15 @@ class Paging:
         nursery: trio.Nursery,
         clock: Callable[[], float],
         urgency: Urgency = Urgency.DEMANDED,
+        *,
+        is_eager: bool = True,
     ) -> None:
         self._target = target
         self._store = store
         self._nursery = nursery
         self._clock = clock
         self._urgency = urgency
+        self._is_eager = is_eager  # the next page may be asked for before this one has been read
         self.answered = 0  # requests that have been answered
         self.is_stuck = False  # the store refuses its own continuation token, or goes round in circles
         self._wanted = 0  # and how many somebody wants to be
@@ -116,7 +119,7 @@ class Paging:
 
     def _follow(self, request: "_Request", token: str | None) -> None:
         """The answer is here and says where it goes on: ask for that while this page is being read, if it is wanted."""
-        if token is not None and not request.landed.is_set() and self.answered + 1 < self._wanted:
+        if self._is_eager and token is not None and not request.landed.is_set() and self.answered + 1 < self._wanted:
             request.following = self._ask(replace(request.query, token=token, start_after=None))
 
 

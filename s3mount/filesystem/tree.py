@@ -193,9 +193,9 @@ class Tree:
         listing = Listing(self.bucket, directory.prefix, as_of, grown=partial(self.known.weigh, directory))
         return Pass(listing, self.paging(listing))
 
-    def paging(self, target: Paged) -> Paging:
+    def paging(self, target: Paged, *, is_eager: bool = True) -> Paging:
         """What brings the pages of *target*."""
-        return Paging(target, self._store, self._nursery, self.clock)
+        return Paging(target, self._store, self._nursery, self.clock, is_eager=is_eager)
 
     # ---- questions -----------------------------------------------------------------------------------------------
 
@@ -214,7 +214,11 @@ class Tree:
     async def _is_listed(self, directory: Directory, name: bytes) -> bool:
         """Whether the directory's listing decides *name*, after as many pages as its misses have earned."""
         misses = self._count_miss(directory)
-        if misses < 2 or not self.lifetimes.positive:
+        if not self.lifetimes.positive:
+            return False
+        if misses == 1:
+            if directory.passage is not None:  # it is larger than its first page: the next one may be wanted soon
+                directory.passage.paging.want(2)
             return False
         passage = self.passage(directory)
         passage.paging.want(PAGES_A_MISS * misses)

@@ -150,7 +150,7 @@ class Walks:
 
     def _begin(self, subtree: Subtree, pages: int) -> None:
         sweep = Sweep(subtree, self._tree.clock(), self._publish)
-        paging = self._tree.paging(sweep)
+        paging = self._tree.paging(sweep, is_eager=False)  # any page may be its last
         self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
         paging.want(pages)
 

@@ -9,6 +9,7 @@ only where none is idle, so there are as many as there were calls at once; threa
 
 import contextlib
 import queue
+import signal
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -72,6 +73,9 @@ class Workers:
         self._jobs.put(job)
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, signal.valid_signals()
+        )  # they are the run's, whose thread they shall wake
         while (job := self._jobs.get()) is not None:
             job.outcome = outcome.capture(job.call)
             with contextlib.suppress(trio.RunFinishedError):  # the mount has ended, and nobody is interested

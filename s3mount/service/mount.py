@@ -55,26 +55,28 @@ class Mount:
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountErrors where it cannot begin."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    transport = await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True)
+    store = _store(await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True), config.store)
     try:
         async with trio.open_nursery() as loads:
-            store = _store(transport, config.store)
-            blocks = BlockCache(store, loads, config.blocks)
-            invalidations = Invalidations()
-            loads.start_soon(invalidations.run)
-            filesystem = _filesystem(config, store, blocks, invalidations, loads)
-            pyfuse3.init(
-                Operations(filesystem, config.tree, config.store.timeout), host.attach(), session_options(config.mount)
-            )
-            try:
-                host.ready(Mount(filesystem, blocks, store))
-                await pyfuse3.main(max_tasks=REQUESTS_MAX)
-            finally:
-                if not invalidations.is_busy:  # else the process ends with the session as it is
-                    pyfuse3.close(unmount=False)
+            await _serve_session(config, host, store, loads)
             loads.cancel_scope.cancel()
     finally:
-        transport.close()
+        store.close()
+
+
+async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: trio.Nursery) -> None:
+    invalidations = Invalidations()
+    loads.start_soon(invalidations.run)
+    blocks = BlockCache(store, loads, config.blocks)
+    filesystem = _filesystem(config, store, blocks, invalidations, loads)
+    operations = Operations(filesystem, config.tree, config.store.timeout)
+    pyfuse3.init(operations, host.attach(), session_options(config.mount))
+    try:
+        host.ready(Mount(filesystem, blocks, store))
+        await pyfuse3.main(max_tasks=REQUESTS_MAX)
+    finally:
+        if not invalidations.is_busy:  # else the process ends with the session as it is
+            pyfuse3.close(unmount=False)
 
 
 def _connect(config: StoreConfig) -> Transport:

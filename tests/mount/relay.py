@@ -37,6 +37,8 @@ class Traffic:
     """What has passed since the last `take`."""
 
     server: S3Server  # as it is met through the relay
+    is_down: bool = False  # every connection is closed as soon as something is asked
+    is_silent: bool = False  # nothing that is asked is answered
     _requests: list[Request] = field(default_factory=list)
     _bytes_down: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -107,7 +109,10 @@ class _Connection(socketserver.BaseRequestHandler):
             *heads, pending = (pending + chunk).split(b"\r\n\r\n")
             for head in heads:
                 self.server.traffic.note(_parse(head))
-            upstream.sendall(chunk)
+            if self.server.traffic.is_down:
+                client.shutdown(socket.SHUT_RDWR)
+            elif not self.server.traffic.is_silent:
+                upstream.sendall(chunk)
 
     def _answer(self, upstream: socket.socket, client: socket.socket) -> None:
         with suppress(OSError):

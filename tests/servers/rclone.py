@@ -35,7 +35,6 @@ def rclone() -> Iterator[S3Server]:
             *("--config", str(Path(home, "rclone.conf")), "--cache-dir", str(Path(home, "cache"))),
             *("--addr", f"127.0.0.1:{port}"),
             *("--auth-key", f"{server.access_key},{server.secret_key}"),
-            *("--dir-cache-time", "0", "--poll-interval", "0"),
         ]
         with running(command, port=port, log=Path(home, "log")):
             yield server

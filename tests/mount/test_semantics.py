@@ -1,0 +1,378 @@
+"""docs/semantics.md, line by line: each line is quoted by the test that executes it, and a line without a test fails."""
+
+import ast
+import os
+import re
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyfuse3
+import pytest
+import trio
+
+from s3mount.fuse.guard import guarded
+from tests.mount.buckets import fill
+from tests.mount.looking import failure_of, output_of, read_file, read_tree, wait_until
+from tests.mount.mounted import REPOSITORY, Mount, mount_of
+from tests.mount.relay import relay
+from tests.reference import tree_of
+from tests.servers import S3Server
+
+DOCUMENT = REPOSITORY / "docs/semantics.md"
+
+BODIES = {
+    "top": b"top",
+    "plain/a": b"0123456789" * 100,
+    "plain/b/c": b"c",
+    "both/dir/x": b"1",
+    "both/dir-1/x": b"2",
+    "case/Case": b"upper",
+    "case/case": b"lower",
+    "bytes/a space + 100% caf\u00e9 cafe\u0301 \U0001f389": b"odd",
+}
+HOSTILE = {
+    "m/d/": b"",
+    "s/a": b"file",
+    "s/a/b": b"b",
+    "e/a//b": b"",
+    "f/a/./b": b"",
+    "g/a/../b": b"",
+    "/x": b"",
+    "h/a/\0": b"",
+    "i/a/" + "x" * 256: b"",
+    "bytes/\x01\t\\": b"odd",
+}
+
+
+@pytest.fixture(scope="module")
+def bucket(server: S3Server) -> str:
+    return fill(server, BODIES)
+
+
+@pytest.fixture(scope="module")
+def mount(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    with mount_of(server, bucket, tmp_path_factory.mktemp("semantics") / "mnt") as mount:
+        yield mount
+
+
+@pytest.fixture(scope="module")
+def hostile(moto: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    """A mount of keys that only moto holds, of the servers that the tests have."""
+    with mount_of(moto, fill(moto, HOSTILE), tmp_path_factory.mktemp("hostile") / "mnt") as mount:
+        yield mount
+
+
+def test_every_line_of_the_document_is_quoted_by_a_test() -> None:
+    functions = [node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.FunctionDef)]
+    quoted = {" ".join((ast.get_docstring(function) or "").split()) for function in functions}
+    lines = [line for line in DOCUMENT.read_text().splitlines() if re.match(r"- |\| [^|]", line)]
+    headings = {"keys", "what happens"}
+
+    told = [line.removeprefix("- ").strip("| ") for line in lines]
+    assert [line for line in told if line.split(" |")[0] not in headings and line not in quoted] == []
+
+
+# ---- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_keys_are_split_at_slashes(mount: Mount) -> None:
+    """A key is split at `/`; its components are the names."""
+    assert read_tree(mount.path) == tree_of(BODIES)
+
+
+def test_impossible_names_hide_their_keys(hostile: Mount) -> None:
+    """A component that no Linux file name can be (empty, `.`, `..`, with a NUL, or over 255 bytes) hides the key from
+    the tree; the valid directories above it are shown.
+    """
+    assert read_tree(hostile.path) == tree_of(HOSTILE)
+    for above in ("e", "f", "g", "h", "i"):
+        assert os.listdir(hostile / above) == ["a"]
+        assert os.listdir(hostile / above / "a") == []
+
+
+def test_hidden_keys_are_counted(hostile: Mount) -> None:
+    """Hidden keys are counted, and the count can be seen in the statistics (SIGUSR1)."""
+    read_tree(hostile.path)
+
+    hostile.process.send_signal(signal.SIGUSR1)
+
+    wait_until(lambda: any("hidden" in str(record) for record in hostile.records()))
+    [record] = [record for record in hostile.records() if "hidden" in str(record)]
+    assert re.search(r"hidden_keys\D+6\b", str(record)), record
+
+
+def test_a_marker_is_an_empty_directory(hostile: Mount) -> None:
+    """`d/` | directory `d`, empty; the marker object itself is not shown"""
+    assert os.listdir(hostile / "m") == ["d"]
+    assert os.listdir(hostile / "m/d") == []
+
+
+def test_a_directory_shadows_a_file(moto: S3Server, hostile: Mount, tmp_path: Path) -> None:
+    """`a`, `a/b` | directory `a` with `b`: a directory shadows a file of its name; when `a/b` goes, the file `a` appears"""
+    assert os.listdir(hostile / "s/a") == ["b"]
+
+    bucket = fill(moto, {"a": b"file", "a/b": b"b"})
+    with mount_of(moto, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount:
+        assert read_file(mount / "a/b") == b"b"
+        moto.client().delete_object(Bucket=bucket, Key="a/b")
+        assert read_file(mount / "a") == b"file"
+
+
+def test_empty_and_dot_components_leave_the_directory_above(hostile: Mount) -> None:
+    """`a//b`, `a/./b`, `a/../b` | directory `a`"""
+    for above in ("e", "f", "g"):
+        assert read_tree(hostile / above) == tree_of({"a/": b""})
+
+
+def test_a_key_that_begins_with_a_slash_is_nothing(hostile: Mount) -> None:
+    """`/x` | nothing"""
+    assert "x" not in os.listdir(hostile.path)
+    assert failure_of((hostile / "x").stat) == "ENOENT"
+
+
+def test_names_that_sort_around_the_slash_are_both_there(mount: Mount) -> None:
+    r"""`dir/x`, `dir-1/x` | both, although `dir-1/` sorts before `dir/`"""
+    assert read_tree(mount / "both") == tree_of({"dir/x": b"1", "dir-1/x": b"2"})
+
+
+def test_odd_characters_are_the_same_bytes(mount: Mount, hostile: Mount) -> None:
+    r"""Control characters, spaces, `+`, `%`, `\`, any Unicode, composed or not | the same bytes"""
+    assert read_tree(mount / "bytes") == tree_of(BODIES, "bytes/")
+    assert read_tree(hostile / "bytes") == tree_of(HOSTILE, "bytes/")
+
+
+def test_case_matters(mount: Mount) -> None:
+    """`Case`, `case` | both: names are case sensitive"""
+    assert read_file(mount / "case/Case") == b"upper"
+    assert read_file(mount / "case/case") == b"lower"
+    assert failure_of((mount / "case/CASE").stat) == "ENOENT"
+
+
+# ---- attributes ------------------------------------------------------------------------------------------------------
+
+
+def test_attributes_of_files(server: S3Server, bucket: str, mount: Mount) -> None:
+    """Files: the object's size; mtime, ctime, atime = LastModified; nlink 1; blocks = ceil(size/512); mode 0444 by
+    default.
+    """
+    modified = server.client().head_object(Bucket=bucket, Key="plain/a")["LastModified"].timestamp()
+    told = os.stat(mount / "plain/a")
+
+    assert (told.st_size, told.st_nlink, told.st_blocks, told.st_mode) == (1000, 1, 2, stat.S_IFREG | 0o444)
+    assert told.st_mtime == told.st_ctime == told.st_atime
+    assert int(told.st_mtime) == modified  # a listing may tell the fraction, a HEAD does not
+
+
+def test_attributes_of_directories(mount: Mount) -> None:
+    """Directories: mode 0555, nlink 1, size 0; times = the newest known child, else the time of the mount."""
+    for path in (mount.path, mount / "plain", mount / "plain/b"):
+        os.listdir(path)
+        told = os.stat(path)
+        assert (told.st_mode, told.st_nlink, told.st_size) == (stat.S_IFDIR | 0o555, 1, 0)
+        assert abs(told.st_mtime - time.time()) < 3600
+    assert os.stat(mount / "plain/b").st_mtime in (os.stat(mount / "plain/b/c").st_mtime, os.stat(mount.path).st_mtime)
+
+
+def test_owners(server: S3Server, bucket: str, mount: Mount, tmp_path: Path) -> None:
+    """Owner: who mounted, or as configured (0 allowed)."""
+    assert (os.stat(mount / "top").st_uid, os.stat(mount / "top").st_gid) == (os.geteuid(), os.getegid())
+
+    options = ("--uid", "1234", "--gid", "0", "--file-mode", "0440", "--dir-mode", "0750")
+    with mount_of(server, bucket, tmp_path / "mnt", *options) as other:
+        for name, mode in (("top", 0o440), ("plain", 0o750)):
+            told = os.stat(other / name)
+            assert (told.st_uid, told.st_gid, stat.S_IMODE(told.st_mode)) == (1234, 0, mode)
+
+
+def test_inode_numbers(server: S3Server, tmp_path: Path) -> None:
+    """Inode numbers: stable over remounts, new with each version."""
+    bucket = fill(server, {"a": b"old", "d/b": b"b"})
+    numbers = []
+    for at in ("one", "two"):
+        with mount_of(server, bucket, tmp_path / at, "--metadata-ttl", "0") as mount:
+            numbers.append([os.stat(mount / name).st_ino for name in ("a", "d", "d/b")])
+            fill(server, {"a": b"new!"}, bucket)
+            assert os.stat(mount / "a").st_ino != numbers[0][0]
+            fill(server, {"a": b"old"}, bucket)
+
+    assert numbers[0] == numbers[1]
+
+
+def test_statfs(mount: Mount) -> None:
+    """statfs: a large, constant, read-only file system with a name limit of 255."""
+    told = os.statvfs(mount.path)
+
+    assert told == os.statvfs(mount / "plain/a")
+    assert told.f_blocks * told.f_frsize >= 1 << 50
+    assert told.f_namemax == 255
+    assert told.f_flag & os.ST_RDONLY
+
+
+# ---- consistency -----------------------------------------------------------------------------------------------------
+
+
+def test_an_open_file_is_one_version(server: S3Server, tmp_path: Path) -> None:
+    """An open file is one version: reads return bytes of the version that was opened, or ESTALE once they can no
+    longer be had. Never a mixture, also through the page cache and `mmap`.
+    """
+    old, new = b"old!" * (5 << 18), b"newer" * (4 << 18)
+    bucket = fill(server, {"a": old})
+    with (
+        mount_of(server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount,
+        open(mount / "a", "rb", buffering=0) as file,
+    ):
+        mount.allow("ESTALE")
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(file.fileno(), 4096, 0) == old[:4096]
+        fill(server, {"a": new}, bucket)
+
+        assert os.pread(file.fileno(), 4096, 0) == old[:4096]
+        assert failure_of(lambda: os.pread(file.fileno(), 4096, 4 << 20)) == "ESTALE"
+        assert read_file(mount / "a") == new
+
+
+def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
+    """Opening sees what is current within the metadata lifetime (`--metadata-ttl`, 60 s by default; `0`: every open
+    revalidates, and sees what was current when it was called; `indefinite`: nothing is asked twice).
+    """
+    bucket = fill(server, {"a": b"old"})
+    with (
+        mount_of(server, bucket, tmp_path / "default") as default,
+        mount_of(server, bucket, tmp_path / "zero", "--metadata-ttl", "0") as zero,
+        mount_of(server, bucket, tmp_path / "second", "--metadata-ttl", "1") as second,
+        mount_of(server, bucket, tmp_path / "indefinite", "--metadata-ttl", "indefinite") as indefinite,
+    ):
+        mounts = (default, zero, second, indefinite)
+        assert [read_file(mount / "a") for mount in mounts] == [b"old"] * 4
+        fill(server, {"a": b"newer"}, bucket)
+
+        assert read_file(zero / "a") == b"newer"
+        wait_until(lambda: read_file(second / "a") == b"newer")
+        assert [read_file(mount / "a") for mount in (default, indefinite)] == [b"old"] * 2
+
+
+def test_a_listing_is_what_s3_said_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
+    """A listing is what S3 said within the metadata lifetime. A file that is created or deleted by others appears or
+    disappears within it; a refresh on request (SIGHUP) is immediate.
+    """
+    bucket = fill(server, {"d/stays": b"", "d/goes": b""})
+    with (
+        mount_of(server, bucket, tmp_path / "default") as default,
+        mount_of(server, bucket, tmp_path / "second", "--metadata-ttl", "1") as second,
+    ):
+        assert [sorted(os.listdir(mount / "d")) for mount in (default, second)] == [["goes", "stays"]] * 2
+        fill(server, {"d/comes": b""}, bucket)
+        server.client().delete_object(Bucket=bucket, Key="d/goes")
+
+        wait_until(lambda: sorted(os.listdir(second / "d")) == ["comes", "stays"])
+        assert sorted(os.listdir(default / "d")) == ["goes", "stays"]
+        default.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: sorted(os.listdir(default / "d")) == ["comes", "stays"])
+
+
+def test_a_failure_is_never_an_absence(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """A failure is never an absence: a 5xx, a timeout or a 403 is never shown, nor remembered, as "no such file"."""
+    with (
+        relay(server) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "mnt", "--timeout", "2", "--metadata-ttl", "indefinite") as mount,
+    ):
+        mount.expect("EIO|ETIMEDOUT|no answer")
+        traffic.is_down = True
+        assert failure_of((mount / "plain/a").stat) in ("EIO", "ETIMEDOUT")
+        assert failure_of(lambda: os.listdir(mount.path)) in ("EIO", "ETIMEDOUT")
+        traffic.is_down = False
+
+        assert read_file(mount / "plain/a") == BODIES["plain/a"]
+        assert read_tree(mount.path) == tree_of(BODIES)
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_enoent(mount: Mount) -> None:
+    """No such key or prefix | ENOENT"""
+    assert failure_of((mount / "nothing").stat) == "ENOENT"
+    assert failure_of((mount / "plain/nothing/below").stat) == "ENOENT"
+
+
+def test_eacces(moto: S3Server, tmp_path: Path) -> None:
+    """Access denied (403 on GET, HEAD or LIST), KMS refused, archived and not restored | EACCES"""
+    bucket = moto.make_bucket()
+    moto.client().put_object(Bucket=bucket, Key="archived", Body=b"x", StorageClass="DEEP_ARCHIVE")
+    moto.client().put_object(Bucket=bucket, Key="private", Body=b"x")
+    with mount_of(moto, bucket, tmp_path / "signed") as mount:
+        mount.expect("EACCES")
+        assert failure_of(lambda: read_file(mount / "archived")) == "EACCES"
+    with mount_of(moto, bucket, tmp_path / "anonymous", "--no-sign-request") as mount:
+        mount.expect("EACCES")
+        assert failure_of(lambda: read_file(mount / "private")) == "EACCES"
+
+
+def test_estale(server: S3Server, tmp_path: Path) -> None:
+    """The version being read was replaced (412) or deleted (404 on GET of an open file) | ESTALE"""
+    bucket = fill(server, {"replaced": bytes(9 << 20), "deleted": bytes(9 << 20)})
+    with mount_of(server, bucket, tmp_path / "mnt") as mount:
+        mount.expect("ESTALE")
+        files = [os.open(mount / name, os.O_RDONLY) for name in ("replaced", "deleted")]
+        fill(server, {"replaced": b"other"}, bucket)
+        server.client().delete_object(Bucket=bucket, Key="deleted")
+
+        assert [failure_of(lambda file=file: os.pread(file, 1, 8 << 20)) for file in files] == ["ESTALE"] * 2  # type: ignore[misc]
+        for file in files:
+            os.close(file)
+
+
+def test_erofs(mount: Mount) -> None:
+    """Any attempt to write, create, delete, rename, change attributes | EROFS"""
+    assert failure_of(lambda: os.open(mount / "plain/a", os.O_WRONLY)) == "EROFS"
+    assert failure_of(lambda: os.open(mount / "new", os.O_WRONLY | os.O_CREAT)) == "EROFS"
+    assert failure_of(lambda: os.unlink(mount / "plain/a")) == "EROFS"
+    assert failure_of(lambda: os.rename(mount / "plain/a", mount / "b")) == "EROFS"
+    assert failure_of(lambda: os.chmod(mount / "plain/a", 0)) == "EROFS"
+    assert "Read-only file system" in output_of("touch", mount / "plain/a", status=1)
+
+
+def test_enametoolong(mount: Mount) -> None:
+    """Name too long in a lookup | ENAMETOOLONG"""
+    assert failure_of((mount / ("x" * 256)).stat) == "ENAMETOOLONG"
+
+
+def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """Throttled, 5xx, network down, truncated or corrupt body, after retries and within the deadline | EIO"""
+    options = ("--timeout", "20", "--metadata-ttl", "indefinite")
+    with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount:
+        mount.expect("EIO")
+        os.listdir(mount / "plain")
+        traffic.is_down = True
+
+        assert failure_of(lambda: read_file(mount / "plain/a")) == "EIO"
+
+
+def test_etimedout(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """No answer within the deadline (`--timeout`) | ETIMEDOUT"""
+    with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", "--timeout", "2") as mount:
+        mount.expect("ETIMEDOUT|no answer")
+        traffic.is_silent = True
+
+        assert failure_of((mount / "plain/a").stat) == "ETIMEDOUT"
+
+
+def test_a_bug(caplog: pytest.LogCaptureFixture, expected_warnings: list[str]) -> None:
+    """A bug | EIO, one traceback in the log, and the mount lives on"""
+
+    class Buggy:
+        timeout = 1.0
+
+        @guarded
+        async def handler(self) -> None:
+            raise ZeroDivisionError
+
+    expected_warnings.append("this is a bug")
+    with pytest.raises(pyfuse3.FUSEError) as failure:
+        trio.run(Buggy().handler)
+
+    assert os.strerror(failure.value.errno) == "Input/output error"
+    assert [record.exc_info is not None for record in caplog.records] == [True]
