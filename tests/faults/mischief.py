@@ -3,12 +3,11 @@
 Knows one exchange at a time. Nothing here says what is the right thing to do about it; `catalogue` does.
 """
 
-import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
-from tests.faults.bucket import Answer, failure, xml
+from tests.faults.bucket import Answer, failure
 from tests.faults.hostile import Exchange, Fault, HangUp
 
 Edit = Callable[[Answer], Answer]
@@ -271,94 +270,3 @@ def redirect(status: int, code: str) -> Fault:
         exchange.reply(failure(status, code, "Go elsewhere").with_header("Location", target))
 
     return fault
-
-
-# Other objects.
-
-
-def rewritten(edit: Callable[[Exchange], None]) -> Fault:
-    """Something happens to the bucket, and then the right answer is given."""
-
-    def fault(exchange: Exchange) -> None:
-        edit(exchange)
-        exchange.reply(exchange.answer)
-
-    return fault
-
-
-def replace_object(exchange: Exchange) -> None:
-    body = exchange.store.bucket.bodies(exchange.request.key)[-1]
-    exchange.store.bucket.put(exchange.request.key, body[::-1])
-
-
-def delete_object(exchange: Exchange) -> None:
-    exchange.store.bucket.delete(exchange.request.key)
-
-
-def ignoring(*names: str, edit: Edit = lambda answer: answer) -> Fault:
-    """As if these headers had not been in the request."""
-
-    def fault(exchange: Exchange) -> None:
-        headers = {name: value for name, value in exchange.request.headers.items() if name not in names}
-        exchange.request = replace(exchange.request, headers=headers)
-        exchange.reply(edit(exchange.answer))
-
-    return fault
-
-
-def both(first: Callable[[Exchange], None], second: Fault) -> Fault:
-    def fault(exchange: Exchange) -> None:
-        first(exchange)
-        second(exchange)
-
-    return fault
-
-
-def content_range(told: Callable[[int, int, int], str | None]) -> Fault:
-    """The right bytes under another Content-Range, made of the right start, end and total."""
-
-    def edit(answer: Answer) -> Answer:
-        first, last, total = (int(number) for number in re.findall(r"\d+", answer.header("Content-Range")))
-        return answer.with_header("Content-Range", told(first, last, total))
-
-    return edited(edit)
-
-
-def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
-    """Another range than was asked for, honestly labelled."""
-
-    def fault(exchange: Exchange) -> None:
-        first, last = (int(number) for number in re.findall(r"\d+", exchange.request.headers["range"]))
-        first, last = move(first, last)
-        headers = {**exchange.request.headers, "range": f"bytes={first}-{last}"}
-        exchange.request = replace(exchange.request, headers=headers)
-        exchange.reply(exchange.answer)
-
-    return fault
-
-
-# Other listings.
-
-
-def rewrite(edit: Callable[[str], str]) -> Fault:
-    """The right page, its XML edited."""
-    return edited(lambda answer: xml(edit(_text(answer))))
-
-
-def swap(pattern: str, replacement: str, count: int = 0) -> Fault:
-    """The right page with each match of a regular expression (the first *count*, where given) replaced."""
-    return rewrite(lambda text: re.sub(pattern, replacement, text, count=count))
-
-
-def asking(changes: Mapping[str, str | None]) -> Fault:
-    """The right page for another question: these parameters of the query changed, or dropped where None."""
-
-    def fault(exchange: Exchange) -> None:
-        exchange.request = exchange.request.asking(changes)
-        exchange.reply(exchange.answer)
-
-    return fault
-
-
-def _text(answer: Answer) -> str:
-    return answer.body.decode().partition("\n")[2]

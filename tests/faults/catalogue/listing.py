@@ -7,20 +7,8 @@ from urllib.parse import unquote_to_bytes
 from tests.faults.bucket import Kind, document, xml
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
 from tests.faults.hostile import Exchange, behave
-from tests.faults.mischief import (
-    HTML,
-    asking,
-    broken,
-    delayed,
-    edited,
-    half_the_body,
-    page,
-    refused,
-    reset,
-    resized,
-    rewrite,
-    swap,
-)
+from tests.faults.lies import asking, rewrite, swap
+from tests.faults.mischief import HTML, broken, delayed, edited, half_the_body, page, refused, reset, resized
 from tests.faults.workloads import LIST
 
 RIGHT, FAILED, EACCES = Outcome.RIGHT, Outcome.FAILED, Outcome.EACCES
