@@ -342,7 +342,7 @@ def test_enametoolong(mount: Mount) -> None:
 
 def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
     """Throttled, 5xx, network down, truncated or corrupt body, after retries and within the deadline | EIO"""
-    options = ("--timeout", "20", "--metadata-ttl", "indefinite")
+    options = ("--timeout", "4", "--metadata-ttl", "indefinite")
     with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount:
         mount.expect("EIO")
         os.listdir(mount / "plain")
