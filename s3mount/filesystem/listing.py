@@ -30,7 +30,7 @@ class Listing:
         self.hidden = 0
         self.newest_ns = 0
         self.entry_count = 0
-        self._grown = grown  # called when entries have been added
+        self._grown = grown  # called when a page has been added
         self._assembler = Assembler(prefix)
         self._token: str | None = None
         self._tokens: set[str] = set()
@@ -55,6 +55,7 @@ class Listing:
             self._tokens.add(page.next_token)
         self._token = page.next_token
         self._append(rows, as_of)
+        self._grown()
 
     def fill(self, rows: list[Row], hidden: int, page_size: int = 1000) -> None:
         """Take all entries at once, as another pass has gathered them."""
@@ -122,5 +123,4 @@ class Listing:
             self._firsts.append(page.first)
             self.pages.append(page)
             self.entry_count += len(rows)
-            self._grown()
             self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)

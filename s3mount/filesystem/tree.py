@@ -6,6 +6,7 @@ brings its first page in place of the HEAD. Several names in one directory are a
 its listing is fetched, a few pages for each lookup that missed, so that no lookup ever pays for a whole huge directory.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -25,6 +26,8 @@ from s3mount.filesystem.paging import Paged, Paging
 from s3mount.filesystem.passes import Pass
 from s3mount.s3.store import ObjectStore
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced
+
+log = logging.getLogger(__name__)
 
 PAGES_A_MISS = 4  # listing pages that each lookup without an answer entitles its directory to
 FIRST_BYTES = 128 << 10  # what a revalidation brings of a new version: about what a first read asks for
@@ -74,6 +77,7 @@ class Tree:
         self._mounted_ns = mounted_ns
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
         self._kernel = kernel
+        self._told: set[str] = set()  # directories with hidden keys that the log has named
         self.known = Directories(config.metadata_limit, self._drop_from_kernel)
         self._lookups: Flights[tuple[str, bytes], Known] = Flights(nursery)
 
@@ -190,8 +194,15 @@ class Tree:
         return passage
 
     def _begin(self, directory: Directory, as_of: float) -> Pass:
-        listing = Listing(self.bucket, directory.prefix, as_of, grown=partial(self.known.weigh, directory))
+        listing = Listing(self.bucket, directory.prefix, as_of, grown=partial(self.grown, directory))
         return Pass(listing, self.paging(listing))
+
+    def grown(self, directory: Directory) -> None:
+        """More of *directory* is known."""
+        self.known.weigh(directory)
+        if directory.hidden_count and directory.prefix not in self._told:
+            self._told.add(directory.prefix)
+            log.info("keys below %r that no file name can spell are hidden", directory.prefix)
 
     def paging(self, target: Paged, *, is_eager: bool = True) -> Paging:
         """What brings the pages of *target*."""

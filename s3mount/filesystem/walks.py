@@ -183,7 +183,7 @@ class Walks:
                 listing.fill(rows, hidden)
                 directory.passage = Pass(listing, tree.paging(listing))
                 directory.visited = partial(self._visit, sweep, page)
-                tree.known.weigh(directory)
+                tree.grown(directory)
 
     def _visit(self, sweep: Sweep, page: int) -> None:
         """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""
