@@ -22,13 +22,13 @@ def by_component(raw: str) -> str:
 class Assembler:
     """The entries of one directory, from the pages of one delimited listing of it, in turn.
 
-    `hidden` counts the keys and prefixes that cannot be shown.
+    *is_ordered* is what to expect. `hidden` counts the keys and prefixes that cannot be shown.
     """
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, *, is_ordered: bool = True) -> None:
         self._prefix = prefix
         self._held: dict[str, Row] = {}
-        self._unordered: dict[bytes, Row] | None = None
+        self._unordered: dict[bytes, Row] | None = None if is_ordered else {}
         self._frontier = _Frontier()
         self._last_directory = b""  # a page may begin with the prefix that the one before ended with
         self.hidden = 0

@@ -20,7 +20,15 @@ class Listing:
     Filled by `add`, a page of a delimited listing at a time, or all at once by `fill`.
     """
 
-    def __init__(self, bucket: str, prefix: str, as_of: float, grown: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str,
+        as_of: float,
+        grown: Callable[[], None] = lambda: None,
+        *,
+        is_ordered: bool = True,
+    ) -> None:
         self.bucket = bucket
         self.prefix = prefix
         self.as_of = as_of
@@ -31,7 +39,7 @@ class Listing:
         self.newest_ns = 0
         self.entry_count = 0
         self._grown = grown  # called when a page has been added
-        self._assembler = Assembler(prefix)
+        self._assembler = Assembler(prefix, is_ordered=is_ordered)
         self._token: str | None = None
         self._tokens: set[str] = set()
         # where to look for a name: by bisection, unless a page begins before the end of the one before it
@@ -48,14 +56,18 @@ class Listing:
             raise StoreFailed("the listing repeats a continuation token", bucket=self.bucket, key=self.prefix)
         rows = self._assembler.feed(page)
         self.hidden = self._assembler.hidden
-        if page.next_token is None:
-            rows += self._last_rows()
-            self.is_complete = True
-        else:
-            self._tokens.add(page.next_token)
-        self._token = page.next_token
-        self._append(rows, as_of)
+        try:
+            if page.next_token is None:
+                rows += self._last_rows()
+        finally:
+            self._grown()  # disorder has been learned even where it makes this listing useless
+        self._take(rows, page.next_token, as_of)
         self._grown()
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether its keys have come in an order so far."""
+        return self._assembler.is_ordered
 
     def fill(self, rows: list[Row], hidden: int, page_size: int = 1000) -> None:
         """Take all entries at once, as another pass has gathered them."""
@@ -101,6 +113,13 @@ class Listing:
     def decides(self, name: bytes) -> bool:
         """Whether `find` has the last word on *name*."""
         return not self.is_trimmed and (self.is_complete or self._assembler.decides(decode(name)))
+
+    def _take(self, rows: list[Row], next_token: str | None, as_of: float) -> None:
+        self._append(rows, as_of)
+        self._token = next_token
+        self.is_complete = next_token is None
+        if next_token is not None:
+            self._tokens.add(next_token)
 
     def _last_rows(self) -> list[Row]:
         rows = self._assembler.finish()

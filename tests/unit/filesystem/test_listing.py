@@ -65,3 +65,23 @@ def test_pages_without_an_entry_are_no_pages() -> None:
 
     assert len(listing.pages) == 1
     assert listing.newest_ns == 7
+
+
+def test_where_no_order_is_to_be_expected_nothing_is_shown_or_decided_before_the_end() -> None:
+    listing = Listing("bucket", "", 0.0, is_ordered=False)
+    listing.add(page("a", "b", token="t"), 0.0)
+
+    assert not names(listing)
+    assert not listing.decides(b"aa")
+    listing.add(page("aa", "b/"), 0.0)
+    assert sorted(names(listing)) == [b"a", b"aa", b"b"]
+
+
+def test_disorder_is_told_even_where_it_ends_the_listing() -> None:
+    orders: list[bool] = []
+    listing = Listing("bucket", "", 0.0, lambda: orders.append(listing.is_ordered))
+    listing.add(page("b", "c", "d", token="t"), 0.0)
+
+    with pytest.raises(StoreFailed):
+        listing.add(page("a", "b/"), 0.0)
+    assert orders[-1] is False
