@@ -59,8 +59,9 @@ class Listing:
         try:
             if page.next_token is None:
                 rows += self._last_rows()
-        finally:
-            self._grown()  # disorder has been learned even where it makes this listing useless
+        except StoreFailed:
+            self._grown()  # that the store lists in no order has been learned, though this listing is useless
+            raise
         self._take(rows, page.next_token, as_of)
         self._grown()
 

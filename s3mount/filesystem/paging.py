@@ -15,7 +15,7 @@ from typing import Protocol
 import trio
 
 from s3mount.errors import StoreFailed
-from s3mount.s3.store import ObjectStore, Urgency
+from s3mount.s3.store import ObjectStore
 from s3mount.s3.values import ListPage, ListQuery
 
 
@@ -37,7 +37,6 @@ class Paging:
         store: ObjectStore,
         nursery: trio.Nursery,
         clock: Callable[[], float],
-        urgency: Urgency = Urgency.DEMANDED,
         *,
         is_eager: bool = True,
     ) -> None:
@@ -45,7 +44,6 @@ class Paging:
         self._store = store
         self._nursery = nursery
         self._clock = clock
-        self._urgency = urgency
         self._is_eager = is_eager  # the next page may be asked for before this one has been read
         self.answered = 0  # requests that have been answered
         self.is_stuck = False  # the store refuses its own continuation token, or goes round in circles
@@ -111,7 +109,7 @@ class Paging:
 
     async def _bring(self, request: "_Request") -> None:
         try:
-            request.page = await self._store.list_page(request.query, self._urgency, partial(self._follow, request))
+            request.page = await self._store.list_page(request.query, on_token=partial(self._follow, request))
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             request.failure = exc
         finally:
