@@ -67,16 +67,19 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
     """
     mtime_ns = _last_modified_ns(headers)
     storage_class = headers.get("x-amz-storage-class") or "STANDARD"
-    version_id = headers.get("x-amz-version-id")
     return ObjectStat(
         version=ObjectVersion(bucket, key, plain_etag(headers.get("etag")) or stand_in_etag(mtime_ns, size), size),
         mtime_ns=mtime_ns,
         storage_class=storage_class,
-        version_id=None
-        if version_id == "null"
-        else version_id,  # "null" is overwritten in place: no version to go back to
+        version_id=version_id(headers),
         is_archived=_is_archived(storage_class, headers),
     )
+
+
+def version_id(headers: Headers) -> str | None:
+    """The version id, where there is one to go back to: "null" is overwritten in place."""
+    told = headers.get("x-amz-version-id")
+    return None if told == "null" else told
 
 
 def content_length(headers: Headers) -> int | None:
