@@ -25,13 +25,20 @@ class ObjectReader:
 
         A checkpoint only if it has to wait. Raises what the load failed with that it waited for.
         """
+        reply = self.read_held(offset, size)
+        if reply is not None:
+            return reply
+        return await self._read_slowly(Span(offset, min(offset + size, self._shelf.version.size)))
+
+    def read_held(self, offset: int, size: int) -> bytes | memoryview | None:
+        """`read`, where one landed block has it all; else None, and nothing was done."""
         shelf = self._shelf
         stop = min(offset + size, shelf.version.size)
         if offset >= stop:
             return b""
         block = shelf.find(offset)
         if block is None or stop > block.stop or block.flight is not None or block.buffer is None:
-            return await self._read_slowly(Span(offset, stop))
+            return None
         reply = block.buffer[offset - block.start : stop - block.start]
         self._loads.memory.touch(block)
         self._streams.hit(self, shelf, offset, stop)

@@ -31,6 +31,10 @@ class Known(NamedTuple):
     def is_directory(self) -> bool:
         return self.entries is not None and self.entries.is_directory(self.at)
 
+    def is_about(self, entries: Entries, index: int) -> bool:
+        """Whether what is known is just this entry."""
+        return self.entries is not None and self.entries.is_same(self.at, entries, index)
+
 
 class Directory:
     """The directory of one prefix ("" or ending with a slash)."""
@@ -73,9 +77,7 @@ class Directory:
     def latest(self, name: bytes) -> Known | None:
         """The newest knowledge of *name*, expired or not."""
         listed, single = self._listed(name), self._singles.get(name)
-        known = max(
-            (known for known in (listed, single) if known is not None), key=lambda known: known.as_of, default=None
-        )
+        known = single if listed is None or (single is not None and single.as_of > listed.as_of) else listed
         return None if known is None or self.is_doubted(name, known.as_of) else known
 
     def is_doubted(self, name: bytes, as_of: float) -> bool:

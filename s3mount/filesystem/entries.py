@@ -105,7 +105,7 @@ class Entries:
 
     def is_same(self, index: int, other: "Entries", at: int) -> bool:
         """Whether two entries are one inode: the same directory, or the same version of the same object."""
-        return (
+        return (self is other and index == at) or (
             self.prefix == other.prefix
             and self.sizes[index] == other.sizes[at]
             and self.name(index) == other.name(at)

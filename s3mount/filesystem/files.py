@@ -18,6 +18,10 @@ class Reader(Protocol):
     """Reads one version; see `blocks`."""
 
     async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview: ...
+    def read_held(self, offset: int, size: int) -> bytes | memoryview | None:
+        """`read`, where that needs no waiting."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -50,17 +54,14 @@ class OpenFiles:
 
     async def open(self, inode: int) -> int:
         """A handle on the version that *inode* is. VersionGone where it is no longer current: the kernel looks it up again then."""
-        if inode == ROOT:
-            raise IsADirectory("is a directory")
-        entries, index = self._tree.inodes.resolve(inode)
-        if entries.is_directory(index):
-            raise IsADirectory("is a directory", bucket=entries.bucket, key=entries.key(index))
+        entries, index = self._resolve(inode)
         await self._tree.revalidate(entries, index)
-        version = entries.version(index)
-        self._fetch_siblings(entries, index)
-        handle = next(self._handles)
-        self._files[handle] = _OpenFile(version, self._blocks.open(version))
-        return handle
+        return self._open(entries, index)
+
+    def open_current(self, inode: int) -> int | None:
+        """`open`, where its version is known to be current; None where that has to be asked."""
+        entries, index = self._resolve(inode)
+        return self._open(entries, index) if self._tree.is_current(entries, index) else None
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
         """The bytes from *offset*, fewer than *size* only at the end; valid until the next checkpoint. VersionGone, and the rest."""
@@ -71,10 +72,29 @@ class OpenFiles:
             self._tree.doubt(file.version)
             raise
 
+    def read_held(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
+        """`read`, where that needs no waiting; else None."""
+        return self._files[handle].reader.read_held(offset, size)
+
+    def release(self, handle: int) -> None:
+        self._files.pop(handle).reader.close()
+
+    def _resolve(self, inode: int) -> tuple[Entries, int]:
+        if inode == ROOT:
+            raise IsADirectory("is a directory")
+        entries, index = self._tree.inodes.resolve(inode)
+        if entries.is_directory(index):
+            raise IsADirectory("is a directory", bucket=entries.bucket, key=entries.key(index))
+        return entries, index
+
+    def _open(self, entries: Entries, index: int) -> int:
+        version = entries.version(index)
+        self._fetch_siblings(entries, index)
+        handle = next(self._handles)
+        self._files[handle] = _OpenFile(version, self._blocks.open(version))
+        return handle
+
     def _fetch_siblings(self, entries: Entries, index: int) -> None:
         for sibling in self._siblings.opened(entries, index):
             if not self._blocks.prefetch(entries.version(sibling)):
                 return
-
-    def release(self, handle: int) -> None:
-        self._files.pop(handle).reader.close()

@@ -33,20 +33,11 @@ class InodeTable:
     def remember(self, entries: Entries, index: int) -> int:
         """One more reference to an entry that is being told to the kernel; its number, stable while any reference lives."""
         inode = entries.inode(index)
-        while (reference := self._references.get(inode)) is not None:
-            target = reference >> _COUNT_BITS
-            other, at = self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
-            if other is entries and at == index:
-                self._references[inode] = reference + 1
-                return inode
-            if other.is_same(at, entries, index):
-                self._point(inode, entries, index, (reference & _COUNT_MASK) + 1)
-                self._release(other)
-                return inode
-            inode += 1
-            entries.move_inode(index, inode)
-        self._point(inode, entries, index, 1)
-        return inode
+        reference = self._references.get(inode)
+        if reference is not None and reference >> _COUNT_BITS == entries.number << _INDEX_BITS | index:
+            self._references[inode] = reference + 1
+            return inode
+        return self._place(inode, entries, index)
 
     def forget(self, inode: int, count: int) -> None:
         """Take back *count* references; the last takes the inode with it."""
@@ -70,6 +61,20 @@ class InodeTable:
     def entries(self) -> list[Entries]:
         """All that references point to."""
         return list(self._entries.values())
+
+    def _place(self, inode: int, entries: Entries, index: int) -> int:
+        """One more reference to an entry that *inode* does not stand for so far, or the first one: move it there, or on to a free number."""
+        while (reference := self._references.get(inode)) is not None:
+            target = reference >> _COUNT_BITS
+            other, at = self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
+            if other.is_same(at, entries, index):
+                self._point(inode, entries, index, (reference & _COUNT_MASK) + 1)
+                self._release(other)
+                return inode
+            inode += 1
+            entries.move_inode(index, inode)
+        self._point(inode, entries, index, 1)
+        return inode
 
     def _point(self, inode: int, entries: Entries, index: int, count: int) -> None:
         if not entries.live:

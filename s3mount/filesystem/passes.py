@@ -16,12 +16,18 @@ class Pass:
 
     async def wait_page(self, number: int) -> Entries | None:
         """Page *number*, or None behind the last; those behind it are on their way then. A checkpoint only if it waits."""
-        pages = self.listing.pages
-        while number >= len(pages) and not self.listing.is_complete:
+        while number >= len(self.listing.pages) and not self.listing.is_complete:
             await self.paging.wait_progress()
+        return self.page(number)
+
+    def page(self, number: int) -> Entries | None:
+        """`wait_page`, where that would not wait; None also where it would."""
+        pages = self.listing.pages
+        if number >= len(pages):
+            return None
         if not self.listing.is_complete and number + AHEAD > len(pages):
             self.paging.want(self.paging.answered + AHEAD - 1)
-        return pages[number] if number < len(pages) else None
+        return pages[number]
 
     async def wait_decided(self, name: bytes, pages: int) -> bool:
         """Whether the listing has the last word on *name*, after at most so many pages more."""
@@ -35,7 +41,3 @@ class Pass:
     def is_trimmed_at(self, number: int) -> bool:
         """Whether the page has come and gone."""
         return number < len(self.listing.pages) and self.listing.pages[number] is None
-
-    def has_page(self, number: int) -> bool:
-        """Whether `wait_page` would not wait."""
-        return number < len(self.listing.pages) or self.listing.is_complete

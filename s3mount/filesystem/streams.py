@@ -30,25 +30,35 @@ class DirectoryStream:
         """Start over, with the directory as it is now."""
         self._passage = await self._listing()
 
-    async def page(self, offset: int, *, wait: bool) -> "Place | None":
-        """Where the entries from *offset* (DOTS or more) on are found.
-
-        None behind the last; where *wait* is false, None also where they are not here yet.
-        """
-        if self._passage is None:
+    async def place(self, offset: int) -> "Place | None":
+        """Where the entries from *offset* (DOTS or more) on are found; None behind the last. A checkpoint only if it waits."""
+        number = _page_of(offset)
+        if self._passage is None or self._passage.is_trimmed_at(
+            number
+        ):  # too large to be kept, and others have read on
             await self.rewind()
         assert self._passage is not None
-        number, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
-        if self._passage.is_trimmed_at(number):  # too large to be kept, and others have read on
-            await self.rewind()
-        while wait or self._passage.has_page(number):
-            entries = await self._passage.wait_page(number)
-            if entries is None:
+        while (place := self.held(offset)) is None:
+            if await self._passage.wait_page(number) is None:
                 return None
+            number += 1
+        return place
+
+    def held(self, offset: int) -> "Place | None":
+        """`place`, where that needs no waiting; None also where it does."""
+        passage = self._passage
+        number, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
+        if passage is None:
+            return None
+        while (entries := passage.page(number)) is not None:
             if index < len(entries):
                 return Place(entries, index, (number << _INDEX_BITS) + DOTS)
             number, index = number + 1, 0
         return None
+
+
+def _page_of(offset: int) -> int:
+    return (offset - DOTS) >> _INDEX_BITS
 
 
 class Place(NamedTuple):

@@ -120,11 +120,17 @@ class Tree:
 
     def describe(self, inode: int, entries: Entries, index: int) -> Attributes:
         """The attributes of an entry, under the number that stands for it."""
-        valid_for = max(0.0, self.lifetimes.left(entries.as_of, self.clock()))
-        size = entries.sizes[index]
-        if size < 0:
-            return Attributes(inode, size, self._directory_mtime(entries.key(index) + "/"), valid_for)
-        return Attributes(inode, size, entries.mtimes[index], valid_for)
+        return Attributes(inode, entries.sizes[index], self.mtime_ns(entries, index), self.valid_for(entries))
+
+    def valid_for(self, entries: Entries) -> float:
+        """For how many seconds more *entries* may be believed."""
+        return max(0.0, self.lifetimes.left(entries.as_of, self.clock()))
+
+    def mtime_ns(self, entries: Entries, index: int) -> int:
+        """When an entry was modified: a directory, when the newest that is known of what is in it was."""
+        if entries.is_directory(index):
+            return self._directory_mtime(entries.key(index) + "/")
+        return entries.mtimes[index]
 
     def _directory_mtime(self, prefix: str) -> int:
         directory = self.known.get(prefix)
@@ -157,15 +163,27 @@ class Tree:
 
     async def revalidate(self, entries: Entries, index: int) -> None:
         """Make sure that a file's version is current. VersionGone where it is not; its name has been learned anew then."""
+        known = self._known_lately(entries, index)
+        if known is None:
+            known = await self._ask_once(self.directory(entries.prefix), entries.name(index))
+        if not known.is_about(entries, index):
+            raise VersionGone("replaced since it was looked up", bucket=self.bucket, key=entries.key(index))
+
+    def is_current(self, entries: Entries, index: int) -> bool:
+        """Whether a file's version is known to be current, without a question."""
+        known = self._known_lately(entries, index)
+        return known is not None and known.is_about(entries, index)
+
+    def _known_lately(self, entries: Entries, index: int) -> Known | None:
+        """What is known of a file's name, recently enough for an open."""
         directory = self.directory(entries.prefix)
         name = entries.name(index)
         known = directory.latest(name)
         if known is None and not directory.is_doubted(name, entries.as_of):
             known = Known(entries.as_of, entries, index)
         if known is None or known.as_of + max(self.lifetimes.positive, LOOKUP_TO_OPEN) <= self.clock():
-            known = await self._ask_once(directory, name)
-        if known.entries is None or not known.entries.is_same(known.at, entries, index):
-            raise VersionGone("replaced since it was looked up", bucket=self.bucket, key=entries.key(index))
+            return None
+        return known
 
     def doubt(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""

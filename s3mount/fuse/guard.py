@@ -1,13 +1,14 @@
-"""What stands round every request: its deadline, and the translation of failures to errnos.
+"""What stands round every request: the translation of failures to errnos, and the deadline of those that wait.
 
 pyfuse3 ends the mount on any exception but FUSEError, and delivers no interrupts. So no exception passes here, and no
-request waits longer than the mount's timeout. The second of the two places that translate errors, and where raised ones get logged.
+request waits longer than the mount's timeout: whatever may wait does so `in_time`. The second of the two places that translate errors, and where raised ones get logged.
 """
 
 import errno
 import functools
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import pyfuse3
@@ -37,13 +38,12 @@ Subject = TypeVar("Subject", bound=Guarded)
 def guarded(
     handler: Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]],
 ) -> Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]]:
-    """A request handler that ends within `timeout`, a moment of grace added, and raises nothing but FUSEError."""
+    """A request handler that raises nothing but FUSEError; TooSlowError becomes ETIMEDOUT."""
 
     @functools.wraps(handler)
     async def guard(self: Subject, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Reply:
         try:
-            with trio.fail_after(self.timeout + GRACE):
-                return await handler(self, *args, **kwargs)
+            return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
         except S3MountError as exc:
@@ -57,6 +57,14 @@ def guarded(
             raise pyfuse3.FUSEError(errno.EIO) from exc
 
     return guard
+
+
+def in_time(timeout: float) -> AbstractContextManager[trio.CancelScope]:
+    """The block ends within *timeout* seconds and a moment of grace, else by TooSlowError.
+
+    It costs as much as all the rest of a request that waits for nothing, so it stands only round what may wait.
+    """
+    return trio.fail_after(timeout + GRACE)
 
 
 def _log_failure(operation: str, exc: S3MountError) -> None:

@@ -19,7 +19,7 @@ from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.streams import DOTS, DirectoryStream
 from s3mount.filesystem.tree import Attributes
-from s3mount.fuse.guard import guarded
+from s3mount.fuse.guard import guarded, in_time
 from s3mount.fuse.rereads import FailedRead, Rereads
 from s3mount.s3.values import Span
 
@@ -51,7 +51,8 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
-        return self._reply(await self._tree.lookup(parent_inode, name))
+        with in_time(self.timeout):
+            return self._reply(await self._tree.lookup(parent_inode, name))
 
     @guarded
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
@@ -76,37 +77,45 @@ class Operations(pyfuse3.Operations):
 
     async def _reply_pages(self, stream: DirectoryStream, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         if start_id == 0:
-            await stream.rewind()
+            with in_time(self.timeout):
+                await stream.rewind()
         attributes = self._attributes()
         offset = self._reply_dots(stream, start_id, token, attributes)
-        has_replied = offset != start_id
-        while (place := await stream.page(offset, wait=not has_replied)) is not None:
-            if not self._reply_entries(place.entries, place.start, place.base, token, attributes):
-                return
-            has_replied = True
-            offset = place.base + len(place.entries)
+        place = stream.held(offset)
+        if place is None and offset == start_id:  # nothing has been replied yet
+            with in_time(self.timeout):
+                place = await stream.place(offset)
+        while place is not None and self._reply_entries(place.entries, place.start, place.base, token, attributes):
+            place = stream.held(place.base + len(place.entries))
 
     def _reply_dots(
         self, stream: DirectoryStream, start: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
     ) -> int:
         """Reply `.` and `..`, of which the kernel counts no references; the offset behind them."""
+        self._set_kind(attributes, 0, is_directory=True)
         for offset, name, inode in ((0, b".", stream.inode), (1, b"..", stream.parent)):
             if offset >= start:
-                self._fill(attributes, Attributes(inode, -1, 0, 0))
+                self._describe(attributes, inode, -1, 0)
                 readdir_reply(token, name, attributes, offset + 1)
         return max(start, DOTS)
 
     def _reply_entries(
         self, entries: Entries, start: int, base: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
     ) -> bool:
-        """Reply entries, and count a reference to each, until the reply is full; whether it holds them all."""
-        inodes = self._tree.inodes
-        describe = self._tree.describe
+        """Reply entries, and count a reference to each, until the reply is full; whether it holds them all.
+
+        This is the cost of each name in a listing, so what is the same for many is set once.
+        """
+        tree, sizes, remember, describe = self._tree, entries.sizes, self._tree.inodes.remember, self._describe
+        valid_for, is_directory = tree.valid_for(entries), None
         for index in range(start, len(entries)):
-            inode = inodes.remember(entries, index)
-            self._fill(attributes, describe(inode, entries, index))
+            if (sizes[index] < 0) is not is_directory:
+                is_directory = sizes[index] < 0
+                self._set_kind(attributes, valid_for, is_directory=is_directory)
+            inode = remember(entries, index)
+            describe(attributes, inode, sizes[index], tree.mtime_ns(entries, index))
             if not readdir_reply(token, entries.name(index), attributes, base + index + 1):
-                inodes.forget(inode, 1)
+                tree.inodes.forget(inode, 1)
                 return False
         return True
 
@@ -120,16 +129,27 @@ class Operations(pyfuse3.Operations):
         if flags & _WRITING:
             raise ReadOnly("the mount is read-only")
         # an inode is one version, so that its pages hold for as long as the kernel keeps them
-        return FileInfo(fh=await self._files.open(inode), keep_cache=True)
+        handle = self._files.open_current(inode)
+        if handle is None:
+            with in_time(self.timeout):
+                handle = await self._files.open(inode)
+        return FileInfo(fh=handle, keep_cache=True)
 
     @guarded
     async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
-        began, span = trio.current_time(), Span(off, off + size)
+        held = self._files.read_held(fh, off, size)
+        if held is not None:
+            return held
+        with in_time(self.timeout):
+            return await self._read(fh, Span(off, off + size))
+
+    async def _read(self, fh: int, span: Span) -> bytes | bytearray | memoryview:
+        began = trio.current_time()
         failed = self._rereads.take(fh, span, began)
         if failed is not None:
             return await self._read_again(fh, span, failed)
         try:
-            return await self._files.read(fh, off, size)
+            return await self._files.read(fh, span.start, len(span))
         except (S3MountError, trio.Cancelled) as exc:
             failure = exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
             self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), failure))
@@ -158,8 +178,10 @@ class Operations(pyfuse3.Operations):
     # ---- attributes ------------------------------------------------------------------------------------------------
 
     def _reply(self, attributes: Attributes) -> EntryAttributes:
+        inode, size, mtime_ns, valid_for = attributes
         reply = self._attributes()
-        self._fill(reply, attributes)
+        self._set_kind(reply, valid_for, is_directory=size < 0)
+        self._describe(reply, inode, size, mtime_ns)
         return reply
 
     def _attributes(self) -> EntryAttributes:
@@ -170,19 +192,17 @@ class Operations(pyfuse3.Operations):
         reply.st_blksize = BLOCK
         return reply
 
-    def _fill(self, reply: EntryAttributes, attributes: Attributes) -> None:
-        inode, size, mtime_ns, valid_for = attributes
-        reply.st_ino = inode
+    def _set_kind(self, reply: EntryAttributes, valid_for: float, *, is_directory: bool) -> None:
+        reply.st_mode = self._directory_mode if is_directory else self._file_mode
         reply.entry_timeout = min(valid_for, FOREVER)
-        if size < 0:
-            reply.st_mode = self._directory_mode
-            reply.attr_timeout = reply.entry_timeout
-            size = 0
-        else:
-            reply.st_mode = self._file_mode
-            reply.attr_timeout = FOREVER  # an inode is one version; its name is what expires
-        reply.st_size = size
-        reply.st_blocks = (size + 511) // 512
+        # an inode is one version of a file; its name is what expires
+        reply.attr_timeout = reply.entry_timeout if is_directory else FOREVER
+
+    @staticmethod
+    def _describe(reply: EntryAttributes, inode: int, size: int, mtime_ns: int) -> None:
+        reply.st_ino = inode
+        reply.st_size = max(0, size)
+        reply.st_blocks = (size + 511) >> 9
         reply.st_atime_ns = reply.st_mtime_ns = reply.st_ctime_ns = mtime_ns
 
 

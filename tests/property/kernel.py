@@ -93,7 +93,7 @@ class Kernel:
             await stream.rewind()
         offset = max(offset, DOTS)
         told: list[tuple[bytes, Seen, int]] = []
-        while len(told) < limit and (place := await stream.page(offset, wait=True)) is not None:
+        while len(told) < limit and (place := await stream.place(offset)) is not None:
             entries, start, base = place
             for index in range(start, min(start + REPLY, len(entries))):
                 inode = self.filesystem.tree.inodes.remember(entries, index)
