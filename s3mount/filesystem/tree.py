@@ -78,7 +78,7 @@ class Tree:
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
         self._kernel = kernel
         # whether the store lists in an order; S3's directory buckets are known by their names not to
-        self._is_ordered = not location.bucket.endswith("--x-s3")
+        self.is_ordered = not location.bucket.endswith("--x-s3")
         self._told: set[str] = set()  # directories with hidden keys that the log has named
         self.known = Directories(config.metadata_limit, self._drop_from_kernel)
         self._lookups: Flights[tuple[str, bytes], Known] = Flights(nursery)
@@ -215,14 +215,14 @@ class Tree:
 
     def _begin(self, directory: Directory, as_of: float) -> Pass:
         grown = partial(self.grown, directory)
-        listing = Listing(self.bucket, directory.prefix, as_of, grown, is_ordered=self._is_ordered)
+        listing = Listing(self.bucket, directory.prefix, as_of, grown, is_ordered=self.is_ordered)
         return Pass(listing, self.paging(listing))
 
     def grown(self, directory: Directory) -> None:
         """More of *directory* is known."""
         self.known.weigh(directory)
         if directory.passage is not None and not directory.passage.listing.is_ordered:
-            self._is_ordered = False  # for good: no later listing of this store is shown before its end
+            self.is_ordered = False  # for good: no later listing of this store is shown before its end
         if directory.hidden_count and directory.prefix not in self._told:
             self._told.add(directory.prefix)
             log.info("keys below %r that no file name can spell are hidden", directory.prefix)

@@ -75,13 +75,14 @@ class Walks:
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._sweeps: dict[Sweep, Paging] = {}  # oldest first
-        self._is_useless = False  # the store lists in no order: sweeps cannot be used at all
+        self._is_useless = False  # undelimited listings come in no order: sweeps cannot be used at all
 
     async def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
         tree = self._tree
         if (
             not directory.is_fresh(tree.clock(), tree.lifetimes)
+            and tree.is_ordered
             and not self._is_useless
             and tree.lifetimes.positive > 0
         ):
