@@ -7,10 +7,10 @@ Invariants: a call's thread is busy until *ended* has been called, in the run, a
 only where none is idle, so there are as many as there were calls at once; threads are daemons, and no exit waits for them.
 """
 
+import _thread
 import contextlib
 import queue
 import signal
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -69,7 +69,7 @@ class Workers:
         else:
             self._threads += 1
             token = trio.lowlevel.current_trio_token()
-            threading.Thread(target=self._work, args=(token,), name=f"s3-{self._threads}", daemon=True).start()
+            _thread.start_new_thread(self._work, (token,))  # `threading` would have the run wait until it is up
         self._jobs.put(job)
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
