@@ -17,7 +17,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -27,7 +27,7 @@ from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountErro
 from s3mount.s3 import backoff
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.pins import Pins
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.store import Demand, OnToken
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
 from s3mount.s3.workers import Workers
@@ -58,7 +58,7 @@ class _Question:
 
     kind: str
     key: str
-    urgency: Urgency
+    demand: Demand = field(default_factory=Demand)
     is_abandonable: bool = True
 
 
@@ -69,7 +69,7 @@ class _Read:
     version: ObjectVersion
     span: Span
     into: memoryview
-    urgency: Urgency
+    demand: Demand
     deadline: float
 
 
@@ -102,27 +102,25 @@ class RemoteStore:
 
     async def head(self, key: str) -> ObjectStat:
         stat = await self._answer(
-            _Question("HEAD", key, Urgency.DEMANDED),
+            _Question("HEAD", key),
             lambda deadline: self._transport.head(key, deadline=deadline),
             self._deadline(),
         )
         self._pins.remember(stat.version, stat.version_id)
         return stat
 
-    async def list_page(
-        self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED, on_token: OnToken | None = None
-    ) -> ListPage:
+    async def list_page(self, query: ListQuery, on_token: OnToken | None = None) -> ListPage:
         hint = None if on_token is None else partial(_call_in_run, trio.lowlevel.current_trio_token(), on_token)
         return await self._answer(
-            _Question("LIST", query.prefix, urgency),
+            _Question("LIST", query.prefix),
             lambda deadline: self._transport.list_page(query, deadline=deadline, on_token=hint),
             self._deadline(),
         )
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
-        read = _Read(version, span, into, urgency, self._deadline())
+        read = _Read(version, span, into, demand or Demand(), self._deadline())
         pin = self._pins.get(version)
         if pin is None or not pin.is_superseded:
             try:
@@ -138,7 +136,7 @@ class RemoteStore:
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         outcome = await self._answer(
-            _Question("GET", version.key, Urgency.DEMANDED),
+            _Question("GET", version.key),
             lambda deadline: self._transport.revalidate(version, head_size, deadline=deadline),
             self._deadline(),
         )
@@ -167,7 +165,7 @@ class RemoteStore:
 
     async def _fetch(self, read: _Read, *, version_id: str | None) -> None:
         told = await self._answer(
-            _Question("GET", read.version.key, read.urgency, is_abandonable=False),
+            _Question("GET", read.version.key, read.demand, is_abandonable=False),
             lambda until: self._transport.get_range(
                 read.version, read.span, read.into, version_id=version_id, deadline=until
             ),
@@ -209,7 +207,8 @@ class RemoteStore:
 
     async def _attempt(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
         """One attempt in a thread. DeadlineExceeded where time runs out in it, or before it."""
-        ticket = Pass(self._gate, question.urgency)
+        ticket = Pass(self._gate, question.demand.urgency)
+        question.demand.on_rise = ticket.promote
         until = time.monotonic() + deadline - trio.current_time()
         with trio.move_on_at(deadline):
             await ticket.enter()

@@ -42,7 +42,7 @@ async def test_a_cancelled_call_that_may_be_abandoned_is_left_behind_and_keeps_i
     inside_while_it_runs = gate.inside
     hold.set()
     with trio.fail_after(5):
-        await gate.enter(Urgency.DEMANDED)
+        await Pass(gate, Urgency.DEMANDED).enter()
 
     assert inside_while_it_runs == 1
     workers.close()
