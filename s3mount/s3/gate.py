@@ -36,6 +36,11 @@ class Allowance:
     def allowed(self) -> int:
         return int(self._allowed)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is lower than its limit, after it was throttled."""
+        return self._allowed < self._limit
+
     def succeeded(self) -> None:
         self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
 
@@ -61,6 +66,12 @@ class Pass:
         """Wait for the place, and take it. A checkpoint."""
         await self.gate.enter(self)
         self.round = self.gate.allowance.round
+
+    def enter_nowait(self) -> bool:
+        """Take the place if nobody has to wait for it; whether it did."""
+        is_in = self.gate.enter_nowait(self)
+        self.round = self.gate.allowance.round
+        return is_in
 
     def promote(self) -> None:
         """It is demanded from now on, if it has not entered yet."""
@@ -92,11 +103,15 @@ class Gate:
     async def enter(self, ticket: Pass) -> None:
         """Wait for a place, and take it. A checkpoint."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._has_room(ticket.urgency) and not self._waiting[ticket.urgency]:
-            self._inside[ticket.urgency] += 1
+        if self.enter_nowait(ticket):
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
             await self._wait(ticket)
+
+    def enter_nowait(self, ticket: Pass) -> bool:
+        is_in = self._has_room(ticket.urgency) and not self._waiting[ticket.urgency]
+        self._inside[ticket.urgency] += is_in
+        return is_in
 
     def promote(self, ticket: Pass) -> None:
         if (task := self._waiting[Urgency.AHEAD].pop(ticket, None)) is not None:

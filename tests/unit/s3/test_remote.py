@@ -12,6 +12,7 @@ import trio.testing
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, StoreFailed, VersionGone
 from s3mount.s3.backoff import ATTEMPTS
+from s3mount.s3.cord import Cord
 from s3mount.s3.remote import RemoteStore
 from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.transport import Retryable
@@ -53,14 +54,15 @@ class ScriptedTransport:
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
         span: Span,  # noqa: ARG002 - the protocol's
-        into: memoryview,
+        into: Callable[[], memoryview],
         *,
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
+        cord: Cord | None = None,  # noqa: ARG002 - the protocol's
     ) -> str | None:
         self.version_ids.append(version_id)
         self._step()
-        into[:] = b"body"
+        into()[:] = b"body"
         return "v1"
 
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:  # noqa: ARG002 - the protocol's
