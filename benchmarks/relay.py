@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -79,6 +80,18 @@ class Pace:
             self._due = max(self._due, time.monotonic() - _CATCH_UP) + count / self._rate
 
 
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How long requests are kept: *usual* seconds, but for a *late_share* of the GETs, which stores answer 1 to 2 s late."""
+
+    usual: float
+    late_share: float = 0
+
+    def seconds(self, kind: str) -> float:
+        is_late = kind == "GET" and random.random() < self.late_share
+        return self.usual + (random.uniform(1, 2) if is_late else 0)
+
+
 class Side:
     """One of the two sockets of a relayed connection, with the bytes read beyond the last head."""
 
@@ -115,7 +128,7 @@ class Side:
 class Connection:
     """A client, a connection of its own to the server, and the requests that pass between, one after another."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, counts: Counts, delay: float, pace: Pace) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, counts: Counts, delay: Delay, pace: Pace) -> None:
         self._client, self._server = Side(client), Side(server)
         self._counts, self._delay, self._pace = counts, delay, pace
         self._pipe = os.pipe()
@@ -143,7 +156,7 @@ class Connection:
         self._wait_request()
         head = self._client.read_until(b"\r\n\r\n")
         request = read_request(head)
-        time.sleep(self._delay)
+        time.sleep(self._delay.seconds(request.kind))
         self._server.sock.sendall(head)
         self._pass_body(self._client, self._server, request.body)
         while (response := read_response(head := self._server.read_until(b"\r\n\r\n"), request.method)).status < 200:
@@ -215,13 +228,20 @@ class Relay:
     """Listens on 127.0.0.1:*port* (0: any free one) and passes on to *upstream*; seconds and bytes a second."""
 
     def __init__(
-        self, upstream: str, *, port: int = 0, control_port: int = 0, delay: float = 0, rate: float | None = None
+        self,
+        upstream: str,
+        *,
+        port: int = 0,
+        control_port: int = 0,
+        delay: float = 0,
+        late_share: float = 0,
+        rate: float | None = None,
     ) -> None:
         address = urllib.parse.urlsplit(upstream)
         if address.scheme != "http" or address.hostname is None:
             raise ValueError(f"not a plain HTTP address: {upstream}")
         self._upstream = (address.hostname, address.port or 80)
-        self._delay, self._rate = delay, rate
+        self._delay, self._rate = Delay(delay, late_share), rate
         self._listener = socket.create_server(("127.0.0.1", port), backlog=512)
         self._control = socket.create_server(("127.0.0.1", control_port))
         self.counts = Counts()
@@ -279,10 +299,16 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="where to listen (any free one)")
     parser.add_argument("--control-port", type=int, default=0, help="where the counts can be read (any free one)")
     parser.add_argument("--delay-ms", type=float, default=0, help="added to each request (0)")
+    parser.add_argument("--late-share", type=float, default=0, help="of GETs is delayed by 1 to 2 s more (0)")
     parser.add_argument("--rate", type=float, metavar="BYTES", help="bytes a second of each connection (no limit)")
     args = parser.parse_args()
     relay = Relay(
-        args.upstream, port=args.port, control_port=args.control_port, delay=args.delay_ms / 1e3, rate=args.rate
+        args.upstream,
+        port=args.port,
+        control_port=args.control_port,
+        delay=args.delay_ms / 1e3,
+        late_share=args.late_share,
+        rate=args.rate,
     )
     signal.pthread_sigmask(signal.SIG_BLOCK, signals := {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
     with relay:

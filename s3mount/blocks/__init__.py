@@ -14,7 +14,8 @@ What always holds, between any two checkpoints of the event loop:
    begins after one.
 5. Speculation takes memory only from blocks that were read already, and at most three quarters of it while on the way;
    a demanded load takes any block that is not in use, and queues for memory, first come first served, only when all
-   is in use. Whoever queues holds nothing, so the queue always moves.
+   is in use. Whoever queues holds nothing, so the queue always moves. A speculative load that a reader waits for is a
+   demanded one to the store from then on; to memory it stays what it began as.
 6. Loads belong to the nursery, not to readers: a cancelled reader harms nobody, a failed load fails those who wait for it
    and is forgotten.
 """

@@ -12,19 +12,23 @@ import trio
 
 from s3mount.blocks.readahead import Readahead
 from s3mount.blocks.spans import Geometry, missing
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import Demand, Urgency
 from s3mount.s3.values import ObjectVersion, Span
 
 _start: Final = attrgetter("start")
 
 
 class Flight:
-    """A load under way. *ended* is set once the block has landed or *error* says why it never will."""
+    """A load under way. *ended* is set once the block has landed or *error* says why it never will.
 
-    __slots__ = ("ended", "error", "scope", "urgency")
+    *urgency* is what it began with, and *demand* what it has now.
+    """
+
+    __slots__ = ("demand", "ended", "error", "scope", "urgency")
 
     def __init__(self, urgency: Urgency) -> None:
         self.urgency = urgency
+        self.demand = Demand(urgency)
         self.ended = trio.Event()
         self.scope = trio.CancelScope()
         self.error: Exception | None = None

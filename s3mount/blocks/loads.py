@@ -85,6 +85,7 @@ class Loads:
         assert flight is not None
         block.waiters += 1
         block.was_read = True
+        flight.demand.rise()
         try:
             await flight.ended.wait()
         finally:
@@ -134,7 +135,7 @@ class Loads:
             with flight.scope:
                 if block.buffer is None:
                     block.buffer = await self.memory.take(len(block))
-                await self._store.get_range(block.shelf.version, block.span, block.buffer, flight.urgency)
+                await self._store.get_range(block.shelf.version, block.span, block.buffer, flight.demand)
                 self.bytes_fetched += len(block)
                 if not flight.scope.cancel_called:
                     block.flight = None

@@ -4,7 +4,7 @@ Knows botocore's calls and exceptions. What a refusal means is in `translate`, w
 requests travel in `wire`.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from s3mount.config import StoreConfig
 from s3mount.errors import StoreFailed
 from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError, decoded
+from s3mount.s3.cord import Cord
 from s3mount.s3.session import ResolvedStore, Session, open_client, open_session, standing_parameters
 from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Refusal
@@ -64,7 +65,14 @@ class BotoTransport:
             return _read_page(self._client.list_objects_v2(**self._standing, **_listing(query)), query)
 
     def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float
+        self,
+        version: ObjectVersion,
+        span: Span,
+        into: Callable[[], memoryview],
+        *,
+        version_id: str | None,
+        deadline: float,
+        cord: Cord | None = None,  # noqa: ARG002 - botocore cannot be ended
     ) -> str | None:
         which = {"VersionId": version_id} if version_id else _condition("IfMatch", version)
         with self._asking(Asked.VERSION, version.key, deadline):
@@ -76,7 +84,7 @@ class BotoTransport:
                     raise translate.replaced(version.key, bucket=self._bucket, request_id=_request_id(answer))
                 answers.check_covers(part, span)
                 _skip(body, span.start - part.span.start)
-                _fill(body, into)
+                _fill(body, into())
             return answers.version_id(headers)
 
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:

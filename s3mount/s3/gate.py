@@ -5,7 +5,8 @@ What always holds, whoever enters, leaves or is cancelled, in whichever order:
 1. Who enters finds fewer inside than are allowed. A cut of what is allowed puts nobody out, it only lets fewer in.
 2. No speculative request enters while a demanded one waits.
 3. Speculative requests leave a share of what is allowed to the demanded ones (an eighth, one at least), but for the last place.
-4. Within one urgency it is first come, first in.
+4. Within one urgency it is first come, first in. A speculative request that is demanded while it waits comes to the demanded ones
+   at that moment; one that is inside keeps the place it has.
 5. Whoever waits enters as soon as 1 to 3 let it: no place stays empty beside a waiter that might have it.
 6. Whoever is cancelled while waiting leaves no trace.
 
@@ -16,7 +17,6 @@ that were under way together; each success raises it by one part of itself, so a
 from dataclasses import dataclass
 
 import trio
-from trio.lowlevel import ParkingLot
 
 from s3mount.s3.store import Urgency
 
@@ -36,6 +36,11 @@ class Allowance:
     def allowed(self) -> int:
         return int(self._allowed)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is lower than its limit, after it was throttled."""
+        return self._allowed < self._limit
+
     def succeeded(self) -> None:
         self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
 
@@ -46,9 +51,9 @@ class Allowance:
             self.round += 1
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pass:
-    """One request's right to one place in the gate.
+    """One request's right to one place in the gate, and its place in the queue until then.
 
     Given back when its thread has ended, even if by then nobody waits for it any more: so the gate counts what really is under way.
     """
@@ -59,11 +64,21 @@ class Pass:
 
     async def enter(self) -> None:
         """Wait for the place, and take it. A checkpoint."""
-        await self.gate.enter(self.urgency)
+        await self.gate.enter(self)
         self.round = self.gate.allowance.round
 
+    def enter_nowait(self) -> bool:
+        """Take the place if nobody has to wait for it; whether it did."""
+        is_in = self.gate.enter_nowait(self)
+        self.round = self.gate.allowance.round
+        return is_in
+
+    def promote(self) -> None:
+        """It is demanded from now on, if it has not entered yet."""
+        self.gate.promote(self)
+
     def leave(self) -> None:
-        self.gate.leave(self.urgency)
+        self.gate.leave(self)
 
     def succeeded(self) -> None:
         self.gate.succeeded()
@@ -77,37 +92,50 @@ class Gate:
 
     def __init__(self, limit: int) -> None:
         self.allowance = Allowance(limit)
-        # who is inside and who waits, by urgency; whoever is woken has been counted in already
+        # how many are inside, and whose task waits, by urgency; whoever is woken has been counted in already
         self._inside = dict.fromkeys(Urgency, 0)
-        self._waiting = {urgency: ParkingLot() for urgency in Urgency}
+        self._waiting: dict[Urgency, dict[Pass, trio.lowlevel.Task]] = {urgency: {} for urgency in Urgency}
 
     @property
     def inside(self) -> int:
         return sum(self._inside.values())
 
-    async def enter(self, urgency: Urgency) -> None:
+    async def enter(self, ticket: Pass) -> None:
         """Wait for a place, and take it. A checkpoint."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._has_room(urgency) and not self._waiting[urgency]:
-            self._inside[urgency] += 1
+        if self.enter_nowait(ticket):
             await trio.lowlevel.cancel_shielded_checkpoint()
         else:
-            await self._wait(urgency)
+            await self._wait(ticket)
 
-    def leave(self, urgency: Urgency) -> None:
-        self._inside[urgency] -= 1
+    def enter_nowait(self, ticket: Pass) -> bool:
+        is_in = self._has_room(ticket.urgency) and not self._waiting[ticket.urgency]
+        self._inside[ticket.urgency] += is_in
+        return is_in
+
+    def promote(self, ticket: Pass) -> None:
+        if (task := self._waiting[Urgency.AHEAD].pop(ticket, None)) is not None:
+            ticket.urgency = Urgency.DEMANDED
+            self._waiting[Urgency.DEMANDED][ticket] = task
+            self._admit()
+
+    def leave(self, ticket: Pass) -> None:
+        self._inside[ticket.urgency] -= 1
         self._admit()
 
     def succeeded(self) -> None:
         self.allowance.succeeded()
         self._admit()
 
-    async def _wait(self, urgency: Urgency) -> None:
-        try:
-            await self._waiting[urgency].park()
-        except trio.Cancelled:
+    async def _wait(self, ticket: Pass) -> None:
+        self._waiting[ticket.urgency][ticket] = trio.lowlevel.current_task()
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            del self._waiting[ticket.urgency][ticket]  # at once: nobody shall admit it before its task wakes up
             self._admit()  # speculation may have waited for this one only
-            raise
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
 
     def _has_room(self, urgency: Urgency) -> bool:
         allowed = self.allowance.allowed
@@ -119,7 +147,7 @@ class Gate:
         return not self._waiting[Urgency.DEMANDED] and self._inside[Urgency.AHEAD] < allowed - reserved
 
     def _admit(self) -> None:
-        for urgency in Urgency:
-            while self._waiting[urgency] and self._has_room(urgency):
+        for urgency, queue in self._waiting.items():
+            while queue and self._has_room(urgency):
                 self._inside[urgency] += 1
-                self._waiting[urgency].unpark()
+                trio.lowlevel.reschedule(queue.pop(next(iter(queue))))

@@ -7,8 +7,9 @@ Each question: wait at the gate, have a worker thread make one attempt, and judg
 2. Only a Retryable is tried again, after a pause, `backoff.ATTEMPTS` times at most. Credentials that were refused as expired are
    renewed and tried again at once, once.
 3. Whoever is cancelled is let go at once, and its thread ends by itself; but for `get_range`, which waits until no thread writes
-   into the caller's buffer. Such a thread keeps its place in the gate until it ends.
+   into the caller's buffer. A thread keeps its place in the gate until it ends.
 4. Reading a version that was replaced goes on by its version id where that is known; else it is VersionGone.
+5. An attempt at a read whose answer is late may have a second one beside it (`race`, `hedging`).
 """
 
 import contextlib
@@ -16,18 +17,21 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
+import outcome
 import trio
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, VersionGone
 from s3mount.s3 import backoff
 from s3mount.s3.gate import Gate, Pass
+from s3mount.s3.hedging import Hedge, Hedging
 from s3mount.s3.pins import Pins
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.race import Race
+from s3mount.s3.store import Demand, OnToken
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
 from s3mount.s3.workers import Workers
@@ -35,13 +39,15 @@ from s3mount.s3.workers import Workers
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
     """What was asked of the store so far. *requests* by kind, each attempt counted; *bytes_read* of bodies only.
 
-    *allowed*: how many requests at once the store stands, as far as is known now.
+    *hedges* are reads that were asked a second time because the answer was late, *hedges_won* those of them where the second answer
+    came first. *allowed*: how many requests at once the store stands, as far as is known now.
     """
 
     requests: Mapping[str, int]
@@ -49,17 +55,18 @@ class Statistics:
     throttles: int
     errors: int
     bytes_read: int
+    hedges: int
+    hedges_won: int
     allowed: int
 
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """One call. *is_abandonable*: its thread may be left behind, since it writes to nothing of the caller's."""
+    """One call."""
 
     kind: str
     key: str
-    urgency: Urgency
-    is_abandonable: bool = True
+    demand: Demand = field(default_factory=Demand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,15 @@ class _Read:
     version: ObjectVersion
     span: Span
     into: memoryview
-    urgency: Urgency
+    demand: Demand
+    hedge: Hedge
     deadline: float
+
+
+class _Send(Protocol[T_co]):
+    """One attempt, whose *ticket* has entered the gate, to be made *until* then, in `time.monotonic()` seconds."""
+
+    def __call__(self, ticket: Pass, until: float) -> Awaitable[T_co]: ...
 
 
 def _pauses() -> Iterator[float]:
@@ -94,6 +108,7 @@ class RemoteStore:
         self._bucket = bucket
         self._pauses = pauses
         self._gate = Gate(max_connections)
+        self._hedging = Hedging(self._gate)
         self._workers = Workers()
         self._pins = Pins()
         # what statistics() tells: requests by kind, and the rest
@@ -102,27 +117,25 @@ class RemoteStore:
 
     async def head(self, key: str) -> ObjectStat:
         stat = await self._answer(
-            _Question("HEAD", key, Urgency.DEMANDED),
-            lambda deadline: self._transport.head(key, deadline=deadline),
+            _Question("HEAD", key),
+            self._sender(lambda until: self._transport.head(key, deadline=until)),
             self._deadline(),
         )
         self._pins.remember(stat.version, stat.version_id)
         return stat
 
-    async def list_page(
-        self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED, on_token: OnToken | None = None
-    ) -> ListPage:
+    async def list_page(self, query: ListQuery, on_token: OnToken | None = None) -> ListPage:
         hint = None if on_token is None else partial(_call_in_run, trio.lowlevel.current_trio_token(), on_token)
         return await self._answer(
-            _Question("LIST", query.prefix, urgency),
-            lambda deadline: self._transport.list_page(query, deadline=deadline, on_token=hint),
+            _Question("LIST", query.prefix),
+            self._sender(lambda until: self._transport.list_page(query, deadline=until, on_token=hint)),
             self._deadline(),
         )
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
-        read = _Read(version, span, into, urgency, self._deadline())
+        read = _Read(version, span, into, demand or Demand(), self._hedging.begin(), self._deadline())
         pin = self._pins.get(version)
         if pin is None or not pin.is_superseded:
             try:
@@ -137,23 +150,25 @@ class RemoteStore:
             raise VersionGone("the version being read was deleted", bucket=version.bucket, key=version.key) from exc
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
-        outcome = await self._answer(
-            _Question("GET", version.key, Urgency.DEMANDED),
-            lambda deadline: self._transport.revalidate(version, head_size, deadline=deadline),
+        answer = await self._answer(
+            _Question("GET", version.key),
+            self._sender(lambda until: self._transport.revalidate(version, head_size, deadline=until)),
             self._deadline(),
         )
-        if isinstance(outcome, Replaced):
-            self._counts["bytes_read"] += len(outcome.head)
-            self._pins.remember(outcome.stat.version, outcome.stat.version_id)
-        return outcome
+        if isinstance(answer, Replaced):
+            self._counts["bytes_read"] += len(answer.head)
+            self._pins.remember(answer.stat.version, answer.stat.version_id)
+        return answer
 
     def statistics(self) -> Statistics:
         return Statistics(
-            requests=dict(self._requests),
+            requests=dict(self._requests + Counter(GET=self._hedging.sent)),
             retries=self._counts["retries"],
             throttles=self._counts["throttles"],
             errors=self._counts["errors"],
             bytes_read=self._counts["bytes_read"],
+            hedges=self._hedging.sent,
+            hedges_won=self._hedging.won,
             allowed=self._gate.allowance.allowed,
         )
 
@@ -167,19 +182,37 @@ class RemoteStore:
 
     async def _fetch(self, read: _Read, *, version_id: str | None) -> None:
         told = await self._answer(
-            _Question("GET", read.version.key, read.urgency, is_abandonable=False),
-            lambda until: self._transport.get_range(
-                read.version, read.span, read.into, version_id=version_id, deadline=until
-            ),
-            read.deadline,
+            _Question("GET", read.version.key, read.demand), partial(self._race, read, version_id), read.deadline
         )
         self._counts["bytes_read"] += len(read.span)
         self._pins.remember(read.version, told)
 
-    async def _answer(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
+    async def _race(self, read: _Read, version_id: str | None, ticket: Pass, until: float) -> str | None:
+        ask = partial(self._transport.get_range, read.version, read.span, version_id=version_id, deadline=until)
+        return await Race(self._workers, ask, self._ended, read.into, read.hedge).run(ticket, read.demand)
+
+    def _sender(self, ask: Callable[[float], T]) -> _Send[T]:
+        """What has *ask* called in a thread, which may be left behind: it writes to nothing of the caller's."""
+
+        async def send(ticket: Pass, until: float) -> T:
+            return await self._workers.run(partial(ask, until), partial(self._ended, ticket))
+
+        return send
+
+    def _ended(self, ticket: Pass, result: outcome.Outcome[object]) -> None:
+        """The thread of one attempt has ended, whether anybody waits for its *result* still or not."""
+        ticket.leave()
+        match result:
+            case outcome.Error(error=Retryable(is_throttle=True)):
+                self._counts["throttles"] += 1
+                ticket.throttled()
+            case outcome.Value() | outcome.Error(error=S3MountError()):  # a refusal is an answer too
+                ticket.succeeded()
+
+    async def _answer(self, question: _Question, send: _Send[T], deadline: float) -> T:
         """The answer to *question*, or why there is none by *deadline* (of trio's clock)."""
         try:
-            answer = await self._persist(question, attempt, deadline)
+            answer = await self._persist(question, send, deadline)
         except S3MountError as exc:
             self._counts["errors"] += not isinstance(exc, NotFound | VersionGone)
             log.debug("%s %r: %s", question.kind, question.key, exc)
@@ -187,12 +220,12 @@ class RemoteStore:
         log.debug("%s %r: done", question.kind, question.key)
         return answer
 
-    async def _persist(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
+    async def _persist(self, question: _Question, send: _Send[T], deadline: float) -> T:
         waits = self._pauses()
         is_renewed = False
         while True:
             try:
-                return await self._attempt(question, attempt, deadline)
+                return await self._attempt(question, send, deadline)
             except Retryable as fault:
                 if fault.is_stale_credentials:
                     if is_renewed:
@@ -207,29 +240,19 @@ class RemoteStore:
             self._counts["retries"] += 1
             await trio.sleep(pause)
 
-    async def _attempt(self, question: _Question, attempt: Callable[[float], T], deadline: float) -> T:
-        """One attempt in a thread. DeadlineExceeded where time runs out in it, or before it."""
-        ticket = Pass(self._gate, question.urgency)
+    async def _attempt(self, question: _Question, send: _Send[T], deadline: float) -> T:
+        """One attempt. DeadlineExceeded where time runs out in it, or before it."""
+        ticket = Pass(self._gate, question.demand.urgency)
+        question.demand.on_rise = ticket.promote
         until = time.monotonic() + deadline - trio.current_time()
         with trio.move_on_at(deadline):
             await ticket.enter()
             self._requests[question.kind] += 1
             try:
-                answer = await self._workers.run(
-                    partial(attempt, until), ticket.leave, is_abandonable=question.is_abandonable
-                )
-            except Retryable as fault:
-                if fault.is_throttle:
-                    self._counts["throttles"] += 1
-                    ticket.throttled()
+                return await send(ticket, until)
+            except Retryable:
                 if trio.current_time() < deadline:
                     raise
-            except S3MountError:
-                ticket.succeeded()  # a refusal is an answer too
-                raise
-            else:
-                ticket.succeeded()
-                return answer
         message = f"{question.kind} not answered within {self._timeout:g} s"
         raise DeadlineExceeded(message, bucket=self._bucket, key=question.key)
 

@@ -18,6 +18,26 @@ class Urgency(IntEnum):
     AHEAD = 1
 
 
+class Demand:
+    """How urgent one question is: asked ahead of everybody, it may be demanded later, while it is under way; never less again.
+
+    *on_rise* is set, and told of it, by what the question waits for.
+    """
+
+    __slots__ = ("on_rise", "urgency")
+
+    def __init__(self, urgency: Urgency = Urgency.DEMANDED) -> None:
+        self.urgency = urgency
+        self.on_rise: Callable[[], None] | None = None
+
+    def rise(self) -> None:
+        """Somebody waits for the answer from now on."""
+        if self.urgency is Urgency.AHEAD:
+            self.urgency = Urgency.DEMANDED
+            if self.on_rise is not None:
+                self.on_rise()
+
+
 OnToken = Callable[[str | None], None]
 """Is told, as a hint, where the next page of a listing begins; only the page itself is to be believed."""
 
@@ -29,16 +49,14 @@ class ObjectStore(Protocol):
         """What is known of *key* now (HeadObject)."""
         ...
 
-    async def list_page(
-        self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED, on_token: OnToken | None = None
-    ) -> ListPage:
+    async def list_page(self, query: ListQuery, on_token: OnToken | None = None) -> ListPage:
         """One page of a listing (ListObjectsV2). *on_token* may be told the next page's token before this page has been read. AccessDenied where listing is refused, NotFound where the bucket is gone."""
         ...
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
-        """Fill *into*, of the length of *span*, with these bytes of exactly this version.
+        """Fill *into*, of the length of *span*, with these bytes of exactly this version; *demand* is its own, None: it is demanded.
 
         *span* is not empty and lies within the object. VersionGone where the store has another version by now, and this
         one cannot be had by its version id either. After an

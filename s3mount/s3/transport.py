@@ -4,9 +4,11 @@ Calls come from many threads at once. *deadline* is in `time.monotonic()` second
 second, and then it raises a retryable fault. No retries here: `remote` owns them for both sides.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from s3mount.errors import S3MountError
+from s3mount.s3.cord import Cord
 from s3mount.s3.store import OnToken
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
@@ -35,10 +37,19 @@ class Transport(Protocol):
         ...
 
     def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float
+        self,
+        version: ObjectVersion,
+        span: Span,
+        into: Callable[[], memoryview],
+        *,
+        version_id: str | None,
+        deadline: float,
+        cord: Cord | None = None,
     ) -> str | None:
         """As `ObjectStore.get_range`; the version id, if the store told one.
 
+        *into* is called in this thread, once at most, when the head of the answer has been found right: for the buffer, which is
+        written to from then until this call returns. Where it raises, so does this call. *cord* may end it, with any exception.
         With *version_id* it asks for that version instead of sending If-Match.
         """
         ...

@@ -3,7 +3,7 @@
 What `trio.to_thread` does, for callers who bring their own limit: threads that stay, a queue, and one wake-up of the run for all
 outcomes that have come by then. It costs a third of the CPU, which counts where a call is one small object.
 
-Invariants: a call's thread is busy until *ended* has been called, in the run, also where nobody waits any more; a thread is started
+Invariants: a call's thread is busy until its outcome has been told, in the run, also where nobody waits any more; a thread is started
 only where none is idle, so there are as many as there were calls at once; threads are daemons, and no exit waits for them.
 """
 
@@ -21,14 +21,13 @@ T = TypeVar("T")
 
 
 class _Job:
-    """One call: who waits for it, if anybody still does."""
+    """One call, and who is told its outcome."""
 
-    __slots__ = ("call", "ended", "outcome", "task")
+    __slots__ = ("call", "ended", "outcome")
 
-    def __init__(self, call: Callable[[], Any], ended: Callable[[], None], task: trio.lowlevel.Task) -> None:
+    def __init__(self, call: Callable[[], Any], ended: Callable[[outcome.Outcome[Any]], None]) -> None:
         self.call = call
         self.ended = ended
-        self.task: trio.lowlevel.Task | None = task
         self.outcome: outcome.Outcome[Any] | None = None
 
 
@@ -40,37 +39,42 @@ class Workers:
         self._threads = 0
         self._idle = 0
 
-    async def run(self, call: Callable[[], T], ended: Callable[[], None], *, is_abandonable: bool) -> T:
-        """What *call* returns or raises in a thread. *ended* is called in the run when the thread has ended it, in any case.
+    async def run(self, call: Callable[[], T], ended: Callable[[outcome.Outcome[T]], None]) -> T:
+        """What *call* returns or raises in a thread. *ended* is told in the run when the thread has ended it, in any case.
 
-        A checkpoint. Where it is cancelled, an abandonable call is left behind; another one is waited for all the same.
+        A checkpoint. Where it is cancelled, the call is left behind.
         """
-        job = _Job(call, ended, trio.lowlevel.current_task())
-        self._submit(job)
+        task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
+
+        def land(result: outcome.Outcome[T]) -> None:
+            ended(result)
+            if task is not None:
+                trio.lowlevel.reschedule(task, result)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            if is_abandonable:
-                job.task = None
-                return trio.lowlevel.Abort.SUCCEEDED
-            return trio.lowlevel.Abort.FAILED
+            nonlocal task
+            task = None
+            return trio.lowlevel.Abort.SUCCEEDED
 
+        self.submit(call, land)
         answer: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return answer
 
-    def close(self) -> None:
-        """Let idle threads end, and busy ones after their calls."""
-        for _ in range(self._threads):
-            self._jobs.put(None)
-        self._threads = 0
-
-    def _submit(self, job: _Job) -> None:
+    def submit(self, call: Callable[[], T], ended: Callable[[outcome.Outcome[T]], None]) -> None:
+        """Have *call* made in a thread; *ended* is told its outcome, in the run."""
         if self._idle:
             self._idle -= 1
         else:
             self._threads += 1
             token = trio.lowlevel.current_trio_token()
             _thread.start_new_thread(self._work, (token,))  # `threading` would have the run wait until it is up
-        self._jobs.put(job)
+        self._jobs.put(_Job(call, ended))
+
+    def close(self) -> None:
+        """Let idle threads end, and busy ones after their calls."""
+        for _ in range(self._threads):
+            self._jobs.put(None)
+        self._threads = 0
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
         signal.pthread_sigmask(
@@ -84,6 +88,5 @@ class Workers:
 
     def _land(self, job: _Job) -> None:
         self._idle += 1
-        job.ended()
-        if job.task is not None:
-            trio.lowlevel.reschedule(job.task, job.outcome)  # type: ignore[arg-type]  # captured before it lands
+        assert job.outcome is not None
+        job.ended(job.outcome)

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from s3mount.errors import AccessDenied, NotFound, VersionGone
-from s3mount.s3.store import ObjectStore, Urgency
+from s3mount.s3.store import Demand, ObjectStore, Urgency
 from s3mount.s3.values import ListQuery, ObjectVersion, Replaced, Span, Unchanged
 from tests.contract.conftest import OpenShelf, Shelf
 from tests.servers import Quirk
@@ -170,8 +170,8 @@ async def test_many_ranges_at_once_do_not_mix(shelf: Shelf) -> None:
     async with trio.open_nursery() as nursery:
         for start in range(0, len(body), 10_000):
             part = memoryview(into)[start : start + 10_000]
-            urgency = Urgency(start // 10_000 % 2)
-            nursery.start_soon(shelf.store.get_range, version, Span(start, start + 10_000), part, urgency)
+            demand = Demand(Urgency(start // 10_000 % 2))
+            nursery.start_soon(shelf.store.get_range, version, Span(start, start + 10_000), part, demand)
 
     assert into == body
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import trio
 
 from s3mount.errors import AccessDenied, NotFound, VersionGone
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.values import (
     ListedObject,
     ListPage,
@@ -111,16 +111,15 @@ class MemoryStore:
     async def list_page(
         self,
         query: ListQuery,
-        urgency: Urgency = Urgency.DEMANDED,
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
-        await self._receive(Request("LIST", query.prefix, query=query, urgency=urgency))
+        await self._receive(Request("LIST", query.prefix, query=query))
         return self._page(query)
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
-        await self._receive(Request("GET", version.key, span=span, urgency=urgency))
+        await self._receive(Request("GET", version.key, span=span, urgency=(demand or Demand()).urgency))
         stored = self._objects.get(version.key)
         if stored is None or stored.stat.version != version:
             stored = self._former.get(version)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import trio
 
 from s3mount.errors import S3MountError
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
 
@@ -26,10 +26,13 @@ class Load:
     version: ObjectVersion
     span: Span
     into: memoryview
-    urgency: Urgency
+    demand: Demand
     answered: trio.Event = field(default_factory=trio.Event)
     error: Exception | None = None
     is_cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self.urgency = self.demand.urgency  # what it was sent with
 
     def scribble(self) -> None:
         self.into[:] = b"\xee" * len(self.into)
@@ -57,13 +60,13 @@ class ScriptedStore:
         return self._contents[version]
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, urgency: Urgency = Urgency.DEMANDED
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
         assert len(into) == len(span) > 0
         assert span.stop <= version.size
-        load = Load(version, span, into, urgency)
+        load = Load(version, span, into, demand or Demand())
         load.scribble()
-        self.asked.append((version.key, span, urgency))
+        self.asked.append((version.key, span, load.urgency))
         self.loads.append(load)
         if self.is_prompt:
             load.land()
@@ -78,7 +81,6 @@ class ScriptedStore:
     async def list_page(
         self,
         query: ListQuery,  # noqa: ARG002
-        urgency: Urgency = Urgency.DEMANDED,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         raise AssertionError("blocks ask for ranges only")

@@ -10,7 +10,7 @@ from hashlib import md5
 import trio
 
 from s3mount.errors import NotFound, StoreFailed, VersionGone
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.store import Demand, OnToken
 from s3mount.s3.values import (
     ListedObject,
     ListPage,
@@ -61,7 +61,6 @@ class Shelf:
     async def list_page(
         self,
         query: ListQuery,
-        urgency: Urgency = Urgency.DEMANDED,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await self._ask(f"LIST {query.prefix}")
@@ -80,7 +79,7 @@ class Shelf:
         version: ObjectVersion,
         span: Span,
         into: memoryview,
-        urgency: Urgency = Urgency.DEMANDED,  # noqa: ARG002
+        demand: Demand | None = None,  # noqa: ARG002
     ) -> None:
         await self._ask(f"GET {version.key}")
         if version.key not in self.bodies or self.version(version.key) != version:

@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from s3mount.errors import S3MountError
 from s3mount.s3 import translate
 from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.cord import Cord
 from s3mount.s3.lean.connection import Answer, Connection, UnansweredError
 from s3mount.s3.lean.dial import Dialer, forwarding_lines
 from s3mount.s3.lean.pages import ErrorDocument, read_error
@@ -52,12 +53,19 @@ class Exchange:
         self._skew = 0.0  # seconds: the store's clock less ours, learnt where it refuses for that
 
     @contextmanager
-    def ask(self, question: Question, deadline: float) -> Iterator[Answer]:
-        """The answer, whose body is to be read in the block. Raises as `Transport` does, and so does the block."""
+    def ask(self, question: Question, deadline: float, cord: Cord | None = None) -> Iterator[Answer]:
+        """The answer, whose body is to be read in the block. Raises as `Transport` does, and so does the block.
+
+        *cord* ends it, until then.
+        """
+        cord = cord or Cord()
         with self.translated(question):
-            connection, answer = self._send(question, deadline)
+            connection, answer = self._send(question, deadline, cord)
             try:
-                yield answer
+                try:
+                    yield answer
+                finally:
+                    cord.untie()
             except (S3MountError, Retryable):
                 self._part(connection, answer)
                 raise
@@ -98,20 +106,25 @@ class Exchange:
         """Wake every thread that waits for the store."""
         self._pool.close()
 
-    def _send(self, question: Question, deadline: float) -> tuple[Connection, Answer]:
+    def _send(self, question: Question, deadline: float, cord: Cord) -> tuple[Connection, Answer]:
         request = self._written(question)
         connection = self._pool.borrow(deadline)
         try:
-            return connection, self._read_head(connection, request, question, deadline)
+            return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
+            cord.check()  # else it was us who ended it
             connection = self._pool.open(deadline)
-            return connection, self._read_head(connection, request, question, deadline)
+            return connection, self._read_head(connection, request, question, deadline, cord)
 
-    def _read_head(self, connection: Connection, request: bytes, question: Question, deadline: float) -> Answer:
+    def _read_head(
+        self, connection: Connection, request: bytes, question: Question, deadline: float, cord: Cord
+    ) -> Answer:
         head_by = min(deadline, self._clock() + self._store.idle_timeout)  # a head that drips is as good as none
         try:
+            cord.tie(connection.shut_down)
             answer = connection.ask(request, deadline=head_by, is_bodiless=question.method == "HEAD")
         except BaseException as exc:
+            cord.untie()
             connection.close()
             if isinstance(exc, TimeoutError):  # a link that lost its state lost it for all that are idle
                 self._pool.drop_idle()

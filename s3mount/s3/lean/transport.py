@@ -9,6 +9,7 @@ from collections.abc import Callable
 from s3mount.errors import StoreFailed
 from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.cord import Cord
 from s3mount.s3.lean.connection import Answer
 from s3mount.s3.lean.exchange import Exchange, Question
 from s3mount.s3.lean.pages import next_token_of, read_page
@@ -81,7 +82,14 @@ class LeanTransport:
             return read_page(body, query)
 
     def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, *, version_id: str | None, deadline: float
+        self,
+        version: ObjectVersion,
+        span: Span,
+        into: Callable[[], memoryview],
+        *,
+        version_id: str | None,
+        deadline: float,
+        cord: Cord | None = None,
     ) -> str | None:
         question = Question(
             asked=Asked.VERSION,
@@ -90,7 +98,7 @@ class LeanTransport:
             query=version_query(version_id),
             lines=range_line(span) + ("" if version_id else condition_line("If-Match", version)),
         )
-        with self._exchange.ask(question, deadline) as answer:
+        with self._exchange.ask(question, deadline, cord) as answer:
             if answer.status not in (200, 206):
                 raise self._refused_range(answer, question, version)
             part = answers.part_of(answer.status, answer.headers)
@@ -100,7 +108,7 @@ class LeanTransport:
                 )
             answers.check_covers(part, span)
             answer.skip(span.start - part.span.start)
-            answer.read_into(into)
+            answer.read_into(into())
             _check_length(answer, part.span.stop - span.stop)
             return answers.version_id(answer.headers)
 

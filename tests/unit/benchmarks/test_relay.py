@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.relay import Relay
+from benchmarks.relay import Delay, Relay
 
 BODY = random.Random(1).randbytes(3 << 20)
 
@@ -103,6 +103,13 @@ def test_every_byte_of_many_answers_passes_over_one_connection(
 
     assert answers == [(200, BODY)] * 4
     assert relay.counts.connections == 1
+
+
+def test_of_gets_alone_a_share_is_late() -> None:
+    delay = Delay(0.5, late_share=1.0)
+
+    assert 1.5 <= delay.seconds("GET") <= 2.5
+    assert [delay.seconds("HEAD"), delay.seconds("LIST"), Delay(0.5).seconds("GET")] == [0.5] * 3
 
 
 def test_the_host_that_a_client_signed_reaches_the_server(client: http.client.HTTPConnection, relay: Relay) -> None:

@@ -265,6 +265,20 @@ async def test_a_prefetched_sibling_costs_its_reader_nothing(house: House) -> No
     assert [("small", Span(0, 300_000), Urgency.AHEAD)] == house.store.asked
 
 
+async def test_a_speculative_load_is_demanded_once_a_reader_waits_for_it(house: House) -> None:
+    reader = house.cache.open(SMALL)
+    for version in (ObjectVersion("b", "other", "e", 1000), SMALL):
+        house.cache.prefetch(version)
+    await wait_all_tasks_blocked()
+    before = {load.version.key: load.demand.urgency for load in house.store.loads}
+
+    await house.reads((reader, 0, 10))
+
+    after = {load.version.key: load.demand.urgency for load in house.store.loads}
+    assert {"other": Urgency.AHEAD, "small": Urgency.AHEAD} == before
+    assert {"other": Urgency.AHEAD, "small": Urgency.DEMANDED} == after
+
+
 async def test_prefetching_stops_where_there_is_no_room(house: House) -> None:
     siblings = [ObjectVersion("b", f"sibling-{number}", "e", MIB) for number in range(100)]
 

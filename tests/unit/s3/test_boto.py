@@ -93,7 +93,7 @@ def test_these_bytes_are_the_right_ones(answer: bytes, expected: bytes, connect:
     into = bytearray(4)
 
     with answering(answer) as url:
-        connect(url).get_range(VERSION, Span(2, 6), memoryview(into), version_id=None, deadline=soon())
+        connect(url).get_range(VERSION, Span(2, 6), lambda: memoryview(into), version_id=None, deadline=soon())
 
     assert into == expected
 
@@ -120,7 +120,7 @@ def test_these_bytes_are_the_right_ones(answer: bytes, expected: bytes, connect:
 )
 def test_these_bytes_are_not_believed(answer: bytes, kind: type[Exception], connect: Connect) -> None:
     with answering(answer) as url, pytest.raises(kind):
-        connect(url).get_range(VERSION, Span(2, 6), memoryview(bytearray(4)), version_id=None, deadline=soon())
+        connect(url).get_range(VERSION, Span(2, 6), lambda: memoryview(bytearray(4)), version_id=None, deadline=soon())
 
 
 def test_a_store_that_does_not_know_if_none_match_says_unchanged_by_its_etag(connect: Connect) -> None:
@@ -141,7 +141,9 @@ def test_a_304_to_a_plain_question_is_not_believed(connect: Connect) -> None:
         lambda t, until: t.head("key", deadline=until),
         lambda t, until: t.list_page(ListQuery(""), deadline=until),
         lambda t, until: t.revalidate(VERSION, 4, deadline=until),
-        lambda t, until: t.get_range(VERSION, Span(2, 6), memoryview(bytearray(4)), version_id=None, deadline=until),
+        lambda t, until: t.get_range(
+            VERSION, Span(2, 6), lambda: memoryview(bytearray(4)), version_id=None, deadline=until
+        ),
     ],
 )
 def test_no_attempt_outlasts_its_deadline(ask: Callable[[BotoTransport, float], Any], connect: Connect) -> None:

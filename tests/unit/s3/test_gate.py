@@ -4,27 +4,35 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.gate import RESERVE, Allowance, Gate
+from s3mount.s3.gate import RESERVE, Allowance, Gate, Pass
 from s3mount.s3.store import Urgency
 
 DEMANDED, AHEAD = Urgency.DEMANDED, Urgency.AHEAD
 
 
-async def crowd(nursery: trio.Nursery, gate: Gate, urgency: Urgency, count: int) -> None:
+async def crowd(nursery: trio.Nursery, gate: Gate, urgency: Urgency, count: int) -> list[Pass]:
     """Let *count* tasks come in, or wait."""
-    for _ in range(count):
-        nursery.start_soon(gate.enter, urgency)
+    tickets = [Pass(gate, urgency) for _ in range(count)]
+    for ticket in tickets:
+        nursery.start_soon(ticket.enter)
     await trio.testing.wait_all_tasks_blocked()
+    return tickets
+
+
+async def pass_through(ticket: Pass, name: str, order: list[str]) -> None:
+    await ticket.enter()
+    order.append(name)
+    ticket.leave()
 
 
 async def test_no_more_enter_than_are_allowed() -> None:
     gate = Gate(4)
 
     async with trio.open_nursery() as nursery:
-        await crowd(nursery, gate, DEMANDED, 6)
+        tickets = await crowd(nursery, gate, DEMANDED, 6)
         assert gate.inside == 4
-        gate.leave(DEMANDED)
-        gate.leave(DEMANDED)
+        tickets[0].leave()
+        tickets[1].leave()
 
     assert gate.inside == 4
 
@@ -33,20 +41,58 @@ async def test_a_demanded_request_passes_the_speculative_ones_that_wait() -> Non
     gate = Gate(1)
     order: list[str] = []
 
-    async def come(name: str, urgency: Urgency) -> None:
-        await gate.enter(urgency)
-        order.append(name)
-        gate.leave(urgency)
-
-    await gate.enter(DEMANDED)
+    first = Pass(gate, DEMANDED)
+    await first.enter()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(come, "speculative", AHEAD)
+        nursery.start_soon(pass_through, Pass(gate, AHEAD), "speculative", order)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(come, "demanded", DEMANDED)
+        nursery.start_soon(pass_through, Pass(gate, DEMANDED), "demanded", order)
         await trio.testing.wait_all_tasks_blocked()
-        gate.leave(DEMANDED)
+        first.leave()
 
     assert order == ["demanded", "speculative"]
+
+
+async def test_speculation_that_comes_to_be_demanded_passes_the_rest_of_it_but_not_the_demanded_before_it() -> None:
+    gate = Gate(1)
+    order: list[str] = []
+    first = Pass(gate, DEMANDED)
+    await first.enter()
+
+    async with trio.open_nursery() as nursery:
+        tickets = {name: Pass(gate, AHEAD) for name in ("ahead 1", "ahead 2", "ahead 3")}
+        for name, ticket in [*tickets.items(), ("demanded", Pass(gate, DEMANDED))]:
+            nursery.start_soon(pass_through, ticket, name, order)
+            await trio.testing.wait_all_tasks_blocked()
+        tickets["ahead 3"].promote()
+        first.leave()
+
+    assert order == ["demanded", "ahead 3", "ahead 1", "ahead 2"]
+
+
+async def test_promotion_opens_the_places_kept_from_speculation() -> None:
+    gate = Gate(16)
+
+    async with trio.open_nursery() as nursery:
+        await crowd(nursery, gate, AHEAD, 20)
+        before = gate.inside
+        next(iter(gate._waiting[AHEAD])).promote()
+        await trio.testing.wait_all_tasks_blocked()
+        assert gate.inside == before + 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_promotion_of_one_that_is_inside_changes_nothing() -> None:
+    gate = Gate(2)
+    ticket = Pass(gate, AHEAD)
+    await ticket.enter()
+
+    ticket.promote()
+    ticket.leave()
+    ticket.promote()
+
+    assert gate.inside == 0
+    assert gate._inside == {DEMANDED: 0, AHEAD: 0}
 
 
 async def test_speculation_leaves_places_to_whoever_is_demanded() -> None:
@@ -56,7 +102,7 @@ async def test_speculation_leaves_places_to_whoever_is_demanded() -> None:
         await crowd(nursery, gate, AHEAD, 20)
         assert gate.inside == 16 - 16 // RESERVE
         with trio.fail_after(5):
-            await gate.enter(DEMANDED)
+            await Pass(gate, DEMANDED).enter()
         nursery.cancel_scope.cancel()
 
 
@@ -64,7 +110,7 @@ async def test_with_one_place_speculation_goes_on_when_nobody_demands() -> None:
     gate = Gate(1)
 
     with trio.fail_after(5):
-        await gate.enter(AHEAD)
+        await Pass(gate, AHEAD).enter()
 
     assert gate.inside == 1
 
@@ -72,34 +118,53 @@ async def test_with_one_place_speculation_goes_on_when_nobody_demands() -> None:
 async def test_a_cancelled_demand_lets_speculation_in() -> None:
     gate = Gate(4)
     gate.allowance.throttled(0)
-    await gate.enter(DEMANDED)
-    await gate.enter(DEMANDED)
+    inside = [Pass(gate, DEMANDED), Pass(gate, DEMANDED)]
+    for ticket in inside:
+        await ticket.enter()
     demand = trio.CancelScope()
 
     async def wait() -> None:
         with demand:
-            await gate.enter(DEMANDED)
+            await Pass(gate, DEMANDED).enter()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(gate.enter, AHEAD)
+        nursery.start_soon(Pass(gate, AHEAD).enter)
         await trio.testing.wait_all_tasks_blocked()
-        gate.leave(DEMANDED)  # the demand gets it
-        gate.leave(DEMANDED)
+        inside[0].leave()  # the demand gets it
+        inside[1].leave()
         demand.cancel()
 
     assert gate.inside <= 2
+
+
+async def test_whoever_is_cancelled_as_a_place_becomes_free_does_not_take_it() -> None:
+    gate = Gate(1)
+    first, doomed, last = (Pass(gate, DEMANDED) for _ in range(3))
+    await first.enter()
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as cancelled:
+        cancelled.start_soon(doomed.enter)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(last.enter)
+        await trio.testing.wait_all_tasks_blocked()
+        cancelled.cancel_scope.cancel()
+        first.leave()  # before the cancelled task has its turn
+
+    assert gate.inside == 1
+    last.leave()
+    assert gate.inside == 0
 
 
 async def test_entering_is_a_checkpoint() -> None:
     gate = Gate(1)
 
     with trio.testing.assert_checkpoints():
-        await gate.enter(DEMANDED)
+        await Pass(gate, DEMANDED).enter()
     with trio.CancelScope() as scope:
         scope.cancel()
-        await gate.enter(DEMANDED)
+        await Pass(gate, DEMANDED).enter()
 
     assert gate.inside == 1
 
@@ -111,6 +176,8 @@ async def test_entering_is_a_checkpoint() -> None:
             st.tuples(st.just("enter"), st.sampled_from(Urgency)),
             st.tuples(st.just("leave"), st.integers(0, 30)),
             st.tuples(st.just("cancel"), st.integers(0, 30)),
+            st.tuples(st.just("promote"), st.integers(0, 30)),
+            st.tuples(st.just("swap"), st.integers(0, 30)),
             st.tuples(st.sampled_from(["throttle", "succeed"]), st.none()),
         ),
         max_size=40,
@@ -122,35 +189,49 @@ def test_whatever_happens_the_gate_keeps_its_promises(limit: int, steps: list[tu
 
 async def _play(limit: int, steps: list[tuple[str, int | None]]) -> None:
     gate = Gate(limit)
-    inside: list[Urgency] = []
-    waiting: dict[trio.CancelScope, Urgency] = {}
+    inside: list[Pass] = []
+    waiting: dict[Pass, trio.CancelScope] = {}
 
-    async def come(urgency: Urgency, scope: trio.CancelScope) -> None:
+    async def come(ticket: Pass, scope: trio.CancelScope) -> None:
         with scope:
-            await gate.enter(urgency)
-            inside.append(urgency)
-        waiting.pop(scope)
+            await ticket.enter()
+            inside.append(ticket)
+        waiting.pop(ticket)
 
     async with trio.open_nursery() as nursery:
         for name, choice in steps:
+            if name == "enter":
+                ticket = Pass(gate, Urgency(choice or 0))
+                waiting[ticket] = trio.CancelScope()
+                nursery.start_soon(come, ticket, waiting[ticket])
+            else:
+                _step(gate, inside, waiting, name, choice or 0)
             before = len(inside)
-            match name:
-                case "enter":
-                    scope = trio.CancelScope()
-                    waiting[scope] = Urgency(choice or 0)
-                    nursery.start_soon(come, Urgency(choice or 0), scope)
-                case "leave" if inside:
-                    gate.leave(inside.pop((choice or 0) % len(inside)))
-                    before -= 1
-                case "cancel" if waiting:
-                    list(waiting)[(choice or 0) % len(waiting)].cancel()
-                case "throttle":
-                    gate.allowance.throttled(gate.allowance.round)
-                case "succeed":
-                    gate.succeeded()
             await trio.testing.wait_all_tasks_blocked()
-            _check(gate, inside, list(waiting.values()), grew=len(inside) > before)
+            _check(
+                gate,
+                [ticket.urgency for ticket in inside],
+                [ticket.urgency for ticket in waiting],
+                grew=len(inside) > before,
+            )
         nursery.cancel_scope.cancel()
+    assert not any(gate._waiting.values())
+    for ticket in inside:
+        ticket.leave()
+    assert not any(gate._inside.values())
+
+
+def _step(gate: Gate, inside: list[Pass], waiting: dict[Pass, trio.CancelScope], name: str, choice: int) -> None:
+    if name in ("cancel", "swap") and waiting:
+        list(waiting.values())[choice % len(waiting)].cancel()
+    if name in ("leave", "swap") and inside:
+        inside.pop(choice % len(inside)).leave()
+    if name == "promote" and (everybody := [*waiting, *inside]):
+        everybody[choice % len(everybody)].promote()
+    if name == "throttle":
+        gate.allowance.throttled(gate.allowance.round)
+    if name == "succeed":
+        gate.succeeded()
 
 
 def _check(gate: Gate, inside: list[Urgency], waiting: list[Urgency], *, grew: bool) -> None:

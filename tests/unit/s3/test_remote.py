@@ -12,8 +12,9 @@ import trio.testing
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, StoreFailed, VersionGone
 from s3mount.s3.backoff import ATTEMPTS
+from s3mount.s3.cord import Cord
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span, Unchanged
 
@@ -53,14 +54,15 @@ class ScriptedTransport:
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
         span: Span,  # noqa: ARG002 - the protocol's
-        into: memoryview,
+        into: Callable[[], memoryview],
         *,
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
+        cord: Cord | None = None,  # noqa: ARG002 - the protocol's
     ) -> str | None:
         self.version_ids.append(version_id)
         self._step()
-        into[:] = b"body"
+        into()[:] = b"body"
         return "v1"
 
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:  # noqa: ARG002 - the protocol's
@@ -233,12 +235,33 @@ async def test_statistics_count_requests_by_kind_and_bytes() -> None:
     store = remote(ScriptedTransport())
 
     await store.head("key")
-    await store.list_page(ListQuery(""), Urgency.AHEAD)
+    await store.list_page(ListQuery(""))
     await read(store)
     await store.revalidate(VERSION, 4)
 
     assert store.statistics().requests == {"HEAD": 1, "LIST": 1, "GET": 2}
     assert store.statistics().bytes_read == 4
+
+
+async def test_a_reader_that_comes_to_wait_for_a_speculative_read_gets_it_before_other_speculation() -> None:
+    hold, asked = threading.Event(), []
+    store = remote(ScriptedTransport(hold.wait), max_connections=1)
+    demands = {name: Demand(Urgency.AHEAD) for name in ("ahead 1", "ahead 2", "waited for")}
+
+    async def get(name: str, demand: Demand) -> None:
+        await store.get_range(VERSION, Span(0, 4), memoryview(bytearray(4)), demand)
+        asked.append(name)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.head, "key")
+        for name, demand in demands.items():
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(get, name, demand)
+        await trio.testing.wait_all_tasks_blocked()
+        demands["waited for"].rise()
+        hold.set()
+
+    assert asked == ["waited for", "ahead 1", "ahead 2"]
 
 
 @pytest.mark.parametrize(

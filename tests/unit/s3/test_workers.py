@@ -1,5 +1,6 @@
 import threading
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -12,13 +13,11 @@ from s3mount.s3.workers import Workers
 async def test_an_answer_and_a_failure_come_back_from_a_thread() -> None:
     workers, ended = Workers(), []
 
-    assert await workers.run(
-        lambda: threading.current_thread() is not threading.main_thread(), lambda: ended.append(1), is_abandonable=True
-    )
+    assert await workers.run(lambda: threading.current_thread() is not threading.main_thread(), ended.append)
     with pytest.raises(ZeroDivisionError):
-        await workers.run(lambda: 1 // 0, lambda: ended.append(2), is_abandonable=True)
+        await workers.run(lambda: 1 // 0, ended.append)
 
-    assert ended == [1, 2]
+    assert [type(result) for result in ended] == [outcome.Value, outcome.Error]
     workers.close()
 
 
@@ -26,45 +25,23 @@ async def test_threads_stay_and_are_as_many_as_there_were_calls_at_once() -> Non
     workers, names = Workers(), set()
 
     for _ in range(10):
-        names.add(await workers.run(lambda: threading.current_thread().name, lambda: None, is_abandonable=True))
+        names.add(await workers.run(lambda: threading.current_thread().name, lambda _: None))
 
     assert len(names) == 1
     workers.close()
 
 
-async def test_a_cancelled_call_that_may_be_abandoned_is_left_behind_and_keeps_its_place_until_it_ends() -> None:
+async def test_a_cancelled_call_is_left_behind_and_keeps_its_place_until_it_ends() -> None:
     workers, gate, hold = Workers(), Gate(1), threading.Event()
     ticket = Pass(gate, Urgency.DEMANDED)
     await ticket.enter()
 
     with trio.move_on_after(0.01):
-        await workers.run(hold.wait, ticket.leave, is_abandonable=True)
+        await workers.run(hold.wait, lambda _: ticket.leave())
     inside_while_it_runs = gate.inside
     hold.set()
     with trio.fail_after(5):
-        await gate.enter(Urgency.DEMANDED)
+        await Pass(gate, Urgency.DEMANDED).enter()
 
     assert inside_while_it_runs == 1
-    workers.close()
-
-
-async def test_a_cancelled_call_that_may_not_be_abandoned_is_waited_for() -> None:
-    workers, hold, wrote = Workers(), threading.Event(), []
-
-    async def give_up(scope: trio.CancelScope) -> None:
-        await trio.testing.wait_all_tasks_blocked()
-        scope.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        wrote.append("cancelled")
-        hold.set()
-
-    async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as scope:
-            nursery.start_soon(give_up, scope)
-            await workers.run(hold.wait, lambda: wrote.append("ended"), is_abandonable=False)
-            wrote.append("back")
-            await trio.lowlevel.checkpoint()
-
-    assert wrote == ["cancelled", "ended", "back"]
-    assert scope.cancelled_caught
     workers.close()

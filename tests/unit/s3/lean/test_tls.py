@@ -68,7 +68,9 @@ def asking(authority: Authority, *script: Line, **settings: object) -> Iterator[
 
 def read(transport: LeanTransport, *, seconds: float = 10) -> bytes:
     into = bytearray(len(NEARLY_ALL))
-    transport.get_range(VERSION, NEARLY_ALL, memoryview(into), version_id=None, deadline=time.monotonic() + seconds)
+    transport.get_range(
+        VERSION, NEARLY_ALL, lambda: memoryview(into), version_id=None, deadline=time.monotonic() + seconds
+    )
     return bytes(into)
 
 

@@ -55,7 +55,7 @@ def soon(seconds: float = 10) -> float:
 
 def read(transport: LeanTransport, span: Span = MIDDLE, *, deadline: float | None = None) -> bytes:
     into = bytearray(len(span))
-    transport.get_range(VERSION, span, memoryview(into), version_id=None, deadline=deadline or soon())
+    transport.get_range(VERSION, span, lambda: memoryview(into), version_id=None, deadline=deadline or soon())
     return bytes(into)
 
 
@@ -87,7 +87,9 @@ def test_a_range_is_asked_of_one_version() -> None:
 
 def test_a_version_id_takes_the_place_of_the_condition() -> None:
     with asking(says(part(CONTENT, 0, 5, x_amz_version_id="v/1"))) as (transport, server):
-        told = transport.get_range(VERSION, Span(0, 5), memoryview(bytearray(5)), version_id="v/1", deadline=soon())
+        told = transport.get_range(
+            VERSION, Span(0, 5), lambda: memoryview(bytearray(5)), version_id="v/1", deadline=soon()
+        )
 
         assert told == "v/1"
         assert server.requests[0].startswith("GET /bucket/dir/key%20%2B?versionId=v%2F1 HTTP/1.1\r\n")
@@ -98,7 +100,7 @@ def test_an_etag_with_a_line_break_reaches_no_request() -> None:
     version = ObjectVersion("bucket", "k", 'abc"\r\nx-evil: 1', 5)
     with asking(says(part(b"hello", 0, 5))) as (transport, server):
         with pytest.raises(VersionGone):
-            transport.get_range(version, Span(0, 5), memoryview(bytearray(5)), version_id=None, deadline=soon())
+            transport.get_range(version, Span(0, 5), lambda: memoryview(bytearray(5)), version_id=None, deadline=soon())
 
         assert "evil" not in server.requests[0]
 
@@ -289,12 +291,12 @@ def test_a_version_without_an_etag_is_known_by_its_time_and_size() -> None:
     ) as (transport, server):
         version = transport.head("k", deadline=soon()).version
         into = bytearray(10)
-        transport.get_range(version, Span(0, 10), memoryview(into), version_id=None, deadline=soon())
+        transport.get_range(version, Span(0, 10), lambda: memoryview(into), version_id=None, deadline=soon())
 
         assert into == CONTENT[:10]
         assert "If-Match" not in server.requests[1]
         with pytest.raises(VersionGone):
-            transport.get_range(version, Span(0, 10), memoryview(into), version_id=None, deadline=soon())
+            transport.get_range(version, Span(0, 10), lambda: memoryview(into), version_id=None, deadline=soon())
 
 
 # connections

@@ -1,0 +1,146 @@
+"""One read, asked of the store once, or twice where the answer is late: the answer that begins first fills the buffer.
+
+What always holds, in whichever order attempts are answered or fail, and whenever the reader is cancelled:
+
+1. One buffer, one writer. A thread gets the buffer when the head of its answer is here and is right, unless another has it. So two
+   attempts race for the first byte, and the one that loses has written nothing.
+2. There are two attempts at most. The second is sent where the first is late, somebody waits for the answer, and `hedging` lets it.
+3. The first good answer is the answer, and the other attempt is cut. A failure is one only when no attempt is under way any more,
+   and then it is the first.
+4. Whoever is cancelled waits until then: no thread writes into the buffer afterwards.
+5. An attempt has its place in the gate until its thread has ended.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, Protocol, TypeVar
+
+import outcome
+import trio
+
+from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.gate import Pass
+from s3mount.s3.hedging import Hedge
+from s3mount.s3.store import Demand, Urgency
+from s3mount.s3.workers import Workers
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Ask(Protocol[T_co]):
+    """One attempt, blocking; calls *into* for the buffer, and may be ended by *cord*."""
+
+    def __call__(self, into: Callable[[], memoryview], *, cord: Cord) -> T_co: ...
+
+
+class _Attempt:
+    """*answered_at* is when the first byte came, or could not any more; in `time.monotonic()` seconds."""
+
+    __slots__ = ("answered_at", "begun_at", "cord", "has_turn", "is_hedge", "ticket")
+
+    def __init__(self, ticket: Pass, *, is_hedge: bool) -> None:
+        self.ticket = ticket
+        self.is_hedge = is_hedge
+        self.cord = Cord()
+        self.has_turn = False
+        self.begun_at = time.monotonic()
+        self.answered_at: float | None = None
+
+
+class Race(Generic[T]):
+    """One read into *buffer*. *ask* is called in a thread for each attempt, *ended* is told how it went."""
+
+    def __init__(
+        self,
+        workers: Workers,
+        ask: Ask[T],
+        ended: Callable[[Pass, outcome.Outcome[T]], None],
+        buffer: memoryview,
+        hedge: Hedge,
+    ) -> None:
+        self._workers = workers
+        self._ask = ask
+        self._ended = ended
+        self._buffer = buffer
+        self._hedge = hedge
+        self._turn = threading.Lock()  # whose it is may write into the buffer; taken in a thread, given up in the run
+        # the attempts whose threads have not ended, the answer so far, and whether it stays that
+        self._under_way: list[_Attempt] = []
+        self._answer: outcome.Outcome[T] | None = None
+        self._is_settled = trio.Event()
+
+    async def run(self, ticket: Pass, demand: Demand) -> T:
+        """The answer. *ticket* has entered. A checkpoint."""
+        self._send(_Attempt(ticket, is_hedge=False))
+        try:
+            await self._wait(demand)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await self._is_settled.wait()
+            raise
+        finally:
+            demand.on_rise = None
+        assert self._answer is not None
+        return self._answer.unwrap()
+
+    async def _wait(self, demand: Demand) -> None:
+        with trio.move_on_after(self._hedge.late_after):
+            await self._is_settled.wait()
+            return
+        if demand.urgency is Urgency.DEMANDED:
+            self._send_hedge()
+        else:
+            demand.on_rise = self._send_hedge
+        await self._is_settled.wait()
+
+    def _send_hedge(self) -> None:
+        """Ask again, unless the answer has begun, or must not be asked for twice."""
+        if self._is_settled.is_set() or self._turn.locked():
+            return
+        if (ticket := self._hedge.enter_nowait()) is not None:
+            self._send(_Attempt(ticket, is_hedge=True))
+
+    def _send(self, attempt: _Attempt) -> None:
+        self._under_way.append(attempt)
+        ask = partial(self._ask, partial(self._take_turn, attempt), cord=attempt.cord)
+        self._workers.submit(ask, partial(self._land, attempt))
+
+    def _take_turn(self, attempt: _Attempt) -> memoryview:
+        """The buffer, for *attempt*, in its thread."""
+        attempt.answered_at = time.monotonic()
+        if not self._turn.acquire(blocking=False):
+            raise CutError
+        attempt.has_turn = True
+        return self._buffer
+
+    def _land(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
+        """The thread of *attempt* has ended."""
+        self._ended(attempt.ticket, result)
+        self._under_way.remove(attempt)
+        if attempt.answered_at is not None:
+            self._hedge.answered(attempt.answered_at - attempt.begun_at)
+        match result:
+            case outcome.Value():
+                self._win(attempt, result)
+            case outcome.Error(error=error) if not isinstance(error, CutError):
+                self._fail(attempt, result)
+        if not self._under_way:
+            self._is_settled.set()
+
+    def _win(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
+        self._answer = result
+        self._is_settled.set()
+        if attempt.is_hedge:
+            self._hedge.won()
+        for other in self._under_way:
+            other.answered_at = time.monotonic()  # that it takes at least so long is worth knowing
+            other.cord.pull()
+
+    def _fail(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
+        if attempt.has_turn:
+            self._turn.release()
+        if self._answer is None:
+            self._answer = result

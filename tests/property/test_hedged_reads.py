@@ -1,0 +1,105 @@
+"""Whatever is asked twice, in threads that are late, fail, or are cut when they like: readers get slices, and nothing is left behind."""
+
+import random
+import time
+from collections.abc import Callable
+
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from s3mount.blocks.cache import BlockCache
+from s3mount.blocks.spans import KIB, Geometry
+from s3mount.config import BlockConfig
+from s3mount.errors import StoreFailed
+from s3mount.s3.cord import Cord
+from s3mount.s3.gate import Pass
+from s3mount.s3.remote import RemoteStore
+from s3mount.s3.store import Urgency
+from s3mount.s3.transport import Retryable
+from s3mount.s3.values import ObjectVersion, Span
+from tests.property.scripted_store import content_of
+
+UNIT = 64 * KIB
+VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7)
+CONTENT = content_of(VERSION)
+PLACES = 6
+LATE = 0.001  # seconds
+
+
+class FickleTransport:
+    """Sleeps, fails, writes rubbish first, and looks at its cord, by chance."""
+
+    def __init__(self, chance: random.Random, failure_rate: float) -> None:
+        self._chance = chance
+        self._failure_rate = failure_rate
+
+    def get_range(
+        self,
+        version: ObjectVersion,  # noqa: ARG002 - the protocol's
+        span: Span,
+        into: Callable[[], memoryview],
+        *,
+        version_id: str | None,  # noqa: ARG002 - the protocol's
+        deadline: float,  # noqa: ARG002 - the protocol's
+        cord: Cord,
+    ) -> str | None:
+        self._dawdle(cord)
+        buffer = into()
+        buffer[:] = b"\xee" * len(buffer)
+        self._dawdle(cord)
+        buffer[:] = CONTENT[span.start : span.stop]
+        return None
+
+    def close(self) -> None: ...
+
+    def _dawdle(self, cord: Cord) -> None:
+        time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
+        if self._chance.random() < 0.5:
+            cord.check()
+        if self._chance.random() < self._failure_rate:
+            raise Retryable(StoreFailed("ill luck"))
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), failure_rate=st.sampled_from((0.0, 0.2)), patience=st.sampled_from((0.004, 1.0)))
+def test_reads_that_are_asked_twice_equal_slices(seed: int, failure_rate: float, patience: float) -> None:
+    trio.run(_play, random.Random(seed), failure_rate, patience)
+
+
+async def _play(chance: random.Random, failure_rate: float, patience: float) -> None:
+    store = RemoteStore(
+        FickleTransport(chance, failure_rate),  # type: ignore[arg-type]  # ranges only
+        max_connections=PLACES,
+        timeout=60,
+        pauses=lambda: iter([0.0] * 20),
+    )
+    store._hedging._earned = 1000.0
+    async with trio.open_nursery() as loads:
+        limit = 24 * UNIT
+        cache = BlockCache(store, loads, BlockConfig(memory_limit=limit), Geometry(4 * UNIT, UNIT, UNIT, UNIT))
+        store._hedging.latency.late_after = LATE
+        with trio.move_on_after(patience):
+            async with trio.open_nursery() as readers:
+                for _ in range(4):
+                    readers.start_soon(_read, cache, chance)
+    for _ in range(PLACES):  # each attempt has given its place back, sooner or later
+        with trio.fail_after(5):
+            await Pass(store._gate, Urgency.DEMANDED).enter()
+    landed = sum(max(len(block), 2048) for shelf in cache._shelves.values() for block in shelf._blocks)
+    assert cache.statistics().loads_under_way == 0
+    assert landed + cache._loads.memory._idle_bytes == cache._loads.memory.used <= limit
+    store.close()
+
+
+async def _read(cache: BlockCache, chance: random.Random) -> None:
+    reader = cache.open(VERSION)
+    at = 0
+    try:
+        for _ in range(6):
+            size = chance.choice((4096, UNIT, 3 * UNIT))
+            at = at if chance.random() < 0.5 else chance.randrange(VERSION.size)
+            assert CONTENT[at : at + size] == await reader.read(at, size)
+            at += size
+    finally:
+        reader.close()

@@ -1,0 +1,99 @@
+"""A call that is ended from outside, and a read that is asked twice, over real sockets."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import trio
+
+from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.gate import Pass
+from s3mount.s3.latency import ROUND
+from s3mount.s3.lean.transport import LeanTransport
+from s3mount.s3.remote import RemoteStore
+from s3mount.s3.store import Urgency
+from s3mount.s3.transport import Retryable
+from s3mount.s3.values import ObjectVersion, Span
+from tests.unit.s3.lean.scripted import Line, ScriptedServer, part, says, scripted, stalls_after, store_at
+
+CONTENT = bytes(range(250)) * 4
+VERSION = ObjectVersion("bucket", "key", "abc", len(CONTENT))
+SPAN = Span(100, 900)
+PART = part(CONTENT, SPAN.start, SPAN.stop)
+ANSWER = says(PART)
+
+
+@contextmanager
+def asking(*script: Line) -> Iterator[tuple[LeanTransport, ScriptedServer]]:
+    with scripted(*script) as server:
+        transport = LeanTransport(store_at(server.port))
+        try:
+            yield transport, server
+        finally:
+            transport.close()
+
+
+def read(transport: LeanTransport, cord: Cord) -> bytes:
+    into = bytearray(len(SPAN))
+    deadline = time.monotonic() + 30
+    transport.get_range(VERSION, SPAN, lambda: memoryview(into), version_id=None, deadline=deadline, cord=cord)
+    return bytes(into)
+
+
+@pytest.mark.parametrize("reads_before", [0, 1])
+def test_a_call_that_waits_is_cut_at_once_and_asks_no_other_connection(reads_before: int) -> None:
+    with asking(*[ANSWER] * reads_before, stalls_after()) as (transport, server):
+        for _ in range(reads_before):
+            read(transport, Cord())
+        cord = Cord()
+        threading.Timer(0.05, cord.pull).start()
+
+        begun = time.monotonic()
+        with pytest.raises((Retryable, CutError)):
+            read(transport, cord)
+
+        assert time.monotonic() - begun < 10
+        assert server.connections == 1
+
+
+def test_a_call_that_is_cut_in_its_body_fails() -> None:
+    with asking(stalls_after(PART[:-1])) as (transport, _):
+        cord = Cord()
+        threading.Timer(0.05, cord.pull).start()
+
+        with pytest.raises(Retryable):
+            read(transport, cord)
+
+
+def test_cutting_a_call_that_has_ended_hurts_no_other() -> None:
+    with asking(ANSWER, ANSWER) as (transport, server):
+        first = Cord()
+        read(transport, first)
+
+        first.pull()
+
+        assert read(transport, Cord()) == CONTENT[100:900]
+        assert server.connections == 1
+
+
+async def test_a_read_whose_answer_is_late_is_answered_by_another_connection() -> None:
+    with asking(*[ANSWER] * ROUND, stalls_after(), ANSWER, ANSWER) as (transport, server):
+        store = RemoteStore(transport, max_connections=4, timeout=30)
+        replies = []
+
+        with trio.fail_after(15):
+            for _ in range(ROUND + 2):
+                into = bytearray(len(SPAN))
+                await store.get_range(VERSION, SPAN, memoryview(into))
+                replies.append(bytes(into))
+            for _ in range(4):  # no place is lost
+                await Pass(store._gate, Urgency.DEMANDED).enter()
+
+        statistics = store.statistics()
+        assert set(replies) == {CONTENT[100:900]}
+        assert (statistics.hedges, statistics.hedges_won) == (1, 1)
+        assert statistics.requests == {"GET": ROUND + 3}
+        assert (statistics.errors, statistics.retries) == (0, 0)
+        assert server.connections == 2

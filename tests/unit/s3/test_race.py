@@ -1,0 +1,309 @@
+"""Two attempts at one read, in every order in which a store and a reader can have it; no thread: a test says what each attempt does when."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import outcome
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from s3mount.errors import StoreFailed
+from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.gate import Gate, Pass
+from s3mount.s3.hedging import Hedging
+from s3mount.s3.race import Race
+from s3mount.s3.store import Demand, Urgency
+
+CONTENT = b"content"
+LATE = 0.1  # seconds
+
+
+@dataclass(eq=False)
+class Attempt:
+    """What a thread would do: get the buffer, write, end."""
+
+    into: Callable[[], memoryview]
+    cord: Cord
+    ended: Callable[[outcome.Outcome[Any]], None]
+    buffer: memoryview | None = None
+    has_ended: bool = False
+
+    def answer(self) -> None:
+        """Its head comes."""
+        try:
+            self.buffer = self.into()
+        except CutError as exc:
+            self.end(outcome.Error(exc))
+        else:
+            self.scribble()
+
+    def scribble(self) -> None:
+        if self.buffer is not None and not self.has_ended:
+            self.buffer[:] = b"\xee" * len(CONTENT)
+
+    def finish(self) -> None:
+        if self.buffer is None:
+            self.answer()
+        if self.buffer is not None:
+            self.buffer[:] = CONTENT
+            self.end(outcome.Value("told"))
+
+    def fail(self, error: Exception | None = None) -> None:
+        self.scribble()
+        self.end(outcome.Error(error or StoreFailed("ill luck")))
+
+    def end(self, result: outcome.Outcome[Any]) -> None:
+        self.has_ended = True
+        self.ended(result)
+
+
+class Play:
+    """A race, the attempts it made, and what came of it."""
+
+    def __init__(self, urgency: Urgency = Urgency.DEMANDED) -> None:
+        self.gate = Gate(4)
+        self.hedging = Hedging(self.gate)
+        for _ in range(100):
+            self.hedging.begin()
+        self.hedging.latency.late_after = LATE
+        self.demand = Demand(urgency)
+        self.buffer = bytearray(len(CONTENT))
+        self.attempts: list[Attempt] = []
+        self.scope = trio.CancelScope()
+        self.result: outcome.Outcome[str] | None = None
+
+    @property
+    def under_way(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if not attempt.has_ended]
+
+    def submit(self, call: Callable[[], Any], ended: Callable[[outcome.Outcome[Any]], None]) -> None:
+        """In the place of `Workers`."""
+        self.attempts.append(Attempt(*call(), ended))
+
+    async def run(self) -> None:
+        ticket = Pass(self.gate, self.demand.urgency)
+        await ticket.enter()
+        race: Race[Any] = Race(
+            self,  # type: ignore[arg-type]
+            lambda into, *, cord: (into, cord),
+            lambda ticket, _: ticket.leave(),
+            memoryview(self.buffer),
+            self.hedging.begin(),
+        )
+        with self.scope:
+            try:
+                self.result = outcome.Value(await race.run(ticket, self.demand))
+            except StoreFailed as exc:
+                self.result = outcome.Error(exc)
+        assert not any(attempt.buffer is not None for attempt in self.under_way)
+
+
+async def begun(nursery: trio.Nursery, clock: MockClock, *, is_late: bool = True, **kind: Urgency) -> Play:
+    """A read that is under way."""
+    play = Play(**kind)
+    nursery.start_soon(play.run)
+    await wait_all_tasks_blocked()
+    if is_late:
+        clock.jump(LATE)
+        await wait_all_tasks_blocked()
+    return play
+
+
+async def test_a_read_that_is_answered_in_time_is_asked_once(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock, is_late=False)
+
+    play.attempts[0].finish()
+    mock_clock.jump(LATE)
+    await wait_all_tasks_blocked()
+
+    assert play.result == outcome.Value("told")
+    assert len(play.attempts) == 1
+
+
+async def test_an_answer_that_has_begun_is_not_late(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock, is_late=False)
+
+    play.attempts[0].answer()
+    mock_clock.jump(LATE)
+    await wait_all_tasks_blocked()
+    play.attempts[0].finish()
+
+    assert len(play.attempts) == 1
+
+
+async def test_the_second_answer_counts_where_it_begins_first_and_the_first_attempt_is_cut(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    play = await begun(nursery, mock_clock)
+    first, second = play.attempts
+    cuts = []
+    first.cord.tie(lambda: cuts.append("first"))
+
+    second.answer()
+    second.finish()
+    await wait_all_tasks_blocked()
+    inside = play.gate.inside
+    first.fail()
+
+    assert (play.result, bytes(play.buffer)) == (outcome.Value("told"), CONTENT)
+    assert cuts == ["first"]
+    assert (inside, play.gate.inside) == (1, 0)
+    assert (play.hedging.sent, play.hedging.won) == (1, 1)
+
+
+async def test_the_first_answer_counts_where_it_begins_first_after_all(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    play = await begun(nursery, mock_clock)
+    first, second = play.attempts
+
+    first.answer()
+    second.answer()
+    is_outrun = second.has_ended
+    first.finish()
+    await wait_all_tasks_blocked()
+
+    assert is_outrun
+    assert (play.result, bytes(play.buffer)) == (outcome.Value("told"), CONTENT)
+    assert (play.hedging.sent, play.hedging.won) == (1, 0)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_the_failure_of_one_attempt_is_not_the_readers(
+    nursery: trio.Nursery, mock_clock: MockClock, number: int, *, has_begun: bool
+) -> None:
+    play = await begun(nursery, mock_clock)
+    if has_begun:
+        play.attempts[number].answer()
+
+    play.attempts[number].fail()
+    await wait_all_tasks_blocked()
+    before = play.result
+    play.attempts[1 - number].finish()
+    await wait_all_tasks_blocked()
+
+    assert before is None
+    assert (play.result, bytes(play.buffer)) == (outcome.Value("told"), CONTENT)
+
+
+async def test_where_both_fail_the_first_failure_is_told(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock)
+    failures = [StoreFailed("one"), StoreFailed("two")]
+
+    for attempt, failure in zip(reversed(play.attempts), failures, strict=True):
+        attempt.fail(failure)
+    await wait_all_tasks_blocked()
+
+    assert isinstance(play.result, outcome.Error)
+    assert play.result.error is failures[0]
+
+
+async def test_a_read_ahead_that_is_late_is_asked_again_when_somebody_waits(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    play = await begun(nursery, mock_clock, urgency=Urgency.AHEAD)
+
+    before = len(play.attempts)
+    play.demand.rise()
+    after = len(play.attempts)
+    play.attempts[0].finish()
+
+    assert (before, after) == (1, 2)
+
+
+async def test_nothing_is_asked_again_after_the_end(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock, urgency=Urgency.AHEAD)
+
+    play.attempts[0].finish()
+    await wait_all_tasks_blocked()
+    play.demand.rise()
+
+    assert len(play.attempts) == 1
+
+
+async def test_the_times_of_all_attempts_are_learned(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock)
+
+    play.attempts[1].finish()
+    play.attempts[0].fail()
+
+    assert len(play.hedging.latency._samples) == 2
+
+
+async def test_nothing_is_asked_again_between_the_failure_and_its_telling(
+    nursery: trio.Nursery, mock_clock: MockClock
+) -> None:
+    play = await begun(nursery, mock_clock, urgency=Urgency.AHEAD)
+
+    play.attempts[0].fail()
+    play.demand.rise()  # before the reader's task has its turn
+
+    assert len(play.attempts) == 1
+
+
+@settings(deadline=None)
+@given(
+    urgency=st.sampled_from(Urgency),
+    late_after=st.sampled_from((LATE, math.inf)),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["answer", "finish", "fail", "late", "rise", "cancel"]), st.integers(0, 1), st.booleans()
+        ),
+        max_size=10,
+    ),
+)
+def test_whatever_happens_a_race_keeps_its_promises(
+    urgency: Urgency, late_after: float, steps: list[tuple[str, int, bool]]
+) -> None:
+    clock = MockClock()
+    trio.run(_perform, urgency, late_after, steps, clock, clock=clock)
+
+
+async def _perform(urgency: Urgency, late_after: float, steps: list[tuple[str, int, bool]], clock: MockClock) -> None:
+    play = Play(urgency)
+    play.hedging.latency.late_after = late_after
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(play.run)
+        await wait_all_tasks_blocked()
+        for name, number, is_alone in [*steps, ("finish", 0, True), ("finish", 0, True)]:
+            _do(play, clock, name, number)
+            if is_alone:
+                await wait_all_tasks_blocked()
+                _check(play)
+    assert play.gate.inside == 0
+    assert play.demand.on_rise is None
+
+
+def _do(play: Play, clock: MockClock, name: str, number: int) -> None:
+    match name:
+        case "late":
+            clock.jump(LATE)
+        case "rise":
+            play.demand.rise()
+        case "cancel":
+            play.scope.cancel()
+        case _ if play.under_way:
+            attempt = play.under_way[number % len(play.under_way)]
+            if name != "answer" or attempt.buffer is None:
+                getattr(attempt, name)()
+    for attempt in play.attempts:
+        attempt.scribble()
+
+
+def _check(play: Play) -> None:
+    writers = [attempt for attempt in play.under_way if attempt.buffer is not None]
+    assert len(play.attempts) <= 2
+    assert len(writers) <= 1
+    assert play.gate.inside == len(play.under_way)
+    if play.result is not None:
+        assert not writers
+    if isinstance(play.result, outcome.Value):
+        assert bytes(play.buffer) == CONTENT
+    if isinstance(play.result, outcome.Error):
+        assert not play.under_way
