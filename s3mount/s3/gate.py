@@ -63,7 +63,7 @@ class Pass:
     round: int = 0
 
     async def enter(self) -> None:
-        """Wait for the place, and take it. A checkpoint."""
+        """Wait for the place, and take it. A checkpoint only if it waits, or is cancelled."""
         await self.gate.enter(self)
         self.round = self.gate.allowance.round
 
@@ -101,11 +101,9 @@ class Gate:
         return sum(self._inside.values())
 
     async def enter(self, ticket: Pass) -> None:
-        """Wait for a place, and take it. A checkpoint."""
+        """Wait for a place, and take it. A checkpoint only if it waits, or is cancelled."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.enter_nowait(ticket):
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        else:
+        if not self.enter_nowait(ticket):
             await self._wait(ticket)
 
     def enter_nowait(self, ticket: Pass) -> bool:
