@@ -1,22 +1,26 @@
 """Listing pages fetched one after another while somebody wants more, each for all who wait.
 
-Invariants: requests are serial, since continuation tokens are; but the next one may leave when the bytes of a page are here and
-before they are read, if a store tells its token that early. They run in a nursery of their own and only while fewer pages have come than are
-wanted, so a reader that stops reading stops the requests. A failure is told to those who
+Invariants: pages are taken in turn, since continuation tokens are serial; but the next request may leave when the bytes of a page are
+here and before they are read, if a store tells its token that early, and where the target is eager, `ranges` may bring pages from farther
+ahead. Requests run in a nursery of their own and leave only while fewer pages have come than are wanted, so a reader that stops reading
+stops them; what is held ahead of it then is let go after a while. A failure is told to those who
 wait at that moment; it takes nothing from the pages that have come, and the next who wants more asks the same page again: unless
 the pages lead nowhere (`is_stuck`), which is told to whoever would begin with them.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import trio
 
 from s3mount.errors import StoreFailed
-from s3mount.s3.store import ObjectStore
+from s3mount.filesystem.chain import Request
+from s3mount.filesystem.ranges import Ranges
+from s3mount.s3.store import ObjectStore, Urgency
 from s3mount.s3.values import ListPage, ListQuery
+
+PATIENCE = 10.0  # seconds that pages wait for a reader that takes none
 
 
 class Paged(Protocol):
@@ -44,11 +48,13 @@ class Paging:
         self._store = store
         self._nursery = nursery
         self._clock = clock
-        self._is_eager = is_eager  # the next page may be asked for before this one has been read
+        self._is_eager = is_eager  # pages may be asked for before the one in front of them has been read
         self.answered = 0  # requests that have been answered
         self.is_stuck = False  # the store refuses its own continuation token, or goes round in circles
         self._wanted = 0  # and how many somebody wants to be
         self._flight: _Flight | None = None
+        self._ranges = Ranges(self._ask)
+        self._is_watched = False  # somebody sees to it that nothing is held ahead of a reader that does not come
 
     def add(self, page: ListPage, as_of: float) -> None:
         """Take a page that another question has brought."""
@@ -61,12 +67,14 @@ class Paging:
         if self._flight is None and self._is_short():
             self._flight = _Flight()
             self._nursery.start_soon(self._fly, self._flight)
+        self._grow()
 
     async def wait_progress(self) -> None:
         """Wait until one more page has come; raises what the store failed with. Only where the target is not complete."""
         self.want(self.answered + 1)
         flight = self._flight
         assert flight is not None  # it was under way, or has been started
+        self._ranges.waited()
         await flight.progress.park()
         if flight.failure is not None:
             raise flight.failure
@@ -76,9 +84,8 @@ class Paging:
 
     async def _fly(self, flight: "_Flight") -> None:
         try:
-            request = None
             while self._is_short():
-                request = await self._advance(request)
+                await self._advance()
                 flight.progress.unpark_all()
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             flight.failure = exc
@@ -86,51 +93,61 @@ class Paging:
         finally:
             self._flight = None
             flight.progress.unpark_all()
+        if self._target.is_complete:
+            self._ranges.drop()
+        elif self._ranges.is_ahead and not self._is_watched:
+            self._is_watched = True
+            self._nursery.start_soon(self._watch)
 
-    async def _advance(self, request: "_Request | None") -> "_Request | None":
-        """Take one more page: what *request* brings if it is the right one; the request after it, if one has left already."""
+    async def _watch(self) -> None:
+        """Let go what is held ahead, once nobody has taken a page for a while."""
+        answered = -1
+        while answered != self.answered:
+            answered = self.answered
+            await trio.sleep(PATIENCE)
+        self._is_watched = False
+        self._ranges.drop()
+
+    async def _advance(self) -> None:
+        """Take one more page."""
         query = self._target.next_query()
-        if request is None or request.query != query:
-            request = self._ask(query)
-        await request.landed.wait()
-        if request.page is None:
+        request = await self._answer(query)
+        if request.failure is not None and request.urgency is Urgency.AHEAD:
+            request = await self._answer(query)  # nobody has been told of that failure
+        if request.failure is not None:
             self.is_stuck = isinstance(request.failure, StoreFailed) and request.failure.status == 400
-            assert request.failure is not None
             raise request.failure
         self.is_stuck = True
-        self.add(request.page, request.as_of)  # raises where the page leads back
+        self.add(*self._ranges.join(request))  # raises where the page leads back
         self.is_stuck = False
-        return request.following
 
-    def _ask(self, query: ListQuery) -> "_Request":
-        request = _Request(query, self._clock())
+    async def _answer(self, query: ListQuery) -> Request:
+        request = self._ranges.take(query)
+        await request.landed.wait()
+        return request
+
+    def _ask(self, query: ListQuery, urgency: Urgency) -> Request:
+        request = Request(query, urgency, self._clock())
         self._nursery.start_soon(self._bring, request)
         return request
 
-    async def _bring(self, request: "_Request") -> None:
+    async def _bring(self, request: Request) -> None:
         try:
-            request.page = await self._store.list_page(request.query, on_token=partial(self._follow, request))
+            request.page = await self._store.list_page(request.query, request.urgency, partial(self._follow, request))
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             request.failure = exc
         finally:
             request.landed.set()
+        self._grow()
 
-    def _follow(self, request: "_Request", token: str | None) -> None:
+    def _follow(self, request: Request, token: str | None) -> None:
         """The answer is here and says where it goes on: ask for that while this page is being read, if it is wanted."""
-        if self._is_eager and token is not None and not request.landed.is_set() and self.answered + 1 < self._wanted:
-            request.following = self._ask(replace(request.query, token=token, start_after=None))
+        if self._is_eager and token is not None and not request.landed.is_set():
+            self._ranges.follow(request, token, self._wanted - self.answered - 1)
 
-
-class _Request:
-    """One page asked for, and the one behind it where that has been asked for early."""
-
-    def __init__(self, query: ListQuery, as_of: float) -> None:
-        self.query = query
-        self.as_of = as_of
-        self.landed = trio.Event()
-        self.page: ListPage | None = None
-        self.failure: Exception | None = None
-        self.following: _Request | None = None
+    def _grow(self) -> None:
+        if self._is_eager and self._is_short():
+            self._ranges.grow()
 
 
 class _Flight:

@@ -51,6 +51,7 @@ class Shelf:
     bodies: dict[str, bytes] = field(default_factory=dict)
     page_size: int = 1000
     order: Order = in_byte_order
+    knows_start_after: bool = True
     before: Callable[[int], None] = lambda _: None
     asked: list[str] = field(default_factory=list)
 
@@ -106,7 +107,9 @@ class Shelf:
         items = set()
         for key in self.bodies:
             if not key.startswith(query.prefix) or (
-                query.start_after is not None and self.order(key) <= self.order(query.start_after)
+                self.knows_start_after
+                and query.start_after is not None
+                and self.order(key) <= self.order(query.start_after)
             ):
                 continue
             below, slash, _ = key[len(query.prefix) :].partition("/")
