@@ -8,7 +8,7 @@ from operator import lt
 
 import trio
 
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import Demand, Urgency
 from s3mount.s3.values import ListPage, ListQuery
 
 _SAMPLED = 8  # of so many keys one is kept, to guess from
@@ -16,11 +16,15 @@ _SAMPLE = 512  # and so many are kept in all: those of some four pages
 
 
 class Request:
-    """One page asked for at *as_of*: `page` or `failure` is there when it has `landed`."""
+    """One page asked for at *as_of*: `page` or `failure` is there when it has `landed`.
+
+    *urgency* is what it began with, and `demand` what it has now.
+    """
 
     def __init__(self, query: ListQuery, urgency: Urgency, as_of: float) -> None:
         self.query = query
         self.urgency = urgency
+        self.demand = Demand(urgency)
         self.as_of = as_of
         self.landed = trio.Event()
         self.page: ListPage | None = None

@@ -123,6 +123,7 @@ class Paging:
 
     async def _answer(self, query: ListQuery) -> Request:
         request = self._ranges.take(query)
+        request.demand.rise()
         await request.landed.wait()
         return request
 
@@ -133,7 +134,7 @@ class Paging:
 
     async def _bring(self, request: Request) -> None:
         try:
-            request.page = await self._store.list_page(request.query, request.urgency, partial(self._follow, request))
+            request.page = await self._store.list_page(request.query, request.demand, partial(self._follow, request))
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             request.failure = exc
         finally:

@@ -124,10 +124,12 @@ class RemoteStore:
         self._pins.remember(stat.version, stat.version_id)
         return stat
 
-    async def list_page(self, query: ListQuery, on_token: OnToken | None = None) -> ListPage:
+    async def list_page(
+        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+    ) -> ListPage:
         hint = None if on_token is None else partial(_call_in_run, trio.lowlevel.current_trio_token(), on_token)
         return await self._answer(
-            _Question("LIST", query.prefix),
+            _Question("LIST", query.prefix, demand or Demand()),
             self._sender(lambda until: self._transport.list_page(query, deadline=until, on_token=hint)),
             self._deadline(),
         )

@@ -49,8 +49,10 @@ class ObjectStore(Protocol):
         """What is known of *key* now (HeadObject)."""
         ...
 
-    async def list_page(self, query: ListQuery, on_token: OnToken | None = None) -> ListPage:
-        """One page of a listing (ListObjectsV2). *on_token* may be told the next page's token before this page has been read. AccessDenied where listing is refused, NotFound where the bucket is gone."""
+    async def list_page(
+        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+    ) -> ListPage:
+        """One page of a listing (ListObjectsV2); *demand* is its own, None: it is demanded. *on_token* may be told the next page's token before this page has been read. AccessDenied where listing is refused, NotFound where the bucket is gone."""
         ...
 
     async def get_range(

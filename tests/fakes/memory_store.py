@@ -111,6 +111,7 @@ class MemoryStore:
     async def list_page(
         self,
         query: ListQuery,
+        demand: Demand | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await self._receive(Request("LIST", query.prefix, query=query))

@@ -81,6 +81,7 @@ class ScriptedStore:
     async def list_page(
         self,
         query: ListQuery,  # noqa: ARG002
+        demand: Demand | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         raise AssertionError("blocks ask for ranges only")

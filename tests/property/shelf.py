@@ -62,6 +62,7 @@ class Shelf:
     async def list_page(
         self,
         query: ListQuery,
+        demand: Demand | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await self._ask(f"LIST {query.prefix}")

@@ -15,7 +15,7 @@ from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.paging import PATIENCE, Paging
 from s3mount.filesystem.passes import Pass
 from s3mount.filesystem.ranges import PAGES_BEFORE, STRIDE, WAYS_MAX, _joint
-from s3mount.s3.store import OnToken, Urgency
+from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.values import ListedObject, ListPage, ListQuery
 
 PAGES = 100
@@ -36,8 +36,9 @@ class Store:
     asked: list[ListQuery] = field(default_factory=list)
 
     async def list_page(
-        self, query: ListQuery, urgency: Urgency = Urgency.DEMANDED, on_token: OnToken | None = None
+        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
     ) -> ListPage:
+        urgency = (demand or Demand()).urgency
         self.asked.append(query)
         await trio.sleep(LATENCY)
         self.before(query, urgency)
