@@ -10,7 +10,7 @@ SAMPLES = 512  # the latest, which are what the store is like now
 ROUND = 32  # samples between two looks at them; with fewer, the slowest twentieth are too few
 QUANTILE = 0.95  # not 0.99: where one answer in a hundred takes a second, that is a second, and nothing would be late
 FACTOR = 2.0
-LEAST = 0.05  # seconds; a near store is not worth asking again before
+LEAST = 0.2  # seconds; sooner, a busy machine would be taken for a late store
 
 
 class Latency:

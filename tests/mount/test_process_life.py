@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -112,11 +113,15 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    directory = Path(tmp_path_factory.mktemp("life"))
-    directory.parent.chmod(0o755)
-    directory.parent.parent.chmod(0o755)
-    directory.chmod(0o777)
+def directory() -> Iterator[Path]:
+    """Where any user may go: pytest's own directories are root's alone."""
+    with tempfile.TemporaryDirectory(prefix="s3mount-life-") as made:
+        Path(made).chmod(0o777)
+        yield Path(made)
+
+
+@pytest.fixture
+def machine(directory: Path) -> Iterator[Machine]:
     place = directory / "mount"
     place.mkdir(mode=0o777)
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -16,7 +16,7 @@ def latency_of(*samples: float) -> Latency:
 
 def test_nothing_is_late_before_enough_is_known() -> None:
     assert latency_of(*[0.02] * (ROUND - 1)).late_after == math.inf
-    assert latency_of(*[0.03] * ROUND).late_after == 0.06
+    assert latency_of(*[0.3] * ROUND).late_after == 0.6
 
 
 def test_an_answer_of_a_near_store_is_not_late_at_once() -> None:
