@@ -16,7 +16,7 @@ _DEPTH = 12  # characters behind those that all names share: enough to tell one 
 
 
 class KeySpace:
-    """The space around *names*, some names at about equal distances in rising order; at least one."""
+    """The space around *names*, some names at about equal distances in rising order; at least two."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._alphabets = _alphabets(names)

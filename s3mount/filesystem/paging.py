@@ -8,6 +8,7 @@ wait at that moment; it takes nothing from the pages that have come, and the nex
 the pages lead nowhere (`is_stuck`), which is told to whoever would begin with them.
 """
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -19,6 +20,8 @@ from s3mount.filesystem.chain import Request
 from s3mount.filesystem.ranges import Ranges
 from s3mount.s3.store import ObjectStore, Urgency
 from s3mount.s3.values import ListPage, ListQuery
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds that pages wait for a reader that takes none
 
@@ -147,8 +150,13 @@ class Paging:
             self._ranges.follow(request, token, self._wanted - self.answered - 1)
 
     def _grow(self) -> None:
-        if self._is_eager and self._is_short():
+        if not self._is_eager or not self._is_short():
+            return
+        try:
             self._ranges.grow()
+        except Exception:  # a bug in what but saves time must cost no listing, nor end the mount
+            log.exception("what was fetched ahead of a listing is given up: this is a bug")
+            self._ranges.give_up()
 
 
 class _Flight:

@@ -79,6 +79,11 @@ class Ranges:
             self._lost += len(nearest.requests)
         return page, request.as_of
 
+    def give_up(self) -> None:
+        """Begin no range any more, and forget those that there are."""
+        self._is_over = True
+        self.drop()
+
     def drop(self) -> None:
         """Let go what is held ahead."""
         self._front, self._ahead = Chain(self._front.last), []
@@ -143,7 +148,8 @@ class Ranges:
 
     def _may_begin_behind(self, last: Chain) -> bool:
         is_affordable = self._lost <= LOSS_MAX + LOSS_SHARE * self._taken
-        return is_affordable and not self._is_over and last.pages > 0 and last.is_flat and not last.has_ended
+        has_shown = len(last.sample) > 1 and last.is_flat
+        return is_affordable and not self._is_over and has_shown and not last.has_ended
 
     def _send(self, chain: Chain, query: ListQuery, urgency: Urgency) -> None:
         chain.add(self._ask(query, urgency))

@@ -149,6 +149,38 @@ async def test_common_prefixes_among_the_keys_are_shown_once(autojump_clock: Moc
     assert len(reader.store.asked) <= PAGES * 1.15
 
 
+@pytest.mark.parametrize("begin", [0, 15])
+async def test_empty_pages_teach_nothing_and_cost_no_entry(begin: int, autojump_clock: MockClock) -> None:
+    full = [counted[start : start + PAGE] for start in range(0, len(counted), PAGE)]
+    pages = [*full[:begin], *[[]] * 50, *full[begin:]]
+    store = Store(counted)
+    anywhere = store.page
+
+    def page(query: ListQuery) -> ListPage:
+        if query.start_after is not None or (query.token or "0") > "9":
+            return anywhere(query)
+        number = int(query.token or 0)
+        is_last = number == len(pages) - 1
+        return replace(_page(pages[number], is_last=True), next_token=None if is_last else str(number + 1))
+
+    store.page = page  # type: ignore[method-assign]
+    reader = await _read(store)
+
+    assert counted == reader.names
+
+
+async def test_a_bug_in_what_goes_ahead_costs_no_listing(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("this is a bug")
+    monkeypatch.setattr("s3mount.filesystem.ranges._guess_behind", lambda _: 1 / 0)
+
+    reader = await _read(Store(counted))
+
+    assert counted == reader.names
+    assert len(reader.store.asked) == PAGES
+
+
 async def test_ranges_stop_with_the_reader_and_are_let_go_after_a_while(autojump_clock: MockClock) -> None:
     store = Store(counted)
     async with trio.open_nursery() as nursery:
