@@ -74,7 +74,7 @@ class OpenDirectories:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._walks = Walks(tree)
+        self._walks = Walks(tree.catalog)
         self._streams: dict[int, DirectoryStream] = {}
         self._handles = count(1)
 
