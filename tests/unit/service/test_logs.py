@@ -97,7 +97,7 @@ def test_the_journal_gets_priorities_and_no_time() -> None:
     )
     environment = {"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"}
 
-    subprocess.run([sys.executable, "-c", program], check=True, stderr=theirs, env=os.environ | environment)
+    subprocess.run([sys.executable, "-c", program], check=True, stderr=theirs.fileno(), env=os.environ | environment)
 
     with ours, theirs:
         assert ours.recv(1000) == b"<3>s3mount: one\n<3>two\n"
