@@ -16,7 +16,7 @@ import trio
 
 from s3mount.cli.assemble import make_config
 from s3mount.cli.command import parse_arguments
-from s3mount.cli.main import reported
+from s3mount.cli.reporting import reported
 from s3mount.config import Config
 from s3mount.errors import SetupError
 from s3mount.service.fuse_options import session_options
