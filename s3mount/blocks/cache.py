@@ -60,10 +60,6 @@ class BlockCache:
         for gap in list(shelf.gaps(Span(0, min(len(head), version.size)))):
             self._loads.adopt(shelf, gap, head[gap.start : gap.stop])
 
-    def has_blocks(self, version: ObjectVersion) -> bool:
-        """Whether any byte of *version* is held, or on its way."""
-        return bool(self._shelves.get(version))
-
     def prefetch(self, version: ObjectVersion) -> bool:
         """Begin to fetch a small object whole before anybody reads it.
 

@@ -29,9 +29,8 @@ class Loads:
         self._store = store
         self._nursery = nursery
         self.memory = Memory(memory_limit, self._surrender)
-        self.ahead_limit = (
-            memory_limit * 3 // 4
-        )  # so that a demanded load finds room without waiting for speculative ones
+        # so that a demanded load finds room without waiting for speculative ones
+        self.ahead_limit = memory_limit * 3 // 4
         # `_flights` are the loads under way; the two counts are of the speculative ones among them.
         self._flights: dict[Flight, Block] = {}
         self._ahead_flights = 0

@@ -65,7 +65,7 @@ class Memory:
         self._claims.append(claim)
         try:
             await claim.granted.wait()
-        except BaseException:
+        except BaseException:  # cancelled: neither its place nor a buffer that has been granted meanwhile may be lost
             self._withdraw(claim)
             raise
         assert claim.buffer is not None

@@ -39,9 +39,8 @@ class Geometry:
     def for_version(self, version: ObjectVersion) -> "Geometry":
         """The same, with parts that begin where the object's upload parts do, if these are known and fit."""
         upload = upload_part_size(version.etag, version.size) or 0
-        for cuts in range(
-            -(-upload // self.part), upload // max(1, self.part // 2) + 1
-        ):  # no larger than ours, nor half of it
+        # no larger than ours, nor half of it
+        for cuts in range(-(-upload // self.part), upload // max(1, self.part // 2) + 1):
             if cuts and upload % (cuts * self.block) == 0:
                 return replace(self, part=upload // cuts)
         return self

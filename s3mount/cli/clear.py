@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from s3mount.cli.config_file import read_config_file
-from s3mount.cli.main import reported
+from s3mount.cli.reporting import reported
 from s3mount.errors import UsageError
 from s3mount.service.clearing import clear
 

@@ -32,11 +32,11 @@ _COLUMN: Final = 34  # one for all groups: the eye goes down a straight line
 _SWITCHES: Final = ("config", "version", "help")
 
 
-def parse_arguments(arguments: Sequence[str], program: str = "s3mount") -> Request | str:
+def parse_arguments(arguments: Sequence[str]) -> Request | str:
     """What *arguments* ask for; or the text that --help or --version prints. Raises UsageError."""
-    command = _Command(program, params=_parameters())
+    command = _Command("s3mount", params=_parameters())
     try:
-        context = command.make_context(program, list(arguments), max_content_width=110)
+        context = command.make_context("s3mount", list(arguments), max_content_width=110)
     except click.NoSuchOption as exc:
         raise UsageError(_unknown_flag(exc.option_name)) from exc
     except click.BadOptionUsage as exc:

@@ -10,8 +10,8 @@ from typing import NoReturn
 import click
 
 from s3mount.cli.assemble import Request, make_config
-from s3mount.cli.main import reported
 from s3mount.cli.mount_options import parse_mount_options
+from s3mount.cli.reporting import reported
 from s3mount.config import Config
 from s3mount.errors import UsageError
 from s3mount.service.run import run

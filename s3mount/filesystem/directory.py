@@ -60,9 +60,8 @@ class Directory:
         self.misses_since = 0.0
         self.is_read = False  # somebody has read it, name by name
         self.plain_reads = 0  # directories in it that were then listed one by one
-        self.visited: Callable[[], None] = lambda: (
-            None
-        )  # to be called when it is read: whoever listed it ahead wants to know
+        # to be called when it is read: whoever listed it ahead wants to know
+        self.visited: Callable[[], None] = lambda: None
         # what lookups learned, and the names of which nothing older than a moment is believed any more
         self._singles: dict[bytes, Known] = {}
         self._doubts: dict[bytes, float] = {}

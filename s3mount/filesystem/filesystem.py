@@ -31,11 +31,12 @@ class FileSystem:
     directories: OpenDirectories
 
     def statistics(self) -> TreeStatistics:
+        known = self.tree.catalog.known
         return TreeStatistics(
             inodes=len(self.tree.inodes),
-            directories=self.tree.known.directory_count,
-            entries=self.tree.known.entry_count,
-            hidden_keys=self.tree.known.hidden_count,
+            directories=known.directory_count,
+            entries=known.entry_count,
+            hidden_keys=known.hidden_count,
             open_files=len(self.files),
             open_directories=len(self.directories),
         )

@@ -27,9 +27,6 @@ class InodeTable:
     def __len__(self) -> int:
         return len(self._references)
 
-    def __contains__(self, inode: int) -> bool:
-        return inode in self._references
-
     def remember(self, entries: Entries, index: int) -> int:
         """One more reference to an entry that is being told to the kernel; its number, stable while any reference lives."""
         inode = entries.inode(index)

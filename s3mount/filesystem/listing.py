@@ -13,6 +13,8 @@ from s3mount.filesystem.entries import Entries, Row
 from s3mount.filesystem.names import decode
 from s3mount.s3.values import ListPage, ListQuery
 
+_PAGE = 1000  # entries of a page that no store has cut, as S3 cuts them
+
 
 class Listing:
     """The entries of *prefix*; no page is without an entry, and `as_of` is when the first of them was asked for.
@@ -70,10 +72,10 @@ class Listing:
         """Whether its keys have come in an order so far."""
         return self._assembler.is_ordered
 
-    def fill(self, rows: list[Row], hidden: int, page_size: int = 1000) -> None:
+    def fill(self, rows: list[Row], hidden: int) -> None:
         """Take all entries at once, as another pass has gathered them."""
-        for start in range(0, len(rows), page_size):
-            self._append(rows[start : start + page_size], self.as_of)
+        for start in range(0, len(rows), _PAGE):
+            self._append(rows[start : start + _PAGE], self.as_of)
         self.hidden = hidden
         self.is_complete = True
 

@@ -43,10 +43,8 @@ class Ranges:
         self._lost = 0.0
         self._is_proven = False  # a range has gone on by its token
         self._is_over = False  # no range can be believed
-        self._guessed: tuple[Chain | None, int] = (
-            None,
-            0,
-        )  # what was guessed from, and with how many pages of it to do so again
+        # what was guessed from, and with how many pages of it to do so again
+        self._guessed: tuple[Chain | None, int] = None, 0
 
     def take(self, query: ListQuery) -> Request:
         """The request for the page that comes next, sent long ago or now."""

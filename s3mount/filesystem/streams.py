@@ -33,9 +33,8 @@ class DirectoryStream:
     async def place(self, offset: int) -> "Place | None":
         """Where the entries from *offset* (DOTS or more) on are found; None behind the last. A checkpoint only if it waits."""
         number = _page_of(offset)
-        if self._passage is None or self._passage.is_trimmed_at(
-            number
-        ):  # too large to be kept, and others have read on
+        # it may be too large to be kept, and others have read on
+        if self._passage is None or self._passage.is_trimmed_at(number):
             await self.rewind()
         assert self._passage is not None
         while (place := self.held(offset)) is None:
@@ -74,7 +73,7 @@ class OpenDirectories:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._walks = Walks(tree)
+        self._walks = Walks(tree.catalog)
         self._streams: dict[int, DirectoryStream] = {}
         self._handles = count(1)
 

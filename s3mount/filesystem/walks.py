@@ -18,13 +18,13 @@ from functools import partial
 from itertools import pairwise
 
 from s3mount.errors import S3MountError
+from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory
 from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.names import parent_of
 from s3mount.filesystem.paging import Paging
 from s3mount.filesystem.passes import Pass
 from s3mount.filesystem.subtree import Disorder, Finished, Subtree
-from s3mount.filesystem.tree import Tree
 from s3mount.s3.values import ListPage, ListQuery
 
 log = logging.getLogger(__name__)
@@ -72,27 +72,23 @@ class Sweep:
 class Walks:
     """Hands out listings to readers of directories, and sees walks in what they read."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
         self._sweeps: dict[Sweep, Paging] = {}  # oldest first
         self._is_useless = False  # undelimited listings come in no order: sweeps cannot be used at all
 
     async def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
-        tree = self._tree
-        if (
-            not directory.is_fresh(tree.clock(), tree.lifetimes)
-            and tree.is_ordered
-            and not self._is_useless
-            and tree.lifetimes.positive > 0
-        ):
+        catalog = self._catalog
+        can_sweep = catalog.is_ordered and not self._is_useless and catalog.lifetimes.positive > 0
+        if can_sweep and not catalog.is_fresh(directory):
             await self._follow(directory)
-        if directory.is_fresh(tree.clock(), tree.lifetimes):
+        if catalog.is_fresh(directory):
             directory.visited()
         else:
             directory.plain_reads = 0
         directory.is_read = True
-        return tree.passage(directory)
+        return catalog.passage(directory)
 
     async def _follow(self, directory: Directory) -> None:
         """Wait for a sweep that will soon bring *directory*, or begin one where its reader seems to walk."""
@@ -108,7 +104,7 @@ class Walks:
                 self._sweeps[sweep].want(sweep.subtree.pages + 1)
                 return
             await self._wait(sweep)
-            if directory.is_fresh(self._tree.clock(), self._tree.lifetimes):
+            if self._catalog.is_fresh(directory):
                 return
 
     async def _wait(self, sweep: Sweep) -> None:
@@ -129,7 +125,7 @@ class Walks:
         return None
 
     def _is_over(self, sweep: Sweep) -> bool:
-        return sweep.is_complete or self._tree.lifetimes.left(sweep.as_of, self._tree.clock()) <= 0
+        return sweep.is_complete or self._catalog.lifetimes.left(sweep.as_of, self._catalog.clock()) <= 0
 
     @staticmethod
     def _is_stuck(sweep: Sweep, prefix: str) -> bool:
@@ -140,18 +136,18 @@ class Walks:
 
     def _begin_if_walked(self, directory: Directory) -> None:
         """Sweep the parent from *directory* on, if the parent has been read and sweeps of it have not failed too often."""
-        parent = self._tree.known.get(parent_of(directory.prefix[:-1]))
+        parent = self._catalog.known.get(parent_of(directory.prefix[:-1]))
         if not directory.prefix or parent is None or not parent.is_read or parent is directory:
             return
-        if not parent.is_fresh(self._tree.clock(), self._tree.lifetimes):
+        if not self._catalog.is_fresh(parent):
             return
         parent.plain_reads += 1
         if parent.plain_reads & (parent.plain_reads - 1) == 0:
             self._begin(Subtree(parent.prefix, directory.prefix), 1)
 
     def _begin(self, subtree: Subtree, pages: int) -> None:
-        sweep = Sweep(subtree, self._tree.clock(), self._publish)
-        paging = self._tree.paging(sweep, is_eager=False)  # any page may be its last
+        sweep = Sweep(subtree, self._catalog.clock(), self._publish)
+        paging = self._catalog.paging(sweep, is_eager=False)  # any page may be its last
         self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
         paging.want(pages)
 
@@ -169,26 +165,26 @@ class Walks:
 
     def _children_behind(self, subtree: Subtree) -> list[str]:
         """The directories of the sweep's root that it has not come to, in order."""
-        passage = self._tree.directory(subtree.root).passage
+        passage = self._catalog.directory(subtree.root).passage
         if passage is None or not passage.listing.is_complete:
             return []
         return sorted(prefix for prefix in passage.listing.child_prefixes() if subtree.is_before(prefix))
 
     def _publish(self, sweep: Sweep, page: int, finished: list[Finished]) -> None:
         """Make directories known whole, unless newer knowledge of them is there."""
-        tree = self._tree
+        catalog = self._catalog
         for prefix, rows, hidden, as_of in finished:
-            directory = tree.directory(prefix)
-            if not directory.is_fresh(tree.clock(), tree.lifetimes):
-                listing = Listing(tree.bucket, prefix, as_of)
+            directory = catalog.directory(prefix)
+            if not catalog.is_fresh(directory):
+                listing = Listing(catalog.bucket, prefix, as_of)
                 listing.fill(rows, hidden)
-                directory.passage = Pass(listing, tree.paging(listing))
+                directory.passage = Pass(listing, catalog.paging(listing))
                 directory.visited = partial(self._visit, sweep, page)
-                tree.grown(directory)
+                catalog.grown(directory)
 
     def _visit(self, sweep: Sweep, page: int) -> None:
         """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""
-        self._tree.directory(sweep.subtree.root).plain_reads = 0
+        self._catalog.directory(sweep.subtree.root).plain_reads = 0
         if sweep in self._sweeps:
             self._sweeps[sweep].want(sweep.visit(page))
             if sweep.visits == VISITS_TO_SPREAD and sweep.subtree.stop is None:

@@ -77,9 +77,8 @@ class Workers:
         self._threads = 0
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, signal.valid_signals()
-        )  # they are the run's, whose thread they shall wake
+        # signals are the run's, whose thread they shall wake
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (job := self._jobs.get()) is not None:
             job.outcome = outcome.capture(job.call)
             with contextlib.suppress(trio.RunFinishedError):  # the mount has ended, and nobody is interested

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from logging.handlers import SysLogHandler, WatchedFileHandler
 from pathlib import Path
 from types import MappingProxyType
@@ -45,6 +46,13 @@ class _JournalFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).splitlines()
         return "\n".join(f"<{_PRIORITIES.get(record.levelname, 6)}>{line}" for line in lines)
+
+
+class _JsonFormatter(JsonFormatter):
+    """With times as ISO 8601 has them, by the local clock with its offset, to the millisecond."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
 
 
 def set_up_log(config: LogConfig, *, foreground: bool) -> None:
@@ -107,4 +115,4 @@ def _syslog() -> logging.Handler:
 
 def _json_formatter() -> logging.Formatter:
     names = {"asctime": "time", "levelname": "level", "name": "logger"}
-    return JsonFormatter(list(_JSON), rename_fields=names, datefmt="%Y-%m-%dT%H:%M:%S%z")
+    return _JsonFormatter(list(_JSON), rename_fields=names)

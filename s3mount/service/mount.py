@@ -29,9 +29,7 @@ from s3mount.s3.transport import Transport
 from s3mount.service.fuse_options import session_options
 from s3mount.service.serving import Host
 
-SWITCH_INTERVAL = (
-    0.0005  # seconds that a thread waits for the interpreter at most; a tenth of Python's own, for the loop's sake
-)
+SWITCH_INTERVAL = 0.0005  # seconds that a thread waits for the interpreter: a tenth of Python's own, for the loop
 COLLECT_AFTER = 50_000  # new objects between two garbage collections; Python's own 700 come with one page of a listing
 REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
 

@@ -16,7 +16,7 @@ import trio
 
 from s3mount.cli.assemble import make_config
 from s3mount.cli.command import parse_arguments
-from s3mount.cli.main import reported
+from s3mount.cli.reporting import reported
 from s3mount.config import Config
 from s3mount.errors import SetupError
 from s3mount.service.fuse_options import session_options
@@ -28,18 +28,25 @@ CONTENT = b"Hello, world\n"
 INODE = pyfuse3.ROOT_INODE + 1
 
 
+class Reads:
+    """How often the file was read: what a mount can be asked, and told to forget."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def statistics(self) -> Mapping[str, float]:
+        return {"reads": self.count}
+
+    def forget(self) -> None:
+        self.count = 0
+
+
 class OneFile(pyfuse3.Operations):
     """A directory with one file, owned by nobody in particular."""
 
-    def __init__(self) -> None:
+    def __init__(self, reads: Reads) -> None:
         super().__init__()
-        self.reads = 0
-
-    def statistics(self) -> Mapping[str, float]:
-        return {"reads": self.reads}
-
-    def forget(self) -> None:
-        self.reads = 0
+        self._reads = reads
 
     async def getattr(self, inode: int, _ctx: Any) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
@@ -64,7 +71,7 @@ class OneFile(pyfuse3.Operations):
             pyfuse3.readdir_reply(token, NAME, await self.getattr(INODE, None), 1)
 
     async def read(self, _fh: int, off: int, size: int) -> bytes:
-        self.reads += 1
+        self._reads.count += 1
         return CONTENT[off : off + size]
 
     async def statfs(self, _ctx: Any) -> pyfuse3.StatvfsData:
@@ -88,11 +95,12 @@ async def serve(config: Config, host: Host) -> None:
             raise ZeroDivisionError("a bug")
         case "waits":
             await trio.sleep_forever()
-    operations = Hanging() if config.store.bucket == "hangs" else OneFile()
+    reads = Reads()
+    operations = Hanging(reads) if config.store.bucket == "hangs" else OneFile(reads)
     await trio.to_thread.run_sync(os.getpid)  # as a store does: work in a thread, before the mount
     pyfuse3.init(operations, host.attach(), session_options(config.mount))
     try:
-        host.ready(operations)
+        host.ready(reads)
         await pyfuse3.main()
     finally:
         pyfuse3.close(unmount=False)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -403,9 +404,12 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
     def records() -> list[dict[str, object]]:
         return [json.loads(line) for line in log.read_text().splitlines()]
 
+    def has_logged(count: int) -> bool:
+        return len(records()) == count
+
     for count, number in enumerate((signal.SIGUSR1, signal.SIGHUP, signal.SIGUSR1), start=2):
         os.kill(pid, number)
-        wait_until(lambda count=count: len(records()) == count)
+        wait_until(partial(has_logged, count))
 
     assert [record["message"] for record in records()] == [
         f"mounted s3://bucket at {machine.place}",

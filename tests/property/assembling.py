@@ -30,8 +30,10 @@ class Reader:
             await self._store.get_range(self._version, span, memoryview(body))
         return bytes(body)
 
-    def close(self) -> None:
+    def read_held(self, offset: int, size: int) -> None:
         """Nothing is held."""
+
+    def close(self) -> None: ...
 
 
 class Blocks:

@@ -45,7 +45,7 @@ class Dialer:
             return plain
         try:
             return self._secure(plain, self._context, deadline)
-        except BaseException:
+        except BaseException:  # raised again; the caller has no stream that it could close
             plain.close()
             raise
 
@@ -60,7 +60,7 @@ class Dialer:
             try:
                 adopt(plain)
                 plain.connect(where, left if position == len(addresses) else left / 2)
-            except BaseException as exc:
+            except BaseException as exc:  # raised again, unless it is the network, and another address is left
                 plain.close()
                 if not isinstance(exc, OSError) or position == len(addresses):
                     raise

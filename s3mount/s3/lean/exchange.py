@@ -69,7 +69,7 @@ class Exchange:
             except (S3MountError, Retryable):
                 self._part(connection, answer)
                 raise
-            except BaseException:
+            except BaseException:  # raised again; where the answer ends is not known, so none may follow
                 connection.close()
                 raise
             self._part(connection, answer)
@@ -123,7 +123,7 @@ class Exchange:
         try:
             cord.tie(connection.shut_down)
             answer = connection.ask(request, deadline=head_by, is_bodiless=question.method == "HEAD")
-        except BaseException as exc:
+        except BaseException as exc:  # raised again; a connection that has not answered serves nobody any more
             cord.untie()
             connection.close()
             if isinstance(exc, TimeoutError):  # a link that lost its state lost it for all that are idle

@@ -57,3 +57,17 @@ def test_the_mount_helper_speaks_under_its_own_name() -> None:
 
     assert done.returncode == 1
     assert done.stderr.startswith("mount.s3mount: the mount point /nowhere does not exist")
+
+
+def test_clearing_loads_nothing_of_what_serves() -> None:
+    program = "import sys, s3mount.cli.clear; print({'trio', 'boto3', 'pyfuse3'} & {*sys.modules})"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.stdout == "set()\n"

@@ -11,7 +11,7 @@ def page(*raws: str, token: str | None = None) -> ListPage:
 
 
 def names(listing: Listing) -> list[bytes]:
-    return [entries.name(index) for entries in listing.pages for index in range(len(entries))]
+    return [entries.name(index) for entries in listing.pages if entries for index in range(len(entries))]
 
 
 def test_a_page_is_asked_for_by_its_token_again_and_again_until_it_has_come() -> None:

@@ -83,7 +83,8 @@ class Play:
 
     def submit(self, call: Callable[[], Any], ended: Callable[[outcome.Outcome[Any]], None]) -> None:
         """In the place of `Workers`."""
-        self.attempts.append(Attempt(*call(), ended))
+        into, cord = call()
+        self.attempts.append(Attempt(into, cord, ended))
 
     async def run(self) -> None:
         ticket = Pass(self.gate, self.demand.urgency)

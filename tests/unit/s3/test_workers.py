@@ -11,7 +11,8 @@ from s3mount.s3.workers import Workers
 
 
 async def test_an_answer_and_a_failure_come_back_from_a_thread() -> None:
-    workers, ended = Workers(), []
+    workers = Workers()
+    ended: list[object] = []
 
     assert await workers.run(lambda: threading.current_thread() is not threading.main_thread(), ended.append)
     with pytest.raises(ZeroDivisionError):

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,7 +41,24 @@ def test_json_lines_have_time_level_logger_and_what_was_added(tmp_path: Path, ex
     record = json.loads(file.read_text())
     assert (record["level"], record["logger"], record["status"]) == ("WARNING", "s3mount.x", 403)
     assert record["message"] == r"no 'a\udcff\nb'"
-    assert record["time"][10] == "T"
+
+
+def test_json_lines_tell_the_local_time_with_its_offset_to_the_millisecond(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "IST-5:30")
+    time.tzset()
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file, format="json"), foreground=True)
+    record = logging.makeLogRecord(
+        {"msg": "x", "levelno": logging.INFO, "levelname": "INFO", "created": 1_700_000_000.0629}
+    )
+
+    logging.getLogger().handle(record)
+    monkeypatch.undo()
+    time.tzset()
+
+    assert json.loads(file.read_text())["time"] == "2023-11-15T03:43:20.062+05:30"
 
 
 def test_no_key_is_too_odd_for_the_log(tmp_path: Path) -> None:
@@ -97,7 +115,7 @@ def test_the_journal_gets_priorities_and_no_time() -> None:
     )
     environment = {"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"}
 
-    subprocess.run([sys.executable, "-c", program], check=True, stderr=theirs, env=os.environ | environment)
+    subprocess.run([sys.executable, "-c", program], check=True, stderr=theirs.fileno(), env=os.environ | environment)
 
     with ours, theirs:
         assert ours.recv(1000) == b"<3>s3mount: one\n<3>two\n"

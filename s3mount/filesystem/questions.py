@@ -1,0 +1,138 @@
+"""One name, asked for at the store: by HEAD `name` and LIST `name/` together, since a directory shadows a file.
+
+The LIST brings the directory's first page, so what is in it needs no question; in the root, which nobody looks up, the first lookup
+brings its first page in place of the HEAD. A file of which a version was known is asked for with If-None-Match.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import trio
+
+from s3mount.errors import AccessDenied, NotFound, S3MountError
+from s3mount.filesystem.catalog import Catalog
+from s3mount.filesystem.directory import Directory, Known
+from s3mount.filesystem.entries import Entries, Row
+from s3mount.filesystem.flights import Flights
+from s3mount.filesystem.names import decode
+from s3mount.s3.store import ObjectStore
+from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced
+
+FIRST_BYTES = 128 << 10  # what a revalidation brings of a new version: about what a first read asks for
+
+
+class Questions:
+    """Asks *store* for names, and has *catalog* and their directories learn what it says. *root* is the root's prefix."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        nursery: trio.Nursery,
+        catalog: Catalog,
+        root: str,
+        first_bytes: Callable[[ObjectVersion, bytes], None],
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._root = root
+        self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
+        self._flights: Flights[tuple[str, bytes], Known] = Flights(nursery)
+
+    async def ask(self, directory: Directory, name: bytes) -> Known:
+        """What the store says of *name*, asked once for all who wait. Raises what it failed with, where that leaves it open."""
+        if not self._catalog.lifetimes.positive:  # an answer under way may be older than this question
+            return await self._ask(directory, name)
+        return await self._flights.join((directory.prefix, name), partial(self._ask, directory, name))
+
+    def ask_ahead(self, directory: Directory, name: bytes) -> None:
+        """`ask`, where nobody waits for the answer."""
+        self._flights.begin((directory.prefix, name), partial(self._ask, directory, name))
+
+    async def _ask(self, directory: Directory, name: bytes) -> Known:
+        """Ask for one name: as a file and as a directory, at once."""
+        key = directory.prefix + decode(name)
+        as_of = self._catalog.clock()
+        answers = _Answers()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask_directory, key, answers, nursery.cancel_scope)
+            if await self._is_on_first_page(directory, name):
+                answers.listed = directory.latest(name)
+            if answers.listed is None:
+                await self._ask_file(key, directory.latest(name), answers)
+            elif not answers.listed.is_directory:
+                nursery.cancel_scope.cancel()
+        if answers.page is not None:
+            self._catalog.take_first_page(key + "/", answers.page, as_of)
+        if answers.listed is not None:
+            return answers.listed
+        row = answers.row(name)
+        known = Known(as_of, None if row is None else Entries(self._catalog.bucket, directory.prefix, [row], as_of))
+        directory.learn(name, known)
+        return known
+
+    async def _is_on_first_page(self, directory: Directory, name: bytes) -> bool:
+        """Whether the first page of the root's listing decides *name*.
+
+        Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
+        """
+        if directory.prefix != self._root or directory.passage is not None or not self._catalog.lifetimes.positive:
+            return False
+        try:
+            return await self._catalog.passage(directory).wait_decided(name, 1)
+        except S3MountError:  # the other questions will tell
+            return False
+
+    async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
+        try:
+            page = await self._store.list_page(ListQuery(key + "/"))
+        except S3MountError as exc:
+            answers.list_failure = exc
+            return
+        if page.objects or page.prefixes or page.next_token:
+            answers.page = page
+            other.cancel()
+
+    async def _ask_file(self, key: str, latest: Known | None, answers: "_Answers") -> None:
+        try:
+            answers.stat = await self._stat(key, latest)
+        except NotFound:
+            answers.stat = None
+        except S3MountError as exc:
+            answers.head_failure = exc
+
+    async def _stat(self, key: str, latest: Known | None) -> ObjectStat:
+        """HEAD, or where a version was known, the question whether it is current still."""
+        if latest is None or latest.entries is None or latest.is_directory:
+            return await self._store.head(key)
+        version = latest.entries.version(latest.at)
+        match await self._store.revalidate(version, FIRST_BYTES):
+            case Replaced(stat, head):
+                self._first_bytes(stat.version, head)
+                return stat
+            case _:
+                return ObjectStat(version, latest.entries.mtimes[latest.at])
+
+
+class _Answers:
+    """What came back of the questions about one name."""
+
+    def __init__(self) -> None:
+        self.listed: Known | None = None  # what the root's first page said
+        self.page: ListPage | None = None
+        self.stat: ObjectStat | None = None
+        self.list_failure: S3MountError | None = None
+        self.head_failure: S3MountError | None = None
+
+    def row(self, name: bytes) -> Row | None:
+        """The entry, or None where there is none. Raises where a failure leaves it open."""
+        if self.page is not None:
+            return Row(name)
+        if self.list_failure is not None and not isinstance(self.list_failure, AccessDenied):
+            raise self.list_failure
+        if self.head_failure is not None:
+            raise self.head_failure
+        if self.stat is not None:
+            return Row(name, self.stat.version.size, self.stat.mtime_ns, self.stat.version.etag)
+        if self.list_failure is not None:
+            raise self.list_failure
+        return None
