@@ -83,7 +83,8 @@ class Catalog:
             return False
         passage = self.passage(directory)
         passage.paging.want(PAGES_A_MISS * misses)
-        waited = PAGES_WAITED if misses > 2 else 1
+        is_large = passage.paging.answered > 0  # its first page is here, and did not tell
+        waited = PAGES_WAITED if misses > 2 else int(not is_large)
         try:
             return await passage.wait_decided(name, waited)
         except AccessDenied:  # the right to read a key does not need the right to list
