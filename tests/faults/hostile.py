@@ -96,6 +96,14 @@ class Step:
         return is_met
 
 
+def _bound_to(port: int) -> socket.socket:
+    """A socket on *port* of loopback (0: any), beside others that are bound to it and do not listen."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    return bound
+
+
 class HostileStore:
     """One bucket served on loopback, a thread for each connection, and a script of what goes wrong."""
 
@@ -113,7 +121,9 @@ class HostileStore:
         self._listener: socket.socket | None = None
         self._queue: list[socket.socket] = []  # of our own, where nobody else is to get in
         self._is_open = False
-        self.port = 0
+        # Bound and never listening: while the store is gone, no outgoing connection is given its port.
+        self._reserved = _bound_to(0)
+        self.port: int = self._reserved.getsockname()[1]
         self.listen()
 
     def __enter__(self) -> Self:
@@ -124,6 +134,7 @@ class HostileStore:
     ) -> None:
         self.mend()
         self.refuse()
+        self._reserved.close()
 
     @property
     def url(self) -> str:
@@ -181,11 +192,8 @@ class HostileStore:
             return list(self._connections)
 
     def _open_listener(self, backlog: int) -> None:
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
+        listener = _bound_to(self.port)
         listener.listen(backlog)
-        self.port = listener.getsockname()[1]
         self._listener = listener
 
     def _close_listener(self) -> None:

@@ -1,6 +1,7 @@
 """Starting a server's process and ending it, with nothing left behind."""
 
 import contextlib
+import random
 import signal
 import socket
 import subprocess
@@ -13,13 +14,20 @@ from shutil import which
 START_LIMIT = 60.0  # seconds; a busy machine is slow
 
 
+PORTS = range(20_000, 32_000)  # below those that the kernel gives to outgoing connections
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
+    """Ports nobody listens on now, and that no connection will take before a server does."""
+    found: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        for port in random.sample(PORTS, len(PORTS)):
+            with contextlib.suppress(OSError):  # in use
+                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                found.append(port)
+            if len(found) == count:
+                return found
+    raise OSError("no port is free")
 
 
 def program(name: str) -> str:
