@@ -38,7 +38,7 @@ class Workload:
     """What a user does, said in a word: *prepare* while the store behaves, *run* while it does not, and again after.
 
     *run* returns where all is right, raises OSError where the user is told of a failure, and WrongAnswerError otherwise. *ttl* is
-    the mount's metadata lifetime in seconds.
+    the mount's metadata lifetime in seconds, *calls* how many system calls of its may each take the mount's timeout.
     """
 
     word: str
@@ -46,6 +46,7 @@ class Workload:
     run: Callable[[Place], None]
     prepare: Callable[[Place], None] = lambda _: None
     ttl: int = 60
+    calls: int = 1
 
 
 def read_file(name: str) -> Callable[[Place], None]:
@@ -118,4 +119,4 @@ REOPEN = Workload("opening again", {"small": SMALL}, read_file("small"), prepare
 STAT = Workload("looking up", {"one": SMALL, "two": SMALL}, stat_file("one"), prepare=know_the_root)
 OPEN = Workload("opening", {"one": SMALL}, read_file("one"), prepare=know_the_root)
 LOOK = Workload("looking for nothing", {"one": SMALL}, look_for_nothing)
-LIST = Workload("listing", dict.fromkeys(NAMES, SMALL), list_directory)
+LIST = Workload("listing", dict.fromkeys(NAMES, SMALL), list_directory, calls=2)  # a lookup, then a readdir
