@@ -70,10 +70,10 @@ async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: 
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
     operations = Operations(filesystem, config.tree, config.store.timeout)
+    _calm_collector()
     pyfuse3.init(operations, host.attach(), session_options(config.mount))
     try:
         host.ready(Mount(filesystem, blocks, store))
-        _calm_collector()
         await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         if not invalidations.is_busy:  # else the process ends with the session as it is
