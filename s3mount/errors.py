@@ -51,6 +51,13 @@ class VersionGone(S3MountError):
     errno = errno.ESTALE
 
 
+class Superseded(VersionGone):
+    """A file was replaced between its lookup and its open.
+
+    The kernel looks its name up again, and opens what is there now (fs/namei.c: do_filp_open, LOOKUP_REVAL).
+    """
+
+
 class NameTooLong(S3MountError):
     """A name of more than 255 bytes was looked up."""
 

@@ -53,7 +53,7 @@ class OpenFiles:
         return len(self._files)
 
     async def open(self, inode: int) -> int:
-        """A handle on the version that *inode* is. VersionGone where it is no longer current: the kernel looks it up again then."""
+        """A handle on the version that *inode* is. Superseded where it is no longer current: the kernel looks it up again then."""
         entries, index = self._resolve(inode)
         await self._tree.revalidate(entries, index)
         return self._open(entries, index)

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.errors import NameTooLong, NotADirectory, NotFound, VersionGone
+from s3mount.errors import NameTooLong, NotADirectory, NotFound, Superseded
 from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory, Known
 from s3mount.filesystem.entries import Entries, Row, inode_numbers
@@ -157,12 +157,12 @@ class Tree:
         return await self._questions.ask(directory, name)
 
     async def revalidate(self, entries: Entries, index: int) -> None:
-        """Make sure that a file's version is current. VersionGone where it is not; its name has been learned anew then."""
+        """Make sure that a file's version is current. Superseded where it is not; its name has been learned anew then."""
         known = self._known_lately(entries, index)
         if known is None:
             known = await self._questions.ask(self.catalog.directory(entries.prefix), entries.name(index))
         if not known.is_about(entries, index):
-            raise VersionGone("replaced since it was looked up", bucket=self._bucket, key=entries.key(index))
+            raise Superseded("replaced since it was looked up", bucket=self._bucket, key=entries.key(index))
 
     def is_current(self, entries: Entries, index: int) -> bool:
         """Whether a file's version is known to be current, without a question."""

@@ -14,7 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import pyfuse3
 import trio
 
-from s3mount.errors import NameTooLong, NotADirectory, NotFound, S3MountError
+from s3mount.errors import NameTooLong, NotADirectory, NotFound, S3MountError, Superseded
 
 log = logging.getLogger(__name__)
 
@@ -77,4 +77,5 @@ def _log_failure(operation: str, exc: S3MountError) -> None:
         if (value := getattr(exc, name)) is not None
     }
     told = " ".join(f"{name}={value!r}" for name, value in said.items())
-    log.warning("%s: %s: %s %s", operation, errno.errorcode[exc.errno], exc, told, extra=said)
+    level = logging.INFO if isinstance(exc, Superseded) else logging.WARNING  # of that one nobody sees anything
+    log.log(level, "%s: %s: %s %s", operation, errno.errorcode[exc.errno], exc, told, extra=said)
