@@ -14,6 +14,7 @@ The store's throttling moves what is allowed (AIMD, as TCP does it): one that as
 that were under way together; each success raises it by one part of itself, so a round of them by one.
 """
 
+import math
 from dataclasses import dataclass
 
 import trio
@@ -62,9 +63,12 @@ class Pass:
     urgency: Urgency
     round: int = 0
 
-    async def enter(self) -> None:
-        """Wait for the place, and take it. A checkpoint only if it waits, or is cancelled."""
-        await self.gate.enter(self)
+    async def enter(self, deadline: float = math.inf) -> None:
+        """Wait for the place, and take it. A checkpoint only if it waits, or is cancelled.
+
+        TooSlowError past *deadline*, of trio's clock; but not where it is speculative: a scope costs more than all the rest.
+        """
+        await self.gate.enter(self, deadline)
         self.round = self.gate.allowance.round
 
     def enter_nowait(self) -> bool:
@@ -100,11 +104,16 @@ class Gate:
     def inside(self) -> int:
         return sum(self._inside.values())
 
-    async def enter(self, ticket: Pass) -> None:
-        """Wait for a place, and take it. A checkpoint only if it waits, or is cancelled."""
+    async def enter(self, ticket: Pass, deadline: float) -> None:
+        """`Pass.enter`."""
         await trio.lowlevel.checkpoint_if_cancelled()
-        if not self.enter_nowait(ticket):
+        if self.enter_nowait(ticket):
+            return
+        if ticket.urgency is Urgency.AHEAD:
             await self._wait(ticket)
+        else:
+            with trio.fail_at(deadline):
+                await self._wait(ticket)
 
     def enter_nowait(self, ticket: Pass) -> bool:
         is_in = self._has_room(ticket.urgency) and not self._waiting[ticket.urgency]

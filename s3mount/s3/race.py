@@ -71,6 +71,7 @@ class Race(Generic[T]):
         self._under_way: list[_Attempt] = []
         self._answer: outcome.Outcome[T] | None = None
         self._is_settled = trio.Event()
+        self._is_noticed = trio.Event()  # somebody waits for it; or nobody needs to any more
 
     async def run(self, ticket: Pass, demand: Demand) -> T:
         """The answer. *ticket* has entered. A checkpoint."""
@@ -87,18 +88,24 @@ class Race(Generic[T]):
         return self._answer.unwrap()
 
     async def _wait(self, demand: Demand) -> None:
-        with trio.move_on_after(self._hedge.late_after):
-            await self._is_settled.wait()
-            return
-        if demand.urgency is Urgency.DEMANDED:
+        late_at = trio.current_time() + self._hedge.late_after
+        if demand.urgency is Urgency.AHEAD:
+            demand.on_rise = self._is_noticed.set
+            await self._is_noticed.wait()
+        if not self._is_settled.is_set():
+            with trio.move_on_at(late_at):
+                await self._is_settled.wait()
+        if not self._is_settled.is_set():
             self._send_hedge()
-        else:
-            demand.on_rise = self._send_hedge
-        await self._is_settled.wait()
+            await self._is_settled.wait()
+
+    def _settle(self) -> None:
+        self._is_settled.set()
+        self._is_noticed.set()
 
     def _send_hedge(self) -> None:
         """Ask again, unless the answer has begun, or must not be asked for twice."""
-        if self._is_settled.is_set() or self._turn.locked():
+        if self._turn.locked():
             return
         if (ticket := self._hedge.enter_nowait()) is not None:
             self._send(_Attempt(ticket, is_hedge=True))
@@ -128,11 +135,11 @@ class Race(Generic[T]):
             case outcome.Error(error=error) if not isinstance(error, CutError):
                 self._fail(attempt, result)
         if not self._under_way:
-            self._is_settled.set()
+            self._settle()
 
     def _win(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
         self._answer = result
-        self._is_settled.set()
+        self._settle()
         if attempt.is_hedge:
             self._hedge.won()
         for other in self._under_way:

@@ -18,9 +18,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import outcome
 import trio
@@ -60,17 +60,15 @@ class Statistics:
     allowed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     """One call."""
 
     kind: str
     key: str
-    demand: Demand = field(default_factory=Demand)
+    demand: Demand
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """One `get_range`; *deadline* is in seconds of trio's clock."""
 
     version: ObjectVersion
@@ -82,9 +80,9 @@ class _Read:
 
 
 class _Send(Protocol[T_co]):
-    """One attempt, whose *ticket* has entered the gate, to be made *until* then, in `time.monotonic()` seconds."""
+    """One attempt, whose *ticket* has entered the gate. TooSlowError past *deadline*, or what the attempt's thread makes of it."""
 
-    def __call__(self, ticket: Pass, until: float) -> Awaitable[T_co]: ...
+    def __call__(self, ticket: Pass, deadline: float) -> Awaitable[T_co]: ...
 
 
 def _pauses() -> Iterator[float]:
@@ -117,7 +115,7 @@ class RemoteStore:
 
     async def head(self, key: str) -> ObjectStat:
         stat = await self._answer(
-            _Question("HEAD", key),
+            _Question("HEAD", key, Demand()),
             self._sender(lambda until: self._transport.head(key, deadline=until)),
             self._deadline(),
         )
@@ -153,7 +151,7 @@ class RemoteStore:
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         answer = await self._answer(
-            _Question("GET", version.key),
+            _Question("GET", version.key, Demand()),
             self._sender(lambda until: self._transport.revalidate(version, head_size, deadline=until)),
             self._deadline(),
         )
@@ -189,15 +187,18 @@ class RemoteStore:
         self._counts["bytes_read"] += len(read.span)
         self._pins.remember(read.version, told)
 
-    async def _race(self, read: _Read, version_id: str | None, ticket: Pass, until: float) -> str | None:
+    async def _race(self, read: _Read, version_id: str | None, ticket: Pass, deadline: float) -> str | None:
+        """One attempt at *read*. Only its thread keeps to the deadline: nobody may go before the thread does."""
+        until = _monotonic(deadline)
         ask = partial(self._transport.get_range, read.version, read.span, version_id=version_id, deadline=until)
         return await Race(self._workers, ask, self._ended, read.into, read.hedge).run(ticket, read.demand)
 
     def _sender(self, ask: Callable[[float], T]) -> _Send[T]:
         """What has *ask* called in a thread, which may be left behind: it writes to nothing of the caller's."""
 
-        async def send(ticket: Pass, until: float) -> T:
-            return await self._workers.run(partial(ask, until), partial(self._ended, ticket))
+        async def send(ticket: Pass, deadline: float) -> T:
+            with trio.fail_at(deadline):
+                return await self._workers.run(partial(ask, _monotonic(deadline)), partial(self._ended, ticket))
 
         return send
 
@@ -246,17 +247,23 @@ class RemoteStore:
         """One attempt. DeadlineExceeded where time runs out in it, or before it."""
         ticket = Pass(self._gate, question.demand.urgency)
         question.demand.on_rise = ticket.promote
-        until = time.monotonic() + deadline - trio.current_time()
-        with trio.move_on_at(deadline):
-            await ticket.enter()
+        try:
+            await ticket.enter(deadline)
             self._requests[question.kind] += 1
-            try:
-                return await send(ticket, until)
-            except Retryable:
-                if trio.current_time() < deadline:
-                    raise
+            return await send(ticket, deadline)
+        except Retryable as fault:
+            if trio.current_time() < deadline:
+                raise
+            late: Exception = fault
+        except trio.TooSlowError as exc:
+            late = exc
         message = f"{question.kind} not answered within {self._timeout:g} s"
-        raise DeadlineExceeded(message, bucket=self._bucket, key=question.key)
+        raise DeadlineExceeded(message, bucket=self._bucket, key=question.key) from late
+
+
+def _monotonic(deadline: float) -> float:
+    """*deadline*, of trio's clock, as threads have it: in `time.monotonic()` seconds."""
+    return time.monotonic() + deadline - trio.current_time()
 
 
 def _call_in_run(run: trio.lowlevel.TrioToken, on_token: OnToken, token: str | None) -> None:

@@ -212,6 +212,7 @@ async def test_a_read_ahead_that_is_late_is_asked_again_when_somebody_waits(
 
     before = len(play.attempts)
     play.demand.rise()
+    await wait_all_tasks_blocked()
     after = len(play.attempts)
     play.attempts[0].finish()
 
