@@ -73,9 +73,10 @@ class Directory:
             return None
         return known
 
-    def latest(self, name: bytes) -> Known | None:
-        """The newest knowledge of *name*, expired or not."""
-        listed, single = self._listed(name), self._singles.get(name)
+    def latest(self, name: bytes, seen: Known | None = None) -> Known | None:
+        """The newest knowledge of *name*, expired or not. Where it was *seen* before spares a search, if it is there still."""
+        is_listed = seen is not None and self.passage is not None and self.passage.listing.holds(seen.entries)
+        listed, single = seen if is_listed else self._listed(name), self._singles.get(name)
         known = single if listed is None or (single is not None and single.as_of > listed.as_of) else listed
         return None if known is None or self.is_doubted(name, known.as_of) else known
 

@@ -91,6 +91,13 @@ class Listing:
                 return page, index
         return None
 
+    def holds(self, entries: Entries | None) -> bool:
+        """Whether *entries* are one of its pages; it may be that only `find` knows, where no order is kept."""
+        if entries is None or not self._is_rising:
+            return False
+        after = bisect_right(self._firsts, entries.first)
+        return after > 0 and self.pages[after - 1] is entries
+
     def trim(self, keep: int) -> list[Entries]:
         """Let all pages but the last *keep* go, and return them; what is left has the last word on no name any more."""
         going = []

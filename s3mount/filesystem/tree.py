@@ -173,9 +173,10 @@ class Tree:
         """What is known of a file's name, recently enough for an open."""
         directory = self.catalog.directory(entries.prefix)
         name = entries.name(index)
-        known = directory.latest(name)
-        if known is None and not directory.is_doubted(name, entries.as_of):
-            known = Known(entries.as_of, entries, index)
+        seen = Known(entries.as_of, entries, index)
+        known = directory.latest(name, seen)
+        if known is None and not directory.is_doubted(name, seen.as_of):
+            known = seen
         if known is None or known.as_of + max(self._lifetimes.positive, LOOKUP_TO_OPEN) <= self._clock():
             return None
         return known

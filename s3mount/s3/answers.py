@@ -4,10 +4,11 @@ Pure: headers (names in lower case) and fields in, values out. Whatever is missi
 WrongAnswerError, never a guess.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from s3mount.s3.values import ListedObject, ListPage, ListQuery, ObjectStat, ObjectVersion, Span
@@ -16,14 +17,14 @@ Headers = Mapping[str, str]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LARGEST = (1 << 63) - 1  # bytes or nanoseconds that the kernel, and the tables of the tree, can hold
+_CONTENT_RANGE = re.compile(r"\s*bytes\s+(\d{1,19})\s*-\s*(\d{1,19})\s*/\s*(\d{1,19})\s*", re.ASCII | re.IGNORECASE)
 
 
 class WrongAnswerError(Exception):
     """An answer that is none; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """Which bytes of an object a body brings, and how many the whole object has."""
 
     span: Span
@@ -85,7 +86,11 @@ def version_id(headers: Headers) -> str | None:
 def content_length(headers: Headers) -> int | None:
     """Content-Length; None where the store sends without (chunked)."""
     raw = headers.get("content-length")
-    return None if raw is None else _whole_number(raw, "Content-Length")
+    if raw is None:
+        return None
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 20):
+        raise WrongAnswerError(f"Content-Length {raw[:40]!r}")
+    return int(raw)
 
 
 def listed_object(key: str, size: int, modified: datetime, etag: str | None, storage_class: str | None) -> ListedObject:
@@ -170,21 +175,13 @@ def _check_common_prefix(prefix: str, query: ListQuery) -> None:
 
 
 def _read_content_range(raw: str) -> Part:
-    unit, _, rest = raw.strip().partition(" ")
-    interval, _, total = rest.partition("/")
-    first, _, last = interval.partition("-")
-    span = Span(_whole_number(first, "Content-Range"), _whole_number(last, "Content-Range") + 1)
-    size = _whole_number(total, "Content-Range")
-    if unit.lower() != "bytes" or not 0 <= span.start < span.stop <= size:
+    match = _CONTENT_RANGE.fullmatch(raw)
+    if match is None:
+        raise WrongAnswerError(f"Content-Range {raw[:80]!r}")
+    first, last, size = map(int, match.groups())
+    if not first <= last < size:
         raise WrongAnswerError(f"Content-Range {raw!r}")
-    return Part(span, size)
-
-
-def _whole_number(raw: str, where: str) -> int:
-    raw = raw.strip()
-    if not (raw.isascii() and raw.isdigit() and len(raw) < 20):
-        raise WrongAnswerError(f"{where} {raw[:40]!r}")
-    return int(raw)
+    return Part(Span(first, last + 1), size)
 
 
 def _last_modified_ns(headers: Headers) -> int:

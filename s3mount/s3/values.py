@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
-    """One immutable state of one object: the identity of inodes, blocks and `If-Match`.
+class ObjectVersion(NamedTuple):
+    """One immutable state of one object: the identity of inodes, blocks and `If-Match`. A tuple, since it is hashed with every open.
 
     *size* is in bytes. *etag* is empty where a store gives none.
     """

@@ -7,8 +7,8 @@ failure: the question is asked once more, on a new one.
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 from s3mount.errors import S3MountError
 from s3mount.s3 import translate
@@ -24,11 +24,11 @@ from s3mount.s3.translate import Asked, Fault, Refusal
 from s3mount.s3.transport import Retryable
 
 ERROR_LIMIT = 64 * 1024  # bytes of a document that says what is wrong
+FAULTS = (ErrorDocument, WrongAnswerError, OSError)  # what a network, or our checks of an answer, raise
 SKEW = 300.0  # seconds by which clocks differ before that can be the reason of a refusal; S3 allows 900
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(NamedTuple):
     """One request: *path* and *query* encoded, *lines* its headers beside those of every request, *key* for failures."""
 
     asked: Asked
@@ -59,7 +59,7 @@ class Exchange:
         *cord* ends it, until then.
         """
         cord = cord or Cord()
-        with self.translated(question):
+        try:
             connection, answer = self._send(question, deadline, cord)
             try:
                 try:
@@ -73,20 +73,20 @@ class Exchange:
                 connection.close()
                 raise
             self._part(connection, answer)
+        except FAULTS as exc:
+            raise self.told(exc, question) from exc
 
-    @contextmanager
-    def translated(self, question: Question) -> Iterator[None]:
-        """Failures of the block, told as failures of *question*."""
+    def told(self, fault: Exception, question: Question) -> Fault:
+        """One of FAULTS, as a failure of *question*."""
         where = {"bucket": self._store.bucket, "key": question.key}
-        try:
-            yield
-        except ErrorDocument as exc:
-            raise translate.fault(Refusal(status=200, code=exc.code), question.asked, **where) from exc
-        except WrongAnswerError as exc:
-            raise translate.nonsense(str(exc), question.asked, **where) from exc
-        except OSError as exc:
-            is_timeout = isinstance(exc, TimeoutError)
-            raise translate.silence(exc, question.asked, **where, is_timeout=is_timeout) from exc
+        match fault:
+            case ErrorDocument(code=code):
+                return translate.fault(Refusal(status=200, code=code), question.asked, **where)
+            case OSError():
+                is_timeout = isinstance(fault, TimeoutError)
+                return translate.silence(fault, question.asked, **where, is_timeout=is_timeout)
+            case _:
+                return translate.nonsense(str(fault), question.asked, **where)
 
     def refused(self, answer: Answer, question: Question) -> Fault:
         """What it means that *answer* has a status that does not answer *question*."""

@@ -4,6 +4,7 @@ Pure. A head that is not exactly one by RFC 9112 is a WrongAnswerError: what is 
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from s3mount.s3.answers import WrongAnswerError
@@ -31,13 +32,19 @@ def parse_head(block: bytes) -> ResponseHead:
     if not _SHAPE.fullmatch(block):
         raise WrongAnswerError(f"no head of a response: {block[:40]!r}")
     status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        name = name.lower()
-        value = value.strip(" \t")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    fields = [line.partition(":") for line in lines]
+    headers = {name.lower(): value.strip(" \t") for name, _, value in fields}
+    if len(headers) < len(fields):
+        headers = _joined((name.lower(), value.strip(" \t")) for name, _, value in fields)
     return ResponseHead(int(status_line[9:12]), headers, _is_persistent(status_line, headers.get("connection")))
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The values of each name in one, as RFC 9110 (section 5.3) has it."""
+    headers: dict[str, str] = {}
+    for name, value in fields:
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _is_persistent(status_line: str, connection: str | None) -> bool:

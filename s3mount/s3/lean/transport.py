@@ -11,7 +11,7 @@ from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.cord import Cord
 from s3mount.s3.lean.connection import Answer
-from s3mount.s3.lean.exchange import Exchange, Question
+from s3mount.s3.lean.exchange import FAULTS, Exchange, Question
 from s3mount.s3.lean.pages import next_token_of, read_page
 from s3mount.s3.lean.request import (
     condition_line,
@@ -78,8 +78,10 @@ class LeanTransport:
             body = answer.read_all(DOCUMENT_LIMIT)
         if on_token is not None:
             on_token(next_token_of(body))
-        with self._exchange.translated(question):
+        try:
             return read_page(body, query)
+        except FAULTS as exc:
+            raise self._exchange.told(exc, question) from exc
 
     def get_range(
         self,
