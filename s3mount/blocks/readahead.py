@@ -121,17 +121,20 @@ class Readahead:
 
     def is_wanted(self, span: Span) -> bool:
         """Whether a stream still has part of *span* ahead of it."""
-        return any(s.position < span.stop and span.start < s.frontier for s in self._sequences if s.is_stream)
+        start, stop = span.start, span.stop
+        return any(s.position < stop and start < s.frontier and s.is_stream for s in self._sequences)
 
     def _find(self, offset: int, stop: int) -> Sequence | None:
         """The sequence that expects this read, or else one that it may have overtaken reads of, or fallen behind in."""
         sequences = self._sequences
         if sequences and sequences[0].position == offset:
             return sequences[0]
-        found = next((s for s in sequences if s.position == offset), None)
+        reach = REORDER * max(stop - offset, self._geometry.block)
+        least, most = offset - reach, offset + reach
+        near = [s for s in sequences if least <= s.position <= most]  # mostly none, where reads are random
+        found = next((s for s in near if s.position == offset), None)
         if found is None:
-            reach = REORDER * max(stop - offset, self._geometry.block)
-            found = next((s for s in sequences if _is_out_of_turn(s, offset, stop, reach)), None)
+            found = next((s for s in near if _is_out_of_turn(s, offset, stop)), None)
         if found is not None:
             sequences.remove(found)
             sequences.insert(0, found)
@@ -173,10 +176,9 @@ class Readahead:
         return min(doubled, (frontier // part + 1) * part, self._size)
 
 
-def _is_out_of_turn(sequence: Sequence, offset: int, stop: int, reach: int) -> bool:
-    """Whether this read may belong to *sequence*, having overtaken others or been overtaken."""
-    distance = offset - sequence.position
-    return 0 <= distance <= reach or (-reach <= distance and stop - offset <= sequence.skipped)
+def _is_out_of_turn(sequence: Sequence, offset: int, stop: int) -> bool:
+    """Whether this read, near by, may belong to *sequence*, having overtaken others or been overtaken."""
+    return offset >= sequence.position or stop - offset <= sequence.skipped
 
 
 def _jump(sequence: Sequence, offset: int, stop: int) -> None:

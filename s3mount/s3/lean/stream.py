@@ -160,6 +160,8 @@ class TlsStream:
 
     def receive(self, into: memoryview) -> int:
         while True:
+            if not self._may_read():
+                self._feed(0)
             try:
                 return self._read(len(into), into)
             except ssl.SSLWantReadError:
@@ -170,8 +172,10 @@ class TlsStream:
     def fill(self, into: memoryview) -> None:
         read, filled, length = self._read, 0, len(into)
         while filled < length:
+            if not self._may_read():
+                self._feed(length - filled)
             try:
-                while filled < length:
+                while filled < length and self._may_read():
                     count = read(length - filled, into[filled:])  # at most a record
                     if not count:
                         raise ConnectionResetError("the connection ended in the middle of an answer")
@@ -180,13 +184,17 @@ class TlsStream:
                 self._feed(length - filled)
 
     def is_quiet(self) -> bool:
-        return not (self._tls.pending() or self._incoming.pending) and self._plain.is_quiet()
+        return not self._may_read() and self._plain.is_quiet()
 
     def shut_down(self) -> None:
         self._plain.shut_down()
 
     def close(self) -> None:
         self._plain.close()
+
+    def _may_read(self) -> bool:
+        """Whether there is anything to be read from, plain or not. OpenSSL would say so too, by an exception that costs as much as ten reads."""
+        return self._incoming.pending > 0 or self._tls.pending() > 0
 
     def _feed(self, wanted: int) -> None:
         """Bring in more ciphertext, for *wanted* bytes of plaintext. As much may be to come, but for a record half read."""
