@@ -170,18 +170,18 @@ class TlsStream:
                 return 0
 
     def fill(self, into: memoryview) -> None:
-        read, filled, length = self._read, 0, len(into)
+        read, incoming, filled, length = self._read, self._incoming, 0, len(into)
         while filled < length:
-            if not self._may_read():
+            if not (incoming.pending or self._may_read()):
                 self._feed(length - filled)
             try:
-                while filled < length and self._may_read():
-                    count = read(length - filled, into[filled:])  # at most a record
-                    if not count:
-                        raise ConnectionResetError("the connection ended in the middle of an answer")
-                    filled += count
+                count = read(length - filled, into[filled:])  # at most a record
             except ssl.SSLWantReadError:
                 self._feed(length - filled)
+                continue
+            if not count:
+                raise ConnectionResetError("the connection ended in the middle of an answer")
+            filled += count
 
     def is_quiet(self) -> bool:
         return not self._may_read() and self._plain.is_quiet()
