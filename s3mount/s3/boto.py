@@ -101,6 +101,9 @@ class BotoTransport:
                     return self._compare(version, deadline)
             raise
 
+    def prepare(self, *, deadline: float) -> None:
+        """Nothing: boto3 opens a connection with its first request, and not before."""
+
     def renew_credentials(self) -> None:
         self._store.renew()
 

@@ -38,6 +38,8 @@ from s3mount.s3.workers import Workers
 
 log = logging.getLogger(__name__)
 
+_PREPARED = 2  # connections
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -105,6 +107,7 @@ class RemoteStore:
         self._timeout = timeout
         self._bucket = bucket
         self._pauses = pauses
+        self._max_connections = max_connections
         self._gate = Gate(max_connections)
         self._hedging = Hedging(self._gate)
         self._workers = Workers()
@@ -159,6 +162,12 @@ class RemoteStore:
             self._counts["bytes_read"] += len(answer.head)
             self._pins.remember(answer.stat.version, answer.stat.version_id)
         return answer
+
+    def prepare(self) -> None:
+        """Open connections now, so that the first questions need not wait for that. A lookup may ask two at once."""
+        until = _monotonic(self._deadline())
+        for _ in range(min(_PREPARED, self._max_connections)):
+            self._workers.submit(partial(self._transport.prepare, deadline=until), lambda _: None)
 
     def statistics(self) -> Statistics:
         return Statistics(

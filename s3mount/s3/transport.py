@@ -56,6 +56,10 @@ class Transport(Protocol):
 
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation: ...
 
+    def prepare(self, *, deadline: float) -> None:
+        """Have a connection ready for a question to come, where that can be. Raises nothing."""
+        ...
+
     def renew_credentials(self) -> None:
         """Have the credential chain look again, after they were refused as expired."""
         ...

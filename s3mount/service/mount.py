@@ -57,6 +57,7 @@ async def serve(config: Config, host: Host) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     store = _store(await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True), config.store)
     try:
+        store.prepare()
         async with trio.open_nursery() as loads:
             await _serve_session(config, host, store, loads)
             loads.cancel_scope.cancel()

@@ -13,16 +13,16 @@ _STEP = 256 * 1024  # bytes by which a body of unknown length grows
 
 
 class UnansweredError(ConnectionError):
-    """A connection that had served before ended without a byte of this answer: the peer had closed it, so ask on another."""
+    """A connection that had lain idle ended without a byte of this answer: the peer had closed it, so ask on another."""
 
 
 class Connection:
-    """Owns *stream*."""
+    """Owns *stream*. *was_idle*: it has waited for this exchange, and its peer may have been tired of that."""
 
     def __init__(self, stream: Stream) -> None:
+        self.was_idle = False
         self._source = _BufferedSource(stream)
         self._stream = stream
-        self._has_served = False
 
     def ask(self, request: bytes, *, deadline: float, is_bodiless: bool = False) -> "Answer":
         """Send *request* and read the head of the answer, by *deadline*; its body too, but for `wait_until`. *is_bodiless*: it is a HEAD.
@@ -36,10 +36,9 @@ class Connection:
         except TimeoutError:
             raise
         except OSError as exc:
-            if self._has_served and self._source.is_untouched:
+            if self.was_idle and self._source.is_untouched:
                 raise UnansweredError from exc
             raise
-        self._has_served = True
         return Answer(head, body_of(head, self._source, is_bodiless=is_bodiless))
 
     def wait_until(self, deadline: float) -> None:

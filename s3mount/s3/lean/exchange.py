@@ -76,6 +76,11 @@ class Exchange:
         except FAULTS as exc:
             raise self.told(exc, question) from exc
 
+    def prepare(self, deadline: float) -> None:
+        """Have one connection more ready, if there is one to be had: if not, the next question will tell why."""
+        with contextlib.suppress(OSError):
+            self._pool.give_back(self._pool.open(deadline))
+
     def told(self, fault: Exception, question: Question) -> Fault:
         """One of FAULTS, as a failure of *question*."""
         where = {"bucket": self._store.bucket, "key": question.key}

@@ -38,6 +38,7 @@ class Pool:
     def borrow(self, deadline: float) -> Connection:
         """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*."""
         while (connection := self._pop()) is not None:
+            connection.wait_until(deadline)
             if connection.is_reusable():
                 return connection
             connection.close()
@@ -48,7 +49,8 @@ class Pool:
         return Connection(self._dial(deadline, self._adopt))
 
     def give_back(self, connection: Connection) -> None:
-        """Keep *connection* for the next; it was left clean."""
+        """Keep *connection* for the next; it is new, or was left clean."""
+        connection.was_idle = True
         with self._lock:
             outdated = self._take_outdated()
             if self._is_closed:

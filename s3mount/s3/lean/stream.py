@@ -184,7 +184,12 @@ class TlsStream:
             filled += count
 
     def is_quiet(self) -> bool:
-        return not self._may_read() and self._plain.is_quiet()
+        while not self._may_read():
+            if self._plain.is_quiet():
+                return True
+            if not self._hears_housekeeping():
+                break
+        return False
 
     def shut_down(self) -> None:
         self._plain.shut_down()
@@ -195,6 +200,17 @@ class TlsStream:
     def _may_read(self) -> bool:
         """Whether there is anything to be read from, plain or not. OpenSSL would say so too, by an exception that costs as much as ten reads."""
         return self._incoming.pending > 0 or self._tls.pending() > 0
+
+    def _hears_housekeeping(self) -> bool:
+        """Whether what has come is TLS's own business, no end and no answer: a server sends tickets when it has shaken hands."""
+        try:
+            self._feed(0)
+            self._read(1, memoryview(bytearray(1)))
+        except ssl.SSLWantReadError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _feed(self, wanted: int) -> None:
         """Bring in more ciphertext, for *wanted* bytes of plaintext. As much may be to come, but for a record half read."""

@@ -135,6 +135,9 @@ class LeanTransport:
                     raise self._exchange.refused(answer, question)
         return self._compare(version, head_size, deadline)
 
+    def prepare(self, *, deadline: float) -> None:
+        self._exchange.prepare(deadline)
+
     def renew_credentials(self) -> None:
         self._store.renew()
 

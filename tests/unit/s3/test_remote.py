@@ -29,6 +29,7 @@ class ScriptedTransport:
     def __init__(self, *steps: Exception | Callable[[], Any] | None) -> None:
         self.steps = list(steps)
         self.renewals = 0
+        self.prepared = threading.Semaphore(0)
         self.version_ids: list[str | None] = []
         self.attempts = 0
         self._lock = threading.Lock()
@@ -68,6 +69,9 @@ class ScriptedTransport:
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:  # noqa: ARG002 - the protocol's
         self._step()
         return Unchanged()
+
+    def prepare(self, *, deadline: float) -> None:  # noqa: ARG002 - the protocol's
+        self.prepared.release()
 
     def renew_credentials(self) -> None:
         self.renewals += 1
@@ -282,3 +286,16 @@ async def test_every_question_ends_when_the_gate_stays_shut(ask: Callable[[Remot
 async def _expect_late(question: Any) -> None:
     with pytest.raises(DeadlineExceeded):
         await question
+
+
+@pytest.mark.parametrize(("allowed", "prepared"), [(32, 2), (1, 1)])
+async def test_connections_are_ready_before_the_first_questions(allowed: int, prepared: int) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport, max_connections=allowed)
+
+    store.prepare()
+    for _ in range(prepared):
+        assert await trio.to_thread.run_sync(transport.prepared.acquire, True, 10)
+
+    await store.head("key")
+    assert not transport.prepared.acquire(blocking=False)

@@ -224,9 +224,10 @@ def test_whether_a_connection_is_kept_is_the_peers_word(head: bytes, *, is_persi
     assert parse_head(head).is_persistent == is_persistent
 
 
-def test_an_end_before_the_answer_is_told_apart_on_a_connection_that_served() -> None:
+def test_an_end_before_the_answer_is_told_apart_on_a_connection_that_was_idle() -> None:
     connection = Connection(Replay([sized(b"hello")]))
     connection.ask(b"", deadline=0).read_all(10)
+    connection.was_idle = True
 
     with pytest.raises(UnansweredError):
         connection.ask(b"", deadline=0)
@@ -235,6 +236,7 @@ def test_an_end_before_the_answer_is_told_apart_on_a_connection_that_served() ->
 def test_an_end_within_the_head_is_not_taken_for_an_idle_connection_closed() -> None:
     connection = Connection(Replay([sized(b"hello"), b"HTT"]))
     connection.ask(b"", deadline=0).read_all(10)
+    connection.was_idle = True
 
     with pytest.raises(ConnectionResetError) as caught:
         connection.ask(b"", deadline=0)

@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from s3mount.errors import StoreFailed
+from s3mount.s3.lean.stream import TlsStream
 from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ObjectVersion, Span
@@ -72,6 +73,19 @@ def read(transport: LeanTransport, *, seconds: float = 10) -> bytes:
         VERSION, NEARLY_ALL, lambda: memoryview(into), version_id=None, deadline=time.monotonic() + seconds
     )
     return bytes(into)
+
+
+def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by_then(authority: Authority) -> None:
+    with asking(authority, says(ANSWER)) as (transport, server):
+        transport.prepare(deadline=time.monotonic() + 10)
+        [(_, connection)] = transport._exchange._pool._idle
+        stream = connection._stream
+        assert isinstance(stream, TlsStream)
+        while stream._plain.is_quiet():  # until the tickets are here
+            time.sleep(0.001)
+
+        assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+        assert server.connections == 1
 
 
 def in_records_of(size: int) -> Line:

@@ -338,6 +338,29 @@ def test_a_new_connection_that_ends_without_an_answer_is_a_failure() -> None:
         assert server.connections == 2
 
 
+def test_a_prepared_connection_serves_the_first_request() -> None:
+    with asking(says(part(CONTENT, 100, 5000))) as (transport, server):
+        transport.prepare(deadline=soon())
+
+        assert read(transport) == CONTENT[100:5000]
+        assert server.connections == 1
+
+
+def test_a_prepared_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+    with asking(says_and_ends(b""), says(part(CONTENT, 100, 5000))) as (transport, server):
+        transport.prepare(deadline=soon())
+
+        assert read(transport) == CONTENT[100:5000]
+        assert server.connections == 2
+
+
+def test_a_store_that_is_not_there_is_no_failure_before_it_is_asked() -> None:
+    with scripted() as server:
+        port = server.port
+
+    LeanTransport(store_at(port)).prepare(deadline=soon())
+
+
 def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request() -> None:
     lie = part(b"\0" * len(CONTENT), 100, 5000)
     with asking(says(part(CONTENT, 100, 5000), lie), says(part(CONTENT, 100, 5000))) as (transport, server):
