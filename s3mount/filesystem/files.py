@@ -45,7 +45,7 @@ class OpenFiles:
     def __init__(self, tree: Tree, blocks: Blocks) -> None:
         self._tree = tree
         self._blocks = blocks
-        self._siblings = Siblings()
+        self._siblings = Siblings(tree.whole)
         self._files: dict[int, _OpenFile] = {}
         self._handles = count(1)
 
@@ -96,5 +96,5 @@ class OpenFiles:
 
     def _fetch_siblings(self, entries: Entries, index: int) -> None:
         for sibling in self._siblings.opened(entries, index):
-            if not self._blocks.prefetch(entries.version(sibling)):
+            if not self._blocks.prefetch(sibling.entries.version(sibling.at)):
                 return

@@ -181,6 +181,13 @@ class Tree:
             return None
         return known
 
+    def whole(self, entries: Entries) -> Sequence[Entries] | None:
+        """All pages of the directory that *entries* are of, where a listing of it is complete."""
+        passage = self.catalog.directory(entries.prefix).passage
+        if passage is None or not passage.listing.is_complete:
+            return None
+        return passage.listing.untrimmed
+
     def doubt(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""
         prefix = parent_of(version.key)

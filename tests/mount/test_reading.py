@@ -12,7 +12,7 @@ import pytest
 
 from s3mount.s3.hedging import BURST, SHARE
 from tests.mount.buckets import fill, fill_from
-from tests.mount.looking import output_of, read_file, read_mapped
+from tests.mount.looking import output_of, read_file, read_mapped, wait_until
 from tests.mount.mounted import Mount, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
@@ -143,6 +143,23 @@ def test_small_files_in_order_cost_one_get_each_and_nothing_else(reading: Readin
     late = BURST + SHARE * len(wanted)  # may have been asked for a second time
     assert {request.kind for request in asked} == {"GET"}
     assert len({request.path for request in asked}) == len(wanted) <= len(asked) <= len(wanted) + late
+
+
+def test_small_files_are_fetched_ahead_of_cp_which_opens_them_by_number(reading: Reading, tmp_path: Path) -> None:
+    with os.scandir(reading / "small") as listed:
+        names = [entry.name for entry in sorted(listed, key=os.DirEntry.inode) if reading.bodies[f"small/{entry.name}"]]
+    opened, asked = names[:8], set[str]()
+    for name in opened:
+        assert read_file(reading / f"small/{name}") == reading.bodies[f"small/{name}"]
+
+    def are_the_next_ones_asked_for() -> bool:
+        asked.update(request.path.rpartition("/")[2] for request in reading.traffic.take())
+        return asked >= set(names[:16])
+
+    wait_until(are_the_next_ones_asked_for)
+    subprocess.run(["cp", "-r", reading / "small", tmp_path / "copy"], check=True)
+    for path in (tmp_path / "copy").iterdir():
+        assert path.read_bytes() == reading.bodies[f"small/{path.name}"]
 
 
 def test_a_reader_that_is_killed_leaves_no_fetch_behind(reading: Reading) -> None:
