@@ -3,7 +3,8 @@
 Each question: wait at the gate, have a worker thread make one attempt, and judge its outcome. What always holds:
 
 1. A question ends within *timeout* seconds of its call, by the answer, or by an S3MountError: the last attempt's failure where
-   attempts or time were used up between two of them, DeadlineExceeded where time ran out in one, or at the gate.
+   attempts or time were used up between two of them, DeadlineExceeded where time ran out in one, or at the gate. A read may take as
+   much longer as its thread takes to notice; one that nobody waits for is told at the gate only when its turn comes.
 2. Only a Retryable is tried again, after a pause, `backoff.ATTEMPTS` times at most. Credentials that were refused as expired are
    renewed and tried again at once, once.
 3. Whoever is cancelled is let go at once, and its thread ends by itself; but for `get_range`, which waits until no thread writes
