@@ -6,7 +6,7 @@ bisection. An entry is (this, index); a directory has the size -1.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from typing import NamedTuple
@@ -85,6 +85,11 @@ class Entries:
 
     def inode(self, index: int) -> int:
         return self._inodes[index]
+
+    @property
+    def inodes(self) -> Sequence[int]:
+        """All inode numbers, by index."""
+        return self._inodes
 
     def move_inode(self, index: int, inode: int) -> None:
         """Give the entry another inode number, its own being taken."""

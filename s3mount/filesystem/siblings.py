@@ -6,8 +6,10 @@ before doubles how many are fetched ahead; one that does not ends it. Who has re
 first file of the next on.
 """
 
-from bisect import bisect_left
+from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, chain
 from typing import NamedTuple, Protocol
 
 from s3mount.filesystem.entries import Entries
@@ -16,7 +18,7 @@ SMALL = 1 << 20  # bytes: what one GET brings about as fast as its first byte
 AHEAD_MAX = 64  # files
 STEP_MAX = 8  # files that may be skipped, or opened by another worker first
 TRACKED = 16  # directories
-NUMBERED_MAX = 10_000  # files: more take the loop ten milliseconds to sort
+NUMBERED_MAX = 100_000  # entries: more would keep the loop for longer than a twentieth of a second
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
 
 
@@ -52,23 +54,25 @@ class _ByNumber:
 
     def __init__(self, pages: Sequence[Entries]) -> None:
         self.pages = pages
-        self._places = sorted(
-            (page.inode(index), number, index)
-            for number, page in enumerate(pages)
-            for index in range(len(page))
-            if not page.is_directory(index)
-        )
+        self._firsts = list(accumulate(map(len, pages), initial=0))  # where each page begins among all entries
+        numbers = array("Q", chain.from_iterable(page.inodes for page in pages))
+        sizes = chain.from_iterable(page.sizes for page in pages)
+        files = sorted((place for place, size in enumerate(sizes) if size >= 0), key=numbers.__getitem__)
+        # by rank, in columns: where the file is among all entries, and its number
+        self._places = array("L", files)
+        self._numbers = array("Q", map(numbers.__getitem__, files))
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, rank: int) -> Sibling:
-        _, number, index = self._places[rank]
-        return Sibling(self.pages[number], index)
+        place = self._places[rank]
+        number = bisect_right(self._firsts, place) - 1
+        return Sibling(self.pages[number], place - self._firsts[number])
 
     def rank(self, inode: int) -> int:
         """Where the file with this number stands."""
-        return bisect_left(self._places, (inode, 0, 0))
+        return bisect_left(self._numbers, inode)
 
 
 class _Course:

@@ -117,7 +117,7 @@ def test_who_has_read_one_directory_by_number_is_believed_from_the_first_file_of
 
 def test_a_directory_that_is_not_known_whole_or_is_huge_has_no_order_of_numbers() -> None:
     unknown = Reader(entries(100), is_whole=False)
-    huge = Reader(*(entries(1000) for _ in range(NUMBERED_MAX // 1000 + 1)))
+    huge = Reader(*(entries(50_000) for _ in range(NUMBERED_MAX // 50_000 + 1)))
     for reader in (unknown, huge):
         opened = reader.by_number()[:40]
         alone = [list(reader.open(page, index)) for page, index in opened]
