@@ -11,6 +11,7 @@ from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.inodes import ROOT
 from s3mount.filesystem.siblings import Siblings
 from s3mount.filesystem.tree import Tree
+from s3mount.filesystem.ways import Ways
 from s3mount.s3.values import ObjectVersion
 
 
@@ -45,7 +46,7 @@ class OpenFiles:
     def __init__(self, tree: Tree, blocks: Blocks) -> None:
         self._tree = tree
         self._blocks = blocks
-        self._siblings = Siblings(tree.whole)
+        self._siblings = Siblings(Ways(tree.pages_of, tree.root))
         self._files: dict[int, _OpenFile] = {}
         self._handles = count(1)
 

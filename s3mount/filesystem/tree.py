@@ -60,7 +60,7 @@ class Tree:
         self._lifetimes = Lifetimes.of(config)
         self._clock = clock
         self._bucket = location.bucket
-        self._root = location.prefix
+        self.root = location.prefix
         self._mounted_ns = mounted_ns
         self._kernel = kernel
         self.catalog = Catalog(
@@ -79,7 +79,7 @@ class Tree:
     def prefix(self, inode: int) -> str:
         """The prefix of a directory. NotADirectory for a file."""
         if inode == ROOT:
-            return self._root
+            return self.root
         entries, index = self.inodes.resolve(inode)
         if not entries.is_directory(index):
             raise NotADirectory("not a directory", bucket=self._bucket, key=entries.key(index))
@@ -94,7 +94,7 @@ class Tree:
     def inode_above(self, prefix: str) -> int:
         """The inode number of the directory above *prefix*; the root is above itself."""
         above = parent_of(prefix[:-1])
-        if len(above) <= len(self._root):
+        if len(above) <= len(self.root):
             return ROOT
         [inode] = inode_numbers(self._bucket, parent_of(above[:-1]), [Row(encode(above[:-1].rpartition("/")[2]))])
         return inode
@@ -102,7 +102,7 @@ class Tree:
     def attributes(self, inode: int) -> Attributes:
         """The attributes of an inode that the kernel knows; never a question, for an inode is one version."""
         if inode == ROOT:
-            return Attributes(ROOT, -1, self._directory_mtime(self._root), self._lifetimes.positive)
+            return Attributes(ROOT, -1, self._directory_mtime(self.root), self._lifetimes.positive)
         return self.describe(inode, *self.inodes.resolve(inode))
 
     def describe(self, inode: int, entries: Entries, index: int) -> Attributes:
@@ -181,12 +181,12 @@ class Tree:
             return None
         return known
 
-    def whole(self, entries: Entries) -> Sequence[Entries] | None:
-        """All pages of the directory that *entries* are of, where a listing of it is complete."""
-        passage = self.catalog.directory(entries.prefix).passage
-        if passage is None or not passage.listing.is_complete:
+    def pages_of(self, prefix: str) -> Sequence[Entries] | None:
+        """All entries of a directory, where a listing of it is complete."""
+        directory = self.catalog.known.get(prefix)
+        if directory is None or directory.passage is None or not directory.passage.listing.is_complete:
             return None
-        return passage.listing.untrimmed
+        return directory.passage.listing.untrimmed
 
     def doubt(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""
@@ -197,7 +197,7 @@ class Tree:
         """Know nothing any more, and have the kernel look up every name anew."""
         self.catalog.known.clear()
         for entries in self.inodes.entries():
-            if entries.prefix == self._root:  # with a directory the kernel drops all that is below it
+            if entries.prefix == self.root:  # with a directory the kernel drops all that is below it
                 self._kernel.drop(ROOT, entries)
 
     def _drop_from_kernel(self, directory: Directory, pages: Sequence[Entries]) -> None:

@@ -1,0 +1,144 @@
+"""The ways in which readers go through directories: by name, as they are listed, or by inode number, as `cp -r` sorts them.
+
+Pure. A way is the entries of one directory in an order, and goes on from a directory in it to that one's entries, and in the end
+to what comes after it above: as far as listings are known, for no question is ever asked.
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from itertools import accumulate, chain
+from typing import NamedTuple
+
+from s3mount.filesystem.entries import Entries
+from s3mount.filesystem.names import encode, parent_of
+
+SORTED_MAX = 100_000  # entries: more would keep the loop for longer than a twentieth of a second
+KEPT_MAX = 2 * SORTED_MAX  # entries of the ways that are kept; the catalogue may have forgotten them by then
+_DEEP = 32  # directories in directories before the first file
+
+
+class Kind(Enum):
+    """What readers go by."""
+
+    NAME = auto()
+    NUMBER = auto()
+
+
+class Place(NamedTuple):
+    """One entry of a directory."""
+
+    entries: Entries
+    at: int
+
+
+class Way:
+    """The way through one directory, of which *pages* are all entries, or all that may be looked at."""
+
+    def __init__(self, kind: Kind, pages: Sequence[Entries]) -> None:
+        self.kind = kind
+        self.pages = pages
+        self.prefix = pages[0].prefix
+        self._firsts = list(accumulate(map(len, pages), initial=0))  # how many entries are in the pages before each
+        self._order: Sequence[int] = range(self._firsts[-1])
+        self._numbers: array[int] | None = None
+        if kind is Kind.NUMBER:
+            numbers = array("Q", chain.from_iterable(page.inodes for page in pages))
+            self._order = array("L", sorted(self._order, key=numbers.__getitem__))
+            self._numbers = array("Q", sorted(numbers))
+
+    def __len__(self) -> int:
+        return self._firsts[-1]
+
+    def __getitem__(self, rank: int) -> Place:
+        at = self._order[rank]
+        page = bisect_right(self._firsts, at) - 1
+        return Place(self.pages[page], at - self._firsts[page])
+
+    def rank(self, entries: Entries, index: int) -> int:
+        """Where an entry stands; *entries* are one of the pages."""
+        if self._numbers is not None:
+            return bisect_left(self._numbers, entries.inode(index))
+        return self._firsts[self.pages.index(entries)] + index
+
+    def has_files(self) -> bool:
+        return any(not page.is_directory(index) for page in self.pages for index in range(len(page)))
+
+    def directory_behind(self, prefix: str | None) -> str | None:
+        """The prefix of the first directory in it behind *prefix*, or (None) of the first of all; None where there is none."""
+        rank = 0 if prefix is None else self._rank_of(encode(prefix[len(self.prefix) : -1])) + 1
+        places = (self[each] for each in range(rank, len(self)))
+        return next((entries.key(at) + "/" for entries, at in places if entries.is_directory(at)), None)
+
+    def _rank_of(self, name: bytes) -> int:
+        """Where the entry *name* stands; at the end, if it is not in it."""
+        for page in self.pages:
+            if (index := page.find(name)) is not None:
+                return self.rank(page, index)
+        return len(self)
+
+
+class Ways:
+    """The ways below the prefix *root*. *pages_of* tells all pages of a directory that is known whole."""
+
+    def __init__(self, pages_of: Callable[[str], Sequence[Entries] | None], root: str) -> None:
+        self._pages_of = pages_of
+        self._root = root
+        self._kept: dict[tuple[Kind, str], Way] = {}  # least recently used first
+        self._entries = 0  # in all that are kept
+
+    def by_name(self, entries: Entries) -> Way:
+        """The way through the directory of *entries*; if need be, through these alone."""
+        return self._through(Kind.NAME, entries) or Way(Kind.NAME, [entries])
+
+    def by_number(self, entries: Entries) -> Way | None:
+        """The way through the directory of *entries*, if that is known whole and is not too large to be sorted."""
+        return self._through(Kind.NUMBER, entries)
+
+    def known(self, kind: Kind, prefix: str) -> Way | None:
+        """The way through the directory *prefix*, if that is known whole."""
+        pages = self._pages_of(prefix)
+        return self._way(kind, pages) if pages else None
+
+    def following(self, way: Way) -> Way | None:
+        """The way through the directory with files that comes after that of *way*, if all between them is known."""
+        prefix = way.prefix
+        while prefix != self._root:
+            above = self.known(way.kind, parent_of(prefix[:-1]))
+            if above is None:
+                return None
+            if (behind := above.directory_behind(prefix)) is not None:
+                return self._first_below(way.kind, behind)
+            prefix = above.prefix
+        return None
+
+    def _through(self, kind: Kind, entries: Entries) -> Way | None:
+        pages = self._pages_of(entries.prefix)
+        return None if pages is None or entries not in pages else self._way(kind, pages)
+
+    def _first_below(self, kind: Kind, prefix: str) -> Way | None:
+        """The first way with files in *prefix*, or in the first directory of it, and so on."""
+        for _ in range(_DEEP):
+            way = self.known(kind, prefix)
+            if way is None or way.has_files():
+                return way
+            below = way.directory_behind(None)
+            if below is None:
+                return None
+            prefix = below
+        return None
+
+    def _way(self, kind: Kind, pages: Sequence[Entries]) -> Way | None:
+        if sum(map(len, pages)) > SORTED_MAX:
+            return None
+        key = kind, pages[0].prefix
+        way = self._kept.pop(key, None)
+        if way is None or way.pages != pages:
+            self._entries -= 0 if way is None else len(way)
+            way = Way(kind, pages)
+            self._entries += len(way)
+        self._kept[key] = way
+        while self._entries > KEPT_MAX:
+            self._entries -= len(self._kept.pop(next(iter(self._kept))))
+        return way
