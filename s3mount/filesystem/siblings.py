@@ -15,6 +15,9 @@ SMALL = 1 << 20  # bytes: what one GET brings about as fast as its first byte
 AHEAD_MAX = 64  # files
 STEP_MAX = 8  # files that may be skipped, or opened by another worker first
 TRACKED = 128  # directories: more than the next files are in
+SORTED_AT_ONCE = (
+    1_000  # entries of a directory whose order is made for the first file opened there, if one was of use lately
+)
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
 
 
@@ -77,7 +80,7 @@ class _Readers:
 
     def _ahead(self, way: Way, course: _Course) -> Iterator[Place]:
         streak = course.streak
-        room = min(AHEAD_MAX, 2 << streak)
+        room = min(AHEAD_MAX, 2 << min(streak, AHEAD_MAX))
         while room > 0:
             stop = min(len(way), course.opened + 1 + room)
             for rank in range(max(course.opened, course.fetched) + 1, stop):
@@ -125,7 +128,8 @@ class Siblings:
         by_name = self._ways.by_name(entries)
         is_first = not self._by_name.have_been_on(by_name)
         ahead = self._by_name.opened(by_name, by_name.rank(entries, index))
-        if ahead is None and (self._by_number.is_proven or not is_first):
+        is_cheap = self._by_number.is_proven and len(by_name) <= SORTED_AT_ONCE
+        if ahead is None and (is_cheap or not is_first):
             by_number = self._ways.by_number(entries)
             if by_number is not None:
                 ahead = self._by_number.opened(by_number, by_number.rank(entries, index))
