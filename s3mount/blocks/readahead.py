@@ -121,8 +121,7 @@ class Readahead:
 
     def is_wanted(self, span: Span) -> bool:
         """Whether a stream still has part of *span* ahead of it."""
-        start, stop = span.start, span.stop
-        return any(s.position < stop and start < s.frontier and s.is_stream for s in self._sequences)
+        return any(s.position < span.stop and span.start < s.frontier for s in self._sequences if s.is_stream)
 
     def _find(self, offset: int, stop: int) -> Sequence | None:
         """The sequence that expects this read, or else one that it may have overtaken reads of, or fallen behind in."""

@@ -79,11 +79,6 @@ class Listing:
         self.hidden = hidden
         self.is_complete = True
 
-    @property
-    def untrimmed(self) -> list[Entries] | None:
-        """Its pages, if none has gone yet."""
-        return None if self.is_trimmed else [page for page in self.pages if page is not None]
-
     def find(self, name: bytes) -> tuple[Entries, int] | None:
         """The entry *name*, of those certain so far."""
         if self._is_rising:

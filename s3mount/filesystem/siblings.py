@@ -15,9 +15,7 @@ SMALL = 1 << 20  # bytes: what one GET brings about as fast as its first byte
 AHEAD_MAX = 64  # files
 STEP_MAX = 8  # files that may be skipped, or opened by another worker first
 TRACKED = 128  # directories: more than the next files are in
-SORTED_AT_ONCE = (
-    1_000  # entries of a directory whose order is made for the first file opened there, if one was of use lately
-)
+SORTED_AT_ONCE = 1_000  # entries of a directory that is sorted by number for the first file opened in it already
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
 
 

@@ -184,9 +184,10 @@ class Tree:
     def pages_of(self, prefix: str) -> Sequence[Entries] | None:
         """All entries of a directory, where a listing of it is complete."""
         directory = self.catalog.known.get(prefix)
-        if directory is None or directory.passage is None or not directory.passage.listing.is_complete:
+        if directory is None or directory.passage is None:
             return None
-        return directory.passage.listing.untrimmed
+        listing = directory.passage.listing
+        return directory.pages if listing.is_complete and not listing.is_trimmed else None
 
     def doubt(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""

@@ -108,7 +108,6 @@ class RemoteStore:
         self._timeout = timeout
         self._bucket = bucket
         self._pauses = pauses
-        self._max_connections = max_connections
         self._gate = Gate(max_connections)
         self._hedging = Hedging(self._gate)
         self._workers = Workers()
@@ -167,7 +166,7 @@ class RemoteStore:
     def prepare(self) -> None:
         """Open connections now, so that the first questions need not wait for that. A lookup may ask two at once."""
         until = _monotonic(self._deadline())
-        for _ in range(min(_PREPARED, self._max_connections)):
+        for _ in range(min(_PREPARED, self._gate.allowance.allowed)):
             self._workers.submit(partial(self._transport.prepare, deadline=until), lambda _: None)
 
     def statistics(self) -> Statistics:

@@ -32,10 +32,10 @@ def parse_head(block: bytes) -> ResponseHead:
     if not _SHAPE.fullmatch(block):
         raise WrongAnswerError(f"no head of a response: {block[:40]!r}")
     status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
-    fields = [line.partition(":") for line in lines]
-    headers = {name.lower(): value.strip(" \t") for name, _, value in fields}
+    fields = [(name.lower(), value.strip(" \t")) for name, _, value in (line.partition(":") for line in lines)]
+    headers = dict(fields)
     if len(headers) < len(fields):
-        headers = _joined((name.lower(), value.strip(" \t")) for name, _, value in fields)
+        headers = _joined(fields)
     return ResponseHead(int(status_line[9:12]), headers, _is_persistent(status_line, headers.get("connection")))
 
 

@@ -81,8 +81,7 @@ def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by
         [(_, connection)] = transport._exchange._pool._idle
         stream = connection._stream
         assert isinstance(stream, TlsStream)
-        while stream._plain.is_quiet():  # until the tickets are here
-            time.sleep(0.001)
+        assert stream._plain._poll.poll(10_000), "the server sent no tickets"
 
         assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
         assert server.connections == 1
