@@ -4,13 +4,15 @@ What `trio.to_thread` does, for callers who bring their own limit: threads that 
 outcomes that have come by then. It costs a third of the CPU, which counts where a call is one small object.
 
 Invariants: a call's thread is busy until its outcome has been told, in the run, also where nobody waits any more; a thread is started
-only where none is idle, so there are as many as there were calls at once; threads are daemons, and no exit waits for them.
+only where none is idle, so there are as many as there were calls at once; threads are daemons, and no exit waits for them. What
+has ended is told: a thread first adds it and then looks whether the run has been woken, the run forgets that it has been and then takes.
 """
 
 import _thread
 import contextlib
 import queue
 import signal
+from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -36,6 +38,8 @@ class Workers:
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._ended: deque[_Job] = deque()  # and not told yet
+        self._is_woken = False  # the run, to tell them
         self._threads = 0
         self._idle = 0
 
@@ -81,11 +85,17 @@ class Workers:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (job := self._jobs.get()) is not None:
             job.outcome = outcome.capture(job.call)
-            with contextlib.suppress(trio.RunFinishedError):  # the mount has ended, and nobody is interested
-                token.run_sync_soon(self._land, job)
+            self._ended.append(job)
+            if not self._is_woken:
+                self._is_woken = True
+                with contextlib.suppress(trio.RunFinishedError):  # the mount has ended, and nobody is interested
+                    token.run_sync_soon(self._land)
             del job  # no thread keeps an answer while it is idle
 
-    def _land(self, job: _Job) -> None:
-        self._idle += 1
-        assert job.outcome is not None
-        job.ended(job.outcome)
+    def _land(self) -> None:
+        self._is_woken = False
+        while self._ended:
+            job = self._ended.popleft()
+            self._idle += 1
+            assert job.outcome is not None
+            job.ended(job.outcome)

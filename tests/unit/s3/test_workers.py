@@ -46,3 +46,19 @@ async def test_a_cancelled_call_is_left_behind_and_keeps_its_place_until_it_ends
 
     assert inside_while_it_runs == 1
     workers.close()
+
+
+async def test_no_outcome_is_lost_however_many_threads_end_at_once() -> None:
+    workers, told = Workers(), []
+
+    async def ask(number: int) -> None:
+        for step in range(100):
+            told.append(await workers.run(lambda: number * 100 + step, lambda _: None))  # noqa: B023 - awaited here
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as askers:
+            for number in range(20):
+                askers.start_soon(ask, number)
+
+    assert sorted(told) == list(range(2000))
+    workers.close()
