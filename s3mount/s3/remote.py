@@ -39,7 +39,7 @@ from s3mount.s3.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_PREPARED = 2  # connections
+_PREPARED = 16  # connections; more gain nothing, see docs/decisions/lean-transport.md
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -164,7 +164,7 @@ class RemoteStore:
         return answer
 
     def prepare(self) -> None:
-        """Open connections now, so that the first questions need not wait for that. A lookup may ask two at once."""
+        """Open connections now, so that the first questions need not wait for that: a lookup asks two at once, small files more."""
         until = _monotonic(self._deadline())
         for _ in range(min(_PREPARED, self._gate.allowance.allowed)):
             self._workers.submit(partial(self._transport.prepare, deadline=until), lambda _: None)
