@@ -12,7 +12,7 @@ import trio
 
 from s3mount.blocks.readahead import Readahead
 from s3mount.blocks.spans import Geometry, missing
-from s3mount.s3.store import Demand, Urgency
+from s3mount.s3.store import BegunRange, Demand, Urgency
 from s3mount.s3.values import ObjectVersion, Span
 
 _start: Final = attrgetter("start")
@@ -21,17 +21,26 @@ _start: Final = attrgetter("start")
 class Flight:
     """A load under way. *ended* is set once the block has landed or *error* says why it never will.
 
-    *urgency* is what it began with, and *demand* what it has now.
+    *urgency* is what it began with, and *demand* what it has now. *begun* is its first attempt, where that was sent without a
+    task; *scope* is of its task, where it needs one.
     """
 
-    __slots__ = ("demand", "ended", "error", "scope", "urgency")
+    __slots__ = ("begun", "demand", "ended", "error", "is_given_up", "scope", "urgency")
 
     def __init__(self, urgency: Urgency) -> None:
         self.urgency = urgency
         self.demand = Demand(urgency)
         self.ended = trio.Event()
-        self.scope = trio.CancelScope()
+        self.begun: BegunRange | None = None
+        self.scope: trio.CancelScope | None = None
+        self.is_given_up = False
         self.error: Exception | None = None
+
+    def give_up(self) -> None:
+        """Nobody wants it any more: it ends as soon as it can, and does not land."""
+        self.is_given_up = True
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 class Block:

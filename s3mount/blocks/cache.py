@@ -65,7 +65,7 @@ class BlockCache:
 
         True if all of it is held or on its way now; False where it is not small, or there is no room.
         """
-        if version.size > self._geometry.small:
+        if version.size > self._geometry.small or not self._loads.may_fetch_ahead:
             return False
         return self._loads.fetch_ahead(self._shelf(version), Span(0, version.size))
 

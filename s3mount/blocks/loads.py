@@ -1,11 +1,13 @@
 """Loads: how missing bytes become blocks, one GET each, and how readers wait for them.
 
-Everything but a load itself and the waiting for it is synchronous, therefore atomic. Each load is a task in the nursery handed
-in. Knows no readahead: others say what to fetch and whether somebody waits for it.
+Everything but a load itself and the waiting for it is synchronous, therefore atomic. A load is sent at once where it finds memory
+and a place among the requests, and needs no task unless the store fails it; every other one is a task in the nursery handed in.
+Knows no readahead: others say what to fetch and whether somebody waits for it.
 """
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Final
 
 import trio
@@ -14,7 +16,7 @@ from s3mount.blocks.block import Block, Flight, Shelf
 from s3mount.blocks.memory import Memory
 from s3mount.blocks.spans import chop
 from s3mount.errors import S3MountError, StoreFailed
-from s3mount.s3.store import ObjectStore, Urgency
+from s3mount.s3.store import BegunRange, ObjectStore, Urgency
 from s3mount.s3.values import Span
 
 log = logging.getLogger(__name__)
@@ -66,6 +68,11 @@ class Loads:
             for span in chop(gap, shelf.geometry.part)
         )
 
+    @property
+    def may_fetch_ahead(self) -> bool:
+        """Whether what nobody waits for would be asked for at once."""
+        return self._store.has_place()
+
     def adopt(self, shelf: Shelf, span: Span, content: bytes) -> None:
         """Keep the bytes of *span* that came by another way, if there is room."""
         buffer = self.memory.take_nowait(len(span))
@@ -86,7 +93,7 @@ class Loads:
         block.was_read = True
         flight.demand.rise()
         try:
-            await flight.ended.wait()
+            await (flight.ended.wait() if flight.begun is None else flight.begun.see_through(flight.ended))
         finally:
             block.waiters -= 1
             buffer = block.buffer  # before `_keep`, which may evict it at once
@@ -104,12 +111,12 @@ class Loads:
                 self.memory.orphan(block)
             elif may_cancel and not block.waiters:
                 block.shelf.remove(block)
-                block.flight.scope.cancel()
+                block.flight.give_up()
 
     def cancel_all(self) -> None:
-        """Cancel every load; whoever waits for one is told so."""
+        """Cancel every load; whoever waits for one is told so. To be called before the nursery ends."""
         for flight in list(self._flights):
-            flight.scope.cancel()
+            flight.give_up()
 
     def _launch_ahead(self, shelf: Shelf, span: Span) -> bool:
         if self._ahead_flights >= _AHEAD_FLIGHTS or self._ahead_bytes + len(span) > self.ahead_limit:
@@ -127,22 +134,57 @@ class Loads:
         block.shelf.add(block)
         self._flights[flight] = block
         self.started += 1
-        self._nursery.start_soon(self._load, block, flight)
+        flight.begun = self._begin(block, flight)
+        if flight.begun is None:
+            self._start_task(block, flight)
 
-    async def _load(self, block: Block, flight: Flight) -> None:
+    def _begin(self, block: Block, flight: Flight) -> BegunRange | None:
+        """Ask for it at once, if nothing has to be waited for."""
+        if block.buffer is None:
+            block.buffer = self.memory.take_nowait(len(block))
+        if block.buffer is None:
+            return None
+        attempted = partial(self._attempted, block, flight)
+        return self._store.begin_range(block.shelf.version, block.span, block.buffer, flight.demand, attempted)
+
+    def _attempted(self, block: Block, flight: Flight) -> None:
+        """What was asked for at once has ended, with its bytes or without."""
+        assert flight.begun is not None
+        if flight.begun.is_done:
+            self._land(block, flight)
+        elif not flight.is_given_up:
+            self._start_task(block, flight)
+            return
+        self._settle(block, flight)
+
+    def _start_task(self, block: Block, flight: Flight) -> None:
+        flight.scope = trio.CancelScope()
+        self._nursery.start_soon(self._load, block, flight, flight.scope)
+
+    async def _load(self, block: Block, flight: Flight, scope: trio.CancelScope) -> None:
         try:
-            with flight.scope:
-                if block.buffer is None:
-                    block.buffer = await self.memory.take(len(block))
-                await self._store.get_range(block.shelf.version, block.span, block.buffer, flight.demand)
-                self.bytes_fetched += len(block)
-                if not flight.scope.cancel_called:
-                    block.flight = None
+            with scope:
+                await self._bring(block, flight)
+                self._land(block, flight)
         except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, those who wait have to be told
             flight.error = exc
             _report(block, exc)
         finally:
             self._settle(block, flight)
+
+    async def _bring(self, block: Block, flight: Flight) -> None:
+        if flight.begun is not None:
+            await flight.begun.finish()
+            return
+        if block.buffer is None:
+            block.buffer = await self.memory.take(len(block))
+        await self._store.get_range(block.shelf.version, block.span, block.buffer, flight.demand)
+
+    def _land(self, block: Block, flight: Flight) -> None:
+        """The bytes are there; if nobody wants them any more, it stays in flight until `_settle` discards it."""
+        self.bytes_fetched += len(block)
+        if not flight.is_given_up:
+            block.flight = None
 
     def _settle(self, block: Block, flight: Flight) -> None:
         """Account for a load that ended in whatever way, and wake those who wait for it."""

@@ -47,11 +47,15 @@ class Memory:
         self._idle_bytes = 0
         self._cold: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
         self._unread: dict[Block, None] = {}
+        self._read_last: Block | None = None
         self._claims: deque[_Claim] = deque()
 
     def take_nowait(self, length: int) -> memoryview | None:
-        """A buffer for a speculative load, at the cost of blocks already read; None where there is no room for it."""
-        needed = self.used - self._idle_bytes - self._cold.currsize + max(length, _LEAST_COST)
+        """A buffer at the cost of blocks already read, but for the last of them; None where there is no room for it.
+
+        It may be written to at once: the reply to whoever reads that last block may still be on its way.
+        """
+        needed = self.used - self._idle_bytes - self._evictable + max(length, _LEAST_COST)
         return None if self._claims or needed > self.limit else self._find(length)
 
     async def take(self, length: int) -> memoryview:
@@ -87,6 +91,7 @@ class Memory:
     def touch(self, block: Block) -> None:
         """*block* was read: it becomes the last of its kind to go."""
         block.was_read = True
+        self._read_last = block
         if block in self._unread:
             del self._unread[block]
             self._cold[block] = block
@@ -98,6 +103,12 @@ class Memory:
         if block in self._unread:
             del self._unread[block]
             self._cold[block] = block
+
+    @property
+    def _evictable(self) -> float:
+        """Bytes of blocks already read, without the last of them."""
+        last = self._read_last
+        return self._cold.currsize - (_cost(last) if last is not None and last in self._cold else 0)
 
     def _find(self, length: int) -> memoryview | None:
         while True:
@@ -119,6 +130,8 @@ class Memory:
             block, _ = self._unread.popitem()
         else:
             return False
+        if block is self._read_last:
+            self._read_last = None
         self._put_idle(self._on_evict(block))
         return True
 

@@ -115,8 +115,12 @@ class Gate:
             with trio.fail_at(deadline):
                 await self._wait(ticket)
 
+    def is_open_to(self, urgency: Urgency) -> bool:
+        """Whether who comes now need not wait."""
+        return self._has_room(urgency) and not self._waiting[urgency]
+
     def enter_nowait(self, ticket: Pass) -> bool:
-        is_in = self._has_room(ticket.urgency) and not self._waiting[ticket.urgency]
+        is_in = self.is_open_to(ticket.urgency)
         self._inside[ticket.urgency] += is_in
         return is_in
 

@@ -51,7 +51,10 @@ class _Attempt:
 
 
 class Race(Generic[T]):
-    """One read into *buffer*. *ask* is called in a thread for each attempt, *ended* is told how it went."""
+    """One read into *buffer*. *ask* is called in a thread for each attempt, *ended* is told how it went.
+
+    Either one awaits `run`, or one calls `begin`, and sees to it oneself that a late answer is asked for again.
+    """
 
     def __init__(
         self,
@@ -67,48 +70,70 @@ class Race(Generic[T]):
         self._buffer = buffer
         self._hedge = hedge
         self._turn = threading.Lock()  # whose it is may write into the buffer; taken in a thread, given up in the run
-        # the attempts whose threads have not ended, the answer so far, and whether it stays that
+        # the attempts whose threads have not ended, the answer so far, and who is told, once, that it stays that
         self._under_way: list[_Attempt] = []
         self._answer: outcome.Outcome[T] | None = None
-        self._is_settled = trio.Event()
-        self._is_noticed = trio.Event()  # somebody waits for it; or nobody needs to any more
+        self._settled: Callable[[], None] | None = None
+        self._begun_at = 0.0
+
+    @property
+    def is_won(self) -> bool:
+        """Whether the buffer holds what was asked for."""
+        return self._settled is None and isinstance(self._answer, outcome.Value)
+
+    @property
+    def answer(self) -> outcome.Outcome[T]:
+        """What it came to, once it is settled."""
+        assert self._answer is not None
+        return self._answer
+
+    def begin(self, ticket: Pass, settled: Callable[[], None]) -> None:
+        """Send the first attempt; *settled* is called when there is an answer. *ticket* has entered."""
+        self._settled = settled
+        self._begun_at = trio.current_time()
+        self._send(_Attempt(ticket, is_hedge=False))
 
     async def run(self, ticket: Pass, demand: Demand) -> T:
         """The answer. *ticket* has entered. A checkpoint."""
-        self._send(_Attempt(ticket, is_hedge=False))
+        is_settled, is_noticed = trio.Event(), trio.Event()  # noticed: somebody waits, or nobody needs to any more
+
+        def settle() -> None:
+            is_settled.set()
+            is_noticed.set()
+
+        self.begin(ticket, settle)
         try:
-            await self._wait(demand)
+            if demand.urgency is Urgency.AHEAD:
+                demand.on_rise = is_noticed.set
+                await is_noticed.wait()
+            await self.see_through(is_settled)
         except trio.Cancelled:
             with trio.CancelScope(shield=True):
-                await self._is_settled.wait()
+                await is_settled.wait()
             raise
         finally:
             demand.on_rise = None
-        assert self._answer is not None
-        return self._answer.unwrap()
+        return self.answer.unwrap()
 
-    async def _wait(self, demand: Demand) -> None:
-        late_at = trio.current_time() + self._hedge.late_after
-        if demand.urgency is Urgency.AHEAD:
-            demand.on_rise = self._is_noticed.set
-            await self._is_noticed.wait()
-        if not self._is_settled.is_set():
-            with trio.move_on_at(late_at):
-                await self._is_settled.wait()
-        if not self._is_settled.is_set():
-            self._send_hedge()
-            await self._is_settled.wait()
+    async def see_through(self, is_settled: trio.Event) -> None:
+        """Wait for *is_settled*, and meanwhile ask again where the answer is late."""
+        with trio.move_on_at(self._begun_at + self._hedge.late_after):
+            await is_settled.wait()
+        if not is_settled.is_set():
+            self._ask_again()
+            await is_settled.wait()
 
-    def _settle(self) -> None:
-        self._is_settled.set()
-        self._is_noticed.set()
-
-    def _send_hedge(self) -> None:
-        """Ask again, unless the answer has begun, or must not be asked for twice."""
-        if self._turn.locked():
+    def _ask_again(self) -> None:
+        """Send the second attempt, unless the answer has begun, or is there, or must not be asked for twice."""
+        if self._settled is None or self._turn.locked():
             return
         if (ticket := self._hedge.enter_nowait()) is not None:
             self._send(_Attempt(ticket, is_hedge=True))
+
+    def _settle(self) -> None:
+        if self._settled is not None:
+            settled, self._settled = self._settled, None
+            settled()
 
     def _send(self, attempt: _Attempt) -> None:
         self._under_way.append(attempt)

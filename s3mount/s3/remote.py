@@ -11,6 +11,7 @@ Each question: wait at the gate, have a worker thread make one attempt, and judg
    into the caller's buffer. A thread keeps its place in the gate until it ends.
 4. Reading a version that was replaced goes on by its version id where that is known; else it is VersionGone.
 5. An attempt at a read whose answer is late may have a second one beside it (`race`, `hedging`).
+6. `begin_range` makes the first attempt of a `get_range` and nobody waits for it; what it came to is judged by `finish`, or by nobody.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.hedging import Hedge, Hedging
 from s3mount.s3.pins import Pins
 from s3mount.s3.race import Race
-from s3mount.s3.store import Demand, OnToken
+from s3mount.s3.store import BegunRange, Demand, OnToken, Urgency
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
 from s3mount.s3.workers import Workers
@@ -88,6 +89,26 @@ class _Send(Protocol[T_co]):
     def __call__(self, ticket: Pass, deadline: float) -> Awaitable[T_co]: ...
 
 
+class _BegunRange:
+    """`BegunRange`; *bring* goes on from its answer."""
+
+    __slots__ = ("_bring", "race")
+
+    def __init__(self, race: Race[str | None], bring: Callable[[outcome.Outcome[str | None]], Awaitable[None]]) -> None:
+        self.race = race
+        self._bring = bring
+
+    @property
+    def is_done(self) -> bool:
+        return self.race.is_won
+
+    async def see_through(self, has_ended: trio.Event) -> None:
+        await self.race.see_through(has_ended)
+
+    async def finish(self) -> None:
+        await self._bring(self.race.answer)
+
+
 def _pauses() -> Iterator[float]:
     return backoff.pauses(random.random)
 
@@ -138,19 +159,30 @@ class RemoteStore:
     async def get_range(
         self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
-        read = _Read(version, span, into, demand or Demand(), self._hedging.begin(), self._deadline())
+        await self._bring(self._read(version, span, into, demand or Demand()))
+
+    def has_place(self) -> bool:
+        return self._gate.is_open_to(Urgency.AHEAD)
+
+    def begin_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand, ended: Callable[[], None]
+    ) -> BegunRange | None:
         pin = self._pins.get(version)
-        if pin is None or not pin.is_superseded:
-            try:
-                return await self._fetch(read, version_id=None)
-            except VersionGone:
-                pin = self._pins.supersede(version)
-                if pin is None:
-                    raise
-        try:
-            await self._fetch(read, version_id=pin.version_id)
-        except (NotFound, AccessDenied) as exc:
-            raise VersionGone("the version being read was deleted", bucket=version.bucket, key=version.key) from exc
+        ticket = Pass(self._gate, demand.urgency)
+        if (pin is not None and pin.is_superseded) or not ticket.enter_nowait():
+            return None
+        read = self._read(version, span, into, demand)
+        self._requests["GET"] += 1
+        begun = _BegunRange(self._race(read, None, read.deadline), partial(self._bring, read))
+
+        def settled() -> None:
+            if begun.is_done:
+                log.debug("GET %r: done", version.key)
+                self._came(read, begun.race.answer.unwrap())
+            ended()
+
+        begun.race.begin(ticket, settled)
+        return begun
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         answer = await self._answer(
@@ -189,18 +221,44 @@ class RemoteStore:
     def _deadline(self) -> float:
         return trio.current_time() + self._timeout
 
-    async def _fetch(self, read: _Read, *, version_id: str | None) -> None:
-        told = await self._answer(
-            _Question("GET", read.version.key, read.demand), partial(self._race, read, version_id), read.deadline
-        )
-        self._counts["bytes_read"] += len(read.span)
-        self._pins.remember(read.version, told)
+    def _read(self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand) -> _Read:
+        return _Read(version, span, into, demand, self._hedging.begin(), self._deadline())
 
-    async def _race(self, read: _Read, version_id: str | None, ticket: Pass, deadline: float) -> str | None:
+    async def _bring(self, read: _Read, first: outcome.Outcome[str | None] | None = None) -> None:
+        """`get_range`, whose *first* attempt may have been made."""
+        version, pin = read.version, self._pins.get(read.version)
+        if pin is None or not pin.is_superseded:
+            try:
+                return await self._fetch(read, None, first)
+            except VersionGone:
+                pin = self._pins.supersede(version)
+                if pin is None:
+                    raise
+        try:
+            await self._fetch(read, pin.version_id)
+        except (NotFound, AccessDenied) as exc:
+            raise VersionGone("the version being read was deleted", bucket=version.bucket, key=version.key) from exc
+
+    async def _fetch(
+        self, read: _Read, version_id: str | None, first: outcome.Outcome[str | None] | None = None
+    ) -> None:
+        question = _Question("GET", read.version.key, read.demand)
+
+        def send(ticket: Pass, deadline: float) -> Awaitable[str | None]:
+            return self._race(read, version_id, deadline).run(ticket, read.demand)
+
+        self._came(read, await self._answer(question, send, read.deadline, first))
+
+    def _race(self, read: _Read, version_id: str | None, deadline: float) -> Race[str | None]:
         """One attempt at *read*. Only its thread keeps to the deadline: nobody may go before the thread does."""
         until = _monotonic(deadline)
         ask = partial(self._transport.get_range, read.version, read.span, version_id=version_id, deadline=until)
-        return await Race(self._workers, ask, self._ended, read.into, read.hedge).run(ticket, read.demand)
+        return Race(self._workers, ask, self._ended, read.into, read.hedge)
+
+    def _came(self, read: _Read, version_id: str | None) -> None:
+        """The bytes of *read* are here, and so is its version's id, if the store has told one."""
+        self._counts["bytes_read"] += len(read.span)
+        self._pins.remember(read.version, version_id)
 
     def _sender(self, ask: Callable[[float], T]) -> _Send[T]:
         """What has *ask* called in a thread, which may be left behind: it writes to nothing of the caller's."""
@@ -221,10 +279,12 @@ class RemoteStore:
             case outcome.Value() | outcome.Error(error=S3MountError()):  # a refusal is an answer too
                 ticket.succeeded()
 
-    async def _answer(self, question: _Question, send: _Send[T], deadline: float) -> T:
-        """The answer to *question*, or why there is none by *deadline* (of trio's clock)."""
+    async def _answer(
+        self, question: _Question, send: _Send[T], deadline: float, first: outcome.Outcome[T] | None = None
+    ) -> T:
+        """The answer to *question*, or why there is none by *deadline* (of trio's clock). The *first* attempt may have been made."""
         try:
-            answer = await self._persist(question, send, deadline)
+            answer = await self._persist(question, send, deadline, first)
         except S3MountError as exc:
             self._counts["errors"] += not isinstance(exc, NotFound | VersionGone)
             log.debug("%s %r: %s", question.kind, question.key, exc)
@@ -232,13 +292,16 @@ class RemoteStore:
         log.debug("%s %r: done", question.kind, question.key)
         return answer
 
-    async def _persist(self, question: _Question, send: _Send[T], deadline: float) -> T:
+    async def _persist(
+        self, question: _Question, send: _Send[T], deadline: float, made: outcome.Outcome[T] | None
+    ) -> T:
         waits = self._pauses()
         is_renewed = False
         while True:
             try:
-                return await self._attempt(question, send, deadline)
+                return await self._attempt(question, send, deadline, made)
             except Retryable as fault:
+                made = None
                 if fault.is_stale_credentials:
                     if is_renewed:
                         raise fault.failure from fault
@@ -252,11 +315,15 @@ class RemoteStore:
             self._counts["retries"] += 1
             await trio.sleep(pause)
 
-    async def _attempt(self, question: _Question, send: _Send[T], deadline: float) -> T:
-        """One attempt. DeadlineExceeded where time runs out in it, or before it."""
+    async def _attempt(
+        self, question: _Question, send: _Send[T], deadline: float, made: outcome.Outcome[T] | None
+    ) -> T:
+        """One attempt, or the one that was *made*. DeadlineExceeded where time runs out in it, or before it."""
         ticket = Pass(self._gate, question.demand.urgency)
         question.demand.on_rise = ticket.promote
         try:
+            if made is not None:
+                return made.unwrap()
             await ticket.enter(deadline)
             self._requests[question.kind] += 1
             return await send(ticket, deadline)

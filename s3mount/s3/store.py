@@ -1,12 +1,14 @@
 """The few questions a store answers, as the rest of the house asks them.
 
-Every method is a checkpoint, always. Every method ends within the store's deadline and raises only `S3MountError`s:
+Whatever is awaited is a checkpoint, always, ends within the store's deadline, and raises only `S3MountError`s:
 `NotFound`, `AccessDenied`, `VersionGone`, `StoreFailed`, `DeadlineExceeded`.
 """
 
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
+
+import trio
 
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
 
@@ -42,6 +44,21 @@ OnToken = Callable[[str | None], None]
 """Is told, as a hint, where the next page of a listing begins; only the page itself is to be believed."""
 
 
+class BegunRange(Protocol):
+    """A `get_range` whose first attempt was sent without waiting. *is_done*: it has ended, and the bytes are there."""
+
+    @property
+    def is_done(self) -> bool: ...
+
+    async def see_through(self, has_ended: trio.Event) -> None:
+        """Wait for *has_ended*, as who needs the bytes: meanwhile the store may be asked again, if it is late."""
+        ...
+
+    async def finish(self) -> None:
+        """`get_range` from here on, where the attempt has ended without the bytes; the same failures."""
+        ...
+
+
 class ObjectStore(Protocol):
     """Objects of one bucket."""
 
@@ -64,6 +81,19 @@ class ObjectStore(Protocol):
         one cannot be had by its version id either. After an
         error, or a cancellation, the content of *into* is undefined; on cancellation the call first waits until no thread
         writes to *into* any more, so a returned call always hands the buffer back.
+        """
+        ...
+
+    def has_place(self) -> bool:
+        """Whether a request that nobody waits for would be sent at once."""
+        ...
+
+    def begin_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand, ended: Callable[[], None]
+    ) -> "BegunRange | None":
+        """One attempt at `get_range`, sent at once and left to itself; None, and nothing was done, where it would have to wait.
+
+        *ended* is called, later and in the run, when nobody writes to *into* any more.
         """
         ...
 

@@ -77,6 +77,7 @@ async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: 
         host.ready(Mount(filesystem, blocks, store))
         await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
+        blocks.close()
         if not invalidations.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
 

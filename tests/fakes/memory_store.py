@@ -129,6 +129,12 @@ class MemoryStore:
         self._check_readable(stored)
         into[:] = stored.body[span.start : span.stop]
 
+    def has_place(self) -> bool:
+        return True
+
+    def begin_range(self, *_: object) -> None:
+        """Each request waits, for `before`."""
+
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._receive(Request("REVALIDATE", version.key, span=Span(0, head_size)))
         stored = self._current(version.key)

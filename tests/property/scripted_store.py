@@ -5,6 +5,7 @@ while a load still fills it, reads rubbish. A cancelled load goes on until it is
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import trio
@@ -45,10 +46,45 @@ class Load:
         self.answered.set()
 
 
-class ScriptedStore:
-    """An ObjectStore of ranges."""
+@dataclass(eq=False)
+class BegunLoad(Load):
+    """A GET that was sent at once; where it fails, what finishes it fails too, or asks once more."""
 
-    def __init__(self) -> None:
+    store: "ScriptedStore" = field(kw_only=True)
+    ended: Callable[[], None] = field(kw_only=True)
+    is_done: bool = False
+    asks_once_more: bool = False
+
+    def land(self) -> None:
+        if self in self.store.loads:
+            self.into[:] = self.store.content(self.version)[self.span.start : self.span.stop]
+            self.is_done = True
+            self._end()
+
+    def fail(self, error: Exception) -> None:
+        self.error = error
+        self._end()
+
+    async def see_through(self, has_ended: trio.Event) -> None:
+        await has_ended.wait()
+
+    async def finish(self) -> None:
+        assert self.error is not None
+        await trio.lowlevel.checkpoint()
+        if not self.asks_once_more:
+            raise self.error
+        await self.store.get_range(self.version, self.span, self.into, self.demand)
+
+    def _end(self) -> None:
+        self.store.loads.remove(self)
+        self.ended()
+
+
+class ScriptedStore:
+    """An ObjectStore of ranges. *sends_at_once*: a load needs not wait for its place."""
+
+    def __init__(self, *, sends_at_once: bool = False) -> None:
+        self.sends_at_once = sends_at_once
         self.loads: list[Load] = []  # under way
         self.asked: list[tuple[str, Span, Urgency]] = []  # all there ever were
         self.is_prompt = False
@@ -62,18 +98,28 @@ class ScriptedStore:
     async def get_range(
         self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
     ) -> None:
-        assert len(into) == len(span) > 0
-        assert span.stop <= version.size
         load = Load(version, span, into, demand or Demand())
-        load.scribble()
-        self.asked.append((version.key, span, load.urgency))
-        self.loads.append(load)
+        self._note(load)
         if self.is_prompt:
             load.land()
         try:
             await self._answer(load)
         finally:
             self.loads.remove(load)
+
+    def has_place(self) -> bool:
+        return True
+
+    def begin_range(
+        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand, ended: Callable[[], None]
+    ) -> "BegunLoad | None":
+        if not self.sends_at_once:
+            return None
+        load = BegunLoad(version, span, into, demand, store=self, ended=ended)
+        self._note(load)
+        if self.is_prompt:
+            trio.lowlevel.current_trio_token().run_sync_soon(load.land)
+        return load
 
     async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
         raise AssertionError("blocks ask for ranges only")
@@ -106,6 +152,13 @@ class ScriptedStore:
     def fail_all(self, error: S3MountError) -> None:
         for load in list(self.loads):
             load.fail(error)
+
+    def _note(self, load: Load) -> None:
+        assert len(load.into) == len(load.span) > 0
+        assert load.span.stop <= load.version.size
+        load.scribble()
+        self.asked.append((load.version.key, load.span, load.urgency))
+        self.loads.append(load)
 
     async def _answer(self, load: Load) -> None:
         try:

@@ -88,6 +88,12 @@ class Shelf:
             raise VersionGone("replaced", key=version.key)
         into[:] = self.bodies[version.key][span.start : span.stop]
 
+    def has_place(self) -> bool:
+        return True
+
+    def begin_range(self, *_: object) -> None:
+        """Each request waits, for `before`."""
+
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._ask(f"GET {version.key}")
         stat = self._stat(version.key)

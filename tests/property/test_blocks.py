@@ -17,7 +17,7 @@ from s3mount.blocks.spans import KIB, Geometry
 from s3mount.config import BlockConfig
 from s3mount.errors import StoreFailed
 from s3mount.s3.values import ObjectVersion
-from tests.property.scripted_store import ScriptedStore
+from tests.property.scripted_store import BegunLoad, ScriptedStore
 
 UNIT = 64 * KIB  # from here up buffers are used again, which is what goes wrong if anything does
 GEOMETRY = Geometry(part=4 * UNIT, block=UNIT, small=UNIT, piece=UNIT)
@@ -62,6 +62,9 @@ _scripts = st.builds(
 )
 
 
+_at_once = st.sampled_from((0.0, 0.5, 1.0))
+
+
 @dataclass
 class Play:
     """A cache, a store, readers who follow their scripts, and one who lets answers through in an order of chance."""
@@ -69,9 +72,13 @@ class Play:
     limit: int
     chance: random.Random
     failure_rate: float
+    at_once: float  # the share of loads that find their place at once
     store: ScriptedStore = field(default_factory=ScriptedStore)
     scopes: dict[int, trio.CancelScope] = field(default_factory=dict)
     acting: int = 0
+
+    def __post_init__(self) -> None:
+        self.store.sends_at_once = self.at_once > 0
 
     async def run(self, scripts: Sequence[Script]) -> None:
         async with trio.open_nursery() as loads:
@@ -89,6 +96,7 @@ class Play:
             if self.chance.random() < 0.5:
                 self.cache.prefetch(VERSIONS[-1])
             await self._conduct(scripts)
+        await wait_all_tasks_blocked()
         while self.store.loads:
             self._let_through()
             await wait_all_tasks_blocked()
@@ -132,8 +140,11 @@ class Play:
 
     def _let_through(self) -> None:
         self.store.scribble()
+        self.store.sends_at_once = self.chance.random() < self.at_once
         load = self.chance.choice(self.store.loads)
         if self.chance.random() < self.failure_rate:
+            if isinstance(load, BegunLoad):
+                load.asks_once_more = self.chance.random() < 0.5
             load.fail(StoreFailed("ill luck"))
         else:
             load.land()
@@ -146,7 +157,8 @@ class Play:
         for shelf in shelves:
             ends = [(block.start, block.stop) for block in shelf._blocks]
             assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
-        wanted = [load.span for load in self.store.loads if not load.is_cancelled]
+        unwanted = [flight.demand for flight in self.cache._loads._flights if flight.is_given_up]
+        wanted = [load.span for load in self.store.loads if load.demand not in unwanted]
         assert len(wanted) <= sum(block.flight is not None for block in blocks)
         landed = [block for block in blocks if block.is_landed]
         filling = [block for block in loads._flights.values() if block.buffer is not None]
@@ -169,19 +181,20 @@ class Play:
     units=st.sampled_from((8, 16, 33)),
     seed=st.integers(0, 2**32),
     failure_rate=st.sampled_from((0.0, 0.1)),
+    at_once=_at_once,
 )
 def test_reads_equal_slices_whatever_comes_back_when(
-    scripts: list[Script], units: int, seed: int, failure_rate: float
+    scripts: list[Script], units: int, seed: int, failure_rate: float, at_once: float
 ) -> None:
-    play = Play(units * UNIT, random.Random(seed), failure_rate)
+    play = Play(units * UNIT, random.Random(seed), failure_rate, at_once)
 
     trio.run(play.run, scripts)
 
 
 @settings(max_examples=100, deadline=None)
-@given(scripts=st.lists(_scripts, min_size=1, max_size=6), seed=st.integers(0, 2**32))
-def test_no_byte_is_fetched_twice_while_all_fit_into_memory(scripts: list[Script], seed: int) -> None:
-    play = Play(100 * UNIT, random.Random(seed), failure_rate=0)
+@given(scripts=st.lists(_scripts, min_size=1, max_size=6), seed=st.integers(0, 2**32), at_once=_at_once)
+def test_no_byte_is_fetched_twice_while_all_fit_into_memory(scripts: list[Script], seed: int, at_once: float) -> None:
+    play = Play(100 * UNIT, random.Random(seed), 0, at_once)
 
     trio.run(play.run, [replace(script, cancelled_at=None) for script in scripts])
 

@@ -66,6 +66,24 @@ def test_speculation_that_finds_too_little_room_evicts_nothing() -> None:
     assert [] == room.evicted
 
 
+async def test_speculation_leaves_the_block_that_was_read_last_and_a_demanded_load_takes_it(
+    nursery: trio.Nursery,
+) -> None:
+    room = Room(parts=2)
+    blocks = [room.keep(number) for number in range(2)]
+    room.memory.touch(blocks[0])
+    taken: list[int] = []
+
+    first, second = room.memory.take_nowait(PART), room.memory.take_nowait(PART)
+    evicted = list(room.evicted)
+    nursery.start_soon(room.take_into, taken, PART)
+    await wait_all_tasks_blocked()
+
+    assert (first is None, second) == (False, None)
+    assert ([1], [1, 0]) == (evicted, room.evicted)
+    assert [1] == taken
+
+
 async def test_a_demanded_load_takes_what_a_stream_reaches_last() -> None:
     room = Room(parts=3)
     for number in range(3):

@@ -2,7 +2,7 @@
 
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, StoreFailed
 from s3mount.s3.backoff import ATTEMPTS
 from s3mount.s3.cord import Cord
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.store import Demand, OnToken, Urgency
+from s3mount.s3.store import BegunRange, Demand, OnToken, Urgency
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span, Unchanged
 
@@ -91,13 +91,32 @@ def remote(
     return RemoteStore(transport, max_connections=max_connections, timeout=timeout, pauses=pauses)
 
 
+Read = Callable[[RemoteStore], Awaitable[bytes]]
+
+
 async def read(store: RemoteStore) -> bytes:
     into = bytearray(4)
     await store.get_range(VERSION, Span(0, 4), memoryview(into))
     return bytes(into)
 
 
-async def test_what_may_pass_is_tried_again() -> None:
+async def read_at_once(store: RemoteStore) -> bytes:
+    """`read`, begun before anything is awaited; as `blocks` does it."""
+    into, ended = bytearray(4), trio.Event()
+    begun = store.begin_range(VERSION, Span(0, 4), memoryview(into), Demand(), ended.set)
+    if begun is None:
+        return await read(store)
+    await begun.see_through(ended)
+    if not begun.is_done:
+        await begun.finish()
+    return bytes(into)
+
+
+either_way = pytest.mark.parametrize("read", [read, read_at_once], ids=["awaited", "sent-at-once"])
+
+
+@either_way
+async def test_what_may_pass_is_tried_again(read: Read) -> None:
     transport = ScriptedTransport(failed(), failed())
 
     assert await read(remote(transport)) == b"body"
@@ -176,14 +195,16 @@ async def test_a_cancelled_lookup_does_not_wait_for_its_thread() -> None:
     assert scope.cancelled_caught
 
 
-async def test_expired_credentials_are_renewed_once() -> None:
+@either_way
+async def test_expired_credentials_are_renewed_once(read: Read) -> None:
     transport = ScriptedTransport(failed(is_stale_credentials=True))
 
     assert await read(remote(transport)) == b"body"
     assert transport.renewals == 1
 
 
-async def test_credentials_that_stay_expired_are_a_refusal() -> None:
+@either_way
+async def test_credentials_that_stay_expired_are_a_refusal(read: Read) -> None:
     expired = Retryable(AccessDenied("expired"), is_stale_credentials=True)
     transport = ScriptedTransport(expired, expired, expired)
 
@@ -193,7 +214,8 @@ async def test_credentials_that_stay_expired_are_a_refusal() -> None:
     assert (transport.attempts, transport.renewals) == (2, 1)
 
 
-async def test_a_replaced_version_is_read_by_its_version_id() -> None:
+@either_way
+async def test_a_replaced_version_is_read_by_its_version_id(read: Read) -> None:
     transport = ScriptedTransport(None, VersionGone("replaced"))
     store = remote(transport)
     await store.head("key")
@@ -202,7 +224,8 @@ async def test_a_replaced_version_is_read_by_its_version_id() -> None:
     assert transport.version_ids == [None, "v1", "v1"]
 
 
-async def test_a_replaced_version_without_a_known_id_is_gone() -> None:
+@either_way
+async def test_a_replaced_version_without_a_known_id_is_gone(read: Read) -> None:
     transport = ScriptedTransport(VersionGone("replaced"))
 
     with pytest.raises(VersionGone):
@@ -210,7 +233,8 @@ async def test_a_replaced_version_without_a_known_id_is_gone() -> None:
 
 
 @pytest.mark.parametrize("refusal", [AccessDenied("no s3:GetObjectVersion"), NotFound("no"), VersionGone("gone")])
-async def test_a_version_that_cannot_be_had_by_its_id_is_gone(refusal: Exception) -> None:
+@either_way
+async def test_a_version_that_cannot_be_had_by_its_id_is_gone(read: Read, refusal: Exception) -> None:
     store = remote(ScriptedTransport(None, VersionGone("replaced"), refusal))
     await store.head("key")
 
@@ -235,7 +259,8 @@ async def test_a_bug_is_not_taken_for_a_failure() -> None:
         await remote(ScriptedTransport(ZeroDivisionError())).head("key")
 
 
-async def test_statistics_count_requests_by_kind_and_bytes() -> None:
+@either_way
+async def test_statistics_count_requests_by_kind_and_bytes(read: Read) -> None:
     store = remote(ScriptedTransport())
 
     await store.head("key")
@@ -266,6 +291,50 @@ async def test_a_reader_that_comes_to_wait_for_a_speculative_read_gets_it_before
         hold.set()
 
     assert asked == ["waited for", "ahead 1", "ahead 2"]
+
+
+@either_way
+async def test_what_a_store_refuses_is_asked_for_once(read: Read) -> None:
+    transport = ScriptedTransport(AccessDenied("no"))
+    store = remote(transport)
+
+    with pytest.raises(AccessDenied):
+        await read(store)
+
+    assert transport.attempts == 1
+    assert store.statistics().errors == 1
+
+
+@either_way
+async def test_a_read_is_given_up_after_some_attempts(read: Read) -> None:
+    transport = ScriptedTransport(*[failed() for _ in range(100)])
+
+    with pytest.raises(StoreFailed):
+        await read(remote(transport))
+
+    assert transport.attempts == ATTEMPTS
+
+
+async def test_no_read_is_begun_at_once_where_it_would_have_to_wait() -> None:
+    hold = threading.Event()
+    store = remote(ScriptedTransport(hold.wait), max_connections=1)
+    ended: list[str] = []
+
+    def begin() -> BegunRange | None:
+        return store.begin_range(
+            VERSION, Span(0, 4), memoryview(bytearray(4)), Demand(Urgency.AHEAD), lambda: ended.append("told")
+        )
+
+    assert store.has_place()
+    first, second = begin(), begin()
+    had_place, told_at_once = store.has_place(), list(ended)
+    hold.set()
+    with trio.fail_after(5):
+        await read(store)  # behind the first
+
+    assert (first is None, second, had_place, told_at_once) == (False, None, False, [])
+    assert ended == ["told"]
+    assert store.statistics().requests == {"GET": 2}
 
 
 @pytest.mark.parametrize(

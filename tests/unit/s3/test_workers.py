@@ -1,4 +1,5 @@
 import threading
+from functools import partial
 
 import outcome
 import pytest
@@ -52,8 +53,7 @@ async def test_no_outcome_is_lost_however_many_threads_end_at_once() -> None:
     workers, told = Workers(), []
 
     async def ask(number: int) -> None:
-        for step in range(100):
-            told.append(await workers.run(lambda: number * 100 + step, lambda _: None))  # noqa: B023 - awaited here
+        told.extend([await workers.run(partial(int, number * 100 + step), lambda _: None) for step in range(100)])
 
     with trio.fail_after(30):
         async with trio.open_nursery() as askers:
