@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,7 @@ from s3mount.service.fuse_options import MountRequest
 from s3mount.service.mounting import KernelMounter
 from s3mount.service.mountpoint import mount_at
 from s3mount.service.syscalls import MNT_DETACH, unmount
+from tests.mount.looking import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
@@ -86,13 +87,6 @@ def adopted() -> set[int]:
     """The children of this process that began a session of their own, as daemons do; the servers of other tests did not."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {pid for pid in map(int, children) if os.getsid(pid) != os.getsid(0)}
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WITHIN
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def wait_exit(pid: int) -> int:
