@@ -40,7 +40,7 @@ from s3mount.s3.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_PREPARED = 16  # connections; more gain nothing, see docs/decisions/lean-transport.md
+_PREPARED = 8  # connections; see docs/decisions/lean-transport.md
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

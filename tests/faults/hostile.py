@@ -210,11 +210,20 @@ class HostileStore:
             while True:
                 connection, _ = listener.accept()
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+                if self._admit(connection, listener):
+                    threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _admit(self, connection: socket.socket, listener: socket.socket) -> bool:
+        """Whether a connection stands: one that was accepted as the store left is reset, like all others."""
+        with self._lock:
+            if listener is not self._listener:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                connection.close()
+                return False
+            self._connections.add(connection)
+            return True
 
     def _serve(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._connections.add(connection)
         try:
             self._converse(connection)
         except (HangUp, OSError):

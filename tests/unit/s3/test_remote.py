@@ -357,7 +357,7 @@ async def _expect_late(question: Any) -> None:
         await question
 
 
-@pytest.mark.parametrize(("allowed", "prepared"), [(32, 16), (1, 1)])
+@pytest.mark.parametrize(("allowed", "prepared"), [(32, 8), (1, 1)])
 async def test_connections_are_ready_before_the_first_questions(allowed: int, prepared: int) -> None:
     transport = ScriptedTransport()
     store = remote(transport, max_connections=allowed)
