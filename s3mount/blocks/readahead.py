@@ -19,7 +19,7 @@ from s3mount.s3.values import Span
 OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB
 TRUST: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
-PARTS_IN_SHARE: Final = 3  # loads shrink until so many fit into a stream's share of memory
+PARTS_IN_SHARE: Final = 1.5  # loads shrink until so many fit into a stream's share of memory
 REORDER: Final = 12  # reads that the kernel has on the way at once (FUSE's max_background), in any order
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
 
