@@ -86,7 +86,7 @@ class BlockCache:
         )
 
     def close(self) -> None:
-        """Cancel all loads; whoever waits for one is told so."""
+        """Cancel all loads; whoever waits for one is told so. To be called before the nursery ends: a load may want a task of it."""
         self._loads.cancel_all()
 
     def _shelf(self, version: ObjectVersion) -> Shelf:

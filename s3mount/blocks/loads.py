@@ -114,7 +114,7 @@ class Loads:
                 block.flight.give_up()
 
     def cancel_all(self) -> None:
-        """Cancel every load; whoever waits for one is told so. To be called before the nursery ends."""
+        """Cancel every load; whoever waits for one is told so."""
         for flight in list(self._flights):
             flight.give_up()
 

@@ -79,7 +79,7 @@ class Race(Generic[T]):
     @property
     def is_won(self) -> bool:
         """Whether the buffer holds what was asked for."""
-        return self._settled is None and isinstance(self._answer, outcome.Value)
+        return isinstance(self._answer, outcome.Value)
 
     @property
     def answer(self) -> outcome.Outcome[T]:

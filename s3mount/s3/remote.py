@@ -224,12 +224,12 @@ class RemoteStore:
     def _read(self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand) -> _Read:
         return _Read(version, span, into, demand, self._hedging.begin(), self._deadline())
 
-    async def _bring(self, read: _Read, first: outcome.Outcome[str | None] | None = None) -> None:
-        """`get_range`, whose *first* attempt may have been made."""
+    async def _bring(self, read: _Read, made: outcome.Outcome[str | None] | None = None) -> None:
+        """`get_range`, whose first attempt may have been *made*."""
         version, pin = read.version, self._pins.get(read.version)
         if pin is None or not pin.is_superseded:
             try:
-                return await self._fetch(read, None, first)
+                return await self._fetch(read, None, made)
             except VersionGone:
                 pin = self._pins.supersede(version)
                 if pin is None:
@@ -240,14 +240,14 @@ class RemoteStore:
             raise VersionGone("the version being read was deleted", bucket=version.bucket, key=version.key) from exc
 
     async def _fetch(
-        self, read: _Read, version_id: str | None, first: outcome.Outcome[str | None] | None = None
+        self, read: _Read, version_id: str | None, made: outcome.Outcome[str | None] | None = None
     ) -> None:
         question = _Question("GET", read.version.key, read.demand)
 
         def send(ticket: Pass, deadline: float) -> Awaitable[str | None]:
             return self._race(read, version_id, deadline).run(ticket, read.demand)
 
-        self._came(read, await self._answer(question, send, read.deadline, first))
+        self._came(read, await self._answer(question, send, read.deadline, made))
 
     def _race(self, read: _Read, version_id: str | None, deadline: float) -> Race[str | None]:
         """One attempt at *read*. Only its thread keeps to the deadline: nobody may go before the thread does."""
@@ -280,11 +280,11 @@ class RemoteStore:
                 ticket.succeeded()
 
     async def _answer(
-        self, question: _Question, send: _Send[T], deadline: float, first: outcome.Outcome[T] | None = None
+        self, question: _Question, send: _Send[T], deadline: float, made: outcome.Outcome[T] | None = None
     ) -> T:
-        """The answer to *question*, or why there is none by *deadline* (of trio's clock). The *first* attempt may have been made."""
+        """The answer to *question*, or why there is none by *deadline* (of trio's clock). Its first attempt may have been *made*."""
         try:
-            answer = await self._persist(question, send, deadline, first)
+            answer = await self._persist(question, send, deadline, made)
         except S3MountError as exc:
             self._counts["errors"] += not isinstance(exc, NotFound | VersionGone)
             log.debug("%s %r: %s", question.kind, question.key, exc)

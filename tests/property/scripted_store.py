@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import trio
 
+from s3mount.blocks.cache import BlockCache
 from s3mount.errors import S3MountError
 from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
@@ -30,7 +31,6 @@ class Load:
     demand: Demand
     answered: trio.Event = field(default_factory=trio.Event)
     error: Exception | None = None
-    is_cancelled: bool = False
 
     def __post_init__(self) -> None:
         self.urgency = self.demand.urgency  # what it was sent with
@@ -149,6 +149,11 @@ class ScriptedStore:
         self.is_prompt = True
         self.land_all()
 
+    def given_up_by(self, cache: BlockCache) -> list[Load]:
+        """The loads under way that nobody wants any more."""
+        demands = [flight.demand for flight in cache._loads._flights if flight.is_given_up]
+        return [load for load in self.loads if load.demand in demands]
+
     def fail_all(self, error: S3MountError) -> None:
         for load in list(self.loads):
             load.fail(error)
@@ -164,7 +169,6 @@ class ScriptedStore:
         try:
             await load.answered.wait()
         except trio.Cancelled:
-            load.is_cancelled = True
             with trio.CancelScope(shield=True):
                 await load.answered.wait()
             load.scribble()

@@ -157,8 +157,8 @@ class Play:
         for shelf in shelves:
             ends = [(block.start, block.stop) for block in shelf._blocks]
             assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
-        unwanted = [flight.demand for flight in self.cache._loads._flights if flight.is_given_up]
-        wanted = [load.span for load in self.store.loads if load.demand not in unwanted]
+        unwanted = self.store.given_up_by(self.cache)
+        wanted = [load.span for load in self.store.loads if load not in unwanted]
         assert len(wanted) <= sum(block.flight is not None for block in blocks)
         landed = [block for block in blocks if block.is_landed]
         filling = [block for block in loads._flights.values() if block.buffer is not None]

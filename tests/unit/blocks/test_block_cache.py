@@ -16,7 +16,7 @@ from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StoreFailed, VersionGone
 from s3mount.s3.store import Urgency
 from s3mount.s3.values import ObjectVersion, Span
-from tests.property.scripted_store import Load, ScriptedStore
+from tests.property.scripted_store import ScriptedStore
 
 LARGE = ObjectVersion("b", "large", "e", 40 * MIB)
 SMALL = ObjectVersion("b", "small", "e", 300_000)
@@ -50,11 +50,6 @@ class House:
         """Two reads that follow each other, neither of which is answered."""
         for offset in (0, 128 * KIB):
             await self.reads((reader, offset, 128 * KIB))
-
-    def given_up(self) -> list[Load]:
-        """The loads under way that nobody wants any more."""
-        demands = [flight.demand for flight in self.cache._loads._flights if flight.is_given_up]
-        return [load for load in self.store.loads if load.demand in demands]
 
     async def land(self) -> None:
         await wait_all_tasks_blocked()
@@ -206,13 +201,13 @@ async def test_closing_the_last_reader_cancels_what_nobody_waits_for(house: Hous
 
     reader.close()
     await wait_all_tasks_blocked()
-    given_up_with_another_reader = house.given_up()
+    given_up_with_another_reader = house.store.given_up_by(house.cache)
     other.close()
     await wait_all_tasks_blocked()
 
     assert ahead
     assert [] == given_up_with_another_reader
-    assert ahead == house.given_up()
+    assert ahead == house.store.given_up_by(house.cache)
 
 
 async def test_a_load_that_lands_as_it_is_cancelled_is_not_kept(house: House) -> None:
@@ -239,7 +234,7 @@ async def test_a_cancelled_span_can_be_asked_for_while_the_old_load_still_fills_
     await house.open_stream(reader)
     reader.close()
     await wait_all_tasks_blocked()
-    old = house.given_up()
+    old = house.store.given_up_by(house.cache)
 
     outcomes = await house.reads((house.cache.open(LARGE), MIB, 128 * KIB))
     for load in house.store.loads:
@@ -334,7 +329,7 @@ async def test_a_seek_gives_up_what_the_old_place_had_on_its_way(house: House) -
         await wait_all_tasks_blocked()
 
     assert old
-    assert old == house.given_up()
+    assert old == house.store.given_up_by(house.cache)
 
 
 async def test_closing_the_cache_tells_those_who_wait(house: House) -> None:
