@@ -49,7 +49,7 @@ class BotoTransport:
         self._standing = standing_parameters(config)
         self._wire = Wire(store, connections=config.max_connections)
         session = session or open_session(config)
-        self._client = open_client(config, session, region=store.region, credentials=store.credentials)
+        self._client = open_client(config, session, region=store.region, credentials=store.credentials.frozen)
         self._client.meta.events.register("before-send.s3", self._wire.send)
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
@@ -87,6 +87,9 @@ class BotoTransport:
                 _fill(body, into())
             return answers.version_id(headers)
 
+    def begin_range(self, *_: object, **__: object) -> None:
+        """There is no asking without waiting here."""
+
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:
         if head_size == 0:  # a range of no bytes cannot be asked for
             return self._compare(version, deadline)
@@ -105,7 +108,7 @@ class BotoTransport:
         """Nothing: boto3 opens a connection with its first request, and not before."""
 
     def renew_credentials(self) -> None:
-        self._store.renew()
+        self._store.credentials.renew()
 
     def close(self) -> None:
         self._wire.close()

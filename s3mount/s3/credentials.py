@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from botocore import exceptions
+from botocore.credentials import RefreshableCredentials
 from botocore.parsers import ResponseParserError
 
 from s3mount.errors import AccessDenied, S3MountError, StoreFailed
@@ -27,6 +28,22 @@ class FrozenCredentials:
     token: str | None = field(default=None, repr=False)
 
 
+class Credentials(Protocol):
+    """As whom requests are made. Thread-safe."""
+
+    def frozen(self) -> FrozenCredentials | None:
+        """What to sign with now; may block for a refresh. None where nothing is signed. S3MountErrors, or Retryable."""
+        ...
+
+    def is_at_hand(self) -> bool:
+        """Whether `frozen` would not block now; answers at once."""
+        ...
+
+    def renew(self) -> None:
+        """Look again: the source may hold new keys by now."""
+        ...
+
+
 class CredentialChain:
     """The chain of one profile: looked up at first need, refreshed by botocore, looked up anew on `renew`. Thread-safe."""
 
@@ -42,7 +59,7 @@ class CredentialChain:
         self._renewed_at = -RENEWAL_REST
 
     def frozen(self) -> FrozenCredentials | None:
-        """What to sign with now; may block for a refresh. None where nothing is signed.
+        """`Credentials.frozen`.
 
         AccessDenied where there are none, or a person has to log in; Retryable where their source does not answer.
         """
@@ -54,8 +71,15 @@ class CredentialChain:
             raise credentials_fault(exc) from exc
         return FrozenCredentials(found.access_key, found.secret_key, found.token)
 
+    def is_at_hand(self) -> bool:
+        if not self._is_signing:
+            return True
+        found = self._found
+        if found is None or self._lock.locked():  # whoever has the lock may be looking up
+            return False
+        return not (isinstance(found, RefreshableCredentials) and found.refresh_needed())
+
     def renew(self) -> None:
-        """Have the chain look again: its sources may hold new keys by now."""
         with self._lock:
             if self._is_signing and self._clock() - self._renewed_at >= RENEWAL_REST:
                 self._found = None

@@ -40,7 +40,7 @@ def probe(config: StoreConfig) -> ResolvedStore:
     _look_up(chain)
     region = config.region or session.setting("region") or FIRST_GUESS
     for _ in range(REGIONS_TRIED):
-        store = resolved_store(config, session, region=region, credentials=chain.frozen, renew=chain.renew)
+        store = resolved_store(config, session, region=region, credentials=chain)
         found = _within(STORE_LIMIT, partial(_knock, config, store, session), silent=no_answer(store, STORE_LIMIT))
         if found is None:
             return store

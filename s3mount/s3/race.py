@@ -2,44 +2,41 @@
 
 What always holds, in whichever order attempts are answered or fail, and whenever the reader is cancelled:
 
-1. One buffer, one writer. A thread gets the buffer when the head of its answer is here and is right, unless another has it. So two
-   attempts race for the first byte, and the one that loses has written nothing.
+1. One buffer, one writer. An attempt gets the buffer when the head of its answer is here and is right, unless another has it. So two
+   attempts race for it, and the one that loses has written nothing.
 2. There are two attempts at most. The second is sent where the first is late, somebody waits for the answer, and `hedging` lets it.
 3. The first good answer is the answer, and the other attempt is cut. A failure is one only when no attempt is under way any more,
    and then it is the first.
 4. Whoever is cancelled waits until then: no thread writes into the buffer afterwards.
-5. An attempt has its place in the gate until its thread has ended.
+5. An attempt has its place in the gate until it has ended, in its thread or in the run.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import outcome
 import trio
 
 from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.dispatch import Ask, Dispatch
 from s3mount.s3.gate import Pass
 from s3mount.s3.hedging import Hedge
 from s3mount.s3.store import Demand, Urgency
-from s3mount.s3.workers import Workers
+from s3mount.s3.transport import Sent
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class Ask(Protocol[T_co]):
-    """One attempt, blocking; calls *into* for the buffer, and may be ended by *cord*."""
-
-    def __call__(self, into: Callable[[], memoryview], *, cord: Cord) -> T_co: ...
 
 
 class _Attempt:
-    """*answered_at* is when the first byte came, or could not any more; in `time.monotonic()` seconds."""
+    """*answered_at* is when its answer was seen, or could not be any more; in `time.monotonic()` seconds.
 
-    __slots__ = ("answered_at", "begun_at", "cord", "has_turn", "is_hedge", "ticket")
+    A thread sees the head; where no thread waits, an answer is seen when all of it is here.
+    """
+
+    __slots__ = ("answered_at", "begun_at", "cord", "has_turn", "is_hedge", "sent", "ticket")
 
     def __init__(self, ticket: Pass, *, is_hedge: bool) -> None:
         self.ticket = ticket
@@ -48,29 +45,37 @@ class _Attempt:
         self.has_turn = False
         self.begun_at = time.monotonic()
         self.answered_at: float | None = None
+        self.sent: Sent[object] | None = None  # where no thread makes it
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether some of its answer is here."""
+        return self.answered_at is not None or (self.sent is not None and self.sent.has_begun)
 
 
 class Race(Generic[T]):
-    """One read into *buffer*. *ask* is called in a thread for each attempt, *ended* is told how it went.
+    """One read into *buffer*. *ask* makes each attempt, *ended* is told how it went.
 
     Either one awaits `run`, or one calls `begin`, and sees to it oneself that a late answer is asked for again.
     """
 
     def __init__(
         self,
-        workers: Workers,
+        dispatch: Dispatch,
         ask: Ask[T],
         ended: Callable[[Pass, outcome.Outcome[T]], None],
         buffer: memoryview,
         hedge: Hedge,
     ) -> None:
-        self._workers = workers
+        self._dispatch = dispatch
         self._ask = ask
         self._ended = ended
         self._buffer = buffer
         self._hedge = hedge
-        self._turn = threading.Lock()  # whose it is may write into the buffer; taken in a thread, given up in the run
-        # the attempts whose threads have not ended, the answer so far, and who is told, once, that it stays that
+        self._turn = (
+            threading.Lock()
+        )  # whose it is may write into the buffer; mostly taken in a thread, given up in the run
+        # the attempts that have not ended, the answer so far, and who is told, once, that it stays that
         self._under_way: list[_Attempt] = []
         self._answer: outcome.Outcome[T] | None = None
         self._settled: Callable[[], None] | None = None
@@ -125,7 +130,7 @@ class Race(Generic[T]):
 
     def _ask_again(self) -> None:
         """Send the second attempt, unless the answer has begun, or is there, or must not be asked for twice."""
-        if self._settled is None or self._turn.locked():
+        if self._settled is None or any(attempt.has_begun for attempt in self._under_way):
             return
         if (ticket := self._hedge.enter_nowait()) is not None:
             self._send(_Attempt(ticket, is_hedge=True))
@@ -137,11 +142,11 @@ class Race(Generic[T]):
 
     def _send(self, attempt: _Attempt) -> None:
         self._under_way.append(attempt)
-        ask = partial(self._ask, partial(self._take_turn, attempt), cord=attempt.cord)
-        self._workers.submit(ask, partial(self._land, attempt))
+        into, ended = partial(self._take_turn, attempt), partial(self._land, attempt)
+        attempt.sent = self._dispatch.send(self._ask, into, attempt.cord, ended)
 
     def _take_turn(self, attempt: _Attempt) -> memoryview:
-        """The buffer, for *attempt*, in its thread."""
+        """The buffer, for *attempt*, in its thread or in the run."""
         attempt.answered_at = time.monotonic()
         if not self._turn.acquire(blocking=False):
             raise CutError
@@ -149,7 +154,7 @@ class Race(Generic[T]):
         return self._buffer
 
     def _land(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
-        """The thread of *attempt* has ended."""
+        """*attempt* has ended."""
         self._ended(attempt.ticket, result)
         self._under_way.remove(attempt)
         if attempt.answered_at is not None:

@@ -29,12 +29,14 @@ import trio
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, VersionGone
 from s3mount.s3 import backoff
+from s3mount.s3.cord import Cord
+from s3mount.s3.dispatch import Dispatch
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.hedging import Hedge, Hedging
 from s3mount.s3.pins import Pins
 from s3mount.s3.race import Race
 from s3mount.s3.store import BegunRange, Demand, OnToken, Urgency
-from s3mount.s3.transport import Retryable, Transport
+from s3mount.s3.transport import Retryable, Sent, Transport
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Replaced, Revalidation, Span
 from s3mount.s3.workers import Workers
 
@@ -81,6 +83,26 @@ class _Read(NamedTuple):
     demand: Demand
     hedge: Hedge
     deadline: float
+
+
+class _RangeAttempt(NamedTuple):
+    """`dispatch.Ask`; *until* is in `time.monotonic()` seconds."""
+
+    transport: Transport
+    version: ObjectVersion
+    span: Span
+    version_id: str | None
+    until: float
+
+    def begin(self, into: Callable[[], memoryview], *, cord: Cord) -> Sent[str | None] | None:
+        return self.transport.begin_range(
+            self.version, self.span, into, version_id=self.version_id, deadline=self.until, cord=cord
+        )
+
+    def __call__(self, into: Callable[[], memoryview], *, cord: Cord) -> str | None:
+        return self.transport.get_range(
+            self.version, self.span, into, version_id=self.version_id, deadline=self.until, cord=cord
+        )
 
 
 class _Send(Protocol[T_co]):
@@ -132,6 +154,7 @@ class RemoteStore:
         self._gate = Gate(max_connections)
         self._hedging = Hedging(self._gate)
         self._workers = Workers()
+        self._dispatch = Dispatch(self._workers)
         self._pins = Pins()
         # what statistics() tells: requests by kind, and the rest
         self._requests: Counter[str] = Counter()
@@ -250,10 +273,9 @@ class RemoteStore:
         self._came(read, await self._answer(question, send, read.deadline, made))
 
     def _race(self, read: _Read, version_id: str | None, deadline: float) -> Race[str | None]:
-        """One attempt at *read*. Only its thread keeps to the deadline: nobody may go before the thread does."""
-        until = _monotonic(deadline)
-        ask = partial(self._transport.get_range, read.version, read.span, version_id=version_id, deadline=until)
-        return Race(self._workers, ask, self._ended, read.into, read.hedge)
+        """One attempt at *read*. It keeps to the deadline by itself: nobody may go before it has ended."""
+        ask = _RangeAttempt(self._transport, read.version, read.span, version_id, _monotonic(deadline))
+        return Race(self._dispatch, ask, self._ended, read.into, read.hedge)
 
     def _came(self, read: _Read, version_id: str | None) -> None:
         """The bytes of *read* are here, and so is its version's id, if the store has told one."""

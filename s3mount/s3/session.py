@@ -20,7 +20,7 @@ from botocore.utils import parse_timestamp
 from s3mount import __version__
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
-from s3mount.s3.credentials import CredentialLender, FrozenCredentials
+from s3mount.s3.credentials import CredentialLender, Credentials, FrozenCredentials
 from s3mount.s3.trust import proxy_for
 
 __all__ = [
@@ -46,8 +46,7 @@ class ResolvedStore:
 
     A request for *key* goes to `{scheme}://{host}:{port}{base_path}/{quoted key}`; *base_path* is "" or "/bucket", quoted
     already, with an endpoint's own path before it. *headers* go with every request, and are signed (requester pays, expected
-    owner). *credentials* are asked before each request, may block (a refresh), are thread-safe, raise S3MountErrors or
-    Retryable, and answer None where requests are not to be signed. *renew* makes the chain look again. *proxy* is a URL.
+    owner). *credentials* are asked before each request. *proxy* is a URL.
     *signature*: "v4", "none", or another that only botocore can make. An attempt has failed when it has no connection within
     *connect_timeout* seconds, or no byte for *idle_timeout*.
     """
@@ -58,8 +57,7 @@ class ResolvedStore:
     port: int
     base_path: str
     region: str
-    credentials: Callable[[], FrozenCredentials | None] = field(repr=False)
-    renew: Callable[[], None] = field(repr=False)
+    credentials: Credentials = field(repr=False)
     service: str = "s3"  # the signing name
     signature: str = "v4"
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))  # names in lower case
@@ -143,11 +141,10 @@ def resolved_store(
     session: Session,
     *,
     region: str,
-    credentials: Callable[[], FrozenCredentials | None],
-    renew: Callable[[], None],
+    credentials: Credentials,
 ) -> ResolvedStore:
     """What botocore's rules make of *config*: learnt from the request that it would send. SetupError as `open_client`."""
-    seen = _learn(config, open_client(config, session, region=region, credentials=credentials))
+    seen = _learn(config, open_client(config, session, region=region, credentials=credentials.frozen))
     parts = urlsplit(seen.url)
     scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
     return ResolvedStore(
@@ -160,7 +157,6 @@ def resolved_store(
         service=seen.service,
         signature=seen.signature,
         credentials=credentials,
-        renew=renew,
         headers=MappingProxyType(_standing_headers(config)),
         ca_bundle=session.setting("ca_bundle"),
         verify_ssl=config.verify_ssl,

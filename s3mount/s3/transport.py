@@ -5,12 +5,15 @@ second, and then it raises a retryable fault. No retries here: `remote` owns the
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from enum import Enum
+from typing import Protocol, TypeVar
 
 from s3mount.errors import S3MountError
 from s3mount.s3.cord import Cord
 from s3mount.s3.store import OnToken
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
+
+T_co = TypeVar("T_co", covariant=True)
 
 
 class Retryable(Exception):
@@ -25,6 +28,35 @@ class Retryable(Exception):
         self.failure = failure
         self.is_throttle = is_throttle
         self.is_stale_credentials = is_stale_credentials
+
+
+class Coming(Enum):
+    """What there is of an answer: more is to come, or all is here; or it is one that has to be waited for as any other."""
+
+    MORE = "more"
+    WHOLE = "whole"
+    OTHERWISE = "otherwise"
+
+
+class Sent(Protocol[T_co]):
+    """A question that was sent, and not waited for. For one thread at a time."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether any of the answer has come."""
+        ...
+
+    def fileno(self) -> int:
+        """What becomes readable when more of the answer has come."""
+        ...
+
+    def gather(self) -> Coming:
+        """Take what has come, without waiting. Raises nothing: what is wrong is for `finish` to tell."""
+        ...
+
+    def finish(self) -> T_co:
+        """The answer; to be called once. Blocks as the question itself would, but not when `gather` has said WHOLE."""
+        ...
 
 
 class Transport(Protocol):
@@ -52,6 +84,19 @@ class Transport(Protocol):
         written to from then until this call returns. Where it raises, so does this call. *cord* may end it, with any exception.
         With *version_id* it asks for that version instead of sending If-Match.
         """
+        ...
+
+    def begin_range(
+        self,
+        version: ObjectVersion,
+        span: Span,
+        into: Callable[[], memoryview],
+        *,
+        version_id: str | None,
+        deadline: float,
+        cord: Cord,
+    ) -> Sent[str | None] | None:
+        """Send what `get_range` asks, where that takes no waiting and the answer is small; else None, and nothing was done."""
         ...
 
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation: ...

@@ -95,8 +95,7 @@ class Counter:
             config,
             self.session,
             region=self.server.region,
-            credentials=self.credentials.frozen,
-            renew=self.credentials.renew,
+            credentials=self.credentials,
         )
         remote = RemoteStore(make_transport(config, store, self.session), max_connections=32, timeout=60)
         return ServerShelf(remote, self.server, bucket, self.client)

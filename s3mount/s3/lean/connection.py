@@ -3,13 +3,19 @@
 One exchange at a time. A connection that was not left clean (all of a body read, not a byte more) never serves again.
 """
 
+import re
+
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.framing import Body, body_of
 from s3mount.s3.lean.head import END, HEAD_LIMIT, ResponseHead, parse_head
 from s3mount.s3.lean.stream import Stream
+from s3mount.s3.transport import Coming
 
+GATHER_LIMIT = 256 * 1024  # bytes of a body that can be gathered beside its head: a random read, most small files
 HINTS_LIMIT = 8  # 1xx responses before the answer
 _STEP = 256 * 1024  # bytes by which a body of unknown length grows
+_PART = re.compile(rb"HTTP/1\.1 20[06] ")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 
 
 class UnansweredError(ConnectionError):
@@ -24,14 +30,37 @@ class Connection:
         self._source = _BufferedSource(stream)
         self._stream = stream
 
-    def ask(self, request: bytes, *, deadline: float, is_bodiless: bool = False) -> "Answer":
-        """Send *request* and read the head of the answer, by *deadline*; its body too, but for `wait_until`. *is_bodiless*: it is a HEAD.
+    def send(self, request: bytes, *, deadline: float) -> None:
+        """Send *request* by *deadline*, and wait for nothing; OSErrors."""
+        self._stream.wait_until(deadline)
+        self._source.begin()
+        self._stream.send(request)
 
-        OSErrors, UnansweredError among them, and WrongAnswerError; after any the connection is of no more use.
+    def gather(self, length: int) -> Coming:
+        """Take what has come of the answer to what was sent, whose body should have *length* bytes, GATHER_LIMIT at most.
+
+        Raises nothing: what is wrong is told by `ask`.
+        """
+        try:
+            return self._source.gather(length)
+        except OSError:
+            return Coming.OTHERWISE
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether any of the answer to what was sent has come."""
+        return not self._source.is_untouched
+
+    def ask(self, request: bytes | None, *, deadline: float, is_bodiless: bool = False) -> "Answer":
+        """Send *request* and read the head of the answer, by *deadline*; its body too, but for `wait_until`.
+
+        *request* is None where it was sent already; *is_bodiless*: it is a HEAD. OSErrors, UnansweredError among them, and
+        WrongAnswerError; after any the connection is of no more use.
         """
         self._stream.wait_until(deadline)
         try:
-            self._stream.send(request)
+            if request is not None:
+                self.send(request, deadline=deadline)
             head = self._read_head()
         except TimeoutError:
             raise
@@ -45,6 +74,9 @@ class Connection:
         """Let what is still to be read take until *deadline*."""
         self._stream.wait_until(deadline)
 
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
     def is_reusable(self) -> bool:
         """Whether nothing came unasked since the last exchange, not even the end."""
         return self._source.is_drained and self._stream.is_quiet()
@@ -57,7 +89,6 @@ class Connection:
         self._stream.close()
 
     def _read_head(self) -> ResponseHead:
-        self._source.begin()
         for _ in range(HINTS_LIMIT):
             head = parse_head(self._source.head())
             if head.status >= 200:
@@ -116,7 +147,7 @@ class _BufferedSource:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._buffer = bytearray(HEAD_LIMIT)
+        self._buffer = bytearray(HEAD_LIMIT + GATHER_LIMIT)
         self._view = memoryview(self._buffer)
         # the bytes received and not yet given out; is_untouched: none came since `begin`
         self._start = 0
@@ -129,7 +160,30 @@ class _BufferedSource:
 
     def begin(self) -> None:
         """An exchange begins."""
+        self._pack()
         self.is_untouched = True
+
+    def gather(self, length: int) -> Coming:
+        """`Connection.gather`. OSErrors."""
+        count = self._stream.receive_now(self._view[self._stop :])
+        if count is None:
+            return Coming.MORE
+        if not count:
+            return Coming.OTHERWISE
+        self._stop += count
+        self.is_untouched = False
+        return self._judge(length)
+
+    def _judge(self, length: int) -> Coming:
+        """Whether that is all. No more than a glance: what is taken for whole is read as strictly as everything else."""
+        end = self._buffer.find(END, 0, self._stop)
+        if end < 0:
+            return Coming.MORE if self._stop < HEAD_LIMIT else Coming.OTHERWISE
+        said = _LENGTH.search(self._buffer, 0, end + 2)
+        if said is None or int(said[1]) != length or not _PART.match(self._buffer):
+            return Coming.OTHERWISE
+        missing = end + len(END) + length - self._stop
+        return Coming.MORE if missing > 0 else Coming.WHOLE
 
     def head(self) -> bytes:
         """A response's head, without its last line break."""
@@ -179,9 +233,9 @@ class _BufferedSource:
         self._start, self._stop = 0, left
 
     def _more(self, what: str) -> None:
-        if self._stop == HEAD_LIMIT:
+        if self._stop >= HEAD_LIMIT:
             raise WrongAnswerError(f"{what} without end")
-        count = self._stream.receive(self._view[self._stop :])
+        count = self._stream.receive(self._view[self._stop : HEAD_LIMIT])
         if not count:
             raise ConnectionResetError(f"the connection ended in the middle of {what}")
         self._stop += count

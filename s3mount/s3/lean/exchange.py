@@ -13,7 +13,7 @@ from typing import NamedTuple
 from s3mount.errors import S3MountError
 from s3mount.s3 import translate
 from s3mount.s3.answers import WrongAnswerError
-from s3mount.s3.cord import Cord
+from s3mount.s3.cord import Cord, CutError
 from s3mount.s3.lean.connection import Answer, Connection, UnansweredError
 from s3mount.s3.lean.dial import Dialer, forwarding_lines
 from s3mount.s3.lean.pages import ErrorDocument, read_error
@@ -53,14 +53,16 @@ class Exchange:
         self._skew = 0.0  # seconds: the store's clock less ours, learnt where it refuses for that
 
     @contextmanager
-    def ask(self, question: Question, deadline: float, cord: Cord | None = None) -> Iterator[Answer]:
+    def ask(
+        self, question: Question, deadline: float, cord: Cord | None = None, connection: Connection | None = None
+    ) -> Iterator[Answer]:
         """The answer, whose body is to be read in the block. Raises as `Transport` does, and so does the block.
 
-        *cord* ends it, until then.
+        *cord* ends it, until then. It was sent already where there is a *connection*.
         """
         cord = cord or Cord()
         try:
-            connection, answer = self._send(question, deadline, cord)
+            connection, answer = self._send(question, deadline, cord, connection)
             try:
                 try:
                     yield answer
@@ -75,6 +77,23 @@ class Exchange:
             self._part(connection, answer)
         except FAULTS as exc:
             raise self.told(exc, question) from exc
+
+    def begin(self, question: Question, deadline: float, cord: Cord) -> Connection | None:
+        """Send *question* without waiting, where that can be: the connection for `ask` to go on with."""
+        if not self._store.credentials.is_at_hand():
+            return None
+        with contextlib.suppress(*FAULTS, S3MountError, Retryable, CutError):  # `ask` will tell
+            request = self._written(question)
+            if (connection := self._pool.borrow_idle(deadline)) is not None:
+                try:
+                    cord.tie(connection.shut_down)
+                    connection.send(request, deadline=deadline)
+                except BaseException:
+                    cord.untie()
+                    connection.close()
+                    raise
+                return connection
+        return None
 
     def prepare(self, deadline: float) -> None:
         """Have one connection more ready, if there is one to be had: if not, the next question will tell why."""
@@ -111,18 +130,22 @@ class Exchange:
         """Wake every thread that waits for the store."""
         self._pool.close()
 
-    def _send(self, question: Question, deadline: float, cord: Cord) -> tuple[Connection, Answer]:
-        request = self._written(question)
-        connection = self._pool.borrow(deadline)
+    def _send(
+        self, question: Question, deadline: float, cord: Cord, begun: Connection | None
+    ) -> tuple[Connection, Answer]:
         try:
+            if begun is not None:
+                return begun, self._read_head(begun, None, question, deadline, cord)
+            request = self._written(question)
+            connection = self._pool.borrow(deadline)
             return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
             cord.check()  # else it was us who ended it
             connection = self._pool.open(deadline)
-            return connection, self._read_head(connection, request, question, deadline, cord)
+            return connection, self._read_head(connection, self._written(question), question, deadline, cord)
 
     def _read_head(
-        self, connection: Connection, request: bytes, question: Question, deadline: float, cord: Cord
+        self, connection: Connection, request: bytes | None, question: Question, deadline: float, cord: Cord
     ) -> Answer:
         head_by = min(deadline, self._clock() + self._store.idle_timeout)  # a head that drips is as good as none
         try:
@@ -147,7 +170,7 @@ class Exchange:
 
     def _written(self, question: Question) -> bytes:
         target = f"{question.path}?{question.query}" if question.query else question.path
-        credentials = self._store.credentials()
+        credentials = self._store.credentials.frozen()
         if credentials is None:
             lines = self._signer.unsigned_lines()
         else:

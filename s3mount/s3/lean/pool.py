@@ -37,12 +37,16 @@ class Pool:
 
     def borrow(self, deadline: float) -> Connection:
         """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*."""
+        return self.borrow_idle(deadline) or self.open(deadline)
+
+    def borrow_idle(self, deadline: float) -> Connection | None:
+        """As `borrow`, but None where a new one would have to be waited for."""
         while (connection := self._pop()) is not None:
             connection.wait_until(deadline)
             if connection.is_reusable():
                 return connection
             connection.close()
-        return self.open(deadline)
+        return None
 
     def open(self, deadline: float) -> Connection:
         """A new connection."""

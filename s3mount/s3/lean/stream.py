@@ -32,8 +32,16 @@ class Stream(Protocol):
         """What is there, or comes next: at least a byte; 0 where the peer has ended."""
         ...
 
+    def receive_now(self, into: memoryview) -> int | None:
+        """As `receive`, but None where nothing has come yet."""
+        ...
+
     def fill(self, into: memoryview) -> None:
         """All of *into*; ConnectionError where the peer ends before."""
+        ...
+
+    def fileno(self) -> int:
+        """What can be watched for something to come."""
         ...
 
     def is_quiet(self) -> bool:
@@ -86,6 +94,12 @@ class PlainStream:
     def receive(self, into: memoryview) -> int:
         return self._receive(into, 0)
 
+    def receive_now(self, into: memoryview) -> int | None:
+        try:
+            return self._socket.recv_into(into, 0, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+
     def fill(self, into: memoryview) -> None:
         filled = 0
         while filled < len(into):
@@ -97,6 +111,9 @@ class PlainStream:
     def gather(self, into: memoryview) -> int:
         """As `receive`, but waits up to a tick for all of *into*, which must not be more than is to come."""
         return self._receive(into, socket.MSG_WAITALL)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def is_quiet(self) -> bool:
         return not self._poll.poll(0)
@@ -138,6 +155,7 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # with a buffer, it counts
         self._ciphertext = memoryview(bytearray(CIPHERTEXT))
+        self._may_hold = False  # whether OpenSSL may hold the rest of a record that was read in part
 
     def shake_hands(self) -> None:
         """To be called first. ssl.SSLCertVerificationError where the peer is not who it should be."""
@@ -163,25 +181,41 @@ class TlsStream:
             if not self._may_read():
                 self._feed(0)
             try:
-                return self._read(len(into), into)
+                return self._take(into)
             except ssl.SSLWantReadError:
                 self._feed(0)
-            except ssl.SSLEOFError:  # an end without TLS's goodbye; whoever needs more bytes knows
-                return 0
+
+    def receive_now(self, into: memoryview) -> int | None:
+        if not self._may_read():
+            count = self._plain.receive_now(self._ciphertext)
+            if count is None:
+                return None
+            self._put(count)
+        taken = 0
+        with contextlib.suppress(ssl.SSLWantReadError):  # the rest of a record is on its way
+            while count := self._take(into[taken:]):
+                taken += count
+                if taken == len(into) or not self._may_read():
+                    break
+            return taken
+        return taken or None
 
     def fill(self, into: memoryview) -> None:
-        read, incoming, filled, length = self._read, self._incoming, 0, len(into)
+        filled, length = 0, len(into)
         while filled < length:
-            if not (incoming.pending or self._may_read()):
+            if not self._may_read():
                 self._feed(length - filled)
             try:
-                count = read(length - filled, into[filled:])  # at most a record
+                count = self._take(into[filled:])  # at most a record
             except ssl.SSLWantReadError:
                 self._feed(length - filled)
                 continue
             if not count:
                 raise ConnectionResetError("the connection ended in the middle of an answer")
             filled += count
+
+    def fileno(self) -> int:
+        return self._plain.fileno()
 
     def is_quiet(self) -> bool:
         while not self._may_read():
@@ -197,9 +231,24 @@ class TlsStream:
     def close(self) -> None:
         self._plain.close()
 
+    def _take(self, into: memoryview) -> int:
+        """What is left of a record; 0 at the end. ssl.SSLWantReadError where that has not come."""
+        try:
+            count = self._read(len(into), into)
+        except ssl.SSLEOFError:  # an end without TLS's goodbye; whoever needs more bytes knows
+            return 0
+        self._may_hold = count == len(into)
+        return count
+
     def _may_read(self) -> bool:
-        """Whether there is anything to be read from, plain or not. OpenSSL would say so too, by an exception that costs as much as ten reads."""
-        return self._incoming.pending > 0 or self._tls.pending() > 0
+        """Whether there is anything to be read from, plain or not.
+
+        OpenSSL would say so too: by an exception that costs as much as ten reads, or, asked how much it holds, at the price of the
+        interpreter's lock.
+        """
+        if self._may_hold and not self._incoming.pending:
+            self._may_hold = self._tls.pending() > 0
+        return self._incoming.pending > 0 or self._may_hold
 
     def _hears_housekeeping(self) -> bool:
         """Whether what has come is TLS's own business, no end and no answer: a server sends tickets when it has shaken hands."""
@@ -217,7 +266,10 @@ class TlsStream:
         if self._outgoing.pending:
             self._flush()
         sure = min(wanted - RECORD, CIPHERTEXT)
-        count = self._plain.gather(self._ciphertext[:sure]) if sure > 0 else self._plain.receive(self._ciphertext)
+        self._put(self._plain.gather(self._ciphertext[:sure]) if sure > 0 else self._plain.receive(self._ciphertext))
+
+    def _put(self, count: int) -> None:
+        """*count* bytes of ciphertext have come; 0: the end."""
         if count:
             self._incoming.write(self._ciphertext[:count])
         else:

@@ -10,7 +10,7 @@ from s3mount.errors import StoreFailed
 from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.cord import Cord
-from s3mount.s3.lean.connection import Answer
+from s3mount.s3.lean.connection import GATHER_LIMIT, Answer, Connection
 from s3mount.s3.lean.exchange import FAULTS, Exchange, Question
 from s3mount.s3.lean.pages import next_token_of, read_page
 from s3mount.s3.lean.request import (
@@ -24,7 +24,7 @@ from s3mount.s3.lean.request import (
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Fault
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import Coming, Retryable, Sent
 from s3mount.s3.values import (
     ListPage,
     ListQuery,
@@ -93,26 +93,32 @@ class LeanTransport:
         deadline: float,
         cord: Cord | None = None,
     ) -> str | None:
-        question = Question(
-            asked=Asked.VERSION,
-            key=version.key,
-            path=object_path(self._store.base_path, version.key),
-            query=version_query(version_id),
-            lines=range_line(span) + ("" if version_id else condition_line("If-Match", version)),
-        )
+        question = self._of_range(version, span, version_id)
         with self._exchange.ask(question, deadline, cord) as answer:
-            if answer.status not in (200, 206):
-                raise self._refused_range(answer, question, version)
-            part = answers.part_of(answer.status, answer.headers)
-            if not answers.is_version(version, answer.headers, part.size):
-                raise translate.replaced(
-                    version.key, bucket=self._bucket, request_id=answer.headers.get("x-amz-request-id")
-                )
-            answers.check_covers(part, span)
-            answer.skip(span.start - part.span.start)
-            answer.read_into(into())
-            _check_length(answer, part.span.stop - span.stop)
-            return answers.version_id(answer.headers)
+            return self._read_range(answer, question, version, span, into)
+
+    def begin_range(
+        self,
+        version: ObjectVersion,
+        span: Span,
+        into: Callable[[], memoryview],
+        *,
+        version_id: str | None,
+        deadline: float,
+        cord: Cord,
+    ) -> Sent[str | None] | None:
+        if len(span) > GATHER_LIMIT:
+            return None
+        question = self._of_range(version, span, version_id)
+        connection = self._exchange.begin(question, deadline, cord)
+        if connection is None:
+            return None
+
+        def finish() -> str | None:
+            with self._exchange.ask(question, deadline, cord, connection) as answer:
+                return self._read_range(answer, question, version, span, into)
+
+        return _SentRange(connection, len(span), finish)
 
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:
         if head_size == 0:  # a range of no bytes cannot be asked for
@@ -139,10 +145,35 @@ class LeanTransport:
         self._exchange.prepare(deadline)
 
     def renew_credentials(self) -> None:
-        self._store.renew()
+        self._store.credentials.renew()
 
     def close(self) -> None:
         self._exchange.close()
+
+    def _of_range(self, version: ObjectVersion, span: Span, version_id: str | None) -> Question:
+        return Question(
+            asked=Asked.VERSION,
+            key=version.key,
+            path=object_path(self._store.base_path, version.key),
+            query=version_query(version_id),
+            lines=range_line(span) + ("" if version_id else condition_line("If-Match", version)),
+        )
+
+    def _read_range(
+        self, answer: Answer, question: Question, version: ObjectVersion, span: Span, into: Callable[[], memoryview]
+    ) -> str | None:
+        if answer.status not in (200, 206):
+            raise self._refused_range(answer, question, version)
+        part = answers.part_of(answer.status, answer.headers)
+        if not answers.is_version(version, answer.headers, part.size):
+            raise translate.replaced(
+                version.key, bucket=self._bucket, request_id=answer.headers.get("x-amz-request-id")
+            )
+        answers.check_covers(part, span)
+        answer.skip(span.start - part.span.start)
+        answer.read_into(into())
+        _check_length(answer, part.span.stop - span.stop)
+        return answers.version_id(answer.headers)
 
     def _refused_range(self, answer: Answer, question: Question, version: ObjectVersion) -> Fault:
         """A 416 is believed where the object has another size by now: we asked for what this version has."""
@@ -170,6 +201,27 @@ class LeanTransport:
             failure = StoreFailed("replaced while it was asked for", bucket=self._bucket, key=version.key)
             raise Retryable(failure)
         return Replaced(stat, b"")
+
+
+class _SentRange:
+    """`Sent`, of a range of *length* bytes over *connection*."""
+
+    __slots__ = ("_connection", "_length", "finish")
+
+    def __init__(self, connection: Connection, length: int, finish: Callable[[], str | None]) -> None:
+        self._connection = connection
+        self._length = length
+        self.finish = finish
+
+    @property
+    def has_begun(self) -> bool:
+        return self._connection.is_answering
+
+    def fileno(self) -> int:
+        return self._connection.fileno()
+
+    def gather(self) -> Coming:
+        return self._connection.gather(self._length)
 
 
 def _check_length(answer: Answer, rest: int) -> None:

@@ -13,6 +13,7 @@ from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.session import Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListQuery, ObjectVersion, Span, Unchanged
+from tests.unit.s3.lean.scripted import FixedCredentials
 from tests.unit.s3.strange import answering, error, http, listing, silent
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
@@ -36,7 +37,7 @@ def connect(session: Session) -> Connect:
     def make(url: str) -> BotoTransport:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         keys = FrozenCredentials("AKID", "secret")
-        store = resolved_store(config, session, region="us-east-1", credentials=lambda: keys, renew=lambda: None)
+        store = resolved_store(config, session, region="us-east-1", credentials=FixedCredentials(keys))
         return BotoTransport(config, store, session)
 
     return make

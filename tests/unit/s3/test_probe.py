@@ -148,7 +148,7 @@ def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
     assert (store.scheme, store.host, store.base_path, store.region) == ("http", "127.0.0.1", "/s3/photos", "us-east-1")
     assert store.headers == {"x-amz-request-payer": "requester", "x-amz-expected-bucket-owner": "12"}
     assert lean_can_speak(store)
-    credentials = store.credentials()
+    credentials = store.credentials.frozen()
     assert credentials is not None
     assert credentials.secret_key == SECRET
     assert SECRET not in f"{store!r} {credentials!r}"
@@ -159,9 +159,9 @@ def test_renewed_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch
         store = probe(StoreConfig(bucket="photos", endpoint_url=url))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "newer")
 
-    store.renew()
+    store.credentials.renew()
 
-    credentials = store.credentials()
+    credentials = store.credentials.frozen()
     assert credentials is not None
     assert credentials.secret_key == "newer"
 

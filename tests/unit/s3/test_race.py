@@ -1,7 +1,6 @@
 """Two attempts at one read, in every order in which a store and a reader can have it; no thread: a test says what each attempt does when."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.errors import StoreFailed
 from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.dispatch import Ended, Into
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.hedging import Hedging
 from s3mount.s3.race import Race
@@ -25,12 +25,13 @@ LATE = 0.1  # seconds
 
 @dataclass(eq=False)
 class Attempt:
-    """What a thread would do: get the buffer, write, end."""
+    """What an attempt does, in a thread or without one: get the buffer, write, end. *has_begun*: bytes are here, but not all."""
 
-    into: Callable[[], memoryview]
+    into: Into
     cord: Cord
-    ended: Callable[[outcome.Outcome[Any]], None]
+    ended: Ended[Any]
     buffer: memoryview | None = None
+    has_begun: bool = False
     has_ended: bool = False
 
     def answer(self) -> None:
@@ -81,17 +82,17 @@ class Play:
     def under_way(self) -> list[Attempt]:
         return [attempt for attempt in self.attempts if not attempt.has_ended]
 
-    def submit(self, call: Callable[[], Any], ended: Callable[[outcome.Outcome[Any]], None]) -> None:
-        """In the place of `Workers`."""
-        into, cord = call()
+    def send(self, _ask: object, into: Into, cord: Cord, ended: Ended[Any]) -> Attempt:
+        """In the place of `Dispatch`."""
         self.attempts.append(Attempt(into, cord, ended))
+        return self.attempts[-1]
 
     async def run(self) -> None:
         ticket = Pass(self.gate, self.demand.urgency)
         await ticket.enter()
         race: Race[Any] = Race(
             self,  # type: ignore[arg-type]
-            lambda into, *, cord: (into, cord),
+            None,  # type: ignore[arg-type]
             lambda ticket, _: ticket.leave(),
             memoryview(self.buffer),
             self.hedging.begin(),
@@ -130,6 +131,17 @@ async def test_an_answer_that_has_begun_is_not_late(nursery: trio.Nursery, mock_
     play = await begun(nursery, mock_clock, is_late=False)
 
     play.attempts[0].answer()
+    mock_clock.jump(LATE)
+    await wait_all_tasks_blocked()
+    play.attempts[0].finish()
+
+    assert len(play.attempts) == 1
+
+
+async def test_nor_is_one_that_comes_without_a_thread(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock, is_late=False)
+
+    play.attempts[0].has_begun = True
     mock_clock.jump(LATE)
     await wait_all_tasks_blocked()
     play.attempts[0].finish()

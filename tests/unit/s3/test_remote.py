@@ -66,6 +66,8 @@ class ScriptedTransport:
         into()[:] = b"body"
         return "v1"
 
+    def begin_range(self, *_: object, **__: object) -> None: ...
+
     def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation:  # noqa: ARG002 - the protocol's
         self._step()
         return Unchanged()

@@ -1,12 +1,15 @@
 """A server that says what a test wants it to say, over real sockets, however wrong that is."""
 
+import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from s3mount.s3.session import FrozenCredentials, ResolvedStore
+from s3mount.s3.transport import Coming, Sent
 
 ETAG = '"abc"'
 MODIFIED = "Sun, 22 Nov 2026 12:31:47 GMT"
@@ -151,6 +154,33 @@ def refusal(status: str, code: str = "", **headers: object) -> bytes:
     return head(status, ETag=None, Last_Modified=None, Content_Length=len(body), **headers) + body
 
 
+def gather(sent: Sent[object], deadline: float) -> Coming:
+    """Take in what comes, until that is all, or something else, or nothing comes any more."""
+    poll = select.poll()
+    poll.register(sent.fileno(), select.POLLIN)
+    patience = 0.3  # seconds
+    while poll.poll(max(0, min(patience, deadline - time.monotonic())) * 1000):
+        if (coming := sent.gather()) is not Coming.MORE:
+            return coming
+    return Coming.MORE
+
+
+class FixedCredentials:
+    """`Credentials` that nobody renews. *is_ready*: they are at hand."""
+
+    def __init__(self, keys: FrozenCredentials | None, *, is_ready: bool = True) -> None:
+        self._keys = keys
+        self._is_ready = is_ready
+
+    def frozen(self) -> FrozenCredentials | None:
+        return self._keys
+
+    def is_at_hand(self) -> bool:
+        return self._is_ready
+
+    def renew(self) -> None: ...
+
+
 def store_at(port: int, **changes: object) -> ResolvedStore:
     """How a scripted server is reached."""
     settings: dict[str, object] = {
@@ -160,8 +190,7 @@ def store_at(port: int, **changes: object) -> ResolvedStore:
         "port": port,
         "base_path": "/bucket",
         "region": "us-east-1",
-        "credentials": lambda: FrozenCredentials("AKID", "secret"),
-        "renew": lambda: None,
+        "credentials": FixedCredentials(FrozenCredentials("AKID", "secret")),
         "idle_timeout": 10.0,
     }
     return ResolvedStore(**{**settings, **changes})  # type: ignore[arg-type]  # the tests' own spelling

@@ -1,5 +1,7 @@
 """However a response is cut into segments, its bytes come out right, or not at all."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.connection import Connection, UnansweredError
 from s3mount.s3.lean.head import HEAD_LIMIT, parse_head
+from s3mount.s3.transport import Coming
 
 
 class Replay:
@@ -17,6 +20,7 @@ class Replay:
     def __init__(self, pieces: list[bytes]) -> None:
         self._pieces = [piece for piece in pieces if piece]
         self.sent: list[bytes] = []
+        self.is_closed_to_reads = False  # whoever receives now would wait
 
     def wait_until(self, deadline: float) -> None: ...
 
@@ -24,6 +28,7 @@ class Replay:
         self.sent.append(message)
 
     def receive(self, into: memoryview) -> int:
+        assert not self.is_closed_to_reads
         if not self._pieces:
             return 0
         piece = self._pieces.pop(0)
@@ -33,6 +38,9 @@ class Replay:
             self._pieces.insert(0, piece[count:])
         return count
 
+    def receive_now(self, into: memoryview) -> int | None:
+        return self.receive(into)
+
     def fill(self, into: memoryview) -> None:
         filled = 0
         while filled < len(into):
@@ -40,6 +48,9 @@ class Replay:
             if not count:
                 raise ConnectionResetError
             filled += count
+
+    def fileno(self) -> int:
+        return -1
 
     def is_quiet(self) -> bool:
         return not self._pieces
@@ -249,3 +260,85 @@ def test_a_document_without_end_is_given_up() -> None:
 
     with pytest.raises(WrongAnswerError):
         answer.read_all(2999)
+
+
+# what is gathered without waiting
+
+
+def gathered(pieces: list[bytes], length: int) -> tuple[Replay, Connection, Coming]:
+    """What a connection has taken in of *pieces* by the time that it says more than that more is to come."""
+    stream = Replay(pieces)
+    connection = Connection(stream)
+    connection.send(b"GET", deadline=0)
+    while (coming := connection.gather(length)) is Coming.MORE:
+        pass
+    return stream, connection, coming
+
+
+@given(body=BODIES, places=PLACES, case=st.sampled_from([bytes.lower, bytes.upper, bytes.title]))
+def test_a_sized_answer_is_gathered_whole_however_it_is_cut(
+    body: bytes, places: list[int], case: Callable[[bytes], bytes]
+) -> None:
+    message = b"HTTP/1.1 206 Partial Content\r\n%b: %d\r\n\r\n%b" % (case(b"content-length"), len(body), body)
+    stream, connection, coming = gathered(cut(message, places), len(body))
+    stream.is_closed_to_reads = True
+
+    answer = connection.ask(None, deadline=0)
+    into = bytearray(len(body))
+    answer.read_into(memoryview(into))
+
+    assert coming is Coming.WHOLE
+    assert bytes(into) == body
+    assert answer.is_at_end()
+    assert connection.is_answering
+
+
+@given(
+    head=st.lists(
+        st.sampled_from(
+            [
+                b"HTTP/1.1 200 OK\r\n",
+                b"HTTP/1.1 206 Partial Content\r\n",
+                b"HTTP/1.1 100 Continue\r\n\r\n",
+                b"HTTP/1.1 503 Slow Down\r\n",
+                b"Content-Length: 5\r\n",
+                b"content-length:5 \r\n",
+                b"Content-Length: 7\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"ETag: x\r\n",
+                b"\r\n",
+                b"\n",
+                b"5\r\nhello\r\n0\r\n\r\n",
+                b"\0",
+            ]
+        ),
+        max_size=8,
+    ),
+    places=PLACES,
+)
+def test_what_is_taken_for_whole_never_has_to_be_waited_for(head: list[bytes], places: list[int]) -> None:
+    stream, connection, coming = gathered(cut(b"".join(head) + b"\r\nhello", places), 5)
+    if coming is not Coming.WHOLE:
+        return
+    stream.is_closed_to_reads = True
+
+    with suppress(WrongAnswerError):
+        answer = connection.ask(None, deadline=0)
+        answer.read_into(memoryview(bytearray(5)))
+        assert answer.is_at_end()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Le",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\nhell",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 206 Partial Content\r\nETag: x\r\n\r\nhello",
+        b"x" * 2 * HEAD_LIMIT,
+    ],
+)
+def test_everything_else_is_left_to_who_may_wait(message: bytes) -> None:
+    assert gathered([message], 5)[2] is Coming.OTHERWISE

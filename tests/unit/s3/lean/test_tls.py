@@ -14,15 +14,17 @@ import pytest
 import trustme
 
 from s3mount.errors import StoreFailed
+from s3mount.s3.cord import Cord
 from s3mount.s3.lean.stream import TlsStream
 from s3mount.s3.lean.transport import LeanTransport
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.values import ObjectVersion, Span
 from tests.unit.s3.lean.scripted import (
     Line,
     Peer,
     ScriptedServer,
     drips,
+    gather,
     head,
     part,
     says,
@@ -67,6 +69,10 @@ def asking(authority: Authority, *script: Line, **settings: object) -> Iterator[
             transport.close()
 
 
+def soon() -> float:
+    return time.monotonic() + 10
+
+
 def read(transport: LeanTransport, *, seconds: float = 10) -> bytes:
     into = bytearray(len(NEARLY_ALL))
     transport.get_range(
@@ -87,10 +93,10 @@ def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by
         assert server.connections == 1
 
 
-def in_records_of(size: int) -> Line:
+def in_records_of(size: int, answer: bytes = ANSWER) -> Line:
     def line(peer: Peer) -> None:
-        for start in range(0, len(ANSWER), size):
-            peer.socket.sendall(ANSWER[start : start + size])
+        for start in range(0, len(answer), size):
+            peer.socket.sendall(answer[start : start + size])
 
     return line
 
@@ -105,6 +111,24 @@ def test_bytes_come_out_right_however_they_are_parted_into_records(authority: Au
     with asking(authority, *[in_records_of(size)] * 3) as (transport, server):
         for _ in range(3):
             assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("size", [1 << 21, 16384, 16383, 5000, 700, 1])
+def test_small_answers_are_gathered_however_they_are_parted_into_records(authority: Authority, size: int) -> None:
+    span = Span(100, 20_000)
+    line = in_records_of(size, part(CONTENT, span.start, span.stop))
+    with asking(authority, *[line] * 3) as (transport, server):
+        transport.prepare(deadline=soon())
+        into = memoryview(bytearray(len(span)))
+        for _ in range(3):
+            sent = transport.begin_range(VERSION, span, lambda: into, version_id=None, deadline=soon(), cord=Cord())
+            assert sent is not None
+            assert gather(sent, soon()) is Coming.WHOLE
+            sent.finish()
+            assert into == CONTENT[span.start : span.stop]
+            into[:] = bytes(len(span))
 
         assert server.connections == 1
 

@@ -4,20 +4,25 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed, VersionGone
+from s3mount.s3.cord import Cord
+from s3mount.s3.lean.connection import GATHER_LIMIT
 from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.session import FrozenCredentials
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.values import ListQuery, ObjectStat, ObjectVersion, Replaced, Span, Unchanged
 from tests.unit.s3.lean.scripted import (
+    FixedCredentials,
     Line,
     ScriptedServer,
     drips,
+    gather,
     head,
     part,
     refusal,
@@ -53,10 +58,43 @@ def soon(seconds: float = 10) -> float:
     return time.monotonic() + seconds
 
 
-def read(transport: LeanTransport, span: Span = MIDDLE, *, deadline: float | None = None) -> bytes:
+Read = Callable[..., bytes]
+
+
+def read_waiting(transport: LeanTransport, span: Span = MIDDLE, *, deadline: float | None = None) -> bytes:
     into = bytearray(len(span))
     transport.get_range(VERSION, span, lambda: memoryview(into), version_id=None, deadline=deadline or soon())
     return bytes(into)
+
+
+def read_gathering(transport: LeanTransport, span: Span = MIDDLE, *, deadline: float | None = None) -> bytes:
+    """`read_waiting`, sent without waiting over a connection that is made first where there is none."""
+    into = bytearray(len(span))
+    deadline = deadline or soon()
+    begin = partial(
+        transport.begin_range,
+        VERSION,
+        span,
+        lambda: memoryview(into),
+        version_id=None,
+        deadline=deadline,
+        cord=Cord(),
+    )
+    sent = begin()
+    if sent is None:
+        transport.prepare(deadline=deadline)
+        sent = begin()
+    if sent is None:
+        return read_waiting(transport, span, deadline=deadline)
+    gather(sent, deadline)
+    sent.finish()
+    return bytes(into)
+
+
+@pytest.fixture(params=[read_waiting, read_gathering], ids=["waiting", "gathering"])
+def read(request: pytest.FixtureRequest) -> Read:
+    way: Read = request.param
+    return way
 
 
 def retryable(call: Callable[[], object]) -> Retryable:
@@ -74,7 +112,7 @@ def refused_with(kind: type[S3MountError], call: Callable[[], object]) -> S3Moun
 # what is asked
 
 
-def test_a_range_is_asked_of_one_version() -> None:
+def test_a_range_is_asked_of_one_version(read: Read) -> None:
     with asking(says(part(CONTENT, 100, 5000))) as (transport, server):
         read(transport)
 
@@ -96,6 +134,42 @@ def test_a_version_id_takes_the_place_of_the_condition() -> None:
         assert "If-Match" not in server.requests[0]
 
 
+def test_a_small_range_is_asked_without_waiting_once_there_is_a_connection() -> None:
+    with asking(*[says(part(CONTENT, 100, 5000))] * 2) as (transport, server):
+        begin = partial(
+            transport.begin_range, VERSION, MIDDLE, lambda: memoryview(bytearray(4900)), version_id=None, cord=Cord()
+        )
+        assert begin(deadline=soon()) is None
+        transport.prepare(deadline=soon())
+        sent = begin(deadline=soon())
+
+        assert sent is not None
+        assert gather(sent, soon()) is Coming.WHOLE
+        assert sent.has_begun
+        sent.finish()
+        assert server.requests[0].startswith("GET /bucket/dir/key%20%2B HTTP/1.1\r\n")
+        assert (len(server.requests), server.connections) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("span", "changes"),
+    [
+        (Span(0, GATHER_LIMIT + 1), {}),
+        (MIDDLE, {"credentials": FixedCredentials(None, is_ready=False)}),
+        (MIDDLE, {"credentials": FixedCredentials(FrozenCredentials("AKID", "secret", "\r\n"))}),
+    ],
+    ids=["large", "credentials-not-at-hand", "credentials-not-sendable"],
+)
+def test_what_has_to_wait_or_fails_is_not_sent_without_waiting(span: Span, changes: dict[str, object]) -> None:
+    with asking(**changes) as (transport, server):
+        transport.prepare(deadline=soon())
+        into = memoryview(bytearray(1))
+
+        begun = transport.begin_range(VERSION, span, lambda: into, version_id=None, deadline=soon(), cord=Cord())
+        assert begun is None
+        assert not server.requests
+
+
 def test_an_etag_with_a_line_break_reaches_no_request() -> None:
     version = ObjectVersion("bucket", "k", 'abc"\r\nx-evil: 1', 5)
     with asking(says(part(b"hello", 0, 5))) as (transport, server):
@@ -106,14 +180,17 @@ def test_an_etag_with_a_line_break_reaches_no_request() -> None:
 
 
 def test_requests_without_credentials_are_not_signed() -> None:
-    with asking(says(head(Content_Length=5)), credentials=lambda: None) as (transport, server):
+    with asking(says(head(Content_Length=5)), credentials=FixedCredentials(None)) as (transport, server):
         transport.head("k", deadline=soon())
 
         assert "Authorization" not in server.requests[0]
 
 
 def test_credentials_that_no_header_can_carry_are_refused() -> None:
-    with asking(credentials=lambda: FrozenCredentials("AKID", "secret", "token\r\nx-evil: 1")) as (transport, server):
+    with asking(credentials=FixedCredentials(FrozenCredentials("AKID", "secret", "token\r\nx-evil: 1"))) as (
+        transport,
+        server,
+    ):
         refused_with(AccessDenied, lambda: transport.head("k", deadline=soon()))
 
         assert server.requests == []
@@ -188,7 +265,7 @@ def test_a_head_is_refused_by_its_status_and_redirects_are_not_followed(status: 
         part(CONTENT, 100, 5000) + b"stray",
     ],
 )
-def test_the_right_bytes_come_out_of_every_right_answer(answer: bytes) -> None:
+def test_the_right_bytes_come_out_of_every_right_answer(answer: bytes, read: Read) -> None:
     with asking(says_and_ends(answer)) as (transport, _):
         assert read(transport) == CONTENT[100:5000]
 
@@ -228,7 +305,7 @@ def test_the_right_bytes_come_out_of_every_right_answer(answer: bytes) -> None:
         refusal("400 Bad Request", "RequestTimeout"),
     ],
 )
-def test_a_wrong_answer_to_a_range_may_be_asked_again(answer: bytes) -> None:
+def test_a_wrong_answer_to_a_range_may_be_asked_again(answer: bytes, read: Read) -> None:
     with asking(says_and_ends(answer)) as (transport, _):
         if answer.startswith(b"HTTP/1.1 304"):
             refused_with(StoreFailed, lambda: read(transport))
@@ -245,7 +322,7 @@ def test_a_head_with_one_wrong_character_never_brings_wrong_bytes(place: int, ch
     answer[place] = character
     with asking(says_and_ends(bytes(answer))) as (transport, _):
         try:
-            content = read(transport)
+            content = read_waiting(transport)
         except (Retryable, S3MountError):
             return
         assert content == CONTENT[100:5000]
@@ -264,7 +341,7 @@ def test_a_head_with_one_wrong_character_never_brings_wrong_bytes(place: int, ch
         refusal("416 Range Not Satisfiable", "InvalidRange", Content_Range="bytes */5"),
     ],
 )
-def test_another_version_is_never_read(answer: bytes) -> None:
+def test_another_version_is_never_read(answer: bytes, read: Read) -> None:
     with asking(says(answer)) as (transport, _):
         refused_with(VersionGone, lambda: read(transport))
 
@@ -273,12 +350,12 @@ def test_another_version_is_never_read(answer: bytes) -> None:
     ("code", "status"),
     [("AccessDenied", "403 F"), ("InvalidObjectState", "403 F"), ("KMS.DisabledException", "400 B")],
 )
-def test_a_refusal_is_told_by_its_code(code: str, status: str) -> None:
+def test_a_refusal_is_told_by_its_code(code: str, status: str, read: Read) -> None:
     with asking(says(refusal(status, code))) as (transport, _):
         assert refused_with(AccessDenied, lambda: read(transport)).code == code
 
 
-def test_expired_credentials_may_be_renewed() -> None:
+def test_expired_credentials_may_be_renewed(read: Read) -> None:
     with asking(says(refusal("400 Bad Request", "ExpiredToken"))) as (transport, _):
         assert retryable(lambda: read(transport)).is_stale_credentials
 
@@ -302,7 +379,7 @@ def test_a_version_without_an_etag_is_known_by_its_time_and_size() -> None:
 # connections
 
 
-def test_one_connection_serves_one_request_after_another() -> None:
+def test_one_connection_serves_one_request_after_another(read: Read) -> None:
     with asking(*[says(part(CONTENT, 100, 5000))] * 3, says(WHOLE), says(head(Content_Length=5))) as (
         transport,
         server,
@@ -314,7 +391,7 @@ def test_one_connection_serves_one_request_after_another() -> None:
         assert server.connections == 1
 
 
-def test_a_connection_that_the_store_closed_between_requests_is_no_failure() -> None:
+def test_a_connection_that_the_store_closed_between_requests_is_no_failure(read: Read) -> None:
     answer = part(CONTENT, 100, 5000)
     with asking(says_and_ends(answer), says_and_ends(answer), says(answer)) as (transport, server):
         for _ in range(3):
@@ -323,7 +400,7 @@ def test_a_connection_that_the_store_closed_between_requests_is_no_failure() -> 
         assert server.connections == 3
 
 
-def test_a_connection_that_ends_with_the_next_request_is_replaced_once() -> None:
+def test_a_connection_that_ends_with_the_next_request_is_replaced_once(read: Read) -> None:
     answer = part(CONTENT, 100, 5000)
     with asking(says(answer), says_and_ends(b""), says(answer)) as (transport, server):
         assert read(transport) == read(transport) == CONTENT[100:5000]
@@ -332,13 +409,13 @@ def test_a_connection_that_ends_with_the_next_request_is_replaced_once() -> None
 
 def test_a_new_connection_that_ends_without_an_answer_is_a_failure() -> None:
     with asking(says(part(CONTENT, 100, 5000)), says_and_ends(b""), says_and_ends(b"")) as (transport, server):
-        read(transport)
+        read_waiting(transport)
 
-        retryable(lambda: read(transport))
+        retryable(lambda: read_waiting(transport))
         assert server.connections == 2
 
 
-def test_a_prepared_connection_serves_the_first_request() -> None:
+def test_a_prepared_connection_serves_the_first_request(read: Read) -> None:
     with asking(says(part(CONTENT, 100, 5000))) as (transport, server):
         transport.prepare(deadline=soon())
 
@@ -346,7 +423,7 @@ def test_a_prepared_connection_serves_the_first_request() -> None:
         assert server.connections == 1
 
 
-def test_a_prepared_connection_that_was_closed_meanwhile_is_no_failure() -> None:
+def test_a_prepared_connection_that_was_closed_meanwhile_is_no_failure(read: Read) -> None:
     with asking(says_and_ends(b""), says(part(CONTENT, 100, 5000))) as (transport, server):
         transport.prepare(deadline=soon())
 
@@ -361,7 +438,7 @@ def test_a_store_that_is_not_there_is_no_failure_before_it_is_asked() -> None:
     LeanTransport(store_at(port)).prepare(deadline=soon())
 
 
-def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request() -> None:
+def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(read: Read) -> None:
     lie = part(b"\0" * len(CONTENT), 100, 5000)
     with asking(says(part(CONTENT, 100, 5000), lie), says(part(CONTENT, 100, 5000))) as (transport, server):
         assert read(transport) == read(transport) == CONTENT[100:5000]
@@ -374,7 +451,7 @@ def test_a_body_that_answers_a_head_costs_the_connection() -> None:
         assert server.connections == 2
 
 
-def test_a_store_that_is_not_there_may_be_asked_again() -> None:
+def test_a_store_that_is_not_there_may_be_asked_again(read: Read) -> None:
     with scripted() as server:
         port = server.port
     transport = LeanTransport(store_at(port))
@@ -382,7 +459,7 @@ def test_a_store_that_is_not_there_may_be_asked_again() -> None:
     assert retryable(lambda: read(transport)).failure.key == VERSION.key
 
 
-def test_a_name_without_an_address_may_be_asked_again() -> None:
+def test_a_name_without_an_address_may_be_asked_again(read: Read) -> None:
     transport = LeanTransport(store_at(1, host="nowhere.invalid"))
 
     retryable(lambda: read(transport, deadline=soon(3)))
@@ -403,7 +480,7 @@ def test_a_name_without_an_address_may_be_asked_again() -> None:
         drips(head("503 Slow Down", Content_Length=3000), b"x" * 3000),
     ],
 )
-def test_a_deadline_holds_whatever_the_store_does(line: Line) -> None:
+def test_a_deadline_holds_whatever_the_store_does(line: Line, read: Read) -> None:
     with asking(line) as (transport, _):
         began = time.monotonic()
 
@@ -412,7 +489,7 @@ def test_a_deadline_holds_whatever_the_store_does(line: Line) -> None:
         assert time.monotonic() - began < 0.6 + 1.0
 
 
-def test_a_stall_is_noticed_before_the_deadline() -> None:
+def test_a_stall_is_noticed_before_the_deadline(read: Read) -> None:
     with asking(stalls_after(part(CONTENT, 100, 5000)[:-1]), idle_timeout=0.4) as (transport, _):
         began = time.monotonic()
 
@@ -420,13 +497,13 @@ def test_a_stall_is_noticed_before_the_deadline() -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_slow_answer_that_moves_is_not_a_stall() -> None:
+def test_a_slow_answer_that_moves_is_not_a_stall(read: Read) -> None:
     beginning, end = part(CONTENT, 0, 20)[:-20], CONTENT[:20]
     with asking(lambda peer: (says(beginning)(peer), drips(end)(peer)), idle_timeout=0.2) as (transport, _):
         assert read(transport, Span(0, 20), deadline=soon(60)) == CONTENT[:20]
 
 
-def test_closing_wakes_whoever_waits() -> None:
+def test_closing_wakes_whoever_waits(read: Read) -> None:
     arrived = threading.Event()
 
     def arrive_and_stall(peer: object) -> None:

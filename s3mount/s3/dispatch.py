@@ -1,0 +1,119 @@
+"""How an attempt at a read is made: in the run, where nothing has to be waited for but bytes that come; else in a thread.
+
+A small answer over a connection that is open costs a thread hardly more than being woken, twice or more, and the interpreter's
+lock each time. So it is asked for in the run, which watches all such sockets together (an `epoll` inside trio's), and judged when all of
+it is here, by the very code that a thread would run, and which then finds nothing to wait for.
+
+What always holds:
+
+1. The run never waits for a peer. What is not all here, or is not what was hoped for, is finished in a thread: so failures, and
+   deadlines, are the business of code that may block.
+2. What was sent is finished once, and its outcome told once, in the run.
+3. What does not come within PATIENCE is a thread's to wait for.
+4. Nothing is watched any more when it is being finished.
+"""
+
+import select
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import outcome
+import trio
+
+from s3mount.s3.cord import Cord
+from s3mount.s3.transport import Coming, Sent
+from s3mount.s3.workers import Workers
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+PATIENCE = 0.5  # seconds; a stall begins to be counted so much later
+
+Into = Callable[[], memoryview]
+Ended = Callable[[outcome.Outcome[T]], None]
+
+
+class Ask(Protocol[T_co]):
+    """One attempt, which calls *into* for the buffer, and may be ended by *cord*."""
+
+    def begin(self, into: Into, *, cord: Cord) -> Sent[T_co] | None:
+        """Send it without waiting; None where that cannot be."""
+        ...
+
+    def __call__(self, into: Into, *, cord: Cord) -> T_co:
+        """Make it, blocking."""
+        ...
+
+
+class _Watch(NamedTuple):
+    """What was *sent*, *at* which second of trio's clock."""
+
+    sent: Sent[Any]
+    ended: Ended[Any]
+    at: float
+
+
+class Dispatch:
+    """Belongs to one trio run. *workers* make what cannot be made here."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self._watched: dict[int, _Watch] = {}  # by file descriptor, in the order in which they were sent
+        self._epoll: select.epoll | None = None  # from the first one to the end of the run
+        self._is_watching = trio.Event()
+
+    def send(self, ask: Ask[T], into: Into, cord: Cord, ended: Ended[T]) -> Sent[T] | None:
+        """Have *ask* made; *ended* is told its outcome, later and in the run. What was sent, where no thread makes it."""
+        sent = ask.begin(into, cord=cord)
+        if sent is None:
+            self._workers.submit(partial(ask, into, cord=cord), ended)
+        else:
+            self._watch(_Watch(sent, ended, trio.current_time()))
+        return sent
+
+    def _watch(self, watch: _Watch) -> None:
+        if self._epoll is None:
+            self._epoll = select.epoll()
+            trio.lowlevel.spawn_system_task(self._take_in, self._epoll)
+            trio.lowlevel.spawn_system_task(self._lose_patience)
+        descriptor = watch.sent.fileno()
+        self._epoll.register(descriptor, select.EPOLLIN)
+        self._watched[descriptor] = watch
+        self._is_watching.set()
+
+    async def _take_in(self, epoll: select.epoll) -> None:
+        with epoll:
+            while True:
+                await trio.lowlevel.wait_readable(epoll.fileno())
+                for descriptor, _ in epoll.poll(0):
+                    self._gather(self._watched[descriptor])
+
+    async def _lose_patience(self) -> None:
+        while True:
+            await self._is_watching.wait()
+            if (oldest := next(iter(self._watched.values()), None)) is None:
+                self._is_watching = trio.Event()
+                continue
+            await trio.sleep_until(oldest.at + PATIENCE)
+            now = trio.current_time()
+            for watch in [watch for watch in self._watched.values() if watch.at + PATIENCE <= now]:
+                self._hand_over(watch)
+
+    def _gather(self, watch: _Watch) -> None:
+        match watch.sent.gather():
+            case Coming.WHOLE:
+                self._forget(watch)
+                watch.ended(outcome.capture(watch.sent.finish))
+            case Coming.OTHERWISE:
+                self._hand_over(watch)
+
+    def _hand_over(self, watch: _Watch) -> None:
+        self._forget(watch)
+        self._workers.submit(watch.sent.finish, watch.ended)
+
+    def _forget(self, watch: _Watch) -> None:
+        assert self._epoll is not None
+        descriptor = watch.sent.fileno()
+        self._epoll.unregister(descriptor)
+        del self._watched[descriptor]
