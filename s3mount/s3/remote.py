@@ -1,6 +1,7 @@
 """The store as the rest of the house asks it: a Transport's single attempts made into answers within a deadline.
 
-Each question: wait at the gate, have a worker thread make one attempt, and judge its outcome. What always holds:
+Each question: wait at the gate, have one attempt made, by a worker thread or for a small read in the run (`dispatch`), and judge its
+outcome. What always holds:
 
 1. A question ends within *timeout* seconds of its call, by the answer, or by an S3MountError: the last attempt's failure where
    attempts or time were used up between two of them, DeadlineExceeded where time ran out in one, or at the gate. A read may take as

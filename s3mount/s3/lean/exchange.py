@@ -80,19 +80,9 @@ class Exchange:
 
     def begin(self, question: Question, deadline: float, cord: Cord) -> Connection | None:
         """Send *question* without waiting, where that can be: the connection for `ask` to go on with."""
-        if not self._store.credentials.is_at_hand():
-            return None
-        with contextlib.suppress(*FAULTS, S3MountError, Retryable, CutError):  # `ask` will tell
-            request = self._written(question)
-            if (connection := self._pool.borrow_idle(deadline)) is not None:
-                try:
-                    cord.tie(connection.shut_down)
-                    connection.send(request, deadline=deadline)
-                except BaseException:
-                    cord.untie()
-                    connection.close()
-                    raise
-                return connection
+        if self._store.credentials.is_at_hand():
+            with contextlib.suppress(*FAULTS, S3MountError, Retryable, CutError):  # `ask` will tell
+                return self._begin(question, deadline, cord)
         return None
 
     def prepare(self, deadline: float) -> None:
@@ -129,6 +119,20 @@ class Exchange:
     def close(self) -> None:
         """Wake every thread that waits for the store."""
         self._pool.close()
+
+    def _begin(self, question: Question, deadline: float, cord: Cord) -> Connection | None:
+        request = self._written(question)
+        connection = self._pool.borrow_idle(deadline)
+        if connection is None:
+            return None
+        try:
+            cord.tie(connection.shut_down)
+            connection.send(request, deadline=deadline)
+        except BaseException:  # raised again
+            cord.untie()
+            connection.close()
+            raise
+        return connection
 
     def _send(
         self, question: Question, deadline: float, cord: Cord, begun: Connection | None
