@@ -69,8 +69,14 @@ class Dispatch:
         if sent is None:
             self._workers.submit(partial(ask, into, cord=cord), ended)
         else:
-            self._watch(_Watch(sent, ended, trio.current_time()))
+            self._watch_or_wait(_Watch(sent, ended, trio.current_time()))
         return sent
+
+    def _watch_or_wait(self, watch: _Watch) -> None:
+        try:
+            self._watch(watch)
+        except OSError:  # the system has no more descriptors, or watches, for anybody
+            self._workers.submit(watch.sent.finish, watch.ended)
 
     def _watch(self, watch: _Watch) -> None:
         if self._epoll is None:

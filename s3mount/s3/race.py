@@ -72,9 +72,7 @@ class Race(Generic[T]):
         self._ended = ended
         self._buffer = buffer
         self._hedge = hedge
-        self._turn = (
-            threading.Lock()
-        )  # whose it is may write into the buffer; mostly taken in a thread, given up in the run
+        self._turn = threading.Lock()  # whose it is may write into the buffer; given up in the run
         # the attempts that have not ended, the answer so far, and who is told, once, that it stays that
         self._under_way: list[_Attempt] = []
         self._answer: outcome.Outcome[T] | None = None

@@ -1,8 +1,8 @@
-"""One request, one attempt, blocking: what a side of the store's door does in a worker thread. A small read may be sent without
-waiting, and its answer taken in as it comes.
+"""One request, one attempt, blocking: what a side of the store's door does in a worker thread.
 
-Calls come from many threads at once. *deadline* is in `time.monotonic()` seconds: no call blocks past it by more than a
-second, and then it raises a retryable fault. No retries here: `remote` owns them for both sides.
+A small read may also be sent without waiting, and its answer taken in as it comes (`Sent`). Calls come from many threads at
+once. *deadline* is in `time.monotonic()` seconds: no call blocks past it by more than a second, and then it raises a retryable
+fault. No retries here: `remote` owns them for both sides.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,11 @@
 """Attempts that are made in the run, and those that a thread has to make: sockets are real, what comes over them is the test's."""
 
+import errno
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import Mock, patch
 
 import outcome
 import trio
@@ -148,6 +150,13 @@ async def test_a_connection_is_watched_again_for_its_next_answer() -> None:
             await wait_all_tasks_blocked()
             assert not first.outcomes
             first.send_over(dispatch)
+
+
+async def test_what_the_system_lets_nobody_watch_is_finished_by_a_thread() -> None:
+    question = Question()
+    exhausted = Mock(epoll=Mock(side_effect=OSError(errno.EMFILE, "no descriptors left")))
+    with patch("s3mount.s3.dispatch.select", exhausted), asking(question):
+        assert not is_the_run(await question.answered_by())
 
 
 async def test_many_answers_at_once_are_each_told_once() -> None:
