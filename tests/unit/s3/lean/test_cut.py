@@ -16,7 +16,7 @@ from s3mount.s3.remote import RemoteStore
 from s3mount.s3.store import Urgency
 from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.values import ObjectVersion, Span
-from tests.unit.s3.lean.scripted import Line, ScriptedServer, gather, part, says, scripted, stalls_after, store_at
+from tests.unit.s3.lean.scripted import Line, Peer, ScriptedServer, gather, part, says, scripted, stalls_after, store_at
 
 CONTENT = bytes(range(250)) * 4
 VERSION = ObjectVersion("bucket", "key", "abc", len(CONTENT))
@@ -69,11 +69,18 @@ def test_a_call_that_is_cut_in_its_body_fails() -> None:
 
 @pytest.mark.parametrize("line", [stalls_after(), stalls_after(PART[:-1])], ids=["before", "in-its-body"])
 def test_a_question_that_was_sent_is_cut_too(line: Line) -> None:
-    with asking(line) as (transport, server):
+    asked = threading.Event()
+
+    def is_asked(peer: Peer) -> None:
+        asked.set()
+        line(peer)
+
+    with asking(is_asked) as (transport, server):
         transport.prepare(deadline=time.monotonic() + 10)
         cord, into, deadline = Cord(), memoryview(bytearray(len(SPAN))), time.monotonic() + 30
         sent = transport.begin_range(VERSION, SPAN, lambda: into, version_id=None, deadline=deadline, cord=cord)
         assert sent is not None
+        assert asked.wait(10)
         cord.pull()
 
         assert gather(sent, deadline) is Coming.OTHERWISE
