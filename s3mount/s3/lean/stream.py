@@ -201,18 +201,19 @@ class TlsStream:
         return taken or None
 
     def fill(self, into: memoryview) -> None:
-        filled, length = 0, len(into)
+        read, incoming, filled, length = self._read, self._incoming, 0, len(into)
         while filled < length:
-            if not self._may_read():
+            if not (incoming.pending or self._may_read()):
                 self._feed(length - filled)
             try:
-                count = self._take(into[filled:])  # at most a record
+                count = read(length - filled, into[filled:])  # what is left of a record, unless *into* ends before
             except ssl.SSLWantReadError:
                 self._feed(length - filled)
                 continue
             if not count:
                 raise ConnectionResetError("the connection ended in the middle of an answer")
             filled += count
+        self._may_hold = True
 
     def fileno(self) -> int:
         return self._plain.fileno()
