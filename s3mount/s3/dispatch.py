@@ -6,8 +6,8 @@ it is here, by the very code that a thread would run, and which then finds nothi
 
 What always holds:
 
-1. The run never waits for a peer. What is not all here, or is not what was hoped for, is finished in a thread: so failures, and
-   deadlines, are the business of code that may block.
+1. The run never waits for a peer. What is not all here, or does not look as was hoped for, is finished in a thread: so deadlines, and
+   whatever may need a new connection, are the business of code that may block.
 2. What was sent is finished once, and its outcome told once, in the run.
 3. What does not come within PATIENCE is a thread's to wait for.
 4. Nothing is watched any more when it is being finished.
@@ -76,7 +76,7 @@ class Dispatch:
         try:
             self._watch(watch)
         except OSError:  # the system has no more descriptors, or watches, for anybody
-            self._workers.submit(watch.sent.finish, watch.ended)
+            self._finish_in_a_thread(watch)
 
     def _watch(self, watch: _Watch) -> None:
         if self._epoll is None:
@@ -116,6 +116,9 @@ class Dispatch:
 
     def _hand_over(self, watch: _Watch) -> None:
         self._forget(watch)
+        self._finish_in_a_thread(watch)
+
+    def _finish_in_a_thread(self, watch: _Watch) -> None:
         self._workers.submit(watch.sent.finish, watch.ended)
 
     def _forget(self, watch: _Watch) -> None:
