@@ -184,5 +184,6 @@ def test_fio_finds_its_pattern(server: S3Server, tmp_path: Path) -> None:
     bucket = fill_from(server, source)
     with mount_of(server, bucket, tmp_path / "mnt") as mount:
         check = (*pattern, "--verify_only", "--readonly", f"--filename={mount / 'pattern'}")
-        for job in (("--rw=read",), ("--rw=randread",), ("--rw=randread", "--numjobs=16", "--thread")):
+        mixed = ("--rw=randread", "--percentage_random=50")
+        for job in (("--rw=read",), ("--rw=randread",), mixed, ("--rw=randread", "--numjobs=16", "--thread")):
             output_of("fio", *check, *job, cwd=tmp_path)
