@@ -29,7 +29,7 @@ def test_every_answer_is_of_a_state_that_it_may_be_of(seed: int) -> None:
     check(program_of, seed)
 
 
-@pytest.mark.parametrize("seed", range(max(4, EXAMPLES // 300)))
+@pytest.mark.parametrize("seed", range(max(5, EXAMPLES // 300)))
 def test_a_huge_directory_shows_its_own_entries(seed: int) -> None:
     check(huge_program_of, seed)
 
