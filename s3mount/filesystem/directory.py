@@ -52,6 +52,13 @@ class Known(NamedTuple):
         return _SINGLE_WEIGHT + (0 if self.entries is None else self.entries.weight)
 
 
+def listed(listing: Listing, name: bytes) -> Known | None:
+    """What *listing* says of *name*; None if that is nothing."""
+    if (found := listing.find(name)) is not None:
+        return Known(found[0].as_of, *found)
+    return Known(listing.as_of, None) if listing.decides(name) else None
+
+
 def nobody() -> None:
     """Nobody wants to know that a directory is read."""
 
@@ -154,12 +161,7 @@ class Directory:
         return _WEIGHT + len(self.prefix) + listed + self._singles_weight
 
     def _listed(self, name: bytes) -> Known | None:
-        if self.passage is None:
-            return None
-        listing = self.passage.listing
-        if (found := listing.find(name)) is not None:
-            return Known(found[0].as_of, *found)
-        return Known(listing.as_of, None) if listing.decides(name) else None
+        return None if self.passage is None else listed(self.passage.listing, name)
 
     def _drop_single(self, name: bytes) -> None:
         self._singles_weight -= self._singles.pop(name).weight

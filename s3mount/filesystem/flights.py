@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import trio
 
-from s3mount.errors import S3MountError
+from s3mount.errors import S3MountError, StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,8 @@ class Flights(Generic[Key, Answer]):
             flight.failure = exc
             log_unawaited("lookup", exc, waiters=flight.landed.statistics().tasks_waiting)
         finally:
+            if flight.answer is None and flight.failure is None:  # cancelled: the mount ends
+                flight.failure = StoreFailed("the lookup was given up")
             if self._flights.get(key) is flight:  # else a newer one has taken its place
                 del self._flights[key]
             flight.landed.set()

@@ -202,9 +202,15 @@ class Listing:
         return self._weight + _HELD_WEIGHT * held
 
     def trim(self, keep: int) -> list[Entries]:
-        """Let all pages but the last *keep* go, and return them; not those that cannot be had again."""
+        """Let all pages but the last *keep* go, and return them.
+
+        Not those that cannot be had again, nor those that the last raw page brought: its reader has to get ahead.
+        """
         going = []
-        for number in range(len(self.pages) - keep - 1, -1, -1):
+        least = max(0, len(self.pages) - 1)
+        while least and self._origins[least - 1] is self._origins[-1]:
+            least -= 1
+        for number in range(min(len(self.pages) - keep, least) - 1, -1, -1):
             page = self.pages[number]
             if page is None:
                 break

@@ -150,6 +150,8 @@ class Paging:
             request.failure = exc
             log_unawaited("listing", exc, waiters=request.landed.statistics().tasks_waiting)
         finally:
+            if request.page is None and request.failure is None:  # cancelled: the mount ends
+                request.failure = StoreFailed("the listing was given up", key=request.query.prefix)
             request.landed.set()
         self._grow()
 

@@ -12,7 +12,7 @@ import trio
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed
 from s3mount.filesystem.catalog import Catalog
-from s3mount.filesystem.directory import Directory, Known
+from s3mount.filesystem.directory import Directory, Known, listed
 from s3mount.filesystem.entries import Entries, Row
 from s3mount.filesystem.flights import Flights
 from s3mount.filesystem.names import decode
@@ -44,8 +44,12 @@ class Questions:
         lifetimes = self._catalog.lifetimes
         if not lifetimes.positive:  # an answer under way may be older than this question
             return await self._ask(directory, name)
+        called = self._catalog.moments.now()
         since = max(lifetimes.valid_since, self._catalog.doubts.since(directory.prefix, name))
-        return await self._flights.join((directory.prefix, name), since, partial(self._ask, directory, name))
+        known = await self._flights.join((directory.prefix, name), since, partial(self._ask, directory, name))
+        if lifetimes.left(known.as_of, called, exists=known.exists) <= 0:  # it was under way for too long before
+            return await self._ask(directory, name)
+        return known
 
     def ask_ahead(self, directory: Directory, name: bytes) -> None:
         """`ask`, where nobody waits for the answer."""
@@ -58,8 +62,7 @@ class Questions:
         answers = _Answers()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_directory, key, answers, nursery.cancel_scope)
-            if await self._is_on_first_page(directory, name):
-                answers.listed = directory.latest(name)
+            answers.listed = await self._first_page_says(directory, name)
             if answers.listed is None:
                 await self._ask_file(key, directory.latest(name), answers)
             elif not answers.listed.is_directory:
@@ -74,17 +77,20 @@ class Questions:
         self._catalog.known.weigh(directory)
         return known
 
-    async def _is_on_first_page(self, directory: Directory, name: bytes) -> bool:
-        """Whether the first page of the root's listing decides *name*.
+    async def _first_page_says(self, directory: Directory, name: bytes) -> Known | None:
+        """What the first page of the root's listing says of *name*.
 
         Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
         """
         if directory.prefix != self._root or directory.passage is not None or not self._catalog.lifetimes.positive:
-            return False
+            return None
+        passage = self._catalog.passage(directory)
         try:
-            return await self._catalog.passage(directory).wait_decided(name, 1)
+            await passage.wait_decided(name, 1)
         except S3MountError:  # the other questions will tell
-            return False
+            return None
+        known = listed(passage.listing, name)  # which may be too large to be the directory's any more
+        return None if known is None or directory.is_doubted(name, known.as_of) else known
 
     async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
         """Ask for pages until one shows that there is a directory, or none is left: S3 may send empty pages before a full one."""

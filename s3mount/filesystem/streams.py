@@ -23,6 +23,7 @@ from s3mount.filesystem.walks import Walks
 DOTS = 2  # offsets 0 and 1 are `.` and `..`
 LEGS_MAX = 16  # scans that a stream goes on in: more are only needed to jump about in a directory that is larger than the memory
 _INDEX_BITS = 16  # for ENTRIES_MAX
+_PAGE_BITS = 31  # which leaves 16 for the numbers of scans, in the 63 that an offset has
 
 
 class Scans(Protocol):
@@ -38,22 +39,26 @@ class Scans(Protocol):
 
 
 class _Leg(NamedTuple):
-    """A scan that the stream reads; its page 0 is the stream's page *base*. It went on from the offset *resumed*; 0: from the start."""
+    """A scan that the stream reads, the *number*th. It went on from the offset *resumed*; 0: from the start."""
 
+    number: int
     passage: Pass
-    base: int
     resumed: int
+
+    def offset(self, page: int, index: int) -> int:
+        """The offset of entry *index* of *page*: no two legs have one in common, however far each is read."""
+        return (((self.number << _PAGE_BITS) | page) << _INDEX_BITS) + index + DOTS
 
 
 class DirectoryStream:
-    """One open directory. State: *_legs* in the order of their pages; *_pages* are told of so far."""
+    """One open directory. State: *_legs* by their numbers, the oldest first, the last of which is *_leg_count*."""
 
     def __init__(self, inode: int, parent: int, scans: Scans) -> None:
         self.inode = inode
         self.parent = parent
         self._scans = scans
-        self._legs: list[_Leg] = []
-        self._pages = 0
+        self._legs: dict[int, _Leg] = {}
+        self._leg_count = 0
 
     async def rewind(self) -> None:
         """Start over, with the directory as it is now."""
@@ -64,8 +69,8 @@ class DirectoryStream:
     def close(self) -> None:
         """Let all scans go."""
         while self._legs:
-            self._scans.release(self._legs.pop().passage.listing)
-        self._pages = 0
+            self._scans.release(self._legs.popitem()[1].passage.listing)
+        self._leg_count = 0
 
     async def place(self, offset: int) -> "Place | None":
         """Where the entries from *offset* (DOTS or more) on are found; None behind the last. A checkpoint only if it waits.
@@ -75,10 +80,10 @@ class DirectoryStream:
         if not self._legs:
             await self.rewind()
         while (place := self.held(offset)) is None:
-            leg, number, index = self._locate(offset)
-            if leg.passage.is_trimmed_at(number):
-                self._resume(leg, number, index)
-            elif await leg.passage.wait_page(number) is None and not leg.passage.is_trimmed_at(number):
+            leg, page, index = self._locate(offset)
+            if leg.passage.is_trimmed_at(page):
+                self._begin_leg(self._scans.resume(leg.passage.listing, page, index), leg.offset(page, index))
+            elif await leg.passage.wait_page(page) is None and not leg.passage.is_trimmed_at(page):
                 return None
         return place
 
@@ -86,53 +91,37 @@ class DirectoryStream:
         """`place`, if that needs no waiting; None also if it does."""
         if not self._legs:
             return None
-        leg, number, index = self._locate(offset)
-        entries = leg.passage.page(number)
-        if entries is None:
-            return None
-        self._pages = max(self._pages, leg.base + number + 1)
-        return Place(entries, index, ((leg.base + number) << _INDEX_BITS) + DOTS)
+        leg, page, index = self._locate(offset)
+        entries = leg.passage.page(page)
+        return None if entries is None else Place(entries, index, leg.offset(page, 0))
 
     def _locate(self, offset: int) -> tuple[_Leg, int, int]:
         """The scan, and the page and index in it, where the entries from *offset* on begin; it may be a page that is still to come."""
-        number, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
-        leg = self._leg_of(number, offset)
-        if leg.resumed == offset:
-            return leg, 0, 0
-        number -= leg.base
-        while (entries := leg.passage.page(number)) is not None and index >= len(entries):
-            number, index = number + 1, 0
-            following = self._resumed_at(((leg.base + number) << _INDEX_BITS) + DOTS)
-            if following is not None:
+        position, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
+        number, page = divmod(position, 1 << _PAGE_BITS)
+        leg = self._legs.get(number)
+        while True:
+            if len(self._legs) > 1 and (following := self._resumed_at(offset)) is not None:
                 return following, 0, 0
-        return leg, number, index
-
-    def _leg_of(self, number: int, offset: int) -> _Leg:
-        """The scan that page *number* is of, or the one that goes on from *offset*."""
-        if len(self._legs) == 1 and not self._legs[0].base:
-            return self._legs[0]
-        resumed = self._resumed_at(offset)
-        if resumed is not None:
-            return resumed
-        leg = next((leg for leg in reversed(self._legs) if leg.base <= number), None)
-        if leg is None:
-            raise StoreFailed("the directory is too large to be kept, and this place in it was left long ago")
-        return leg
+            if leg is None:
+                raise StoreFailed("the directory is too large to be kept, and this place in it was left long ago")
+            entries = leg.passage.page(page)
+            if entries is None or index < len(entries):
+                return leg, page, index
+            page, index = page + 1, 0
+            offset = leg.offset(page, index)
 
     def _resumed_at(self, offset: int) -> _Leg | None:
-        return next((leg for leg in reversed(self._legs) if leg.resumed == offset), None)
-
-    def _resume(self, leg: _Leg, number: int, index: int) -> None:
-        """Go on behind entry *index* of the trimmed page *number* of *leg*, in a scan of its own."""
-        offset = ((leg.base + number) << _INDEX_BITS) + index + DOTS
-        self._pages = max(self._pages, leg.base + number + 1)
-        self._begin_leg(self._scans.resume(leg.passage.listing, number, index), offset)
+        return next((leg for leg in self._legs.values() if leg.resumed == offset), None)
 
     def _begin_leg(self, passage: Pass, resumed: int) -> None:
+        number = self._leg_count if resumed else 0
         self._scans.acquire(passage.listing)
-        self._legs.append(_Leg(passage, self._pages, resumed))
+        self._legs[number] = _Leg(number, passage, resumed)
+        self._leg_count = number + 1
         if len(self._legs) > LEGS_MAX:
-            self._scans.release(self._legs.pop(0).passage.listing)
+            oldest = next(iter(self._legs))
+            self._scans.release(self._legs.pop(oldest).passage.listing)
 
 
 class Place(NamedTuple):

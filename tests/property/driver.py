@@ -216,6 +216,11 @@ class World:
     def may_fail(self, *kinds: str) -> bool:
         return not self.store.is_mended and bool(set(kinds) & set(self.program.behaviour.failing))
 
+    def may_fail_to_look_up(self) -> bool:
+        """Whether a lookup may fail: also if the page that shows a directory comes behind an empty one."""
+        kinds = ("LIST", "HEAD", "REVALIDATE", *(("MORE",) if self.program.behaviour.has_empty_pages else ()))
+        return self.may_fail(*kinds)
+
     def may_fail_to_list(self) -> bool:
         """Whether reading a directory may fail: also if an order that was relied on turns out to be none."""
         return self.may_fail("LIST", "MORE") or self.program.behaviour.order in ("none", "at first")
@@ -289,7 +294,7 @@ class Agent:
             size, since = None, absence
         except S3MountError as exc:
             self._note(f"looked up {key!r}: {exc!r}")
-            world.check(world.may_fail("LIST", "HEAD", "REVALIDATE"), "failure", f"lookup of {key!r}: {exc!r}")
+            world.check(world.may_fail_to_look_up(), "failure", f"lookup of {key!r}: {exc!r}")
             return None
         else:
             self._hold(inode, Told(prefix, name, DIRECTORY if size < 0 else size))
@@ -375,7 +380,7 @@ class Agent:
             world.check(sizes != {told.size}, "superseded", f"{told} is refused though it was current all the time")
             return None
         except S3MountError as exc:
-            world.check(world.may_fail("LIST", "HEAD", "REVALIDATE"), "failure", f"open of {told}: {exc!r}")
+            world.check(world.may_fail_to_look_up(), "failure", f"open of {told}: {exc!r}")
             return None
         self._note(f"opened {told.key!r}: {told.size}")
         sizes = sizes_of(world.states(since), told.prefix, told.name, is_list_denied=world.is_list_denied)
