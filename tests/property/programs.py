@@ -85,7 +85,7 @@ def _any(rnd: random.Random, program: Program) -> Program:  # noqa: ARG001  # as
 
 def _any_program(rnd: random.Random, seed: int) -> Program:
     behaviour = _behaviour(rnd)
-    keys = _keys(rnd)
+    keys = random_keys(rnd)
     paths = _paths(keys)
     is_changing = rnd.random() < 0.6
     readers = [_reader(rnd, paths) for _ in range(rnd.choice((1, 1, 2, 2, 3, 4)))]
@@ -233,14 +233,14 @@ def _name(rnd: random.Random) -> str:
     return "".join(rnd.choice("ab-.") for _ in range(rnd.choice((1, 1, 2))))
 
 
-def _key(rnd: random.Random) -> str:
+def random_key(rnd: random.Random) -> str:
     if rnd.random() < 0.25:
         return "".join(rnd.choice("ab-/.") for _ in range(rnd.randint(1, 6)))
     return "/".join(_name(rnd) for _ in range(rnd.choice((1, 2, 2, 3, 3, 4))))
 
 
-def _keys(rnd: random.Random) -> list[str]:
-    keys = {_key(rnd) for _ in range(rnd.choice((0, 3, 6, 12, 25)))}
+def random_keys(rnd: random.Random) -> list[str]:
+    keys = {random_key(rnd) for _ in range(rnd.choice((0, 3, 6, 12, 25)))}
     if rnd.random() < 0.4:  # a directory of more names than a small limit allows
         prefix = rnd.choice(("", "a/", "b/", "b/a/"))
         keys |= {f"{prefix}{number:02}" for number in range(rnd.choice((12, 25, 50)))}
@@ -300,7 +300,7 @@ def _list_step(rnd: random.Random, directory: str, patience: float) -> Step:
 def _writer(rnd: random.Random, keys: list[str]) -> list[Step]:
     steps = []
     for _ in range(rnd.randint(1, 12)):
-        key = rnd.choice(keys) if keys and rnd.random() < 0.6 else _key(rnd)
+        key = rnd.choice(keys) if keys and rnd.random() < 0.6 else random_key(rnd)
         verb = rnd.choice(("put", "put", "delete", "delete", "hup"))
         steps.append(Step(verb, "" if verb == "hup" else key))
         steps.append(Step("sleep", pause=rnd.choice((0.0, 0.05, 0.5, 2.0, 7.0))))
