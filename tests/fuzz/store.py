@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from tests.faults.bucket import Blob, Bucket, Request, _untoken
 from tests.faults.hostile import Exchange, Fault, HostileStore
 from tests.property.history import History
-from tests.property.moving_store import ORDERS, Behaviour, body_of, size_of
+from tests.property.moving_store import ORDERS, Behaviour, begins_behind, body_of, size_of
 
 
 class ChangingBucket(Bucket):
@@ -52,7 +52,7 @@ class ChangingBucket(Bucket):
         token, start_after = query.get("continuation-token"), query.get("start-after", "")
         found = set()
         for key in self.history.current.sizes:
-            if key.startswith(prefix) and (token is not None or not start_after or order(key) > order(start_after)):
+            if key.startswith(prefix) and (token is not None or begins_behind(key, start_after, self._behaviour)):
                 head, slash, _ = key.removeprefix(prefix).partition("/")
                 found.add(prefix + head + "/" if slash and delimiter else key)
         rank = None if token is None else order(_untoken(token))

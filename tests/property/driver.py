@@ -157,13 +157,13 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
 
 
 def configured_limit(entries: int) -> int:
-    """The --metadata-limit that has room for about so many entries."""
-    return entries
+    """The --metadata-limit, in bytes, that has room for about so many entries, in pages of a few."""
+    return 400 * entries
 
 
 def held_weight(filesystem: FileSystem) -> int:
-    """What the metadata limit limits, counted anew from what is held."""
-    return sum(directory.entry_count for directory in filesystem.tree.catalog.known._kept.values())
+    """What the directories weigh that are kept, counted anew; what is read and no directory's any more comes on top."""
+    return sum(directory.weight for directory in filesystem.tree.catalog.known._kept.values())
 
 
 @dataclass
@@ -214,6 +214,9 @@ class World:
         return list(self.store.history.between(since, self.clock()))
 
     def may_fail(self, *kinds: str) -> bool:
+        """Whether the store may fail a request of these *kinds*; behind an empty page, the first that tells anything is another."""
+        if "LIST" in kinds and self.program.behaviour.has_empty_pages:
+            kinds = (*kinds, "MORE")
         return not self.store.is_mended and bool(set(kinds) & set(self.program.behaviour.failing))
 
     def may_fail_to_list(self) -> bool:
@@ -223,7 +226,7 @@ class World:
     @property
     def is_list_denied(self) -> bool:
         behaviour = self.program.behaviour
-        return "LIST" in behaviour.failing and behaviour.failure_status == 403
+        return self.may_fail("LIST") and behaviour.failure_status == 403
 
 
 class Agent:
@@ -421,8 +424,8 @@ class Agent:
     def _check_weight(self) -> None:
         world = self._world
         weight, limit = held_weight(world.filesystem), configured_limit(world.program.limit)
-        slack = 1_000  # entries: names learned one by one since the last listing was weighed
-        world.check(weight <= limit + slack, "weight", f"{weight} entries are held, and {limit} are the limit")
+        slack = 2_000  # bytes: rows of a page that turned out to be of no use
+        world.check(weight <= limit + slack, "weight", f"{weight} bytes are held, and {limit} are the limit")
 
     def _note(self, text: str) -> None:
         self._world.note(self._name, text)

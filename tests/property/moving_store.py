@@ -177,7 +177,7 @@ class MovingStore:
         if known not in self._items_of:
             found = set()
             for key in self.history.current.sizes:
-                if key.startswith(query.prefix) and (after is None or order(key) > order(after)):
+                if key.startswith(query.prefix) and (after is None or begins_behind(key, after, self.behaviour)):
                     below, slash, _ = key[len(query.prefix) :].partition("/")
                     found.add(query.prefix + below + "/" if slash and query.delimiter else key)
             self._items_of[known] = sorted(found, key=order)
@@ -194,6 +194,12 @@ class MovingStore:
         if size is None:
             raise NotFound("no such key", key=key)
         return ObjectStat(self.version(key, size), _mtime_ns(size))
+
+
+def begins_behind(key: str, after: str, behaviour: Behaviour) -> bool:
+    """Whether *key* is behind the StartAfter *after*; stores in no order that heed it compare bytes."""
+    order = ORDERS[behaviour.order] if behaviour.is_ordered else in_byte_order
+    return order(key) > order(after)
 
 
 def body_of(key: str, size: int) -> bytes:
