@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass, replace
 
+from tests.property.driver import configured_limit
 from tests.property.moving_store import Behaviour
 from tests.property.programs import random_keys
 
@@ -11,7 +12,7 @@ ORDERS = ("bytes", "bytes", "bytes", "components", "none", "at first")
 
 @dataclass(frozen=True)
 class Options:
-    """*limit* is in entries (0: the default), *ttl* in seconds; no *pause* (seconds): nothing changes, or no SIGHUP comes."""
+    """*limit* is in entries, about (0: the default), *ttl* in seconds; no *pause* (seconds): nothing changes, or no SIGHUP comes."""
 
     seed: int
     behaviour: Behaviour
@@ -31,7 +32,7 @@ class Options:
     @property
     def arguments(self) -> list[str]:
         """The command line of the mount."""
-        limit = ("--metadata-limit", str(self.limit)) if self.limit else ()
+        limit = ("--metadata-limit", str(configured_limit(self.limit))) if self.limit else ()
         return ["--metadata-ttl", self.ttl, "--transport", self.transport, *limit]
 
 
