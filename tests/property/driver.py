@@ -150,8 +150,9 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
         stale_while_revalidate=program.grace,
         metadata_limit=configured_limit(program.limit),
     )
+    location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = assemble(store, nursery, config, StoreConfig(bucket=program.behaviour.bucket), clock)
+        filesystem = assemble(store, nursery, config, location, clock)
         yield World(program, store, filesystem, clock)
         nursery.cancel_scope.cancel()
 
@@ -269,15 +270,19 @@ class Agent:
 
     async def _resolve(self, path: str) -> int | None:
         """The inode at *path*, component by component; None if there is none, or if that cannot be told."""
-        inode, prefix = ROOT, ""
+        inode, prefix = ROOT, self._prefix_of("")
         for component in path.split("/") if path else ():
             found = await self._look_up(inode, prefix, component.encode())
             if found is None:
                 return None
             inode, prefix = found, prefix + component + "/"
-            if self._world.told[inode].size != DIRECTORY and prefix[:-1] != path:
+            if self._world.told[inode].size != DIRECTORY and prefix != self._prefix_of(path):
                 return None
         return inode
+
+    def _prefix_of(self, path: str) -> str:
+        """The prefix of the directory at *path*."""
+        return self._world.program.root + (path + "/" if path else "")
 
     async def _look_up(self, parent: int, prefix: str, name: bytes) -> int | None:
         world, program = self._world, self._world.program
@@ -319,8 +324,7 @@ class Agent:
         inode = await self._resolve(step.path)
         if inode is None or not self._is_directory(inode):
             return
-        prefix = step.path + "/" if step.path else ""
-        ahead = [(inode, prefix)]
+        ahead = [(inode, self._prefix_of(step.path))]
         while ahead:
             inode, prefix = ahead.pop()
             for entry, told in (await self._read_directory(inode, prefix, step)).items():
@@ -330,7 +334,7 @@ class Agent:
     async def _list(self, step: Step) -> None:
         inode = await self._resolve(step.path)
         if inode is not None and self._is_directory(inode):
-            await self._read_directory(inode, step.path + "/" if step.path else "", step)
+            await self._read_directory(inode, self._prefix_of(step.path), step)
 
     def _is_directory(self, inode: int) -> bool:
         return inode == ROOT or self._world.told[inode].size == DIRECTORY

@@ -47,7 +47,7 @@ _PLAIN = Step("")
 
 @dataclass(frozen=True)
 class Program:
-    """*limit* is in entries, lifetimes are in seconds."""
+    """*limit* is in entries, lifetimes are in seconds; the prefix *root* is mounted, and paths of readers begin there."""
 
     seed: int
     behaviour: Behaviour
@@ -57,6 +57,7 @@ class Program:
     ttl: float = 60.0
     negative_ttl: float | None = None
     grace: float = 0.0
+    root: str = ""
     is_huge: bool = False  # `h/` holds HUGE more names
 
     def __str__(self) -> str:
@@ -64,7 +65,7 @@ class Program:
         odd = {name: value for name, value in vars(self.behaviour).items() if value != getattr(plain, name)}
         lines = [
             f"seed {self.seed}: ttl {self.ttl}, negative {self.negative_ttl}, grace {self.grace}, limit {self.limit}",
-            f"store {odd}{', h/ is huge' if self.is_huge else ''}",
+            f"mounted {self.root!r}, store {odd}{', h/ is huge' if self.is_huge else ''}",
             f"keys {list(self.keys)}",
         ]
         for number, steps in enumerate(self.agents):
@@ -99,6 +100,7 @@ def _any_program(rnd: random.Random, seed: int) -> Program:
         ttl=rnd.choice((0.0, 2.0, 10.0, 60.0, 60.0, float("inf"))),
         negative_ttl=rnd.choice((None, None, None, 0.0, 5.0)),
         grace=rnd.choice((0.0, 0.0, 0.0, 3.0)),
+        root=rnd.choice(("", "", "", "", "a/", "b/a/")),
     )
 
 
@@ -184,7 +186,7 @@ def smaller(program: Program) -> Iterator[Program]:
     for keys in _without_some(program.keys):
         yield replace(program, keys=tuple(keys))
     plain, behaviour = Program(0, Behaviour(), (), ()), program.behaviour
-    for name in ("limit", "ttl", "negative_ttl", "grace"):
+    for name in ("root", "limit", "ttl", "negative_ttl", "grace"):
         if getattr(program, name) != getattr(plain, name):
             yield replace(program, **{name: getattr(plain, name)})
     for name, value in vars(Behaviour()).items():
