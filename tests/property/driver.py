@@ -25,12 +25,15 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError, Superseded, VersionGone
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.inodes import ROOT
+from s3mount.filesystem.order import PROOF
 from s3mount.filesystem.streams import DOTS, DirectoryStream
+from s3mount.s3.values import ListedObject, ListPage
 from tests.property.assembling import assemble
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.moving_store import MovingStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
+IN_ORDER = ListPage([ListedObject(f"{number:04}", 1, 0, "") for number in range(PROOF + 1)], [], None)
 LOOKUP_TO_OPEN = 1.0  # seconds: an open trusts the lookup just before it, whatever the lifetime
 TRIES = 3  # of a reply that failed
 
@@ -153,6 +156,8 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
         filesystem = assemble(store, nursery, config, location, clock)
+        if program.is_proven and program.behaviour.is_ordered:
+            filesystem.tree.catalog.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)
         nursery.cancel_scope.cancel()
 

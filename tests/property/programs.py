@@ -58,6 +58,7 @@ class Program:
     negative_ttl: float | None = None
     grace: float = 0.0
     root: str = ""
+    is_proven: bool = False  # the store has listed in order for a while, so that order is relied on from the beginning
     is_huge: bool = False  # `h/` holds HUGE more names
 
     def __str__(self) -> str:
@@ -65,7 +66,7 @@ class Program:
         odd = {name: value for name, value in vars(self.behaviour).items() if value != getattr(plain, name)}
         lines = [
             f"seed {self.seed}: ttl {self.ttl}, negative {self.negative_ttl}, grace {self.grace}, limit {self.limit}",
-            f"mounted {self.root!r}, store {odd}{', h/ is huge' if self.is_huge else ''}",
+            f"mounted {self.root!r}, {'proven ' if self.is_proven else ''}store {odd}{', h/ is huge' if self.is_huge else ''}",
             f"keys {list(self.keys)}",
         ]
         for number, steps in enumerate(self.agents):
@@ -101,6 +102,7 @@ def _any_program(rnd: random.Random, seed: int) -> Program:
         negative_ttl=rnd.choice((None, None, None, 0.0, 5.0)),
         grace=rnd.choice((0.0, 0.0, 0.0, 3.0)),
         root=rnd.choice(("", "", "", "", "a/", "b/a/")),
+        is_proven=behaviour.is_ordered and rnd.random() < 0.7,
     )
 
 
@@ -108,7 +110,7 @@ def _contended(rnd: random.Random, program: Program) -> Program:
     """Few files, replaced again and again while they are looked up and open: what was asked before a change comes after it."""
     keys = sorted({rnd.choice(("a", "b", "a/a", "a/b", "b/a", "a/-")) for _ in range(3)})
     agents = [_contending_reader(rnd, keys) for _ in range(rnd.randint(2, 4))]
-    behaviour = replace(program.behaviour, order="bytes", has_empty_pages=False, delay=rnd.choice((0.3, 1.0, 4.0)))
+    behaviour = replace(program.behaviour, has_empty_pages=False, delay=rnd.choice((0.3, 1.0, 4.0)))
     if rnd.random() < 0.7:
         behaviour = replace(behaviour, failing=(), failure_rate=0.0)
     writer = [
@@ -186,7 +188,7 @@ def smaller(program: Program) -> Iterator[Program]:
     for keys in _without_some(program.keys):
         yield replace(program, keys=tuple(keys))
     plain, behaviour = Program(0, Behaviour(), (), ()), program.behaviour
-    for name in ("root", "limit", "ttl", "negative_ttl", "grace"):
+    for name in ("is_proven", "root", "limit", "ttl", "negative_ttl", "grace"):
         if getattr(program, name) != getattr(plain, name):
             yield replace(program, **{name: getattr(plain, name)})
     for name, value in vars(Behaviour()).items():
