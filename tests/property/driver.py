@@ -25,12 +25,15 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError, Superseded, VersionGone
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.inodes import ROOT
+from s3mount.filesystem.order import PROOF
 from s3mount.filesystem.streams import DOTS, DirectoryStream
+from s3mount.s3.values import ListedObject, ListPage
 from tests.property.assembling import assemble
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.moving_store import MovingStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
+IN_ORDER = ListPage([ListedObject(f"{number:04}", 1, 0, "") for number in range(PROOF + 1)], [], None)
 LOOKUP_TO_OPEN = 1.0  # seconds: an open trusts the lookup just before it, whatever the lifetime
 TRIES = 3  # of a reply that failed
 
@@ -150,20 +153,23 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
         stale_while_revalidate=program.grace,
         metadata_limit=configured_limit(program.limit),
     )
+    location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = assemble(store, nursery, config, StoreConfig(bucket=program.behaviour.bucket), clock)
+        filesystem = assemble(store, nursery, config, location, clock)
+        if program.is_proven and program.behaviour.is_ordered:
+            filesystem.tree.catalog.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)
         nursery.cancel_scope.cancel()
 
 
 def configured_limit(entries: int) -> int:
-    """The --metadata-limit that has room for about so many entries."""
-    return entries
+    """The --metadata-limit, in bytes, that has room for about so many entries, in pages of a few."""
+    return 400 * entries
 
 
 def held_weight(filesystem: FileSystem) -> int:
-    """What the metadata limit limits, counted anew from what is held."""
-    return sum(directory.entry_count for directory in filesystem.tree.catalog.known._kept.values())
+    """What the directories weigh that are kept, counted anew; what is read and no directory's any more comes on top."""
+    return sum(directory.weight for directory in filesystem.tree.catalog.known._kept.values())
 
 
 @dataclass
@@ -214,6 +220,9 @@ class World:
         return list(self.store.history.between(since, self.clock()))
 
     def may_fail(self, *kinds: str) -> bool:
+        """Whether the store may fail a request of these *kinds*; behind an empty page, the first that tells anything is another."""
+        if "LIST" in kinds and self.program.behaviour.has_empty_pages:
+            kinds = (*kinds, "MORE")
         return not self.store.is_mended and bool(set(kinds) & set(self.program.behaviour.failing))
 
     def may_fail_to_look_up(self) -> bool:
@@ -228,7 +237,7 @@ class World:
     @property
     def is_list_denied(self) -> bool:
         behaviour = self.program.behaviour
-        return "LIST" in behaviour.failing and behaviour.failure_status == 403
+        return self.may_fail("LIST") and behaviour.failure_status == 403
 
 
 class Agent:
@@ -271,15 +280,19 @@ class Agent:
 
     async def _resolve(self, path: str) -> int | None:
         """The inode at *path*, component by component; None if there is none, or if that cannot be told."""
-        inode, prefix = ROOT, ""
+        inode, prefix = ROOT, self._prefix_of("")
         for component in path.split("/") if path else ():
             found = await self._look_up(inode, prefix, component.encode())
             if found is None:
                 return None
             inode, prefix = found, prefix + component + "/"
-            if self._world.told[inode].size != DIRECTORY and prefix[:-1] != path:
+            if self._world.told[inode].size != DIRECTORY and prefix != self._prefix_of(path):
                 return None
         return inode
+
+    def _prefix_of(self, path: str) -> str:
+        """The prefix of the directory at *path*."""
+        return self._world.program.root + (path + "/" if path else "")
 
     async def _look_up(self, parent: int, prefix: str, name: bytes) -> int | None:
         world, program = self._world, self._world.program
@@ -321,8 +334,7 @@ class Agent:
         inode = await self._resolve(step.path)
         if inode is None or not self._is_directory(inode):
             return
-        prefix = step.path + "/" if step.path else ""
-        ahead = [(inode, prefix)]
+        ahead = [(inode, self._prefix_of(step.path))]
         while ahead:
             inode, prefix = ahead.pop()
             for entry, told in (await self._read_directory(inode, prefix, step)).items():
@@ -332,7 +344,7 @@ class Agent:
     async def _list(self, step: Step) -> None:
         inode = await self._resolve(step.path)
         if inode is not None and self._is_directory(inode):
-            await self._read_directory(inode, step.path + "/" if step.path else "", step)
+            await self._read_directory(inode, self._prefix_of(step.path), step)
 
     def _is_directory(self, inode: int) -> bool:
         return inode == ROOT or self._world.told[inode].size == DIRECTORY
@@ -426,8 +438,8 @@ class Agent:
     def _check_weight(self) -> None:
         world = self._world
         weight, limit = held_weight(world.filesystem), configured_limit(world.program.limit)
-        slack = 1_000  # entries: names learned one by one since the last listing was weighed
-        world.check(weight <= limit + slack, "weight", f"{weight} entries are held, and {limit} are the limit")
+        slack = 2_000  # bytes: rows of a page that turned out to be of no use
+        world.check(weight <= limit + slack, "weight", f"{weight} bytes are held, and {limit} are the limit")
 
     def _note(self, text: str) -> None:
         self._world.note(self._name, text)

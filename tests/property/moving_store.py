@@ -4,6 +4,7 @@ Lists in any order, in pages cut anywhere, empty ones included, and fails as tol
 """
 
 import random
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -80,7 +81,7 @@ class MovingStore:
     rnd: random.Random
     is_mended: bool = False
     requests: int = 0
-    _items_of: dict[tuple[int, str, str, str | None], list[str]] = field(default_factory=dict)
+    _items_of: dict[tuple[int, str, str, str | None], tuple[list[str], list[str]]] = field(default_factory=dict)
 
     async def head(self, key: str) -> ObjectStat:
         await self._arrive("HEAD", key)
@@ -148,39 +149,43 @@ class MovingStore:
             await trio.lowlevel.checkpoint()
 
     def _page(self, query: ListQuery) -> ListPage:
-        order, items = ORDERS[self.behaviour.order], self._items(query)
-        if query.token is not None:
-            _, mark, last = query.token.split(" ", 2)
-            rank = order(last)
-            items = [item for item in items if not last or order(item) > rank or (mark == "=" and item == last)]
+        ranks, items = self._items(query)
+        start = 0 if query.token is None else self._start(query.token, ranks)
         if self.behaviour.has_empty_pages and self.rnd.random() < 0.3:
             begin = f"> {self._start_after(query) or ''}" if query.token is None else query.token.split(" ", 1)[1]
             return ListPage([], [], f"{self.requests} {begin}")
-        page = items[: self._page_size()]
+        stop = start + self._page_size()
+        page = items[start:stop]
         mark = "=" if self.behaviour.repeats and len(page) > 1 and self.rnd.random() < 0.5 else ">"
         return ListPage(
             [self._listed(item) for item in page if not _is_common(item, query)],
             [item for item in page if _is_common(item, query)],
-            f"{self.requests} {mark} {page[-1]}" if len(items) > len(page) else None,
+            f"{self.requests} {mark} {page[-1]}" if stop < len(items) else None,
         )
+
+    def _start(self, token: str, ranks: list[str]) -> int:
+        """Where a page begins: behind the last item of the one before, or with that once more."""
+        _, mark, last = token.split(" ", 2)
+        bisect = bisect_left if mark == "=" else bisect_right
+        return bisect(ranks, ORDERS[self.behaviour.order](last)) if last else 0
 
     def _page_size(self) -> int:
         least = 2 if self.behaviour.repeats else 1
         most = max(least, self.behaviour.page_max)
         return self.rnd.randint(least, most) if self.behaviour.is_cut_anew else most
 
-    def _items(self, query: ListQuery) -> list[str]:
-        """Keys and common prefixes, in the order of this store."""
-        order = ORDERS[self.behaviour.order]
+    def _items(self, query: ListQuery) -> tuple[list[str], list[str]]:
+        """Keys and common prefixes, in the order of this store, and what they are ordered by."""
         after = self._start_after(query)
         known = (len(self.history.states), query.prefix, query.delimiter, after)
         if known not in self._items_of:
-            found = set()
+            order, found = ORDERS[self.behaviour.order], set()
             for key in self.history.current.sizes:
-                if key.startswith(query.prefix) and (after is None or order(key) > order(after)):
+                if key.startswith(query.prefix) and (after is None or begins_behind(key, after, self.behaviour)):
                     below, slash, _ = key[len(query.prefix) :].partition("/")
                     found.add(query.prefix + below + "/" if slash and query.delimiter else key)
-            self._items_of[known] = sorted(found, key=order)
+            items = sorted(found, key=order)
+            self._items_of[known] = [order(item) for item in items], items
         return self._items_of[known]
 
     def _start_after(self, query: ListQuery) -> str | None:
@@ -194,6 +199,12 @@ class MovingStore:
         if size is None:
             raise NotFound("no such key", key=key)
         return ObjectStat(self.version(key, size), _mtime_ns(size))
+
+
+def begins_behind(key: str, after: str, behaviour: Behaviour) -> bool:
+    """Whether *key* is behind the StartAfter *after*; stores in no order that heed it compare bytes."""
+    order = ORDERS[behaviour.order] if behaviour.is_ordered else in_byte_order
+    return order(key) > order(after)
 
 
 def body_of(key: str, size: int) -> bytes:
