@@ -1,4 +1,5 @@
 """What is believed of names while answers, doubts and refreshes come in any order; through the tree, over a store in memory."""
+# ruff: noqa: ARG001, ARG002 - a clock is taken for its effect, and a protocol is kept
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
