@@ -10,15 +10,16 @@ import os
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import SysLogHandler, WatchedFileHandler
+from logging.handlers import SysLogHandler
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
 from s3mount.config import LogConfig
 from s3mount.errors import SetupError
+from s3mount.service.log_file import LogFileHandler
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
@@ -28,16 +29,6 @@ _CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
-
-
-class _LogFile(WatchedFileHandler):
-    """Follows logrotate, and survives a directory where a new file cannot be made."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            super().emit(record)
-        except OSError:
-            self.handleError(record)
 
 
 class _JournalFormatter(logging.Formatter):
@@ -75,23 +66,34 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
 
 
 def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
-    if file is not None:
-        return _log_file(file)
-    if foreground:
-        return _stderr()
-    return _syslog()
+    if file is None:
+        return _terminal(sys.stderr) if foreground else _syslog()
+    match str(file):
+        case "/dev/null":
+            return logging.NullHandler()
+        case "/dev/stderr" | "/dev/stdout" if not foreground:
+            raise SetupError(
+                f"--log-file {file}: nobody reads that in the background; use --foreground, or name a file"
+            )
+        case "/dev/stderr":
+            return _terminal(sys.stderr)
+        case "/dev/stdout":
+            return _terminal(sys.stdout)
+        case _:
+            return _log_file(file)
 
 
 def _log_file(file: Path) -> logging.Handler:
     try:
-        return _LogFile(file, encoding="utf-8", errors="backslashreplace")
+        return LogFileHandler(file)
     except OSError as exc:
         raise SetupError(f"--log-file {file}: it cannot be written: {exc.strerror}") from exc
 
 
-def _stderr() -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
-    if _is_journal(sys.stderr.fileno(), os.environ.get("JOURNAL_STREAM", "")):
+def _terminal(stream: TextIO) -> logging.Handler:
+    """To *stream*, a terminal or whatever else the caller connected: the journal gets lines as it wants them."""
+    handler = logging.StreamHandler(stream)
+    if _is_journal(stream.fileno(), os.environ.get("JOURNAL_STREAM", "")):
         handler.setFormatter(_JournalFormatter(_PLAIN))
     return handler
 

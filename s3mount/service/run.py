@@ -89,6 +89,7 @@ def _composition_root() -> Serve:
 
 def _live(config: Config, serve: Serve, user: Account | None, launcher: Launcher) -> int:
     """The exit status of the process that serves."""
+    os.umask(0o077)  # what it, the keeper and a credential process write (caches of tokens) is for nobody else
     signals.hold()
     try:
         mounter = _mounter(config, user)
