@@ -1,6 +1,7 @@
 """What a service manager is told: sd_notify(3), over a datagram socket.
 
-Without NOTIFY_SOCKET nothing is said, and nobody needs to know.
+Without NOTIFY_SOCKET nothing is said, and nobody needs to know. Each line of a message is an assignment, so a status, which names
+the mount point and the prefix, is one line, whatever characters they have.
 """
 
 import contextlib
@@ -20,17 +21,17 @@ class Notifier:
         self.watchdog_interval = _watchdog_interval(environment)
 
     def ready(self, status: str) -> None:
-        self._tell(f"READY=1\nSTATUS={status}")
+        self._tell(f"READY=1\nSTATUS={_one_line(status)}")
 
     def status(self, status: str) -> None:
-        self._tell(f"STATUS={status}")
+        self._tell(f"STATUS={_one_line(status)}")
 
     def reloading(self) -> None:
         """To be followed by `ready`; the time is demanded by Type=notify-reload."""
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        self._tell(f"STOPPING=1\nSTATUS={status}")
+        self._tell(f"STOPPING=1\nSTATUS={_one_line(status)}")
 
     async def feed_watchdog(self) -> None:
         """Say twice in each interval, from the loop that serves, that it turns; for ever, or not at all."""
@@ -53,6 +54,11 @@ def _address(name: str) -> str | None:
     if name.startswith("@"):
         return "\0" + name[1:]
     return name or None
+
+
+def _one_line(text: str) -> str:
+    """With escapes for whatever is not printable, as `repr` has them."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:

@@ -453,6 +453,21 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
     assert records()[1]["statistics"] == {"reads": 1}
 
 
+def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(machine: Machine, directory: Path) -> None:
+    machine.place = directory / "mount" / "x\nMAINPID=1"
+    machine.place.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.settimeout(WITHIN)
+        machine.environment |= {"NOTIFY_SOCKET": str(directory / "notify")}
+        machine.mount()
+
+        message = manager.recv(4096).decode()
+
+    assert message.splitlines() == ["READY=1", f"STATUS=serving s3://bucket at {directory}/mount/x\\nMAINPID=1"]
+    unmount(str(machine.place))
+
+
 @pytest.mark.parametrize("is_abstract", [False, True])
 def test_the_service_manager_hears_of_every_turn(machine: Machine, tmp_path: Path, *, is_abstract: bool) -> None:
     name = f"@s3mount-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,16 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(manager: socket.socket) 
         notifier.status("busy")
 
     assert set(heard(manager)) == {"STATUS=busy"}
+
+
+@pytest.mark.parametrize("tell", [Notifier.ready, Notifier.status, Notifier.stopping])
+def test_a_status_is_one_assignment_whatever_the_mount_point_is_called(
+    manager: socket.socket, tell: Callable[[Notifier, str], None]
+) -> None:
+    tell(Notifier({"NOTIFY_SOCKET": manager.getsockname()}), "serving b at /mnt/x\nMAINPID=1\x85\x1b[2J")
+
+    [message] = heard(manager)
+    assert message.splitlines()[-1] == r"STATUS=serving b at /mnt/x\nMAINPID=1\x85\x1b[2J"
 
 
 async def test_the_watchdog_is_fed_twice_in_each_interval(
