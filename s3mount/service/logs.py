@@ -2,12 +2,13 @@
 
 Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
 level; urllib3 at error, since what it warns of is raised as well, or borne. Writing to the log never raises, and a line that
-cannot be written is lost.
+cannot be written is lost. What repeats itself is limited, and counted.
 """
 
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import SysLogHandler
@@ -20,6 +21,7 @@ from pythonjsonlogger.json import JsonFormatter
 from s3mount.config import LogConfig
 from s3mount.errors import SetupError
 from s3mount.service.log_file import LogFileHandler
+from s3mount.service.log_limit import LogLimit
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
@@ -56,6 +58,7 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
         handler.setFormatter(_json_formatter())
     elif handler.formatter is None:
         handler.setFormatter(logging.Formatter(_TEXT))
+    handler.addFilter(LogLimit(time.monotonic))
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -63,6 +66,21 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+
+def log_statistics() -> Mapping[str, int]:
+    """What was counted since `set_up_log`: warnings and worse, and records that were too many to log."""
+    return {name: count for limit in _limits() for name, count in limit.statistics().items()}
+
+
+def log_suppressed() -> None:
+    """Log how many records were too many to log, as far as that was not told yet: for statistics, and at the end."""
+    for limit in _limits():
+        limit.tell()
+
+
+def _limits() -> list[LogLimit]:
+    return [each for handler in logging.getLogger().handlers for each in handler.filters if isinstance(each, LogLimit)]
 
 
 def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
