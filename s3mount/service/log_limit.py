@@ -37,15 +37,16 @@ class _Period:
 
 
 class LogLimit(logging.Filter):
-    """The filter of a handler; from any thread. *clock* is monotonic, in seconds.
+    """The filter of a handler; from any thread. *clock* is monotonic, in seconds. Unless *is_limiting*, it only counts.
 
     State, under *_lock*: *_periods* has a period for each kind that was seen in the last one; *_warnings* and *_suppressed* count
     since the start.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, is_limiting: bool = True) -> None:
         super().__init__()
         self._clock = clock
+        self._is_limiting = is_limiting
         self._lock = threading.Lock()
         self._periods: dict[_Kind, _Period] = {}
         self._warnings = 0
@@ -86,7 +87,7 @@ class LogLimit(logging.Filter):
     def _count(self, record: logging.LogRecord, now: float, burst: int) -> bool:
         self._warnings += record.levelno >= logging.WARNING
         period = self._periods.setdefault(self._kind(record), _Period(now))
-        if period.passed < burst:
+        if period.passed < burst or not self._is_limiting:
             period.passed += 1
             return True
         period.suppressed += 1

@@ -58,7 +58,8 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
         handler.setFormatter(_json_formatter())
     elif handler.formatter is None:
         handler.setFormatter(logging.Formatter(_TEXT))
-    handler.addFilter(LogLimit(time.monotonic))
+    # at debug each request is a line anyway, and whoever asks for that looks for one of them
+    handler.addFilter(LogLimit(time.monotonic, is_limiting=config.level != "debug"))
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
