@@ -9,8 +9,11 @@ import os
 import socket
 import time
 from collections.abc import Mapping
+from typing import Final
 
 import trio
+
+_DIGITS_MAX: Final = 20
 
 
 class Notifier:
@@ -65,5 +68,7 @@ def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
     """Seconds; None where no watchdog watches this process."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not microseconds.isdecimal():
+        return None
+    if len(microseconds) > _DIGITS_MAX:  # of a word of 64 bits
         return None
     return int(microseconds) / 1e6 or None

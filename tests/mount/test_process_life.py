@@ -262,6 +262,12 @@ def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(machine: Machine, t
     assert "Traceback" in log.read_text()
 
 
+def test_a_caller_who_closed_its_streams_gets_a_mount_and_its_status(machine: Machine) -> None:
+    machine.mount(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
+
+    assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody")])
 def test_the_log_file_is_for_its_owner_and_group_under_any_umask(
     machine: Machine, directory: Path, options: tuple[str, ...]

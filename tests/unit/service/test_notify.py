@@ -74,6 +74,7 @@ async def test_the_watchdog_is_fed_twice_in_each_interval(
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
 def test_only_a_watchdog_on_this_process_is_fed(environment: dict[str, str], interval: float | None) -> None:
