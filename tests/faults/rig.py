@@ -111,6 +111,7 @@ class Rig:
             "--timeout": str(flavour.timeout),
             "--part-size": "1MiB",
             "--log-format": "json",
+            "--log-level": "debug",  # where the log has no limit: a rig serves many trials
         }
         flat = [word for pair in options.items() for word in pair]
         return [sys.executable, "-m", "s3mount", BUCKET, str(self.mountpoint), "--foreground", "--path-style", *flat]
