@@ -226,9 +226,8 @@ class World:
         return not self.store.is_mended and bool(set(kinds) & set(self.program.behaviour.failing))
 
     def may_fail_to_look_up(self) -> bool:
-        """Whether a lookup may fail: also if the page that shows a directory comes behind an empty one."""
-        kinds = ("LIST", "HEAD", "REVALIDATE", *(("MORE",) if self.program.behaviour.has_empty_pages else ()))
-        return self.may_fail(*kinds)
+        """Whether a lookup, or an open, may fail."""
+        return self.may_fail("LIST", "HEAD", "REVALIDATE")
 
     def may_fail_to_list(self) -> bool:
         """Whether reading a directory may fail: also if an order that was relied on turns out to be none."""
