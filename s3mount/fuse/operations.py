@@ -19,7 +19,7 @@ from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.streams import DOTS, DirectoryStream
 from s3mount.filesystem.tree import Attributes
-from s3mount.fuse.guard import guarded, in_time
+from s3mount.fuse.guard import guarded, in_time, unanswered
 from s3mount.fuse.rereads import FailedRead, Rereads
 from s3mount.s3.values import Span
 
@@ -58,9 +58,19 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
         return self._reply(self._tree.attributes(inode))
 
+    @unanswered
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        for inode, count in inode_list:
-            self._tree.inodes.forget(inode, count)
+        failures: list[Exception] = []
+        remaining = iter(inode_list)
+        while True:  # one more round for each failure: the references after it are given back all the same
+            try:
+                for inode, count in remaining:
+                    self._tree.inodes.forget(inode, count)
+                break
+            except Exception as exc:  # noqa: BLE001  # the kernel says it once: what is skipped here is kept for ever
+                failures.append(exc)
+        if failures:
+            raise failures[0]
 
     # ---- directories -----------------------------------------------------------------------------------------------
 
@@ -119,6 +129,7 @@ class Operations(pyfuse3.Operations):
                 return False
         return True
 
+    @guarded
     async def releasedir(self, fh: int) -> None:
         self._directories.release(fh)
 
@@ -161,12 +172,16 @@ class Operations(pyfuse3.Operations):
             return await self._files.read(fh, span.start, len(span))
         raise failed.failure
 
+    @guarded
     async def release(self, fh: int) -> None:
-        self._rereads.forget(fh)
-        self._files.release(fh)
+        try:
+            self._rereads.forget(fh)
+        finally:
+            self._files.release(fh)
 
     # ---- the file system ---------------------------------------------------------------------------------------------
 
+    @guarded
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:  # noqa: ARG002
         reply = pyfuse3.StatvfsData()
         reply.f_bsize = reply.f_frsize = BLOCK

@@ -5,9 +5,11 @@ Nothing else makes a store, a cache, a tree or a session with the kernel; nothin
 
 import dataclasses
 import gc
+import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
 
 import pyfuse3
 import trio
@@ -29,6 +31,8 @@ from s3mount.s3.transport import Transport
 from s3mount.service.fuse_options import session_options
 from s3mount.service.serving import Host
 
+log = logging.getLogger(__name__)
+
 SWITCH_INTERVAL = 0.0005  # seconds that a thread waits for the interpreter: a tenth of Python's own, for the loop
 COLLECT_AFTER = 50_000  # new objects between two garbage collections; Python's own 700 come with one page of a listing
 REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
@@ -49,7 +53,27 @@ class Mount:
         return {**{f"{kind.lower()}_requests": count for kind, count in requests.items()}, **counts}
 
     def forget(self) -> None:
-        self._filesystem.tree.forget_all()
+        try:
+            self._filesystem.tree.forget_all()
+        except Exception:  # it is called for a signal, by a task that must not end
+            log.exception("forgetting failed: this is a bug")
+
+
+class Background:
+    """A nursery whose tasks fail alone: a failure is logged once, and ends neither the mount nor another task."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object, name: object = None) -> None:
+        self._nursery.start_soon(self._run, task, arguments, name=name or task)
+
+    @staticmethod
+    async def _run(task: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
+        try:
+            await task(*arguments)
+        except Exception:  # whoever waits for this task has a deadline; all others go on
+            log.exception("a background task failed: this is a bug")
 
 
 async def serve(config: Config, host: Host) -> None:
@@ -59,7 +83,7 @@ async def serve(config: Config, host: Host) -> None:
     try:
         store.prepare()
         async with trio.open_nursery() as loads:
-            await _serve_session(config, host, store, loads)
+            await _serve_session(config, host, store, cast("trio.Nursery", Background(loads)))  # all that is used of it
             loads.cancel_scope.cancel()
     finally:
         store.close()
