@@ -94,6 +94,12 @@ class DeadlineExceeded(S3MountError):
     errno = errno.ETIMEDOUT
 
 
+class TooManyRequests(S3MountError):
+    """So many requests of one user wait for the store already that this one is refused."""
+
+    errno = errno.EAGAIN
+
+
 class UsageError(S3MountError):
     """What was typed, or stands in a configuration file, is wrong; exit status 2."""
 

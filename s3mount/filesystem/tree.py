@@ -133,6 +133,21 @@ class Tree:
         known = self.recall(directory, name)
         if known is None:
             known = await self._learn(directory, name)
+        return self._tell(directory, name, known)
+
+    def lookup_held(self, parent: int, name: bytes) -> Attributes | None:
+        """`lookup`, where that needs no waiting; else None."""
+        if len(name) > NAME_MAX:
+            raise NameTooLong("name of more than 255 bytes")
+        directory = self.directory_of(parent)
+        known = self.recall(directory, name)
+        return None if known is None else self._tell(directory, name, known)
+
+    def is_listing_fresh(self, inode: int) -> bool:
+        """Whether the listing of a directory holds still, so that reading it begins without waiting."""
+        return self.catalog.is_fresh(self.directory_of(inode))
+
+    def _tell(self, directory: Directory, name: bytes, known: Known) -> Attributes:
         if known.entries is None:
             raise NotFound("no such file or directory", bucket=self._bucket, key=directory.prefix + decode(name))
         return self.describe(self.inodes.remember(known.entries, known.at), known.entries, known.at)

@@ -6,6 +6,7 @@ Nothing else makes a store, a cache, a tree or a session with the kernel; nothin
 import dataclasses
 import gc
 import logging
+import math
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +22,9 @@ from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.streams import OpenDirectories
 from s3mount.filesystem.tree import KernelCache, Tree
 from s3mount.fuse.invalidation import Invalidations
+from s3mount.fuse.limiter import UserLimiter
 from s3mount.fuse.operations import Operations
+from s3mount.fuse.session import kernel_session
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.probe import probe
@@ -35,7 +38,11 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 0.0005  # seconds that a thread waits for the interpreter: a tenth of Python's own, for the loop
 COLLECT_AFTER = 50_000  # new objects between two garbage collections; Python's own 700 come with one page of a listing
-REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
+# requests of the kernel served at once, and how many of one user, and of all, may wait for the store: see docs/decisions/fairness.md
+REQUESTS_MAX = 4096
+QUEUE_MAX = 1024
+WAITING_MAX = REQUESTS_MAX - 256
+RESERVE = 8  # in a mount of several users, one of so many connections is kept from each of them
 
 
 class Mount:
@@ -94,16 +101,30 @@ async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: 
     loads.start_soon(invalidations.run)
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    operations = Operations(filesystem, config.tree, config.store.timeout)
+    operations = Operations(filesystem, config.tree, config.store.timeout, _limiter(config))
     _calm_collector()
-    pyfuse3.init(operations, host.attach(), session_options(config.mount))
+    path = host.attach()
+    pyfuse3.init(operations, path, session_options(config.mount))
     try:
         host.ready(Mount(filesystem, blocks, store))
-        await pyfuse3.main(max_tasks=REQUESTS_MAX)
+        with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
+            await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()
         if not invalidations.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _limiter(config: Config) -> UserLimiter:
+    """Bounds each user, but for the only one."""
+    if not _is_shared(config):
+        return UserLimiter(share=math.inf, queue=math.inf, total=math.inf)
+    connections = config.store.max_connections
+    return UserLimiter(share=connections - max(1, connections // RESERVE), queue=QUEUE_MAX, total=WAITING_MAX)
+
+
+def _is_shared(config: Config) -> bool:
+    return config.mount.allow_other or config.mount.allow_root
 
 
 def _calm_collector() -> None:

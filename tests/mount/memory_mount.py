@@ -5,15 +5,18 @@ obeys commands on stdin, one a line, and answers each with a line of JSON:
 
     put KEY BODY      store an object
     delete KEY        delete it
+    pages SIZE        list pages of SIZE entries from now on
     hold PREFIX       let requests for keys below PREFIX wait
     held              how many wait
     release           answer those that wait, and hold none any more
     break             have every handler fail as a bug does
     mend              have them work again
     lookups           LOOKUP requests of the kernel so far
+    pause             once the next request is there, do nothing before the next line, not even read it
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,12 +59,12 @@ class _Counting(Operations):
     def break_all(self) -> None:
         for name in self._parts:
             setattr(self, name, _Broken())
-        handlers.pyfuse3 = _Broken()  # type: ignore[assignment]
+        vars(handlers)["pyfuse3"] = _Broken()
 
     def mend(self) -> None:
         for name, part in self._parts.items():
             setattr(self, name, part)
-        handlers.pyfuse3 = pyfuse3
+        vars(handlers)["pyfuse3"] = pyfuse3
 
 
 class _Control:
@@ -90,12 +93,14 @@ class _Control:
         commands: dict[str, Callable[..., object]] = {
             "put": lambda key, body="": self.store.put(key, body.encode()).etag,
             "delete": self.store.delete,
+            "pages": lambda size: setattr(self.store, "page_size", int(size)),
             "hold": self._hold,
             "held": lambda: self._held,
             "release": self._release,
             "break": self.operations.break_all,
             "mend": self.operations.mend,
             "lookups": lambda: self.operations.lookups,
+            "pause": self._pause,
         }
         return commands[word](*operands)
 
@@ -105,6 +110,19 @@ class _Control:
     def _release(self) -> None:
         self._prefix = None
         self._released.set()
+
+    def _pause(self) -> None:
+        wait_readable = trio.lowlevel.wait_readable
+
+        async def paused(descriptor: Any) -> None:
+            await wait_readable(descriptor)
+            if descriptor != 0:
+                trio.lowlevel.wait_readable = wait_readable
+                sys.stdout.write("null\n")
+                sys.stdout.flush()
+                os.read(0, 1)
+
+        trio.lowlevel.wait_readable = paused
 
     async def _before(self, request: Request) -> None:
         await trio.lowlevel.checkpoint()
@@ -116,7 +134,7 @@ class _Control:
 async def serve(config: Config, host: Host) -> None:
     """What the composition root does, over a store in memory."""
     control = _Control()
-    mount.Operations = control.make_operations  # type: ignore[assignment]
+    vars(mount)["Operations"] = control.make_operations
     async with trio.open_nursery() as loads:
         loads.start_soon(control.obey)
         background = cast("trio.Nursery", mount.Background(loads))
@@ -136,12 +154,17 @@ class Told:
 
     def tell(self, *words: str) -> Any:
         """Give a command; its answer."""
-        process = self.mount.process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(" ".join(words).encode() + b"\n")
-        process.stdin.flush()
-        return json.loads(process.stdout.readline())
+        self.send(" ".join(words) + "\n")
+        return self.hear()
+
+    def send(self, text: str) -> None:
+        assert self.mount.process.stdin is not None
+        self.mount.process.stdin.write(text.encode())
+        self.mount.process.stdin.flush()
+
+    def hear(self) -> Any:
+        assert self.mount.process.stdout is not None
+        return json.loads(self.mount.process.stdout.readline())
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import errno
 import inspect
 import logging
+import math
 from types import SimpleNamespace
 from typing import Any, NoReturn, cast
 
@@ -12,6 +13,7 @@ import pytest
 from s3mount.config import TreeConfig
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.fuse import operations
+from s3mount.fuse.limiter import UserLimiter
 from s3mount.fuse.operations import Operations
 
 CONTEXT = SimpleNamespace(uid=0, gid=0, pid=1, umask=0)
@@ -27,6 +29,7 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "release": (1,),
     "statfs": (CONTEXT,),
 }
+UNLIMITED = UserLimiter(share=math.inf, queue=math.inf, total=math.inf)
 WITHOUT_REPLY = {"forget"}
 
 
@@ -45,7 +48,7 @@ def handlers() -> set[str]:
 def broken(monkeypatch: pytest.MonkeyPatch) -> Operations:
     """Operations whose every part is broken."""
     part = cast("Any", Broken())
-    made = Operations(FileSystem(part, part, part), TreeConfig(uid=0, gid=0), timeout=1.0)
+    made = Operations(FileSystem(part, part, part), TreeConfig(uid=0, gid=0), timeout=1.0, limiter=UNLIMITED)
     monkeypatch.setattr(operations, "pyfuse3", part)
     return made
 
@@ -89,7 +92,9 @@ async def test_a_reference_that_cannot_be_given_back_keeps_no_other(expected_war
         forgotten.append((inode, count))
 
     tree = cast("Any", SimpleNamespace(inodes=SimpleNamespace(forget=forget)))
-    asked = Operations(FileSystem(tree, cast("Any", None), cast("Any", None)), TreeConfig(uid=0, gid=0), timeout=1.0)
+    asked = Operations(
+        FileSystem(tree, cast("Any", None), cast("Any", None)), TreeConfig(uid=0, gid=0), timeout=1.0, limiter=UNLIMITED
+    )
 
     await asked.forget([(2, 1), (3, 1), (4, 7), (5, 2), (6, 1)])
 
