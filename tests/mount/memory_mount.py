@@ -114,9 +114,9 @@ class _Control:
     def _pause(self) -> None:
         wait_readable = trio.lowlevel.wait_readable
 
-        async def paused(descriptor: Any) -> None:
-            await wait_readable(descriptor)
-            if descriptor != 0:
+        async def paused(fd: Any) -> None:
+            await wait_readable(fd)
+            if fd != 0:
                 trio.lowlevel.wait_readable = wait_readable
                 sys.stdout.write("null\n")
                 sys.stdout.flush()

@@ -83,3 +83,19 @@ def test_one_user_leaves_connections_to_others(told: Told) -> None:
     with stuck_in(told, "slow"):
         assert told.tell("held") <= SHARE + 8  # lookups ask for two things each; and a few pages are fetched ahead
         assert read_file(told / "here/other") == b"here/other" * 100
+
+
+def test_with_allow_root_nobody_else_sees_what_the_kernel_has_cached() -> None:
+    with tempfile.TemporaryDirectory(prefix="s3mount-users-") as made:
+        Path(made).chmod(0o755)
+        with memory_mount(Path(made) / "mount", "--allow-root") as told:
+            told.tell("put", "file", "secret")
+            os.stat(told / "file")
+
+            other = subprocess.run(
+                ["stat", told / "file"], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, check=False
+            )
+
+            assert other.returncode != 0
+            assert b"Permission denied" in other.stderr
+            assert read_file(told / "file") == b"secret"
