@@ -37,6 +37,7 @@ class NotFound(S3MountError):
     """No such key, prefix or name."""
 
     errno = errno.ENOENT
+    valid_for = 0.0  # seconds for which a lookup's answer may be kept by the kernel
 
 
 class AccessDenied(S3MountError):

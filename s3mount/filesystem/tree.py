@@ -4,6 +4,7 @@ First what is known of the name (`recall`), then the listing of its directory wh
 then the name alone (`questions`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -40,6 +41,10 @@ class KernelCache(Protocol):
         """Have it forget these entries of the directory *parent*, soon; it looks them up anew when they are wanted."""
         ...
 
+    def drop_all(self) -> None:
+        """Have it forget all that it was told before now, soon."""
+        ...
+
 
 class Tree:
     """The directories of one bucket below one prefix."""
@@ -63,6 +68,7 @@ class Tree:
         self.root = location.prefix
         self._mounted_ns = mounted_ns
         self._kernel = kernel
+        self._forgotten_at = -math.inf
         self.catalog = Catalog(
             store,
             nursery,
@@ -111,7 +117,13 @@ class Tree:
 
     def valid_for(self, entries: Entries) -> float:
         """For how many seconds more *entries* may be believed."""
-        return max(0.0, self._lifetimes.left(entries.as_of, self._clock()))
+        return self._valid_for(entries.as_of)
+
+    def _valid_for(self, as_of: float, *, exists: bool = True) -> float:
+        """The lifetime left of what was asked for at *as_of*; none of what was asked for before all was forgotten."""
+        if as_of <= self._forgotten_at:
+            return 0.0
+        return max(0.0, self._lifetimes.left(as_of, self._clock(), exists=exists))
 
     def mtime_ns(self, entries: Entries, index: int) -> int:
         """When an entry was modified: a directory, when the newest that is known of what is in it was."""
@@ -149,7 +161,9 @@ class Tree:
 
     def _tell(self, directory: Directory, name: bytes, known: Known) -> Attributes:
         if known.entries is None:
-            raise NotFound("no such file or directory", bucket=self._bucket, key=directory.prefix + decode(name))
+            absent = NotFound("no such file or directory", bucket=self._bucket, key=directory.prefix + decode(name))
+            absent.valid_for = self._valid_for(known.as_of, exists=False)
+            raise absent
         return self.describe(self.inodes.remember(known.entries, known.at), known.entries, known.at)
 
     def recall(self, directory: Directory, name: bytes) -> Known | None:
@@ -212,9 +226,13 @@ class Tree:
     def forget_all(self) -> None:
         """Know nothing any more, and have the kernel look up every name anew."""
         self.catalog.known.clear()
-        for entries in self.inodes.entries():
-            if entries.prefix == self.root:  # with a directory the kernel drops all that is below it
-                self._kernel.drop(ROOT, entries)
+        self._forgotten_at = self._clock()
+        self._kernel.drop_all()
+
+    def told(self, until: float) -> list[tuple[int, Entries]]:
+        """What the kernel holds references into, as far as it was asked for by *until*: the inodes of directories, and their entries."""
+        pages = [entries for entries in self.inodes.entries() if entries.as_of <= until]
+        return [(ROOT if page.prefix == self.root else self.inode_above(f"{page.prefix}_/"), page) for page in pages]
 
     def _drop_from_kernel(self, directory: Directory, pages: Sequence[Entries]) -> None:
         """Have the kernel give back its references to entries that are to go."""

@@ -20,6 +20,7 @@ from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.streams import DOTS, DirectoryStream
 from s3mount.filesystem.tree import Attributes
 from s3mount.fuse.guard import guarded, in_time, unanswered
+from s3mount.fuse.invalidation import Invalidations
 from s3mount.fuse.limiter import UserLimiter
 from s3mount.fuse.rereads import FailedRead, Rereads
 from s3mount.s3.values import Span
@@ -37,10 +38,19 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, filesystem: FileSystem, config: TreeConfig, timeout: float, limiter: UserLimiter) -> None:
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        config: TreeConfig,
+        timeout: float,
+        *,
+        limiter: UserLimiter,
+        absences: Invalidations,
+    ) -> None:
         super().__init__()
         self.timeout = timeout
         self._limiter = limiter
+        self._absences = absences
         self._file_users: dict[int, int] = {}  # the uid that opened a file, by handle: a READ names none
         self._directory_users: dict[int, int] = {}
         self._tree = filesystem.tree
@@ -56,11 +66,16 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
-        attributes = self._tree.lookup_held(parent_inode, name)
-        if attributes is None:
-            with in_time(self.timeout):
-                async with self._limiter.admitted(ctx.uid, NAME_COST):
-                    attributes = await self._tree.lookup(parent_inode, name)
+        try:
+            attributes = self._tree.lookup_held(parent_inode, name)
+            if attributes is None:
+                with in_time(self.timeout):
+                    async with self._limiter.admitted(ctx.uid, NAME_COST):
+                        attributes = await self._tree.lookup(parent_inode, name)
+        except NotFound as exc:
+            if exc.valid_for > 0 and self._absences.keep_absent(parent_inode, name, exc.valid_for):
+                return self._reply_absent(exc.valid_for)
+            raise
         return self._reply(attributes)
 
     @guarded
@@ -221,6 +236,13 @@ class Operations(pyfuse3.Operations):
         reply = self._attributes()
         self._set_kind(reply, valid_for, is_directory=size < 0)
         self._describe(reply, inode, size, mtime_ns)
+        return reply
+
+    def _reply_absent(self, valid_for: float) -> EntryAttributes:
+        """A negative dentry for the kernel."""
+        reply = EntryAttributes()
+        reply.st_ino = 0
+        reply.entry_timeout = min(valid_for, FOREVER)
         return reply
 
     def _attributes(self) -> EntryAttributes:

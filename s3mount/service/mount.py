@@ -97,11 +97,13 @@ async def serve(config: Config, host: Host) -> None:
 
 
 async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: trio.Nursery) -> None:
-    invalidations = Invalidations()
-    loads.start_soon(invalidations.run)
+    invalidations = Invalidations(time.monotonic)
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    operations = Operations(filesystem, config.tree, config.store.timeout, _limiter(config))
+    loads.start_soon(invalidations.run, filesystem.tree.told)
+    operations = Operations(
+        filesystem, config.tree, config.store.timeout, limiter=_limiter(config), absences=invalidations
+    )
     _calm_collector()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))

@@ -48,7 +48,13 @@ def handlers() -> set[str]:
 def broken(monkeypatch: pytest.MonkeyPatch) -> Operations:
     """Operations whose every part is broken."""
     part = cast("Any", Broken())
-    made = Operations(FileSystem(part, part, part), TreeConfig(uid=0, gid=0), timeout=1.0, limiter=UNLIMITED)
+    made = Operations(
+        FileSystem(part, part, part),
+        TreeConfig(uid=0, gid=0),
+        timeout=1.0,
+        limiter=UNLIMITED,
+        absences=cast("Any", None),
+    )
     monkeypatch.setattr(operations, "pyfuse3", part)
     return made
 
@@ -93,7 +99,11 @@ async def test_a_reference_that_cannot_be_given_back_keeps_no_other(expected_war
 
     tree = cast("Any", SimpleNamespace(inodes=SimpleNamespace(forget=forget)))
     asked = Operations(
-        FileSystem(tree, cast("Any", None), cast("Any", None)), TreeConfig(uid=0, gid=0), timeout=1.0, limiter=UNLIMITED
+        FileSystem(tree, cast("Any", None), cast("Any", None)),
+        TreeConfig(uid=0, gid=0),
+        timeout=1.0,
+        limiter=UNLIMITED,
+        absences=cast("Any", None),
     )
 
     await asked.forget([(2, 1), (3, 1), (4, 7), (5, 2), (6, 1)])
