@@ -82,24 +82,25 @@ class Invalidations:
         self._absent[parent, name] = now + valid_for + SLACK
         return True
 
+    def end(self) -> None:
+        """Begin nothing any more, and have a thread that is in the kernel stop after the name that it is at."""
+        self._is_ending = True
+
     async def run(self, told: Told) -> None:
         """Work off what waits, until cancelled. *told* gives what the kernel was told until a moment, by directory."""
         has_failed = False
-        try:
-            while True:
-                await self._is_wanted.wait()
-                self._is_wanted = trio.Event()
-                try:
-                    await self._work(told)
-                    has_failed = False
-                except Exception:  # no thread can be started, for one
-                    if not has_failed:
-                        log.exception("names were not dropped from the kernel, which is tried again")
-                    has_failed = True
-                    self._is_wanted.set()
-                    await trio.sleep(PAUSE)
-        finally:
-            self._is_ending = True
+        while True:
+            await self._is_wanted.wait()
+            self._is_wanted = trio.Event()
+            try:
+                await self._work(told)
+                has_failed = False
+            except Exception:  # no thread can be started, for one
+                if not has_failed:
+                    log.exception("names were not dropped from the kernel, which is tried again")
+                has_failed = True
+                self._is_wanted.set()
+                await trio.sleep(PAUSE)
 
     async def _work(self, told: Told) -> None:
         while True:
@@ -156,10 +157,16 @@ class Invalidations:
         await self._send((parent, entries.name(index)) for index in range(len(entries)))
 
     async def _send(self, names: Iterable[tuple[int, bytes]]) -> None:
-        await trio.to_thread.run_sync(self._invalidate, names, abandon_on_cancel=True)
+        if self._is_ending:
+            return
+        self.is_busy = True  # from here on, lest the session be closed before the thread has begun
+        try:
+            await trio.to_thread.run_sync(self._invalidate, names, abandon_on_cancel=True)
+        except Exception:  # no thread has begun
+            self.is_busy = False
+            raise
 
     def _invalidate(self, names: Iterable[tuple[int, bytes]]) -> None:
-        self.is_busy = True
         try:
             for parent, name in names:
                 if self._is_ending:

@@ -113,6 +113,7 @@ async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: 
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()
+        invalidations.end()
         if not invalidations.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
 

@@ -168,7 +168,7 @@ def is_mounted(at: Path) -> bool:
 
 
 def _connection(at: Path) -> Path | None:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_bytes().decode(errors="backslashreplace").rstrip("\n").split("\n"):
         device, where = line.split()[2], line.split()[4]
         if where.encode().decode("unicode_escape") == str(at):  # spaces stand there as \040
             return CONNECTIONS / device.split(":")[1]
