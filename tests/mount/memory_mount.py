@@ -120,7 +120,9 @@ class _Control:
                 trio.lowlevel.wait_readable = wait_readable
                 sys.stdout.write("null\n")
                 sys.stdout.flush()
+                os.set_blocking(0, True)  # trio's stream does not
                 os.read(0, 1)
+                os.set_blocking(0, False)
 
         trio.lowlevel.wait_readable = paused
 

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,18 +45,3 @@ def test_a_bug_in_any_handler_ends_no_mount(told: Told) -> None:
     assert failures == ["EIO"] * 4
     assert read_file(told / "file") == b"bytes"
     assert os.listdir(told / "d") == ["inner"]
-
-
-def test_a_request_that_the_kernel_takes_back_blocks_no_other(told: Told) -> None:
-    told.send("pause\n")
-    told.hear()
-    caller = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", "import os, sys; os.stat(sys.argv[1])", told / "absent"]
-    )
-    told.hear()  # the request is there, and not read yet
-
-    caller.kill()
-    caller.wait()
-    told.send("\n")
-
-    assert isinstance(told.tell("lookups"), int)  # a loop that waits for another request answers nothing
