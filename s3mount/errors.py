@@ -37,6 +37,7 @@ class NotFound(S3MountError):
     """No such key, prefix or name."""
 
     errno = errno.ENOENT
+    valid_for = 0.0  # seconds for which a lookup's answer may be kept by the kernel
 
 
 class AccessDenied(S3MountError):
@@ -92,6 +93,12 @@ class DeadlineExceeded(S3MountError):
     """No answer within `--timeout`."""
 
     errno = errno.ETIMEDOUT
+
+
+class TooManyRequests(S3MountError):
+    """So many requests of one user wait for the store already that this one is refused."""
+
+    errno = errno.EAGAIN
 
 
 class UsageError(S3MountError):

@@ -124,7 +124,9 @@ class Listing:
         self._last = b""
         self._is_rising = True
         self._origins: list[_Origin | None] = []
-        self._held_since = math.inf  # when what the assembler holds back now was asked for; endlessly late if nothing is
+        self._held_since = (
+            math.inf
+        )  # when what the assembler holds back now was asked for; endlessly late if nothing is
         self._hashes: dict[int, array[int]] = {}
         self._weight = _WEIGHT
 
