@@ -5,6 +5,7 @@ becomes an errno in `fuse/` (or a line on stderr in `cli/`). A bug is never one 
 """
 
 import errno
+from typing import Self
 
 
 class S3MountError(Exception):
@@ -31,6 +32,20 @@ class S3MountError(Exception):
         self.status = status
         self.code = code
         self.request_id = request_id
+
+    def detached(self) -> Self:
+        """The same failure as a new exception, without traceback, cause and context.
+
+        For a failure that is kept, or raised to several callers: tracebacks grow with each raise, and hold all that their frames do.
+        """
+        return type(self)(
+            str(self),
+            bucket=self.bucket,
+            key=self.key,
+            status=self.status,
+            code=self.code,
+            request_id=self.request_id,
+        )
 
 
 class NotFound(S3MountError):
