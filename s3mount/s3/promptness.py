@@ -6,36 +6,55 @@ http.client waits for each piece of a head anew, so that one which comes byte by
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+OnWait = Callable[[socket.socket], None]
+"""Is told, in the thread that asks, which socket it waits for from now on."""
+
 
 class _PromptConnection(HTTPConnection):
+    def begin_wait(self) -> None: ...
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        self.begin_wait()
         with _shut_down_after(self.timeout, self.sock):
             return super().getresponse()
 
 
 class _PromptSecureConnection(HTTPSConnection):
+    def begin_wait(self) -> None: ...
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        self.begin_wait()
         with _shut_down_after(self.timeout, self.sock):
             return super().getresponse()
 
 
-class _PromptPool(HTTPConnectionPool):
-    ConnectionCls = _PromptConnection
+def make_prompt(pools: PoolManager, on_wait: OnWait) -> None:
+    """Have the connections of *pools* read the head of an answer within the read timeout of its request.
 
+    *on_wait* is told of each before that; what it raises ends the request.
+    """
 
-class _PromptSecurePool(HTTPSConnectionPool):
-    ConnectionCls = _PromptSecureConnection
+    class Connection(_PromptConnection):
+        def begin_wait(self) -> None:
+            on_wait(self.sock)
 
+    class SecureConnection(_PromptSecureConnection):
+        def begin_wait(self) -> None:
+            on_wait(self.sock)
 
-def make_prompt(pools: PoolManager) -> None:
-    """Have the connections of *pools* read the head of an answer within the read timeout of its request."""
-    pools.pool_classes_by_scheme = {"http": _PromptPool, "https": _PromptSecurePool}
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
 
 
 @contextlib.contextmanager

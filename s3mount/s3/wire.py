@@ -5,6 +5,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
 """
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from botocore.awsrequest import AWSResponse
 from urllib3.exceptions import InsecureRequestWarning, ProtocolError
 from urllib3.util import Timeout, make_headers
 
-from s3mount.s3.promptness import make_prompt
+from s3mount.s3.cord import Cord
+from s3mount.s3.promptness import OnWait, make_prompt
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
@@ -31,17 +33,19 @@ class Wire:
         self._connect_timeout = store.connect_timeout
         self._idle_timeout = store.idle_timeout
         self._clock = clock
-        self._pool = _open_pool(store, connections)
-        self._asking = threading.local()  # .deadline: of this thread's request
+        self._pool = _open_pool(store, connections, self._tie)
+        self._asking = threading.local()  # .deadline and .cord: of this thread's request
 
     @contextlib.contextmanager
-    def until(self, deadline: float) -> Iterator[None]:
-        """Requests of this thread end by *deadline* while the block runs."""
-        self._asking.deadline = deadline
+    def until(self, deadline: float, cord: Cord | None = None) -> Iterator[None]:
+        """Requests of this thread end by *deadline* while the block runs, or when *cord* is pulled: then with any exception."""
+        cord = cord or Cord()
+        self._asking.deadline, self._asking.cord = deadline, cord
         try:
             yield
         finally:
-            del self._asking.deadline
+            cord.untie()
+            del self._asking.deadline, self._asking.cord
 
     def send(self, request: Any, **_: Any) -> AWSResponse:
         """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
@@ -68,6 +72,15 @@ class Wire:
 
     def close(self) -> None:
         self._pool.clear()
+
+    def _tie(self, sock: socket.socket) -> None:
+        """Have the cord of this thread's request shut *sock* down, which serves it until the block of `until` ends."""
+
+        def shut_down() -> None:
+            with contextlib.suppress(OSError):  # it has ended already
+                sock.shutdown(socket.SHUT_RDWR)
+
+        self._asking.cord.tie(shut_down)
 
 
 class _Body:
@@ -109,14 +122,14 @@ class _Body:
         self._answer.release_conn()
 
 
-def _open_pool(store: ResolvedStore, connections: int) -> urllib3.PoolManager:
+def _open_pool(store: ResolvedStore, connections: int, on_wait: OnWait) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
         options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
         if not store.verify_ssl:
             urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
     pools = urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
-    make_prompt(pools)
+    make_prompt(pools, on_wait)
     return pools
 
 

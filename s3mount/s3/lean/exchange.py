@@ -88,7 +88,7 @@ class Exchange:
     def prepare(self, deadline: float) -> None:
         """Have one connection more ready, if there is one to be had: if not, the next question will tell why."""
         with contextlib.suppress(OSError):
-            self._pool.give_back(self._pool.open(deadline))
+            self._pool.give_back(self._pool.open(deadline, Cord()))
 
     def told(self, fault: Exception, question: Question) -> Fault:
         """One of FAULTS, as a failure of *question*."""
@@ -141,11 +141,11 @@ class Exchange:
             if begun is not None:
                 return begun, self._read_head(begun, None, question, deadline, cord)
             request = self._written(question)
-            connection = self._pool.borrow(deadline)
+            connection = self._pool.borrow(deadline, cord)
             return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
             cord.check()  # else it was us who ended it
-            connection = self._pool.open(deadline)
+            connection = self._pool.open(deadline, cord)
             return connection, self._read_head(connection, self._written(question), question, deadline, cord)
 
     def _read_head(

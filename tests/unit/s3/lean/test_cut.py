@@ -1,5 +1,7 @@
 """A call that is ended from outside, and a read that is asked twice, over real sockets."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -87,6 +89,23 @@ def test_a_question_that_was_sent_is_cut_too(line: Line) -> None:
         with pytest.raises((Retryable, CutError)):
             sent.finish()
         assert server.connections == 1
+
+
+def test_a_call_is_cut_while_it_opens_its_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as unheeding, contextlib.ExitStack() as queue:
+        for _ in range(2):  # one connection more than the backlog says; from then on the kernel answers none
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(unheeding.getsockname())
+        transport, cord = LeanTransport(store_at(unheeding.getsockname()[1])), Cord()
+        threading.Timer(0.05, cord.pull).start()
+
+        begun = time.monotonic()
+        with pytest.raises((Retryable, CutError)):
+            read(transport, cord)
+
+        assert time.monotonic() - begun < 5
+        transport.close()
 
 
 def test_cutting_a_call_that_has_ended_hurts_no_other() -> None:
