@@ -77,8 +77,8 @@ class Wire:
         """Have the cord of this thread's request shut *sock* down, which serves it until the block of `until` ends."""
 
         def shut_down() -> None:
-            with contextlib.suppress(OSError):  # it has ended already
-                sock.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError, TypeError):  # it has ended already; or is TLS within TLS, and left alone
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own has its reader go on without TLS
 
         self._asking.cord.tie(shut_down)
 

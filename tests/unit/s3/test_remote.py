@@ -524,10 +524,10 @@ async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
     """What was raised holds frames, and those the buffer: a cycle there would keep it until the collector runs."""
     gc.disable()
     try:
-        for failure in (failed(), VersionGone("gone"), AccessDenied("no")):
+        for steps in ([failed()], [failed()] * ATTEMPTS, [VersionGone("gone")] * 2, [AccessDenied("no")]):
             for read_into in (_read_into, _begin_into):
                 buffer = mmap.mmap(-1, 4)
-                await read_into(remote(ScriptedTransport(*[failure] * ATTEMPTS)), memoryview(buffer))
+                await read_into(remote(ScriptedTransport(*steps)), memoryview(buffer))
 
                 buffer.close()  # BufferError while anything refers to it
     finally:
