@@ -55,7 +55,10 @@ class BegunRange(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End the attempt: nobody needs the bytes. `ended` is called all the same, as soon as nobody writes to the buffer."""
+        """End the attempt: nobody needs the bytes. `ended` is called all the same, as soon as nobody writes to the buffer.
+
+        Does nothing once the attempt has ended.
+        """
         ...
 
     async def finish(self) -> None:

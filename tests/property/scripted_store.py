@@ -73,7 +73,6 @@ class BegunLoad(Load):
         await has_ended.wait()
 
     def cancel(self) -> None:
-        assert self in self.store.loads
         self.is_cancelled = True
 
     async def finish(self) -> None:
