@@ -26,7 +26,7 @@ import trio
 
 from s3mount.s3 import background
 from s3mount.s3.cord import Cord
-from s3mount.s3.transport import Coming, Sent
+from s3mount.s3.transport import Coming, Retryable, Sent
 from s3mount.s3.workers import Ended, Workers
 
 T = TypeVar("T")
@@ -134,7 +134,17 @@ class Dispatch:
         self._finish_in_a_thread(watch)
 
     def _finish_in_a_thread(self, watch: _Watch) -> None:
-        self._workers.submit(watch.sent.finish, watch.ended)
+        self._workers.submit(watch.sent.finish, partial(self._finished, watch))
+
+    @staticmethod
+    def _finished(watch: _Watch, result: outcome.Outcome[Any]) -> None:
+        match result:
+            case outcome.Error(
+                error=Retryable(is_unsent=True)
+            ):  # no thread could be started: the connection is given up
+                watch.cord.pull()
+                outcome.capture(watch.sent.finish)
+        watch.ended(result)
 
     def _forget(self, watch: _Watch) -> None:
         assert self._epoll is not None

@@ -14,7 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.s3.cord import Cord
 from s3mount.s3.dispatch import PATIENCE, Dispatch, Into
-from s3mount.s3.transport import Coming
+from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.workers import Workers
 
 MORE, WHOLE, OTHERWISE = b"m", b"w", b"o"
@@ -175,6 +175,18 @@ async def test_what_is_cut_is_finished_in_the_run() -> None:
         question.cord.pull()
 
         assert is_the_run(await question.answered_by())
+
+
+async def test_what_no_thread_can_finish_fails_and_its_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    question, finished = Question(), []
+    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    with asking(question):
+        monkeypatch.setattr("s3mount.s3.workers._thread.start_new_thread", Mock(side_effect=RuntimeError("no more")))
+        question.peer.send(OTHERWISE)
+        with pytest.raises(Retryable):
+            await question.answered_by()
+
+    assert finished == [True]
 
 
 @pytest.mark.parametrize("broken", ["gather", "ended"])
