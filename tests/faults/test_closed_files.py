@@ -4,6 +4,7 @@ Through the command line and the real kernel, over a store that begins answers a
 """
 
 import contextlib
+import os
 import random
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from tests.mount.mounted import Mount, mounted
 
 KIB, MIB = 1 << 10, 1 << 20
 BODY = random.Random(10).randbytes(24 * MIB)
+MEMORY_LIMIT = 16 * MIB
 READ = 512 * KIB  # how far readers read
 CONNECTIONS = 4
 SOON = 30.0  # seconds in which what is cancelled has ended, on a busy machine; without, it takes `--timeout`
@@ -76,7 +78,7 @@ def mount(store: HostileStore, tmp_path: Path, request: pytest.FixtureRequest) -
         "--region": "us-east-1",
         "--transport": request.param,
         "--max-connections": str(CONNECTIONS),
-        "--memory-limit": "16MiB",
+        "--memory-limit": str(MEMORY_LIMIT),
         "--timeout": str(TIMEOUT),
     }
     flat = [word for pair in options.items() for word in pair]
@@ -119,3 +121,22 @@ def test_what_a_reader_leaves_behind_is_cancelled_at_once(
 
     assert (mount / "other").read_bytes() == BODY
     assert (mount / "big").read_bytes() == BODY
+
+
+def test_resident_memory_stays_near_its_limit_over_many_readers(mount: Mount) -> None:
+    for number in range(200):
+        start = number * 5 * MIB // 2 % (len(BODY) - READ)
+        file = os.open(mount / "big", os.O_RDONLY)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
+        for place in range(start, start + READ, 128 * KIB):
+            assert os.pread(file, 128 * KIB, place) == BODY[place : place + 128 * KIB]
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(file)
+
+    assert _resident(mount.process.pid) <= MEMORY_LIMIT + 100 * MIB
+
+
+def _resident(process: int) -> int:
+    """Bytes of memory that *process* has now."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
