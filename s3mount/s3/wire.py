@@ -47,9 +47,15 @@ class Wire:
             cord.untie()
             del self._asking.deadline, self._asking.cord
 
+    @property
+    def deadline(self) -> float:
+        """The deadline of this thread's request; in a block of `until` only."""
+        deadline: float = self._asking.deadline
+        return deadline
+
     def send(self, request: Any, **_: Any) -> AWSResponse:
         """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
-        deadline = self._asking.deadline
+        deadline = self.deadline
         left = deadline - self._clock()
         if left <= 0:
             raise TimeoutError("the deadline has passed")

@@ -13,7 +13,6 @@ its own request.
 import _thread
 import contextlib
 import queue
-import signal
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -100,8 +99,6 @@ class Workers:
         self._threads = 0
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
-        # signals are the run's, whose thread they shall wake
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (job := self._jobs.get()) is not None:
             job.outcome = outcome.capture(job.call)
             self._ended.append(job)

@@ -25,6 +25,8 @@ _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and 
 _JSON: Final = ("asctime", "levelname", "name", "message")
 _SYSLOG: Final = "/dev/log"
 _CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
+# botocore warns of a failed refresh with a traceback, which quotes what a credential process printed
+_WARNING: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
@@ -71,7 +73,8 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
     root.setLevel(config.level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for name in _WARNING:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:

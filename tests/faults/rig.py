@@ -90,6 +90,17 @@ class Rig:
         """Have the mount forget what it knows of the bucket."""
         self._process.send_signal(signal.SIGHUP)
 
+    def unmount(self) -> None:
+        """As a person does."""
+        subprocess.run(["fusermount3", "-u", self.mountpoint], check=True, timeout=PATIENCE)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def wait_ended(self) -> int:
+        """The exit status of the mount's process; fails where it goes on."""
+        return self._process.wait(PATIENCE)
+
     def _command(self) -> list[str]:
         flavour = self.flavour
         options = {

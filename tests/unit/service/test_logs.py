@@ -75,6 +75,7 @@ def test_libraries_that_log_signed_headers_are_held_at_warning(tmp_path: Path) -
     logs.set_up_log(LogConfig(file=file, level="debug"), foreground=False)
 
     logging.getLogger("botocore.auth").debug("Authorization: AWS4-HMAC-SHA256 hush")
+    logging.getLogger("botocore.credentials").warning("Refreshing temporary credentials failed: hush")
     logging.getLogger("urllib3.connectionpool").info("hush")
     logging.getLogger("s3mount").debug("seen")
 
