@@ -14,6 +14,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.parsers import ResponseParserError
 
 from s3mount.errors import AccessDenied, S3MountError, StoreFailed
+from s3mount.printable import printable
 from s3mount.s3.transport import Retryable
 
 RENEWAL_REST = 5.0  # seconds in which a second renewal does nothing: many requests learn of one expiry
@@ -141,7 +142,7 @@ def credentials_fault(exc: Exception) -> S3MountError | Retryable:
         ):
             return Retryable(StoreFailed(f"the source of the credentials does not answer ({type(exc).__name__})"))
         case exceptions.ClientError():
-            code = exc.response.get("Error", {}).get("Code", "")
+            code = printable(str(exc.response.get("Error", {}).get("Code", "")))
             return AccessDenied(
                 f"the credentials were refused by their source ({code or 'no reason given'})", code=code
             )
