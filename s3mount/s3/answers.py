@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT, MARKUP_LIMIT, ROWS_LIMIT, SMALL_DOCUMENT, TEXT_LIMIT
 from s3mount.s3.values import ListedObject, ListPage, ListQuery, ObjectStat, ObjectVersion, Span
 
 Headers = Mapping[str, str]
@@ -125,6 +126,8 @@ def list_page(
         raise WrongAnswerError("a listing that is cut off without a continuation token")
     if is_truncated and next_token == query.token:
         raise WrongAnswerError("a listing that comes back to the same page")
+    if max(len(objects), len(prefixes)) > ROWS_LIMIT:
+        raise WrongAnswerError(f"a page of {len(objects)} objects and {len(prefixes)} common prefixes")
     for listed in objects:
         _check_key(listed.key, query)
     for prefix in prefixes:
@@ -137,6 +140,21 @@ def decoded(text: str, *, is_encoded: bool) -> str:
     if not is_encoded or ("%" not in text and "+" not in text):
         return text
     return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "surrogateescape")
+
+
+def check_document(body: bytes) -> None:
+    """That parsing *body* costs a bounded amount of memory; to be called before anything parses it."""
+    if b"<!DOCTYPE" in body:  # without one there are no entities to expand
+        raise WrongAnswerError("a document type")
+    if len(body) <= SMALL_DOCUMENT:
+        return
+    if len(body) > DOCUMENT_LIMIT:
+        raise WrongAnswerError("a document without end")
+    # an attribute costs as much as an element, and has an equals sign
+    if body.count(b"<") > MARKUP_LIMIT or body.count(b"=") > MARKUP_LIMIT:
+        raise WrongAnswerError("a document of too many elements")
+    if len(body) > LARGE_DOCUMENT and max(map(len, body.split(b"<"))) > TEXT_LIMIT:
+        raise WrongAnswerError("a document with a text that is too long")
 
 
 # ETags

@@ -13,15 +13,17 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 from botocore.awsrequest import AWSResponse
-from urllib3.exceptions import InsecureRequestWarning, ProtocolError
+from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util import Timeout, make_headers
 
+from s3mount.s3 import answers
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
 from s3mount.s3.promptness import make_prompt
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
 CHUNK = 256 * 1024
-LONGEST_DOCUMENT = 64 * 1024 * 1024  # a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
 
 
 class Wire:
@@ -93,15 +95,29 @@ class _Body:
         return self._answer.read1(size)
 
     def stream(self) -> Iterator[bytes]:
-        """All of it, for a document; a body that is read in full gives its connection back."""
-        document = bytearray()
+        """All of it, for a document; a body that is read in full gives its connection back. WrongAnswerError for one that is
+        too large to be parsed; of a server error the status is enough.
+        """
+        try:
+            document = self._document()
+            answers.check_document(document)
+        except WrongAnswerError:
+            self.close()
+            if self._answer.status < 500:
+                raise
+            document = b""
+        yield document
+
+    def _document(self) -> bytes:
+        limit = DOCUMENT_LIMIT if self._answer.status == 200 else ERROR_LIMIT
+        chunks = []
         while chunk := self.read():
-            document += chunk
-            if len(document) > LONGEST_DOCUMENT or b"<!ENTITY" in document:
-                self.close()
-                raise ProtocolError("a document without end, or with entities that would have none")
+            chunks.append(chunk)
+            limit -= len(chunk)
+            if limit < 0:
+                raise WrongAnswerError("a document without end")
         self._answer.release_conn()
-        yield bytes(document)
+        return b"".join(chunks)
 
     def close(self) -> None:
         """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""

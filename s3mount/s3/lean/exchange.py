@@ -19,11 +19,11 @@ from s3mount.s3.lean.dial import Dialer, forwarding_lines
 from s3mount.s3.lean.pages import ErrorDocument, read_error
 from s3mount.s3.lean.pool import Pool
 from s3mount.s3.lean.signing import Signer
+from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.translate import Asked, Fault, Refusal
 from s3mount.s3.transport import Retryable
 
-ERROR_LIMIT = 64 * 1024  # bytes of a document that says what is wrong
 FAULTS = (ErrorDocument, WrongAnswerError, OSError)  # what a network, or our checks of an answer, raise
 SKEW = 300.0  # seconds by which clocks differ before that can be the reason of a refusal; S3 allows 900
 

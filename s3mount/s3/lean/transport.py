@@ -21,6 +21,7 @@ from s3mount.s3.lean.request import (
     range_line,
     version_query,
 )
+from s3mount.s3.limits import DOCUMENT_LIMIT
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Fault
@@ -36,7 +37,6 @@ from s3mount.s3.values import (
     Unchanged,
 )
 
-DOCUMENT_LIMIT = 16 * 1024 * 1024  # bytes; a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
 WORTH_DRAINING = 64 * 1024  # less than a new connection costs
 
 
