@@ -50,7 +50,10 @@ def _shut_down_after(seconds: Any, sock: Any) -> Iterator[None]:
 
     alarm = threading.Timer(seconds, shut_down)
     alarm.daemon = True
-    alarm.start()
+    try:
+        alarm.start()
+    except RuntimeError as exc:  # how `threading` says that the system gives no more
+        raise OSError("no thread could be started to watch the answer") from exc
     try:
         yield
     finally:

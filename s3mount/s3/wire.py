@@ -34,16 +34,21 @@ class Wire:
         self._idle_timeout = store.idle_timeout
         self._clock = clock
         self._pool = _open_pool(store, connections)
-        self._asking = threading.local()  # .deadline: of this thread's request
+        self._asking = threading.local()  # .deadline, .body: of this thread's request
 
     @contextlib.contextmanager
     def until(self, deadline: float) -> Iterator[None]:
-        """Requests of this thread end by *deadline* while the block runs."""
+        """Requests of this thread end by *deadline* while the block runs; the last answer is closed if the block fails."""
         self._asking.deadline = deadline
+        self._asking.body = None
         try:
             yield
+        except BaseException:  # raised again; botocore drops an answer that it cannot read
+            if self._asking.body is not None:
+                self._asking.body.close()
+            raise
         finally:
-            del self._asking.deadline
+            del self._asking.deadline, self._asking.body
 
     def send(self, request: Any, **_: Any) -> AWSResponse:
         """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
@@ -64,7 +69,7 @@ class Wire:
             preload_content=False,
             decode_content=False,
         )
-        body = _Body(answer, deadline, self._idle_timeout, self._clock)
+        self._asking.body = body = _Body(answer, deadline, self._idle_timeout, self._clock)
         headers: Any = answer.headers
         return AWSResponse(request.url, answer.status, headers, body)
 

@@ -145,8 +145,9 @@ class Exchange:
             return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
             cord.check()  # else it was us who ended it
+            request = self._written(question)  # before there is a connection, since credentials may fail
             connection = self._pool.open(deadline)
-            return connection, self._read_head(connection, self._written(question), question, deadline, cord)
+            return connection, self._read_head(connection, request, question, deadline, cord)
 
     def _read_head(
         self, connection: Connection, request: bytes | None, question: Question, deadline: float, cord: Cord

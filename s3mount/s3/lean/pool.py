@@ -3,6 +3,7 @@
 Thread-safe. Bounds nothing: how many requests are under way is decided above.
 """
 
+import contextlib
 import threading
 import time
 import weakref
@@ -43,14 +44,25 @@ class Pool:
         """As `borrow`, but None where a new one would have to be waited for."""
         while (connection := self._pop()) is not None:
             connection.wait_until(deadline)
-            if connection.is_reusable():
+            is_reusable = False
+            try:
+                with contextlib.suppress(OSError):  # then it is of no use either
+                    is_reusable = connection.is_reusable()
+            finally:
+                if not is_reusable:
+                    connection.close()
+            if is_reusable:
                 return connection
-            connection.close()
         return None
 
     def open(self, deadline: float) -> Connection:
         """A new connection."""
-        return Connection(self._dial(deadline, self._adopt))
+        stream = self._dial(deadline, self._adopt)
+        try:
+            return Connection(stream)
+        except BaseException:  # raised again
+            stream.close()
+            raise
 
     def give_back(self, connection: Connection) -> None:
         """Keep *connection* for the next; it is new, or was left clean."""

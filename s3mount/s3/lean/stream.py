@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 TICK = 0.5  # seconds; how late a deadline may be noticed
 RECORD = 17 * 1024  # bytes: no TLS record is longer, RFC 8446 section 5.2
+HOUSEKEEPING_LIMIT = 8  # receives of it that an idle connection is worth: the event loop may be asking
 CIPHERTEXT = 256 * 1024  # bytes; 128 KiB cost 10 % more CPU, 512 KiB no less
 
 
@@ -123,7 +124,8 @@ class PlainStream:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._socket.close()
+        with contextlib.suppress(OSError):  # the descriptor is free all the same, see close(2)
+            self._socket.close()
 
     def _receive(self, into: memoryview, flags: int) -> int:
         idle_until = self._clock() + self._idle_timeout
@@ -219,11 +221,13 @@ class TlsStream:
         return self._plain.fileno()
 
     def is_quiet(self) -> bool:
-        while not self._may_read():
+        for _ in range(HOUSEKEEPING_LIMIT):
+            if self._may_read():
+                return False
             if self._plain.is_quiet():
                 return True
             if not self._hears_housekeeping():
-                break
+                return False
         return False
 
     def shut_down(self) -> None:

@@ -1,5 +1,6 @@
 """What the boto3 side believes of a store that misbehaves."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.session import Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListQuery, ObjectVersion, Span, Unchanged
-from tests.unit.s3.lean.scripted import FixedCredentials
+from tests.unit.s3.lean.scripted import FixedCredentials, Peer, scripted
 from tests.unit.s3.strange import answering, error, http, listing, silent
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
@@ -156,3 +157,23 @@ def test_no_attempt_outlasts_its_deadline(ask: Callable[[BotoTransport, float], 
 
     assert caught.value.is_throttle
     assert time.monotonic() < until + 1
+
+
+def test_an_answer_that_cannot_be_read_costs_its_connection_at_once(connect: Connect) -> None:
+    is_closed = threading.Event()
+    answer = part(b"0123", "bytes 2-5/10", last_modified="yesterday", connection="keep-alive")
+
+    def says_and_waits_for_the_end(peer: Peer) -> None:
+        peer.socket.sendall(answer[:-2])
+        if not peer.socket.recv(1):
+            is_closed.set()
+        raise StopIteration
+
+    with scripted(says_and_waits_for_the_end) as server:
+        transport = connect(f"http://127.0.0.1:{server.port}")
+        into = memoryview(bytearray(4))
+        with pytest.raises(Retryable) as caught:  # which is kept, and with it all that its traceback refers to
+            transport.get_range(VERSION, Span(2, 6), lambda: into, version_id=None, deadline=soon())
+        assert is_closed.wait(5)
+
+    assert caught.value.__cause__ is not None
