@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.head import END, HEAD_LIMIT, parse_head
-from s3mount.s3.lean.stream import PlainStream, Stream, TlsStream
+from s3mount.s3.lean.stream import PlainStream, Stream, TlsStream, ciphertext_size
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
@@ -23,10 +23,11 @@ _Address = tuple[Any, ...]  # as getaddrinfo tells it
 
 
 class Dialer:
-    """Opens connections to one store, from any thread. A proxy is asked to CONNECT for https, and to forward http."""
+    """Opens connections to one store, some *connections* at once, from any thread. A proxy is asked to CONNECT for https, and to forward http."""
 
-    def __init__(self, store: ResolvedStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: ResolvedStore, *, connections: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._ciphertext = ciphertext_size(connections)
         self._clock = clock
         self._proxy = urlsplit(store.proxy) if store.proxy else None
         self._context: ssl.SSLContext | None = None
@@ -79,7 +80,7 @@ class Dialer:
         plain.wait_until(deadline)
         if self._proxy is not None:
             _open_tunnel(plain, self._store, self._proxy)
-        stream = TlsStream(plain, context, self._store.host)
+        stream = TlsStream(plain, context, self._store.host, ciphertext=self._ciphertext)
         stream.shake_hands()
         return stream
 

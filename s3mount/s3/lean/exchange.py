@@ -42,11 +42,13 @@ class Question(NamedTuple):
 class Exchange:
     """Asks one store, from any thread. *clock* is monotonic, *wall_clock* in seconds since 1970."""
 
-    def __init__(self, store: ResolvedStore, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: ResolvedStore, *, connections: int, clock: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._clock = clock
         self._wall_clock = wall_clock
-        self._pool = Pool(Dialer(store, clock=clock).dial, clock=clock)
+        self._pool = Pool(Dialer(store, connections=connections, clock=clock).dial, clock=clock)
         self._signer = Signer(store.host_header, store.region, store.service, store.headers)
         self._standing = f"User-Agent: {store.user_agent}\r\nAccept-Encoding: identity\r\n{forwarding_lines(store)}"
         self._origin = store.origin if store.proxy and store.scheme == "http" else ""  # what a forwarding proxy wants

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from s3mount.s3.lean.connection import Connection
+from s3mount.s3.lean.connection import Connection, GatherRoom
 from s3mount.s3.lean.stream import PlainStream, Stream
 
+GATHER_TOTAL = 32 * 1024 * 1024  # bytes beyond the memory limit; a hundred connections with the largest bodies
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 
 
@@ -29,6 +30,7 @@ class Pool:
     def __init__(self, dial: Dial, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._dial = dial
         self._clock = clock
+        self._room = GatherRoom(GATHER_TOTAL)
         self._lock = threading.Lock()
         # under the lock: the idle ones with the moment of their return, oldest first; all sockets, so that `close` can
         # wake whoever waits for one; and whether it did
@@ -59,7 +61,7 @@ class Pool:
         """A new connection."""
         stream = self._dial(deadline, self._adopt)
         try:
-            return Connection(stream)
+            return Connection(stream, self._room)
         except BaseException:  # raised again
             stream.close()
             raise

@@ -41,18 +41,21 @@ WORTH_DRAINING = 64 * 1024  # less than a new connection costs
 
 
 class LeanTransport:
-    """`Transport` over connections of our own. *clock* is monotonic, *wall_clock* seconds since 1970."""
+    """`Transport` over connections of our own, of which there will be *connections* at once. *clock* is monotonic, *wall_clock*
+    seconds since 1970.
+    """
 
     def __init__(
         self,
         store: ResolvedStore,
         *,
+        connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._bucket = store.bucket
-        self._exchange = Exchange(store, clock=clock, wall_clock=wall_clock)
+        self._exchange = Exchange(store, connections=connections, clock=clock, wall_clock=wall_clock)
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
         question = Question(asked=Asked.OBJECT, key=key, path=object_path(self._store.base_path, key), method="HEAD")
