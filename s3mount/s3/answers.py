@@ -11,7 +11,15 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT, MARKUP_LIMIT, ROWS_LIMIT, SMALL_DOCUMENT, TEXT_LIMIT
+from s3mount.s3.limits import (
+    DOCUMENT_LIMIT,
+    LARGE_DOCUMENT,
+    MARKUP_LIMIT,
+    ROWS_LIMIT,
+    SMALL_DOCUMENT,
+    TEXT_LIMIT,
+    WORD_LIMIT,
+)
 from s3mount.s3.values import ListedObject, ListPage, ListQuery, ObjectStat, ObjectVersion, Span
 
 Headers = Mapping[str, str]
@@ -68,9 +76,10 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
     mtime_ns = _last_modified_ns(headers)
-    storage_class = headers.get("x-amz-storage-class") or "STANDARD"
+    storage_class = check_word(headers.get("x-amz-storage-class")) or "STANDARD"
+    etag = plain_etag(check_word(headers.get("etag"))) or stand_in_etag(mtime_ns, size)
     return ObjectStat(
-        version=ObjectVersion(bucket, key, plain_etag(headers.get("etag")) or stand_in_etag(mtime_ns, size), size),
+        version=ObjectVersion(bucket, key, etag, size),
         mtime_ns=mtime_ns,
         storage_class=storage_class,
         version_id=version_id(headers),
@@ -80,7 +89,7 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
 
 def version_id(headers: Headers) -> str | None:
     """The version id, where there is one to go back to: "null" is overwritten in place."""
-    told = headers.get("x-amz-version-id")
+    told = check_word(headers.get("x-amz-version-id"))
     return None if told == "null" else told
 
 
@@ -99,9 +108,15 @@ def listed_object(key: str, size: int, modified: datetime, etag: str | None, sto
     if not 0 <= size <= _LARGEST:
         raise WrongAnswerError(f"{size} bytes in {key!r}")
     mtime_ns = checked_moment((modified - _EPOCH) // _MICROSECOND * 1000)
-    return ListedObject(
-        key, size, mtime_ns, plain_etag(etag) or stand_in_etag(mtime_ns, size), storage_class or "STANDARD"
-    )
+    etag = plain_etag(check_word(etag)) or stand_in_etag(mtime_ns, size)
+    return ListedObject(key, size, mtime_ns, etag, check_word(storage_class) or "STANDARD")
+
+
+def check_word(word: str | None) -> str | None:
+    """*word*, an ETag, version id or storage class, if it is no longer than it may be: the mount keeps many."""
+    if word is not None and len(word) > WORD_LIMIT:
+        raise WrongAnswerError(f"a word of {len(word)} bytes: {word[:40]!r}")
+    return word
 
 
 def checked_moment(mtime_ns: int) -> int:

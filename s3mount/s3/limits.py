@@ -10,6 +10,7 @@ ERROR_LIMIT = 64 * 1024  # bytes of a document that says what is wrong
 SMALL_DOCUMENT = 64 * 1024  # bytes; whatever it holds, it costs less than 6 MiB
 MARKUP_LIMIT = 64 * 1024  # tags, comments and instructions; an object has 28 at most
 TEXT_LIMIT = 16 * 1024  # bytes between two tags of a large document; a key of 1 KiB has 6 KiB at most
+WORD_LIMIT = 1024  # bytes of an ETag, a version id or a storage class; Amazon S3's are below 100
 LARGE_DOCUMENT = 1024 * 1024  # bytes; below, no text is too long
 
 # Amazon S3 gives at most 1,000 rows a page, objects and common prefixes together, and so do its imitators. The limit is twice that, and does

@@ -19,7 +19,7 @@ from urllib3.util import Timeout, make_headers
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
-from s3mount.s3.promptness import make_prompt
+from s3mount.s3.promptness import Alarm, make_prompt, socket_of
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
@@ -87,17 +87,23 @@ class _Body:
         self._deadline = deadline
         self._idle_timeout = idle_timeout
         self._clock = clock
+        self._socket = socket_of(answer)
+        self._is_chunked = "transfer-encoding" in answer.headers
+        self._alarm: Alarm | None = None
 
     def read(self, size: int = CHUNK) -> bytes:
         """At most *size* bytes, as soon as there are any; none at the end."""
         left = self._deadline - self._clock()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
-        connection = self._answer.connection
-        sock = getattr(connection, "sock", None)  # None where the server closes after this answer
-        if sock is not None:
-            sock.settimeout(min(self._idle_timeout, left))
-        return self._answer.read1(size)
+        if self._is_chunked and self._alarm is None:  # between chunks a read is more than one receive
+            self._alarm = Alarm(left, self._socket)
+        with contextlib.suppress(OSError):  # closed already, with the end of the body in the buffer
+            self._socket.settimeout(min(self._idle_timeout, left))
+        chunk = self._answer.read1(size)
+        if not chunk:
+            self._disarm()
+        return chunk
 
     def stream(self) -> Iterator[bytes]:
         """All of it, for a document; a body that is read in full gives its connection back. WrongAnswerError for one that is
@@ -126,8 +132,13 @@ class _Body:
 
     def close(self) -> None:
         """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""
+        self._disarm()
         self._answer.close()
         self._answer.release_conn()
+
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
 
 
 def _open_pool(store: ResolvedStore, connections: int) -> urllib3.PoolManager:

@@ -8,12 +8,13 @@ text excludes every character that means something to XML, or that it forbids.
 import re
 from typing import NamedTuple
 
-from s3mount.s3.limits import ROWS_LIMIT, SMALL_DOCUMENT, TEXT_LIMIT
+from s3mount.s3.limits import ROWS_LIMIT, SMALL_DOCUMENT, TEXT_LIMIT, WORD_LIMIT
 
 LEFT = "<Contents/>"  # what stands in a document for each element that was taken out
 
 _TEXT = rf"[^<>&\x00-\x1f\x7f\ufffe\uffff]{{0,{TEXT_LIMIT}}}+"
-_BARE = rf"[!#-%'-;=?-~]{{0,{TEXT_LIMIT}}}+"  # what plain_etag would leave as it is
+_WORD = rf"[^<>&\x00-\x1f\x7f\ufffe\uffff]{{0,{WORD_LIMIT}}}+"
+_BARE = rf"[!#-%'-;=?-~]{{0,{WORD_LIMIT}}}+"  # what plain_etag would leave as it is
 _QUOTE = r'(?:&quot;|&#34;|")?'
 _SPACE = "[ \\n]*+"
 _PART = re.compile("<([A-Za-z]+)>[^<]*</\\1>")
@@ -24,7 +25,7 @@ _COLUMNS = {
     "Size": "<Size>([0-9]{1,18})</Size>",
     "LastModified": f"<LastModified>({_TEXT})</LastModified>",
     "ETag": f"<ETag>{_QUOTE}(?!W/)({_BARE}){_QUOTE}</ETag>{_CHECKSUM}",
-    "StorageClass": f"<StorageClass>({_TEXT})</StorageClass>",
+    "StorageClass": f"<StorageClass>({_WORD})</StorageClass>",
 }
 _NEEDED = {"Key", "Size", "LastModified"}
 _OTHERS = ("ChecksumAlgorithm", "ChecksumType")

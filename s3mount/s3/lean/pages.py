@@ -14,11 +14,12 @@ from xml.etree import ElementTree as ET
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.columns import PARTS, Columns, take_columns
+from s3mount.s3.limits import TEXT_LIMIT
 from s3mount.s3.values import ListedObject, ListPage, ListQuery
 
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _BARE_ROOT = b"<ListBucketResult>"
-_TOKEN = re.compile(rb"<NextContinuationToken>([^<]+)</NextContinuationToken>")
+_TOKEN = re.compile(rb"<NextContinuationToken>([^<]{1,%d})</NextContinuationToken>" % TEXT_LIMIT)
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DECODED_AT_ONCE = 64 * 1024  # escapes; `unquote` needs 230 bytes for each
@@ -124,6 +125,8 @@ def _thoroughly(body: bytes) -> tuple[Columns, ET.Element]:
         raise WrongAnswerError(f"a document <{root.tag[:40]}>")
     contents = root.findall("Contents")
     keys, sizes, stamps, etags, classes = ([_text(each, name) or "" for each in contents] for name in PARTS)
+    for word in (*etags, *classes):
+        answers.check_word(word)
     return Columns(keys, sizes, stamps, [answers.plain_etag(etag) for etag in etags], classes), root
 
 

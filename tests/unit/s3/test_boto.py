@@ -14,7 +14,7 @@ from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.session import Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListQuery, ObjectVersion, Span, Unchanged
-from tests.unit.s3.lean.scripted import FixedCredentials, Peer, scripted
+from tests.unit.s3.lean.scripted import FixedCredentials, Line, Peer, drips, scripted
 from tests.unit.s3.strange import answering, error, http, listing, silent
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
@@ -177,3 +177,55 @@ def test_an_answer_that_cannot_be_read_costs_its_connection_at_once(connect: Con
         assert is_closed.wait(5)
 
     assert caught.value.__cause__ is not None
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ntransfer-encoding: chunked\r\n"
+
+
+def floods(piece: bytes) -> Line:
+    """Sends *piece* for as long as anybody takes it."""
+
+    def line(peer: Peer) -> None:
+        while not peer.ended.is_set():
+            peer.socket.sendall(piece * 1000)
+
+    return line
+
+
+def after(beginning: bytes, line: Line) -> Line:
+    def both(peer: Peer) -> None:
+        peer.socket.sendall(beginning)
+        line(peer)
+
+    return both
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
+@pytest.mark.parametrize(
+    ("beginning", "line"),
+    [
+        (b"", drips(b"0" * 10_000)),
+        (b"5\r\nhello\r\n", drips(b"0" * 10_000)),
+        (b"5\r\nhello", drips(b"\r" * 10_000)),
+        (b"0\r\n", drips(b"a: b\r\n" * 10_000)),
+        (b"0\r\n", floods(b"a: b\r\n")),
+    ],
+    ids=["size", "next size", "end of a chunk", "trailers", "trailers without end"],
+)
+def test_no_chunk_outlasts_the_deadline(beginning: bytes, line: Line, connection: bytes, connect: Connect) -> None:
+    head = CHUNKED + b"connection: " + connection + b"\r\n\r\n"
+    with scripted(after(head + beginning, line)) as server:
+        transport = connect(f"http://127.0.0.1:{server.port}")
+        until = time.monotonic() + 0.5
+        with pytest.raises(Retryable):
+            transport.list_page(ListQuery(""), deadline=until)
+
+        assert time.monotonic() < until + 2
+
+
+@pytest.mark.parametrize("stamp", ["1e300", "inf", "9" * 400, "1" * 50 + ":" + "1" * 50])
+def test_a_time_that_is_a_number_of_no_moment_is_no_bug(stamp: str, connect: Connect) -> None:
+    answer = listing(WHOLE + ENTRY.replace("2022-10-12T17:50:00.000Z", stamp))
+
+    with answering(answer) as url, pytest.raises(Retryable, match="it cannot be parsed"):
+        connect(url).list_page(ListQuery(""), deadline=soon())

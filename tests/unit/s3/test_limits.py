@@ -79,6 +79,8 @@ TOO_MUCH = {
     "objects": "".join(row(str(number)) for number in range(ROWS_LIMIT + 1)),
     "many objects": "".join(row(str(number)) for number in range(50_000)),
     "common prefixes": "".join(prefix(str(number)) for number in range(ROWS_LIMIT + 1)),
+    "an ETag": row("k").replace("<ETag>e", "<ETag>" + "e" * 1025),
+    "a storage class": row("k").replace("<Size>", f"<StorageClass>{'S' * 1025}</StorageClass><Size>"),
     "a key": row("A" * MOST),
     "a key of entities": row("&lt;" * (MOST // 4)),
     "a key beyond Unicode's first plane": row("\U0001f600" * (MOST // 4)),
