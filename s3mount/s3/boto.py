@@ -54,7 +54,7 @@ class BotoTransport:
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
         with self._asking(Asked.OBJECT, key, deadline):
-            headers = _headers(self._client.head_object(**self._standing, Key=_sent(key)))
+            headers = _headers(self._call(self._client.head_object, Key=_sent(key)))
             size = answers.content_length(headers)
             if size is None:
                 raise WrongAnswerError("no Content-Length")
@@ -62,7 +62,7 @@ class BotoTransport:
 
     def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:  # noqa: ARG002 - botocore reads a page whole
         with self._asking(Asked.LISTING, query.prefix, deadline):
-            return _read_page(self._client.list_objects_v2(**self._standing, **_listing(query)), query)
+            return _read_page(self._call(self._client.list_objects_v2, **_listing(query)), query)
 
     def get_range(
         self,
@@ -115,9 +115,19 @@ class BotoTransport:
         self._client.close()
 
     def _get(self, key: str, span: Span, which: Mapping[str, str]) -> Any:
-        return self._client.get_object(
-            **self._standing, Key=_sent(key), Range=f"bytes={span.start}-{span.stop - 1}", **which
-        )
+        byte_range = f"bytes={span.start}-{span.stop - 1}"
+        return self._call(self._client.get_object, Key=_sent(key), Range=byte_range, **which)
+
+    def _call(self, operation: Callable[..., Any], **parameters: Any) -> Any:
+        """What *operation* of the client answers. WrongAnswerError if botocore's parser stumbles over the answer."""
+        try:
+            return operation(**self._standing, **parameters)
+        except (
+            AttributeError,
+            LookupError,
+            TypeError,
+        ) as exc:  # an element where it takes a text for granted, or the reverse
+            raise WrongAnswerError(f"it cannot be parsed ({type(exc).__name__})") from exc
 
     def _get_changed(
         self, version: ObjectVersion, head_size: int, condition: Mapping[str, str], deadline: float
@@ -248,5 +258,5 @@ def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _request_id(answer: Mapping[str, Any]) -> str | None:
-    request_id: str | None = answer["ResponseMetadata"].get("RequestId")
-    return request_id
+    request_id = answer["ResponseMetadata"].get("RequestId")
+    return request_id if isinstance(request_id, str) else None  # an element that has others is a dict

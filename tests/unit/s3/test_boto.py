@@ -229,3 +229,22 @@ def test_a_time_that_is_a_number_of_no_moment_is_no_bug(stamp: str, connect: Con
 
     with answering(answer) as url, pytest.raises(Retryable, match="it cannot be parsed"):
         connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+@pytest.mark.parametrize("status", [301, 404, 503])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<Error></Error><RequestId></RequestId>",
+        "<Code>TRUE</Code><Message></Message><Error>inf</Error>",
+        "<Error><Code><IsTruncated></IsTruncated></Code></Error>",
+        "<RequestId><Owner>x</Owner></RequestId>",
+        "<Error><Code>NoSuchKey</Code><RequestId><Owner>x</Owner></RequestId></Error>",
+    ],
+)
+def test_an_error_document_of_another_shape_is_no_bug(inner: str, status: int, connect: Connect) -> None:
+    for document in (f"<Foo>{inner}</Foo>", f"<Error>{inner}</Error>"):
+        answer = http(status, document.encode(), content_type="application/xml")
+
+        with answering(answer) as url, pytest.raises((Retryable, S3MountError)):
+            connect(url).list_page(ListQuery(""), deadline=soon())
