@@ -4,7 +4,7 @@ Knows botocore's calls and exceptions. What a refusal means is in `translate`, w
 requests travel in `wire`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -116,18 +116,24 @@ class BotoTransport:
 
     def _get(self, key: str, span: Span, which: Mapping[str, str]) -> Any:
         byte_range = f"bytes={span.start}-{span.stop - 1}"
-        return self._call(self._client.get_object, Key=_sent(key), Range=byte_range, **which)
+        return self._call(self._client.get_object, statuses=(200, 206), Key=_sent(key), Range=byte_range, **which)
 
-    def _call(self, operation: Callable[..., Any], **parameters: Any) -> Any:
-        """What *operation* of the client answers. WrongAnswerError if botocore's parser stumbles over the answer."""
+    def _call(self, operation: Callable[..., Any], *, statuses: Collection[int] = (200,), **parameters: Any) -> Any:
+        """What *operation* of the client answers. WrongAnswerError if botocore's parser stumbles over the answer.
+
+        To botocore each status below 300 is a success; a HEAD with 206, for one, has the length of a part.
+        """
         try:
-            return operation(**self._standing, **parameters)
+            answer = operation(**self._standing, **parameters)
         except (
             AttributeError,
             LookupError,
             TypeError,
         ) as exc:  # an element where it takes a text for granted, or the reverse
             raise WrongAnswerError(f"it cannot be parsed ({type(exc).__name__})") from exc
+        if _status(answer) not in statuses:
+            raise WrongAnswerError(f"HTTP {_status(answer)}")
+        return answer
 
     def _get_changed(
         self, version: ObjectVersion, head_size: int, condition: Mapping[str, str], deadline: float

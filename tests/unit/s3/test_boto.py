@@ -248,3 +248,16 @@ def test_an_error_document_of_another_shape_is_no_bug(inner: str, status: int, c
 
         with answering(answer) as url, pytest.raises((Retryable, S3MountError)):
             connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 299])
+def test_a_success_of_another_kind_is_not_believed(status: int, connect: Connect) -> None:
+    told = {"etag": '"etag"', "last_modified": MODIFIED, "content_range": "bytes 0-3/10"}
+
+    with (
+        answering(http(status, b"", **told, content_length="4")) as url,
+        pytest.raises(Retryable, match=f"HTTP {status}"),
+    ):
+        connect(url).head("key", deadline=soon())
+    with answering(listing(WHOLE).replace(b" 200 ", b" %d " % status)) as url, pytest.raises(Retryable):
+        connect(url).list_page(ListQuery(""), deadline=soon())
