@@ -5,12 +5,16 @@ becomes an errno in `fuse/` (or a line on stderr in `cli/`). A bug is never one 
 """
 
 import errno
+from typing import Self
+
+from s3mount.printable import printable
 
 
 class S3MountError(Exception):
     """An expected failure; `errno` is what the kernel is told, the rest is what the log is told.
 
-    *status*, *code* and *request_id* are the store's own (HTTP status, S3 error code, x-amz-request-id), where it said them.
+    *status*, *code* and *request_id* are the store's own (HTTP status, S3 error code, x-amz-request-id), where it said them; the two
+    texts are kept as `printable` has them. *key* is kept as it is.
     """
 
     errno = errno.EIO
@@ -29,8 +33,22 @@ class S3MountError(Exception):
         self.bucket = bucket
         self.key = key
         self.status = status
-        self.code = code
-        self.request_id = request_id
+        self.code = code and printable(code)
+        self.request_id = request_id and printable(request_id)
+
+    def detached(self) -> Self:
+        """The same failure as a new exception, without traceback, cause and context.
+
+        For a failure that is kept, or raised to several callers: tracebacks grow with each raise, and hold all that their frames do.
+        """
+        return type(self)(
+            str(self),
+            bucket=self.bucket,
+            key=self.key,
+            status=self.status,
+            code=self.code,
+            request_id=self.request_id,
+        )
 
 
 class NotFound(S3MountError):

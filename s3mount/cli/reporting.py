@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from s3mount.errors import S3MountError, UsageError
+from s3mount.printable import LINE_LIMIT, printable
 
 
 def reported(program: str, command: Callable[[], int]) -> int:
@@ -16,7 +17,7 @@ def reported(program: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except S3MountError as exc:
-        sys.stderr.write(f"{program}: {' '.join(str(exc).splitlines())}\n")
+        sys.stderr.write(f"{program}: {printable(' '.join(str(exc).splitlines()), LINE_LIMIT)}\n")
         return 2 if isinstance(exc, UsageError) else 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count

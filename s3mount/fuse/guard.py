@@ -16,6 +16,7 @@ import pyfuse3
 import trio
 
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, S3MountError, Superseded
+from s3mount.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def _log_failure(operation: str, exc: S3MountError) -> None:
         for name in ("bucket", "key", "status", "code", "request_id")
         if (value := getattr(exc, name)) is not None
     }
-    told = " ".join(f"{name}={value!r}" for name, value in said.items())
+    told = " ".join(f"{name}={printable(repr(value))}" for name, value in said.items())
     level = logging.INFO if isinstance(exc, Superseded) else logging.WARNING  # of that one nobody sees anything
     said |= {"operation": operation, "errno": errno.errorcode[exc.errno]}  # what the log's limit counts by
     log.log(level, "%s: %s: %s %s", operation, errno.errorcode[exc.errno], exc, told, extra=said)

@@ -200,8 +200,7 @@ class Operations(pyfuse3.Operations):
         try:
             return await self._files.read(fh, span.start, len(span))
         except (S3MountError, trio.Cancelled) as exc:
-            failure = exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
-            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), failure))
+            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), _reason(exc)))
             raise
 
     async def _read_again(self, fh: int, span: Span, failed: FailedRead) -> bytes | bytearray | memoryview:
@@ -265,6 +264,11 @@ class Operations(pyfuse3.Operations):
         reply.st_size = max(0, size)
         reply.st_blocks = (size + 511) >> 9
         reply.st_atime_ns = reply.st_mtime_ns = reply.st_ctime_ns = mtime_ns
+
+
+def _reason(exc: S3MountError | trio.Cancelled) -> S3MountError:
+    """Why a read failed."""
+    return exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
 
 
 def _as_failure(exc: NotFound) -> StoreFailed:

@@ -11,6 +11,15 @@ from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from s3mount.s3.limits import (
+    DOCUMENT_LIMIT,
+    LARGE_DOCUMENT,
+    MARKUP_LIMIT,
+    ROWS_LIMIT,
+    SMALL_DOCUMENT,
+    TEXT_LIMIT,
+    WORD_LIMIT,
+)
 from s3mount.s3.values import ListedObject, ListPage, ListQuery, ObjectStat, ObjectVersion, Span
 
 Headers = Mapping[str, str]
@@ -67,9 +76,10 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
     mtime_ns = _last_modified_ns(headers)
-    storage_class = headers.get("x-amz-storage-class") or "STANDARD"
+    storage_class = check_word(headers.get("x-amz-storage-class")) or "STANDARD"
+    etag = plain_etag(check_word(headers.get("etag"))) or stand_in_etag(mtime_ns, size)
     return ObjectStat(
-        version=ObjectVersion(bucket, key, plain_etag(headers.get("etag")) or stand_in_etag(mtime_ns, size), size),
+        version=ObjectVersion(bucket, key, etag, size),
         mtime_ns=mtime_ns,
         storage_class=storage_class,
         version_id=version_id(headers),
@@ -79,7 +89,7 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
 
 def version_id(headers: Headers) -> str | None:
     """The version id, where there is one to go back to: "null" is overwritten in place."""
-    told = headers.get("x-amz-version-id")
+    told = check_word(headers.get("x-amz-version-id"))
     return None if told == "null" else told
 
 
@@ -98,9 +108,15 @@ def listed_object(key: str, size: int, modified: datetime, etag: str | None, sto
     if not 0 <= size <= _LARGEST:
         raise WrongAnswerError(f"{size} bytes in {key!r}")
     mtime_ns = checked_moment((modified - _EPOCH) // _MICROSECOND * 1000)
-    return ListedObject(
-        key, size, mtime_ns, plain_etag(etag) or stand_in_etag(mtime_ns, size), storage_class or "STANDARD"
-    )
+    etag = plain_etag(check_word(etag)) or stand_in_etag(mtime_ns, size)
+    return ListedObject(key, size, mtime_ns, etag, check_word(storage_class) or "STANDARD")
+
+
+def check_word(word: str | None) -> str | None:
+    """*word*, an ETag, version id or storage class, if it is no longer than it may be: the mount keeps many."""
+    if word is not None and len(word) > WORD_LIMIT:
+        raise WrongAnswerError(f"a word of {len(word)} bytes: {word[:40]!r}")
+    return word
 
 
 def checked_moment(mtime_ns: int) -> int:
@@ -125,6 +141,8 @@ def list_page(
         raise WrongAnswerError("a listing that is cut off without a continuation token")
     if is_truncated and next_token == query.token:
         raise WrongAnswerError("a listing that comes back to the same page")
+    if max(len(objects), len(prefixes)) > ROWS_LIMIT:
+        raise WrongAnswerError(f"a page of {len(objects)} objects and {len(prefixes)} common prefixes")
     for listed in objects:
         _check_key(listed.key, query)
     for prefix in prefixes:
@@ -137,6 +155,21 @@ def decoded(text: str, *, is_encoded: bool) -> str:
     if not is_encoded or ("%" not in text and "+" not in text):
         return text
     return unquote_to_bytes(text.replace("+", " ")).decode("utf-8", "surrogateescape")
+
+
+def check_document(body: bytes) -> None:
+    """That parsing *body* costs a bounded amount of memory; to be called before anything parses it."""
+    if b"<!DOCTYPE" in body:  # without one there are no entities to expand
+        raise WrongAnswerError("a document type")
+    if len(body) <= SMALL_DOCUMENT:
+        return
+    if len(body) > DOCUMENT_LIMIT:
+        raise WrongAnswerError("a document without end")
+    # an attribute costs as much as an element, and has an equals sign
+    if body.count(b"<") > MARKUP_LIMIT or body.count(b"=") > MARKUP_LIMIT:
+        raise WrongAnswerError("a document of too many elements")
+    if len(body) > LARGE_DOCUMENT and max(map(len, body.split(b"<"))) > TEXT_LIMIT:
+        raise WrongAnswerError("a document with a text that is too long")
 
 
 # ETags

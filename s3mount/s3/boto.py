@@ -4,7 +4,7 @@ Knows botocore's calls and exceptions. What a refusal means is in `translate`, w
 requests travel in `wire`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -55,7 +55,7 @@ class BotoTransport:
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
         with self._asking(Asked.OBJECT, key, deadline):
-            headers = _headers(self._client.head_object(**self._standing, Key=_sent(key)))
+            headers = _headers(self._call(self._client.head_object, Key=_sent(key)))
             size = answers.content_length(headers)
             if size is None:
                 raise WrongAnswerError("no Content-Length")
@@ -63,7 +63,7 @@ class BotoTransport:
 
     def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:  # noqa: ARG002 - botocore reads a page whole
         with self._asking(Asked.LISTING, query.prefix, deadline):
-            return _read_page(self._client.list_objects_v2(**self._standing, **_listing(query)), query)
+            return _read_page(self._call(self._client.list_objects_v2, **_listing(query)), query)
 
     def get_range(
         self,
@@ -73,10 +73,10 @@ class BotoTransport:
         *,
         version_id: str | None,
         deadline: float,
-        cord: Cord | None = None,  # noqa: ARG002 - botocore cannot be ended
+        cord: Cord | None = None,
     ) -> str | None:
         which = {"VersionId": version_id} if version_id else _condition("IfMatch", version)
-        with self._asking(Asked.VERSION, version.key, deadline):
+        with self._asking(Asked.VERSION, version.key, deadline, cord):
             answer = self._get(version.key, span, which)
             with closing(answer["Body"]) as body:
                 headers = _headers(answer)
@@ -120,9 +120,25 @@ class BotoTransport:
         return self._store.credentials.frozen(self._wire.deadline)
 
     def _get(self, key: str, span: Span, which: Mapping[str, str]) -> Any:
-        return self._client.get_object(
-            **self._standing, Key=_sent(key), Range=f"bytes={span.start}-{span.stop - 1}", **which
-        )
+        byte_range = f"bytes={span.start}-{span.stop - 1}"
+        return self._call(self._client.get_object, statuses=(200, 206), Key=_sent(key), Range=byte_range, **which)
+
+    def _call(self, operation: Callable[..., Any], *, statuses: Collection[int] = (200,), **parameters: Any) -> Any:
+        """What *operation* of the client answers. WrongAnswerError if botocore's parser stumbles over the answer.
+
+        To botocore each status below 300 is a success; a HEAD with 206, for one, has the length of a part.
+        """
+        try:
+            answer = operation(**self._standing, **parameters)
+        except (
+            AttributeError,
+            LookupError,
+            TypeError,
+        ) as exc:  # an element where it takes a text for granted, or the reverse
+            raise WrongAnswerError(f"it cannot be parsed ({type(exc).__name__})") from exc
+        if _status(answer) not in statuses:
+            raise WrongAnswerError(f"HTTP {_status(answer)}")
+        return answer
 
     def _get_changed(
         self, version: ObjectVersion, head_size: int, condition: Mapping[str, str], deadline: float
@@ -144,11 +160,11 @@ class BotoTransport:
         return Unchanged() if stat.version == version else Replaced(stat, b"")
 
     @contextmanager
-    def _asking(self, asked: Asked, key: str, deadline: float) -> Iterator[None]:
+    def _asking(self, asked: Asked, key: str, deadline: float, cord: Cord | None = None) -> Iterator[None]:
         """Whatever botocore, the network or our checks raise in the block comes out as one of ours."""
         where = {"bucket": self._bucket, "key": key}
         try:
-            with self._wire.until(deadline):
+            with self._wire.until(deadline, cord):
                 yield
         except exceptions.ClientError as exc:
             raise translate.fault(refusal(exc), asked, **where) from exc
@@ -253,5 +269,5 @@ def _headers(answer: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def _request_id(answer: Mapping[str, Any]) -> str | None:
-    request_id: str | None = answer["ResponseMetadata"].get("RequestId")
-    return request_id
+    request_id = answer["ResponseMetadata"].get("RequestId")
+    return request_id if isinstance(request_id, str) else None  # an element that has others is a dict

@@ -20,6 +20,7 @@ import outcome
 from botocore import exceptions
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, S3MountError, StoreFailed
+from s3mount.printable import printable
 from s3mount.s3.cord import Cord
 from s3mount.s3.transport import Retryable
 
@@ -300,7 +301,7 @@ def credentials_fault(exc: BaseException) -> S3MountError | Retryable:
         ):
             return Retryable(StoreFailed(f"the source of the credentials does not answer ({type(exc).__name__})"))
         case exceptions.ClientError():
-            code = exc.response.get("Error", {}).get("Code", "")
+            code = printable(str(exc.response.get("Error", {}).get("Code", "")))
             return AccessDenied(
                 f"the credentials were refused by their source ({code or 'no reason given'})", code=code
             )

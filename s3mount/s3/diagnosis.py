@@ -12,6 +12,7 @@ from urllib3 import exceptions as urllib3
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, SetupError
+from s3mount.printable import printable
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.transport import Retryable
@@ -110,7 +111,7 @@ def _unanswered(store: ResolvedStore, cause: BaseException) -> str:
     for kinds, sentence in _BY_CAUSE:
         if any(isinstance(reason, kinds) for reason in reasons):
             return sentence.format(origin=store.origin, host=store.host)
-    how = str(cause) if isinstance(cause, WrongAnswerError) else type(cause).__name__
+    how = printable(str(cause)) if isinstance(cause, WrongAnswerError) else type(cause).__name__
     return _NOT_S3.format(origin=store.origin, how=how)
 
 

@@ -4,6 +4,7 @@ Every failure is a SetupError of one line: what is wrong, and what to do. Asks f
 since that may be all that is allowed.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ CREDENTIALS_LIMIT = 30.0  # seconds; a credential process may be slow, instance 
 STORE_LIMIT = 12.0  # seconds, so that with a machine's own look-ups it is less than 15
 REGIONS_TRIED = 3
 PAUSES = (0.2, 1.0, None)  # seconds, after each try
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
 
 
 def probe(config: StoreConfig, credentials: Credentials) -> ResolvedStore:
@@ -111,7 +113,7 @@ def _region_told(cause: BaseException | None) -> str | None:
     if code not in _REDIRECTS:
         return None
     region = error.get("Region") or headers.get("x-amz-bucket-region")
-    return region if isinstance(region, str) and region.replace("-", "").isalnum() else None
+    return region if isinstance(region, str) and _REGION.fullmatch(region) else None
 
 
 def _within(limit: float, ask: Callable[[], T], *, silent: str) -> T:

@@ -190,7 +190,10 @@ def quick_timestamp(value: Any) -> datetime:
     try:
         parsed = datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        parsed = parse_timestamp(value)
+        try:
+            parsed = parse_timestamp(value)
+        except (RuntimeError, ArithmeticError) as exc:  # of a number that is no moment
+            raise ValueError("no timestamp") from exc
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 

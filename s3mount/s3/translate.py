@@ -1,13 +1,14 @@
 """What a store's refusals mean: (status, S3 code) → an S3MountError, or a Retryable.
 
 One table for both sides of the store's door. Knows answers, never libraries; matches on codes, never on messages, and
-repeats none: a message may quote what was sent.
+repeats none: a message may quote what was sent. A code that is shown is escaped and cut: it may be anything.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed, VersionGone
+from s3mount.printable import printable
 from s3mount.s3.transport import Retryable
 
 Fault = S3MountError | Retryable
@@ -101,7 +102,9 @@ def silence(reason: Exception, asked: Asked, *, bucket: str, key: str, is_timeou
 
 def nonsense(what: str, asked: Asked, *, bucket: str, key: str, request_id: str | None = None) -> Retryable:
     """An answer that is none: cut short, corrupt, or to another question."""
-    failure = StoreFailed(f"{asked.value} answered wrongly: {what}", bucket=bucket, key=key, request_id=request_id)
+    failure = StoreFailed(
+        f"{asked.value} answered wrongly: {printable(what)}", bucket=bucket, key=key, request_id=request_id
+    )
     return Retryable(failure)
 
 
@@ -137,7 +140,11 @@ def _kind(refusal: Refusal, asked: Asked) -> type[S3MountError]:
 
 
 def _sentence(refusal: Refusal, asked: Asked) -> str:
-    why = _WHY.get(refusal.code) or refusal.code or ("answered by something that is not S3" if refusal.is_page else "")
+    why = (
+        _WHY.get(refusal.code)
+        or printable(refusal.code)
+        or ("answered by something that is not S3" if refusal.is_page else "")
+    )
     return (
         f"{asked.value} refused: {why} (HTTP {refusal.status})"
         if why

@@ -5,6 +5,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
 """
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,15 +14,18 @@ from urllib.parse import unquote, urlsplit
 
 import urllib3
 from botocore.awsrequest import AWSResponse
-from urllib3.exceptions import InsecureRequestWarning, ProtocolError
+from urllib3.exceptions import InsecureRequestWarning
 from urllib3.util import Timeout, make_headers
 
-from s3mount.s3.promptness import make_prompt
+from s3mount.s3 import answers
+from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.cord import Cord
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
+from s3mount.s3.promptness import Alarm, OnWait, make_prompt, socket_of
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
 CHUNK = 256 * 1024
-LONGEST_DOCUMENT = 64 * 1024 * 1024  # a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
 
 
 class Wire:
@@ -31,17 +35,26 @@ class Wire:
         self._connect_timeout = store.connect_timeout
         self._idle_timeout = store.idle_timeout
         self._clock = clock
-        self._pool = _open_pool(store, connections)
-        self._asking = threading.local()  # .deadline: of this thread's request
+        self._pool = _open_pool(store, connections, self._tie)
+        self._asking = threading.local()  # .deadline, .cord, .body: of this thread's request
 
     @contextlib.contextmanager
-    def until(self, deadline: float) -> Iterator[None]:
-        """Requests of this thread end by *deadline* while the block runs."""
-        self._asking.deadline = deadline
+    def until(self, deadline: float, cord: Cord | None = None) -> Iterator[None]:
+        """Requests of this thread end by *deadline* while the block runs, or when *cord* is pulled: then with any exception.
+
+        The last answer is closed if the block fails.
+        """
+        cord = cord or Cord()
+        self._asking.deadline, self._asking.cord, self._asking.body = deadline, cord, None
         try:
             yield
+        except BaseException:  # raised again; botocore drops an answer that it cannot read
+            if self._asking.body is not None:
+                self._asking.body.close()
+            raise
         finally:
-            del self._asking.deadline
+            cord.untie()
+            del self._asking.deadline, self._asking.cord, self._asking.body
 
     @property
     def deadline(self) -> float:
@@ -68,12 +81,21 @@ class Wire:
             preload_content=False,
             decode_content=False,
         )
-        body = _Body(answer, deadline, self._idle_timeout, self._clock)
+        self._asking.body = body = _Body(answer, deadline, self._idle_timeout, self._clock)
         headers: Any = answer.headers
         return AWSResponse(request.url, answer.status, headers, body)
 
     def close(self) -> None:
         self._pool.clear()
+
+    def _tie(self, sock: socket.socket) -> None:
+        """Have the cord of this thread's request shut *sock* down, which serves it until the block of `until` ends."""
+
+        def shut_down() -> None:
+            with contextlib.suppress(OSError, TypeError):  # it has ended already; or is TLS within TLS, and left alone
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own has its reader go on without TLS
+
+        self._asking.cord.tie(shut_down)
 
 
 class _Body:
@@ -86,43 +108,68 @@ class _Body:
         self._deadline = deadline
         self._idle_timeout = idle_timeout
         self._clock = clock
+        self._socket = socket_of(answer)
+        self._is_chunked = "transfer-encoding" in answer.headers
+        self._alarm: Alarm | None = None
 
     def read(self, size: int = CHUNK) -> bytes:
         """At most *size* bytes, as soon as there are any; none at the end."""
         left = self._deadline - self._clock()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
-        connection = self._answer.connection
-        sock = getattr(connection, "sock", None)  # None where the server closes after this answer
-        if sock is not None:
-            sock.settimeout(min(self._idle_timeout, left))
-        return self._answer.read1(size)
+        if self._is_chunked and self._alarm is None:  # between chunks a read is more than one receive
+            self._alarm = Alarm(left, self._socket)
+        with contextlib.suppress(OSError):  # closed already, with the end of the body in the buffer
+            self._socket.settimeout(min(self._idle_timeout, left))
+        chunk = self._answer.read1(size)
+        if not chunk:
+            self._disarm()
+        return chunk
 
     def stream(self) -> Iterator[bytes]:
-        """All of it, for a document; a body that is read in full gives its connection back."""
-        document = bytearray()
+        """All of it, for a document; a body that is read in full gives its connection back. WrongAnswerError for one that is
+        too large to be parsed; of a server error the status is enough.
+        """
+        try:
+            document = self._document()
+            answers.check_document(document)
+        except WrongAnswerError:
+            self.close()
+            if self._answer.status < 500:
+                raise
+            document = b""
+        yield document
+
+    def _document(self) -> bytes:
+        limit = DOCUMENT_LIMIT if self._answer.status == 200 else ERROR_LIMIT
+        chunks = []
         while chunk := self.read():
-            document += chunk
-            if len(document) > LONGEST_DOCUMENT or b"<!ENTITY" in document:
-                self.close()
-                raise ProtocolError("a document without end, or with entities that would have none")
+            chunks.append(chunk)
+            limit -= len(chunk)
+            if limit < 0:
+                raise WrongAnswerError("a document without end")
         self._answer.release_conn()
-        yield bytes(document)
+        return b"".join(chunks)
 
     def close(self) -> None:
         """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""
+        self._disarm()
         self._answer.close()
         self._answer.release_conn()
 
+    def _disarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
 
-def _open_pool(store: ResolvedStore, connections: int) -> urllib3.PoolManager:
+
+def _open_pool(store: ResolvedStore, connections: int, on_wait: OnWait) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
         options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
         if not store.verify_ssl:
             urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
     pools = urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
-    make_prompt(pools)
+    make_prompt(pools, on_wait)
     return pools
 
 

@@ -17,6 +17,7 @@ from typing import Final, NoReturn, Protocol
 import trio
 
 from s3mount.errors import SetupError
+from s3mount.printable import LINE_LIMIT, printable
 
 _READY: Final = b"+"
 _FAILED: Final = b"-"
@@ -137,4 +138,4 @@ def _settle(channel: socket.socket, kept: Collection[int]) -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.splitlines())
+    return printable(" ".join(text.splitlines()), LINE_LIMIT)

@@ -12,6 +12,7 @@ import trio
 
 from s3mount.config import Config, StoreConfig
 from s3mount.errors import SetupError
+from s3mount.printable import LINE_LIMIT, printable
 from s3mount.service import signals
 from s3mount.service.daemon import Launcher
 from s3mount.service.logs import log_statistics, log_suppressed
@@ -144,7 +145,7 @@ class Life:
 
     @property
     def _status(self) -> str:
-        return f"serving {self._source} at {self._place}"
+        return printable(f"serving {self._source} at {self._place}", LINE_LIMIT)
 
 
 def source(store: StoreConfig) -> str:

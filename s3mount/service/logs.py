@@ -3,6 +3,9 @@
 Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
 level; urllib3 at error, since what it warns of is raised as well, or borne. Writing to the log never raises, and a line that
 cannot be written is lost. What repeats itself is limited, and counted.
+
+A record is one line, whatever its message quotes; only a traceback adds lines, each of them indented. Text from outside is escaped where
+it enters a message; the formatters do it once more, for libraries' messages, and for what was forgotten.
 """
 
 import logging
@@ -14,18 +17,20 @@ from datetime import UTC, datetime
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
 from s3mount.config import LogConfig
 from s3mount.errors import SetupError
+from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
 from s3mount.service.log_file import LogFileHandler
 from s3mount.service.log_limit import LogLimit
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
 _JSON: Final = ("asctime", "levelname", "name", "message")
+_TRACEBACK_LIMIT: Final = 32 * 1024  # bytes
 _SYSLOG: Final = "/dev/log"
 _CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
 # botocore warns of a failed refresh with a traceback, which quotes what a credential process printed
@@ -35,16 +40,38 @@ _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
 )
 
 
-class _JournalFormatter(logging.Formatter):
+class _LineFormatter(logging.Formatter):
+    """Text. A message is one line; a traceback is indented below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return printable(super().formatMessage(record), LINE_LIMIT)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable_lines(super().formatException(ei), _TRACEBACK_LIMIT)
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return printable_lines(super().formatStack(stack_info), _TRACEBACK_LIMIT)
+
+
+class _JournalFormatter(_LineFormatter):
     """With the priority in front, as sd-daemon(3) has it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        lines = super().format(record).splitlines()
+        lines = super().format(record).split("\n")
         return "\n".join(f"<{_PRIORITIES.get(record.levelname, 6)}>{line}" for line in lines)
 
 
 class _JsonFormatter(JsonFormatter):
-    """With times as ISO 8601 has them, by the local clock with its offset, to the millisecond."""
+    """With times as ISO 8601 has them, by the local clock with its offset, to the millisecond.
+
+    JSON escapes by itself; its strings are escaped here as well, since the next program may print them as they are.
+    """
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {name: _printable_field(name, value) for name, value in log_data.items()}
+
+    def formatException(self, ei: Any) -> Any:  # noqa: N802
+        return printable_lines(logging.Formatter.formatException(self, ei), _TRACEBACK_LIMIT)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
         return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
@@ -59,7 +86,7 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
     if config.format == "json":
         handler.setFormatter(_json_formatter())
     elif handler.formatter is None:
-        handler.setFormatter(logging.Formatter(_TEXT))
+        handler.setFormatter(_LineFormatter(_TEXT))
     # at debug each request is a line anyway, and whoever asks for that looks for one of them
     handler.addFilter(LogLimit(time.monotonic, is_limiting=config.level != "debug"))
     logging.raiseExceptions = False
@@ -133,10 +160,16 @@ def _syslog() -> logging.Handler:
     except OSError:
         return logging.NullHandler()
     handler.ident = f"s3mount[{os.getpid()}]: "
-    handler.setFormatter(logging.Formatter(_PLAIN))
+    handler.setFormatter(_LineFormatter(_PLAIN))
     return handler
 
 
 def _json_formatter() -> logging.Formatter:
     names = {"asctime": "time", "levelname": "level", "name": "logger"}
     return _JsonFormatter(list(_JSON), rename_fields=names)
+
+
+def _printable_field(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or name in ("exc_info", "stack_info"):  # those went through `printable_lines`
+        return value
+    return printable(value, LINE_LIMIT if name == "message" else OUTSIDE_LIMIT)

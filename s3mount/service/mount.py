@@ -151,7 +151,7 @@ def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
     """Find the bucket, and a way to it. Raises SetupError, saying what is wrong and what to do."""
     resolved = probe(config, credentials)
     if config.transport == "lean" and lean_can_speak(resolved):
-        return LeanTransport(resolved)
+        return LeanTransport(resolved, connections=config.max_connections)
     return BotoTransport(config, resolved)
 
 

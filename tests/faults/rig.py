@@ -42,6 +42,7 @@ class Rig:
     flavour: Flavour
     bucket: Bucket
     credentials: Mapping[str, str] = field(default_factory=lambda: CREDENTIALS)  # variables of the environment
+    log_format: str = "json"
     store: HostileStore = field(init=False)
     elsewhere: HostileStore = field(init=False)  # where redirects lead to
     mountpoint: Path = field(init=False)
@@ -110,7 +111,7 @@ class Rig:
             "--metadata-ttl": str(flavour.ttl),
             "--timeout": str(flavour.timeout),
             "--part-size": "1MiB",
-            "--log-format": "json",
+            "--log-format": self.log_format,
             "--log-level": "debug",  # where the log has no limit: a rig serves many trials
         }
         flat = [word for pair in options.items() for word in pair]

@@ -8,10 +8,13 @@ text excludes every character that means something to XML, or that it forbids.
 import re
 from typing import NamedTuple
 
+from s3mount.s3.limits import ROWS_LIMIT, SMALL_DOCUMENT, TEXT_LIMIT, WORD_LIMIT
+
 LEFT = "<Contents/>"  # what stands in a document for each element that was taken out
 
-_TEXT = r"[^<>&\x00-\x1f\x7f\ufffe\uffff]*+"
-_BARE = r"[!#-%'-;=?-~]*+"  # what plain_etag would leave as it is
+_TEXT = rf"[^<>&\x00-\x1f\x7f\ufffe\uffff]{{0,{TEXT_LIMIT}}}+"
+_WORD = rf"[^<>&\x00-\x1f\x7f\ufffe\uffff]{{0,{WORD_LIMIT}}}+"
+_BARE = rf"[!#-%'-;=?-~]{{0,{WORD_LIMIT}}}+"  # what plain_etag would leave as it is
 _QUOTE = r'(?:&quot;|&#34;|")?'
 _SPACE = "[ \\n]*+"
 _PART = re.compile("<([A-Za-z]+)>[^<]*</\\1>")
@@ -22,7 +25,7 @@ _COLUMNS = {
     "Size": "<Size>([0-9]{1,18})</Size>",
     "LastModified": f"<LastModified>({_TEXT})</LastModified>",
     "ETag": f"<ETag>{_QUOTE}(?!W/)({_BARE}){_QUOTE}</ETag>{_CHECKSUM}",
-    "StorageClass": f"<StorageClass>({_TEXT})</StorageClass>",
+    "StorageClass": f"<StorageClass>({_WORD})</StorageClass>",
 }
 _NEEDED = {"Key", "Size", "LastModified"}
 _OTHERS = ("ChecksumAlgorithm", "ChecksumType")
@@ -53,10 +56,12 @@ def take_columns(body: bytes) -> tuple[Columns, bytes] | None:
     if "<!" in text or text.rfind("<?") > 0:  # comments and the like could hold what looks like objects
         return None
     first = text[text.find("<Contents>") : text.find("</Contents>")]
+    if len(first) > SMALL_DOCUMENT:
+        return None
     names = [name for name in _PART.findall(first) if name not in _OTHERS]
     if len(set(names)) != len(names) or not _NEEDED <= set(names) <= _COLUMNS.keys():
         return None
-    pieces = _pattern(names, _SPACE if "\n" in first else "").split(text)
+    pieces = _pattern(names, _SPACE if "\n" in first else "").split(text, ROWS_LIMIT)
     between = pieces[:: len(names) + 1]
     if "<Contents" in "".join(between):
         return None

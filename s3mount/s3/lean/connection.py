@@ -1,10 +1,16 @@
 """One kept-alive HTTP/1.1 connection: a request out, the head of its answer in, and then its body.
 
 One exchange at a time. A connection that was not left clean (all of a body read, not a byte more) never serves again.
+
+Memory: a connection has BUFFER bytes for the head of an answer and what comes with it. It has more while a head is larger, and from the first
+body on that is gathered beside its head, if the `GatherRoom` of all connections has so much left. What it took from there, it gives back
+when it is closed; until then it is used again.
 """
 
 import re
+import threading
 
+from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.framing import Body, body_of
 from s3mount.s3.lean.head import END, HEAD_LIMIT, ResponseHead, parse_head
@@ -13,7 +19,11 @@ from s3mount.s3.transport import Coming
 
 GATHER_LIMIT = 256 * 1024  # bytes of a body that can be gathered beside its head: a random read, most small files
 HINTS_LIMIT = 8  # 1xx responses before the answer
-_STEP = 256 * 1024  # bytes by which a body of unknown length grows
+BUFFER = 16 * 1024  # bytes
+_HEAD_ROOM = 4 * 1024  # bytes beside a body that is gathered; a longer head is read by who may wait
+_ROOM_STEP = 64 * 1024  # bytes; reads of other lengths then seldom need another buffer
+_STEP = 64 * 1024  # bytes by which a body of unknown length grows
+_STEP_MOST = 256 * 1024
 _PART = re.compile(rb"HTTP/1\.1 20[06] ")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGNORECASE)
 
@@ -22,12 +32,32 @@ class UnansweredError(ConnectionError):
     """A connection that had lain idle ended without a byte of this answer: the peer had closed it, so ask on another."""
 
 
+class GatherRoom:
+    """The bytes that all connections of a store may have for gathering, beyond their BUFFER each. Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        self._lock = threading.Lock()
+        self._left = size
+
+    def take(self, count: int) -> bool:
+        """Whether there are *count* bytes, which then are the caller's."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self._left += count
+
+
 class Connection:
     """Owns *stream*. *was_idle*: it has waited for this exchange, and its peer may have been tired of that."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, room: GatherRoom | None = None) -> None:
         self.was_idle = False
-        self._source = _BufferedSource(stream)
+        self._source = _BufferedSource(stream, room or GatherRoom(2 * GATHER_LIMIT))
         self._stream = stream
 
     def send(self, request: bytes, *, deadline: float) -> None:
@@ -87,6 +117,7 @@ class Connection:
 
     def close(self) -> None:
         self._stream.close()
+        self._source.close()
 
     def _read_head(self) -> ResponseHead:
         for _ in range(HINTS_LIMIT):
@@ -114,14 +145,15 @@ class Answer:
 
     def read_all(self, limit: int) -> bytes:
         """The rest of the body; WrongAnswerError where that is more than *limit*."""
-        whole = bytearray()
+        length = answers.content_length(self.headers)
+        step = _STEP if length is None else min(length + 1, _STEP_MOST)  # one more, so that the first step is the last
+        whole, piece = bytearray(), memoryview(bytearray(step))
         while True:
-            piece = bytearray(_STEP)
-            count = self._body.read(memoryview(piece))
-            whole += memoryview(piece)[:count]
+            count = self._body.read(piece)
+            whole += piece[:count]
             if len(whole) > limit:
                 raise WrongAnswerError("a document without end")
-            if count < _STEP:
+            if count < step:
                 return bytes(whole)
 
     def skip(self, count: int) -> None:
@@ -145,9 +177,11 @@ class Answer:
 class _BufferedSource:
     """What came with one receive, and then the stream itself: large bodies pass the buffer by."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, room: GatherRoom) -> None:
         self._stream = stream
-        self._buffer = bytearray(HEAD_LIMIT + GATHER_LIMIT)
+        self._room = room
+        self._taken = 0  # bytes of the room
+        self._buffer = bytearray(BUFFER)
         self._view = memoryview(self._buffer)
         # the bytes received and not yet given out; is_untouched: none came since `begin`
         self._start = 0
@@ -160,11 +194,21 @@ class _BufferedSource:
 
     def begin(self) -> None:
         """An exchange begins."""
+        lasting = BUFFER + self._taken
+        if len(self._buffer) > lasting and self._stop - self._start <= lasting:
+            self._resize(lasting)  # the last head was a large one
         self._pack()
         self.is_untouched = True
 
+    def close(self) -> None:
+        """Give back what was taken; the source is of no use any more."""
+        taken, self._taken = self._taken, 0
+        self._room.give_back(taken)
+
     def gather(self, length: int) -> Coming:
         """`Connection.gather`. OSErrors."""
+        if not self._has_room(_HEAD_ROOM + length):
+            return Coming.OTHERWISE
         count = self._stream.receive_now(self._view[self._stop :])
         if count is None:
             return Coming.MORE
@@ -178,12 +222,15 @@ class _BufferedSource:
         """Whether that is all. No more than a glance: what is taken for whole is read as strictly as everything else."""
         end = self._buffer.find(END, 0, self._stop)
         if end < 0:
-            return Coming.MORE if self._stop < HEAD_LIMIT else Coming.OTHERWISE
+            return self._more_or_otherwise()
         said = _LENGTH.search(self._buffer, 0, end + 2)
         if said is None or int(said[1]) != length or not _PART.match(self._buffer):
             return Coming.OTHERWISE
         missing = end + len(END) + length - self._stop
-        return Coming.MORE if missing > 0 else Coming.WHOLE
+        return self._more_or_otherwise() if missing > 0 else Coming.WHOLE
+
+    def _more_or_otherwise(self) -> Coming:
+        return Coming.MORE if self._stop < len(self._buffer) else Coming.OTHERWISE
 
     def head(self) -> bytes:
         """A response's head, without its last line break."""
@@ -226,6 +273,25 @@ class _BufferedSource:
         self._start += count
         return count
 
+    def _has_room(self, size: int) -> bool:
+        """Whether the buffer has *size* bytes, now if not before."""
+        if size <= len(self._buffer):
+            return True
+        more = -(-size // _ROOM_STEP) * _ROOM_STEP - BUFFER - self._taken
+        if not self._room.take(more):
+            return False
+        self._taken += more
+        self._resize(BUFFER + self._taken)
+        return True
+
+    def _resize(self, size: int) -> None:
+        """A buffer of *size* bytes, with what was not given out yet at its beginning."""
+        buffer = bytearray(size)
+        left = self._stop - self._start
+        buffer[:left] = self._view[self._start : self._stop]
+        self._buffer, self._view = buffer, memoryview(buffer)
+        self._start, self._stop = 0, left
+
     def _pack(self) -> None:
         """Move what is left to the buffer's beginning."""
         left = self._stop - self._start
@@ -235,6 +301,8 @@ class _BufferedSource:
     def _more(self, what: str) -> None:
         if self._stop >= HEAD_LIMIT:
             raise WrongAnswerError(f"{what} without end")
+        if self._stop == len(self._buffer):
+            self._resize(HEAD_LIMIT)
         count = self._stream.receive(self._view[self._stop : HEAD_LIMIT])
         if not count:
             raise ConnectionResetError(f"the connection ended in the middle of {what}")

@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.head import END, HEAD_LIMIT, parse_head
-from s3mount.s3.lean.stream import PlainStream, Stream, TlsStream
+from s3mount.s3.lean.stream import PlainStream, Stream, TlsStream, ciphertext_size
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
@@ -23,10 +23,11 @@ _Address = tuple[Any, ...]  # as getaddrinfo tells it
 
 
 class Dialer:
-    """Opens connections to one store, from any thread. A proxy is asked to CONNECT for https, and to forward http."""
+    """Opens connections to one store, some *connections* at once, from any thread. A proxy is asked to CONNECT for https, and to forward http."""
 
-    def __init__(self, store: ResolvedStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: ResolvedStore, *, connections: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._ciphertext = ciphertext_size(connections)
         self._clock = clock
         self._proxy = urlsplit(store.proxy) if store.proxy else None
         self._context: ssl.SSLContext | None = None
@@ -53,26 +54,33 @@ class Dialer:
         self, addresses: Sequence[_Address], deadline: float, adopt: Callable[[PlainStream], None]
     ) -> PlainStream:
         """The first address that answers; all but the last are given half of the time that is left."""
-        for position, (family, kind, protocol, _, where) in enumerate(addresses, start=1):
+        for position, address in enumerate(addresses, start=1):
             left = deadline - self._clock()
-            sock = socket.socket(family, kind, protocol)
-            plain = PlainStream(sock, idle_timeout=self._store.idle_timeout, clock=self._clock)
+            is_last = position == len(addresses)
             try:
-                adopt(plain)
-                plain.connect(where, left if position == len(addresses) else left / 2)
-            except BaseException as exc:  # raised again, unless it is the network, and another address is left
-                plain.close()
-                if not isinstance(exc, OSError) or position == len(addresses):
+                return self._reach(address, left if is_last else left / 2, adopt)
+            except OSError:  # also of a family that this machine does not have
+                if is_last:
                     raise
-            else:
-                return plain
         raise OSError("the name has no address")
+
+    def _reach(self, address: _Address, timeout: float, adopt: Callable[[PlainStream], None]) -> PlainStream:
+        family, kind, protocol, _, where = address
+        sock = socket.socket(family, kind, protocol)
+        try:
+            plain = PlainStream(sock, idle_timeout=self._store.idle_timeout, clock=self._clock)
+            adopt(plain)
+            plain.connect(where, timeout)
+        except BaseException:  # raised again
+            sock.close()
+            raise
+        return plain
 
     def _secure(self, plain: PlainStream, context: ssl.SSLContext, deadline: float) -> Stream:
         plain.wait_until(deadline)
         if self._proxy is not None:
             _open_tunnel(plain, self._store, self._proxy)
-        stream = TlsStream(plain, context, self._store.host)
+        stream = TlsStream(plain, context, self._store.host, ciphertext=self._ciphertext)
         stream.shake_hands()
         return stream
 
@@ -101,7 +109,10 @@ def resolved(host: str, port: int, timeout: float) -> list[_Address]:
             failed.append(exc)
 
     thread = threading.Thread(target=resolve, name="resolver", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError as exc:  # how `threading` says that the system gives no more
+        raise OSError("no thread could be started to resolve the name") from exc
     thread.join(max(timeout, 0))
     if failed:
         raise failed[0] if isinstance(failed[0], OSError) else OSError("no host can have this name")

@@ -20,11 +20,11 @@ from s3mount.s3.lean.dial import Dialer, forwarding_lines
 from s3mount.s3.lean.pages import ErrorDocument, read_error
 from s3mount.s3.lean.pool import Pool
 from s3mount.s3.lean.signing import Signer
+from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.translate import Asked, Fault, Refusal
 from s3mount.s3.transport import Retryable
 
-ERROR_LIMIT = 64 * 1024  # bytes of a document that says what is wrong
 FAULTS = (ErrorDocument, WrongAnswerError, OSError)  # what a network, or our checks of an answer, raise
 SKEW = 300.0  # seconds by which clocks differ before that can be the reason of a refusal; S3 allows 900
 
@@ -43,11 +43,13 @@ class Question(NamedTuple):
 class Exchange:
     """Asks one store, from any thread. *clock* is monotonic, *wall_clock* in seconds since 1970."""
 
-    def __init__(self, store: ResolvedStore, *, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: ResolvedStore, *, connections: int, clock: Callable[[], float], wall_clock: Callable[[], float]
+    ) -> None:
         self._store = store
         self._clock = clock
         self._wall_clock = wall_clock
-        self._pool = Pool(Dialer(store, clock=clock).dial, clock=clock)
+        self._pool = Pool(Dialer(store, connections=connections, clock=clock).dial, clock=clock)
         self._signer = Signer(store.host_header, store.region, store.service, store.headers)
         self._standing = f"User-Agent: {store.user_agent}\r\nAccept-Encoding: identity\r\n{forwarding_lines(store)}"
         self._origin = store.origin if store.proxy and store.scheme == "http" else ""  # what a forwarding proxy wants
@@ -90,7 +92,7 @@ class Exchange:
     def prepare(self, deadline: float) -> None:
         """Have one connection more ready, if there is one to be had: if not, the next question will tell why."""
         with contextlib.suppress(OSError):
-            self._pool.give_back(self._pool.open(deadline))
+            self._pool.give_back(self._pool.open(deadline, Cord()))
 
     def told(self, fault: Exception, question: Question) -> Fault:
         """One of FAULTS, as a failure of *question*."""
@@ -145,12 +147,13 @@ class Exchange:
             if begun is not None:
                 return begun, self._read_head(begun, None, question, deadline, cord)
             request = self._written(question, self._store.credentials.frozen(deadline, cord))
-            connection = self._pool.borrow(deadline)
+            connection = self._pool.borrow(deadline, cord)
             return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
             cord.check()  # else it was us who ended it
+            # before there is a connection, since credentials may fail
             request = self._written(question, self._store.credentials.frozen(deadline, cord))
-            connection = self._pool.open(deadline)
+            connection = self._pool.open(deadline, cord)
             return connection, self._read_head(connection, request, question, deadline, cord)
 
     def _read_head(

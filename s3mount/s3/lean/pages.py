@@ -14,13 +14,15 @@ from xml.etree import ElementTree as ET
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.columns import PARTS, Columns, take_columns
+from s3mount.s3.limits import TEXT_LIMIT
 from s3mount.s3.values import ListedObject, ListPage, ListQuery
 
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _BARE_ROOT = b"<ListBucketResult>"
-_TOKEN = re.compile(rb"<NextContinuationToken>([^<]+)</NextContinuationToken>")
+_TOKEN = re.compile(rb"<NextContinuationToken>([^<]{1,%d})</NextContinuationToken>" % TEXT_LIMIT)
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DECODED_AT_ONCE = 64 * 1024  # escapes; `unquote` needs 230 bytes for each
 _SIZE_DIGITS = 18  # the most that a file offset is sure to hold
 
 
@@ -75,10 +77,10 @@ def read_error(body: bytes) -> tuple[str, str | None]:
 
 def _parsed(body: bytes) -> ET.Element:
     """The document, its names without a namespace."""
-    if b"<!DOCTYPE" in body:
-        raise WrongAnswerError("a document type")
-    is_plain = b"<!" not in body  # else this may stand in a comment or a CDATA section
-    bare = body.replace(_DECLARED_ROOT, _BARE_ROOT, 1) if is_plain else body
+    answers.check_document(body)
+    before = body[: max(body.find(_DECLARED_ROOT), 0)]
+    is_markup = b"<!" not in before  # else this may stand in a comment
+    bare = body.replace(_DECLARED_ROOT, _BARE_ROOT, 1) if is_markup else body
     parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a document type there are no entities to expand
     try:
         parser.feed(bare)
@@ -123,6 +125,8 @@ def _thoroughly(body: bytes) -> tuple[Columns, ET.Element]:
         raise WrongAnswerError(f"a document <{root.tag[:40]}>")
     contents = root.findall("Contents")
     keys, sizes, stamps, etags, classes = ([_text(each, name) or "" for each in contents] for name in PARTS)
+    for word in (*etags, *classes):
+        answers.check_word(word)
     return Columns(keys, sizes, stamps, [answers.plain_etag(etag) for etag in etags], classes), root
 
 
@@ -147,9 +151,9 @@ def _decoded(texts: list[str], *, is_encoded: bool) -> list[str]:
     joined = "\0".join(texts)
     if not texts or not is_encoded or not ("%" in joined or "+" in joined):
         return texts
-    if "%00" in joined:
-        return [answers.decoded(text, is_encoded=True) for text in texts]
     spaced = joined.replace("+", " ").replace("%2F", "/")  # nearly all there is to decode in most buckets
+    if "%00" in spaced or spaced.count("%") > _DECODED_AT_ONCE:
+        return [answers.decoded(text, is_encoded=True) for text in texts]
     return unquote(spaced, "utf-8", "surrogateescape").split("\0")
 
 

@@ -3,6 +3,7 @@
 Thread-safe. Bounds nothing: how many requests are under way is decided above.
 """
 
+import contextlib
 import threading
 import time
 import weakref
@@ -10,9 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from s3mount.s3.lean.connection import Connection
+from s3mount.s3.cord import Cord
+from s3mount.s3.lean.connection import Connection, GatherRoom
 from s3mount.s3.lean.stream import PlainStream, Stream
 
+GATHER_TOTAL = 32 * 1024 * 1024  # bytes beyond the memory limit; a hundred connections with the largest bodies
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 
 
@@ -28,6 +31,7 @@ class Pool:
     def __init__(self, dial: Dial, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._dial = dial
         self._clock = clock
+        self._room = GatherRoom(GATHER_TOTAL)
         self._lock = threading.Lock()
         # under the lock: the idle ones with the moment of their return, oldest first; all sockets, so that `close` can
         # wake whoever waits for one; and whether it did
@@ -35,22 +39,44 @@ class Pool:
         self._sockets: weakref.WeakSet[PlainStream] = weakref.WeakSet()
         self._is_closed = False
 
-    def borrow(self, deadline: float) -> Connection:
-        """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*."""
-        return self.borrow_idle(deadline) or self.open(deadline)
+    def borrow(self, deadline: float, cord: Cord) -> Connection:
+        """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*.
+
+        Opening one ends where *cord* is pulled, with any exception.
+        """
+        return self.borrow_idle(deadline) or self.open(deadline, cord)
 
     def borrow_idle(self, deadline: float) -> Connection | None:
         """As `borrow`, but None where a new one would have to be waited for."""
         while (connection := self._pop()) is not None:
             connection.wait_until(deadline)
-            if connection.is_reusable():
+            is_reusable = False
+            try:
+                with contextlib.suppress(OSError):  # then it is of no use either
+                    is_reusable = connection.is_reusable()
+            finally:
+                if not is_reusable:
+                    connection.close()
+            if is_reusable:
                 return connection
-            connection.close()
         return None
 
-    def open(self, deadline: float) -> Connection:
-        """A new connection."""
-        return Connection(self._dial(deadline, self._adopt))
+    def open(self, deadline: float, cord: Cord) -> Connection:
+        """A new connection; as `borrow`."""
+
+        def adopt(plain: PlainStream) -> None:
+            self._adopt(plain)
+            cord.tie(plain.shut_down)
+
+        try:
+            stream = self._dial(deadline, adopt)
+        finally:
+            cord.untie()
+        try:
+            return Connection(stream, self._room)
+        except BaseException:  # raised again
+            stream.close()
+            raise
 
     def give_back(self, connection: Connection) -> None:
         """Keep *connection* for the next; it is new, or was left clean."""

@@ -16,7 +16,10 @@ from typing import Any, Protocol
 
 TICK = 0.5  # seconds; how late a deadline may be noticed
 RECORD = 17 * 1024  # bytes: no TLS record is longer, RFC 8446 section 5.2
-CIPHERTEXT = 256 * 1024  # bytes; 128 KiB cost 10 % more CPU, 512 KiB no less
+HOUSEKEEPING_LIMIT = 8  # receives of it that an idle connection is worth: the event loop may be asking
+CIPHERTEXT = 256 * 1024  # bytes a receive; 128 KiB cost 10 % more CPU, 512 KiB no less
+CIPHERTEXT_LEAST = 32 * 1024  # bytes; more than a record
+CIPHERTEXT_TOTAL = 16 * 1024 * 1024  # bytes of all connections together, where there are so many that it matters
 
 
 class Stream(Protocol):
@@ -123,7 +126,8 @@ class PlainStream:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        self._socket.close()
+        with contextlib.suppress(OSError):  # the descriptor is free all the same, see close(2)
+            self._socket.close()
 
     def _receive(self, into: memoryview, flags: int) -> int:
         idle_until = self._clock() + self._idle_timeout
@@ -141,20 +145,27 @@ class PlainStream:
                 raise TimeoutError("the connection is idle")
 
 
+def ciphertext_size(connections: int) -> int:
+    """Bytes that each of so many connections may receive at once. OpenSSL then holds as many, and a third more."""
+    return max(CIPHERTEXT_LEAST, min(CIPHERTEXT, CIPHERTEXT_TOTAL // connections))
+
+
 class TlsStream:
-    """TLS over a plain stream.
+    """TLS over a plain stream, of which it receives up to *ciphertext* bytes at once.
 
     Through memory, since Python's own TLS socket asks the kernel twice for each record of 16 KiB, and either waits
     for ever or polls.
     """
 
-    def __init__(self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str) -> None:
+    def __init__(
+        self, plain: PlainStream, context: ssl.SSLContext, server_hostname: str, *, ciphertext: int = CIPHERTEXT
+    ) -> None:
         self._plain = plain
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_hostname)
         self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # with a buffer, it counts
-        self._ciphertext = memoryview(bytearray(CIPHERTEXT))
+        self._ciphertext = memoryview(bytearray(ciphertext))
         self._may_hold = False  # whether OpenSSL may hold the rest of a record that was read in part
 
     def shake_hands(self) -> None:
@@ -219,11 +230,13 @@ class TlsStream:
         return self._plain.fileno()
 
     def is_quiet(self) -> bool:
-        while not self._may_read():
+        for _ in range(HOUSEKEEPING_LIMIT):
+            if self._may_read():
+                return False
             if self._plain.is_quiet():
                 return True
             if not self._hears_housekeeping():
-                break
+                return False
         return False
 
     def shut_down(self) -> None:
@@ -266,7 +279,7 @@ class TlsStream:
         """Bring in more ciphertext, for *wanted* bytes of plaintext. As much may be to come, but for a record half read."""
         if self._outgoing.pending:
             self._flush()
-        sure = min(wanted - RECORD, CIPHERTEXT)
+        sure = min(wanted - RECORD, len(self._ciphertext))
         self._put(self._plain.gather(self._ciphertext[:sure]) if sure > 0 else self._plain.receive(self._ciphertext))
 
     def _put(self, count: int) -> None:

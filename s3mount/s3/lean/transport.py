@@ -21,6 +21,7 @@ from s3mount.s3.lean.request import (
     range_line,
     version_query,
 )
+from s3mount.s3.limits import DOCUMENT_LIMIT
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Fault
@@ -36,23 +37,25 @@ from s3mount.s3.values import (
     Unchanged,
 )
 
-DOCUMENT_LIMIT = 16 * 1024 * 1024  # bytes; a page of a thousand keys of 1 KiB, each byte as %XX, is 4 MiB
 WORTH_DRAINING = 64 * 1024  # less than a new connection costs
 
 
 class LeanTransport:
-    """`Transport` over connections of our own. *clock* is monotonic, *wall_clock* seconds since 1970."""
+    """`Transport` over connections of our own, of which there will be *connections* at once. *clock* is monotonic, *wall_clock*
+    seconds since 1970.
+    """
 
     def __init__(
         self,
         store: ResolvedStore,
         *,
+        connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._bucket = store.bucket
-        self._exchange = Exchange(store, clock=clock, wall_clock=wall_clock)
+        self._exchange = Exchange(store, connections=connections, clock=clock, wall_clock=wall_clock)
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
         question = Question(asked=Asked.OBJECT, key=key, path=object_path(self._store.base_path, key), method="HEAD")

@@ -38,6 +38,10 @@ _NO_LISTINGS = {
     "a Size of 10^30": swap("<Size>.*?</Size>", f"<Size>{10**30}</Size>"),
     "no Key": swap("<Key>.*?</Key>", "", 1),
     "more to come, and no token": swap(_TOKEN, ""),
+    "a million empty elements": swap("</ListBucketResult>", "<a/>" * 1_000_000 + "</ListBucketResult>"),
+    "a million elements that are not closed": swap("</ListBucketResult>", "<a>" * 1_000_000),
+    "more objects than a page may have": swap("(<Contents>.*</Contents>)", r"\1" * 1001),
+    "a document of nine megabytes": swap("</ListBucketResult>", " " * 9_000_000 + "</ListBucketResult>"),
 }
 
 
@@ -91,6 +95,9 @@ _HARMLESS = {
     "comments and white space": swap("><", ">\n  <!-- more -->\n  <"),
     "elements nobody knows": swap("<Size>", "<Owner><ID>me</ID></Owner><Odd/><Size>"),
     "names not encoded, although asked": asking({"encoding-type": None}),
+    "elements nested thirty thousand deep": swap(
+        "</ListBucketResult>", "<a>" * 30_000 + "</a>" * 30_000 + "</ListBucketResult>"
+    ),
     "an ETag without quotes": swap('"(?=<|[0-9a-f]{32})', ""),
 }
 

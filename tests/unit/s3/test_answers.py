@@ -154,3 +154,11 @@ def test_a_page_is_what_it_says() -> None:
     )
 
     assert ([each.key for each in found.objects], found.prefixes, found.next_token) == (["dir/"], ["dir/sub/"], "t")
+
+
+@pytest.mark.parametrize("name", ["etag", "x-amz-storage-class", "x-amz-version-id"])
+def test_words_that_a_mount_would_keep_are_short(name: str) -> None:
+    headers = {"last-modified": "Sun, 22 Nov 2026 12:31:47 GMT", "etag": "e", name: "x" * 1025}
+
+    with pytest.raises(WrongAnswerError, match="a word of 1025 bytes"):
+        answers.object_stat("b", "k", headers, 1)

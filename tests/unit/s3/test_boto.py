@@ -1,5 +1,6 @@
 """What the boto3 side believes of a store that misbehaves."""
 
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +10,13 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, VersionGone
 from s3mount.s3.boto import BotoTransport
+from s3mount.s3.cord import Cord, CutError
 from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.session import Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListQuery, ObjectVersion, Span, Unchanged
-from tests.unit.s3.lean.scripted import FixedCredentials
-from tests.unit.s3.strange import answering, error, http, listing, silent
+from tests.unit.s3.lean.scripted import FixedCredentials, Line, Peer, drips, scripted
+from tests.unit.s3.strange import answering, error, http, listing, silent, stalling
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)
@@ -156,3 +158,145 @@ def test_no_attempt_outlasts_its_deadline(ask: Callable[[BotoTransport, float], 
 
     assert caught.value.is_throttle
     assert time.monotonic() < until + 1
+
+
+def test_a_read_that_waits_for_its_answer_is_cut_at_once(connect: Connect) -> None:
+    with silent() as url:
+        assert_is_cut_at_once(connect(url))
+
+
+def test_a_read_is_cut_in_its_body(connect: Connect) -> None:
+    begun = part(b"0123", "bytes 0-9/10", content_length="10", connection="keep-alive")
+    with stalling(begun) as url:
+        assert_is_cut_at_once(connect(url))
+
+
+def test_a_read_that_was_cut_before_it_began_sends_nothing_more(connect: Connect) -> None:
+    cord = Cord()
+    cord.pull()
+    with silent() as url, pytest.raises(CutError):
+        connect(url).get_range(
+            VERSION,
+            Span(0, 10),
+            lambda: memoryview(bytearray(10)),
+            version_id=None,
+            deadline=time.monotonic() + 30,
+            cord=cord,
+        )
+
+
+def assert_is_cut_at_once(transport: BotoTransport) -> None:
+    cord, into, begun = Cord(), memoryview(bytearray(10)), time.monotonic()
+    threading.Timer(0.2, cord.pull).start()
+
+    with pytest.raises((Retryable, CutError)):
+        transport.get_range(
+            VERSION, Span(0, 10), lambda: into, version_id=None, deadline=time.monotonic() + 30, cord=cord
+        )
+
+    assert time.monotonic() - begun < 10
+    transport.close()
+
+
+def test_an_answer_that_cannot_be_read_costs_its_connection_at_once(connect: Connect) -> None:
+    is_closed = threading.Event()
+    answer = part(b"0123", "bytes 2-5/10", last_modified="yesterday", connection="keep-alive")
+
+    def says_and_waits_for_the_end(peer: Peer) -> None:
+        peer.socket.sendall(answer[:-2])
+        if not peer.socket.recv(1):
+            is_closed.set()
+        raise StopIteration
+
+    with scripted(says_and_waits_for_the_end) as server:
+        transport = connect(f"http://127.0.0.1:{server.port}")
+        into = memoryview(bytearray(4))
+        with pytest.raises(Retryable) as caught:  # which is kept, and with it all that its traceback refers to
+            transport.get_range(VERSION, Span(2, 6), lambda: into, version_id=None, deadline=soon())
+        assert is_closed.wait(5)
+
+    assert caught.value.__cause__ is not None
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ntransfer-encoding: chunked\r\n"
+
+
+def floods(piece: bytes) -> Line:
+    """Sends *piece* for as long as anybody takes it."""
+
+    def line(peer: Peer) -> None:
+        while not peer.ended.is_set():
+            peer.socket.sendall(piece * 1000)
+
+    return line
+
+
+def after(beginning: bytes, line: Line) -> Line:
+    def both(peer: Peer) -> None:
+        peer.socket.sendall(beginning)
+        line(peer)
+
+    return both
+
+
+@pytest.mark.parametrize("connection", [b"keep-alive", b"close"])
+@pytest.mark.parametrize(
+    ("beginning", "line"),
+    [
+        (b"", drips(b"0" * 10_000)),
+        (b"5\r\nhello\r\n", drips(b"0" * 10_000)),
+        (b"5\r\nhello", drips(b"\r" * 10_000)),
+        (b"0\r\n", drips(b"a: b\r\n" * 10_000)),
+        (b"0\r\n", floods(b"a: b\r\n")),
+    ],
+    ids=["size", "next size", "end of a chunk", "trailers", "trailers without end"],
+)
+def test_no_chunk_outlasts_the_deadline(beginning: bytes, line: Line, connection: bytes, connect: Connect) -> None:
+    head = CHUNKED + b"connection: " + connection + b"\r\n\r\n"
+    with scripted(after(head + beginning, line)) as server:
+        transport = connect(f"http://127.0.0.1:{server.port}")
+        until = time.monotonic() + 0.5
+        with pytest.raises(Retryable):
+            transport.list_page(ListQuery(""), deadline=until)
+
+        assert time.monotonic() < until + 2
+
+
+@pytest.mark.parametrize("stamp", ["1e300", "inf", "9" * 400, "1" * 50 + ":" + "1" * 50])
+def test_a_time_that_is_a_number_of_no_moment_is_no_bug(stamp: str, connect: Connect) -> None:
+    answer = listing(WHOLE + ENTRY.replace("2022-10-12T17:50:00.000Z", stamp))
+
+    with answering(answer) as url, pytest.raises(Retryable, match="it cannot be parsed"):
+        connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+@pytest.mark.parametrize("status", [301, 404, 503])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<Error></Error><RequestId></RequestId>",
+        "<Code>TRUE</Code><Message></Message><Error>inf</Error>",
+        "<Error><Code><IsTruncated></IsTruncated></Code></Error>",
+        "<RequestId><Owner>x</Owner></RequestId>",
+        "<Error><Code>NoSuchKey</Code><RequestId><Owner>x</Owner></RequestId></Error>",
+    ],
+)
+def test_an_error_document_of_another_shape_is_no_bug(inner: str, status: int, connect: Connect) -> None:
+    for document in (f"<Foo>{inner}</Foo>", f"<Error>{inner}</Error>"):
+        answer = http(status, document.encode(), content_type="application/xml")
+
+        with answering(answer) as url, pytest.raises((Retryable, S3MountError)):
+            connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+@pytest.mark.parametrize("status", [201, 204, 206, 299])
+def test_a_success_of_another_kind_is_not_believed(status: int, connect: Connect) -> None:
+    told = {"etag": '"etag"', "last_modified": MODIFIED, "content_range": "bytes 0-3/10"}
+
+    with (
+        answering(http(status, b"", **told, content_length="4")) as url,
+        pytest.raises(Retryable, match=f"HTTP {status}"),
+    ):
+        connect(url).head("key", deadline=soon())
+    with answering(listing(WHOLE).replace(b" 200 ", b" %d " % status)) as url, pytest.raises(Retryable):
+        connect(url).list_page(ListQuery(""), deadline=soon())

@@ -145,6 +145,15 @@ def test_a_region_is_followed_where_none_was_named(monkeypatch: pytest.MonkeyPat
     assert store.region == "eu-north-1"
 
 
+@pytest.mark.parametrize("region", ["eu.example.com", "a" * 64, "é", "eu north", "eu/north"])
+def test_what_cannot_be_a_region_is_not_followed(region: str) -> None:
+    with answering(error(400, "AuthorizationHeaderMalformed", f"<Region>{region}</Region>")) as url:
+        line = complaint(endpoint_url=url)
+
+    assert "is not to be had at" in line
+    assert region not in line
+
+
 def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
     empty = listing("<IsTruncated>false</IsTruncated>")
     with answering(empty) as url:

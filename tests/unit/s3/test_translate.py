@@ -1,7 +1,7 @@
 import pytest
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed, VersionGone
-from s3mount.s3.translate import Asked, Refusal, fault
+from s3mount.s3.translate import Asked, Refusal, fault, nonsense
 from s3mount.s3.transport import Retryable
 
 LASTING = [
@@ -92,3 +92,14 @@ def test_only_a_404_is_an_absence(status: int, asked: Asked) -> None:
 
     failure = outcome.failure if isinstance(outcome, Retryable) else outcome
     assert isinstance(failure, NotFound) <= (status == 404)
+
+
+def test_what_a_store_says_is_escaped_and_cut_in_messages() -> None:
+    forged = Refusal(status=403, code="x (HTTP 403)\n2026-11-26 02:00:00 CRITICAL root: forged" + "A" * 60_000)
+
+    refused = str(fault(forged, Asked.VERSION, bucket="b", key="k"))
+    wrong = str(nonsense("a document <\x1b[2J\u2028" + "A" * 60_000, Asked.LISTING, bucket="b", key="k"))
+
+    for message in (refused, wrong):
+        assert message.isprintable()
+        assert len(message.encode()) < 300

@@ -71,6 +71,48 @@ def test_no_key_is_too_odd_for_the_log(tmp_path: Path) -> None:
     assert file.read_text().endswith("INFO s3mount: a\\udcff\n")
 
 
+def test_a_message_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file), foreground=False)
+
+    logging.getLogger("s3mount").info(
+        "refused: %s", "x\n2026-11-26 02:00:00,000 CRITICAL root: forged\x1b[2J\u2028\x85"
+    )
+    logging.getLogger("s3mount").info("A" * 100_000)
+
+    first, second = file.read_text().splitlines()
+    assert first.endswith(r"refused: x\n2026-11-26 02:00:00,000 CRITICAL root: forged\x1b[2J\u2028\x85")
+    assert len(second) < 4100
+
+
+def test_the_lines_of_a_traceback_are_indented(tmp_path: Path, expected_warnings: list[str]) -> None:
+    expected_warnings.append("this is a bug")
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file), foreground=False)
+
+    bug = ValueError("x\n2026-11-26 02:00:00,000 CRITICAL root: forged\x1b[2J" + "\nA" * 100_000)
+    logging.getLogger("s3mount").error("this is a bug", exc_info=bug)
+
+    text = file.read_text()
+    first, *rest = text.splitlines()
+    assert first.endswith("ERROR s3mount: this is a bug")
+    assert "ValueError" in text
+    assert all(line.startswith("  ") for line in rest)
+    assert "\x1b" not in text
+    assert len(text) < 128 * 1024
+
+
+def test_fields_of_json_lines_are_escaped_and_cut(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file, format="json"), foreground=False)
+
+    logging.getLogger("s3mount").info("x\ny", extra={"code": "A" * 60_000, "key": "a\x1b[2Jb"})
+
+    record = json.loads(file.read_text())
+    assert (record["message"], record["key"]) == (r"x\ny", r"a\x1b[2Jb")
+    assert len(record["code"].encode()) <= 200
+
+
 def test_libraries_that_log_signed_headers_are_held_at_warning(tmp_path: Path) -> None:
     file = tmp_path / "log"
     logs.set_up_log(LogConfig(file=file, level="debug"), foreground=False)
@@ -138,4 +180,4 @@ def test_the_journal_gets_priorities_and_no_time() -> None:
     subprocess.run([sys.executable, "-c", program], check=True, stderr=theirs.fileno(), env=os.environ | environment)
 
     with ours, theirs:
-        assert ours.recv(1000) == b"<3>s3mount: one\n<3>two\n"
+        assert ours.recv(1000) == b"<3>s3mount: one\\ntwo\n"

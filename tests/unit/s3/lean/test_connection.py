@@ -1,5 +1,6 @@
 """However a response is cut into segments, its bytes come out right, or not at all."""
 
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.s3.answers import WrongAnswerError
-from s3mount.s3.lean.connection import Connection, UnansweredError
+from s3mount.s3.lean.connection import BUFFER, GATHER_LIMIT, Connection, GatherRoom, UnansweredError
 from s3mount.s3.lean.head import HEAD_LIMIT, parse_head
+from s3mount.s3.lean.pool import GATHER_TOTAL
+from s3mount.s3.lean.stream import CIPHERTEXT, ciphertext_size
 from s3mount.s3.transport import Coming
 
 
@@ -342,3 +345,93 @@ def test_what_is_taken_for_whole_never_has_to_be_waited_for(head: list[bytes], p
 )
 def test_everything_else_is_left_to_who_may_wait(message: bytes) -> None:
     assert gathered([message], 5)[2] is Coming.OTHERWISE
+
+
+# how much memory a connection has
+
+
+def _sized_with_head(head: int, body: bytes) -> bytes:
+    """An answer with *body*, behind a head of some *head* bytes."""
+    return b"HTTP/1.1 206 Partial Content\r\nX: %b\r\nContent-Length: %d\r\n\r\n%b" % (b"x" * head, len(body), body)
+
+
+@given(
+    lengths=st.lists(st.sampled_from([0, 10, BUFFER, 70_000, GATHER_LIMIT]), max_size=5),
+    head=st.sampled_from([0, 5000, BUFFER, HEAD_LIMIT - 1000]),
+    size=st.sampled_from([0, 100_000, GATHER_LIMIT, 2 * GATHER_LIMIT]),
+    places=PLACES,
+)
+def test_bodies_come_out_right_however_little_room_there_is(
+    lengths: list[int], head: int, size: int, places: list[int]
+) -> None:
+    room = GatherRoom(size)
+    bodies = [bytes([number + 1]) * length for number, length in enumerate(lengths)]
+    stream = Turns([cut(_sized_with_head(head, body), places) for body in bodies])
+    connection = Connection(stream, room)
+
+    for body in bodies:
+        stream.turn()
+        connection.send(b"GET", deadline=0)
+        while connection.gather(len(body)) is Coming.MORE:
+            pass
+        answer = connection.ask(None, deadline=0)
+        into = bytearray(len(body))
+        answer.read_into(memoryview(into))
+        assert bytes(into) == body
+        assert answer.is_at_end()
+
+    connection.close()
+    connection.close()
+    assert room.take(size)
+    assert not room.take(1)
+
+
+class Turns(Replay):
+    """A `Replay` of one answer after another, each when its turn comes."""
+
+    def __init__(self, turns: list[list[bytes]]) -> None:
+        super().__init__([])
+        self._turns = iter(turns)
+
+    def turn(self) -> None:
+        self._pieces = [piece for piece in next(self._turns) if piece]
+
+
+def test_a_large_head_leaves_no_large_buffer_behind() -> None:
+    stream = Turns([[_sized_with_head(HEAD_LIMIT - 1000, b"")], [_sized_with_head(0, b"")]])
+    connection = Connection(stream, GatherRoom(0))
+
+    sizes = []
+    for _ in range(2):
+        stream.turn()
+        connection.ask(b"GET", deadline=0)
+        sizes.append(len(connection._source._buffer))
+
+    assert sizes == [HEAD_LIMIT, BUFFER]
+
+
+def test_a_thousand_connections_take_a_bounded_amount_of_memory() -> None:
+    room = GatherRoom(GATHER_TOTAL)
+    body = bytes(GATHER_LIMIT)
+    message = _sized_with_head(0, body)
+
+    tracemalloc.start()
+    connections = []
+    for _ in range(1024):
+        connections.append(connection := Connection(Replay([message]), room))
+        connection.send(b"GET", deadline=0)
+        connection.gather(len(body))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1024 * BUFFER + GATHER_TOTAL + 16 * 1024 * 1024
+    for connection in connections:
+        connection.close()
+    assert room.take(GATHER_TOTAL)
+
+
+@pytest.mark.parametrize(
+    ("connections", "expected"), [(1, CIPHERTEXT), (64, CIPHERTEXT), (128, 128 * 1024), (1024, 32 * 1024)]
+)
+def test_many_connections_receive_less_ciphertext_at_once(connections: int, expected: int) -> None:
+    assert expected == ciphertext_size(connections)

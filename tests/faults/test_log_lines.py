@@ -1,0 +1,69 @@
+"""What a hostile store says never becomes a line of the log, nor a long one, nor a command of the terminal's."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.faults.bucket import Answer, Bucket, Kind
+from tests.faults.hostile import Exchange, Fault, Step
+from tests.faults.mischief import refused
+from tests.faults.rig import BUCKET, Flavour, Rig
+from tests.faults.workloads import SMALL
+
+FORGED = "2026-11-26 02:00:00,000 CRITICAL root: forged"
+CODE = f"x (HTTP 403)\n{FORGED}\x85\u2028\u202e{'A' * 50_000}"
+LINE_MAX = 1000  # bytes; ours, and some foreign texts of 200 bytes at most
+LINES_MAX = 20
+
+
+@pytest.fixture(params=["lean", "boto3"])
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
+    bucket = Bucket(BUCKET)
+    bucket.put("file", SMALL)
+    with Rig(Flavour(request.param, 0, 4.0), bucket, log_format="text") as running:
+        yield running
+
+
+def _edited_head(edit: Callable[[Answer], Answer]) -> Fault:
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.stamp(edit(exchange.answer))
+        exchange.send(answer.head + answer.sent_body)
+
+    return fault
+
+
+def test_a_code_is_escaped_and_cut(rig: Rig) -> None:
+    rig.store.misbehave(Step(Kind.GET, refused(403, CODE)))
+
+    with pytest.raises(PermissionError):
+        (rig.mountpoint / "file").read_bytes()
+
+    _assert_is_sane(rig.log_text)
+    assert rf"x (HTTP 403)\n{FORGED}" in rig.log_text
+
+
+def test_words_of_a_head_are_escaped_and_cut(rig: Rig) -> None:
+    words = f"\x1b[2J\x9b\x85{'A' * 20_000}"
+    rig.store.misbehave(Step(Kind.GET, _edited_head(lambda answer: answer.with_header("Content-Range", words))))
+
+    with pytest.raises(OSError, match=r"\[Errno (5|110)\]"):
+        (rig.mountpoint / "file").read_bytes()
+
+    _assert_is_sane(rig.log_text)
+
+
+def test_the_name_of_a_root_element_is_escaped_and_cut(rig: Rig) -> None:
+    rig.store.misbehave(Step(Kind.LIST, refused(200, CODE)))
+
+    with pytest.raises(OSError, match=r"\[Errno (5|110)\]"):
+        list(rig.mountpoint.iterdir())
+
+    _assert_is_sane(rig.log_text)
+
+
+def _assert_is_sane(log: str) -> None:
+    lines = log.removesuffix("\n").split("\n")
+    assert len(lines) <= LINES_MAX
+    assert all(line.isprintable() for line in lines)
+    assert max(len(line.encode()) for line in lines) <= LINE_MAX
+    assert not any(line.startswith(FORGED) for line in lines)

@@ -1,0 +1,153 @@
+"""A listing costs a bounded amount of memory, whatever a store puts into it and whichever transport reads it."""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+
+import pytest
+
+from s3mount.config import StoreConfig
+from s3mount.errors import S3MountError
+from s3mount.s3.boto import BotoTransport
+from s3mount.s3.credentials import FrozenCredentials
+from s3mount.s3.lean.transport import LeanTransport
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, MARKUP_LIMIT, ROWS_LIMIT, TEXT_LIMIT
+from s3mount.s3.session import Session, open_session, resolved_store
+from s3mount.s3.transport import Retryable, Transport
+from s3mount.s3.values import ListPage, ListQuery
+from tests.unit.s3.lean.scripted import FixedCredentials
+from tests.unit.s3.strange import answering, http
+
+MIB = 1 << 20
+PEAK = 64 * MIB  # of one listing; before there were limits 1,400 MiB
+HEAD = '<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><IsTruncated>false</IsTruncated>'
+TAIL = "</ListBucketResult>"
+MOST = DOCUMENT_LIMIT - 1024
+
+
+def row(key: str) -> str:
+    return (
+        f"<Contents><Key>{key}</Key><LastModified>2022-10-12T17:50:00.000Z</LastModified><ETag>e</ETag><Size>1</Size>"
+        "</Contents>"
+    )
+
+
+def prefix(name: str) -> str:
+    return f"<CommonPrefixes><Prefix>{name}/</Prefix></CommonPrefixes>"
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return open_session(StoreConfig(bucket="photos"))
+
+
+Listed = Callable[[bytes], ListPage]
+
+
+@pytest.fixture(params=["lean", "boto3"])
+def listed(request: pytest.FixtureRequest, session: Session) -> Listed:
+    """What a transport makes of one answer to a listing."""
+
+    def ask(answer: bytes) -> ListPage:
+        with answering(answer) as url:
+            config = StoreConfig(bucket="photos", endpoint_url=url)
+            keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
+            store = resolved_store(config, session, region="us-east-1", credentials=keys)
+            is_lean = request.param == "lean"
+            transport: Transport = LeanTransport(store) if is_lean else BotoTransport(config, store, session)
+            try:
+                return transport.list_page(ListQuery(""), deadline=time.monotonic() + 30)
+            finally:
+                transport.close()
+
+    return ask
+
+
+def document(inner: str) -> bytes:
+    return http(200, f"{HEAD}{inner}{TAIL}".encode(), content_type="application/xml")
+
+
+TOO_MUCH = {
+    "bytes": " " * DOCUMENT_LIMIT,
+    "empty elements": "<a/>" * (MOST // 4),
+    "nested elements": "<a>" * (MOST // 7) + "</a>" * (MOST // 7),
+    "elements that are not closed": "<a>" * (MOST // 3),
+    "attributes": "<a " + " ".join(f"a{number}=''" for number in range(500_000)) + "/>",
+    "comments": "<!---->" * (MOST // 7),
+    "instructions": "<?a?>" * (MOST // 5),
+    "empty rows": "<Contents/>" * (MOST // 11),
+    "objects": "".join(row(str(number)) for number in range(ROWS_LIMIT + 1)),
+    "many objects": "".join(row(str(number)) for number in range(50_000)),
+    "common prefixes": "".join(prefix(str(number)) for number in range(ROWS_LIMIT + 1)),
+    "an ETag": row("k").replace("<ETag>e", "<ETag>" + "e" * 1025),
+    "a storage class": row("k").replace("<Size>", f"<StorageClass>{'S' * 1025}</StorageClass><Size>"),
+    "a key": row("A" * MOST),
+    "a key of entities": row("&lt;" * (MOST // 4)),
+    "a key beyond Unicode's first plane": row("\U0001f600" * (MOST // 4)),
+}
+
+
+@pytest.mark.parametrize("inner", TOO_MUCH.values(), ids=TOO_MUCH.keys())
+def test_too_much_of_anything_is_refused_before_it_costs_memory(inner: str, listed: Listed) -> None:
+    answer = document(inner)
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Retryable):
+            listed(answer)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < PEAK
+
+
+MUCH = {
+    "objects and common prefixes": "".join(row(f"{number:04}") for number in range(ROWS_LIMIT))
+    + "".join(prefix(f"{number:04}") for number in range(ROWS_LIMIT)),
+    "depth": "<a>" * (MARKUP_LIMIT // 2 - 10) + "</a>" * (MARKUP_LIMIT // 2 - 10),
+    "keys of escapes": "<EncodingType>url</EncodingType>"
+    + "".join(row(f"{number:04}" + "%01" * 1020) for number in range(ROWS_LIMIT)),
+    "long keys": "".join(row(f"{number:04}" + "&amp;" * 1020) for number in range(ROWS_LIMIT)),
+    "a long key": row("k" * TEXT_LIMIT),
+}
+
+
+@pytest.mark.parametrize("inner", MUCH.values(), ids=MUCH.keys())
+def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(inner: str, listed: Listed) -> None:
+    answer = document(inner)
+
+    tracemalloc.start()
+    try:
+        page = listed(answer)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert (inner.count("<Contents>"), inner.count("<Prefix>")) == (len(page.objects), len(page.prefixes))
+    assert peak < PEAK
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_an_error_without_end_is_not_read_to_its_end(status: int, listed: Listed) -> None:
+    body = b"<Error><Code>X</Code>" + b"<a/>" * ERROR_LIMIT + b"</Error>"
+
+    tracemalloc.start()
+    try:
+        with pytest.raises((Retryable, S3MountError)) as caught:
+            listed(http(status, body, content_type="application/xml"))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert isinstance(caught.value, Retryable)
+    assert (caught.value.failure.status == status) == (status == 500)  # of a server error the status is enough
+    assert peak < 10 * MIB
+
+
+@pytest.mark.parametrize("kind", ["<!ENTITY a 'b'>", "<!ENTITY a SYSTEM 'file:///etc/passwd'>", ""])
+def test_a_document_type_is_refused(kind: str, listed: Listed) -> None:
+    body = f"<!DOCTYPE a [{kind}]>{HEAD}{row('&a;' if kind else 'k')}{TAIL}".encode()
+
+    with pytest.raises(Retryable, match="a document type"):
+        listed(http(200, body, content_type="application/xml"))
