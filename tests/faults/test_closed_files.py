@@ -6,6 +6,7 @@ Through the command line and the real kernel, over a store that begins answers a
 import contextlib
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -41,7 +42,10 @@ sys.stdin.read()
 
 
 class Unended:
-    """A fault: of what lies beyond READ half an answer comes, and then nothing until the client hangs up."""
+    """A fault: of what lies beyond READ half an answer comes, and then a byte a second until the client hangs up.
+
+    Never silent, so that only a client that wants no more ends it before its deadline.
+    """
 
     def __init__(self) -> None:
         self.has_begun = threading.Semaphore(0)
@@ -57,7 +61,8 @@ class Unended:
         exchange.send(answer.head + answer.sent_body[: len(answer.body) // 2])
         self.has_begun.release()
         with contextlib.suppress(OSError):
-            exchange.connection.recv(1)
+            while not select.select([exchange.connection], [], [], 1.0)[0]:
+                exchange.send(bytes(1))
         self.was_cut.release()
         raise HangUp
 
