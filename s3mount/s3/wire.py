@@ -18,7 +18,7 @@ from urllib3.util import Timeout, make_headers
 
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
-from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, PIECES_LIMIT
 from s3mount.s3.promptness import Alarm, make_prompt, socket_of
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
@@ -121,14 +121,16 @@ class _Body:
 
     def _document(self) -> bytes:
         limit = DOCUMENT_LIMIT if self._answer.status == 200 else ERROR_LIMIT
-        chunks = []
-        while chunk := self.read():
-            chunks.append(chunk)
-            limit -= len(chunk)
-            if limit < 0:
+        document = bytearray()
+        for _ in range(PIECES_LIMIT):
+            piece = self.read()
+            if not piece:
+                self._answer.release_conn()
+                return bytes(document)
+            document += piece
+            if len(document) > limit:
                 raise WrongAnswerError("a document without end")
-        self._answer.release_conn()
-        return b"".join(chunks)
+        raise WrongAnswerError("a document in too many pieces")
 
     def close(self) -> None:
         """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""

@@ -11,7 +11,7 @@ from s3mount.errors import S3MountError
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.lean.transport import LeanTransport
-from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, MARKUP_LIMIT, ROWS_LIMIT, TEXT_LIMIT
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, MARKUP_LIMIT, PIECES_LIMIT, ROWS_LIMIT, TEXT_LIMIT
 from s3mount.s3.session import Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery
@@ -126,6 +126,17 @@ def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(inner: str, l
 
     assert (inner.count("<Contents>"), inner.count("<Prefix>")) == (len(page.objects), len(page.prefixes))
     assert peak < PEAK
+
+
+def test_a_document_in_tiny_chunks_is_given_up(listed: Listed) -> None:
+    body = f"{HEAD}{' ' * 2 * PIECES_LIMIT}{TAIL}".encode()
+    chunks = b"".join(b"1\r\n%c\r\n" % octet for octet in body)
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
+    )
+
+    with pytest.raises(Retryable, match=r"too many (chunks|pieces)"):
+        listed(answer)
 
 
 @pytest.mark.parametrize("status", [403, 500])
