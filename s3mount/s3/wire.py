@@ -18,7 +18,7 @@ from urllib3.util import Timeout, make_headers
 
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
-from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, PIECES_LIMIT
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, LARGE_DOCUMENT, PIECES_LIMIT
 from s3mount.s3.promptness import Alarm, make_prompt, socket_of
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
@@ -34,6 +34,7 @@ class Wire:
         self._idle_timeout = store.idle_timeout
         self._clock = clock
         self._pool = _open_pool(store, connections)
+        self._parsing = threading.Lock()  # one large document at a time: each may cost 60 MiB
         self._asking = threading.local()  # .deadline, .body: of this thread's request
 
     @contextlib.contextmanager
@@ -41,6 +42,7 @@ class Wire:
         """Requests of this thread end by *deadline* while the block runs; the last answer is closed if the block fails."""
         self._asking.deadline = deadline
         self._asking.body = None
+        self._asking.is_parsing = False
         try:
             yield
         except BaseException:  # raised again; botocore drops an answer that it cannot read
@@ -48,7 +50,9 @@ class Wire:
                 self._asking.body.close()
             raise
         finally:
-            del self._asking.deadline, self._asking.body
+            if self._asking.is_parsing:
+                self._parsing.release()
+            del self._asking.deadline, self._asking.body, self._asking.is_parsing
 
     def send(self, request: Any, **_: Any) -> AWSResponse:
         """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
@@ -69,20 +73,34 @@ class Wire:
             preload_content=False,
             decode_content=False,
         )
-        self._asking.body = body = _Body(answer, deadline, self._idle_timeout, self._clock)
+        self._asking.body = body = _Body(answer, deadline, self._idle_timeout, self._clock, self._wait_turn)
         headers: Any = answer.headers
         return AWSResponse(request.url, answer.status, headers, body)
 
     def close(self) -> None:
         self._pool.clear()
 
+    def _wait_turn(self, size: int) -> None:
+        """Called before a document of *size* bytes is parsed in this thread."""
+        if size <= LARGE_DOCUMENT or self._asking.is_parsing:
+            return
+        if not self._parsing.acquire(timeout=max(0, self._asking.deadline - self._clock())):
+            raise TimeoutError("the deadline has passed")
+        self._asking.is_parsing = True
+
 
 class _Body:
     """A response's body, as botocore reads it: each `read` is one receive, and none outlasts the deadline."""
 
     def __init__(
-        self, answer: urllib3.BaseHTTPResponse, deadline: float, idle_timeout: float, clock: Callable[[], float]
+        self,
+        answer: urllib3.BaseHTTPResponse,
+        deadline: float,
+        idle_timeout: float,
+        clock: Callable[[], float],
+        wait_turn: Callable[[int], None],
     ) -> None:
+        self._wait_turn = wait_turn
         self._answer = answer
         self._deadline = deadline
         self._idle_timeout = idle_timeout
@@ -111,6 +129,7 @@ class _Body:
         """
         try:
             document = self._document()
+            self._wait_turn(len(document))
             answers.check_document(document)
         except WrongAnswerError:
             self.close()
