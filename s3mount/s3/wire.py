@@ -20,7 +20,7 @@ from urllib3.util import Timeout, make_headers
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.cord import Cord
-from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
+from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, LARGE_DOCUMENT, PIECES_LIMIT
 from s3mount.s3.promptness import Alarm, OnWait, make_prompt, socket_of
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
@@ -36,7 +36,8 @@ class Wire:
         self._idle_timeout = store.idle_timeout
         self._clock = clock
         self._pool = _open_pool(store, connections, self._tie)
-        self._asking = threading.local()  # .deadline, .cord, .body: of this thread's request
+        self._parsing = threading.Lock()  # one large document at a time: each may cost 60 MiB
+        self._asking = threading.local()  # .deadline, .cord, .body, .is_parsing: of this thread's request
 
     @contextlib.contextmanager
     def until(self, deadline: float, cord: Cord | None = None) -> Iterator[None]:
@@ -46,6 +47,7 @@ class Wire:
         """
         cord = cord or Cord()
         self._asking.deadline, self._asking.cord, self._asking.body = deadline, cord, None
+        self._asking.is_parsing = False
         try:
             yield
         except BaseException:  # raised again; botocore drops an answer that it cannot read
@@ -54,7 +56,9 @@ class Wire:
             raise
         finally:
             cord.untie()
-            del self._asking.deadline, self._asking.cord, self._asking.body
+            if self._asking.is_parsing:
+                self._parsing.release()
+            del self._asking.deadline, self._asking.cord, self._asking.body, self._asking.is_parsing
 
     @property
     def deadline(self) -> float:
@@ -81,7 +85,7 @@ class Wire:
             preload_content=False,
             decode_content=False,
         )
-        self._asking.body = body = _Body(answer, deadline, self._idle_timeout, self._clock)
+        self._asking.body = body = _Body(answer, deadline, self._idle_timeout, self._clock, self._wait_turn)
         headers: Any = answer.headers
         return AWSResponse(request.url, answer.status, headers, body)
 
@@ -97,13 +101,27 @@ class Wire:
 
         self._asking.cord.tie(shut_down)
 
+    def _wait_turn(self, size: int) -> None:
+        """Called before a document of *size* bytes is parsed in this thread."""
+        if size <= LARGE_DOCUMENT or self._asking.is_parsing:
+            return
+        if not self._parsing.acquire(timeout=max(0, self._asking.deadline - self._clock())):
+            raise TimeoutError("the deadline has passed")
+        self._asking.is_parsing = True
+
 
 class _Body:
     """A response's body, as botocore reads it: each `read` is one receive, and none outlasts the deadline."""
 
     def __init__(
-        self, answer: urllib3.BaseHTTPResponse, deadline: float, idle_timeout: float, clock: Callable[[], float]
+        self,
+        answer: urllib3.BaseHTTPResponse,
+        deadline: float,
+        idle_timeout: float,
+        clock: Callable[[], float],
+        wait_turn: Callable[[int], None],
     ) -> None:
+        self._wait_turn = wait_turn
         self._answer = answer
         self._deadline = deadline
         self._idle_timeout = idle_timeout
@@ -132,6 +150,7 @@ class _Body:
         """
         try:
             document = self._document()
+            self._wait_turn(len(document))
             answers.check_document(document)
         except WrongAnswerError:
             self.close()
@@ -142,14 +161,16 @@ class _Body:
 
     def _document(self) -> bytes:
         limit = DOCUMENT_LIMIT if self._answer.status == 200 else ERROR_LIMIT
-        chunks = []
-        while chunk := self.read():
-            chunks.append(chunk)
-            limit -= len(chunk)
-            if limit < 0:
+        document = bytearray()
+        for _ in range(PIECES_LIMIT):
+            piece = self.read()
+            if not piece:
+                self._answer.release_conn()
+                return bytes(document)
+            document += piece
+            if len(document) > limit:
                 raise WrongAnswerError("a document without end")
-        self._answer.release_conn()
-        return b"".join(chunks)
+        raise WrongAnswerError("a document in too many pieces")
 
     def close(self) -> None:
         """End a connection with something left on it: draining would cost the rest of the object. Else it went back already."""

@@ -10,6 +10,7 @@ from typing import Protocol
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.lean.head import ResponseHead
+from s3mount.s3.limits import PIECE_LEAST, PIECES_LIMIT
 
 LINE_LIMIT = 8 * 1024  # bytes; a chunk's size with its extensions, or a trailer
 TRAILER_LIMIT = 64  # lines
@@ -75,6 +76,8 @@ class ChunkedBody:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._left = 0  # of this chunk
+        self._chunks = 0  # and the bytes in them
+        self._bytes = 0
         self._is_first = True
         self._is_over = False
 
@@ -101,6 +104,10 @@ class ChunkedBody:
         if size is None:
             raise WrongAnswerError(f"no size of a chunk: {line[:20]!r}")
         self._left = int(size[1], 16)
+        self._chunks += 1
+        self._bytes += self._left
+        if self._chunks > PIECES_LIMIT and self._bytes < self._chunks * PIECE_LEAST:
+            raise WrongAnswerError("a body in too many chunks")
         if self._left == 0:
             self._pass_trailers()
             self._is_over = True

@@ -3,6 +3,7 @@
 Knows what to ask and whom to believe. What an answer must look like is in `answers`, what a refusal means in `translate`.
 """
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -21,7 +22,7 @@ from s3mount.s3.lean.request import (
     range_line,
     version_query,
 )
-from s3mount.s3.limits import DOCUMENT_LIMIT
+from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Fault
@@ -55,6 +56,8 @@ class LeanTransport:
     ) -> None:
         self._store = store
         self._bucket = store.bucket
+        self._clock = clock
+        self._parsing = threading.Lock()  # one large page at a time
         self._exchange = Exchange(store, connections=connections, clock=clock, wall_clock=wall_clock)
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
@@ -82,7 +85,7 @@ class LeanTransport:
         if on_token is not None:
             on_token(next_token_of(body))
         try:
-            return read_page(body, query)
+            return self._read_page(body, query, deadline)
         except FAULTS as exc:
             raise self._exchange.told(exc, question) from exc
 
@@ -152,6 +155,17 @@ class LeanTransport:
 
     def close(self) -> None:
         self._exchange.close()
+
+    def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
+        """Large pages one after another: each may cost 60 MiB, and the interpreter reads no two at once anyway."""
+        if len(body) <= LARGE_DOCUMENT:
+            return read_page(body, query)
+        if not self._parsing.acquire(timeout=max(0, deadline - self._clock())):
+            raise TimeoutError("the deadline has passed")
+        try:
+            return read_page(body, query)
+        finally:
+            self._parsing.release()
 
     def _of_range(self, version: ObjectVersion, span: Span, version_id: str | None) -> Question:
         return Question(

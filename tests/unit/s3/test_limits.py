@@ -1,5 +1,6 @@
 """A listing costs a bounded amount of memory, whatever a store puts into it and whichever transport reads it."""
 
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -11,8 +12,16 @@ from s3mount.errors import S3MountError
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.lean.transport import LeanTransport
-from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, MARKUP_LIMIT, ROWS_LIMIT, TEXT_LIMIT
-from s3mount.s3.session import Session, open_session, resolved_store
+from s3mount.s3.limits import (
+    DOCUMENT_LIMIT,
+    ERROR_LIMIT,
+    LARGE_DOCUMENT,
+    MARKUP_LIMIT,
+    PIECES_LIMIT,
+    ROWS_LIMIT,
+    TEXT_LIMIT,
+)
+from s3mount.s3.session import ResolvedStore, Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable, Transport
 from s3mount.s3.values import ListPage, ListQuery
 from tests.unit.s3.lean.scripted import FixedCredentials
@@ -50,11 +59,7 @@ def listed(request: pytest.FixtureRequest, session: Session) -> Listed:
 
     def ask(answer: bytes) -> ListPage:
         with answering(answer) as url:
-            config = StoreConfig(bucket="photos", endpoint_url=url)
-            keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
-            store = resolved_store(config, session, region="us-east-1", credentials=keys)
-            is_lean = request.param == "lean"
-            transport: Transport = LeanTransport(store) if is_lean else BotoTransport(config, store, session)
+            transport, _ = (_lean if request.param == "lean" else _boto)(url, session)
             try:
                 return transport.list_page(ListQuery(""), deadline=time.monotonic() + 30)
             finally:
@@ -126,6 +131,50 @@ def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(inner: str, l
 
     assert (inner.count("<Contents>"), inner.count("<Prefix>")) == (len(page.objects), len(page.prefixes))
     assert peak < PEAK
+
+
+def test_large_pages_are_read_one_after_another(session: Session) -> None:
+    large = document(("<a>" + " " * 1000 + "</a>") * (LARGE_DOCUMENT // 1000) + row("k"))
+    with answering(large) as url, answering(document(row("k"))) as small_url:
+        for make in (_lean, _boto):
+            transport, parsing = make(url, session)
+            small, its_parsing = make(small_url, session)
+            with parsing, its_parsing:  # another thread reads one
+                with pytest.raises(Retryable) as caught:
+                    transport.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
+                assert len(small.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+            assert caught.value.is_throttle  # as any timeout
+            assert len(transport.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+            assert not parsing.locked()
+            transport.close()
+            small.close()
+
+
+def _store(url: str, session: Session) -> tuple[StoreConfig, ResolvedStore]:
+    config = StoreConfig(bucket="photos", endpoint_url=url)
+    keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
+    return config, resolved_store(config, session, region="us-east-1", credentials=keys)
+
+
+def _lean(url: str, session: Session) -> tuple[Transport, threading.Lock]:
+    transport = LeanTransport(_store(url, session)[1])
+    return transport, transport._parsing
+
+
+def _boto(url: str, session: Session) -> tuple[Transport, threading.Lock]:
+    transport = BotoTransport(*_store(url, session), session)
+    return transport, transport._wire._parsing
+
+
+def test_a_document_in_tiny_chunks_is_given_up(listed: Listed) -> None:
+    body = f"{HEAD}{' ' * 2 * PIECES_LIMIT}{TAIL}".encode()
+    chunks = b"".join(b"1\r\n%c\r\n" % octet for octet in body)
+    answer = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
+    )
+
+    with pytest.raises(Retryable, match=r"too many (chunks|pieces)"):
+        listed(answer)
 
 
 @pytest.mark.parametrize("status", [403, 500])
