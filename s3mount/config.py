@@ -43,7 +43,7 @@ class TreeConfig:
     metadata_ttl: float = 60.0
     negative_ttl: float | None = None  # None: as metadata_ttl
     stale_while_revalidate: float = 0.0
-    metadata_limit: int = 2_000_000  # entries, over all directories
+    metadata_limit: int = 256 * MIB  # bytes, over all directories
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

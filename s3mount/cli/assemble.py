@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from s3mount.cli.settings import SETTINGS, Section
 from s3mount.cli.spelling import Spelled
-from s3mount.cli.values import parse_location, show_size
+from s3mount.cli.values import absolute, parse_location, show_size
 from s3mount.config import MIB, BlockConfig, Config, LogConfig, MountConfig, StoreConfig, TreeConfig
 from s3mount.errors import UsageError
 
@@ -95,9 +95,12 @@ def _server(run_as: Spelled | None) -> tuple[int, int]:
 
 def _absolute(mountpoint: str) -> str:
     """Not resolved: a dead mount cannot be, and the check of the mount point says so better."""
-    if "\0" in mountpoint:
-        raise UsageError("MOUNTPOINT: a path has no NUL in it")
-    return os.path.abspath(mountpoint)  # noqa: PTH100 - Path.absolute keeps "..", which the mount table does not
+    try:
+        return absolute(mountpoint)
+    except ValueError as exc:
+        raise UsageError(f"MOUNTPOINT: {exc}") from exc
+    except OSError as exc:
+        raise UsageError(f"MOUNTPOINT: the current directory is gone ({exc.strerror}): write an absolute path") from exc
 
 
 _CONTRADICTIONS: Final = (

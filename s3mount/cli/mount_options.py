@@ -9,7 +9,7 @@ from typing import Final
 
 from s3mount.cli.settings import BY_NAME, canonical
 from s3mount.cli.spelling import Spelled, refuse_secret, spelled
-from s3mount.cli.values import suggestion
+from s3mount.cli.values import has_control_characters, suggestion
 from s3mount.errors import UsageError
 from s3mount.service.fuse_options import PLAIN_OPTIONS, VALUED_OPTIONS
 
@@ -58,6 +58,10 @@ def _bare(where: str, name: str) -> bool:
 def _checked(where: str, name: str, option: str) -> str:
     if name == "max_read" and not re.fullmatch(r"max_read=\d{4,9}", option, re.ASCII):
         raise UsageError(f"{where} max_read: write a number of bytes, as in max_read=131072")
+    if name == "subtype" and not re.fullmatch(r"subtype=[\w.-]{1,64}", option, re.ASCII):
+        raise UsageError(f"{where} subtype: write letters, digits, dots and dashes, as in subtype=s3mount")
+    if has_control_characters(option):
+        raise UsageError(f"{where} {name}: it has control characters in it")
     return option
 
 

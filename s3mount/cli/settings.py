@@ -6,17 +6,21 @@ Flags, keys of a configuration file, `-o` options, `--help` and docs/options.md 
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 from s3mount.cli.values import (
+    parse_bucket_owner,
     parse_count,
     parse_duration,
     parse_endpoint,
+    parse_existing_file,
     parse_group,
     parse_lifetime,
     parse_mode,
+    parse_name,
+    parse_path,
+    parse_region,
     parse_size,
     parse_user,
     show_duration,
@@ -34,24 +38,6 @@ class Kind:
     metavar: str
     parse: Callable[[str], object]
     show: Callable[..., str] = str
-
-
-def _parse_text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("it is empty")
-    return text
-
-
-def _parse_path(text: str) -> Path:
-    """An absolute path: the process leaves its directory when it goes to the background."""
-    return Path(_parse_text(text)).expanduser().absolute()
-
-
-def _parse_existing_file(text: str) -> Path:
-    path = _parse_path(text)
-    if not path.is_file():
-        raise ValueError(f"there is no file {text}")
-    return path
 
 
 def _parse_options(text: str) -> tuple[str, ...]:
@@ -76,10 +62,12 @@ def choice(*names: str) -> Kind:
 
 
 FLAG: Final = Kind("", _parse_truth)
-TEXT: Final = Kind("TEXT", _parse_text)
 URL: Final = Kind("URL", parse_endpoint)
-PATH: Final = Kind("FILE", _parse_path)
-EXISTING: Final = Kind("FILE", _parse_existing_file)
+REGION: Final = Kind("TEXT", parse_region)
+PROFILE: Final = Kind("TEXT", parse_name)
+ACCOUNT: Final = Kind("DIGITS", parse_bucket_owner)
+PATH: Final = Kind("FILE", parse_path)
+EXISTING: Final = Kind("FILE", parse_existing_file)
 SIZE: Final = Kind("SIZE", parse_size, show_size)
 DURATION: Final = Kind("SECONDS", parse_duration, show_duration)
 LIFETIME: Final = Kind("SECONDS", parse_lifetime, show_duration)
@@ -141,9 +129,9 @@ _LOG: Final = "Process and log"
 SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(_STORE, "endpoint-url", StoreConfig, "endpoint_url", URL, "Where the S3 API is, if not at AWS."),
     Setting(
-        _STORE, "region", StoreConfig, "region", TEXT, "Region of the bucket.", default="found by asking the bucket"
+        _STORE, "region", StoreConfig, "region", REGION, "Region of the bucket.", default="found by asking the bucket"
     ),
-    Setting(_STORE, "profile", StoreConfig, "profile", TEXT, "Profile of ~/.aws/config to take credentials from."),
+    Setting(_STORE, "profile", StoreConfig, "profile", PROFILE, "Profile of ~/.aws/config to take credentials from."),
     Setting(
         _STORE,
         "no-sign-request",
@@ -169,8 +157,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "expected-bucket-owner",
         StoreConfig,
         "expected_bucket_owner",
-        TEXT,
-        "Account that must own the bucket; fail if another does.",
+        ACCOUNT,
+        "Number of the account that must own the bucket; fail if another does.",
     ),
     Setting(
         _STORE, "ca-bundle", StoreConfig, "ca_bundle", EXISTING, "Certificates (PEM) to trust instead of the usual."
@@ -208,7 +196,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "run-as",
         MountConfig,
         "run_as",
-        Kind("USER", _parse_text),
+        Kind("USER", parse_name),
         "Mount as root, then serve as USER with no capabilities left. Credentials are then sought as USER.",
     ),
     Setting(
@@ -258,8 +246,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "metadata-limit",
         TreeConfig,
         "metadata_limit",
-        COUNT,
-        "Most entries of directories kept in memory, over all directories.",
+        SIZE,
+        "Memory for names and attributes, over all directories; a file takes some 200 bytes. Larger directories are listed anew.",
     ),
     Setting(_BYTES, "part-size", BlockConfig, "part_size", SIZE, "What one request asks for while streaming."),
     Setting(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE, "Memory for bytes read and read ahead."),

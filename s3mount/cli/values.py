@@ -1,27 +1,36 @@
 """What a person types, read into values, and shown again: sizes, durations, modes, owners, buckets.
 
-Pure, except for the names of users and groups. Every parser raises `ValueError` with half a sentence that says how the value is
+Pure, except for the names of users and groups, and for files that must be there. Every parser raises `ValueError` with half a sentence that says how the value is
 written; whoever knows the name of the option puts it in front.
 """
 
 import difflib
 import grp
 import math
+import os
 import pwd
 import re
+import stat
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from s3mount.config import INDEFINITE
 
 ID_MAX = 2**32 - 2  # (uid_t) -1 means "leave it", see chown(2)
+SIZE_MAX = 2**62  # bytes; more than any machine has, and less than a word of the kernel's
+SECONDS_MAX = 1e9  # 31 years; C's time functions overflow at some 292
 KEY_MAX = 1024  # bytes, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
+_DIGITS_MAX = 30
 _BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}  # the largest first: show_size takes the first that fits
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?", re.ASCII)
+_OWNER = re.compile(r"[0-9]{12}", re.ASCII)
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)  # a label of a host's name
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0, DEL, C1, and Unicode's own ends of a line
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
 _ACCESS_POINT = re.compile(
     r"(arn:[\w-]+:s3[\w-]*:[\w-]*:\d*:(?:outpost[/:][\w-]+[/:])?accesspoint[/:][\w.-]+)(?:/(.*))?",
@@ -43,6 +52,8 @@ def parse_size(text: str) -> int:
         raise ValueError(f"{text!r} is not a size: write a number of bytes, or one with KiB, MiB or GiB, as in 8MiB")
     number, unit = found.groups()
     factor = next((bytes_ for name, bytes_ in _BYTES.items() if unit and name.lower() == unit.lower()), 1)
+    if len(number) > _DIGITS_MAX or float(number) * factor > SIZE_MAX:
+        raise ValueError(f"that is a larger size than any: the most is {show_size(SIZE_MAX)}")
     size = float(number) * factor if "." in number else int(number) * factor
     if size != int(size):
         raise ValueError(f"{text!r} is not a whole number of bytes")
@@ -63,8 +74,8 @@ def parse_duration(text: str) -> float:
         raise ValueError(f"{text!r} is not a duration: write seconds, or a number with s, m or h, as in 90s, 5m or 1h")
     number, unit = found.groups()
     seconds = float(number) * _SECONDS[unit or "s"]
-    if math.isinf(seconds):
-        raise ValueError("that is longer than any duration")
+    if seconds > SECONDS_MAX:
+        raise ValueError(f"that is longer than any duration: the most is {SECONDS_MAX:.0f} seconds")
     return seconds
 
 
@@ -120,9 +131,70 @@ def parse_endpoint(text: str) -> str:
         is_endpoint = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:
         is_endpoint = False
-    if not is_endpoint or re.search(r"[\s\x00-\x1f?#]", text):
-        raise ValueError("that is not the URL of an endpoint: write http://HOST:PORT or https://HOST")
+    if not is_endpoint or re.search(r"[^\x21-\x7e]|[?#\\]", text):
+        raise ValueError("that is not the URL of an endpoint: write http://HOST:PORT or https://HOST, in ASCII")
     return text
+
+
+def parse_bucket_owner(text: str) -> str:
+    """The number of an account, which travels in a header of each request."""
+    if not _OWNER.fullmatch(text):
+        raise ValueError("that is not an account: write its number of 12 digits, as in 123456789012")
+    return text
+
+
+def parse_region(text: str) -> str:
+    """The name of a region, which becomes a part of a host's name, and of what is signed."""
+    if not text.strip():
+        raise ValueError("it is empty")
+    if not _REGION.fullmatch(text):
+        raise ValueError(f"{text!r} is not the name of a region: write letters, digits and dashes, as in eu-central-1")
+    return text
+
+
+def parse_name(text: str) -> str:
+    """A name on one line: of a user, of a profile."""
+    if not text.strip():
+        raise ValueError("it is empty")
+    if has_control_characters(text):
+        raise ValueError(f"{text!r} has control characters in it")
+    return text
+
+
+def parse_path(text: str) -> Path:
+    """An absolute path: the process leaves its directory when it goes to the background."""
+    if not text.strip():
+        raise ValueError("it is empty")
+    try:
+        return Path(absolute(os.path.expanduser(text)))  # noqa: PTH111 - Path.expanduser raises where there is no home
+    except OSError as exc:
+        raise ValueError(f"the current directory is gone ({exc.strerror}): write an absolute path") from exc
+
+
+def parse_existing_file(text: str) -> Path:
+    """As `parse_path`, of a file that can be read."""
+    path = parse_path(text)
+    try:
+        is_file = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        is_file = False
+    except OSError as exc:
+        raise ValueError(f"{text} cannot be reached: {exc.strerror}") from exc
+    if not is_file:
+        raise ValueError(f"there is no file {text}")
+    return path
+
+
+def absolute(path: str) -> str:
+    """Absolute and normal, with its links as they are. Raises ValueError; OSError where the current directory is gone."""
+    if "\0" in path:
+        raise ValueError("a path has no NUL in it")
+    return os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
+
+
+def has_control_characters(text: str) -> bool:
+    """Whether *text* would be more than one line somewhere, or would move a terminal's cursor."""
+    return bool(_CONTROL.search(text))
 
 
 def parse_location(text: str) -> Location:
@@ -138,7 +210,9 @@ def parse_location(text: str) -> Location:
     )
     if not access_point and not _BUCKET.fullmatch(bucket):
         raise ValueError(f"{bucket!r} is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX")
-    if len(prefix.encode(errors="surrogateescape")) > KEY_MAX:
+    if "\0" in prefix:
+        raise ValueError("a prefix with a NUL in it cannot be mounted: no path can spell its keys")
+    if len(os.fsencode(prefix)) > KEY_MAX:
         raise ValueError(f"the prefix is longer than any key may be ({KEY_MAX} bytes)")
     return Location(bucket, prefix if not prefix or prefix.endswith("/") else prefix + "/")
 
@@ -152,10 +226,10 @@ def suggestion(name: str, names: Iterable[str]) -> str:
 def _parse_id(text: str, what: str, look_up: Callable[[str], int]) -> int:
     name = text.strip()
     if re.fullmatch(r"\d+", name, re.ASCII):
-        if int(name[:20]) > ID_MAX:
-            raise ValueError(f"{text!r} is no {what} number: the highest is {ID_MAX}")
+        if len(name) > _DIGITS_MAX or int(name) > ID_MAX:
+            raise ValueError(f"that is no {what} number: the highest is {ID_MAX}")
         return int(name)
     try:
-        return look_up(name)
+        return look_up(parse_name(name))
     except KeyError:
         raise ValueError(f"there is no {what} {text!r}: write a number, or a name that `getent` knows") from None

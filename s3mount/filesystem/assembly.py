@@ -3,10 +3,12 @@
 Pure. S3 lists keys in byte order, so between a file `a` and the directory `a/` stand all keys that begin with `a` and a byte
 below the slash (`a-b`, `a.txt`); stores over file trees list in the order of path components, `a/` right behind `a`. A file is held
 back while, in either order, its directory could still come: while the last key is its own, or leaves room behind it. In a listing in
-neither order everything is held back to the end.
+neither order everything is held back to the end; and until so many keys have come in order that it is no chance, too, as the first
+pages of a listing without an order may look as if they had one.
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 
 from s3mount.errors import StoreFailed
 from s3mount.filesystem.entries import Row
@@ -22,25 +24,51 @@ def by_component(raw: str) -> str:
 class Assembler:
     """The entries of one directory, from the pages of one delimited listing of it, in turn.
 
-    *is_ordered* is what to expect. `hidden` counts the keys and prefixes that cannot be shown.
+    States, each left for the next one only: *unproven* (in order so far, nothing is let go), *ordered* (what is certain is let go),
+    *unordered* (all that has not been let go is held to the end). *proof* is how many keys have to come in order before anything is
+    let go: 0 begins as ordered, None as unordered. `hidden` counts the keys and prefixes that cannot be shown.
     """
 
-    def __init__(self, prefix: str, *, is_ordered: bool = True) -> None:
+    __slots__ = (
+        "_frontier",
+        "_held",
+        "_last_directory",
+        "_prefix",
+        "_unordered",
+        "_withheld",
+        "hidden",
+        "keys",
+        "proof",
+    )
+
+    def __init__(self, prefix: str, *, proof: int | None = 0) -> None:
         self._prefix = prefix
-        self._held: dict[str, Row] = {}
-        self._unordered: dict[bytes, Row] | None = None if is_ordered else {}
+        self.proof = proof
+        self.keys = 0  # and common prefixes that have come
+        self._withheld: list[Row] = []  # certain, if the order is proved
+        self._held: dict[str, Row] = {}  # files whose directory can still come
+        self._unordered: dict[bytes, Row] | None = {} if proof is None else None
         self._frontier = _Frontier()
         self._last_directory = b""  # a page may begin with the prefix that the one before ended with
         self.hidden = 0
 
+    def copy(self) -> "Assembler":
+        """The same state, to go on from a second time."""
+        twin = copy(self)
+        twin._withheld, twin._held = self._withheld.copy(), self._held.copy()  # noqa: SLF001 - another of this class
+        twin._unordered = None if self._unordered is None else self._unordered.copy()  # noqa: SLF001
+        twin._frontier = copy(self._frontier)  # noqa: SLF001
+        return twin
+
     def feed(self, page: ListPage) -> list[Row]:
         """The entries that are certain now."""
         files, directories = dict(self._files(page)), list(self._directories(page))
+        self.keys += len(page.objects) + len(page.prefixes)
         if self._unordered is None and not self._frontier.advance(page):
-            self._unordered = {row.name: row for row in self._held.values()}
-            self._held = {}
+            self._unordered = {row.name: row for row in (*self._withheld, *self._held.values())}
+            self._withheld, self._held = [], {}
         if self._unordered is None:
-            return self._certain(files, directories)
+            return self._proved(self._certain(files, directories))
         for row in files.values():
             self._unordered.setdefault(row.name, row)
         self._unordered.update((row.name, row) for row in directories)
@@ -48,16 +76,29 @@ class Assembler:
 
     def finish(self) -> list[Row]:
         """What was held back, when no more pages come."""
-        return list(self._held.values() if self._unordered is None else self._unordered.values())
+        return [*self._withheld, *self._held.values()] if self._unordered is None else list(self._unordered.values())
 
     @property
     def is_ordered(self) -> bool:
         return self._unordered is None
 
-    def decides(self, name: str) -> bool:
-        """Whether neither a file nor a directory *name* can come any more, nor change what came."""
+    @property
+    def held_count(self) -> int:
+        """How many entries are held back."""
+        return len(self._withheld) + len(self._held) if self._unordered is None else len(self._unordered)
+
+    def is_past(self, name: str) -> bool:
+        """Whether in an ordered listing neither a file nor a directory *name* can come any more: a hint, as order is not a promise."""
         is_past = self._unordered is None and self._frontier.is_past(f"{self._prefix}{name}/")
         return is_past and name not in self._held
+
+    def _proved(self, certain: list[Row]) -> list[Row]:
+        """*certain*, with all that was certain before, once enough keys have come in order."""
+        if self.proof is None or self.keys < self.proof:
+            self._withheld += certain
+            return []
+        certain, self._withheld = self._withheld + certain if self._withheld else certain, []
+        return certain
 
     def _certain(self, files: dict[str, Row], directories: list[Row]) -> list[Row]:
         """What an ordered page makes certain: its directories, and the files that none of them or those to come shadows."""
@@ -100,6 +141,8 @@ class Assembler:
 
 class _Frontier:
     """How far an ordered listing has come, in both orders that stores list in."""
+
+    __slots__ = ("_is_byte_order", "_is_component_order", "_last", "_last_component")
 
     def __init__(self) -> None:
         self._last = ""

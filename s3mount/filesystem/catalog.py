@@ -6,15 +6,16 @@ is fetched, a few pages for each of them, so that no lookup ever pays for a whol
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import trio
 
-from s3mount.errors import AccessDenied
+from s3mount.errors import S3MountError
 from s3mount.filesystem.directory import Directories, Directory
-from s3mount.filesystem.entries import Entries
-from s3mount.filesystem.lifetimes import Lifetimes
+from s3mount.filesystem.doubts import Doubts
+from s3mount.filesystem.entries import Entries, Row
+from s3mount.filesystem.lifetimes import Lifetimes, Moments
 from s3mount.filesystem.listing import Listing
+from s3mount.filesystem.order import OrderEvidence
 from s3mount.filesystem.paging import Paged, Paging
 from s3mount.filesystem.passes import Pass
 from s3mount.s3.store import ObjectStore
@@ -24,10 +25,11 @@ log = logging.getLogger(__name__)
 
 PAGES_A_MISS = 4  # listing pages that each lookup without an answer entitles its directory to
 PAGES_WAITED = 8  # pages that one lookup waits for before it asks for its name alone
+TOLD_MAX = 10_000  # directories with hidden keys that are remembered, so that each is logged once
 
 
 class Catalog:
-    """Directories by prefix, of *limit* entries over all; what goes beyond that is told to *dropped* (see `Directories`)."""
+    """Directories by prefix, which weigh *limit* bytes over all; what goes beyond that is told to *dropped* (see `Directories`)."""
 
     def __init__(
         self,
@@ -36,16 +38,17 @@ class Catalog:
         bucket: str,
         lifetimes: Lifetimes,
         *,
-        clock: Callable[[], float],
+        moments: Moments,
         limit: int,
-        dropped: Callable[[Directory, Sequence[Entries]], None],
+        dropped: Callable[[int, Sequence[Entries]], None],
     ) -> None:
         self.bucket = bucket
         self.lifetimes = lifetimes
-        self.clock = clock
-        self.known = Directories(limit, dropped)
-        # whether the store lists in an order; S3's directory buckets are known by their names not to
-        self.is_ordered = not bucket.endswith("--x-s3")
+        self.moments = moments
+        self.doubts = Doubts(lifetimes.forget)
+        self.known = Directories(limit, self.doubts, dropped)
+        # S3's directory buckets are known by their names not to list in order
+        self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
         self._store = store
         self._nursery = nursery
         self._told: set[str] = set()  # directories with hidden keys that the log has named
@@ -56,21 +59,33 @@ class Catalog:
 
     def is_fresh(self, directory: Directory) -> bool:
         """Whether its listing, as far as it has come, is whole and holds still."""
-        return directory.is_fresh(self.clock(), self.lifetimes)
+        return directory.is_fresh(self.moments.now(), self.lifetimes)
 
     def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still, begun now if there is none."""
         passage = directory.passage
-        if passage is None or passage.paging.is_stuck or not self.is_fresh(directory):
-            passage = directory.passage = self._begin(directory, self.clock())
+        if passage is None or passage.is_stuck or not self.is_fresh(directory):
+            passage = self._begin(directory, self.moments.next())
         return passage
 
-    def take_first_page(self, prefix: str, page: ListPage, as_of: float) -> None:
-        """A lookup has brought the first page of *prefix*: its listing begins with that, unless there is one that holds still."""
+    def take_first_pages(self, prefix: str, pages: Sequence[ListPage], as_of: float) -> None:
+        """A lookup has brought the first pages of *prefix*: its listing begins with them, unless one is here that holds still."""
         directory = self.directory(prefix)
-        if not self.is_fresh(directory):
-            directory.passage = self._begin(directory, as_of)
-            directory.passage.paging.add(page, as_of)
+        if self._is_news(directory, as_of):
+            passage = self._begin(directory, as_of)
+            for page in pages:
+                passage.add(page, as_of)
+
+    def publish(self, prefix: str, rows: list[Row], hidden: int, as_of: float) -> Directory | None:
+        """Make a directory known whole, as another listing has told it; None if that is no news."""
+        directory = self.known.use(prefix)
+        if not self._is_news(directory, as_of):
+            return None
+        listing = Listing(self.bucket, prefix, as_of, self.order)
+        listing.fill(rows, hidden)
+        self.known.replace_passage(directory, Pass(listing, None))
+        self._tell_hidden(listing)
+        return directory
 
     async def wait_decided(self, directory: Directory, name: bytes) -> bool:
         """Whether the listing decides *name*, which a lookup has missed, after as many pages as all such misses have earned."""
@@ -79,37 +94,65 @@ class Catalog:
             return False
         if misses == 1:
             if directory.passage is not None:  # it is larger than its first page: the next one may be wanted soon
-                directory.passage.paging.want(2)
+                directory.passage.want(2)
             return False
+        if directory.passage is not None and directory.passage.listing.is_filled:  # which denies nothing
+            self._begin(directory, self.moments.next())
         passage = self.passage(directory)
-        passage.paging.want(PAGES_A_MISS * misses)
-        is_large = passage.paging.answered > 0  # its first page is here, and did not tell
+        is_large = passage.has_begun  # its first page is here, and did not tell
+        passage.want(PAGES_A_MISS * misses)
         waited = PAGES_WAITED if misses > 2 else int(not is_large)
         try:
             return await passage.wait_decided(name, waited)
-        except AccessDenied:  # the right to read a key does not need the right to list
+        except S3MountError as exc:  # the name alone may be answered still
+            log.debug("listing of %r did not tell a name: %s", directory.prefix, exc)
             return False
+
+    def resume(self, listing: Listing, number: int, index: int) -> Pass:
+        """A scan that goes on for one reader where entry *index* of the trimmed page *number* of *listing* stood."""
+        resumed = listing.resumed(number, index, self.moments.next(), self._grown)
+        return Pass(resumed, self.paging(resumed))
 
     def paging(self, target: Paged, *, is_eager: bool = True) -> Paging:
         """What brings the pages of *target*."""
-        return Paging(target, self._store, self._nursery, self.clock, is_eager=is_eager)
+        return Paging(target, self._store, self._nursery, self.moments.next, is_eager=is_eager)
 
-    def grown(self, directory: Directory) -> None:
-        """More of *directory* is known."""
-        self.known.weigh(directory)
-        if directory.passage is not None and not directory.passage.listing.is_ordered:
-            self.is_ordered = False  # for good: no later listing of this store is shown before its end
-        if directory.hidden_count and directory.prefix not in self._told:
-            self._told.add(directory.prefix)
-            log.info("keys below %r that no file name can spell are hidden", directory.prefix)
+    def forget_all(self) -> None:
+        """Believe nothing that was asked for before now."""
+        self.lifetimes.forget(self.moments.next())
+        self.known.clear()
+        self.doubts.clear()
 
     def _begin(self, directory: Directory, as_of: float) -> Pass:
-        grown = partial(self.grown, directory)
-        listing = Listing(self.bucket, directory.prefix, as_of, grown, is_ordered=self.is_ordered)
-        return Pass(listing, self.paging(listing))
+        former = directory.passage
+        directory.is_unordered = directory.is_unordered or (former is not None and not former.listing.is_ordered)
+        listing = Listing(
+            self.bucket, directory.prefix, as_of, self.order, self._grown, holds_all=directory.is_unordered
+        )
+        passage = Pass(listing, self.paging(listing))
+        self.known.replace_passage(directory, passage)
+        return passage
+
+    def _is_news(self, directory: Directory, as_of: float) -> bool:
+        """Whether a listing as of then holds still, and none does that is newer."""
+        if self.lifetimes.left(as_of, self.moments.now()) <= 0:
+            return False
+        return not self.is_fresh(directory)
+
+    def _grown(self, listing: Listing) -> None:
+        """More of *listing* has come."""
+        self.known.weigh_listing(listing)
+        self._tell_hidden(listing)
+
+    def _tell_hidden(self, listing: Listing) -> None:
+        if listing.hidden and listing.prefix not in self._told:
+            if len(self._told) >= TOLD_MAX:
+                self._told.clear()
+            self._told.add(listing.prefix)
+            log.info("keys below %r that no file name can spell are hidden", listing.prefix)
 
     def _count_miss(self, directory: Directory) -> int:
-        now = self.clock()
+        now = self.moments.now()
         if directory.misses_since + self.lifetimes.positive < now:
             directory.misses, directory.misses_since = 0, now
         directory.misses += 1

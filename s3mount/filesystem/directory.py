@@ -1,6 +1,12 @@
-"""What is known of one directory: its listing, and what single lookups have learned beside it.
+"""What is known of one directory: its listing, and what single lookups have learned beside it; and all directories known.
 
-Pure but for holding the pass that is under way. The newest knowledge of a name wins; knowledge that has expired is none.
+Pure but for holding the scan that is under way. What always holds:
+
+1. The newest knowledge of a name wins, by the moments at which it was asked for, in whatever order the answers come.
+   Knowledge that has expired, is doubted or was asked for before the last refresh is none.
+2. All that is kept weighs at most the limit, in bytes: directories with their listings, names learned one by one, and listings
+   that are no directory's any more but are still being read. What is being read is trimmed, never dropped.
+3. A directory that was evicted never takes the place of a newer one of its prefix.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,12 +14,18 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from s3mount.filesystem.doubts import Doubts
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.lifetimes import Lifetimes
+from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.passes import Pass
 
 PAGES_KEPT = 8  # of a listing that is larger than all that may be kept: enough for readers a little apart
 SINGLES_MAX = 10_000  # names learned one by one; beyond that the oldest go, as a flood of misses would fill the memory
+
+# What memory costs, in bytes: a directory without a listing; a name learned by itself.
+_WEIGHT = 800
+_SINGLE_WEIGHT = 300
 
 
 class Known(NamedTuple):
@@ -35,6 +47,21 @@ class Known(NamedTuple):
         """Whether what is known is just this entry."""
         return self.entries is not None and self.entries.is_same(self.at, entries, index)
 
+    @property
+    def weight(self) -> int:
+        return _SINGLE_WEIGHT + (0 if self.entries is None else self.entries.weight)
+
+
+def listed(listing: Listing, name: bytes) -> Known | None:
+    """What *listing* says of *name*; None if that is nothing."""
+    if (found := listing.find(name)) is not None:
+        return Known(found[0].as_of, *found)
+    return Known(listing.as_of, None) if listing.decides(name) else None
+
+
+def nobody() -> None:
+    """Nobody wants to know that a directory is read."""
+
 
 class Directory:
     """The directory of one prefix ("" or ending with a slash)."""
@@ -42,8 +69,10 @@ class Directory:
     __slots__ = (
         "_doubts",
         "_singles",
+        "_singles_weight",
         "inode",
         "is_read",
+        "is_unordered",
         "misses",
         "misses_since",
         "passage",
@@ -52,19 +81,20 @@ class Directory:
         "visited",
     )
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, doubts: Doubts) -> None:
         self.prefix = prefix
-        self.inode = 0  # the number that the kernel last used for it; 0 where it has not
-        self.passage: Pass | None = None  # the newest listing, complete or growing
+        self.inode = 0  # the number that the kernel last used for it; 0 if it has not
+        self.passage: Pass | None = None  # the newest listing, complete or growing; `Directories` sets it
+        self.is_unordered = False  # a listing of it came out of order
         self.misses = 0  # lookups since *misses_since* that no knowledge answered
         self.misses_since = 0.0
         self.is_read = False  # somebody has read it, name by name
         self.plain_reads = 0  # directories in it that were then listed one by one
-        # to be called when it is read: whoever listed it ahead wants to know
-        self.visited: Callable[[], None] = lambda: None
-        # what lookups learned, and the names of which nothing older than a moment is believed any more
+        self.visited: Callable[[], None] = nobody  # to be called when it is read: whoever listed it ahead wants to know
+        # what lookups learned, and what that weighs
         self._singles: dict[bytes, Known] = {}
-        self._doubts: dict[bytes, float] = {}
+        self._singles_weight = 0
+        self._doubts = doubts
 
     def recall(self, name: bytes, now: float, lifetimes: Lifetimes) -> Known | None:
         """What is known of *name* and holds still."""
@@ -82,36 +112,32 @@ class Directory:
 
     def is_doubted(self, name: bytes, as_of: float) -> bool:
         """Whether knowledge of *name* as of then has been found wrong since."""
-        return self._doubts.get(name, as_of) > as_of
+        return self._doubts.since(self.prefix, name) > as_of
 
     def learn(self, name: bytes, known: Known) -> None:
-        """Take what a lookup has learned."""
-        self._singles.pop(name, None)
+        """Take what a lookup has learned, unless newer knowledge is here."""
+        before = self._singles.get(name)
+        if before is not None and before.as_of > known.as_of:
+            return
+        if before is not None:
+            self._drop_single(name)
         self._singles[name] = known
-        self._doubts.pop(name, None)
+        self._singles_weight += known.weight
         if len(self._singles) > SINGLES_MAX:
-            del self._singles[next(iter(self._singles))]
-
-    def doubt(self, name: bytes, now: float) -> None:
-        """Believe nothing of *name* that was learned before *now*."""
-        self._singles.pop(name, None)
-        self._doubts[name] = now
-        if len(self._doubts) > SINGLES_MAX:
-            self.passage = None
-            self._doubts.clear()
+            self._drop_single(next(iter(self._singles)))
 
     def forget(self) -> None:
-        """Know nothing any more."""
-        self.passage = None
+        """Know no name any more."""
         self._singles.clear()
-        self._doubts.clear()
+        self._singles_weight = 0
         self.misses = 0
 
     def is_fresh(self, now: float, lifetimes: Lifetimes) -> bool:
         """Whether the listing, as far as it has come, is whole and holds still."""
-        if self.passage is None or self.passage.listing.is_trimmed:
+        if self.passage is None:
             return False
-        return lifetimes.left(self.passage.listing.as_of, now) > 0
+        listing = self.passage.listing
+        return not listing.is_trimmed and not listing.is_withdrawn and lifetimes.left(listing.as_of, now) > 0
 
     @property
     def newest_ns(self) -> int:
@@ -119,62 +145,96 @@ class Directory:
         return self.passage.listing.newest_ns if self.passage is not None else 0
 
     @property
-    def pages(self) -> Sequence[Entries]:
-        """The entries of the listing, as far as they are kept."""
-        return [] if self.passage is None else [page for page in self.passage.listing.pages if page is not None]
-
-    @property
     def hidden_count(self) -> int:
         return self.passage.listing.hidden if self.passage is not None else 0
 
     @property
     def entry_count(self) -> int:
-        """How much memory this is, in entries."""
+        """How many names are known."""
         listed = self.passage.listing.entry_count if self.passage is not None else 0
-        return listed + len(self._singles) + 1
+        return listed + len(self._singles)
+
+    @property
+    def weight(self) -> int:
+        """How much memory this is, in bytes."""
+        listed = self.passage.listing.weight if self.passage is not None else 0
+        return _WEIGHT + len(self.prefix) + listed + self._singles_weight
 
     def _listed(self, name: bytes) -> Known | None:
-        if self.passage is None:
-            return None
-        listing = self.passage.listing
-        if (found := listing.find(name)) is not None:
-            return Known(found[0].as_of, *found)
-        return Known(listing.as_of, None) if listing.decides(name) else None
+        return None if self.passage is None else listed(self.passage.listing, name)
+
+    def _drop_single(self, name: bytes) -> None:
+        self._singles_weight -= self._singles.pop(name).weight
 
 
 class Directories:
-    """The directories known, least recently used ones forgotten beyond *limit* entries over all.
+    """The directories known, the least recently used ones forgotten beyond *limit* bytes over all.
 
-    A directory that is larger than the limit is not kept at all: whoever reads it holds its pass, of which only the last pages
-    stay. What goes is told to *dropped*, so that the kernel's references to it go as well.
+    A listing that is larger than the limit is not kept at all: whoever reads it holds it, and of it only the last pages
+    stay. What goes is told to *dropped*, with the inode number of its directory, so that the kernel's references to it go as well.
     """
 
-    def __init__(self, limit: int, dropped: Callable[[Directory, Sequence[Entries]], None]) -> None:
-        self._kept: LRUCache[str, Directory] = LRUCache(limit, getsizeof=lambda directory: directory.entry_count)
+    def __init__(self, limit: int, doubts: Doubts, dropped: Callable[[int, Sequence[Entries]], None]) -> None:
+        self._limit = limit
+        self._doubts = doubts
         self._dropped = dropped
+        self._kept: LRUCache[str, Directory] = LRUCache(limit, getsizeof=lambda directory: directory.weight)
+        # listings that are being read, with the number of their readers; and those of them that are no directory's any more, with
+        # what they weigh, which is no more to be had for directories, and their directory's inode number
+        self._readers: dict[Listing, int] = {}
+        self._detached: dict[Listing, tuple[int, int]] = {}
+        self._detached_weight = 0
 
     def use(self, prefix: str) -> Directory:
         """The directory of *prefix*, new if need be, now the most recently used."""
         directory = self._kept.get(prefix)
         if directory is None:
-            directory = Directory(prefix)
-            self.weigh(directory)
+            directory = Directory(prefix, self._doubts)
+            self._insert(directory)
         return directory
 
     def get(self, prefix: str) -> Directory | None:
         return self._kept.get(prefix)
 
+    def replace_passage(self, directory: Directory, passage: Pass | None) -> None:
+        """Give *directory* another listing, or none; readers of the one that it had go on with that."""
+        former, directory.passage = directory.passage, passage
+        if former is not None and former is not passage:
+            self._detach(former.listing, directory.inode)
+        self.weigh(directory)
+
     def weigh(self, directory: Directory) -> None:
-        """Note that *directory* has grown."""
-        self._kept.pop(directory.prefix, None)
-        size = directory.entry_count
-        while self._kept and self._kept.currsize + size > self._kept.maxsize:
-            _, oldest = self._kept.popitem()
-            self._dropped(oldest, oldest.pages)
-        if size <= self._kept.maxsize:
-            self._kept[directory.prefix] = directory
-        elif directory.passage is not None:
-            self._dropped(directory, directory.passage.listing.trim(PAGES_KEPT))
+        """Note that *directory* has grown, or shrunk. One that has been evicted is nobody's business."""
+        if self._kept.get(directory.prefix) is directory:
+            del self._kept[directory.prefix]
+            self._insert(directory)
+
+    def weigh_listing(self, listing: Listing) -> None:
+        """Note that *listing* has grown."""
+        directory = self._kept.get(listing.prefix)
+        if directory is not None and directory.passage is not None and directory.passage.listing is listing:
+            directory.passage.settle()
+            self.weigh(directory)
+        elif listing in self._detached:
+            self._weigh_detached(listing)
+            if self.weight > self._limit:
+                self._trim_detached()
+                self._evict(self._room)
+
+    def acquire(self, listing: Listing) -> None:
+        """*listing* has one more reader: it is kept until it is released as often."""
+        self._readers[listing] = self._readers.get(listing, 0) + 1
+        directory = self._kept.get(listing.prefix)
+        if directory is None or directory.passage is None or directory.passage.listing is not listing:
+            self._detach(listing, 0 if directory is None else directory.inode)
+
+    def release(self, listing: Listing) -> None:
+        """*listing* has one reader less."""
+        self._readers[listing] -= 1
+        if not self._readers[listing]:
+            del self._readers[listing]
+            weight, _ = self._detached.pop(listing, (0, 0))
+            self._detached_weight -= weight
 
     @property
     def directory_count(self) -> int:
@@ -182,7 +242,12 @@ class Directories:
 
     @property
     def entry_count(self) -> int:
-        return int(self._kept.currsize)
+        return sum(directory.entry_count for directory in self._kept.values())
+
+    @property
+    def weight(self) -> int:
+        """What all that is kept weighs, in bytes."""
+        return int(self._kept.currsize) + self._detached_weight
 
     @property
     def hidden_count(self) -> int:
@@ -191,6 +256,61 @@ class Directories:
 
     def clear(self) -> None:
         """Know nothing any more, those who hold a directory included."""
-        for directory in self._kept.values():
-            directory.forget()
+        directories = list(self._kept.values())
         self._kept.clear()
+        for directory in directories:
+            passage, directory.passage = directory.passage, None
+            directory.forget()
+            if passage is not None:
+                self._detach(passage.listing, directory.inode)
+
+    @property
+    def _room(self) -> int:
+        """What directories may weigh."""
+        return max(0, self._limit - self._detached_weight)
+
+    def _insert(self, directory: Directory) -> None:
+        """Keep *directory*, without its listing if that is too large; not at all if even that weighs too much."""
+        if directory.weight > self._room:
+            self._trim_detached()
+        if directory.weight > self._room and directory.passage is not None:
+            former, directory.passage = directory.passage, None
+            self._let_go(former.listing, directory.inode)
+        if directory.weight <= self._room:
+            self._evict(self._room - directory.weight)
+            if directory.weight <= self._room:  # what was evicted may be read still
+                self._kept[directory.prefix] = directory
+
+    def _evict(self, most: int) -> None:
+        """Evict directories, the least recently used first, until the others weigh no more than *most*."""
+        while self._kept and self._kept.currsize > most:
+            _, oldest = self._kept.popitem()
+            passage, oldest.passage = oldest.passage, None
+            if passage is not None:
+                self._let_go(passage.listing, oldest.inode)
+
+    def _let_go(self, listing: Listing, inode: int) -> None:
+        """*listing* is not kept any more: it goes, or stays for those who read it, as far as there is room."""
+        if listing in self._readers:
+            self._detach(listing, inode)
+            if self.weight > self._limit:
+                self._trim_detached()
+        else:
+            self._dropped(inode, [page for page in listing.pages if page is not None])
+
+    def _detach(self, listing: Listing, inode: int) -> None:
+        """*listing* is no directory's any more: count it by itself while it is read."""
+        if listing in self._readers and listing not in self._detached:
+            self._detached[listing] = 0, inode
+            self._weigh_detached(listing)
+
+    def _weigh_detached(self, listing: Listing) -> None:
+        before, inode = self._detached[listing]
+        self._detached[listing] = listing.weight, inode
+        self._detached_weight += listing.weight - before
+
+    def _trim_detached(self) -> None:
+        for listing, (_, inode) in list(self._detached.items()):
+            if going := listing.trim(PAGES_KEPT):
+                self._weigh_detached(listing)
+                self._dropped(inode, going)

@@ -12,11 +12,15 @@ from s3mount.filesystem.tree import Tree
 
 @dataclass(frozen=True, slots=True)
 class TreeStatistics:
-    """What is held now: inodes the kernel refers to, entries and directories known, keys that no name can show."""
+    """What is held now: inodes the kernel refers to, entries and directories known, keys that no name can show.
+
+    *metadata_used* is what names and attributes weigh, in bytes.
+    """
 
     inodes: int
     directories: int
     entries: int
+    metadata_used: int
     hidden_keys: int
     open_files: int
     open_directories: int
@@ -36,6 +40,7 @@ class FileSystem:
             inodes=len(self.tree.inodes),
             directories=known.directory_count,
             entries=known.entry_count,
+            metadata_used=known.weight,
             hidden_keys=known.hidden_count,
             open_files=len(self.files),
             open_directories=len(self.directories),

@@ -8,8 +8,8 @@ from s3mount.errors import VersionGone
 from s3mount.filesystem.entries import Entries
 
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
-_COUNT_BITS = 32
-_INDEX_BITS = 16
+_COUNT_BITS = 48  # a name that is looked up 10,000 times a second fills 32 in five days
+_INDEX_BITS = 16  # for ENTRIES_MAX
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 

@@ -1,35 +1,98 @@
-"""One pass over a directory: the entries of its pages, in the order in which they became certain.
+"""One scan of a directory: the entries of its pages, in the order in which they became certain.
 
-Pure. Grows page by page until complete; what it has shown never changes, so that offsets into it stay valid for as long as
-somebody holds it. Where a complete listing lacks a name, there is none.
+Pure. What always holds:
+
+1. It grows page by page until it is complete; what it has shown never changes, so an offset into it stays valid for as long as
+   somebody holds it. A page that was trimmed leaves its place, and what is needed to go on from there (`resumed`).
+2. A name is absent only if a complete scan of its own directory lacks it. A scan that was put together from another listing (`filled`),
+   that is trimmed, incomplete or withdrawn shows what is there, and denies nothing.
+3. No page holds more than `ENTRIES_MAX` entries, however many a store sends at once.
+4. No name is told twice. If order broke after names had been told, the rest is told without them; if one of them turns out to be of
+   another kind, the scan fails.
+
+States: *growing* → *complete*, both by `add`; or *complete* from the beginning by `fill`. `assembly` has the states of its order.
 """
 
+from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import NamedTuple
 
 from s3mount.errors import StoreFailed
 from s3mount.filesystem.assembly import Assembler
-from s3mount.filesystem.entries import Entries, Row
+from s3mount.filesystem.entries import Entries, Row, name_hash
 from s3mount.filesystem.names import decode
+from s3mount.filesystem.order import OrderEvidence
 from s3mount.s3.values import ListPage, ListQuery
 
 _PAGE = 1000  # entries of a page that no store has cut, as S3 cuts them
+_PAGE_MAX = 2 * _PAGE  # entries of a page that is not cut: a store's thousand, and those that were held back
+
+# What memory costs, in bytes: a scan with its directory's other state; a page's origin and token; an entry that is held back as a tuple.
+_WEIGHT = 700
+_PAGE_WEIGHT = 900
+_HELD_WEIGHT = 400
+_HASH_WEIGHT = 8
+_TOLD_WEIGHT = 100
+
+
+class _Origin(NamedTuple):
+    """Where the raw page began that brought some entries: *token* of the listing, and what was held back then. None: at its start."""
+
+    token: str | None
+    assembler: Assembler | None
+
+
+_START = _Origin(None, None)
 
 
 class Listing:
     """The entries of *prefix*; no page is without an entry, and `as_of` is when the first of them was asked for.
 
-    Filled by `add`, a page of a delimited listing at a time, or all at once by `fill`.
+    Filled by `add`, a page of a delimited listing at a time, or all at once by `fill`. *order* tells how far its order is relied on;
+    *holds_all* shows nothing before the end. *grown* is told of each page that came. *weight* is what it costs in memory, in bytes.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_assembler",
+        "_firsts",
+        "_grown",
+        "_hashes",
+        "_is_resumed",
+        "_is_rising",
+        "_last",
+        "_order",
+        "_origins",
+        "_proof",
+        "_token",
+        "_tokens",
+        "_told",
+        "_walk_breaks",
+        "_weight",
+        "as_of",
+        "bucket",
+        "entry_count",
+        "hidden",
+        "is_complete",
+        "is_filled",
+        "is_ordered",
+        "is_trimmed",
+        "newest_ns",
+        "pages",
+        "prefix",
+    )
 
     def __init__(
         self,
         bucket: str,
         prefix: str,
         as_of: float,
-        grown: Callable[[], None] = lambda: None,
+        order: OrderEvidence,
+        grown: "Callable[[Listing], None]" = lambda _: None,
         *,
-        is_ordered: bool = True,
+        holds_all: bool = False,
     ) -> None:
         self.bucket = bucket
         self.prefix = prefix
@@ -37,50 +100,64 @@ class Listing:
         self.pages: list[Entries | None] = []  # None: trimmed
         self.is_trimmed = False
         self.is_complete = False
+        self.is_filled = False  # put together from another listing
         self.hidden = 0
         self.newest_ns = 0
         self.entry_count = 0
-        self._grown = grown  # called when a page has been added
-        self._assembler = Assembler(prefix, is_ordered=is_ordered)
+        self._order = order
+        self._walk_breaks = order.walk_breaks
+        self._grown: Callable[[Listing], None] | None = grown
+        self._proof = None if holds_all else order.proof
+        self.is_ordered = self._proof is not None
+        self._assembler: Assembler | None = None  # while it grows, from its first page on
         self._token: str | None = None
-        self._tokens: set[str] = set()
-        # where to look for a name: by bisection, unless a page begins before the end of the one before it
+        self._tokens: set[str] | None = None  # that were told, while it grows
+        # the scan that it goes on with, for a reader that was told the names of these hashes
+        self._is_resumed = False
+        self._told: frozenset[int] = frozenset()
+        # for each page: its first name, by which a name is found by bisection, unless a page begins before the end of the one
+        # before it; where its raw page began, None if it cannot be had again; and the hashes of its names, once it is trimmed
         self._firsts: list[bytes] = []
+        self._last = b""
         self._is_rising = True
+        self._origins: list[_Origin | None] = []
+        self._hashes: dict[int, array[int]] = {}
+        self._weight = _WEIGHT
 
     def next_query(self) -> ListQuery:
         """What to ask for next; the same again after a failure."""
         return ListQuery(self.prefix, token=self._token)
 
     def add(self, page: ListPage, as_of: float) -> None:
-        """Take the answer to `next_query`, asked at *as_of*. StoreFailed where the store goes round in circles."""
-        if page.next_token is not None and page.next_token in self._tokens:
-            raise StoreFailed("the listing repeats a continuation token", bucket=self.bucket, key=self.prefix)
-        rows = self._assembler.feed(page)
-        self.hidden = self._assembler.hidden
-        try:
-            if page.next_token is None:
-                rows += self._last_rows()
-        except StoreFailed:
-            self._grown()  # that the store lists in no order has been learned, though this listing is useless
-            raise
-        self._take(rows, page.next_token, as_of)
-        self._grown()
-
-    @property
-    def is_ordered(self) -> bool:
-        """Whether its keys have come in an order so far."""
-        return self._assembler.is_ordered
+        """Take the answer to `next_query`, asked at *as_of*. StoreFailed if the store goes round in circles, or contradicts itself."""
+        if self._tokens is not None and page.next_token in self._tokens:
+            raise self._failure("the listing repeats a continuation token")
+        if self._assembler is None:
+            self._assembler = Assembler(self.prefix, proof=self._proof)
+        assembler, origin = self._assembler, self._origin()
+        rows = assembler.feed(page)
+        self.hidden = assembler.hidden
+        self._note_order(page, is_ordered=assembler.is_ordered)
+        if page.next_token is None:
+            rows = rows + self._last_rows(assembler)
+        self._append(rows, as_of, origin if self.is_ordered else None)
+        self._go_on(page.next_token)
 
     def fill(self, rows: list[Row], hidden: int) -> None:
-        """Take all entries at once, as another pass has gathered them."""
-        for start in range(0, len(rows), _PAGE):
-            self._append(rows[start : start + _PAGE], self.as_of)
+        """Take all entries at once, as another listing has told them."""
+        self._append(rows, self.as_of, _START)
         self.hidden = hidden
-        self.is_complete = True
+        self.is_filled = True
+        self._go_on(None)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether it was concluded from an order that has turned out to be none."""
+        return self.is_filled and self._order.walk_breaks != self._walk_breaks
 
     def find(self, name: bytes) -> tuple[Entries, int] | None:
         """The entry *name*, of those certain so far."""
+        pages: Iterable[Entries | None]
         if self._is_rising:
             after = bisect_right(self._firsts, name)
             pages = self.pages[max(0, after - 1) : after]
@@ -92,64 +169,143 @@ class Listing:
         return None
 
     def holds(self, entries: Entries | None) -> bool:
-        """Whether *entries* are one of its pages; it may be that only `find` knows, where no order is kept."""
+        """Whether *entries* are one of its pages; it may be that only `find` knows, if no order is kept."""
         if entries is None or not self._is_rising:
             return False
         after = bisect_right(self._firsts, entries.first)
         return after > 0 and self.pages[after - 1] is entries
 
+    def child_prefixes(self, every: int) -> list[str]:
+        """The prefixes of the directories in it, of each page every so many."""
+        prefixes = []
+        for entries in self.pages:
+            if entries is not None:
+                children = [index for index in range(len(entries)) if entries.is_directory(index)]
+                prefixes += [entries.key(index) + "/" for index in children[::every]]
+        return prefixes
+
+    def decides(self, name: bytes) -> bool:
+        """Whether `find` has the last word on *name*, that there is none included."""
+        if self.is_trimmed:
+            return False
+        return (self.is_complete and not self.is_filled) or self.find(name) is not None
+
+    def is_past(self, name: bytes) -> bool:
+        """Whether waiting for more pages will probably not show *name*."""
+        return self.is_complete or (self._assembler is not None and self._assembler.is_past(decode(name)))
+
+    # ---- memory --------------------------------------------------------------------------------------------------
+
+    @property
+    def weight(self) -> int:
+        held = 0 if self._assembler is None else self._assembler.held_count
+        return self._weight + _HELD_WEIGHT * held
+
     def trim(self, keep: int) -> list[Entries]:
-        """Let all pages but the last *keep* go, and return them; what is left has the last word on no name any more."""
+        """Let all pages but the last *keep* go, and return them.
+
+        Not those that cannot be had again, nor those that the last raw page brought: its reader has to get ahead.
+        """
         going = []
-        for number in range(len(self.pages) - keep - 1, -1, -1):
+        least = max(0, len(self.pages) - 1)
+        while least and self._origins[least - 1] is self._origins[-1]:
+            least -= 1
+        for number in range(min(len(self.pages) - keep, least) - 1, -1, -1):
             page = self.pages[number]
             if page is None:
                 break
-            going.append(page)
-            self.pages[number] = None
-            self.is_trimmed = True
+            if self._origins[number] is not None:
+                going.append(page)
+                self._hashes[number] = page.hashes()
+                self.pages[number] = None
+                self._weight -= page.weight - _HASH_WEIGHT * len(page)
+                self.is_trimmed = True
         return going
 
-    def child_prefixes(self) -> list[str]:
-        """The prefixes of the directories in it."""
-        return [
-            entries.key(index) + "/"
-            for entries in self.pages
-            if entries is not None
-            for index in range(len(entries))
-            if entries.is_directory(index)
-        ]
+    def resumed(self, number: int, index: int, as_of: float, grown: "Callable[[Listing], None]") -> "Listing":
+        """A new scan that goes on where entry *index* of the trimmed page *number* stood, without the entries before it.
 
-    def decides(self, name: bytes) -> bool:
-        """Whether `find` has the last word on *name*."""
-        return not self.is_trimmed and (self.is_complete or self._assembler.decides(decode(name)))
+        It begins where the raw page began, with what was held back then; so its pages may be cut elsewhere.
+        """
+        origin = self._origins[number]
+        assert origin is not None  # else it would not have been trimmed
+        twin = Listing(self.bucket, self.prefix, as_of, self._order, grown)
+        twin._is_resumed = True
+        twin._token = origin.token
+        twin._assembler = None if origin.assembler is None else origin.assembler.copy()
+        before = (self._hashes_of(each) for each in range(number) if self._origins[each] is origin)
+        twin._told = frozenset(chain(self._told, *before, self._hashes_of(number)[:index]))
+        twin._weight += _TOLD_WEIGHT * len(twin._told)
+        return twin
 
-    def _take(self, rows: list[Row], next_token: str | None, as_of: float) -> None:
-        self._append(rows, as_of)
-        self._token = next_token
-        self.is_complete = next_token is None
-        if next_token is not None:
-            self._tokens.add(next_token)
+    def _hashes_of(self, number: int) -> "array[int]":
+        page = self.pages[number]
+        return self._hashes[number] if page is None else page.hashes()
 
-    def _last_rows(self) -> list[Row]:
-        rows = self._assembler.finish()
-        if self._assembler.is_ordered:
+    # ---- growing -------------------------------------------------------------------------------------------------
+
+    def _origin(self) -> _Origin | None:
+        """Where the next page begins; None without an order, as what is held back then is all that has come."""
+        if self._token is None or self._assembler is None:
+            return _START
+        return _Origin(self._token, self._assembler.copy()) if self._assembler.is_ordered else None
+
+    def _note_order(self, page: ListPage, *, is_ordered: bool) -> None:
+        if is_ordered:
+            self._order.note_page(page)
+        elif self.is_ordered:
+            self.is_ordered = False
+            self._order.note_break(self.prefix)
+            if self._is_resumed:  # what its reader was told before may come again
+                raise self._failure("the listing lost its order while it was read")
+
+    def _last_rows(self, assembler: Assembler) -> list[Row]:
+        rows = assembler.finish()
+        if assembler.is_ordered or not self.pages:
             return rows
-        return [row for row in rows if not self._is_shown(row)]
+        told = {*chain.from_iterable(map(self._hashes_of, range(len(self.pages))))}
+        if any(name_hash(row.name, row.size >= 0) in told for row in rows):
+            raise self._failure("the listing contradicts its own order")
+        return [row for row in rows if name_hash(row.name, row.size < 0) not in told]
 
-    def _is_shown(self, row: Row) -> bool:
-        """Whether an entry that order had let go before disorder showed is the same. StoreFailed where it is of another kind."""
-        found = self.find(row.name)
-        if found is not None and found[0].is_directory(found[1]) != (row.size < 0):
-            raise StoreFailed("the listing contradicts its own order", bucket=self.bucket, key=self.prefix)
-        return found is not None
+    def _go_on(self, token: str | None) -> None:
+        """Expect the page at *token*; at the end, let all go that only a growing listing needs."""
+        grown = self._grown
+        self._token = token
+        self.is_complete = token is None
+        if token is not None:
+            self._tokens = self._tokens or set()
+            self._tokens.add(token)
+        else:
+            self._assembler = self._grown = self._tokens = None
+        if grown is not None:
+            grown(self)
 
-    def _append(self, rows: list[Row], as_of: float) -> None:
-        if rows:
-            page = Entries(self.bucket, self.prefix, rows, as_of)
-            before = self.pages[-1] if self.pages else None
-            self._is_rising = self._is_rising and (before is None or before.last < page.first)
-            self._firsts.append(page.first)
-            self.pages.append(page)
-            self.entry_count += len(rows)
-            self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)
+    def _append(self, rows: list[Row], as_of: float, origin: _Origin | None) -> None:
+        """Add *rows* as one page, or as several if no store has cut them."""
+        if self._told:
+            rows = [row for row in rows if not self._is_told(row.name)]
+        if len(rows) > _PAGE_MAX:
+            rows = sorted(rows)
+            for start in range(0, len(rows), _PAGE):
+                self._append_page(rows[start : start + _PAGE], as_of, origin)
+        elif rows:
+            self._append_page(rows, as_of, origin)
+
+    def _append_page(self, rows: list[Row], as_of: float, origin: _Origin | None) -> None:
+        page = Entries(self.bucket, self.prefix, rows, as_of)
+        self._is_rising = self._is_rising and (not self.pages or self._last < page.first)
+        self._last = page.last
+        self._firsts.append(page.first)
+        self._origins.append(origin)
+        self._weight += page.weight + (_PAGE_WEIGHT if self.pages else 0)
+        self.pages.append(page)
+        self.entry_count += len(rows)
+        self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)
+
+    def _is_told(self, name: bytes) -> bool:
+        """Whether the reader that this scan resumes for was told *name*, of whatever kind."""
+        return name_hash(name, False) in self._told or name_hash(name, True) in self._told
+
+    def _failure(self, what: str) -> StoreFailed:
+        return StoreFailed(what, bucket=self.bucket, key=self.prefix)

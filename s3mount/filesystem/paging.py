@@ -4,7 +4,7 @@ Invariants: pages are taken in turn, since continuation tokens are serial; but t
 here and before they are read, if a store tells its token that early, and where the target is eager, `ranges` may bring pages from farther
 ahead. Requests run in a nursery of their own and leave only while fewer pages have come than are wanted, so a reader that stops reading
 stops them; what is held ahead of it then is let go after a while. A failure is told to those who
-wait at that moment; it takes nothing from the pages that have come, and the next who wants more asks the same page again: unless
+wait at that moment, and to the log if nobody does; it takes nothing from the pages that have come, and the next who wants more asks the same page again: unless
 the pages lead nowhere (`is_stuck`), which is told to whoever would begin with them.
 """
 
@@ -17,6 +17,7 @@ import trio
 
 from s3mount.errors import StoreFailed
 from s3mount.filesystem.chain import Request
+from s3mount.filesystem.flights import log_unawaited
 from s3mount.filesystem.ranges import Ranges
 from s3mount.s3.store import ObjectStore, Urgency
 from s3mount.s3.values import ListPage, ListQuery
@@ -67,23 +68,29 @@ class Paging:
     def want(self, answers: int) -> None:
         """Have so many pages in all fetched, without waiting for them."""
         self._wanted = max(self._wanted, answers)
-        if self._flight is None and self._is_short():
-            self._flight = _Flight()
-            self._nursery.start_soon(self._fly, self._flight)
+        self._run_on()
         self._grow()
 
     async def wait_progress(self) -> None:
-        """Wait until one more page has come; raises what the store failed with. Only where the target is not complete."""
+        """Wait until one more page has come, or the target is complete. Raises what the store failed with."""
         self.want(self.answered + 1)
-        flight = self._flight
-        assert flight is not None  # it was under way, or has been started
+        flight = self._run_on()
+        if flight is None:  # somebody else has completed it
+            return
         self._ranges.waited()
         await flight.progress.park()
         if flight.failure is not None:
-            raise flight.failure
+            raise flight.failure.with_traceback(None)  # all who wait raise the same one; let none pile its frames on it
 
     def _is_short(self) -> bool:
         return not self._target.is_complete and self.answered < self._wanted
+
+    def _run_on(self) -> "_Flight | None":
+        """The run of requests that is under way, begun now if one is needed; None if none is."""
+        if self._flight is None and self._is_short():
+            self._flight = _Flight()
+            self._nursery.start_soon(self._fly, self._flight)
+        return self._flight
 
     async def _fly(self, flight: "_Flight") -> None:
         try:
@@ -93,6 +100,7 @@ class Paging:
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             flight.failure = exc
             self._wanted = self.answered
+            log_unawaited("listing", exc, waiters=len(flight.progress))
         finally:
             self._flight = None
             flight.progress.unpark_all()
@@ -119,7 +127,7 @@ class Paging:
             request = await self._answer(query)  # nobody has been told of that failure
         if request.failure is not None:
             self.is_stuck = isinstance(request.failure, StoreFailed) and request.failure.status == 400
-            raise request.failure
+            raise request.failure.with_traceback(None)
         self.is_stuck = True
         self.add(*self._ranges.join(request))  # raises where the page leads back
         self.is_stuck = False
@@ -140,7 +148,10 @@ class Paging:
             request.page = await self._store.list_page(request.query, request.demand, partial(self._follow, request))
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             request.failure = exc
+            log_unawaited("listing", exc, waiters=request.landed.statistics().tasks_waiting)
         finally:
+            if request.page is None and request.failure is None:  # cancelled: the mount ends
+                request.failure = StoreFailed("the listing was given up", key=request.query.prefix)
             request.landed.set()
         self._grow()
 

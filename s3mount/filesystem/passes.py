@@ -3,41 +3,74 @@
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.paging import Paging
+from s3mount.s3.values import ListPage
 
 AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands soon, one being read, one in the air
 
 
 class Pass:
-    """One pass over a directory: `listing` is what has come so far, *paging* brings the rest."""
+    """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete."""
 
-    def __init__(self, listing: Listing, paging: Paging) -> None:
+    __slots__ = ("_paging", "listing")
+
+    def __init__(self, listing: Listing, paging: Paging | None) -> None:
         self.listing = listing
-        self.paging = paging
+        self._paging = paging
+
+    def add(self, page: ListPage, as_of: float) -> None:
+        """Take a page that another request has brought, asked for at *as_of*."""
+        if self._paging is not None:
+            self._paging.add(page, as_of)
+
+    def want(self, pages: int) -> None:
+        """Have so many pages in all fetched, without waiting for them."""
+        if self._paging is not None:
+            self._paging.want(pages)
+
+    def settle(self) -> None:
+        """Let all go that a complete listing does not need."""
+        if self.listing.is_complete:
+            self._paging = None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether its pages lead nowhere."""
+        return self._paging is not None and self._paging.is_stuck
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a page has come."""
+        return self._paging is None or self._paging.answered > 0
 
     async def wait_page(self, number: int) -> Entries | None:
         """Page *number*, or None behind the last; those behind it are on their way then. A checkpoint only if it waits."""
         while number >= len(self.listing.pages) and not self.listing.is_complete:
-            await self.paging.wait_progress()
+            await self._wait_progress()
         return self.page(number)
 
     def page(self, number: int) -> Entries | None:
-        """`wait_page`, where that would not wait; None also where it would."""
+        """`wait_page`, if that would not wait; None also if it would, or if the page was trimmed."""
         pages = self.listing.pages
         if number >= len(pages):
             return None
-        if not self.listing.is_complete and number + AHEAD > len(pages):
-            self.paging.want(self.paging.answered + AHEAD - 1)
+        if self._paging is not None and not self.listing.is_complete and number + AHEAD > len(pages):
+            self._paging.want(self._paging.answered + AHEAD - 1)
         return pages[number]
 
     async def wait_decided(self, name: bytes, pages: int) -> bool:
-        """Whether the listing has the last word on *name*, after at most so many pages more."""
-        last = self.paging.answered + pages
-        while not self.listing.decides(name):
-            if self.paging.answered >= last:
+        """Whether the listing has the last word on *name*, after at most so many pages more, and fewer if they will not show it."""
+        listing, paging = self.listing, self._paging
+        last = 0 if paging is None else paging.answered + pages
+        while not listing.decides(name):
+            if paging is None or listing.is_past(name) or paging.answered >= last:
                 return False
-            await self.paging.wait_progress()
+            await paging.wait_progress()
         return True
 
     def is_trimmed_at(self, number: int) -> bool:
         """Whether the page has come and gone."""
         return number < len(self.listing.pages) and self.listing.pages[number] is None
+
+    async def _wait_progress(self) -> None:
+        assert self._paging is not None  # the listing is not complete
+        await self._paging.wait_progress()

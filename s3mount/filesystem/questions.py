@@ -5,13 +5,14 @@ brings its first page in place of the HEAD. A file of which a version was known 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, S3MountError
+from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed
 from s3mount.filesystem.catalog import Catalog
-from s3mount.filesystem.directory import Directory, Known
+from s3mount.filesystem.directory import Directory, Known, listed
 from s3mount.filesystem.entries import Entries, Row
 from s3mount.filesystem.flights import Flights
 from s3mount.filesystem.names import decode
@@ -36,13 +37,19 @@ class Questions:
         self._catalog = catalog
         self._root = root
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
-        self._flights: Flights[tuple[str, bytes], Known] = Flights(nursery)
+        self._flights: Flights[tuple[str, bytes], Known] = Flights(nursery, catalog.moments.next)
 
     async def ask(self, directory: Directory, name: bytes) -> Known:
         """What the store says of *name*, asked once for all who wait. Raises what it failed with, where that leaves it open."""
-        if not self._catalog.lifetimes.positive:  # an answer under way may be older than this question
+        lifetimes = self._catalog.lifetimes
+        if not lifetimes.positive:  # an answer under way may be older than this question
             return await self._ask(directory, name)
-        return await self._flights.join((directory.prefix, name), partial(self._ask, directory, name))
+        called = self._catalog.moments.now()
+        since = max(lifetimes.valid_since, self._catalog.doubts.since(directory.prefix, name))
+        known = await self._flights.join((directory.prefix, name), since, partial(self._ask, directory, name))
+        if lifetimes.left(known.as_of, called, exists=known.exists) <= 0:  # it was under way for too long before
+            return await self._ask(directory, name)
+        return known
 
     def ask_ahead(self, directory: Directory, name: bytes) -> None:
         """`ask`, where nobody waits for the answer."""
@@ -51,45 +58,56 @@ class Questions:
     async def _ask(self, directory: Directory, name: bytes) -> Known:
         """Ask for one name: as a file and as a directory, at once."""
         key = directory.prefix + decode(name)
-        as_of = self._catalog.clock()
+        as_of = self._catalog.moments.next()
         answers = _Answers()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_directory, key, answers, nursery.cancel_scope)
-            if await self._is_on_first_page(directory, name):
-                answers.listed = directory.latest(name)
+            answers.listed = await self._first_page_says(directory, name)
             if answers.listed is None:
                 await self._ask_file(key, directory.latest(name), answers)
             elif not answers.listed.is_directory:
                 nursery.cancel_scope.cancel()
-        if answers.page is not None:
-            self._catalog.take_first_page(key + "/", answers.page, as_of)
+        if answers.is_directory:
+            self._catalog.take_first_pages(key + "/", answers.pages, as_of)
         if answers.listed is not None:
             return answers.listed
         row = answers.row(name)
         known = Known(as_of, None if row is None else Entries(self._catalog.bucket, directory.prefix, [row], as_of))
         directory.learn(name, known)
+        self._catalog.known.weigh(directory)
         return known
 
-    async def _is_on_first_page(self, directory: Directory, name: bytes) -> bool:
-        """Whether the first page of the root's listing decides *name*.
+    async def _first_page_says(self, directory: Directory, name: bytes) -> Known | None:
+        """What the first page of the root's listing says of *name*.
 
         Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
         """
         if directory.prefix != self._root or directory.passage is not None or not self._catalog.lifetimes.positive:
-            return False
+            return None
+        passage = self._catalog.passage(directory)
         try:
-            return await self._catalog.passage(directory).wait_decided(name, 1)
+            await passage.wait_decided(name, 1)
         except S3MountError:  # the other questions will tell
-            return False
+            return None
+        known = listed(passage.listing, name)  # which may be too large to be the directory's any more
+        return None if known is None or directory.is_doubted(name, known.as_of) else known
 
     async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
+        """Ask for pages until one shows that there is a directory, or none is left: S3 may send empty pages before a full one."""
+        query = ListQuery(key + "/")
         try:
-            page = await self._store.list_page(ListQuery(key + "/"))
+            while not answers.is_directory:
+                page = await self._store.list_page(query)
+                answers.pages.append(page)
+                if page.next_token is None:
+                    break
+                if page.next_token == query.token:
+                    raise StoreFailed("the listing repeats a continuation token", key=key + "/")
+                query = replace(query, token=page.next_token)
         except S3MountError as exc:
             answers.list_failure = exc
             return
-        if page.objects or page.prefixes or page.next_token:
-            answers.page = page
+        if answers.is_directory:
             other.cancel()
 
     async def _ask_file(self, key: str, latest: Known | None, answers: "_Answers") -> None:
@@ -118,14 +136,19 @@ class _Answers:
 
     def __init__(self) -> None:
         self.listed: Known | None = None  # what the root's first page said
-        self.page: ListPage | None = None
+        self.pages: list[ListPage] = []  # of the directory, as many as it took
         self.stat: ObjectStat | None = None
         self.list_failure: S3MountError | None = None
         self.head_failure: S3MountError | None = None
 
+    @property
+    def is_directory(self) -> bool:
+        """Whether the pages show anything; only the last can."""
+        return bool(self.pages) and bool(self.pages[-1].objects or self.pages[-1].prefixes)
+
     def row(self, name: bytes) -> Row | None:
         """The entry, or None where there is none. Raises where a failure leaves it open."""
-        if self.page is not None:
+        if self.is_directory:
             return Row(name)
         if self.list_failure is not None and not isinstance(self.list_failure, AccessDenied):
             raise self.list_failure

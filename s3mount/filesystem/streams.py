@@ -1,63 +1,127 @@
 """Directories being read: offsets in, entries out, page by page.
 
-An offset names a place in one pass over the directory, which the stream holds: it stays valid for the life of the stream, whatever
-becomes of the directory meanwhile. Reading from the start again shows the directory as it is then.
+An offset names a place in one scan of the directory, which the stream holds. What always holds:
+
+1. An offset that was told stays valid until the stream starts over, whatever becomes of the directory meanwhile, for as long as the
+   stream goes on in at most `LEGS_MAX` scans.
+2. Where the page of an offset was trimmed, since the directory is too large to be kept and others have read on, the stream goes on in
+   a scan of its own, from where the raw page began and without the names that stood before the offset. So no name that was
+   there all the time is lost or told twice, however the pages of the two scans are cut.
+3. Reading from the start again shows the directory as it is then.
 """
 
-from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from s3mount.errors import StoreFailed
 from s3mount.filesystem.entries import Entries
+from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.passes import Pass
 from s3mount.filesystem.tree import Tree
 from s3mount.filesystem.walks import Walks
 
 DOTS = 2  # offsets 0 and 1 are `.` and `..`
-_INDEX_BITS = 16  # as Entries holds no more
+LEGS_MAX = 16  # scans that a stream goes on in: more are only needed to jump about in a directory that is larger than the memory
+_INDEX_BITS = 16  # for ENTRIES_MAX
+_PAGE_BITS = 31  # which leaves 16 for the numbers of scans, in the 63 that an offset has
+
+
+class Scans(Protocol):
+    """Where scans come from, and who counts their readers."""
+
+    async def begin(self) -> Pass:
+        """A scan of the directory as it is now."""
+        ...
+
+    def resume(self, listing: Listing, number: int, index: int) -> Pass: ...
+    def acquire(self, listing: Listing) -> None: ...
+    def release(self, listing: Listing) -> None: ...
+
+
+class _Leg(NamedTuple):
+    """A scan that the stream reads, the *number*th. It went on from the offset *resumed*; 0: from the start."""
+
+    number: int
+    passage: Pass
+    resumed: int
+
+    def offset(self, page: int, index: int) -> int:
+        """The offset of entry *index* of *page*: no two legs have one in common, however far each is read."""
+        return (((self.number << _PAGE_BITS) | page) << _INDEX_BITS) + index + DOTS
 
 
 class DirectoryStream:
-    """One open directory; *listing* gives the pass to read, whenever reading starts over."""
+    """One open directory. State: *_legs* by their numbers, the oldest first, the last of which is *_leg_count*."""
 
-    def __init__(self, inode: int, parent: int, listing: Callable[[], Awaitable[Pass]]) -> None:
+    def __init__(self, inode: int, parent: int, scans: Scans) -> None:
         self.inode = inode
         self.parent = parent
-        self._listing = listing
-        self._passage: Pass | None = None
+        self._scans = scans
+        self._legs: dict[int, _Leg] = {}
+        self._leg_count = 0
 
     async def rewind(self) -> None:
         """Start over, with the directory as it is now."""
-        self._passage = await self._listing()
+        passage = await self._scans.begin()
+        self.close()
+        self._begin_leg(passage, 0)
+
+    def close(self) -> None:
+        """Let all scans go."""
+        while self._legs:
+            self._scans.release(self._legs.popitem()[1].passage.listing)
+        self._leg_count = 0
 
     async def place(self, offset: int) -> "Place | None":
-        """Where the entries from *offset* (DOTS or more) on are found; None behind the last. A checkpoint only if it waits."""
-        number = _page_of(offset)
-        # it may be too large to be kept, and others have read on
-        if self._passage is None or self._passage.is_trimmed_at(number):
+        """Where the entries from *offset* (DOTS or more) on are found; None behind the last. A checkpoint only if it waits.
+
+        StoreFailed if the offset is one of a scan that the stream has let go.
+        """
+        if not self._legs:
             await self.rewind()
-        assert self._passage is not None
         while (place := self.held(offset)) is None:
-            if await self._passage.wait_page(number) is None:
+            leg, page, index = self._locate(offset)
+            if leg.passage.is_trimmed_at(page):
+                self._begin_leg(self._scans.resume(leg.passage.listing, page, index), leg.offset(page, index))
+            elif await leg.passage.wait_page(page) is None and not leg.passage.is_trimmed_at(page):
                 return None
-            number += 1
         return place
 
     def held(self, offset: int) -> "Place | None":
-        """`place`, where that needs no waiting; None also where it does."""
-        passage = self._passage
-        number, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
-        if passage is None:
+        """`place`, if that needs no waiting; None also if it does."""
+        if not self._legs:
             return None
-        while (entries := passage.page(number)) is not None:
-            if index < len(entries):
-                return Place(entries, index, (number << _INDEX_BITS) + DOTS)
-            number, index = number + 1, 0
-        return None
+        leg, page, index = self._locate(offset)
+        entries = leg.passage.page(page)
+        return None if entries is None else Place(entries, index, leg.offset(page, 0))
 
+    def _locate(self, offset: int) -> tuple[_Leg, int, int]:
+        """The scan, and the page and index in it, where the entries from *offset* on begin; it may be a page that is still to come."""
+        position, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
+        number, page = divmod(position, 1 << _PAGE_BITS)
+        leg = self._legs.get(number)
+        while True:
+            if len(self._legs) > 1 and (following := self._resumed_at(offset)) is not None:
+                return following, 0, 0
+            if leg is None:
+                raise StoreFailed("the directory is too large to be kept, and this place in it was left long ago")
+            entries = leg.passage.page(page)
+            if entries is None or index < len(entries):
+                return leg, page, index
+            page, index = page + 1, 0
+            offset = leg.offset(page, index)
 
-def _page_of(offset: int) -> int:
-    return (offset - DOTS) >> _INDEX_BITS
+    def _resumed_at(self, offset: int) -> _Leg | None:
+        return next((leg for leg in self._legs.values() if leg.resumed == offset), None)
+
+    def _begin_leg(self, passage: Pass, resumed: int) -> None:
+        number = self._leg_count if resumed else 0
+        self._scans.acquire(passage.listing)
+        self._legs[number] = _Leg(number, passage, resumed)
+        self._leg_count = number + 1
+        if len(self._legs) > LEGS_MAX:
+            oldest = next(iter(self._legs))
+            self._scans.release(self._legs.pop(oldest).passage.listing)
 
 
 class Place(NamedTuple):
@@ -66,6 +130,26 @@ class Place(NamedTuple):
     entries: Entries
     start: int
     base: int
+
+
+class _DirectoryScans(NamedTuple):
+    """`Scans` of the directory *inode*."""
+
+    inode: int
+    tree: Tree
+    walks: Walks
+
+    async def begin(self) -> Pass:
+        return await self.walks.passage(self.tree.directory_of(self.inode))
+
+    def resume(self, listing: Listing, number: int, index: int) -> Pass:
+        return self.tree.catalog.resume(listing, number, index)
+
+    def acquire(self, listing: Listing) -> None:
+        self.tree.catalog.known.acquire(listing)
+
+    def release(self, listing: Listing) -> None:
+        self.tree.catalog.known.release(listing)
 
 
 class OpenDirectories:
@@ -84,13 +168,12 @@ class OpenDirectories:
         """A handle on a stream of the directory. NotADirectory."""
         prefix = self._tree.prefix(inode)
         handle = next(self._handles)
-        self._streams[handle] = DirectoryStream(
-            inode, self._tree.inode_above(prefix), lambda: self._walks.passage(self._tree.directory_of(inode))
-        )
+        scans = _DirectoryScans(inode, self._tree, self._walks)
+        self._streams[handle] = DirectoryStream(inode, self._tree.inode_above(prefix), scans)
         return handle
 
     def stream(self, handle: int) -> DirectoryStream:
         return self._streams[handle]
 
     def release(self, handle: int) -> None:
-        del self._streams[handle]
+        self._streams.pop(handle).close()

@@ -55,6 +55,8 @@ class Subtree:
         self._hidden: str | None = None  # a prefix that no name can show; its keys are passed over
         self._is_byte_order = True
         self._is_component_order = True
+        self._last_child = _between(root, start)[0]  # the directory of *root* that it came to last
+        self.children = 1  # how many directories of *root* it has come to
 
     def next_query(self) -> ListQuery:
         if self._token is None:
@@ -88,11 +90,6 @@ class Subtree:
         is_below = prefix.startswith(self.root) and prefix != self.root
         return is_below and self.position < prefix and (self.stop is None or prefix < self.stop)
 
-    @property
-    def children(self) -> int:
-        """How many directories of *root* it has come to."""
-        return 1 + sum(row.size < 0 for row in self._open[0].rows.values())
-
     def _check_order(self, key: str) -> None:
         if key < self.position:
             self._is_byte_order = False
@@ -111,6 +108,8 @@ class Subtree:
         if above != self._open[-1].prefix and not self._enter(above, as_of):
             return
         directory = self._open[-1]
+        if len(self._open) == 1:  # in *root*, which is never finished: its entries would only fill the memory
+            return
         name = encode(key[len(above) :])
         if is_valid(name):
             directory.rows[name] = Row(name, listed.size, listed.mtime_ns, listed.etag)
@@ -127,7 +126,11 @@ class Subtree:
                 above.hidden += 1
                 self._hidden = inner
                 return False
-            above.rows[name] = Row(name)  # a directory shadows a file of its name, which came before it
+            if len(self._open) == 1:
+                self.children += inner != self._last_child
+                self._last_child = inner
+            else:
+                above.rows[name] = Row(name)  # a directory shadows a file of its name, which came before it
             self._open.append(_Open(inner, as_of))
         return True
 

@@ -15,7 +15,7 @@ from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory, Known
 from s3mount.filesystem.entries import Entries, Row, inode_numbers
 from s3mount.filesystem.inodes import ROOT, InodeTable
-from s3mount.filesystem.lifetimes import Lifetimes
+from s3mount.filesystem.lifetimes import Lifetimes, Moments
 from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
 from s3mount.filesystem.questions import Questions
 from s3mount.s3.store import ObjectStore
@@ -58,7 +58,7 @@ class Tree:
     ) -> None:
         self.inodes = InodeTable()
         self._lifetimes = Lifetimes.of(config)
-        self._clock = clock
+        self._moments = Moments(clock)
         self._bucket = location.bucket
         self.root = location.prefix
         self._mounted_ns = mounted_ns
@@ -68,7 +68,7 @@ class Tree:
             nursery,
             location.bucket,
             self._lifetimes,
-            clock=clock,
+            moments=self._moments,
             limit=config.metadata_limit,
             dropped=self._drop_from_kernel,
         )
@@ -111,7 +111,7 @@ class Tree:
 
     def valid_for(self, entries: Entries) -> float:
         """For how many seconds more *entries* may be believed."""
-        return max(0.0, self._lifetimes.left(entries.as_of, self._clock()))
+        return max(0.0, self._lifetimes.left(entries.as_of, self._moments.now()))
 
     def mtime_ns(self, entries: Entries, index: int) -> int:
         """When an entry was modified: a directory, when the newest that is known of what is in it was."""
@@ -139,7 +139,7 @@ class Tree:
 
     def recall(self, directory: Directory, name: bytes) -> Known | None:
         """What is known of a name without a question; what may be told while it is being renewed, too."""
-        now = self._clock()
+        now = self._moments.now()
         known = directory.recall(name, now, self._lifetimes)
         if known is None and self._lifetimes.grace:
             known = directory.latest(name)
@@ -177,32 +177,33 @@ class Tree:
         known = directory.latest(name, seen)
         if known is None and not directory.is_doubted(name, seen.as_of):
             known = seen
-        if known is None or known.as_of + max(self._lifetimes.positive, LOOKUP_TO_OPEN) <= self._clock():
+        if known is None or not self._lifetimes.is_recent(known.as_of, self._moments.now(), LOOKUP_TO_OPEN):
             return None
         return known
 
-    def pages_of(self, prefix: str) -> Sequence[Entries] | None:
-        """All entries of a directory, where a listing of it is complete."""
+    def pages_of(self, prefix: str, most: int) -> Sequence[Entries] | None:
+        """All entries of a directory, if a listing of it is complete and has no more than *most*; the same object for as long as it is."""
         directory = self.catalog.known.get(prefix)
         if directory is None or directory.passage is None:
             return None
         listing = directory.passage.listing
-        return directory.pages if listing.is_complete and not listing.is_trimmed else None
+        is_usable = listing.is_complete and not listing.is_trimmed and listing.entry_count <= most
+        return listing.pages if is_usable else None  # type: ignore[return-value]  # none is trimmed
 
     def doubt(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""
         prefix = parent_of(version.key)
-        self.catalog.directory(prefix).doubt(encode(version.key[len(prefix) :]), self._clock())
+        self.catalog.doubts.add(prefix, encode(version.key[len(prefix) :]), self._moments.next())
 
     def forget_all(self) -> None:
         """Know nothing any more, and have the kernel look up every name anew."""
-        self.catalog.known.clear()
+        self.catalog.forget_all()
         for entries in self.inodes.entries():
             if entries.prefix == self.root:  # with a directory the kernel drops all that is below it
                 self._kernel.drop(ROOT, entries)
 
-    def _drop_from_kernel(self, directory: Directory, pages: Sequence[Entries]) -> None:
-        """Have the kernel give back its references to entries that are to go."""
+    def _drop_from_kernel(self, inode: int, pages: Sequence[Entries]) -> None:
+        """Have the kernel give back its references to entries of the directory *inode* that are to go."""
         for entries in pages:
-            if entries.live and directory.inode:
-                self._kernel.drop(directory.inode, entries)
+            if entries.live and inode:
+                self._kernel.drop(inode, entries)

@@ -19,9 +19,9 @@ from itertools import pairwise
 
 from s3mount.errors import S3MountError
 from s3mount.filesystem.catalog import Catalog
-from s3mount.filesystem.directory import Directory
-from s3mount.filesystem.listing import Listing
+from s3mount.filesystem.directory import Directory, nobody
 from s3mount.filesystem.names import parent_of
+from s3mount.filesystem.order import OrderEvidence
 from s3mount.filesystem.paging import Paging
 from s3mount.filesystem.passes import Pass
 from s3mount.filesystem.subtree import Disorder, Finished, Subtree
@@ -36,14 +36,27 @@ VISITS_TO_SPREAD = 3  # directories read of one sweep, after which what is left 
 WAYS_MAX = 4  # sweeps side by side in one parent
 WAY_PAGES = 2  # pages that make it worth while to have one more of them
 WAY_AHEAD_MAX = 4  # pages that each of them fetches before the walker has come to it
+CHILDREN_SORTED = 20_000  # directories in a parent that are looked through one by one to divide it
+HALVINGS_MAX = 10  # of the occasions on which a sweep is begun
 
 
 class Sweep:
-    """One undelimited listing, and how far the walker has come in it. What a page finishes goes to *publish*, with its number."""
+    """One undelimited listing, and how far the walker has come in it. What a page finishes goes to *publish*, with its number.
 
-    def __init__(self, subtree: Subtree, as_of: float, publish: Callable[["Sweep", int, list[Finished]], None]) -> None:
+    If the order of its keys breaks, the sweep is at its end, and what all sweeps have published is withdrawn.
+    """
+
+    def __init__(
+        self,
+        subtree: Subtree,
+        as_of: float,
+        order: OrderEvidence,
+        publish: Callable[["Sweep", int, list[Finished]], None],
+    ) -> None:
         self.subtree = subtree
         self.as_of = as_of
+        self._order = order
+        self._is_broken = False
         self._publish = publish
         self.visits = 0  # directories of this sweep that the walker has read
         self._visited_page = -1  # the last page that the walker came to a directory of
@@ -51,14 +64,22 @@ class Sweep:
 
     @property
     def is_complete(self) -> bool:
-        return self.subtree.is_complete
+        """Whether no more pages are of use."""
+        return self.subtree.is_complete or self._is_broken
 
     def next_query(self) -> ListQuery:
         return self.subtree.next_query()
 
     def add(self, page: ListPage, as_of: float) -> None:
         number = self.subtree.pages
-        self._publish(self, number, self.subtree.add(page, as_of))
+        try:
+            finished = self.subtree.add(page, as_of)
+        except Disorder:
+            self._is_broken = True
+            self._order.note_break(self.subtree.root, is_walk=True)
+            raise
+        self._order.note_page(page)
+        self._publish(self, number, finished)
 
     def visit(self, page: int) -> int:
         """The walker reads a directory that *page* finished; how many pages the sweep is entitled to now."""
@@ -75,16 +96,17 @@ class Walks:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._sweeps: dict[Sweep, Paging] = {}  # oldest first
-        self._is_useless = False  # undelimited listings come in no order: sweeps cannot be used at all
+        self._occasions = 0  # on which a sweep might have begun
 
     async def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
         catalog = self._catalog
-        can_sweep = catalog.is_ordered and not self._is_useless and catalog.lifetimes.positive > 0
+        can_sweep = catalog.order.proof == 0 and catalog.lifetimes.positive > 0
         if can_sweep and not catalog.is_fresh(directory):
             await self._follow(directory)
         if catalog.is_fresh(directory):
             directory.visited()
+            directory.visited = nobody
         else:
             directory.plain_reads = 0
         directory.is_read = True
@@ -112,7 +134,6 @@ class Walks:
             await self._sweeps[sweep].wait_progress()
         except S3MountError as exc:  # the reader's own listing will tell, if the store is ill
             log.debug("sweep of %r ended: %s", sweep.subtree.root, exc)
-            self._is_useless = self._is_useless or isinstance(exc, Disorder)
             self._sweeps.pop(sweep, None)
 
     def _sweep_over(self, prefix: str) -> Sweep | None:
@@ -125,7 +146,7 @@ class Walks:
         return None
 
     def _is_over(self, sweep: Sweep) -> bool:
-        return sweep.is_complete or self._catalog.lifetimes.left(sweep.as_of, self._catalog.clock()) <= 0
+        return sweep.is_complete or self._catalog.lifetimes.left(sweep.as_of, self._catalog.moments.now()) <= 0
 
     @staticmethod
     def _is_stuck(sweep: Sweep, prefix: str) -> bool:
@@ -142,20 +163,29 @@ class Walks:
         if not self._catalog.is_fresh(parent):
             return
         parent.plain_reads += 1
-        if parent.plain_reads & (parent.plain_reads - 1) == 0:
+        if parent.plain_reads & (parent.plain_reads - 1) == 0 and self._is_worth_trying():
             self._begin(Subtree(parent.prefix, directory.prefix), 1)
 
+    def _is_worth_trying(self) -> bool:
+        """Whether to begin a sweep: with each that broke its order, on half as many occasions."""
+        self._occasions += 1
+        return self._occasions % (1 << min(self._catalog.order.walk_breaks, HALVINGS_MAX)) == 0
+
     def _begin(self, subtree: Subtree, pages: int) -> None:
-        sweep = Sweep(subtree, self._catalog.clock(), self._publish)
+        sweep = Sweep(subtree, self._catalog.moments.next(), self._catalog.order, self._publish)
         paging = self._catalog.paging(sweep, is_eager=False)  # any page may be its last
         self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
         paging.want(pages)
 
     def _spread(self, subtree: Subtree) -> None:
         """Divide what is left of a sweep that is being followed: continuation tokens are serial, sweeps are not."""
-        left = self._children_behind(subtree)
-        pages = len(left) * subtree.pages // subtree.children
-        ways = min(WAYS_MAX, pages // WAY_PAGES)
+        passage = self._catalog.directory(subtree.root).passage
+        if passage is None or not passage.listing.is_complete:
+            return
+        every = 1 + passage.listing.entry_count // CHILDREN_SORTED
+        left = sorted(prefix for prefix in passage.listing.child_prefixes(every) if subtree.is_before(prefix))
+        pages = len(left) * every * subtree.pages // subtree.children
+        ways = min(WAYS_MAX, pages // WAY_PAGES, len(left))
         starts = [left[len(left) * way // ways] for way in range(1, ways)]
         for start, stop in pairwise([*starts, subtree.stop]):
             assert start is not None  # only the last may be
@@ -163,24 +193,13 @@ class Walks:
         if starts:
             subtree.stop = starts[0]
 
-    def _children_behind(self, subtree: Subtree) -> list[str]:
-        """The directories of the sweep's root that it has not come to, in order."""
-        passage = self._catalog.directory(subtree.root).passage
-        if passage is None or not passage.listing.is_complete:
-            return []
-        return sorted(prefix for prefix in passage.listing.child_prefixes() if subtree.is_before(prefix))
-
     def _publish(self, sweep: Sweep, page: int, finished: list[Finished]) -> None:
         """Make directories known whole, unless newer knowledge of them is there."""
         catalog = self._catalog
         for prefix, rows, hidden, as_of in finished:
-            directory = catalog.directory(prefix)
-            if not catalog.is_fresh(directory):
-                listing = Listing(catalog.bucket, prefix, as_of)
-                listing.fill(rows, hidden)
-                directory.passage = Pass(listing, catalog.paging(listing))
+            directory = catalog.publish(prefix, rows, hidden, as_of)
+            if directory is not None:
                 directory.visited = partial(self._visit, sweep, page)
-                catalog.grown(directory)
 
     def _visit(self, sweep: Sweep, page: int) -> None:
         """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""

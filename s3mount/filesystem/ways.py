@@ -41,6 +41,7 @@ class Way:
         self.pages = pages
         self.prefix = pages[0].prefix
         self._firsts = list(accumulate(map(len, pages), initial=0))  # how many entries are in the pages before each
+        self._page_numbers = {page: number for number, page in enumerate(pages)}
         self._order: Sequence[int] = range(self._firsts[-1])
         self._numbers: array[int] | None = None
         if kind is Kind.NUMBER:
@@ -60,7 +61,11 @@ class Way:
         """Where an entry stands; *entries* are one of the pages."""
         if self._numbers is not None:
             return bisect_left(self._numbers, entries.inode(index))
-        return self._firsts[self.pages.index(entries)] + index
+        return self._firsts[self._page_numbers[entries]] + index
+
+    def __contains__(self, entries: Entries) -> bool:
+        """Whether *entries* are one of the pages."""
+        return entries in self._page_numbers
 
     def has_files(self) -> bool:
         return any(not page.is_directory(index) for page in self.pages for index in range(len(page)))
@@ -80,9 +85,9 @@ class Way:
 
 
 class Ways:
-    """The ways below the prefix *root*. *pages_of* tells all pages of a directory that is known whole."""
+    """The ways below the prefix *root*. *pages_of* tells all pages of a directory that is known whole and has no more entries than asked."""
 
-    def __init__(self, pages_of: Callable[[str], Sequence[Entries] | None], root: str) -> None:
+    def __init__(self, pages_of: Callable[[str, int], Sequence[Entries] | None], root: str) -> None:
         self._pages_of = pages_of
         self._root = root
         self._kept: dict[tuple[Kind, str], Way] = {}  # least recently used first
@@ -98,7 +103,7 @@ class Ways:
 
     def known(self, kind: Kind, prefix: str) -> Way | None:
         """The way through the directory *prefix*, if that is known whole."""
-        pages = self._pages_of(prefix)
+        pages = self._pages_of(prefix, SORTED_MAX)
         return self._way(kind, pages) if pages else None
 
     def following(self, way: Way) -> Way | None:
@@ -114,8 +119,8 @@ class Ways:
         return None
 
     def _through(self, kind: Kind, entries: Entries) -> Way | None:
-        pages = self._pages_of(entries.prefix)
-        return None if pages is None or entries not in pages else self._way(kind, pages)
+        way = self.known(kind, entries.prefix)
+        return way if way is not None and entries in way else None
 
     def _first_below(self, kind: Kind, prefix: str) -> Way | None:
         """The first way with files in *prefix*, or in the first directory of it, and so on."""
@@ -129,12 +134,10 @@ class Ways:
             prefix = below
         return None
 
-    def _way(self, kind: Kind, pages: Sequence[Entries]) -> Way | None:
-        if sum(map(len, pages)) > SORTED_MAX:
-            return None
+    def _way(self, kind: Kind, pages: Sequence[Entries]) -> Way:
         key = kind, pages[0].prefix
         way = self._kept.pop(key, None)
-        if way is None or way.pages != pages:
+        if way is None or way.pages is not pages:
             self._entries -= 0 if way is None else len(way)
             way = Way(kind, pages)
             self._entries += len(way)

@@ -51,10 +51,11 @@ def guarded(
             _log_failure(handler.__name__, exc)
             raise pyfuse3.FUSEError(exc.errno) from exc
         except trio.TooSlowError as exc:
-            log.warning("%s: no answer within %g s", handler.__name__, self.timeout)
+            kind = {"operation": handler.__name__, "errno": "ETIMEDOUT"}
+            log.warning("%s: no answer within %g s", handler.__name__, self.timeout, extra=kind)
             raise pyfuse3.FUSEError(errno.ETIMEDOUT) from exc
         except Exception as exc:  # a bug must not end the mount
-            log.exception("%s failed: this is a bug", handler.__name__)
+            log.exception("%s failed: this is a bug", handler.__name__, extra={"operation": handler.__name__})
             raise pyfuse3.FUSEError(errno.EIO) from exc
 
     return guard
@@ -79,4 +80,5 @@ def _log_failure(operation: str, exc: S3MountError) -> None:
     }
     told = " ".join(f"{name}={printable(repr(value))}" for name, value in said.items())
     level = logging.INFO if isinstance(exc, Superseded) else logging.WARNING  # of that one nobody sees anything
+    said |= {"operation": operation, "errno": errno.errorcode[exc.errno]}  # what the log's limit counts by
     log.log(level, "%s: %s: %s %s", operation, errno.errorcode[exc.errno], exc, told, extra=said)

@@ -17,6 +17,7 @@ from s3mount.errors import StoreFailed
 from s3mount.s3 import answers, translate
 from s3mount.s3.answers import WrongAnswerError, decoded
 from s3mount.s3.cord import Cord
+from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.session import ResolvedStore, Session, open_client, open_session, standing_parameters
 from s3mount.s3.store import OnToken
 from s3mount.s3.translate import Asked, Refusal
@@ -49,7 +50,7 @@ class BotoTransport:
         self._standing = standing_parameters(config)
         self._wire = Wire(store, connections=config.max_connections)
         session = session or open_session(config)
-        self._client = open_client(config, session, region=store.region, credentials=store.credentials.frozen)
+        self._client = open_client(config, session, region=store.region, credentials=self._frozen)
         self._client.meta.events.register("before-send.s3", self._wire.send)
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
@@ -113,6 +114,10 @@ class BotoTransport:
     def close(self) -> None:
         self._wire.close()
         self._client.close()
+
+    def _frozen(self) -> FrozenCredentials:
+        """What botocore signs this thread's request with."""
+        return self._store.credentials.frozen(self._wire.deadline)
 
     def _get(self, key: str, span: Span, which: Mapping[str, str]) -> Any:
         byte_range = f"bytes={span.start}-{span.stop - 1}"

@@ -15,9 +15,9 @@ from typing import TypeVar
 from botocore.exceptions import ClientError
 
 from s3mount.config import StoreConfig
-from s3mount.errors import S3MountError, SetupError
+from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.boto import BotoTransport
-from s3mount.s3.credentials import CredentialChain
+from s3mount.s3.credentials import Credentials
 from s3mount.s3.diagnosis import no_answer, setup_error
 from s3mount.s3.session import FIRST_GUESS, ResolvedStore, Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
@@ -33,16 +33,15 @@ PAUSES = (0.2, 1.0, None)  # seconds, after each try
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
 
 
-def probe(config: StoreConfig) -> ResolvedStore:
+def probe(config: StoreConfig, credentials: Credentials) -> ResolvedStore:
     """Find out where, and whether, the bucket answers. Blocks for seconds at most; SetupError where it does not."""
     session = open_session(config)
     if config.verify_ssl and config.ca_bundle is not None:
         tls_context(ca_bundle=str(config.ca_bundle), verify_ssl=True)
-    chain = CredentialChain(lambda: open_session(config).below, sign=config.sign_requests)
-    _look_up(chain)
+    _look_up(config, credentials)
     region = config.region or session.setting("region") or FIRST_GUESS
     for _ in range(REGIONS_TRIED):
-        store = resolved_store(config, session, region=region, credentials=chain)
+        store = resolved_store(config, session, region=region, credentials=credentials)
         found = _within(STORE_LIMIT, partial(_knock, config, store, session), silent=no_answer(store, STORE_LIMIT))
         if found is None:
             return store
@@ -50,13 +49,16 @@ def probe(config: StoreConfig) -> ResolvedStore:
     raise SetupError(f"bucket {config.bucket!r} is said to be in one region after another: name it with --region")
 
 
-def _look_up(chain: CredentialChain) -> None:
+def _look_up(config: StoreConfig, credentials: Credentials) -> None:
+    limit = min(CREDENTIALS_LIMIT, config.timeout)
     try:
-        _within(CREDENTIALS_LIMIT, chain.frozen, silent=f"no credentials within {CREDENTIALS_LIMIT:.0f} s")
-    except Retryable as fault:
+        credentials.frozen(time.monotonic() + limit)
+    except DeadlineExceeded as exc:
+        raise SetupError(
+            f"no credentials within {limit:g} s: {exc}; try it by hand, or allow more (--timeout)"
+        ) from exc
+    except (S3MountError, Retryable) as fault:
         raise SetupError(str(fault)) from fault
-    except S3MountError as exc:
-        raise SetupError(str(exc)) from exc
 
 
 def _knock(config: StoreConfig, store: ResolvedStore, session: Session) -> str | None:
@@ -117,7 +119,7 @@ def _region_told(cause: BaseException | None) -> str | None:
 def _within(limit: float, ask: Callable[[], T], *, silent: str) -> T:
     """What *ask* returns or raises; SetupError(*silent*) after *limit* seconds.
 
-    In a thread, because neither name resolution nor a credential process can be told to stop.
+    In a thread, because name resolution cannot be told to stop.
     """
     outcome: list[T] = []
     failure: list[Exception] = []

@@ -309,6 +309,7 @@ class RemoteStore:
         try:
             answer = await self._persist(question, send, deadline, made)
         except S3MountError as exc:
+            exc.bucket, exc.key = exc.bucket or self._bucket, exc.key or question.key  # credentials know of neither
             self._counts["errors"] += not isinstance(exc, NotFound | VersionGone)
             log.debug("%s %r: %s", question.kind, question.key, exc)
             raise
@@ -328,7 +329,7 @@ class RemoteStore:
                 if fault.is_stale_credentials:
                     if is_renewed:
                         raise fault.failure from fault
-                    await trio.to_thread.run_sync(self._transport.renew_credentials)
+                    await self._renew(question, deadline)
                     is_renewed = True
                     continue
                 pause = next(waits, None)
@@ -337,6 +338,15 @@ class RemoteStore:
                 log.debug("%s %r again in %.2f s: %s", question.kind, question.key, pause, fault)
             self._counts["retries"] += 1
             await trio.sleep(pause)
+
+    async def _renew(self, question: _Question, deadline: float) -> None:
+        """Have the credentials renewed, in a thread that may be left behind."""
+        try:
+            with trio.fail_at(deadline):
+                await self._workers.run(self._transport.renew_credentials, lambda _: None)
+        except trio.TooSlowError as exc:
+            message = "the credentials have expired, and were not renewed in time"
+            raise DeadlineExceeded(message, bucket=self._bucket, key=question.key) from exc
 
     async def _attempt(
         self, question: _Question, send: _Send[T], deadline: float, made: outcome.Outcome[T] | None

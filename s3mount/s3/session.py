@@ -20,13 +20,15 @@ from botocore.utils import parse_timestamp
 from s3mount import __version__
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
-from s3mount.s3.credentials import CredentialLender, Credentials, FrozenCredentials
+from s3mount.s3.credential_source import ChainSource
+from s3mount.s3.credentials import CredentialChain, CredentialLender, Credentials, FrozenCredentials
 from s3mount.s3.trust import proxy_for
 
 __all__ = [
     "FrozenCredentials",
     "ResolvedStore",
     "Session",
+    "credential_chain",
     "lean_can_speak",
     "open_client",
     "open_session",
@@ -114,8 +116,13 @@ def open_session(config: StoreConfig) -> Session:
     return Session(boto3.session.Session(botocore_session=session), session)
 
 
+def credential_chain(config: StoreConfig) -> CredentialChain:
+    """The credentials of the profile; nothing is looked up yet. To be closed."""
+    return CredentialChain(ChainSource(lambda: open_session(config).below), sign=config.sign_requests)
+
+
 def open_client(
-    config: StoreConfig, session: Session, *, region: str, credentials: Callable[[], FrozenCredentials | None]
+    config: StoreConfig, session: Session, *, region: str, credentials: Callable[[], FrozenCredentials]
 ) -> Any:
     """A boto3 client that asks once, checks no parameter, and signs with *credentials*.
 
@@ -125,6 +132,7 @@ def open_client(
     session.below.register_component(
         "credential_provider", CredentialLender(credentials if config.sign_requests else None)
     )
+    session.below._credentials = None  # noqa: SLF001 - else those of the session's first client, which it keeps
     try:
         client = session.above.client(
             "s3", region_name=region, endpoint_url=config.endpoint_url, config=_client_config(config)
@@ -144,7 +152,7 @@ def resolved_store(
     credentials: Credentials,
 ) -> ResolvedStore:
     """What botocore's rules make of *config*: learnt from the request that it would send. SetupError as `open_client`."""
-    seen = _learn(config, open_client(config, session, region=region, credentials=credentials.frozen))
+    seen = _learn(config, open_client(config, session, region=region, credentials=_nothing_is_signed))
     parts = urlsplit(seen.url)
     scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
     return ResolvedStore(
@@ -226,6 +234,10 @@ class _StoppedError(Exception):
     def __init__(self, address: _Address) -> None:
         super().__init__()
         self.address = address
+
+
+def _nothing_is_signed() -> FrozenCredentials:
+    raise AssertionError("a request was signed that is not to be sent")
 
 
 def _learn(config: StoreConfig, client: Any) -> _Address:

@@ -54,9 +54,15 @@ class Wire:
                 self._parsing.release()
             del self._asking.deadline, self._asking.body, self._asking.is_parsing
 
+    @property
+    def deadline(self) -> float:
+        """The deadline of this thread's request; in a block of `until` only."""
+        deadline: float = self._asking.deadline
+        return deadline
+
     def send(self, request: Any, **_: Any) -> AWSResponse:
         """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
-        deadline = self._asking.deadline
+        deadline = self.deadline
         left = deadline - self._clock()
         if left <= 0:
             raise TimeoutError("the deadline has passed")

@@ -11,7 +11,6 @@ has ended is told: a thread first adds it and then looks whether the run has bee
 import _thread
 import contextlib
 import queue
-import signal
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -81,8 +80,6 @@ class Workers:
         self._threads = 0
 
     def _work(self, token: trio.lowlevel.TrioToken) -> None:
-        # signals are the run's, whose thread they shall wake
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while (job := self._jobs.get()) is not None:
             job.outcome = outcome.capture(job.call)
             self._ended.append(job)

@@ -15,6 +15,7 @@ from s3mount.errors import SetupError
 from s3mount.printable import LINE_LIMIT, printable
 from s3mount.service import signals
 from s3mount.service.daemon import Launcher
+from s3mount.service.logs import log_statistics, log_suppressed
 from s3mount.service.mounting import Mounted, Mounter
 from s3mount.service.mountpoint import is_passed_descriptor
 from s3mount.service.notify import Notifier
@@ -89,7 +90,8 @@ class Life:
 
     def log_statistics(self) -> None:
         if self._served is not None:
-            statistics = dict(self._served.statistics())
+            log_suppressed()
+            statistics = {**self._served.statistics(), **log_statistics()}
             log.info("statistics: %s", _shown(statistics), extra={"statistics": statistics})
 
     # its own tasks

@@ -2,7 +2,7 @@
 
 Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
 level; urllib3 at error, since what it warns of is raised as well, or borne. Writing to the log never raises, and a line that
-cannot be written is lost.
+cannot be written is lost. What repeats itself is limited, and counted.
 
 A record is one line, whatever its message quotes; only a traceback adds lines, each of them indented. Text from outside is escaped where
 it enters a message; the formatters do it once more, for libraries' messages, and for what was forgotten.
@@ -11,18 +11,21 @@ it enters a message; the formatters do it once more, for libraries' messages, an
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from logging.handlers import SysLogHandler, WatchedFileHandler
+from logging.handlers import SysLogHandler
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
 from s3mount.config import LogConfig
 from s3mount.errors import SetupError
 from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
+from s3mount.service.log_file import LogFileHandler
+from s3mount.service.log_limit import LogLimit
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
@@ -30,19 +33,11 @@ _JSON: Final = ("asctime", "levelname", "name", "message")
 _TRACEBACK_LIMIT: Final = 32 * 1024  # bytes
 _SYSLOG: Final = "/dev/log"
 _CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
+# botocore warns of a failed refresh with a traceback, which quotes what a credential process printed
+_WARNING: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
-
-
-class _LogFile(WatchedFileHandler):
-    """Follows logrotate, and survives a directory where a new file cannot be made."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            super().emit(record)
-        except OSError:
-            self.handleError(record)
 
 
 class _LineFormatter(logging.Formatter):
@@ -92,33 +87,62 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
         handler.setFormatter(_json_formatter())
     elif handler.formatter is None:
         handler.setFormatter(_LineFormatter(_TEXT))
+    # at debug each request is a line anyway, and whoever asks for that looks for one of them
+    handler.addFilter(LogLimit(time.monotonic, is_limiting=config.level != "debug"))
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    for name in _WARNING:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def log_statistics() -> Mapping[str, int]:
+    """What was counted since `set_up_log`: warnings and worse, and records that were too many to log."""
+    return {name: count for limit in _limits() for name, count in limit.statistics().items()}
+
+
+def log_suppressed() -> None:
+    """Log how many records were too many to log, as far as that was not told yet: for statistics, and at the end."""
+    for limit in _limits():
+        limit.tell()
+
+
+def _limits() -> list[LogLimit]:
+    return [each for handler in logging.getLogger().handlers for each in handler.filters if isinstance(each, LogLimit)]
 
 
 def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
-    if file is not None:
-        return _log_file(file)
-    if foreground:
-        return _stderr()
-    return _syslog()
+    if file is None:
+        return _terminal(sys.stderr) if foreground else _syslog()
+    match str(file):
+        case "/dev/null":
+            return logging.NullHandler()
+        case "/dev/stderr" | "/dev/stdout" if not foreground:
+            raise SetupError(
+                f"--log-file {file}: nobody reads that in the background; use --foreground, or name a file"
+            )
+        case "/dev/stderr":
+            return _terminal(sys.stderr)
+        case "/dev/stdout":
+            return _terminal(sys.stdout)
+        case _:
+            return _log_file(file)
 
 
 def _log_file(file: Path) -> logging.Handler:
     try:
-        return _LogFile(file, encoding="utf-8", errors="backslashreplace")
+        return LogFileHandler(file)
     except OSError as exc:
         raise SetupError(f"--log-file {file}: it cannot be written: {exc.strerror}") from exc
 
 
-def _stderr() -> logging.Handler:
-    handler = logging.StreamHandler(sys.stderr)
-    if _is_journal(sys.stderr.fileno(), os.environ.get("JOURNAL_STREAM", "")):
+def _terminal(stream: TextIO) -> logging.Handler:
+    """To *stream*, a terminal or whatever else the caller connected: the journal gets lines as it wants them."""
+    handler = logging.StreamHandler(stream)
+    if _is_journal(stream.fileno(), os.environ.get("JOURNAL_STREAM", "")):
         handler.setFormatter(_JournalFormatter(_PLAIN))
     return handler
 

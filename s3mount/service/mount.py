@@ -8,6 +8,8 @@ import gc
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 
 import pyfuse3
 import trio
@@ -21,10 +23,11 @@ from s3mount.filesystem.tree import KernelCache, Tree
 from s3mount.fuse.invalidation import Invalidations
 from s3mount.fuse.operations import Operations
 from s3mount.s3.boto import BotoTransport
+from s3mount.s3.credentials import Credentials
 from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.probe import probe
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.session import lean_can_speak
+from s3mount.s3.session import credential_chain, lean_can_speak
 from s3mount.s3.transport import Transport
 from s3mount.service.fuse_options import session_options
 from s3mount.service.serving import Host
@@ -55,14 +58,17 @@ class Mount:
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountErrors where it cannot begin."""
     sys.setswitchinterval(SWITCH_INTERVAL)
-    store = _store(await trio.to_thread.run_sync(_connect, config.store, abandon_on_cancel=True), config.store)
-    try:
-        store.prepare()
-        async with trio.open_nursery() as loads:
-            await _serve_session(config, host, store, loads)
-            loads.cancel_scope.cancel()
-    finally:
-        store.close()
+    with closing(credential_chain(config.store)) as credentials:
+        connect = partial(_connect, config.store, credentials)
+        store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
+        try:
+            store.prepare()
+            async with trio.open_nursery() as loads:
+                with closing(credentials):  # here: loads wait for their threads, and those for credentials
+                    await _serve_session(config, host, store, loads)
+                loads.cancel_scope.cancel()
+        finally:
+            store.close()
 
 
 async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: trio.Nursery) -> None:
@@ -92,9 +98,9 @@ def _calm_collector() -> None:
     gc.set_threshold(COLLECT_AFTER)
 
 
-def _connect(config: StoreConfig) -> Transport:
+def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
     """Find the bucket, and a way to it. Raises SetupError, saying what is wrong and what to do."""
-    resolved = probe(config)
+    resolved = probe(config, credentials)
     if config.transport == "lean" and lean_can_speak(resolved):
         return LeanTransport(resolved, connections=config.max_connections)
     return BotoTransport(config, resolved)

@@ -17,7 +17,9 @@ from s3mount.config import MountConfig
 from s3mount.errors import SetupError
 from s3mount.service import syscalls
 
-PASSED_DESCRIPTOR: Final = re.compile(r"/dev/fd/\d+")  # mounted by a parent: libfuse's convention, see mount.fuse3(8)
+PASSED_DESCRIPTOR: Final = re.compile(
+    r"/dev/fd/[0-9]{1,9}"
+)  # mounted by a parent: libfuse's convention, see mount.fuse3(8)
 _ANSWER_WITHIN: Final = 2.0  # seconds
 _MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _FUSE_CONFIGS: Final = (Path("/etc/fuse.conf"), Path("/usr/local/etc/fuse.conf"))

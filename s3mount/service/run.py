@@ -19,7 +19,7 @@ from s3mount.service.daemon import Foreground, Launcher, in_background
 from s3mount.service.fuse_options import MountRequest, mount_request
 from s3mount.service.keeper import KeptMounter
 from s3mount.service.life import Life, source
-from s3mount.service.logs import set_up_log
+from s3mount.service.logs import log_suppressed, set_up_log
 from s3mount.service.mounting import FusermountMounter, KernelMounter, Mounter, PassedDescriptor
 from s3mount.service.mountpoint import check_allow_other, checked_mountpoint, is_passed_descriptor
 from s3mount.service.notify import Notifier
@@ -89,6 +89,7 @@ def _composition_root() -> Serve:
 
 def _live(config: Config, serve: Serve, user: Account | None, launcher: Launcher) -> int:
     """The exit status of the process that serves."""
+    os.umask(0o077)  # what it, the keeper and a credential process write (caches of tokens) is for nobody else
     signals.hold()
     try:
         mounter = _mounter(config, user)
@@ -120,6 +121,7 @@ def _serve(life: Life, launcher: Launcher) -> int:
     except* Exception as bugs:  # the last door: a bug is logged with its traceback, and is never a silent end
         failure = f"internal error: {_first(bugs)!r}; the log has its traceback"
         log.exception("the mount ends: a bug")
+    log_suppressed()
     if failure is not None and not life.has_answered:
         launcher.failed(failure)
     return 0 if failure is None else 1

@@ -13,6 +13,8 @@ import trio
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
 HEEDED: Final = (*_ENDING, signal.SIGHUP, signal.SIGUSR1)
+# ignored by the interpreter itself; `subprocess` gives programs the default
+_PYTHONS: Final = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
 
 
 class Heeding(Protocol):
@@ -30,11 +32,15 @@ class Heeding(Protocol):
 def hold() -> None:
     """From here on no signal ends the process by itself: those that come before `receiver` wait for it, and those after are too late.
 
-    Not SIG_IGN, which would drop what waits, and which programs that are run would inherit.
+    Not SIG_IGN, which would drop what waits, and which programs that are run would inherit. What the caller blocked or ignored
+    (a shell does so for a program in the background) is not passed on to them either.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
+    signal.pthread_sigmask(signal.SIG_SETMASK, HEEDED)
     for number in HEEDED:
         signal.signal(number, _too_late)
+    for number in signal.valid_signals() - _PYTHONS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _ignored)
 
 
 async def heed(arriving: AsyncIterator[int], heeding: Heeding) -> None:
@@ -59,6 +65,10 @@ def receiver() -> Iterator[AsyncIterator[int]]:
     with trio.open_signal_receiver(*HEEDED) as arriving:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
         yield arriving
+
+
+def _ignored(number: int, frame: FrameType | None) -> None:
+    """As SIG_IGN, but for programs that are run: they get the default."""
 
 
 def _too_late(number: int, frame: FrameType | None) -> None:

@@ -1,7 +1,7 @@
 # What every script here stands on: Debian packages, a virtual environment, and one way to fail.
 #
 # Sourced, never run. A second run costs nothing: apt is asked only for what dpkg lacks, pip only when pyproject.toml,
-# the interpreter or this file changed.
+# a lock file, the interpreter or this file changed.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -58,12 +58,21 @@ require_packages() { # require_packages PACKAGE...: installs those that dpkg lac
     apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >&2
 }
 
-development_group() { # pip learnt --group in 25.1; older ones are given the list
-    "$1" - "$root/pyproject.toml" <<'PY'
+requirements() { # requirements PYTHON PYPROJECT TABLE KEY: what it lists there, a line each
+    "$1" - "${@:2}" <<'PY'
 import sys, tomllib
-with open(sys.argv[1], "rb") as file:
-    print(*tomllib.load(file)["dependency-groups"]["dev"], sep="\n")
+_, path, table, key = sys.argv
+with open(path, "rb") as file:
+    print(*tomllib.load(file)[table][key], sep="\n")
 PY
+}
+
+constraints() { # the versions of the lock files, without their hashes: pip checks those of all files, or of none
+    sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' "$root/requirements.lock" "$root/requirements-build.lock"
+}
+
+install_build_tools() { # install_build_tools VENV: what builds s3mount and pyfuse3, by version and hash, and nothing that is built itself
+    "$1/bin/pip" install -q --disable-pip-version-check --require-hashes --only-binary :all: -r "$root/requirements-build.lock" >&2
 }
 
 require_venv() { # the checkout itself, editable, with its development group, in .venv
@@ -71,13 +80,17 @@ require_venv() { # the checkout itself, editable, with its development group, in
     python=$(find_python)
     # shellcheck disable=SC2046 # words are wanted
     require_packages "${RUN_PACKAGES[@]}" "${BUILD_PACKAGES[@]}" $(python_packages "$python")
-    stamp=$({ cat "$root/pyproject.toml" "$root/scripts/lib/setup.sh" && "$python" -VV && echo "$root"; } | sha256sum)
+    stamp=$({ cat "$root"/{pyproject.toml,requirements.lock,requirements-build.lock,scripts/lib/setup.sh} && "$python" -VV && echo "$root"; } | sha256sum)
     if [[ $(cat "$root/.venv/stamp" 2>/dev/null) != "$stamp" ]]; then
         echo "${0##*/}: preparing .venv (a minute or so, once)" >&2
         rm -rf "$root/.venv"
         "$python" -m venv "$root/.venv"
-        development_group "$python" >"$root/.venv/development"
-        "$root/.venv/bin/pip" install -q --disable-pip-version-check -r "$root/.venv/development" -e "$root" >&2
+        requirements "$python" "$root/pyproject.toml" dependency-groups dev >"$root/.venv/development" # pip learnt --group in 25.1
+        constraints >"$root/.venv/constraints"
+        install_build_tools "$root/.venv"
+        local pip=("$root/.venv/bin/pip" install -q --disable-pip-version-check -c "$root/.venv/constraints")
+        "${pip[@]}" -r "$root/.venv/development" >&2
+        "${pip[@]}" --no-build-isolation -e "$root" >&2
         echo "$stamp" >"$root/.venv/stamp"
     fi
     export PATH="$root/.venv/bin:$PATH"

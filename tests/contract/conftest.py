@@ -1,5 +1,6 @@
 """What the contract is held against: the store in memory, and each transport on each real server."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,7 +12,7 @@ from s3mount.s3.boto import BotoTransport
 from s3mount.s3.credentials import CredentialChain
 from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.session import ResolvedStore, Session, open_session, resolved_store
+from s3mount.s3.session import ResolvedStore, Session, credential_chain, open_session, resolved_store
 from s3mount.s3.store import ObjectStore
 from s3mount.s3.transport import Transport
 from tests.fakes.memory_store import MemoryStore
@@ -112,8 +113,8 @@ def counters() -> Iterator[Callable[[S3Server], Counter]]:
                 for variable, value in server.environment().items():
                     patch.setenv(variable, value)
                 config = server.store_config("any")
-                chain = CredentialChain(lambda: open_session(config).below, sign=True)
-                chain.frozen()
+                chain = credential_chain(config)
+                chain.frozen(time.monotonic() + 30)
                 made[server.name] = Counter(server, server.client(), open_session(config), chain)
         return made[server.name]
 

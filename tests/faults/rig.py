@@ -91,6 +91,17 @@ class Rig:
         """Have the mount forget what it knows of the bucket."""
         self._process.send_signal(signal.SIGHUP)
 
+    def unmount(self) -> None:
+        """As a person does."""
+        subprocess.run(["fusermount3", "-u", self.mountpoint], check=True, timeout=PATIENCE)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def wait_ended(self) -> int:
+        """The exit status of the mount's process; fails where it goes on."""
+        return self._process.wait(PATIENCE)
+
     def _command(self) -> list[str]:
         flavour = self.flavour
         options = {
@@ -101,6 +112,8 @@ class Rig:
             "--timeout": str(flavour.timeout),
             "--part-size": "1MiB",
             "--log-format": self.log_format,
+            # at debug the log has no limit: a rig serves many trials
+            "--log-level": "debug" if self.log_format == "json" else "info",
         }
         flat = [word for pair in options.items() for word in pair]
         return [sys.executable, "-m", "s3mount", BUCKET, str(self.mountpoint), "--foreground", "--path-style", *flat]

@@ -1,7 +1,16 @@
-"""Credentials that expire under a mount, and are renewed by whoever gave them."""
+"""Credentials that expire under a mount, and are renewed by the program that gave them, or not."""
 
+import errno
 import json
-from collections.abc import Iterator
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,25 +18,54 @@ import pytest
 from tests.faults.bucket import Bucket
 from tests.faults.hostile import Exchange, Step, behave
 from tests.faults.mischief import refused
-from tests.faults.rig import BUCKET, Flavour, Rig
+from tests.faults.rig import BUCKET, PATIENCE, Flavour, Rig
 from tests.faults.workloads import SMALL
 
 EXPIRED = refused(400, "ExpiredToken", "The provided token has expired.")
+TIMEOUT = 4.0  # seconds, of the mounts
 
 
 class Issuer:
     """Gives out credentials by `credential_process`, as a company's login tool does."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.config = folder / "config"
         self._credentials = folder / "credentials.json"
-        self.config.write_text(f"[default]\ncredential_process = cat {self._credentials}\n")
+        self._program = folder / "bin" / "issue"
+        self._program.parent.mkdir()
+        self.named(str(self._program))
+        self.does()
         self.issue("first-token")
 
-    def issue(self, token: str) -> None:
+    def named(self, command: str) -> None:
+        """Have the profile name the program so."""
+        self.config.write_text(f"[default]\ncredential_process = {command}\n")
+
+    def issue(self, token: str, expires: str = "2099-01-01T00:00:00Z") -> None:
         """From now on give out *token*."""
         credentials = {"AccessKeyId": "AKIDISSUED", "SecretAccessKey": "s", "SessionToken": token}
-        self._credentials.write_text(json.dumps({"Version": 1, **credentials, "Expiration": "2099-01-01T00:00:00Z"}))
+        self._credentials.write_text(json.dumps({"Version": 1, **credentials, "Expiration": expires}))
+
+    def does(self, text: str = "{give}") -> None:
+        """From now on be the shell's program *text*, in which *{give}* gives out the credentials."""
+        program = self._program.with_suffix(".new")
+        program.write_text("#!/bin/sh\n" + text.format(give=f"cat {self._credentials}") + "\n")
+        program.chmod(0o755)
+        program.rename(self._program)
+
+    def hangs(self) -> None:
+        """From now on say nothing, for ever, but `pid`."""
+        self.does(f"echo $$ >{self.folder}/pid.new\nmv {self.folder}/pid.new {self.folder}/pid\nexec sleep 1000")
+
+    @property
+    def has_hung(self) -> bool:
+        return (self.folder / "pid").exists()
+
+    @property
+    def pid(self) -> int:
+        """The process that hangs."""
+        return int((self.folder / "pid").read_text())
 
 
 @pytest.fixture
@@ -36,12 +74,23 @@ def issuer(tmp_path: Path) -> Issuer:
 
 
 @pytest.fixture(params=["lean", "boto3"])
-def rig(request: pytest.FixtureRequest, issuer: Issuer) -> Iterator[Rig]:
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    return Flavour(request.param, 60, TIMEOUT)
+
+
+@pytest.fixture
+def rig(flavour: Flavour, issuer: Issuer) -> Iterator[Rig]:
+    with _rig(flavour, issuer) as running:
+        yield running
+
+
+def _rig(flavour: Flavour, issuer: Issuer) -> Rig:
     bucket = Bucket(BUCKET)
     bucket.put("before", SMALL)
-    bucket.put("after", SMALL)
-    with Rig(Flavour(request.param, 60, 4.0), bucket, {"AWS_CONFIG_FILE": str(issuer.config)}) as running:
-        yield running
+    for key in ("after", "deep/down"):
+        bucket.put(key, SMALL)
+    search = f"{issuer.folder}/first:{issuer.folder}/bin:{os.environ['PATH']}"
+    return Rig(flavour, bucket, {"AWS_CONFIG_FILE": str(issuer.config), "PATH": search})
 
 
 def _expire(rig: Rig, token: str) -> None:
@@ -50,6 +99,37 @@ def _expire(rig: Rig, token: str) -> None:
         (EXPIRED if is_expired else behave)(exchange)
 
     rig.store.misbehave(Step(None, fault))
+
+
+def _reading(path: Path) -> subprocess.Popen[str]:
+    """A process that reads *path*, and can be killed where it hangs."""
+    program = f"open({str(path)!r}, 'rb').read()"
+    return subprocess.Popen([sys.executable, "-I", "-S", "-c", program], stderr=subprocess.PIPE, text=True)
+
+
+def _failure(path: Path) -> str:
+    """How reading *path* fails."""
+    with _reading(path) as reader:
+        try:
+            _, said = reader.communicate(timeout=PATIENCE)
+        finally:
+            reader.kill()
+    number = re.search(r"\[Errno (\d+)\]", said)
+    return errno.errorcode[int(number[1])] if number else ""
+
+
+def _wait_gone(pid: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while Path(f"/proc/{pid}").exists() and b"\0State:\tZ" not in _status(pid):
+        assert time.monotonic() < end, "a process is left behind"
+        time.sleep(0.02)
+
+
+def _status(pid: int) -> bytes:
+    try:
+        return b"\0" + Path(f"/proc/{pid}/status").read_bytes().replace(b"\n", b"\0")
+    except ProcessLookupError:
+        return b"\0State:\tZ"
 
 
 def test_credentials_that_expire_are_asked_for_again(rig: Rig, issuer: Issuer) -> None:
@@ -72,3 +152,140 @@ def test_credentials_that_nobody_renews_are_told_as_no_access(rig: Rig) -> None:
     rig.store.mend()
     assert (rig.mountpoint / "after").read_bytes() == SMALL
     assert "first-token" not in rig.log_text
+
+
+@pytest.mark.parametrize("end", [Rig.unmount, Rig.terminate], ids=["unmounted", "SIGTERM"])
+def test_a_program_that_hangs_fails_readers_in_time_and_keeps_nothing_from_ending(
+    end: Callable[[Rig], None], rig: Rig, issuer: Issuer
+) -> None:
+    assert (rig.mountpoint / "before").read_bytes() == SMALL
+    issuer.hangs()
+    issuer.issue("second-token")
+    _expire(rig, "first-token")
+
+    began = time.monotonic()
+    failures = [_failure(rig.mountpoint / "after"), _failure(rig.mountpoint / "deep/neither")]
+    took = time.monotonic() - began
+    cached = (rig.mountpoint / "before").read_bytes()
+    end(rig)
+    status = rig.wait_ended()
+
+    assert failures == ["ETIMEDOUT", "ETIMEDOUT"]
+    assert took < 2 * TIMEOUT + PATIENCE / 4
+    assert cached == SMALL
+    assert status == 0
+    assert "does not answer (credential_process)" in rig.log_text
+    _wait_gone(issuer.pid)
+
+
+@pytest.mark.parametrize("flavour", [Flavour("lean", 60, 1000.0), Flavour("boto3", 60, 1000.0)], ids=["lean", "boto3"])
+def test_readers_who_wait_for_credentials_keep_nothing_from_ending(rig: Rig, issuer: Issuer) -> None:
+    issuer.hangs()
+    _expire(rig, "first-token")
+    with _reading(rig.mountpoint / "before") as reader:
+        while not issuer.has_hung:
+            assert reader.poll() is None
+            time.sleep(0.02)
+        rig.terminate()
+        status = rig.wait_ended()
+        reader.kill()
+
+    assert status == 0
+    _wait_gone(issuer.pid)
+
+
+def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Issuer) -> None:
+    issuer.hangs()
+    _expire(rig, "first-token")
+    failure = _failure(rig.mountpoint / "after")
+
+    issuer.does()
+    issuer.issue("second-token")
+    os.kill(issuer.pid, signal.SIGKILL)
+    _wait_gone(issuer.pid)
+    time_is_up = time.monotonic() + PATIENCE
+    while (again := _failure(rig.mountpoint / "after")) == "EACCES":  # for a moment the failure is told to others
+        assert time.monotonic() < time_is_up
+
+    assert (failure, again) == ("ETIMEDOUT", "")
+
+
+@pytest.mark.parametrize("number", ["ALRM", "TERM"])
+def test_a_program_gets_the_signals_that_it_waits_for(number: str, rig: Rig, issuer: Issuer) -> None:
+    issuer.does(f"trap '{{give}}; exit 0' {number}\nkill -{number} $$\nexit 1")
+    issuer.issue("second-token")
+    _expire(rig, "first-token")
+
+    assert _failure(rig.mountpoint / "after") == ""
+
+
+def test_a_program_is_found_where_its_search_leads_through_the_mount(rig: Rig, issuer: Issuer) -> None:
+    """The directory is looked at while the program is started, and answered by the mount that waits for it."""
+    issuer.named("issue")
+    issuer.issue("second-token")
+    (issuer.folder / "first").symlink_to(rig.mountpoint)
+    _expire(rig, "first-token")
+
+    assert _failure(rig.mountpoint / "after") in ("", "ETIMEDOUT", "EACCES", "EIO")
+    rig.terminate()
+    assert rig.wait_ended() == 0
+
+
+def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(flavour: Flavour, issuer: Issuer) -> None:
+    issuer.issue("first-token", (datetime.now(UTC) + timedelta(minutes=12)).isoformat())
+    once = issuer.folder / "once"
+    issuer.does(f"[ ! -e {once} ] || {{{{ echo first-token >&2; exit 1; }}}}\ntouch {once}\n{{give}}")
+
+    with _rig(flavour, issuer) as rig:
+        body = (rig.mountpoint / "before").read_bytes()
+        log = rig.log_text
+
+    assert body == SMALL
+    assert "first-token" not in log
+
+
+@pytest.mark.parametrize("options", [[], ["--foreground"]], ids=["background", "foreground"])
+def test_a_program_that_hangs_at_the_start_is_told_in_one_line(options: list[str], issuer: Issuer) -> None:
+    issuer.hangs()
+    began = time.monotonic()
+
+    done = subprocess.run(
+        _command(issuer, *options),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+        env=_environment(issuer),
+    )
+
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "no credentials within 1.5 s" in done.stderr
+    assert "credential_process" in done.stderr
+    assert time.monotonic() - began < PATIENCE / 2
+    _wait_gone(issuer.pid)
+
+
+def test_a_program_that_hangs_at_the_start_keeps_nobody_from_stopping(issuer: Issuer) -> None:
+    os.mkfifo(issuer.folder / "began")
+    issuer.does(f"echo $$ >{issuer.folder}/began\nexec sleep 1000")
+    with subprocess.Popen(
+        [*_command(issuer, "--foreground"), "--timeout", "1000"], stderr=subprocess.PIPE, env=_environment(issuer)
+    ) as command:
+        pid = int((issuer.folder / "began").read_text())
+        command.terminate()
+        _, said = command.communicate(timeout=PATIENCE)
+
+    assert (command.returncode, said) == (0, b"")
+    _wait_gone(pid)
+
+
+def _command(issuer: Issuer, *options: str) -> list[str]:
+    at = issuer.folder / "mnt"
+    at.mkdir()
+    spelled = shlex.split(f"{BUCKET} {at} --endpoint-url http://127.0.0.1:1 --timeout 1.5")
+    return [sys.executable, "-m", "s3mount", *spelled, *options]
+
+
+def _environment(issuer: Issuer) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**inherited, "AWS_CONFIG_FILE": str(issuer.config), "AWS_EC2_METADATA_DISABLED": "true"}

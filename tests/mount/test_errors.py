@@ -2,13 +2,14 @@
 
 import ctypes
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import failure_of, read_file
+from tests.mount.looking import failure_of, read_file, wait_until
 from tests.mount.mounted import Mount, mount_of
 from tests.servers import S3Server
 
@@ -141,6 +142,25 @@ def test_an_archived_object_is_eacces(moto: S3Server, tmp_path: Path) -> None:
         assert os.stat(mount / "archived").st_size == len(BODY)
 
         assert failure_of(lambda: read_file(mount / "archived")) == "EACCES"
+
+
+def test_a_flood_of_failures_is_a_few_lines_of_the_log_and_a_count(moto: S3Server, tmp_path: Path) -> None:
+    bucket = moto.make_bucket()
+    moto.client().put_object(Bucket=bucket, Key="archived", Body=BODY, StorageClass="GLACIER")
+    with mount_of(moto, bucket, tmp_path / "mnt") as mount:
+        mount.expect("read: EACCES")
+        for _ in range(20):
+            assert failure_of(lambda: read_file(mount / "archived")) == "EACCES"
+
+        mount.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: any("statistics" in record for record in mount.records()))
+
+        failures = [record for record in mount.records() if record.get("errno") == "EACCES"]
+        assert len(failures) == 5
+        [told] = [record for record in mount.records() if "suppressed" in record]
+        assert told["message"].startswith(f"read: EACCES: {told['suppressed']} more like this in ")
+        [statistics] = [record["statistics"] for record in mount.records() if "statistics" in record]
+        assert statistics["log_suppressed"] == told["suppressed"] >= 15
 
 
 def test_a_failed_request_is_one_line_of_the_log_with_all_that_the_store_said(server: S3Server, tmp_path: Path) -> None:

@@ -262,6 +262,51 @@ def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(machine: Machine, t
     assert "Traceback" in log.read_text()
 
 
+def test_a_caller_who_closed_its_streams_gets_a_mount_and_its_status(machine: Machine) -> None:
+    machine.mount(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
+
+    assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--run-as", "nobody")])
+def test_the_log_file_is_for_its_owner_and_group_under_any_umask(
+    machine: Machine, directory: Path, options: tuple[str, ...]
+) -> None:
+    log = directory / "log"
+    directory.chmod(0o1777)
+
+    before = os.umask(0)
+    try:
+        pid = machine.mount("--log-file", log, *options)
+    finally:
+        os.umask(before)
+
+    assert (log.stat().st_mode & 0o7777, log.stat().st_uid) == (0o640, Path(f"/proc/{pid}").stat().st_uid)
+    assert status_of(pid)["Umask"] == "0077"
+
+
+@pytest.mark.parametrize("place", ["link", "theirs", "way/log"])
+def test_a_log_file_that_another_user_put_there_is_refused_and_nothing_is_mounted(
+    machine: Machine, directory: Path, tmp_path: Path, place: str
+) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    directory.chmod(0o1777)
+    (directory / "link").symlink_to(victim)
+    (directory / "way").symlink_to(tmp_path)
+    (directory / "theirs").write_text("theirs\n")
+    for name in ("link", "theirs", "way"):
+        os.chown(directory / name, NOBODY, NOBODY, follow_symlinks=False)
+
+    done = machine.run("--log-file", directory / place)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith(f"s3mount: --log-file {directory / place}: it cannot be written: ")
+    assert not machine.is_mounted
+    assert (victim.read_text(), (directory / "theirs").read_text()) == ("mine\n", "theirs\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["victim"]
+
+
 def test_ctrl_c_before_the_mount_answers_ends_both_processes(machine: Machine) -> None:
     command = machine.start(bucket="waits")
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
@@ -407,11 +452,26 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
 
     assert [record["message"] for record in records()] == [
         f"mounted s3://bucket at {machine.place}",
-        "statistics: reads=1",
+        "statistics: reads=1, log_warnings=0, log_suppressed=0",
         "forgot what was known of s3://bucket",
-        "statistics: reads=0",
+        "statistics: reads=0, log_warnings=0, log_suppressed=0",
     ]
-    assert records()[1]["statistics"] == {"reads": 1}
+    assert records()[1]["statistics"] == {"reads": 1, "log_warnings": 0, "log_suppressed": 0}
+
+
+def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(machine: Machine, directory: Path) -> None:
+    machine.place = directory / "mount" / "x\nMAINPID=1"
+    machine.place.mkdir()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(directory / "notify"))
+        manager.settimeout(WITHIN)
+        machine.environment |= {"NOTIFY_SOCKET": str(directory / "notify")}
+        machine.mount()
+
+        message = manager.recv(4096).decode()
+
+    assert message.splitlines() == ["READY=1", f"STATUS=serving s3://bucket at {directory}/mount/x\\nMAINPID=1"]
+    unmount(str(machine.place))
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])

@@ -15,13 +15,16 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.inodes import ROOT
+from s3mount.filesystem.order import PROOF
 from s3mount.filesystem.streams import DOTS
+from s3mount.s3.values import ListedObject, ListPage
 from tests.property.assembling import assemble
 from tests.property.shelf import BUCKET, Shelf
 from tests.reference import Directory, Node, tree_of
 
 Answer = TypeVar("Answer")
 
+_IN_ORDER = ListPage([ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None)
 REPLY = 2  # entries in one readdir reply; the real one holds some 25
 
 
@@ -115,11 +118,18 @@ class Kernel:
 
 
 @asynccontextmanager
-async def kernel_on(shelf: Shelf, clock: Callable[[], float], **tree: float) -> AsyncIterator[Kernel]:
-    """A kernel over a file system over *shelf*; at the end, every reference given back leaves nothing."""
+async def kernel_on(
+    shelf: Shelf, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
+) -> AsyncIterator[Kernel]:
+    """A kernel over a file system over *shelf*; at the end, every reference given back leaves nothing.
+
+    *is_proven*: the store has listed many keys in order before, so that walks are fetched ahead in a small tree, too.
+    """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
         kernel = Kernel(assemble(shelf, nursery, config, StoreConfig(bucket=BUCKET), clock))
+        if is_proven:
+            kernel.filesystem.tree.catalog.order.note_page(_IN_ORDER)
         yield kernel
         kernel.forget_all()
         assert len(kernel.filesystem.tree.inodes) == 0, "references were given back, and inodes stay"

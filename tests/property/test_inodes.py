@@ -1,11 +1,11 @@
 """Inode numbers: one for each version while anybody holds it, the same after a remount, gone when the kernel forgets."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3mount.errors import VersionGone
-from s3mount.filesystem.entries import Entries, Row
+from s3mount.filesystem.entries import ENTRIES_MAX, Entries, Row
 from s3mount.filesystem.inodes import ROOT, InodeTable
 from tests.property.kernel import Clock, Kernel, Seen, kernel_on, truth
 from tests.property.running import run
@@ -127,3 +127,40 @@ async def _numbers(kernel: Kernel, above: Seen | None = None, path: bytes = b"")
         if seen.is_directory:
             numbers |= await _numbers(kernel, seen, path + name + b"/")
     return numbers
+
+
+@given(sizes=st.lists(st.sampled_from([1, 2, 255, 256, 1000, ENTRIES_MAX - 1, ENTRIES_MAX]), min_size=1, max_size=4))
+@settings(max_examples=20)
+def test_the_number_of_any_entry_of_a_page_of_any_size_stands_for_that_entry(sizes: list[int]) -> None:
+    table = InodeTable()
+    pages = [
+        Entries(BUCKET, f"{number}/", [Row(b"%06d" % index, index, 0, "e") for index in range(size)], 0.0)
+        for number, size in enumerate(sizes)
+    ]
+    told = {
+        table.remember(page, index): (page, index)
+        for page in pages
+        for index in {0, len(page) // 2, len(page) - 2, len(page) - 1} & set(range(len(page)))
+    }
+
+    assert {inode: table.resolve(inode) for inode in told} == told
+    for inode in told:
+        table.forget(inode, 1)
+    assert len(table) == 0
+    assert [page.live for page in pages] == [0] * len(pages)
+
+
+def test_a_page_holds_no_more_entries_than_an_index_can_count() -> None:
+    with pytest.raises(ValueError, match="the limit is 65535"):
+        Entries(BUCKET, "", [Row(b"%06d" % index) for index in range(ENTRIES_MAX + 1)], 0.0)
+
+
+def test_an_inode_can_be_looked_up_more_often_than_32_bits_count() -> None:
+    table, page = InodeTable(), Entries(BUCKET, "", [Row(b"a", 1, 0, "e"), Row(b"b", 1, 0, "e")], 0.0)
+    inode = table.remember(page, 0)
+    table.remember(page, 1)
+    table._references[inode] += 1 << 40  # as many lookups more
+
+    assert table.resolve(inode) == (page, 0)
+    table.forget(inode, (1 << 40) + 1)
+    assert len(table) == 1

@@ -34,7 +34,7 @@ def files_of(tree: Tree) -> list[tuple[Entries, int]]:
 @given(trees(), st.data())
 def test_any_files_may_be_opened_in_any_order(tree: Tree, data: st.DataObject) -> None:
     known: Sequence[str] = data.draw(st.lists(st.sampled_from(sorted(tree)), unique=True))
-    siblings = Siblings(Ways(lambda prefix: (tree.get(prefix) or None) if prefix in known else None, ""))
+    siblings = Siblings(Ways(lambda prefix, _most: (tree.get(prefix) or None) if prefix in known else None, ""))
     files = files_of(tree)
     opened = data.draw(st.lists(st.integers(0, len(files) - 1), max_size=40)) if files else []
     for number in opened:

@@ -19,16 +19,21 @@ deep_keys = st.lists(parts, min_size=1, max_size=5).map("/".join)
 orders = st.sampled_from([in_byte_order, in_component_order])
 
 
-@given(keys=st.sets(deep_keys, max_size=40), page_size=st.sampled_from([1, 2, 3, 10, 100]), order=orders)
+@given(
+    keys=st.sets(deep_keys, max_size=40),
+    page_size=st.sampled_from([1, 2, 3, 10, 100]),
+    order=orders,
+    is_proven=st.booleans(),
+)
 def test_a_whole_walk_shows_the_tree_for_little_more_than_the_plain_requests(
-    keys: set[str], page_size: int, order: Order
+    keys: set[str], page_size: int, order: Order, *, is_proven: bool
 ) -> None:
     shelf = Shelf(dict.fromkeys(keys, b"x"), page_size, order)
     plain = _plain_requests(shelf)
     plain += plain // 2 if page_size == 1 else 0  # a page of one key brings no more than a page of its own directory
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(shelf, Clock(), is_proven=is_proven) as kernel:
             assert await walk(kernel) == truth(shelf)
             assert len(shelf.asked) <= plain + SMALL_CONSTANT
 
@@ -44,7 +49,7 @@ def test_a_walk_that_turns_aside_costs_little_more_than_the_plain_way(
     visited = data.draw(st.lists(st.sampled_from(directories), unique=True, max_size=12))
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(shelf, Clock(), is_proven=True) as kernel:
             for path in visited:
                 inode = await _inode(kernel, path)
                 await kernel.readdir(inode)

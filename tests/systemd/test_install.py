@@ -33,6 +33,28 @@ def test_installing_twice_is_installing_once(machine: Sandbox) -> None:
     )
 
 
+def test_a_program_that_others_could_change_is_refused_and_nothing_is_installed(machine: Sandbox) -> None:
+    before = _files(machine)
+    machine.run(sys.executable, "-m", "venv", "--without-pip", "/srv/program")
+    for name in ("s3mount", "s3mount-clear", "mount.s3mount"):
+        machine.write(f"/srv/program/bin/{name}", "#!/srv/program/bin/python\nprint('s3mount 0')\n", mode="755")
+    install = (INSTALL[0], "--program", "/srv/program")
+
+    for spoil, mend in (
+        (("chmod", "o+w", "/srv/program/bin"), ("chmod", "o-w", "/srv/program/bin")),
+        (("chown", "nobody", "/srv/program/bin/s3mount"), ("chown", "root", "/srv/program/bin/s3mount")),
+        (("chown", "nobody", "/srv"), ("chown", "root", "/srv")),
+    ):
+        machine.run(*spoil)
+        done = machine.run(*install, check=False)
+        machine.run(*mend)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert done.stderr.startswith("/srv/program is not for root to run: /srv")
+        assert _files(machine) == before
+
+    assert machine.run(*install).stdout == "installed: s3mount 0\n"
+
+
 def test_uninstalling_leaves_configurations_and_nothing_else(machine: Sandbox) -> None:
     before = _files(machine)
     machine.run(*INSTALL)

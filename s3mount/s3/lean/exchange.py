@@ -14,6 +14,7 @@ from s3mount.errors import S3MountError
 from s3mount.s3 import translate
 from s3mount.s3.answers import WrongAnswerError
 from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.lean.connection import Answer, Connection, UnansweredError
 from s3mount.s3.lean.dial import Dialer, forwarding_lines
 from s3mount.s3.lean.pages import ErrorDocument, read_error
@@ -82,9 +83,10 @@ class Exchange:
 
     def begin(self, question: Question, deadline: float, cord: Cord) -> Connection | None:
         """Send *question* without waiting, where that can be: the connection for `ask` to go on with."""
-        if self._store.credentials.is_at_hand():
+        credentials = self._store.credentials.frozen_nowait()
+        if credentials is not None:
             with contextlib.suppress(*FAULTS, S3MountError, Retryable, CutError):  # `ask` will tell
-                return self._begin(question, deadline, cord)
+                return self._begin(question, credentials, deadline, cord)
         return None
 
     def prepare(self, deadline: float) -> None:
@@ -122,8 +124,10 @@ class Exchange:
         """Wake every thread that waits for the store."""
         self._pool.close()
 
-    def _begin(self, question: Question, deadline: float, cord: Cord) -> Connection | None:
-        request = self._written(question)
+    def _begin(
+        self, question: Question, credentials: FrozenCredentials, deadline: float, cord: Cord
+    ) -> Connection | None:
+        request = self._written(question, credentials)
         connection = self._pool.borrow_idle(deadline)
         if connection is None:
             return None
@@ -142,12 +146,13 @@ class Exchange:
         try:
             if begun is not None:
                 return begun, self._read_head(begun, None, question, deadline, cord)
-            request = self._written(question)
+            request = self._written(question, self._store.credentials.frozen(deadline, cord))
             connection = self._pool.borrow(deadline)
             return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
             cord.check()  # else it was us who ended it
-            request = self._written(question)  # before there is a connection, since credentials may fail
+            # before there is a connection, since credentials may fail
+            request = self._written(question, self._store.credentials.frozen(deadline, cord))
             connection = self._pool.open(deadline)
             return connection, self._read_head(connection, request, question, deadline, cord)
 
@@ -175,10 +180,9 @@ class Exchange:
                 return
         connection.close()
 
-    def _written(self, question: Question) -> bytes:
+    def _written(self, question: Question, credentials: FrozenCredentials) -> bytes:
         target = f"{question.path}?{question.query}" if question.query else question.path
-        credentials = self._store.credentials.frozen()
-        if credentials is None:
+        if credentials is ANONYMOUS:
             lines = self._signer.unsigned_lines()
         else:
             now = self._wall_clock() + self._skew

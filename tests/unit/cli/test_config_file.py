@@ -1,5 +1,7 @@
 """Configuration files: the same names and meanings as on the command line, which wins; and what is wrong in them is named."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -91,7 +93,16 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
         ("bucket = 3", 'f: bucket: write it in quotes, as in bucket = "..."'),
         ("fuse-options = 3", 'f: fuse-options: write it in quotes, as in fuse-options = "..."'),
         ('o = ["noexe"]', "f: fuse-options 'noexe': there is no such option; did you mean noexec?"),
+        ('mountpoint = "/a\\u0000b"', "f: mountpoint: there is a NUL in it"),
         ("region = eu-west-1", "f: this is no TOML: "),
+        ("region = " + "[" * 10_000, "f: lists and tables are nested too deeply"),
+        ("timeout = " + "9" * 5_000, "f: a number in it is too long"),
+        (
+            "expected-bucket-owner = 1234",
+            "f: expected-bucket-owner: that is not an account: write its number of 12 digits",
+        ),
+        ('expected-bucket-owner = "123456789012\\r\\nx: y"', "f: expected-bucket-owner: that is not an account"),
+        ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' has control characters in it"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(text: str, complaint: str) -> None:
@@ -117,3 +128,25 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UsageError, match="this is no TOML: it is not in UTF-8"):
         config_of(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_only_a_file_is_read_and_nothing_is_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "x.toml")
+
+    with pytest.raises(UsageError, match=r"^--config .*/x.toml: (it is not a regular file|Is a directory)$"):
+        config_of(tmp_path / "x.toml")
+
+
+def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "x.toml").open("wb") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(UsageError, match=r"it is larger than a configuration can be \(64KiB\)"):
+        config_of(tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-this-name/x.toml", "/none/x.toml", "x" * 300, "a\0b"])
+def test_a_place_where_no_file_can_be_is_one_line(path: str) -> None:
+    with pytest.raises(UsageError, match=r"^--config[^\n]*: [^\n]*$"):
+        parse_arguments(["--config", path])

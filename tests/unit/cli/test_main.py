@@ -39,6 +39,14 @@ def test_bad_input_is_one_line_and_a_status(arguments: tuple[str, ...], status: 
     assert done.stderr.count("\n") == 1
 
 
+def test_closed_streams_are_no_bug() -> None:
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "s3mount"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
+    assert subprocess.run([*closed, "b", "/nowhere"], check=False, env=environment).returncode == 1
+    assert subprocess.run([*closed, "--help"], check=False, env=environment).returncode == 0
+
+
 def test_help_goes_to_stdout() -> None:
     done = s3mount("--help")
 

@@ -8,13 +8,16 @@ from hypothesis import strategies as st
 
 from s3mount.cli.values import (
     Location,
+    parse_bucket_owner,
     parse_count,
     parse_duration,
     parse_endpoint,
+    parse_existing_file,
     parse_group,
     parse_lifetime,
     parse_location,
     parse_mode,
+    parse_region,
     parse_size,
     parse_user,
     show_duration,
@@ -47,7 +50,10 @@ def test_sizes_are_bytes_or_take_a_binary_unit(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "8M", "8MB", "-1", "MiB", "8 MiB x", "1e6", "0.3", "٣MiB", "nan", "1.1KiB"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "8M", "8MB", "-1", "MiB", "8 MiB x", "1e6", "0.3", "٣MiB", "nan", "1.1KiB", "9" * 5000, "9" * 400 + ".5"],
+)
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"size|bytes"):
         parse_size(text)
@@ -60,7 +66,9 @@ def test_durations_are_seconds_or_take_a_unit(text: str, seconds: float) -> None
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5x", "-1", "1d", "inf", "nan", "indefinite", "1h30m", "9" * 400])
+@pytest.mark.parametrize(
+    "text", ["", "5x", "-1", "1d", "inf", "nan", "indefinite", "1h30m", "9" * 400, "9" * 5000, "1000000001"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
@@ -83,7 +91,7 @@ def test_an_owner_is_a_number_or_a_name(text: str, uid: int) -> None:
     assert parse_user(text) == uid
 
 
-@pytest.mark.parametrize("text", ["nobody-of-this-name", "4294967295", "-1", "9" * 5000])
+@pytest.mark.parametrize("text", ["nobody-of-this-name", "4294967295", "-1", "9" * 5000, "0" * 20 + "9" * 20])
 def test_an_owner_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="user"):
         parse_user(text)
@@ -99,7 +107,11 @@ def test_an_endpoint_is_a_url(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "host:9000", "ftp://host", "http://", "http://h:x", "http://h h", "http://h?q", "http://["]
+    "text",
+    [
+        *("", "host:9000", "ftp://host", "http://", "http://h:x", "http://h h", "http://h?q", "http://["),
+        *("http://h\r\nx: y", "http://h\x7f", "http://h\\x", "http://h#f", "http://\u2028h"),
+    ],
 )
 def test_what_is_no_endpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="http://HOST:PORT"):
@@ -156,6 +168,43 @@ def test_a_prefix_is_taken_as_it_is_and_ends_with_a_slash(prefix: str) -> None:
 def test_what_is_no_location_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"bucket|prefix"):
         parse_location(text)
+
+
+def test_a_bucket_owner_is_a_number_of_twelve_digits() -> None:
+    assert parse_bucket_owner("000012345678") == "000012345678"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "12345678901x", "123456789012\n", "123456789012\r\nx: y", "٣" * 12, "1" * 13]
+)
+def test_what_is_no_bucket_owner_is_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^that is not an account: write its number of 12 digits, as in 123456789012$"
+    ):
+        parse_bucket_owner(text)
+
+
+@pytest.mark.parametrize("text", ["us-east-1\n", "us_east", "-x", "x-", "a/b", "a.b", "é", "r" * 64, "a b"])
+def test_what_is_no_region_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not the name of a region"):
+        parse_region(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("/none", "^there is no file /none$"),
+        ("/etc", "^there is no file /etc$"),
+        ("~nobody-of-this-name/x", "^there is no file ~nobody-of-this-name/x$"),
+        ("/etc/passwd/x", "cannot be reached: Not a directory$"),
+        ("/" + "x" * 300, "cannot be reached: File name too long$"),
+        ("a\0b", "^a path has no NUL in it$"),
+        (" ", "^it is empty$"),
+    ],
+)
+def test_a_file_that_must_be_there_is_refused_in_words(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        parse_existing_file(text)
 
 
 def test_the_nearest_name_is_suggested_where_one_is_near() -> None:

@@ -77,10 +77,10 @@ def test_markers_are_not_shown_and_impossible_names_are_counted() -> None:
     assert assembler.hidden == 4
 
 
-def test_a_name_is_decided_when_neither_it_nor_its_directory_can_come() -> None:
+def test_a_listing_in_order_is_past_a_name_when_neither_it_nor_its_directory_can_come() -> None:
     assembler = Assembler("d/")
     feed(assembler, "d/a", "d/b", "d/c")
 
-    assert assembler.decides("a")
-    assert assembler.decides("aa")
-    assert not assembler.decides("c")
+    assert assembler.is_past("a")
+    assert assembler.is_past("aa")
+    assert not assembler.is_past("c")

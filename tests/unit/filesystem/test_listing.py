@@ -3,6 +3,7 @@ import pytest
 from s3mount.errors import StoreFailed
 from s3mount.filesystem.listing import Listing
 from s3mount.s3.values import ListedObject, ListPage, ListQuery
+from tests.unit.filesystem.proof import proven, unordered
 
 
 def page(*raws: str, token: str | None = None) -> ListPage:
@@ -15,7 +16,7 @@ def names(listing: Listing) -> list[bytes]:
 
 
 def test_a_page_is_asked_for_by_its_token_again_and_again_until_it_has_come() -> None:
-    listing = Listing("bucket", "d/", 0.0)
+    listing = Listing("bucket", "d/", 0.0, proven())
 
     assert listing.next_query() == ListQuery("d/")
     listing.add(page("d/a", token="t"), 0.0)
@@ -23,7 +24,7 @@ def test_a_page_is_asked_for_by_its_token_again_and_again_until_it_has_come() ->
 
 
 def test_what_a_complete_listing_lacks_does_not_exist() -> None:
-    listing = Listing("bucket", "d/", 0.0)
+    listing = Listing("bucket", "d/", 0.0, proven())
     listing.add(page("d/a", token="t"), 0.0)
 
     assert not listing.decides(b"b")
@@ -34,7 +35,7 @@ def test_what_a_complete_listing_lacks_does_not_exist() -> None:
 
 
 def test_a_listing_that_goes_round_in_circles_fails() -> None:
-    listing = Listing("bucket", "", 0.0)
+    listing = Listing("bucket", "", 0.0, proven())
     listing.add(page("a", token="t"), 0.0)
     listing.add(page("b", token="u"), 0.0)
 
@@ -43,7 +44,7 @@ def test_a_listing_that_goes_round_in_circles_fails() -> None:
 
 
 def test_disorder_found_late_neither_loses_nor_repeats_a_name() -> None:
-    listing = Listing("bucket", "", 0.0)
+    listing = Listing("bucket", "", 0.0, proven())
     listing.add(page("b", "c", "d", token="t"), 0.0)
     listing.add(page("a", "b", "e"), 0.0)
 
@@ -51,7 +52,7 @@ def test_disorder_found_late_neither_loses_nor_repeats_a_name() -> None:
 
 
 def test_disorder_that_makes_a_shown_file_a_directory_fails() -> None:
-    listing = Listing("bucket", "", 0.0)
+    listing = Listing("bucket", "", 0.0, proven())
     listing.add(page("b", "c", "d", token="t"), 0.0)
 
     with pytest.raises(StoreFailed):
@@ -59,7 +60,7 @@ def test_disorder_that_makes_a_shown_file_a_directory_fails() -> None:
 
 
 def test_pages_without_an_entry_are_no_pages() -> None:
-    listing = Listing("bucket", "", 0.0)
+    listing = Listing("bucket", "", 0.0, proven())
     listing.add(page(token="t"), 0.0)
     listing.add(page("a"), 0.0)
 
@@ -68,7 +69,7 @@ def test_pages_without_an_entry_are_no_pages() -> None:
 
 
 def test_where_no_order_is_to_be_expected_nothing_is_shown_or_decided_before_the_end() -> None:
-    listing = Listing("bucket", "", 0.0, is_ordered=False)
+    listing = Listing("bucket", "", 0.0, unordered())
     listing.add(page("a", "b", token="t"), 0.0)
 
     assert not names(listing)
@@ -78,10 +79,11 @@ def test_where_no_order_is_to_be_expected_nothing_is_shown_or_decided_before_the
 
 
 def test_disorder_is_told_even_where_it_ends_the_listing() -> None:
-    orders: list[bool] = []
-    listing = Listing("bucket", "", 0.0, lambda: orders.append(listing.is_ordered))
+    order = proven()
+    listing = Listing("bucket", "", 0.0, order)
     listing.add(page("b", "c", "d", token="t"), 0.0)
 
     with pytest.raises(StoreFailed):
         listing.add(page("a", "b/"), 0.0)
-    assert orders[-1] is False
+    assert not listing.is_ordered
+    assert order.proof

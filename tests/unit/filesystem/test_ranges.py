@@ -17,6 +17,7 @@ from s3mount.filesystem.passes import Pass
 from s3mount.filesystem.ranges import PAGES_BEFORE, STRIDE, WAYS_MAX, _joint
 from s3mount.s3.store import Demand, OnToken, Urgency
 from s3mount.s3.values import ListedObject, ListPage, ListQuery
+from tests.unit.filesystem.proof import proven
 
 PAGES = 100
 PAGE = 100  # keys
@@ -63,7 +64,7 @@ class Reader:
     held: int = 0  # pages ahead, at most
 
     def __post_init__(self) -> None:
-        listing = Listing("bucket", "", trio.current_time())
+        listing = Listing("bucket", "", trio.current_time(), proven())
         self.paging = Paging(listing, self.store, self.nursery, trio.current_time)  # type: ignore[arg-type]  # it lists only
         self.passage = Pass(listing, self.paging)
 

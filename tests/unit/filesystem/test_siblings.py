@@ -32,8 +32,9 @@ class Reader:
     def _of(self, prefix: str) -> list[Entries]:
         return [page for page in self.pages if page.prefix == prefix]
 
-    def _pages_of(self, prefix: str) -> list[Entries] | None:
-        return (self._of(prefix) or None) if self._is_whole else None
+    def _pages_of(self, prefix: str, most: int) -> list[Entries] | None:
+        pages = self._of(prefix)
+        return pages if pages and self._is_whole and sum(map(len, pages)) <= most else None
 
 
 def tree(*names: str, files: int) -> tuple[Entries, ...]:
@@ -101,7 +102,7 @@ def test_directories_large_and_empty_files_are_not_fetched_ahead() -> None:
 
 def test_what_there_was_no_room_for_is_asked_for_again() -> None:
     columns = entries(100)
-    siblings = Siblings(Ways(lambda _: None, ""))
+    siblings = Siblings(Ways(lambda _prefix, _most: None, ""))
     list(siblings.opened(columns, 0))
     next(siblings.opened(columns, 1))
 

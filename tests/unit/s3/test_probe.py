@@ -1,5 +1,7 @@
 """What a person is told when the mount cannot begin."""
 
+import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3 import probe as probe_module
 from s3mount.s3.probe import probe
-from s3mount.s3.session import lean_can_speak
+from s3mount.s3.session import ResolvedStore, credential_chain, lean_can_speak
 from tests.servers import Quirk, S3Server
 from tests.unit.s3.strange import answering, error, http, listing, silent
 
@@ -27,10 +29,15 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
 
+def probed(config: StoreConfig) -> ResolvedStore:
+    with closing(credential_chain(config)) as credentials:
+        return probe(config, credentials)
+
+
 def complaint(**options: Any) -> str:
     """The one line that stands for the failure."""
     with pytest.raises(SetupError) as caught:
-        probe(StoreConfig(**{"bucket": "photos", **options}))
+        probed(StoreConfig(**{"bucket": "photos", **options}))
     message = str(caught.value)
     assert message.isprintable()
     assert SECRET not in message
@@ -132,7 +139,7 @@ def test_a_region_is_followed_where_none_was_named(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(probe_module, "_knock", notice)
     with answering(error(301, "PermanentRedirect", x_amz_bucket_region="eu-north-1")) as url:
-        store = probe(StoreConfig(bucket="photos", endpoint_url=url))
+        store = probed(StoreConfig(bucket="photos", endpoint_url=url))
 
     assert regions == ["us-east-1", "eu-north-1"]
     assert store.region == "eu-north-1"
@@ -150,29 +157,44 @@ def test_what_cannot_be_a_region_is_not_followed(region: str) -> None:
 def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
     empty = listing("<IsTruncated>false</IsTruncated>")
     with answering(empty) as url:
-        store = probe(
+        store = probed(
             StoreConfig(bucket="photos", endpoint_url=f"{url}/s3", requester_pays=True, expected_bucket_owner="12")
         )
 
     assert (store.scheme, store.host, store.base_path, store.region) == ("http", "127.0.0.1", "/s3/photos", "us-east-1")
     assert store.headers == {"x-amz-request-payer": "requester", "x-amz-expected-bucket-owner": "12"}
     assert lean_can_speak(store)
-    credentials = store.credentials.frozen()
-    assert credentials is not None
+    credentials = store.credentials.frozen(time.monotonic() + 30)
     assert credentials.secret_key == SECRET
     assert SECRET not in f"{store!r} {credentials!r}"
 
 
 def test_renewed_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(listing("<IsTruncated>false</IsTruncated>")) as url:
-        store = probe(StoreConfig(bucket="photos", endpoint_url=url))
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "newer")
+        config = StoreConfig(bucket="photos", endpoint_url=url)
+        with closing(credential_chain(config)) as credentials:
+            store = probe(config, credentials)
+            monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "newer")
 
-    store.credentials.renew()
+            store.credentials.renew()
 
-    credentials = store.credentials.frozen()
-    assert credentials is not None
-    assert credentials.secret_key == "newer"
+            assert store.credentials.frozen(time.monotonic() + 30).secret_key == "newer"
+
+
+@pytest.mark.parametrize(("timeout", "limit"), [(1.0, "1 s"), (60.0, "2 s")])
+def test_credentials_that_do_not_come_are_told_with_their_source(
+    timeout: float, limit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(probe_module, "CREDENTIALS_LIMIT", 2.0)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    (tmp_path / "config").write_text("[default]\ncredential_process = sleep 1000\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    line = complaint(endpoint_url="http://127.0.0.1:1", timeout=timeout)
+
+    assert line.startswith(f"no credentials within {limit}: ")
+    assert "(credential_process)" in line
 
 
 def test_an_untrusted_certificate_says_how_to_trust_it(seaweedfs_https: S3Server) -> None:
@@ -187,7 +209,7 @@ def test_a_trusted_certificate_lets_in(way: str, seaweedfs_https: S3Server, monk
         monkeypatch.setenv("AWS_CA_BUNDLE", str(seaweedfs_https.ca_bundle))
     bundle = seaweedfs_https.ca_bundle if way == "option" else None
 
-    store = probe(
+    store = probed(
         StoreConfig(
             bucket=seaweedfs_https.make_bucket(),
             endpoint_url=seaweedfs_https.endpoint_url,

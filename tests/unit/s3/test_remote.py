@@ -117,6 +117,30 @@ async def read_at_once(store: RemoteStore) -> bytes:
 either_way = pytest.mark.parametrize("read", [read, read_at_once], ids=["awaited", "sent-at-once"])
 
 
+async def test_a_renewal_that_hangs_ends_no_later_than_the_question() -> None:
+    hold, expired = threading.Event(), Retryable(AccessDenied("expired"), is_stale_credentials=True)
+    transport = ScriptedTransport(expired)
+    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]  # nothing may wait for it
+
+    with trio.fail_after(5), pytest.raises(DeadlineExceeded) as caught:
+        await remote(transport, timeout=0.05).head("key")
+    hold.set()
+
+    assert caught.value.key == "key"
+
+
+async def test_a_renewal_that_hangs_can_be_cancelled() -> None:
+    hold, expired = threading.Event(), Retryable(AccessDenied("expired"), is_stale_credentials=True)
+    transport = ScriptedTransport(expired)
+    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]  # nothing may wait for it
+
+    with trio.fail_after(5), trio.move_on_after(0.05) as scope:
+        await remote(transport).head("key")
+    hold.set()
+
+    assert scope.cancelled_caught
+
+
 @either_way
 async def test_what_may_pass_is_tried_again(read: Read) -> None:
     transport = ScriptedTransport(failed(), failed())

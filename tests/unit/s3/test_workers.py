@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import threading
 from functools import partial
 
@@ -20,6 +22,29 @@ async def test_an_answer_and_a_failure_come_back_from_a_thread() -> None:
         await workers.run(lambda: 1 // 0, ended.append)
 
     assert [type(result) for result in ended] == [outcome.Value, outcome.Error]
+    workers.close()
+
+
+async def test_a_program_that_a_thread_starts_has_no_signal_blocked() -> None:
+    workers = Workers()
+    command = ["grep", "^SigBlk", "/proc/self/status"]
+
+    done = await workers.run(partial(subprocess.run, command, capture_output=True, check=True), lambda _: None)
+
+    assert int(done.stdout.split()[1], 16) == 0
+    workers.close()
+
+
+async def test_a_signal_that_a_thread_takes_wakes_the_run() -> None:
+    workers = Workers()
+    with trio.open_signal_receiver(signal.SIGUSR1) as arriving:
+        thread = await workers.run(threading.get_ident, lambda _: None)
+        await trio.testing.wait_all_tasks_blocked()
+
+        signal.pthread_kill(thread, signal.SIGUSR1)
+
+        with trio.fail_after(30):
+            assert await anext(aiter(arriving)) == signal.SIGUSR1
     workers.close()
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -117,11 +118,30 @@ def test_libraries_that_log_signed_headers_are_held_at_warning(tmp_path: Path) -
     logs.set_up_log(LogConfig(file=file, level="debug"), foreground=False)
 
     logging.getLogger("botocore.auth").debug("Authorization: AWS4-HMAC-SHA256 hush")
+    logging.getLogger("botocore.credentials").warning("Refreshing temporary credentials failed: hush")
     logging.getLogger("urllib3.connectionpool").info("hush")
     logging.getLogger("s3mount").debug("seen")
 
     assert "hush" not in file.read_text()
     assert "seen" in file.read_text()
+
+
+@pytest.mark.parametrize(("level", "count"), [("info", 5), ("debug", 50)])
+def test_a_flood_is_limited_unless_each_request_is_logged(
+    tmp_path: Path, expected_warnings: list[str], level: Literal["info", "debug"], count: int
+) -> None:
+    expected_warnings.append("open: EACCES")
+    file = tmp_path / "log"
+    logs.set_up_log(LogConfig(file=file, level=level), foreground=False)
+
+    for _ in range(50):
+        logging.getLogger("s3mount.fuse.guard").warning("open: EACCES")
+    logged = file.read_text().count("open: EACCES")
+    logs.log_suppressed()
+
+    assert logged == count
+    assert file.read_text().count("45 more like this") == (level == "info")
+    assert logs.log_statistics() == {"log_warnings": 50, "log_suppressed": 50 - count}
 
 
 def test_a_rotated_file_is_followed_and_a_lost_place_ends_nothing(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,16 @@ def test_a_manager_that_does_not_listen_holds_nobody_up(manager: socket.socket) 
     assert set(heard(manager)) == {"STATUS=busy"}
 
 
+@pytest.mark.parametrize("tell", [Notifier.ready, Notifier.status, Notifier.stopping])
+def test_a_status_is_one_assignment_whatever_the_mount_point_is_called(
+    manager: socket.socket, tell: Callable[[Notifier, str], None]
+) -> None:
+    tell(Notifier({"NOTIFY_SOCKET": manager.getsockname()}), "serving b at /mnt/x\nMAINPID=1\x85\x1b[2J")
+
+    [message] = heard(manager)
+    assert message.splitlines()[-1] == r"STATUS=serving b at /mnt/x\nMAINPID=1\x85\x1b[2J"
+
+
 async def test_the_watchdog_is_fed_twice_in_each_interval(
     manager: socket.socket,
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001
@@ -64,6 +74,7 @@ async def test_the_watchdog_is_fed_twice_in_each_interval(
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
         ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
 def test_only_a_watchdog_on_this_process_is_fed(environment: dict[str, str], interval: float | None) -> None:

@@ -94,6 +94,22 @@ print("lives")
 """
 
 
+PASSED_ON = """
+import signal, subprocess, trio
+from s3mount.service import signals
+
+async def receive():
+    with signals.receiver():
+        subprocess.run(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"], check=True)
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGUSR2])
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGTSTP):
+    signal.signal(number, signal.SIG_IGN)
+signals.hold()
+trio.run(receive)
+"""
+
+
 def said_by(script: str) -> str:
     """In a process of its own: a mount holds signals while it has one thread, and other tests have left some here."""
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
@@ -106,3 +122,7 @@ def test_a_signal_that_comes_too_early_is_kept() -> None:
 
 def test_a_signal_that_comes_too_late_does_no_harm() -> None:
     assert said_by(TOO_LATE) == "lives"
+
+
+def test_what_the_caller_blocks_and_ignores_is_not_passed_on() -> None:
+    assert said_by(PASSED_ON).split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]

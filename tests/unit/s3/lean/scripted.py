@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-from s3mount.s3.session import FrozenCredentials, ResolvedStore
+from s3mount.s3.cord import Cord
+from s3mount.s3.credentials import FrozenCredentials
+from s3mount.s3.session import ResolvedStore
 from s3mount.s3.transport import Coming, Sent
 
 ETAG = '"abc"'
@@ -166,17 +168,17 @@ def gather(sent: Sent[object], deadline: float) -> Coming:
 
 
 class FixedCredentials:
-    """`Credentials` that nobody renews. *is_ready*: they are at hand."""
+    """`Credentials` that nobody renews. *is_ready*: they need not be waited for."""
 
-    def __init__(self, keys: FrozenCredentials | None, *, is_ready: bool = True) -> None:
+    def __init__(self, keys: FrozenCredentials, *, is_ready: bool = True) -> None:
         self._keys = keys
         self._is_ready = is_ready
 
-    def frozen(self) -> FrozenCredentials | None:
+    def frozen(self, deadline: float, cord: Cord | None = None) -> FrozenCredentials:  # noqa: ARG002 - the protocol's
         return self._keys
 
-    def is_at_hand(self) -> bool:
-        return self._is_ready
+    def frozen_nowait(self) -> FrozenCredentials | None:
+        return self._keys if self._is_ready else None
 
     def renew(self) -> None: ...
 

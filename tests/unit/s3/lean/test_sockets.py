@@ -85,15 +85,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
 
 class SteppingCredentials(FixedCredentials):
     def __init__(self, steps: Steps) -> None:
-        super().__init__(None)
+        super().__init__(FrozenCredentials("AKID", "secret"))
         self.steps = steps
 
-    def frozen(self) -> FrozenCredentials | None:
+    def frozen(self, deadline: float, cord: Cord | None = None) -> FrozenCredentials:
         self.steps.step()
-        return FrozenCredentials("AKID", "secret")
-
-    def is_at_hand(self) -> bool:
-        return True
+        return super().frozen(deadline, cord)
 
 
 def _use(transport: LeanTransport) -> None:

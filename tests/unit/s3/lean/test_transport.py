@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed, VersionGone
 from s3mount.s3.cord import Cord
+from s3mount.s3.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.lean.connection import GATHER_LIMIT
 from s3mount.s3.lean.transport import LeanTransport
-from s3mount.s3.session import FrozenCredentials
 from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.values import ListQuery, ObjectStat, ObjectVersion, Replaced, Span, Unchanged
 from tests.unit.s3.lean.scripted import (
@@ -155,7 +155,7 @@ def test_a_small_range_is_asked_without_waiting_once_there_is_a_connection() -> 
     ("span", "changes"),
     [
         (Span(0, GATHER_LIMIT + 1), {}),
-        (MIDDLE, {"credentials": FixedCredentials(None, is_ready=False)}),
+        (MIDDLE, {"credentials": FixedCredentials(ANONYMOUS, is_ready=False)}),
         (MIDDLE, {"credentials": FixedCredentials(FrozenCredentials("AKID", "secret", "\r\n"))}),
     ],
     ids=["large", "credentials-not-at-hand", "credentials-not-sendable"],
@@ -180,7 +180,7 @@ def test_an_etag_with_a_line_break_reaches_no_request() -> None:
 
 
 def test_requests_without_credentials_are_not_signed() -> None:
-    with asking(says(head(Content_Length=5)), credentials=FixedCredentials(None)) as (transport, server):
+    with asking(says(head(Content_Length=5)), credentials=FixedCredentials(ANONYMOUS)) as (transport, server):
         transport.head("k", deadline=soon())
 
         assert "Authorization" not in server.requests[0]

@@ -1,0 +1,84 @@
+"""A bucket with a history on a loopback socket: listed in any order, in pages cut anywhere, and answered late."""
+
+import random
+import time
+from collections.abc import Iterator, Mapping
+
+from tests.faults.bucket import Blob, Bucket, Request, _untoken
+from tests.faults.hostile import Exchange, Fault, HostileStore
+from tests.property.history import History
+from tests.property.moving_store import ORDERS, Behaviour, begins_behind, body_of, size_of
+
+
+class ChangingBucket(Bucket):
+    """A bucket that remembers its states; moments are those of `time.monotonic`."""
+
+    def __init__(self, name: str, keys: tuple[str, ...], behaviour: Behaviour, rnd: random.Random) -> None:
+        super().__init__(name)
+        self._behaviour = behaviour
+        self._rnd = rnd
+        self.history = History({})
+        self._serials = 0
+        for key in keys:
+            self.replace(key)
+        self.history = History(self.history.current.sizes)
+
+    def replace(self, key: str) -> None:
+        """Store a new version of *key*."""
+        with self._lock:
+            self._serials += 1
+            size = size_of(key, self._serials)
+            self.put(key, body_of(key, size))
+            self.history.change(time.monotonic(), key, size)
+
+    def remove(self, key: str) -> None:
+        with self._lock:
+            if key in self.history.current.sizes:
+                self.delete(key)
+                self.history.change(time.monotonic(), key, None)
+
+    @property
+    def page_size(self) -> int:
+        """A size for the next page."""
+        most = self._behaviour.page_max
+        return self._rnd.randint(1, most) if self._behaviour.is_cut_anew else most
+
+    @page_size.setter
+    def page_size(self, size: int) -> None:
+        """It follows from the behaviour."""
+
+    def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
+        order, prefix, delimiter = ORDERS[self._behaviour.order], query.get("prefix", ""), query.get("delimiter", "")
+        token, start_after = query.get("continuation-token"), query.get("start-after", "")
+        found = set()
+        for key in self.history.current.sizes:
+            if key.startswith(prefix) and (token is not None or begins_behind(key, start_after, self._behaviour)):
+                head, slash, _ = key.removeprefix(prefix).partition("/")
+                found.add(prefix + head + "/" if slash and delimiter else key)
+        rank = None if token is None else order(_untoken(token))
+        for item in sorted(found, key=order):
+            if rank is None or order(item) > rank:
+                is_common = bool(delimiter) and "/" in item[len(prefix) :]
+                yield item, None if is_common else self._current(item)
+
+
+class LateStore(HostileStore):
+    """Serves *bucket*, each request up to *delay* seconds late before and after it is evaluated."""
+
+    def __init__(self, bucket: ChangingBucket, delay: float, rnd: random.Random) -> None:
+        self._delay = delay
+        self._rnd = rnd
+        super().__init__(bucket)
+
+    def _fault_for(self, request: Request) -> Fault:  # noqa: ARG002  # all are late
+        return self._answer_late
+
+    def _answer_late(self, exchange: Exchange) -> None:
+        self._wait()
+        answer = exchange.answer
+        self._wait()
+        exchange.reply(answer)
+
+    def _wait(self) -> None:
+        if self._delay:
+            time.sleep(self._rnd.random() * self._delay)

@@ -1,0 +1,17 @@
+"""Fresh seeds for the better part of a minute; a failure names the seed to run again with `python -m tests.fuzz --seed`."""
+
+import random
+import time
+
+from tests.fuzz.options import options_of
+from tests.fuzz.rounds import run_round
+
+SECONDS = 45.0
+
+
+def test_what_users_see_is_what_the_bucket_held() -> None:
+    end, fresh = time.monotonic() + SECONDS, random.SystemRandom()
+    while time.monotonic() < end:
+        options = options_of(fresh.randrange(1 << 32))
+        print(options)  # noqa: T201  # shown if the test fails
+        run_round(options)

@@ -1,0 +1,110 @@
+"""Directories around and far beyond 65,535 names, in order and in none: every name once, and each file its own bytes.
+
+No real store lists out of order, so the store is a scripted one. The bucket's name is one of S3's directory buckets where no order
+is to be expected; else one directory that comes out of order is read first, which must cost the others nothing.
+"""
+
+import bisect
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.faults.bucket import Answer, Blob, Bucket, Request, _untoken, document
+from tests.faults.hostile import HostileStore
+from tests.mount.looking import read_file
+from tests.mount.mounted import Mount, mounted
+
+SIZES = (65_535, 65_536, 65_537, 200_000)
+ODD = ("odd/b", "odd/a")
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIDHUGE", "AWS_SECRET_ACCESS_KEY": "secret"}
+
+
+def body_of(key: str) -> bytes:
+    return f"{key}\n".encode()
+
+
+class NumberedBucket(Bucket):
+    """Directories `d65535/` and so on of as many files, each of which holds its own key; made when they are asked for.
+
+    `odd/` comes out of order in any case; without order all do, and nothing begins behind a name.
+    """
+
+    def __init__(self, name: str, *, is_ordered: bool) -> None:
+        super().__init__(name)
+        self._is_ordered = is_ordered
+        self._items_of: dict[str, list[str]] = {}
+        self._positions: dict[str, int] = {}
+
+    def _bucket(self, request: Request) -> Answer:
+        if "session" not in request.query:
+            return super()._bucket(request)
+        keys = "".join(f"<{name}>x</{name}>" for name in ("SessionToken", "SecretAccessKey", "AccessKeyId"))
+        keys += "<Expiration>2099-01-01T00:00:00Z</Expiration>"
+        return document("CreateSessionResult", f"<Credentials>{keys}</Credentials>")
+
+    def _current(self, key: str) -> Blob | None:
+        directory, _, name = key.partition("/")
+        size = int(directory[1:]) if directory[1:].isdigit() else 0
+        if key not in ODD and not (name[1:].isdigit() and int(name[1:]) < size):
+            return None
+        body = body_of(key)
+        return Blob(body, f'"{hashlib.md5(body).hexdigest()}"', "v1", 1.0)
+
+    def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
+        items = self._listed(query.get("prefix", "") if query.get("delimiter") else "no such prefix")
+        start = self._positions[_untoken(query["continuation-token"])] + 1 if "continuation-token" in query else 0
+        if not start and self._is_ordered:
+            start = bisect.bisect_right(items, query.get("start-after", ""))
+        for item in items[start:]:
+            yield item, None if item.endswith("/") else self._current(item)
+
+    def _listed(self, prefix: str) -> list[str]:
+        """What a delimited listing of *prefix* tells."""
+        if prefix not in self._items_of:
+            items = self._made(prefix)
+            self._items_of[prefix] = items
+            self._positions.update((item, position) for position, item in enumerate(items))
+        return self._items_of[prefix]
+
+    def _made(self, prefix: str) -> list[str]:
+        if prefix == "odd/":
+            return list(ODD)
+        size = next((size for size in SIZES if prefix == f"d{size}/"), 0)
+        items = [f"d{size}/" for size in SIZES] + ["odd/"] if not prefix else []
+        items += [f"{prefix}f{number:06}" for number in range(size)]
+        return items if self._is_ordered else sorted(items, key=lambda item: hashlib.md5(item.encode()).digest())
+
+
+@pytest.fixture(scope="module", params=["huge", "huge--use1-az4--x-s3"])
+def mount(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    name: str = request.param
+    at = tmp_path_factory.mktemp("huge") / "mnt"
+    with HostileStore(NumberedBucket(name, is_ordered=name == "huge")) as store:
+        options = ("--endpoint-url", store.url, "--region", "us-east-1", "--path-style", "--metadata-ttl", "10m")
+        with mounted(name, at, *options, env=CREDENTIALS) as mount:
+            assert sorted(os.listdir(mount / "odd")) == ["a", "b"]
+            yield mount
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_huge_directory_has_every_name_once_and_each_file_its_own_bytes(mount: Mount, size: int) -> None:
+    directory = mount / f"d{size}"
+    names = os.listdir(directory)
+
+    assert len(names) == size
+    assert set(names) == {f"f{number:06}" for number in range(size)}
+    for number in {0, 7, 999, 1000, 65_534, 65_535, 65_536, size // 2, size - 1} & set(range(size)):
+        path = directory / f"f{number:06}"
+        expected = body_of(f"d{size}/f{number:06}")
+        assert path.stat().st_size == len(expected)
+        assert read_file(path) == expected
+    with pytest.raises(FileNotFoundError):
+        (directory / f"f{size:06}").stat()
+
+
+def test_what_is_in_one_huge_directory_is_not_in_another(mount: Mount) -> None:
+    for size in SIZES:
+        for number in range(0, size, size // 40):
+            assert read_file(mount / f"d{size}/f{number:06}") == body_of(f"d{size}/f{number:06}")
