@@ -5,6 +5,7 @@ becomes an errno in `fuse/` (or a line on stderr in `cli/`). A bug is never one 
 """
 
 import errno
+from typing import Self
 
 from s3mount.printable import printable
 
@@ -35,11 +36,26 @@ class S3MountError(Exception):
         self.code = code and printable(code)
         self.request_id = request_id and printable(request_id)
 
+    def detached(self) -> Self:
+        """The same failure as a new exception, without traceback, cause and context.
+
+        For a failure that is kept, or raised to several callers: tracebacks grow with each raise, and hold all that their frames do.
+        """
+        return type(self)(
+            str(self),
+            bucket=self.bucket,
+            key=self.key,
+            status=self.status,
+            code=self.code,
+            request_id=self.request_id,
+        )
+
 
 class NotFound(S3MountError):
     """No such key, prefix or name."""
 
     errno = errno.ENOENT
+    valid_for = 0.0  # seconds for which a lookup's answer may be kept by the kernel
 
 
 class AccessDenied(S3MountError):
@@ -95,6 +111,12 @@ class DeadlineExceeded(S3MountError):
     """No answer within `--timeout`."""
 
     errno = errno.ETIMEDOUT
+
+
+class TooManyRequests(S3MountError):
+    """So many requests of one user wait for the store already that this one is refused."""
+
+    errno = errno.EAGAIN
 
 
 class UsageError(S3MountError):

@@ -17,5 +17,5 @@ What always holds, between any two checkpoints of the event loop:
    is in use. Whoever queues holds nothing, so the queue always moves. A speculative load that a reader waits for is a
    demanded one to the store from then on; to memory it stays what it began as.
 6. Loads belong to the nursery, not to readers: a cancelled reader harms nobody, a failed load fails those who wait for it
-   and is forgotten.
+   and is forgotten. A load that no reader will want is cancelled at once, and its request with it.
 """

@@ -12,6 +12,7 @@ import trio
 
 from s3mount.blocks.readahead import Readahead
 from s3mount.blocks.spans import Geometry, missing
+from s3mount.errors import S3MountError
 from s3mount.s3.store import BegunRange, Demand, Urgency
 from s3mount.s3.values import ObjectVersion, Span
 
@@ -22,7 +23,7 @@ class Flight:
     """A load under way. *ended* is set once the block has landed or *error* says why it never will.
 
     *urgency* is what it began with, and *demand* what it has now. *begun* is its first attempt, where that was sent without a
-    task; *scope* is of its task, where it needs one.
+    task; *scope* is of its task, where it needs one. *error* has no traceback, and is raised as a copy to each who waits.
     """
 
     __slots__ = ("begun", "demand", "ended", "error", "is_given_up", "scope", "urgency")
@@ -34,11 +35,13 @@ class Flight:
         self.begun: BegunRange | None = None
         self.scope: trio.CancelScope | None = None
         self.is_given_up = False
-        self.error: Exception | None = None
+        self.error: S3MountError | None = None
 
     def give_up(self) -> None:
-        """Nobody wants it any more: it ends as soon as it can, and does not land."""
+        """Nobody wants it any more: its request is cancelled, it ends as soon as nobody writes to its buffer, and does not land."""
         self.is_given_up = True
+        if self.begun is not None:
+            self.begun.cancel()
         if self.scope is not None:
             self.scope.cancel()
 

@@ -3,6 +3,15 @@
 Everything but a load itself and the waiting for it is synchronous, therefore atomic. A load is sent at once where it finds memory
 and a place among the requests, and needs no task unless the store fails it; every other one is a task in the nursery handed in.
 Knows no readahead: others say what to fetch and whether somebody waits for it.
+
+What always holds:
+
+1. A load is settled exactly once, however it ends: its buffer is kept with the block or given back, its share of readahead is free,
+   and those who wait are woken. Nothing of that raises: the nursery, or the event loop, would end the mount.
+2. A load that no reader will want is cancelled at that moment: when the last reader of its version closes, or when the last who
+   waits for it is cancelled after that. Its bytes may be asked for anew at once.
+3. A cancelled load keeps its buffer, and its share of readahead, until nobody writes to the buffer.
+4. A failure is told to each who waits as an exception of its own. If nobody waits it is logged, a bug always and with its traceback.
 """
 
 import logging
@@ -16,6 +25,7 @@ from s3mount.blocks.block import Block, Flight, Shelf
 from s3mount.blocks.memory import Memory
 from s3mount.blocks.spans import chop
 from s3mount.errors import S3MountError, StoreFailed
+from s3mount.s3 import background
 from s3mount.s3.store import BegunRange, ObjectStore, Urgency
 from s3mount.s3.values import Span
 
@@ -85,7 +95,7 @@ class Loads:
     async def wait_landed(self, block: Block) -> memoryview:
         """The bytes of *block*, which is in flight; good until the next checkpoint.
 
-        A checkpoint. Raises what the load failed with.
+        A checkpoint. Raises what the load failed with, as an exception of the caller's own.
         """
         flight = block.flight
         assert flight is not None
@@ -97,10 +107,10 @@ class Loads:
         finally:
             block.waiters -= 1
             buffer = block.buffer  # before `_keep`, which may evict it at once
-            if block.is_landed and not block.waiters:
-                self._keep(block)
+            if not block.waiters:
+                self._left(block, flight)
         if flight.error is not None:
-            raise flight.error.with_traceback(None)  # all who waited raise the same one; let none pile its frames on it
+            raise flight.error.detached()
         assert buffer is not None
         return buffer
 
@@ -110,13 +120,24 @@ class Loads:
             if block.flight is None:
                 self.memory.orphan(block)
             elif may_cancel and not block.waiters:
-                block.shelf.remove(block)
-                block.flight.give_up()
+                self._cancel(block, block.flight)
 
     def cancel_all(self) -> None:
         """Cancel every load; whoever waits for one is told so."""
         for flight in list(self._flights):
             flight.give_up()
+
+    def _left(self, block: Block, flight: Flight) -> None:
+        """Nobody waits for *block* any more."""
+        if block.is_landed:
+            self._keep(block)
+        elif not (block.shelf.readers or flight.ended.is_set() or flight.is_given_up):
+            self._cancel(block, flight)
+
+    @staticmethod
+    def _cancel(block: Block, flight: Flight) -> None:
+        block.shelf.remove(block)
+        flight.give_up()
 
     def _launch_ahead(self, shelf: Shelf, span: Span) -> bool:
         if self._ahead_flights >= _AHEAD_FLIGHTS or self._ahead_bytes + len(span) > self.ahead_limit:
@@ -134,9 +155,13 @@ class Loads:
         block.shelf.add(block)
         self._flights[flight] = block
         self.started += 1
-        flight.begun = self._begin(block, flight)
-        if flight.begun is None:
-            self._start_task(block, flight)
+        try:
+            flight.begun = self._begin(block, flight)
+            if flight.begun is None:
+                self._start_task(block, flight)
+        except BaseException:  # raised again: the caller is told, and nobody waits yet
+            self._settle(block, flight)
+            raise
 
     def _begin(self, block: Block, flight: Flight) -> BegunRange | None:
         """Ask for it at once, if nothing has to be waited for."""
@@ -148,7 +173,14 @@ class Loads:
         return self._store.begin_range(block.shelf.version, block.span, block.buffer, flight.demand, attempted)
 
     def _attempted(self, block: Block, flight: Flight) -> None:
-        """What was asked for at once has ended, with its bytes or without."""
+        """What was asked for at once has ended, with its bytes or without. Called by the event loop."""
+        try:
+            self._conclude(block, flight)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, those who wait have to be told
+            flight.error = _told(block, exc)
+            self._settle(block, flight)
+
+    def _conclude(self, block: Block, flight: Flight) -> None:
         assert flight.begun is not None
         if flight.begun.is_done:
             self._land(block, flight)
@@ -167,8 +199,7 @@ class Loads:
                 await self._bring(block, flight)
                 self._land(block, flight)
         except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, those who wait have to be told
-            flight.error = exc
-            _report(block, exc)
+            flight.error = _told(block, exc)
         finally:
             self._settle(block, flight)
 
@@ -187,7 +218,15 @@ class Loads:
             block.flight = None
 
     def _settle(self, block: Block, flight: Flight) -> None:
-        """Account for a load that ended in whatever way, and wake those who wait for it."""
+        """Account for a load that ended in whatever way, and wake those who wait for it. Raises nothing."""
+        try:
+            self._account(block, flight)
+        except Exception as exc:  # noqa: BLE001 - a bug here must not end the mount, nor leave a reader waiting
+            flight.error = _told(block, exc)
+            background.call("giving up a block", self._abandon, block, flight)
+        flight.ended.set()
+
+    def _account(self, block: Block, flight: Flight) -> None:
         del self._flights[flight]
         if flight.urgency is Urgency.AHEAD:
             self._ahead_flights -= 1
@@ -196,7 +235,15 @@ class Loads:
             self._discard(block, flight)
         elif not block.waiters:
             self._keep(block)
-        flight.ended.set()
+
+    def _abandon(self, block: Block, flight: Flight) -> None:
+        """Forget a block of which nothing is sure any more."""
+        block.flight = flight
+        self.failed += 1
+        if block.shelf.find(block.start) is block:
+            block.shelf.remove(block)
+        self.memory.disown(block)
+        self._return_buffer(block)
 
     def _discard(self, block: Block, flight: Flight) -> None:
         """Forget a block that will not land."""
@@ -209,8 +256,11 @@ class Loads:
             self.cancelled += 1
         else:
             self.failed += 1
-        if (buffer := block.buffer) is not None:
-            block.buffer = None
+        self._return_buffer(block)
+
+    def _return_buffer(self, block: Block) -> None:
+        buffer, block.buffer = block.buffer, None
+        if buffer is not None:
             self.memory.give_back(buffer)
 
     def _keep(self, block: Block) -> None:
@@ -226,9 +276,15 @@ class Loads:
         return buffer
 
 
-def _report(block: Block, exc: Exception) -> None:
-    key = block.shelf.version.key
-    if not isinstance(exc, S3MountError):
-        log.error("bug in a load of %r", key, exc_info=exc)
-    elif not block.waiters:
-        log.debug("fetching ahead failed for %r: %s", key, exc)
+def _told(block: Block, exc: Exception) -> S3MountError:
+    """What those who wait for *block* are told of *exc*; logged here if nobody does, or if it is a bug."""
+    version = block.shelf.version
+    if isinstance(exc, S3MountError):
+        failure = exc.detached()
+        if not block.waiters:
+            log.debug("fetching ahead failed for %r: %s", version.key, exc)
+    else:
+        failure = StoreFailed("not loaded, because of a bug", bucket=version.bucket, key=version.key)
+        log.error("bug in a load of %r", version.key, exc_info=exc)
+    background.drop_frames(exc)  # which refer to the buffer
+    return failure

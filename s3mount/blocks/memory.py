@@ -104,6 +104,11 @@ class Memory:
             del self._unread[block]
             self._cold[block] = block
 
+    def disown(self, block: Block) -> None:
+        """*block* is not to be evicted: its buffer is the caller's again."""
+        self._unread.pop(block, None)
+        self._cold.pop(block, None)
+
     @property
     def _evictable(self) -> float:
         """Bytes of blocks already read, without the last of them."""

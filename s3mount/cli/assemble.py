@@ -43,7 +43,7 @@ def make_config(request: Request) -> Config:
         raise UsageError(f"BUCKET: {exc}") from exc
     config = Config(
         store=StoreConfig(bucket=bucket, prefix=prefix, **sections[StoreConfig]),
-        tree=TreeConfig(**_owner(by_name), **sections[TreeConfig]),
+        tree=TreeConfig(**_owner(by_name), **(_modes(by_name) | sections[TreeConfig])),
         mount=MountConfig(mountpoint=_absolute(request.mountpoint), **sections[MountConfig]),
         blocks=BlockConfig(**sections[BlockConfig]),
         log=LogConfig(**sections[LogConfig]),
@@ -79,6 +79,11 @@ def _owner(by_name: Mapping[str, Spelled]) -> dict[str, Any]:
     uid, gid = _server(by_name.get("run-as"))
     told = {name: by_name[name].value for name in ("uid", "gid") if name in by_name}
     return {"uid": uid, "gid": gid} | told
+
+
+def _modes(by_name: Mapping[str, Spelled]) -> dict[str, Any]:
+    """The modes that --allow-root needs: libfuse turns others away, but the kernel does not ask it for attributes that it holds."""
+    return {"dir_mode": 0o500, "file_mode": 0o400} if _is_on(by_name, "allow-root") else {}
 
 
 def _server(run_as: Spelled | None) -> tuple[int, int]:

@@ -214,8 +214,24 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     Setting(
         _TREE, "gid", TreeConfig, "gid", GROUP, "Group of all files.", default="that of who mounts, or of --run-as"
     ),
-    Setting(_TREE, "dir-mode", TreeConfig, "dir_mode", MODE, "Permission bits of directories, in octal."),
-    Setting(_TREE, "file-mode", TreeConfig, "file_mode", MODE, "Permission bits of files, in octal."),
+    Setting(
+        _TREE,
+        "dir-mode",
+        TreeConfig,
+        "dir_mode",
+        MODE,
+        "Permission bits of directories, in octal.",
+        default="0555, with --allow-root 0500",
+    ),
+    Setting(
+        _TREE,
+        "file-mode",
+        TreeConfig,
+        "file_mode",
+        MODE,
+        "Permission bits of files, in octal.",
+        default="0444, with --allow-root 0400",
+    ),
     Setting(
         _TREE,
         "metadata-ttl",

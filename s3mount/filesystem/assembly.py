@@ -87,6 +87,11 @@ class Assembler:
         """How many entries are held back."""
         return len(self._withheld) + len(self._held) if self._unordered is None else len(self._unordered)
 
+    @property
+    def held_files(self) -> frozenset[str] | None:
+        """The files that are held back alone; None if all entries are, for want of an order."""
+        return None if self._withheld or self._unordered is not None else frozenset(self._held)
+
     def is_past(self, name: str) -> bool:
         """Whether in an ordered listing neither a file nor a directory *name* can come any more: a hint, as order is not a promise."""
         is_past = self._unordered is None and self._frontier.is_past(f"{self._prefix}{name}/")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from s3mount.config import TreeConfig
 
-_STAMPED_APART = (
+STAMPED_APART = (
     1e-6  # seconds that stamps may be ahead of the clock that they are taken from, so that all of them differ
 )
 
@@ -59,11 +59,11 @@ class Lifetimes:
         if as_of < self.valid_since:
             return -math.inf
         left = as_of + (self.positive if exists else self.negative) - now
-        return left if left > _STAMPED_APART else min(left, 0.0)
+        return left if left > STAMPED_APART else min(left, 0.0)
 
     def is_recent(self, as_of: float, now: float, least: float) -> bool:
         """Whether knowledge of what exists holds still, or is younger than *least* seconds and was asked for since the last refresh."""
-        return as_of >= self.valid_since and as_of + max(self.positive, least) - now > _STAMPED_APART
+        return as_of >= self.valid_since and as_of + max(self.positive, least) - now > STAMPED_APART
 
     def forget(self, moment: float) -> None:
         """Let nothing hold that was asked for before *moment*."""

@@ -7,12 +7,14 @@ Pure. What always holds:
 2. A name is absent only if a complete scan of its own directory lacks it. A scan that was put together from another listing (`filled`),
    that is trimmed, incomplete or withdrawn shows what is there, and denies nothing.
 3. No page holds more than `ENTRIES_MAX` entries, however many a store sends at once.
-4. No name is told twice. If order broke after names had been told, the rest is told without them; if one of them turns out to be of
+4. An entry is as old as the request that brought it, or older; however long it was held back.
+5. No name is told twice. If order broke after names had been told, the rest is told without them; if one of them turns out to be of
    another kind, the scan fails.
 
 States: *growing* → *complete*, both by `add`; or *complete* from the beginning by `fill`. `assembly` has the states of its order.
 """
 
+import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -60,6 +62,7 @@ class Listing:
         "_firsts",
         "_grown",
         "_hashes",
+        "_held_since",
         "_is_resumed",
         "_is_rising",
         "_last",
@@ -121,6 +124,9 @@ class Listing:
         self._last = b""
         self._is_rising = True
         self._origins: list[_Origin | None] = []
+        self._held_since = (
+            math.inf
+        )  # when what the assembler holds back now was asked for; endlessly late if nothing is
         self._hashes: dict[int, array[int]] = {}
         self._weight = _WEIGHT
 
@@ -135,12 +141,14 @@ class Listing:
         if self._assembler is None:
             self._assembler = Assembler(self.prefix, proof=self._proof)
         assembler, origin = self._assembler, self._origin()
+        held_before, oldest = assembler.held_files, min(as_of, self._held_since)
         rows = assembler.feed(page)
         self.hidden = assembler.hidden
         self._note_order(page, is_ordered=assembler.is_ordered)
         if page.next_token is None:
             rows = rows + self._last_rows(assembler)
-        self._append(rows, as_of, origin if self.is_ordered else None)
+        self._append(rows, oldest, origin if self.is_ordered else None)
+        self._held_since = _held_since(assembler, held_before, oldest, as_of)
         self._go_on(page.next_token)
 
     def fill(self, rows: list[Row], hidden: int) -> None:
@@ -233,6 +241,8 @@ class Listing:
         twin._is_resumed = True
         twin._token = origin.token
         twin._assembler = None if origin.assembler is None else origin.assembler.copy()
+        if twin._assembler is not None and twin._assembler.held_count:
+            twin._held_since = self.as_of
         before = (self._hashes_of(each) for each in range(number) if self._origins[each] is origin)
         twin._told = frozenset(chain(self._told, *before, self._hashes_of(number)[:index]))
         twin._weight += _TOLD_WEIGHT * len(twin._told)
@@ -309,3 +319,11 @@ class Listing:
 
     def _failure(self, what: str) -> StoreFailed:
         return StoreFailed(what, bucket=self.bucket, key=self.prefix)
+
+
+def _held_since(assembler: Assembler, before: frozenset[str] | None, oldest: float, as_of: float) -> float:
+    """When the oldest that is held back now was asked for; *before* was held before the page of *as_of*, which let go what is not."""
+    if not assembler.held_count:
+        return math.inf
+    held = assembler.held_files
+    return as_of if held is not None and before is not None and held.isdisjoint(before) else oldest

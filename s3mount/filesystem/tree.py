@@ -15,7 +15,7 @@ from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory, Known
 from s3mount.filesystem.entries import Entries, Row, inode_numbers
 from s3mount.filesystem.inodes import ROOT, InodeTable
-from s3mount.filesystem.lifetimes import Lifetimes, Moments
+from s3mount.filesystem.lifetimes import STAMPED_APART, Lifetimes, Moments
 from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
 from s3mount.filesystem.questions import Questions
 from s3mount.s3.store import ObjectStore
@@ -38,6 +38,10 @@ class KernelCache(Protocol):
 
     def drop(self, parent: int, entries: Entries) -> None:
         """Have it forget these entries of the directory *parent*, soon; it looks them up anew when they are wanted."""
+        ...
+
+    def drop_all(self) -> None:
+        """Have it forget all that it was told before now, soon."""
         ...
 
 
@@ -111,7 +115,11 @@ class Tree:
 
     def valid_for(self, entries: Entries) -> float:
         """For how many seconds more *entries* may be believed."""
-        return max(0.0, self._lifetimes.left(entries.as_of, self._moments.now()))
+        return self._valid_for(entries.as_of)
+
+    def _valid_for(self, as_of: float, *, exists: bool = True) -> float:
+        """The lifetime left of what was asked for at *as_of*."""
+        return max(0.0, self._lifetimes.left(as_of, self._moments.now(), exists=exists))
 
     def mtime_ns(self, entries: Entries, index: int) -> int:
         """When an entry was modified: a directory, when the newest that is known of what is in it was."""
@@ -133,8 +141,25 @@ class Tree:
         known = self.recall(directory, name)
         if known is None:
             known = await self._learn(directory, name)
+        return self._tell(directory, name, known)
+
+    def lookup_held(self, parent: int, name: bytes) -> Attributes | None:
+        """`lookup`, where that needs no waiting; else None."""
+        if len(name) > NAME_MAX:
+            raise NameTooLong("name of more than 255 bytes")
+        directory = self.directory_of(parent)
+        known = self.recall(directory, name)
+        return None if known is None else self._tell(directory, name, known)
+
+    def is_listing_fresh(self, inode: int) -> bool:
+        """Whether the listing of a directory holds still, so that reading it begins without waiting."""
+        return self.catalog.is_fresh(self.directory_of(inode))
+
+    def _tell(self, directory: Directory, name: bytes, known: Known) -> Attributes:
         if known.entries is None:
-            raise NotFound("no such file or directory", bucket=self._bucket, key=directory.prefix + decode(name))
+            absent = NotFound("no such file or directory", bucket=self._bucket, key=directory.prefix + decode(name))
+            absent.valid_for = self._valid_for(known.as_of, exists=False)
+            raise absent
         return self.describe(self.inodes.remember(known.entries, known.at), known.entries, known.at)
 
     def recall(self, directory: Directory, name: bytes) -> Known | None:
@@ -198,9 +223,12 @@ class Tree:
     def forget_all(self) -> None:
         """Know nothing any more, and have the kernel look up every name anew."""
         self.catalog.forget_all()
-        for entries in self.inodes.entries():
-            if entries.prefix == self.root:  # with a directory the kernel drops all that is below it
-                self._kernel.drop(ROOT, entries)
+        self._kernel.drop_all()
+
+    def told(self, until: float) -> list[tuple[int, Entries]]:
+        """What the kernel holds references into, as far as it was asked for by *until*: the inodes of directories, and their entries."""
+        pages = [entries for entries in self.inodes.entries() if entries.as_of <= until + STAMPED_APART]
+        return [(ROOT if page.prefix == self.root else self.inode_above(f"{page.prefix}_/"), page) for page in pages]
 
     def _drop_from_kernel(self, inode: int, pages: Sequence[Entries]) -> None:
         """Have the kernel give back its references to entries of the directory *inode* that are to go."""

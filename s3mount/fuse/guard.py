@@ -1,7 +1,8 @@
-"""What stands round every request: the translation of failures to errnos, and the deadline of those that wait.
+"""Error mapping and deadlines of request handlers.
 
-pyfuse3 ends the mount on any exception but FUSEError, and delivers no interrupts. So no exception passes here, and no
-request waits longer than the mount's timeout: whatever may wait does so `in_time`. The second of the two places that translate errors, and where raised ones get logged.
+pyfuse3 ends the mount on any exception but FUSEError, and on FUSEError too in a handler without a reply. It delivers no
+interrupts. So every handler is `guarded` or `unanswered` (a test enumerates them), and whatever may wait does so `in_time`.
+The second of the two places that translate errors, and the place that logs raised ones.
 """
 
 import errno
@@ -57,6 +58,21 @@ def guarded(
         except Exception as exc:  # a bug must not end the mount
             log.exception("%s failed: this is a bug", handler.__name__, extra={"operation": handler.__name__})
             raise pyfuse3.FUSEError(errno.EIO) from exc
+
+    return guard
+
+
+def unanswered(
+    handler: Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, None]],
+) -> Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, None]]:
+    """A handler of a request that has no reply: it raises nothing at all."""
+
+    @functools.wraps(handler)
+    async def guard(self: Subject, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            await handler(self, *args, **kwargs)
+        except Exception:  # a bug must not end the mount, and nobody waits for an errno
+            log.exception("%s failed: this is a bug", handler.__name__)
 
     return guard
 

@@ -19,13 +19,16 @@ from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.streams import DOTS, DirectoryStream
 from s3mount.filesystem.tree import Attributes
-from s3mount.fuse.guard import guarded, in_time
+from s3mount.fuse.guard import guarded, in_time, unanswered
+from s3mount.fuse.invalidation import Invalidations
+from s3mount.fuse.limiter import UserLimiter
 from s3mount.fuse.rereads import FailedRead, Rereads
 from s3mount.s3.values import Span
 
 FOREVER = 1e8  # seconds: three years, which every kernel's arithmetic can bear
 BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
 CAPACITY = 1 << 50  # bytes that df shows, all of them free
+NAME_COST = 2  # requests at the store: a name is asked for as a file and as a directory
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
@@ -35,9 +38,21 @@ class Operations(pyfuse3.Operations):
     supports_dot_lookup = False
     enable_writeback_cache = False
 
-    def __init__(self, filesystem: FileSystem, config: TreeConfig, timeout: float) -> None:
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        config: TreeConfig,
+        timeout: float,
+        *,
+        limiter: UserLimiter,
+        absences: Invalidations,
+    ) -> None:
         super().__init__()
         self.timeout = timeout
+        self._limiter = limiter
+        self._absences = absences
+        self._file_users: dict[int, int] = {}  # the uid that opened a file, by handle: a READ names none
+        self._directory_users: dict[int, int] = {}
         self._tree = filesystem.tree
         self._files = filesystem.files
         self._directories = filesystem.directories
@@ -50,43 +65,72 @@ class Operations(pyfuse3.Operations):
     # ---- names -----------------------------------------------------------------------------------------------------
 
     @guarded
-    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
-        with in_time(self.timeout):
-            return self._reply(await self._tree.lookup(parent_inode, name))
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        try:
+            attributes = self._tree.lookup_held(parent_inode, name)
+            if attributes is None:
+                with in_time(self.timeout):
+                    async with self._limiter.admitted(ctx.uid, NAME_COST):
+                        attributes = await self._tree.lookup(parent_inode, name)
+        except NotFound as exc:
+            if exc.valid_for > 0 and self._absences.keep_absent(parent_inode, name, exc.valid_for):
+                return self._reply_absent(exc.valid_for)
+            raise
+        return self._reply(attributes)
 
     @guarded
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
         return self._reply(self._tree.attributes(inode))
 
+    @unanswered
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
-        for inode, count in inode_list:
-            self._tree.inodes.forget(inode, count)
+        failures: list[Exception] = []
+        remaining = iter(inode_list)
+        while True:  # one more round for each failure: the references after it are given back all the same
+            try:
+                for inode, count in remaining:
+                    self._tree.inodes.forget(inode, count)
+                break
+            except Exception as exc:  # noqa: BLE001  # the kernel says it once: what is skipped here is kept for ever
+                failures.append(exc)
+        if failures:
+            raise failures[0]
 
     # ---- directories -----------------------------------------------------------------------------------------------
 
     @guarded
-    async def opendir(self, inode: int, ctx: RequestContext) -> int:  # noqa: ARG002
-        return self._directories.open(inode)
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        handle = self._directories.open(inode)
+        self._directory_users[handle] = ctx.uid
+        return handle
 
     @guarded
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         try:
-            await self._reply_pages(self._directories.stream(fh), start_id, token)
+            await self._reply_pages(self._directories.stream(fh), self._directory_users[fh], start_id, token)
         except NotFound as exc:  # the bucket is gone; glibc's readdir(3) would take ENOENT for the end of the directory
             raise _as_failure(exc) from exc
 
-    async def _reply_pages(self, stream: DirectoryStream, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+    async def _reply_pages(self, stream: DirectoryStream, uid: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         if start_id == 0:
-            with in_time(self.timeout):
-                await stream.rewind()
+            await self._rewind(stream, uid)
         attributes = self._attributes()
         offset = self._reply_dots(stream, start_id, token, attributes)
         place = stream.held(offset)
         if place is None and offset == start_id:  # nothing has been replied yet
             with in_time(self.timeout):
-                place = await stream.place(offset)
+                async with self._limiter.admitted(uid):
+                    place = await stream.place(offset)
         while place is not None and self._reply_entries(place.entries, place.start, place.base, token, attributes):
             place = stream.held(place.base + len(place.entries))
+
+    async def _rewind(self, stream: DirectoryStream, uid: int) -> None:
+        if self._tree.is_listing_fresh(stream.inode):  # then it waits for nothing
+            await stream.rewind()
+            return
+        with in_time(self.timeout):
+            async with self._limiter.admitted(uid):
+                await stream.rewind()
 
     def _reply_dots(
         self, stream: DirectoryStream, start: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
@@ -119,20 +163,24 @@ class Operations(pyfuse3.Operations):
                 return False
         return True
 
+    @guarded
     async def releasedir(self, fh: int) -> None:
+        self._directory_users.pop(fh, None)
         self._directories.release(fh)
 
     # ---- bytes -----------------------------------------------------------------------------------------------------
 
     @guarded
-    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:  # noqa: ARG002
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & _WRITING:
             raise ReadOnly("the mount is read-only")
         # an inode is one version, so that its pages hold for as long as the kernel keeps them
         handle = self._files.open_current(inode)
         if handle is None:
             with in_time(self.timeout):
-                handle = await self._files.open(inode)
+                async with self._limiter.admitted(ctx.uid, NAME_COST):
+                    handle = await self._files.open(inode)
+        self._file_users[handle] = ctx.uid
         return FileInfo(fh=handle, keep_cache=True)
 
     @guarded
@@ -141,7 +189,8 @@ class Operations(pyfuse3.Operations):
         if held is not None:
             return held
         with in_time(self.timeout):
-            return await self._read(fh, Span(off, off + size))
+            async with self._limiter.admitted(self._file_users[fh]):
+                return await self._read(fh, Span(off, off + size))
 
     async def _read(self, fh: int, span: Span) -> bytes | bytearray | memoryview:
         began = trio.current_time()
@@ -151,8 +200,7 @@ class Operations(pyfuse3.Operations):
         try:
             return await self._files.read(fh, span.start, len(span))
         except (S3MountError, trio.Cancelled) as exc:
-            failure = exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
-            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), failure))
+            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), _reason(exc)))
             raise
 
     async def _read_again(self, fh: int, span: Span, failed: FailedRead) -> bytes | bytearray | memoryview:
@@ -161,12 +209,17 @@ class Operations(pyfuse3.Operations):
             return await self._files.read(fh, span.start, len(span))
         raise failed.failure
 
+    @guarded
     async def release(self, fh: int) -> None:
-        self._rereads.forget(fh)
-        self._files.release(fh)
+        self._file_users.pop(fh, None)
+        try:
+            self._rereads.forget(fh)
+        finally:
+            self._files.release(fh)
 
     # ---- the file system ---------------------------------------------------------------------------------------------
 
+    @guarded
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:  # noqa: ARG002
         reply = pyfuse3.StatvfsData()
         reply.f_bsize = reply.f_frsize = BLOCK
@@ -182,6 +235,13 @@ class Operations(pyfuse3.Operations):
         reply = self._attributes()
         self._set_kind(reply, valid_for, is_directory=size < 0)
         self._describe(reply, inode, size, mtime_ns)
+        return reply
+
+    def _reply_absent(self, valid_for: float) -> EntryAttributes:
+        """A negative dentry for the kernel."""
+        reply = EntryAttributes()
+        reply.st_ino = 0
+        reply.entry_timeout = min(valid_for, FOREVER)
         return reply
 
     def _attributes(self) -> EntryAttributes:
@@ -204,6 +264,11 @@ class Operations(pyfuse3.Operations):
         reply.st_size = max(0, size)
         reply.st_blocks = (size + 511) >> 9
         reply.st_atime_ns = reply.st_mtime_ns = reply.st_ctime_ns = mtime_ns
+
+
+def _reason(exc: S3MountError | trio.Cancelled) -> S3MountError:
+    """Why a read failed."""
+    return exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
 
 
 def _as_failure(exc: NotFound) -> StoreFailed:

@@ -73,10 +73,10 @@ class BotoTransport:
         *,
         version_id: str | None,
         deadline: float,
-        cord: Cord | None = None,  # noqa: ARG002 - botocore cannot be ended
+        cord: Cord | None = None,
     ) -> str | None:
         which = {"VersionId": version_id} if version_id else _condition("IfMatch", version)
-        with self._asking(Asked.VERSION, version.key, deadline):
+        with self._asking(Asked.VERSION, version.key, deadline, cord):
             answer = self._get(version.key, span, which)
             with closing(answer["Body"]) as body:
                 headers = _headers(answer)
@@ -160,11 +160,11 @@ class BotoTransport:
         return Unchanged() if stat.version == version else Replaced(stat, b"")
 
     @contextmanager
-    def _asking(self, asked: Asked, key: str, deadline: float) -> Iterator[None]:
+    def _asking(self, asked: Asked, key: str, deadline: float, cord: Cord | None = None) -> Iterator[None]:
         """Whatever botocore, the network or our checks raise in the block comes out as one of ours."""
         where = {"bucket": self._bucket, "key": key}
         try:
-            with self._wire.until(deadline):
+            with self._wire.until(deadline, cord):
                 yield
         except exceptions.ClientError as exc:
             raise translate.fault(refusal(exc), asked, **where) from exc

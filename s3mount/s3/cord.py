@@ -25,6 +25,10 @@ class Cord:
             self.check()
             self._cut = cut
 
+    @property
+    def is_pulled(self) -> bool:
+        return self._is_pulled
+
     def check(self) -> None:
         """CutError where it was pulled."""
         if self._is_pulled:

@@ -11,8 +11,11 @@ What always holds:
 2. What was sent is finished once, and its outcome told once, in the run.
 3. What does not come within PATIENCE is a thread's to wait for.
 4. Nothing is watched any more when it is being finished.
+5. What was sent and then cut is finished in the run, which has nothing to wait for then.
+6. Whatever fails here, or in a callback, fails one attempt: the tasks that watch go on.
 """
 
+import contextlib
 import select
 from collections.abc import Callable
 from functools import partial
@@ -21,9 +24,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import outcome
 import trio
 
+from s3mount.s3 import background
 from s3mount.s3.cord import Cord
-from s3mount.s3.transport import Coming, Sent
-from s3mount.s3.workers import Workers
+from s3mount.s3.transport import Coming, Retryable, Sent
+from s3mount.s3.workers import Ended, Workers
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -31,7 +35,6 @@ T_co = TypeVar("T_co", covariant=True)
 PATIENCE = 0.5  # seconds; a stall begins to be counted so much later
 
 Into = Callable[[], memoryview]
-Ended = Callable[[outcome.Outcome[T]], None]
 
 
 class Ask(Protocol[T_co]):
@@ -50,6 +53,8 @@ class _Watch(NamedTuple):
     """What was *sent*, *at* which second of trio's clock."""
 
     sent: Sent[Any]
+    descriptor: int
+    cord: Cord
     ended: Ended[Any]
     at: float
 
@@ -69,7 +74,7 @@ class Dispatch:
         if sent is None:
             self._workers.submit(partial(ask, into, cord=cord), ended)
         else:
-            self._watch_or_wait(_Watch(sent, ended, trio.current_time()))
+            self._watch_or_wait(_Watch(sent, sent.fileno(), cord, ended, trio.current_time()))
         return sent
 
     def _watch_or_wait(self, watch: _Watch) -> None:
@@ -83,9 +88,8 @@ class Dispatch:
             self._epoll = select.epoll()
             trio.lowlevel.spawn_system_task(self._take_in, self._epoll)
             trio.lowlevel.spawn_system_task(self._lose_patience)
-        descriptor = watch.sent.fileno()
-        self._epoll.register(descriptor, select.EPOLLIN)
-        self._watched[descriptor] = watch
+        self._epoll.register(watch.descriptor, select.EPOLLIN)
+        self._watched[watch.descriptor] = watch
         self._is_watching.set()
 
     async def _take_in(self, epoll: select.epoll) -> None:
@@ -93,7 +97,7 @@ class Dispatch:
             while True:
                 await trio.lowlevel.wait_readable(epoll.fileno())
                 for descriptor, _ in epoll.poll(0):
-                    self._gather(self._watched[descriptor])
+                    self._attend(descriptor, self._gather)
 
     async def _lose_patience(self) -> None:
         while True:
@@ -103,26 +107,51 @@ class Dispatch:
                 continue
             await trio.sleep_until(oldest.at + PATIENCE)
             now = trio.current_time()
-            for watch in [watch for watch in self._watched.values() if watch.at + PATIENCE <= now]:
-                self._hand_over(watch)
+            for descriptor in [each for each, watch in self._watched.items() if watch.at + PATIENCE <= now]:
+                self._attend(descriptor, self._hand_over)
+
+    def _attend(self, descriptor: int, step: Callable[[_Watch], None]) -> None:
+        """Take *step* with what is watched at *descriptor*, unless a callback has ended it just now."""
+        if (watch := self._watched.get(descriptor)) is None:
+            return
+        try:
+            step(watch)
+        except Exception as exc:  # noqa: BLE001 - a bug in one attempt, which the task that watches all of them survives
+            if self._watched.get(descriptor) is watch:
+                self._forget(watch)
+            _tell(watch, outcome.Error(exc))
 
     def _gather(self, watch: _Watch) -> None:
-        match watch.sent.gather():
-            case Coming.WHOLE:
-                self._forget(watch)
-                watch.ended(outcome.capture(watch.sent.finish))
-            case Coming.OTHERWISE:
-                self._hand_over(watch)
+        coming = watch.sent.gather()
+        if coming is Coming.WHOLE or (coming is Coming.OTHERWISE and watch.cord.is_pulled):
+            self._forget(watch)
+            _tell(watch, outcome.capture(watch.sent.finish))
+        elif coming is Coming.OTHERWISE:
+            self._hand_over(watch)
 
     def _hand_over(self, watch: _Watch) -> None:
         self._forget(watch)
         self._finish_in_a_thread(watch)
 
     def _finish_in_a_thread(self, watch: _Watch) -> None:
-        self._workers.submit(watch.sent.finish, watch.ended)
+        self._workers.submit(watch.sent.finish, partial(self._finished, watch))
+
+    @staticmethod
+    def _finished(watch: _Watch, result: outcome.Outcome[Any]) -> None:
+        match result:
+            case outcome.Error(
+                error=Retryable(is_unsent=True)
+            ):  # no thread could be started: the connection is given up
+                watch.cord.pull()
+                outcome.capture(watch.sent.finish)
+        watch.ended(result)
 
     def _forget(self, watch: _Watch) -> None:
         assert self._epoll is not None
-        descriptor = watch.sent.fileno()
-        self._epoll.unregister(descriptor)
-        del self._watched[descriptor]
+        del self._watched[watch.descriptor]
+        with contextlib.suppress(OSError):  # it was closed, and with that is no longer watched
+            self._epoll.unregister(watch.descriptor)
+
+
+def _tell(watch: _Watch, result: outcome.Outcome[Any]) -> None:
+    background.call("what is told of an attempt", watch.ended, result)

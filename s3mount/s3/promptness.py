@@ -7,38 +7,57 @@ comes byte by byte, or never ends, would keep a thread for hours.
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
+OnWait = Callable[[socket.socket], None]
+"""Is told, in the thread that asks, which socket it waits for from now on."""
+
 
 class _PromptConnection(HTTPConnection):
+    def begin_wait(self) -> None: ...
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        self.begin_wait()
         sock = self.sock
         with _shut_down_after(self.timeout, sock):
             return _with_socket(super().getresponse(), sock)
 
 
 class _PromptSecureConnection(HTTPSConnection):
+    def begin_wait(self) -> None: ...
+
     def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        self.begin_wait()
         sock = self.sock
         with _shut_down_after(self.timeout, sock):
             return _with_socket(super().getresponse(), sock)
 
 
-class _PromptPool(HTTPConnectionPool):
-    ConnectionCls = _PromptConnection
+def make_prompt(pools: PoolManager, on_wait: OnWait) -> None:
+    """Have the connections of *pools* read the head of an answer within the read timeout of its request.
 
+    *on_wait* is told of each before that; what it raises ends the request.
+    """
 
-class _PromptSecurePool(HTTPSConnectionPool):
-    ConnectionCls = _PromptSecureConnection
+    class Connection(_PromptConnection):
+        def begin_wait(self) -> None:
+            on_wait(self.sock)
 
+    class SecureConnection(_PromptSecureConnection):
+        def begin_wait(self) -> None:
+            on_wait(self.sock)
 
-def make_prompt(pools: PoolManager) -> None:
-    """Have the connections of *pools* read the head of an answer within the read timeout of its request."""
-    pools.pool_classes_by_scheme = {"http": _PromptPool, "https": _PromptSecurePool}
+    class Pool(HTTPConnectionPool):
+        ConnectionCls = Connection
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = SecureConnection
+
+    pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
 
 
 def socket_of(answer: Any) -> socket.socket:
@@ -65,8 +84,8 @@ class Alarm:
 
     def _ring(self) -> None:
         self.has_rung = True
-        with contextlib.suppress(OSError):  # it has ended already
-            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, TypeError):  # it has ended already; or is TLS within TLS
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # SSLSocket's own has its reader go on without TLS
 
 
 def _with_socket(answer: HTTPResponse, sock: Any) -> HTTPResponse:

@@ -1,33 +1,41 @@
 """One read, asked of the store once, or twice where the answer is late: the answer that begins first fills the buffer.
 
-What always holds, in whichever order attempts are answered or fail, and whenever the reader is cancelled:
+What always holds, in whichever order attempts are answered or fail, and whenever the read is cancelled:
 
 1. One buffer, one writer. An attempt gets the buffer when the head of its answer is here and is right, unless another has it. So two
    attempts race for it, and the one that loses has written nothing.
 2. There are two attempts at most. The second is sent where the first is late, somebody waits for the answer, and `hedging` lets it.
 3. The first good answer is the answer, and the other attempt is cut. A failure is one only when no attempt is under way any more,
    and then it is the first.
-4. Whoever is cancelled waits until then: no thread writes into the buffer afterwards.
-5. An attempt has its place in the gate until it has ended, in its thread or in the run.
+4. `cancel` cuts every attempt, and none is sent afterwards. It waits for nothing: the read is settled when the last attempt has
+   ended, and nobody writes into the buffer from then on. Who awaits `run` and is cancelled waits until then.
+5. An attempt has its place in the gate until it has ended, in its thread or in the run; one that cannot be sent gives it back at once.
+6. A settled read refers to no buffer, and what its attempts raised to no frames: an expected failure leaves no cycle that would keep a
+   buffer until the collector runs.
+7. A failure that becomes nobody's answer is logged.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import outcome
 import trio
 
+from s3mount.errors import S3MountError
+from s3mount.s3 import background
 from s3mount.s3.cord import Cord, CutError
 from s3mount.s3.dispatch import Ask, Dispatch
 from s3mount.s3.gate import Pass
 from s3mount.s3.hedging import Hedge
 from s3mount.s3.store import Demand, Urgency
-from s3mount.s3.transport import Sent
+from s3mount.s3.transport import Retryable, Sent
 
 T = TypeVar("T")
+
+_NO_BUFFER: Final = memoryview(b"")
 
 
 class _Attempt:
@@ -73,10 +81,11 @@ class Race(Generic[T]):
         self._buffer = buffer
         self._hedge = hedge
         self._turn = threading.Lock()  # whose it is may write into the buffer; given up in the run
-        # the attempts that have not ended, the answer so far, and who is told, once, that it stays that
+        # the attempts that have not ended, the answer so far, who is told, once, that it stays that, and whether anybody wants it
         self._under_way: list[_Attempt] = []
         self._answer: outcome.Outcome[T] | None = None
         self._settled: Callable[[], None] | None = None
+        self._is_cancelled = False
         self._begun_at = 0.0
 
     @property
@@ -86,12 +95,11 @@ class Race(Generic[T]):
 
     @property
     def answer(self) -> outcome.Outcome[T]:
-        """What it came to, once it is settled."""
-        assert self._answer is not None
-        return self._answer
+        """What it came to, once it is settled; CutError if it was cancelled and came to nothing else."""
+        return outcome.Error(CutError()) if self._answer is None else self._answer
 
     def begin(self, ticket: Pass, settled: Callable[[], None]) -> None:
-        """Send the first attempt; *settled* is called when there is an answer. *ticket* has entered."""
+        """Send the first attempt; *settled* is called, later, when there is an answer. *ticket* has entered."""
         self._settled = settled
         self._begun_at = trio.current_time()
         self._send(_Attempt(ticket, is_hedge=False))
@@ -110,13 +118,25 @@ class Race(Generic[T]):
                 demand.on_rise = is_noticed.set
                 await is_noticed.wait()
             await self.see_through(is_settled)
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
+        except BaseException:  # cancelled, or a bug: either way the buffer is handed back with this call
+            self.cancel()
+            with trio.CancelScope(shield=True):  # attempts keep to the deadline by themselves
                 await is_settled.wait()
             raise
         finally:
             demand.on_rise = None
-        return self.answer.unwrap()
+        return self._hand_over().unwrap()
+
+    def _hand_over(self) -> outcome.Outcome[T]:
+        """The answer, which is kept here no longer: it will refer to the frame that raises it."""
+        answer, self._answer = self.answer, None
+        return answer
+
+    def cancel(self) -> None:
+        """End it: nobody needs the bytes. It is settled as soon as no attempt is under way."""
+        self._is_cancelled = True
+        for attempt in self._under_way:
+            attempt.cord.pull()
 
     async def see_through(self, is_settled: trio.Event) -> None:
         """Wait for *is_settled*, and meanwhile ask again where the answer is late."""
@@ -128,7 +148,7 @@ class Race(Generic[T]):
 
     def _ask_again(self) -> None:
         """Send the second attempt, unless the answer has begun, or is there, or must not be asked for twice."""
-        if self._settled is None or any(attempt.has_begun for attempt in self._under_way):
+        if self._settled is None or self._is_cancelled or any(attempt.has_begun for attempt in self._under_way):
             return
         if (ticket := self._hedge.enter_nowait()) is not None:
             self._send(_Attempt(ticket, is_hedge=True))
@@ -136,12 +156,18 @@ class Race(Generic[T]):
     def _settle(self) -> None:
         if self._settled is not None:
             settled, self._settled = self._settled, None
-            settled()
+            self._buffer = _NO_BUFFER
+            background.call("what is told of a read", settled)
 
     def _send(self, attempt: _Attempt) -> None:
         self._under_way.append(attempt)
         into, ended = partial(self._take_turn, attempt), partial(self._land, attempt)
-        attempt.sent = self._dispatch.send(self._ask, into, attempt.cord, ended)
+        try:
+            attempt.sent = self._dispatch.send(self._ask, into, attempt.cord, ended)
+        except BaseException:  # raised again: it was not sent, and nothing will be told
+            self._under_way.remove(attempt)
+            attempt.ticket.leave()
+            raise
 
     def _take_turn(self, attempt: _Attempt) -> memoryview:
         """The buffer, for *attempt*, in its thread or in the run."""
@@ -152,30 +178,45 @@ class Race(Generic[T]):
         return self._buffer
 
     def _land(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
-        """*attempt* has ended."""
-        self._ended(attempt.ticket, result)
+        """*attempt* has ended. What fails in the accounting for it is its outcome."""
         self._under_way.remove(attempt)
-        if attempt.answered_at is not None:
-            self._hedge.answered(attempt.answered_at - attempt.begun_at)
+        attempt.sent = None  # which refers to the attempt
+        try:
+            self._account(attempt, result)
+        except Exception as exc:  # noqa: BLE001 - who waits for the read is told
+            result = outcome.Error(exc)
         match result:
             case outcome.Value():
-                self._win(attempt, result)
-            case outcome.Error(error=error) if not isinstance(error, CutError):
-                self._fail(attempt, result)
+                self._win(result)
+            case outcome.Error(error=error):
+                self._fail(attempt, error)
         if not self._under_way:
             self._settle()
 
-    def _win(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
-        self._answer = result
-        self._settle()
-        if attempt.is_hedge:
+    def _account(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
+        self._ended(attempt.ticket, result)
+        if attempt.answered_at is not None:
+            self._hedge.answered(attempt.answered_at - attempt.begun_at)
+        if attempt.is_hedge and isinstance(result, outcome.Value):
             self._hedge.won()
+
+    def _win(self, result: outcome.Outcome[T]) -> None:
+        former, self._answer = self._answer, result
+        if isinstance(former, outcome.Error):
+            background.report("one of two attempts at a read", former.error)
         for other in self._under_way:
             other.answered_at = time.monotonic()  # that it takes at least so long is worth knowing
             other.cord.pull()
+        self._settle()
 
-    def _fail(self, attempt: _Attempt, result: outcome.Outcome[T]) -> None:
+    def _fail(self, attempt: _Attempt, error: BaseException) -> None:
         if attempt.has_turn:
             self._turn.release()
-        if self._answer is None:
-            self._answer = result
+        if isinstance(error, S3MountError | Retryable | CutError):
+            background.drop_frames(error)
+        if isinstance(error, CutError):
+            return
+        if self._answer is None and not self._is_cancelled:
+            self._answer = outcome.Error(error)
+        else:
+            background.report("an attempt at a read", error)

@@ -8,11 +8,14 @@ outcome. What always holds:
    much longer as its thread takes to notice; one that nobody waits for is told at the gate only when its turn comes.
 2. Only a Retryable is tried again, after a pause, `backoff.ATTEMPTS` times at most. Credentials that were refused as expired are
    renewed and tried again at once, once.
-3. Whoever is cancelled is let go at once, and its thread ends by itself; but for `get_range`, which waits until no thread writes
-   into the caller's buffer. A thread keeps its place in the gate until it ends.
+3. Whoever is cancelled is let go at once, and its thread ends by itself; but for `get_range`, which cuts its attempts and waits
+   until no thread writes into the caller's buffer. A thread keeps its place in the gate until it ends.
 4. Reading a version that was replaced goes on by its version id where that is known; else it is VersionGone.
 5. An attempt at a read whose answer is late may have a second one beside it (`race`, `hedging`).
-6. `begin_range` makes the first attempt of a `get_range` and nobody waits for it; what it came to is judged by `finish`, or by nobody.
+6. `begin_range` makes the first attempt of a `get_range` and nobody waits for it; what it came to is judged by `finish`, or by nobody
+   where it was cancelled.
+7. An attempt for which this host has no thread is tried again like any other, unless nobody waits for its read: that one fails.
+8. What is told in the run's callbacks raises nothing there: it would end the mount.
 """
 
 import contextlib
@@ -29,7 +32,7 @@ import outcome
 import trio
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, VersionGone
-from s3mount.s3 import backoff
+from s3mount.s3 import background, backoff
 from s3mount.s3.cord import Cord
 from s3mount.s3.dispatch import Dispatch
 from s3mount.s3.gate import Gate, Pass
@@ -128,6 +131,9 @@ class _BegunRange:
     async def see_through(self, has_ended: trio.Event) -> None:
         await self.race.see_through(has_ended)
 
+    def cancel(self) -> None:
+        self.race.cancel()
+
     async def finish(self) -> None:
         await self._bring(self.race.answer)
 
@@ -197,16 +203,16 @@ class RemoteStore:
             return None
         read = self._read(version, span, into, demand)
         self._requests["GET"] += 1
-        begun = _BegunRange(self._race(read, None, read.deadline), partial(self._bring, read))
+        race = self._race(read, None, read.deadline)
 
         def settled() -> None:
-            if begun.is_done:
+            if race.is_won:
                 log.debug("GET %r: done", version.key)
-                self._came(read, begun.race.answer.unwrap())
+                background.call("keeping count of a read", lambda: self._came(read, race.answer.unwrap()))
             ended()
 
-        begun.race.begin(ticket, settled)
-        return begun
+        race.begin(ticket, settled)
+        return _BegunRange(race, partial(self._bring, read))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         answer = await self._answer(
@@ -223,7 +229,7 @@ class RemoteStore:
         """Open connections now, so that the first questions need not wait for that: a lookup asks two at once, small files more."""
         until = _monotonic(self._deadline())
         for _ in range(min(_PREPARED, self._gate.allowance.allowed)):
-            self._workers.submit(partial(self._transport.prepare, deadline=until), lambda _: None)
+            self._workers.submit(partial(self._transport.prepare, deadline=until), _report_failure)
 
     def statistics(self) -> Statistics:
         return Statistics(
@@ -254,7 +260,8 @@ class RemoteStore:
         if pin is None or not pin.is_superseded:
             try:
                 return await self._fetch(read, None, made)
-            except VersionGone:
+            except VersionGone as exc:
+                background.drop_frames(exc)  # which refer to the caller's buffer
                 pin = self._pins.supersede(version)
                 if pin is None:
                     raise
@@ -326,15 +333,17 @@ class RemoteStore:
                 return await self._attempt(question, send, deadline, made)
             except Retryable as fault:
                 made = None
+                background.drop_frames(fault)  # which refer to the caller's buffer
                 if fault.is_stale_credentials:
                     if is_renewed:
-                        raise fault.failure from fault
+                        raise fault.failure.detached() from fault
                     await self._renew(question, deadline)
                     is_renewed = True
                     continue
                 pause = next(waits, None)
-                if pause is None or trio.current_time() + pause >= deadline:
-                    raise fault.failure from fault
+                is_hopeless = fault.is_unsent and question.demand.urgency is Urgency.AHEAD
+                if pause is None or is_hopeless or trio.current_time() + pause >= deadline:
+                    raise fault.failure.detached() from fault
                 log.debug("%s %r again in %.2f s: %s", question.kind, question.key, pause, fault)
             self._counts["retries"] += 1
             await trio.sleep(pause)
@@ -344,6 +353,8 @@ class RemoteStore:
         try:
             with trio.fail_at(deadline):
                 await self._workers.run(self._transport.renew_credentials, lambda _: None)
+        except Retryable as fault:  # no thread can be started
+            raise fault.failure.detached() from fault
         except trio.TooSlowError as exc:
             message = "the credentials have expired, and were not renewed in time"
             raise DeadlineExceeded(message, bucket=self._bucket, key=question.key) from exc
@@ -363,11 +374,13 @@ class RemoteStore:
         except Retryable as fault:
             if trio.current_time() < deadline:
                 raise
-            late: Exception = fault
+            raise self._too_late(question) from fault
         except trio.TooSlowError as exc:
-            late = exc
+            raise self._too_late(question) from exc
+
+    def _too_late(self, question: _Question) -> DeadlineExceeded:
         message = f"{question.kind} not answered within {self._timeout:g} s"
-        raise DeadlineExceeded(message, bucket=self._bucket, key=question.key) from late
+        return DeadlineExceeded(message, bucket=self._bucket, key=question.key)
 
 
 def _monotonic(deadline: float) -> float:
@@ -375,7 +388,12 @@ def _monotonic(deadline: float) -> float:
     return time.monotonic() + deadline - trio.current_time()
 
 
+def _report_failure(result: outcome.Outcome[None]) -> None:
+    if isinstance(result, outcome.Error):
+        background.report("opening a connection early", result.error)
+
+
 def _call_in_run(run: trio.lowlevel.TrioToken, on_token: OnToken, token: str | None) -> None:
     """Pass on what a thread was told, without waiting for it."""
     with contextlib.suppress(trio.RunFinishedError):
-        run.run_sync_soon(on_token, token)
+        run.run_sync_soon(background.call, "what is told of a page to come", on_token, token)

@@ -54,6 +54,13 @@ class BegunRange(Protocol):
         """Wait for *has_ended*, as who needs the bytes: meanwhile the store may be asked again, if it is late."""
         ...
 
+    def cancel(self) -> None:
+        """End the attempt: nobody needs the bytes. `ended` is called all the same, as soon as nobody writes to the buffer.
+
+        Does nothing once the attempt has ended.
+        """
+        ...
+
     async def finish(self) -> None:
         """`get_range` from here on, where the attempt has ended without the bytes; the same failures."""
         ...
@@ -79,8 +86,8 @@ class ObjectStore(Protocol):
 
         *span* is not empty and lies within the object. VersionGone where the store has another version by now, and this
         one cannot be had by its version id either. After an
-        error, or a cancellation, the content of *into* is undefined; on cancellation the call first waits until no thread
-        writes to *into* any more, so a returned call always hands the buffer back.
+        error, or a cancellation, the content of *into* is undefined; a cancellation ends the request, and the call then waits
+        until no thread writes to *into* any more, so a returned call always hands the buffer back.
         """
         ...
 

@@ -21,14 +21,23 @@ class Retryable(Exception):
     """An attempt failed in a way that another one may not: throttled, 5xx, network, timeout, truncated, corrupt.
 
     *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer requests (503 SlowDown,
-    429). *is_stale_credentials*: the credentials were refused as expired, and may be renewed.
+    429). *is_stale_credentials*: the credentials were refused as expired, and may be renewed. *is_unsent*: this host could not
+    make the attempt, for want of a thread.
     """
 
-    def __init__(self, failure: S3MountError, *, is_throttle: bool = False, is_stale_credentials: bool = False) -> None:
+    def __init__(
+        self,
+        failure: S3MountError,
+        *,
+        is_throttle: bool = False,
+        is_stale_credentials: bool = False,
+        is_unsent: bool = False,
+    ) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.is_throttle = is_throttle
         self.is_stale_credentials = is_stale_credentials
+        self.is_unsent = is_unsent
 
 
 class Coming(Enum):
@@ -56,7 +65,10 @@ class Sent(Protocol[T_co]):
         ...
 
     def finish(self) -> T_co:
-        """The answer; to be called once. Blocks as the question itself would, but not when `gather` has said WHOLE."""
+        """The answer; to be called once.
+
+        Blocks as the question itself would, but not when `gather` has said WHOLE, nor once the question's cord was pulled.
+        """
         ...
 
 

@@ -5,6 +5,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
 """
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from urllib3.util import Timeout, make_headers
 
 from s3mount.s3 import answers
 from s3mount.s3.answers import WrongAnswerError
+from s3mount.s3.cord import Cord
 from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT, LARGE_DOCUMENT, PIECES_LIMIT
-from s3mount.s3.promptness import Alarm, make_prompt, socket_of
+from s3mount.s3.promptness import Alarm, OnWait, make_prompt, socket_of
 from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
@@ -33,15 +35,18 @@ class Wire:
         self._connect_timeout = store.connect_timeout
         self._idle_timeout = store.idle_timeout
         self._clock = clock
-        self._pool = _open_pool(store, connections)
+        self._pool = _open_pool(store, connections, self._tie)
         self._parsing = threading.Lock()  # one large document at a time: each may cost 60 MiB
-        self._asking = threading.local()  # .deadline, .body: of this thread's request
+        self._asking = threading.local()  # .deadline, .cord, .body: of this thread's request
 
     @contextlib.contextmanager
-    def until(self, deadline: float) -> Iterator[None]:
-        """Requests of this thread end by *deadline* while the block runs; the last answer is closed if the block fails."""
-        self._asking.deadline = deadline
-        self._asking.body = None
+    def until(self, deadline: float, cord: Cord | None = None) -> Iterator[None]:
+        """Requests of this thread end by *deadline* while the block runs, or when *cord* is pulled: then with any exception.
+
+        The last answer is closed if the block fails.
+        """
+        cord = cord or Cord()
+        self._asking.deadline, self._asking.cord, self._asking.body = deadline, cord, None
         self._asking.is_parsing = False
         try:
             yield
@@ -52,7 +57,8 @@ class Wire:
         finally:
             if self._asking.is_parsing:
                 self._parsing.release()
-            del self._asking.deadline, self._asking.body, self._asking.is_parsing
+            cord.untie()
+            del self._asking.deadline, self._asking.cord, self._asking.body, self._asking.is_parsing
 
     @property
     def deadline(self) -> float:
@@ -93,6 +99,15 @@ class Wire:
         if not self._parsing.acquire(timeout=max(0, self._asking.deadline - self._clock())):
             raise TimeoutError("the deadline has passed")
         self._asking.is_parsing = True
+
+    def _tie(self, sock: socket.socket) -> None:
+        """Have the cord of this thread's request shut *sock* down, which serves it until the block of `until` ends."""
+
+        def shut_down() -> None:
+            with contextlib.suppress(OSError, TypeError):  # it has ended already; or is TLS within TLS, and left alone
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # SSLSocket's own has its reader go on without TLS
+
+        self._asking.cord.tie(shut_down)
 
 
 class _Body:
@@ -168,14 +183,14 @@ class _Body:
             self._alarm.cancel()
 
 
-def _open_pool(store: ResolvedStore, connections: int) -> urllib3.PoolManager:
+def _open_pool(store: ResolvedStore, connections: int, on_wait: OnWait) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
         options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
         if not store.verify_ssl:
             urllib3.disable_warnings(InsecureRequestWarning)  # it was asked for
     pools = urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
-    make_prompt(pools)
+    make_prompt(pools, on_wait)
     return pools
 
 

@@ -6,6 +6,8 @@ outcomes that have come by then. It costs a third of the CPU, which counts where
 Invariants: a call's thread is busy until its outcome has been told, in the run, also where nobody waits any more; a thread is started
 only where none is idle, so there are as many as there were calls at once; threads are daemons, and no exit waits for them. What
 has ended is told: a thread first adds it and then looks whether the run has been woken, the run forgets that it has been and then takes.
+A call whose thread cannot be started is told so in the same way, later and in the run. What the told one raises ends nothing but
+its own request.
 """
 
 import _thread
@@ -18,7 +20,14 @@ from typing import Any, TypeVar
 import outcome
 import trio
 
+from s3mount.errors import StoreFailed
+from s3mount.s3 import background
+from s3mount.s3.transport import Retryable
+
 T = TypeVar("T")
+
+Ended = Callable[[outcome.Outcome[T]], None]
+"""Is told the outcome of a call, in the run."""
 
 
 class _Job:
@@ -26,7 +35,7 @@ class _Job:
 
     __slots__ = ("call", "ended", "outcome")
 
-    def __init__(self, call: Callable[[], Any], ended: Callable[[outcome.Outcome[Any]], None]) -> None:
+    def __init__(self, call: Callable[[], Any], ended: Ended[Any]) -> None:
         self.call = call
         self.ended = ended
         self.outcome: outcome.Outcome[Any] | None = None
@@ -42,17 +51,22 @@ class Workers:
         self._threads = 0
         self._idle = 0
 
-    async def run(self, call: Callable[[], T], ended: Callable[[outcome.Outcome[T]], None]) -> T:
+    async def run(self, call: Callable[[], T], ended: Ended[T]) -> T:
         """What *call* returns or raises in a thread. *ended* is told in the run when the thread has ended it, in any case.
 
-        A checkpoint. Where it is cancelled, the call is left behind.
+        A checkpoint. Where it is cancelled, the call is left behind. Raises what *ended* raises.
         """
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
 
         def land(result: outcome.Outcome[T]) -> None:
-            ended(result)
+            try:
+                ended(result)
+            except Exception as exc:  # noqa: BLE001 - the caller's bug, which the caller is told
+                result = outcome.Error(exc)
             if task is not None:
                 trio.lowlevel.reschedule(task, result)
+            elif isinstance(result, outcome.Error):
+                background.report("a call that was left behind", result.error)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             nonlocal task
@@ -63,14 +77,19 @@ class Workers:
         answer: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return answer
 
-    def submit(self, call: Callable[[], T], ended: Callable[[outcome.Outcome[T]], None]) -> None:
-        """Have *call* made in a thread; *ended* is told its outcome, in the run."""
+    def submit(self, call: Callable[[], T], ended: Ended[T]) -> None:
+        """Have *call* made in a thread; *ended* is told its outcome, later and in the run: a Retryable if no thread can be started."""
         if self._idle:
             self._idle -= 1
         else:
-            self._threads += 1
             token = trio.lowlevel.current_trio_token()
-            _thread.start_new_thread(self._work, (token,))  # `threading` would have the run wait until it is up
+            try:
+                _thread.start_new_thread(self._work, (token,))  # `threading` would have the run wait until it is up
+            except (RuntimeError, MemoryError) as exc:  # pids.max, RLIMIT_NPROC, or no memory for a stack
+                failure = Retryable(StoreFailed(f"no thread can be started: {exc}"), is_unsent=True)
+                token.run_sync_soon(background.call, "what is told of a call", ended, outcome.Error(failure))
+                return
+            self._threads += 1
         self._jobs.put(_Job(call, ended))
 
     def close(self) -> None:
@@ -95,4 +114,4 @@ class Workers:
             job = self._ended.popleft()
             self._idle += 1
             assert job.outcome is not None
-            job.ended(job.outcome)
+            background.call("what is told of a call", job.ended, job.outcome)

@@ -5,11 +5,14 @@ Nothing else makes a store, a cache, a tree or a session with the kernel; nothin
 
 import dataclasses
 import gc
+import logging
+import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import closing
 from functools import partial
+from typing import Any, cast
 
 import pyfuse3
 import trio
@@ -21,7 +24,9 @@ from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.streams import OpenDirectories
 from s3mount.filesystem.tree import KernelCache, Tree
 from s3mount.fuse.invalidation import Invalidations
+from s3mount.fuse.limiter import UserLimiter
 from s3mount.fuse.operations import Operations
+from s3mount.fuse.session import kernel_session
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.credentials import Credentials
 from s3mount.s3.lean.transport import LeanTransport
@@ -32,9 +37,15 @@ from s3mount.s3.transport import Transport
 from s3mount.service.fuse_options import session_options
 from s3mount.service.serving import Host
 
+log = logging.getLogger(__name__)
+
 SWITCH_INTERVAL = 0.0005  # seconds that a thread waits for the interpreter: a tenth of Python's own, for the loop
 COLLECT_AFTER = 50_000  # new objects between two garbage collections; Python's own 700 come with one page of a listing
-REQUESTS_MAX = 256  # requests of the kernel served at once; those beyond wait in the kernel
+# requests of the kernel served at once, and how many of one user, and of all, may wait for the store: see docs/decisions/fairness.md
+REQUESTS_MAX = 4096
+QUEUE_MAX = 1024
+WAITING_MAX = REQUESTS_MAX - 256
+RESERVE = 8  # in a mount of several users, one of so many connections is kept from each of them
 
 
 class Mount:
@@ -52,7 +63,27 @@ class Mount:
         return {**{f"{kind.lower()}_requests": count for kind, count in requests.items()}, **counts}
 
     def forget(self) -> None:
-        self._filesystem.tree.forget_all()
+        try:
+            self._filesystem.tree.forget_all()
+        except Exception:  # it is called for a signal, by a task that must not end
+            log.exception("forgetting failed: this is a bug")
+
+
+class Background:
+    """A nursery whose tasks fail alone: a failure is logged once, and ends neither the mount nor another task."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(self, task: Callable[..., Awaitable[object]], *arguments: object, name: object = None) -> None:
+        self._nursery.start_soon(self._run, task, arguments, name=name or task)
+
+    @staticmethod
+    async def _run(task: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
+        try:
+            await task(*arguments)
+        except Exception:  # whoever waits for this task has a deadline; all others go on
+            log.exception("a background task failed: this is a bug")
 
 
 async def serve(config: Config, host: Host) -> None:
@@ -65,27 +96,45 @@ async def serve(config: Config, host: Host) -> None:
             store.prepare()
             async with trio.open_nursery() as loads:
                 with closing(credentials):  # here: loads wait for their threads, and those for credentials
-                    await _serve_session(config, host, store, loads)
+                    # start_soon is all that is used of a nursery
+                    await _serve_session(config, host, store, cast("trio.Nursery", Background(loads)))
                 loads.cancel_scope.cancel()
         finally:
             store.close()
 
 
 async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: trio.Nursery) -> None:
-    invalidations = Invalidations()
-    loads.start_soon(invalidations.run)
+    invalidations = Invalidations(time.monotonic)
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    operations = Operations(filesystem, config.tree, config.store.timeout)
+    loads.start_soon(invalidations.run, filesystem.tree.told)
+    operations = Operations(
+        filesystem, config.tree, config.store.timeout, limiter=_limiter(config), absences=invalidations
+    )
     _calm_collector()
-    pyfuse3.init(operations, host.attach(), session_options(config.mount))
+    path = host.attach()
+    pyfuse3.init(operations, path, session_options(config.mount))
     try:
         host.ready(Mount(filesystem, blocks, store))
-        await pyfuse3.main(max_tasks=REQUESTS_MAX)
+        with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
+            await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()
+        invalidations.end()
         if not invalidations.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _limiter(config: Config) -> UserLimiter:
+    """Bounds each user, but for the only one."""
+    if not _is_shared(config):
+        return UserLimiter(share=math.inf, queue=math.inf, total=math.inf)
+    connections = config.store.max_connections
+    return UserLimiter(share=connections - max(1, connections // RESERVE), queue=QUEUE_MAX, total=WAITING_MAX)
+
+
+def _is_shared(config: Config) -> bool:
+    return config.mount.allow_other or config.mount.allow_root
 
 
 def _calm_collector() -> None:

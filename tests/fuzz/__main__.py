@@ -1,6 +1,8 @@
 """Runs rounds until the time is over or one deviates.
 
-python -m tests.fuzz [--seconds N] [--seed N [--times N]] [--keep-going] [--set NAME=VALUE...]
+python -m tests.fuzz [--seconds N] [--seed N [--times N]] [--limit ENTRIES] [--order ORDER] [--keep-going]
+
+A seed fixes the options, the bucket and what each user tries; not the timing, so a round may have to run several times.
 """
 
 import argparse

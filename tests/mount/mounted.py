@@ -74,15 +74,23 @@ def environment(**variables: str) -> dict[str, str]:
 @contextmanager
 def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Iterator[Mount]:
     """Mount *source* at the new directory *at* for the time of a block; the end checks exit status and log."""
+    words = command(source, at, "--foreground", "--log-format", "json", *options)
+    with served(words, at, env=env) as mount:
+        yield mount
+
+
+@contextmanager
+def served(words: list[str], at: Path, *, env: Mapping[str, str], is_told: bool = False) -> Iterator[Mount]:
+    """`mounted`, by the command *words*; *is_told*: its stdin and stdout are pipes."""
     at.mkdir(parents=True)
     log_file = at.with_name(f"{at.name}.log")
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            command(source, at, "--foreground", "--log-format", "json", *options),
+            words,
             env=environment(**env),
             cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=log,
+            stdin=subprocess.PIPE if is_told else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if is_told else log,
             stderr=log,
         )
     mount = Mount(at, process, log_file)
@@ -160,7 +168,7 @@ def is_mounted(at: Path) -> bool:
 
 
 def _connection(at: Path) -> Path | None:
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_bytes().decode(errors="backslashreplace").rstrip("\n").split("\n"):
         device, where = line.split()[2], line.split()[4]
         if where.encode().decode("unicode_escape") == str(at):  # spaces stand there as \040
             return CONNECTIONS / device.split(":")[1]
@@ -203,6 +211,9 @@ def _clear(mount: Mount) -> None:
     if mount.process.poll() is None:
         mount.process.kill()
         mount.process.wait(ENDED_WITHIN)
+    for pipe in (mount.process.stdin, mount.process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _record(line: str) -> dict[str, Any]:

@@ -54,6 +54,7 @@ class NoKernel:
     """Keeps no names."""
 
     def drop(self, parent: int, entries: Entries) -> None: ...
+    def drop_all(self) -> None: ...
 
 
 def assemble(

@@ -4,6 +4,7 @@ What is checked, each time with the states that the bucket was in from the oldes
 - a lookup tells what was there in one of them; what was there in all of them is never absent;
 - a complete reading of a directory tells each name that was there in all of them once, and none that was in none of them;
 - the oldest moment is one lifetime before the call, but not before the last SIGHUP, nor before a read showed a version to be gone;
+- the kernel is to keep an entry only for so long that it is not older than a lifetime then;
 - an inode number stands for the entry that it was told for, and opens that version;
 - a failure comes only from a store that failed, and is no absence; whatever else is raised is a bug;
 - references given back leave no inode behind.
@@ -216,6 +217,17 @@ class World:
         gone = self.gone.get(key, -math.inf) if key is not None and self.program.limit == DEFAULT_LIMIT else -math.inf
         return max(now - lifetime, self.last_hang_up if self.last_hang_up <= now else -math.inf, gone)
 
+    def check_kept(self, told: Told, valid_for: float) -> None:
+        """The kernel keeps an entry for *valid_for* seconds more: by then, too, it is not older than a lifetime."""
+        if 0 < valid_for < math.inf:
+            since = self.clock() + valid_for - self.program.ttl
+            sizes = sizes_of(self.states(since), told.prefix, told.name, is_list_denied=self.is_list_denied)
+            self.check(
+                told.size in sizes,
+                "kept",
+                f"{told} is to be kept for {valid_for} s; since {since:.6f} it may be {sizes}",
+            )
+
     def states(self, since: float) -> list[State]:
         return list(self.store.history.between(since, self.clock()))
 
@@ -226,9 +238,8 @@ class World:
         return not self.store.is_mended and bool(set(kinds) & set(self.program.behaviour.failing))
 
     def may_fail_to_look_up(self) -> bool:
-        """Whether a lookup may fail: also if the page that shows a directory comes behind an empty one."""
-        kinds = ("LIST", "HEAD", "REVALIDATE", *(("MORE",) if self.program.behaviour.has_empty_pages else ()))
-        return self.may_fail(*kinds)
+        """Whether a lookup, or an open, may fail."""
+        return self.may_fail("LIST", "HEAD", "REVALIDATE")
 
     def may_fail_to_list(self) -> bool:
         """Whether reading a directory may fail: also if an order that was relied on turns out to be none."""
@@ -302,7 +313,7 @@ class Agent:
         presence = world.oldest(asked, lifetime=program.ttl + program.grace, key=key)
         size: int | None
         try:
-            inode, size, _, _ = await self._tree.lookup(parent, name)
+            inode, size, _, valid_for = await self._tree.lookup(parent, name)
         except NotFound:
             size, since = None, absence
         except S3MountError as exc:
@@ -310,7 +321,9 @@ class Agent:
             world.check(world.may_fail_to_look_up(), "failure", f"lookup of {key!r}: {exc!r}")
             return None
         else:
-            self._hold(inode, Told(prefix, name, DIRECTORY if size < 0 else size))
+            entry = Told(prefix, name, DIRECTORY if size < 0 else size)
+            self._hold(inode, entry)
+            world.check_kept(entry, valid_for)
             since = presence
         self._note(f"looked up {key!r}: {size}")
         allowed = sizes_of(world.states(since), prefix, name, is_list_denied=world.is_list_denied)
@@ -500,17 +513,18 @@ class _Reading:
         place = stream.held(offset) or await stream.place(offset)
         while place is not None and room:
             entries, start, base = place
-            stop = min(len(entries), start + room)
+            stop, valid_for = min(len(entries), start + room), self._agent._tree.valid_for(entries)
             for index in range(start, stop):
                 size = DIRECTORY if entries.is_directory(index) else entries.sizes[index]
                 told = Told(self._prefix, entries.name(index), size)
-                self._tell(self._agent._tree.inodes.remember(entries, index), told, base + index + 1)
+                self._tell(self._agent._tree.inodes.remember(entries, index), told, base + index + 1, valid_for)
             room -= stop - start
             place = stream.held(base + stop) if room else None
 
-    def _tell(self, inode: int, told: Told, offset: int) -> None:
+    def _tell(self, inode: int, told: Told, offset: int, valid_for: float) -> None:
         self._agent._hold(inode, told)
         self._told.append((inode, told, offset))
+        self._world.check_kept(told, valid_for)
         self._check(told.name not in self._names, "twice", f"tells {told.name!r} twice")
         self._names.add(told.name)
         states = self._world.store.history.between(self._since, self._world.clock())

@@ -48,12 +48,16 @@ class Load:
 
 @dataclass(eq=False)
 class BegunLoad(Load):
-    """A GET that was sent at once; where it fails, what finishes it fails too, or asks once more."""
+    """A GET that was sent at once; where it fails, what finishes it fails too, or asks once more.
+
+    One that is cancelled goes on until it is let through, as one does whose thread has yet to notice.
+    """
 
     store: "ScriptedStore" = field(kw_only=True)
     ended: Callable[[], None] = field(kw_only=True)
     is_done: bool = False
     asks_once_more: bool = False
+    is_cancelled: bool = False
 
     def land(self) -> None:
         if self in self.store.loads:
@@ -67,6 +71,9 @@ class BegunLoad(Load):
 
     async def see_through(self, has_ended: trio.Event) -> None:
         await has_ended.wait()
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
     async def finish(self) -> None:
         assert self.error is not None

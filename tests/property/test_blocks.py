@@ -158,6 +158,7 @@ class Play:
             ends = [(block.start, block.stop) for block in shelf._blocks]
             assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
         unwanted = self.store.given_up_by(self.cache)
+        assert all(load.is_cancelled == (load in unwanted) for load in self.store.loads if isinstance(load, BegunLoad))
         wanted = [load.span for load in self.store.loads if load not in unwanted]
         assert len(wanted) <= sum(block.flight is not None for block in blocks)
         landed = [block for block in blocks if block.is_landed]
@@ -166,6 +167,10 @@ class Play:
         idle = sum(len(buffer) for buffers in memory._idle.values() for buffer in buffers)
         assert lent + idle == memory.used <= self.limit
         assert memory._idle_bytes == idle
+        for shelf in shelves:
+            assert shelf.readers or not any(
+                block.flight and block.was_read and not block.waiters for block in shelf._blocks
+            )
         if at_rest:
             assert not loads._flights
             assert not memory._claims

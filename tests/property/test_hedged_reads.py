@@ -2,6 +2,7 @@
 
 import random
 import socket
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -31,11 +32,12 @@ LATE = 0.001  # seconds
 
 
 class FickleTransport:
-    """Sleeps, fails, writes rubbish first, and looks at its cord, by chance."""
+    """Sleeps, fails, writes rubbish first, looks at its cord, or gets stuck until it is cut, by chance."""
 
-    def __init__(self, chance: random.Random, failure_rate: float) -> None:
+    def __init__(self, chance: random.Random, failure_rate: float, stuck_rate: float) -> None:
         self._chance = chance
         self._failure_rate = failure_rate
+        self._stuck_rate = stuck_rate
 
     def get_range(
         self,
@@ -75,6 +77,11 @@ class FickleTransport:
         time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
         if self._chance.random() < 0.5:
             cord.check()
+        is_in_the_run = threading.current_thread() is threading.main_thread()  # where all of the answer is here
+        if self._chance.random() < self._stuck_rate and not is_in_the_run:
+            was_cut = threading.Event()
+            cord.tie(was_cut.set)
+            assert was_cut.wait(20)
         if self._chance.random() < self._failure_rate:
             raise Retryable(StoreFailed("ill luck"))
 
@@ -112,12 +119,19 @@ class SentByChance:
 @given(seed=st.integers(0, 2**32), failure_rate=st.sampled_from((0.0, 0.2)), patience=st.sampled_from((0.004, 1.0)))
 def test_reads_that_are_asked_twice_equal_slices(seed: int, failure_rate: float, patience: float) -> None:
     with patch("s3mount.s3.dispatch.PATIENCE", 4 * LATE):
-        trio.run(_play, random.Random(seed), failure_rate, patience)
+        trio.run(_play, random.Random(seed), failure_rate, 0.0, patience)
 
 
-async def _play(chance: random.Random, failure_rate: float, patience: float) -> None:
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32), stuck_rate=st.sampled_from((0.05, 0.3)))
+def test_what_readers_leave_behind_ends_though_the_store_never_answers(seed: int, stuck_rate: float) -> None:
+    with patch("s3mount.s3.dispatch.PATIENCE", 4 * LATE):
+        trio.run(_play, random.Random(seed), 0.1, stuck_rate, 10 * LATE)
+
+
+async def _play(chance: random.Random, failure_rate: float, stuck_rate: float, patience: float) -> None:
     store = RemoteStore(
-        FickleTransport(chance, failure_rate),  # type: ignore[arg-type]  # ranges only
+        FickleTransport(chance, failure_rate, stuck_rate),  # type: ignore[arg-type]  # ranges only
         max_connections=PLACES,
         timeout=60,
         pauses=lambda: iter([0.0] * 20),

@@ -92,7 +92,7 @@ class Exchange:
     def prepare(self, deadline: float) -> None:
         """Have one connection more ready, if there is one to be had: if not, the next question will tell why."""
         with contextlib.suppress(OSError):
-            self._pool.give_back(self._pool.open(deadline))
+            self._pool.give_back(self._pool.open(deadline, Cord()))
 
     def told(self, fault: Exception, question: Question) -> Fault:
         """One of FAULTS, as a failure of *question*."""
@@ -147,13 +147,13 @@ class Exchange:
             if begun is not None:
                 return begun, self._read_head(begun, None, question, deadline, cord)
             request = self._written(question, self._store.credentials.frozen(deadline, cord))
-            connection = self._pool.borrow(deadline)
+            connection = self._pool.borrow(deadline, cord)
             return connection, self._read_head(connection, request, question, deadline, cord)
         except UnansweredError:
             cord.check()  # else it was us who ended it
             # before there is a connection, since credentials may fail
             request = self._written(question, self._store.credentials.frozen(deadline, cord))
-            connection = self._pool.open(deadline)
+            connection = self._pool.open(deadline, cord)
             return connection, self._read_head(connection, request, question, deadline, cord)
 
     def _read_head(

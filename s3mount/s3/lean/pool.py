@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from s3mount.s3.cord import Cord
 from s3mount.s3.lean.connection import Connection, GatherRoom
 from s3mount.s3.lean.stream import PlainStream, Stream
 
@@ -38,9 +39,12 @@ class Pool:
         self._sockets: weakref.WeakSet[PlainStream] = weakref.WeakSet()
         self._is_closed = False
 
-    def borrow(self, deadline: float) -> Connection:
-        """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*."""
-        return self.borrow_idle(deadline) or self.open(deadline)
+    def borrow(self, deadline: float, cord: Cord) -> Connection:
+        """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*.
+
+        Opening one ends where *cord* is pulled, with any exception.
+        """
+        return self.borrow_idle(deadline) or self.open(deadline, cord)
 
     def borrow_idle(self, deadline: float) -> Connection | None:
         """As `borrow`, but None where a new one would have to be waited for."""
@@ -57,9 +61,17 @@ class Pool:
                 return connection
         return None
 
-    def open(self, deadline: float) -> Connection:
-        """A new connection."""
-        stream = self._dial(deadline, self._adopt)
+    def open(self, deadline: float, cord: Cord) -> Connection:
+        """A new connection; as `borrow`."""
+
+        def adopt(plain: PlainStream) -> None:
+            self._adopt(plain)
+            cord.tie(plain.shut_down)
+
+        try:
+            stream = self._dial(deadline, adopt)
+        finally:
+            cord.untie()
         try:
             return Connection(stream, self._room)
         except BaseException:  # raised again

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StoreFailed, VersionGone
 from s3mount.s3.store import Urgency
 from s3mount.s3.values import ObjectVersion, Span
-from tests.property.scripted_store import ScriptedStore
+from tests.property.scripted_store import BegunLoad, Load, ScriptedStore
 
 LARGE = ObjectVersion("b", "large", "e", 40 * MIB)
 SMALL = ObjectVersion("b", "small", "e", 300_000)
@@ -142,7 +143,7 @@ async def test_a_cancelled_reader_does_not_fail_the_others(house: House) -> None
     assert 1 == len(house.store.asked)
 
 
-async def test_a_failed_load_fails_all_who_wait_with_one_error_and_is_forgotten(house: House) -> None:
+async def test_a_failed_load_fails_all_who_wait_and_is_forgotten(house: House) -> None:
     reader = house.cache.open(LARGE)
     outcomes = await house.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
     error = VersionGone("replaced", key="large")
@@ -152,9 +153,26 @@ async def test_a_failed_load_fails_all_who_wait_with_one_error_and_is_forgotten(
     again = await house.reads((reader, 0, 4096))
     await house.land()
 
-    assert [error, error] == outcomes
+    assert [VersionGone, VersionGone] == [type(outcome) for outcome in outcomes]
+    assert [("replaced", "large")] * 2 == [(str(outcome), outcome.key) for outcome in outcomes]  # type: ignore[attr-defined]
     assert [house.store.content(LARGE)[:4096]] == again
     assert 1 == house.cache.statistics().loads_failed
+
+
+async def test_each_who_waits_raises_a_failure_of_its_own_that_holds_no_frames_of_others(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    outcomes = await house.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
+
+    house.store.fail_all(StoreFailed("ill luck"))
+    await wait_all_tasks_blocked()
+
+    first, second = outcomes
+    assert isinstance(first, StoreFailed)
+    assert isinstance(second, StoreFailed)
+    assert first is not second
+    assert [None] * 4 == [first.__cause__, first.__context__, second.__cause__, second.__context__]
+    lengths = [len(traceback.extract_tb(failure.__traceback__)) for failure in (first, second)]
+    assert lengths[0] == lengths[1]
 
 
 async def test_a_load_ahead_that_fails_is_nobodys_error_and_is_asked_for_again(house: House) -> None:
@@ -172,26 +190,90 @@ async def test_a_load_ahead_that_fails_is_nobodys_error_and_is_asked_for_again(h
     assert [house.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
 
 
-async def test_a_bug_in_a_load_reaches_who_waits_and_the_log(
+async def test_a_load_ahead_that_fails_is_logged_once(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, "s3mount.blocks")
+    house.cache.prefetch(SMALL)
+    await wait_all_tasks_blocked()
+
+    house.store.fail_all(StoreFailed("ill luck"))
+    await wait_all_tasks_blocked()
+
+    assert ["fetching ahead failed for 'small': ill luck"] == [record.getMessage() for record in caplog.records]
+
+
+async def test_a_bug_in_a_load_is_a_failure_to_who_waits_and_one_traceback_in_the_log(
     house: House, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("bug in a load")
-    reader = house.cache.open(SMALL)
-    failures: list[BaseException] = []
+    outcomes = await house.reads(*[(house.cache.open(SMALL), 0, 1)] * 2)
 
-    async def read() -> None:
-        try:
-            await reader.read(0, 1)
-        except ZeroDivisionError as exc:
-            failures.append(exc)
-
-    house.readers.start_soon(read)
-    await wait_all_tasks_blocked()
     house.store.loads[0].fail(ZeroDivisionError("a bug"))
     await wait_all_tasks_blocked()
 
-    assert 1 == len(failures)
-    assert [logging.ERROR] == [record.levelno for record in caplog.records]
+    assert [StoreFailed, StoreFailed] == [type(outcome) for outcome in outcomes]
+    [record] = caplog.records
+    assert record.exc_info is not None
+    assert ZeroDivisionError is record.exc_info[0]
+
+
+@pytest.mark.parametrize("step", ["memory.keep", "memory.give_back", "_land", "_conclude", "_keep", "_discard"])
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["prefetch", "awaited"])
+async def test_a_bug_in_the_accounting_for_a_load_fails_its_readers_only(
+    house: House, step: str, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str], *, is_awaited: bool
+) -> None:
+    expected_warnings += ["bug in a load", "bug in giving up a block"]
+    house.cache.prefetch(SMALL)
+    await wait_all_tasks_blocked()
+    failures: list[Exception | None] = []
+
+    async def read() -> None:
+        try:
+            await house.cache.open(SMALL).read(0, 1)
+        except (StoreFailed, ZeroDivisionError) as exc:
+            failures.append(exc)
+        else:
+            failures.append(None)
+
+    if is_awaited:
+        house.readers.start_soon(read)
+        await wait_all_tasks_blocked()
+    others = await house.reads((house.cache.open(LARGE), 0, 1))
+    owner: object = house.cache._loads.memory if "." in step else house.cache._loads
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step.rpartition(".")[2], _broken)
+        if step in ("memory.give_back", "_discard"):
+            house.store.loads[0].fail(StoreFailed("ill luck"))
+        else:
+            house.store.loads[0].land()
+        await wait_all_tasks_blocked()
+
+    again = await house.reads((house.cache.open(SMALL), 0, 1))
+    await house.land()
+
+    assert is_awaited == len(failures)
+    assert [house.store.content(LARGE)[:1]] == others
+    assert [house.store.content(SMALL)[:1]] == again
+    assert 0 == house.cache.statistics().loads_under_way
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+async def test_a_load_that_cannot_be_launched_leaves_nothing_behind(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(house.store, "begin_range", _broken)
+        with pytest.raises(ZeroDivisionError):
+            await house.cache.open(SMALL).read(0, 1)
+
+    again = await house.reads((house.cache.open(SMALL), 0, 1))
+    await house.land()
+
+    assert [house.store.content(SMALL)[:1]] == again
+    assert 0 == house.cache.statistics().loads_under_way
+    assert house.cache._loads.memory.used - house.cache._loads.memory._idle_bytes == SMALL.size
 
 
 async def test_closing_the_last_reader_cancels_what_nobody_waits_for(house: House) -> None:
@@ -208,6 +290,43 @@ async def test_closing_the_last_reader_cancels_what_nobody_waits_for(house: Hous
     assert ahead
     assert [] == given_up_with_another_reader
     assert ahead == house.store.given_up_by(house.cache)
+    assert all(_is_cancelled(load) for load in ahead)
+
+
+def _is_cancelled(load: Load) -> bool:
+    """Whether the request of a load that was given up has been told so; a task's is, by trio."""
+    return not isinstance(load, BegunLoad) or load.is_cancelled
+
+
+async def test_a_load_is_cancelled_with_the_last_who_waits_for_it_after_the_close(house: House) -> None:
+    reader = house.cache.open(LARGE)
+    async with trio.open_nursery() as doomed:
+        doomed.start_soon(reader.read, 0, 4096)
+        await wait_all_tasks_blocked()
+        reader.close()
+        given_up_while_waited_for = house.store.given_up_by(house.cache)
+        doomed.cancel_scope.cancel()
+    await wait_all_tasks_blocked()
+
+    assert [] == given_up_while_waited_for
+    assert house.store.loads == house.store.given_up_by(house.cache)
+    assert all(_is_cancelled(load) for load in house.store.loads)
+
+
+async def test_a_cancelled_load_keeps_buffer_and_budget_until_nobody_writes_to_it(house: House) -> None:
+    reader, loads = house.cache.open(LARGE), house.cache._loads
+    await house.open_stream(reader)
+    reader.close()
+    await wait_all_tasks_blocked()
+    cancelled = house.store.given_up_by(house.cache)
+    held, ahead = house.cache.statistics().memory_used, loads._ahead_bytes
+
+    await house.land()
+
+    assert held >= sum(len(load.into) for load in cancelled)
+    assert ahead == sum(len(load.into) for load in cancelled if load.urgency is Urgency.AHEAD) > 0
+    assert (0, 0) == (loads._ahead_bytes, loads._ahead_flights)
+    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._cold.currsize
 
 
 async def test_a_load_that_lands_as_it_is_cancelled_is_not_kept(house: House) -> None:

@@ -85,6 +85,25 @@ def test_flags_that_say_no_turn_off() -> None:
     assert (config.store.sign_requests, config.store.verify_ssl, config.mount.allow_root) == (False, False, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "modes"),
+    [
+        ((), (0o555, 0o444)),
+        (("--allow-other",), (0o555, 0o444)),
+        (("--allow-root",), (0o500, 0o400)),
+        (("-o", "allow_root"), (0o500, 0o400)),
+        (("--allow-root", "--file-mode", "0440"), (0o500, 0o440)),
+        (("--allow-root", "--dir-mode", "0555"), (0o555, 0o400)),
+    ],
+)
+def test_with_allow_root_modes_keep_out_whom_the_kernel_would_let_in(
+    options: tuple[str, ...], modes: tuple[int, int]
+) -> None:
+    tree = config_of("b", "/m", *options).tree
+
+    assert (tree.dir_mode, tree.file_mode) == modes
+
+
 def test_a_relative_mount_point_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 

@@ -1,7 +1,7 @@
 """The kernel asks again, once, for a part of what failed."""
 
 from s3mount.errors import StoreFailed
-from s3mount.fuse.rereads import PROMPTLY, FailedRead, Rereads
+from s3mount.fuse.rereads import FILES_MAX, PROMPTLY, READS_MAX, FailedRead, Rereads
 from s3mount.s3.values import Span
 
 FAILED = FailedRead(Span(0, 131072), began=10.0, ended=14.0, failure=StoreFailed("down"))
@@ -17,7 +17,11 @@ def _expecting(*failed: FailedRead) -> Rereads:
 
 
 def test_a_page_of_a_failed_read_is_its_second_asking() -> None:
-    assert _expecting(FAILED).take(1, PAGE, 14.0) is FAILED
+    failed = _expecting(FAILED).take(1, PAGE, 14.0)
+
+    assert failed is not None
+    assert failed[:3] == FAILED[:3]
+    assert str(failed.failure) == "down"
 
 
 def test_there_is_no_third_asking() -> None:
@@ -41,3 +45,41 @@ def test_a_closed_file_is_forgotten() -> None:
     rereads.forget(1)
 
     assert rereads.take(1, PAGE, 14.0) is None
+
+
+def test_what_is_kept_is_bounded_in_age_and_number() -> None:
+    rereads = Rereads()
+    for number in range(1000):
+        span = Span(number * 10, number * 10 + 10)
+        rereads.expect(1, FailedRead(span, number * 100.0, number * 100.0, StoreFailed("down")))
+    for handle in range(5000):
+        rereads.expect(handle, FAILED._replace(ended=1e6))
+    for _ in range(1000):
+        rereads.expect(4999, FAILED._replace(ended=1e6))
+
+    kept = list(rereads._failed.values())
+    assert len(kept) == FILES_MAX
+    assert max(map(len, kept)) == READS_MAX
+    assert sum(map(len, kept)) == FILES_MAX - 1 + READS_MAX
+
+
+def test_the_failures_of_files_that_nobody_reads_any_more_are_dropped() -> None:
+    rereads = _expecting(FAILED)
+
+    rereads.expect(2, FAILED._replace(ended=FAILED.ended + 2 * PROMPTLY))
+
+    assert list(rereads._failed) == [2]
+
+
+def test_a_kept_failure_holds_no_frames() -> None:
+    failure = StoreFailed("down", key="key")
+    try:
+        raise failure from ZeroDivisionError()
+    except StoreFailed:
+        rereads = _expecting(FAILED._replace(failure=failure))
+
+    kept = rereads.take(1, PAGE, 14.0)
+
+    assert kept is not None
+    assert (str(kept.failure), kept.failure.key) == ("down", "key")
+    assert (kept.failure.__traceback__, kept.failure.__cause__, kept.failure.__context__) == (None, None, None)

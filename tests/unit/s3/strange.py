@@ -12,14 +12,17 @@ class _Once(socketserver.StreamRequestHandler):
         while self.rfile.readline().strip():
             pass
         self.wfile.write(self.server.answer)  # type: ignore[attr-defined]
+        if self.server.stalls:  # type: ignore[attr-defined]
+            self.rfile.read()  # until the client hangs up
 
 
 @contextlib.contextmanager
-def answering(answer: bytes) -> Iterator[str]:
-    """The URL of a server that says *answer* and closes."""
+def answering(answer: bytes, *, stalls: bool = False) -> Iterator[str]:
+    """The URL of a server that says *answer* and closes, or *stalls*."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Once) as server:
         server.daemon_threads = True
         server.answer = answer  # type: ignore[attr-defined]
+        server.stalls = stalls  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -27,6 +30,11 @@ def answering(answer: bytes) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def stalling(answer: bytes) -> contextlib.AbstractContextManager[str]:
+    """The URL of a server that says *answer*, and no more until the client hangs up."""
+    return answering(answer, stalls=True)
 
 
 @contextlib.contextmanager

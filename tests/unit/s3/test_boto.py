@@ -10,12 +10,13 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, VersionGone
 from s3mount.s3.boto import BotoTransport
+from s3mount.s3.cord import Cord, CutError
 from s3mount.s3.credentials import FrozenCredentials
 from s3mount.s3.session import Session, open_session, resolved_store
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListQuery, ObjectVersion, Span, Unchanged
 from tests.unit.s3.lean.scripted import FixedCredentials, Line, Peer, drips, scripted
-from tests.unit.s3.strange import answering, error, http, listing, silent
+from tests.unit.s3.strange import answering, error, http, listing, silent, stalling
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)
@@ -157,6 +158,44 @@ def test_no_attempt_outlasts_its_deadline(ask: Callable[[BotoTransport, float], 
 
     assert caught.value.is_throttle
     assert time.monotonic() < until + 1
+
+
+def test_a_read_that_waits_for_its_answer_is_cut_at_once(connect: Connect) -> None:
+    with silent() as url:
+        assert_is_cut_at_once(connect(url))
+
+
+def test_a_read_is_cut_in_its_body(connect: Connect) -> None:
+    begun = part(b"0123", "bytes 0-9/10", content_length="10", connection="keep-alive")
+    with stalling(begun) as url:
+        assert_is_cut_at_once(connect(url))
+
+
+def test_a_read_that_was_cut_before_it_began_sends_nothing_more(connect: Connect) -> None:
+    cord = Cord()
+    cord.pull()
+    with silent() as url, pytest.raises(CutError):
+        connect(url).get_range(
+            VERSION,
+            Span(0, 10),
+            lambda: memoryview(bytearray(10)),
+            version_id=None,
+            deadline=time.monotonic() + 30,
+            cord=cord,
+        )
+
+
+def assert_is_cut_at_once(transport: BotoTransport) -> None:
+    cord, into, begun = Cord(), memoryview(bytearray(10)), time.monotonic()
+    threading.Timer(0.2, cord.pull).start()
+
+    with pytest.raises((Retryable, CutError)):
+        transport.get_range(
+            VERSION, Span(0, 10), lambda: into, version_id=None, deadline=time.monotonic() + 30, cord=cord
+        )
+
+    assert time.monotonic() - begun < 10
+    transport.close()
 
 
 def test_an_answer_that_cannot_be_read_costs_its_connection_at_once(connect: Connect) -> None:

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from unittest.mock import Mock, patch
 
 import outcome
+import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.s3.cord import Cord
 from s3mount.s3.dispatch import PATIENCE, Dispatch, Into
-from s3mount.s3.transport import Coming
+from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.workers import Workers
 
 MORE, WHOLE, OTHERWISE = b"m", b"w", b"o"
@@ -22,9 +23,13 @@ MORE, WHOLE, OTHERWISE = b"m", b"w", b"o"
 class Question:
     """`Ask` and `Sent` in one. Each byte that comes says what there is of the answer; the answer is the thread that finished it."""
 
-    def __init__(self, *, is_at_hand: bool = True, failure: Exception | None = None) -> None:
+    def __init__(
+        self, *, is_at_hand: bool = True, failure: Exception | None = None, is_broken: str | None = None
+    ) -> None:
         self._is_at_hand = is_at_hand
         self._failure = failure
+        self._is_broken = is_broken
+        self.cord = Cord()
         self._socket, self.peer = socket.socketpair()
         self.outcomes: list[outcome.Outcome[threading.Thread]] = []
         self.has_ended = trio.Event()
@@ -41,6 +46,8 @@ class Question:
 
     def gather(self) -> Coming:
         self.has_begun = True
+        if self._is_broken == "gather":
+            raise ZeroDivisionError
         return {MORE: Coming.MORE, WHOLE: Coming.WHOLE}.get(self._socket.recv(1), Coming.OTHERWISE)
 
     def finish(self) -> threading.Thread:
@@ -51,9 +58,11 @@ class Question:
     def ended(self, result: outcome.Outcome[threading.Thread]) -> None:
         self.outcomes.append(result)
         self.has_ended.set()
+        if self._is_broken == "ended":
+            raise ZeroDivisionError
 
     def send_over(self, dispatch: Dispatch) -> None:
-        dispatch.send(self, lambda: memoryview(b""), Cord(), self.ended)
+        dispatch.send(self, lambda: memoryview(b""), self.cord, self.ended)
 
     async def answered_by(self) -> threading.Thread:
         """Who finished it, once."""
@@ -156,6 +165,66 @@ async def test_what_the_system_lets_nobody_watch_is_finished_by_a_thread() -> No
     question = Question()
     exhausted = Mock(epoll=Mock(side_effect=OSError(errno.EMFILE, "no descriptors left")))
     with patch("s3mount.s3.dispatch.select", exhausted), asking(question):
+        assert not is_the_run(await question.answered_by())
+
+
+async def test_what_is_cut_is_finished_in_the_run() -> None:
+    question = Question()
+    with asking(question):
+        question.cord.tie(question.peer.close)
+        question.cord.pull()
+
+        assert is_the_run(await question.answered_by())
+
+
+async def test_what_no_thread_can_finish_fails_and_its_connection_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    question, finished = Question(), []
+    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    with asking(question):
+        monkeypatch.setattr("s3mount.s3.workers._thread.start_new_thread", Mock(side_effect=RuntimeError("no more")))
+        question.peer.send(OTHERWISE)
+        with pytest.raises(Retryable):
+            await question.answered_by()
+
+    assert finished == [True]
+
+
+@pytest.mark.parametrize("broken", ["gather", "ended"])
+@pytest.mark.parametrize("comes", [WHOLE, OTHERWISE])
+async def test_a_bug_in_one_attempt_leaves_the_others_watched(
+    broken: str, comes: bytes, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("bug in what is told of")
+    one, other = Question(is_broken=broken), Question()
+    with asking(one, other):
+        one.peer.send(comes)
+        with trio.fail_after(10):
+            await one.has_ended.wait()
+        other.peer.send(WHOLE)
+
+        assert is_the_run(await other.answered_by())
+    assert len(one.outcomes) == 1
+
+
+async def test_a_bug_in_what_lost_patience_leaves_the_others_watched(mock_clock: MockClock) -> None:
+    one, other = Question(), Question()
+    with asking(one) as dispatch:
+        with patch.object(dispatch, "_finish_in_a_thread", side_effect=ZeroDivisionError):
+            mock_clock.jump(PATIENCE)
+            await one.has_ended.wait()
+        other.send_over(dispatch)
+        mock_clock.jump(PATIENCE)
+        assert not is_the_run(await other.answered_by())
+    other.close()
+    assert [type(result) for result in one.outcomes] == [outcome.Error]
+
+
+async def test_an_attempt_whose_descriptor_was_closed_ends_too(mock_clock: MockClock) -> None:
+    question = Question()
+    with asking(question):
+        question._socket.close()
+        mock_clock.jump(PATIENCE)
+
         assert not is_the_run(await question.answered_by())
 
 

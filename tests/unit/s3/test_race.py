@@ -1,7 +1,9 @@
 """Two attempts at one read, in every order in which a store and a reader can have it; no thread: a test says what each attempt does when."""
 
 import math
+import weakref
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import outcome
@@ -13,11 +15,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.errors import StoreFailed
 from s3mount.s3.cord import Cord, CutError
-from s3mount.s3.dispatch import Ended, Into
+from s3mount.s3.dispatch import Into
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.hedging import Hedging
 from s3mount.s3.race import Race
 from s3mount.s3.store import Demand, Urgency
+from s3mount.s3.transport import Retryable
+from s3mount.s3.workers import Ended
 
 CONTENT = b"content"
 LATE = 0.1  # seconds
@@ -77,6 +81,14 @@ class Play:
         self.attempts: list[Attempt] = []
         self.scope = trio.CancelScope()
         self.result: outcome.Outcome[str] | None = None
+        self.bug: Exception | None = None
+        self.has_ended = False
+
+    async def run_and_note(self) -> None:
+        try:
+            await self.run()
+        except ZeroDivisionError as exc:
+            self.bug = exc
 
     @property
     def under_way(self) -> list[Attempt]:
@@ -90,7 +102,7 @@ class Play:
     async def run(self) -> None:
         ticket = Pass(self.gate, self.demand.urgency)
         await ticket.enter()
-        race: Race[Any] = Race(
+        self.race = race = Race[Any](
             self,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             lambda ticket, _: ticket.leave(),
@@ -100,8 +112,9 @@ class Play:
         with self.scope:
             try:
                 self.result = outcome.Value(await race.run(ticket, self.demand))
-            except StoreFailed as exc:
+            except (StoreFailed, Retryable, CutError) as exc:
                 self.result = outcome.Error(exc)
+        self.has_ended = True
         assert not any(attempt.buffer is not None for attempt in self.under_way)
 
 
@@ -261,13 +274,113 @@ async def test_nothing_is_asked_again_between_the_failure_and_its_telling(
     assert len(play.attempts) == 1
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_a_cancelled_read_cuts_its_attempts_and_waits_for_them(
+    nursery: trio.Nursery, mock_clock: MockClock, *, is_late: bool
+) -> None:
+    play = await begun(nursery, mock_clock, is_late=is_late)
+    cuts: list[int] = []
+    for number, attempt in enumerate(play.attempts):
+        attempt.cord.tie(partial(cuts.append, number))
+
+    play.scope.cancel()
+    await wait_all_tasks_blocked()
+    inside = play.gate.inside
+    for attempt in play.attempts:
+        attempt.fail(CutError())
+    await wait_all_tasks_blocked()
+
+    assert cuts == list(range(1 + is_late))
+    assert (inside, play.gate.inside) == (1 + is_late, 0)
+    assert play.has_ended
+
+
+async def test_a_cancelled_read_is_not_asked_again(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    play = await begun(nursery, mock_clock, is_late=False)
+
+    play.race.cancel()
+    mock_clock.jump(LATE)
+    await wait_all_tasks_blocked()
+    play.attempts[0].fail(CutError())
+    await wait_all_tasks_blocked()
+
+    assert len(play.attempts) == 1
+    assert play.has_ended
+
+
+async def test_an_attempt_that_cannot_be_sent_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play()
+    monkeypatch.setattr(play, "send", _broken)
+
+    with pytest.raises(ZeroDivisionError):
+        await play.run()
+
+    assert play.gate.inside == 0
+
+
+async def test_a_bug_in_the_accounting_fails_the_read(nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch) -> None:
+    play = Play()
+    monkeypatch.setattr(play.hedging.latency, "add", _broken)
+    nursery.start_soon(play.run_and_note)
+    await wait_all_tasks_blocked()
+
+    play.attempts[0].finish()
+    await wait_all_tasks_blocked()
+
+    assert isinstance(play.bug, ZeroDivisionError)
+    assert play.gate.inside == 0
+
+
+async def test_a_bug_in_an_attempt_that_lost_is_logged(
+    nursery: trio.Nursery, mock_clock: MockClock, expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("bug in ")
+    for number in (0, 1):  # the one that fails first
+        play = await begun(nursery, mock_clock)
+        play.attempts[number].answer()
+        play.attempts[number].fail(ZeroDivisionError())
+        play.attempts[1 - number].finish()
+        await wait_all_tasks_blocked()
+    play = await begun(nursery, mock_clock)
+    play.attempts[0].finish()
+    play.attempts[1].fail(ZeroDivisionError())
+
+    assert [record.exc_info is not None for record in caplog.records] == [True] * 3
+
+
+async def test_a_settled_read_is_freed_without_the_collector(nursery: trio.Nursery, mock_clock: MockClock) -> None:
+    for end in ("finish", "fail", "cut"):
+        play = await begun(nursery, mock_clock)
+        for attempt in play.under_way:
+            if not attempt.has_ended:
+                attempt.answer()
+        for attempt in play.under_way:
+            if end == "finish":
+                attempt.finish()
+            else:
+                attempt.fail(CutError() if end == "cut" else Retryable(StoreFailed("ill luck")))
+        play.scope.cancel()
+        await wait_all_tasks_blocked()
+        race = weakref.ref(play.race)
+        play.attempts.clear()
+        del play.race, play.result, attempt
+
+        assert race() is None, end
+
+
+def _broken(*_: object) -> None:
+    raise ZeroDivisionError
+
+
 @settings(deadline=None)
 @given(
     urgency=st.sampled_from(Urgency),
     late_after=st.sampled_from((LATE, math.inf)),
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["answer", "finish", "fail", "late", "rise", "cancel"]), st.integers(0, 1), st.booleans()
+            st.sampled_from(["answer", "finish", "fail", "late", "rise", "cancel", "cut"]),
+            st.integers(0, 1),
+            st.booleans(),
         ),
         max_size=10,
     ),
@@ -302,6 +415,8 @@ def _do(play: Play, clock: MockClock, name: str, number: int) -> None:
             play.demand.rise()
         case "cancel":
             play.scope.cancel()
+        case "cut":
+            play.race.cancel()
         case _ if play.under_way:
             attempt = play.under_way[number % len(play.under_way)]
             if name != "answer" or attempt.buffer is None:
@@ -314,6 +429,7 @@ def _check(play: Play) -> None:
     writers = [attempt for attempt in play.under_way if attempt.buffer is not None]
     assert len(play.attempts) <= 2
     assert len(writers) <= 1
+    assert not play.race._is_cancelled or all(attempt.cord.is_pulled for attempt in play.under_way)
     assert play.gate.inside == len(play.under_way)
     if play.result is not None:
         assert not writers

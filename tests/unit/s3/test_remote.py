@@ -1,6 +1,10 @@
 """RemoteStore's policy, over a transport that does as it is told."""
 
+import _thread
+import contextlib
+import gc
 import itertools
+import mmap
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,10 +14,11 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, StoreFailed, VersionGone
+from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StoreFailed, VersionGone
+from s3mount.s3 import background
 from s3mount.s3.backoff import ATTEMPTS
-from s3mount.s3.cord import Cord
-from s3mount.s3.remote import RemoteStore
+from s3mount.s3.cord import Cord, CutError
+from s3mount.s3.remote import RemoteStore, _call_in_run
 from s3mount.s3.store import BegunRange, Demand, OnToken, Urgency
 from s3mount.s3.transport import Retryable
 from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span, Unchanged
@@ -394,3 +399,178 @@ async def test_connections_are_ready_before_the_first_questions(allowed: int, pr
 
     await store.head("key")
     assert not transport.prepared.acquire(blocking=False)
+
+
+def _no_thread(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+every_question = pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.head("k"),
+        lambda store: store.list_page(ListQuery("")),
+        lambda store: store.revalidate(VERSION, 1),
+        read,
+        read_at_once,
+    ],
+    ids=["head", "list", "revalidate", "read", "read-at-once"],
+)
+
+
+@every_question
+async def test_a_thread_that_cannot_be_started_keeps_no_place(
+    ask: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport, max_connections=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("s3mount.s3.workers._thread.start_new_thread", _no_thread)
+        for _ in range(3):
+            with pytest.raises(StoreFailed, match="no thread can be started"):
+                await ask(store)
+
+    assert store._gate.inside == 0
+    assert transport.attempts == 0
+    await ask(store)
+    assert transport.attempts == 1
+
+
+@every_question
+async def test_a_moment_without_threads_is_waited_for(
+    ask: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport)
+    start, refusals = _thread.start_new_thread, iter(range(3))
+
+    def start_at_last(*args: Any) -> int:
+        if next(refusals, None) is not None:
+            raise RuntimeError("can't start new thread")
+        return start(*args)
+
+    monkeypatch.setattr("s3mount.s3.workers._thread.start_new_thread", start_at_last)
+    await ask(store)
+
+    assert transport.attempts == 1
+    assert store.statistics().retries == 3
+
+
+async def test_a_read_for_nobody_fails_at_once_where_there_is_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = remote(ScriptedTransport(), pause=30.0)
+    monkeypatch.setattr("s3mount.s3.workers._thread.start_new_thread", _no_thread)
+
+    with trio.fail_after(5), pytest.raises(StoreFailed):
+        await store.get_range(VERSION, Span(0, 4), memoryview(bytearray(4)), Demand(Urgency.AHEAD))
+
+
+async def test_a_read_sent_at_once_and_cancelled_gives_its_place_back() -> None:
+    transport = EndlessTransport()
+    store, ended = remote(transport, max_connections=1), trio.Event()
+    begun = store.begin_range(VERSION, Span(0, 4), memoryview(bytearray(4)), Demand(), ended.set)
+    assert begun is not None
+    await trio.to_thread.run_sync(transport.has_begun.wait)
+
+    begun.cancel()
+    with trio.fail_after(5):
+        await ended.wait()
+
+    assert not begun.is_done
+    assert store._gate.inside == 0
+
+
+async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back() -> None:
+    transport = EndlessTransport()
+    store = remote(transport, max_connections=1)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, store)
+            await trio.to_thread.run_sync(transport.has_begun.wait)
+            nursery.cancel_scope.cancel()
+
+    assert store._gate.inside == 0
+    assert transport.has_ended
+
+
+class EndlessTransport(ScriptedTransport):
+    """A read ends when it is cut, and not before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun = threading.Event()
+        self.has_ended = False
+
+    def get_range(self, *_: object, cord: Cord, **__: object) -> str | None:  # type: ignore[override]
+        was_cut = threading.Event()
+        cord.tie(was_cut.set)
+        self.has_begun.set()
+        was_cut.wait()
+        self.has_ended = True
+        raise CutError
+
+
+async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[str]) -> None:
+    expected_warnings.append("bug in what is told of a page to come")
+    transport = ScriptedTransport()
+    store = remote(transport)
+    _call_in_run(trio.lowlevel.current_trio_token(), _no_thread, "token")
+
+    await store.list_page(ListQuery(""))
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert transport.attempts == 1
+
+
+@pytest.mark.parametrize("step", ["_pins.remember", "_gate.succeeded", "_hedging.latency.add"])
+@either_way
+async def test_a_bug_in_the_accounting_for_a_read_ends_no_run(
+    read: Read, step: str, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("bug in keeping count of a read")
+    store = remote(ScriptedTransport())
+    with monkeypatch.context() as patched:
+        patched.setattr(f"s3mount.s3.{TARGETS[step]}", _no_thread)
+        with contextlib.suppress(RuntimeError):
+            await read(store)
+
+    assert store._gate.inside == 0
+    assert await read(store) == b"body"
+
+
+TARGETS = {
+    "_pins.remember": "pins.Pins.remember",
+    "_gate.succeeded": "gate.Gate.succeeded",
+    "_hedging.latency.add": "latency.Latency.add",
+}
+
+
+async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
+    """What was raised holds frames, and those the buffer: a cycle there would keep it until the collector runs."""
+    gc.disable()
+    try:
+        for steps in ([failed()], [failed()] * ATTEMPTS, [VersionGone("gone")] * 2, [AccessDenied("no")]):
+            for read_into in (_read_into, _begin_into):
+                buffer = mmap.mmap(-1, 4)
+                await read_into(remote(ScriptedTransport(*steps)), memoryview(buffer))
+
+                buffer.close()  # BufferError while anything refers to it
+    finally:
+        gc.enable()
+
+
+async def _read_into(store: RemoteStore, into: memoryview) -> None:
+    try:
+        await store.get_range(VERSION, Span(0, 4), into)
+    except S3MountError as exc:
+        background.drop_frames(exc)
+
+
+async def _begin_into(store: RemoteStore, into: memoryview) -> None:
+    ended = trio.Event()
+    begun = store.begin_range(VERSION, Span(0, 4), into, Demand(), ended.set)
+    assert begun is not None
+    await ended.wait()
+    try:
+        await begun.finish()
+    except S3MountError as exc:
+        background.drop_frames(exc)

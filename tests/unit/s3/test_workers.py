@@ -10,6 +10,7 @@ import trio.testing
 
 from s3mount.s3.gate import Gate, Pass
 from s3mount.s3.store import Urgency
+from s3mount.s3.transport import Retryable
 from s3mount.s3.workers import Workers
 
 
@@ -86,4 +87,78 @@ async def test_no_outcome_is_lost_however_many_threads_end_at_once() -> None:
                 askers.start_soon(ask, number)
 
     assert sorted(told) == list(range(2000))
+    workers.close()
+
+
+def _no_thread(*_: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_a_thread_that_cannot_be_started_is_a_failure_told_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers, told = Workers(), trio.Event()
+    outcomes: list[outcome.Outcome[int]] = []
+
+    def ended(result: outcome.Outcome[int]) -> None:
+        outcomes.append(result)
+        told.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("s3mount.s3.workers._thread.start_new_thread", _no_thread)
+        workers.submit(lambda: 1, ended)
+        assert outcomes == []
+        await told.wait()
+        with pytest.raises(Retryable, match="no thread can be started"):
+            await workers.run(lambda: 1, lambda _: None)
+
+    [refused] = outcomes
+    assert isinstance(refused, outcome.Error)
+    assert isinstance(refused.error, Retryable)
+    assert await workers.run(lambda: 1, lambda _: None) == 1
+    workers.close()
+
+
+async def test_a_call_goes_to_an_idle_thread_where_none_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = Workers()
+    await workers.run(lambda: 1, lambda _: None)
+    monkeypatch.setattr("s3mount.s3.workers._thread.start_new_thread", _no_thread)
+
+    assert await workers.run(lambda: 2, lambda _: None) == 2
+    workers.close()
+
+
+async def test_what_a_callback_raises_is_logged_and_ends_no_run(
+    expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("bug in what is told of a call")
+    workers = Workers()
+
+    def told(_: object) -> None:
+        raise ZeroDivisionError
+
+    workers.submit(lambda: 1, told)
+    with pytest.raises(ZeroDivisionError):
+        await workers.run(lambda: 2, told)
+
+    assert await workers.run(lambda: 3, lambda _: None) == 3
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    workers.close()
+
+
+async def test_a_bug_in_a_call_that_was_left_behind_is_logged(
+    expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("bug in a call that was left behind")
+    workers, hold, ended = Workers(), threading.Event(), trio.Event()
+
+    def call() -> None:
+        hold.wait()
+        raise ZeroDivisionError
+
+    with trio.move_on_after(0.01):
+        await workers.run(call, lambda _: ended.set())
+    hold.set()
+    await ended.wait()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert [record.exc_info is not None for record in caplog.records] == [True]
     workers.close()

@@ -1,5 +1,9 @@
 """A call that is ended from outside, and a read that is asked twice, over real sockets."""
 
+import contextlib
+import gc
+import mmap
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +17,7 @@ from s3mount.s3.gate import Pass
 from s3mount.s3.latency import ROUND
 from s3mount.s3.lean.transport import LeanTransport
 from s3mount.s3.remote import RemoteStore
-from s3mount.s3.store import Urgency
+from s3mount.s3.store import Demand, Urgency
 from s3mount.s3.transport import Coming, Retryable
 from s3mount.s3.values import ObjectVersion, Span
 from tests.unit.s3.lean.scripted import Line, Peer, ScriptedServer, gather, part, says, scripted, stalls_after, store_at
@@ -89,6 +93,23 @@ def test_a_question_that_was_sent_is_cut_too(line: Line) -> None:
         assert server.connections == 1
 
 
+def test_a_call_is_cut_while_it_opens_its_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as unheeding, contextlib.ExitStack() as queue:
+        for _ in range(2):  # one connection more than the backlog says; from then on the kernel answers none
+            waiting = queue.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(unheeding.getsockname())
+        transport, cord = LeanTransport(store_at(unheeding.getsockname()[1])), Cord()
+        threading.Timer(0.05, cord.pull).start()
+
+        begun = time.monotonic()
+        with pytest.raises((Retryable, CutError)):
+            read(transport, cord)
+
+        assert time.monotonic() - begun < 5
+        transport.close()
+
+
 def test_cutting_a_call_that_has_ended_hurts_no_other() -> None:
     with asking(ANSWER, ANSWER) as (transport, server):
         first = Cord()
@@ -119,3 +140,32 @@ async def test_a_read_whose_answer_is_late_is_answered_by_another_connection() -
         assert statistics.requests == {"GET": ROUND + 3}
         assert (statistics.errors, statistics.retries) == (0, 0)
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_read_that_no_thread_waits_for_leaves_its_buffer_to_no_cycle(*, is_cancelled: bool) -> None:
+    with asking(stalls_after(PART[:-1]) if is_cancelled else ANSWER) as (transport, _), without_collector():
+        transport.prepare(deadline=time.monotonic() + 10)
+        store, ended = RemoteStore(transport, max_connections=4, timeout=30), trio.Event()
+        buffer = mmap.mmap(-1, len(SPAN))
+        begun = store.begin_range(VERSION, SPAN, memoryview(buffer), Demand(), ended.set)
+        assert begun is not None
+        if is_cancelled:
+            begun.cancel()
+        with trio.fail_after(10):
+            await ended.wait()
+        is_done = begun.is_done
+        del begun
+
+        buffer.close()  # BufferError while anything refers to it
+
+    assert is_done is not is_cancelled
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,187 @@
+"""s3mount over a store in memory that does as a test tells it: what no server can be made to do, through the real kernel.
+
+`python tests/mount/memory_mount.py ARGUMENT ...` takes the arguments of s3mount. All of it is the real one but the store. It
+obeys commands on stdin, one a line, and answers each with a line of JSON:
+
+    put KEY BODY      store an object
+    delete KEY        delete it
+    pages SIZE        list pages of SIZE entries from now on
+    hold PREFIX       let requests for keys below PREFIX wait
+    held              how many wait
+    release           answer those that wait, and hold none any more
+    break             have every handler fail as a bug does
+    mend              have them work again
+    lookups           LOOKUP requests of the kernel so far
+    pause             once the next request is there, do nothing before the next line, not even read it
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import pyfuse3
+import trio
+
+from s3mount.cli.assemble import make_config
+from s3mount.cli.command import parse_arguments
+from s3mount.cli.reporting import reported
+from s3mount.config import Config
+from s3mount.fuse import operations as handlers
+from s3mount.fuse.operations import Operations
+from s3mount.service import mount
+from s3mount.service.run import run
+from s3mount.service.serving import Host
+from tests.fakes.memory_store import MemoryStore, Request
+from tests.mount.mounted import Mount, served
+
+
+class _Broken:
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ZeroDivisionError(name)
+
+
+class _Counting(Operations):
+    """The handlers, which can be broken; LOOKUPs are counted."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.lookups = 0
+        self._parts = {name: getattr(self, name) for name in ("_tree", "_files", "_directories")}
+
+    async def lookup(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        self.lookups += 1
+        return await super().lookup(parent_inode, name, ctx)
+
+    def break_all(self) -> None:
+        for name in self._parts:
+            setattr(self, name, _Broken())
+        vars(handlers)["pyfuse3"] = _Broken()
+
+    def mend(self) -> None:
+        for name, part in self._parts.items():
+            setattr(self, name, part)
+        vars(handlers)["pyfuse3"] = pyfuse3
+
+
+class _Control:
+    """Commands, and the store that they arrange."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore(before=self._before)
+        self.operations: _Counting
+        self._prefix: str | None = None
+        self._held = 0
+        self._released = trio.Event()
+
+    def make_operations(self, *arguments: Any, **options: Any) -> _Counting:
+        self.operations = _Counting(*arguments, **options)
+        return self.operations
+
+    async def obey(self) -> None:
+        pending = b""
+        async for chunk in trio.lowlevel.FdStream(0):
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                sys.stdout.write(json.dumps(self._answer(*line.decode().split(" ", 2))) + "\n")
+                sys.stdout.flush()
+
+    def _answer(self, word: str, *operands: str) -> object:
+        commands: dict[str, Callable[..., object]] = {
+            "put": lambda key, body="": self.store.put(key, body.encode()).etag,
+            "delete": self.store.delete,
+            "pages": lambda size: setattr(self.store, "page_size", int(size)),
+            "hold": self._hold,
+            "held": lambda: self._held,
+            "release": self._release,
+            "break": self.operations.break_all,
+            "mend": self.operations.mend,
+            "lookups": lambda: self.operations.lookups,
+            "pause": self._pause,
+        }
+        return commands[word](*operands)
+
+    def _hold(self, prefix: str) -> None:
+        self._prefix, self._held, self._released = prefix, 0, trio.Event()
+
+    def _release(self) -> None:
+        self._prefix = None
+        self._released.set()
+
+    def _pause(self) -> None:
+        wait_readable = trio.lowlevel.wait_readable
+
+        async def paused(fd: Any) -> None:
+            await wait_readable(fd)
+            if fd != 0:
+                trio.lowlevel.wait_readable = wait_readable
+                sys.stdout.write("null\n")
+                sys.stdout.flush()
+                os.set_blocking(0, True)  # trio's stream does not
+                os.read(0, 1)
+                os.set_blocking(0, False)
+
+        trio.lowlevel.wait_readable = paused
+
+    async def _before(self, request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._prefix is not None and request.key.startswith(self._prefix):
+            self._held += 1
+            await self._released.wait()
+
+
+async def serve(config: Config, host: Host) -> None:
+    """What the composition root does, over a store in memory."""
+    control = _Control()
+    vars(mount)["Operations"] = control.make_operations
+    async with trio.open_nursery() as loads:
+        loads.start_soon(control.obey)
+        background = cast("trio.Nursery", mount.Background(loads))
+        await mount._serve_session(config, host, cast("Any", control.store), background)
+        loads.cancel_scope.cancel()
+
+
+class Told:
+    """A mount that does as it is told."""
+
+    def __init__(self, served_mount: Mount) -> None:
+        self.mount = served_mount
+        self.path = served_mount.path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def tell(self, *words: str) -> Any:
+        """Give a command; its answer."""
+        self.send(" ".join(words) + "\n")
+        return self.hear()
+
+    def send(self, text: str) -> None:
+        assert self.mount.process.stdin is not None
+        self.mount.process.stdin.write(text.encode())
+        self.mount.process.stdin.flush()
+
+    def hear(self) -> Any:
+        assert self.mount.process.stdout is not None
+        return json.loads(self.mount.process.stdout.readline())
+
+
+@contextmanager
+def memory_mount(at: Path, *options: str) -> Iterator[Told]:
+    """A mount of an empty bucket in memory at the new directory *at*; the end checks exit status and log."""
+    words = [sys.executable, __file__, "bucket", str(at), "--foreground", "--log-format", "json", *options]
+    with served(words, at, env={}, is_told=True) as made:
+        yield Told(made)
+
+
+def _main() -> int:
+    request = parse_arguments(sys.argv[1:])
+    assert not isinstance(request, str)
+    return run(make_config(request), serve)
+
+
+if __name__ == "__main__":
+    sys.exit(reported("s3mount", _main))

@@ -1,0 +1,42 @@
+"""libfuse's reply to INIT, and what is added to it."""
+
+import struct
+
+import pytest
+
+from s3mount.fuse.handshake import BACKGROUND_MAX, CONGESTED_FROM, amended
+
+PARALLEL_DIROPS = 1 << 18
+ASYNC_READ = 1
+REST = bytes(range(40))
+
+
+def request(*, opcode: int = 26, offered: int = PARALLEL_DIROPS | ASYNC_READ) -> bytes:
+    return struct.pack("=IIQQIIIHH", 104, opcode, 2, 0, 0, 0, 0, 0, 0) + struct.pack("=IIII", 7, 45, 1 << 17, offered)
+
+
+def reply(*, flags: int = ASYNC_READ, background: int = 0, congested: int = 0, error: int = 0) -> bytes:
+    init = struct.pack("=IIIIHH", 7, 31, 1 << 17, flags, background, congested)
+    return struct.pack("=IiQ", 80, error, 2) + init + REST
+
+
+def test_directories_are_served_in_parallel() -> None:
+    assert amended(request(), reply(), is_shared=False) == reply(flags=ASYNC_READ | PARALLEL_DIROPS)
+
+
+def test_reads_of_many_users_are_sent_side_by_side() -> None:
+    expected = reply(flags=ASYNC_READ | PARALLEL_DIROPS, background=BACKGROUND_MAX, congested=CONGESTED_FROM)
+
+    assert amended(request(), reply(), is_shared=True) == expected
+
+
+def test_nothing_is_asked_for_that_the_kernel_does_not_offer() -> None:
+    assert amended(request(offered=ASYNC_READ), reply(), is_shared=False) == reply()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [(request(opcode=1), reply()), (request(), reply(error=-71)), (request()[:40], reply()), (request(), reply()[:16])],
+)
+def test_what_is_not_as_expected_is_passed_on_as_it_is(asked: bytes, said: bytes) -> None:
+    assert amended(asked, said, is_shared=True) == said
