@@ -112,7 +112,8 @@ class Rig:
             "--timeout": str(flavour.timeout),
             "--part-size": "1MiB",
             "--log-format": self.log_format,
-            "--log-level": "debug",  # where the log has no limit: a rig serves many trials
+            # at debug the log has no limit: a rig serves many trials
+            "--log-level": "debug" if self.log_format == "json" else "info",
         }
         flat = [word for pair in options.items() for word in pair]
         return [sys.executable, "-m", "s3mount", BUCKET, str(self.mountpoint), "--foreground", "--path-style", *flat]
