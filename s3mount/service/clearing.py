@@ -10,7 +10,8 @@ from typing import Final
 
 from s3mount.errors import SetupError
 from s3mount.service import syscalls
-from s3mount.service.mountpoint import MountEntry, is_dead, mount_at
+from s3mount.service.mount_table import MountEntry, mount_at
+from s3mount.service.mountpoint import is_dead
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")  # Documentation/filesystems/fuse.rst, "Control filesystem"
 _OURS: Final = "fuse.s3mount"

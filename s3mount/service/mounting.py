@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from s3mount.errors import SetupError
 from s3mount.service import syscalls
 from s3mount.service.fuse_options import MountRequest
-from s3mount.service.mountpoint import MountEntry, mount_at
+from s3mount.service.mount_table import MountEntry, mount_at
 
 READ_AHEAD_KIB: Final = 1024  # the kernel's own 128 costs a third of the throughput, see docs/performance.md
 _DEVICE: Final = "/dev/fuse"

@@ -8,43 +8,17 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from s3mount.config import MountConfig
 from s3mount.errors import SetupError
 from s3mount.service import syscalls
+from s3mount.service.mount_table import mount_at
 
 PASSED_DESCRIPTOR: Final = re.compile(r"/dev/fd/\d+")  # mounted by a parent: libfuse's convention, see mount.fuse3(8)
 _ANSWER_WITHIN: Final = 2.0  # seconds
-_MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _FUSE_CONFIGS: Final = (Path("/etc/fuse.conf"), Path("/usr/local/etc/fuse.conf"))
-
-
-@dataclass(frozen=True, slots=True)
-class MountEntry:
-    """One line of the mount table. *identity* and *device* together name one mount while it stands."""
-
-    identity: int
-    device: str  # "major:minor"
-    path: str
-    fstype: str
-
-
-def mount_entries(table: str) -> Iterable[MountEntry]:
-    """The lines of /proc/self/mountinfo, see proc(5), in their order: a later one covers an earlier one at its path."""
-    for line in table.splitlines():
-        before, _, after = line.partition(" - ")
-        identity, _parent, device, _root, path, *_ = before.split(" ")
-        yield MountEntry(int(identity), device, _unescaped(path), after.split(" ", 1)[0])
-
-
-def mount_at(path: str) -> MountEntry | None:
-    """What is mounted at *path*, on top, as the mount table says; asks no file system."""
-    table = os.fsdecode(_MOUNT_TABLE.read_bytes())
-    return next((entry for entry in reversed([*mount_entries(table)]) if entry.path == path), None)
 
 
 def is_passed_descriptor(mountpoint: str) -> bool:
@@ -118,8 +92,3 @@ def _has_user_allow_other(path: Path) -> bool:
         return any(line.strip() == "user_allow_other" for line in path.read_text(errors="replace").splitlines())
     except OSError:
         return False
-
-
-def _unescaped(text: str) -> str:
-    r"""The kernel writes space, tab, newline, backslash and `#` as `\040` and so on."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

@@ -50,8 +50,8 @@ def name_process(name: str) -> None:
 
 def capabilities(which: str = "CapEff") -> int:
     """One of the capability sets of this process, as in /proc/self/status: a bit for each capability."""
-    with open("/proc/self/status") as status:  # noqa: PTH123 - a path of the kernel's
-        line = next(line for line in status if line.startswith(which + ":"))
+    with open("/proc/self/status", "rb") as status:  # noqa: PTH123 - a path of the kernel's
+        line = next(line for line in status if line.startswith(which.encode() + b":"))
     return int(line.split()[1], 16)
 
 

@@ -22,8 +22,8 @@ from typing import Final
 import pytest
 
 from s3mount.service.fuse_options import MountRequest
+from s3mount.service.mount_table import mount_at
 from s3mount.service.mounting import KernelMounter
-from s3mount.service.mountpoint import mount_at
 from s3mount.service.syscalls import MNT_DETACH, unmount
 from tests.mount.looking import wait_until
 
