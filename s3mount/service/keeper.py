@@ -1,20 +1,21 @@
 """The keeper: a small process that stays privileged, to mount, and to unmount whatever becomes of the process that serves.
 
 Invariants: it is forked before privileges are dropped and before any thread is started; all it may do was fixed then; it takes
-three words of one letter over a socket, and no argument; it holds no descriptor of the mount, so the mount never outlives its server;
-when the socket ends, whoever ended it, it unmounts and exits. See docs/decisions/run-as.md.
+three words of one letter over a socket, and no argument; it mounts once; it unmounts nothing but that mount; it holds no descriptor of
+the mount, so the mount never outlives its server; when the socket ends, whoever ended it, it unmounts and exits. See docs/decisions/run-as.md.
 """
 
 import contextlib
 import os
 import signal
 import socket
+from collections.abc import Collection
 from typing import Final
 
 from s3mount.errors import SetupError
 from s3mount.service import syscalls
 from s3mount.service.daemon import close_descriptors
-from s3mount.service.mounting import Mounted, Mounter
+from s3mount.service.mounting import KernelMounter, Mounted
 
 _MOUNT: Final = b"m"
 _UNMOUNT: Final = b"u"
@@ -27,20 +28,25 @@ _DEAF_TO: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT,
 
 
 class KeptMounter:
-    """A Mounter that leaves the work to a keeper, which it starts; it may be used after privileges are dropped."""
+    """A Mounter that leaves the work to a keeper, which it starts; it may be used after privileges are dropped.
 
-    def __init__(self, mounter: Mounter) -> None:
+    The keeper alone has the descriptors of *mounter* from then on.
+    """
+
+    def __init__(self, mounter: KernelMounter) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = os.fork()
         if self._pid == 0:
             _be_keeper(theirs, mounter)
         theirs.close()
+        for descriptor in mounter.descriptors:  # a directory that the user who serves may have no way to
+            os.close(descriptor)
 
     def mount(self) -> Mounted:
         self._channel.send(_MOUNT)
-        reply, descriptors, _, _ = socket.recv_fds(self._channel, _REPLY_MAX, 2)
+        reply, descriptors, _, _ = socket.recv_fds(self._channel, _REPLY_MAX, 3)
         if reply[:1] != _DONE:
-            raise SetupError(reply[1:].decode(errors="replace") or "the keeper of the mount died")
+            raise SetupError(reply[1:].decode(errors="surrogateescape") or "the keeper of the mount died")
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         return Mounted(*descriptors)
@@ -63,30 +69,31 @@ class KeptMounter:
             return False
 
 
-def _be_keeper(channel: socket.socket, mounter: Mounter) -> None:
+def _be_keeper(channel: socket.socket, mounter: KernelMounter) -> None:
     """Never returns: this is the other side of a fork, where nothing of the caller's may go on."""
     status = 1
     try:
-        _settle(channel)
+        _settle({channel.fileno(), *mounter.descriptors})
         _keep(channel, mounter)
         status = 0
     finally:
         os._exit(status)
 
 
-def _settle(channel: socket.socket) -> None:
+def _settle(kept: Collection[int]) -> None:
     """Signals are for the process that serves: Ctrl-C and a stop of the unit reach this one as well."""
     for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)
-    close_descriptors(kept={0, 1, 2, channel.fileno()})
+    close_descriptors(kept={0, 1, 2, *kept})
     os.chdir("/")
     syscalls.name_process("s3mount-keeper")
     syscalls.forbid_new_privileges()
     syscalls.bound_capabilities(_NEEDED)
     syscalls.retain_capabilities(_NEEDED)
+    syscalls.forbid_dumps()
 
 
-def _keep(channel: socket.socket, mounter: Mounter) -> None:
+def _keep(channel: socket.socket, mounter: KernelMounter) -> None:
     try:
         while word := channel.recv(1):
             _obey(word, channel, mounter)
@@ -96,7 +103,7 @@ def _keep(channel: socket.socket, mounter: Mounter) -> None:
         mounter.detach()
 
 
-def _obey(word: bytes, channel: socket.socket, mounter: Mounter) -> None:
+def _obey(word: bytes, channel: socket.socket, mounter: KernelMounter) -> None:
     if word == _MOUNT:
         _mount(channel, mounter)
     elif word == _UNMOUNT:
@@ -106,13 +113,15 @@ def _obey(word: bytes, channel: socket.socket, mounter: Mounter) -> None:
         channel.send(_DONE)
 
 
-def _mount(channel: socket.socket, mounter: Mounter) -> None:
+def _mount(channel: socket.socket, mounter: KernelMounter) -> None:
     try:
         mounted = mounter.mount()
     except SetupError as exc:
-        channel.send(_REFUSED + str(exc).encode()[: _REPLY_MAX - 1])
+        channel.send(_REFUSED + str(exc).encode(errors="surrogateescape")[: _REPLY_MAX - 1])
         return
-    descriptors = [fd for fd in (mounted.fuse_fd, mounted.read_ahead_fd) if fd is not None]
-    socket.send_fds(channel, [_DONE], descriptors)
-    for descriptor in descriptors:
-        os.close(descriptor)
+    descriptors = [fd for fd in (mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd) if fd is not None]
+    try:
+        socket.send_fds(channel, [_DONE], descriptors)
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

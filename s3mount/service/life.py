@@ -15,7 +15,6 @@ from s3mount.errors import SetupError
 from s3mount.service import signals
 from s3mount.service.daemon import Launcher
 from s3mount.service.mounting import Mounted, Mounter
-from s3mount.service.mountpoint import is_passed_descriptor
 from s3mount.service.notify import Notifier
 from s3mount.service.serving import Serve, Served
 
@@ -107,13 +106,12 @@ class Life:
         await self._notifier.feed_watchdog()
 
     async def _wait_answer(self) -> None:
-        """Ask as any other process would. Not in this thread, which has to answer."""
-        if is_passed_descriptor(self._place):
+        """Ask the mount that was made, whatever its path leads to by now. Not in this thread, which has to answer."""
+        root = self._mounted.root_fd if self._mounted is not None else None
+        if root is None:
             return
         try:
-            await trio.to_thread.run_sync(os.statvfs, self._place, abandon_on_cancel=True)
-        except PermissionError:
-            return  # --run-as someone who may not go there: those who may are answered
+            await trio.to_thread.run_sync(_ask_and_close, root, abandon_on_cancel=True)
         except OSError as exc:
             raise SetupError(f"{self._place} was mounted but answers: {exc.strerror}") from exc
 
@@ -148,6 +146,14 @@ class Life:
 def source(store: StoreConfig) -> str:
     """What is mounted, as users write it and `df` shows it."""
     return f"s3://{store.bucket}/{store.prefix}".rstrip("/")
+
+
+def _ask_and_close(root: int) -> None:
+    """Closed at once, since a mount with an open descriptor is busy, and nobody could unmount it."""
+    try:
+        os.fstatvfs(root)
+    finally:
+        os.close(root)
 
 
 async def _in_thread(ask: Callable[[], bool]) -> bool:

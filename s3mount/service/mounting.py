@@ -11,17 +11,21 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from s3mount.errors import SetupError
-from s3mount.service import syscalls
+from s3mount.service import syscalls, unmounting
 from s3mount.service.fuse_options import MountRequest
-from s3mount.service.mount_table import MountEntry, mount_at
+from s3mount.service.mount_table import MountEntry, mount_at, mount_id, mount_of
+from s3mount.service.mountpoint import MountPoint
+from s3mount.service.resolve import open_unlinked, path_of
 
 READ_AHEAD_KIB: Final = 1024  # the kernel's own 128 costs a third of the throughput, see docs/performance.md
 _DEVICE: Final = "/dev/fuse"
+_UNMOUNT_WITHIN: Final = 20.0  # seconds for fusermount3, which may wait for a lock of the kernel's
 _PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"  # where fusermount3 is looked for when PATH does not tell
 _WITHOUT_DEVICE: Final = (
     f"FUSE is not available: {_DEVICE} is missing; load it (as root: modprobe fuse), "
@@ -37,11 +41,13 @@ _WITHOUT_PERMISSION: Final = (
 class Mounted:
     """A FUSE mount to be served over *fuse_fd*.
 
+    *root_fd* is an O_PATH descriptor of its root, to ask the mount whether it answers; it keeps the mount busy until it is closed.
     *read_ahead_fd*, where it could be opened, takes the kernel's read-ahead in KiB: it is opened while that is permitted,
     and written after FUSE's first exchange, which would set it back.
     """
 
     fuse_fd: int
+    root_fd: int | None = None
     read_ahead_fd: int | None = None
 
     def widen_read_ahead(self) -> None:
@@ -68,45 +74,75 @@ class Mounter(Protocol):
 
 
 class KernelMounter:
-    """Mounts with mount(2), for who has CAP_SYS_ADMIN; *uid* and *gid* are to own the mount.
+    """Mounts on the descriptor of a mount point, if CAP_SYS_ADMIN is held; *uid* and *gid* are to own the mount.
 
-    State: *_entry* is what was mounted, until it is known to be gone; nothing else is ever unmounted.
+    State: *_is_used* from the first `mount` on, since there is never a second one. *_entry* is what was mounted, until it is known to
+    be gone; nothing else is ever unmounted, wherever its path leads by then.
     """
 
-    def __init__(self, request: MountRequest, uid: int, gid: int) -> None:
+    def __init__(self, request: MountRequest, place: MountPoint, uid: int, gid: int) -> None:
         self._request = request
+        self._place = place
         self._uid = uid
         self._gid = gid
+        self._is_used = False
         self._entry: MountEntry | None = None
 
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        return (self._place.descriptor,)
+
     def mount(self) -> Mounted:
-        request = self._request
+        if self._is_used:
+            raise SetupError(f"{self._place.path} was mounted once, and is not mounted again")
+        self._is_used = True
+        _check_in_place(self._place)
+        fuse_fd, mount_fd = self._new_mount()
         try:
-            fuse_fd = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
-            data = request.kernel_data(fuse_fd=fuse_fd, uid=self._uid, gid=self._gid)
-            syscalls.mount(request.source, request.mountpoint, request.fstype, request.flags, data)
-        except OSError as exc:
-            raise _refusal(request.mountpoint, exc) from exc
-        self._entry = mount_at(request.mountpoint)
-        return Mounted(fuse_fd, _open_read_ahead(self._entry))
+            self._attach(mount_fd)
+        except BaseException:
+            os.close(mount_fd)
+            os.close(fuse_fd)
+            raise
+        return Mounted(fuse_fd, mount_fd, _open_read_ahead(self._entry))
 
     def unmount(self) -> bool:
-        return self._unmount(0)
+        return self._unmount(unmounting.unmount)
 
     def detach(self) -> None:
-        self._unmount(syscalls.MNT_DETACH)
+        self._unmount(unmounting.detach)
 
-    def _unmount(self, flags: int) -> bool:
-        """Only what is on top at the path, and is what was mounted."""
-        path = self._request.mountpoint
-        if self._entry is None or mount_at(path) != self._entry:
-            return True
+    def _new_mount(self) -> tuple[int, int]:
+        """Descriptors of the FUSE connection, and of a mount of it that stands nowhere."""
+        request = self._request
+        fuse_fd = None
         try:
-            syscalls.unmount(path, flags | syscalls.UMOUNT_NOFOLLOW)
+            fuse_fd = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            options = request.kernel_options(fuse_fd=fuse_fd, uid=self._uid, gid=self._gid)
+            return fuse_fd, syscalls.new_mount("fuse", options, request.flags)
         except OSError as exc:
-            return exc.errno in (errno.EINVAL, errno.ENOENT)  # somebody else was faster
-        self._entry = None
-        return True
+            if fuse_fd is not None:
+                os.close(fuse_fd)
+            raise _refusal(self._place.path, exc) from exc
+
+    def _attach(self, mount_fd: int) -> None:
+        """Have the mount stand on the mount point; raises SetupError, with the mount undone, if that is elsewhere by now."""
+        try:
+            syscalls.move_mount(mount_fd, self._place.descriptor)
+        except OSError as exc:
+            _check_in_place(self._place)
+            raise _refusal(self._place.path, exc) from exc
+        self._entry = mount_of(mount_id(mount_fd))
+        if self._entry is None or self._entry.path != self._place.path:
+            self._entry = None
+            with contextlib.suppress(OSError):  # EINVAL: it is gone already
+                unmounting.detach_root(mount_fd)
+            raise _moved(self._place)
+
+    def _unmount(self, take_away: Callable[[MountEntry], bool]) -> bool:
+        if self._entry is None or take_away(self._entry):
+            self._entry = None
+        return self._entry is None
 
 
 class FusermountMounter:
@@ -116,19 +152,26 @@ class FusermountMounter:
     comes about, fusermount3 unmounts.
     """
 
-    def __init__(self, request: MountRequest) -> None:
+    def __init__(self, request: MountRequest, place: MountPoint) -> None:
         self._request = request
+        self._place = place
         self._program = shutil.which("fusermount3") or shutil.which("fusermount3", path=_PATH) or ""
         self._entry: MountEntry | None = None
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> Mounted:
-        _check_user_may_mount(self._program, self._request.mountpoint)
+        _check_in_place(self._place)
+        _check_user_may_mount(self._program, self._place.path)
         self._channel, theirs = socket.socketpair()
         fuse_fd = self._receive(self._channel, theirs)
-        self._entry = mount_at(self._request.mountpoint)
-        return Mounted(fuse_fd, _open_read_ahead(self._entry))
+        # fusermount3 mounts by path, though only where its user may write: what it did is looked at afterwards
+        self._entry = mount_at(path_of(self._place.descriptor))
+        if not self._place.is_in_place or self._entry is None or self._entry.fstype != self._request.fstype:
+            os.close(fuse_fd)
+            self.detach()
+            raise _moved(self._place)
+        return Mounted(fuse_fd, _open_root(self._entry), _open_read_ahead(self._entry))
 
     def unmount(self) -> bool:
         return self._unmount()
@@ -146,13 +189,13 @@ class FusermountMounter:
             os.set_inheritable(descriptors[0], False)
             return descriptors[0]
         _, complaint = self._process.communicate()
-        raise SetupError(_fusermount_refusal(self._request.mountpoint, complaint.decode(errors="replace")))
+        raise SetupError(_fusermount_refusal(self._place.path, complaint.decode(errors="replace")))
 
     def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         request = self._request
         with theirs:
             return subprocess.Popen(  # noqa: S603 - no shell, and the options are checked
-                [self._program, "-o", request.fusermount_options(), "--", request.mountpoint],
+                [self._program, "-o", request.fusermount_options(), "--", self._place.path],
                 env=os.environ | {"_FUSE_COMMFD": str(theirs.fileno())},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -160,15 +203,16 @@ class FusermountMounter:
             )
 
     def _unmount(self, *flags: str) -> bool:
-        path = self._request.mountpoint
-        if self._entry is None or mount_at(path) != self._entry:
-            return True
-        done = subprocess.run(  # noqa: S603
-            [self._program, "-u", "-q", *flags, "--", path], check=False, capture_output=True
-        )
-        if done.returncode == 0:
+        """By path, as fusermount3 wants it, which refuses what another user mounted."""
+        found = self._entry and unmounting.standing(self._entry)
+        if found is None:
             self._entry = None
-        return self._entry is None
+            return True
+        if mount_at(found.path) != found:  # covered
+            return False
+        command = [self._program, "-u", "-q", *flags, "--", found.path]
+        done = subprocess.run(command, check=False, capture_output=True, timeout=_UNMOUNT_WITHIN)  # noqa: S603
+        return done.returncode == 0
 
 
 class PassedDescriptor:
@@ -191,6 +235,30 @@ class PassedDescriptor:
         """The parent's to do."""
 
 
+def _check_in_place(place: MountPoint) -> None:
+    if not place.is_in_place:
+        raise _moved(place)
+
+
+def _moved(place: MountPoint) -> SetupError:
+    return SetupError(
+        f"the mount point {place.path} was moved or replaced after it was checked, so nothing is mounted; "
+        "mount where no other user may rename a directory"
+    )
+
+
+def _open_root(entry: MountEntry) -> int | None:
+    """None if it cannot be opened, or is another mount by now."""
+    try:
+        root = open_unlinked(entry.path)
+    except OSError:
+        return None
+    if mount_id(root) == entry.identity:
+        return root
+    os.close(root)
+    return None
+
+
 def _open_read_ahead(entry: MountEntry | None) -> int | None:
     if entry is None:
         return None
@@ -208,6 +276,8 @@ def _refusal(mountpoint: str, exc: OSError) -> SetupError:
             return SetupError(_WITHOUT_PERMISSION)
         case errno.EINVAL:
             return SetupError(f"the kernel refused the mount options at {mountpoint}; check -o")
+        case errno.ENOSYS:
+            return SetupError("mounting as root needs Linux 5.4 or newer; mount as a user, by fusermount3")
         case _:
             return SetupError(f"cannot mount at {mountpoint}: {exc.strerror}")
 
@@ -228,5 +298,5 @@ def _check_user_may_mount(program: str, mountpoint: str) -> None:
 
 def _fusermount_refusal(mountpoint: str, complaint: str) -> str:
     """In fusermount3's own words, which come after its name."""
-    said = (complaint.strip().splitlines() or ["fusermount3 failed"])[-1].partition(": ")[2]
+    said = (complaint.strip().split("\n") or ["fusermount3 failed"])[-1].partition(": ")[2]
     return f"cannot mount at {mountpoint}: {said or complaint}; {_WITHOUT_PERMISSION}"

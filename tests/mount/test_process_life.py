@@ -4,132 +4,34 @@ The file system is the stand-in beside this file; the test process adopts what g
 """
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from s3mount.config import MountConfig
 from s3mount.service.fuse_options import MountRequest
-from s3mount.service.mount_table import mount_at
 from s3mount.service.mounting import KernelMounter
-from s3mount.service.syscalls import MNT_DETACH, unmount
+from s3mount.service.mountpoint import checked_mountpoint
 from tests.mount.looking import wait_until
+from tests.mount.machine import NOBODY, STAND_IN, WITHIN, Machine, adopted, keeper_of, status_of, wait_exit
 
-ROOT: Final = Path(__file__).parents[2]
-STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
-NOBODY: Final = 65534
 # may read everything, since the interpreter may be in root's home, but not mount
 AS_NOBODY: Final = (
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
     *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search", "--bounding-set=+all"),
 )
-PR_SET_CHILD_SUBREAPER: Final = 36
-WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-class Machine:
-    """Runs s3mount with the stand-in at *place*, and knows the processes it leaves."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def command(self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = ()) -> list[str]:
-        return [*prefix, *STAND_IN, bucket, str(self.place), *(str(argument) for argument in arguments)]
-
-    def run(
-        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments, bucket=bucket, prefix=prefix),
-            pass_fds=pass_fds,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            env=self.environment,
-        )
-
-    def start(self, *arguments: object, bucket: str = "bucket") -> subprocess.Popen[str]:
-        command = self.command(*arguments, bucket=bucket)
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
-        )
-
-    def mount(
-        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
-    ) -> int:
-        """Mount in the background; the pid of the process that serves."""
-        done = self.run(*arguments, bucket=bucket, prefix=prefix, pass_fds=pass_fds)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        return min(adopted())
-
-    @property
-    def is_mounted(self) -> bool:
-        return mount_at(str(self.place)) is not None
-
-
-def adopted() -> set[int]:
-    """The children of this process that began a session of their own, as daemons do; the servers of other tests did not."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return {pid for pid in map(int, children) if os.getsid(pid) != os.getsid(0)}
-
-
-def wait_exit(pid: int) -> int:
-    """The exit status of an adopted process; negative where a signal killed it."""
-    ended = {}
-
-    def has_ended() -> bool:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        ended[found] = status
-        return found == pid
-
-    wait_until(has_ended)
-    return os.waitstatus_to_exitcode(ended[pid])
-
-
-def status_of(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """Where any user may go: pytest's own directories are root's alone."""
-    with tempfile.TemporaryDirectory(prefix="s3mount-life-") as made:
-        Path(made).chmod(0o777)
-        yield Path(made)
-
-
-@pytest.fixture
-def machine(directory: Path) -> Iterator[Machine]:
-    place = directory / "mount"
-    place.mkdir(mode=0o777)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield Machine(place)
-    finally:
-        while orphans := adopted():  # a keeper becomes one when its server has ended
-            for pid in orphans:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-        while mount_at(str(place)):
-            unmount(str(place), MNT_DETACH)
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def test_it_returns_once_the_mount_answers(machine: Machine) -> None:
@@ -207,9 +109,10 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(mach
     assert time.monotonic() - before < 2
 
 
-def test_killed_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(machine: Machine) -> None:
+def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(machine: Machine) -> None:
     pid = machine.mount()
-    os.kill(pid, signal.SIGKILL)
+    for each in (keeper_of(pid), pid):
+        os.kill(each, signal.SIGKILL)
     wait_exit(pid)
 
     done = machine.run()
@@ -221,8 +124,8 @@ def test_killed_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(mac
     )
 
 
-@pytest.mark.parametrize("options", [("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_killed_with_a_keeper_it_leaves_nothing(machine: Machine, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
+def test_killed_it_leaves_nothing(machine: Machine, options: tuple[str, ...]) -> None:
     pid = machine.mount(*options)
 
     os.kill(pid, signal.SIGKILL)
@@ -300,8 +203,7 @@ def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
 
 
 def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(machine: Machine) -> None:
-    server = machine.mount("--run-as", "nobody")
-    (keeper,) = (int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split())
+    keeper = keeper_of(machine.mount("--run-as", "nobody"))
 
     status = status_of(keeper)
 
@@ -377,13 +279,16 @@ def test_allow_root_lets_root_in_and_nobody_else(machine: Machine) -> None:
 
 
 def test_a_descriptor_mounted_by_a_parent_is_served(machine: Machine) -> None:
-    mounter = KernelMounter(MountRequest(str(machine.place), "source"), 0, 0)
+    place = checked_mountpoint(MountConfig(mountpoint=str(machine.place)))
+    mounter = KernelMounter(MountRequest(str(machine.place), "source"), place, 0, 0)
     mounted = mounter.mount()
     descriptor = mounted.fuse_fd
 
     command = [*STAND_IN, "bucket", f"/dev/fd/{descriptor}"]
     done = subprocess.run(command, pass_fds=(descriptor,), env=machine.environment, check=False, timeout=WITHIN)
-    os.close(descriptor)
+    for each in (descriptor, place.descriptor, mounted.root_fd, mounted.read_ahead_fd):
+        if each is not None:
+            os.close(each)
 
     assert done.returncode == 0
     assert (machine.place / "hello").read_text() == "Hello, world\n"

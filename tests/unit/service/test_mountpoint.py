@@ -1,5 +1,6 @@
 """What stands at a mount point, as the kernel's mount table tells."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,11 @@ def test_a_mount_point_is_resolved(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
 
-    assert checked_mountpoint(MountConfig(mountpoint=str(tmp_path / "link"))) == str(tmp_path.resolve() / "real")
+    place = checked_mountpoint(MountConfig(mountpoint=str(tmp_path / "link")))
+
+    assert place.path == str(tmp_path.resolve() / "real")
+    assert place.is_in_place
+    os.close(place.descriptor)
 
 
 @pytest.mark.parametrize(
