@@ -3,6 +3,7 @@
 Knows signals, the launcher and the service manager; not what is served.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -121,8 +122,8 @@ class Life:
             self._serving.cancel()
 
     async def _leave(self) -> None:
-        """As fusermount3 -u would; what is open then keeps nobody from leaving."""
-        with trio.move_on_after(LEAVE_WITHIN):
+        """As fusermount3 -u would; what is open then keeps nobody from leaving, nor does a limit on threads."""
+        with trio.move_on_after(LEAVE_WITHIN), contextlib.suppress(RuntimeError):
             if self._mounted is not None and await _in_thread(self._mounter.unmount):
                 await trio.sleep_forever()  # until the session ends by itself, and this task with it
         self._mounter.detach()

@@ -19,12 +19,13 @@ _FDINFO_MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the mount table. *identity* and *device* together name one mount while it stands."""
+    """One line of the mount table. The kernel gives *identity* and *device* away again once the mount is gone."""
 
     identity: int
     device: str  # "major:minor"
     path: str  # as os.fsdecode has it
     fstype: str
+    source: str
 
 
 def mount_entries(table: bytes) -> Iterator[MountEntry]:
@@ -34,14 +35,19 @@ def mount_entries(table: bytes) -> Iterator[MountEntry]:
             yield _entry(line.split(b" "))
 
 
+def current_mounts() -> list[MountEntry]:
+    """All mounts of this mount namespace that can be reached, in the order of the table."""
+    return [*mount_entries(_MOUNT_TABLE.read_bytes())]
+
+
 def mount_at(path: str) -> MountEntry | None:
     """What is mounted at *path*, on top; None if nothing is."""
-    return next((entry for entry in reversed(_entries()) if entry.path == path), None)
+    return next((entry for entry in reversed(current_mounts()) if entry.path == path), None)
 
 
 def mount_of(identity: int) -> MountEntry | None:
     """The mount with the id *identity*, wherever it stands now; None if it is gone."""
-    return next((entry for entry in _entries() if entry.identity == identity), None)
+    return next((entry for entry in current_mounts() if entry.identity == identity), None)
 
 
 def mount_id(descriptor: int) -> int:
@@ -51,13 +57,11 @@ def mount_id(descriptor: int) -> int:
     return int(found[1])
 
 
-def _entries() -> list[MountEntry]:
-    return [*mount_entries(_MOUNT_TABLE.read_bytes())]
-
-
 def _entry(fields: list[bytes]) -> MountEntry:
     after = fields[fields.index(b"-", _OPTIONAL_FIELDS) + 1 :]
-    return MountEntry(int(fields[0]), fields[2].decode("ascii"), _unescaped(fields[4]), _unescaped(after[0]))
+    return MountEntry(
+        int(fields[0]), fields[2].decode("ascii"), _unescaped(fields[4]), _unescaped(after[0]), _unescaped(after[1])
+    )
 
 
 def _unescaped(field: bytes) -> str:

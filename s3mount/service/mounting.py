@@ -11,7 +11,7 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -19,13 +19,15 @@ from typing import Final, Protocol
 from s3mount.errors import SetupError
 from s3mount.service import syscalls, unmounting
 from s3mount.service.fuse_options import MountRequest
-from s3mount.service.mount_table import MountEntry, mount_at, mount_id, mount_of
-from s3mount.service.mountpoint import MountPoint
-from s3mount.service.resolve import open_unlinked, path_of
+from s3mount.service.mount_table import MountEntry, current_mounts, mount_at, mount_id
+from s3mount.service.mountpoint import MountPoint, is_dead
+from s3mount.service.resolve import closing, open_unlinked
+from s3mount.service.unmounting import OwnMount
 
 READ_AHEAD_KIB: Final = 1024  # the kernel's own 128 costs a third of the throughput, see docs/performance.md
 _DEVICE: Final = "/dev/fuse"
-_UNMOUNT_WITHIN: Final = 20.0  # seconds for fusermount3, which may wait for a lock of the kernel's
+_DEVICE_NUMBER: Final = os.makedev(10, 229)  # Documentation/admin-guide/devices.txt
+_FUSERMOUNT_WITHIN: Final = 20.0  # seconds for fusermount3, which may wait for a lock of the kernel's
 _PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"  # where fusermount3 is looked for when PATH does not tell
 _WITHOUT_DEVICE: Final = (
     f"FUSE is not available: {_DEVICE} is missing; load it (as root: modprobe fuse), "
@@ -76,7 +78,7 @@ class Mounter(Protocol):
 class KernelMounter:
     """Mounts on the descriptor of a mount point, if CAP_SYS_ADMIN is held; *uid* and *gid* are to own the mount.
 
-    State: *_is_used* from the first `mount` on, since there is never a second one. *_entry* is what was mounted, until it is known to
+    State: *_is_used* from the first `mount` on, since there is never a second one. *_own* is what was mounted, until it is known to
     be gone; nothing else is ever unmounted, wherever its path leads by then.
     """
 
@@ -86,11 +88,21 @@ class KernelMounter:
         self._uid = uid
         self._gid = gid
         self._is_used = False
-        self._entry: MountEntry | None = None
+        self._own: OwnMount | None = None
+
+    @property
+    def path(self) -> str:
+        return self._place.path
 
     @property
     def descriptors(self) -> tuple[int, ...]:
+        """Those that are to be open when it mounts."""
         return (self._place.descriptor,)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it stands any more, as far as `unmount` and `detach` have seen."""
+        return self._own is None
 
     def mount(self) -> Mounted:
         if self._is_used:
@@ -104,7 +116,7 @@ class KernelMounter:
             os.close(mount_fd)
             os.close(fuse_fd)
             raise
-        return Mounted(fuse_fd, mount_fd, _open_read_ahead(self._entry))
+        return Mounted(fuse_fd, mount_fd, _open_read_ahead(self._own))
 
     def unmount(self) -> bool:
         return self._unmount(unmounting.unmount)
@@ -132,23 +144,23 @@ class KernelMounter:
         except OSError as exc:
             _check_in_place(self._place)
             raise _refusal(self._place.path, exc) from exc
-        self._entry = mount_of(mount_id(mount_fd))
-        if self._entry is None or self._entry.path != self._place.path:
-            self._entry = None
+        self._own = unmounting.own_mount(mount_fd)
+        if self._own is None or self._own.entry.path != self._place.path:
+            self._own = None
             with contextlib.suppress(OSError):  # EINVAL: it is gone already
                 unmounting.detach_root(mount_fd)
             raise _moved(self._place)
 
-    def _unmount(self, take_away: Callable[[MountEntry], bool]) -> bool:
-        if self._entry is None or take_away(self._entry):
-            self._entry = None
-        return self._entry is None
+    def _unmount(self, take_away: Callable[[OwnMount], bool]) -> bool:
+        if self._own is None or take_away(self._own):
+            self._own = None
+        return self.is_gone
 
 
 class FusermountMounter:
     """Mounts with the set-user-id program of the package fuse3, as a user.
 
-    State: *_entry* as in KernelMounter. *_channel* and *_process* stay, with auto_unmount: at the end of the channel, however that
+    State: *_own* as in KernelMounter. *_channel* and *_process* stay, with auto_unmount: at the end of the channel, however that
     comes about, fusermount3 unmounts.
     """
 
@@ -156,22 +168,26 @@ class FusermountMounter:
         self._request = request
         self._place = place
         self._program = shutil.which("fusermount3") or shutil.which("fusermount3", path=_PATH) or ""
-        self._entry: MountEntry | None = None
+        self._own: OwnMount | None = None
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> Mounted:
         _check_in_place(self._place)
         _check_user_may_mount(self._program, self._place.path)
+        before = set(self._mounts())
         self._channel, theirs = socket.socketpair()
         fuse_fd = self._receive(self._channel, theirs)
         # fusermount3 mounts by path, though only where its user may write: what it did is looked at afterwards
-        self._entry = mount_at(path_of(self._place.descriptor))
-        if not self._place.is_in_place or self._entry is None or self._entry.fstype != self._request.fstype:
-            os.close(fuse_fd)
-            self.detach()
+        root = _open_root(mount_at(self._place.path))
+        self._own = None if root is None or not self._place.is_in_place else unmounting.own_mount(root)
+        if self._own is None or self._own.entry.fstype != self._request.fstype or self._own.entry in before:
+            for each in (fuse_fd, root):
+                if each is not None:
+                    os.close(each)
+            self._undo(before)
             raise _moved(self._place)
-        return Mounted(fuse_fd, _open_root(self._entry), _open_read_ahead(self._entry))
+        return Mounted(fuse_fd, root, _open_read_ahead(self._own))
 
     def unmount(self) -> bool:
         return self._unmount()
@@ -179,16 +195,35 @@ class FusermountMounter:
     def detach(self) -> None:
         self._unmount("-z")
 
+    def _mounts(self) -> list[MountEntry]:
+        return [entry for entry in current_mounts() if entry.fstype == self._request.fstype]
+
+    def _undo(self, before: Collection[MountEntry]) -> None:
+        """Take away what came since *before* and is dead, as the mount is whose descriptor was closed."""
+        for entry in self._mounts():
+            root = None if entry in before else _open_root(entry)
+            if root is None:
+                continue
+            with closing(root):
+                self._own = unmounting.own_mount(root) if is_dead(root) else None
+            self.detach()
+
     def _receive(self, ours: socket.socket, theirs: socket.socket) -> int:
         """The protocol of libfuse: the descriptor arrives over the socket that _FUSE_COMMFD names."""
         self._process = self._start(theirs)
-        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        ours.settimeout(_FUSERMOUNT_WITHIN)
+        try:
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        except TimeoutError:
+            self._process.kill()
+            raise SetupError(f"cannot mount at {self._place.path}: fusermount3 does not answer") from None
         if descriptors:
             if not self._request.is_auto_unmounted:
                 self._process.communicate()
             os.set_inheritable(descriptors[0], False)
             return descriptors[0]
         _, complaint = self._process.communicate()
+        _check_in_place(self._place)
         raise SetupError(_fusermount_refusal(self._place.path, complaint.decode(errors="replace")))
 
     def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
@@ -204,14 +239,17 @@ class FusermountMounter:
 
     def _unmount(self, *flags: str) -> bool:
         """By path, as fusermount3 wants it, which refuses what another user mounted."""
-        found = self._entry and unmounting.standing(self._entry)
+        found = unmounting.standing(self._own) if self._own is not None else None
         if found is None:
-            self._entry = None
+            self._own = None
             return True
         if mount_at(found.path) != found:  # covered
             return False
         command = [self._program, "-u", "-q", *flags, "--", found.path]
-        done = subprocess.run(command, check=False, capture_output=True, timeout=_UNMOUNT_WITHIN)  # noqa: S603
+        try:
+            done = subprocess.run(command, check=False, capture_output=True, timeout=_FUSERMOUNT_WITHIN)  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired):
+            return False
         return done.returncode == 0
 
 
@@ -223,9 +261,12 @@ class PassedDescriptor:
 
     def mount(self) -> Mounted:
         try:
+            is_fuse = os.fstat(self._fuse_fd).st_rdev == _DEVICE_NUMBER
             os.set_inheritable(self._fuse_fd, False)
         except OSError as exc:
             raise SetupError(f"/dev/fd/{self._fuse_fd} is no open descriptor: {exc.strerror}") from exc
+        if not is_fuse:
+            raise SetupError(f"/dev/fd/{self._fuse_fd} is no descriptor of {_DEVICE}; mount with one, and pass it on")
         return Mounted(self._fuse_fd)
 
     def unmount(self) -> bool:
@@ -247,8 +288,10 @@ def _moved(place: MountPoint) -> SetupError:
     )
 
 
-def _open_root(entry: MountEntry) -> int | None:
+def _open_root(entry: MountEntry | None) -> int | None:
     """None if it cannot be opened, or is another mount by now."""
+    if entry is None:
+        return None
     try:
         root = open_unlinked(entry.path)
     except OSError:
@@ -259,11 +302,11 @@ def _open_root(entry: MountEntry) -> int | None:
     return None
 
 
-def _open_read_ahead(entry: MountEntry | None) -> int | None:
-    if entry is None:
+def _open_read_ahead(own: OwnMount | None) -> int | None:
+    if own is None:
         return None
     try:
-        return os.open(f"/sys/class/bdi/{entry.device}/read_ahead_kb", os.O_WRONLY | os.O_CLOEXEC)
+        return os.open(f"/sys/class/bdi/{own.entry.device}/read_ahead_kb", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return None
 

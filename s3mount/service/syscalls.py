@@ -5,6 +5,7 @@ Knows how to call, never when. Failures are `OSError`s with the errno, as Python
 
 import ctypes
 import os
+import sys
 from collections.abc import Collection, Mapping
 from typing import Final
 
@@ -25,6 +26,11 @@ _FSCONFIG_SET_STRING: Final = 1
 _FSCONFIG_CMD_CREATE: Final = 6
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 0x04
 _MOVE_MOUNT_T_EMPTY_PATH: Final = 0x40
+
+# <linux/stat.h>
+_AT_EMPTY_PATH: Final = 0x1000
+_AT_STATX_DONT_SYNC: Final = 0x4000
+_STATX_MNT_ID_UNIQUE: Final = 0x4000
 
 # <linux/capability.h>
 CAP_DAC_READ_SEARCH: Final = 2
@@ -73,6 +79,16 @@ def move_mount(mount: int, directory: int) -> None:
 
 def unmount(target: str, flags: int = 0) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def unique_mount_id(descriptor: int) -> int | None:
+    """The id of the descriptor's mount that no later mount gets, unlike that of the mount table; None before Linux 6.8."""
+    found = (ctypes.c_uint64 * 32)()  # struct statx: 256 bytes
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC  # the file system itself is not asked
+    if _libc.statx(descriptor, b"", flags, _STATX_MNT_ID_UNIQUE, found) != 0:
+        return None
+    mask = found[0] & 0xFFFFFFFF if sys.byteorder == "little" else found[0] >> 32
+    return found[18] if mask & _STATX_MNT_ID_UNIQUE else None
 
 
 def forbid_new_privileges() -> None:

@@ -30,3 +30,13 @@ def machine(directory: Path) -> Iterator[Machine]:
     place.mkdir(mode=0o777)
     with adopting(place) as machine:
         yield machine
+
+
+@pytest.fixture
+def open_device() -> Iterator[None]:
+    """/dev/fuse as udev leaves it, and some containers do not."""
+    device = Path("/dev/fuse")
+    mode = device.stat().st_mode
+    device.chmod(0o666)
+    yield
+    device.chmod(mode)

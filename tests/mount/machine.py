@@ -21,6 +21,11 @@ from tests.mount.looking import wait_until
 ROOT: Final = Path(__file__).parents[2]
 STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
 NOBODY: Final = 65534
+# may read everything, since the interpreter may be in root's home, but not mount
+AS_NOBODY: Final = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search", "--bounding-set=+all"),
+)
 PR_SET_CHILD_SUBREAPER: Final = 36
 WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
 

@@ -18,16 +18,16 @@ from s3mount.service import syscalls, unmounting
 from s3mount.service.clearing import clear
 from s3mount.service.fuse_options import MountRequest
 from s3mount.service.keeper import KeptMounter
-from s3mount.service.mount_table import MountEntry, mount_at, mount_entries
-from s3mount.service.mounting import KernelMounter
+from s3mount.service.mount_table import MountEntry, current_mounts, mount_at
+from s3mount.service.mounting import KernelMounter, Mounted
 from s3mount.service.mountpoint import checked_mountpoint
 from tests.mount.looking import wait_until
-from tests.mount.machine import NOBODY, Machine, adopted, adopting, keeper_of, wait_exit
+from tests.mount.machine import AS_NOBODY, NOBODY, Machine, adopted, adopting, keeper_of, wait_exit
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 MOVED = "was moved or replaced after it was checked, so nothing is mounted; mount where no other user may rename a directory"
-AS_NOBODY = ("--run-as", "nobody", "--allow-other")
+RUN_AS_NOBODY = ("--run-as", "nobody", "--allow-other")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def at_home(home: Path) -> Iterator[Machine]:
     with adopting(home / "way/mount") as machine:
         yield machine
         for entry in mounts_below(home.parent):
-            unmounting.detach(entry)
+            subprocess.run(["umount", "--lazy", entry.path], check=True)
 
 
 @pytest.fixture
@@ -57,8 +57,7 @@ def target(directory: Path) -> Path:
 
 
 def mounts_below(path: Path) -> list[MountEntry]:
-    table = Path("/proc/self/mountinfo").read_bytes()
-    return [entry for entry in mount_entries(table) if entry.path.startswith(f"{path}/")]
+    return [entry for entry in current_mounts() if entry.path.startswith(f"{path}/")]
 
 
 SWAPS = {
@@ -79,13 +78,40 @@ def test_a_mount_point_replaced_after_its_check_is_refused(
 ) -> None:
     at_home.environment |= {"SWAP": f"cd {home}; {swap}"}
 
-    done = at_home.run(*AS_NOBODY, *options, bucket="swaps")
+    done = at_home.run(*RUN_AS_NOBODY, *options, bucket="swaps")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"s3mount: the mount point {at_home.place} {MOVED}\n"
     assert mounts_below(home.parent) == []
     assert [path.name for path in (target / "mount").iterdir()] == ["treasure"]
     wait_until(lambda: not adopted())
+
+
+@pytest.mark.usefixtures("open_device")
+@pytest.mark.parametrize("options", [(), ("-o", "auto_unmount")], ids=["plain", "auto_unmount"])
+@pytest.mark.parametrize(
+    "swap",
+    ["mv way/mount old && ln -s ../other/mount way/mount", "mv way old && ln -s other way"],
+    ids=["point", "way"],
+)
+def test_what_fusermount3_mounted_elsewhere_is_undone(
+    at_home: Machine, home: Path, swap: str, options: tuple[str, ...], machine: Machine
+) -> None:
+    """The last moment: fusermount3 itself is held up by the swap. A mount of the same user beside it is left alone."""
+    machine.place.chmod(0o777)
+    machine.mount(prefix=AS_NOBODY)
+    program = home.parent / "bin/fusermount3"
+    program.parent.mkdir()
+    swap = f"(cd {home} && mkdir -p other/mount && {swap})"
+    program.write_text(f'#!/bin/sh\n[ -e {home}/other ] || {swap}\nexec /usr/bin/fusermount3 "$@"\n')
+    program.chmod(0o755)
+    at_home.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    done = at_home.run(*options, prefix=AS_NOBODY)
+
+    assert (home / "other").exists()
+    assert (done.returncode, done.stderr) == (1, f"s3mount: the mount point {at_home.place} {MOVED}\n")
+    wait_until(lambda: [entry.path for entry in mounts_below(home.parent)] == [str(machine.place)])
 
 
 def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +139,7 @@ def test_root_follows_no_link_of_another_user(at_home: Machine, home: Path, targ
     (home / link).symlink_to(target if link == "way" else target / "mount")
     os.chown(home / link, NOBODY, NOBODY, follow_symlinks=False)
 
-    done = at_home.run(*AS_NOBODY)
+    done = at_home.run(*RUN_AS_NOBODY)
 
     assert done.returncode == 1
     assert f"is a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself" in done.stderr
@@ -124,12 +150,12 @@ def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path) 
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
 
-    at_home.mount(*AS_NOBODY)
+    at_home.mount(*RUN_AS_NOBODY)
 
     assert [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")]
 
 
-@pytest.mark.parametrize("options", [AS_NOBODY, ()], ids=["run-as", "root"])
+@pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
     at_home: Machine, home: Path, target: Path, number: int, options: tuple[str, ...]
@@ -146,14 +172,17 @@ def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
     wait_until(lambda: not adopted() or wait_exit(min(adopted())) == 0)
 
 
-def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_left_alone(at_home: Machine) -> None:
-    pid = at_home.mount(*AS_NOBODY)
+def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_left_alone(
+    at_home: Machine, home: Path
+) -> None:
+    pid = at_home.mount(*RUN_AS_NOBODY, "--log-file", home / "log")
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", at_home.place], check=True)
 
     os.kill(pid, signal.SIGTERM)
 
     assert wait_exit(pid) == 0
     assert [entry.fstype for entry in mounts_below(at_home.place.parent)] == ["fuse.s3mount", "tmpfs"]
+    assert "the mount could not be taken away" in (home / "log").read_text()
 
 
 def test_the_keeper_mounts_once(home: Path) -> None:
@@ -166,9 +195,7 @@ def test_the_keeper_mounts_once(home: Path) -> None:
             kept.mount()
 
     assert len(mounts_below(home)) == 1
-    for descriptor in (mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
-        if descriptor is not None:
-            os.close(descriptor)
+    closed(mounted)
     assert kept.unmount()
     with pytest.raises(SetupError, match="was mounted once"):
         kept.mount()
@@ -176,9 +203,35 @@ def test_the_keeper_mounts_once(home: Path) -> None:
     kept.detach()
 
 
+def test_a_later_mount_with_the_same_ids_is_left_alone(home: Path) -> None:
+    """The kernel gives the numbers of the mount table away again at once."""
+    place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
+    request = MountRequest(place.path, "source")
+    first, second = (KernelMounter(request, place, 0, 0) for _ in range(2))
+
+    closed(first.mount())
+    subprocess.run(["umount", "--lazy", place.path], check=True)
+    closed(second.mount())
+    left = mounts_below(home)
+    first.unmount()
+    first.detach()
+
+    assert len(left) == 1
+    assert mounts_below(home) == left
+    second.detach()
+    assert mounts_below(home) == []
+    os.close(place.descriptor)
+
+
+def closed(mounted: Mounted) -> None:
+    for descriptor in (mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def killed(machine: Machine) -> None:
     """Leave a dead mount behind."""
-    pid = machine.mount(*AS_NOBODY)
+    pid = machine.mount(*RUN_AS_NOBODY)
     for each in (keeper_of(pid), pid):
         os.kill(each, signal.SIGKILL)
     wait_exit(pid)
@@ -230,7 +283,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
-@pytest.mark.parametrize("options", [AS_NOBODY, ()], ids=["run-as", "root"])
+@pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
 def test_nobody_elses_mount_stops_us_whatever_its_name(
     machine: Machine, directory: Path, name: bytes, options: tuple[str, ...]
 ) -> None:
@@ -242,6 +295,7 @@ def test_nobody_elses_mount_stops_us_whatever_its_name(
         os.kill(pid, signal.SIGTERM)
         status = wait_exit(pid)
         was_unmounted = not machine.is_mounted
+        assert not adopted()
         killed(machine)
         clear(str(machine.place))
     finally:
@@ -255,7 +309,7 @@ def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
     place = directory / os.fsdecode(name)
     place.mkdir(mode=0o777)
     with adopting(place) as machine:
-        pid = machine.mount(*AS_NOBODY)
+        pid = machine.mount(*RUN_AS_NOBODY)
         served = (place / "hello").read_text()
         os.kill(pid, signal.SIGTERM)
         status = wait_exit(pid)

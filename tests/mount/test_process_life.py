@@ -10,8 +10,8 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,13 +23,20 @@ from s3mount.service.fuse_options import MountRequest
 from s3mount.service.mounting import KernelMounter
 from s3mount.service.mountpoint import checked_mountpoint
 from tests.mount.looking import wait_until
-from tests.mount.machine import NOBODY, STAND_IN, WITHIN, Machine, adopted, keeper_of, status_of, wait_exit
-
-# may read everything, since the interpreter may be in root's home, but not mount
-AS_NOBODY: Final = (
-    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search", "--bounding-set=+all"),
+from tests.mount.machine import (
+    AS_NOBODY,
+    NOBODY,
+    ROOT,
+    STAND_IN,
+    WITHIN,
+    Machine,
+    adopted,
+    keeper_of,
+    status_of,
+    wait_exit,
 )
+
+CAPABILITY_SETS: Final = ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -198,8 +205,94 @@ def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
     status = status_of(pid)
 
     assert (status["Uid"].split(), status["Gid"].split()) == ([str(NOBODY)] * 4, [str(NOBODY)] * 4)
-    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert {status[name] for name in CAPABILITY_SETS} == {"0" * 16}
     assert (status["NoNewPrivs"], status["Groups"]) == ("1", str(NOBODY))
+
+
+def test_root_itself_serves_without_any_capability(machine: Machine) -> None:
+    pid = machine.mount()
+
+    status = status_of(pid)
+
+    assert (status["Uid"].split(), status["Gid"].split()) == (["0"] * 4, ["0"] * 4)
+    assert {status[name] for name in CAPABILITY_SETS} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+    assert {int(status_of(keeper_of(pid))[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
+
+
+@pytest.mark.usefixtures("open_device")
+@pytest.mark.parametrize(
+    ("uid", "gid", "groups"), [(54321, 54321, "54321"), (NOBODY, 1, "2,3")], ids=["no passwd entry", "another group"]
+)
+def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(machine: Machine, uid: int, gid: int, groups: str) -> None:
+    """As a unit's User=, Group= and SupplementaryGroups= say, with AmbientCapabilities=CAP_SYS_ADMIN."""
+    kept = "+sys_admin,+dac_read_search"  # the second one for an interpreter in root's home
+    ids = ("setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}")
+
+    pid = machine.mount(prefix=(*ids, f"--inh-caps=-all,{kept}", f"--ambient-caps=-all,{kept}", "--bounding-set=+all"))
+
+    status = status_of(pid)
+    assert (status["Uid"].split(), status["Gid"].split()) == ([str(uid)] * 4, [str(gid)] * 4)
+    assert status["Groups"].split() == groups.split(",")
+    assert {status[name] for name in CAPABILITY_SETS[:-1]} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+
+
+@pytest.mark.usefixtures("open_device")
+@pytest.mark.parametrize(
+    ("options", "prefix", "uid"),
+    [((), (), 0), (("--run-as", "nobody"), (), NOBODY), ((), AS_NOBODY, NOBODY)],
+    ids=["root", "run-as", "user"],
+)
+def test_no_process_of_the_same_user_reads_its_memory_or_its_environment(
+    machine: Machine, options: tuple[str, ...], prefix: tuple[str, ...], uid: int
+) -> None:
+    machine.place.chmod(0o777)
+    server = machine.mount(*options, prefix=prefix)
+    # root's own keeper has more capabilities than a serving process, which alone would protect it
+    processes = [server] if prefix else [server, keeper_of(server)]
+    sibling = ("setpriv", f"--reuid={uid}", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+
+    for pid in processes:
+        for name in ("environ", "mem", "maps"):
+            read = subprocess.run([*sibling, "head", "-c1", f"/proc/{pid}/{name}"], capture_output=True, check=False)
+            assert (read.returncode, read.stdout) == (1, b"")
+            assert b"Permission denied" in read.stderr
+
+
+GIVING_UP = """
+import os, sys
+from s3mount.service import privileges, syscalls
+setattr(sys.modules[sys.argv[1]], sys.argv[2], lambda *_: None)
+try:
+    privileges.become(privileges.account("nobody")) if sys.argv[3] == "become" else privileges.give_up()
+except Exception as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "left"),
+    [
+        ("s3mount.service.syscalls", "forbid_new_privileges", "no_new_privs"),
+        ("s3mount.service.syscalls", "bound_capabilities", "CapBnd"),
+        ("s3mount.service.syscalls", "forbid_dumps", "dumpable"),
+        ("s3mount.service.syscalls", "retain_capabilities", "CapEff, CapPrm"),
+        ("os", "setgroups", "groups"),
+        ("os", "setresgid", "group ids"),
+        ("os", "setresuid", "user ids"),
+    ],
+)
+def test_what_was_given_up_is_read_back_from_the_kernel(module: str, function: str, left: str) -> None:
+    """Each step in turn has no effect."""
+    is_by_root = function in ("retain_capabilities", "forbid_dumps")  # a change of user alone does these as well
+    words = [sys.executable, "-c", GIVING_UP, module, function, "give up" if is_by_root else "become"]
+
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=WITHIN
+    )
+
+    assert done.stdout == f"privileges are left after giving them up: {left}\n"
 
 
 def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(machine: Machine) -> None:
@@ -222,16 +315,6 @@ def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(machi
         list(machine.place.iterdir())
 
 
-@pytest.fixture
-def open_device() -> Iterator[None]:
-    """/dev/fuse as udev leaves it, and some containers do not."""
-    device = Path("/dev/fuse")
-    mode = device.stat().st_mode
-    device.chmod(0o666)
-    yield
-    device.chmod(mode)
-
-
 @pytest.mark.usefixtures("open_device")
 def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
     machine.place.chmod(0o777)
@@ -243,6 +326,27 @@ def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
     assert read.stdout == b"Hello, world\n"
     assert wait_exit(pid) == 0
     assert not machine.is_mounted
+
+
+@pytest.mark.usefixtures("open_device")
+def test_fusermount3_is_run_with_no_signal_blocked(machine: Machine, directory: Path) -> None:
+    machine.place.chmod(0o777)
+    program = directory / "bin/fusermount3"
+    program.parent.mkdir()
+    # by the shell itself, which blocks signals while it starts another program
+    lines = (
+        f"while read -r line; do case $line in SigBlk*) echo $line ;; esac; done </proc/$$/status >>{directory}/signals"
+    )
+    program.write_text(f'#!/bin/sh\n{lines}\nexec /usr/bin/fusermount3 "$@"\n')
+    program.chmod(0o755)
+    machine.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    pid = machine.mount(prefix=AS_NOBODY)
+    os.kill(pid, signal.SIGTERM)
+    status = wait_exit(pid)
+
+    assert status == 0
+    assert (directory / "signals").read_text().splitlines() == 2 * ["SigBlk: " + "0" * 16]
 
 
 def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(machine: Machine) -> None:
@@ -363,3 +467,35 @@ def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -
     machine.mount("-o", options)
 
     assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
+def test_a_killed_keeper_is_told_when_the_mount_stays(machine: Machine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    pid = machine.mount("--log-file", log)
+    os.kill(keeper_of(pid), signal.SIGKILL)
+
+    os.kill(pid, signal.SIGTERM)
+
+    assert wait_exit(pid) == 0
+    assert machine.is_mounted
+    assert f"the mount could not be taken away; if it stays: s3mount-clear {machine.place}" in log.read_text()
+
+
+def test_a_descriptor_that_is_no_mount_is_refused_in_one_line(machine: Machine) -> None:
+    ours, theirs = os.pipe()
+
+    command = [*STAND_IN, "bucket", f"/dev/fd/{theirs}"]
+    done = subprocess.run(
+        command,
+        pass_fds=(theirs,),
+        env=machine.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+    )
+    os.close(ours)
+    os.close(theirs)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"/dev/fd/{theirs} is no descriptor of /dev/fuse" in done.stderr

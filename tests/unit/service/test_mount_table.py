@@ -43,9 +43,9 @@ def escaped(text: bytes) -> bytes:
 
 def test_lines_of_the_mount_table_are_read_as_proc_5_has_them() -> None:
     assert [*mount_entries(TABLE)] == [
-        MountEntry(22, "254:1", "/", "ext4"),
-        MountEntry(51, "0:54", "/mnt/with space", "fuse.s3mount"),
-        MountEntry(52, "0:55", "/mnt/with space", "tmpfs"),
+        MountEntry(22, "254:1", "/", "ext4", "/dev/vda1"),
+        MountEntry(51, "0:54", "/mnt/with space", "fuse.s3mount", "s3://b c"),
+        MountEntry(52, "0:55", "/mnt/with space", "tmpfs", "tmpfs"),
     ]
 
 
@@ -62,8 +62,10 @@ def test_whatever_names_are_chosen_each_mount_is_one_entry_with_its_path(
     entries = [*mount_entries(b"".join(lines))]
 
     assert entries == [
-        MountEntry(number, f"0:{number}", "/mnt/" + os.fsdecode(path), "fuse." + os.fsdecode(subtype))
-        for number, (path, subtype, _) in enumerate(names)
+        MountEntry(
+            number, f"0:{number}", "/mnt/" + os.fsdecode(path), "fuse." + os.fsdecode(subtype), os.fsdecode(source)
+        )
+        for number, (path, subtype, source) in enumerate(names)
     ]
     assert [os.fsencode(entry.path) for entry in entries] == [b"/mnt/" + path for path, _, _ in names]
 
