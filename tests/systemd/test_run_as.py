@@ -26,6 +26,7 @@ def carol(sandbox: Sandbox, server: S3Server) -> Iterator[str]:
     sandbox.write(f"{HOME}/swap", "", mode="644")
     yield "carol"
     assert _mounts(sandbox) == []
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
     sandbox.run("userdel", "--remove", "carol")
 
 
@@ -51,8 +52,8 @@ def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
     assert failed.returncode == 1
     assert failed.stderr.startswith(f"s3mount: the mount point {PLACE} was moved or replaced after it was checked")
     assert failed.stderr.count("\n") == 1
-    assert sandbox.run("pgrep", "-u", "carol", check=False).stdout == ""
-    assert sandbox.run("pgrep", "s3mount-keeper", check=False).stdout == ""
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-keeper", check=False).stdout == "")
 
 
 def _command(server: S3Server, bucket: str) -> tuple[str, ...]:
