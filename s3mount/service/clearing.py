@@ -1,6 +1,7 @@
 """Taking away mounts that nobody serves any more.
 
-Works on the kernel's mount table and never waits for what is mounted: a connection is aborted before its mount is detached.
+Never waits for what is mounted: a connection is aborted before its mount is detached. Each mount is opened first, without following
+another user's symbolic links, and what is aborted and detached is the mount of that descriptor.
 """
 
 import os
@@ -9,28 +10,52 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.errors import SetupError
-from s3mount.service import syscalls
-from s3mount.service.mountpoint import MountEntry, is_dead, mount_at
+from s3mount.service import syscalls, unmounting
+from s3mount.service.mount_table import MountEntry
+from s3mount.service.mountpoint import is_dead, may_link, mount_on
+from s3mount.service.resolve import UntrustedLinkError, closing, open_path
 
 _CONNECTIONS: Final = Path("/sys/fs/fuse/connections")  # Documentation/filesystems/fuse.rst, "Control filesystem"
 _OURS: Final = "fuse.s3mount"
+_MOUNTS_MAX: Final = 100  # over one another; whoever may mount there could go on for ever
 
 
 def clear(mountpoint: str, *, is_living_too: bool = False) -> None:
-    """Detach whatever dead FUSE mounts cover *mountpoint*, and with *is_living_too* s3mount's own ones, whatever they do.
+    """Detach the dead FUSE mounts that cover *mountpoint*, and with *is_living_too* s3mount's own ones, whatever they do.
 
-    Raises SetupError where that is not permitted.
+    Raises SetupError if that is not permitted.
     """
-    place = mountpoint if mount_at(mountpoint) else os.path.realpath(mountpoint)
-    while (entry := mount_at(place)) is not None and _is_to_go(entry, is_living_too=is_living_too):
+    for _ in range(_MOUNTS_MAX):
+        if not _clear_top(os.path.abspath(mountpoint), is_living_too=is_living_too):  # noqa: PTH100 - as the mount table has it
+            return
+    raise SetupError(f"{mountpoint} is covered by more than {_MOUNTS_MAX} mounts; as root: umount -l {mountpoint}")
+
+
+def _clear_top(path: str, *, is_living_too: bool) -> bool:
+    """Whether there was a mount to detach."""
+    try:
+        descriptor = open_path(path, is_trusted=may_link)
+    except FileNotFoundError:
+        return False
+    except UntrustedLinkError as exc:
+        raise SetupError(
+            f"the way to {path} is a symbolic link of uid {exc.owner}, which root does not follow"
+        ) from exc
+    except OSError as exc:
+        raise SetupError(f"{path} cannot be reached: {exc.strerror}") from exc
+    with closing(descriptor):
+        entry = mount_on(descriptor)
+        if entry is None or not _is_to_go(entry, descriptor, is_living_too=is_living_too):
+            return False
         _abort(entry)
-        _detach(place)
+        _detach(entry, descriptor)
+    return True
 
 
-def _is_to_go(entry: MountEntry, *, is_living_too: bool) -> bool:
+def _is_to_go(entry: MountEntry, descriptor: int, *, is_living_too: bool) -> bool:
     if is_living_too and entry.fstype == _OURS:
         return True
-    return entry.fstype.startswith("fuse") and is_dead(entry.path)
+    return entry.fstype.startswith("fuse") and is_dead(descriptor)
 
 
 def _abort(entry: MountEntry) -> None:
@@ -41,11 +66,14 @@ def _abort(entry: MountEntry) -> None:
         return
 
 
-def _detach(place: str) -> None:
+def _detach(entry: MountEntry, descriptor: int) -> None:
     try:
         if syscalls.has_capability(syscalls.CAP_SYS_ADMIN):
-            syscalls.unmount(place, syscalls.MNT_DETACH | syscalls.UMOUNT_NOFOLLOW)
+            unmounting.detach_root(descriptor)
         else:
-            subprocess.run(["fusermount3", "-u", "-z", "--", place], check=True, capture_output=True)  # noqa: S603, S607
+            command = ["fusermount3", "-u", "-z", "--", entry.path]
+            subprocess.run(command, check=True, capture_output=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as exc:
-        raise SetupError(f"the dead mount at {place} cannot be taken away; as root: umount -l {place}") from exc
+        raise SetupError(
+            f"the dead mount at {entry.path} cannot be taken away; as root: umount -l {entry.path}"
+        ) from exc

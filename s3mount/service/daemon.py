@@ -82,12 +82,22 @@ def in_background(live: Callable[[Launcher], int], kept: Collection[int] = ()) -
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _be_daemon(theirs, live, kept)
     theirs.close()
     with ours:
         return _outcome(ours.recv(1 + _LINE_MAX), pid)
+
+
+def fork() -> int:
+    """os.fork, whose failure is a SetupError."""
+    try:
+        return os.fork()
+    except OSError as exc:
+        raise SetupError(
+            f"a process cannot be started: {exc.strerror}; check the limit on processes (ulimit -u)"
+        ) from exc
 
 
 def close_descriptors(kept: Collection[int]) -> None:

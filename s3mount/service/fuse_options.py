@@ -10,7 +10,7 @@ from typing import Final
 
 from s3mount.config import MountConfig
 
-# <linux/mount.h>
+# <linux/mount.h>, where MOUNT_ATTR_* have the same values
 MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
 MS_NODEV: Final = 4
@@ -43,6 +43,14 @@ class MountRequest:
     @property
     def fstype(self) -> str:
         return f"fuse.{self.subtype}"
+
+    def kernel_options(self, *, fuse_fd: int, uid: int, gid: int) -> dict[str, str | None]:
+        """The options of fsconfig(2): names, read-only, and the data of mount(2) one by one."""
+        options: dict[str, str | None] = {"source": self.source, "subtype": self.subtype, "ro": None}
+        for option in self.kernel_data(fuse_fd=fuse_fd, uid=uid, gid=gid).split(","):
+            name, has_value, value = option.partition("=")
+            options[name] = value if has_value else None
+        return options
 
     def kernel_data(self, *, fuse_fd: int, uid: int, gid: int) -> str:
         """The data of mount(2), see Documentation/filesystems/fuse.rst. rootmode: a directory."""

@@ -3,6 +3,7 @@
 Knows signals, the launcher and the service manager; not what is served.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -17,7 +18,6 @@ from s3mount.service import signals
 from s3mount.service.daemon import Launcher
 from s3mount.service.logs import log_statistics, log_suppressed
 from s3mount.service.mounting import Mounted, Mounter
-from s3mount.service.mountpoint import is_passed_descriptor
 from s3mount.service.notify import Notifier
 from s3mount.service.serving import Serve, Served
 
@@ -110,13 +110,12 @@ class Life:
         await self._notifier.feed_watchdog()
 
     async def _wait_answer(self) -> None:
-        """Ask as any other process would. Not in this thread, which has to answer."""
-        if is_passed_descriptor(self._place):
+        """Ask the mount that was made, whatever its path leads to by now. Not in this thread, which has to answer."""
+        root = self._mounted.root_fd if self._mounted is not None else None
+        if root is None:
             return
         try:
-            await trio.to_thread.run_sync(os.statvfs, self._place, abandon_on_cancel=True)
-        except PermissionError:
-            return  # --run-as someone who may not go there: those who may are answered
+            await trio.to_thread.run_sync(_ask_and_close, root, abandon_on_cancel=True)
         except OSError as exc:
             raise SetupError(f"{self._place} was mounted but answers: {exc.strerror}") from exc
 
@@ -126,8 +125,8 @@ class Life:
             self._serving.cancel()
 
     async def _leave(self) -> None:
-        """As fusermount3 -u would; what is open then keeps nobody from leaving."""
-        with trio.move_on_after(LEAVE_WITHIN):
+        """As fusermount3 -u would; what is open then keeps nobody from leaving, nor does a limit on threads."""
+        with trio.move_on_after(LEAVE_WITHIN), contextlib.suppress(RuntimeError):
             if self._mounted is not None and await _in_thread(self._mounter.unmount):
                 await trio.sleep_forever()  # until the session ends by itself, and this task with it
         self._mounter.detach()
@@ -151,6 +150,14 @@ class Life:
 def source(store: StoreConfig) -> str:
     """What is mounted, as users write it and `df` shows it."""
     return f"s3://{store.bucket}/{store.prefix}".rstrip("/")
+
+
+def _ask_and_close(root: int) -> None:
+    """Closed at once, since a mount with an open descriptor is busy, and nobody could unmount it."""
+    try:
+        os.fstatvfs(root)
+    finally:
+        os.close(root)
 
 
 async def _in_thread(ask: Callable[[], bool]) -> bool:

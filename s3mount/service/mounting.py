@@ -11,17 +11,23 @@ import os
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from s3mount.errors import SetupError
-from s3mount.service import syscalls
+from s3mount.service import syscalls, unmounting
 from s3mount.service.fuse_options import MountRequest
-from s3mount.service.mountpoint import MountEntry, mount_at
+from s3mount.service.mount_table import MountEntry, current_mounts, mount_at, mount_id
+from s3mount.service.mountpoint import MountPoint, is_dead
+from s3mount.service.resolve import closing, open_unlinked
+from s3mount.service.unmounting import OwnMount
 
 READ_AHEAD_KIB: Final = 1024  # the kernel's own 128 costs a third of the throughput, see docs/performance.md
 _DEVICE: Final = "/dev/fuse"
+_DEVICE_NUMBER: Final = os.makedev(10, 229)  # Documentation/admin-guide/devices.txt
+_FUSERMOUNT_WITHIN: Final = 20.0  # seconds for fusermount3, which may wait for a lock of the kernel's
 _PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"  # where fusermount3 is looked for when PATH does not tell
 _WITHOUT_DEVICE: Final = (
     f"FUSE is not available: {_DEVICE} is missing; load it (as root: modprobe fuse), "
@@ -37,11 +43,13 @@ _WITHOUT_PERMISSION: Final = (
 class Mounted:
     """A FUSE mount to be served over *fuse_fd*.
 
+    *root_fd* is an O_PATH descriptor of its root, to ask the mount whether it answers; it keeps the mount busy until it is closed.
     *read_ahead_fd*, where it could be opened, takes the kernel's read-ahead in KiB: it is opened while that is permitted,
     and written after FUSE's first exchange, which would set it back.
     """
 
     fuse_fd: int
+    root_fd: int | None = None
     read_ahead_fd: int | None = None
 
     def widen_read_ahead(self) -> None:
@@ -68,67 +76,118 @@ class Mounter(Protocol):
 
 
 class KernelMounter:
-    """Mounts with mount(2), for who has CAP_SYS_ADMIN; *uid* and *gid* are to own the mount.
+    """Mounts on the descriptor of a mount point, if CAP_SYS_ADMIN is held; *uid* and *gid* are to own the mount.
 
-    State: *_entry* is what was mounted, until it is known to be gone; nothing else is ever unmounted.
+    State: *_is_used* from the first `mount` on, since there is never a second one. *_own* is what was mounted, until it is known to
+    be gone; nothing else is ever unmounted, wherever its path leads by then.
     """
 
-    def __init__(self, request: MountRequest, uid: int, gid: int) -> None:
+    def __init__(self, request: MountRequest, place: MountPoint, uid: int, gid: int) -> None:
         self._request = request
+        self._place = place
         self._uid = uid
         self._gid = gid
-        self._entry: MountEntry | None = None
+        self._is_used = False
+        self._own: OwnMount | None = None
+
+    @property
+    def path(self) -> str:
+        return self._place.path
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """Those that are to be open when it mounts."""
+        return (self._place.descriptor,)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it stands any more, as far as `unmount` and `detach` have seen."""
+        return self._own is None
 
     def mount(self) -> Mounted:
-        request = self._request
+        if self._is_used:
+            raise SetupError(f"{self._place.path} was mounted once, and is not mounted again")
+        self._is_used = True
+        _check_in_place(self._place)
+        fuse_fd, mount_fd = self._new_mount()
         try:
-            fuse_fd = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
-            data = request.kernel_data(fuse_fd=fuse_fd, uid=self._uid, gid=self._gid)
-            syscalls.mount(request.source, request.mountpoint, request.fstype, request.flags, data)
-        except OSError as exc:
-            raise _refusal(request.mountpoint, exc) from exc
-        self._entry = mount_at(request.mountpoint)
-        return Mounted(fuse_fd, _open_read_ahead(self._entry))
+            self._attach(mount_fd)
+        except BaseException:
+            os.close(mount_fd)
+            os.close(fuse_fd)
+            raise
+        return Mounted(fuse_fd, mount_fd, _open_read_ahead(self._own))
 
     def unmount(self) -> bool:
-        return self._unmount(0)
+        return self._unmount(unmounting.unmount)
 
     def detach(self) -> None:
-        self._unmount(syscalls.MNT_DETACH)
+        self._unmount(unmounting.detach)
 
-    def _unmount(self, flags: int) -> bool:
-        """Only what is on top at the path, and is what was mounted."""
-        path = self._request.mountpoint
-        if self._entry is None or mount_at(path) != self._entry:
-            return True
+    def _new_mount(self) -> tuple[int, int]:
+        """Descriptors of the FUSE connection, and of a mount of it that stands nowhere."""
+        request = self._request
+        fuse_fd = None
         try:
-            syscalls.unmount(path, flags | syscalls.UMOUNT_NOFOLLOW)
+            fuse_fd = os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            options = request.kernel_options(fuse_fd=fuse_fd, uid=self._uid, gid=self._gid)
+            return fuse_fd, syscalls.new_mount("fuse", options, request.flags)
         except OSError as exc:
-            return exc.errno in (errno.EINVAL, errno.ENOENT)  # somebody else was faster
-        self._entry = None
-        return True
+            if fuse_fd is not None:
+                os.close(fuse_fd)
+            raise _refusal(self._place.path, exc) from exc
+
+    def _attach(self, mount_fd: int) -> None:
+        """Have the mount stand on the mount point; raises SetupError, with the mount undone, if that is elsewhere by now."""
+        try:
+            syscalls.move_mount(mount_fd, self._place.descriptor)
+        except OSError as exc:
+            _check_in_place(self._place)
+            raise _refusal(self._place.path, exc) from exc
+        self._own = unmounting.own_mount(mount_fd)
+        if self._own is None or self._own.entry.path != self._place.path:
+            self._own = None
+            with contextlib.suppress(OSError):  # EINVAL: it is gone already
+                unmounting.detach_root(mount_fd)
+            raise _moved(self._place)
+
+    def _unmount(self, take_away: Callable[[OwnMount], bool]) -> bool:
+        if self._own is None or take_away(self._own):
+            self._own = None
+        return self.is_gone
 
 
 class FusermountMounter:
     """Mounts with the set-user-id program of the package fuse3, as a user.
 
-    State: *_entry* as in KernelMounter. *_channel* and *_process* stay, with auto_unmount: at the end of the channel, however that
+    State: *_own* as in KernelMounter. *_channel* and *_process* stay, with auto_unmount: at the end of the channel, however that
     comes about, fusermount3 unmounts.
     """
 
-    def __init__(self, request: MountRequest) -> None:
+    def __init__(self, request: MountRequest, place: MountPoint) -> None:
         self._request = request
+        self._place = place
         self._program = shutil.which("fusermount3") or shutil.which("fusermount3", path=_PATH) or ""
-        self._entry: MountEntry | None = None
+        self._own: OwnMount | None = None
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> Mounted:
-        _check_user_may_mount(self._program, self._request.mountpoint)
+        _check_in_place(self._place)
+        _check_user_may_mount(self._program, self._place.path)
+        before = set(self._mounts())
         self._channel, theirs = socket.socketpair()
         fuse_fd = self._receive(self._channel, theirs)
-        self._entry = mount_at(self._request.mountpoint)
-        return Mounted(fuse_fd, _open_read_ahead(self._entry))
+        # fusermount3 mounts by path, though only where its user may write: what it did is looked at afterwards
+        root = _open_root(mount_at(self._place.path))
+        self._own = None if root is None or not self._place.is_in_place else unmounting.own_mount(root)
+        if self._own is None or self._own.entry.fstype != self._request.fstype or self._own.entry in before:
+            for each in (fuse_fd, root):
+                if each is not None:
+                    os.close(each)
+            self._undo(before)
+            raise _moved(self._place)
+        return Mounted(fuse_fd, root, _open_read_ahead(self._own))
 
     def unmount(self) -> bool:
         return self._unmount()
@@ -136,23 +195,42 @@ class FusermountMounter:
     def detach(self) -> None:
         self._unmount("-z")
 
+    def _mounts(self) -> list[MountEntry]:
+        return [entry for entry in current_mounts() if entry.fstype == self._request.fstype]
+
+    def _undo(self, before: Collection[MountEntry]) -> None:
+        """Take away what came since *before* and is dead, as the mount is whose descriptor was closed."""
+        for entry in self._mounts():
+            root = None if entry in before else _open_root(entry)
+            if root is None:
+                continue
+            with closing(root):
+                self._own = unmounting.own_mount(root) if is_dead(root) else None
+            self.detach()
+
     def _receive(self, ours: socket.socket, theirs: socket.socket) -> int:
         """The protocol of libfuse: the descriptor arrives over the socket that _FUSE_COMMFD names."""
         self._process = self._start(theirs)
-        _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        ours.settimeout(_FUSERMOUNT_WITHIN)
+        try:
+            _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
+        except TimeoutError:
+            self._process.kill()
+            raise SetupError(f"cannot mount at {self._place.path}: fusermount3 does not answer") from None
         if descriptors:
             if not self._request.is_auto_unmounted:
                 self._process.communicate()
             os.set_inheritable(descriptors[0], False)
             return descriptors[0]
         _, complaint = self._process.communicate()
-        raise SetupError(_fusermount_refusal(self._request.mountpoint, complaint.decode(errors="replace")))
+        _check_in_place(self._place)
+        raise SetupError(_fusermount_refusal(self._place.path, complaint.decode(errors="replace")))
 
     def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         request = self._request
         with theirs:
             return subprocess.Popen(  # noqa: S603 - no shell, and the options are checked
-                [self._program, "-o", request.fusermount_options(), "--", request.mountpoint],
+                [self._program, "-o", request.fusermount_options(), "--", self._place.path],
                 env=os.environ | {"_FUSE_COMMFD": str(theirs.fileno())},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -160,15 +238,19 @@ class FusermountMounter:
             )
 
     def _unmount(self, *flags: str) -> bool:
-        path = self._request.mountpoint
-        if self._entry is None or mount_at(path) != self._entry:
+        """By path, as fusermount3 wants it, which refuses what another user mounted."""
+        found = unmounting.standing(self._own) if self._own is not None else None
+        if found is None:
+            self._own = None
             return True
-        done = subprocess.run(  # noqa: S603
-            [self._program, "-u", "-q", *flags, "--", path], check=False, capture_output=True
-        )
-        if done.returncode == 0:
-            self._entry = None
-        return self._entry is None
+        if mount_at(found.path) != found:  # covered
+            return False
+        command = [self._program, "-u", "-q", *flags, "--", found.path]
+        try:
+            done = subprocess.run(command, check=False, capture_output=True, timeout=_FUSERMOUNT_WITHIN)  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
 
 
 class PassedDescriptor:
@@ -179,9 +261,12 @@ class PassedDescriptor:
 
     def mount(self) -> Mounted:
         try:
+            is_fuse = os.fstat(self._fuse_fd).st_rdev == _DEVICE_NUMBER
             os.set_inheritable(self._fuse_fd, False)
         except OSError as exc:
             raise SetupError(f"/dev/fd/{self._fuse_fd} is no open descriptor: {exc.strerror}") from exc
+        if not is_fuse:
+            raise SetupError(f"/dev/fd/{self._fuse_fd} is no descriptor of {_DEVICE}; mount with one, and pass it on")
         return Mounted(self._fuse_fd)
 
     def unmount(self) -> bool:
@@ -191,11 +276,37 @@ class PassedDescriptor:
         """The parent's to do."""
 
 
-def _open_read_ahead(entry: MountEntry | None) -> int | None:
+def _check_in_place(place: MountPoint) -> None:
+    if not place.is_in_place:
+        raise _moved(place)
+
+
+def _moved(place: MountPoint) -> SetupError:
+    return SetupError(
+        f"the mount point {place.path} was moved or replaced after it was checked, so nothing is mounted; "
+        "mount where no other user may rename a directory"
+    )
+
+
+def _open_root(entry: MountEntry | None) -> int | None:
+    """None if it cannot be opened, or is another mount by now."""
     if entry is None:
         return None
     try:
-        return os.open(f"/sys/class/bdi/{entry.device}/read_ahead_kb", os.O_WRONLY | os.O_CLOEXEC)
+        root = open_unlinked(entry.path)
+    except OSError:
+        return None
+    if mount_id(root) == entry.identity:
+        return root
+    os.close(root)
+    return None
+
+
+def _open_read_ahead(own: OwnMount | None) -> int | None:
+    if own is None:
+        return None
+    try:
+        return os.open(f"/sys/class/bdi/{own.entry.device}/read_ahead_kb", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
         return None
 
@@ -208,6 +319,8 @@ def _refusal(mountpoint: str, exc: OSError) -> SetupError:
             return SetupError(_WITHOUT_PERMISSION)
         case errno.EINVAL:
             return SetupError(f"the kernel refused the mount options at {mountpoint}; check -o")
+        case errno.ENOSYS:
+            return SetupError("mounting as root needs Linux 5.4 or newer; mount as a user, by fusermount3")
         case _:
             return SetupError(f"cannot mount at {mountpoint}: {exc.strerror}")
 
@@ -228,5 +341,5 @@ def _check_user_may_mount(program: str, mountpoint: str) -> None:
 
 def _fusermount_refusal(mountpoint: str, complaint: str) -> str:
     """In fusermount3's own words, which come after its name."""
-    said = (complaint.strip().splitlines() or ["fusermount3 failed"])[-1].partition(": ")[2]
+    said = (complaint.strip().split("\n") or ["fusermount3 failed"])[-1].partition(": ")[2]
     return f"cannot mount at {mountpoint}: {said or complaint}; {_WITHOUT_PERMISSION}"

@@ -1,5 +1,7 @@
-"""The place of the mount: what stands there, before anything is mounted.
+"""The mount point: what stands there before anything is mounted, and a descriptor of it from then on.
 
+Invariant: a mount point is opened once, when it is checked. What is mounted later is mounted on that descriptor, so a user who may
+rename it, or a directory above it, cannot choose another place meanwhile. See docs/decisions/run-as.md.
 Asks the kernel's mount table first: a dead mount answers nothing else. Knows nothing of how to mount.
 """
 
@@ -8,7 +10,6 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,56 +17,50 @@ from typing import Final
 from s3mount.config import MountConfig
 from s3mount.errors import SetupError
 from s3mount.service import syscalls
+from s3mount.service.mount_table import MountEntry, mount_id, mount_of
+from s3mount.service.resolve import UntrustedLinkError, open_path, path_of
 
 PASSED_DESCRIPTOR: Final = re.compile(
     r"/dev/fd/[0-9]{1,9}"
 )  # mounted by a parent: libfuse's convention, see mount.fuse3(8)
 _ANSWER_WITHIN: Final = 2.0  # seconds
-_MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _FUSE_CONFIGS: Final = (Path("/etc/fuse.conf"), Path("/usr/local/etc/fuse.conf"))
 
 
 @dataclass(frozen=True, slots=True)
-class MountEntry:
-    """One line of the mount table. *identity* and *device* together name one mount while it stands."""
+class MountPoint:
+    """A directory that was checked: *path* as the mount table has it, and an O_PATH *descriptor* of the directory itself."""
 
-    identity: int
-    device: str  # "major:minor"
     path: str
-    fstype: str
+    descriptor: int
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the directory still has its path: neither it nor a directory above was renamed, removed or replaced."""
+        return path_of(self.descriptor) == self.path
 
 
-def mount_entries(table: str) -> Iterable[MountEntry]:
-    """The lines of /proc/self/mountinfo, see proc(5), in their order: a later one covers an earlier one at its path."""
-    for line in table.splitlines():
-        before, _, after = line.partition(" - ")
-        identity, _parent, device, _root, path, *_ = before.split(" ")
-        yield MountEntry(int(identity), device, _unescaped(path), after.split(" ", 1)[0])
-
-
-def mount_at(path: str) -> MountEntry | None:
-    """What is mounted at *path*, on top, as the mount table says; asks no file system."""
-    table = os.fsdecode(_MOUNT_TABLE.read_bytes())
-    return next((entry for entry in reversed([*mount_entries(table)]) if entry.path == path), None)
+def mount_on(descriptor: int) -> MountEntry | None:
+    """The mount whose root *descriptor* is; None if it is a directory inside a mount."""
+    entry = mount_of(mount_id(descriptor))
+    return entry if entry is not None and entry.path == path_of(descriptor) else None
 
 
 def is_passed_descriptor(mountpoint: str) -> bool:
     return bool(PASSED_DESCRIPTOR.fullmatch(mountpoint))
 
 
-def checked_mountpoint(config: MountConfig) -> str:
-    """The mount point with symbolic links resolved; raises SetupError where nothing can be mounted there."""
-    path = _resolved(config.mountpoint)
-    _refuse_fuse_mount(path)
+def checked_mountpoint(config: MountConfig) -> MountPoint:
+    """The mount point, opened, with symbolic links resolved. Raises SetupError if nothing can be mounted there."""
+    descriptor = _opened(config.mountpoint)
     try:
-        is_directory = stat.S_ISDIR(Path(path).stat().st_mode)
-    except FileNotFoundError:
-        raise SetupError(f"the mount point {path} does not exist; create it: mkdir -p {path}") from None
-    except OSError as exc:
-        raise SetupError(f"the mount point {path} cannot be reached: {exc.strerror}") from exc
-    if not is_directory:
-        raise SetupError(f"the mount point {path} is not a directory; name an empty directory")
-    return path
+        place = MountPoint(path_of(descriptor), descriptor)
+        _refuse_fuse_mount(place)
+        _check_is_directory(place)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return place
 
 
 def check_allow_other(config: MountConfig) -> None:
@@ -81,17 +76,45 @@ def check_allow_other(config: MountConfig) -> None:
         )
 
 
-def _resolved(path: str) -> str:
-    """Symbolic links followed as far as they can be: the end of a path may be a dead mount, which answers nothing."""
-    return os.path.realpath(path)
+def may_link(owner: int) -> bool:
+    """Whether a symbolic link of *owner* may lead to the mount point: root's own, or any if nobody mounts with root's rights."""
+    return owner == 0 or not (os.geteuid() == 0 or syscalls.has_capability(syscalls.CAP_SYS_ADMIN))
 
 
-def _refuse_fuse_mount(path: str) -> None:
+def _opened(path: str) -> int:
+    try:
+        return open_path(path, is_trusted=may_link)
+    except FileNotFoundError:
+        raise SetupError(f"the mount point {path} does not exist; create it: mkdir -p {path}") from None
+    except NotADirectoryError:
+        raise SetupError(f"the mount point {path} is not a directory; name an empty directory") from None
+    except UntrustedLinkError as exc:
+        raise SetupError(
+            f"the way to the mount point {path} is a symbolic link of uid {exc.owner}, which root does not follow; "
+            "name the directory itself"
+        ) from exc
+    except OSError as exc:
+        raise SetupError(f"the mount point {path} cannot be reached: {exc.strerror}") from exc
+
+
+def _check_is_directory(place: MountPoint) -> None:
+    try:
+        is_directory = stat.S_ISDIR(os.fstat(place.descriptor).st_mode)
+    except OSError as exc:
+        raise SetupError(f"the mount point {place.path} cannot be reached: {exc.strerror}") from exc
+    if not is_directory:
+        raise SetupError(f"the mount point {place.path} is not a directory; name an empty directory")
+    if place.path == "/":
+        raise SetupError("the mount point / is the root directory; name an empty directory")
+
+
+def _refuse_fuse_mount(place: MountPoint) -> None:
     """Other file systems may be covered: a volume of a container, or autofs that waits for this very mount."""
-    entry = mount_at(path)
+    entry = mount_on(place.descriptor)
     if entry is None or not entry.fstype.startswith("fuse"):
         return
-    if is_dead(path):
+    path = place.path
+    if is_dead(place.descriptor):
         raise SetupError(
             f"{path} is a dead mount (Transport endpoint is not connected); clear it first: "
             f"fusermount3 -u {path} (or, as root: umount -l {path})"
@@ -99,13 +122,16 @@ def _refuse_fuse_mount(path: str) -> None:
     raise SetupError(f"{path} is already mounted ({entry.fstype}); unmount it first: fusermount3 -u {path}")
 
 
-def is_dead(path: str) -> bool:
-    """A mount that hangs is not dead: it is asked in a thread, which may hang with it, since this process goes no further."""
+def is_dead(descriptor: int) -> bool:
+    """Whether the FUSE mount of *descriptor* has no server. One that hangs is not dead: it is asked in a thread.
+
+    The thread may hang with the mount; the process that asks goes no further.
+    """
     answers: list[int | None] = []
 
     def ask() -> None:
         try:
-            os.statvfs(path)
+            os.fstatvfs(descriptor)
         except OSError as exc:
             answers.append(exc.errno)
 
@@ -117,11 +143,6 @@ def is_dead(path: str) -> bool:
 
 def _has_user_allow_other(path: Path) -> bool:
     try:
-        return any(line.strip() == "user_allow_other" for line in path.read_text(errors="replace").splitlines())
+        return any(line.strip() == "user_allow_other" for line in path.read_text(errors="replace").split("\n"))
     except OSError:
         return False
-
-
-def _unescaped(text: str) -> str:
-    r"""The kernel writes space, tab, newline, backslash and `#` as `\040` and so on."""
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)

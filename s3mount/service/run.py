@@ -7,7 +7,6 @@ while there are privileges to keep; they are dropped before the store's credenti
 import dataclasses
 import logging
 import os
-import pwd
 from typing import TypeVar
 
 import trio
@@ -16,12 +15,12 @@ from s3mount.config import Config, MountConfig
 from s3mount.errors import S3MountError, SetupError
 from s3mount.service import privileges, signals, syscalls
 from s3mount.service.daemon import Foreground, Launcher, in_background
-from s3mount.service.fuse_options import MountRequest, mount_request
+from s3mount.service.fuse_options import mount_request
 from s3mount.service.keeper import KeptMounter
 from s3mount.service.life import Life, source
 from s3mount.service.logs import log_suppressed, set_up_log
 from s3mount.service.mounting import FusermountMounter, KernelMounter, Mounter, PassedDescriptor
-from s3mount.service.mountpoint import check_allow_other, checked_mountpoint, is_passed_descriptor
+from s3mount.service.mountpoint import MountPoint, check_allow_other, checked_mountpoint, is_passed_descriptor
 from s3mount.service.notify import Notifier
 from s3mount.service.privileges import Account
 from s3mount.service.serving import Serve
@@ -36,44 +35,40 @@ def run(config: Config, serve: Serve | None = None) -> int:
 
     Raises SetupError, or UsageError, where the mount cannot begin.
     """
-    config = _checked(_serving_with_nothing(config))
+    syscalls.forbid_dumps()
+    config, place = _checked(config)
     user = _user(config.mount)
     serve = serve or _composition_root()
     if config.foreground:
-        return _live(config, serve, user, Foreground())
-    return in_background(lambda launcher: _live(config, serve, user, launcher), _passed(config.mount))
-
-
-def _serving_with_nothing(config: Config) -> Config:
-    """A user whom a service manager lets mount (AmbientCapabilities=CAP_SYS_ADMIN) is one to serve as without that right."""
-    if config.mount.run_as is not None or os.geteuid() == 0 or not _may_mount():
-        return config
-    own_name = pwd.getpwuid(os.geteuid()).pw_name
-    return dataclasses.replace(config, mount=dataclasses.replace(config.mount, run_as=own_name))
+        return _live(config, serve, user, place, Foreground())
+    return in_background(lambda launcher: _live(config, serve, user, place, launcher), (_descriptor(config, place),))
 
 
 def _user(mount: MountConfig) -> Account | None:
+    """Who is to serve; None if that is the user of this process, whom a service manager may have let mount."""
     if mount.run_as is None:
         return None
     user = privileges.account(mount.run_as)
-    if os.geteuid() != 0 and not (user.uid == os.geteuid() and _may_mount()):
+    if os.geteuid() == 0:
+        return user
+    if user.uid != os.geteuid() or not _may_mount():
         raise SetupError(
             "--run-as needs root, who mounts before somebody else serves; leave it out to mount as yourself"
         )
-    return user
+    return None
 
 
 def _may_mount() -> bool:
     return syscalls.has_capability(syscalls.CAP_SYS_ADMIN)
 
 
-def _checked(config: Config) -> Config:
-    """With the mount point as the kernel's mount table will name it."""
+def _checked(config: Config) -> tuple[Config, MountPoint | None]:
+    """With the mount point as the kernel's mount table will name it, and opened; None if a parent has mounted."""
     if is_passed_descriptor(config.mount.mountpoint):
-        return config
+        return config, None
     check_allow_other(config.mount)
     place = checked_mountpoint(config.mount)
-    return dataclasses.replace(config, mount=dataclasses.replace(config.mount, mountpoint=place))
+    return dataclasses.replace(config, mount=dataclasses.replace(config.mount, mountpoint=place.path)), place
 
 
 def _composition_root() -> Serve:
@@ -87,12 +82,12 @@ def _composition_root() -> Serve:
     return serve
 
 
-def _live(config: Config, serve: Serve, user: Account | None, launcher: Launcher) -> int:
+def _live(config: Config, serve: Serve, user: Account | None, place: MountPoint | None, launcher: Launcher) -> int:
     """The exit status of the process that serves."""
     os.umask(0o077)  # what it, the keeper and a credential process write (caches of tokens) is for nobody else
     signals.hold()
     try:
-        mounter = _mounter(config, user)
+        mounter = _mounter(config, user, place)
         try:
             _settle(config, user)
             return _serve(Life(config, serve, mounter, launcher, Notifier(os.environ)), launcher)
@@ -106,6 +101,8 @@ def _live(config: Config, serve: Serve, user: Account | None, launcher: Launcher
 def _settle(config: Config, user: Account | None) -> None:
     if user is not None:
         privileges.become(user)
+    elif _may_mount():
+        privileges.give_up()
     set_up_log(config.log, foreground=config.foreground)
 
 
@@ -127,25 +124,20 @@ def _serve(life: Life, launcher: Launcher) -> int:
     return 0 if failure is None else 1
 
 
-def _mounter(config: Config, user: Account | None) -> Mounter:
-    """The way of mounting that is permitted here; forks the keeper where one is needed."""
-    if is_passed_descriptor(config.mount.mountpoint):
+def _mounter(config: Config, user: Account | None, place: MountPoint | None) -> Mounter:
+    """The way of mounting that is permitted here; forks the keeper where the kernel itself lets us mount."""
+    if place is None:
         return PassedDescriptor(config.mount.mountpoint)
     request = mount_request(config.mount, source(config.store))
     if user is None and not _may_mount():
-        return FusermountMounter(request)
-    mounter = _kernel_mounter(request, user)
-    return KeptMounter(mounter) if request.is_auto_unmounted else mounter
-
-
-def _kernel_mounter(request: MountRequest, user: Account | None) -> Mounter:
+        return FusermountMounter(request, place)
     uid, gid = (user.uid, user.gid) if user else (os.geteuid(), os.getegid())
-    return KernelMounter(request, uid, gid)
+    return KeptMounter(KernelMounter(request, place, uid, gid))
 
 
-def _passed(mount: MountConfig) -> tuple[int, ...]:
-    """Descriptors that go along to the background."""
-    return (int(mount.mountpoint.rpartition("/")[2]),) if is_passed_descriptor(mount.mountpoint) else ()
+def _descriptor(config: Config, place: MountPoint | None) -> int:
+    """What goes along to the background: the mount point, or the mount that a parent made."""
+    return place.descriptor if place is not None else int(config.mount.mountpoint.rpartition("/")[2])
 
 
 def _first(group: ExceptionGroup[_E]) -> _E:

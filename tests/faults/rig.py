@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
+from s3mount.service.mount_table import mount_at
 from tests.faults.bucket import Bucket
 from tests.faults.hostile import HostileStore
 
@@ -124,7 +125,7 @@ class Rig:
 
     def _wait_mounted(self) -> None:
         end = time.monotonic() + PATIENCE
-        while f" {self.mountpoint} " not in Path("/proc/self/mountinfo").read_text():
+        while mount_at(str(self.mountpoint)) is None:
             if not self.is_alive or time.monotonic() > end:
                 log = self.log_text
                 with contextlib.suppress(Exception):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from s3mount.service.mount_table import mount_at
 from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -168,11 +169,8 @@ def is_mounted(at: Path) -> bool:
 
 
 def _connection(at: Path) -> Path | None:
-    for line in Path("/proc/self/mountinfo").read_bytes().decode(errors="backslashreplace").rstrip("\n").split("\n"):
-        device, where = line.split()[2], line.split()[4]
-        if where.encode().decode("unicode_escape") == str(at):  # spaces stand there as \040
-            return CONNECTIONS / device.split(":")[1]
-    return None
+    entry = mount_at(str(at))
+    return CONNECTIONS / entry.device.split(":")[1] if entry else None
 
 
 def _wait_mounted(mount: Mount) -> None:

@@ -1,7 +1,8 @@
 """s3mount with a stand-in for the store and the tree: a file system with one file, for tests of the process around it.
 
 `python tests/mount/stand_in.py ARGUMENT ...` takes the arguments of s3mount, through its own command line. The bucket says how it
-behaves: `refused` fails as a missing bucket does, `breaks` has a bug, `hangs` never answers, anything else serves.
+behaves: `refused` fails as a missing bucket does, `breaks` has a bug, `hangs` never answers, anything else serves. `swaps` first runs
+the shell command in $SWAP as whoever serves, when a `credential_process` would run: after the checks, and before the mount.
 """
 
 import errno
@@ -95,6 +96,8 @@ async def serve(config: Config, host: Host) -> None:
             raise ZeroDivisionError("a bug")
         case "waits":
             await trio.sleep_forever()
+        case "swaps":
+            await trio.run_process(["sh", "-ec", os.environ["SWAP"]])
     reads = Reads()
     operations = Hanging(reads) if config.store.bucket == "hangs" else OneFile(reads)
     await trio.to_thread.run_sync(os.getpid)  # as a store does: work in a thread, before the mount

@@ -4,7 +4,6 @@ The file system is the stand-in beside this file; the test process adopts what g
 """
 
 import contextlib
-import ctypes
 import errno
 import json
 import os
@@ -12,124 +11,35 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from s3mount.config import MountConfig
 from s3mount.service.fuse_options import MountRequest
 from s3mount.service.mounting import KernelMounter
-from s3mount.service.mountpoint import mount_at
-from s3mount.service.syscalls import MNT_DETACH, unmount
+from s3mount.service.mountpoint import checked_mountpoint
+from s3mount.service.syscalls import unmount
 from tests.mount.looking import wait_until
-
-ROOT: Final = Path(__file__).parents[2]
-STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
-NOBODY: Final = 65534
-# may read everything, since the interpreter may be in root's home, but not mount
-AS_NOBODY: Final = (
-    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search", "--bounding-set=+all"),
+from tests.mount.machine import (
+    AS_NOBODY,
+    NOBODY,
+    ROOT,
+    STAND_IN,
+    WITHIN,
+    Machine,
+    adopted,
+    keeper_of,
+    status_of,
+    wait_exit,
 )
-PR_SET_CHILD_SUBREAPER: Final = 36
-WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
+
+CAPABILITY_SETS: Final = ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-
-
-class Machine:
-    """Runs s3mount with the stand-in at *place*, and knows the processes it leaves."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-
-    def command(self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = ()) -> list[str]:
-        return [*prefix, *STAND_IN, bucket, str(self.place), *(str(argument) for argument in arguments)]
-
-    def run(
-        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*arguments, bucket=bucket, prefix=prefix),
-            pass_fds=pass_fds,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=WITHIN,
-            env=self.environment,
-        )
-
-    def start(self, *arguments: object, bucket: str = "bucket") -> subprocess.Popen[str]:
-        command = self.command(*arguments, bucket=bucket)
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment
-        )
-
-    def mount(
-        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
-    ) -> int:
-        """Mount in the background; the pid of the process that serves."""
-        done = self.run(*arguments, bucket=bucket, prefix=prefix, pass_fds=pass_fds)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        return min(adopted())
-
-    @property
-    def is_mounted(self) -> bool:
-        return mount_at(str(self.place)) is not None
-
-
-def adopted() -> set[int]:
-    """The children of this process that began a session of their own, as daemons do; the servers of other tests did not."""
-    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    return {pid for pid in map(int, children) if os.getsid(pid) != os.getsid(0)}
-
-
-def wait_exit(pid: int) -> int:
-    """The exit status of an adopted process; negative where a signal killed it."""
-    ended = {}
-
-    def has_ended() -> bool:
-        found, status = os.waitpid(pid, os.WNOHANG)
-        ended[found] = status
-        return found == pid
-
-    wait_until(has_ended)
-    return os.waitstatus_to_exitcode(ended[pid])
-
-
-def status_of(pid: int) -> dict[str, str]:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """Where any user may go: pytest's own directories are root's alone."""
-    with tempfile.TemporaryDirectory(prefix="s3mount-life-") as made:
-        Path(made).chmod(0o777)
-        yield Path(made)
-
-
-@pytest.fixture
-def machine(directory: Path) -> Iterator[Machine]:
-    place = directory / "mount"
-    place.mkdir(mode=0o777)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    try:
-        yield Machine(place)
-    finally:
-        while orphans := adopted():  # a keeper becomes one when its server has ended
-            for pid in orphans:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-        while mount_at(str(place)):
-            unmount(str(place), MNT_DETACH)
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def test_it_returns_once_the_mount_answers(machine: Machine) -> None:
@@ -207,9 +117,10 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(mach
     assert time.monotonic() - before < 2
 
 
-def test_killed_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(machine: Machine) -> None:
+def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(machine: Machine) -> None:
     pid = machine.mount()
-    os.kill(pid, signal.SIGKILL)
+    for each in (keeper_of(pid), pid):
+        os.kill(each, signal.SIGKILL)
     wait_exit(pid)
 
     done = machine.run()
@@ -221,8 +132,8 @@ def test_killed_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(mac
     )
 
 
-@pytest.mark.parametrize("options", [("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_killed_with_a_keeper_it_leaves_nothing(machine: Machine, options: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
+def test_killed_it_leaves_nothing(machine: Machine, options: tuple[str, ...]) -> None:
     pid = machine.mount(*options)
 
     os.kill(pid, signal.SIGKILL)
@@ -340,13 +251,98 @@ def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
     status = status_of(pid)
 
     assert (status["Uid"].split(), status["Gid"].split()) == ([str(NOBODY)] * 4, [str(NOBODY)] * 4)
-    assert {status[name] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    assert {status[name] for name in CAPABILITY_SETS} == {"0" * 16}
     assert (status["NoNewPrivs"], status["Groups"]) == ("1", str(NOBODY))
 
 
+def test_root_itself_serves_without_any_capability(machine: Machine) -> None:
+    pid = machine.mount()
+
+    status = status_of(pid)
+
+    assert (status["Uid"].split(), status["Gid"].split()) == (["0"] * 4, ["0"] * 4)
+    assert {status[name] for name in CAPABILITY_SETS} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+    assert {int(status_of(keeper_of(pid))[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
+
+
+@pytest.mark.usefixtures("open_device")
+@pytest.mark.parametrize(
+    ("uid", "gid", "groups"), [(54321, 54321, "54321"), (NOBODY, 1, "2,3")], ids=["no passwd entry", "another group"]
+)
+def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(machine: Machine, uid: int, gid: int, groups: str) -> None:
+    """As a unit's User=, Group= and SupplementaryGroups= say, with AmbientCapabilities=CAP_SYS_ADMIN."""
+    kept = "+sys_admin,+dac_read_search"  # the second one for an interpreter in root's home
+    ids = ("setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}")
+
+    pid = machine.mount(prefix=(*ids, f"--inh-caps=-all,{kept}", f"--ambient-caps=-all,{kept}", "--bounding-set=+all"))
+
+    status = status_of(pid)
+    assert (status["Uid"].split(), status["Gid"].split()) == ([str(uid)] * 4, [str(gid)] * 4)
+    assert status["Groups"].split() == groups.split(",")
+    assert {status[name] for name in CAPABILITY_SETS[:-1]} == {"0" * 16}
+    assert status["NoNewPrivs"] == "1"
+
+
+@pytest.mark.usefixtures("open_device")
+@pytest.mark.parametrize(
+    ("options", "prefix", "uid"),
+    [((), (), 0), (("--run-as", "nobody"), (), NOBODY), ((), AS_NOBODY, NOBODY)],
+    ids=["root", "run-as", "user"],
+)
+def test_no_process_of_the_same_user_reads_its_memory_or_its_environment(
+    machine: Machine, options: tuple[str, ...], prefix: tuple[str, ...], uid: int
+) -> None:
+    machine.place.chmod(0o777)
+    server = machine.mount(*options, prefix=prefix)
+    # root's own keeper has more capabilities than a serving process, which alone would protect it
+    processes = [server] if prefix else [server, keeper_of(server)]
+    sibling = ("setpriv", f"--reuid={uid}", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+
+    for pid in processes:
+        for name in ("environ", "mem", "maps"):
+            read = subprocess.run([*sibling, "head", "-c1", f"/proc/{pid}/{name}"], capture_output=True, check=False)
+            assert (read.returncode, read.stdout) == (1, b"")
+            assert b"Permission denied" in read.stderr
+
+
+GIVING_UP = """
+import os, sys
+from s3mount.service import privileges, syscalls
+setattr(sys.modules[sys.argv[1]], sys.argv[2], lambda *_: None)
+try:
+    privileges.become(privileges.account("nobody")) if sys.argv[3] == "become" else privileges.give_up()
+except Exception as exc:
+    print(exc)
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "left"),
+    [
+        ("s3mount.service.syscalls", "forbid_new_privileges", "no_new_privs"),
+        ("s3mount.service.syscalls", "bound_capabilities", "CapBnd"),
+        ("s3mount.service.syscalls", "forbid_dumps", "dumpable"),
+        ("s3mount.service.syscalls", "retain_capabilities", "CapEff, CapPrm"),
+        ("os", "setgroups", "groups"),
+        ("os", "setresgid", "group ids"),
+        ("os", "setresuid", "user ids"),
+    ],
+)
+def test_what_was_given_up_is_read_back_from_the_kernel(module: str, function: str, left: str) -> None:
+    """Each step in turn has no effect."""
+    is_by_root = function in ("retain_capabilities", "forbid_dumps")  # a change of user alone does these as well
+    words = [sys.executable, "-c", GIVING_UP, module, function, "give up" if is_by_root else "become"]
+
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=WITHIN
+    )
+
+    assert done.stdout == f"privileges are left after giving them up: {left}\n"
+
+
 def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(machine: Machine) -> None:
-    server = machine.mount("--run-as", "nobody")
-    (keeper,) = (int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split())
+    keeper = keeper_of(machine.mount("--run-as", "nobody"))
 
     status = status_of(keeper)
 
@@ -365,16 +361,6 @@ def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(machi
         list(machine.place.iterdir())
 
 
-@pytest.fixture
-def open_device() -> Iterator[None]:
-    """/dev/fuse as udev leaves it, and some containers do not."""
-    device = Path("/dev/fuse")
-    mode = device.stat().st_mode
-    device.chmod(0o666)
-    yield
-    device.chmod(mode)
-
-
 @pytest.mark.usefixtures("open_device")
 def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
     machine.place.chmod(0o777)
@@ -386,6 +372,27 @@ def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
     assert read.stdout == b"Hello, world\n"
     assert wait_exit(pid) == 0
     assert not machine.is_mounted
+
+
+@pytest.mark.usefixtures("open_device")
+def test_fusermount3_is_run_with_no_signal_blocked(machine: Machine, directory: Path) -> None:
+    machine.place.chmod(0o777)
+    program = directory / "bin/fusermount3"
+    program.parent.mkdir()
+    # by the shell itself, which blocks signals while it starts another program
+    lines = (
+        f"while read -r line; do case $line in SigBlk*) echo $line ;; esac; done </proc/$$/status >>{directory}/signals"
+    )
+    program.write_text(f'#!/bin/sh\n{lines}\nexec /usr/bin/fusermount3 "$@"\n')
+    program.chmod(0o755)
+    machine.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    pid = machine.mount(prefix=AS_NOBODY)
+    os.kill(pid, signal.SIGTERM)
+    status = wait_exit(pid)
+
+    assert status == 0
+    assert (directory / "signals").read_text().splitlines() == 2 * ["SigBlk: " + "0" * 16]
 
 
 def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(machine: Machine) -> None:
@@ -422,13 +429,16 @@ def test_allow_root_lets_root_in_and_nobody_else(machine: Machine) -> None:
 
 
 def test_a_descriptor_mounted_by_a_parent_is_served(machine: Machine) -> None:
-    mounter = KernelMounter(MountRequest(str(machine.place), "source"), 0, 0)
+    place = checked_mountpoint(MountConfig(mountpoint=str(machine.place)))
+    mounter = KernelMounter(MountRequest(str(machine.place), "source"), place, 0, 0)
     mounted = mounter.mount()
     descriptor = mounted.fuse_fd
 
     command = [*STAND_IN, "bucket", f"/dev/fd/{descriptor}"]
     done = subprocess.run(command, pass_fds=(descriptor,), env=machine.environment, check=False, timeout=WITHIN)
-    os.close(descriptor)
+    for each in (descriptor, place.descriptor, mounted.root_fd, mounted.read_ahead_fd):
+        if each is not None:
+            os.close(each)
 
     assert done.returncode == 0
     assert (machine.place / "hello").read_text() == "Hello, world\n"
@@ -518,3 +528,35 @@ def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -
     machine.mount("-o", options)
 
     assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
+def test_a_killed_keeper_is_told_when_the_mount_stays(machine: Machine, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    pid = machine.mount("--log-file", log)
+    os.kill(keeper_of(pid), signal.SIGKILL)
+
+    os.kill(pid, signal.SIGTERM)
+
+    assert wait_exit(pid) == 0
+    assert machine.is_mounted
+    assert f"the mount could not be taken away; if it stays: s3mount-clear {machine.place}" in log.read_text()
+
+
+def test_a_descriptor_that_is_no_mount_is_refused_in_one_line(machine: Machine) -> None:
+    ours, theirs = os.pipe()
+
+    command = [*STAND_IN, "bucket", f"/dev/fd/{theirs}"]
+    done = subprocess.run(
+        command,
+        pass_fds=(theirs,),
+        env=machine.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN,
+    )
+    os.close(ours)
+    os.close(theirs)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"/dev/fd/{theirs} is no descriptor of /dev/fuse" in done.stderr

@@ -88,6 +88,11 @@ class Service:
         return self.show("MainPID")
 
     @property
+    def processes(self) -> list[str]:
+        """The pids of all its processes: the one that serves, and its keeper."""
+        return self.sandbox.output("cat", f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs").split()
+
+    @property
     def journal(self) -> list[str]:
         """What the program itself said; what systemd says of it has another identifier."""
         self.sandbox.run("journalctl", "--sync")

@@ -1,5 +1,6 @@
 """Lines of /etc/fstab, as mount(8) and as systemd read them."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -9,23 +10,46 @@ from tests.systemd.sandbox import Sandbox
 from tests.systemd.service import BODY, KEY
 
 
+@pytest.fixture(params=["s3mount", "root"])
+def user(request: pytest.FixtureRequest) -> str:
+    """Who serves: as the README has it, or root without run_as."""
+    return str(request.param)
+
+
 @pytest.fixture
-def place(sandbox: Sandbox, server: S3Server, bucket: str) -> Iterator[str]:
-    """A mount point with its line in /etc/fstab; root has keys in the usual file."""
+def place(sandbox: Sandbox, server: S3Server, bucket: str, user: str) -> Iterator[str]:
+    """A mount point with its line in /etc/fstab; the user has keys in the usual file, and no other user has."""
     keys = f"aws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
-    sandbox.write("/root/.aws/credentials", f"[default]\n{keys}")
+    home = sandbox.output("sh", "-c", f"echo ~{user}")
+    sandbox.run("install", "-d", f"--owner={user}", home, f"{home}/.aws")  # the interpreter may be in root's home
+    sandbox.write(f"{home}/.aws/credentials", f"[default]\n{keys}")
+    sandbox.run("chown", user, f"{home}/.aws/credentials")
     options = f"_netdev,nofail,allow_other,path_style,region={server.region},endpoint_url={server.endpoint_url}"
+    options += "" if user == "root" else f",run_as={user}"
     sandbox.write("/etc/fstab", f"s3://{bucket} /mnt/{bucket} s3mount {options} 0 0\n", mode="644")
     sandbox.run("mkdir", f"/mnt/{bucket}")
     sandbox.run("systemctl", "daemon-reload")
     yield f"/mnt/{bucket}"
     assert _mounts(sandbox, f"/mnt/{bucket}") == []
+    sandbox.run("rm", "-r", f"{home}/.aws")
 
 
 def test_mount_reads_its_line(sandbox: Sandbox, place: str) -> None:
     sandbox.run("mount", place)
 
     assert sandbox.output("runuser", "-u", "nobody", "--", "cat", f"{place}/{KEY}") == BODY.decode().strip()
+    sandbox.run("umount", place)
+
+
+def test_who_serves_the_line_has_no_capability(sandbox: Sandbox, place: str, user: str) -> None:
+    sandbox.run("mount", place)
+
+    pids = sandbox.output("pgrep", "-f", f"mount.s3mount s3://.* {place} ").split()
+    (server,) = [pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-keeper"]
+    status = sandbox.output("cat", f"/proc/{server}/status")
+    assert sandbox.output("ps", "-o", "user=", "-p", server) == user
+    assert {int(each, 16) for each in re.findall(r"^Cap\w+:\t(\w+)$", status, re.MULTILINE)} == {0}
+    assert "NoNewPrivs:\t1" in status
     sandbox.run("umount", place)
 
 
@@ -44,6 +68,19 @@ def test_systemd_mounts_and_unmounts_by_the_line(sandbox: Sandbox, place: str) -
 
     assert sandbox.output("cat", f"{place}/{KEY}") == BODY.decode().strip()
     sandbox.run("systemctl", "stop", unit)
+
+
+def test_systemd_mounts_by_the_line_when_the_place_is_first_used(sandbox: Sandbox, place: str) -> None:
+    """Through autofs, which makes whoever uses the place wait for this very mount; s3mount itself must not use it."""
+    line = sandbox.output("cat", "/etc/fstab")
+    sandbox.write("/etc/fstab", line.replace("_netdev", "_netdev,x-systemd.automount") + "\n", mode="644")
+    sandbox.run("systemctl", "daemon-reload")
+    unit = sandbox.output("systemd-escape", "--path", "--suffix=automount", place)
+    sandbox.run("systemctl", "start", unit)
+
+    assert sandbox.output("cat", f"{place}/{KEY}") == BODY.decode().strip()
+    assert _mounts(sandbox, place) == ["autofs", "fuse.s3mount"]
+    sandbox.run("systemctl", "stop", unit.replace(".automount", ".mount"), unit)
 
 
 def test_a_line_that_cannot_be_mounted_is_told_in_one_line(sandbox: Sandbox, place: str) -> None:

@@ -1,0 +1,109 @@
+"""Path resolution to a descriptor, component by component, for paths that another user may be able to change.
+
+Invariant: each step opens one name, relative to the descriptor of the step before, and never through a symbolic link. A link is
+read from its own descriptor, and followed only if its owner is trusted. So what was checked is what is opened.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from typing import Final
+
+_LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
+_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class UntrustedLinkError(OSError):
+    """A symbolic link belongs to *owner*, a uid that may not choose where the path leads."""
+
+    def __init__(self, path: str, owner: int) -> None:
+        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        self.owner = owner
+
+
+def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
+    """Open the absolute *path* with O_PATH, following a link if *is_trusted* says so of the uid that owns it.
+
+    The last component is opened without O_DIRECTORY, which would trigger an autofs that waits for this very mount.
+    Raises UntrustedLinkError, or the OSError of the kernel.
+    """
+    ahead = _components(path)
+    links = 0
+    current = _open_root()
+    try:
+        while ahead:
+            name = ahead.pop(0)
+            found = open_component(current, name, is_directory=bool(ahead))
+            target = _link_target(found)
+            if target is None:
+                current = _replace(current, found)
+                continue
+            links += 1
+            with closing(found):
+                _check_link(found, path, links, is_trusted)
+            ahead = _components(target) + ahead
+            if target.startswith("/"):
+                current = _replace(current, _open_root())
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def open_unlinked(path: str) -> int:
+    """Open the absolute *path* with O_PATH; raises OSError if a symbolic link is met."""
+    return open_path(path, is_trusted=lambda _owner: False)
+
+
+def open_component(directory: int, name: str, *, is_directory: bool = False) -> int:
+    """Open *name* in *directory* with O_PATH, a symbolic link itself; *is_directory*: an autofs there is to mount first."""
+    if is_directory:
+        with contextlib.suppress(NotADirectoryError):  # what a link gives, too
+            return os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=directory)
+    return os.open(name, _FLAGS, dir_fd=directory)
+
+
+def path_of(descriptor: int) -> str:
+    """Where the directory is now; with ` (deleted)` appended if it was removed."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - the text, not a path to be normalized
+
+
+@contextlib.contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close *descriptor* at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _components(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _open_root() -> int:
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _replace(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _link_target(descriptor: int) -> str | None:
+    """None if it is no symbolic link. readlink and not fstat, which a dead or hanging file system would have to answer."""
+    try:
+        return os.readlink("", dir_fd=descriptor)
+    except OSError as exc:
+        if exc.errno in (errno.ENOENT, errno.EINVAL, errno.ENOTDIR):
+            return None
+        raise
+
+
+def _check_link(link: int, path: str, links: int, is_trusted: Callable[[int], bool]) -> None:
+    if links > _LINKS_MAX:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    owner = os.fstat(link).st_uid
+    if not is_trusted(owner):
+        raise UntrustedLinkError(path, owner)

@@ -1,0 +1,331 @@
+"""The mount point against users who may rename it: nothing is ever mounted, or unmounted, elsewhere.
+
+What USER of `--run-as` may do meanwhile runs at its worst moment, through the stand-in's bucket `swaps`, so each race is certain.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3mount.config import MountConfig
+from s3mount.errors import SetupError
+from s3mount.service import syscalls, unmounting
+from s3mount.service.clearing import clear
+from s3mount.service.fuse_options import MountRequest
+from s3mount.service.keeper import KeptMounter
+from s3mount.service.mount_table import MountEntry, current_mounts, mount_at
+from s3mount.service.mounting import KernelMounter, Mounted
+from s3mount.service.mountpoint import checked_mountpoint
+from tests.mount.looking import wait_until
+from tests.mount.machine import AS_NOBODY, NOBODY, Machine, adopted, adopting, keeper_of, wait_exit
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+MOVED = "was moved or replaced after it was checked, so nothing is mounted; mount where no other user may rename a directory"
+RUN_AS_NOBODY = ("--run-as", "nobody", "--allow-other")
+
+
+@pytest.fixture
+def home(directory: Path) -> Path:
+    """The directory of a user, with `way/mount` in it, which is where to mount."""
+    place = directory / "home/way/mount"
+    place.mkdir(parents=True)
+    for path in (place, place.parent, directory / "home"):
+        os.chown(path, NOBODY, NOBODY)
+    return directory / "home"
+
+
+@pytest.fixture
+def at_home(home: Path) -> Iterator[Machine]:
+    with adopting(home / "way/mount") as machine:
+        yield machine
+        for entry in mounts_below(home.parent):
+            subprocess.run(["umount", "--lazy", entry.path], check=True)
+
+
+@pytest.fixture
+def target(directory: Path) -> Path:
+    """What nobody but root may mount over."""
+    (directory / "target/mount").mkdir(parents=True)
+    (directory / "target/mount/treasure").touch()
+    return directory / "target"
+
+
+def mounts_below(path: Path) -> list[MountEntry]:
+    return [entry for entry in current_mounts() if entry.path.startswith(f"{path}/")]
+
+
+SWAPS = {
+    "the mount point is a link": "rmdir way/mount; ln -s ../../target/mount way/mount",
+    "the mount point was renamed, and is a link": "mv way/mount old; ln -s ../../target/mount way/mount",
+    "the mount point was renamed": "mv way/mount way/other; mkdir way/mount",
+    "the mount point is gone": "rmdir way/mount",
+    "the directory above is a link": "mv way old; ln -s ../target way",
+    "the directory above was renamed": "mv way old; mkdir -p way/mount",
+    "the directory above is gone": "rmdir way/mount; rmdir way; ln -s ../target way",
+}
+
+
+@pytest.mark.parametrize("swap", SWAPS.values(), ids=SWAPS)
+@pytest.mark.parametrize("options", [(), ("--foreground",)])
+def test_a_mount_point_replaced_after_its_check_is_refused(
+    at_home: Machine, home: Path, target: Path, swap: str, options: tuple[str, ...]
+) -> None:
+    at_home.environment |= {"SWAP": f"cd {home}; {swap}"}
+
+    done = at_home.run(*RUN_AS_NOBODY, *options, bucket="swaps")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"s3mount: the mount point {at_home.place} {MOVED}\n"
+    assert mounts_below(home.parent) == []
+    assert [path.name for path in (target / "mount").iterdir()] == ["treasure"]
+    wait_until(lambda: not adopted())
+
+
+@pytest.mark.usefixtures("open_device")
+@pytest.mark.parametrize("options", [(), ("-o", "auto_unmount")], ids=["plain", "auto_unmount"])
+@pytest.mark.parametrize(
+    "swap",
+    ["mv way/mount old && ln -s ../other/mount way/mount", "mv way old && ln -s other way"],
+    ids=["point", "way"],
+)
+def test_what_fusermount3_mounted_elsewhere_is_undone(
+    at_home: Machine, home: Path, swap: str, options: tuple[str, ...], machine: Machine
+) -> None:
+    """The last moment: fusermount3 itself is held up by the swap. A mount of the same user beside it is left alone."""
+    machine.place.chmod(0o777)
+    machine.mount(prefix=AS_NOBODY)
+    program = home.parent / "bin/fusermount3"
+    program.parent.mkdir()
+    swap = f"(cd {home} && mkdir -p other/mount && {swap})"
+    program.write_text(f'#!/bin/sh\n[ -e {home}/other ] || {swap}\nexec /usr/bin/fusermount3 "$@"\n')
+    program.chmod(0o755)
+    at_home.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+
+    done = at_home.run(*options, prefix=AS_NOBODY)
+
+    assert (home / "other").exists()
+    assert (done.returncode, done.stderr) == (1, f"s3mount: the mount point {at_home.place} {MOVED}\n")
+    wait_until(lambda: [entry.path for entry in mounts_below(home.parent)] == [str(machine.place)])
+
+
+def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last moment, between the look at the mount point and the mount itself."""
+    place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
+    mounter = KernelMounter(MountRequest(place.path, "source"), place, 0, 0)
+    real = syscalls.move_mount
+
+    def rename_and_mount(mount: int, target: int) -> None:
+        (home / "way").rename(home / "old")
+        real(mount, target)
+
+    monkeypatch.setattr(syscalls, "move_mount", rename_and_mount)
+
+    with pytest.raises(SetupError, match=MOVED):
+        mounter.mount()
+
+    assert mounts_below(home) == []
+    os.close(place.descriptor)
+
+
+@pytest.mark.parametrize("link", ["way", "way/mount"])
+def test_root_follows_no_link_of_another_user(at_home: Machine, home: Path, target: Path, link: str) -> None:
+    shutil.rmtree(home / link)
+    (home / link).symlink_to(target if link == "way" else target / "mount")
+    os.chown(home / link, NOBODY, NOBODY, follow_symlinks=False)
+
+    done = at_home.run(*RUN_AS_NOBODY)
+
+    assert done.returncode == 1
+    assert f"is a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself" in done.stderr
+    assert mounts_below(home.parent) == []
+
+
+def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path) -> None:
+    (home / "way/mount").rmdir()
+    (home / "way/mount").symlink_to("../../target/mount")
+
+    at_home.mount(*RUN_AS_NOBODY)
+
+    assert [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")]
+
+
+@pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
+    at_home: Machine, home: Path, target: Path, number: int, options: tuple[str, ...]
+) -> None:
+    pid = at_home.mount(*options)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target / "mount"], check=True)
+    (home / "way").rename(home / "old")
+    (home / "way").symlink_to(target)
+
+    os.kill(pid, number)
+    wait_exit(pid)
+
+    wait_until(lambda: [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")])
+    wait_until(lambda: not adopted() or wait_exit(min(adopted())) == 0)
+
+
+def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_left_alone(
+    at_home: Machine, home: Path
+) -> None:
+    pid = at_home.mount(*RUN_AS_NOBODY, "--log-file", home / "log")
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", at_home.place], check=True)
+
+    os.kill(pid, signal.SIGTERM)
+
+    assert wait_exit(pid) == 0
+    assert [entry.fstype for entry in mounts_below(at_home.place.parent)] == ["fuse.s3mount", "tmpfs"]
+    assert "the mount could not be taken away" in (home / "log").read_text()
+
+
+def test_the_keeper_mounts_once(home: Path) -> None:
+    place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
+    kept = KeptMounter(KernelMounter(MountRequest(place.path, "source"), place, 0, 0))
+
+    mounted = kept.mount()
+    for _ in range(4):
+        with pytest.raises(SetupError, match="was mounted once"):
+            kept.mount()
+
+    assert len(mounts_below(home)) == 1
+    closed(mounted)
+    assert kept.unmount()
+    with pytest.raises(SetupError, match="was mounted once"):
+        kept.mount()
+    assert mounts_below(home) == []
+    kept.detach()
+
+
+def test_a_later_mount_with_the_same_ids_is_left_alone(home: Path) -> None:
+    """The kernel gives the numbers of the mount table away again at once."""
+    place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
+    request = MountRequest(place.path, "source")
+    first, second = (KernelMounter(request, place, 0, 0) for _ in range(2))
+
+    closed(first.mount())
+    subprocess.run(["umount", "--lazy", place.path], check=True)
+    closed(second.mount())
+    left = mounts_below(home)
+    first.unmount()
+    first.detach()
+
+    assert len(left) == 1
+    assert mounts_below(home) == left
+    second.detach()
+    assert mounts_below(home) == []
+    os.close(place.descriptor)
+
+
+def closed(mounted: Mounted) -> None:
+    for descriptor in (mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def killed(machine: Machine) -> None:
+    """Leave a dead mount behind."""
+    pid = machine.mount(*RUN_AS_NOBODY)
+    for each in (keeper_of(pid), pid):
+        os.kill(each, signal.SIGKILL)
+    wait_exit(pid)
+
+
+def test_clearing_follows_no_link_of_another_user(at_home: Machine, home: Path) -> None:
+    killed(at_home)
+    (home / "link").symlink_to("way")
+    os.chown(home / "link", NOBODY, NOBODY, follow_symlinks=False)
+
+    with pytest.raises(SetupError, match=f"symbolic link of uid {NOBODY}, which root does not follow"):
+        clear(str(home / "link/mount"))
+
+    assert len(mounts_below(home)) == 1
+    clear(str(at_home.place))
+    assert mounts_below(home) == []
+
+
+def test_clearing_takes_away_the_mount_that_it_looked_at(
+    at_home: Machine, home: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look and the unmount, the user puts a link to another mount in its place."""
+    killed(at_home)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target / "mount"], check=True)
+    real = unmounting.detach_root
+
+    def swap_and_detach(root: int) -> None:
+        (home / "way").rename(home / "old")
+        (home / "way").symlink_to(target)
+        real(root)
+        (home / "way").unlink()
+
+    monkeypatch.setattr(unmounting, "detach_root", swap_and_detach)
+
+    clear(str(at_home.place))
+
+    assert [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")]
+
+
+STRANGE = {
+    "form feed": b"x\x0cy",
+    "line separator": "x\u2028y".encode(),
+    "next line": "x\u0085y".encode(),
+    "file separator": b"x\x1cy",
+    "newline": b"x\ny",
+    "space and escapes": b"x \\040\ty",
+    "no UTF-8": b"x\xff\xfe\x85y",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
+def test_nobody_elses_mount_stops_us_whatever_its_name(
+    machine: Machine, directory: Path, name: bytes, options: tuple[str, ...]
+) -> None:
+    strange = os.path.join(os.fsencode(directory), name)
+    os.mkdir(strange)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", strange], check=True)
+    try:
+        pid = machine.mount(*options)
+        os.kill(pid, signal.SIGTERM)
+        status = wait_exit(pid)
+        was_unmounted = not machine.is_mounted
+        assert not adopted()
+        killed(machine)
+        clear(str(machine.place))
+    finally:
+        subprocess.run(["umount", strange], check=True)
+
+    assert (status, was_unmounted, machine.is_mounted) == (0, True, False)
+
+
+@pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
+def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
+    place = directory / os.fsdecode(name)
+    place.mkdir(mode=0o777)
+    with adopting(place) as machine:
+        pid = machine.mount(*RUN_AS_NOBODY)
+        served = (place / "hello").read_text()
+        os.kill(pid, signal.SIGTERM)
+        status = wait_exit(pid)
+        was_unmounted = not machine.is_mounted
+        killed(machine)
+        refused = machine.run()
+        clear(str(place))
+
+        assert (served, status, was_unmounted, machine.is_mounted) == ("Hello, world\n", 0, True, False)
+        assert "is a dead mount" in refused.stderr
+
+
+def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
+    machine.mount("-o", "fsname=a b,subtype=x y")
+
+    found = mount_at(str(machine.place))
+
+    assert found is not None
+    assert found.fstype == "fuse.x y"

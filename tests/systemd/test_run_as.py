@@ -1,0 +1,65 @@
+"""`--run-as`, on a mount point that belongs to the user who serves, with the whole program and a real account."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import S3Server
+from tests.systemd.sandbox import Sandbox
+from tests.systemd.service import BODY, KEY
+
+HOME = "/home/carol"
+PLACE = f"{HOME}/mount"
+TARGET = "/opt/target"
+
+
+@pytest.fixture
+def carol(sandbox: Sandbox, server: S3Server) -> Iterator[str]:
+    """A user whose keys come from a program, which she may change as she likes; and a directory that is root's."""
+    sandbox.run("useradd", "--create-home", "carol")
+    sandbox.run("install", "-d", "-o", "carol", PLACE)
+    sandbox.run("install", "-d", TARGET)
+    keys = f'{{"Version": 1, "AccessKeyId": "{server.access_key}", "SecretAccessKey": "{server.secret_key}"}}'
+    program = f"[default]\ncredential_process = {HOME}/keys\nregion = {server.region}\n"
+    sandbox.write(f"{HOME}/.aws/config", program, mode="644")
+    sandbox.write(f"{HOME}/keys", f"#!/bin/sh\n. {HOME}/swap\necho '{keys}'\n", mode="755")
+    sandbox.write(f"{HOME}/swap", "", mode="644")
+    yield "carol"
+    assert _mounts(sandbox) == []
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
+    sandbox.run("userdel", "--remove", "carol")
+
+
+def test_the_user_serves_with_the_users_own_keys(sandbox: Sandbox, server: S3Server, bucket: str, carol: str) -> None:
+    sandbox.run(*_command(server, bucket))
+
+    assert sandbox.output("runuser", "-u", carol, "--", "cat", f"{PLACE}/{KEY}") == BODY.decode().strip()
+    sandbox.run("umount", PLACE)
+
+
+@pytest.mark.usefixtures("carol")
+@pytest.mark.parametrize(
+    "swap", [f"rmdir {PLACE}; ln -s {TARGET} {PLACE}", f"mv {PLACE} {PLACE}.old; ln -s {TARGET} {PLACE}"]
+)
+def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
+    sandbox: Sandbox, server: S3Server, bucket: str, swap: str
+) -> None:
+    sandbox.write(f"{HOME}/swap", swap, mode="644")
+
+    failed = sandbox.run(*_command(server, bucket), check=False)
+
+    assert sandbox.output("readlink", PLACE) == TARGET
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(f"s3mount: the mount point {PLACE} was moved or replaced after it was checked")
+    assert failed.stderr.count("\n") == 1
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-keeper", check=False).stdout == "")
+
+
+def _command(server: S3Server, bucket: str) -> tuple[str, ...]:
+    endpoint = ("--endpoint-url", server.endpoint_url, "--path-style")
+    return ("s3mount", bucket, PLACE, "--run-as", "carol", "--allow-other", *endpoint)
+
+
+def _mounts(sandbox: Sandbox) -> list[str]:
+    return sandbox.run("findmnt", "-rno", "TARGET", "-t", "fuse.s3mount", check=False).stdout.split()
