@@ -20,7 +20,9 @@ from tests.property.assembling import Blocks
 TOPS = 15
 DIRECTORIES = 1000  # in each of them
 LIMIT = 4 << 20
-SLACK = 12 << 20  # pages of several sweeps on their way, and the walker's own lists; without a limit, all would be 36 MiB
+SLACK = (
+    12 << 20
+)  # pages of several sweeps on their way, and the walker's own lists; without a limit, all would be 36 MiB
 
 
 class ManyDirectories:
