@@ -323,9 +323,9 @@ def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
 
 
 def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
-    machine.mount("-o", "fsname=a b,subtype=x y")
+    machine.mount("-o", "fsname=a b,subtype=x.y")
 
     found = mount_at(str(machine.place))
 
     assert found is not None
-    assert found.fstype == "fuse.x y"
+    assert found.fstype == "fuse.x.y"
