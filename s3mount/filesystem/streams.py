@@ -102,17 +102,21 @@ class DirectoryStream:
         number, page = divmod(position, 1 << _PAGE_BITS)
         leg = self._legs.get(number)
         while True:
-            if len(self._legs) > 1 and (following := self._resumed_at(offset)) is not None:
-                return following, 0, 0
-            if leg is None:
+            following = self._resumed_at(offset)
+            if following is not None:  # which may have been trimmed and gone on from, too
+                leg, page, index = following, 0, 0
+            elif leg is None:
                 raise StoreFailed("the directory is too large to be kept, and this place in it was left long ago")
-            entries = leg.passage.page(page)
-            if entries is None or index < len(entries):
-                return leg, page, index
-            page, index = page + 1, 0
+            else:
+                entries = leg.passage.page(page)
+                if entries is None or index < len(entries):
+                    return leg, page, index
+                page, index = page + 1, 0
             offset = leg.offset(page, index)
 
     def _resumed_at(self, offset: int) -> _Leg | None:
+        if len(self._legs) == 1:
+            return None
         return next((leg for leg in self._legs.values() if leg.resumed == offset), None)
 
     def _begin_leg(self, passage: Pass, resumed: int) -> None:

@@ -123,6 +123,23 @@ def test_readers_of_a_directory_too_large_to_be_kept_are_told_every_name_once(
     run(main)
 
 
+@given(page_size=page_sizes, start=st.integers(1, 39))
+def test_a_place_is_returned_to_again_and_again(page_size: int, start: int) -> None:
+    names = [b"%02d" % number for number in range(40)]
+    shelf = Shelf({name.decode(): b"" for name in names}, page_size)
+
+    async def main() -> None:
+        async with kernel_on(shelf, Clock(), metadata_limit=1) as kernel:
+            handle = kernel.opendir(ROOT)
+            told = await kernel.read_places(handle)
+            for _ in range(5):
+                rest = await kernel.read_entries(handle, told[start - 1][2])
+                assert [name for name, _ in rest] == names[start:]
+            kernel.filesystem.directories.release(handle)
+
+    run(main)
+
+
 @given(size=st.sampled_from([2_001, 65_535, 65_536, 140_000]), page=st.sampled_from([70_000, 200_000]))
 @settings(max_examples=6)
 def test_a_page_of_any_size_is_told_whole_whatever_may_be_kept(size: int, page: int) -> None:
