@@ -75,6 +75,8 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
+    if size > _LARGEST:
+        raise WrongAnswerError(f"an object of {size} bytes")
     mtime_ns = _last_modified_ns(headers)
     storage_class = check_word(headers.get("x-amz-storage-class")) or "STANDARD"
     etag = plain_etag(check_word(headers.get("etag"))) or stand_in_etag(mtime_ns, size)

@@ -117,7 +117,7 @@ class BotoTransport:
 
     def _frozen(self) -> FrozenCredentials:
         """What botocore signs this thread's request with."""
-        return self._store.credentials.frozen(self._wire.deadline)
+        return self._store.credentials.frozen(self._wire.deadline, self._wire.cord)
 
     def _get(self, key: str, span: Span, which: Mapping[str, str]) -> Any:
         byte_range = f"bytes={span.start}-{span.stop - 1}"

@@ -153,9 +153,13 @@ class _CredentialProcess(subprocess.Popen[bytes]):
         return printed, complained
 
     def end(self) -> None:
-        """Kill the program if it still runs; does not wait for its end."""
-        with contextlib.suppress(OSError):
-            if self.poll() is None:
+        """Kill the program, unless it was waited for; does not wait for its end.
+
+        One that has ended by itself may have left children, which hold the pipes. Until it is waited
+        for, its number is nobody else's.
+        """
+        with contextlib.suppress(OSError), self._waitpid_lock:  # type: ignore[attr-defined]  # held for moments
+            if self.returncode is None:
                 (os.killpg if self._has_group else os.kill)(self.pid, signal.SIGKILL)
 
     def _read(self, end: float) -> tuple[bytes, bytes]:

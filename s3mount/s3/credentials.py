@@ -217,7 +217,7 @@ class CredentialChain:
         self._is_under_way = True
         try:
             _thread.start_new_thread(self._look_up, (self._renewals, self._is_stale))
-        except RuntimeError:
+        except (RuntimeError, MemoryError):  # pids.max, RLIMIT_NPROC, or no memory for a stack
             self._is_under_way = False
             raise Retryable(StoreFailed("no thread can be started to look up credentials")) from None
         self._is_stale = False

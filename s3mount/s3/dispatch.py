@@ -82,6 +82,9 @@ class Dispatch:
             self._watch(watch)
         except OSError:  # the system has no more descriptors, or watches, for anybody
             self._finish_in_a_thread(watch)
+        except BaseException:  # raised again: the caller is told, and nothing else will be
+            _give_up(watch)
+            raise
 
     def _watch(self, watch: _Watch) -> None:
         if self._epoll is None:
@@ -119,6 +122,7 @@ class Dispatch:
         except Exception as exc:  # noqa: BLE001 - a bug in one attempt, which the task that watches all of them survives
             if self._watched.get(descriptor) is watch:
                 self._forget(watch)
+            _give_up(watch)
             _tell(watch, outcome.Error(exc))
 
     def _gather(self, watch: _Watch) -> None:
@@ -142,8 +146,7 @@ class Dispatch:
             case outcome.Error(
                 error=Retryable(is_unsent=True)
             ):  # no thread could be started: the connection is given up
-                watch.cord.pull()
-                outcome.capture(watch.sent.finish)
+                _give_up(watch)
         watch.ended(result)
 
     def _forget(self, watch: _Watch) -> None:
@@ -151,6 +154,12 @@ class Dispatch:
         del self._watched[watch.descriptor]
         with contextlib.suppress(OSError):  # it was closed, and with that is no longer watched
             self._epoll.unregister(watch.descriptor)
+
+
+def _give_up(watch: _Watch) -> None:
+    """Finish what nobody will wait for, so that its connection is closed."""
+    watch.cord.pull()
+    outcome.capture(watch.sent.finish)
 
 
 def _tell(watch: _Watch, result: outcome.Outcome[Any]) -> None:

@@ -66,6 +66,12 @@ class Wire:
         deadline: float = self._asking.deadline
         return deadline
 
+    @property
+    def cord(self) -> Cord:
+        """The cord of this thread's request; in a block of `until` only."""
+        cord: Cord = self._asking.cord
+        return cord
+
     def send(self, request: Any, **_: Any) -> AWSResponse:
         """The answer to one of botocore's prepared requests: its head, and a body still to be read."""
         deadline = self.deadline

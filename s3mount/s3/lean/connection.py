@@ -220,16 +220,14 @@ class _BufferedSource:
 
     def _judge(self, length: int) -> Coming:
         """Whether that is all. No more than a glance: what is taken for whole is read as strictly as everything else."""
-        end = self._buffer.find(END, 0, self._stop)
-        if end < 0:
-            return self._more_or_otherwise()
+        end = self._buffer.find(END, 0, min(self._stop, BUFFER))
+        if end < 0:  # the event loop reads no longer heads, however much room a body has
+            return Coming.MORE if self._stop < BUFFER else Coming.OTHERWISE
         said = _LENGTH.search(self._buffer, 0, end + 2)
         if said is None or int(said[1]) != length or not _PART.match(self._buffer):
             return Coming.OTHERWISE
-        missing = end + len(END) + length - self._stop
-        return self._more_or_otherwise() if missing > 0 else Coming.WHOLE
-
-    def _more_or_otherwise(self) -> Coming:
+        if end + len(END) + length <= self._stop:
+            return Coming.WHOLE
         return Coming.MORE if self._stop < len(self._buffer) else Coming.OTHERWISE
 
     def head(self) -> bytes:
@@ -239,6 +237,8 @@ class _BufferedSource:
         while (end := self._buffer.find(END, searched, self._stop)) < 0:
             searched = max(0, self._stop - len(END) + 1)
             self._more("the head of an answer")
+        if end > HEAD_LIMIT:  # the buffer is larger where a body was to be gathered beside its head
+            raise WrongAnswerError("the head of an answer without end")
         block = bytes(self._view[: end + 2])
         self._start = end + len(END)
         return block

@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from s3mount.s3.answers import WrongAnswerError
@@ -20,6 +20,18 @@ from s3mount.s3.session import ResolvedStore
 from s3mount.s3.trust import tls_context
 
 _Address = tuple[Any, ...]  # as getaddrinfo tells it
+
+
+class Awaited(Protocol):
+    """What a connection that is being opened waits for."""
+
+    def shut_down(self) -> None:
+        """Wake whoever waits here, with an error. From any thread."""
+        ...
+
+
+Adopt = Callable[[Awaited], None]
+"""Is told of each, before it is waited for."""
 
 
 class Dialer:
@@ -34,14 +46,14 @@ class Dialer:
         if store.scheme == "https":
             self._context = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
 
-    def dial(self, deadline: float, adopt: Callable[[PlainStream], None]) -> Stream:
-        """A connection, ready for a request. *adopt* is told of it before there is anything to wait for.
+    def dial(self, deadline: float, adopt: Adopt) -> Stream:
+        """A connection, ready for a request. *adopt* is told of whatever it waits for.
 
         OSErrors where there is none by *deadline*, or within the store's connect timeout.
         """
         deadline = min(deadline, self._clock() + self._store.connect_timeout)
         host, port = (self._store.host, self._store.port) if self._proxy is None else _proxy_address(self._proxy)
-        plain = self._connect(resolved(host, port, deadline - self._clock()), deadline, adopt)
+        plain = self._connect(resolved(host, port, deadline - self._clock(), adopt), deadline, adopt)
         if self._context is None:
             return plain
         try:
@@ -50,9 +62,7 @@ class Dialer:
             plain.close()
             raise
 
-    def _connect(
-        self, addresses: Sequence[_Address], deadline: float, adopt: Callable[[PlainStream], None]
-    ) -> PlainStream:
+    def _connect(self, addresses: Sequence[_Address], deadline: float, adopt: Adopt) -> PlainStream:
         """The first address that answers; all but the last are given half of the time that is left."""
         for position, address in enumerate(addresses, start=1):
             left = deadline - self._clock()
@@ -64,7 +74,7 @@ class Dialer:
                     raise
         raise OSError("the name has no address")
 
-    def _reach(self, address: _Address, timeout: float, adopt: Callable[[PlainStream], None]) -> PlainStream:
+    def _reach(self, address: _Address, timeout: float, adopt: Adopt) -> PlainStream:
         family, kind, protocol, _, where = address
         sock = socket.socket(family, kind, protocol)
         try:
@@ -92,33 +102,50 @@ def forwarding_lines(store: ResolvedStore) -> str:
     return _proxy_authorization(urlsplit(store.proxy))
 
 
-def resolved(host: str, port: int, timeout: float) -> list[_Address]:
-    """The addresses of *host*; OSErrors where there are none within *timeout* seconds.
-
-    In a thread, because the C library's resolver cannot be told to stop; one that is late is left to end by itself.
-    """
+def resolved(host: str, port: int, timeout: float, adopt: Adopt) -> list[_Address]:
+    """The addresses of *host*; OSErrors where there are none within *timeout* seconds. *adopt* is told before it waits."""
     with contextlib.suppress(socket.gaierror):
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    found: list[list[_Address]] = []
-    failed: list[OSError | UnicodeError] = []
+    resolution = _Resolution(host, port)
+    adopt(resolution)
+    return resolution.run(timeout)
 
-    def resolve() -> None:
+
+class _Resolution:
+    """A look-up of a host name, in a thread: the C library's resolver cannot be told to stop, and ends late by itself."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        # the addresses, or why there are none; both None where the wait has ended before
+        self._has_ended = threading.Event()
+        self._found: list[_Address] | None = None
+        self._failure: OSError | UnicodeError | None = None
+
+    def run(self, timeout: float) -> list[_Address]:
+        """`resolved`. ConnectionAbortedError if it was shut down."""
+        thread = threading.Thread(target=self._resolve, name="resolver", daemon=True)
         try:
-            found.append(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-        except (OSError, UnicodeError) as exc:
-            failed.append(exc)
+            thread.start()
+        except RuntimeError as exc:  # how `threading` says that the system gives no more
+            raise OSError("no thread could be started to resolve the name") from exc
+        if not self._has_ended.wait(max(timeout, 0)):
+            raise TimeoutError("the name was not resolved in time")
+        if self._failure is not None:
+            raise self._failure if isinstance(self._failure, OSError) else OSError("no host can have this name")
+        if self._found is None:
+            raise ConnectionAbortedError("the wait for the name was ended")
+        return self._found
 
-    thread = threading.Thread(target=resolve, name="resolver", daemon=True)
-    try:
-        thread.start()
-    except RuntimeError as exc:  # how `threading` says that the system gives no more
-        raise OSError("no thread could be started to resolve the name") from exc
-    thread.join(max(timeout, 0))
-    if failed:
-        raise failed[0] if isinstance(failed[0], OSError) else OSError("no host can have this name")
-    if not found:
-        raise TimeoutError("the name was not resolved in time")
-    return found[0]
+    def shut_down(self) -> None:
+        self._has_ended.set()
+
+    def _resolve(self) -> None:
+        try:
+            self._found = list(socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as exc:
+            self._failure = exc
+        self._has_ended.set()
 
 
 def _proxy_address(proxy: SplitResult) -> tuple[str, int]:

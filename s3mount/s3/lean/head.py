@@ -41,10 +41,10 @@ def parse_head(block: bytes) -> ResponseHead:
 
 def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The values of each name in one, as RFC 9110 (section 5.3) has it."""
-    headers: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
     for name, value in fields:
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+        values.setdefault(name, []).append(value)
+    return {name: ", ".join(each) for name, each in values.items()}
 
 
 def _is_persistent(status_line: str, connection: str | None) -> bool:

@@ -59,7 +59,7 @@ def next_token_of(body: bytes) -> str | None:
         return None
     try:
         return unescape(tokens[0].decode())
-    except UnicodeDecodeError:
+    except ValueError:  # not UTF-8, or a character reference of more digits than Python converts
         return None
 
 

@@ -13,7 +13,8 @@ from typing import Protocol
 
 from s3mount.s3.cord import Cord
 from s3mount.s3.lean.connection import Connection, GatherRoom
-from s3mount.s3.lean.stream import PlainStream, Stream
+from s3mount.s3.lean.dial import Adopt, Awaited
+from s3mount.s3.lean.stream import Stream
 
 GATHER_TOTAL = 32 * 1024 * 1024  # bytes beyond the memory limit; a hundred connections with the largest bodies
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
@@ -22,7 +23,7 @@ IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 class Dial(Protocol):
     """`Dialer.dial`."""
 
-    def __call__(self, deadline: float, adopt: Callable[[PlainStream], None]) -> Stream: ...
+    def __call__(self, deadline: float, adopt: Adopt) -> Stream: ...
 
 
 class Pool:
@@ -33,10 +34,10 @@ class Pool:
         self._clock = clock
         self._room = GatherRoom(GATHER_TOTAL)
         self._lock = threading.Lock()
-        # under the lock: the idle ones with the moment of their return, oldest first; all sockets, so that `close` can
-        # wake whoever waits for one; and whether it did
+        # under the lock: the idle ones with the moment of their return, oldest first; all sockets and look-ups of names, so
+        # that `close` can wake whoever waits for one; and whether it did
         self._idle: deque[tuple[float, Connection]] = deque()
-        self._sockets: weakref.WeakSet[PlainStream] = weakref.WeakSet()
+        self._awaited: weakref.WeakSet[Awaited] = weakref.WeakSet()
         self._is_closed = False
 
     def borrow(self, deadline: float, cord: Cord) -> Connection:
@@ -64,9 +65,9 @@ class Pool:
     def open(self, deadline: float, cord: Cord) -> Connection:
         """A new connection; as `borrow`."""
 
-        def adopt(plain: PlainStream) -> None:
-            self._adopt(plain)
-            cord.tie(plain.shut_down)
+        def adopt(awaited: Awaited) -> None:
+            self._adopt(awaited)
+            cord.tie(awaited.shut_down)
 
         try:
             stream = self._dial(deadline, adopt)
@@ -102,9 +103,9 @@ class Pool:
         """Close what is idle and wake whoever waits for the rest, with an error; from then on there are no connections."""
         with self._lock:
             self._is_closed = True
-            sockets = list(self._sockets)
-        for plain in sockets:
-            plain.shut_down()
+            awaited = list(self._awaited)
+        for each in awaited:
+            each.shut_down()
         self.drop_idle()
 
     def _pop(self) -> Connection | None:
@@ -122,8 +123,8 @@ class Pool:
             outdated.append(self._idle.popleft()[1])
         return outdated
 
-    def _adopt(self, plain: PlainStream) -> None:
+    def _adopt(self, awaited: Awaited) -> None:
         with self._lock:
             if self._is_closed:
                 raise ConnectionAbortedError("the store was left")
-            self._sockets.add(plain)
+            self._awaited.add(awaited)

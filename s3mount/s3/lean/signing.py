@@ -18,7 +18,7 @@ EMPTY_SHA256 = sha256(b"").hexdigest()
 _DATE = "x-amz-date"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class _Scope:
     """All of a signature that holds for a day and one set of credentials.
 

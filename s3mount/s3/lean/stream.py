@@ -20,6 +20,7 @@ HOUSEKEEPING_LIMIT = 8  # receives of it that an idle connection is worth: the e
 CIPHERTEXT = 256 * 1024  # bytes a receive; 128 KiB cost 10 % more CPU, 512 KiB no less
 CIPHERTEXT_LEAST = 32 * 1024  # bytes; more than a record
 CIPHERTEXT_TOTAL = 16 * 1024 * 1024  # bytes of all connections together, where there are so many that it matters
+_COMES = select.POLLIN | select.POLLRDHUP  # bytes, or an end
 
 
 class Stream(Protocol):
@@ -48,7 +49,7 @@ class Stream(Protocol):
         ...
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come unasked, not even the end."""
+        """Whether nothing has come unasked, not even the end, and a request can be sent without waiting."""
         ...
 
     def shut_down(self) -> None:
@@ -69,7 +70,7 @@ class PlainStream:
         self._clock = clock
         self._deadline = 0.0
         self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN | select.POLLRDHUP)
+        self._poll.register(sock, _COMES | select.POLLOUT)
 
     def connect(self, address: Any, timeout: float) -> None:
         """Reach *address* within *timeout* seconds, or raise an OSError."""
@@ -119,7 +120,12 @@ class PlainStream:
         return self._socket.fileno()
 
     def is_quiet(self) -> bool:
-        return not self._poll.poll(0)
+        return self.events() == select.POLLOUT
+
+    def events(self) -> int:
+        """What poll(2) says now. POLLOUT: a third of the send buffer is free, which is more than a request takes."""
+        [(_, events)] = self._poll.poll(0) or [(0, 0)]
+        return events
 
     def shut_down(self) -> None:
         with contextlib.suppress(OSError):  # it has ended already
@@ -233,8 +239,9 @@ class TlsStream:
         for _ in range(HOUSEKEEPING_LIMIT):
             if self._may_read():
                 return False
-            if self._plain.is_quiet():
-                return True
+            events = self._plain.events()
+            if not events & ~select.POLLOUT:
+                return events == select.POLLOUT
             if not self._hears_housekeeping():
                 return False
         return False

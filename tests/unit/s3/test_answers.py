@@ -162,3 +162,12 @@ def test_words_that_a_mount_would_keep_are_short(name: str) -> None:
 
     with pytest.raises(WrongAnswerError, match="a word of 1025 bytes"):
         answers.object_stat("b", "k", headers, 1)
+
+
+def test_a_size_that_no_file_can_have_is_no_answer() -> None:
+    """It was an OverflowError in the tables of the tree, and in the attributes for the kernel."""
+    headers = {"last-modified": MODIFIED, "etag": "e"}
+
+    assert answers.object_stat("b", "k", headers, 2**63 - 1).version.size == 2**63 - 1
+    with pytest.raises(WrongAnswerError, match="bytes"):
+        answers.object_stat("b", "k", headers, 2**63)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from s3mount.config import StoreConfig
-from s3mount.errors import S3MountError, VersionGone
+from s3mount.errors import S3MountError, StoreFailed, VersionGone
 from s3mount.s3.boto import BotoTransport
 from s3mount.s3.cord import Cord, CutError
 from s3mount.s3.credentials import FrozenCredentials
@@ -183,6 +183,20 @@ def test_a_read_that_was_cut_before_it_began_sends_nothing_more(connect: Connect
             deadline=time.monotonic() + 30,
             cord=cord,
         )
+
+
+def test_a_read_is_cut_while_it_waits_for_credentials(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(_: FixedCredentials, deadline: float, cord: Cord | None = None) -> FrozenCredentials:
+        is_cut = threading.Event()
+        (cord or Cord()).tie(is_cut.set)
+        if not is_cut.wait(min(20, deadline - time.monotonic())):
+            raise Retryable(StoreFailed("no credentials"))
+        raise CutError
+
+    with silent() as url:
+        transport = connect(url)
+        monkeypatch.setattr(FixedCredentials, "frozen", wait)
+        assert_is_cut_at_once(transport)
 
 
 def assert_is_cut_at_once(transport: BotoTransport) -> None:

@@ -141,6 +141,20 @@ def test_a_program_that_hangs_is_killed_in_the_end_with_what_it_started(
         wait_gone(int((tmp_path / name).read_text()))
 
 
+def test_what_a_program_left_behind_is_killed_if_it_holds_the_pipes(
+    program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look-up left one such child: only programs that still ran themselves were killed."""
+    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    program(f"sleep 60 &\necho $! >{tmp_path}/child")
+
+    with pytest.raises(TimeoutError):
+        source.look_up(anew=False)
+
+    wait_gone(int((tmp_path / "child").read_text()))
+
+
 IN_A_SESSION = """
 import fcntl, os, sys, termios
 from s3mount.config import StoreConfig

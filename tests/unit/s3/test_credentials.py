@@ -334,11 +334,12 @@ def test_a_failure_is_told_for_a_moment_before_the_source_is_asked_again(
     assert looks == 1
 
 
+@pytest.mark.parametrize("reason", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"])
 def test_a_thread_that_cannot_start_is_a_failure_and_no_hang(
-    chain: CredentialChain, source: Source, monkeypatch: pytest.MonkeyPatch
+    chain: CredentialChain, source: Source, monkeypatch: pytest.MonkeyPatch, reason: Exception
 ) -> None:
     def refuse(*_: object) -> int:
-        raise RuntimeError("can't start new thread")
+        raise reason
 
     with monkeypatch.context() as patch:
         patch.setattr("s3mount.s3.credentials._thread.start_new_thread", refuse)

@@ -206,6 +206,33 @@ async def test_a_bug_in_one_attempt_leaves_the_others_watched(
     assert len(one.outcomes) == 1
 
 
+async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
+    """What was sent is finished once, with its cord pulled: else its socket and its share of the gather room were lost."""
+    question, finished = Question(is_broken="gather"), []
+    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    with asking(question):
+        question.peer.send(WHOLE)
+        with pytest.raises(ZeroDivisionError):
+            await question.answered_by()
+
+    assert finished == [True]
+
+
+async def test_what_was_sent_and_cannot_be_watched_at_all_is_given_up() -> None:
+    question, finished = Question(), []
+    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    with (
+        asking() as dispatch,
+        patch.object(dispatch, "_watch", side_effect=ZeroDivisionError),
+        pytest.raises(ZeroDivisionError),
+    ):
+        question.send_over(dispatch)
+    question.close()
+
+    assert finished == [True]
+    assert not question.outcomes
+
+
 async def test_a_bug_in_what_lost_patience_leaves_the_others_watched(mock_clock: MockClock) -> None:
     one, other = Question(), Question()
     with asking(one) as dispatch:

@@ -1,5 +1,6 @@
 """However a response is cut into segments, its bytes come out right, or not at all."""
 
+import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
@@ -341,10 +342,45 @@ def test_what_is_taken_for_whole_never_has_to_be_waited_for(head: list[bytes], p
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 206 Partial Content\r\nETag: x\r\n\r\nhello",
         b"x" * 2 * HEAD_LIMIT,
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n%b\r\nhello" % (b"a:\r\n" * BUFFER),
     ],
 )
 def test_everything_else_is_left_to_who_may_wait(message: bytes) -> None:
     assert gathered([message], 5)[2] is Coming.OTHERWISE
+
+
+def test_a_long_head_is_not_read_by_the_event_loop() -> None:
+    """The room for a body once let heads of 270 KB be parsed there, for 0.4 s each."""
+    stream = Turns([cut(_sized_with_head(size, bytes(GATHER_LIMIT)), []) for size in (0, 2 * BUFFER)])
+    connection = Connection(stream)
+    stream.turn()
+    connection.send(b"GET", deadline=0)
+    while connection.gather(GATHER_LIMIT) is Coming.MORE:
+        pass
+    connection.ask(None, deadline=0).skip(GATHER_LIMIT)
+    stream.turn()
+    connection.send(b"GET", deadline=0)
+
+    assert connection.gather(GATHER_LIMIT) is Coming.OTHERWISE
+
+
+def test_the_head_limit_holds_where_there_is_room_for_more() -> None:
+    _, connection, coming = gathered([_sized_with_head(HEAD_LIMIT, bytes(GATHER_LIMIT))], GATHER_LIMIT)
+
+    assert coming is Coming.OTHERWISE
+    with pytest.raises(WrongAnswerError, match="without end"):
+        connection.ask(None, deadline=0)
+
+
+def test_a_head_of_one_name_repeated_costs_no_more_than_any_other() -> None:
+    """Joined one by one, the values were copied with each: a quadratic cost."""
+    head = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 400_000
+
+    begun = time.process_time()
+    values = parse_head(head).headers["a"]
+
+    assert len(values) == 2 * (400_000 - 1)
+    assert time.process_time() - begun < 10
 
 
 # how much memory a connection has

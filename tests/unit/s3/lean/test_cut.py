@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -60,6 +61,43 @@ def test_a_call_that_waits_is_cut_at_once_and_asks_no_other_connection(reads_bef
 
         assert time.monotonic() - begun < 10
         assert server.connections == 1
+
+
+@contextmanager
+def resolving(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A resolver that does not answer; the event is set when it was asked."""
+    asked, is_over = threading.Event(), threading.Event()
+    resolve = socket.getaddrinfo
+
+    def hang(*where: Any, **options: Any) -> Any:
+        if options.get("flags", 0) & socket.AI_NUMERICHOST:
+            return resolve(*where, **options)
+        asked.set()
+        is_over.wait(60)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    yield asked
+    is_over.set()
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["cut", "closed"])
+def test_a_call_that_waits_for_a_name_is_cut_at_once(monkeypatch: pytest.MonkeyPatch, *, is_closed: bool) -> None:
+    """A killed reader kept its buffer and its place, and an unmount waited, until the connect timeout."""
+    transport, cord = LeanTransport(store_at(80, host="name.invalid", connect_timeout=30.0)), Cord()
+
+    def end(asked: threading.Event) -> None:
+        asked.wait(10)
+        (transport.close if is_closed else cord.pull)()
+
+    with resolving(monkeypatch) as asked:
+        threading.Thread(target=end, args=(asked,)).start()
+        begun = time.monotonic()
+        with pytest.raises((Retryable, CutError)):
+            read(transport, cord)
+
+        assert time.monotonic() - begun < 10
+    transport.close()
 
 
 def test_a_call_that_is_cut_in_its_body_fails() -> None:

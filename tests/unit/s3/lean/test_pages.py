@@ -324,6 +324,7 @@ def test_the_token_is_found_before_the_page_is_read(token: str) -> None:
         page("<NextContinuationToken>a</NextContinuationToken>"),
         page("<NextContinuationToken>a</NextContinuationToken>" * 2, truncated="true"),
         page("<NextContinuationToken>\xff</NextContinuationToken>", truncated="true").decode().encode("latin-1"),
+        page(f"<NextContinuationToken>&#{'9' * 5000};</NextContinuationToken>", truncated="true"),
     ],
 )
 def test_no_token_is_guessed(body: bytes) -> None:

@@ -94,3 +94,11 @@ def test_a_request_that_is_not_signed_has_the_standing_headers_only() -> None:
     signer = Signer("store.test", "eu-west-1", "s3", {"x-amz-request-payer": "requester"})
 
     assert signer.unsigned_lines() == "host: store.test\r\nx-amz-request-payer: requester\r\n"
+
+
+def test_what_is_kept_between_requests_shows_no_key_and_no_token() -> None:
+    signer = Signer("store.test", "eu-west-1", "s3", {})
+    signer.header_lines(FrozenCredentials("AKID", "a-secret", "a-token"), "GET", "/", "", 1_700_000_000)
+
+    assert "a-token" not in repr(signer._scope)
+    assert "key" not in repr(signer._scope)

@@ -160,3 +160,20 @@ def test_an_address_of_a_family_that_this_machine_lacks_is_passed_over(monkeypat
 
         transport.close()
         assert into == CONTENT[SPAN.start : SPAN.stop]
+
+
+def test_a_connection_whose_peer_reads_nothing_serves_no_more() -> None:
+    """The event loop would wait for its send buffer, half a second with each request."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        plain = stream.PlainStream(socket.socket(), idle_timeout=10.0)
+        plain.connect(server.getsockname(), 10.0)
+        plain.wait_until(time.monotonic() + 10)
+        peer, _ = server.accept()
+
+        assert plain.is_quiet()
+        with suppress(TimeoutError):
+            plain.send(bytes(1 << 26))
+        assert not plain.is_quiet()
+
+        plain.close()
+        peer.close()
