@@ -530,6 +530,12 @@ def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -
     assert (machine.place / "hello").read_text() == "Hello, world\n"
 
 
+def test_a_prefix_may_be_longer_than_what_the_kernel_names_a_mount_by(machine: Machine) -> None:
+    machine.mount(bucket=f"bucket/{'p' * 1000}")
+
+    assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
 def test_a_killed_keeper_is_told_when_the_mount_stays(machine: Machine, tmp_path: Path) -> None:
     log = tmp_path / "log"
     pid = machine.mount("--log-file", log)
