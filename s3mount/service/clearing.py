@@ -44,7 +44,10 @@ def _clear_top(path: str, *, is_living_too: bool) -> bool:
     except OSError as exc:
         raise SetupError(f"{path} cannot be reached: {exc.strerror}") from exc
     with closing(descriptor):
-        entry = mount_on(descriptor)
+        try:
+            entry = mount_on(descriptor)
+        except OSError as exc:
+            raise SetupError(f"{path} cannot be reached: {exc.strerror}") from exc
         if entry is None or not _is_to_go(entry, descriptor, is_living_too=is_living_too):
             return False
         _abort(entry)

@@ -65,7 +65,7 @@ def open_component(directory: int, name: str, *, is_directory: bool = False) -> 
 
 
 def path_of(descriptor: int) -> str:
-    """Where the directory is now; with ` (deleted)` appended if it was removed."""
+    """Where the directory is now; with ` (deleted)` appended if it was removed. Raises OSError if the path is longer than a page."""
     return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - the text, not a path to be normalized
 
 
