@@ -100,3 +100,18 @@ def test_a_living_mount_is_taken_away_only_after_a_main_process_that_may_have_le
     told: dict[str, str], *, may_have: bool
 ) -> None:
     assert may_have_left_a_mount(told) is may_have
+
+
+def test_what_looking_up_a_host_needs_is_loaded_before_privileges_go() -> None:
+    """A lookup of a host imports it, which --run-as cannot where Python is in root's home: LookupError: unknown encoding: idna."""
+    program = "import sys, s3mount.service.mount; print('encodings.idna' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.stdout == "True\n"
