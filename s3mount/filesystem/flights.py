@@ -41,7 +41,7 @@ class Flights(Generic[Key, Answer]):
         flight = self._begin(key, since, ask)
         await flight.landed.wait()
         if flight.failure is not None:
-            raise flight.failure.with_traceback(None)  # all who wait raise the same one; let none pile its frames on it
+            raise own(flight.failure)
         return flight.answer  # type: ignore[return-value]  # landed without a failure
 
     def begin(self, key: Key, ask: Callable[[], Awaitable[Answer]]) -> None:
@@ -67,6 +67,11 @@ class Flights(Generic[Key, Answer]):
             if self._flights.get(key) is flight:  # else a newer one has taken its place
                 del self._flights[key]
             flight.landed.set()
+
+
+def own(failure: Exception) -> Exception:
+    """*failure* to be raised by one of several who wait for it: none piles its frames on that of the others."""
+    return failure.detached() if isinstance(failure, S3MountError) else failure.with_traceback(None)
 
 
 def log_unawaited(what: str, exc: Exception, *, waiters: int) -> None:

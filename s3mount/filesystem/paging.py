@@ -17,7 +17,7 @@ import trio
 
 from s3mount.errors import StoreFailed
 from s3mount.filesystem.chain import Request
-from s3mount.filesystem.flights import log_unawaited
+from s3mount.filesystem.flights import log_unawaited, own
 from s3mount.filesystem.ranges import Ranges
 from s3mount.s3.store import ObjectStore, Urgency
 from s3mount.s3.values import ListPage, ListQuery
@@ -80,7 +80,7 @@ class Paging:
         self._ranges.waited()
         await flight.progress.park()
         if flight.failure is not None:
-            raise flight.failure.with_traceback(None)  # all who wait raise the same one; let none pile its frames on it
+            raise own(flight.failure)
 
     def _is_short(self) -> bool:
         return not self._target.is_complete and self.answered < self._wanted
@@ -127,7 +127,7 @@ class Paging:
             request = await self._answer(query)  # nobody has been told of that failure
         if request.failure is not None:
             self.is_stuck = isinstance(request.failure, StoreFailed) and request.failure.status == 400
-            raise request.failure.with_traceback(None)
+            raise own(request.failure)
         self.is_stuck = True
         self.add(*self._ranges.join(request))  # raises where the page leads back
         self.is_stuck = False

@@ -10,7 +10,7 @@ from functools import partial
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed
+from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StoreFailed
 from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory, Known, listed
 from s3mount.filesystem.entries import Entries, Row
@@ -31,11 +31,13 @@ class Questions:
         nursery: trio.Nursery,
         catalog: Catalog,
         root: str,
+        timeout: float,
         first_bytes: Callable[[ObjectVersion, bytes], None],
     ) -> None:
         self._store = store
         self._catalog = catalog
         self._root = root
+        self._timeout = timeout  # seconds after which nobody waits for an answer any more
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
         self._flights: Flights[tuple[str, bytes], Known] = Flights(nursery, catalog.moments.next)
 
@@ -94,9 +96,11 @@ class Questions:
 
     async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
         """Ask for pages until one shows that there is a directory, or none is left: S3 may send empty pages before a full one."""
-        query = ListQuery(key + "/")
+        query, end = ListQuery(key + "/"), self._catalog.moments.now() + self._timeout
         try:
             while not answers.is_directory:
+                if self._catalog.moments.now() > end:
+                    raise DeadlineExceeded("the listing had empty pages only", key=key + "/")
                 page = await self._store.list_page(query)
                 answers.pages.append(page)
                 if page.next_token is None:

@@ -76,7 +76,7 @@ class Tree:
             limit=config.metadata_limit,
             dropped=self._drop_from_kernel,
         )
-        self._questions = Questions(store, nursery, self.catalog, location.prefix, first_bytes)
+        self._questions = Questions(store, nursery, self.catalog, location.prefix, location.timeout, first_bytes)
 
     # ---- inodes --------------------------------------------------------------------------------------------------
 

@@ -113,6 +113,12 @@ def know_the_root(place: Place) -> None:
     (place.mountpoint / "nothing").exists()
 
 
+def stat_many(place: Place) -> None:
+    """Look up the files of a directory one by one, the last first."""
+    for name in reversed([name for name in NAMES if "/" not in name]):
+        stat_file(name)(place)
+
+
 READ = Workload("reading a large file", {"large": LARGE}, read_file("large"), prepare=stat_file("large"))
 READ_SMALL = Workload("reading a small file", {"small": SMALL}, read_file("small"), prepare=stat_file("small"))
 REOPEN = Workload("opening again", {"small": SMALL}, read_file("small"), prepare=read_file("small"), ttl=0)
@@ -120,3 +126,4 @@ STAT = Workload("looking up", {"one": SMALL, "two": SMALL}, stat_file("one"), pr
 OPEN = Workload("opening", {"one": SMALL}, read_file("one"), prepare=know_the_root)
 LOOK = Workload("looking for nothing", {"one": SMALL}, look_for_nothing)
 LIST = Workload("listing", dict.fromkeys(NAMES, SMALL), list_directory, calls=2)  # a lookup, then a readdir
+STAT_MANY = Workload("looking up many", dict.fromkeys(NAMES, SMALL), stat_many, prepare=know_the_root, calls=8)

@@ -6,10 +6,10 @@ from urllib.parse import unquote_to_bytes
 
 from tests.faults.bucket import Kind, document, xml
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.hostile import Exchange, behave
+from tests.faults.hostile import Exchange, Fault, behave
 from tests.faults.lies import asking, rewrite, swap
 from tests.faults.mischief import HTML, broken, delayed, edited, half_the_body, page, refused, reset, resized
-from tests.faults.workloads import LIST
+from tests.faults.workloads import LIST, STAT_MANY
 
 RIGHT, FAILED, EACCES = Outcome.RIGHT, Outcome.FAILED, Outcome.EACCES
 PAGE_SIZE = 3  # keys: four pages make the directory
@@ -79,6 +79,11 @@ def _circle(exchange: Exchange) -> None:
     exchange.request = exchange.request.asking({"continuation-token": None})
     answer = exchange.answer.body.decode().partition("\n")[2]
     exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), answer)))
+
+
+def _behind_the_first(fault: Fault) -> Fault:
+    """*fault* where a token is told, and S3's own answer to the first page of any listing."""
+    return lambda exchange: (fault if "continuation-token" in exchange.request.query else behave)(exchange)
 
 
 def _token(token: str) -> str:
@@ -174,6 +179,17 @@ ROWS = (
         skip=1,
         always=EACCES,
         page_size=PAGE_SIZE,
+    ),
+    *(
+        Misbehaviour(
+            name=f"{status} to each page but the first, while looking up",
+            workload=STAT_MANY,
+            on=Kind.LIST,
+            fault=_behind_the_first(refused(status, code)),
+            always=RIGHT,
+            page_size=PAGE_SIZE,
+        )
+        for status, code in ((400, "InvalidArgument"), (403, "AccessDenied"), (404, "NoSuchKey"))
     ),
     Misbehaviour(
         name="reset within the second page",

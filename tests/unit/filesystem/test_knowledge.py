@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.errors import NotFound, StoreFailed
+from s3mount.errors import DeadlineExceeded, NotFound, StoreFailed
 from s3mount.filesystem.filesystem import FileSystem
 from s3mount.filesystem.inodes import ROOT
 from s3mount.s3.store import Demand, OnToken
@@ -250,6 +250,29 @@ async def test_empty_pages_before_a_listing_ends_say_nothing(autojump_clock: Moc
         assert (await filesystem.tree.lookup(directory, b"a")).size == 5
         assert (await filesystem.tree.lookup(directory, b"b")).size < 0
         assert await names_in(filesystem, b"d", b"b") == [b"c"]
+
+
+class NeverShows(MemoryStore):
+    """Lists empty pages for ever."""
+
+    async def list_page(
+        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+    ) -> ListPage:
+        await trio.sleep(1)
+        self.requests.append(Request("LIST", query.prefix, query=query))
+        return ListPage([], [], f"t{len(self.requests)}")
+
+
+async def test_empty_pages_without_end_are_asked_for_no_longer_than_the_timeout(autojump_clock: MockClock) -> None:
+    store = NeverShows()
+    store.put("a")
+    async with file_system(store) as filesystem:
+        with pytest.raises(DeadlineExceeded):
+            await filesystem.tree.lookup(ROOT, b"b")
+        asked = len(store.requests)
+        await trio.sleep(1000)
+
+        assert len(store.requests) == asked
 
 
 async def test_a_bug_in_a_lookup_ahead_is_logged_once_and_ends_nothing(
