@@ -144,12 +144,22 @@ class KernelMounter:
         except OSError as exc:
             _check_in_place(self._place)
             raise _refusal(self._place.path, exc) from exc
-        self._own = unmounting.own_mount(mount_fd)
-        if self._own is None or self._own.entry.path != self._place.path:
-            self._own = None
+        try:
+            self._own = self._look_at(mount_fd)
+        except BaseException:
             with contextlib.suppress(OSError):  # EINVAL: it is gone already
                 unmounting.detach_root(mount_fd)
+            raise
+
+    def _look_at(self, mount_fd: int) -> OwnMount:
+        """What was mounted; raises SetupError if it stands elsewhere, or if that cannot be told."""
+        try:
+            own = unmounting.own_mount(mount_fd)
+        except OSError as exc:  # no descriptors or memory left, to read the mount table
+            raise _refusal(self._place.path, exc) from exc
+        if own is None or own.entry.path != self._place.path:
             raise _moved(self._place)
+        return own
 
     def _unmount(self, take_away: Callable[[OwnMount], bool]) -> bool:
         if self._own is None or take_away(self._own):

@@ -3,6 +3,7 @@
 What USER of `--run-as` may do meanwhile runs at its worst moment, through the stand-in's bucket `swaps`, so each race is certain.
 """
 
+import errno
 import os
 import shutil
 import signal
@@ -329,3 +330,20 @@ def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
 
     assert found is not None
     assert found.fstype == "fuse.x y"
+
+
+def test_a_mount_that_cannot_be_looked_up_is_undone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a descriptor left to read the mount table with, a dead mount stayed that nobody knew of."""
+
+    def fail(_root: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(unmounting, "own_mount", fail)
+    place = checked_mountpoint(MountConfig(mountpoint=str(machine.place)))
+    mounter = KernelMounter(MountRequest(mountpoint=place.path, source="s3://bucket"), place, 0, 0)
+
+    with pytest.raises(SetupError, match="Too many open files"):
+        mounter.mount()
+
+    assert not machine.is_mounted
+    os.close(place.descriptor)
