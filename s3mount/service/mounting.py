@@ -108,7 +108,7 @@ class KernelMounter:
         if self._is_used:
             raise SetupError(f"{self._place.path} was mounted once, and is not mounted again")
         self._is_used = True
-        _check_in_place(self._place)
+        _check_free(self._place)
         fuse_fd, mount_fd = self._new_mount()
         try:
             self._attach(mount_fd)
@@ -183,7 +183,7 @@ class FusermountMounter:
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> Mounted:
-        _check_in_place(self._place)
+        _check_free(self._place)
         _check_user_may_mount(self._program, self._place.path)
         before = set(self._mounts())
         self._channel, theirs = socket.socketpair()
@@ -284,6 +284,14 @@ class PassedDescriptor:
 
     def detach(self) -> None:
         """The parent's to do."""
+
+
+def _check_free(place: MountPoint) -> None:
+    """Again, since the store was asked meanwhile: of two that were started at once, the later one would cover the other."""
+    _check_in_place(place)
+    covering = mount_at(place.path)
+    if covering is not None and covering.fstype.startswith("fuse"):
+        raise SetupError(f"{place.path} is already mounted ({covering.fstype}); something else was mounted meanwhile")
 
 
 def _check_in_place(place: MountPoint) -> None:

@@ -347,3 +347,20 @@ def test_a_mount_that_cannot_be_looked_up_is_undone(machine: Machine, monkeypatc
 
     assert not machine.is_mounted
     os.close(place.descriptor)
+
+
+def test_of_two_that_were_started_at_once_the_later_one_is_refused(machine: Machine) -> None:
+    """Both had found the place free; the one that was covered could not be unmounted, and stayed as a dead mount."""
+    first, second = (checked_mountpoint(MountConfig(mountpoint=str(machine.place))) for _ in range(2))
+    request = MountRequest(mountpoint=first.path, source="s3://bucket")
+    mounter = KernelMounter(request, first, 0, 0)
+    mounted = mounter.mount()
+
+    with pytest.raises(SetupError, match="already mounted"):
+        KernelMounter(request, second, 0, 0).mount()
+
+    assert [entry.path for entry in current_mounts()].count(first.path) == 1
+    mounter.detach()
+    for descriptor in (first.descriptor, second.descriptor, mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
+        assert descriptor is not None
+        os.close(descriptor)
