@@ -324,12 +324,12 @@ def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
 
 
 def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
-    machine.mount("-o", "fsname=a b,subtype=x y")
+    machine.mount("-o", "fsname=a b,subtype=x.y")
 
     found = mount_at(str(machine.place))
 
     assert found is not None
-    assert found.fstype == "fuse.x y"
+    assert (found.source, found.fstype) == ("a b", "fuse.x.y")
 
 
 def test_a_mount_that_cannot_be_looked_up_is_undone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
