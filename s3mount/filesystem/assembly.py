@@ -62,7 +62,8 @@ class Assembler:
 
     def feed(self, page: ListPage) -> list[Row]:
         """The entries that are certain now."""
-        files, directories = dict(self._files(page)), list(self._directories(page))
+        files = dict(self._files(page))
+        directories = list({row.name: row for row in self._directories(page)}.values())
         self.keys += len(page.objects) + len(page.prefixes)
         if self._unordered is None and not self._frontier.advance(page):
             self._unordered = {row.name: row for row in (*self._withheld, *self._held.values())}

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 PAGES_A_MISS = 4  # listing pages that each lookup without an answer entitles its directory to
 PAGES_WAITED = 8  # pages that one lookup waits for before it asks for its name alone
+PATIENCE = 1.0  # seconds that it waits for them: a listing that hangs keeps no name from being looked up
+SLOW_FOR = 10.0  # seconds for which none waits after one has waited in vain
 TOLD_MAX = 10_000  # directories with hidden keys that are remembered, so that each is logged once
 
 
@@ -41,12 +43,13 @@ class Catalog:
         moments: Moments,
         limit: int,
         dropped: Callable[[int, Sequence[Entries]], None],
+        replaced: Callable[[Sequence[Entries]], None],
     ) -> None:
         self.bucket = bucket
         self.lifetimes = lifetimes
         self.moments = moments
         self.doubts = Doubts(lifetimes.forget)
-        self.known = Directories(limit, self.doubts, dropped)
+        self.known = Directories(limit, self.doubts, dropped, replaced)
         # S3's directory buckets are known by their names not to list in order
         self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
         self._store = store
@@ -98,15 +101,24 @@ class Catalog:
             return False
         if directory.passage is not None and directory.passage.listing.is_filled:  # which denies nothing
             self._begin(directory, self.moments.next())
-        passage = self.passage(directory)
+        passage = None if directory.is_too_large else self.passage(directory)
+        if passage is None or directory.is_too_large:  # the name alone costs less than a listing that cannot be kept
+            return False
         is_large = passage.has_begun  # its first page is here, and did not tell
         passage.want(PAGES_A_MISS * misses)
-        waited = PAGES_WAITED if misses > 2 else int(not is_large)
-        try:
-            return await passage.wait_decided(name, waited)
-        except S3MountError as exc:  # the name alone may be answered still
-            log.debug("listing of %r did not tell a name: %s", directory.prefix, exc)
+        if directory.slow_until > self.moments.now():
             return False
+        return await self._wait_decided(directory, passage, name, PAGES_WAITED if misses > 2 else int(not is_large))
+
+    async def _wait_decided(self, directory: Directory, passage: Pass, name: bytes, pages: int) -> bool:
+        """Whether *passage* decides *name* after at most so many pages more, and soon: else the name alone may be answered still."""
+        try:
+            with trio.move_on_after(PATIENCE):
+                return await passage.wait_decided(name, pages)
+        except S3MountError as exc:
+            log.debug("listing of %r did not tell a name: %s", directory.prefix, exc)
+        directory.slow_until = self.moments.now() + SLOW_FOR
+        return False
 
     def resume(self, listing: Listing, number: int, index: int) -> Pass:
         """A scan that goes on for one reader where entry *index* of the trimmed page *number* of *listing* stood."""
@@ -135,9 +147,9 @@ class Catalog:
 
     def _is_news(self, directory: Directory, as_of: float) -> bool:
         """Whether a listing as of then holds still, and none does that is newer."""
-        if self.lifetimes.left(as_of, self.moments.now()) <= 0:
+        if self.lifetimes.left(as_of, self.moments.now()) <= 0 or self.is_fresh(directory):
             return False
-        return not self.is_fresh(directory)
+        return directory.passage is None or directory.passage.listing.newest_as_of <= as_of
 
     def _grown(self, listing: Listing) -> None:
         """More of *listing* has come."""
@@ -154,6 +166,6 @@ class Catalog:
     def _count_miss(self, directory: Directory) -> int:
         now = self.moments.now()
         if directory.misses_since + self.lifetimes.positive < now:
-            directory.misses, directory.misses_since = 0, now
+            directory.misses, directory.misses_since, directory.is_too_large = 0, now, False
         directory.misses += 1
         return directory.misses

@@ -5,10 +5,14 @@ Pure but for holding the scan that is under way. What always holds:
 1. The newest knowledge of a name wins, by the moments at which it was asked for, in whatever order the answers come.
    Knowledge that has expired, is doubted or was asked for before the last refresh is none.
 2. All that is kept weighs at most the limit, in bytes: directories with their listings, names learned one by one, and listings
-   that are no directory's any more but are still being read. What is being read is trimmed, never dropped.
-3. A directory that was evicted never takes the place of a newer one of its prefix.
+   that are no directory's any more but are still being read. What is being read is trimmed, never dropped. A listing that is
+   neither a directory's nor being read grows no further.
+3. The kernel's references into what is let go are given back (`dropped`), or hold no more than the entries that they are to
+   (`replaced`).
+4. A directory that was evicted never takes the place of a newer one of its prefix.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -53,9 +57,13 @@ class Known(NamedTuple):
 
 
 def listed(listing: Listing, name: bytes) -> Known | None:
-    """What *listing* says of *name*; None if that is nothing."""
+    """What *listing* says of *name*; None if that is nothing that can be relied on."""
+    if listing.is_withdrawn:
+        return None
     if (found := listing.find(name)) is not None:
-        return Known(found[0].as_of, *found)
+        # before a listing without an order is complete, a directory may still come that shadows the file
+        is_certain = listing.is_ordered or listing.is_complete or found[0].is_directory(found[1])
+        return Known(found[0].as_of, *found) if is_certain else None
     return Known(listing.as_of, None) if listing.decides(name) else None
 
 
@@ -72,12 +80,14 @@ class Directory:
         "_singles_weight",
         "inode",
         "is_read",
+        "is_too_large",
         "is_unordered",
         "misses",
         "misses_since",
         "passage",
         "plain_reads",
         "prefix",
+        "slow_until",
         "visited",
     )
 
@@ -86,8 +96,10 @@ class Directory:
         self.inode = 0  # the number that the kernel last used for it; 0 if it has not
         self.passage: Pass | None = None  # the newest listing, complete or growing; `Directories` sets it
         self.is_unordered = False  # a listing of it came out of order
+        self.is_too_large = False  # a listing of it was too large to be kept, since *misses_since*
         self.misses = 0  # lookups since *misses_since* that no knowledge answered
         self.misses_since = 0.0
+        self.slow_until = -math.inf  # until when no lookup waits for its listing
         self.is_read = False  # somebody has read it, name by name
         self.plain_reads = 0  # directories in it that were then listed one by one
         self.visited: Callable[[], None] = nobody  # to be called when it is read: whoever listed it ahead wants to know
@@ -114,17 +126,21 @@ class Directory:
         """Whether knowledge of *name* as of then has been found wrong since."""
         return self._doubts.since(self.prefix, name) > as_of
 
-    def learn(self, name: bytes, known: Known) -> None:
-        """Take what a lookup has learned, unless newer knowledge is here."""
+    def learn(self, name: bytes, known: Known) -> Known | None:
+        """Take what a lookup has learned, unless newer knowledge is here; another name's knowledge that had to go for it."""
         before = self._singles.get(name)
         if before is not None and before.as_of > known.as_of:
-            return
+            return None
         if before is not None:
             self._drop_single(name)
         self._singles[name] = known
         self._singles_weight += known.weight
-        if len(self._singles) > SINGLES_MAX:
-            self._drop_single(next(iter(self._singles)))
+        return self._drop_single(next(iter(self._singles))) if len(self._singles) > SINGLES_MAX else None
+
+    @property
+    def singles(self) -> list[Entries]:
+        """The entries that lookups learned."""
+        return [known.entries for known in self._singles.values() if known.entries is not None]
 
     def forget(self) -> None:
         """Know no name any more."""
@@ -163,21 +179,31 @@ class Directory:
     def _listed(self, name: bytes) -> Known | None:
         return None if self.passage is None else listed(self.passage.listing, name)
 
-    def _drop_single(self, name: bytes) -> None:
-        self._singles_weight -= self._singles.pop(name).weight
+    def _drop_single(self, name: bytes) -> Known:
+        known = self._singles.pop(name)
+        self._singles_weight -= known.weight
+        return known
 
 
 class Directories:
     """The directories known, the least recently used ones forgotten beyond *limit* bytes over all.
 
     A listing that is larger than the limit is not kept at all: whoever reads it holds it, and of it only the last pages
-    stay. What goes is told to *dropped*, with the inode number of its directory, so that the kernel's references to it go as well.
+    stay. What goes is told to *dropped*, with the inode number of its directory, so that the kernel's references to it go as well;
+    what a newer listing takes the place of is told to *replaced*.
     """
 
-    def __init__(self, limit: int, doubts: Doubts, dropped: Callable[[int, Sequence[Entries]], None]) -> None:
+    def __init__(
+        self,
+        limit: int,
+        doubts: Doubts,
+        dropped: Callable[[int, Sequence[Entries]], None],
+        replaced: Callable[[Sequence[Entries]], None],
+    ) -> None:
         self._limit = limit
         self._doubts = doubts
         self._dropped = dropped
+        self._replaced = replaced
         self._kept: LRUCache[str, Directory] = LRUCache(limit, getsizeof=lambda directory: directory.weight)
         # listings that are being read, with the number of their readers; and those of them that are no directory's any more, with
         # what they weigh, which is no more to be had for directories, and their directory's inode number
@@ -200,7 +226,14 @@ class Directories:
         """Give *directory* another listing, or none; readers of the one that it had go on with that."""
         former, directory.passage = directory.passage, passage
         if former is not None and former is not passage:
-            self._detach(former.listing, directory.inode)
+            self._retire(former, directory.inode)
+        self.weigh(directory)
+
+    def learn(self, directory: Directory, name: bytes, known: Known) -> None:
+        """Have *directory* take what a lookup has learned of *name*."""
+        gone = directory.learn(name, known)
+        if gone is not None and gone.entries is not None:
+            self._dropped(directory.inode, [gone.entries])
         self.weigh(directory)
 
     def weigh(self, directory: Directory) -> None:
@@ -233,8 +266,10 @@ class Directories:
         self._readers[listing] -= 1
         if not self._readers[listing]:
             del self._readers[listing]
-            weight, _ = self._detached.pop(listing, (0, 0))
-            self._detached_weight -= weight
+            if listing in self._detached:
+                weight, inode = self._detached.pop(listing)
+                self._detached_weight -= weight
+                self._dropped(inode, _pages_of(listing))
 
     @property
     def directory_count(self) -> int:
@@ -262,7 +297,7 @@ class Directories:
             passage, directory.passage = directory.passage, None
             directory.forget()
             if passage is not None:
-                self._detach(passage.listing, directory.inode)
+                self._retire(passage, directory.inode)
 
     @property
     def _room(self) -> int:
@@ -275,28 +310,44 @@ class Directories:
             self._trim_detached()
         if directory.weight > self._room and directory.passage is not None:
             former, directory.passage = directory.passage, None
-            self._let_go(former.listing, directory.inode)
+            directory.is_too_large = True
+            self._let_go(former, directory.inode)
         if directory.weight <= self._room:
             self._evict(self._room - directory.weight)
-            if directory.weight <= self._room:  # what was evicted may be read still
-                self._kept[directory.prefix] = directory
+        if directory.weight <= self._room:  # what was evicted may be read still
+            self._kept[directory.prefix] = directory
+        elif singles := directory.singles:
+            directory.forget()
+            self._dropped(directory.inode, singles)
 
     def _evict(self, most: int) -> None:
         """Evict directories, the least recently used first, until the others weigh no more than *most*."""
         while self._kept and self._kept.currsize > most:
             _, oldest = self._kept.popitem()
             passage, oldest.passage = oldest.passage, None
+            if singles := oldest.singles:
+                self._dropped(oldest.inode, singles)
             if passage is not None:
-                self._let_go(passage.listing, oldest.inode)
+                self._let_go(passage, oldest.inode)
 
-    def _let_go(self, listing: Listing, inode: int) -> None:
-        """*listing* is not kept any more: it goes, or stays for those who read it, as far as there is room."""
-        if listing in self._readers:
-            self._detach(listing, inode)
+    def _let_go(self, passage: Pass, inode: int) -> None:
+        """The listing of *passage* is not kept any more: it goes, or stays for those who read it, as far as there is room."""
+        if passage.listing in self._readers:
+            self._detach(passage.listing, inode)
             if self.weight > self._limit:
                 self._trim_detached()
         else:
-            self._dropped(inode, [page for page in listing.pages if page is not None])
+            if passage.has_begun:  # else it may be on its way to its first reader
+                passage.abandon()
+            self._dropped(inode, _pages_of(passage.listing))
+
+    def _retire(self, passage: Pass, inode: int) -> None:
+        """Another listing takes the place of that of *passage*: it goes, or stays for those who read it."""
+        if passage.listing in self._readers:
+            self._detach(passage.listing, inode)
+        else:
+            passage.abandon()
+            self._replaced(_pages_of(passage.listing))
 
     def _detach(self, listing: Listing, inode: int) -> None:
         """*listing* is no directory's any more: count it by itself while it is read."""
@@ -314,3 +365,8 @@ class Directories:
             if going := listing.trim(PAGES_KEPT):
                 self._weigh_detached(listing)
                 self._dropped(inode, going)
+
+
+def _pages_of(listing: Listing) -> list[Entries]:
+    """The pages that are kept of it."""
+    return [page for page in listing.pages if page is not None]

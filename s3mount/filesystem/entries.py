@@ -122,6 +122,14 @@ class Entries:
     def last(self) -> bytes:
         return self.name(len(self.sizes) - 1)
 
+    def subset(self, places: Sequence[int]) -> "Entries":
+        """The entries at *places*, which rise, as a page of their own."""
+        rows = [
+            Row(self.name(at), self.sizes[at], self.mtimes[at], "" if self.is_directory(at) else self.etag(at))
+            for at in places
+        ]
+        return Entries(self.bucket, self.prefix, rows, self.as_of)
+
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""
         return array("q", [name_hash(self.name(index), self.sizes[index] < 0) for index in range(len(self.sizes))])

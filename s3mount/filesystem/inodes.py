@@ -8,6 +8,7 @@ from s3mount.errors import VersionGone
 from s3mount.filesystem.entries import Entries
 
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
+SHRINK_FACTOR = 4  # a page is shrunk if at most one of so many of its entries is referred to
 _COUNT_BITS = 48  # a name that is looked up 10,000 times a second fills 32 in five days
 _INDEX_BITS = 16  # for ENTRIES_MAX
 _COUNT_MASK = (1 << _COUNT_BITS) - 1
@@ -54,6 +55,22 @@ class InodeTable:
             raise VersionGone(f"inode {inode} is not known")
         target = reference >> _COUNT_BITS
         return self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
+
+    def shrink(self, entries: Entries) -> None:
+        """Have the references to a few of many *entries* hold a page of their own, so that the others can go."""
+        if entries.live * SHRINK_FACTOR > len(entries):
+            return
+        places = [
+            index
+            for index in range(len(entries))
+            if self._references.get(entries.inode(index), -1) >> _COUNT_BITS == entries.number << _INDEX_BITS | index
+        ]
+        page = entries.subset(places)
+        for at, index in enumerate(places):
+            inode = entries.inode(index)
+            page.move_inode(at, inode)
+            self._point(inode, page, at, self._references[inode] & _COUNT_MASK)
+            self._release(entries)
 
     def entries(self) -> list[Entries]:
         """All that references point to."""

@@ -18,6 +18,7 @@ import math
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple
 
@@ -59,16 +60,14 @@ class Listing:
     __slots__ = (
         "__weakref__",
         "_assembler",
-        "_firsts",
         "_grown",
         "_hashes",
         "_held_since",
         "_is_resumed",
-        "_is_rising",
-        "_last",
         "_order",
         "_origins",
         "_proof",
+        "_runs",
         "_token",
         "_tokens",
         "_told",
@@ -82,6 +81,7 @@ class Listing:
         "is_filled",
         "is_ordered",
         "is_trimmed",
+        "newest_as_of",
         "newest_ns",
         "pages",
         "prefix",
@@ -105,6 +105,7 @@ class Listing:
         self.is_complete = False
         self.is_filled = False  # put together from another listing
         self.hidden = 0
+        self.newest_as_of = as_of  # when the newest page was asked for
         self.newest_ns = 0
         self.entry_count = 0
         self._order = order
@@ -118,16 +119,14 @@ class Listing:
         # the scan that it goes on with, for a reader that was told the names of these hashes
         self._is_resumed = False
         self._told: frozenset[int] = frozenset()
-        # for each page: its first name, by which a name is found by bisection, unless a page begins before the end of the one
-        # before it; where its raw page began, None if it cannot be had again; and the hashes of its names, once it is trimmed
-        self._firsts: list[bytes] = []
-        self._last = b""
-        self._is_rising = True
+        # where each page's raw page began, None if it cannot be had again; the hashes of its names, once it is trimmed; and where
+        # to look for a name, as soon as there is more than one page
         self._origins: list[_Origin | None] = []
         self._held_since = (
             math.inf
         )  # when what the assembler holds back now was asked for; endlessly late if nothing is
         self._hashes: dict[int, array[int]] = {}
+        self._runs: list[_Run] = []
         self._weight = _WEIGHT
 
     def next_query(self) -> ListQuery:
@@ -165,23 +164,15 @@ class Listing:
 
     def find(self, name: bytes) -> tuple[Entries, int] | None:
         """The entry *name*, of those certain so far."""
-        pages: Iterable[Entries | None]
-        if self._is_rising:
-            after = bisect_right(self._firsts, name)
-            pages = self.pages[max(0, after - 1) : after]
-        else:
-            pages = [page for page, first in zip(self.pages, self._firsts, strict=True) if first <= name]
-        for page in pages:
+        for number in self._may_hold(name):
+            page = self.pages[number]
             if page is not None and (index := page.find(name)) is not None:
                 return page, index
         return None
 
     def holds(self, entries: Entries | None) -> bool:
-        """Whether *entries* are one of its pages; it may be that only `find` knows, if no order is kept."""
-        if entries is None or not self._is_rising:
-            return False
-        after = bisect_right(self._firsts, entries.first)
-        return after > 0 and self.pages[after - 1] is entries
+        """Whether *entries* are one of its pages."""
+        return entries is not None and any(self.pages[number] is entries for number in self._may_hold(entries.first))
 
     def child_prefixes(self, every: int) -> list[str]:
         """The prefixes of the directories in it, of each page every so many."""
@@ -263,9 +254,10 @@ class Listing:
     def _note_order(self, page: ListPage, *, is_ordered: bool) -> None:
         if is_ordered:
             self._order.note_page(page)
-        elif self.is_ordered:
-            self.is_ordered = False
-            self._order.note_break(self.prefix)
+        else:
+            if self.is_ordered:
+                self.is_ordered = False
+                self._order.note_break(self.prefix)
             if self._is_resumed:  # what its reader was told before may come again
                 raise self._failure("the listing lost its order while it was read")
 
@@ -295,6 +287,11 @@ class Listing:
         """Add *rows* as one page, or as several if no store has cut them."""
         if self._told:
             rows = [row for row in rows if not self._is_told(row.name)]
+        if origin is not None and self._runs:
+            late = [row for row in rows if row.name <= self._runs[0].last]
+            if late:  # pages of their own, so that the others go on rising
+                self._append_page(late, as_of, origin)
+                rows = [row for row in rows if row.name > self._runs[0].last]
         if len(rows) > _PAGE_MAX:
             rows = sorted(rows)
             for start in range(0, len(rows), _PAGE):
@@ -304,14 +301,33 @@ class Listing:
 
     def _append_page(self, rows: list[Row], as_of: float, origin: _Origin | None) -> None:
         page = Entries(self.bucket, self.prefix, rows, as_of)
-        self._is_rising = self._is_rising and (not self.pages or self._last < page.first)
-        self._last = page.last
-        self._firsts.append(page.first)
         self._origins.append(origin)
         self._weight += page.weight + (_PAGE_WEIGHT if self.pages else 0)
         self.pages.append(page)
+        self._file(page)
         self.entry_count += len(rows)
+        self.newest_as_of = max(self.newest_as_of, as_of)
         self.newest_ns = max(self.newest_ns, *(row.mtime_ns for row in rows), 0)
+
+    def _file(self, page: Entries) -> None:
+        """Note where *page*, the last one, is to be found."""
+        number = len(self.pages) - 1
+        if number == 0:
+            return
+        if number == 1:
+            assert self.pages[0] is not None  # no page is trimmed while it is the last one
+            self._runs = [_Run([self.pages[0].first], [0], self.pages[0].last)]
+        run = next((run for run in self._runs if run.last < page.first), None)
+        if run is None:
+            self._runs.append(_Run([page.first], [number], page.last))
+        else:
+            run.add(page, number)
+
+    def _may_hold(self, name: bytes) -> Iterable[int]:
+        """The numbers of the pages that *name* can be on."""
+        if not self._runs:
+            return range(len(self.pages))
+        return [run.numbers[after - 1] for run in self._runs if (after := bisect_right(run.firsts, name))]
 
     def _is_told(self, name: bytes) -> bool:
         """Whether the reader that this scan resumes for was told *name*, of whatever kind."""
@@ -319,6 +335,23 @@ class Listing:
 
     def _failure(self, what: str) -> StoreFailed:
         return StoreFailed(what, bucket=self.bucket, key=self.prefix)
+
+
+@dataclass(slots=True)
+class _Run:
+    """Pages each of which begins behind the end of the one before it: their first names, their numbers, and the last name of all.
+
+    An ordered listing is one run, and few short ones of files that were held back.
+    """
+
+    firsts: list[bytes]
+    numbers: list[int]
+    last: bytes
+
+    def add(self, page: Entries, number: int) -> None:
+        self.firsts.append(page.first)
+        self.numbers.append(number)
+        self.last = page.last
 
 
 def _held_since(assembler: Assembler, before: frozenset[str] | None, oldest: float, as_of: float) -> float:

@@ -58,6 +58,7 @@ class Paging:
         self._wanted = 0  # and how many somebody wants to be
         self._flight: _Flight | None = None
         self._ranges = Ranges(self._ask)
+        self._is_abandoned = False  # nobody may want more
         self._is_watched = False  # somebody sees to it that nothing is held ahead of a reader that does not come
 
     def add(self, page: ListPage, as_of: float) -> None:
@@ -67,19 +68,26 @@ class Paging:
 
     def want(self, answers: int) -> None:
         """Have so many pages in all fetched, without waiting for them."""
-        self._wanted = max(self._wanted, answers)
-        self._run_on()
-        self._grow()
+        if not self._is_abandoned:
+            self._wanted = max(self._wanted, answers)
+            self._run_on()
+            self._grow()
+
+    def abandon(self) -> None:
+        """Fetch no more pages than the one that is on its way: they would be kept by nobody."""
+        self._is_abandoned = True
+        self._wanted = 0
+        self._ranges.drop()
 
     async def wait_progress(self) -> None:
-        """Wait until one more page has come, or the target is complete. Raises what the store failed with."""
+        """Wait until one more page has come, or none will. Raises what the store failed with."""
         self.want(self.answered + 1)
-        flight = self._run_on()
-        if flight is None:  # somebody else has completed it
+        flight, answered = self._run_on(), self.answered
+        if flight is None:  # somebody else has completed it, or it was abandoned
             return
         self._ranges.waited()
         await flight.progress.park()
-        if flight.failure is not None:
+        if flight.failure is not None and self.answered == answered:
             raise own(flight.failure)
 
     def _is_short(self) -> bool:

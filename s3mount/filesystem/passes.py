@@ -1,5 +1,6 @@
 """A directory's listing under way: what readers of its pages and seekers of a name wait for."""
 
+from s3mount.errors import StoreFailed
 from s3mount.filesystem.entries import Entries
 from s3mount.filesystem.listing import Listing
 from s3mount.filesystem.paging import Paging
@@ -9,7 +10,7 @@ AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands s
 
 
 class Pass:
-    """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete."""
+    """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete, or abandoned."""
 
     __slots__ = ("_paging", "listing")
 
@@ -31,6 +32,16 @@ class Pass:
         """Let all go that a complete listing does not need."""
         if self.listing.is_complete:
             self._paging = None
+
+    def abandon(self) -> None:
+        """Fetch no more: it is no directory's listing any more, and nobody reads it."""
+        if self._paging is not None:
+            self._paging.abandon()
+            self._paging = None
+
+    @property
+    def is_abandoned(self) -> bool:
+        return self._paging is None and not self.listing.is_complete
 
     @property
     def is_stuck(self) -> bool:
@@ -62,7 +73,7 @@ class Pass:
         listing, paging = self.listing, self._paging
         last = 0 if paging is None else paging.answered + pages
         while not listing.decides(name):
-            if paging is None or listing.is_past(name) or paging.answered >= last:
+            if paging is None or self.is_abandoned or listing.is_past(name) or paging.answered >= last:
                 return False
             await paging.wait_progress()
         return True
@@ -72,5 +83,6 @@ class Pass:
         return number < len(self.listing.pages) and self.listing.pages[number] is None
 
     async def _wait_progress(self) -> None:
-        assert self._paging is not None  # the listing is not complete
+        if self._paging is None:  # its reader holds it, so this is not seen
+            raise StoreFailed("the listing was given up", bucket=self.listing.bucket, key=self.listing.prefix)
         await self._paging.wait_progress()

@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StoreFailed
 from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory, Known, listed
@@ -23,21 +24,20 @@ FIRST_BYTES = 128 << 10  # what a revalidation brings of a new version: about wh
 
 
 class Questions:
-    """Asks *store* for names, and has *catalog* and their directories learn what it says. *root* is the root's prefix."""
+    """Asks *store* for names, and has *catalog* and their directories learn what it says."""
 
     def __init__(
         self,
         store: ObjectStore,
         nursery: trio.Nursery,
         catalog: Catalog,
-        root: str,
-        timeout: float,
+        location: StoreConfig,
         first_bytes: Callable[[ObjectVersion, bytes], None],
     ) -> None:
         self._store = store
         self._catalog = catalog
-        self._root = root
-        self._timeout = timeout  # seconds after which nobody waits for an answer any more
+        self._root = location.prefix
+        self._timeout = location.timeout  # seconds after which nobody waits for an answer any more
         self._first_bytes = first_bytes  # takes the first bytes of a version that a revalidation brought
         self._flights: Flights[tuple[str, bytes], Known] = Flights(nursery, catalog.moments.next)
 
@@ -75,9 +75,9 @@ class Questions:
             return answers.listed
         row = answers.row(name)
         known = Known(as_of, None if row is None else Entries(self._catalog.bucket, directory.prefix, [row], as_of))
-        directory.learn(name, known)
-        self._catalog.known.weigh(directory)
-        return known
+        self._catalog.known.learn(directory, name, known)
+        newest = directory.latest(name)  # another answer may have come meanwhile that was asked for later
+        return newest if newest is not None and newest.as_of > known.as_of else known
 
     async def _first_page_says(self, directory: Directory, name: bytes) -> Known | None:
         """What the first page of the root's listing says of *name*.
@@ -96,7 +96,7 @@ class Questions:
 
     async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
         """Ask for pages until one shows that there is a directory, or none is left: S3 may send empty pages before a full one."""
-        query, end = ListQuery(key + "/"), self._catalog.moments.now() + self._timeout
+        query, end, tokens = ListQuery(key + "/"), self._catalog.moments.now() + self._timeout, set[str]()
         try:
             while not answers.is_directory:
                 if self._catalog.moments.now() > end:
@@ -105,8 +105,9 @@ class Questions:
                 answers.pages.append(page)
                 if page.next_token is None:
                     break
-                if page.next_token == query.token:
+                if page.next_token in tokens:
                     raise StoreFailed("the listing repeats a continuation token", key=key + "/")
+                tokens.add(page.next_token)
                 query = replace(query, token=page.next_token)
         except S3MountError as exc:
             answers.list_failure = exc

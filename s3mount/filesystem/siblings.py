@@ -14,6 +14,7 @@ from s3mount.filesystem.ways import Place, Way, Ways
 SMALL = 1 << 20  # bytes: what one GET brings about as fast as its first byte
 AHEAD_MAX = 64  # files
 STEP_MAX = 8  # files that may be skipped, or opened by another worker first
+LOOKED_EVERY = 16  # files opened, until it is looked again what follows a directory of which nothing was known to
 TRACKED = 128  # directories: more than the next files are in
 SORTED_AT_ONCE = 1_000  # entries of a directory that is sorted by number for the first file opened in it already
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
@@ -27,6 +28,7 @@ class _Course:
         self.fetched = opened
         self.streak = streak
         self.following: str | None = None
+        self.looked_at: int | None = None  # the rank at which it was last found that nothing is known to follow
 
 
 class _Readers:
@@ -95,8 +97,11 @@ class _Readers:
     def _following(self, way: Way, course: _Course) -> Way | None:
         if course.following is not None:
             return self._ways.known(way.kind, course.following)
+        if course.looked_at is not None and course.opened < course.looked_at + LOOKED_EVERY:
+            return None
         following = self._ways.following(way)
         course.following = None if following is None else following.prefix
+        course.looked_at = course.opened if following is None else None
         return following
 
     def _expected(self, way: Way, streak: int) -> _Course:

@@ -23,7 +23,8 @@ from s3mount.filesystem.walks import Walks
 DOTS = 2  # offsets 0 and 1 are `.` and `..`
 LEGS_MAX = 16  # scans that a stream goes on in: more are only needed to jump about in a directory that is larger than the memory
 _INDEX_BITS = 16  # for ENTRIES_MAX
-_PAGE_BITS = 31  # which leaves 16 for the numbers of scans, in the 63 that an offset has
+_PAGE_BITS = 31
+_LEG_BITS = 15  # for the numbers of scans; together 62 of the 63 that an offset has
 
 
 class Scans(Protocol):
@@ -116,6 +117,8 @@ class DirectoryStream:
 
     def _begin_leg(self, passage: Pass, resumed: int) -> None:
         number = self._leg_count if resumed else 0
+        if number >> _LEG_BITS:
+            raise StoreFailed("the directory is too large to be kept, and was read at too many places at once")
         self._scans.acquire(passage.listing)
         self._legs[number] = _Leg(number, passage, resumed)
         self._leg_count = number + 1

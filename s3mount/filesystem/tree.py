@@ -75,8 +75,9 @@ class Tree:
             moments=self._moments,
             limit=config.metadata_limit,
             dropped=self._drop_from_kernel,
+            replaced=self._shrink,
         )
-        self._questions = Questions(store, nursery, self.catalog, location.prefix, location.timeout, first_bytes)
+        self._questions = Questions(store, nursery, self.catalog, location, first_bytes)
 
     # ---- inodes --------------------------------------------------------------------------------------------------
 
@@ -114,7 +115,9 @@ class Tree:
         return Attributes(inode, entries.sizes[index], self.mtime_ns(entries, index), self.valid_for(entries))
 
     def valid_for(self, entries: Entries) -> float:
-        """For how many seconds more *entries* may be believed."""
+        """For how many seconds more *entries* may be believed, all of them."""
+        if self.catalog.doubts.newest(entries.prefix) > entries.as_of:
+            return 0.0
         return self._valid_for(entries.as_of)
 
     def _valid_for(self, as_of: float, *, exists: bool = True) -> float:
@@ -200,7 +203,7 @@ class Tree:
         name = entries.name(index)
         seen = Known(entries.as_of, entries, index)
         known = directory.latest(name, seen)
-        if known is None and not directory.is_doubted(name, seen.as_of):
+        if (known is None or known.as_of < seen.as_of) and not directory.is_doubted(name, seen.as_of):
             known = seen
         if known is None or not self._lifetimes.is_recent(known.as_of, self._moments.now(), LOOKUP_TO_OPEN):
             return None
@@ -235,3 +238,9 @@ class Tree:
         for entries in pages:
             if entries.live and inode:
                 self._kernel.drop(inode, entries)
+
+    def _shrink(self, pages: Sequence[Entries]) -> None:
+        """Keep of pages that a newer listing takes the place of only what the kernel holds references to."""
+        for entries in pages:
+            if entries.live:
+                self.inodes.shrink(entries)

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
+import trio
+
 from s3mount.errors import S3MountError
 from s3mount.filesystem.catalog import Catalog
 from s3mount.filesystem.directory import Directory, nobody
@@ -30,6 +32,7 @@ from s3mount.s3.values import ListPage, ListQuery
 log = logging.getLogger(__name__)
 
 WINDOW_MAX = 8  # pages that a sweep is ahead of its walker at most: some 8,000 entries
+PATIENCE = 2.0  # seconds that a reader waits for one of them
 PAGES_WAITED = 2  # pages that a reader waits for before it lists its directory itself
 SWEEPS_MAX = 16  # sweeps remembered at once; the oldest go
 VISITS_TO_SPREAD = 3  # directories read of one sweep, after which what is left of it is divided
@@ -97,6 +100,7 @@ class Walks:
         self._catalog = catalog
         self._sweeps: dict[Sweep, Paging] = {}  # oldest first
         self._occasions = 0  # on which a sweep might have begun
+        self._failures = 0  # of sweeps since one was followed
 
     async def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
@@ -130,11 +134,17 @@ class Walks:
                 return
 
     async def _wait(self, sweep: Sweep) -> None:
+        """Wait for the next page of *sweep*, but not for long: the reader's own listing may well be answered sooner."""
         try:
-            await self._sweeps[sweep].wait_progress()
+            with trio.move_on_after(PATIENCE) as waiting:
+                await self._sweeps[sweep].wait_progress()
         except S3MountError as exc:  # the reader's own listing will tell, if the store is ill
             log.debug("sweep of %r ended: %s", sweep.subtree.root, exc)
-            self._sweeps.pop(sweep, None)
+        else:
+            if not waiting.cancelled_caught:
+                return
+        self._failures += 1
+        self._sweeps.pop(sweep, None)
 
     def _sweep_over(self, prefix: str) -> Sweep | None:
         """The sweep that is on its way to *prefix*, or inside it; those that cannot come there soon are given up."""
@@ -167,9 +177,10 @@ class Walks:
             self._begin(Subtree(parent.prefix, directory.prefix), 1)
 
     def _is_worth_trying(self) -> bool:
-        """Whether to begin a sweep: with each that broke its order, on half as many occasions."""
+        """Whether to begin a sweep: with each that broke its order, failed or was too slow, on half as many occasions."""
         self._occasions += 1
-        return self._occasions % (1 << min(self._catalog.order.walk_breaks, HALVINGS_MAX)) == 0
+        halvings = min(self._catalog.order.walk_breaks + self._failures, HALVINGS_MAX)
+        return self._occasions % (1 << halvings) == 0
 
     def _begin(self, subtree: Subtree, pages: int) -> None:
         sweep = Sweep(subtree, self._catalog.moments.next(), self._catalog.order, self._publish)
@@ -204,6 +215,7 @@ class Walks:
     def _visit(self, sweep: Sweep, page: int) -> None:
         """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""
         self._catalog.directory(sweep.subtree.root).plain_reads = 0
+        self._failures = 0
         if sweep in self._sweeps:
             self._sweeps[sweep].want(sweep.visit(page))
             if sweep.visits == VISITS_TO_SPREAD and sweep.subtree.stop is None:

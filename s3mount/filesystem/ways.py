@@ -44,6 +44,7 @@ class Way:
         self._page_numbers = {page: number for number, page in enumerate(pages)}
         self._order: Sequence[int] = range(self._firsts[-1])
         self._numbers: array[int] | None = None
+        self._directory_ranks: Sequence[int] | None = None  # where directories stand, once that was asked
         if kind is Kind.NUMBER:
             numbers = array("Q", chain.from_iterable(page.inodes for page in pages))
             self._order = array("L", sorted(self._order, key=numbers.__getitem__))
@@ -73,8 +74,20 @@ class Way:
     def directory_behind(self, prefix: str | None) -> str | None:
         """The prefix of the first directory in it behind *prefix*, or (None) of the first of all; None where there is none."""
         rank = 0 if prefix is None else self._rank_of(encode(prefix[len(self.prefix) : -1])) + 1
-        places = (self[each] for each in range(rank, len(self)))
-        return next((entries.key(at) + "/" for entries, at in places if entries.is_directory(at)), None)
+        ranks = self._ranks_of_directories()
+        following = bisect_left(ranks, rank)
+        if following == len(ranks):
+            return None
+        entries, at = self[ranks[following]]
+        return entries.key(at) + "/"
+
+    def _ranks_of_directories(self) -> Sequence[int]:
+        if self._directory_ranks is None:
+            places = (self[rank] for rank in range(len(self)))
+            self._directory_ranks = array(
+                "L", [rank for rank, (page, at) in enumerate(places) if page.is_directory(at)]
+            )
+        return self._directory_ranks
 
     def _rank_of(self, name: bytes) -> int:
         """Where the entry *name* stands; at the end, if it is not in it."""

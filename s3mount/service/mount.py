@@ -105,7 +105,7 @@ async def serve(config: Config, host: Host) -> None:
 
 
 async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: trio.Nursery) -> None:
-    invalidations = Invalidations(time.monotonic)
+    invalidations = Invalidations(_clock)
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
     loads.start_soon(invalidations.run, filesystem.tree.told)
@@ -124,6 +124,11 @@ async def _serve_session(config: Config, host: Host, store: RemoteStore, loads: 
         invalidations.end()
         if not invalidations.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _clock() -> float:
+    """Seconds, also while the machine is suspended: what was known before it slept is as old as it is."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _limiter(config: Config) -> UserLimiter:
@@ -168,7 +173,7 @@ def _filesystem(
         loads,
         config.tree,
         config.store,
-        clock=time.monotonic,
+        clock=_clock,
         mounted_ns=time.time_ns(),
         first_bytes=blocks.seed,
         kernel=kernel,

@@ -24,7 +24,8 @@ class Kept:
 
     def __init__(self, limit: int) -> None:
         self.dropped: list[tuple[int, int]] = []  # inode numbers of directories, and how many entries of each
-        self.directories = Directories(limit, doubts(), self._drop)
+        self.replaced: list[Entries] = []
+        self.directories = Directories(limit, doubts(), self._drop, self.replaced.extend)
 
     def _drop(self, inode: int, pages: Sequence[Entries]) -> None:
         self.dropped.append((inode, sum(map(len, pages))))
