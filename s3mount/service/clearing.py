@@ -38,9 +38,7 @@ def _clear_top(path: str, *, is_living_too: bool) -> bool:
     except FileNotFoundError:
         return False
     except UntrustedLinkError as exc:
-        raise SetupError(
-            f"the way to {path} is a symbolic link of uid {exc.owner}, which root does not follow"
-        ) from exc
+        raise SetupError(f"the way to {path} is a symbolic link {exc.whose}, which root does not follow") from exc
     except OSError as exc:
         raise SetupError(f"{path} cannot be reached: {exc.strerror}") from exc
     with closing(descriptor):

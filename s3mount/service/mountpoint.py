@@ -93,7 +93,7 @@ def _opened(path: str) -> int:
         raise SetupError(f"the mount point {path} is not a directory; name an empty directory") from None
     except UntrustedLinkError as exc:
         raise SetupError(
-            f"the way to the mount point {path} is a symbolic link of uid {exc.owner}, which root does not follow; "
+            f"the way to the mount point {path} is a symbolic link {exc.whose}, which root does not follow; "
             "name the directory itself"
         ) from exc
     except OSError as exc:

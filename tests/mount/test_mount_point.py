@@ -147,9 +147,37 @@ def test_root_follows_no_link_of_another_user(at_home: Machine, home: Path, targ
     assert mounts_below(home.parent) == []
 
 
-def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path) -> None:
+@pytest.mark.parametrize(
+    ("uid", "mode", "whose"),
+    [
+        (NOBODY, 0o755, f"that uid {NOBODY} may replace"),
+        (NOBODY, 0o1755, f"that uid {NOBODY} may replace"),
+        (0, 0o777, "that other users may replace"),
+    ],
+    ids=["their directory", "their sticky directory", "a shared directory"],
+)
+def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
+    at_home: Machine, home: Path, uid: int, mode: int, whose: str
+) -> None:
+    """`sudo ln -s /etc etc` in a user's home was enough: the user moved the link to where the mount was to be."""
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
+    os.chown(home / "way", uid, 0)
+    (home / "way").chmod(mode)
+
+    done = at_home.run(*RUN_AS_NOBODY)
+
+    assert done.returncode == 1
+    assert f"is a symbolic link {whose}, which root does not follow; name the directory itself" in done.stderr
+    assert mounts_below(home.parent) == []
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777], ids=["a directory of root's", "a directory like /tmp"])
+def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path, mode: int) -> None:
+    (home / "way/mount").rmdir()
+    (home / "way/mount").symlink_to("../../target/mount")
+    os.chown(home / "way", 0, 0)
+    (home / "way").chmod(mode)
 
     at_home.mount(*RUN_AS_NOBODY)
 
