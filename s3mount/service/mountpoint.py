@@ -89,8 +89,6 @@ def _opened(path: str) -> int:
         return open_path(path, is_trusted=may_link)
     except FileNotFoundError:
         raise SetupError(f"the mount point {path} does not exist; create it: mkdir -p {path}") from None
-    except NotADirectoryError:
-        raise SetupError(f"the mount point {path} is not a directory; name an empty directory") from None
     except UntrustedLinkError as exc:
         raise SetupError(
             f"the way to the mount point {path} is a symbolic link {exc.whose}, which root does not follow; "
