@@ -29,7 +29,7 @@ def s3mount(*arguments: str, module: str = "s3mount") -> subprocess.CompletedPro
         (("b", "/m", "--nope"), 2, "s3mount: --nope: there is no such option"),
         (("b", "/nowhere/at/all"), 1, "s3mount: the mount point /nowhere/at/all does not exist; create it: mkdir -p"),
         (("b", "/etc/passwd"), 1, "s3mount: the mount point /etc/passwd is not a directory"),
-        (("b", "/etc/passwd/x"), 1, "s3mount: the mount point /etc/passwd/x is not a directory"),
+        (("b", "/etc/passwd/x"), 1, "s3mount: the mount point /etc/passwd/x cannot be reached: Not a directory"),
         (("b", "/x\ny"), 1, "s3mount: the mount point /x y does not exist"),
     ],
 )
