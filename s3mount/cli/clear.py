@@ -3,8 +3,9 @@
 Touches nothing that lives, unless told so; where there is nothing to clear, that is success.
 """
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import click
@@ -40,8 +41,19 @@ def _clear(arguments: Sequence[str]) -> int:
         raise UsageError(exc.format_message()) from exc
     place = given["mountpoint"] or _named_in(given["config"])
     if place:
-        clear(place, is_living_too=given["living"])
+        clear(place, is_living_too=given["living"] and may_have_left_a_mount(os.environ))
     return 0
+
+
+def may_have_left_a_mount(environment: Mapping[str, str]) -> bool:
+    """False after a main process that unmounted by itself, or had not mounted: what stands there then is another's.
+
+    For ExecStopPost=, which systemd tells how the main process ended, see systemd.exec(5), and runs after a refused start as well.
+    SIGTERM kills s3mount only before it mounts.
+    """
+    if "SERVICE_RESULT" not in environment:
+        return True
+    return environment.get("EXIT_CODE") in ("killed", "dumped") and environment.get("EXIT_STATUS") != "TERM"
 
 
 def _named_in(config: str | None) -> str | None:

@@ -38,13 +38,14 @@ def _clear_top(path: str, *, is_living_too: bool) -> bool:
     except FileNotFoundError:
         return False
     except UntrustedLinkError as exc:
-        raise SetupError(
-            f"the way to {path} is a symbolic link of uid {exc.owner}, which root does not follow"
-        ) from exc
+        raise SetupError(f"the way to {path} is a symbolic link {exc.whose}, which root does not follow") from exc
     except OSError as exc:
         raise SetupError(f"{path} cannot be reached: {exc.strerror}") from exc
     with closing(descriptor):
-        entry = mount_on(descriptor)
+        try:
+            entry = mount_on(descriptor)
+        except OSError as exc:
+            raise SetupError(f"{path} cannot be reached: {exc.strerror}") from exc
         if entry is None or not _is_to_go(entry, descriptor, is_living_too=is_living_too):
             return False
         _abort(entry)

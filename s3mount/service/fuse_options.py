@@ -3,6 +3,7 @@
 Pure: knows what the options mean, and mounts nothing.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,6 +24,7 @@ _SET: Final[Mapping[str, int]] = MappingProxyType(
 _WITHOUT_EFFECT: Final = ("suid", "dev", "default_permissions")
 PLAIN_OPTIONS: Final = frozenset({*_SET, "exec", "auto_unmount", *_WITHOUT_EFFECT})
 VALUED_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read"})
+_VALUE_MAX: Final = 255  # bytes that fsconfig(2) takes of a string; a prefix may have 1,024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,9 @@ class MountRequest:
         return f"fuse.{self.subtype}"
 
     def kernel_options(self, *, fuse_fd: int, uid: int, gid: int) -> dict[str, str | None]:
-        """The options of fsconfig(2): names, read-only, and the data of mount(2) one by one."""
-        options: dict[str, str | None] = {"source": self.source, "subtype": self.subtype, "ro": None}
+        """The options of fsconfig(2): names, read-only, and the data of mount(2) one by one. A long source is cut."""
+        source = os.fsdecode(os.fsencode(self.source)[:_VALUE_MAX])
+        options: dict[str, str | None] = {"source": source, "subtype": self.subtype, "ro": None}
         for option in self.kernel_data(fuse_fd=fuse_fd, uid=uid, gid=gid).split(","):
             name, has_value, value = option.partition("=")
             options[name] = value if has_value else None

@@ -77,6 +77,14 @@ class _JsonFormatter(JsonFormatter):
         return datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec="milliseconds")
 
 
+class _SyslogHandler(SysLogHandler):
+    """Loses a line that the syslog daemon does not take, as one whose disk is full may not: the event loop never waits for it."""
+
+    def _connect_unixsocket(self, address: str) -> None:  # called by createSocket, and by emit after a failure
+        super()._connect_unixsocket(address)  # type: ignore[misc]
+        self.socket.setblocking(False)  # type: ignore[attr-defined]
+
+
 def set_up_log(config: LogConfig, *, foreground: bool) -> None:
     """Send the log where *config* says, else to stderr in the foreground and to syslog in the background.
 
@@ -156,7 +164,7 @@ def _is_journal(descriptor: int, journal_stream: str) -> bool:
 def _syslog() -> logging.Handler:
     """Nowhere, on a machine without a syslog: containers have none."""
     try:
-        handler = SysLogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
+        handler = _SyslogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
     except OSError:
         return logging.NullHandler()
     handler.ident = f"s3mount[{os.getpid()}]: "

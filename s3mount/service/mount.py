@@ -4,6 +4,7 @@ Nothing else makes a store, a cache, a tree or a session with the kernel; nothin
 """
 
 import dataclasses
+import encodings.idna  # noqa: F401 - for getaddrinfo, which imports it late, when it may not be readable any more
 import gc
 import logging
 import math

@@ -108,7 +108,7 @@ class KernelMounter:
         if self._is_used:
             raise SetupError(f"{self._place.path} was mounted once, and is not mounted again")
         self._is_used = True
-        _check_in_place(self._place)
+        _check_free(self._place)
         fuse_fd, mount_fd = self._new_mount()
         try:
             self._attach(mount_fd)
@@ -144,12 +144,22 @@ class KernelMounter:
         except OSError as exc:
             _check_in_place(self._place)
             raise _refusal(self._place.path, exc) from exc
-        self._own = unmounting.own_mount(mount_fd)
-        if self._own is None or self._own.entry.path != self._place.path:
-            self._own = None
+        try:
+            self._own = self._look_at(mount_fd)
+        except BaseException:
             with contextlib.suppress(OSError):  # EINVAL: it is gone already
                 unmounting.detach_root(mount_fd)
+            raise
+
+    def _look_at(self, mount_fd: int) -> OwnMount:
+        """What was mounted; raises SetupError if it stands elsewhere, or if that cannot be told."""
+        try:
+            own = unmounting.own_mount(mount_fd)
+        except OSError as exc:  # no descriptors or memory left, to read the mount table
+            raise _refusal(self._place.path, exc) from exc
+        if own is None or own.entry.path != self._place.path:
             raise _moved(self._place)
+        return own
 
     def _unmount(self, take_away: Callable[[OwnMount], bool]) -> bool:
         if self._own is None or take_away(self._own):
@@ -173,7 +183,7 @@ class FusermountMounter:
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> Mounted:
-        _check_in_place(self._place)
+        _check_free(self._place)
         _check_user_may_mount(self._program, self._place.path)
         before = set(self._mounts())
         self._channel, theirs = socket.socketpair()
@@ -274,6 +284,14 @@ class PassedDescriptor:
 
     def detach(self) -> None:
         """The parent's to do."""
+
+
+def _check_free(place: MountPoint) -> None:
+    """Again, since the store was asked meanwhile: of two that were started at once, the later one would cover the other."""
+    _check_in_place(place)
+    covering = mount_at(place.path)
+    if covering is not None and covering.fstype.startswith("fuse"):
+        raise SetupError(f"{place.path} is already mounted ({covering.fstype}); something else was mounted meanwhile")
 
 
 def _check_in_place(place: MountPoint) -> None:

@@ -37,11 +37,14 @@ class MountPoint:
     @property
     def is_in_place(self) -> bool:
         """Whether the directory still has its path: neither it nor a directory above was renamed, removed or replaced."""
-        return path_of(self.descriptor) == self.path
+        try:
+            return path_of(self.descriptor) == self.path
+        except OSError:  # it was moved to where its path is longer than a page
+            return False
 
 
 def mount_on(descriptor: int) -> MountEntry | None:
-    """The mount whose root *descriptor* is; None if it is a directory inside a mount."""
+    """The mount whose root *descriptor* is; None if it is a directory inside a mount. Raises OSError as `path_of` does."""
     entry = mount_of(mount_id(descriptor))
     return entry if entry is not None and entry.path == path_of(descriptor) else None
 
@@ -54,7 +57,7 @@ def checked_mountpoint(config: MountConfig) -> MountPoint:
     """The mount point, opened, with symbolic links resolved. Raises SetupError if nothing can be mounted there."""
     descriptor = _opened(config.mountpoint)
     try:
-        place = MountPoint(path_of(descriptor), descriptor)
+        place = MountPoint(_path_of(config.mountpoint, descriptor), descriptor)
         _refuse_fuse_mount(place)
         _check_is_directory(place)
     except BaseException:
@@ -88,9 +91,16 @@ def _opened(path: str) -> int:
         raise SetupError(f"the mount point {path} does not exist; create it: mkdir -p {path}") from None
     except UntrustedLinkError as exc:
         raise SetupError(
-            f"the way to the mount point {path} is a symbolic link of uid {exc.owner}, which root does not follow; "
+            f"the way to the mount point {path} is a symbolic link {exc.whose}, which root does not follow; "
             "name the directory itself"
         ) from exc
+    except OSError as exc:
+        raise SetupError(f"the mount point {path} cannot be reached: {exc.strerror}") from exc
+
+
+def _path_of(path: str, descriptor: int) -> str:
+    try:
+        return path_of(descriptor)
     except OSError as exc:
         raise SetupError(f"the mount point {path} cannot be reached: {exc.strerror}") from exc
 

@@ -1,29 +1,32 @@
 """Path resolution to a descriptor, component by component, for paths that another user may be able to change.
 
 Invariant: each step opens one name, relative to the descriptor of the step before, and never through a symbolic link. A link is
-read from its own descriptor, and followed only if its owner is trusted. So what was checked is what is opened.
+read from its own descriptor, and followed only if its owner is trusted, and if nobody else could have moved it to where it is. So
+what was checked is what is opened.
 """
 
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from typing import Final
 
 _LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
+_ANYBODY: Final = -1  # no uid
 _FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UntrustedLinkError(OSError):
-    """A symbolic link belongs to *owner*, a uid that may not choose where the path leads."""
+    """A symbolic link may be the choice of a user who may not choose where the path leads: *whose* says of which, in words."""
 
-    def __init__(self, path: str, owner: int) -> None:
+    def __init__(self, path: str, whose: str) -> None:
         super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
-        self.owner = owner
+        self.whose = whose
 
 
 def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
-    """Open the absolute *path* with O_PATH, following a link if *is_trusted* says so of the uid that owns it.
+    """Open the absolute *path* with O_PATH, following a link if *is_trusted* says so of the uids that may change it; -1: of any.
 
     The last component is opened without O_DIRECTORY, which would trigger an autofs that waits for this very mount.
     Raises UntrustedLinkError, or the OSError of the kernel.
@@ -41,7 +44,7 @@ def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
                 continue
             links += 1
             with closing(found):
-                _check_link(found, path, links, is_trusted)
+                _check_link(found, current, path, links, is_trusted)
             ahead = _components(target) + ahead
             if target.startswith("/"):
                 current = _replace(current, _open_root())
@@ -65,7 +68,7 @@ def open_component(directory: int, name: str, *, is_directory: bool = False) -> 
 
 
 def path_of(descriptor: int) -> str:
-    """Where the directory is now; with ` (deleted)` appended if it was removed."""
+    """Where the directory is now; with ` (deleted)` appended if it was removed. Raises OSError if the path is longer than a page."""
     return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - the text, not a path to be normalized
 
 
@@ -101,9 +104,20 @@ def _link_target(descriptor: int) -> str | None:
         raise
 
 
-def _check_link(link: int, path: str, links: int, is_trusted: Callable[[int], bool]) -> None:
+def _check_link(link: int, directory: int, path: str, links: int, is_trusted: Callable[[int], bool]) -> None:
+    """A link of root's in another user's directory may have been made for another place, and moved here."""
     if links > _LINKS_MAX:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    owner = os.fstat(link).st_uid
+    owner, place = os.fstat(link).st_uid, os.fstat(directory)
     if not is_trusted(owner):
-        raise UntrustedLinkError(path, owner)
+        raise UntrustedLinkError(path, f"of uid {owner}")
+    if not is_trusted(place.st_uid):
+        raise UntrustedLinkError(path, f"that uid {place.st_uid} may replace")
+    if _is_shared(place) and not is_trusted(_ANYBODY):
+        raise UntrustedLinkError(path, "that other users may replace")
+
+
+def _is_shared(directory: os.stat_result) -> bool:
+    """Whether others than its owner may rename what is in it, which the sticky bit forbids."""
+    by_group = stat.S_IWGRP if directory.st_gid else 0
+    return bool(directory.st_mode & (stat.S_IWOTH | by_group)) and not directory.st_mode & stat.S_ISVTX

@@ -116,12 +116,22 @@ def _serve(life: Life, launcher: Launcher) -> int:
         if life.has_answered:
             log.error("the mount ends: %s", failure)  # noqa: TRY400 - expected, so without a traceback
     except* Exception as bugs:  # the last door: a bug is logged with its traceback, and is never a silent end
-        failure = f"internal error: {_first(bugs)!r}; the log has its traceback"
+        failure = f"internal error: {_first(bugs)!r}; {_hint()}"
         log.exception("the mount ends: a bug")
     log_suppressed()
     if failure is not None and not life.has_answered:
         launcher.failed(failure)
     return 0 if failure is None else 1
+
+
+def _hint() -> str:
+    """Where to look for the cause of an internal error; an import that failed late looks like one."""
+    if os.access(os.__file__, os.R_OK):
+        return "the log has its traceback"
+    return (
+        f"the user who serves may not read Python's library ({os.__file__}); "
+        "install s3mount where every user may read it: scripts/install"
+    )
 
 
 def _mounter(config: Config, user: Account | None, place: MountPoint | None) -> Mounter:

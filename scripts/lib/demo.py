@@ -141,7 +141,9 @@ def _upload(server: S3Server, sources: Sources) -> None:
 
 @contextmanager
 def _directory(path: Path) -> Iterator[None]:
-    """*path* is a directory within; what had to be made for it goes afterwards."""
+    """*path* is a directory within; what had to be made for it goes afterwards. What is mounted there already is left alone."""
+    if os.path.ismount(path):
+        raise DemoError(f"something is mounted at {path} already: name another path, as in: demo ~/s3")
     made = [parent for parent in (path, *path.parents) if not parent.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)

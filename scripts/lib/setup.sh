@@ -1,5 +1,7 @@
 # What every script here stands on: Debian packages, a virtual environment, and one way to fail.
 #
+# Python is run with -I wherever root may run it: else it imports from the directory that the caller happens to be in.
+#
 # Sourced, never run. A second run costs nothing: apt is asked only for what dpkg lacks, pip only when pyproject.toml,
 # a lock file, the interpreter or this file changed.
 # shellcheck shell=bash
@@ -59,7 +61,7 @@ require_packages() { # require_packages PACKAGE...: installs those that dpkg lac
 }
 
 requirements() { # requirements PYTHON PYPROJECT TABLE KEY: what it lists there, a line each
-    "$1" - "${@:2}" <<'PY'
+    "$1" -I - "${@:2}" <<'PY'
 import sys, tomllib
 _, path, table, key = sys.argv
 with open(path, "rb") as file:
@@ -84,7 +86,7 @@ require_venv() { # the checkout itself, editable, with its development group, in
     if [[ $(cat "$root/.venv/stamp" 2>/dev/null) != "$stamp" ]]; then
         echo "${0##*/}: preparing .venv (a minute or so, once)" >&2
         rm -rf "$root/.venv"
-        "$python" -m venv "$root/.venv"
+        "$python" -I -m venv "$root/.venv"
         requirements "$python" "$root/pyproject.toml" dependency-groups dev >"$root/.venv/development" # pip learnt --group in 25.1
         constraints >"$root/.venv/constraints"
         install_build_tools "$root/.venv"

@@ -3,6 +3,7 @@
 What USER of `--run-as` may do meanwhile runs at its worst moment, through the stand-in's bucket `swaps`, so each race is certain.
 """
 
+import errno
 import os
 import shutil
 import signal
@@ -146,9 +147,37 @@ def test_root_follows_no_link_of_another_user(at_home: Machine, home: Path, targ
     assert mounts_below(home.parent) == []
 
 
-def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path) -> None:
+@pytest.mark.parametrize(
+    ("uid", "mode", "whose"),
+    [
+        (NOBODY, 0o755, f"that uid {NOBODY} may replace"),
+        (NOBODY, 0o1755, f"that uid {NOBODY} may replace"),
+        (0, 0o777, "that other users may replace"),
+    ],
+    ids=["their directory", "their sticky directory", "a shared directory"],
+)
+def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
+    at_home: Machine, home: Path, uid: int, mode: int, whose: str
+) -> None:
+    """`sudo ln -s /etc etc` in a user's home was enough: the user moved the link to where the mount was to be."""
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
+    os.chown(home / "way", uid, 0)
+    (home / "way").chmod(mode)
+
+    done = at_home.run(*RUN_AS_NOBODY)
+
+    assert done.returncode == 1
+    assert f"is a symbolic link {whose}, which root does not follow; name the directory itself" in done.stderr
+    assert mounts_below(home.parent) == []
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o1777], ids=["a directory of root's", "a directory like /tmp"])
+def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path, mode: int) -> None:
+    (home / "way/mount").rmdir()
+    (home / "way/mount").symlink_to("../../target/mount")
+    os.chown(home / "way", 0, 0)
+    (home / "way").chmod(mode)
 
     at_home.mount(*RUN_AS_NOBODY)
 
@@ -328,4 +357,38 @@ def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
     found = mount_at(str(machine.place))
 
     assert found is not None
-    assert found.fstype == "fuse.x.y"
+    assert (found.source, found.fstype) == ("a b", "fuse.x.y")
+
+
+def test_a_mount_that_cannot_be_looked_up_is_undone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a descriptor left to read the mount table with, a dead mount stayed that nobody knew of."""
+
+    def fail(_root: int) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(unmounting, "own_mount", fail)
+    place = checked_mountpoint(MountConfig(mountpoint=str(machine.place)))
+    mounter = KernelMounter(MountRequest(mountpoint=place.path, source="s3://bucket"), place, 0, 0)
+
+    with pytest.raises(SetupError, match="Too many open files"):
+        mounter.mount()
+
+    assert not machine.is_mounted
+    os.close(place.descriptor)
+
+
+def test_of_two_that_were_started_at_once_the_later_one_is_refused(machine: Machine) -> None:
+    """Both had found the place free; the one that was covered could not be unmounted, and stayed as a dead mount."""
+    first, second = (checked_mountpoint(MountConfig(mountpoint=str(machine.place))) for _ in range(2))
+    request = MountRequest(mountpoint=first.path, source="s3://bucket")
+    mounter = KernelMounter(request, first, 0, 0)
+    mounted = mounter.mount()
+
+    with pytest.raises(SetupError, match="already mounted"):
+        KernelMounter(request, second, 0, 0).mount()
+
+    assert [entry.path for entry in current_mounts()].count(first.path) == 1
+    mounter.detach()
+    for descriptor in (first.descriptor, second.descriptor, mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
+        assert descriptor is not None
+        os.close(descriptor)

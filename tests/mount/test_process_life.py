@@ -173,6 +173,33 @@ def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(machine: Machine, t
     assert "Traceback" in log.read_text()
 
 
+@pytest.fixture
+def private_library() -> Path:
+    """Python's library where only root may read it, as in root's home."""
+    library = Path(os.__file__).resolve().parent
+    nobody = (
+        "setpriv",
+        f"--reuid={NOBODY}",
+        f"--regid={NOBODY}",
+        "--clear-groups",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+    )
+    if subprocess.run([*nobody, "test", "-r", library], check=False).returncode == 0:
+        pytest.skip("every user may read Python's library here")
+    return library
+
+
+def test_a_late_failure_names_a_library_that_the_user_may_not_read(machine: Machine, private_library: Path) -> None:
+    done = machine.run("--run-as", "nobody", bucket="breaks")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "s3mount: internal error: ZeroDivisionError('a bug'); the user who serves may not read"
+    )
+    assert str(private_library) in done.stderr
+
+
 def test_a_caller_who_closed_its_streams_gets_a_mount_and_its_status(machine: Machine) -> None:
     machine.mount(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
 
@@ -526,6 +553,12 @@ def test_in_the_foreground_the_log_goes_to_stderr(machine: Machine) -> None:
 @pytest.mark.parametrize("options", ["max_read=131072", "fsname=photos,subtype=s3", "dev,suid,rw,_netdev,x-gvfs-hide"])
 def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -> None:
     machine.mount("-o", options)
+
+    assert (machine.place / "hello").read_text() == "Hello, world\n"
+
+
+def test_a_prefix_may_be_longer_than_what_the_kernel_names_a_mount_by(machine: Machine) -> None:
+    machine.mount(bucket=f"bucket/{'p' * 1000}")
 
     assert (machine.place / "hello").read_text() == "Hello, world\n"
 

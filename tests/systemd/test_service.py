@@ -196,6 +196,23 @@ def test_a_start_leaves_a_living_mount_alone(service: Service) -> None:
     service.sandbox.run("umount", service.mountpoint)
 
 
+def test_a_second_instance_at_the_same_place_is_refused_and_leaves_the_first_alone(service: Service) -> None:
+    """A copied file whose mountpoint nobody changed: what followed the failed start took away the mount of the first."""
+    service.start()
+    serving = service.pid
+    twin = Service(service.sandbox, "twin")
+    for kind in ("toml", "env"):
+        copied = service.configuration.removesuffix("toml") + kind
+        service.sandbox.run("cp", "-p", copied, twin.configuration.removesuffix("toml") + kind)
+
+    started = twin.systemctl("start", twin.unit, check=False)
+    twin.stop()
+
+    assert started.returncode != 0
+    assert f"s3mount: {service.mountpoint} is already mounted" in twin.journal[0]
+    assert (service.pid, service.read()) == (serving, BODY.decode().strip())
+
+
 def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(unconfigured: Service) -> None:
     unconfigured.write_configuration('bucket = "b"\nmountpoint = "/mnt"\nregoin = "us-east-1"\n')
 

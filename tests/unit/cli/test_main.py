@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.cli.clear import may_have_left_a_mount
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -79,3 +81,37 @@ def test_clearing_loads_nothing_of_what_serves() -> None:
     )
 
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    ("told", "may_have"),
+    [
+        ({}, True),
+        ({"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}, True),
+        ({"SERVICE_RESULT": "watchdog", "EXIT_CODE": "dumped", "EXIT_STATUS": "ABRT"}, True),
+        ({"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}, False),
+        ({"SERVICE_RESULT": "exit-code", "EXIT_CODE": "exited", "EXIT_STATUS": "1"}, False),
+        ({"SERVICE_RESULT": "success", "EXIT_CODE": "killed", "EXIT_STATUS": "TERM"}, False),
+        ({"SERVICE_RESULT": "exit-code"}, False),
+    ],
+    ids=["by hand", "killed", "hung", "ended", "refused", "stopped before it mounted", "never started"],
+)
+def test_a_living_mount_is_taken_away_only_after_a_main_process_that_may_have_left_it(
+    told: dict[str, str], *, may_have: bool
+) -> None:
+    assert may_have_left_a_mount(told) is may_have
+
+
+def test_what_looking_up_a_host_needs_is_loaded_before_privileges_go() -> None:
+    """A lookup of a host imports it, which --run-as cannot where Python is in root's home: LookupError: unknown encoding: idna."""
+    program = "import sys, s3mount.service.mount; print('encodings.idna' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.stdout == "True\n"

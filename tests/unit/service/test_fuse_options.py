@@ -1,5 +1,7 @@
 """Mount options as the kernel and fusermount3 are told them."""
 
+import os
+
 import pytest
 
 from s3mount.config import MountConfig
@@ -35,6 +37,16 @@ def test_the_kernel_is_told_descriptor_owner_and_options() -> None:
     data = request_of("max_read=4096").kernel_data(fuse_fd=5, uid=1, gid=2)
 
     assert data == "fd=5,rootmode=40000,user_id=1,group_id=2,default_permissions,max_read=4096"
+
+
+def test_a_long_prefix_is_cut_where_the_kernel_would_refuse_it() -> None:
+    """With fsconfig(2), root could not mount a prefix of some 240 bytes or more: "the kernel refused the mount options"."""
+    request = mount_request(MountConfig(mountpoint="/m"), "s3://b/" + "é" * 512)
+
+    source = request.kernel_options(fuse_fd=5, uid=1, gid=2)["source"]
+
+    assert source is not None
+    assert os.fsencode(source) == ("s3://b/" + "é" * 124).encode()
 
 
 def test_fusermount_is_told_names_with_their_commas_escaped() -> None:

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,3 +182,23 @@ def test_the_journal_gets_priorities_and_no_time() -> None:
 
     with ours, theirs:
         assert ours.recv(1000) == b"<3>s3mount: one\\ntwo\n"
+
+
+def test_a_syslog_daemon_that_reads_nothing_holds_nobody_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon whose disk was full stopped the event loop, and with it the mount."""
+
+    def write() -> None:
+        for number in range(2000):
+            logging.getLogger("s3mount.x").debug("line %d", number)
+
+    monkeypatch.setattr(logs, "_SYSLOG", str(tmp_path / "log"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        logs.set_up_log(LogConfig(level="debug"), foreground=False)
+        writing = threading.Thread(target=write, daemon=True)
+
+        writing.start()
+        writing.join(timeout=10)
+
+        assert not writing.is_alive()
+        assert b"s3mount.x: line 0" in daemon.recv(1000)

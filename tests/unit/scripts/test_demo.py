@@ -1,0 +1,22 @@
+"""What scripts/demo leaves alone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_what_is_mounted_at_its_path_is_left_alone() -> None:
+    """It ended the user's own mount at /mnt/s3, its default, after s3mount had refused to cover that."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts/lib/demo.py", "/dev/shm"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "something is mounted at /dev/shm already" in done.stderr
