@@ -32,7 +32,8 @@ has_python_311() {
 find_python() { # prints the first that is Python 3.11 or newer; $PYTHON is asked before all others
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
-        if has_python_311 "$candidate"; then
+        # not that of .venv, whose activation puts it in front: it goes when .venv is made anew
+        if has_python_311 "$candidate" && [[ $(command -v "$candidate") != "$root/.venv/"* ]]; then
             command -v "$candidate"
             return
         fi
