@@ -30,10 +30,10 @@ has_python_311() {
 }
 
 find_python() { # prints the first that is Python 3.11 or newer; $PYTHON is asked before all others
-    local candidate
+    local candidate PATH=$PATH
+    PATH=${PATH//"$root/.venv/bin:"/} # its interpreter goes when .venv is made anew
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
-        # not that of .venv, whose activation puts it in front: it goes when .venv is made anew
-        if has_python_311 "$candidate" && [[ $(command -v "$candidate") != "$root/.venv/"* ]]; then
+        if has_python_311 "$candidate"; then
             command -v "$candidate"
             return
         fi
