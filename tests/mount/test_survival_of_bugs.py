@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +47,17 @@ def test_a_bug_in_any_handler_ends_no_mount(told: Told) -> None:
     assert failures == ["EIO"] * 4
     assert read_file(told / "file") == b"bytes"
     assert os.listdir(told / "d") == ["inner"]
+
+
+def test_a_request_that_the_kernel_takes_back_blocks_no_other(told: Told) -> None:
+    told.tell("pause")
+    caller = subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", "import os, sys; os.stat(sys.argv[1])", told / "absent"]
+    )
+    assert told.hear() is None  # the loop has seen the request, and has not read it
+
+    caller.kill()
+    caller.wait()
+    told.send("\n")
+
+    assert told.tell("lookups") == 0  # a loop that waits for another request answers nothing
