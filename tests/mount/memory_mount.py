@@ -28,7 +28,7 @@ import trio
 
 from s3mount.cli.assemble import make_config
 from s3mount.cli.command import parse_arguments
-from s3mount.cli.reporting import reported
+from s3mount.cli.reporting import end_process, reported
 from s3mount.config import Config
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
@@ -186,4 +186,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(reported("s3mount", _main))
+    end_process(reported("s3mount", _main))
