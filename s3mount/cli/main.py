@@ -6,13 +6,13 @@ from typing import NoReturn
 
 from s3mount.cli.assemble import make_config
 from s3mount.cli.command import parse_arguments
-from s3mount.cli.reporting import reported
+from s3mount.cli.reporting import end_process, reported
 from s3mount.service.run import run
 
 
 def main() -> NoReturn:
     """The entry point of the command `s3mount`."""
-    sys.exit(reported("s3mount", lambda: s3mount(sys.argv[1:])))
+    end_process(reported("s3mount", lambda: s3mount(sys.argv[1:])))
 
 
 def s3mount(arguments: Sequence[str]) -> int:

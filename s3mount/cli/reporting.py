@@ -1,8 +1,11 @@
 """Failures, as the commands tell them: one line on stderr, and an exit status."""
 
+import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from s3mount.errors import S3MountError, UsageError
 from s3mount.printable import LINE_LIMIT, printable
@@ -21,6 +24,19 @@ def reported(program: str, command: Callable[[], int]) -> int:
         return 2 if isinstance(exc, UsageError) else 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
+
+
+def end_process(status: int) -> NoReturn:
+    """End it without Python's own end, as in the background.
+
+    That one gives signals back their defaults, so that a second SIGTERM kills the process, and takes libraries apart while threads
+    that nobody waits for (a system call that hangs, a TLS exchange) may still be in them.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # the reader is gone, or it is closed
+            stream.flush()
+    os._exit(status)
 
 
 def _open_standard_streams() -> None:

@@ -13,6 +13,7 @@ Invariants:
 """
 
 import contextlib
+import logging
 import os
 import socket
 import struct
@@ -20,6 +21,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 import pyfuse3
+
+log = logging.getLogger(__name__)
 
 _pyfuse3: Final = vars(pyfuse3)  # it looks its own functions up there at each call
 
@@ -52,19 +55,26 @@ def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
 
 
 class Handshake:
-    """One exchange over the descriptor *fuse_fd*, which stays libfuse's. To be made before `pyfuse3.main`, and closed after it."""
+    """One exchange over the descriptor *fuse_fd*, which stays libfuse's. To be made before `pyfuse3.main`, and closed after it.
+
+    Raises OSError, with everything as it was, if there is no request yet, or no descriptor can be had.
+    """
 
     def __init__(self, fuse_fd: int, *, is_shared: bool) -> None:
         self._fuse_fd = fuse_fd
         self._is_shared = is_shared
         self._wait_readable: Callable[[], Awaitable[bool]] = _pyfuse3["_wait_fuse_readable"]
-        self._kernel_fd = os.dup(fuse_fd)
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        _pyfuse3["_wait_fuse_readable"] = self._wait_second_request
-        with theirs, contextlib.suppress(OSError):  # unmounted already, which libfuse shall find out
-            self._request = os.read(self._kernel_fd, _REQUEST_MAX)  # the kernel has sent it when it mounted
-            self._ours.send(self._request)
+        with theirs, contextlib.ExitStack() as undone:
+            undone.enter_context(self._ours)
+            self._kernel_fd = os.dup(fuse_fd)
+            undone.callback(self.close)
             os.dup2(theirs.fileno(), fuse_fd, inheritable=False)
+            # the kernel has sent it when it mounted; read last, for nothing can be put back
+            self._request = os.read(self._kernel_fd, _REQUEST_MAX)
+            self._ours.send(self._request)
+            undone.pop_all()
+        _pyfuse3["_wait_fuse_readable"] = self._wait_second_request
 
     def close(self) -> None:
         """Give back what the exchange has taken, whether it has come to its end or not."""
@@ -81,7 +91,9 @@ class Handshake:
             reply = self._ours.recv(_REQUEST_MAX, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return await self._wait_readable()
-        if reply:
+        try:
             os.write(self._kernel_fd, amended(self._request, reply, is_shared=self._is_shared))
+        except OSError as exc:  # unmounted already, which libfuse shall find out
+            log.debug("the kernel takes no reply to INIT: %s", exc)
         self.close()
         return await self._wait_readable()

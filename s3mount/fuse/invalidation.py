@@ -13,7 +13,7 @@ answered. So no request ever waits for one: a thread sends them one after anothe
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import pyfuse3
@@ -22,6 +22,7 @@ import trio
 from s3mount.filesystem.entries import Entries
 
 NAMES_MAX: Final = 100_000  # a quarter of a second's work
+BATCH: Final = 1000  # names that a thread is given at once, or one page if that is larger; a thread for each costs more than a name
 DIRECTORIES_MAX: Final = 1000
 ABSENT_MAX: Final = 10_000  # some 3 MB; as many as a directory keeps of single lookups
 SLACK: Final = 1.0  # seconds that the kernel may keep a name beyond its lifetime, by its own rounding
@@ -107,7 +108,7 @@ class Invalidations:
             if self._singles:
                 await self._drop_singles()
             elif self._pages:
-                await self._drop_page()
+                await self._drop_pages()
             elif self._directories or self._is_all:
                 await self._drop_directories(told)
             else:
@@ -119,13 +120,16 @@ class Invalidations:
         for _ in names:  # others may have come behind them
             self._singles.popleft()
 
-    async def _drop_page(self) -> None:
-        parent, entries = self._pages.popleft()
-        self._names -= len(entries)
+    async def _drop_pages(self) -> None:
+        pages = next(_batches(self._pages))
+        for _, entries in pages:
+            self._pages.popleft()
+            self._names -= len(entries)
         try:
-            await self._send_page(parent, entries)
+            await self._send(_names(pages))
         except Exception:
-            self.drop(parent, entries)
+            for parent, entries in pages:
+                self.drop(parent, entries)
             raise
 
     async def _drop_directories(self, told: Told) -> None:
@@ -137,9 +141,9 @@ class Invalidations:
         self._directories, self._is_all = set(), False
         try:
             for is_first in (True, False) if is_all else (False,):
-                for parent, entries in told(until):
-                    if parent == pyfuse3.ROOT_INODE if is_first else (is_all or parent in directories):
-                        await self._send_page(parent, entries)
+                wanted = {pyfuse3.ROOT_INODE} if is_first else directories
+                for pages in _batches(page for page in told(until) if page[0] in wanted or (is_all and not is_first)):
+                    await self._send(_names(pages))
         except Exception:
             self._directories |= directories
             self._is_all = self._is_all or is_all
@@ -152,9 +156,6 @@ class Invalidations:
         if len(self._directories) > DIRECTORIES_MAX:
             self._directories.clear()
             self._is_all = True
-
-    async def _send_page(self, parent: int, entries: Entries) -> None:
-        await self._send((parent, entries.name(index)) for index in range(len(entries)))
 
     async def _send(self, names: Iterable[tuple[int, bytes]]) -> None:
         if self._is_ending:
@@ -175,3 +176,21 @@ class Invalidations:
                     pyfuse3.invalidate_entry(pyfuse3.InodeT(parent), pyfuse3.FileNameT(name))
         finally:
             self.is_busy = False
+
+
+def _batches(pages: Iterable[tuple[int, Entries]]) -> Iterator[list[tuple[int, Entries]]]:
+    """*pages* in their order, as many at a time as have BATCH names together; the last of them may have more."""
+    batch: list[tuple[int, Entries]] = []
+    names = 0
+    for page in pages:
+        batch.append(page)
+        names += len(page[1])
+        if names >= BATCH:
+            yield batch
+            batch, names = [], 0
+    if batch:
+        yield batch
+
+
+def _names(pages: Iterable[tuple[int, Entries]]) -> Iterator[tuple[int, bytes]]:
+    return ((parent, entries.name(index)) for parent, entries in pages for index in range(len(entries)))

@@ -2,7 +2,8 @@
 
 Invariants: it is forked before privileges are dropped and before any thread is started; all it may do was fixed then; it takes
 three words of one letter over a socket, and no argument; it mounts once; it unmounts nothing but that mount; it holds no descriptor of
-the mount, so the mount never outlives its server; when the socket ends, whoever ended it, it unmounts and exits. See docs/decisions/run-as.md.
+the mount, so the mount never outlives its server; when the socket ends, whoever ended it, or the server was killed while a thread of it
+waits in the kernel and keeps the socket open, it unmounts and exits. See docs/decisions/run-as.md.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import select
 import signal
 import socket
 from collections.abc import Collection
+from pathlib import Path
 from typing import Final
 
 from s3mount.errors import SetupError
@@ -27,6 +29,7 @@ _DONE: Final = b"+"
 _REFUSED: Final = b"-"
 _REPLY_MAX: Final = 4096
 _REPLY_WITHIN: Final = 10.0  # seconds; a system call or two, which may wait for a lock of the kernel's
+_LOOKED_AT_EVERY: Final = 5.0  # seconds, at the server, which may be dead with its socket open
 _NEEDED: Final = (syscalls.CAP_SYS_ADMIN, syscalls.CAP_DAC_READ_SEARCH)  # to mount, and to get to the place
 _DEAF_TO: Final = (*signals.HEEDED, signal.SIGQUIT, signal.SIGTSTP, signal.SIGUSR2)
 
@@ -44,9 +47,10 @@ class KeptMounter:
         self._path = mounter.path
         self._is_ended = False
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        server = os.getpid()
         self._pid = fork()
         if self._pid == 0:
-            _be_keeper(theirs, mounter)
+            _be_keeper(theirs, mounter, server)
         theirs.close()
         self._channel.settimeout(_REPLY_WITHIN)
         for descriptor in mounter.descriptors:  # a directory that the user who serves may have no way to
@@ -97,12 +101,12 @@ def _wait_end(pid: int) -> None:
         os.waitpid(pid, os.WNOHANG)
 
 
-def _be_keeper(channel: socket.socket, mounter: KernelMounter) -> None:
+def _be_keeper(channel: socket.socket, mounter: KernelMounter, server: int) -> None:
     """Never returns: this is the other side of a fork, where nothing of the caller's may go on."""
     status = 1
     try:
         _settle({channel.fileno(), *mounter.descriptors})
-        _keep(channel, mounter)
+        _keep(channel, mounter, server)
         status = 0
     finally:
         os._exit(status)
@@ -121,14 +125,31 @@ def _settle(kept: Collection[int]) -> None:
     syscalls.forbid_dumps()
 
 
-def _keep(channel: socket.socket, mounter: KernelMounter) -> None:
+def _keep(channel: socket.socket, mounter: KernelMounter, server: int) -> None:
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
     try:
-        while word := channel.recv(1):
-            _obey(word, channel, mounter)
+        while True:
+            if poll.poll(_LOOKED_AT_EVERY * 1000):
+                word = channel.recv(1)
+                if not word:
+                    return
+                _obey(word, channel, mounter)
+            elif _is_dead(server):
+                return
     except ConnectionError:
         return  # the server died with a word of ours unread
     finally:
         mounter.detach()
+
+
+def _is_dead(process: int) -> bool:
+    """Whether the main thread of *process* has ended, although others of its threads may not be able to."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_bytes().rpartition(b") ")[2][:1]  # proc_pid_stat(5)
+    except OSError:  # hidden, or gone: then the socket tells
+        return False
+    return state in (b"Z", b"X")
 
 
 def _obey(word: bytes, channel: socket.socket, mounter: KernelMounter) -> None:

@@ -41,6 +41,7 @@ class Life:
         self._launcher = launcher
         self._notifier = notifier
         self._mounted: Mounted | None = None
+        self._ready: Served | None = None  # what answers the kernel, perhaps before this process has seen it do so
         self._served: Served | None = None
         self._serving = trio.CancelScope()
         self._nursery: trio.Nursery
@@ -67,6 +68,7 @@ class Life:
         return f"/dev/fd/{self._mounted.fuse_fd}"
 
     def ready(self, served: Served) -> None:
+        self._ready = served
         self._nursery.start_soon(self._announce, served)
 
     # Heeding
@@ -82,6 +84,8 @@ class Life:
 
     def forget(self) -> None:
         if self._served is None:
+            if self._ready is not None:  # somebody may have asked it already
+                self._ready.forget()
             return
         self._notifier.reloading()
         self._served.forget()

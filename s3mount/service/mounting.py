@@ -203,6 +203,8 @@ class FusermountMounter:
         return self._unmount()
 
     def detach(self) -> None:
+        if self._own is not None and (found := unmounting.standing(self._own)) is not None:
+            unmounting.abort(found)
         self._unmount("-z")
 
     def _mounts(self) -> list[MountEntry]:

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Collection, Mapping
 from typing import Final
 
-MNT_DETACH: Final = 2  # <sys/mount.h>
+MNT_FORCE: Final = 1  # <sys/mount.h>
+MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 
 # <asm-generic/unistd.h>: newer calls have one number on all architectures (but Alpha), and no name in older C libraries

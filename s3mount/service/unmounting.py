@@ -4,10 +4,12 @@ Invariant: before anything is taken away, a descriptor was seen to be in that mo
 whoever owns a directory above may rename it, or put a symbolic link there, at any moment.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from s3mount.service import syscalls
 from s3mount.service.mount_table import MountEntry, mount_id, mount_of
@@ -48,8 +50,18 @@ def unmount(own: OwnMount) -> bool:
 
 
 def detach(own: OwnMount) -> bool:
-    """Take it out of sight, also if it is used. Returns whether it is gone."""
+    """Take it out of sight, also if it is used, and fail what its server has not answered. Returns whether it is gone.
+
+    The server may have ended with a thread in the kernel that waits for a caller's lookup, which nobody answers any more: unless the
+    connection is aborted, the thread keeps it open, and neither ends, nor can be killed.
+    """
     return _take_away(own, _detach_name)
+
+
+def abort(entry: MountEntry) -> None:
+    """Fail what was asked of a FUSE mount that stands, and all that will be; without effect if /sys has no fusectl, or it is another's."""
+    with contextlib.suppress(OSError):
+        Path("/sys/fs/fuse/connections", entry.device.partition(":")[2], "abort").write_text("1")
 
 
 def detach_root(root: int) -> None:
@@ -78,6 +90,9 @@ def _unmount_name(own: OwnMount, parent: int, name: str) -> None:
 
 def _detach_name(own: OwnMount, parent: int, name: str) -> None:
     with _root_of(own, parent, name) as root:
+        with contextlib.suppress(PermissionError):  # where a user namespace made it that is not this one
+            syscalls.unmount(f"/proc/self/fd/{root}", syscalls.MNT_DETACH | syscalls.MNT_FORCE)
+            return
         detach_root(root)
 
 

@@ -28,7 +28,7 @@ import trio
 
 from s3mount.cli.assemble import make_config
 from s3mount.cli.command import parse_arguments
-from s3mount.cli.reporting import reported
+from s3mount.cli.reporting import end_process, reported
 from s3mount.config import Config
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
@@ -76,6 +76,8 @@ class _Control:
         self._prefix: str | None = None
         self._held = 0
         self._released = trio.Event()
+        self._is_to_pause = False
+        self._wait_readable = trio.lowlevel.wait_readable
 
     def make_operations(self, *arguments: Any, **options: Any) -> _Counting:
         self.operations = _Counting(*arguments, **options)
@@ -111,20 +113,19 @@ class _Control:
         self._prefix = None
         self._released.set()
 
+    async def wait_readable(self, fd: Any) -> None:
+        """As trio's, which pyfuse3 calls before each read."""
+        await self._wait_readable(fd)
+        if self._is_to_pause and fd != 0:
+            self._is_to_pause = False
+            sys.stdout.write("null\n")
+            sys.stdout.flush()
+            os.set_blocking(0, True)  # trio's stream does not
+            os.read(0, 1)
+            os.set_blocking(0, False)
+
     def _pause(self) -> None:
-        wait_readable = trio.lowlevel.wait_readable
-
-        async def paused(fd: Any) -> None:
-            await wait_readable(fd)
-            if fd != 0:
-                trio.lowlevel.wait_readable = wait_readable
-                sys.stdout.write("null\n")
-                sys.stdout.flush()
-                os.set_blocking(0, True)  # trio's stream does not
-                os.read(0, 1)
-                os.set_blocking(0, False)
-
-        trio.lowlevel.wait_readable = paused
+        self._is_to_pause = True
 
     async def _before(self, request: Request) -> None:
         await trio.lowlevel.checkpoint()
@@ -136,6 +137,7 @@ class _Control:
 async def serve(config: Config, host: Host) -> None:
     """What the composition root does, over a store in memory."""
     control = _Control()
+    trio.lowlevel.wait_readable = control.wait_readable
     vars(mount)["Operations"] = control.make_operations
     async with trio.open_nursery() as loads:
         loads.start_soon(control.obey)
@@ -184,4 +186,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(reported("s3mount", _main))
+    end_process(reported("s3mount", _main))

@@ -30,13 +30,17 @@ HANGS_AFTER = 150.0
 
 @dataclass
 class Mount:
-    """One that serves, at *path*; *expected* and *allowed* are patterns of log records at WARNING or above."""
+    """One that serves, at *path*; *expected* and *allowed* are patterns of log records at WARNING or above.
+
+    *is_left* is set by a test that ends the process itself.
+    """
 
     path: Path
     process: subprocess.Popen[bytes]
     log_file: Path
     expected: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
+    is_left: bool = False
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -100,7 +104,8 @@ def served(words: list[str], at: Path, *, env: Mapping[str, str], is_told: bool 
     try:
         _wait_mounted(mount)
         yield mount
-        _unmount(mount)
+        if not mount.is_left:
+            _unmount(mount)
     finally:
         watchdog.cancel()
         _clear(mount)

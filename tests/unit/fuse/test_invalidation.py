@@ -22,11 +22,12 @@ def page(prefix: str, *names: bytes) -> Entries:
 
 @dataclass
 class Kernel:
-    """What it was told of, and what it was told to drop; *failures* calls fail before one works."""
+    """What it was told of, and what it was told to drop; *failures* calls fail before one works, each in a thread."""
 
     told: list[tuple[int, Entries]] = field(default_factory=list)
     dropped: list[tuple[int, bytes]] = field(default_factory=list)
     failures: int = 0
+    threads: int = 0
 
     def told_until(self, _: float) -> list[tuple[int, Entries]]:
         return self.told
@@ -47,6 +48,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
             made.failures -= 1
             await trio.lowlevel.checkpoint()
             raise RuntimeError("can't start new thread")
+        made.threads += 1
         return await original(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
@@ -132,3 +134,27 @@ def test_the_kernel_keeps_no_more_absent_names_than_are_remembered(monkeypatch: 
     kept = [invalidations.keep_absent(ROOT, name, 60) for name in (b"a", b"b", b"a", b"c", b"c")]
 
     assert kept == [True, True, True, False, True]
+
+
+async def test_small_pages_are_dropped_many_at_a_time(kernel: Kernel) -> None:
+    invalidations = Invalidations(lambda: 0.0)
+    for inode in range(2, 2502):
+        invalidations.drop(inode, page(f"{inode}/", b"a"))
+
+    await work_off(invalidations, kernel, 2500)
+
+    assert kernel.dropped == [(inode, b"a") for inode in range(2, 2502)]
+    assert kernel.threads == 3
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_failure_keeps_every_page_of_its_batch(kernel: Kernel, expected_warnings: list[str]) -> None:
+    expected_warnings.append("names were not dropped from the kernel")
+    kernel.failures = 1
+    invalidations = Invalidations(lambda: 0.0)
+    for name in (b"a", b"b"):
+        invalidations.drop(DIRECTORY, page("d/", name))
+
+    await work_off(invalidations, kernel, 2)
+
+    assert kernel.dropped == [(DIRECTORY, b"a"), (DIRECTORY, b"b")]

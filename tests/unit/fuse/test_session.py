@@ -1,0 +1,113 @@
+"""The loop of pyfuse3 with what is put round it; the kernel is one end of a socket pair."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pyfuse3
+import pytest
+import trio
+
+from s3mount.fuse.session import PAUSE, kernel_session
+
+NAMES = ("_session_loop", "_wait_fuse_readable")
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    libfuse, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with libfuse, kernel:
+        yield libfuse, kernel
+
+
+class Loop:
+    """pyfuse3's functions, of which each read fails with the next of *failures*."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *failures: int) -> None:
+        self.failures = list(failures)
+        self.reads: list[float] = []
+        monkeypatch.setitem(vars(pyfuse3), "_session_loop", self.session_loop)
+        monkeypatch.setitem(vars(pyfuse3), "_wait_fuse_readable", self.wait_readable)
+
+    async def session_loop(self, *_: object) -> None:
+        if await vars(pyfuse3)["_wait_fuse_readable"]():
+            self.reads.append(trio.current_time())
+            if self.failures:
+                raise OSError(self.failures.pop(0), "fuse_session_receive_buf failed")
+
+    async def wait_readable(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return True
+
+
+def functions() -> list[Any]:
+    return [vars(pyfuse3).get(name) for name in NAMES]
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_reading_nothing_begins_anew_and_lack_of_memory_a_moment_later(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(monkeypatch, errno.EAGAIN, errno.ENOMEM, errno.ENOENT)
+    libfuse, kernel = ends
+    began = trio.current_time()
+
+    with kernel_session(libfuse.fileno(), is_shared=False):
+        kernel.send(b"request")
+        await vars(pyfuse3)["_session_loop"](None, 1, 99)
+
+    assert [moment - began for moment in loop.reads] == pytest.approx([0, 0, PAUSE, PAUSE], abs=PAUSE / 2)
+
+
+async def test_a_session_that_cannot_be_read_ends(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Loop(monkeypatch, errno.EIO)
+    before = functions()
+    libfuse, kernel = ends
+    kernel.send(b"request")
+
+    with pytest.raises(OSError, match="receive_buf"), kernel_session(libfuse.fileno(), is_shared=False):
+        await vars(pyfuse3)["_session_loop"](None, 1, 99)
+
+    assert functions() == before
+
+
+@pytest.mark.parametrize("missing", NAMES)
+def test_another_pyfuse3_is_left_as_it_is(
+    missing: str, ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(vars(pyfuse3), missing)
+    before = functions()
+
+    with kernel_session(ends[0].fileno(), is_shared=True):
+        assert functions() == before
+        assert os.get_blocking(ends[0].fileno())
+
+    assert functions() == before
+
+
+def test_a_session_without_a_first_request_keeps_its_descriptor(ends: tuple[socket.socket, socket.socket]) -> None:
+    libfuse, kernel = ends
+
+    with kernel_session(libfuse.fileno(), is_shared=True):
+        kernel.send(b"later")
+        assert os.read(libfuse.fileno(), 10) == b"later"
+
+
+async def test_the_descriptor_is_the_kernels_again_once_the_reply_was_sent(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Loop(monkeypatch)
+    libfuse, kernel = ends
+    kernel.send(b"first")
+
+    with kernel_session(libfuse.fileno(), is_shared=True):
+        assert os.read(libfuse.fileno(), 10) == b"first"
+        os.write(libfuse.fileno(), b"reply")
+        kernel.send(b"second")
+        assert await vars(pyfuse3)["_wait_fuse_readable"]()
+        assert kernel.recv(10) == b"reply"
+        assert os.read(libfuse.fileno(), 10) == b"second"
