@@ -42,3 +42,9 @@ def test_a_failing_refresh_ends_no_mount(expected_warnings: list[str]) -> None:
     expected_warnings.append("forgetting failed: this is a bug")
 
     Mount(cast("Any", None), cast("Any", None), cast("Any", None)).forget()
+
+
+def test_failing_statistics_end_no_mount(expected_warnings: list[str]) -> None:
+    expected_warnings.append("counting failed: this is a bug")
+
+    assert Mount(cast("Any", None), cast("Any", None), cast("Any", None)).statistics() == {}
