@@ -46,7 +46,8 @@ HALVINGS_MAX = 10  # of the occasions on which a sweep is begun
 class Sweep:
     """One undelimited listing, and how far the walker has come in it. What a page finishes goes to *publish*, with its number.
 
-    If the order of its keys breaks, the sweep is at its end, and what all sweeps have published is withdrawn.
+    Nothing is published before as many keys have come in order as *order* wants for proof, here or elsewhere. If the order breaks, the
+    sweep is at its end, and what all sweeps have published is withdrawn.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Sweep:
         self.as_of = as_of
         self._order = order
         self._is_broken = False
+        self._withheld: list[tuple[int, list[Finished]]] = []
         self._publish = publish
         self.visits = 0  # directories of this sweep that the walker has read
         self._visited_page = -1  # the last page that the walker came to a directory of
@@ -79,10 +81,15 @@ class Sweep:
             finished = self.subtree.add(page, as_of)
         except Disorder:
             self._is_broken = True
+            self._withheld.clear()
             self._order.note_break(self.subtree.root, is_walk=True)
             raise
         self._order.note_page(page)
-        self._publish(self, number, finished)
+        self._withheld.append((number, finished))
+        if self._order.proof == 0:
+            withheld, self._withheld = self._withheld, []
+            for page_number, directories in withheld:
+                self._publish(self, page_number, directories)
 
     def visit(self, page: int) -> int:
         """The walker reads a directory that *page* finished; how many pages the sweep is entitled to now."""
@@ -101,11 +108,12 @@ class Walks:
         self._sweeps: dict[Sweep, Paging] = {}  # oldest first
         self._occasions = 0  # on which a sweep might have begun
         self._failures = 0  # of sweeps since one was followed
+        self._has_tried = False  # to begin a sweep before the store's order was proved, which its own keys may do
 
     async def passage(self, directory: Directory) -> Pass:
         """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
         catalog = self._catalog
-        can_sweep = catalog.order.proof == 0 and catalog.lifetimes.positive > 0
+        can_sweep = catalog.order.proof is not None and catalog.lifetimes.positive > 0
         if can_sweep and not catalog.is_fresh(directory):
             await self._follow(directory)
         if catalog.is_fresh(directory):
@@ -178,6 +186,9 @@ class Walks:
 
     def _is_worth_trying(self) -> bool:
         """Whether to begin a sweep: with each that broke its order, failed or was too slow, on half as many occasions."""
+        if self._catalog.order.proof:
+            is_first, self._has_tried = not self._has_tried, True
+            return is_first
         self._occasions += 1
         halvings = min(self._catalog.order.walk_breaks + self._failures, HALVINGS_MAX)
         return self._occasions % (1 << halvings) == 0
