@@ -81,14 +81,12 @@ class Catalog:
 
     def publish(self, prefix: str, rows: list[Row], hidden: int, as_of: float) -> Directory | None:
         """Make a directory known whole, as another listing has told it; None if that is no news."""
-        directory = self.known.use(prefix)
-        if not self._is_news(directory, as_of):
+        if not self._is_news(self.known.get(prefix), as_of):
             return None
         listing = Listing(self.bucket, prefix, as_of, self.order)
         listing.fill(rows, hidden)
-        self.known.replace_passage(directory, Pass(listing, None))
         self._tell_hidden(listing)
-        return directory
+        return self.known.place(prefix, Pass(listing, None))
 
     async def wait_decided(self, directory: Directory, name: bytes) -> bool:
         """Whether the listing decides *name*, which a lookup has missed, after as many pages as all such misses have earned."""
@@ -145,11 +143,13 @@ class Catalog:
         self.known.replace_passage(directory, passage)
         return passage
 
-    def _is_news(self, directory: Directory, as_of: float) -> bool:
+    def _is_news(self, directory: Directory | None, as_of: float) -> bool:
         """Whether a listing as of then holds still, and none does that is newer."""
-        if self.lifetimes.left(as_of, self.moments.now()) <= 0 or self.is_fresh(directory):
+        if self.lifetimes.left(as_of, self.moments.now()) <= 0:
             return False
-        return directory.passage is None or directory.passage.listing.newest_as_of <= as_of
+        if directory is None or directory.passage is None:
+            return True
+        return not self.is_fresh(directory) and directory.passage.listing.newest_as_of <= as_of
 
     def _grown(self, listing: Listing) -> None:
         """More of *listing* has come."""

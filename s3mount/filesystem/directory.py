@@ -229,6 +229,17 @@ class Directories:
             self._retire(former, directory.inode)
         self.weigh(directory)
 
+    def place(self, prefix: str, passage: Pass) -> Directory:
+        """The directory of *prefix*, new if need be, with another listing."""
+        directory = self._kept.get(prefix)
+        if directory is not None:
+            self.replace_passage(directory, passage)
+            return directory
+        directory = Directory(prefix, self._doubts)
+        directory.passage = passage
+        self._insert(directory)
+        return directory
+
     def learn(self, directory: Directory, name: bytes, known: Known) -> None:
         """Have *directory* take what a lookup has learned of *name*."""
         gone = directory.learn(name, known)
@@ -306,6 +317,9 @@ class Directories:
 
     def _insert(self, directory: Directory) -> None:
         """Keep *directory*, without its listing if that is too large; not at all if even that weighs too much."""
+        if self._kept.currsize + directory.weight <= self._room:  # mostly
+            self._kept[directory.prefix] = directory
+            return
         if directory.weight > self._room:
             self._trim_detached()
         if directory.weight > self._room and directory.passage is not None:

@@ -38,7 +38,6 @@ def run(config: Config, serve: Serve | None = None) -> int:
     syscalls.forbid_dumps()
     config, place = _checked(config)
     user = _user(config.mount)
-    serve = serve or _composition_root()
     if config.foreground:
         return _live(config, serve, user, place, Foreground())
     return in_background(lambda launcher: _live(config, serve, user, place, launcher), (_descriptor(config, place),))
@@ -82,13 +81,16 @@ def _composition_root() -> Serve:
     return serve
 
 
-def _live(config: Config, serve: Serve, user: Account | None, place: MountPoint | None, launcher: Launcher) -> int:
+def _live(
+    config: Config, serve: Serve | None, user: Account | None, place: MountPoint | None, launcher: Launcher
+) -> int:
     """The exit status of the process that serves."""
     os.umask(0o077)  # what it, the keeper and a credential process write (caches of tokens) is for nobody else
     signals.hold()
     try:
         mounter = _mounter(config, user, place)
         try:
+            serve = serve or _composition_root()  # after the keeper's fork, which needs nothing of it
             _settle(config, user)
             return _serve(Life(config, serve, mounter, launcher, Notifier(os.environ)), launcher)
         finally:
