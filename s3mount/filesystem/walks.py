@@ -46,8 +46,8 @@ HALVINGS_MAX = 10  # of the occasions on which a sweep is begun
 class Sweep:
     """One undelimited listing, and how far the walker has come in it. What a page finishes goes to *publish*, with its number.
 
-    Nothing is published before as many keys have come in order as *order* wants for proof, here or elsewhere. If the order breaks, the
-    sweep is at its end, and what all sweeps have published is withdrawn.
+    Where the order breaks, or the first page does not prove it, the sweep is at its end; in the first case, what all sweeps have
+    published is withdrawn.
     """
 
     def __init__(
@@ -60,8 +60,7 @@ class Sweep:
         self.subtree = subtree
         self.as_of = as_of
         self._order = order
-        self._is_broken = False
-        self._withheld: list[tuple[int, list[Finished]]] = []
+        self._is_useless = False
         self._publish = publish
         self.visits = 0  # directories of this sweep that the walker has read
         self._visited_page = -1  # the last page that the walker came to a directory of
@@ -70,7 +69,7 @@ class Sweep:
     @property
     def is_complete(self) -> bool:
         """Whether no more pages are of use."""
-        return self.subtree.is_complete or self._is_broken
+        return self.subtree.is_complete or self._is_useless
 
     def next_query(self) -> ListQuery:
         return self.subtree.next_query()
@@ -80,16 +79,14 @@ class Sweep:
         try:
             finished = self.subtree.add(page, as_of)
         except Disorder:
-            self._is_broken = True
-            self._withheld.clear()
+            self._is_useless = True
             self._order.note_break(self.subtree.root, is_walk=True)
             raise
         self._order.note_page(page)
-        self._withheld.append((number, finished))
-        if self._order.proof == 0:
-            withheld, self._withheld = self._withheld, []
-            for page_number, directories in withheld:
-                self._publish(self, page_number, directories)
+        if self._order.proof:
+            self._is_useless = True
+        else:
+            self._publish(self, number, finished)
 
     def visit(self, page: int) -> int:
         """The walker reads a directory that *page* finished; how many pages the sweep is entitled to now."""
