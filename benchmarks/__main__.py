@@ -27,7 +27,9 @@ _READING_ONLY = {"rclone-16"}  # streams make no listing faster
 def main() -> None:
     """Measures, prints the table, and writes what else was asked for."""
     args = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing stays behind
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
+    )  # so that nothing stays behind
     report = Report.load(args.from_json) if args.from_json else _measure(args)
     print("\n" + table.text(report))
     if args.json:
@@ -42,7 +44,11 @@ def main() -> None:
 
 def _measure(args: argparse.Namespace) -> Report:
     machine, rows, there = measure.machine(), _chosen_rows(args), _chosen_systems(args)
-    report = Report(machine=machine, versions={system.name: system.version() for system in there}, relay_cost=None)
+    report = Report(
+        machine=machine,
+        versions={system.name: system.version() for system in there},
+        relay_cost=None,
+    )
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3mount-bench-")))
         data = stack.enter_context(_data(args.data))
@@ -56,7 +62,9 @@ def _measure(args: argparse.Namespace) -> Report:
     return report
 
 
-def _samples(args: argparse.Namespace, rows: list[Row], there: list[System], bench: Bench) -> Iterator[Sample]:
+def _samples(
+    args: argparse.Namespace, rows: list[Row], there: list[System], bench: Bench
+) -> Iterator[Sample]:
     for row in rows:
         for link in row.links:
             if link in args.links:
@@ -69,7 +77,9 @@ def _taking_part(row: Row, there: list[System], args: argparse.Namespace) -> lis
         return there
     idle = _READING_ONLY if row.beside != READERS else set()
     return [
-        system for system in there if system.name not in idle and (row.systems is None or system.name in row.systems)
+        system
+        for system in there
+        if system.name not in idle and (row.systems is None or system.name in row.systems)
     ]
 
 
@@ -83,9 +93,15 @@ def _chosen_rows(args: argparse.Namespace) -> list[Row]:
 
 def _chosen_systems(args: argparse.Namespace) -> list[System]:
     known = systems(args.floor)
-    names = args.systems.split(",") if args.systems else [name for name in known if name not in _OPTIONAL]
+    names = (
+        args.systems.split(",")
+        if args.systems
+        else [name for name in known if name not in _OPTIONAL]
+    )
     if unknown := set(names) - set(known):
-        raise SystemExit(f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+        raise SystemExit(
+            f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
+        )
     return [known[name] for name in names if known[name].is_there]
 
 
@@ -102,7 +118,9 @@ def _data(asked: Path | None) -> Iterator[Path]:
             yield asked
         return
     has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
-    with tempfile.TemporaryDirectory(prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None) as made:
+    with tempfile.TemporaryDirectory(
+        prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None
+    ) as made:
         yield Path(made)
 
 
@@ -115,21 +133,40 @@ def _progress(sample: Sample) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures s3mount beside its peers.")
-    parser.add_argument("--rows", metavar="NAME,…", help=f"of {', '.join(row.name for row in ROWS)}")
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures s3mount beside its peers."
+    )
+    parser.add_argument(
+        "--rows", metavar="NAME,…", help=f"of {', '.join(row.name for row in ROWS)}"
+    )
     parser.add_argument("--systems", metavar="NAME,…", help=f"of {', '.join(systems('floor'))}")
     parser.add_argument("--rounds", type=int, default=3)
     for link in (FAR, NEAR, HTTPS):
-        parser.add_argument(f"--{link}", dest="links", action="append_const", const=link, help="only the links named")
-    parser.add_argument("--quick", action="store_true", help="one round, and 100,000 names instead of 1,000,000")
+        parser.add_argument(
+            f"--{link}",
+            dest="links",
+            action="append_const",
+            const=link,
+            help="only the links named",
+        )
     parser.add_argument(
-        "--floor", metavar="CMD", help="a bare mount to stand beside: CMD BUCKET MOUNTPOINT --endpoint-url URL"
+        "--quick", action="store_true", help="one round, and 100,000 names instead of 1,000,000"
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="where the store's data is, and stays for the next run"
+        "--floor",
+        metavar="CMD",
+        help="a bare mount to stand beside: CMD BUCKET MOUNTPOINT --endpoint-url URL",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="where the store's data is, and stays for the next run",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="writes every sample")
-    parser.add_argument("--from-json", type=Path, metavar="FILE", help="reads samples instead of measuring")
+    parser.add_argument(
+        "--from-json", type=Path, metavar="FILE", help="reads samples instead of measuring"
+    )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the table (.png or .svg)")
     parser.add_argument("--write-results", action="store_true", help="writes benchmarks/RESULTS.md")
     args = parser.parse_args()

@@ -25,7 +25,9 @@ _PAGE = (
     "<Name>{bucket}</Name><Prefix>{prefix}</Prefix><MaxKeys>{max_keys}</MaxKeys><KeyCount>{count}</KeyCount>"
     "<IsTruncated>{truncated}</IsTruncated>{next}"
 )
-_LOCATION = b'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></LocationConstraint>'
+_LOCATION = (
+    b'<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"></LocationConstraint>'
+)
 
 
 class FlatBucket:
@@ -47,8 +49,12 @@ class FlatBucket:
     def select(self, prefix: str, after: str) -> range:
         """The numbers of the keys that begin with *prefix* and sort behind *after*."""
         begin = bisect.bisect_left(self._numbers, prefix, key=self.key)
-        end = bisect.bisect_right(self._numbers, prefix, key=lambda number: self.key(number)[: len(prefix)])
-        return self._numbers[max(begin, bisect.bisect_right(self._numbers, after, key=self.key)) : end]
+        end = bisect.bisect_right(
+            self._numbers, prefix, key=lambda number: self.key(number)[: len(prefix)]
+        )
+        return self._numbers[
+            max(begin, bisect.bisect_right(self._numbers, after, key=self.key)) : end
+        ]
 
     def entries(self, numbers: range) -> bytes:
         """The <Contents> elements of *numbers*, which follow one another."""
@@ -62,7 +68,11 @@ class FlatBucket:
     def page(self, bucket: str, query: dict[str, str]) -> bytes:
         """One page of ListObjects, v2 or v1. A continuation token is the last key of the page before it."""
         is_v2 = query.get("list-type") == "2"
-        after = query.get("continuation-token", query.get("start-after", "")) if is_v2 else query.get("marker", "")
+        after = (
+            query.get("continuation-token", query.get("start-after", ""))
+            if is_v2
+            else query.get("marker", "")
+        )
         prefix, max_keys = query.get("prefix", ""), min(int(query.get("max-keys", 1000)), 1000)
         wanted = self.select(prefix, after)
         taken = wanted[:max_keys]

@@ -11,7 +11,14 @@ from benchmarks.samples import Report
 from benchmarks.table import LINKS, Block, blocks, median_seconds
 
 _OURS, _PEER, _GRID = "#d1495b", "#5b6c7d", "#e6e9ec"
-_MARKS = {"rclone": "o", "rclone-16": "h", "s3fs": "s", "mount-s3": "^", "goofys": "v", "geesefs": "D"}
+_MARKS = {
+    "rclone": "o",
+    "rclone-16": "h",
+    "s3fs": "s",
+    "mount-s3": "^",
+    "goofys": "v",
+    "geesefs": "D",
+}
 _ROW_HEIGHT, _WIDTH = 0.36, 9.0  # inches
 
 
@@ -27,20 +34,36 @@ def draw(report: Report, path: Path) -> None:
     for panel, link in zip(panels[:, 0], links, strict=True):
         _draw_link(panel, link, [block for block in found if block.link == link])
     marks = {
-        name: mark for panel in panels[:, 0] for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)
+        name: mark
+        for panel in panels[:, 0]
+        for mark, name in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     names = sorted(marks, key=lambda name: (name != OURS, name))
-    figure.legend([marks[name] for name in names], names, loc="outside upper center", ncols=len(names), frameon=False)
+    figure.legend(
+        [marks[name] for name in names],
+        names,
+        loc="outside upper center",
+        ncols=len(names),
+        frameon=False,
+    )
     figure.savefig(path, dpi=160)
 
 
 def _draw_link(panel: Axes, link: str, found: list[Block]) -> None:
     for height, block in enumerate(found):
         times = {
-            name: median_seconds(samples) for name, samples in block.lines.items() if name in _MARKS or name == OURS
+            name: median_seconds(samples)
+            for name, samples in block.lines.items()
+            if name in _MARKS or name == OURS
         }
         known = {name: seconds for name, seconds in times.items() if seconds}
-        panel.plot([min(known.values()), max(known.values())], [height, height], color=_GRID, linewidth=3, zorder=1)
+        panel.plot(
+            [min(known.values()), max(known.values())],
+            [height, height],
+            color=_GRID,
+            linewidth=3,
+            zorder=1,
+        )
         for name, seconds in known.items():
             is_ours = name == OURS
             panel.plot(
@@ -56,7 +79,9 @@ def _draw_link(panel: Axes, link: str, found: list[Block]) -> None:
             )
     panel.set_title(f"seconds, {LINKS[link]}", loc="left", fontsize=10, color=_PEER)
     panel.set_yticks(
-        range(len(found)), [f"{block.row.title}{', again' if block.again else ''}" for block in found], fontsize=8
+        range(len(found)),
+        [f"{block.row.title}{', again' if block.again else ''}" for block in found],
+        fontsize=8,
     )
     panel.set_xscale("log")
     panel.xaxis.set_major_formatter("{x:g}")

@@ -28,7 +28,9 @@ from typing import Self
 
 from benchmarks.heads import Chunked, Sized, UntilClose, read_request, read_response
 
-_CHUNK = 1 << 20  # what one splice may move: the largest pipe that needs no privilege (pipe-max-size)
+_CHUNK = (
+    1 << 20
+)  # what one splice may move: the largest pipe that needs no privilege (pipe-max-size)
 _PACED_CHUNK = 512 << 10  # the same on a connection that is held to a rate: about 6 ms of 90 MB/s
 _CATCH_UP = 0.005  # seconds of lateness (a sleep that woke late, a server that paused) that may be made good
 _HEAD_MAX = 64 << 10
@@ -57,7 +59,9 @@ class Counts:
 
     def as_json(self) -> str:
         with self._lock:
-            return json.dumps({"requests": self.requests, "down": self.down, "connections": self.connections})
+            return json.dumps(
+                {"requests": self.requests, "down": self.down, "connections": self.connections}
+            )
 
 
 class Pace:
@@ -128,7 +132,9 @@ class Side:
 class Connection:
     """A client, a connection of its own to the server, and the requests that pass between, one after another."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, counts: Counts, delay: Delay, pace: Pace) -> None:
+    def __init__(
+        self, client: socket.socket, server: socket.socket, counts: Counts, delay: Delay, pace: Pace
+    ) -> None:
         self._client, self._server = Side(client), Side(server)
         self._counts, self._delay, self._pace = counts, delay, pace
         self._pipe = os.pipe()
@@ -159,7 +165,9 @@ class Connection:
         time.sleep(self._delay.seconds(request.kind))
         self._server.sock.sendall(head)
         self._pass_body(self._client, self._server, request.body)
-        while (response := read_response(head := self._server.read_until(b"\r\n\r\n"), request.method)).status < 200:
+        while (
+            response := read_response(head := self._server.read_until(b"\r\n\r\n"), request.method)
+        ).status < 200:
             self._client.sock.sendall(head)
         self._counts.add(request=f"{request.kind} {response.status}")
         self._client.sock.sendall(head, socket.MSG_MORE if response.body != Sized(0) else 0)
@@ -295,12 +303,20 @@ class Relay:
 def main() -> None:
     """Relays until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--upstream", required=True, metavar="URL", help="the S3 server, plain HTTP")
+    parser.add_argument(
+        "--upstream", required=True, metavar="URL", help="the S3 server, plain HTTP"
+    )
     parser.add_argument("--port", type=int, default=0, help="where to listen (any free one)")
-    parser.add_argument("--control-port", type=int, default=0, help="where the counts can be read (any free one)")
+    parser.add_argument(
+        "--control-port", type=int, default=0, help="where the counts can be read (any free one)"
+    )
     parser.add_argument("--delay-ms", type=float, default=0, help="added to each request (0)")
-    parser.add_argument("--late-share", type=float, default=0, help="of GETs is delayed by 1 to 2 s more (0)")
-    parser.add_argument("--rate", type=float, metavar="BYTES", help="bytes a second of each connection (no limit)")
+    parser.add_argument(
+        "--late-share", type=float, default=0, help="of GETs is delayed by 1 to 2 s more (0)"
+    )
+    parser.add_argument(
+        "--rate", type=float, metavar="BYTES", help="bytes a second of each connection (no limit)"
+    )
     args = parser.parse_args()
     relay = Relay(
         args.upstream,
@@ -310,9 +326,13 @@ def main() -> None:
         late_share=args.late_share,
         rate=args.rate,
     )
-    signal.pthread_sigmask(signal.SIG_BLOCK, signals := {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT})
+    signal.pthread_sigmask(
+        signal.SIG_BLOCK, signals := {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
+    )
     with relay:
-        print(f"relay on 127.0.0.1:{relay.port}, counts on 127.0.0.1:{relay.control_port}", flush=True)
+        print(
+            f"relay on 127.0.0.1:{relay.port}, counts on 127.0.0.1:{relay.control_port}", flush=True
+        )
         while signal.sigwait(signals) == signal.SIGUSR1:
             print(relay.counts.as_json(), flush=True)
     print(relay.counts.as_json(), flush=True)

@@ -47,7 +47,9 @@ class Row:
     links: Mapping[str, Limits]
     beside: tuple[str, ...]  # the systems that its ratio is taken to
     again: Limits | None = None
-    warmed_by: str | None = None  # a workload that comes first, on the same mount, and is not measured
+    warmed_by: str | None = (
+        None  # a workload that comes first, on the same mount, and is not measured
+    )
     ttl: int = 60
     systems: frozenset[str] | None = None  # the only ones by default: the others take minutes
 
@@ -66,7 +68,10 @@ ROWS = (
         dataset="flat",
         seen=10_000,
         beside=RCLONE,
-        links={FAR: Limits(ratio=0.55, lists=11, heads=0), NEAR: Limits(ratio=0.32, lists=11, heads=0)},
+        links={
+            FAR: Limits(ratio=0.55, lists=11, heads=0),
+            NEAR: Limits(ratio=0.32, lists=11, heads=0),
+        },
         again=_AGAIN,
     ),
     Row(
@@ -106,7 +111,9 @@ ROWS = (
         dataset=MILLION,
         seen=MILLION_KEYS,
         beside=(SERIAL,),
-        links={FAR: Limits(ratio=1.3, cpu=18, growth=250, first=0.08)},  # first: less than four round trips
+        links={
+            FAR: Limits(ratio=1.3, cpu=18, growth=250, first=0.08)
+        },  # first: less than four round trips
         again=Limits(requests=0, seconds=4),
         ttl=600,
         systems=frozenset({"s3mount", "floor"}),
@@ -130,7 +137,9 @@ ROWS = (
         beside=RCLONE,
         links={FAR: Limits(requests=130)},
         again=_AGAIN,
-        systems=frozenset({"s3mount", "s3mount-boto3", "floor", "rclone", "mount-s3", "goofys", "geesefs"}),
+        systems=frozenset(
+            {"s3mount", "s3mount-boto3", "floor", "rclone", "mount-s3", "goofys", "geesefs"}
+        ),
     ),
     Row(
         name="pair",

@@ -78,12 +78,16 @@ def bench_for(rows: list[Row], data: Path, scratch: Path, keys: int) -> Iterator
             (HTTPS, False): Place(store.https_url, ca=store.ca),
         }
         if any(row.dataset == MILLION for row in rows):
-            far = enter(relay(enter(listing_server(keys, scratch)), scratch, delay=DELAY, rate=RATE))
+            far = enter(
+                relay(enter(listing_server(keys, scratch)), scratch, delay=DELAY, rate=RATE)
+            )
             places[FAR, True] = Place(far.url, far)
         yield Bench(store, places, scratch, keys)
 
 
-def samples_of(row: Row, link: str, systems: list[System], rounds: int, bench: Bench) -> Iterator[Sample]:
+def samples_of(
+    row: Row, link: str, systems: list[System], rounds: int, bench: Bench
+) -> Iterator[Sample]:
     """Every system in turn, *rounds* times; a peer that cannot decide anything any more sits out the later ones."""
     row = replace(row, seen=bench.keys) if row.dataset == MILLION else row
     first: list[Sample] = []
@@ -164,7 +168,11 @@ def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> I
 
 def _sample(label: Sample, row: Row, mount: Mount, place: Place) -> Sample:
     measure.reset_peak(mount.pid)
-    counted, cpu, resident = place.counted(), measure.cpu_seconds(mount.pid), measure.resident(mount.pid)
+    counted, cpu, resident = (
+        place.counted(),
+        measure.cpu_seconds(mount.pid),
+        measure.resident(mount.pid),
+    )
     done = _work(row.workload, mount.root, mount.pid)
     label = replace(
         label,
@@ -197,16 +205,22 @@ def _work(workload: str, root: Path | str, mount_pid: int | None = None) -> dict
     """What *workload* reports of *root*; RuntimeError where it fails, or takes so long that the mount is ended."""
     command = [sys.executable, "-m", "benchmarks.workloads", workload, str(root)]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
     try:
         out, err = process.communicate(timeout=_WORKLOAD_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
         if mount_pid is not None:
-            os.kill(mount_pid, signal.SIGKILL)  # a process that waits for a mount can only end with it
+            os.kill(
+                mount_pid, signal.SIGKILL
+            )  # a process that waits for a mount can only end with it
         raise RuntimeError(f"{workload} took longer than {_WORKLOAD_TIMEOUT:.0f} s") from None
     if process.returncode:
-        raise RuntimeError(err.decode().strip().split("\n")[-1] or f"{workload} ended with {process.returncode}")
+        raise RuntimeError(
+            err.decode().strip().split("\n")[-1] or f"{workload} ended with {process.returncode}"
+        )
     report: dict[str, float] = json.loads(out)
     return report
 

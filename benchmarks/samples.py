@@ -47,7 +47,9 @@ class Report:
 
     machine: Machine
     versions: dict[str, str]
-    relay_cost: float | None  # the time of parallel ranges through the near relay over the time without it
+    relay_cost: (
+        float | None
+    )  # the time of parallel ranges through the near relay over the time without it
     samples: list[Sample] = field(default_factory=list)
 
     def save(self, path: Path) -> None:

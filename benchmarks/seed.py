@@ -41,7 +41,10 @@ def flat() -> Sizes:
 def tree() -> Sizes:
     """10,000 in 1,100 directories: 100, with ten each, with ten files each."""
     numbers = itertools.product(range(100), range(10), range(10))
-    return ((f"tree/{a:03}/{b:02}/file-{c}.txt", 500 + (a * 100 + b * 10 + c) * 37 % 3000) for a, b, c in numbers)
+    return (
+        (f"tree/{a:03}/{b:02}/file-{c}.txt", 500 + (a * 100 + b * 10 + c) * 37 % 3000)
+        for a, b, c in numbers
+    )
 
 
 def deep() -> Sizes:
@@ -58,13 +61,18 @@ def few() -> Sizes:
 def wide() -> Sizes:
     """One directory of 100,000, and 1,000 of three, in the root."""
     big = ((f"big/file-{n:06}.txt", 600) for n in range(100_000))
-    return itertools.chain(big, ((f"small-{n:04}/file-{m}.txt", 600) for n in range(1000) for m in range(3)))
+    return itertools.chain(
+        big, ((f"small-{n:04}/file-{m}.txt", 600) for n in range(1000) for m in range(3))
+    )
 
 
 def small() -> Sizes:
     """1,000 of 0.5 to 300 KB, 27 MiB in all, in ten directories; most are small, as files are."""
     curve = 1.82  # makes it 27 MiB
-    return ((f"small/{n % 10}/file-{n // 10:02}.bin", int(500 * 600 ** ((n / 999) ** curve))) for n in range(1000))
+    return (
+        (f"small/{n % 10}/file-{n // 10:02}.bin", int(500 * 600 ** ((n / 999) ** curve)))
+        for n in range(1000)
+    )
 
 
 def gibibyte() -> Sizes:
@@ -88,7 +96,10 @@ class Dataset:
 
 
 DATASETS: Mapping[str, Dataset] = {
-    **{make.__name__: Dataset("bench", make) for make in (flat, tree, deep, few, small, gibibyte, quarters, many)},
+    **{
+        make.__name__: Dataset("bench", make)
+        for make in (flat, tree, deep, few, small, gibibyte, quarters, many)
+    },
     "wide": Dataset("wide", wide),
 }
 
@@ -114,7 +125,9 @@ def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
         for key, size in objects:
             if size > _SMALL:
                 transfer = TransferConfig(multipart_chunksize=PART, max_concurrency=4)
-                client.upload_fileobj(cast("IO[bytes]", Body(size)), dataset.bucket, key, Config=transfer)
+                client.upload_fileobj(
+                    cast("IO[bytes]", Body(size)), dataset.bucket, key, Config=transfer
+                )
         there.add(name)
         ledger.write_text(json.dumps(sorted(there)))
     for name in names:
@@ -162,7 +175,9 @@ class Body:
 def _put_small(store: SeaweedFS, bucket: str, objects: list[tuple[str, int]]) -> None:
     """Through SeaweedFS's filer, where a bucket is a directory: several times as fast as signed PUTs."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        shares = [pool.submit(_put_share, store, bucket, objects[n::_THREADS]) for n in range(_THREADS)]
+        shares = [
+            pool.submit(_put_share, store, bucket, objects[n::_THREADS]) for n in range(_THREADS)
+        ]
         for share in shares:
             share.result()
 

@@ -41,8 +41,12 @@ class Counted:
     down: int
 
     def since(self, before: "Counted") -> "Counted":
-        differences = {kind: count - before.requests.get(kind, 0) for kind, count in self.requests.items()}
-        return Counted({kind: count for kind, count in differences.items() if count}, self.down - before.down)
+        differences = {
+            kind: count - before.requests.get(kind, 0) for kind, count in self.requests.items()
+        }
+        return Counted(
+            {kind: count for kind, count in differences.items() if count}, self.down - before.down
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,10 @@ class RelayAddress:
     control_port: int
 
     def counted(self) -> Counted:
-        with socket.create_connection(("127.0.0.1", self.control_port)) as control, control.makefile() as answer:
+        with (
+            socket.create_connection(("127.0.0.1", self.control_port)) as control,
+            control.makefile() as answer,
+        ):
             counts = json.loads(answer.read())
         return Counted(counts["requests"], counts["down"])
 
@@ -90,7 +97,9 @@ def end(process: subprocess.Popen[bytes], grace: float = 10) -> None:
 def free_ports(count: int) -> list[int]:
     """Ports nobody listens on now."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
         return [sock.getsockname()[1] for sock in sockets]
 
 
@@ -101,7 +110,14 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
     s3, https, filer, *others = free_ports(9)
     identities = scratch / "identities.json"
     identities.write_text(json.dumps({"identities": [_identity()]}))
-    names = ("s3.port.grpc", "filer.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc")
+    names = (
+        "s3.port.grpc",
+        "filer.port.grpc",
+        "master.port",
+        "master.port.grpc",
+        "volume.port",
+        "volume.port.grpc",
+    )
     flags = {
         "dir": data,
         "ip": "127.0.0.1",
@@ -127,13 +143,19 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
     with program(command, scratch / "seaweedfs.log") as process:
         _await_answer(f"http://127.0.0.1:{filer}/", process)
         _await_answer(f"http://127.0.0.1:{s3}/status", process)
-        addresses = (f"http://127.0.0.1:{s3}", f"https://127.0.0.1:{https}", f"http://127.0.0.1:{filer}")
+        addresses = (
+            f"http://127.0.0.1:{s3}",
+            f"https://127.0.0.1:{https}",
+            f"http://127.0.0.1:{filer}",
+        )
         try:
             yield SeaweedFS(*addresses, certificate)
         finally:
             for name, port in flags.items():
                 if str(name).endswith("port.grpc"):
-                    Path(f"/tmp/seaweedfs-{name.partition('.')[0]}-grpc-{port}.sock").unlink(missing_ok=True)
+                    Path(f"/tmp/seaweedfs-{name.partition('.')[0]}-grpc-{port}.sock").unlink(
+                        missing_ok=True
+                    )
 
 
 @contextlib.contextmanager
@@ -147,11 +169,24 @@ def listing_server(keys: int, scratch: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def relay(upstream: str, scratch: Path, *, delay: float = 0, rate: float | None = None) -> Iterator[RelayAddress]:
+def relay(
+    upstream: str, scratch: Path, *, delay: float = 0, rate: float | None = None
+) -> Iterator[RelayAddress]:
     """A relay of its own process in front of *upstream*; seconds, bytes a second of a connection."""
     port, control_port = free_ports(2)
-    command = [sys.executable, "-m", "benchmarks.relay", "--upstream", upstream, f"--delay-ms={delay * 1e3}"]
-    command += [f"--port={port}", f"--control-port={control_port}", *([f"--rate={rate}"] if rate else [])]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.relay",
+        "--upstream",
+        upstream,
+        f"--delay-ms={delay * 1e3}",
+    ]
+    command += [
+        f"--port={port}",
+        f"--control-port={control_port}",
+        *([f"--rate={rate}"] if rate else []),
+    ]
     with program(command, scratch / "relay.log") as process:
         _await_port(control_port, process)
         yield RelayAddress(f"http://127.0.0.1:{port}", control_port)
@@ -159,7 +194,11 @@ def relay(upstream: str, scratch: Path, *, delay: float = 0, rate: float | None 
 
 def _identity() -> dict[str, object]:
     credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
-    return {"name": "benchmark", "credentials": credentials, "actions": ["Admin", "Read", "Write", "List"]}
+    return {
+        "name": "benchmark",
+        "credentials": credentials,
+        "actions": ["Admin", "Read", "Write", "List"],
+    }
 
 
 def _weed() -> str:
@@ -174,9 +213,24 @@ def _weed() -> str:
 def _certificate(scratch: Path) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that is its own authority, and its key."""
     certificate, key = scratch / "certificate.pem", scratch / "key.pem"
-    subject = ["-subj", "/CN=s3mount benchmark", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    subject = [
+        "-subj",
+        "/CN=s3mount benchmark",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+    ]
     curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command = ["openssl", "req", "-x509", *curve, *subject, "-keyout", str(key), "-out", str(certificate)]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        *curve,
+        *subject,
+        "-keyout",
+        str(key),
+        "-out",
+        str(certificate),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     return certificate, key
 
@@ -207,7 +261,9 @@ def _await(condition: Callable[[], bool], process: subprocess.Popen[bytes], what
     deadline = time.monotonic() + _START_TIMEOUT
     while not condition():
         if process.poll() is not None:
-            raise SystemExit(f"{_name(process)} ended with status {process.returncode} before {what} answered")
+            raise SystemExit(
+                f"{_name(process)} ended with status {process.returncode} before {what} answered"
+            )
         if time.monotonic() > deadline:
             raise SystemExit(f"{what} did not answer within {_START_TIMEOUT:.0f} s")
         time.sleep(0.02)

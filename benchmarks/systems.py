@@ -46,18 +46,39 @@ class System:
         return _find(self.program[0]) is not None
 
     def command(self, target: Target) -> list[str]:
-        return [_find(self.program[0]) or self.program[0], *self.program[1:], *self.arguments(target)]
+        return [
+            _find(self.program[0]) or self.program[0],
+            *self.program[1:],
+            *self.arguments(target),
+        ]
 
     def version(self) -> str:
         """The first line it says of itself."""
-        command = [_find(self.program[0]) or self.program[0], *self.program[1:], self.version_option]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment(None))
-        return (answer.stdout or answer.stderr).strip().split("\n")[0] if answer.returncode == 0 else "unknown"
+        command = [
+            _find(self.program[0]) or self.program[0],
+            *self.program[1:],
+            self.version_option,
+        ]
+        answer = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=_environment(None)
+        )
+        return (
+            (answer.stdout or answer.stderr).strip().split("\n")[0]
+            if answer.returncode == 0
+            else "unknown"
+        )
 
 
 def _s3mount(*options: str) -> Callable[[Target], list[str]]:
     def arguments(to: Target) -> list[str]:
-        where = [to.bucket, str(to.mountpoint), "--endpoint-url", to.url, "--path-style", "--foreground"]
+        where = [
+            to.bucket,
+            str(to.mountpoint),
+            "--endpoint-url",
+            to.url,
+            "--path-style",
+            "--foreground",
+        ]
         return [*where, "--metadata-ttl", str(to.ttl), *options]
 
     return arguments
@@ -65,10 +86,32 @@ def _s3mount(*options: str) -> Callable[[Target], list[str]]:
 
 def _rclone(*options: str) -> Callable[[Target], list[str]]:
     def arguments(to: Target) -> list[str]:
-        store = ["--s3-provider", "Other", "--s3-env-auth", "--s3-endpoint", to.url, "--s3-region", REGION]
+        store = [
+            "--s3-provider",
+            "Other",
+            "--s3-env-auth",
+            "--s3-endpoint",
+            to.url,
+            "--s3-region",
+            REGION,
+        ]
         # --use-server-modtime: without it each file costs a HEAD, which no other mount sends
-        lifetimes = ["--dir-cache-time", f"{to.ttl}s", "--attr-timeout", f"{to.ttl}s", "--use-server-modtime"]
-        return ["mount", f":s3:{to.bucket}", str(to.mountpoint), "--read-only", *store, *lifetimes, *options]
+        lifetimes = [
+            "--dir-cache-time",
+            f"{to.ttl}s",
+            "--attr-timeout",
+            f"{to.ttl}s",
+            "--use-server-modtime",
+        ]
+        return [
+            "mount",
+            f":s3:{to.bucket}",
+            str(to.mountpoint),
+            "--read-only",
+            *store,
+            *lifetimes,
+            *options,
+        ]
 
     return arguments
 
@@ -89,7 +132,18 @@ def _mount_s3(to: Target) -> list[str]:
 def _goofys(*options: str) -> Callable[[Target], list[str]]:
     def arguments(to: Target) -> list[str]:
         lifetimes = ["--stat-cache-ttl", f"{to.ttl}s", *options]
-        return ["-f", "-o", "ro", "--endpoint", to.url, "--region", REGION, *lifetimes, to.bucket, str(to.mountpoint)]
+        return [
+            "-f",
+            "-o",
+            "ro",
+            "--endpoint",
+            to.url,
+            "--region",
+            REGION,
+            *lifetimes,
+            to.bucket,
+            str(to.mountpoint),
+        ]
 
     return arguments
 
@@ -103,7 +157,12 @@ _SYSTEMS = (
     System("s3mount", _THIS, _s3mount()),
     System("s3mount-boto3", _THIS, _s3mount("--transport", "boto3")),
     System("rclone", ("rclone",), _rclone(), "version"),
-    System("rclone-16", ("rclone",), _rclone("--vfs-read-chunk-size=4M", "--vfs-read-chunk-streams=16"), "version"),
+    System(
+        "rclone-16",
+        ("rclone",),
+        _rclone("--vfs-read-chunk-size=4M", "--vfs-read-chunk-streams=16"),
+        "version",
+    ),
     System("s3fs", ("s3fs",), _s3fs),
     System("mount-s3", ("mount-s3",), _mount_s3),
     System("goofys", ("goofys",), _goofys("--type-cache-ttl", "60s")),
@@ -114,7 +173,11 @@ _SYSTEMS = (
 def systems(floor: str | None) -> dict[str, System]:
     """Every system by its name; *floor* is the command of a bare mount, the least that is possible."""
     known = {system.name: system for system in _SYSTEMS}
-    return known if floor is None else known | {"floor": System("floor", tuple(shlex.split(floor)), _bare)}
+    return (
+        known
+        if floor is None
+        else known | {"floor": System("floor", tuple(shlex.split(floor)), _bare)}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +224,12 @@ def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, log: Path) 
 def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
     """Unmounts, the hard way where the soft one fails, and sees the process end."""
     for option in ("-u", "-uz"):
-        if subprocess.run(["fusermount3", option, mountpoint], capture_output=True, check=False).returncode == 0:
+        if (
+            subprocess.run(
+                ["fusermount3", option, mountpoint], capture_output=True, check=False
+            ).returncode
+            == 0
+        ):
             break
     try:
         process.wait(10)
@@ -171,7 +239,11 @@ def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
 
 def _environment(ca: Path | None) -> dict[str, str]:
     """Credentials as the environment gives them, and *ca* under each name that some program looks at."""
-    trusted = {} if ca is None else dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), str(ca))
+    trusted = (
+        {}
+        if ca is None
+        else dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), str(ca))
+    )
     return (
         os.environ
         | trusted

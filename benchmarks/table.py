@@ -87,7 +87,9 @@ def text(report: Report) -> str:
         rows = [_HEADS, *_cells(block)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
         table = "\n".join("  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
-        checks = "".join(f"\n  {check.mark}: {check.limit}, seen {check.seen}" for check in block.checks)
+        checks = "".join(
+            f"\n  {check.mark}: {check.limit}, seen {check.seen}" for check in block.checks
+        )
         parts.append(f"{block.title}\n{table}{checks}")
     return "\n\n".join(parts) + "\n"
 
@@ -95,10 +97,23 @@ def text(report: Report) -> str:
 def markdown(report: Report) -> str:
     """For benchmarks/RESULTS.md: the judgement first, every figure behind it."""
     found = list(blocks(report))
-    lines = ["# Results", "", *(f"- {line}" for line in head(report)), "", _SUMMARY, "|---|---|---|---|---|---|"]
+    lines = [
+        "# Results",
+        "",
+        *(f"- {line}" for line in head(report)),
+        "",
+        _SUMMARY,
+        "|---|---|---|---|---|---|",
+    ]
     for block in found:
         lines += [_summary(block, check) for check in block.checks]
-    lines += ["", "## Every figure", "", "Medians; requests, MiB down and peaks are the most of all rounds.", ""]
+    lines += [
+        "",
+        "## Every figure",
+        "",
+        "Medians; requests, MiB down and peaks are the most of all rounds.",
+        "",
+    ]
     for block in found:
         rows = [_HEADS, ("---",) * len(_HEADS), *_cells(block)]
         lines += [f"### {block.title}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]
@@ -114,7 +129,9 @@ def _summary(block: Block, check: Check) -> str:
     return f"| {title} | {block.link} | {_seconds(ours)} | {check.limit} | {check.seen} | {check.mark} |"
 
 
-def _lines(samples: Sequence[Sample], row: Row, link: str, *, again: bool) -> dict[str, list[Sample]]:
+def _lines(
+    samples: Sequence[Sample], row: Row, link: str, *, again: bool
+) -> dict[str, list[Sample]]:
     lines: dict[str, list[Sample]] = {}
     for sample in samples:
         if (sample.row, sample.link, sample.again) == (row.name, link, again):
@@ -142,7 +159,9 @@ def _checks(limits: Limits, row: Row, lines: dict[str, list[Sample]]) -> list[Ch
     return [*_ratio_check(limits, row, lines, ours), *_plain_checks(limits, ours)]
 
 
-def _ratio_check(limits: Limits, row: Row, lines: dict[str, list[Sample]], ours: list[Sample]) -> Iterator[Check]:
+def _ratio_check(
+    limits: Limits, row: Row, lines: dict[str, list[Sample]], ours: list[Sample]
+) -> Iterator[Check]:
     if limits.ratio is None:
         return
     limit = f"≤ {limits.ratio:g} of the time of {' or '.join(row.beside)}"
@@ -156,12 +175,22 @@ def _ratio_check(limits: Limits, row: Row, lines: dict[str, list[Sample]], ours:
 def _plain_checks(limits: Limits, ours: list[Sample]) -> Iterator[Check]:
     is_counted = all(sample.requests is not None for sample in ours)
     measured: tuple[tuple[float | None, str, float, float], ...] = (
-        (limits.requests, "{:.0f} requests", max(sum(sample.kinds().values()) for sample in ours), 1),
+        (
+            limits.requests,
+            "{:.0f} requests",
+            max(sum(sample.kinds().values()) for sample in ours),
+            1,
+        ),
         (limits.lists, "{:.0f} LIST", max(sample.kinds().get("LIST", 0) for sample in ours), 1),
         (limits.heads, "{:.0f} HEAD", max(sample.kinds().get("HEAD", 0) for sample in ours), 1),
         (limits.down, "{:.1f} MiB down", max(sample.down for sample in ours), MIB),
         (limits.seconds, "{:.2f} s", _median(ours, lambda sample: sample.seconds), 1),
-        (limits.first, "{:.3f} s to the first name", _median(ours, lambda sample: sample.first or 0), 1),
+        (
+            limits.first,
+            "{:.3f} s to the first name",
+            _median(ours, lambda sample: sample.first or 0),
+            1,
+        ),
         (limits.cpu, "{:.2f} CPU s", _median(ours, lambda sample: sample.cpu), 1),
         (limits.peak, "{:.0f} MiB at most", max(sample.peak for sample in ours), MIB),
         (limits.growth, "{:.0f} B a name", max(sample.growth_each for sample in ours), 1),
@@ -179,7 +208,16 @@ def _cells(block: Block) -> Iterator[tuple[str, ...]]:
     for name, samples in block.lines.items():
         good = [sample for sample in samples if not sample.error]
         if not good:
-            yield name, "failed", "", "", "", "", "", f"0 of {len(samples)}: {(samples[0].error or '')[:_ERROR_LENGTH]}"
+            yield (
+                name,
+                "failed",
+                "",
+                "",
+                "",
+                "",
+                "",
+                f"0 of {len(samples)}: {(samples[0].error or '')[:_ERROR_LENGTH]}",
+            )
             continue
         seconds, reference = _median(good, lambda sample: sample.seconds), block.reference
         is_mount = any(sample.peak for sample in good)
@@ -208,7 +246,12 @@ def _requests(samples: list[Sample]) -> str:
     if samples[0].requests is None:
         return ""
     kinds = sorted({kind for sample in samples for kind in sample.kinds()})
-    return ", ".join(f"{max(sample.kinds().get(kind, 0) for sample in samples)} {kind}" for kind in kinds) or "0"
+    return (
+        ", ".join(
+            f"{max(sample.kinds().get(kind, 0) for sample in samples)} {kind}" for kind in kinds
+        )
+        or "0"
+    )
 
 
 def _seconds(samples: list[Sample]) -> str:

@@ -79,7 +79,9 @@ def ls_million(root: Path, watch: Stopwatch) -> int:
         assert ls.stdout is not None
         some = ls.stdout.read(64 * KIB)
         watch.mark("first")
-        names = -sum(name in {b".", b".."} for name in some.split(b"\n"))  # not every mount lists them
+        names = -sum(
+            name in {b".", b".."} for name in some.split(b"\n")
+        )  # not every mount lists them
         while some:
             names += some.count(b"\n")
             some = ls.stdout.read(64 * KIB)

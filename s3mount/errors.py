@@ -64,13 +64,13 @@ class AccessDenied(S3MountError):
     errno = errno.EACCES
 
 
-class VersionGone(S3MountError):
+class StaleVersion(S3MountError):
     """The version being read was replaced (412, or another ETag) or deleted (404)."""
 
     errno = errno.ESTALE
 
 
-class Superseded(VersionGone):
+class ReplacedBeforeOpen(StaleVersion):
     """A file was replaced between its lookup and its open.
 
     The kernel looks its name up again, and opens what is there now (fs/namei.c: do_filp_open, LOOKUP_REVAL).
@@ -101,7 +101,7 @@ class ReadOnly(S3MountError):
     errno = errno.EROFS
 
 
-class StoreFailed(S3MountError):
+class StoreError(S3MountError):
     """Throttled, 5xx, network down, truncated or corrupt answer, after retries."""
 
     errno = errno.EIO

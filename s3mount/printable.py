@@ -5,7 +5,9 @@ pass both where it enters a message and where the message leaves the process. A 
 for people, and is not meant to be read back.
 """
 
-OUTSIDE_LIMIT = 200  # bytes of one foreign text in a message: S3's codes are below 64, its request ids below 80
+OUTSIDE_LIMIT = (
+    200  # bytes of one foreign text in a message: S3's codes are below 64, its request ids below 80
+)
 LINE_LIMIT = 4000  # bytes of a whole message; syslog(3) daemons cut at 8 KiB or below
 _CUT = "…"
 

@@ -6,7 +6,9 @@ Pure, slow and obvious: one key at a time, no pages, no order. Each decision cit
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
-Object = TypeVar("Object")  # whatever a test wants to know of a file: its body, its size, its version
+Object = TypeVar(
+    "Object"
+)  # whatever a test wants to know of a file: its body, its size, its version
 
 NAME_MAX = 255  # bytes, see limits.h
 

@@ -11,9 +11,9 @@ from typing import NoReturn
 import click
 
 from s3mount.cli.config_file import read_config_file
-from s3mount.cli.reporting import reported
+from s3mount.cli.exit_status import reported
+from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import UsageError
-from s3mount.service.clearing import clear
 
 
 def main() -> NoReturn:
@@ -27,9 +27,15 @@ def _clear(arguments: Sequence[str]) -> int:
         params=[
             click.Argument(["mountpoint"], required=False),
             click.Option(
-                ["config", "--config"], help="Take the mount point from FILE, which s3mount reads, too.", metavar="FILE"
+                ["config", "--config"],
+                help="Take the mount point from FILE, which s3mount reads, too.",
+                metavar="FILE",
             ),
-            click.Option(["living", "--living"], is_flag=True, help="Take away an s3mount that still answers, too."),
+            click.Option(
+                ["living", "--living"],
+                is_flag=True,
+                help="Take away an s3mount that still answers, too.",
+            ),
         ],
         help="Take away a dead mount (Transport endpoint is not connected) at MOUNTPOINT.",
     )
@@ -53,7 +59,10 @@ def may_have_left_a_mount(environment: Mapping[str, str]) -> bool:
     """
     if "SERVICE_RESULT" not in environment:
         return True
-    return environment.get("EXIT_CODE") in ("killed", "dumped") and environment.get("EXIT_STATUS") != "TERM"
+    return (
+        environment.get("EXIT_CODE") in ("killed", "dumped")
+        and environment.get("EXIT_STATUS") != "TERM"
+    )
 
 
 def _named_in(config: str | None) -> str | None:

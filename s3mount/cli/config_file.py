@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.settings import BY_NAME, OPTIONS, canonical
-from s3mount.cli.spelling import Spelled, refuse_secret, spelled
+from s3mount.cli.option_value import OptionValue, refuse_secret, spelled
+from s3mount.cli.options import BY_NAME, OPTIONS, canonical
 from s3mount.cli.values import show_size, suggestion
 from s3mount.errors import UsageError
 
@@ -31,7 +31,7 @@ class ConfigFile:
     path: str
     bucket: str | None = None
     mountpoint: str | None = None
-    settings: tuple[Spelled, ...] = ()
+    settings: tuple[OptionValue, ...] = ()
 
 
 def read_config_file(path: str) -> ConfigFile:
@@ -49,12 +49,15 @@ def read_config_file(path: str) -> ConfigFile:
 
 def _read(path: str) -> bytes:
     """Neither waits for a FIFO, nor reads more than a configuration can be. Raises OSError."""
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:  # noqa: PTH123
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "it is not a regular file")
         content = file.read(FILE_MAX + 1)
     if len(content) > FILE_MAX:
-        raise OSError(errno.EFBIG, f"it is larger than a configuration can be ({show_size(FILE_MAX)})")
+        raise OSError(
+            errno.EFBIG, f"it is larger than a configuration can be ({show_size(FILE_MAX)})"
+        )
     return content
 
 
@@ -65,7 +68,9 @@ def parse_config_file(path: str, text: str) -> ConfigFile:
     except tomllib.TOMLDecodeError as exc:
         raise UsageError(f"{path}: this is no TOML: {exc}{_quoting_hint(text)}") from exc
     except RecursionError:
-        raise UsageError(f"{path}: lists and tables are nested too deeply: write all keys at the top") from None
+        raise UsageError(
+            f"{path}: lists and tables are nested too deeply: write all keys at the top"
+        ) from None
     except ValueError as exc:  # what tomllib lets through from int and date
         raise UsageError(f"{path}: a number in it is too long, or a date is none") from exc
     values = _canonical_keys(path, table)
@@ -87,14 +92,18 @@ def _canonical_keys(path: str, table: Mapping[str, object]) -> dict[str, object]
                 f'{path}: [{key}]: there are no tables here: write all keys at the top, as in region = "us-east-1"'
             )
         if name not in BY_NAME and name not in _PLACES:
-            raise UsageError(f"{path}: {key}: there is no such key{suggestion(name, [*BY_NAME, *_PLACES])}")
+            raise UsageError(
+                f"{path}: {key}: there is no such key{suggestion(name, [*BY_NAME, *_PLACES])}"
+            )
         if name in values:
-            raise UsageError(f"{path}: {key}: it is given twice, with a dash and with an underscore")
+            raise UsageError(
+                f"{path}: {key}: it is given twice, with a dash and with an underscore"
+            )
         values[name] = value
     return values
 
 
-def _settings(path: str, key: str, value: object) -> list[Spelled]:
+def _settings(path: str, key: str, value: object) -> list[OptionValue]:
     if BY_NAME[key].kind is not OPTIONS:
         return [spelled(f"{path}: {key}", BY_NAME[key], value)]
     options = value if isinstance(value, list) else [value]

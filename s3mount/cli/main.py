@@ -4,10 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from s3mount.cli.assemble import make_config
-from s3mount.cli.command import parse_arguments
-from s3mount.cli.reporting import end_process, reported
-from s3mount.service.run import run
+from s3mount.cli.build_config import make_config
+from s3mount.cli.exit_status import end_process, reported
+from s3mount.cli.parser import parse_arguments
+from s3mount.daemon.startup import run
 
 
 def main() -> NoReturn:

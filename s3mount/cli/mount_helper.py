@@ -9,14 +9,16 @@ from typing import NoReturn
 
 import click
 
-from s3mount.cli.assemble import Request, make_config
+from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.exit_status import reported
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.reporting import reported
 from s3mount.config import Config
+from s3mount.daemon.startup import run
 from s3mount.errors import UsageError
-from s3mount.service.run import run
 
-_USAGE = "usage: mount.s3mount BUCKET[/PREFIX] MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]"
+_USAGE = (
+    "usage: mount.s3mount BUCKET[/PREFIX] MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]"
+)
 
 
 def main() -> NoReturn:
@@ -47,7 +49,9 @@ def helper_config(arguments: Sequence[str]) -> tuple[Config, bool]:
     except click.UsageError as exc:
         raise UsageError(f"{exc.format_message().rstrip('.')}; {_USAGE}") from exc
     settings = tuple(each for text in given["options"] for each in parse_mount_options(text, "-o"))
-    return make_config(Request(given["bucket"], given["mountpoint"], settings)), not given["fake"]
+    return make_config(MountArguments(given["bucket"], given["mountpoint"], settings)), not given[
+        "fake"
+    ]
 
 
 def _mount(arguments: Sequence[str]) -> int:

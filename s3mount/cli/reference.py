@@ -7,12 +7,12 @@ import sys
 from itertools import groupby
 from typing import Final
 
-from s3mount.cli.settings import OPTIONS, SETTINGS, Setting
+from s3mount.cli.options import OPTION_TABLE, OPTIONS, Option
 
 _HEAD: Final = """\
 # Options
 
-Written by `python -m s3mount.cli.reference` from the table in `s3mount/cli/settings.py`.
+Written by `python -m s3mount.cli.reference` from the table in `s3mount/cli/options.py`.
 
     s3mount BUCKET[/PREFIX] MOUNTPOINT [OPTIONS]
     s3mount --config /etc/s3mount/photos.toml
@@ -50,17 +50,19 @@ def reference() -> str:
     """The page, in Markdown."""
     groups = [
         f"## {group}\n\n" + "".join(_entry(setting) for setting in settings)
-        for group, settings in groupby(SETTINGS, key=lambda setting: setting.group)
+        for group, settings in groupby(OPTION_TABLE, key=lambda setting: setting.group)
     ]
     return "\n".join([_HEAD, *groups, _TAIL])
 
 
-def _entry(setting: Setting) -> str:
+def _entry(setting: Option) -> str:
     flags = f"`-{setting.short}`, `{setting.flag}`" if setting.short else f"`{setting.flag}`"
     value = "" if setting.is_flag else f" *{setting.kind.metavar}*".replace("|", "* or *")
     default = setting.default_shown()
     repeats = " May also be a list in a configuration file." if setting.kind is OPTIONS else ""
-    return f"- {flags}{value}: {setting.help}{repeats}{f' Default: {default}.' if default else ''}\n"
+    return (
+        f"- {flags}{value}: {setting.help}{repeats}{f' Default: {default}.' if default else ''}\n"
+    )
 
 
 if __name__ == "__main__":

@@ -24,13 +24,21 @@ SECONDS_MAX = 1e9  # 31 years; C's time functions overflow at some 292
 KEY_MAX = 1024  # bytes, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
 _DIGITS_MAX = 30
-_BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}  # the largest first: show_size takes the first that fits
+_BYTES = {
+    "GiB": 1 << 30,
+    "MiB": 1 << 20,
+    "KiB": 1 << 10,
+}  # the largest first: show_size takes the first that fits
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?", re.ASCII)
 _OWNER = re.compile(r"[0-9]{12}", re.ASCII)
-_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)  # a label of a host's name
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0, DEL, C1, and Unicode's own ends of a line
+_REGION = re.compile(
+    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII
+)  # a label of a host's name
+_CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+)  # C0, DEL, C1, and Unicode's own ends of a line
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
 _ACCESS_POINT = re.compile(
     r"(arn:[\w-]+:s3[\w-]*:[\w-]*:\d*:(?:outpost[/:][\w-]+[/:])?accesspoint[/:][\w.-]+)(?:/(.*))?",
@@ -49,9 +57,13 @@ def parse_size(text: str) -> int:
     """Bytes: `8388608`, `512KiB`, `8MiB`, `1.5GiB`."""
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"{text!r} is not a size: write a number of bytes, or one with KiB, MiB or GiB, as in 8MiB")
+        raise ValueError(
+            f"{text!r} is not a size: write a number of bytes, or one with KiB, MiB or GiB, as in 8MiB"
+        )
     number, unit = found.groups()
-    factor = next((bytes_ for name, bytes_ in _BYTES.items() if unit and name.lower() == unit.lower()), 1)
+    factor = next(
+        (bytes_ for name, bytes_ in _BYTES.items() if unit and name.lower() == unit.lower()), 1
+    )
     if len(number) > _DIGITS_MAX or float(number) * factor > SIZE_MAX:
         raise ValueError(f"that is a larger size than any: the most is {show_size(SIZE_MAX)}")
     size = float(number) * factor if "." in number else int(number) * factor
@@ -71,7 +83,9 @@ def parse_duration(text: str) -> float:
     """Seconds: `90`, `0.5`, `90s`, `5m`, `1h`."""
     found = _DURATION.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"{text!r} is not a duration: write seconds, or a number with s, m or h, as in 90s, 5m or 1h")
+        raise ValueError(
+            f"{text!r} is not a duration: write seconds, or a number with s, m or h, as in 90s, 5m or 1h"
+        )
     number, unit = found.groups()
     seconds = float(number) * _SECONDS[unit or "s"]
     if seconds > SECONDS_MAX:
@@ -104,7 +118,9 @@ def parse_count(text: str) -> int:
 def parse_mode(text: str) -> int:
     """Permission bits, in octal: `0555`, `644`, `0o755`."""
     if not re.fullmatch(r"(0o)?[0-7]{1,4}", text.strip(), re.ASCII) or int(text, 8) > 0o777:
-        raise ValueError(f"{text!r} is not a mode: write permission bits in octal, 0000 to 0777, as in 0555")
+        raise ValueError(
+            f"{text!r} is not a mode: write permission bits in octal, 0000 to 0777, as in 0555"
+        )
     return int(text, 8)
 
 
@@ -125,21 +141,27 @@ def parse_group(text: str) -> int:
 def parse_endpoint(text: str) -> str:
     """An http or https URL of a host; one that carries credentials is refused, and not repeated."""
     if "@" in text:
-        raise ValueError("a URL with a user or password in it is refused: credentials come from boto3's chain only")
+        raise ValueError(
+            "a URL with a user or password in it is refused: credentials come from boto3's chain only"
+        )
     try:
         url = urlsplit(text)
         is_endpoint = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:
         is_endpoint = False
     if not is_endpoint or re.search(r"[^\x21-\x7e]|[?#\\]", text):
-        raise ValueError("that is not the URL of an endpoint: write http://HOST:PORT or https://HOST, in ASCII")
+        raise ValueError(
+            "that is not the URL of an endpoint: write http://HOST:PORT or https://HOST, in ASCII"
+        )
     return text
 
 
 def parse_bucket_owner(text: str) -> str:
     """The number of an account, which travels in a header of each request."""
     if not _OWNER.fullmatch(text):
-        raise ValueError("that is not an account: write its number of 12 digits, as in 123456789012")
+        raise ValueError(
+            "that is not an account: write its number of 12 digits, as in 123456789012"
+        )
     return text
 
 
@@ -148,7 +170,9 @@ def parse_region(text: str) -> str:
     if not text.strip():
         raise ValueError("it is empty")
     if not _REGION.fullmatch(text):
-        raise ValueError(f"{text!r} is not the name of a region: write letters, digits and dashes, as in eu-central-1")
+        raise ValueError(
+            f"{text!r} is not the name of a region: write letters, digits and dashes, as in eu-central-1"
+        )
     return text
 
 
@@ -168,7 +192,9 @@ def parse_path(text: str) -> Path:
     try:
         return Path(absolute(os.path.expanduser(text)))  # noqa: PTH111 - Path.expanduser raises where there is no home
     except OSError as exc:
-        raise ValueError(f"the current directory is gone ({exc.strerror}): write an absolute path") from exc
+        raise ValueError(
+            f"the current directory is gone ({exc.strerror}): write an absolute path"
+        ) from exc
 
 
 def parse_existing_file(text: str) -> Path:
@@ -206,10 +232,14 @@ def parse_location(text: str) -> Location:
         )
     access_point = _ACCESS_POINT.fullmatch(path)
     bucket, prefix = (
-        (access_point[1], access_point[2] or "") if access_point else path.split("/", 1) + [""] * ("/" not in path)
+        (access_point[1], access_point[2] or "")
+        if access_point
+        else path.split("/", 1) + [""] * ("/" not in path)
     )
     if not access_point and not _BUCKET.fullmatch(bucket):
-        raise ValueError(f"{bucket!r} is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX")
+        raise ValueError(
+            f"{bucket!r} is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX"
+        )
     if "\0" in prefix:
         raise ValueError("a prefix with a NUL in it cannot be mounted: no path can spell its keys")
     if len(os.fsencode(prefix)) > KEY_MAX:
@@ -232,4 +262,6 @@ def _parse_id(text: str, what: str, look_up: Callable[[str], int]) -> int:
     try:
         return look_up(parse_name(name))
     except KeyError:
-        raise ValueError(f"there is no {what} {text!r}: write a number, or a name that `getent` knows") from None
+        raise ValueError(
+            f"there is no {what} {text!r}: write a number, or a name that `getent` knows"
+        ) from None

@@ -29,28 +29,47 @@ _pyfuse3: Final = vars(pyfuse3)  # it looks its own functions up there at each c
 # <linux/fuse.h>
 _INIT: Final = 26
 _PARALLEL_DIROPS: Final = 1 << 18
-_IN_HEADER: Final = struct.Struct("=IIQQIIIHH")  # len, opcode, unique, nodeid, uid, gid, pid, extensions, padding
+_IN_HEADER: Final = struct.Struct(
+    "=IIQQIIIHH"
+)  # len, opcode, unique, nodeid, uid, gid, pid, extensions, padding
 _INIT_IN: Final = struct.Struct("=IIII")  # major, minor, max_readahead, flags
 _OUT_HEADER: Final = struct.Struct("=IiQ")  # len, error, unique
-_INIT_OUT: Final = struct.Struct("=IIIIHH")  # major, minor, max_readahead, flags, max_background, congestion_threshold
-_REQUEST_MAX: Final = 1 << 17  # bytes; the kernel wants room for the largest request, which is a write
+_INIT_OUT: Final = struct.Struct(
+    "=IIIIHH"
+)  # major, minor, max_readahead, flags, max_background, congestion_threshold
+_REQUEST_MAX: Final = (
+    1 << 17
+)  # bytes; the kernel wants room for the largest request, which is a write
 
-BACKGROUND_MAX: Final = 256  # reads of all users that the kernel has sent at once; its own default is 12
-CONGESTED_FROM: Final = 9  # from so many on, it leaves out readahead that nobody waits for; its own default
+BACKGROUND_MAX: Final = (
+    256  # reads of all users that the kernel has sent at once; its own default is 12
+)
+CONGESTED_FROM: Final = (
+    9  # from so many on, it leaves out readahead that nobody waits for; its own default
+)
 
 
 def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
     """The *reply* to INIT, with what the kernel offers in *request* and libfuse leaves out; *is_shared* by several users."""
-    if len(request) < _IN_HEADER.size + _INIT_IN.size or len(reply) < _OUT_HEADER.size + _INIT_OUT.size:
+    if (
+        len(request) < _IN_HEADER.size + _INIT_IN.size
+        or len(reply) < _OUT_HEADER.size + _INIT_OUT.size
+    ):
         return reply
     opcode, error = _IN_HEADER.unpack_from(request)[1], _OUT_HEADER.unpack_from(reply)[1]
     if opcode != _INIT or error:
         return reply
     offered = _INIT_IN.unpack_from(request, _IN_HEADER.size)[3]
-    major, minor, readahead, flags, background, congested = _INIT_OUT.unpack_from(reply, _OUT_HEADER.size)
-    if is_shared:  # or twelve slow reads of one user would keep the reads of all others in the kernel
+    major, minor, readahead, flags, background, congested = _INIT_OUT.unpack_from(
+        reply, _OUT_HEADER.size
+    )
+    if (
+        is_shared
+    ):  # or twelve slow reads of one user would keep the reads of all others in the kernel
         background, congested = BACKGROUND_MAX, CONGESTED_FROM
-    body = _INIT_OUT.pack(major, minor, readahead, flags | (offered & _PARALLEL_DIROPS), background, congested)
+    body = _INIT_OUT.pack(
+        major, minor, readahead, flags | (offered & _PARALLEL_DIROPS), background, congested
+    )
     return reply[: _OUT_HEADER.size] + body + reply[_OUT_HEADER.size + _INIT_OUT.size :]
 
 

@@ -13,17 +13,17 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, RequestContext, readdir_reply
 
 from s3mount.config import TreeConfig
-from s3mount.errors import DeadlineExceeded, NotFound, ReadOnly, S3MountError, StoreFailed
-from s3mount.filesystem.entries import Entries
-from s3mount.filesystem.filesystem import FileSystem
+from s3mount.errors import DeadlineExceeded, NotFound, ReadOnly, S3MountError, StoreError
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
+from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.names import NAME_MAX
-from s3mount.filesystem.streams import DOTS, DirectoryStream
-from s3mount.filesystem.tree import Attributes
-from s3mount.fuse.guard import guarded, in_time, unanswered
-from s3mount.fuse.invalidation import Invalidations
-from s3mount.fuse.limiter import UserLimiter
-from s3mount.fuse.rereads import FailedRead, Rereads
-from s3mount.s3.values import Span
+from s3mount.filesystem.namespace.tree import Attributes
+from s3mount.fuse.entry_invalidator import EntryInvalidator
+from s3mount.fuse.error_mapping import maps_errors, request_deadline, unanswered
+from s3mount.fuse.read_retries import FailedRead, ReadRetryTracker
+from s3mount.fuse.user_limiter import UserLimiter
+from s3mount.s3.model import ByteRange
 
 FOREVER = 1e8  # seconds: three years, which every kernel's arithmetic can bear
 BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
@@ -45,18 +45,20 @@ class Operations(pyfuse3.Operations):
         timeout: float,
         *,
         limiter: UserLimiter,
-        absences: Invalidations,
+        absences: EntryInvalidator,
     ) -> None:
         super().__init__()
         self.timeout = timeout
         self._limiter = limiter
         self._absences = absences
-        self._file_users: dict[int, int] = {}  # the uid that opened a file, by handle: a READ names none
+        self._file_users: dict[
+            int, int
+        ] = {}  # the uid that opened a file, by handle: a READ names none
         self._directory_users: dict[int, int] = {}
         self._tree = filesystem.tree
         self._files = filesystem.files
         self._directories = filesystem.directories
-        self._rereads = Rereads()
+        self._rereads = ReadRetryTracker()
         self._uid = config.uid
         self._gid = config.gid
         self._file_mode = stat.S_IFREG | config.file_mode
@@ -64,12 +66,12 @@ class Operations(pyfuse3.Operations):
 
     # ---- names -----------------------------------------------------------------------------------------------------
 
-    @guarded
+    @maps_errors
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
             attributes = self._tree.lookup_held(parent_inode, name)
             if attributes is None:
-                with in_time(self.timeout):
+                with request_deadline(self.timeout):
                     async with self._limiter.admitted(ctx.uid, NAME_COST):
                         attributes = await self._tree.lookup(parent_inode, name)
         except NotFound as exc:
@@ -78,7 +80,7 @@ class Operations(pyfuse3.Operations):
             raise
         return self._reply(attributes)
 
-    @guarded
+    @maps_errors
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
         return self._reply(self._tree.attributes(inode))
 
@@ -86,7 +88,9 @@ class Operations(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         failures: list[Exception] = []
         remaining = iter(inode_list)
-        while True:  # one more round for each failure: the references after it are given back all the same
+        while (
+            True
+        ):  # one more round for each failure: the references after it are given back all the same
             try:
                 for inode, count in remaining:
                     self._tree.inodes.forget(inode, count)
@@ -98,42 +102,52 @@ class Operations(pyfuse3.Operations):
 
     # ---- directories -----------------------------------------------------------------------------------------------
 
-    @guarded
+    @maps_errors
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
         handle = self._directories.open(inode)
         self._directory_users[handle] = ctx.uid
         return handle
 
-    @guarded
+    @maps_errors
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         try:
-            await self._reply_pages(self._directories.stream(fh), self._directory_users[fh], start_id, token)
+            await self._reply_pages(
+                self._directories.stream(fh), self._directory_users[fh], start_id, token
+            )
         except NotFound as exc:  # the bucket is gone; glibc's readdir(3) would take ENOENT for the end of the directory
             raise _as_failure(exc) from exc
 
-    async def _reply_pages(self, stream: DirectoryStream, uid: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+    async def _reply_pages(
+        self, stream: DirectoryHandle, uid: int, start_id: int, token: pyfuse3.ReaddirToken
+    ) -> None:
         if start_id == 0:
             await self._rewind(stream, uid)
         attributes = self._attributes()
         offset = self._reply_dots(stream, start_id, token, attributes)
         place = stream.held(offset)
         if place is None and offset == start_id:  # nothing has been replied yet
-            with in_time(self.timeout):
+            with request_deadline(self.timeout):
                 async with self._limiter.admitted(uid):
                     place = await stream.place(offset)
-        while place is not None and self._reply_entries(place.entries, place.start, place.base, token, attributes):
+        while place is not None and self._reply_entries(
+            place.entries, place.start, place.base, token, attributes
+        ):
             place = stream.held(place.base + len(place.entries))
 
-    async def _rewind(self, stream: DirectoryStream, uid: int) -> None:
+    async def _rewind(self, stream: DirectoryHandle, uid: int) -> None:
         if self._tree.is_listing_fresh(stream.inode):  # then it waits for nothing
             await stream.rewind()
             return
-        with in_time(self.timeout):
+        with request_deadline(self.timeout):
             async with self._limiter.admitted(uid):
                 await stream.rewind()
 
     def _reply_dots(
-        self, stream: DirectoryStream, start: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
+        self,
+        stream: DirectoryHandle,
+        start: int,
+        token: pyfuse3.ReaddirToken,
+        attributes: EntryAttributes,
     ) -> int:
         """Reply `.` and `..`, of which the kernel counts no references; the offset behind them."""
         self._set_kind(attributes, 0, is_directory=True)
@@ -144,13 +158,23 @@ class Operations(pyfuse3.Operations):
         return max(start, DOTS)
 
     def _reply_entries(
-        self, entries: Entries, start: int, base: int, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
+        self,
+        entries: EntryPage,
+        start: int,
+        base: int,
+        token: pyfuse3.ReaddirToken,
+        attributes: EntryAttributes,
     ) -> bool:
         """Reply entries, and count a reference to each, until the reply is full; whether it holds them all.
 
         This is the cost of each name in a listing, so what is the same for many is set once.
         """
-        tree, sizes, remember, describe = self._tree, entries.sizes, self._tree.inodes.remember, self._describe
+        tree, sizes, remember, describe = (
+            self._tree,
+            entries.sizes,
+            self._tree.inodes.remember,
+            self._describe,
+        )
         valid_for, is_directory = tree.valid_for(entries), None
         for index in range(start, len(entries)):
             if (sizes[index] < 0) is not is_directory:
@@ -163,36 +187,36 @@ class Operations(pyfuse3.Operations):
                 return False
         return True
 
-    @guarded
+    @maps_errors
     async def releasedir(self, fh: int) -> None:
         self._directory_users.pop(fh, None)
         self._directories.release(fh)
 
     # ---- bytes -----------------------------------------------------------------------------------------------------
 
-    @guarded
+    @maps_errors
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & _WRITING:
             raise ReadOnly("the mount is read-only")
         # an inode is one version, so that its pages hold for as long as the kernel keeps them
         handle = self._files.open_current(inode)
         if handle is None:
-            with in_time(self.timeout):
+            with request_deadline(self.timeout):
                 async with self._limiter.admitted(ctx.uid, NAME_COST):
                     handle = await self._files.open(inode)
         self._file_users[handle] = ctx.uid
         return FileInfo(fh=handle, keep_cache=True)
 
-    @guarded
+    @maps_errors
     async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
         held = self._files.read_held(fh, off, size)
         if held is not None:
             return held
-        with in_time(self.timeout):
+        with request_deadline(self.timeout):
             async with self._limiter.admitted(self._file_users[fh]):
-                return await self._read(fh, Span(off, off + size))
+                return await self._read(fh, ByteRange(off, off + size))
 
-    async def _read(self, fh: int, span: Span) -> bytes | bytearray | memoryview:
+    async def _read(self, fh: int, span: ByteRange) -> bytes | bytearray | memoryview:
         began = trio.current_time()
         failed = self._rereads.take(fh, span, began)
         if failed is not None:
@@ -203,13 +227,15 @@ class Operations(pyfuse3.Operations):
             self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), _reason(exc)))
             raise
 
-    async def _read_again(self, fh: int, span: Span, failed: FailedRead) -> bytes | bytearray | memoryview:
+    async def _read_again(
+        self, fh: int, span: ByteRange, failed: FailedRead
+    ) -> bytes | bytearray | memoryview:
         """Read in what is left of the time that the first asking had."""
         with trio.move_on_at(failed.began + self.timeout):
             return await self._files.read(fh, span.start, len(span))
         raise failed.failure
 
-    @guarded
+    @maps_errors
     async def release(self, fh: int) -> None:
         self._file_users.pop(fh, None)
         try:
@@ -219,7 +245,7 @@ class Operations(pyfuse3.Operations):
 
     # ---- the file system ---------------------------------------------------------------------------------------------
 
-    @guarded
+    @maps_errors
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:  # noqa: ARG002
         reply = pyfuse3.StatvfsData()
         reply.f_bsize = reply.f_frsize = BLOCK
@@ -271,7 +297,7 @@ def _reason(exc: S3MountError | trio.Cancelled) -> S3MountError:
     return exc if isinstance(exc, S3MountError) else DeadlineExceeded("not read in time")
 
 
-def _as_failure(exc: NotFound) -> StoreFailed:
+def _as_failure(exc: NotFound) -> StoreError:
     """The same absence, where it is not an answer but a failure."""
     told = {"bucket": exc.bucket, "key": exc.key, "code": exc.code, "request_id": exc.request_id}
-    return StoreFailed(str(exc), status=exc.status, **told)
+    return StoreError(str(exc), status=exc.status, **told)

@@ -38,7 +38,9 @@ PAUSE: Final = 0.1  # seconds until memory is asked for again
 def kernel_session(fuse_fd: int, *, is_shared: bool) -> Iterator[None]:
     """For the time of a block, `pyfuse3.main` serves *fuse_fd* without blocking; *is_shared*: for several users. INIT is to come."""
     if not all(name in _pyfuse3 for name in _REPLACED):
-        log.debug("this pyfuse3 has no %s: requests are read as it reads them", " or ".join(_REPLACED))
+        log.debug(
+            "this pyfuse3 has no %s: requests are read as it reads them", " or ".join(_REPLACED)
+        )
         yield
         return
     originals = {name: _pyfuse3[name] for name in _REPLACED}
@@ -64,7 +66,9 @@ class _Unblocked:
     def __init__(self, fuse_fd: int, *, _session_loop: Any, _wait_fuse_readable: Any) -> None:
         self._loop = _session_loop
         self._wait_readable = _wait_fuse_readable
-        self._resumes: float | None = None  # each failure to get memory has pyfuse3 start one more task
+        self._resumes: float | None = (
+            None  # each failure to get memory has pyfuse3 start one more task
+        )
         os.set_blocking(fuse_fd, False)
 
     def functions(self) -> dict[str, Any]:

@@ -8,10 +8,14 @@ nothing. How deep elements are nested needs no limit of its own: they cost no mo
 DOCUMENT_LIMIT = 8 * 1024 * 1024  # bytes of a listing page
 ERROR_LIMIT = 64 * 1024  # bytes of a document that says what is wrong
 SMALL_DOCUMENT = 64 * 1024  # bytes; whatever it holds, it costs less than 6 MiB
-PIECES_LIMIT = 64 * 1024  # chunks or receives that bring a document; each costs as much as a kilobyte
+PIECES_LIMIT = (
+    64 * 1024
+)  # chunks or receives that bring a document; each costs as much as a kilobyte
 PIECE_LEAST = 256  # bytes of a chunk on average, beyond so many of them
 MARKUP_LIMIT = 64 * 1024  # tags, comments and instructions; an object has 28 at most
-TEXT_LIMIT = 16 * 1024  # bytes between two tags of a large document; a key of 1 KiB has 6 KiB at most
+TEXT_LIMIT = (
+    16 * 1024
+)  # bytes between two tags of a large document; a key of 1 KiB has 6 KiB at most
 WORD_LIMIT = 1024  # bytes of an ETag, a version id or a storage class; Amazon S3's are below 100
 LARGE_DOCUMENT = 1024 * 1024  # bytes; below, no text is too long
 

@@ -1,6 +1,6 @@
 """One request, one attempt, blocking: what a side of the store's door does in a worker thread.
 
-A small read may also be sent without waiting, and its answer taken in as it comes (`Sent`). Calls come from many threads at
+A small read may also be sent without waiting, and its answer taken in as it comes (`PendingResponse`). Calls come from many threads at
 once. *deadline* is in `time.monotonic()` seconds: no call blocks past it by more than a second, and then it raises a retryable
 fault. No retries here: `remote` owns them for both sides.
 """
@@ -10,9 +10,9 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from s3mount.errors import S3MountError
-from s3mount.s3.cord import Cord
-from s3mount.s3.store import OnToken
-from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
+from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
+from s3mount.s3.object_store import OnToken
+from s3mount.s3.scheduling.cancel_token import CancelToken
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -40,7 +40,7 @@ class Retryable(Exception):
         self.is_unsent = is_unsent
 
 
-class Coming(Enum):
+class ReceiveState(Enum):
     """What there is of an answer: more is to come, or all is here; or it is one that has to be waited for as any other."""
 
     MORE = "more"
@@ -48,7 +48,7 @@ class Coming(Enum):
     OTHERWISE = "otherwise"
 
 
-class Sent(Protocol[T_co]):
+class PendingResponse(Protocol[T_co]):
     """A question that was sent, and not waited for. For one thread at a time."""
 
     @property
@@ -60,7 +60,7 @@ class Sent(Protocol[T_co]):
         """What becomes readable when more of the answer has come."""
         ...
 
-    def gather(self) -> Coming:
+    def gather(self) -> ReceiveState:
         """Take what has come, without waiting. Raises nothing: what is wrong is for `finish` to tell."""
         ...
 
@@ -77,19 +77,21 @@ class Transport(Protocol):
 
     def head(self, key: str, *, deadline: float) -> ObjectStat: ...
 
-    def list_page(self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None) -> ListPage:
+    def list_page(
+        self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
+    ) -> ListPage:
         """As `ObjectStore.list_page`; *on_token* is called in this thread, at most once, or never."""
         ...
 
     def get_range(
         self,
         version: ObjectVersion,
-        span: Span,
+        span: ByteRange,
         into: Callable[[], memoryview],
         *,
         version_id: str | None,
         deadline: float,
-        cord: Cord | None = None,
+        cord: CancelToken | None = None,
     ) -> str | None:
         """As `ObjectStore.get_range`; the version id, if the store told one.
 
@@ -102,17 +104,19 @@ class Transport(Protocol):
     def begin_range(
         self,
         version: ObjectVersion,
-        span: Span,
+        span: ByteRange,
         into: Callable[[], memoryview],
         *,
         version_id: str | None,
         deadline: float,
-        cord: Cord,
-    ) -> Sent[str | None] | None:
+        cord: CancelToken,
+    ) -> PendingResponse[str | None] | None:
         """Send what `get_range` asks, where that takes no waiting and the answer is small; else None, and nothing was done."""
         ...
 
-    def revalidate(self, version: ObjectVersion, head_size: int, *, deadline: float) -> Revalidation: ...
+    def revalidate(
+        self, version: ObjectVersion, head_size: int, *, deadline: float
+    ) -> Revalidation: ...
 
     def prepare(self, *, deadline: float) -> None:
         """Have a connection ready for a question to come, where that can be. Raises nothing."""

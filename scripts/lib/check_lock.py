@@ -29,7 +29,9 @@ ENVIRONMENTS = tuple(
     | {"platform_python_implementation": "CPython"}
     for python, machine in itertools.product(PYTHONS, MACHINES)
 )
-_PIN = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)")
+_PIN = re.compile(
+    r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)"
+)
 # What pyfuse3's pyproject.toml asks for, which only scripts/lock sees; it is built without an environment of its own.
 _BUILDS_PYFUSE3 = ("setuptools", "setuptools-scm", "cython")
 
@@ -116,7 +118,9 @@ def _required_by(name: str, extras: Iterable[str]) -> Iterator[Requirement]:
     for requirement in map(Requirement, required):
         marker = requirement.marker
         if marker is None or any(
-            marker.evaluate({**environment, "extra": extra}) for environment in ENVIRONMENTS for extra in ("", *extras)
+            marker.evaluate({**environment, "extra": extra})
+            for environment in ENVIRONMENTS
+            for extra in ("", *extras)
         ):
             yield requirement
 

@@ -37,7 +37,10 @@ class DemoError(Exception):
 
 def main() -> int:
     arguments = _arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell has its background jobs ignore the first
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # a shell has its background jobs ignore the first
         signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
@@ -53,8 +56,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="demo", description="An S3 server, a bucket of real files, and a mount of it."
     )
-    parser.add_argument("--check", action="store_true", help="compare every file with its source, unmount and end")
-    parser.add_argument("path", nargs="?", type=Path, default=Path("/mnt/s3"), help="where to mount (/mnt/s3)")
+    parser.add_argument(
+        "--check", action="store_true", help="compare every file with its source, unmount and end"
+    )
+    parser.add_argument(
+        "path", nargs="?", type=Path, default=Path("/mnt/s3"), help="where to mount (/mnt/s3)"
+    )
     return parser.parse_args()
 
 
@@ -88,9 +95,13 @@ def _gather(scratch: Path) -> Sources:
         "doc": Path("/usr/share/doc"),
     }
     sources = {"notes.txt": CHECKOUT / "README.md"}
-    sources |= {f"bin/{path.name}": path for name in ("bash", "git", "python3") for path in _program(name)}
+    sources |= {
+        f"bin/{path.name}": path for name in ("bash", "git", "python3") for path in _program(name)
+    }
     for name, top in trees.items():
-        sources |= {f"{name}/{path.relative_to(top)}": path for path in islice(_files(top), FILES_PER_TREE)}
+        sources |= {
+            f"{name}/{path.relative_to(top)}": path for path in islice(_files(top), FILES_PER_TREE)
+        }
     sources["large.bin"] = _concatenate(sources.values(), scratch / "large.bin")
     return sources
 
@@ -105,7 +116,9 @@ def _files(top: Path) -> Iterator[Path]:
     """Regular files below *top*, without what a running Python rewrites and without another tree of ours."""
     for directory, names, files in os.walk(top):
         names[:] = sorted(name for name in names if name not in {"__pycache__", "site-packages"})
-        yield from (path for path in map(Path(directory).joinpath, sorted(files)) if _is_plain(path))
+        yield from (
+            path for path in map(Path(directory).joinpath, sorted(files)) if _is_plain(path)
+        )
 
 
 def _is_plain(path: Path) -> bool:
@@ -133,7 +146,9 @@ def _upload(server: S3Server, sources: Sources) -> None:
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(put, sources))
     total = sum(path.stat().st_size for path in sources.values())
-    _say(f"uploaded {len(sources):,} files, {total >> 20:,} MiB, in {time.monotonic() - began:.0f} s")
+    _say(
+        f"uploaded {len(sources):,} files, {total >> 20:,} MiB, in {time.monotonic() - began:.0f} s"
+    )
 
 
 # The mount
@@ -143,12 +158,16 @@ def _upload(server: S3Server, sources: Sources) -> None:
 def _directory(path: Path) -> Iterator[None]:
     """*path* is a directory within; what had to be made for it goes afterwards. What is mounted there already is left alone."""
     if os.path.ismount(path):
-        raise DemoError(f"something is mounted at {path} already: name another path, as in: demo ~/s3")
+        raise DemoError(
+            f"something is mounted at {path} already: name another path, as in: demo ~/s3"
+        )
     made = [parent for parent in (path, *path.parents) if not parent.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
-        raise DemoError(f"cannot make {path} ({exc.strerror}): name a path of your own, as in: demo ~/s3") from exc
+        raise DemoError(
+            f"cannot make {path} ({exc.strerror}): name a path of your own, as in: demo ~/s3"
+        ) from exc
     try:
         yield
     finally:
@@ -158,7 +177,16 @@ def _directory(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _mounted(endpoint: str, mountpoint: Path, log: Path) -> Iterator[None]:
-    command = ["s3mount", BUCKET, str(mountpoint), "--endpoint-url", endpoint, "--path-style", "--log-file", str(log)]
+    command = [
+        "s3mount",
+        BUCKET,
+        str(mountpoint),
+        "--endpoint-url",
+        endpoint,
+        "--path-style",
+        "--log-file",
+        str(log),
+    ]
     _show(command)
     try:
         if subprocess.run(command, check=False).returncode != 0:
@@ -199,12 +227,20 @@ def _compare(mountpoint: Path, sources: Sources) -> int:
     began = time.monotonic()
     names = {str(path.relative_to(mountpoint)) for path in _walk(mountpoint)}
     with ThreadPoolExecutor(WORKERS) as pool:
-        same = dict(zip(sources, pool.map(lambda key: _is_same(mountpoint / key, sources[key]), sources), strict=True))
+        same = dict(
+            zip(
+                sources,
+                pool.map(lambda key: _is_same(mountpoint / key, sources[key]), sources),
+                strict=True,
+            )
+        )
     wrong = [f"differs: {key}" for key, equal in same.items() if not equal]
     wrong += [f"not in its source: {name}" for name in sorted(names - sources.keys())]
     wrong += [f"not listed: {key}" for key in sorted(sources.keys() - names)]
     print(*wrong, sep="\n", end="\n" if wrong else "")
-    _say(f"{len(sources):,} files compared by sha256 in {time.monotonic() - began:.0f} s, {len(wrong)} differences")
+    _say(
+        f"{len(sources):,} files compared by sha256 in {time.monotonic() - began:.0f} s, {len(wrong)} differences"
+    )
     return 1 if wrong else 0
 
 

@@ -27,10 +27,15 @@ def main() -> int:
     try:
         check_environment(environment, commands)
     except UntrustedError as exc:
-        print(f"{environment} is not for root to run: {exc}; install it as root: scripts/install", file=sys.stderr)
+        print(
+            f"{environment} is not for root to run: {exc}; install it as root: scripts/install",
+            file=sys.stderr,
+        )
         return 1
     except OSError as exc:
-        print(f"{environment} is not for root to run: {exc.filename}: {exc.strerror}", file=sys.stderr)
+        print(
+            f"{environment} is not for root to run: {exc.filename}: {exc.strerror}", file=sys.stderr
+        )
         return 1
     return 0
 
@@ -109,13 +114,17 @@ def check_owner(path: Path, found: os.stat_result) -> None:
 def check_mode(path: Path, found: os.stat_result, *, may_be_shared: bool = False) -> None:
     is_for_group = found.st_mode & stat.S_IWGRP and (found.st_gid != ROOT or _has_acl(path))
     if (found.st_mode & stat.S_IWOTH or is_for_group) and not may_be_shared:
-        raise UntrustedError(f"{path} can be written by {'a group' if is_for_group else 'every user'}")
+        raise UntrustedError(
+            f"{path} can be written by {'a group' if is_for_group else 'every user'}"
+        )
 
 
 def interpreter_of(command: Path) -> Path:
     """The Python that the script *command* names."""
     with command.open("rb") as file:
-        head = b"".join(file.readline(4096) for _ in range(2))  # pip writes a line of sh before a long path
+        head = b"".join(
+            file.readline(4096) for _ in range(2)
+        )  # pip writes a line of sh before a long path
     named = re.search(rb"(/[^\n'\"]*/bin/python[0-9.]*)", head)
     if named is None:
         raise UntrustedError(f"{command} is no script of a Python")
@@ -128,7 +137,11 @@ def added_paths(environment: Path) -> Iterator[Path]:
         for file in sorted(packages.glob("*.pth")):
             for line in os.fsdecode(file.read_bytes()).splitlines():
                 path = packages / line.strip()
-                if line.strip() and not line.startswith(("#", "import ", "import\t")) and path.exists():
+                if (
+                    line.strip()
+                    and not line.startswith(("#", "import ", "import\t"))
+                    and path.exists()
+                ):
                     yield path
 
 
@@ -143,8 +156,14 @@ def libraries(interpreter: Path) -> Iterator[Path]:
 def import_path(interpreter: Path) -> list[Path]:
     """What `sys.path` has for the commands of an environment."""
     program = "import sys; print(*sys.path[1:], sep='\\0', end='')"
-    done = subprocess.run([interpreter, "-c", program], check=True, capture_output=True, cwd="/", env={})
-    return [path for text in done.stdout.decode(errors="surrogateescape").split("\0") if (path := Path(text)).exists()]
+    done = subprocess.run(
+        [interpreter, "-c", program], check=True, capture_output=True, cwd="/", env={}
+    )
+    return [
+        path
+        for text in done.stdout.decode(errors="surrogateescape").split("\0")
+        if (path := Path(text)).exists()
+    ]
 
 
 def _has_acl(path: Path) -> bool:

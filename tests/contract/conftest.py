@@ -8,20 +8,26 @@ from typing import Any, Protocol
 import pytest
 
 from s3mount.config import StoreConfig
-from s3mount.s3.boto import BotoTransport
-from s3mount.s3.credentials import CredentialChain
-from s3mount.s3.lean.transport import LeanTransport
-from s3mount.s3.remote import RemoteStore
-from s3mount.s3.session import ResolvedStore, Session, credential_chain, open_session, resolved_store
-from s3mount.s3.store import ObjectStore
+from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.credentials import CredentialChain
+from s3mount.s3.endpoint.resolve import (
+    Endpoint,
+    Session,
+    credential_chain,
+    open_session,
+    resolved_store,
+)
+from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 from tests.fakes.memory_store import MemoryStore
 from tests.servers import Quirk, S3Server
 
 # boto3's session comes with it because it is slow to make
-TRANSPORTS: dict[str, Callable[[StoreConfig, ResolvedStore, Session], Transport]] = {
+TRANSPORTS: dict[str, Callable[[StoreConfig, Endpoint, Session], Transport]] = {
     "boto3": BotoTransport,
-    "lean": lambda _config, store, _session: LeanTransport(store),
+    "lean": lambda _config, store, _session: NativeTransport(store),
 }
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
 
@@ -88,7 +94,10 @@ class Counter:
     credentials: CredentialChain
 
     def open(
-        self, make_transport: Callable[[StoreConfig, ResolvedStore, Session], Transport], *, versioned: bool
+        self,
+        make_transport: Callable[[StoreConfig, Endpoint, Session], Transport],
+        *,
+        versioned: bool,
     ) -> ServerShelf:
         bucket = self.server.make_bucket(self.client, versioned=versioned)
         config = self.server.store_config(bucket)
@@ -98,7 +107,9 @@ class Counter:
             region=self.server.region,
             credentials=self.credentials,
         )
-        remote = RemoteStore(make_transport(config, store, self.session), max_connections=32, timeout=60)
+        remote = RemoteStore(
+            make_transport(config, store, self.session), max_connections=32, timeout=60
+        )
         return ServerShelf(remote, self.server, bucket, self.client)
 
 

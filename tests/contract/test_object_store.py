@@ -6,9 +6,9 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.errors import AccessDenied, NotFound, VersionGone
-from s3mount.s3.store import Demand, ObjectStore, Urgency
-from s3mount.s3.values import ListQuery, ObjectVersion, Replaced, Span, Unchanged
+from s3mount.errors import AccessDenied, NotFound, StaleVersion
+from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
+from s3mount.s3.object_store import Demand, ObjectStore, Priority
 from tests.contract.conftest import OpenShelf, Shelf
 from tests.servers import Quirk
 
@@ -47,7 +47,7 @@ HOSTILE_KEYS = [
 
 async def read(store: ObjectStore, version: ObjectVersion, start: int, stop: int) -> bytes:
     into = bytearray(stop - start)
-    await store.get_range(version, Span(start, stop), memoryview(into))
+    await store.get_range(version, ByteRange(start, stop), memoryview(into))
     return bytes(into)
 
 
@@ -56,7 +56,9 @@ async def names(store: ObjectStore, query: ListQuery) -> list[str]:
     found: list[str] = []
     token: str | None = None
     while True:
-        page = await store.list_page(ListQuery(query.prefix, query.delimiter, query.start_after, token, query.max_keys))
+        page = await store.list_page(
+            ListQuery(query.prefix, query.delimiter, query.start_after, token, query.max_keys)
+        )
         found += [listed.key for listed in page.objects] + page.prefixes
         token = page.next_token
         if token is None:
@@ -115,8 +117,23 @@ async def test_hostile_prefixes_are_listed(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("max_keys", [1, 2, 3, 4, 1000])
 @pytest.mark.parametrize("delimiter", ["", "/"])
-async def test_a_listing_is_the_same_however_its_pages_are_cut(shelf: Shelf, max_keys: int, delimiter: str) -> None:
-    keys = ["a-b", "a/1", "a/2", "b c/1", "b+c", "c%d/1/2", "d", "dir-1/x", "dir/x", "dir0", "e", "\u00e9/\u00e9"]
+async def test_a_listing_is_the_same_however_its_pages_are_cut(
+    shelf: Shelf, max_keys: int, delimiter: str
+) -> None:
+    keys = [
+        "a-b",
+        "a/1",
+        "a/2",
+        "b c/1",
+        "b+c",
+        "c%d/1/2",
+        "d",
+        "dir-1/x",
+        "dir/x",
+        "dir0",
+        "e",
+        "\u00e9/\u00e9",
+    ]
     for key in keys:
         shelf.put(key, b"x")
 
@@ -130,9 +147,22 @@ async def test_start_after_begins_behind_a_key(shelf: Shelf) -> None:
     for key in ["a", "b", "c", "sp ace", "sp+ace", "\u00e9"]:
         shelf.put(key, b"x")
 
-    assert await names(shelf.store, ListQuery("", start_after="b")) == ["c", "sp ace", "sp+ace", "\u00e9"]
-    assert await names(shelf.store, ListQuery("", start_after="sp ace", max_keys=1)) == ["sp+ace", "\u00e9"]
-    assert await names(shelf.store, ListQuery("", start_after="bb")) == ["c", "sp ace", "sp+ace", "\u00e9"]
+    assert await names(shelf.store, ListQuery("", start_after="b")) == [
+        "c",
+        "sp ace",
+        "sp+ace",
+        "\u00e9",
+    ]
+    assert await names(shelf.store, ListQuery("", start_after="sp ace", max_keys=1)) == [
+        "sp+ace",
+        "\u00e9",
+    ]
+    assert await names(shelf.store, ListQuery("", start_after="bb")) == [
+        "c",
+        "sp ace",
+        "sp+ace",
+        "\u00e9",
+    ]
 
 
 async def test_a_prefix_without_keys_is_an_empty_listing(shelf: Shelf) -> None:
@@ -152,8 +182,10 @@ async def test_an_object_beside_its_prefix_is_listed_with_it(shelf: Shelf) -> No
     assert sorted(await names(shelf.store, ListQuery(""))) == expected
 
 
-@pytest.mark.parametrize("span", [Span(0, 1), Span(0, 1000), Span(999, 1000), Span(250, 750)])
-async def test_a_range_is_the_slice(shelf: Shelf, span: Span) -> None:
+@pytest.mark.parametrize(
+    "span", [ByteRange(0, 1), ByteRange(0, 1000), ByteRange(999, 1000), ByteRange(250, 750)]
+)
+async def test_a_range_is_the_slice(shelf: Shelf, span: ByteRange) -> None:
     body = bytes(i % 251 for i in range(1000))
     shelf.put("key", body)
     version = (await shelf.store.head("key")).version
@@ -170,8 +202,10 @@ async def test_many_ranges_at_once_do_not_mix(shelf: Shelf) -> None:
     async with trio.open_nursery() as nursery:
         for start in range(0, len(body), 10_000):
             part = memoryview(into)[start : start + 10_000]
-            demand = Demand(Urgency(start // 10_000 % 2))
-            nursery.start_soon(shelf.store.get_range, version, Span(start, start + 10_000), part, demand)
+            demand = Demand(Priority(start // 10_000 % 2))
+            nursery.start_soon(
+                shelf.store.get_range, version, ByteRange(start, start + 10_000), part, demand
+            )
 
     assert into == body
 
@@ -181,7 +215,7 @@ async def test_an_overwritten_version_is_gone(shelf: Shelf) -> None:
     old = (await shelf.store.head("key")).version
     shelf.put("key", b"new bytes")
 
-    with pytest.raises(VersionGone):
+    with pytest.raises(StaleVersion):
         await read(shelf.store, old, 0, 4)
 
 
@@ -190,7 +224,7 @@ async def test_a_version_overwritten_by_a_shorter_one_is_gone(shelf: Shelf) -> N
     old = (await shelf.store.head("key")).version
     shelf.put("key", b"no")
 
-    with pytest.raises(VersionGone):
+    with pytest.raises(StaleVersion):
         await read(shelf.store, old, 8, 12)
 
 
@@ -199,7 +233,7 @@ async def test_a_deleted_version_is_gone(shelf: Shelf) -> None:
     old = (await shelf.store.head("key")).version
     shelf.delete("key")
 
-    with pytest.raises(VersionGone):
+    with pytest.raises(StaleVersion):
         await read(shelf.store, old, 0, 4)
 
 
@@ -212,7 +246,7 @@ async def test_in_a_versioned_bucket_an_old_version_is_read_on(open_shelf: OpenS
     shelf.put("key", b"new bytes")
 
     if Quirk.NO_VERSIONS in shelf.quirks:
-        with pytest.raises(VersionGone):
+        with pytest.raises(StaleVersion):
             await read(shelf.store, old, 0, 3)
         return
     assert [await read(shelf.store, old, 0, 3) for _ in range(2)] == [b"old", b"old"]
@@ -227,19 +261,23 @@ async def test_revalidation_renews_what_has_not_changed(shelf: Shelf) -> None:
     for key in ["key", "empty"]:
         version = (await shelf.store.head(key)).version
         for head_size in (0, 3, 100):
-            assert await shelf.store.revalidate(version, head_size) == Unchanged()
+            assert await shelf.store.revalidate(version, head_size) == NotModified()
 
 
-@pytest.mark.parametrize(("old", "new"), [(b"old", b"new bytes"), (b"old", b""), (b"", b"new bytes"), (b"a" * 9, b"b")])
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"old", b"new bytes"), (b"old", b""), (b"", b"new bytes"), (b"a" * 9, b"b")]
+)
 @pytest.mark.parametrize("head_size", [0, 3, 100])
-async def test_revalidation_brings_what_is_new(shelf: Shelf, old: bytes, new: bytes, head_size: int) -> None:
+async def test_revalidation_brings_what_is_new(
+    shelf: Shelf, old: bytes, new: bytes, head_size: int
+) -> None:
     shelf.put("key", old)
     version = (await shelf.store.head("key")).version
     shelf.put("key", new)
 
     outcome = await shelf.store.revalidate(version, head_size)
 
-    assert outcome == Replaced(await shelf.store.head("key"), new[:head_size])
+    assert outcome == Modified(await shelf.store.head("key"), new[:head_size])
 
 
 async def test_revalidation_of_a_deleted_object_is_not_found(shelf: Shelf) -> None:
@@ -261,7 +299,9 @@ async def test_an_archived_object_is_known_and_its_bytes_denied(shelf: Shelf) ->
 
     assert stat.is_archived
     assert not (await shelf.store.head("cool")).is_archived
-    assert {each.storage_class for each in (await shelf.store.list_page(ListQuery(""))).objects} == {
+    assert {
+        each.storage_class for each in (await shelf.store.list_page(ListQuery(""))).objects
+    } == {
         "GLACIER",
         "GLACIER_IR",
     }

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, VersionGone
-from s3mount.s3.store import Demand, OnToken, Urgency
-from s3mount.s3.values import (
+from s3mount.errors import AccessDenied, NotFound, StaleVersion
+from s3mount.s3.model import (
+    ByteRange,
     ListedObject,
     ListPage,
     ListQuery,
+    Modified,
+    NotModified,
     ObjectStat,
     ObjectVersion,
-    Replaced,
     Revalidation,
-    Span,
-    Unchanged,
 )
+from s3mount.s3.object_store import Demand, OnToken, Priority
 
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -35,9 +35,9 @@ class Request:
 
     kind: str
     key: str
-    span: Span | None = None
+    span: ByteRange | None = None
     query: ListQuery | None = None
-    urgency: Urgency = Urgency.DEMANDED
+    urgency: Priority = Priority.DEMANDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,12 @@ class MemoryStore:
     # arranging
 
     def put(
-        self, key: str, body: bytes = b"", *, storage_class: str = "STANDARD", mtime_ns: int | None = None
+        self,
+        key: str,
+        body: bytes = b"",
+        *,
+        storage_class: str = "STANDARD",
+        mtime_ns: int | None = None,
     ) -> ObjectVersion:
         """Store *body* under *key*; the new version."""
         if key in self._objects and self.keeps_versions:
@@ -118,14 +123,20 @@ class MemoryStore:
         return self._page(query)
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
+        self,
+        version: ObjectVersion,
+        span: ByteRange,
+        into: memoryview,
+        demand: Demand | None = None,
     ) -> None:
-        await self._receive(Request("GET", version.key, span=span, urgency=(demand or Demand()).urgency))
+        await self._receive(
+            Request("GET", version.key, span=span, urgency=(demand or Demand()).urgency)
+        )
         stored = self._objects.get(version.key)
         if stored is None or stored.stat.version != version:
             stored = self._former.get(version)
         if stored is None:
-            raise VersionGone("replaced or deleted", bucket=self.bucket, key=version.key)
+            raise StaleVersion("replaced or deleted", bucket=self.bucket, key=version.key)
         self._check_readable(stored)
         into[:] = stored.body[span.start : span.stop]
 
@@ -136,12 +147,12 @@ class MemoryStore:
         """Each request waits, for `before`."""
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
-        await self._receive(Request("REVALIDATE", version.key, span=Span(0, head_size)))
+        await self._receive(Request("REVALIDATE", version.key, span=ByteRange(0, head_size)))
         stored = self._current(version.key)
         if stored.stat.version == version:
-            return Unchanged()
+            return NotModified()
         self._check_readable(stored)
-        return Replaced(stored.stat, stored.body[:head_size])
+        return Modified(stored.stat, stored.body[:head_size])
 
     # what is behind
 
@@ -162,7 +173,11 @@ class MemoryStore:
         """Tokens are the last name given, as S3's are in effect: what comes and goes between pages is seen or not, once."""
         after = None if query.token is None else query.token[1:]
         size = max(1, min(self.page_size, query.max_keys))
-        names = [name for name in self._names(query) if after is None or self._rank(name) > self._rank(after)]
+        names = [
+            name
+            for name in self._names(query)
+            if after is None or self._rank(name) > self._rank(after)
+        ]
         chosen = names[:size]
         return ListPage(
             [self._listed(name) for name in chosen if not self._is_common(name, query)],
@@ -175,9 +190,13 @@ class MemoryStore:
         skipped = query.start_after if query.token is None else None
         found = set()
         for key in self._objects:
-            if key.startswith(query.prefix) and (skipped is None or self._rank(key) > self._rank(skipped)):
+            if key.startswith(query.prefix) and (
+                skipped is None or self._rank(key) > self._rank(skipped)
+            ):
                 below = key[len(query.prefix) :]
-                name, delimiter, _ = below.partition(query.delimiter) if query.delimiter else (below, "", "")
+                name, delimiter, _ = (
+                    below.partition(query.delimiter) if query.delimiter else (below, "", "")
+                )
                 found.add(query.prefix + name + delimiter)
         return sorted(found, key=self._rank)
 
@@ -190,4 +209,6 @@ class MemoryStore:
 
     def _listed(self, key: str) -> ListedObject:
         stat = self._objects[key].stat
-        return ListedObject(key, stat.version.size, stat.mtime_ns, stat.version.etag, stat.storage_class)
+        return ListedObject(
+            key, stat.version.size, stat.mtime_ns, stat.version.etag, stat.storage_class
+        )

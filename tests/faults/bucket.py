@@ -18,7 +18,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
-REASONS = {200: "OK", 206: "Partial Content", 304: "Not Modified", 404: "Not Found", 412: "Precondition Failed"}
+REASONS = {
+    200: "OK",
+    206: "Partial Content",
+    304: "Not Modified",
+    404: "Not Found",
+    412: "Precondition Failed",
+}
 
 
 class Kind(StrEnum):
@@ -48,7 +54,9 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        return dict(parse_qsl(urlsplit(self.target).query, keep_blank_values=True, errors="surrogateescape"))
+        return dict(
+            parse_qsl(urlsplit(self.target).query, keep_blank_values=True, errors="surrogateescape")
+        )
 
     @property
     def kind(self) -> Kind:
@@ -63,8 +71,13 @@ class Request:
 
     def asking(self, changes: Mapping[str, str | None]) -> "Request":
         """The same with these parameters of the query set, or dropped where None."""
-        query = {name: value for name, value in {**self.query, **changes}.items() if value is not None}
-        return replace(self, target=f"{urlsplit(self.target).path}?{urlencode(query, errors='surrogateescape')}")
+        query = {
+            name: value for name, value in {**self.query, **changes}.items() if value is not None
+        }
+        return replace(
+            self,
+            target=f"{urlsplit(self.target).path}?{urlencode(query, errors='surrogateescape')}",
+        )
 
     @property
     def _segments(self) -> tuple[str, str]:
@@ -179,7 +192,9 @@ class Bucket:
         if blob is None:
             return failure(404, "NoSuchKey", "The specified key does not exist")
         if request.headers.get("if-match", blob.etag) not in (blob.etag, "*"):
-            return failure(412, "PreconditionFailed", "At least one of the pre-conditions did not hold")
+            return failure(
+                412, "PreconditionFailed", "At least one of the pre-conditions did not hold"
+            )
         if request.headers.get("if-none-match") == blob.etag:
             return Answer(304, blob.headers)
         return self._body_of(blob, request)
@@ -189,21 +204,30 @@ class Bucket:
         if version_id is None:
             return self._current(request.key)
         return next(
-            (blob for blob in self._versions.get(request.key, ()) if blob and blob.version_id == version_id), None
+            (
+                blob
+                for blob in self._versions.get(request.key, ())
+                if blob and blob.version_id == version_id
+            ),
+            None,
         )
 
     def _body_of(self, blob: Blob, request: Request) -> Answer:
         size = len(blob.body)
         start, stop = _range(request.headers.get("range"), size)
         if start >= stop and size:
-            return failure(416, "InvalidRange", "The requested range is not satisfiable").with_header(
-                "Content-Range", f"bytes */{size}"
-            )
-        headers = blob.headers + ((("x-amz-version-id", blob.version_id),) if self._is_versioned else ())
+            return failure(
+                416, "InvalidRange", "The requested range is not satisfiable"
+            ).with_header("Content-Range", f"bytes */{size}")
+        headers = blob.headers + (
+            (("x-amz-version-id", blob.version_id),) if self._is_versioned else ()
+        )
         body = blob.body[start:stop]
         answer = Answer(200, (*headers, ("Content-Length", str(len(body)))), body)
         if "range" in request.headers and size:
-            answer = replace(answer, status=206).with_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+            answer = replace(answer, status=206).with_header(
+                "Content-Range", f"bytes {start}-{stop - 1}/{size}"
+            )
         return _with_checksum(answer, blob, request)
 
     def _list(self, request: Request) -> Answer:
@@ -219,16 +243,28 @@ class Bucket:
         rest += f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>"
         if is_truncated:
             rest += f"<NextContinuationToken>{_token(page[-1][0])}</NextContinuationToken>"
-        return document("ListBucketResult", rest + "".join(_element(item, blob, query) for item, blob in page))
+        return document(
+            "ListBucketResult", rest + "".join(_element(item, blob, query) for item, blob in page)
+        )
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
         """Keys with their objects, and common prefixes with None, in order, from where the query begins."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
-        begin = _untoken(query["continuation-token"]) if "continuation-token" in query else query.get("start-after", "")
-        last = begin if "continuation-token" in query and delimiter and begin.endswith(delimiter) else None
+        begin = (
+            _untoken(query["continuation-token"])
+            if "continuation-token" in query
+            else query.get("start-after", "")
+        )
+        last = (
+            begin
+            if "continuation-token" in query and delimiter and begin.endswith(delimiter)
+            else None
+        )
         for key in self._keys_after(max(begin, prefix, key=_raw), prefix):
             blob = self._current(key)
-            head, found, _ = key.removeprefix(prefix).partition(delimiter) if delimiter else (key, "", "")
+            head, found, _ = (
+                key.removeprefix(prefix).partition(delimiter) if delimiter else (key, "", "")
+            )
             common = prefix + head + found if found else None
             if blob is None or (common is not None and common == last) or _raw(key) <= _raw(begin):
                 continue
@@ -244,8 +280,14 @@ class Bucket:
 
 
 def xml(text: str, status: int = 200) -> Answer:
-    body = ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode(errors="surrogateescape") if text else b""
-    return Answer(status, (("Content-Type", "application/xml"), ("Content-Length", str(len(body)))), body)
+    body = (
+        ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode(errors="surrogateescape")
+        if text
+        else b""
+    )
+    return Answer(
+        status, (("Content-Type", "application/xml"), ("Content-Length", str(len(body)))), body
+    )
 
 
 def document(root: str, inside: str) -> Answer:
@@ -255,7 +297,8 @@ def document(root: str, inside: str) -> Answer:
 def failure(status: int, code: str, message: str) -> Answer:
     """S3's error document, with its request id to be added by the store."""
     return xml(
-        f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>@REQUEST@</RequestId></Error>", status
+        f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>@REQUEST@</RequestId></Error>",
+        status,
     )
 
 
@@ -284,10 +327,14 @@ def _range(text: str | None, size: int) -> tuple[int, int]:
 
 def _with_checksum(answer: Answer, blob: Blob, request: Request) -> Answer:
     """S3 tells the checksum of a whole object to who asks for it, and with whole objects only."""
-    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(answer.body) != len(blob.body):
+    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(answer.body) != len(
+        blob.body
+    ):
         return answer
     told = base64.b64encode(zlib.crc32(blob.body).to_bytes(4, "big")).decode()
-    return answer.with_header("x-amz-checksum-crc32", told).with_header("x-amz-checksum-type", "FULL_OBJECT")
+    return answer.with_header("x-amz-checksum-crc32", told).with_header(
+        "x-amz-checksum-type", "FULL_OBJECT"
+    )
 
 
 def _raw(key: str) -> bytes:

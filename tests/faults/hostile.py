@@ -28,7 +28,9 @@ class HangUp(Exception):
 class Exchange:
     """One request on one connection, for a fault to answer as it likes."""
 
-    def __init__(self, store: "HostileStore", connection: socket.socket, request: Request, number: int) -> None:
+    def __init__(
+        self, store: "HostileStore", connection: socket.socket, request: Request, number: int
+    ) -> None:
         self.store = store
         self.connection = connection
         self.request = request
@@ -130,7 +132,10 @@ class HostileStore:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.mend()
         self.refuse()

@@ -38,7 +38,9 @@ def ignoring(*names: str, edit: Edit = lambda answer: answer) -> Fault:
     """As if these headers had not been in the request."""
 
     def fault(exchange: Exchange) -> None:
-        headers = {name: value for name, value in exchange.request.headers.items() if name not in names}
+        headers = {
+            name: value for name, value in exchange.request.headers.items() if name not in names
+        }
         exchange.request = replace(exchange.request, headers=headers)
         exchange.reply(edit(exchange.answer))
 
@@ -57,7 +59,9 @@ def content_range(told: Callable[[int, int, int], str | None]) -> Fault:
     """The right bytes under another Content-Range, made of the right start, end and total."""
 
     def edit(answer: Answer) -> Answer:
-        first, last, total = (int(number) for number in re.findall(r"\d+", answer.header("Content-Range")))
+        first, last, total = (
+            int(number) for number in re.findall(r"\d+", answer.header("Content-Range"))
+        )
         return answer.with_header("Content-Range", told(first, last, total))
 
     return edited(edit)
@@ -67,7 +71,9 @@ def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
     """Another range than was asked for, honestly labelled."""
 
     def fault(exchange: Exchange) -> None:
-        first, last = (int(number) for number in re.findall(r"\d+", exchange.request.headers["range"]))
+        first, last = (
+            int(number) for number in re.findall(r"\d+", exchange.request.headers["range"])
+        )
         first, last = move(first, last)
         headers = {**exchange.request.headers, "range": f"bytes={first}-{last}"}
         exchange.request = replace(exchange.request, headers=headers)

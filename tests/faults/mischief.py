@@ -180,7 +180,9 @@ def bare_line_feeds(exchange: Exchange) -> None:
     exchange.send(answer.head.replace(b"\r\n", b"\n") + answer.sent_body)
 
 
-def chunked(encode: Callable[[bytes], bytes], ending: Ending | None = None, *, is_length_told: bool = False) -> Fault:
+def chunked(
+    encode: Callable[[bytes], bytes], ending: Ending | None = None, *, is_length_told: bool = False
+) -> Fault:
     """The body in the transfer coding that *encode* makes of it."""
 
     def fault(exchange: Exchange) -> None:
@@ -194,7 +196,9 @@ def chunked(encode: Callable[[bytes], bytes], ending: Ending | None = None, *, i
     return fault
 
 
-def chunks(body: bytes, *, size: int = 10_000, extension: bytes = b"", last: bytes = b"0\r\n\r\n") -> bytes:
+def chunks(
+    body: bytes, *, size: int = 10_000, extension: bytes = b"", last: bytes = b"0\r\n\r\n"
+) -> bytes:
     pieces = (body[start : start + size] for start in range(0, len(body), size))
     return b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces) + last
 
@@ -203,7 +207,11 @@ def until_close(portion: Callable[[Answer], int]) -> Fault:
     """A body without length, that ends where the connection does."""
 
     def fault(exchange: Exchange) -> None:
-        answer = exchange.stamp(exchange.answer).with_header("Content-Length", None).with_header("Connection", "close")
+        answer = (
+            exchange.stamp(exchange.answer)
+            .with_header("Content-Length", None)
+            .with_header("Connection", "close")
+        )
         exchange.send((answer.head + answer.sent_body)[: portion(answer)])
         raise HangUp
 
@@ -233,7 +241,9 @@ def header(name: str, value: str | None) -> Fault:
 
 def length(told: Callable[[int], str]) -> Fault:
     """The right body under another Content-Length; then the connection ends."""
-    return edited(lambda answer: answer.with_header("Content-Length", told(len(answer.body))), finish)
+    return edited(
+        lambda answer: answer.with_header("Content-Length", told(len(answer.body))), finish
+    )
 
 
 def resized(resize: Callable[[bytes], bytes]) -> Fault:
@@ -259,7 +269,9 @@ def wordless(status: int, *headers: tuple[str, str]) -> Fault:
 
 def page(status: int, body: bytes = HTML, kind: str = "text/html") -> Fault:
     """Somebody else's document: a proxy's, a portal's."""
-    return edited(lambda _: Answer(status, (("Content-Type", kind), ("Content-Length", str(len(body)))), body))
+    return edited(
+        lambda _: Answer(status, (("Content-Type", kind), ("Content-Length", str(len(body)))), body)
+    )
 
 
 def redirect(status: int, code: str) -> Fault:

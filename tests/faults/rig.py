@@ -17,13 +17,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Self
 
-from s3mount.service.mount_table import mount_at
+from s3mount.daemon.mounting.mount_table import mount_at
 from tests.faults.bucket import Bucket
 from tests.faults.hostile import HostileStore
 
 BUCKET = "faulty"
-KEY_ID, SECRET, TOKEN = "AKIDFAULTYFAULTY", "a-secret-of-forty-letters-nobody-may-see", "a-token-nobody-may-see"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+KEY_ID, SECRET, TOKEN = (
+    "AKIDFAULTYFAULTY",
+    "a-secret-of-forty-letters-nobody-may-see",
+    "a-token-nobody-may-see",
+)
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": KEY_ID,
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_SESSION_TOKEN": TOKEN,
+}
 PATIENCE = 60.0  # seconds for a mount to begin or to end, on a busy machine
 
 
@@ -42,7 +50,9 @@ class Rig:
 
     flavour: Flavour
     bucket: Bucket
-    credentials: Mapping[str, str] = field(default_factory=lambda: CREDENTIALS)  # variables of the environment
+    credentials: Mapping[str, str] = field(
+        default_factory=lambda: CREDENTIALS
+    )  # variables of the environment
     log_format: str = "json"
     store: HostileStore = field(init=False)
     elsewhere: HostileStore = field(init=False)  # where redirects lead to
@@ -58,7 +68,9 @@ class Rig:
         self.mountpoint = self._folder / "mnt"
         self.mountpoint.mkdir()
         self._log = (self._folder / "log").open("wb")
-        self._process = subprocess.Popen(self._command(), env=self._environment(), stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            self._command(), env=self._environment(), stdout=self._log, stderr=self._log
+        )
         self._wait_mounted()
         return self
 
@@ -117,11 +129,27 @@ class Rig:
             "--log-level": "debug" if self.log_format == "json" else "info",
         }
         flat = [word for pair in options.items() for word in pair]
-        return [sys.executable, "-m", "s3mount", BUCKET, str(self.mountpoint), "--foreground", "--path-style", *flat]
+        return [
+            sys.executable,
+            "-m",
+            "s3mount",
+            BUCKET,
+            str(self.mountpoint),
+            "--foreground",
+            "--path-style",
+            *flat,
+        ]
 
     def _environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return {**inherited, **self.credentials, "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(self._folder)}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
+        }
+        return {
+            **inherited,
+            **self.credentials,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "HOME": str(self._folder),
+        }
 
     def _wait_mounted(self) -> None:
         end = time.monotonic() + PATIENCE

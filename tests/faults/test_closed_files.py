@@ -95,7 +95,10 @@ def mount(store: HostileStore, tmp_path: Path, request: pytest.FixtureRequest) -
 def reader(path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process that has read the beginning of the file at *path*."""
     process = subprocess.Popen(
-        [sys.executable, "-c", READER, str(path), str(READ)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", READER, str(path), str(READ)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None

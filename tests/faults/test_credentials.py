@@ -45,7 +45,9 @@ class Issuer:
     def issue(self, token: str, expires: str = "2099-01-01T00:00:00Z") -> None:
         """From now on give out *token*."""
         credentials = {"AccessKeyId": "AKIDISSUED", "SecretAccessKey": "s", "SessionToken": token}
-        self._credentials.write_text(json.dumps({"Version": 1, **credentials, "Expiration": expires}))
+        self._credentials.write_text(
+            json.dumps({"Version": 1, **credentials, "Expiration": expires})
+        )
 
     def does(self, text: str = "{give}") -> None:
         """From now on be the shell's program *text*, in which *{give}* gives out the credentials."""
@@ -56,7 +58,9 @@ class Issuer:
 
     def hangs(self) -> None:
         """From now on say nothing, for ever, but `pid`."""
-        self.does(f"echo $$ >{self.folder}/pid.new\nmv {self.folder}/pid.new {self.folder}/pid\nexec sleep 1000")
+        self.does(
+            f"echo $$ >{self.folder}/pid.new\nmv {self.folder}/pid.new {self.folder}/pid\nexec sleep 1000"
+        )
 
     @property
     def has_hung(self) -> bool:
@@ -104,7 +108,9 @@ def _expire(rig: Rig, token: str) -> None:
 def _reading(path: Path) -> subprocess.Popen[str]:
     """A process that reads *path*, and can be killed where it hangs."""
     program = f"open({str(path)!r}, 'rb').read()"
-    return subprocess.Popen([sys.executable, "-I", "-S", "-c", program], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", program], stderr=subprocess.PIPE, text=True
+    )
 
 
 def _failure(path: Path) -> str:
@@ -178,8 +184,12 @@ def test_a_program_that_hangs_fails_readers_in_time_and_keeps_nothing_from_endin
     _wait_gone(issuer.pid)
 
 
-@pytest.mark.parametrize("flavour", [Flavour("lean", 60, 1000.0), Flavour("boto3", 60, 1000.0)], ids=["lean", "boto3"])
-def test_readers_who_wait_for_credentials_keep_nothing_from_ending(rig: Rig, issuer: Issuer) -> None:
+@pytest.mark.parametrize(
+    "flavour", [Flavour("lean", 60, 1000.0), Flavour("boto3", 60, 1000.0)], ids=["lean", "boto3"]
+)
+def test_readers_who_wait_for_credentials_keep_nothing_from_ending(
+    rig: Rig, issuer: Issuer
+) -> None:
     issuer.hangs()
     _expire(rig, "first-token")
     with _reading(rig.mountpoint / "before") as reader:
@@ -204,14 +214,18 @@ def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Is
     os.kill(issuer.pid, signal.SIGKILL)
     _wait_gone(issuer.pid)
     time_is_up = time.monotonic() + PATIENCE
-    while (again := _failure(rig.mountpoint / "after")) == "EACCES":  # for a moment the failure is told to others
+    while (
+        again := _failure(rig.mountpoint / "after")
+    ) == "EACCES":  # for a moment the failure is told to others
         assert time.monotonic() < time_is_up
 
     assert (failure, again) == ("ETIMEDOUT", "")
 
 
 @pytest.mark.parametrize("number", ["ALRM", "TERM"])
-def test_a_program_gets_the_signals_that_it_waits_for(number: str, rig: Rig, issuer: Issuer) -> None:
+def test_a_program_gets_the_signals_that_it_waits_for(
+    number: str, rig: Rig, issuer: Issuer
+) -> None:
     issuer.does(f"trap '{{give}}; exit 0' {number}\nkill -{number} $$\nexit 1")
     issuer.issue("second-token")
     _expire(rig, "first-token")
@@ -219,7 +233,9 @@ def test_a_program_gets_the_signals_that_it_waits_for(number: str, rig: Rig, iss
     assert _failure(rig.mountpoint / "after") == ""
 
 
-def test_a_program_is_found_where_its_search_leads_through_the_mount(rig: Rig, issuer: Issuer) -> None:
+def test_a_program_is_found_where_its_search_leads_through_the_mount(
+    rig: Rig, issuer: Issuer
+) -> None:
     """The directory is looked at while the program is started, and answered by the mount that waits for it."""
     issuer.named("issue")
     issuer.issue("second-token")
@@ -231,10 +247,14 @@ def test_a_program_is_found_where_its_search_leads_through_the_mount(rig: Rig, i
     assert rig.wait_ended() == 0
 
 
-def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(flavour: Flavour, issuer: Issuer) -> None:
+def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
+    flavour: Flavour, issuer: Issuer
+) -> None:
     issuer.issue("first-token", (datetime.now(UTC) + timedelta(minutes=12)).isoformat())
     once = issuer.folder / "once"
-    issuer.does(f"[ ! -e {once} ] || {{{{ echo first-token >&2; exit 1; }}}}\ntouch {once}\n{{give}}")
+    issuer.does(
+        f"[ ! -e {once} ] || {{{{ echo first-token >&2; exit 1; }}}}\ntouch {once}\n{{give}}"
+    )
 
     with _rig(flavour, issuer) as rig:
         body = (rig.mountpoint / "before").read_bytes()
@@ -245,7 +265,9 @@ def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(flavo
 
 
 @pytest.mark.parametrize("options", [[], ["--foreground"]], ids=["background", "foreground"])
-def test_a_program_that_hangs_at_the_start_is_told_in_one_line(options: list[str], issuer: Issuer) -> None:
+def test_a_program_that_hangs_at_the_start_is_told_in_one_line(
+    options: list[str], issuer: Issuer
+) -> None:
     issuer.hangs()
     began = time.monotonic()
 
@@ -269,7 +291,9 @@ def test_a_program_that_hangs_at_the_start_keeps_nobody_from_stopping(issuer: Is
     os.mkfifo(issuer.folder / "began")
     issuer.does(f"echo $$ >{issuer.folder}/began\nexec sleep 1000")
     with subprocess.Popen(
-        [*_command(issuer, "--foreground"), "--timeout", "1000"], stderr=subprocess.PIPE, env=_environment(issuer)
+        [*_command(issuer, "--foreground"), "--timeout", "1000"],
+        stderr=subprocess.PIPE,
+        env=_environment(issuer),
     ) as command:
         pid = int((issuer.folder / "began").read_text())
         command.terminate()

@@ -44,7 +44,9 @@ def test_a_code_is_escaped_and_cut(rig: Rig) -> None:
 
 def test_words_of_a_head_are_escaped_and_cut(rig: Rig) -> None:
     words = f"\x1b[2J\x9b\x85{'A' * 20_000}"
-    rig.store.misbehave(Step(Kind.GET, _edited_head(lambda answer: answer.with_header("Content-Range", words))))
+    rig.store.misbehave(
+        Step(Kind.GET, _edited_head(lambda answer: answer.with_header("Content-Range", words)))
+    )
 
     with pytest.raises(OSError, match=r"\[Errno (5|110)\]"):
         (rig.mountpoint / "file").read_bytes()

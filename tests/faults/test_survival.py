@@ -16,7 +16,9 @@ from tests.faults.rig import BUCKET, KEY_ID, SECRET, TOKEN
 from tests.faults.trials import Report, Trial, Trials, trials_of
 
 ALL_ROWS = [row for rows in CATALOGUE.values() for row in rows]
-SAMPLE = int(os.environ.get("S3MOUNT_FAULTS_SAMPLE", "4"))  # every n-th row is tried with boto3 too; 1 for all of them
+SAMPLE = int(
+    os.environ.get("S3MOUNT_FAULTS_SAMPLE", "4")
+)  # every n-th row is tried with boto3 too; 1 for all of them
 TRIALS = [*trials_of(ALL_ROWS, "lean"), *trials_of(ALL_ROWS[::SAMPLE], "boto3", first=5000)]
 LINES_MAX = 8  # reads that are ahead fail too
 WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "16"))
@@ -26,7 +28,11 @@ WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "16"))
 def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
     """All chosen trials, running side by side while the tests ask for one after another."""
     callspecs = (getattr(item, "callspec", None) for item in request.session.items)
-    chosen = [callspec.params["trial"] for callspec in callspecs if callspec and "trial" in callspec.params]
+    chosen = [
+        callspec.params["trial"]
+        for callspec in callspecs
+        if callspec and "trial" in callspec.params
+    ]
     running = Trials(chosen, WIDTH)
     yield running
     running.close()
@@ -50,7 +56,11 @@ def assert_the_log_tells(report: Report, trial: Trial) -> None:
     for secret in (SECRET, TOKEN, KEY_ID):
         assert secret not in str(report.records)
     assert not any("Traceback" in str(record) for record in report.records)
-    failures = [record for record in report.records if record["level"] != "DEBUG" and _is_about(trial, record)]
+    failures = [
+        record
+        for record in report.records
+        if record["level"] != "DEBUG" and _is_about(trial, record)
+    ]
     assert all(record.get("bucket", BUCKET) == BUCKET for record in failures)
     if report.outcome != Outcome.RIGHT:
         assert 1 <= len(failures) <= LINES_MAX

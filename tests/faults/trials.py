@@ -63,8 +63,15 @@ class Report:
 
 def trials_of(rows: Iterable[Misbehaviour], transport: str, *, first: int = 0) -> list[Trial]:
     """Every trial of the *rows*, numbered from *first* on."""
-    kinds = ((row, is_once) for row in rows for is_once in (True, False) if (row.once if is_once else row.always))
-    return [Trial(number, row, transport, is_once) for number, (row, is_once) in enumerate(kinds, first)]
+    kinds = (
+        (row, is_once)
+        for row in rows
+        for is_once in (True, False)
+        if (row.once if is_once else row.always)
+    )
+    return [
+        Trial(number, row, transport, is_once) for number, (row, is_once) in enumerate(kinds, first)
+    ]
 
 
 class Trials:

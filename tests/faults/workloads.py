@@ -12,7 +12,9 @@ from pathlib import Path
 from tests.faults.bucket import Bucket
 
 CHUNK = 1 << 17
-LARGE = b"".join(number.to_bytes(8, "big") for number in range(3 << 17))  # 3 MiB, no two words alike
+LARGE = b"".join(
+    number.to_bytes(8, "big") for number in range(3 << 17)
+)  # 3 MiB, no two words alike
 SMALL = LARGE[:50_000]
 NAMES = ("a", "a b+c%20d", "b", "c-1", "c/x", "d", "e/y", "f", "g/z", "h")
 
@@ -56,7 +58,9 @@ def read_file(name: str) -> Callable[[Place], None]:
         candidates = place.bucket.bodies(place.prefix + name)
         descriptor = os.open(place.path(name), os.O_RDONLY)
         try:
-            _read_to_the_end(descriptor, candidates + place.bucket.bodies(place.prefix + name), place)
+            _read_to_the_end(
+                descriptor, candidates + place.bucket.bodies(place.prefix + name), place
+            )
         finally:
             os.close(descriptor)
 
@@ -79,7 +83,10 @@ def _read_to_the_end(descriptor: int, candidates: list[bytes], place: Place) -> 
 def list_directory(place: Place) -> None:
     """Names, kinds and sizes of a directory, all of them and nothing else."""
     with os.scandir(place.path("")) as entries:
-        seen = sorted((entry.name, entry.is_dir(), entry.stat(follow_symlinks=False).st_size) for entry in entries)
+        seen = sorted(
+            (entry.name, entry.is_dir(), entry.stat(follow_symlinks=False).st_size)
+            for entry in entries
+        )
     expected = sorted({_shown(name) for name in NAMES})
     if seen != expected:
         raise WrongAnswerError(f"{place.prefix} shows {seen}, not {expected}")
@@ -119,11 +126,21 @@ def stat_many(place: Place) -> None:
         stat_file(name)(place)
 
 
-READ = Workload("reading a large file", {"large": LARGE}, read_file("large"), prepare=stat_file("large"))
-READ_SMALL = Workload("reading a small file", {"small": SMALL}, read_file("small"), prepare=stat_file("small"))
-REOPEN = Workload("opening again", {"small": SMALL}, read_file("small"), prepare=read_file("small"), ttl=0)
+READ = Workload(
+    "reading a large file", {"large": LARGE}, read_file("large"), prepare=stat_file("large")
+)
+READ_SMALL = Workload(
+    "reading a small file", {"small": SMALL}, read_file("small"), prepare=stat_file("small")
+)
+REOPEN = Workload(
+    "opening again", {"small": SMALL}, read_file("small"), prepare=read_file("small"), ttl=0
+)
 STAT = Workload("looking up", {"one": SMALL, "two": SMALL}, stat_file("one"), prepare=know_the_root)
 OPEN = Workload("opening", {"one": SMALL}, read_file("one"), prepare=know_the_root)
 LOOK = Workload("looking for nothing", {"one": SMALL}, look_for_nothing)
-LIST = Workload("listing", dict.fromkeys(NAMES, SMALL), list_directory, calls=2)  # a lookup, then a readdir
-STAT_MANY = Workload("looking up many", dict.fromkeys(NAMES, SMALL), stat_many, prepare=know_the_root, calls=8)
+LIST = Workload(
+    "listing", dict.fromkeys(NAMES, SMALL), list_directory, calls=2
+)  # a lookup, then a readdir
+STAT_MANY = Workload(
+    "looking up many", dict.fromkeys(NAMES, SMALL), stat_many, prepare=know_the_root, calls=8
+)

@@ -17,11 +17,17 @@ from tests.fuzz.users import Deviation
 
 def main() -> int:
     """The exit status: 1 if a round deviated."""
-    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description="Random rounds through the real kernel.")
-    parser.add_argument("--seconds", type=float, default=60.0, help="for which rounds with fresh seeds are run [60]")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fuzz", description="Random rounds through the real kernel."
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="for which rounds with fresh seeds are run [60]"
+    )
     parser.add_argument("--seed", type=int, help="run the round of this seed")
     parser.add_argument("--times", type=int, default=1, help="run that round so many times [1]")
-    parser.add_argument("--keep-going", action="store_true", help="go on after a round that deviated")
+    parser.add_argument(
+        "--keep-going", action="store_true", help="go on after a round that deviated"
+    )
     parser.add_argument("--limit", type=int, help="entries that all rounds may keep in memory")
     parser.add_argument("--order", help="the order in which all stores list")
     given = parser.parse_args()

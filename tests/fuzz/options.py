@@ -26,7 +26,9 @@ class Options:
     hang_up_pause: float
 
     def __str__(self) -> str:
-        shown = {name: value for name, value in vars(self).items() if name not in ("keys", "behaviour")}
+        shown = {
+            name: value for name, value in vars(self).items() if name not in ("keys", "behaviour")
+        }
         return f"{shown} {vars(self.behaviour)} {len(self.keys)} keys"
 
     @property

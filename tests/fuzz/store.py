@@ -13,7 +13,9 @@ from tests.property.moving_store import ORDERS, Behaviour, begins_behind, body_o
 class ChangingBucket(Bucket):
     """A bucket that remembers its states; moments are those of `time.monotonic`."""
 
-    def __init__(self, name: str, keys: tuple[str, ...], behaviour: Behaviour, rnd: random.Random) -> None:
+    def __init__(
+        self, name: str, keys: tuple[str, ...], behaviour: Behaviour, rnd: random.Random
+    ) -> None:
         super().__init__(name)
         self._behaviour = behaviour
         self._rnd = rnd
@@ -48,11 +50,17 @@ class ChangingBucket(Bucket):
         """It follows from the behaviour."""
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
-        order, prefix, delimiter = ORDERS[self._behaviour.order], query.get("prefix", ""), query.get("delimiter", "")
+        order, prefix, delimiter = (
+            ORDERS[self._behaviour.order],
+            query.get("prefix", ""),
+            query.get("delimiter", ""),
+        )
         token, start_after = query.get("continuation-token"), query.get("start-after", "")
         found = set()
         for key in self.history.current.sizes:
-            if key.startswith(prefix) and (token is not None or begins_behind(key, start_after, self._behaviour)):
+            if key.startswith(prefix) and (
+                token is not None or begins_behind(key, start_after, self._behaviour)
+            ):
                 head, slash, _ = key.removeprefix(prefix).partition("/")
                 found.add(prefix + head + "/" if slash and delimiter else key)
         rank = None if token is None else order(_untoken(token))

@@ -84,7 +84,9 @@ class User:
 
     def run(self) -> None:
         while not self._stop.is_set():
-            self._rnd.choice((self._walk, self._list, self._stat, self._stat, self._cat, self._cat))()
+            self._rnd.choice(
+                (self._walk, self._list, self._stat, self._stat, self._cat, self._cat)
+            )()
 
     def _path(self) -> str:
         """A path that was there in some state, or perhaps one beside it."""
@@ -147,9 +149,13 @@ def cat(views: Views, path: str) -> None:
         return
     finally:
         os.close(descriptor)
-    views.check(body == body_of(path, len(body)), f"{path!r} reads {body[:80]!r}, {len(body)} bytes")
+    views.check(
+        body == body_of(path, len(body)), f"{path!r} reads {body[:80]!r}, {len(body)} bytes"
+    )
     views.check(size == len(body), f"{path!r} has {size} bytes by fstat, and reads {len(body)}")
-    views.check(size in views.sizes(path), f"{path!r} has {size} bytes, may have {views.sizes(path)}")
+    views.check(
+        size in views.sizes(path), f"{path!r} has {size} bytes, may have {views.sizes(path)}"
+    )
 
 
 def list_directory(
@@ -189,7 +195,10 @@ def _read_entries(
             names.add(name)
             sizes = sizes_of(views.states, prefix, name)
             is_right = DIRECTORY in sizes if is_directory else bool(sizes - {DIRECTORY, None})
-            views.check(is_right, f"readdir of {path!r} tells {name!r}, a directory: {is_directory}; may be {sizes}")
+            views.check(
+                is_right,
+                f"readdir of {path!r} tells {name!r}, a directory: {is_directory}; may be {sizes}",
+            )
             told.append(Dirent(name, is_directory, offset))
         pause()
         if seeks is not None and seeks_left and told and seeks.random() < 0.1:
@@ -218,7 +227,9 @@ def run_tools(root: Path, rnd: random.Random, stop: threading.Event) -> None:
     commands = ("find", "-size", "+0"), ("ls", "-lR"), ("grep", "-r", "none"), ("du", "-a")
     while not stop.is_set():
         command = rnd.choice(commands)
-        process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         stop.wait(rnd.choice((0.05, 0.2, 1.0)))
         process.kill()
         process.wait()

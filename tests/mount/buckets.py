@@ -23,7 +23,10 @@ def fill(server: S3Server, bodies: Mapping[str, bytes], bucket: str | None = Non
     bucket = bucket or server.make_bucket()
     client = _client(server)
     with ThreadPoolExecutor(WRITERS) as writers:
-        done = [writers.submit(client.put_object, Bucket=bucket, Key=key, Body=body) for key, body in bodies.items()]
+        done = [
+            writers.submit(client.put_object, Bucket=bucket, Key=key, Body=body)
+            for key, body in bodies.items()
+        ]
     for each in done:
         each.result()
     return bucket
@@ -44,7 +47,15 @@ def fill_from(server: S3Server, source: Path) -> str:
     bucket = server.make_bucket()
     subprocess.run(
         [
-            *(program("rclone"), "copy", str(source), f":s3:{bucket}", "--config", os.devnull, "--links=false"),
+            *(
+                program("rclone"),
+                "copy",
+                str(source),
+                f":s3:{bucket}",
+                "--config",
+                os.devnull,
+                "--links=false",
+            ),
             *("--transfers", str(WRITERS), "--no-traverse", "--s3-no-head", "--s3-no-check-bucket"),
         ],
         env={
@@ -78,7 +89,10 @@ def fill_as_far_as_it_can(server: S3Server, keys: Sequence[str]) -> tuple[str, d
     alike = [list(group) for _, group in groupby(keys, lambda key: key.partition("/")[0])]
     with ThreadPoolExecutor(WRITERS) as writers:
         list(writers.map(put, alike))
-    return bucket, {key: client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys_in(server, bucket)}
+    return bucket, {
+        key: client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        for key in keys_in(server, bucket)
+    }
 
 
 def _body_of(key: str) -> bytes:

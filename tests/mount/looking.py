@@ -28,11 +28,12 @@ def read_file(path: Path | bytes) -> bytes:
 
 def read_mapped(path: Path) -> bytes:
     """As `mmap` reads. In a process of its own: Python waits for a page with its lock held, and one that cannot be had kills."""
-    program = (
-        "import mmap, sys; f = open(sys.argv[1], 'rb'); sys.stdout.buffer.write(mmap.mmap(f.fileno(), 0, prot=1)[:])"
-    )
+    program = "import mmap, sys; f = open(sys.argv[1], 'rb'); sys.stdout.buffer.write(mmap.mmap(f.fileno(), 0, prot=1)[:])"
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program, path], capture_output=True, check=False, timeout=60
+        [sys.executable, "-I", "-S", "-c", program, path],
+        capture_output=True,
+        check=False,
+        timeout=60,
     )
     if done.returncode:
         raise OSError(errno.ESTALE, f"killed by {-done.returncode}: {done.stderr!r}")

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from s3mount.service.mount_table import mount_at
-from s3mount.service.syscalls import MNT_DETACH, unmount
+from s3mount.daemon.mounting.mount_table import mount_at
+from s3mount.daemon.syscalls import MNT_DETACH, unmount
 from tests.mount.looking import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -24,7 +24,11 @@ NOBODY: Final = 65534
 # may read everything, since the interpreter may be in root's home, but not mount
 AS_NOBODY: Final = (
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-    *("--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search", "--bounding-set=+all"),
+    *(
+        "--inh-caps=-all,+dac_read_search",
+        "--ambient-caps=-all,+dac_read_search",
+        "--bounding-set=+all",
+    ),
 )
 PR_SET_CHILD_SUBREAPER: Final = 36
 WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
@@ -37,11 +41,23 @@ class Machine:
         self.place = place
         self.environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
-    def command(self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = ()) -> list[str]:
-        return [*prefix, *STAND_IN, bucket, str(self.place), *(str(argument) for argument in arguments)]
+    def command(
+        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = ()
+    ) -> list[str]:
+        return [
+            *prefix,
+            *STAND_IN,
+            bucket,
+            str(self.place),
+            *(str(argument) for argument in arguments),
+        ]
 
     def run(
-        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
+        self,
+        *arguments: object,
+        bucket: str = "bucket",
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             self.command(*arguments, bucket=bucket, prefix=prefix),
@@ -60,7 +76,11 @@ class Machine:
         )
 
     def mount(
-        self, *arguments: object, bucket: str = "bucket", prefix: Sequence[str] = (), pass_fds: Sequence[int] = ()
+        self,
+        *arguments: object,
+        bucket: str = "bucket",
+        prefix: Sequence[str] = (),
+        pass_fds: Sequence[int] = (),
     ) -> int:
         """Mount in the background; the pid of the process that serves."""
         done = self.run(*arguments, bucket=bucket, prefix=prefix, pass_fds=pass_fds)

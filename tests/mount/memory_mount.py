@@ -26,15 +26,15 @@ from typing import Any, NoReturn, cast
 import pyfuse3
 import trio
 
-from s3mount.cli.assemble import make_config
-from s3mount.cli.command import parse_arguments
-from s3mount.cli.reporting import end_process, reported
+from s3mount.cli.build_config import make_config
+from s3mount.cli.exit_status import end_process, reported
+from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
+from s3mount.daemon import wiring
+from s3mount.daemon.interfaces import Host
+from s3mount.daemon.startup import run
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
-from s3mount.service import mount
-from s3mount.service.run import run
-from s3mount.service.serving import Host
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.mount.mounted import Mount, served
 
@@ -52,7 +52,9 @@ class _Counting(Operations):
         self.lookups = 0
         self._parts = {name: getattr(self, name) for name in ("_tree", "_files", "_directories")}
 
-    async def lookup(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
         self.lookups += 1
         return await super().lookup(parent_inode, name, ctx)
 
@@ -138,11 +140,11 @@ async def serve(config: Config, host: Host) -> None:
     """What the composition root does, over a store in memory."""
     control = _Control()
     trio.lowlevel.wait_readable = control.wait_readable
-    vars(mount)["Operations"] = control.make_operations
+    vars(wiring)["Operations"] = control.make_operations
     async with trio.open_nursery() as loads:
         loads.start_soon(control.obey)
-        background = cast("trio.Nursery", mount.Background(loads))
-        await mount._serve_session(config, host, cast("Any", control.store), background)
+        background = cast("trio.Nursery", wiring.Background(loads))
+        await wiring._serve_session(config, host, cast("Any", control.store), background)
         loads.cancel_scope.cancel()
 
 
@@ -174,7 +176,16 @@ class Told:
 @contextmanager
 def memory_mount(at: Path, *options: str) -> Iterator[Told]:
     """A mount of an empty bucket in memory at the new directory *at*; the end checks exit status and log."""
-    words = [sys.executable, __file__, "bucket", str(at), "--foreground", "--log-format", "json", *options]
+    words = [
+        sys.executable,
+        __file__,
+        "bucket",
+        str(at),
+        "--foreground",
+        "--log-format",
+        "json",
+        *options,
+    ]
     with served(words, at, env={}, is_told=True) as made:
         yield Told(made)
 

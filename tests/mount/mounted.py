@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from s3mount.service.mount_table import mount_at
+from s3mount.daemon.mounting.mount_table import mount_at
 from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -85,7 +85,9 @@ def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Ite
 
 
 @contextmanager
-def served(words: list[str], at: Path, *, env: Mapping[str, str], is_told: bool = False) -> Iterator[Mount]:
+def served(
+    words: list[str], at: Path, *, env: Mapping[str, str], is_told: bool = False
+) -> Iterator[Mount]:
     """`mounted`, by the command *words*; *is_told*: its stdin and stdout are pipes."""
     at.mkdir(parents=True)
     log_file = at.with_name(f"{at.name}.log")
@@ -113,7 +115,9 @@ def served(words: list[str], at: Path, *, env: Mapping[str, str], is_told: bool 
 
 
 @contextmanager
-def mount_of(server: S3Server, source: str, at: Path, *options: str, **variables: str) -> Iterator[Mount]:
+def mount_of(
+    server: S3Server, source: str, at: Path, *options: str, **variables: str
+) -> Iterator[Mount]:
     """Mount *source* (a bucket, perhaps with a prefix) of *server* at the new directory *at*."""
     env = {**server.environment(), **variables}
     if server.ca_bundle is not None:
@@ -122,7 +126,9 @@ def mount_of(server: S3Server, source: str, at: Path, *options: str, **variables
         yield mount
 
 
-def run_command(source: str, at: Path, *options: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def run_command(
+    source: str, at: Path, *options: str, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
     """The command as a person types it, without --foreground, and what it answered. The caller unmounts."""
     return subprocess.run(
         command(source, at, *options),
@@ -136,7 +142,9 @@ def run_command(source: str, at: Path, *options: str, env: Mapping[str, str]) ->
     )
 
 
-def refused(source: str, at: Path, *options: str, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+def refused(
+    source: str, at: Path, *options: str, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
     """Try to mount what cannot be, and what was answered; a mount that comes up after all is taken down."""
     try:
         return run_command(source, at, *options, env=env)
@@ -150,9 +158,13 @@ def check_log(mount: Mount) -> None:
     serious = [record for record in mount.records() if record["level"] not in ("DEBUG", "INFO")]
     texts = [json.dumps(record, ensure_ascii=False) for record in serious]
     unexpected = [
-        text for text in texts if not any(re.search(pattern, text) for pattern in [*mount.expected, *mount.allowed])
+        text
+        for text in texts
+        if not any(re.search(pattern, text) for pattern in [*mount.expected, *mount.allowed])
     ]
-    missing = [pattern for pattern in mount.expected if not any(re.search(pattern, text) for text in texts)]
+    missing = [
+        pattern for pattern in mount.expected if not any(re.search(pattern, text) for text in texts)
+    ]
     assert not unexpected, "the log holds what nobody expected:\n" + "\n".join(unexpected)
     assert not missing, f"the log lacks {missing} among {texts}"
 
@@ -198,12 +210,18 @@ def _wait_mounted(mount: Mount) -> None:
 
 
 def _unmount(mount: Mount) -> None:
-    done = _run("umount", str(mount.path)) if os.geteuid() == 0 else _run("fusermount3", "-u", str(mount.path))
+    done = (
+        _run("umount", str(mount.path))
+        if os.geteuid() == 0
+        else _run("fusermount3", "-u", str(mount.path))
+    )
     assert done.returncode == 0, f"unmounting failed: {done.stderr}\n{mount.log_file.read_text()}"
     try:
         status = mount.process.wait(ENDED_WITHIN)
     except subprocess.TimeoutExpired:
-        raise AssertionError(f"the unmounted process goes on:\n{mount.log_file.read_text()}") from None
+        raise AssertionError(
+            f"the unmounted process goes on:\n{mount.log_file.read_text()}"
+        ) from None
     assert status == 0, f"exit status {status}:\n{mount.log_file.read_text()}"
 
 

@@ -86,7 +86,9 @@ class _Relay(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Connection)
         parts = urlsplit(server.endpoint_url)
         self.upstream = parts.hostname, parts.port
-        self.traffic = Traffic(replace(server, endpoint_url=f"http://127.0.0.1:{self.server_address[1]}"))
+        self.traffic = Traffic(
+            replace(server, endpoint_url=f"http://127.0.0.1:{self.server_address[1]}")
+        )
 
 
 class _Connection(socketserver.BaseRequestHandler):
@@ -126,6 +128,10 @@ def _parse(head: bytes) -> Request:
     first, *lines = head.decode("latin-1").split("\r\n")
     method, target, _ = first.split(" ")
     parts = urlsplit(target)
-    query = {name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+    query = {
+        name: values[-1] for name, values in parse_qs(parts.query, keep_blank_values=True).items()
+    }
     headers = dict(line.split(": ", 1) for line in lines if ": " in line)
-    return Request(method, unquote(parts.path), query, {name.lower(): text for name, text in headers.items()})
+    return Request(
+        method, unquote(parts.path), query, {name.lower(): text for name, text in headers.items()}
+    )

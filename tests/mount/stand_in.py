@@ -15,14 +15,14 @@ from typing import Any
 import pyfuse3
 import trio
 
-from s3mount.cli.assemble import make_config
-from s3mount.cli.command import parse_arguments
-from s3mount.cli.reporting import reported
+from s3mount.cli.build_config import make_config
+from s3mount.cli.exit_status import reported
+from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
+from s3mount.daemon.interfaces import Host
+from s3mount.daemon.mounting.options import session_options
+from s3mount.daemon.startup import run
 from s3mount.errors import SetupError
-from s3mount.service.fuse_options import session_options
-from s3mount.service.run import run
-from s3mount.service.serving import Host
 
 NAME = b"hello"
 CONTENT = b"Hello, world\n"
@@ -52,7 +52,9 @@ class OneFile(pyfuse3.Operations):
     async def getattr(self, inode: int, _ctx: Any) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode
-        entry.st_mode = stat.S_IFDIR | 0o555 if inode == pyfuse3.ROOT_INODE else stat.S_IFREG | 0o444
+        entry.st_mode = (
+            stat.S_IFDIR | 0o555 if inode == pyfuse3.ROOT_INODE else stat.S_IFREG | 0o444
+        )
         entry.st_size = 0 if inode == pyfuse3.ROOT_INODE else len(CONTENT)
         return entry
 

@@ -29,7 +29,9 @@ def version_of(number: int) -> bytes:
 
 
 def is_one_version(body: bytes) -> bool:
-    return body == body[:8] * (len(body) // 8) and (not body or len(body) == len(version_of(int(body[:8]))))
+    return body == body[:8] * (len(body) // 8) and (
+        not body or len(body) == len(version_of(int(body[:8])))
+    )
 
 
 def read_in_pieces(path: Path, piece: int) -> bytes:
@@ -43,7 +45,9 @@ def read_backwards(path: Path, piece: int) -> bytes:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         starts = range(0, os.fstat(descriptor).st_size, piece)
-        return b"".join(reversed([os.pread(descriptor, piece, start) for start in reversed(starts)]))
+        return b"".join(
+            reversed([os.pread(descriptor, piece, start) for start in reversed(starts)])
+        )
     finally:
         os.close(descriptor)
 
@@ -51,7 +55,9 @@ def read_backwards(path: Path, piece: int) -> bytes:
 class Race:
     """One who overwrites an object, and the readers who meanwhile read it whole, again and again."""
 
-    def __init__(self, server: S3Server, turn: AbstractContextManager[object], bucket: str, overwrites: int) -> None:
+    def __init__(
+        self, server: S3Server, turn: AbstractContextManager[object], bucket: str, overwrites: int
+    ) -> None:
         self.server = server
         self.turn = turn
         self.bucket = bucket
@@ -76,7 +82,11 @@ class Race:
     def read(self, path: Path, reader: int) -> None:
         while not self._ended.is_set():
             try:
-                self.bodies.append(read_in_pieces(path, 8192 << reader) if reader % 2 else read_backwards(path, 50_000))
+                self.bodies.append(
+                    read_in_pieces(path, 8192 << reader)
+                    if reader % 2
+                    else read_backwards(path, 50_000)
+                )
             except OSError as exc:
                 self.failures.add(exc.errno)
             else:
@@ -84,16 +94,22 @@ class Race:
 
 
 @pytest.mark.parametrize("transport", ["lean", "boto3"])
-def test_of_1000_overwrites_under_8_readers_no_read_is_mixed(server: S3Server, tmp_path: Path, transport: str) -> None:
+def test_of_1000_overwrites_under_8_readers_no_read_is_mixed(
+    server: S3Server, tmp_path: Path, transport: str
+) -> None:
     bucket = fill(server, {"changing": version_of(0)})
     with (
         _whole_answers(server) as (whole, turn),
-        mount_of(whole, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--transport", transport) as mount,
+        mount_of(
+            whole, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--transport", transport
+        ) as mount,
     ):
         race = Race(server, turn, bucket, OVERWRITES if transport == "lean" else OVERWRITES // 5)
         mount.allow("ESTALE")
         with ThreadPoolExecutor(READERS + 1) as threads:
-            done = [threads.submit(race.read, mount / "changing", reader) for reader in range(READERS)]
+            done = [
+                threads.submit(race.read, mount / "changing", reader) for reader in range(READERS)
+            ]
             done.append(threads.submit(race.overwrite))
         for each in done:
             each.result()
@@ -105,7 +121,9 @@ def test_of_1000_overwrites_under_8_readers_no_read_is_mixed(server: S3Server, t
         assert read_file(mount / "changing") == version_of(race.overwrites)
 
 
-def test_pages_mapped_while_the_object_changes_are_of_one_version(server: S3Server, tmp_path: Path) -> None:
+def test_pages_mapped_while_the_object_changes_are_of_one_version(
+    server: S3Server, tmp_path: Path
+) -> None:
     bucket = fill(server, {"changing": version_of(0)})
     with mount_of(server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount:
         mount.allow("ESTALE")
@@ -140,12 +158,18 @@ def test_an_open_file_is_its_version_or_estale_and_the_next_open_is_the_new_one_
         os.close(descriptor)
 
 
-def test_a_version_that_can_be_had_by_its_id_is_read_to_its_end(moto: S3Server, tmp_path: Path) -> None:
+def test_a_version_that_can_be_had_by_its_id_is_read_to_its_end(
+    moto: S3Server, tmp_path: Path
+) -> None:
     old, new = os.urandom(1 << 20) * 12, os.urandom(1 << 20)
     bucket = moto.make_bucket()
-    moto.client().put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    moto.client().put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
     fill(moto, {"big": old}, bucket)
-    with mount_of(moto, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--part-size", "1MiB") as mount:
+    with mount_of(
+        moto, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--part-size", "1MiB"
+    ) as mount:
         descriptor = os.open(mount / "big", os.O_RDONLY)
         assert os.pread(descriptor, 4096, 0) == old[:4096]
 
@@ -156,7 +180,9 @@ def test_a_version_that_can_be_had_by_its_id_is_read_to_its_end(moto: S3Server, 
         os.close(descriptor)
 
 
-def test_with_a_lifetime_of_zero_every_open_sees_what_is_current(server: S3Server, tmp_path: Path) -> None:
+def test_with_a_lifetime_of_zero_every_open_sees_what_is_current(
+    server: S3Server, tmp_path: Path
+) -> None:
     bucket = fill(server, {"d/a": b"0"})
     client = server.client()
     with mount_of(server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount:
@@ -201,7 +227,9 @@ def test_within_the_lifetime_nothing_is_asked_twice_and_after_it_the_change_is_s
         assert read_file(mount / "d/created") == b"x"
 
 
-def test_with_an_indefinite_lifetime_nothing_is_asked_twice(server: S3Server, tmp_path: Path) -> None:
+def test_with_an_indefinite_lifetime_nothing_is_asked_twice(
+    server: S3Server, tmp_path: Path
+) -> None:
     bucket = fill(server, {"d/a": b"old", "d/b": b"b"})
     with (
         relay(server) as traffic,
@@ -223,7 +251,9 @@ def test_an_absence_has_a_lifetime_of_its_own(server: S3Server, tmp_path: Path) 
     options = ("--negative-ttl", "0")
     with (
         relay(server) as traffic,
-        mount_of(traffic.server, bucket, tmp_path / "mnt", "--metadata-ttl", "indefinite", *options) as mount,
+        mount_of(
+            traffic.server, bucket, tmp_path / "mnt", "--metadata-ttl", "indefinite", *options
+        ) as mount,
     ):
         assert failure_of((mount / "d/b").stat) == "ENOENT"
         fill(server, {"d/b": b"b"}, bucket)
@@ -251,7 +281,10 @@ def test_an_unchanged_object_is_revalidated_by_if_none_match_for_no_body_and_kee
 ) -> None:
     body = os.urandom(3 << 20)
     bucket = fill(server, {"big": body})
-    with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount:
+    with (
+        relay(server) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount,
+    ):
         assert read_file(mount / "big") == body
         traffic.take()
 
@@ -260,18 +293,24 @@ def test_an_unchanged_object_is_revalidated_by_if_none_match_for_no_body_and_kee
             asked = traffic.take()
             assert any("if-none-match" in request.headers for request in asked), asked
             assert not [
-                request for request in asked if request.kind == "GET" and "if-none-match" not in request.headers
+                request
+                for request in asked
+                if request.kind == "GET" and "if-none-match" not in request.headers
             ]
         assert traffic.bytes_down < 10_000
 
 
-def test_pages_of_an_unchanged_object_survive_close_and_open(server: S3Server, tmp_path: Path) -> None:
+def test_pages_of_an_unchanged_object_survive_close_and_open(
+    server: S3Server, tmp_path: Path
+) -> None:
     body = os.urandom(9 << 20)
     bucket = fill(server, {"big": body})
     options = ("--memory-limit", "32MiB", "--part-size", "1MiB")
     with (
         relay(server) as traffic,
-        mount_of(traffic.server, bucket, tmp_path / "mnt", "--metadata-ttl", "60", *options) as mount,
+        mount_of(
+            traffic.server, bucket, tmp_path / "mnt", "--metadata-ttl", "60", *options
+        ) as mount,
     ):
         assert read_file(mount / "big") == body
         traffic.take()

@@ -81,7 +81,9 @@ def bucket(server: S3Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def mount(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def mount(
+    server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mount]:
     with mount_of(server, bucket, tmp_path_factory.mktemp("directories") / "mnt") as mount:
         yield mount
 
@@ -143,7 +145,9 @@ def test_two_readers_of_one_directory_do_not_disturb_each_other(mount: Mount) ->
         assert other.next() is None
 
 
-def test_sixteen_walkers_at_once_all_see_the_whole_tree(server: S3Server, bucket: str, tmp_path: Path) -> None:
+def test_sixteen_walkers_at_once_all_see_the_whole_tree(
+    server: S3Server, bucket: str, tmp_path: Path
+) -> None:
     expected = tree_of(dict.fromkeys(NESTED, b"x"))
     with (
         mount_of(server, bucket, tmp_path / "mnt") as mount,
@@ -170,7 +174,10 @@ def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_
         for key in come_and_go[:count]:
             client.delete_object(Bucket=bucket, Key=key)
 
-    with mount_of(server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount, ThreadPoolExecutor(1) as others:
+    with (
+        mount_of(server, bucket, tmp_path / "mnt", "--metadata-ttl", "0") as mount,
+        ThreadPoolExecutor(1) as others,
+    ):
         changing = others.submit(change, 60)
         while not changing.done():
             names = os.listdir(mount / "d")
@@ -187,7 +194,9 @@ def test_a_file_handle_opens_the_same_file_without_its_name(mount: Mount) -> Non
     try:
         handle, mount_id = ctypes.create_string_buffer(8 + 128), ctypes.c_int()
         ctypes.cast(handle, ctypes.POINTER(ctypes.c_uint))[0] = 128
-        assert _libc.name_to_handle_at(descriptor, b"x", handle, ctypes.byref(mount_id), 0) == 0, ctypes.get_errno()
+        assert _libc.name_to_handle_at(descriptor, b"x", handle, ctypes.byref(mount_id), 0) == 0, (
+            ctypes.get_errno()
+        )
         opened = _libc.open_by_handle_at(descriptor, handle, os.O_RDONLY)
         assert opened >= 0, os.strerror(ctypes.get_errno())
         with os.fdopen(opened, "rb") as file:
@@ -197,9 +206,13 @@ def test_a_file_handle_opens_the_same_file_without_its_name(mount: Mount) -> Non
         os.close(descriptor)
 
 
-def test_inode_numbers_are_distinct_and_the_same_after_a_remount(server: S3Server, bucket: str, tmp_path: Path) -> None:
+def test_inode_numbers_are_distinct_and_the_same_after_a_remount(
+    server: S3Server, bucket: str, tmp_path: Path
+) -> None:
     tree = tree_of(dict.fromkeys(KEYS, b""))
-    paths = [os.fsdecode(path) for path in (*directories_of(tree), *(path for path, _ in files_of(tree)))]
+    paths = [
+        os.fsdecode(path) for path in (*directories_of(tree), *(path for path, _ in files_of(tree)))
+    ]
 
     def numbers(at: Path) -> dict[str, int]:
         with mount_of(server, bucket, at) as mount:

@@ -84,7 +84,9 @@ def test_any_attempt_to_change_something_is_erofs(mount: Mount, change: str) -> 
 def test_a_descriptor_for_reading_cannot_be_written_nor_allocated(mount: Mount) -> None:
     descriptor = os.open(mount / "file", os.O_RDONLY)
     try:
-        assert failure_of(lambda: os.write(descriptor, b"x")) == "EBADF"  # as on any file opened for reading
+        assert (
+            failure_of(lambda: os.write(descriptor, b"x")) == "EBADF"
+        )  # as on any file opened for reading
         assert failure_of(lambda: os.ftruncate(descriptor, 0)) == "EINVAL"
         assert failure_of(lambda: _fallocate(mount / "file")) == "EBADF"
     finally:
@@ -92,7 +94,15 @@ def test_a_descriptor_for_reading_cannot_be_written_nor_allocated(mount: Mount) 
 
 
 def test_no_such_key_or_prefix_is_enoent(mount: Mount) -> None:
-    for path in ("nothing", "nothing/below", "directory/nothing", "fil", "file2", "director", "directory/file/.."):
+    for path in (
+        "nothing",
+        "nothing/below",
+        "directory/nothing",
+        "fil",
+        "file2",
+        "director",
+        "directory/file/..",
+    ):
         expected = "ENOTDIR" if path.startswith("directory/file/") else "ENOENT"
         assert failure_of(lambda path=path: os.stat(mount / path)) == expected, path  # type: ignore[misc]
         assert failure_of(lambda path=path: os.listdir(mount / path)) == expected, path  # type: ignore[misc]
@@ -119,10 +129,14 @@ def test_a_key_longer_than_s3_has_any_is_enoent(mount: Mount) -> None:
     assert failure_of(lambda: os.stat(path)) == "ENOENT"
 
 
-def test_a_file_deleted_while_open_is_estale_once_its_bytes_are_needed(server: S3Server, tmp_path: Path) -> None:
+def test_a_file_deleted_while_open_is_estale_once_its_bytes_are_needed(
+    server: S3Server, tmp_path: Path
+) -> None:
     big = os.urandom(1 << 20) * 40
     bucket = fill(server, {"big": big})
-    with mount_of(server, bucket, tmp_path / "mnt", "--part-size", "1MiB", "--memory-limit", "32MiB") as mount:
+    with mount_of(
+        server, bucket, tmp_path / "mnt", "--part-size", "1MiB", "--memory-limit", "32MiB"
+    ) as mount:
         mount.expect("ESTALE")
         descriptor = os.open(mount / "big", os.O_RDONLY)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
@@ -144,7 +158,9 @@ def test_an_archived_object_is_eacces(moto: S3Server, tmp_path: Path) -> None:
         assert failure_of(lambda: read_file(mount / "archived")) == "EACCES"
 
 
-def test_a_flood_of_failures_is_a_few_lines_of_the_log_and_a_count(moto: S3Server, tmp_path: Path) -> None:
+def test_a_flood_of_failures_is_a_few_lines_of_the_log_and_a_count(
+    moto: S3Server, tmp_path: Path
+) -> None:
     bucket = moto.make_bucket()
     moto.client().put_object(Bucket=bucket, Key="archived", Body=BODY, StorageClass="GLACIER")
     with mount_of(moto, bucket, tmp_path / "mnt") as mount:
@@ -159,13 +175,19 @@ def test_a_flood_of_failures_is_a_few_lines_of_the_log_and_a_count(moto: S3Serve
         assert len(failures) == 5
         [told] = [record for record in mount.records() if "suppressed" in record]
         assert told["message"].startswith(f"read: EACCES: {told['suppressed']} more like this in ")
-        [statistics] = [record["statistics"] for record in mount.records() if "statistics" in record]
+        [statistics] = [
+            record["statistics"] for record in mount.records() if "statistics" in record
+        ]
         assert statistics["log_suppressed"] == told["suppressed"] >= 15
 
 
-def test_a_failed_request_is_one_line_of_the_log_with_all_that_the_store_said(server: S3Server, tmp_path: Path) -> None:
+def test_a_failed_request_is_one_line_of_the_log_with_all_that_the_store_said(
+    server: S3Server, tmp_path: Path
+) -> None:
     bucket = fill(server, {"big": bytes(30 << 20)})
-    with mount_of(server, bucket, tmp_path / "mnt", "--part-size", "1MiB", "--memory-limit", "32MiB") as mount:
+    with mount_of(
+        server, bucket, tmp_path / "mnt", "--part-size", "1MiB", "--memory-limit", "32MiB"
+    ) as mount:
         mount.expect("ESTALE")
         descriptor = os.open(mount / "big", os.O_RDONLY)
         server.client().delete_object(Bucket=bucket, Key="big")
@@ -174,10 +196,13 @@ def test_a_failed_request_is_one_line_of_the_log_with_all_that_the_store_said(se
         os.close(descriptor)
 
         records = [record for record in mount.records() if record["level"] == "WARNING"]
-        assert {(record["bucket"], record["key"], record["status"], record["code"]) for record in records} == {
-            (bucket, "big", 404, "NoSuchKey")
-        }
-        assert len({record["request_id"] for record in records}) == len(records)  # the kernel tries a page twice
+        assert {
+            (record["bucket"], record["key"], record["status"], record["code"])
+            for record in records
+        } == {(bucket, "big", 404, "NoSuchKey")}
+        assert len({record["request_id"] for record in records}) == len(
+            records
+        )  # the kernel tries a page twice
 
 
 def test_no_error_is_left_for_the_next_call(mount: Mount) -> None:

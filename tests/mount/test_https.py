@@ -36,7 +36,9 @@ def test_with_aws_ca_bundle_it_mounts_and_reads_right(
 ) -> None:
     server = replace(seaweedfs_https, ca_bundle=None)
     trusted = str(seaweedfs_https.ca_bundle)
-    with mount_of(server, bucket, tmp_path / "mnt", "--transport", transport, AWS_CA_BUNDLE=trusted) as mount:
+    with mount_of(
+        server, bucket, tmp_path / "mnt", "--transport", transport, AWS_CA_BUNDLE=trusted
+    ) as mount:
         assert read_tree(mount.path) == tree_of(BODIES)
 
 
@@ -65,6 +67,8 @@ def test_with_no_verify_ssl_it_mounts_and_reads_right(
     seaweedfs_https: S3Server, bucket: str, tmp_path: Path, transport: str
 ) -> None:
     server = replace(seaweedfs_https, ca_bundle=None)
-    with mount_of(server, bucket, tmp_path / "mnt", "--transport", transport, "--no-verify-ssl") as mount:
+    with mount_of(
+        server, bucket, tmp_path / "mnt", "--transport", transport, "--no-verify-ssl"
+    ) as mount:
         mount.allow("verif")  # it may be warned of
         assert read_tree(mount.path) == tree_of(BODIES)

@@ -40,7 +40,9 @@ class NumberedBucket(Bucket):
     def _bucket(self, request: Request) -> Answer:
         if "session" not in request.query:
             return super()._bucket(request)
-        keys = "".join(f"<{name}>x</{name}>" for name in ("SessionToken", "SecretAccessKey", "AccessKeyId"))
+        keys = "".join(
+            f"<{name}>x</{name}>" for name in ("SessionToken", "SecretAccessKey", "AccessKeyId")
+        )
         keys += "<Expiration>2099-01-01T00:00:00Z</Expiration>"
         return document("CreateSessionResult", f"<Credentials>{keys}</Credentials>")
 
@@ -53,8 +55,14 @@ class NumberedBucket(Bucket):
         return Blob(body, f'"{hashlib.md5(body).hexdigest()}"', "v1", 1.0)
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
-        items = self._listed(query.get("prefix", "") if query.get("delimiter") else "no such prefix")
-        start = self._positions[_untoken(query["continuation-token"])] + 1 if "continuation-token" in query else 0
+        items = self._listed(
+            query.get("prefix", "") if query.get("delimiter") else "no such prefix"
+        )
+        start = (
+            self._positions[_untoken(query["continuation-token"])] + 1
+            if "continuation-token" in query
+            else 0
+        )
         if not start and self._is_ordered:
             start = bisect.bisect_right(items, query.get("start-after", ""))
         for item in items[start:]:
@@ -74,22 +82,38 @@ class NumberedBucket(Bucket):
         size = next((size for size in SIZES if prefix == f"d{size}/"), 0)
         items = [f"d{size}/" for size in SIZES] + ["odd/"] if not prefix else []
         items += [f"{prefix}f{number:06}" for number in range(size)]
-        return items if self._is_ordered else sorted(items, key=lambda item: hashlib.md5(item.encode()).digest())
+        return (
+            items
+            if self._is_ordered
+            else sorted(items, key=lambda item: hashlib.md5(item.encode()).digest())
+        )
 
 
 @pytest.fixture(scope="module", params=["huge", "huge--use1-az4--x-s3"])
-def mount(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def mount(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mount]:
     name: str = request.param
     at = tmp_path_factory.mktemp("huge") / "mnt"
     with HostileStore(NumberedBucket(name, is_ordered=name == "huge")) as store:
-        options = ("--endpoint-url", store.url, "--region", "us-east-1", "--path-style", "--metadata-ttl", "10m")
+        options = (
+            "--endpoint-url",
+            store.url,
+            "--region",
+            "us-east-1",
+            "--path-style",
+            "--metadata-ttl",
+            "10m",
+        )
         with mounted(name, at, *options, env=CREDENTIALS) as mount:
             assert sorted(os.listdir(mount / "odd")) == ["a", "b"]
             yield mount
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_huge_directory_has_every_name_once_and_each_file_its_own_bytes(mount: Mount, size: int) -> None:
+def test_a_huge_directory_has_every_name_once_and_each_file_its_own_bytes(
+    mount: Mount, size: int
+) -> None:
     directory = mount / f"d{size}"
     names = os.listdir(directory)
 

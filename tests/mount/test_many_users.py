@@ -81,7 +81,9 @@ def test_what_is_cached_is_served_while_one_user_waits_for_the_store(told: Told)
 
 def test_one_user_leaves_connections_to_others(told: Told) -> None:
     with stuck_in(told, "slow"):
-        assert told.tell("held") <= SHARE + 8  # lookups ask for two things each; and a few pages are fetched ahead
+        assert (
+            told.tell("held") <= SHARE + 8
+        )  # lookups ask for two things each; and a few pages are fetched ahead
         assert read_file(told / "here/other") == b"here/other" * 100
 
 
@@ -93,7 +95,12 @@ def test_with_allow_root_nobody_else_sees_what_the_kernel_has_cached() -> None:
             os.stat(told / "file")
 
             other = subprocess.run(
-                ["stat", told / "file"], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, check=False
+                ["stat", told / "file"],
+                user=NOBODY,
+                group=NOBODY,
+                extra_groups=[],
+                capture_output=True,
+                check=False,
             )
 
             assert other.returncode != 0

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 
 from s3mount.config import MountConfig
+from s3mount.daemon import syscalls
+from s3mount.daemon.mounting import unmounting
+from s3mount.daemon.mounting.helper_process import HelperMounter
+from s3mount.daemon.mounting.mount_point import checked_mountpoint
+from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts, mount_at
+from s3mount.daemon.mounting.mounters import AttachedMount, KernelMounter
+from s3mount.daemon.mounting.options import MountRequest
+from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
-from s3mount.service import syscalls, unmounting
-from s3mount.service.clearing import clear
-from s3mount.service.fuse_options import MountRequest
-from s3mount.service.keeper import KeptMounter
-from s3mount.service.mount_table import MountEntry, current_mounts, mount_at
-from s3mount.service.mounting import KernelMounter, Mounted
-from s3mount.service.mountpoint import checked_mountpoint
 from tests.mount.looking import wait_until
 from tests.mount.machine import AS_NOBODY, NOBODY, Machine, adopted, adopting, keeper_of, wait_exit
 
@@ -104,18 +105,25 @@ def test_what_fusermount3_mounted_elsewhere_is_undone(
     program = home.parent / "bin/fusermount3"
     program.parent.mkdir()
     swap = f"(cd {home} && mkdir -p other/mount && {swap})"
-    program.write_text(f'#!/bin/sh\n[ -e {home}/other ] || {swap}\nexec /usr/bin/fusermount3 "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\n[ -e {home}/other ] || {swap}\nexec /usr/bin/fusermount3 "$@"\n'
+    )
     program.chmod(0o755)
     at_home.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
     done = at_home.run(*options, prefix=AS_NOBODY)
 
     assert (home / "other").exists()
-    assert (done.returncode, done.stderr) == (1, f"s3mount: the mount point {at_home.place} {MOVED}\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"s3mount: the mount point {at_home.place} {MOVED}\n",
+    )
     wait_until(lambda: [entry.path for entry in mounts_below(home.parent)] == [str(machine.place)])
 
 
-def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last moment, between the look at the mount point and the mount itself."""
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     mounter = KernelMounter(MountRequest(place.path, "source"), place, 0, 0)
@@ -135,7 +143,9 @@ def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(home: Path, monkeypatc
 
 
 @pytest.mark.parametrize("link", ["way", "way/mount"])
-def test_root_follows_no_link_of_another_user(at_home: Machine, home: Path, target: Path, link: str) -> None:
+def test_root_follows_no_link_of_another_user(
+    at_home: Machine, home: Path, target: Path, link: str
+) -> None:
     shutil.rmtree(home / link)
     (home / link).symlink_to(target if link == "way" else target / "mount")
     os.chown(home / link, NOBODY, NOBODY, follow_symlinks=False)
@@ -143,7 +153,10 @@ def test_root_follows_no_link_of_another_user(at_home: Machine, home: Path, targ
     done = at_home.run(*RUN_AS_NOBODY)
 
     assert done.returncode == 1
-    assert f"is a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself" in done.stderr
+    assert (
+        f"is a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself"
+        in done.stderr
+    )
     assert mounts_below(home.parent) == []
 
 
@@ -168,11 +181,16 @@ def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
     done = at_home.run(*RUN_AS_NOBODY)
 
     assert done.returncode == 1
-    assert f"is a symbolic link {whose}, which root does not follow; name the directory itself" in done.stderr
+    assert (
+        f"is a symbolic link {whose}, which root does not follow; name the directory itself"
+        in done.stderr
+    )
     assert mounts_below(home.parent) == []
 
 
-@pytest.mark.parametrize("mode", [0o755, 0o1777], ids=["a directory of root's", "a directory like /tmp"])
+@pytest.mark.parametrize(
+    "mode", [0o755, 0o1777], ids=["a directory of root's", "a directory like /tmp"]
+)
 def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path, mode: int) -> None:
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
@@ -197,7 +215,9 @@ def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
     os.kill(pid, number)
     wait_exit(pid)
 
-    wait_until(lambda: [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")])
+    wait_until(
+        lambda: [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")]
+    )
     wait_until(lambda: not adopted() or wait_exit(min(adopted())) == 0)
 
 
@@ -210,13 +230,16 @@ def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_lef
     os.kill(pid, signal.SIGTERM)
 
     assert wait_exit(pid) == 0
-    assert [entry.fstype for entry in mounts_below(at_home.place.parent)] == ["fuse.s3mount", "tmpfs"]
+    assert [entry.fstype for entry in mounts_below(at_home.place.parent)] == [
+        "fuse.s3mount",
+        "tmpfs",
+    ]
     assert "the mount could not be taken away" in (home / "log").read_text()
 
 
 def test_the_keeper_mounts_once(home: Path) -> None:
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
-    kept = KeptMounter(KernelMounter(MountRequest(place.path, "source"), place, 0, 0))
+    kept = HelperMounter(KernelMounter(MountRequest(place.path, "source"), place, 0, 0))
 
     mounted = kept.mount()
     for _ in range(4):
@@ -252,7 +275,7 @@ def test_a_later_mount_with_the_same_ids_is_left_alone(home: Path) -> None:
     os.close(place.descriptor)
 
 
-def closed(mounted: Mounted) -> None:
+def closed(mounted: AttachedMount) -> None:
     for descriptor in (mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
         if descriptor is not None:
             os.close(descriptor)
@@ -271,7 +294,9 @@ def test_clearing_follows_no_link_of_another_user(at_home: Machine, home: Path) 
     (home / "link").symlink_to("way")
     os.chown(home / "link", NOBODY, NOBODY, follow_symlinks=False)
 
-    with pytest.raises(SetupError, match=f"symbolic link of uid {NOBODY}, which root does not follow"):
+    with pytest.raises(
+        SetupError, match=f"symbolic link of uid {NOBODY}, which root does not follow"
+    ):
         clear(str(home / "link/mount"))
 
     assert len(mounts_below(home)) == 1
@@ -347,7 +372,12 @@ def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
         refused = machine.run()
         clear(str(place))
 
-        assert (served, status, was_unmounted, machine.is_mounted) == ("Hello, world\n", 0, True, False)
+        assert (served, status, was_unmounted, machine.is_mounted) == (
+            "Hello, world\n",
+            0,
+            True,
+            False,
+        )
         assert "is a dead mount" in refused.stderr
 
 
@@ -360,7 +390,9 @@ def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
     assert (found.source, found.fstype) == ("a b", "fuse.x.y")
 
 
-def test_a_mount_that_cannot_be_looked_up_is_undone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_that_cannot_be_looked_up_is_undone(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a descriptor left to read the mount table with, a dead mount stayed that nobody knew of."""
 
     def fail(_root: int) -> None:
@@ -379,7 +411,9 @@ def test_a_mount_that_cannot_be_looked_up_is_undone(machine: Machine, monkeypatc
 
 def test_of_two_that_were_started_at_once_the_later_one_is_refused(machine: Machine) -> None:
     """Both had found the place free; the one that was covered could not be unmounted, and stayed as a dead mount."""
-    first, second = (checked_mountpoint(MountConfig(mountpoint=str(machine.place))) for _ in range(2))
+    first, second = (
+        checked_mountpoint(MountConfig(mountpoint=str(machine.place))) for _ in range(2)
+    )
     request = MountRequest(mountpoint=first.path, source="s3://bucket")
     mounter = KernelMounter(request, first, 0, 0)
     mounted = mounter.mount()
@@ -389,6 +423,12 @@ def test_of_two_that_were_started_at_once_the_later_one_is_refused(machine: Mach
 
     assert [entry.path for entry in current_mounts()].count(first.path) == 1
     mounter.detach()
-    for descriptor in (first.descriptor, second.descriptor, mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
+    for descriptor in (
+        first.descriptor,
+        second.descriptor,
+        mounted.fuse_fd,
+        mounted.root_fd,
+        mounted.read_ahead_fd,
+    ):
         assert descriptor is not None
         os.close(descriptor)

@@ -33,7 +33,19 @@ SIGNS = [
         "qu'ote",
         'double"quote',
     ),
-    *("back\\slash", "<tag>&amp;", "&", "a:b", "semi;colon", "e=mc2&x=y", "#hash", "who?", "*?[x]", "~tilde", "-dash"),
+    *(
+        "back\\slash",
+        "<tag>&amp;",
+        "&",
+        "a:b",
+        "semi;colon",
+        "e=mc2&x=y",
+        "#hash",
+        "who?",
+        "*?[x]",
+        "~tilde",
+        "-dash",
+    ),
     *("$(true)", "`true`", "{brace}", "|pipe", "^", "!", "@", ",", "(round)", "^caret^", "a;b"),
 ]
 UNICODE = [
@@ -57,7 +69,13 @@ UNICODE = [
 ]
 CASES = ["Case", "case", "CASE", "dIr/x", "DiR/x"]
 DOTS = [".hidden", "..two", "...", "....", "a..", "a.", ".git/config", "..a/b", "deep/.../x"]
-LENGTHS = ["x" * 255, "\u00e9" * 127, "d/" + "y" * 255, "/".join(["p" * 100] * 9), "/".join("0123456789" * 9)]
+LENGTHS = [
+    "x" * 255,
+    "\u00e9" * 127,
+    "d/" + "y" * 255,
+    "/".join(["p" * 100] * 9),
+    "/".join("0123456789" * 9),
+]
 TOO_LONG = ["x" * 256, "\u00e9" * 128, "long/" + "z" * 256 + "/f", "long/" + "w" * 256, "long/fits"]
 HIDDEN = [
     "e//b",
@@ -77,7 +95,21 @@ HIDDEN = [
     "n/..",
 ]
 MARKERS = ["marker/", "nested/marker/", "with-marker/", "with-marker/file"]
-SHADOWS = ["s", "s/t", "u/v", "u/v/w", "u/v/w/x", "dir/x", "dir-1/x", "dir.txt", "dir0", "k", "k/", "k-1", "k.1/x"]
+SHADOWS = [
+    "s",
+    "s/t",
+    "u/v",
+    "u/v/w",
+    "u/v/w/x",
+    "dir/x",
+    "dir-1/x",
+    "dir.txt",
+    "dir0",
+    "k",
+    "k/",
+    "k-1",
+    "k.1/x",
+]
 
 ALL = [*CONTROLS, *SIGNS, *UNICODE, *CASES, *DOTS, *LENGTHS, *TOO_LONG, *HIDDEN, *MARKERS, *SHADOWS]
 
@@ -86,10 +118,27 @@ _NO_LEAVES = {"x" * 256, "\u00e9" * 128, "long/" + "w" * 256}
 REFUSED: Mapping[str, AbstractSet[str]] = {
     "seaweedfs": {*_NO_PATHS, *_NO_LEAVES, "nul\0", "l/nul\0/b", "k/"},
     "moto": {"line\nfeed"},
-    "rclone": {*_NO_PATHS, "e//b", "/x", "//y", "i/j//k", "long/" + "z" * 256 + "/f", "s/t", "u/v/w", "u/v/w/x"},
+    "rclone": {
+        *_NO_PATHS,
+        "e//b",
+        "/x",
+        "//y",
+        "i/j//k",
+        "long/" + "z" * 256 + "/f",
+        "s/t",
+        "u/v/w",
+        "u/v/w/x",
+    },
 }
 HELD_AS: Mapping[str, Mapping[str, str]] = {  # another key than the one that was put
-    "seaweedfs": {"e//b": "e/b", "h//": "h/", "/x": "x", "//y": "y", "i/j//k": "i/j/k", "back\\slash": "back/slash"},
+    "seaweedfs": {
+        "e//b": "e/b",
+        "h//": "h/",
+        "/x": "x",
+        "//y": "y",
+        "i/j//k": "i/j/k",
+        "back\\slash": "back/slash",
+    },
     "moto": {},
     "rclone": {
         "marker/": "marker",
@@ -99,7 +148,9 @@ HELD_AS: Mapping[str, Mapping[str, str]] = {  # another key than the one that wa
         "k/": "k",
     },
 }
-NOT_TRIED: Mapping[str, AbstractSet[str]] = {  # it lists them under names that it then does not know
+NOT_TRIED: Mapping[
+    str, AbstractSet[str]
+] = {  # it lists them under names that it then does not know
     "seaweedfs": set(),
     "moto": set(),
     "rclone": {*CONTROLS, *_NO_LEAVES, "nul\0", "l/nul\0/b", "with-marker/file"},
@@ -118,7 +169,9 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def shown(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    bucket, held = fill_as_far_as_it_can(server, [key for key in ALL if key not in NOT_TRIED[server.name]])
+    bucket, held = fill_as_far_as_it_can(
+        server, [key for key in ALL if key not in NOT_TRIED[server.name]]
+    )
     with mount_of(server, bucket, tmp_path_factory.mktemp("names") / "mnt") as mount:
         yield Shown(mount, bucket, frozenset(held), tree_of(held))
 
@@ -127,7 +180,11 @@ def test_every_key_is_held_but_those_that_the_server_is_known_to_refuse_or_to_ch
     server: S3Server, shown: Shown
 ) -> None:
     changed = HELD_AS[server.name]
-    expected = {changed.get(key, key) for key in ALL if key not in REFUSED[server.name] | NOT_TRIED[server.name]}
+    expected = {
+        changed.get(key, key)
+        for key in ALL
+        if key not in REFUSED[server.name] | NOT_TRIED[server.name]
+    }
 
     assert shown.keys == expected
 
@@ -136,7 +193,9 @@ def test_walking_shows_exactly_the_tree_of_the_reference_model(shown: Shown) -> 
     assert read_tree(shown.mount.path) == shown.tree
 
 
-def test_each_name_is_found_by_itself_before_anything_is_listed(server: S3Server, tmp_path: Path, shown: Shown) -> None:
+def test_each_name_is_found_by_itself_before_anything_is_listed(
+    server: S3Server, tmp_path: Path, shown: Shown
+) -> None:
     with mount_of(server, shown.bucket, tmp_path / "mnt") as mount:
         for path, body in files_of(shown.tree):
             assert os.stat(os.path.join(os.fsencode(mount.path), path)).st_size == len(body), path

@@ -19,10 +19,10 @@ from typing import Final
 import pytest
 
 from s3mount.config import MountConfig
-from s3mount.service.fuse_options import MountRequest
-from s3mount.service.mounting import KernelMounter
-from s3mount.service.mountpoint import checked_mountpoint
-from s3mount.service.syscalls import unmount
+from s3mount.daemon.mounting.mount_point import checked_mountpoint
+from s3mount.daemon.mounting.mounters import KernelMounter
+from s3mount.daemon.mounting.options import MountRequest
+from s3mount.daemon.syscalls import unmount
 from tests.mount.looking import wait_until
 from tests.mount.machine import (
     AS_NOBODY,
@@ -53,7 +53,10 @@ def test_what_is_mounted_is_named_in_the_mount_table(machine: Machine) -> None:
     machine.mount("-o", "noexec", bucket="bucket/with, comma")
 
     found = subprocess.run(
-        ["findmnt", "-no", "SOURCE,FSTYPE,OPTIONS", machine.place], capture_output=True, text=True, check=True
+        ["findmnt", "-no", "SOURCE,FSTYPE,OPTIONS", machine.place],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert found.stdout.startswith("s3://bucket/with, comma fuse.s3mount ro,nosuid,nodev,noexec")
 
@@ -69,7 +72,9 @@ def test_an_unmount_from_outside_ends_it_with_0(machine: Machine, program: tuple
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_a_signal_unmounts_and_ends_it_with_0(machine: Machine, number: int, options: tuple[str, ...]) -> None:
+def test_a_signal_unmounts_and_ends_it_with_0(
+    machine: Machine, number: int, options: tuple[str, ...]
+) -> None:
     pid = machine.mount(*options)
 
     os.kill(pid, number)
@@ -80,7 +85,9 @@ def test_a_signal_unmounts_and_ends_it_with_0(machine: Machine, number: int, opt
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody", "--allow-other")])
-def test_a_signal_ends_it_although_files_are_open(machine: Machine, options: tuple[str, ...]) -> None:
+def test_a_signal_ends_it_although_files_are_open(
+    machine: Machine, options: tuple[str, ...]
+) -> None:
     pid = machine.mount(*options)
 
     descriptor = os.open(machine.place / "hello", os.O_RDONLY)
@@ -96,7 +103,9 @@ def test_a_signal_ends_it_although_files_are_open(machine: Machine, options: tup
     assert raised.value.errno in (errno.ENOTCONN, errno.ECONNABORTED)
 
 
-def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(machine: Machine) -> None:
+def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(
+    machine: Machine,
+) -> None:
     pid = machine.mount()
     namespace = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read line"],
@@ -117,7 +126,9 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(mach
     assert time.monotonic() - before < 2
 
 
-def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(machine: Machine) -> None:
+def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(
+    machine: Machine,
+) -> None:
     pid = machine.mount()
     for each in (keeper_of(pid), pid):
         os.kill(each, signal.SIGKILL)
@@ -154,7 +165,9 @@ def test_a_second_mount_at_the_same_place_is_refused(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("options", [(), ("--foreground",), ("--run-as", "nobody")])
-def test_a_refusal_is_one_line_and_nothing_was_mounted(machine: Machine, options: tuple[str, ...]) -> None:
+def test_a_refusal_is_one_line_and_nothing_was_mounted(
+    machine: Machine, options: tuple[str, ...]
+) -> None:
     done = machine.run(*options, bucket="refused")
 
     assert (done.returncode, done.stdout) == (1, "")
@@ -163,7 +176,9 @@ def test_a_refusal_is_one_line_and_nothing_was_mounted(machine: Machine, options
     assert not adopted()
 
 
-def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(machine: Machine, tmp_path: Path) -> None:
+def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(
+    machine: Machine, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
 
     done = machine.run("--log-file", log, bucket="breaks")
@@ -190,7 +205,9 @@ def private_library() -> Path:
     return library
 
 
-def test_a_late_failure_names_a_library_that_the_user_may_not_read(machine: Machine, private_library: Path) -> None:
+def test_a_late_failure_names_a_library_that_the_user_may_not_read(
+    machine: Machine, private_library: Path
+) -> None:
     done = machine.run("--run-as", "nobody", bucket="breaks")
 
     assert done.returncode == 1
@@ -219,7 +236,10 @@ def test_the_log_file_is_for_its_owner_and_group_under_any_umask(
     finally:
         os.umask(before)
 
-    assert (log.stat().st_mode & 0o7777, log.stat().st_uid) == (0o640, Path(f"/proc/{pid}").stat().st_uid)
+    assert (log.stat().st_mode & 0o7777, log.stat().st_uid) == (
+        0o640,
+        Path(f"/proc/{pid}").stat().st_uid,
+    )
     assert status_of(pid)["Umask"] == "0077"
 
 
@@ -239,7 +259,9 @@ def test_a_log_file_that_another_user_put_there_is_refused_and_nothing_is_mounte
     done = machine.run("--log-file", directory / place)
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(f"s3mount: --log-file {directory / place}: it cannot be written: ")
+    assert done.stderr.startswith(
+        f"s3mount: --log-file {directory / place}: it cannot be written: "
+    )
     assert not machine.is_mounted
     assert (victim.read_text(), (directory / "theirs").read_text()) == ("mine\n", "theirs\n")
     assert [path.name for path in tmp_path.iterdir()] == ["victim"]
@@ -249,7 +271,9 @@ def test_ctrl_c_before_the_mount_answers_ends_both_processes(machine: Machine) -
     command = machine.start(bucket="waits")
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
     # it has left the terminal: not one of the programs that imports run
-    wait_until(lambda: any(os.getsid(int(child)) == int(child) for child in children.read_text().split()))
+    wait_until(
+        lambda: any(os.getsid(int(child)) == int(child) for child in children.read_text().split())
+    )
     child = children.read_text()
 
     command.send_signal(signal.SIGKILL)
@@ -269,7 +293,9 @@ def test_the_background_keeps_no_descriptor_of_the_caller(machine: Machine) -> N
     os.close(ours)
     assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
     assert os.getsid(pid) == pid
-    assert {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)} == {Path("/dev/null")}
+    assert {Path(f"/proc/{pid}/fd/{number}").readlink() for number in range(3)} == {
+        Path("/dev/null")
+    }
 
 
 def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
@@ -290,19 +316,32 @@ def test_root_itself_serves_without_any_capability(machine: Machine) -> None:
     assert (status["Uid"].split(), status["Gid"].split()) == (["0"] * 4, ["0"] * 4)
     assert {status[name] for name in CAPABILITY_SETS} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"
-    assert {int(status_of(keeper_of(pid))[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
+    assert {
+        int(status_of(keeper_of(pid))[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")
+    } == {1 << 21 | 1 << 2}
 
 
 @pytest.mark.usefixtures("open_device")
 @pytest.mark.parametrize(
-    ("uid", "gid", "groups"), [(54321, 54321, "54321"), (NOBODY, 1, "2,3")], ids=["no passwd entry", "another group"]
+    ("uid", "gid", "groups"),
+    [(54321, 54321, "54321"), (NOBODY, 1, "2,3")],
+    ids=["no passwd entry", "another group"],
 )
-def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(machine: Machine, uid: int, gid: int, groups: str) -> None:
+def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(
+    machine: Machine, uid: int, gid: int, groups: str
+) -> None:
     """As a unit's User=, Group= and SupplementaryGroups= say, with AmbientCapabilities=CAP_SYS_ADMIN."""
     kept = "+sys_admin,+dac_read_search"  # the second one for an interpreter in root's home
     ids = ("setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}")
 
-    pid = machine.mount(prefix=(*ids, f"--inh-caps=-all,{kept}", f"--ambient-caps=-all,{kept}", "--bounding-set=+all"))
+    pid = machine.mount(
+        prefix=(
+            *ids,
+            f"--inh-caps=-all,{kept}",
+            f"--ambient-caps=-all,{kept}",
+            "--bounding-set=+all",
+        )
+    )
 
     status = status_of(pid)
     assert (status["Uid"].split(), status["Gid"].split()) == ([str(uid)] * 4, [str(gid)] * 4)
@@ -324,18 +363,26 @@ def test_no_process_of_the_same_user_reads_its_memory_or_its_environment(
     server = machine.mount(*options, prefix=prefix)
     # root's own keeper has more capabilities than a serving process, which alone would protect it
     processes = [server] if prefix else [server, keeper_of(server)]
-    sibling = ("setpriv", f"--reuid={uid}", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs")
+    sibling = (
+        "setpriv",
+        f"--reuid={uid}",
+        "--bounding-set=-all",
+        "--inh-caps=-all",
+        "--no-new-privs",
+    )
 
     for pid in processes:
         for name in ("environ", "mem", "maps"):
-            read = subprocess.run([*sibling, "head", "-c1", f"/proc/{pid}/{name}"], capture_output=True, check=False)
+            read = subprocess.run(
+                [*sibling, "head", "-c1", f"/proc/{pid}/{name}"], capture_output=True, check=False
+            )
             assert (read.returncode, read.stdout) == (1, b"")
             assert b"Permission denied" in read.stderr
 
 
 GIVING_UP = """
 import os, sys
-from s3mount.service import privileges, syscalls
+from s3mount.daemon import privileges, syscalls
 setattr(sys.modules[sys.argv[1]], sys.argv[2], lambda *_: None)
 try:
     privileges.become(privileges.account("nobody")) if sys.argv[3] == "become" else privileges.give_up()
@@ -347,28 +394,47 @@ except Exception as exc:
 @pytest.mark.parametrize(
     ("module", "function", "left"),
     [
-        ("s3mount.service.syscalls", "forbid_new_privileges", "no_new_privs"),
-        ("s3mount.service.syscalls", "bound_capabilities", "CapBnd"),
-        ("s3mount.service.syscalls", "forbid_dumps", "dumpable"),
-        ("s3mount.service.syscalls", "retain_capabilities", "CapEff, CapPrm"),
+        ("s3mount.daemon.syscalls", "forbid_new_privileges", "no_new_privs"),
+        ("s3mount.daemon.syscalls", "bound_capabilities", "CapBnd"),
+        ("s3mount.daemon.syscalls", "forbid_dumps", "dumpable"),
+        ("s3mount.daemon.syscalls", "retain_capabilities", "CapEff, CapPrm"),
         ("os", "setgroups", "groups"),
         ("os", "setresgid", "group ids"),
         ("os", "setresuid", "user ids"),
     ],
 )
-def test_what_was_given_up_is_read_back_from_the_kernel(module: str, function: str, left: str) -> None:
+def test_what_was_given_up_is_read_back_from_the_kernel(
+    module: str, function: str, left: str
+) -> None:
     """Each step in turn has no effect."""
-    is_by_root = function in ("retain_capabilities", "forbid_dumps")  # a change of user alone does these as well
-    words = [sys.executable, "-c", GIVING_UP, module, function, "give up" if is_by_root else "become"]
+    is_by_root = function in (
+        "retain_capabilities",
+        "forbid_dumps",
+    )  # a change of user alone does these as well
+    words = [
+        sys.executable,
+        "-c",
+        GIVING_UP,
+        module,
+        function,
+        "give up" if is_by_root else "become",
+    ]
 
     done = subprocess.run(
-        words, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=WITHIN
+        words,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=WITHIN,
     )
 
     assert done.stdout == f"privileges are left after giving them up: {left}\n"
 
 
-def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(machine: Machine) -> None:
+def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(
+    machine: Machine,
+) -> None:
     keeper = keeper_of(machine.mount("--run-as", "nobody"))
 
     status = status_of(keeper)
@@ -378,10 +444,18 @@ def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_moun
     assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{keeper}/fd").iterdir()}
 
 
-def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(machine: Machine) -> None:
+def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(
+    machine: Machine,
+) -> None:
     machine.mount("--run-as", "nobody")
 
-    read = subprocess.run(["cat", machine.place / "hello"], user=NOBODY, group=NOBODY, capture_output=True, check=False)
+    read = subprocess.run(
+        ["cat", machine.place / "hello"],
+        user=NOBODY,
+        group=NOBODY,
+        capture_output=True,
+        check=False,
+    )
 
     assert read.stdout == b"Hello, world\n"
     with pytest.raises(PermissionError):
@@ -393,7 +467,13 @@ def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
     machine.place.chmod(0o777)
     pid = machine.mount(prefix=AS_NOBODY)
 
-    read = subprocess.run(["cat", machine.place / "hello"], user=NOBODY, group=NOBODY, capture_output=True, check=False)
+    read = subprocess.run(
+        ["cat", machine.place / "hello"],
+        user=NOBODY,
+        group=NOBODY,
+        capture_output=True,
+        check=False,
+    )
     os.kill(pid, signal.SIGTERM)
 
     assert read.stdout == b"Hello, world\n"
@@ -407,9 +487,7 @@ def test_fusermount3_is_run_with_no_signal_blocked(machine: Machine, directory: 
     program = directory / "bin/fusermount3"
     program.parent.mkdir()
     # by the shell itself, which blocks signals while it starts another program
-    lines = (
-        f"while read -r line; do case $line in SigBlk*) echo $line ;; esac; done </proc/$$/status >>{directory}/signals"
-    )
+    lines = f"while read -r line; do case $line in SigBlk*) echo $line ;; esac; done </proc/$$/status >>{directory}/signals"
     program.write_text(f'#!/bin/sh\n{lines}\nexec /usr/bin/fusermount3 "$@"\n')
     program.chmod(0o755)
     machine.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
@@ -422,11 +500,16 @@ def test_fusermount3_is_run_with_no_signal_blocked(machine: Machine, directory: 
     assert (directory / "signals").read_text().splitlines() == 2 * ["SigBlk: " + "0" * 16]
 
 
-def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(machine: Machine) -> None:
+def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(
+    machine: Machine,
+) -> None:
     done = machine.run("--allow-other", prefix=AS_NOBODY)
 
     assert done.returncode == 1
-    assert "--allow-other is not permitted to users here; as root, add the line user_allow_other" in done.stderr
+    assert (
+        "--allow-other is not permitted to users here; as root, add the line user_allow_other"
+        in done.stderr
+    )
 
 
 @pytest.mark.usefixtures("open_device")
@@ -462,7 +545,9 @@ def test_a_descriptor_mounted_by_a_parent_is_served(machine: Machine) -> None:
     descriptor = mounted.fuse_fd
 
     command = [*STAND_IN, "bucket", f"/dev/fd/{descriptor}"]
-    done = subprocess.run(command, pass_fds=(descriptor,), env=machine.environment, check=False, timeout=WITHIN)
+    done = subprocess.run(
+        command, pass_fds=(descriptor,), env=machine.environment, check=False, timeout=WITHIN
+    )
     for each in (descriptor, place.descriptor, mounted.root_fd, mounted.read_ahead_fd):
         if each is not None:
             os.close(each)
@@ -496,7 +581,9 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
     assert records()[1]["statistics"] == {"reads": 1, "log_warnings": 0, "log_suppressed": 0}
 
 
-def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(machine: Machine, directory: Path) -> None:
+def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(
+    machine: Machine, directory: Path
+) -> None:
     machine.place = directory / "mount" / "x\nMAINPID=1"
     machine.place.mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -507,12 +594,17 @@ def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(mac
 
         message = manager.recv(4096).decode()
 
-    assert message.splitlines() == ["READY=1", f"STATUS=serving s3://bucket at {directory}/mount/x\\nMAINPID=1"]
+    assert message.splitlines() == [
+        "READY=1",
+        f"STATUS=serving s3://bucket at {directory}/mount/x\\nMAINPID=1",
+    ]
     unmount(str(machine.place))
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
-def test_the_service_manager_hears_of_every_turn(machine: Machine, tmp_path: Path, *, is_abstract: bool) -> None:
+def test_the_service_manager_hears_of_every_turn(
+    machine: Machine, tmp_path: Path, *, is_abstract: bool
+) -> None:
     name = f"@s3mount-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
@@ -550,7 +642,9 @@ def test_in_the_foreground_the_log_goes_to_stderr(machine: Machine) -> None:
     assert f"mounted s3://bucket at {machine.place}" in log
 
 
-@pytest.mark.parametrize("options", ["max_read=131072", "fsname=photos,subtype=s3", "dev,suid,rw,_netdev,x-gvfs-hide"])
+@pytest.mark.parametrize(
+    "options", ["max_read=131072", "fsname=photos,subtype=s3", "dev,suid,rw,_netdev,x-gvfs-hide"]
+)
 def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -> None:
     machine.mount("-o", options)
 
@@ -572,7 +666,10 @@ def test_a_killed_keeper_is_told_when_the_mount_stays(machine: Machine, tmp_path
 
     assert wait_exit(pid) == 0
     assert machine.is_mounted
-    assert f"the mount could not be taken away; if it stays: s3mount-clear {machine.place}" in log.read_text()
+    assert (
+        f"the mount could not be taken away; if it stays: s3mount-clear {machine.place}"
+        in log.read_text()
+    )
 
 
 def test_a_descriptor_that_is_no_mount_is_refused_in_one_line(machine: Machine) -> None:

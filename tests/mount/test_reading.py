@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.s3.hedging import BURST, SHARE
+from s3mount.s3.scheduling.hedge_policy import BURST, SHARE
 from tests.mount.buckets import fill, fill_from
 from tests.mount.looking import output_of, read_file, read_mapped, wait_until
 from tests.mount.mounted import Mount, mount_of
@@ -18,7 +18,21 @@ from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
 
 MIB = 1 << 20
-SIZES = (0, 1, 511, 4095, 4096, 4097, 131_071, 131_072, 131_073, MIB - 1, MIB + 1, 8 * MIB, 8 * MIB + 1)
+SIZES = (
+    0,
+    1,
+    511,
+    4095,
+    4096,
+    4097,
+    131_071,
+    131_072,
+    131_073,
+    MIB - 1,
+    MIB + 1,
+    8 * MIB,
+    8 * MIB + 1,
+)
 BIG = 21 * MIB + 12_345
 
 each_transport = pytest.mark.parametrize("transport", ["lean", "boto3"])
@@ -50,11 +64,18 @@ def bucket(server: S3Server, bodies: dict[str, bytes]) -> str:
 
 @pytest.fixture
 def reading(
-    server: S3Server, bucket: str, bodies: dict[str, bytes], tmp_path: Path, request: pytest.FixtureRequest
+    server: S3Server,
+    bucket: str,
+    bodies: dict[str, bytes],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Reading]:
     """Cold: a mount of each test's own."""
     options = ("--transport", getattr(request, "param", "lean"))
-    with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount:
+    with (
+        relay(server) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount,
+    ):
         yield Reading(mount, traffic, bodies)
 
 
@@ -68,7 +89,10 @@ def test_any_slice_is_exactly_the_slice_of_the_object(reading: Reading) -> None:
     body, chance = reading.bodies["big"], random.Random(1)
     descriptor = os.open(reading / "big", os.O_RDONLY)
     for _ in range(150):
-        start, size = chance.randrange(BIG + 100_000), chance.choice([1, 100, 4096, 70_000, 300_000])
+        start, size = (
+            chance.randrange(BIG + 100_000),
+            chance.choice([1, 100, 4096, 70_000, 300_000]),
+        )
         assert os.pread(descriptor, size, start) == body[start : start + size]
     for start in (BIG - 1, BIG, BIG + 1, 8 * MIB - 1, 8 * MIB, 16 * MIB - 5):
         assert os.pread(descriptor, 10, start) == body[start : start + 10]
@@ -126,7 +150,9 @@ def test_a_random_read_fetches_at_most_256_kib_in_one_request(reading: Reading) 
         os.pread(file.fileno(), 4096, places.pop())
         reading.traffic.take()
         for place in places:
-            assert os.pread(file.fileno(), 4096, place) == reading.bodies["big"][place : place + 4096]
+            assert (
+                os.pread(file.fileno(), 4096, place) == reading.bodies["big"][place : place + 4096]
+            )
 
     assert reading.traffic.bytes_down <= len(places) * (256 + 8) << 10
     assert len(reading.traffic.take()) <= len(places)
@@ -142,12 +168,20 @@ def test_small_files_in_order_cost_one_get_each_and_nothing_else(reading: Readin
     wanted = [name for name in names if reading.bodies[f"small/{name}"]]
     late = BURST + SHARE * len(wanted)  # may have been asked for a second time
     assert {request.kind for request in asked} == {"GET"}
-    assert len({request.path for request in asked}) == len(wanted) <= len(asked) <= len(wanted) + late
+    assert (
+        len({request.path for request in asked}) == len(wanted) <= len(asked) <= len(wanted) + late
+    )
 
 
-def test_small_files_are_fetched_ahead_of_cp_which_opens_them_by_number(reading: Reading, tmp_path: Path) -> None:
+def test_small_files_are_fetched_ahead_of_cp_which_opens_them_by_number(
+    reading: Reading, tmp_path: Path
+) -> None:
     with os.scandir(reading / "small") as listed:
-        names = [entry.name for entry in sorted(listed, key=os.DirEntry.inode) if reading.bodies[f"small/{entry.name}"]]
+        names = [
+            entry.name
+            for entry in sorted(listed, key=os.DirEntry.inode)
+            if reading.bodies[f"small/{entry.name}"]
+        ]
     opened, asked = names[:8], set[str]()
     for name in opened:
         assert read_file(reading / f"small/{name}") == reading.bodies[f"small/{name}"]
@@ -173,17 +207,31 @@ def test_a_reader_that_is_killed_leaves_no_fetch_behind(reading: Reading) -> Non
     assert read_file(reading / "big") == reading.bodies["big"]
     reading.traffic.take()
     assert read_file(reading / "sizes/1") == reading.bodies["sizes/1"]
-    assert all(request.path.endswith("/1") or request.kind == "LIST" for request in reading.traffic.take())
+    assert all(
+        request.path.endswith("/1") or request.kind == "LIST" for request in reading.traffic.take()
+    )
 
 
 def test_fio_finds_its_pattern(server: S3Server, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     pattern = ("--bs=4k", "--size=24m", "--verify=crc32c", "--name=job")
-    output_of("fio", *pattern, "--rw=write", f"--filename={source / 'pattern'}", "--do_verify=0", cwd=tmp_path)
+    output_of(
+        "fio",
+        *pattern,
+        "--rw=write",
+        f"--filename={source / 'pattern'}",
+        "--do_verify=0",
+        cwd=tmp_path,
+    )
     bucket = fill_from(server, source)
     with mount_of(server, bucket, tmp_path / "mnt") as mount:
         check = (*pattern, "--verify_only", "--readonly", f"--filename={mount / 'pattern'}")
         mixed = ("--rw=randread", "--percentage_random=50")
-        for job in (("--rw=read",), ("--rw=randread",), mixed, ("--rw=randread", "--numjobs=16", "--thread")):
+        for job in (
+            ("--rw=read",),
+            ("--rw=randread",),
+            mixed,
+            ("--rw=randread", "--numjobs=16", "--thread"),
+        ):
             output_of("fio", *check, *job, cwd=tmp_path)

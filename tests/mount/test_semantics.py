@@ -7,13 +7,14 @@ import signal
 import stat
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pyfuse3
 import pytest
 import trio
 
-from s3mount.fuse.guard import guarded
+from s3mount.fuse.error_mapping import maps_errors
 from tests.mount.buckets import fill
 from tests.mount.looking import failure_of, output_of, read_file, read_tree, wait_until
 from tests.mount.mounted import REPOSITORY, Mount, mount_of
@@ -53,7 +54,9 @@ def bucket(server: S3Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def mount(server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def mount(
+    server: S3Server, bucket: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mount]:
     with mount_of(server, bucket, tmp_path_factory.mktemp("semantics") / "mnt") as mount:
         yield mount
 
@@ -66,13 +69,19 @@ def hostile(moto: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_every_line_of_the_document_is_quoted_by_a_test() -> None:
-    functions = [node for node in ast.walk(ast.parse(Path(__file__).read_text())) if isinstance(node, ast.FunctionDef)]
+    functions = [
+        node
+        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
     quoted = {" ".join((ast.get_docstring(function) or "").split()) for function in functions}
     lines = [line for line in DOCUMENT.read_text().splitlines() if re.match(r"- |\| [^|]", line)]
     headings = {"keys", "what happens"}
 
     told = [line.removeprefix("- ").strip("| ") for line in lines]
-    assert [line for line in told if line.split(" |")[0] not in headings and line not in quoted] == []
+    assert [
+        line for line in told if line.split(" |")[0] not in headings and line not in quoted
+    ] == []
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
@@ -169,7 +178,12 @@ def test_attributes_of_files(server: S3Server, bucket: str, mount: Mount) -> Non
     (listed,) = client.list_objects_v2(Bucket=bucket, Prefix="plain/a", MaxKeys=1)["Contents"]
     told = os.stat(mount / "plain/a")
 
-    assert (told.st_size, told.st_nlink, told.st_blocks, told.st_mode) == (1000, 1, 2, stat.S_IFREG | 0o444)
+    assert (told.st_size, told.st_nlink, told.st_blocks, told.st_mode) == (
+        1000,
+        1,
+        2,
+        stat.S_IFREG | 0o444,
+    )
     assert told.st_mtime == told.st_ctime == told.st_atime
     # a store may tell the two apart: a listing with its fraction, and so at times rounded into the next second
     assert int(told.st_mtime) in {int(headed.timestamp()), int(listed["LastModified"].timestamp())}
@@ -182,12 +196,18 @@ def test_attributes_of_directories(mount: Mount) -> None:
         told = os.stat(path)
         assert (told.st_mode, told.st_nlink, told.st_size) == (stat.S_IFDIR | 0o555, 1, 0)
         assert abs(told.st_mtime - time.time()) < 3600
-    assert os.stat(mount / "plain/b").st_mtime in (os.stat(mount / "plain/b/c").st_mtime, os.stat(mount.path).st_mtime)
+    assert os.stat(mount / "plain/b").st_mtime in (
+        os.stat(mount / "plain/b/c").st_mtime,
+        os.stat(mount.path).st_mtime,
+    )
 
 
 def test_owners(server: S3Server, bucket: str, mount: Mount, tmp_path: Path) -> None:
     """Owner: who mounted, or as configured (0 allowed)."""
-    assert (os.stat(mount / "top").st_uid, os.stat(mount / "top").st_gid) == (os.geteuid(), os.getegid())
+    assert (os.stat(mount / "top").st_uid, os.stat(mount / "top").st_gid) == (
+        os.geteuid(),
+        os.getegid(),
+    )
 
     options = ("--uid", "1234", "--gid", "0", "--file-mode", "0440", "--dir-mode", "0750")
     with mount_of(server, bucket, tmp_path / "mnt", *options) as other:
@@ -252,7 +272,9 @@ def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_
         mount_of(server, bucket, tmp_path / "default") as default,
         mount_of(server, bucket, tmp_path / "zero", "--metadata-ttl", "0") as zero,
         mount_of(server, bucket, tmp_path / "second", "--metadata-ttl", "1") as second,
-        mount_of(server, bucket, tmp_path / "indefinite", "--metadata-ttl", "indefinite") as indefinite,
+        mount_of(
+            server, bucket, tmp_path / "indefinite", "--metadata-ttl", "indefinite"
+        ) as indefinite,
     ):
         mounts = (default, zero, second, indefinite)
         assert [read_file(mount / "a") for mount in mounts] == [b"old"] * 4
@@ -272,7 +294,9 @@ def test_a_listing_is_what_s3_said_within_the_lifetime(server: S3Server, tmp_pat
         mount_of(server, bucket, tmp_path / "default") as default,
         mount_of(server, bucket, tmp_path / "second", "--metadata-ttl", "1") as second,
     ):
-        assert [sorted(os.listdir(mount / "d")) for mount in (default, second)] == [["goes", "stays"]] * 2
+        assert [sorted(os.listdir(mount / "d")) for mount in (default, second)] == [
+            ["goes", "stays"]
+        ] * 2
         fill(server, {"d/comes": b""}, bucket)
         server.client().delete_object(Bucket=bucket, Key="d/goes")
 
@@ -286,7 +310,15 @@ def test_a_failure_is_never_an_absence(server: S3Server, bucket: str, tmp_path: 
     """A failure is never an absence: a 5xx, a timeout or a 403 is never shown, nor remembered, as "no such file"."""
     with (
         relay(server) as traffic,
-        mount_of(traffic.server, bucket, tmp_path / "mnt", "--timeout", "2", "--metadata-ttl", "indefinite") as mount,
+        mount_of(
+            traffic.server,
+            bucket,
+            tmp_path / "mnt",
+            "--timeout",
+            "2",
+            "--metadata-ttl",
+            "indefinite",
+        ) as mount,
     ):
         mount.expect("EIO|ETIMEDOUT|no answer")
         traffic.is_down = True
@@ -329,7 +361,8 @@ def test_estale(server: S3Server, tmp_path: Path) -> None:
         fill(server, {"replaced": b"other"}, bucket)
         server.client().delete_object(Bucket=bucket, Key="deleted")
 
-        assert [failure_of(lambda file=file: os.pread(file, 1, 8 << 20)) for file in files] == ["ESTALE"] * 2  # type: ignore[misc]
+        failures = [failure_of(partial(os.pread, file, 1, 8 << 20)) for file in files]
+        assert failures == ["ESTALE"] * 2
         for file in files:
             os.close(file)
 
@@ -352,7 +385,10 @@ def test_enametoolong(mount: Mount) -> None:
 def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
     """Throttled, 5xx, network down, truncated or corrupt body, after retries and within the deadline | EIO"""
     options = ("--timeout", "4", "--metadata-ttl", "indefinite")
-    with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount:
+    with (
+        relay(server) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount,
+    ):
         mount.expect("EIO")
         os.listdir(mount / "plain")
         traffic.is_down = True
@@ -362,7 +398,10 @@ def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
 
 def test_etimedout(server: S3Server, bucket: str, tmp_path: Path) -> None:
     """No answer within the deadline (`--timeout`) | ETIMEDOUT"""
-    with relay(server) as traffic, mount_of(traffic.server, bucket, tmp_path / "mnt", "--timeout", "2") as mount:
+    with (
+        relay(server) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "mnt", "--timeout", "2") as mount,
+    ):
         mount.expect("ETIMEDOUT|no answer")
         traffic.is_silent = True
 
@@ -375,7 +414,7 @@ def test_a_bug(caplog: pytest.LogCaptureFixture, expected_warnings: list[str]) -
     class Buggy:
         timeout = 1.0
 
-        @guarded
+        @maps_errors
         async def handler(self) -> None:
             raise ZeroDivisionError
 

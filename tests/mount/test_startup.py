@@ -22,7 +22,12 @@ def refusal(server: S3Server, source: str, at: Path, *options: str, **variables:
     """The one line that the command says, and ends with status 1."""
     at.mkdir()
     done = refused(
-        source, at, "--endpoint-url", server.endpoint_url, *options, env={**server.environment(), **variables}
+        source,
+        at,
+        "--endpoint-url",
+        server.endpoint_url,
+        *options,
+        env={**server.environment(), **variables},
     )
     assert done.returncode == 1, done
     assert done.stdout == ""
@@ -41,7 +46,9 @@ def test_a_bucket_that_is_not_there_is_named(server: S3Server, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["seaweedfs", "rclone"])
-def test_a_wrong_secret_is_told_as_such(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_wrong_secret_is_told_as_such(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """Not on moto, which lets anybody in."""
     server: S3Server = request.getfixturevalue(name)
     bucket = server.make_bucket()
@@ -52,7 +59,9 @@ def test_a_wrong_secret_is_told_as_such(name: str, request: pytest.FixtureReques
 
 
 @pytest.mark.parametrize("name", ["seaweedfs", "rclone"])
-def test_an_anonymous_request_is_denied(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_an_anonymous_request_is_denied(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     server: S3Server = request.getfixturevalue(name)
     bucket = server.make_bucket()
 
@@ -61,12 +70,16 @@ def test_an_anonymous_request_is_denied(name: str, request: pytest.FixtureReques
     assert "denied" in line.lower() or "refuses" in line
 
 
-def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(server: S3Server, tmp_path: Path) -> None:
+def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(
+    server: S3Server, tmp_path: Path
+) -> None:
     bucket = server.make_bucket()
     at = tmp_path / "mnt"
     at.mkdir()
 
-    done = refused(bucket, at, "--endpoint-url", server.endpoint_url, env={"AWS_CONFIG_FILE": "/dev/null"})
+    done = refused(
+        bucket, at, "--endpoint-url", server.endpoint_url, env={"AWS_CONFIG_FILE": "/dev/null"}
+    )
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
@@ -77,21 +90,32 @@ def test_no_credentials_are_needed_where_anybody_may_read(moto: S3Server, tmp_pa
     bucket = moto.make_bucket()
     moto.client().put_object(Bucket=bucket, Key="a", Body=b"public", ACL="public-read")
     with mount_of(
-        moto, bucket, tmp_path / "mnt", "--no-sign-request", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""
+        moto,
+        bucket,
+        tmp_path / "mnt",
+        "--no-sign-request",
+        AWS_ACCESS_KEY_ID="",
+        AWS_SECRET_ACCESS_KEY="",
     ) as mount:
         assert read_file(mount / "a") == b"public"
 
 
-def test_a_bucket_in_another_region_is_found_there_when_none_was_named(moto: S3Server, tmp_path: Path) -> None:
+def test_a_bucket_in_another_region_is_found_there_when_none_was_named(
+    moto: S3Server, tmp_path: Path
+) -> None:
     bucket = "elsewhere"
-    moto.client().create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    moto.client().create_bucket(
+        Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
     fill(moto, {"a": b"far"}, bucket)
 
     with mount_of(moto, bucket, tmp_path / "mnt") as mount:
         assert read_file(mount / "a") == b"far"
 
 
-def test_an_endpoint_that_refuses_connections_is_told_at_once(moto: S3Server, tmp_path: Path) -> None:
+def test_an_endpoint_that_refuses_connections_is_told_at_once(
+    moto: S3Server, tmp_path: Path
+) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         line = _timed(moto, tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}")
@@ -99,7 +123,9 @@ def test_an_endpoint_that_refuses_connections_is_told_at_once(moto: S3Server, tm
     assert "127.0.0.1" in line
 
 
-def test_an_endpoint_that_never_answers_is_told_within_15_seconds(moto: S3Server, tmp_path: Path) -> None:
+def test_an_endpoint_that_never_answers_is_told_within_15_seconds(
+    moto: S3Server, tmp_path: Path
+) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -122,7 +148,9 @@ def test_what_is_no_s3_endpoint_is_told_as_such(moto: S3Server, tmp_path: Path) 
 
 
 def test_what_went_wrong_is_told_in_the_foreground_too(server: S3Server, tmp_path: Path) -> None:
-    assert "no-such-bucket-here" in refusal(server, "no-such-bucket-here", tmp_path / "mnt", "--foreground")
+    assert "no-such-bucket-here" in refusal(
+        server, "no-such-bucket-here", tmp_path / "mnt", "--foreground"
+    )
 
 
 def test_the_command_returns_0_once_the_mount_answers(server: S3Server, tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_a_request_that_the_kernel_takes_back_blocks_no_other(told: Told) -> Non
     assert told.tell("lookups") == 0  # a loop that waits for another request answers nothing
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_it_ends_while_a_notification_waits_for_a_lookup_that_nobody_answers(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
@@ -91,9 +93,14 @@ def test_it_ends_while_a_notification_waits_for_a_lookup_that_nobody_answers(
 
 def stat_in_a_process(path: Path) -> subprocess.Popen[bytes]:
     program = "import os, sys; os.stat(sys.argv[1])"
-    return subprocess.Popen([sys.executable, "-I", "-S", "-c", program, path], stderr=subprocess.DEVNULL)
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", program, path], stderr=subprocess.DEVNULL
+    )
 
 
 def is_any_thread_in(process: int, function: str) -> bool:
     """Whether a thread of *process* waits in a *function* of the kernel."""
-    return any(task.joinpath("wchan").read_text() == function for task in Path(f"/proc/{process}/task").iterdir())
+    return any(
+        task.joinpath("wchan").read_text() == function
+        for task in Path(f"/proc/{process}/task").iterdir()
+    )

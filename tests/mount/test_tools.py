@@ -23,8 +23,12 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the programs work on: text, a repository, a database, archives, and a file with holes."""
     source = tmp_path_factory.mktemp("tools") / "source"
     library = Path(os.__file__).parent
-    shutil.copytree(library / "json", source / "text/json", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(library / "email", source / "text/email", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        library / "json", source / "text/json", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    shutil.copytree(
+        library / "email", source / "text/email", ignore=shutil.ignore_patterns("__pycache__")
+    )
     _make_repository(source / "repository.git", source / "text")
     output_of("find", source, "-type", "d", "-empty", "-delete")  # S3 has none
     _make_database(source / "rows.sqlite")
@@ -39,7 +43,9 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mount(server: S3Server, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+def mount(
+    server: S3Server, source: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mount]:
     bucket = fill_from(server, source)
     with mount_of(server, bucket, tmp_path_factory.mktemp("tools") / "mnt") as mount:
         yield mount
@@ -68,11 +74,17 @@ def test_stat_shows_sizes_kinds_and_times(source: Path, mount: Mount) -> None:
 def test_du_adds_up_the_sizes(source: Path, mount: Mount) -> None:
     sizes = sum(path.stat().st_size for path in (source / "text").rglob("*") if path.is_file())
 
-    assert int(output_of("du", "--apparent-size", "--bytes", "-s", mount / "text").split()[0]) == sizes
+    assert (
+        int(output_of("du", "--apparent-size", "--bytes", "-s", mount / "text").split()[0]) == sizes
+    )
 
 
 def test_find_finds_the_same(source: Path, mount: Mount) -> None:
-    for question in ("find . -name '*.py' -size +2k | sort", "find . -type d | sort", "find text -empty"):
+    for question in (
+        "find . -name '*.py' -size +2k | sort",
+        "find . -type d | sort",
+        "find text -empty",
+    ):
         same(source, mount, "bash", "-c", question)
 
 
@@ -85,13 +97,19 @@ def test_sha256sum_has_the_same_sums(source: Path, mount: Mount) -> None:
 
 
 def test_tail_and_head_show_the_same_lines(source: Path, mount: Mount) -> None:
-    for words in (("tail", "-n", "100", "lines"), ("tail", "-c", "5", "holes"), ("head", "-n", "10", "lines")):
+    for words in (
+        ("tail", "-n", "100", "lines"),
+        ("tail", "-c", "5", "holes"),
+        ("head", "-n", "10", "lines"),
+    ):
         same(source, mount, *words)
     same(source, mount, "wc", "lines")
 
 
 def test_dd_reads_any_blocks(source: Path, mount: Mount) -> None:
-    same(source, mount, "bash", "-c", "dd if=holes bs=777 skip=4000 count=2000 status=none | md5sum")
+    same(
+        source, mount, "bash", "-c", "dd if=holes bs=777 skip=4000 count=2000 status=none | md5sum"
+    )
     same(source, mount, "bash", "-c", "dd if=holes bs=1M iflag=direct status=none | md5sum")
 
 
@@ -102,7 +120,9 @@ def test_tar_packs_the_same_files(mount: Mount, source: Path, tmp_path: Path) ->
     output_of("diff", "-r", source / "text", tmp_path / "text")
 
 
-def test_rsync_copies_and_then_finds_nothing_to_do(mount: Mount, source: Path, tmp_path: Path) -> None:
+def test_rsync_copies_and_then_finds_nothing_to_do(
+    mount: Mount, source: Path, tmp_path: Path
+) -> None:
     output_of("rsync", "-a", f"{mount.path}/", tmp_path / "copy")
 
     output_of("diff", "-r", source, tmp_path / "copy")
@@ -133,8 +153,13 @@ def test_sqlite_reads_a_database(mount: Mount) -> None:
     connection = sqlite3.connect(f"file:{mount / 'rows.sqlite'}?mode=ro", uri=True)
     try:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-        assert connection.execute("select count(*), sum(number) from rows").fetchone() == (ROWS, ROWS * (ROWS - 1) // 2)
-        assert connection.execute("select text from rows where number = 12345").fetchone() == ("row 12345",)
+        assert connection.execute("select count(*), sum(number) from rows").fetchone() == (
+            ROWS,
+            ROWS * (ROWS - 1) // 2,
+        )
+        assert connection.execute("select text from rows where number = 12345").fetchone() == (
+            "row 12345",
+        )
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("delete from rows")
     finally:
@@ -152,7 +177,9 @@ def test_archives_are_read_at_random(mount: Mount, source: Path) -> None:
         assert member.read() == read_file(source / "text/json/scanner.py")
 
 
-def test_a_player_seeks_from_the_head_to_the_index_at_the_end_and_back(mount: Mount, source: Path) -> None:
+def test_a_player_seeks_from_the_head_to_the_index_at_the_end_and_back(
+    mount: Mount, source: Path
+) -> None:
     """As ffprobe does with a film whose index comes last."""
     expected = read_file(source / "holes")
     with open(mount / "holes", "rb") as file:
@@ -175,7 +202,10 @@ def test_holes_and_ends_are_found_by_seeking(mount: Mount, source: Path) -> None
 def test_python_imports_from_the_mount(mount: Mount) -> None:
     program = "import json; print(json.__file__, json.loads('[1]'))"
 
-    assert output_of("python3", "-c", program, cwd=mount / "text") == f"{mount / 'text/json/__init__.py'} [1]\n"
+    assert (
+        output_of("python3", "-c", program, cwd=mount / "text")
+        == f"{mount / 'text/json/__init__.py'} [1]\n"
+    )
 
 
 def test_a_file_is_locked_for_reading_as_on_a_disk(mount: Mount) -> None:
@@ -189,7 +219,17 @@ def test_a_map_shows_the_file(mount: Mount, source: Path) -> None:
 def _make_repository(at: Path, files: Path) -> None:
     work = at.with_name("work")
     shutil.copytree(files, work)
-    git = ("git", "-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main", "-C", work)
+    git = (
+        "git",
+        "-c",
+        "user.name=A",
+        "-c",
+        "user.email=a@example.org",
+        "-c",
+        "init.defaultBranch=main",
+        "-C",
+        work,
+    )
     output_of(*git, "init", "-q")
     for directory in ("json", "email"):
         output_of(*git, "add", directory)
@@ -197,13 +237,17 @@ def _make_repository(at: Path, files: Path) -> None:
     output_of("git", "clone", "-q", "--bare", work, at)
     output_of("git", "-C", at, "repack", "-q", "-a", "-d")
     output_of("git", "-C", at, "pack-refs", "--all")
-    (at / "refs/heads/keep").write_text(output_of("git", "-C", at, "rev-parse", "main"))  # git wants its directory
+    (at / "refs/heads/keep").write_text(
+        output_of("git", "-C", at, "rev-parse", "main")
+    )  # git wants its directory
     shutil.rmtree(work)
 
 
 def _make_database(at: Path) -> None:
     connection = sqlite3.connect(at)
     connection.execute("create table rows (number integer primary key, text text)")
-    connection.executemany("insert into rows values (?, ?)", ((number, f"row {number}") for number in range(ROWS)))
+    connection.executemany(
+        "insert into rows values (?, ?)", ((number, f"row {number}") for number in range(ROWS))
+    )
     connection.commit()
     connection.close()

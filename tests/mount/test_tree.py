@@ -23,8 +23,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real files: names, sizes and bytes as people have them. Empty directories are none in S3, and are not made."""
     source = tmp_path_factory.mktemp("tree")
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
-    found = (path for root in roots for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink())
-    small = (path for path in found if path.stat().st_size < SMALL and "__pycache__" not in path.parts)
+    found = (
+        path
+        for root in roots
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and not path.is_symlink()
+    )
+    small = (
+        path for path in found if path.stat().st_size < SMALL and "__pycache__" not in path.parts
+    )
     for path in itertools.islice(small, FILES):
         copy = source / path.relative_to(path.anchor)
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,9 @@ class _Request(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         with self.server.turn:
             connection = http.client.HTTPConnection(self.server.address)
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            connection.putrequest(
+                self.command, self.path, skip_host=True, skip_accept_encoding=True
+            )
             for name, text in self.headers.items():
                 connection.putheader(name, text)
             connection.endheaders()

@@ -5,13 +5,13 @@ from collections.abc import Callable
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.filesystem.entries import Entries
-from s3mount.filesystem.files import OpenFiles
-from s3mount.filesystem.filesystem import FileSystem
-from s3mount.filesystem.streams import OpenDirectories
-from s3mount.filesystem.tree import Tree
-from s3mount.s3.store import ObjectStore
-from s3mount.s3.values import ObjectVersion, Span
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import OpenDirectories
+from s3mount.filesystem.handles.open_files import OpenFiles
+from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.tree import Tree
+from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.object_store import ObjectStore
 
 MOUNTED_NS = 1_700_000_000 * 10**9
 
@@ -24,7 +24,7 @@ class Reader:
         self._version = version
 
     async def read(self, offset: int, size: int) -> bytes:
-        span = Span(min(offset, self._version.size), min(offset + size, self._version.size))
+        span = ByteRange(min(offset, self._version.size), min(offset + size, self._version.size))
         body = bytearray(len(span))
         if body:
             await self._store.get_range(self._version, span, memoryview(body))
@@ -53,12 +53,16 @@ class Blocks:
 class NoKernel:
     """Keeps no names."""
 
-    def drop(self, parent: int, entries: Entries) -> None: ...
+    def drop(self, parent: int, entries: EntryPage) -> None: ...
     def drop_all(self) -> None: ...
 
 
 def assemble(
-    store: ObjectStore, nursery: trio.Nursery, config: TreeConfig, location: StoreConfig, clock: Callable[[], float]
+    store: ObjectStore,
+    nursery: trio.Nursery,
+    config: TreeConfig,
+    location: StoreConfig,
+    clock: Callable[[], float],
 ) -> FileSystem:
     """The file system of *location*."""
     tree = Tree(

@@ -23,18 +23,20 @@ import trio
 import trio.testing
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.errors import NotFound, S3MountError, Superseded, VersionGone
-from s3mount.filesystem.filesystem import FileSystem
-from s3mount.filesystem.inodes import ROOT
-from s3mount.filesystem.order import PROOF
-from s3mount.filesystem.streams import DOTS, DirectoryStream
-from s3mount.s3.values import ListedObject, ListPage
+from s3mount.errors import NotFound, ReplacedBeforeOpen, S3MountError, StaleVersion
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
+from s3mount.filesystem.listing.order_evidence import PROOF
+from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.s3.model import ListedObject, ListPage
 from tests.property.assembling import assemble
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.moving_store import MovingStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
-IN_ORDER = ListPage([ListedObject(f"{number:04}", 1, 0, "") for number in range(PROOF + 1)], [], None)
+IN_ORDER = ListPage(
+    [ListedObject(f"{number:04}", 1, 0, "") for number in range(PROOF + 1)], [], None
+)
 LOOKUP_TO_OPEN = 1.0  # seconds: an open trusts the lookup just before it, whatever the lifetime
 TRIES = 3  # of a reply that failed
 
@@ -121,7 +123,11 @@ async def _run(program: Program) -> None:
                 for number, steps in enumerate(program.agents):
                     nursery.start_soon(Agent(world, str(number)).run, steps)
             await _check_the_end(world)
-        world.check(len(world.filesystem.tree.inodes) == 0, "leak", "references were given back, and inodes stay")
+        world.check(
+            len(world.filesystem.tree.inodes) == 0,
+            "leak",
+            "references were given back, and inodes stay",
+        )
 
 
 async def _check_the_end(world: "World") -> None:
@@ -130,12 +136,20 @@ async def _check_the_end(world: "World") -> None:
     if math.isinf(world.program.ttl):
         world.hang_up()
     else:
-        await trio.sleep(world.program.ttl + (world.program.negative_ttl or 0.0) + world.program.grace + 1.0)
+        await trio.sleep(
+            world.program.ttl + (world.program.negative_ttl or 0.0) + world.program.grace + 1.0
+        )
     last = Agent(world, "end")
     if world.program.is_huge:
-        await last.run((Step("list", "h", reply=HUGE), Step("look", "h/f069999"), Step("look", "h/none")))
+        await last.run(
+            (Step("list", "h", reply=HUGE), Step("look", "h/f069999"), Step("look", "h/none"))
+        )
         return
-    absent = [Step("look", f"{directory}{name}") for directory in ("", "a/", "b/") for name in ("a", "b", "-", "a-")]
+    absent = [
+        Step("look", f"{directory}{name}")
+        for directory in ("", "a/", "b/")
+        for name in ("a", "b", "-", "a-")
+    ]
     await last.run((Step("walk", ""), *absent, Step("walk", "")))
 
 
@@ -214,14 +228,22 @@ class World:
 
     def oldest(self, now: float, *, lifetime: float, key: str | None = None) -> float:
         """The oldest moment that an answer to a call at *now* may be of."""
-        gone = self.gone.get(key, -math.inf) if key is not None and self.program.limit == DEFAULT_LIMIT else -math.inf
-        return max(now - lifetime, self.last_hang_up if self.last_hang_up <= now else -math.inf, gone)
+        gone = (
+            self.gone.get(key, -math.inf)
+            if key is not None and self.program.limit == DEFAULT_LIMIT
+            else -math.inf
+        )
+        return max(
+            now - lifetime, self.last_hang_up if self.last_hang_up <= now else -math.inf, gone
+        )
 
     def check_kept(self, told: Told, valid_for: float) -> None:
         """The kernel keeps an entry for *valid_for* seconds more: by then, too, it is not older than a lifetime."""
         if 0 < valid_for < math.inf:
             since = self.clock() + valid_for - self.program.ttl
-            sizes = sizes_of(self.states(since), told.prefix, told.name, is_list_denied=self.is_list_denied)
+            sizes = sizes_of(
+                self.states(since), told.prefix, told.name, is_list_denied=self.is_list_denied
+            )
             self.check(
                 told.size in sizes,
                 "kept",
@@ -330,7 +352,11 @@ class Agent:
         told = DIRECTORY if size is not None and size < 0 else size
         kind = "absent" if told is None else "stale" if None not in allowed else "present"
         kind = f"doubted {kind}" if since == world.gone.get(key) else kind
-        world.check(told in allowed, kind, f"lookup of {key!r} since {since:.6f} says {told}, may say {allowed}")
+        world.check(
+            told in allowed,
+            kind,
+            f"lookup of {key!r} since {since:.6f} says {told}, may say {allowed}",
+        )
         return None if told is None else inode
 
     def _check_attributes(self) -> None:
@@ -338,7 +364,9 @@ class Agent:
             told = self._world.told[inode]
             attributes = self._tree.attributes(inode)
             size = DIRECTORY if attributes.size < 0 else attributes.size
-            self._world.check(size == told.size, "inode", f"inode {inode} was {told}, and has the size {size}")
+            self._world.check(
+                size == told.size, "inode", f"inode {inode} was {told}, and has the size {size}"
+            )
 
     # ---- directories -------------------------------------------------------------------------------------------------
 
@@ -398,21 +426,31 @@ class Agent:
         try:
             if handle is None:
                 handle = await files.open(inode)
-        except Superseded:
+        except ReplacedBeforeOpen:
             negative = 0.0 if program.negative_ttl is None else program.negative_ttl
-            states = world.states(world.oldest(asked, lifetime=max(trusted, negative) + program.grace))
+            states = world.states(
+                world.oldest(asked, lifetime=max(trusted, negative) + program.grace)
+            )
             sizes = sizes_of(states, told.prefix, told.name)
-            world.check(sizes != {told.size}, "superseded", f"{told} is refused though it was current all the time")
+            world.check(
+                sizes != {told.size},
+                "superseded",
+                f"{told} is refused though it was current all the time",
+            )
             return None
         except S3MountError as exc:
             world.check(world.may_fail_to_look_up(), "failure", f"open of {told}: {exc!r}")
             return None
         self._note(f"opened {told.key!r}: {told.size}")
-        sizes = sizes_of(world.states(since), told.prefix, told.name, is_list_denied=world.is_list_denied)
+        sizes = sizes_of(
+            world.states(since), told.prefix, told.name, is_list_denied=world.is_list_denied
+        )
         if told.size not in sizes:
             files.release(handle)
         kind = "doubted open" if since == world.gone.get(told.key) else "stale open"
-        world.check(told.size in sizes, kind, f"{told} opened, though since {since:.6f} it may be {sizes}")
+        world.check(
+            told.size in sizes, kind, f"{told} opened, though since {since:.6f} it may be {sizes}"
+        )
         return handle
 
     async def _read(self, handle: int, told: Told) -> None:
@@ -420,7 +458,7 @@ class Agent:
         asked = world.clock()
         try:
             body = bytes(await files.read(handle, 0, 1 << 20))
-        except VersionGone:
+        except StaleVersion:
             world.gone[told.key] = world.clock()
             self._note(f"read {told.key!r}: gone")
             sizes = {state.sizes.get(told.key) for state in world.states(asked)}
@@ -428,7 +466,9 @@ class Agent:
         except S3MountError as exc:
             world.check(world.may_fail("GET"), "failure", f"read of {told}: {exc!r}")
         else:
-            world.check(body == body_of(told.key, told.size), "bytes", f"{told} reads {body[:60]!r}")
+            world.check(
+                body == body_of(told.key, told.size), "bytes", f"{told} reads {body[:60]!r}"
+            )
 
     # ---- references --------------------------------------------------------------------------------------------------
 
@@ -437,7 +477,9 @@ class Agent:
         world = self._world
         if world.references[inode]:
             before = world.told[inode]
-            world.check(before == told, "inode", f"inode {inode} is {before}, and is told for {told}")
+            world.check(
+                before == told, "inode", f"inode {inode} is {before}, and is told for {told}"
+            )
         world.told[inode] = told
         world.references[inode] += 1
         self._references[inode] += 1
@@ -452,7 +494,9 @@ class Agent:
         world = self._world
         weight, limit = held_weight(world.filesystem), configured_limit(world.program.limit)
         slack = 2_000  # bytes: rows of a page that turned out to be of no use
-        world.check(weight <= limit + slack, "weight", f"{weight} bytes are held, and {limit} are the limit")
+        world.check(
+            weight <= limit + slack, "weight", f"{weight} bytes are held, and {limit} are the limit"
+        )
 
     def _note(self, text: str) -> None:
         self._world.note(self._name, text)
@@ -471,20 +515,22 @@ class _Reading:
         self._since = 0.0
         self._failures = 0
 
-    async def run(self, stream: DirectoryStream) -> dict[int, Told]:
+    async def run(self, stream: DirectoryHandle) -> dict[int, Told]:
         self._since = self._world.oldest(self._world.clock(), lifetime=self._world.program.ttl)
         is_at_end = False
         if await self._attempt(stream.rewind):
             is_at_end = await self._read_on(stream)
         entries = {inode: told for inode, told, _ in self._told}
-        self._agent._note(f"read {self._prefix!r}: {len(self._names)} names{'' if is_at_end else ', not all'}")
+        self._agent._note(
+            f"read {self._prefix!r}: {len(self._names)} names{'' if is_at_end else ', not all'}"
+        )
         if is_at_end:
             stable = stable_names(self._world.states(self._since), self._prefix)
             lost = sorted(stable - self._names)[:5]
             self._check(not lost, "lost", f"lacks {lost}, which were there since {self._since:.6f}")
         return entries
 
-    async def _read_on(self, stream: DirectoryStream) -> bool:
+    async def _read_on(self, stream: DirectoryHandle) -> bool:
         """Reply by reply; whether the end was reached."""
         step, replies = self._step, 0
         while not (step.stop_after and replies >= step.stop_after):
@@ -506,7 +552,7 @@ class _Reading:
         del self._told[index + 1 :]
         self._names = {told.name for _, told, _ in self._told}
 
-    async def _reply(self, stream: DirectoryStream) -> None:
+    async def _reply(self, stream: DirectoryHandle) -> None:
         """One getdents(2): entries from the last offset on, as many as it has room for and can be told at once."""
         offset = self._told[-1][2] if self._told else DOTS
         room = self._step.reply
@@ -517,7 +563,12 @@ class _Reading:
             for index in range(start, stop):
                 size = DIRECTORY if entries.is_directory(index) else entries.sizes[index]
                 told = Told(self._prefix, entries.name(index), size)
-                self._tell(self._agent._tree.inodes.remember(entries, index), told, base + index + 1, valid_for)
+                self._tell(
+                    self._agent._tree.inodes.remember(entries, index),
+                    told,
+                    base + index + 1,
+                    valid_for,
+                )
             room -= stop - start
             place = stream.held(base + stop) if room else None
 
@@ -529,7 +580,11 @@ class _Reading:
         self._names.add(told.name)
         states = self._world.store.history.between(self._since, self._world.clock())
         sizes = sizes_of(states, self._prefix, told.name)
-        self._check(told.size in sizes, "stale name", f"tells {told}; since {self._since:.6f} it may be {sizes}")
+        self._check(
+            told.size in sizes,
+            "stale name",
+            f"tells {told}; since {self._since:.6f} it may be {sizes}",
+        )
 
     async def _attempt(self, call: Callable[[], object]) -> bool:
         """Await *call*; False if the store failed."""

@@ -41,7 +41,11 @@ class State:
                     name = encode(raw)
                     if can_be_a_name(name):
                         child = found.get(name, NOTHING)
-                        found[name] = child._replace(is_directory=True) if slash else child._replace(size=size)
+                        found[name] = (
+                            child._replace(is_directory=True)
+                            if slash
+                            else child._replace(size=size)
+                        )
             self._children[prefix] = found
         return self._children[prefix]
 
@@ -67,7 +71,9 @@ class History:
         return self.states[max(0, bisect_right(begins, since) - 1) : bisect_right(begins, until)]
 
 
-def sizes_of(states: Iterable[State], prefix: str, name: bytes, *, is_list_denied: bool = False) -> set[int | None]:
+def sizes_of(
+    states: Iterable[State], prefix: str, name: bytes, *, is_list_denied: bool = False
+) -> set[int | None]:
     """What a lookup of *name* may answer: sizes, DIRECTORY, or None for its absence.
 
     HEAD and LIST are two requests, so each may see a state of its own. If LIST is refused, HEAD alone decides.

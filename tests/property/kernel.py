@@ -13,18 +13,20 @@ import trio.testing
 
 from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError
-from s3mount.filesystem.filesystem import FileSystem
-from s3mount.filesystem.inodes import ROOT
-from s3mount.filesystem.order import PROOF
-from s3mount.filesystem.streams import DOTS
-from s3mount.s3.values import ListedObject, ListPage
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import DOTS
+from s3mount.filesystem.listing.order_evidence import PROOF
+from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.s3.model import ListedObject, ListPage
 from tests.property.assembling import assemble
 from tests.property.shelf import BUCKET, Shelf
 from tests.reference import Directory, Node, tree_of
 
 Answer = TypeVar("Answer")
 
-_IN_ORDER = ListPage([ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None)
+_IN_ORDER = ListPage(
+    [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
+)
 REPLY = 2  # entries in one readdir reply; the real one holds some 25
 
 
@@ -85,11 +87,15 @@ class Kernel:
     def opendir(self, inode: int) -> int:
         return self.filesystem.directories.open(inode)
 
-    async def read_entries(self, handle: int, offset: int = 0, limit: int = 1 << 30) -> list[tuple[bytes, Seen]]:
+    async def read_entries(
+        self, handle: int, offset: int = 0, limit: int = 1 << 30
+    ) -> list[tuple[bytes, Seen]]:
         """The entries behind *offset*, at most *limit*, reply by reply."""
         return [(name, seen) for name, seen, _ in await self.read_places(handle, offset, limit)]
 
-    async def read_places(self, handle: int, offset: int = 0, limit: int = 1 << 30) -> list[tuple[bytes, Seen, int]]:
+    async def read_places(
+        self, handle: int, offset: int = 0, limit: int = 1 << 30
+    ) -> list[tuple[bytes, Seen, int]]:
         """As `read_entries`, each with the offset behind it."""
         stream = self.filesystem.directories.stream(handle)
         if offset == 0:
@@ -101,7 +107,9 @@ class Kernel:
             for index in range(start, min(start + REPLY, len(entries))):
                 inode = self.filesystem.tree.inodes.remember(entries, index)
                 attributes = self.filesystem.tree.describe(inode, entries, index)
-                told.append((entries.name(index), self._hold(inode, attributes.size), base + index + 1))
+                told.append(
+                    (entries.name(index), self._hold(inode, attributes.size), base + index + 1)
+                )
                 offset = base + index + 1
         return told
 
@@ -132,7 +140,9 @@ async def kernel_on(
             kernel.filesystem.tree.catalog.order.note_page(_IN_ORDER)
         yield kernel
         kernel.forget_all()
-        assert len(kernel.filesystem.tree.inodes) == 0, "references were given back, and inodes stay"
+        assert len(kernel.filesystem.tree.inodes) == 0, (
+            "references were given back, and inodes stay"
+        )
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
 
@@ -161,4 +171,10 @@ def truth(shelf: Shelf) -> Directory[int]:
 
 def kind(node: Node[int] | None) -> str:
     """What a name is, in a word."""
-    return "nothing" if node is None else "directory" if isinstance(node, Directory) else f"file of {node}"
+    return (
+        "nothing"
+        if node is None
+        else "directory"
+        if isinstance(node, Directory)
+        else f"file of {node}"
+    )

@@ -12,19 +12,19 @@ from typing import NoReturn
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreFailed, VersionGone
-from s3mount.s3.store import Demand, OnToken
-from s3mount.s3.values import (
+from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion, StoreError
+from s3mount.s3.model import (
+    ByteRange,
     ListedObject,
     ListPage,
     ListQuery,
+    Modified,
+    NotModified,
     ObjectStat,
     ObjectVersion,
-    Replaced,
     Revalidation,
-    Span,
-    Unchanged,
 )
+from s3mount.s3.object_store import Demand, OnToken
 from tests.property.history import History
 from tests.property.shelf import Order, in_byte_order, in_component_order, in_no_order
 
@@ -81,7 +81,9 @@ class MovingStore:
     rnd: random.Random
     is_mended: bool = False
     requests: int = 0
-    _items_of: dict[tuple[int, str, str, str | None], tuple[list[str], list[str]]] = field(default_factory=dict)
+    _items_of: dict[tuple[int, str, str, str | None], tuple[list[str], list[str]]] = field(
+        default_factory=dict
+    )
 
     async def head(self, key: str) -> ObjectStat:
         await self._arrive("HEAD", key)
@@ -105,7 +107,7 @@ class MovingStore:
     async def get_range(
         self,
         version: ObjectVersion,
-        span: Span,
+        span: ByteRange,
         into: memoryview,
         demand: Demand | None = None,  # noqa: ARG002
     ) -> None:
@@ -113,7 +115,7 @@ class MovingStore:
         size = self.history.current.sizes.get(version.key)
         await self._leave()
         if size is None or self.version(version.key, size) != version:
-            raise VersionGone("replaced or deleted", key=version.key)
+            raise StaleVersion("replaced or deleted", key=version.key)
         into[:] = body_of(version.key, size)[span.start : span.stop]
 
     def has_place(self) -> bool:
@@ -128,8 +130,8 @@ class MovingStore:
         await self._leave()
         stat = self._stat(version.key, size)
         if stat.version == version:
-            return Unchanged()
-        return Replaced(stat, body_of(version.key, stat.version.size)[:head_size])
+            return NotModified()
+        return Modified(stat, body_of(version.key, stat.version.size)[:head_size])
 
     def version(self, key: str, size: int) -> ObjectVersion:
         return ObjectVersion(self.behaviour.bucket, key, _etag(key, size), size)
@@ -139,7 +141,11 @@ class MovingStore:
         assert self.requests < REQUESTS_MAX, "the store is asked without end"
         behaviour = self.behaviour
         await self._leave()
-        if not self.is_mended and kind in behaviour.failing and self.rnd.random() < behaviour.failure_rate:
+        if (
+            not self.is_mended
+            and kind in behaviour.failing
+            and self.rnd.random() < behaviour.failure_rate
+        ):
             _fail(behaviour.failure_status, kind, key)
 
     async def _leave(self) -> None:
@@ -152,7 +158,11 @@ class MovingStore:
         ranks, items = self._items(query)
         start = 0 if query.token is None else self._start(query.token, ranks)
         if self.behaviour.has_empty_pages and self.rnd.random() < 0.3:
-            begin = f"> {self._start_after(query) or ''}" if query.token is None else query.token.split(" ", 1)[1]
+            begin = (
+                f"> {self._start_after(query) or ''}"
+                if query.token is None
+                else query.token.split(" ", 1)[1]
+            )
             return ListPage([], [], f"{self.requests} {begin}")
         stop = start + self._page_size()
         page = items[start:stop]
@@ -181,7 +191,9 @@ class MovingStore:
         if known not in self._items_of:
             order, found = ORDERS[self.behaviour.order], set()
             for key in self.history.current.sizes:
-                if key.startswith(query.prefix) and (after is None or begins_behind(key, after, self.behaviour)):
+                if key.startswith(query.prefix) and (
+                    after is None or begins_behind(key, after, self.behaviour)
+                ):
                     below, slash, _ = key[len(query.prefix) :].partition("/")
                     found.add(query.prefix + below + "/" if slash and query.delimiter else key)
             items = sorted(found, key=order)
@@ -189,7 +201,9 @@ class MovingStore:
         return self._items_of[known]
 
     def _start_after(self, query: ListQuery) -> str | None:
-        return query.start_after if self.behaviour.knows_start_after and query.token is None else None
+        return (
+            query.start_after if self.behaviour.knows_start_after and query.token is None else None
+        )
 
     def _listed(self, key: str) -> ListedObject:
         size = self.history.current.sizes[key]
@@ -230,5 +244,5 @@ def _is_common(item: str, query: ListQuery) -> bool:
 
 
 def _fail(status: int, kind: str, key: str) -> NoReturn:
-    failure: type[S3MountError] = AccessDenied if status == 403 else StoreFailed
+    failure: type[S3MountError] = AccessDenied if status == 403 else StoreError
     raise failure(f"{kind} was made to fail", status=status, key=key)

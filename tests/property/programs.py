@@ -63,7 +63,11 @@ class Program:
 
     def __str__(self) -> str:
         plain = Behaviour()
-        odd = {name: value for name, value in vars(self.behaviour).items() if value != getattr(plain, name)}
+        odd = {
+            name: value
+            for name, value in vars(self.behaviour).items()
+            if value != getattr(plain, name)
+        }
         lines = [
             f"seed {self.seed}: ttl {self.ttl}, negative {self.negative_ttl}, grace {self.grace}, limit {self.limit}",
             f"mounted {self.root!r}, {'proven ' if self.is_proven else ''}store {odd}{', h/ is huge' if self.is_huge else ''}",
@@ -116,16 +120,25 @@ def _contended(rnd: random.Random, program: Program) -> Program:
     writer = [
         step
         for _ in range(rnd.randint(2, 12))
-        for step in (Step("put", rnd.choice(keys)), Step("sleep", pause=rnd.choice((0.1, 0.7, 3.0))))
+        for step in (
+            Step("put", rnd.choice(keys)),
+            Step("sleep", pause=rnd.choice((0.1, 0.7, 3.0))),
+        )
     ]
-    return replace(program, keys=tuple(keys), behaviour=behaviour, agents=(*map(tuple, agents), tuple(writer)))
+    return replace(
+        program, keys=tuple(keys), behaviour=behaviour, agents=(*map(tuple, agents), tuple(writer))
+    )
 
 
 def _contending_reader(rnd: random.Random, keys: list[str]) -> list[Step]:
     steps = []
     for _ in range(rnd.randint(3, 10)):
         path = rnd.choice(keys)
-        steps.append(rnd.choice((Step("look", path), Step("open", path, pause=rnd.choice((0.0, 0.2, 1.0, 5.0))))))
+        steps.append(
+            rnd.choice(
+                (Step("look", path), Step("open", path, pause=rnd.choice((0.0, 0.2, 1.0, 5.0))))
+            )
+        )
         if rnd.random() < 0.3:
             steps.append(Step("sleep", pause=rnd.choice((0.1, 1.0, 4.0, 11.0))))
         if rnd.random() < 0.1:
@@ -137,14 +150,29 @@ def _trimmed(rnd: random.Random, program: Program) -> Program:
     """One directory that is larger than the limit, and several readers of it who pause and seek."""
     prefix = rnd.choice(("", "a/", "a/b/"))
     names = rnd.choice(("0123", "ab-.", "a-"))
-    keys = {f"{prefix}{''.join(rnd.choice(names) for _ in range(4))}" for _ in range(rnd.randint(12, 80))}
-    keys |= {f"{key}/{rnd.choice('ab-')}" for key in rnd.sample(sorted(keys), min(len(keys), rnd.randint(0, 6)))}
-    behaviour = replace(program.behaviour, page_max=rnd.choice((1, 2, 3, 8)), is_cut_anew=rnd.random() < 0.8)
+    keys = {
+        f"{prefix}{''.join(rnd.choice(names) for _ in range(4))}"
+        for _ in range(rnd.randint(12, 80))
+    }
+    keys |= {
+        f"{key}/{rnd.choice('ab-')}"
+        for key in rnd.sample(sorted(keys), min(len(keys), rnd.randint(0, 6)))
+    }
+    behaviour = replace(
+        program.behaviour, page_max=rnd.choice((1, 2, 3, 8)), is_cut_anew=rnd.random() < 0.8
+    )
     readers = [
-        tuple(_list_step(rnd, prefix[:-1], 0.0) for _ in range(rnd.randint(1, 3))) for _ in range(rnd.randint(2, 4))
+        tuple(_list_step(rnd, prefix[:-1], 0.0) for _ in range(rnd.randint(1, 3)))
+        for _ in range(rnd.randint(2, 4))
     ]
     agents = (*readers, *program.agents[-1:])
-    return replace(program, keys=tuple(sorted(keys)), behaviour=behaviour, agents=agents, limit=rnd.randint(3, 30))
+    return replace(
+        program,
+        keys=tuple(sorted(keys)),
+        behaviour=behaviour,
+        agents=agents,
+        limit=rnd.randint(3, 30),
+    )
 
 
 def _walked(rnd: random.Random, program: Program) -> Program:
@@ -153,15 +181,27 @@ def _walked(rnd: random.Random, program: Program) -> Program:
     directories = [f"{prefix}d{number}" for number in range(rnd.randint(3, 9))]
     files = "ab-01234"[: rnd.randint(1, 8)]
     keys = sorted({f"{directory}/{name}" for directory in directories for name in files})
-    walks = [Step("walk", pause=rnd.choice((0.0, 0.3, 1.0))), *(Step("list", path) for path in directories)]
-    readers = [tuple(rnd.choice(walks[: rnd.choice((1, 99))]) for _ in range(5)) for _ in range(rnd.randint(1, 3))]
+    walks = [
+        Step("walk", pause=rnd.choice((0.0, 0.3, 1.0))),
+        *(Step("list", path) for path in directories),
+    ]
+    readers = [
+        tuple(rnd.choice(walks[: rnd.choice((1, 99))]) for _ in range(5))
+        for _ in range(rnd.randint(1, 3))
+    ]
     changes = []
     for _ in range(rnd.randint(1, 5)):
         changes.append(Step("sleep", pause=rnd.choice((0.1, 1.0, 3.0, 5.0))))
-        changes += [Step(rnd.choice(("put", "delete")), rnd.choice(keys)) for _ in range(rnd.randint(1, 8))]
+        changes += [
+            Step(rnd.choice(("put", "delete")), rnd.choice(keys)) for _ in range(rnd.randint(1, 8))
+        ]
         changes += [Step("hup")] * (rnd.random() < 0.7)
-    behaviour = replace(program.behaviour, page_max=rnd.choice((2, 3, 5, 8, 20)), delay=rnd.choice((0.1, 1.0)))
-    return replace(program, keys=tuple(keys), behaviour=behaviour, agents=(*readers, tuple(changes)))
+    behaviour = replace(
+        program.behaviour, page_max=rnd.choice((2, 3, 5, 8, 20)), delay=rnd.choice((0.1, 1.0))
+    )
+    return replace(
+        program, keys=tuple(keys), behaviour=behaviour, agents=(*readers, tuple(changes))
+    )
 
 
 def huge_program_of(seed: int) -> Program:
@@ -171,7 +211,11 @@ def huge_program_of(seed: int) -> Program:
     page_max = rnd.choice((1000, 20_000, 66_000, HUGE))
     behaviour = Behaviour(order=order, page_max=page_max, is_cut_anew=rnd.random() < 0.5)
     keys = ["odd/b", "odd/a", "odd/-"]
-    names = [f"h/f{rnd.randrange(HUGE):06}" for _ in range(10)] + ["h/f065535", "h/f065536", "h/f069999"]
+    names = [f"h/f{rnd.randrange(HUGE):06}" for _ in range(10)] + [
+        "h/f065535",
+        "h/f065536",
+        "h/f069999",
+    ]
     look = [Step(rnd.choice(("look", "open")), name) for name in names]
     listing = [Step("list", "odd"), Step("list", "h", reply=5_000)]
     steps = [*listing, *look, Step("hup"), *rnd.sample(look, 5), Step("forget")]
@@ -210,17 +254,25 @@ def _without_some(items: tuple[Item, ...]) -> Iterator[list[Item]]:
 def _with_plainer_steps(program: Program) -> Iterator[Program]:
     for number, steps in enumerate(program.agents):
         for at, step in enumerate(steps):
-            for plainer in (Step(step.verb, step.path), Step(step.verb, step.path, pause=step.pause)):
+            for plainer in (
+                Step(step.verb, step.path),
+                Step(step.verb, step.path, pause=step.pause),
+            ):
                 if plainer != step:
                     agent = (*steps[:at], plainer, *steps[at + 1 :])
-                    yield replace(program, agents=(*program.agents[:number], agent, *program.agents[number + 1 :]))
+                    yield replace(
+                        program,
+                        agents=(*program.agents[:number], agent, *program.agents[number + 1 :]),
+                    )
 
 
 def _behaviour(rnd: random.Random) -> Behaviour:
     kinds = ("HEAD", "LIST", "MORE", "REVALIDATE", "GET")
     fails = rnd.random() < 0.35
     return Behaviour(
-        order=rnd.choice(("bytes", "bytes", "bytes", "components", "none", "at first", "directory bucket")),
+        order=rnd.choice(
+            ("bytes", "bytes", "bytes", "components", "none", "at first", "directory bucket")
+        ),
         page_max=rnd.choice((1, 2, 3, 5, 8, 1000)),
         is_cut_anew=rnd.random() < 0.5,
         repeats=rnd.random() < 0.1,
@@ -252,21 +304,33 @@ def random_keys(rnd: random.Random) -> list[str]:
     if rnd.random() < 0.3:  # many small directories, for walks
         prefix = rnd.choice(("", "a/", "b/"))
         keys |= {
-            f"{prefix}d{number}/{name}" for number in range(rnd.randint(4, 9)) for name in "ab-"[: rnd.randint(1, 3)]
+            f"{prefix}d{number}/{name}"
+            for number in range(rnd.randint(4, 9))
+            for name in "ab-"[: rnd.randint(1, 3)]
         }
     return sorted(keys)
 
 
 def _paths(keys: list[str]) -> list[str]:
     """Directories and files that may be there, without those that no path can name."""
-    paths = {"", *(key[:at] for key in keys for at in range(len(key) + 1) if at == len(key) or key[at] == "/")}
+    paths = {
+        "",
+        *(
+            key[:at]
+            for key in keys
+            for at in range(len(key) + 1)
+            if at == len(key) or key[at] == "/"
+        ),
+    }
     return sorted(path for path in paths if not path or not {"", ".", ".."} & set(path.split("/")))
 
 
 def _reader(rnd: random.Random, paths: list[str]) -> list[Step]:
     directories = sorted({"", *(path.rpartition("/")[0] for path in paths)})
     favourites = [rnd.choice(paths) for _ in range(3)]
-    return [_reader_step(rnd, [*paths, *favourites * 3], directories) for _ in range(rnd.randint(2, 9))]
+    return [
+        _reader_step(rnd, [*paths, *favourites * 3], directories) for _ in range(rnd.randint(2, 9))
+    ]
 
 
 def _reader_step(rnd: random.Random, paths: list[str], directories: list[str]) -> Step:
@@ -279,13 +343,17 @@ def _reader_step(rnd: random.Random, paths: list[str], directories: list[str]) -
     steps = {
         "look": Step("look", path, patience=patience),
         "list": _list_step(rnd, rnd.choice(directories), patience),
-        "walk": Step("walk", rnd.choice(("", rnd.choice(directories))), pause=rnd.choice((0.0, 0.0, 0.5))),
+        "walk": Step(
+            "walk", rnd.choice(("", rnd.choice(directories))), pause=rnd.choice((0.0, 0.0, 0.5))
+        ),
         "open": Step("open", path, pause=rnd.choice((0.0, 0.5, 3.0, 15.0)), patience=patience),
         "sleep": Step("sleep", pause=rnd.choice((0.1, 1.0, 3.0, 11.0, 61.0))),
         "hup": Step("hup" if rnd.random() < 0.4 else "attributes"),
         "forget": Step("forget"),
     }
-    return steps[rnd.choice(("look", "look", "look", "list", "list", "list", "walk", "open", "open", *steps))]
+    return steps[
+        rnd.choice(("look", "look", "look", "list", "list", "list", "walk", "open", "open", *steps))
+    ]
 
 
 def _list_step(rnd: random.Random, directory: str, patience: float) -> Step:

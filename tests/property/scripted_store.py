@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 import trio
 
-from s3mount.blocks.cache import BlockCache
+from s3mount.cache.block_cache import BlockCache
 from s3mount.errors import S3MountError
-from s3mount.s3.store import Demand, OnToken, Urgency
-from s3mount.s3.values import ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation, Span
+from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
+from s3mount.s3.object_store import Demand, OnToken, Priority
 
 
 def content_of(version: ObjectVersion) -> bytes:
@@ -26,7 +26,7 @@ class Load:
     """A GET that was sent and not answered."""
 
     version: ObjectVersion
-    span: Span
+    span: ByteRange
     into: memoryview
     demand: Demand
     answered: trio.Event = field(default_factory=trio.Event)
@@ -93,7 +93,7 @@ class ScriptedStore:
     def __init__(self, *, sends_at_once: bool = False) -> None:
         self.sends_at_once = sends_at_once
         self.loads: list[Load] = []  # under way
-        self.asked: list[tuple[str, Span, Urgency]] = []  # all there ever were
+        self.asked: list[tuple[str, ByteRange, Priority]] = []  # all there ever were
         self.is_prompt = False
         self._contents: dict[ObjectVersion, bytes] = {}
 
@@ -103,7 +103,11 @@ class ScriptedStore:
         return self._contents[version]
 
     async def get_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand | None = None
+        self,
+        version: ObjectVersion,
+        span: ByteRange,
+        into: memoryview,
+        demand: Demand | None = None,
     ) -> None:
         load = Load(version, span, into, demand or Demand())
         self._note(load)
@@ -118,7 +122,12 @@ class ScriptedStore:
         return True
 
     def begin_range(
-        self, version: ObjectVersion, span: Span, into: memoryview, demand: Demand, ended: Callable[[], None]
+        self,
+        version: ObjectVersion,
+        span: ByteRange,
+        into: memoryview,
+        demand: Demand,
+        ended: Callable[[], None],
     ) -> "BegunLoad | None":
         if not self.sends_at_once:
             return None

@@ -9,19 +9,19 @@ from hashlib import md5
 
 import trio
 
-from s3mount.errors import NotFound, StoreFailed, VersionGone
-from s3mount.s3.store import Demand, OnToken
-from s3mount.s3.values import (
+from s3mount.errors import NotFound, StaleVersion, StoreError
+from s3mount.s3.model import (
+    ByteRange,
     ListedObject,
     ListPage,
     ListQuery,
+    Modified,
+    NotModified,
     ObjectStat,
     ObjectVersion,
-    Replaced,
     Revalidation,
-    Span,
-    Unchanged,
 )
+from s3mount.s3.object_store import Demand, OnToken
 
 BUCKET = "shelf"
 
@@ -79,13 +79,13 @@ class Shelf:
     async def get_range(
         self,
         version: ObjectVersion,
-        span: Span,
+        span: ByteRange,
         into: memoryview,
         demand: Demand | None = None,  # noqa: ARG002
     ) -> None:
         await self._ask(f"GET {version.key}")
         if version.key not in self.bodies or self.version(version.key) != version:
-            raise VersionGone("replaced", key=version.key)
+            raise StaleVersion("replaced", key=version.key)
         into[:] = self.bodies[version.key][span.start : span.stop]
 
     def has_place(self) -> bool:
@@ -97,7 +97,11 @@ class Shelf:
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._ask(f"GET {version.key}")
         stat = self._stat(version.key)
-        return Unchanged() if stat.version == version else Replaced(stat, self.bodies[version.key][:head_size])
+        return (
+            NotModified()
+            if stat.version == version
+            else Modified(stat, self.bodies[version.key][:head_size])
+        )
 
     def version(self, key: str) -> ObjectVersion:
         """The version of *key* that is current."""
@@ -142,7 +146,7 @@ def fail_at(*numbers: int) -> Callable[[int], None]:
 
     def before(number: int) -> None:
         if number in numbers:
-            raise StoreFailed(f"request {number} was made to fail", status=503, code="SlowDown")
+            raise StoreError(f"request {number} was made to fail", status=503, code="SlowDown")
 
     return before
 

@@ -10,16 +10,16 @@ import tomllib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from s3mount.cli.assemble import Request, make_config
-from s3mount.cli.command import parse_arguments
+from s3mount.cli.build_config import MountArguments, make_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.settings import BY_NAME, OPTIONS, SETTINGS, Setting
+from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, Option
+from s3mount.cli.parser import parse_arguments
 from s3mount.cli.values import parse_location
 from s3mount.config import Config
+from s3mount.daemon.mounting.options import mount_request
 from s3mount.errors import UsageError
-from s3mount.service.fuse_options import mount_request
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 SEEDS = [
@@ -41,10 +41,14 @@ SEEDS = [
 NOISE = st.text("\x00\n\r\x1b\x7f\x85\u2028 ,=\\/@:~9.-é\udcff", max_size=4)
 TEXTS = st.one_of(
     st.text(max_size=20),
-    st.builds(lambda before, seed, after: before + seed + after, NOISE, st.sampled_from(SEEDS), NOISE),
+    st.builds(
+        lambda before, seed, after: before + seed + after, NOISE, st.sampled_from(SEEDS), NOISE
+    ),
     st.integers(0, 6000).map(lambda count: "9" * count),
 )
-VALUED = [setting for setting in SETTINGS if not setting.is_flag and setting.kind is not OPTIONS]
+VALUED = [
+    setting for setting in OPTION_TABLE if not setting.is_flag and setting.kind is not OPTIONS
+]
 
 
 @given(st.sampled_from(VALUED), TEXTS)
@@ -57,7 +61,7 @@ VALUED = [setting for setting in SETTINGS if not setting.is_flag and setting.kin
 @example(BY_NAME["run-as"], "a\x00b")
 @example(BY_NAME["memory-limit"], "9" * 400 + ".5")
 @example(BY_NAME["uid"], "0" * 20 + "9" * 20)
-def test_a_value_is_refused_or_is_one_line(setting: Setting, text: str) -> None:
+def test_a_value_is_refused_or_is_one_line(setting: Option, text: str) -> None:
     try:
         value = setting.kind.parse(text)
     except ValueError:
@@ -66,7 +70,11 @@ def test_a_value_is_refused_or_is_one_line(setting: Setting, text: str) -> None:
     assert not isinstance(value, int) or 0 <= value <= 2**62
 
 
-@given(st.lists(st.one_of(TEXTS, st.sampled_from([setting.flag for setting in SETTINGS])), max_size=6))
+@given(
+    st.lists(
+        st.one_of(TEXTS, st.sampled_from([setting.flag for setting in OPTION_TABLE])), max_size=6
+    )
+)
 @example(["b", "/m", "--run-as", "a\x00b"])
 @example(["b", "/m", "--uid", "a\x00b"])
 @example(["b", "/m", "-o", "fsname=a\nb"])
@@ -76,7 +84,7 @@ def test_a_value_is_refused_or_is_one_line(setting: Setting, text: str) -> None:
 def test_a_command_line_is_understood_or_refused_in_words(arguments: list[str]) -> None:
     try:
         request = parse_arguments(arguments)
-        config = make_config(request) if isinstance(request, Request) else None
+        config = make_config(request) if isinstance(request, MountArguments) else None
     except UsageError:
         return
     assert config is None or is_sound(config)
@@ -98,12 +106,18 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.one_of(st.sampled_from([*BY_NAME, "bucket", "mountpoint", "o"]), TEXTS), VALUES, max_size=4))
+@given(
+    st.dictionaries(
+        st.one_of(st.sampled_from([*BY_NAME, "bucket", "mountpoint", "o"]), TEXTS),
+        VALUES,
+        max_size=4,
+    )
+)
 def test_a_file_is_understood_or_refused_in_words(table: dict[str, object]) -> None:
     text = "\n".join(f"{spelled(key)} = {spelled(value)}" for key, value in table.items())
     try:
         file = parse_config_file("f", text)
-        config = make_config(Request(file.bucket, file.mountpoint, file.settings))
+        config = make_config(MountArguments(file.bucket, file.mountpoint, file.settings))
     except UsageError:
         return
     assert is_sound(config)
@@ -126,7 +140,9 @@ def test_text_that_is_no_configuration_is_refused_in_words(text: str) -> None:
 @given(st.sampled_from(["fsname", "subtype", "max_read", "comment"]), TEXTS)
 def test_an_option_of_a_mount_is_one_option(name: str, text: str) -> None:
     try:
-        options = [each.value for each in parse_mount_options(f"{name}={text}".replace(",", "\\,"), "-o")]
+        options = [
+            each.value for each in parse_mount_options(f"{name}={text}".replace(",", "\\,"), "-o")
+        ]
     except UsageError:
         return
     assert all(not CONTROL.search(str(option)) for option in options)
@@ -145,9 +161,22 @@ def test_a_bucket_is_a_name_and_its_prefix_has_no_nul(text: str) -> None:
 def is_sound(config: Config) -> bool:
     """Whether nothing that reaches a header, an address or a mount is more than one word of it."""
     request = mount_request(config.mount, "source")
-    words = [config.store.bucket, config.store.endpoint_url, config.store.region, config.store.profile]
-    words += [config.store.expected_bucket_owner, config.mount.run_as, request.source, request.fstype]
-    return not any(word and CONTROL.search(word) for word in words) and "\0" not in config.mount.mountpoint
+    words = [
+        config.store.bucket,
+        config.store.endpoint_url,
+        config.store.region,
+        config.store.profile,
+    ]
+    words += [
+        config.store.expected_bucket_owner,
+        config.mount.run_as,
+        request.source,
+        request.fstype,
+    ]
+    return (
+        not any(word and CONTROL.search(word) for word in words)
+        and "\0" not in config.mount.mountpoint
+    )
 
 
 def spelled(value: object) -> str:
@@ -155,7 +184,10 @@ def spelled(value: object) -> str:
     if isinstance(value, str):
         return (
             '"'
-            + "".join(f"\\u{ord(char):04x}" if ord(char) < 0x20 or char in '"\\\x7f' else char for char in value)
+            + "".join(
+                f"\\u{ord(char):04x}" if ord(char) < 0x20 or char in '"\\\x7f' else char
+                for char in value
+            )
             + '"'
         )
     if isinstance(value, list):

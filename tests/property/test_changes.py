@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import VersionGone
-from s3mount.filesystem.inodes import ROOT
+from s3mount.errors import StaleVersion
+from s3mount.filesystem.namespace.inode_table import ROOT
 from tests.property.kernel import Clock, Kernel, kernel_on, kind, truth, walk
 from tests.property.running import run
 from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order
@@ -17,7 +17,9 @@ TTL = 10.0
 
 Change = tuple[int, str, bytes | None]  # before which request which key becomes what; None: deleted
 
-changes = st.lists(st.tuples(st.integers(1, 12), keys, st.none() | st.binary(max_size=2)), max_size=8)
+changes = st.lists(
+    st.tuples(st.integers(1, 12), keys, st.none() | st.binary(max_size=2)), max_size=8
+)
 orders = st.sampled_from([in_byte_order, in_component_order])
 
 
@@ -65,9 +67,19 @@ def test_a_walk_while_the_bucket_changes_shows_every_file_that_stayed_and_no_fil
     run(main)
 
 
-@given(before=bodies(), after=bodies(), page_size=page_sizes, ttl=st.sampled_from([0.0, TTL]), data=st.data())
+@given(
+    before=bodies(),
+    after=bodies(),
+    page_size=page_sizes,
+    ttl=st.sampled_from([0.0, TTL]),
+    data=st.data(),
+)
 def test_a_change_is_seen_when_the_lifetime_is_over_and_at_once_where_it_is_zero(
-    before: dict[str, bytes], after: dict[str, bytes], page_size: int, ttl: float, data: st.DataObject
+    before: dict[str, bytes],
+    after: dict[str, bytes],
+    page_size: int,
+    ttl: float,
+    data: st.DataObject,
 ) -> None:
     shelf = Shelf(dict(before), page_size)
     clock = Clock()
@@ -114,13 +126,13 @@ async def _read_again(kernel: Kernel, inode: int) -> bytes | None:
     files = kernel.filesystem.files
     try:
         handle = await files.open(inode)
-    except VersionGone:
+    except StaleVersion:
         seen = await kernel.lookup(ROOT, b"a")
         assert seen is not None
         handle = await files.open(seen.inode)
     try:
         return bytes(await files.read(handle, 0, 10))
-    except VersionGone:
+    except StaleVersion:
         return None
     finally:
         files.release(handle)
@@ -149,7 +161,9 @@ def _change(bodies: dict[str, bytes], key: str, body: bytes | None) -> None:
 
 async def _told(kernel: Kernel, path: bytes) -> str:
     seen = await kernel.resolve(path)
-    return "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    return (
+        "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    )
 
 
 def _paths(tree: Directory[int]) -> list[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from s3mount.errors import AccessDenied, DeadlineExceeded
-from s3mount.s3.credentials import RENEWAL_REST, CredentialChain, FrozenCredentials, Keys
+from s3mount.s3.endpoint.credentials import RENEWAL_REST, CredentialChain, FrozenCredentials, Keys
 from s3mount.s3.transport import Retryable
 
 Thread = tuple[Callable[..., None], tuple[Any, ...]]
@@ -45,7 +45,9 @@ class Chain(RuleBasedStateMachine):
 
     @initialize()
     def make(self) -> None:
-        self.chain = CredentialChain(self, sign=True, clock=lambda: self.now, wall_clock=lambda: self.now)
+        self.chain = CredentialChain(
+            self, sign=True, clock=lambda: self.now, wall_clock=lambda: self.now
+        )
 
     def _start(self, call: Callable[..., None], arguments: tuple[Any, ...]) -> int:
         if not self.threads_are_there:
@@ -102,7 +104,9 @@ class Chain(RuleBasedStateMachine):
     @rule(lifetime=st.sampled_from([-1.0, 30.0, 500.0, 500.0, 2000.0]))
     def find(self, lifetime: float) -> None:
         self.ends[str(self.begun)] = self.now + lifetime
-        self.found = Keys(FrozenCredentials(str(self.begun), "s"), self.now + lifetime - 900, self.now + lifetime)
+        self.found = Keys(
+            FrozenCredentials(str(self.begun), "s"), self.now + lifetime - 900, self.now + lifetime
+        )
         self._end()
 
     @precondition(lambda self: self.under_way)
@@ -113,7 +117,7 @@ class Chain(RuleBasedStateMachine):
 
     def _end(self) -> None:
         call, arguments = self.under_way.pop()
-        with patch("s3mount.s3.credentials.log"):  # a refresh that fails is told
+        with patch("s3mount.s3.endpoint.credentials.log"):  # a refresh that fails is told
             call(*arguments)
         assert not self.chain._is_under_way
 

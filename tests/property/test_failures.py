@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import AccessDenied, S3MountError, StoreFailed
-from s3mount.filesystem.inodes import ROOT
+from s3mount.errors import AccessDenied, S3MountError, StoreError
+from s3mount.filesystem.namespace.inode_table import ROOT
 from tests.property.kernel import Clock, Kernel, answers, kernel_on, kind, truth, walk
 from tests.property.running import run
 from tests.property.shelf import Order, Shelf, fail_at, in_byte_order, in_component_order
@@ -14,7 +14,12 @@ from tests.reference import directories_of, files_of, look
 orders = st.sampled_from([in_byte_order, in_component_order])
 
 
-@given(bodies=bodies(20), page_size=page_sizes, order=orders, failing=st.sets(st.integers(1, 12), min_size=1))
+@given(
+    bodies=bodies(20),
+    page_size=page_sizes,
+    order=orders,
+    failing=st.sets(st.integers(1, 12), min_size=1),
+)
 def test_a_walk_in_which_requests_fail_shows_an_error_or_the_whole_truth_and_afterwards_the_truth(
     bodies: dict[str, bytes], page_size: int, order: Order, failing: set[int]
 ) -> None:
@@ -30,13 +35,25 @@ def test_a_walk_in_which_requests_fail_shows_an_error_or_the_whole_truth_and_aft
     run(main)
 
 
-@given(bodies=bodies(), page_size=page_sizes, failing=st.sets(st.integers(1, 12), min_size=1), data=st.data())
+@given(
+    bodies=bodies(),
+    page_size=page_sizes,
+    failing=st.sets(st.integers(1, 12), min_size=1),
+    data=st.data(),
+)
 def test_a_lookup_in_which_requests_fail_is_an_error_or_the_truth_and_never_an_absence(
     bodies: dict[str, bytes], page_size: int, failing: set[int], data: st.DataObject
 ) -> None:
     shelf = Shelf(bodies, page_size, before=fail_at(*failing))
     tree = truth(shelf)
-    there = [*directories_of(tree), *(path for path, _ in files_of(tree)), b"a", b"b/a", b"a/a", b".a"]
+    there = [
+        *directories_of(tree),
+        *(path for path, _ in files_of(tree)),
+        b"a",
+        b"b/a",
+        b"a/a",
+        b".a",
+    ]
     asked = data.draw(st.lists(st.sampled_from(there), max_size=10))
 
     async def main() -> None:
@@ -57,14 +74,18 @@ def test_where_only_listing_is_refused_names_of_files_are_found_and_absence_is_a
 
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:
-            expected = f"file of {len(bodies[name.decode()])}" if name.decode() in bodies else "failure"
+            expected = (
+                f"file of {len(bodies[name.decode()])}" if name.decode() in bodies else "failure"
+            )
             assert await _told(kernel, name) == expected
 
     run(main)
 
 
 @given(bodies=bodies(), page_size=page_sizes, at=st.integers(1, 8))
-def test_a_stream_that_failed_goes_on_where_it_stood(bodies: dict[str, bytes], page_size: int, at: int) -> None:
+def test_a_stream_that_failed_goes_on_where_it_stood(
+    bodies: dict[str, bytes], page_size: int, at: int
+) -> None:
     shelf = Shelf(bodies, page_size, before=fail_at(at))
 
     async def main() -> None:
@@ -75,7 +96,7 @@ def test_a_stream_that_failed_goes_on_where_it_stood(bodies: dict[str, bytes], p
             for _ in range(50):
                 try:
                     places = await kernel.read_places(handle, offset, limit=1)
-                except StoreFailed:
+                except StoreError:
                     continue
                 if not places:
                     break
@@ -92,7 +113,9 @@ async def _told(kernel: Kernel, path: bytes) -> str:
         seen = await kernel.resolve(path)
     except S3MountError:
         return "failure"
-    return "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    return (
+        "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    )
 
 
 def _refuse(shelf: Shelf, number: int, kind: str) -> None:

@@ -20,10 +20,16 @@ from tests.reference import Directory, directories_of, look, tree_of
 
 EXAMPLES = int(os.environ.get("S3MOUNT_EXAMPLES", "300"))
 SHRINKING = 20.0  # seconds, at most; what is printed then is as small as it has become
-SEEDS = st.just(int(os.environ["S3MOUNT_SEED"])) if "S3MOUNT_SEED" in os.environ else st.integers(0, (1 << 32) - 1)
+SEEDS = (
+    st.just(int(os.environ["S3MOUNT_SEED"]))
+    if "S3MOUNT_SEED" in os.environ
+    else st.integers(0, (1 << 32) - 1)
+)
 
 
-@settings(max_examples=EXAMPLES, phases=[Phase.generate], database=None)  # a smaller seed is no smaller program
+@settings(
+    max_examples=EXAMPLES, phases=[Phase.generate], database=None
+)  # a smaller seed is no smaller program
 @given(seed=SEEDS)
 def test_every_answer_is_of_a_state_that_it_may_be_of(seed: int) -> None:
     check(program_of, seed)
@@ -35,15 +41,22 @@ def test_a_huge_directory_shows_its_own_entries(seed: int) -> None:
 
 
 @given(bodies=bodies(20))
-def test_the_history_sees_in_one_state_what_the_reference_model_sees(bodies: dict[str, bytes]) -> None:
+def test_the_history_sees_in_one_state_what_the_reference_model_sees(
+    bodies: dict[str, bytes],
+) -> None:
     sizes = {key: len(body) for key, body in bodies.items()}
     tree, state = tree_of(sizes), State(0.0, sizes)
     for path in (b"", *directories_of(tree)):
         node = look(tree, path)
         assert isinstance(node, Directory)
         seen = state.children(path.decode() + "/" if path else "")
-        expected = {name: DIRECTORY if isinstance(below, Directory) else below for name, below in node.items()}
-        assert expected == {name: DIRECTORY if child.is_directory else child.size for name, child in seen.items()}
+        expected = {
+            name: DIRECTORY if isinstance(below, Directory) else below
+            for name, below in node.items()
+        }
+        assert expected == {
+            name: DIRECTORY if child.is_directory else child.size for name, child in seen.items()
+        }
 
 
 def check(program_of: Callable[[int], Program], seed: int) -> None:
@@ -52,7 +65,9 @@ def check(program_of: Callable[[int], Program], seed: int) -> None:
     deviation = outcome_of(program)
     if deviation is not None:
         program, deviation = _smallest(program, deviation)
-        pytest.fail(f"{deviation}\nby the program\n{program}", pytrace=deviation.__cause__ is not None)
+        pytest.fail(
+            f"{deviation}\nby the program\n{program}", pytrace=deviation.__cause__ is not None
+        )
 
 
 def _smallest(program: Program, deviation: Deviation) -> tuple[Program, Deviation]:

@@ -12,16 +12,16 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3mount.blocks.cache import BlockCache
-from s3mount.blocks.spans import KIB, Geometry
+from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.ranges import KIB, FetchSizes
 from s3mount.config import BlockConfig
-from s3mount.errors import StoreFailed
-from s3mount.s3.cord import Cord
-from s3mount.s3.gate import Pass
-from s3mount.s3.remote import RemoteStore
-from s3mount.s3.store import Urgency
-from s3mount.s3.transport import Coming, Retryable
-from s3mount.s3.values import ObjectVersion, Span
+from s3mount.errors import StoreError
+from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.object_store import Priority
+from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.scheduling.limiter import Permit
+from s3mount.s3.transport import ReceiveState, Retryable
 from tests.property.scripted_store import content_of
 
 UNIT = 64 * KIB
@@ -42,12 +42,12 @@ class FickleTransport:
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
-        span: Span,
+        span: ByteRange,
         into: Callable[[], memoryview],
         *,
         version_id: str | None,  # noqa: ARG002 - the protocol's
         deadline: float,  # noqa: ARG002 - the protocol's
-        cord: Cord,
+        cord: CancelToken,
     ) -> str | None:
         self._dawdle(cord)
         buffer = into()
@@ -59,37 +59,43 @@ class FickleTransport:
     def begin_range(
         self,
         version: ObjectVersion,
-        span: Span,
+        span: ByteRange,
         into: Callable[[], memoryview],
         *,
         version_id: str | None,
         deadline: float,
-        cord: Cord,
+        cord: CancelToken,
     ) -> "SentByChance | None":
         if self._chance.random() < 0.5:
             return None
-        finish = partial(self.get_range, version, span, into, version_id=version_id, deadline=deadline, cord=cord)
+        finish = partial(
+            self.get_range, version, span, into, version_id=version_id, deadline=deadline, cord=cord
+        )
         return SentByChance(self._chance, cord, finish)
 
     def close(self) -> None: ...
 
-    def _dawdle(self, cord: Cord) -> None:
+    def _dawdle(self, cord: CancelToken) -> None:
         time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
         if self._chance.random() < 0.5:
             cord.check()
-        is_in_the_run = threading.current_thread() is threading.main_thread()  # where all of the answer is here
+        is_in_the_run = (
+            threading.current_thread() is threading.main_thread()
+        )  # where all of the answer is here
         if self._chance.random() < self._stuck_rate and not is_in_the_run:
             was_cut = threading.Event()
             cord.tie(was_cut.set)
             assert was_cut.wait(20)
         if self._chance.random() < self._failure_rate:
-            raise Retryable(StoreFailed("ill luck"))
+            raise Retryable(StoreError("ill luck"))
 
 
 class SentByChance:
     """`Sent`: something comes at once, or later, or only when it is cut."""
 
-    def __init__(self, chance: random.Random, cord: Cord, finish: Callable[[], str | None]) -> None:
+    def __init__(
+        self, chance: random.Random, cord: CancelToken, finish: Callable[[], str | None]
+    ) -> None:
         self._chance = chance
         self._finish = finish
         self._socket, self._peer = socket.socketpair()
@@ -102,9 +108,9 @@ class SentByChance:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def gather(self) -> Coming:
+    def gather(self) -> ReceiveState:
         self.has_begun = self._chance.random() < 0.5
-        return self._chance.choice(list(Coming))
+        return self._chance.choice(list(ReceiveState))
 
     def _come(self) -> None:
         self._peer.send(b"some")
@@ -116,20 +122,30 @@ class SentByChance:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32), failure_rate=st.sampled_from((0.0, 0.2)), patience=st.sampled_from((0.004, 1.0)))
-def test_reads_that_are_asked_twice_equal_slices(seed: int, failure_rate: float, patience: float) -> None:
-    with patch("s3mount.s3.dispatch.PATIENCE", 4 * LATE):
+@given(
+    seed=st.integers(0, 2**32),
+    failure_rate=st.sampled_from((0.0, 0.2)),
+    patience=st.sampled_from((0.004, 1.0)),
+)
+def test_reads_that_are_asked_twice_equal_slices(
+    seed: int, failure_rate: float, patience: float
+) -> None:
+    with patch("s3mount.s3.scheduling.executor.PATIENCE", 4 * LATE):
         trio.run(_play, random.Random(seed), failure_rate, 0.0, patience)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), stuck_rate=st.sampled_from((0.05, 0.3)))
-def test_what_readers_leave_behind_ends_though_the_store_never_answers(seed: int, stuck_rate: float) -> None:
-    with patch("s3mount.s3.dispatch.PATIENCE", 4 * LATE):
+def test_what_readers_leave_behind_ends_though_the_store_never_answers(
+    seed: int, stuck_rate: float
+) -> None:
+    with patch("s3mount.s3.scheduling.executor.PATIENCE", 4 * LATE):
         trio.run(_play, random.Random(seed), 0.1, stuck_rate, 10 * LATE)
 
 
-async def _play(chance: random.Random, failure_rate: float, stuck_rate: float, patience: float) -> None:
+async def _play(
+    chance: random.Random, failure_rate: float, stuck_rate: float, patience: float
+) -> None:
     store = RemoteStore(
         FickleTransport(chance, failure_rate, stuck_rate),  # type: ignore[arg-type]  # ranges only
         max_connections=PLACES,
@@ -139,7 +155,9 @@ async def _play(chance: random.Random, failure_rate: float, stuck_rate: float, p
     store._hedging._earned = 1000.0
     async with trio.open_nursery() as loads:
         limit = 24 * UNIT
-        cache = BlockCache(store, loads, BlockConfig(memory_limit=limit), Geometry(4 * UNIT, UNIT, UNIT, UNIT))
+        cache = BlockCache(
+            store, loads, BlockConfig(memory_limit=limit), FetchSizes(4 * UNIT, UNIT, UNIT, UNIT)
+        )
         store._hedging.latency.late_after = LATE
         with trio.move_on_after(patience):
             async with trio.open_nursery() as readers:
@@ -147,8 +165,10 @@ async def _play(chance: random.Random, failure_rate: float, stuck_rate: float, p
                     readers.start_soon(_read, cache, chance)
     for _ in range(PLACES):  # each attempt has given its place back, sooner or later
         with trio.fail_after(5):
-            await Pass(store._gate, Urgency.DEMANDED).enter()
-    landed = sum(max(len(block), 2048) for shelf in cache._shelves.values() for block in shelf._blocks)
+            await Permit(store._gate, Priority.DEMANDED).enter()
+    landed = sum(
+        max(len(block), 2048) for shelf in cache._shelves.values() for block in shelf._blocks
+    )
     assert cache.statistics().loads_under_way == 0
     assert landed + cache._loads.memory._idle_bytes == cache._loads.memory.used <= limit
     store.close()

@@ -13,15 +13,22 @@ from tests.property.strategies import bodies, page_sizes
 from tests.reference import Directory, directories_of, look
 
 NAMES = [
-    bytes(pair) for length in (1, 2) for pair in product(b"ab-.", repeat=length) if bytes(pair) not in (b".", b"..")
+    bytes(pair)
+    for length in (1, 2)
+    for pair in product(b"ab-.", repeat=length)
+    if bytes(pair) not in (b".", b"..")
 ]
 
-each_order = pytest.mark.parametrize("order", [in_byte_order, in_component_order], ids=lambda order: order.__name__)
+each_order = pytest.mark.parametrize(
+    "order", [in_byte_order, in_component_order], ids=lambda order: order.__name__
+)
 
 
 @each_order
 @given(bodies=bodies(), page_size=page_sizes)
-def test_reading_every_directory_shows_the_tree(order: Order, bodies: dict[str, bytes], page_size: int) -> None:
+def test_reading_every_directory_shows_the_tree(
+    order: Order, bodies: dict[str, bytes], page_size: int
+) -> None:
     shelf = Shelf(bodies, page_size, order)
 
     async def main() -> None:
@@ -49,7 +56,12 @@ def test_looking_names_up_shows_the_tree(
 
 
 @each_order
-@given(bodies=bodies(), page_size=page_sizes, ttl=st.sampled_from([0.0, 10.0, float("inf")]), data=st.data())
+@given(
+    bodies=bodies(),
+    page_size=page_sizes,
+    ttl=st.sampled_from([0.0, 10.0, float("inf")]),
+    data=st.data(),
+)
 def test_looking_reading_and_forgetting_in_any_turn_show_the_tree(
     order: Order, bodies: dict[str, bytes], page_size: int, ttl: float, data: st.DataObject
 ) -> None:
@@ -81,7 +93,9 @@ def test_looking_reading_and_forgetting_in_any_turn_show_the_tree(
 
 
 @given(bodies=bodies(), page_size=page_sizes, limit=st.integers(1, 6))
-def test_a_memory_for_few_entries_shows_the_same_tree(bodies: dict[str, bytes], page_size: int, limit: int) -> None:
+def test_a_memory_for_few_entries_shows_the_same_tree(
+    bodies: dict[str, bytes], page_size: int, limit: int
+) -> None:
     shelf = Shelf(bodies, page_size)
 
     async def main() -> None:
@@ -129,7 +143,9 @@ def test_a_store_that_lists_in_no_order_shows_the_tree_where_a_page_shows_the_di
 
 
 @given(bodies=bodies(), page_size=page_sizes)
-@example(bodies={"a/": b"", "b/a": b"", "b/aa": b""}, page_size=2)  # a sweep would see but part of it, in order
+@example(
+    bodies={"a/": b"", "b/a": b"", "b/aa": b""}, page_size=2
+)  # a sweep would see but part of it, in order
 def test_where_disorder_shows_too_late_reading_fails_rather_than_guesses(
     bodies: dict[str, bytes], page_size: int
 ) -> None:
@@ -144,7 +160,9 @@ def test_where_disorder_shows_too_late_reading_fails_rather_than_guesses(
 
 async def _check_lookup(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
     seen = await kernel.resolve(path)
-    told = "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    told = (
+        "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
+    )
     assert told == kind(look(truth(shelf), path)), path
 
 
@@ -162,4 +180,8 @@ async def _check_readdir(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
 
 def _paths(tree: Directory[int]) -> list[bytes]:
     """Every name of two letters in every directory, there or not."""
-    return [path + b"/" + name if path else name for path in (b"", *directories_of(tree)) for name in NAMES]
+    return [
+        path + b"/" + name if path else name
+        for path in (b"", *directories_of(tree))
+        for name in NAMES
+    ]

@@ -17,5 +17,8 @@ def moto() -> Iterator[S3Server]:
     """A moto server in a process of its own."""
     (port,) = free_ports(1)
     command = [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with TemporaryDirectory(prefix="moto-") as home, running(command, port=port, log=Path(home, "log")):
+    with (
+        TemporaryDirectory(prefix="moto-") as home,
+        running(command, port=port, log=Path(home, "log")),
+    ):
         yield S3Server("moto", f"http://127.0.0.1:{port}", QUIRKS)

@@ -35,12 +35,16 @@ def program(name: str) -> str:
     beside = Path(sysconfig.get_path("scripts"), name)
     found = str(beside) if beside.exists() else which(name)
     if found is None:
-        raise FileNotFoundError(f"{name} is not installed: see the dependency group 'dev' in pyproject.toml")
+        raise FileNotFoundError(
+            f"{name} is not installed: see the dependency group 'dev' in pyproject.toml"
+        )
     return found
 
 
 @contextlib.contextmanager
-def running(command: Sequence[str], *, port: int, log: Path, patience: float = 10.0) -> Iterator[None]:
+def running(
+    command: Sequence[str], *, port: int, log: Path, patience: float = 10.0
+) -> Iterator[None]:
     """Run *command*, from when *port* accepts connections to the end of the block; *patience* seconds to stop by itself."""
     with log.open("wb") as output:
         # a test run that is killed leaves no server behind
@@ -61,7 +65,9 @@ def _wait_accepting(process: subprocess.Popen[bytes], port: int, log: Path) -> N
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"{process.args!r} does not serve: {log.read_text(errors='replace')[-2000:]}")
+    raise RuntimeError(
+        f"{process.args!r} does not serve: {log.read_text(errors='replace')[-2000:]}"
+    )
 
 
 def _stop(process: subprocess.Popen[bytes], patience: float) -> None:

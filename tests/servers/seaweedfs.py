@@ -14,7 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from tests.servers.running import START_LIMIT, free_ports, program, running
 from tests.servers.server import Quirk, S3Server
 
-QUIRKS = frozenset({Quirk.KEYS_ARE_PATHS, Quirk.LISTS_BY_DIRECTORY, Quirk.NO_ARCHIVE, Quirk.BACKSLASH_IS_SLASH})
+QUIRKS = frozenset(
+    {Quirk.KEYS_ARE_PATHS, Quirk.LISTS_BY_DIRECTORY, Quirk.NO_ARCHIVE, Quirk.BACKSLASH_IS_SLASH}
+)
 
 
 @contextmanager
@@ -24,11 +26,18 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
         ports = free_ports(9)
         plain = S3Server("seaweedfs", f"http://127.0.0.1:{ports[0]}", QUIRKS)
         bundle = _make_certificate(Path(home))
-        secure = replace(plain, name="seaweedfs-https", endpoint_url=f"https://127.0.0.1:{ports[1]}", ca_bundle=bundle)
+        secure = replace(
+            plain,
+            name="seaweedfs-https",
+            endpoint_url=f"https://127.0.0.1:{ports[1]}",
+            ca_bundle=bundle,
+        )
         _write_identity(Path(home), plain)
         # no patience: its orderly end takes 15 s, and what it keeps is thrown away
         try:
-            with running(_command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0):
+            with running(
+                _command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0
+            ):
                 _wait_writable(plain)
                 yield plain, secure
         finally:
@@ -58,7 +67,9 @@ def _write_identity(home: Path, server: S3Server) -> None:
 
 
 def _command(home: Path, ports: list[int]) -> list[str]:
-    s3, https, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = map(str, ports)
+    s3, https, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = map(
+        str, ports
+    )
     shelf = home / "volumes"
     shelf.mkdir()
     return [
@@ -69,9 +80,18 @@ def _command(home: Path, ports: list[int]) -> list[str]:
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
         *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=10000"),
         *(f"-filer.port={filer}", f"-filer.port.grpc={filer_grpc}"),
-        *("-s3", f"-s3.port={s3}", f"-s3.port.grpc={s3_grpc}", f"-s3.config={home / 'identities.json'}"),
+        *(
+            "-s3",
+            f"-s3.port={s3}",
+            f"-s3.port.grpc={s3_grpc}",
+            f"-s3.config={home / 'identities.json'}",
+        ),
         *("-s3.iam=false", "-s3.port.iceberg=0", "-s3.port.lance=0"),
-        *(f"-s3.port.https={https}", f"-s3.cert.file={home / 'certificate.pem'}", f"-s3.key.file={home / 'key.pem'}"),
+        *(
+            f"-s3.port.https={https}",
+            f"-s3.cert.file={home / 'certificate.pem'}",
+            f"-s3.key.file={home / 'key.pem'}",
+        ),
     ]
 
 

@@ -51,7 +51,9 @@ class S3Server:
             region_name=self.region,
             verify=str(self.ca_bundle) if self.ca_bundle else None,
             config=botocore.config.Config(
-                s3={"addressing_style": "path"}, request_checksum_calculation="when_required", **config
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                **config,
             ),
         )
 
@@ -61,7 +63,9 @@ class S3Server:
         client = client or self.client()
         client.create_bucket(Bucket=bucket)
         if versioned:
-            client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+            client.put_bucket_versioning(
+                Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+            )
         return bucket
 
     def store_config(self, bucket: str, **options: Any) -> StoreConfig:
@@ -72,7 +76,9 @@ class S3Server:
     def can_hold(self, key: str) -> bool:
         """Whether an object of this key can be made, and comes back under it."""
         components = key.removesuffix("/").split("/")
-        is_path = not {"", ".", ".."} & set(components) and all(len(each.encode()) <= 255 for each in components)
+        is_path = not {"", ".", ".."} & set(components) and all(
+            len(each.encode()) <= 255 for each in components
+        )
         limits = {
             Quirk.KEYS_ARE_PATHS: is_path,
             Quirk.NO_MARKERS: not key.endswith("/"),

@@ -23,7 +23,9 @@ class Sandbox:
     def __init__(self, manager: int) -> None:
         self._enter = ["nsenter", f"--target={manager}", "--pid", "--mount", "--cgroup", "--"]
 
-    def run(self, *command: str | Path, check: bool = True, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *command: str | Path, check: bool = True, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """*command* beside the services, as root, with the environment that systemd gives them; its output is text."""
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -31,9 +33,16 @@ class Sandbox:
             "HOME": "/root",
         }
         done = subprocess.run(
-            [*self._enter, *command], input=stdin, capture_output=True, text=True, env=environment, check=False
+            [*self._enter, *command],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=environment,
+            check=False,
         )
-        assert done.returncode == 0 or not check, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0 or not check, (
+            f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
         return done
 
     def output(self, *command: str | Path) -> str:
@@ -58,10 +67,14 @@ def booted() -> Iterator[Sandbox]:
             _wait_until(lambda: _has_booted(outer), START_LIMIT)
             yield Sandbox(_manager(outer))
         except AssertionError as exc:
-            exc.add_note(f"the console of the sandbox says: {console.read_text(errors='replace')[-2000:]}")
+            exc.add_note(
+                f"the console of the sandbox says: {console.read_text(errors='replace')[-2000:]}"
+            )
             raise
         finally:
-            outer.send_signal(signal.SIGKILL)  # and with it, by --kill-child, the manager and all that it runs
+            outer.send_signal(
+                signal.SIGKILL
+            )  # and with it, by --kill-child, the manager and all that it runs
             outer.wait()
 
 

@@ -40,8 +40,14 @@ class Service:
     def configure(self, server: S3Server, bucket: str, **settings: str) -> None:
         """As an administrator or the user would: a file for the mount, one for its keys, and an empty directory."""
         self.sandbox.run("install", "-d", f"--owner={self.user or 'root'}", self.mountpoint)
-        self._write(self.configuration.removesuffix("toml") + "env", environment(server), mode="600")
-        lines = {"bucket": bucket, "mountpoint": self.mountpoint, "endpoint-url": server.endpoint_url} | settings
+        self._write(
+            self.configuration.removesuffix("toml") + "env", environment(server), mode="600"
+        )
+        lines = {
+            "bucket": bucket,
+            "mountpoint": self.mountpoint,
+            "endpoint-url": server.endpoint_url,
+        } | settings
         openness = "" if self.user else "allow-other = true\n"
         self.write_configuration("path-style = true\n" + openness + toml(lines))
 
@@ -90,14 +96,18 @@ class Service:
     @property
     def processes(self) -> list[str]:
         """The pids of all its processes: the one that serves, and its keeper."""
-        return self.sandbox.output("cat", f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs").split()
+        return self.sandbox.output(
+            "cat", f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs"
+        ).split()
 
     @property
     def journal(self) -> list[str]:
         """What the program itself said; what systemd says of it has another identifier."""
         self.sandbox.run("journalctl", "--sync")
         manager = "--user-unit" if self.user else "--unit"
-        said = self.sandbox.output("journalctl", "-q", "-o", "cat", "-t", "s3mount", manager, self.unit)
+        said = self.sandbox.output(
+            "journalctl", "-q", "-o", "cat", "-t", "s3mount", manager, self.unit
+        )
         return said.splitlines()
 
     @property
@@ -114,7 +124,11 @@ class Service:
 
 
 def environment(server: S3Server) -> str:
-    keys = {"ACCESS_KEY_ID": server.access_key, "SECRET_ACCESS_KEY": server.secret_key, "REGION": server.region}
+    keys = {
+        "ACCESS_KEY_ID": server.access_key,
+        "SECRET_ACCESS_KEY": server.secret_key,
+        "REGION": server.region,
+    }
     return "".join(f"AWS_{name}={shlex.quote(value)}\n" for name, value in keys.items())
 
 

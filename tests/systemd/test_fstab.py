@@ -21,7 +21,9 @@ def place(sandbox: Sandbox, server: S3Server, bucket: str, user: str) -> Iterato
     """A mount point with its line in /etc/fstab; the user has keys in the usual file, and no other user has."""
     keys = f"aws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
     home = sandbox.output("sh", "-c", f"echo ~{user}")
-    sandbox.run("install", "-d", f"--owner={user}", home, f"{home}/.aws")  # the interpreter may be in root's home
+    sandbox.run(
+        "install", "-d", f"--owner={user}", home, f"{home}/.aws"
+    )  # the interpreter may be in root's home
     sandbox.write(f"{home}/.aws/credentials", f"[default]\n{keys}")
     sandbox.run("chown", user, f"{home}/.aws/credentials")
     options = f"_netdev,nofail,allow_other,path_style,region={server.region},endpoint_url={server.endpoint_url}"
@@ -37,7 +39,10 @@ def place(sandbox: Sandbox, server: S3Server, bucket: str, user: str) -> Iterato
 def test_mount_reads_its_line(sandbox: Sandbox, place: str) -> None:
     sandbox.run("mount", place)
 
-    assert sandbox.output("runuser", "-u", "nobody", "--", "cat", f"{place}/{KEY}") == BODY.decode().strip()
+    assert (
+        sandbox.output("runuser", "-u", "nobody", "--", "cat", f"{place}/{KEY}")
+        == BODY.decode().strip()
+    )
     sandbox.run("umount", place)
 
 
@@ -45,7 +50,9 @@ def test_who_serves_the_line_has_no_capability(sandbox: Sandbox, place: str, use
     sandbox.run("mount", place)
 
     pids = sandbox.output("pgrep", "-f", f"mount.s3mount s3://.* {place} ").split()
-    (server,) = [pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-keeper"]
+    (server,) = [
+        pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-keeper"
+    ]
     status = sandbox.output("cat", f"/proc/{server}/status")
     assert sandbox.output("ps", "-o", "user=", "-p", server) == user
     assert {int(each, 16) for each in re.findall(r"^Cap\w+:\t(\w+)$", status, re.MULTILINE)} == {0}
@@ -70,10 +77,14 @@ def test_systemd_mounts_and_unmounts_by_the_line(sandbox: Sandbox, place: str) -
     sandbox.run("systemctl", "stop", unit)
 
 
-def test_systemd_mounts_by_the_line_when_the_place_is_first_used(sandbox: Sandbox, place: str) -> None:
+def test_systemd_mounts_by_the_line_when_the_place_is_first_used(
+    sandbox: Sandbox, place: str
+) -> None:
     """Through autofs, which makes whoever uses the place wait for this very mount; s3mount itself must not use it."""
     line = sandbox.output("cat", "/etc/fstab")
-    sandbox.write("/etc/fstab", line.replace("_netdev", "_netdev,x-systemd.automount") + "\n", mode="644")
+    sandbox.write(
+        "/etc/fstab", line.replace("_netdev", "_netdev,x-systemd.automount") + "\n", mode="644"
+    )
     sandbox.run("systemctl", "daemon-reload")
     unit = sandbox.output("systemd-escape", "--path", "--suffix=automount", place)
     sandbox.run("systemctl", "start", unit)
@@ -84,7 +95,9 @@ def test_systemd_mounts_by_the_line_when_the_place_is_first_used(sandbox: Sandbo
 
 
 def test_a_line_that_cannot_be_mounted_is_told_in_one_line(sandbox: Sandbox, place: str) -> None:
-    failed = sandbox.run("mount", "-t", "s3mount", "-o", "regoin=us-east-1", "bucket", place, check=False)
+    failed = sandbox.run(
+        "mount", "-t", "s3mount", "-o", "regoin=us-east-1", "bucket", place, check=False
+    )
 
     assert failed.returncode != 0
     (line,) = failed.stderr.splitlines()
@@ -92,4 +105,6 @@ def test_a_line_that_cannot_be_mounted_is_told_in_one_line(sandbox: Sandbox, pla
 
 
 def _mounts(sandbox: Sandbox, place: str) -> list[str]:
-    return sandbox.run("findmnt", "-no", "FSTYPE", "--mountpoint", place, check=False).stdout.split()
+    return sandbox.run(
+        "findmnt", "-no", "FSTYPE", "--mountpoint", place, check=False
+    ).stdout.split()

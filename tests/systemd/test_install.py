@@ -33,16 +33,25 @@ def test_installing_twice_is_installing_once(machine: Sandbox) -> None:
     )
 
 
-def test_a_program_that_others_could_change_is_refused_and_nothing_is_installed(machine: Sandbox) -> None:
+def test_a_program_that_others_could_change_is_refused_and_nothing_is_installed(
+    machine: Sandbox,
+) -> None:
     before = _files(machine)
     machine.run(sys.executable, "-m", "venv", "--without-pip", "/srv/program")
     for name in ("s3mount", "s3mount-clear", "mount.s3mount"):
-        machine.write(f"/srv/program/bin/{name}", "#!/srv/program/bin/python\nprint('s3mount 0')\n", mode="755")
+        machine.write(
+            f"/srv/program/bin/{name}",
+            "#!/srv/program/bin/python\nprint('s3mount 0')\n",
+            mode="755",
+        )
     install = (INSTALL[0], "--program", "/srv/program")
 
     for spoil, mend in (
         (("chmod", "o+w", "/srv/program/bin"), ("chmod", "o-w", "/srv/program/bin")),
-        (("chown", "nobody", "/srv/program/bin/s3mount"), ("chown", "root", "/srv/program/bin/s3mount")),
+        (
+            ("chown", "nobody", "/srv/program/bin/s3mount"),
+            ("chown", "root", "/srv/program/bin/s3mount"),
+        ),
         (("chown", "nobody", "/srv"), ("chown", "root", "/srv")),
     ):
         machine.run(*spoil)
@@ -85,4 +94,8 @@ def _files(machine: Sandbox) -> set[str]:
     """Where an installation may put anything; without the backups that useradd and its like keep."""
     places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount")
     found = machine.run("find", *map(str, places), check=False).stdout.splitlines()
-    return {path for path in found if not Path(path).name.endswith("-") and not path.startswith("/etc/systemd")}
+    return {
+        path
+        for path in found
+        if not Path(path).name.endswith("-") and not path.startswith("/etc/systemd")
+    }

@@ -30,16 +30,22 @@ def carol(sandbox: Sandbox, server: S3Server) -> Iterator[str]:
     sandbox.run("userdel", "--remove", "carol")
 
 
-def test_the_user_serves_with_the_users_own_keys(sandbox: Sandbox, server: S3Server, bucket: str, carol: str) -> None:
+def test_the_user_serves_with_the_users_own_keys(
+    sandbox: Sandbox, server: S3Server, bucket: str, carol: str
+) -> None:
     sandbox.run(*_command(server, bucket))
 
-    assert sandbox.output("runuser", "-u", carol, "--", "cat", f"{PLACE}/{KEY}") == BODY.decode().strip()
+    assert (
+        sandbox.output("runuser", "-u", carol, "--", "cat", f"{PLACE}/{KEY}")
+        == BODY.decode().strip()
+    )
     sandbox.run("umount", PLACE)
 
 
 @pytest.mark.usefixtures("carol")
 @pytest.mark.parametrize(
-    "swap", [f"rmdir {PLACE}; ln -s {TARGET} {PLACE}", f"mv {PLACE} {PLACE}.old; ln -s {TARGET} {PLACE}"]
+    "swap",
+    [f"rmdir {PLACE}; ln -s {TARGET} {PLACE}", f"mv {PLACE} {PLACE}.old; ln -s {TARGET} {PLACE}"],
 )
 def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
     sandbox: Sandbox, server: S3Server, bucket: str, swap: str
@@ -50,7 +56,9 @@ def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
 
     assert sandbox.output("readlink", PLACE) == TARGET
     assert failed.returncode == 1
-    assert failed.stderr.startswith(f"s3mount: the mount point {PLACE} was moved or replaced after it was checked")
+    assert failed.stderr.startswith(
+        f"s3mount: the mount point {PLACE} was moved or replaced after it was checked"
+    )
     assert failed.stderr.count("\n") == 1
     sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
     sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-keeper", check=False).stdout == "")
@@ -62,4 +70,6 @@ def _command(server: S3Server, bucket: str) -> tuple[str, ...]:
 
 
 def _mounts(sandbox: Sandbox) -> list[str]:
-    return sandbox.run("findmnt", "-rno", "TARGET", "-t", "fuse.s3mount", check=False).stdout.split()
+    return sandbox.run(
+        "findmnt", "-rno", "TARGET", "-t", "fuse.s3mount", check=False
+    ).stdout.split()

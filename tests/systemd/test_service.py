@@ -26,7 +26,9 @@ def test_a_start_returns_once_others_can_read(service: Service) -> None:
     assert BODY.decode().strip() == service.read()
 
 
-def test_a_start_does_not_return_before_the_mount_answers(service: Service, bucket: str, silent_endpoint: str) -> None:
+def test_a_start_does_not_return_before_the_mount_answers(
+    service: Service, bucket: str, silent_endpoint: str
+) -> None:
     service.write_configuration(
         f'bucket = "{bucket}"\nmountpoint = "{service.mountpoint}"\nendpoint-url = "{silent_endpoint}"\n'
     )
@@ -57,7 +59,9 @@ def test_no_process_of_the_same_user_reads_its_keys(service: Service) -> None:
     service.start()
 
     for pid in service.processes:
-        read = service.sandbox.run("runuser", "-u", "s3mount", "--", "head", "-c1", f"/proc/{pid}/environ", check=False)
+        read = service.sandbox.run(
+            "runuser", "-u", "s3mount", "--", "head", "-c1", f"/proc/{pid}/environ", check=False
+        )
         assert (read.stdout, "Permission denied" in read.stderr) == ("", True)
 
 
@@ -76,7 +80,9 @@ def test_a_group_of_its_own_is_kept(service: Service) -> None:
 def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service: Service) -> None:
     """The drop-in that docs/decisions/systemd.md has."""
     service.sandbox.run("useradd", "--system", "--home-dir", "/var/lib/s3mount-own", "s3mount-own")
-    service.override(User="s3mount-own", Group="s3mount", StateDirectory="\nStateDirectory=s3mount-own")
+    service.override(
+        User="s3mount-own", Group="s3mount", StateDirectory="\nStateDirectory=s3mount-own"
+    )
 
     service.start()
 
@@ -84,13 +90,21 @@ def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service:
     assert service.sandbox.output("ps", "-o", "user:20=", "-p", service.pid) == "s3mount-own"
     for pid in service.processes:
         for sibling in ("s3mount", "nobody"):
-            assert service.sandbox.run("runuser", "-u", sibling, "--", "kill", "-0", pid, check=False).returncode == 1
+            assert (
+                service.sandbox.run(
+                    "runuser", "-u", sibling, "--", "kill", "-0", pid, check=False
+                ).returncode
+                == 1
+            )
 
 
 def test_its_memory_and_its_threads_have_a_limit(service: Service) -> None:
     service.start()
 
-    machine = int(re.findall(r"MemTotal: +(\d+) kB", service.sandbox.output("cat", "/proc/meminfo"))[0]) << 10
+    machine = (
+        int(re.findall(r"MemTotal: +(\d+) kB", service.sandbox.output("cat", "/proc/meminfo"))[0])
+        << 10
+    )
     assert int(service.show("MemoryMax")) <= machine // 2
     assert service.show("TasksMax") == "1200"
 
@@ -138,7 +152,9 @@ def test_a_reload_shows_what_is_new(service: Service, server: S3Server, bucket: 
 
     service.systemctl("reload", service.unit)
 
-    service.sandbox.wait_until(lambda: "new" in service.sandbox.output("ls", service.mountpoint).splitlines())
+    service.sandbox.wait_until(
+        lambda: "new" in service.sandbox.output("ls", service.mountpoint).splitlines()
+    )
     assert service.state == "active"
 
 
@@ -148,7 +164,11 @@ def test_a_stop_leaves_no_mount_and_is_a_success(service: Service) -> None:
     service.stop()
 
     assert not service.is_mounted
-    assert (service.state, service.show("Result"), service.show("ExecMainStatus")) == ("inactive", "success", "0")
+    assert (service.state, service.show("Result"), service.show("ExecMainStatus")) == (
+        "inactive",
+        "success",
+        "0",
+    )
 
 
 def test_a_stop_does_not_wait_for_who_has_a_file_open(service: Service) -> None:
@@ -176,7 +196,9 @@ def test_an_unmount_by_the_administrator_ends_it_for_good(service: Service) -> N
 
 def test_a_start_clears_a_dead_mount(service: Service) -> None:
     options = "fd=3,rootmode=40000,user_id=0,group_id=0,allow_other"
-    service.sandbox.run("sh", "-c", f"mount -i -t fuse -o {options} dead {service.mountpoint} 3<>/dev/fuse")
+    service.sandbox.run(
+        "sh", "-c", f"mount -i -t fuse -o {options} dead {service.mountpoint} 3<>/dev/fuse"
+    )
     assert "not connected" in service.sandbox.run("ls", service.mountpoint, check=False).stderr
 
     service.start()
@@ -196,7 +218,9 @@ def test_a_start_leaves_a_living_mount_alone(service: Service) -> None:
     service.sandbox.run("umount", service.mountpoint)
 
 
-def test_a_second_instance_at_the_same_place_is_refused_and_leaves_the_first_alone(service: Service) -> None:
+def test_a_second_instance_at_the_same_place_is_refused_and_leaves_the_first_alone(
+    service: Service,
+) -> None:
     """A copied file whose mountpoint nobody changed: what followed the failed start took away the mount of the first."""
     service.start()
     serving = service.pid
@@ -213,13 +237,17 @@ def test_a_second_instance_at_the_same_place_is_refused_and_leaves_the_first_alo
     assert (service.pid, service.read()) == (serving, BODY.decode().strip())
 
 
-def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(unconfigured: Service) -> None:
+def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(
+    unconfigured: Service,
+) -> None:
     unconfigured.write_configuration('bucket = "b"\nmountpoint = "/mnt"\nregoin = "us-east-1"\n')
 
     assert unconfigured.systemctl("start", unconfigured.unit, check=False).returncode != 0
 
     (line,) = unconfigured.journal
-    assert re.fullmatch(rf"s3mount: /etc/s3mount/{unconfigured.name}\.toml: regoin: .*region.*", line)
+    assert re.fullmatch(
+        rf"s3mount: /etc/s3mount/{unconfigured.name}\.toml: regoin: .*region.*", line
+    )
     assert (
         unconfigured.state,
         unconfigured.show("ExecMainStatus"),
@@ -227,7 +255,9 @@ def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(unconfigu
     ) == ("failed", "2", "0")
 
 
-def test_a_missing_bucket_is_told_in_one_line_and_tried_again(service: Service, server: S3Server) -> None:
+def test_a_missing_bucket_is_told_in_one_line_and_tried_again(
+    service: Service, server: S3Server
+) -> None:
     service.configure(server, "no-such-bucket")
 
     assert service.systemctl("start", service.unit, check=False).returncode != 0

@@ -18,7 +18,9 @@ def user(sandbox: Sandbox) -> str:
 
 
 @pytest.fixture
-def service(sandbox: Sandbox, user: str, name: str, server: S3Server, bucket: str) -> Iterator[Service]:
+def service(
+    sandbox: Sandbox, user: str, name: str, server: S3Server, bucket: str
+) -> Iterator[Service]:
     service = Service(sandbox, name, user)
     service.configure(server, bucket)
     yield service
@@ -62,4 +64,8 @@ def test_a_stop_of_a_users_mount_is_a_success(service: Service) -> None:
     service.stop()
 
     assert not service.is_mounted
-    assert (service.state, service.show("Result"), service.show("ExecMainStatus")) == ("inactive", "success", "0")
+    assert (service.state, service.show("Result"), service.show("ExecMainStatus")) == (
+        "inactive",
+        "success",
+        "0",
+    )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import StoreFailed
+from s3mount.errors import StoreError
 from s3mount.printable import OUTSIDE_LIMIT, printable, printable_lines
 
 ANY_TEXT = st.text(st.characters()) | st.text(
@@ -30,7 +30,9 @@ def test_what_is_not_printable_is_escaped_and_the_middle_is_cut(text: str, expec
 
 
 @given(ANY_TEXT, st.integers(8, 300))
-def test_it_is_one_printable_line_within_the_limit_and_stays_as_it_is(text: str, limit: int) -> None:
+def test_it_is_one_printable_line_within_the_limit_and_stays_as_it_is(
+    text: str, limit: int
+) -> None:
     shown = printable(text, limit)
 
     assert shown.isprintable()
@@ -56,7 +58,7 @@ def test_no_line_of_many_begins_at_the_margin(text: str) -> None:
 
 
 def test_a_failure_keeps_code_and_request_id_as_they_can_be_shown() -> None:
-    failure = StoreFailed("no", code="x\ny", request_id="A" * 60_000, key="k\n")
+    failure = StoreError("no", code="x\ny", request_id="A" * 60_000, key="k\n")
 
     assert failure.code == r"x\ny"
     assert len((failure.request_id or "").encode()) <= OUTSIDE_LIMIT

@@ -16,7 +16,11 @@ def test_the_tests_that_are_named_exist() -> None:
 
 def test_each_promise_names_a_test() -> None:
     promised = PAGE.partition("## What is promised")[2].partition("## What is not promised")[0]
-    rows = [line for line in promised.splitlines() if line.startswith("| ") and not line.startswith("| promise")]
+    rows = [
+        line
+        for line in promised.splitlines()
+        if line.startswith("| ") and not line.startswith("| promise")
+    ]
 
     assert rows
     assert [row for row in rows if "`tests/" not in row] == []

@@ -8,7 +8,16 @@ from tests.faults.catalogue.rows import Misbehaviour, Outcome
 
 __all__ = ["CATALOGUE", "Misbehaviour", "Outcome"]
 
-from tests.faults.catalogue import access, connection, content, door, listing, metadata, protocol, status
+from tests.faults.catalogue import (
+    access,
+    connection,
+    content,
+    door,
+    listing,
+    metadata,
+    protocol,
+    status,
+)
 
 CATALOGUE: dict[str, tuple[Misbehaviour, ...]] = {
     "The door": door.ROWS,

@@ -30,28 +30,47 @@ _REDIRECTS = {
     "308 PermanentRedirect": redirect(308, "PermanentRedirect"),
     "301 without Location": refused(301, "PermanentRedirect"),
     "400 AuthorizationHeaderMalformed (another region)": refused(
-        400, "AuthorizationHeaderMalformed", "expecting 'eu-north-1'", ("x-amz-bucket-region", "eu-north-1")
+        400,
+        "AuthorizationHeaderMalformed",
+        "expecting 'eu-north-1'",
+        ("x-amz-bucket-region", "eu-north-1"),
     ),
 }
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EACCES, always=EACCES)
+        Misbehaviour(
+            name=name,
+            workload=READ_SMALL,
+            on=Kind.GET,
+            fault=fault,
+            once=RIGHT | EACCES,
+            always=EACCES,
+        )
         for name, fault in _REFUSED.items()
     ),
     *(
-        Misbehaviour(name=f"{name}, to a {thing}", workload=workload, on=kind, fault=fault, always=EACCES)
+        Misbehaviour(
+            name=f"{name}, to a {thing}", workload=workload, on=kind, fault=fault, always=EACCES
+        )
         for name, fault in _REFUSED.items()
         for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
         if name in ("403 AccessDenied", "403 without body")
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO)
+        Misbehaviour(
+            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO
+        )
         for name, fault in _REDIRECTS.items()
     ),
     *(
         Misbehaviour(
-            name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT | EIO, always=EIO
+            name=f"{name}, to a listing",
+            workload=LIST,
+            on=Kind.LIST,
+            fault=fault,
+            once=RIGHT | EIO,
+            always=EIO,
         )
         for name, fault in _REDIRECTS.items()
         if name.startswith("30")

@@ -35,7 +35,12 @@ _PORTIONS = {
 
 _BROKEN = tuple(
     Misbehaviour(
-        name=f"{what} {where}", workload=READ, on=Kind.GET, fault=broken(portion, ending), once=RIGHT, always=FAILED
+        name=f"{what} {where}",
+        workload=READ,
+        on=Kind.GET,
+        fault=broken(portion, ending),
+        once=RIGHT,
+        always=FAILED,
     )
     for what, ending in {"reset": reset, "closed": finish, "half-closed": half_close}.items()
     for where, portion in _PORTIONS.items()
@@ -56,7 +61,14 @@ _SILENT = tuple(
 )
 
 _ELSEWHERE = tuple(
-    Misbehaviour(name=f"{what} {where} of a {thing}", workload=workload, on=kind, fault=fault, once=once, always=always)
+    Misbehaviour(
+        name=f"{what} {where} of a {thing}",
+        workload=workload,
+        on=kind,
+        fault=fault,
+        once=once,
+        always=always,
+    )
     for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
     for what, where, fault, once, always in (
         ("reset", "before the answer", broken(nothing, reset), RIGHT, FAILED),
@@ -92,28 +104,62 @@ ROWS = (
         fault=broken(nothing, stall),
         always=FAILED,
     ),
-    Misbehaviour(name="byte by byte", workload=READ_SMALL, on=Kind.GET, fault=broken(nothing, crumble), always=RIGHT),
-    Misbehaviour(name="every answer a second late", workload=READ_SMALL, on=Kind.GET, fault=delayed(1), always=RIGHT),
     Misbehaviour(
-        name="every answer later than the timeout", workload=READ_SMALL, on=Kind.GET, fault=delayed(8), always=FAILED
+        name="byte by byte",
+        workload=READ_SMALL,
+        on=Kind.GET,
+        fault=broken(nothing, crumble),
+        always=RIGHT,
     ),
     Misbehaviour(
-        name="closed after each answer, unannounced", workload=READ, on=Kind.GET, fault=then(finish), always=RIGHT
+        name="every answer a second late",
+        workload=READ_SMALL,
+        on=Kind.GET,
+        fault=delayed(1),
+        always=RIGHT,
     ),
     Misbehaviour(
-        name="reset after each answer", workload=READ_SMALL, on=Kind.GET, fault=then(reset), always=RIGHT | FAILED
+        name="every answer later than the timeout",
+        workload=READ_SMALL,
+        on=Kind.GET,
+        fault=delayed(8),
+        always=FAILED,
     ),
     Misbehaviour(
-        name="half-closed after each answer", workload=READ, on=Kind.GET, fault=then(half_close), always=RIGHT
+        name="closed after each answer, unannounced",
+        workload=READ,
+        on=Kind.GET,
+        fault=then(finish),
+        always=RIGHT,
     ),
     Misbehaviour(
-        name="junk behind each answer", workload=READ, on=Kind.GET, fault=followed(b"\0junk\r\n\r\n"), always=RIGHT
+        name="reset after each answer",
+        workload=READ_SMALL,
+        on=Kind.GET,
+        fault=then(reset),
+        always=RIGHT | FAILED,
+    ),
+    Misbehaviour(
+        name="half-closed after each answer",
+        workload=READ,
+        on=Kind.GET,
+        fault=then(half_close),
+        always=RIGHT,
+    ),
+    Misbehaviour(
+        name="junk behind each answer",
+        workload=READ,
+        on=Kind.GET,
+        fault=followed(b"\0junk\r\n\r\n"),
+        always=RIGHT,
     ),
     Misbehaviour(
         name="a 408 behind each answer",
         workload=READ,
         on=Kind.GET,
-        fault=followed(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        fault=followed(
+            b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        ),
         always=RIGHT,
     ),
     Misbehaviour(

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.lies import both, content_range, delete_object, ignoring, other_range, replace_object, rewritten
+from tests.faults.lies import (
+    both,
+    content_range,
+    delete_object,
+    ignoring,
+    other_range,
+    replace_object,
+    rewritten,
+)
 from tests.faults.mischief import edited, header, resized
 from tests.faults.workloads import READ, READ_SMALL, REOPEN
 
@@ -19,14 +27,22 @@ _WRONG_PARTS = {
     ),
     "a part that begins elsewhere": other_range(lambda first, last: (first + 1, last)),
     "a part that lies elsewhere": other_range(lambda first, last: (first + 7, last + 7)),
-    "another total in Content-Range": content_range(lambda first, last, total: f"bytes {first}-{last}/{total + 1}"),
+    "another total in Content-Range": content_range(
+        lambda first, last, total: f"bytes {first}-{last}/{total + 1}"
+    ),
     "a total below the part": content_range(lambda first, last, _: f"bytes {first}-{last}/{last}"),
     "no Content-Range": header("Content-Range", None),
     "a Content-Range that is none": header("Content-Range", "bytes banana"),
-    "a Content-Range backwards": content_range(lambda first, last, total: f"bytes {last}-{first}/{total}"),
-    "a Content-Range in other units": content_range(lambda first, last, total: f"items {first}-{last}/{total}"),
+    "a Content-Range backwards": content_range(
+        lambda first, last, total: f"bytes {last}-{first}/{total}"
+    ),
+    "a Content-Range in other units": content_range(
+        lambda first, last, total: f"items {first}-{last}/{total}"
+    ),
     "multipart/byteranges": edited(
-        lambda answer: answer.with_header("Content-Range", None).with_header("Content-Type", _MULTIPART)
+        lambda answer: answer.with_header("Content-Range", None).with_header(
+            "Content-Type", _MULTIPART
+        )
     ),
     "fewer bytes than Content-Range says": resized(lambda body: body[:-1]),
     "more bytes than Content-Range says": resized(lambda body: body + b"x"),
@@ -39,7 +55,12 @@ _WHOLE = ignoring("range")
 ROWS = (
     *(
         Misbehaviour(
-            name=name, workload=READ, on=Kind.GET, fault=fault, once=RIGHT | FAILED | ESTALE, always=FAILED | ESTALE
+            name=name,
+            workload=READ,
+            on=Kind.GET,
+            fault=fault,
+            once=RIGHT | FAILED | ESTALE,
+            always=FAILED | ESTALE,
         )
         for name, fault in _WRONG_PARTS.items()
     ),
@@ -66,7 +87,14 @@ ROWS = (
         fault=content_range(lambda first, last, _: f"bytes {first}-{last}/*"),
         always=RIGHT | FAILED,
     ),
-    Misbehaviour(name="200 with the whole object", workload=READ, on=Kind.GET, fault=_WHOLE, once=RIGHT, always=RIGHT),
+    Misbehaviour(
+        name="200 with the whole object",
+        workload=READ,
+        on=Kind.GET,
+        fault=_WHOLE,
+        once=RIGHT,
+        always=RIGHT,
+    ),
     Misbehaviour(
         name="200 with the whole of another version",
         workload=READ,
@@ -76,13 +104,20 @@ ROWS = (
         once=RIGHT | ESTALE,
     ),
     Misbehaviour(
-        name="no ETag", workload=READ, on=Kind.GET, fault=header("ETag", None), always=RIGHT | FAILED | ESTALE
+        name="no ETag",
+        workload=READ,
+        on=Kind.GET,
+        fault=header("ETag", None),
+        always=RIGHT | FAILED | ESTALE,
     ),
     Misbehaviour(
         name="replaced, If-Match ignored, no ETag",
         workload=READ,
         on=Kind.GET,
-        fault=both(replace_object, ignoring("if-match", edit=lambda answer: answer.with_header("ETag", None))),
+        fault=both(
+            replace_object,
+            ignoring("if-match", edit=lambda answer: answer.with_header("ETag", None)),
+        ),
         skip=1,
         once=RIGHT | FAILED | ESTALE,
     ),
@@ -100,7 +135,13 @@ ROWS = (
         fault=edited(lambda answer: answer.with_header("ETag", answer.header("ETag").strip('"'))),
         always=RIGHT,
     ),
-    Misbehaviour(name="another ETag", workload=READ, on=Kind.GET, fault=header("ETag", _OTHER_ETAG), always=ESTALE),
+    Misbehaviour(
+        name="another ETag",
+        workload=READ,
+        on=Kind.GET,
+        fault=header("ETag", _OTHER_ETAG),
+        always=ESTALE,
+    ),
     Misbehaviour(
         name="another ETag in the middle of a file",
         workload=READ,
@@ -160,12 +201,20 @@ ROWS = (
         name="an answer to another object's name",
         workload=READ_SMALL,
         on=Kind.GET,
-        fault=edited(lambda answer: replace(answer, body=bytes(len(answer.body))).with_header("ETag", _OTHER_ETAG)),
+        fault=edited(
+            lambda answer: replace(answer, body=bytes(len(answer.body))).with_header(
+                "ETag", _OTHER_ETAG
+            )
+        ),
         once=RIGHT | ESTALE,
         always=ESTALE,
     ),
     Misbehaviour(
-        name="If-None-Match ignored", workload=REOPEN, on=Kind.GET, fault=ignoring("if-none-match"), always=RIGHT
+        name="If-None-Match ignored",
+        workload=REOPEN,
+        on=Kind.GET,
+        fault=ignoring("if-none-match"),
+        always=RIGHT,
     ),
     Misbehaviour(
         name="replaced before it is opened again",

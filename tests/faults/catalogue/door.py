@@ -12,7 +12,9 @@ from tests.faults.workloads import LIST, LOOK, READ
 RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 
 
-def _at_accept(meet: Callable[[HostileStore, socket.socket], None]) -> Callable[[HostileStore], None]:
+def _at_accept(
+    meet: Callable[[HostileStore, socket.socket], None],
+) -> Callable[[HostileStore], None]:
     """What new connections meet; those that stand are reset."""
 
     def scene(store: HostileStore) -> None:
@@ -70,9 +72,15 @@ _SHUT = {
 
 _TAMPERED = {
     "idle connections are reset": HostileStore.reset_connections,
-    "idle connections are closed": _to_the_idle(lambda connection: connection.shutdown(socket.SHUT_RDWR)),
-    "idle connections are half-closed": _to_the_idle(lambda connection: connection.shutdown(socket.SHUT_WR)),
-    "idle connections get junk": _to_the_idle(lambda connection: connection.send(b"\0junk\r\n\r\n")),
+    "idle connections are closed": _to_the_idle(
+        lambda connection: connection.shutdown(socket.SHUT_RDWR)
+    ),
+    "idle connections are half-closed": _to_the_idle(
+        lambda connection: connection.shutdown(socket.SHUT_WR)
+    ),
+    "idle connections get junk": _to_the_idle(
+        lambda connection: connection.send(b"\0junk\r\n\r\n")
+    ),
     "idle connections get an answer": _to_the_idle(
         lambda connection: connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     ),
@@ -80,9 +88,14 @@ _TAMPERED = {
 }
 
 ROWS = (
-    *(Misbehaviour(name=name, workload=READ, scene=scene, once=RIGHT, always=FAILED) for name, scene in _SHUT.items()),
     *(
-        Misbehaviour(name=f"{name}, while listing", workload=LIST, scene=scene, once=RIGHT, always=FAILED)
+        Misbehaviour(name=name, workload=READ, scene=scene, once=RIGHT, always=FAILED)
+        for name, scene in _SHUT.items()
+    ),
+    *(
+        Misbehaviour(
+            name=f"{name}, while listing", workload=LIST, scene=scene, once=RIGHT, always=FAILED
+        )
         for name, scene in _SHUT.items()
     ),
     Misbehaviour(
@@ -92,5 +105,8 @@ ROWS = (
         once=RIGHT,
         always=FAILED,
     ),
-    *(Misbehaviour(name=name, workload=READ, scene=scene, always=RIGHT) for name, scene in _TAMPERED.items()),
+    *(
+        Misbehaviour(name=name, workload=READ, scene=scene, always=RIGHT)
+        for name, scene in _TAMPERED.items()
+    ),
 )

@@ -8,14 +8,26 @@ from tests.faults.bucket import Kind, document, xml
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
 from tests.faults.hostile import Exchange, Fault, behave
 from tests.faults.lies import asking, rewrite, swap
-from tests.faults.mischief import HTML, broken, delayed, edited, half_the_body, page, refused, reset, resized
+from tests.faults.mischief import (
+    HTML,
+    broken,
+    delayed,
+    edited,
+    half_the_body,
+    page,
+    refused,
+    reset,
+    resized,
+)
 from tests.faults.workloads import LIST, STAT_MANY
 
 RIGHT, FAILED, EACCES = Outcome.RIGHT, Outcome.FAILED, Outcome.EACCES
 PAGE_SIZE = 3  # keys: four pages make the directory
 
 _TOKEN = "<NextContinuationToken>(.*?)</NextContinuationToken>"
-_BOMB = "<!DOCTYPE b [" + '<!ENTITY a0 "ha">' + "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10))
+_BOMB = '<!DOCTYPE b [<!ENTITY a0 "ha">' + "".join(
+    f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)
+)
 _EXTERNAL = '<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
 _STRANGER = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
 _NAMELESS = "<Contents><Key></Key><Size>1</Size></Contents>"
@@ -38,10 +50,14 @@ _NO_LISTINGS = {
     "a Size of 10^30": swap("<Size>.*?</Size>", f"<Size>{10**30}</Size>"),
     "no Key": swap("<Key>.*?</Key>", "", 1),
     "more to come, and no token": swap(_TOKEN, ""),
-    "a million empty elements": swap("</ListBucketResult>", "<a/>" * 1_000_000 + "</ListBucketResult>"),
+    "a million empty elements": swap(
+        "</ListBucketResult>", "<a/>" * 1_000_000 + "</ListBucketResult>"
+    ),
     "a million elements that are not closed": swap("</ListBucketResult>", "<a>" * 1_000_000),
     "more objects than a page may have": swap("(<Contents>.*</Contents>)", r"\1" * 1001),
-    "a document of nine megabytes": swap("</ListBucketResult>", " " * 9_000_000 + "</ListBucketResult>"),
+    "a document of nine megabytes": swap(
+        "</ListBucketResult>", " " * 9_000_000 + "</ListBucketResult>"
+    ),
 }
 
 
@@ -83,7 +99,9 @@ def _circle(exchange: Exchange) -> None:
 
 def _behind_the_first(fault: Fault) -> Fault:
     """*fault* where a token is told, and S3's own answer to the first page of any listing."""
-    return lambda exchange: (fault if "continuation-token" in exchange.request.query else behave)(exchange)
+    return lambda exchange: (fault if "continuation-token" in exchange.request.query else behave)(
+        exchange
+    )
 
 
 def _token(token: str) -> str:
@@ -109,7 +127,9 @@ _HARMLESS = {
 _UNUSUAL = {
     "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
     "no LastModified": swap("<LastModified>.*?</LastModified>", ""),
-    "a LastModified that is none": swap("<LastModified>.*?</LastModified>", "<LastModified>once</LastModified>"),
+    "a LastModified that is none": swap(
+        "<LastModified>.*?</LastModified>", "<LastModified>once</LastModified>"
+    ),
     "a LastModified in year 0": swap("<LastModified>....", "<LastModified>0000"),
     "no ETag": swap("<ETag>.*?</ETag>", ""),
     "a namespace with a prefix": swap("<(/?)(?=[A-Z])", r"<\1s3:"),
@@ -125,8 +145,12 @@ _UNUSUAL = {
     "a common prefix of another prefix": swap(
         "(?=</ListBucketResult>)", "<CommonPrefixes><Prefix>elsewhere/</Prefix></CommonPrefixes>"
     ),
-    "a common prefix without its delimiter": swap("(<CommonPrefixes><Prefix>[^<]*)/</Prefix>", r"\1</Prefix>"),
-    "a token on the last page": swap("(?<=<IsTruncated>false</IsTruncated>)", _token("YWZ0ZXIgeno=")),
+    "a common prefix without its delimiter": swap(
+        "(<CommonPrefixes><Prefix>[^<]*)/</Prefix>", r"\1</Prefix>"
+    ),
+    "a token on the last page": swap(
+        "(?<=<IsTruncated>false</IsTruncated>)", _token("YWZ0ZXIgeno=")
+    ),
     "NextMarker instead of a token": swap(_TOKEN, r"<NextMarker>\1</NextMarker>"),
     "a bucket of another name": swap("<Name>.*?</Name>", "<Name>other</Name>"),
     "the prefix of another question": swap("<Prefix>", "<Prefix>other/", 1),
@@ -143,21 +167,42 @@ _ENDLESS = {
 ROWS = (
     *(
         Misbehaviour(
-            name=name, workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT | FAILED, always=FAILED, page_size=PAGE_SIZE
+            name=name,
+            workload=LIST,
+            on=Kind.LIST,
+            fault=fault,
+            once=RIGHT | FAILED,
+            always=FAILED,
+            page_size=PAGE_SIZE,
         )
         for name, fault in _NO_LISTINGS.items()
     ),
     *(
-        Misbehaviour(name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT, page_size=PAGE_SIZE)
+        Misbehaviour(
+            name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT, page_size=PAGE_SIZE
+        )
         for name, fault in _HARMLESS.items()
     ),
     *(
-        Misbehaviour(name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT | FAILED, page_size=PAGE_SIZE)
+        Misbehaviour(
+            name=name,
+            workload=LIST,
+            on=Kind.LIST,
+            fault=fault,
+            always=RIGHT | FAILED,
+            page_size=PAGE_SIZE,
+        )
         for name, fault in _UNUSUAL.items()
     ),
     *(
         Misbehaviour(
-            name=name, workload=LIST, on=Kind.LIST, fault=fault, always=FAILED, page_size=PAGE_SIZE, tries_after=2
+            name=name,
+            workload=LIST,
+            on=Kind.LIST,
+            fault=fault,
+            always=FAILED,
+            page_size=PAGE_SIZE,
+            tries_after=2,
         )
         for name, fault in _ENDLESS.items()
     ),

@@ -11,7 +11,11 @@ RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, O
 def _told(name: str, value: str | None) -> Misbehaviour:
     what = f"without {name}" if value is None else f"with {name}: {value or '(empty)'}"
     return Misbehaviour(
-        name=f"a HEAD {what}", workload=STAT, on=Kind.HEAD, fault=header(name, value), always=RIGHT | FAILED
+        name=f"a HEAD {what}",
+        workload=STAT,
+        on=Kind.HEAD,
+        fault=header(name, value),
+        always=RIGHT | FAILED,
     )
 
 

@@ -28,7 +28,9 @@ _ONLY_ONCE_BAD = {
     "no HTTP at all": raw(b"220 mail.example.com ESMTP\r\n"),
     "binary noise": raw(bytes(range(256)) * 8),
     "a body without head (HTTP/0.9)": raw(b"<html>hello</html>"),
-    "an HTTP/2 preface": raw(b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\x04\0\x10\0\0\0\x06\0\0\x40\0"),
+    "an HTTP/2 preface": raw(
+        b"\0\0\x12\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\x04\0\x10\0\0\0\x06\0\0\x40\0"
+    ),
     "a TLS alert": raw(b"\x15\x03\x01\0\x02\x02\x28"),
     "a status that is no number": status_line(b"HTTP/1.1 banana OK\r\n"),
     "status 99": status_line(b"HTTP/1.1 99 Low\r\n"),
@@ -65,7 +67,9 @@ _HARMLESS = {
     "a body whose length is not told": until_close(everything),
     "Connection: close": header("Connection", "close"),
     "headers that are not ASCII": head_line(b"X-Amz-Meta-Name: J\xc3\xbcrgen \xff\r\n"),
-    "odd spelling of header names": head_line(b"SERVER: x\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"),
+    "odd spelling of header names": head_line(
+        b"SERVER: x\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+    ),
     "a date of another century": header("Date", "Mon, 01 Jan 1900 00:00:00 GMT"),
 }
 
@@ -85,7 +89,9 @@ _DOUBTFUL = {
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED)
+        Misbehaviour(
+            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED
+        )
         for name, fault in _ONLY_ONCE_BAD.items()
     ),
     *(
@@ -93,11 +99,26 @@ ROWS = (
         for name, fault in _HARMLESS.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=RIGHT | FAILED)
+        Misbehaviour(
+            name=name,
+            workload=READ_SMALL,
+            on=Kind.GET,
+            fault=fault,
+            once=RIGHT,
+            always=RIGHT | FAILED,
+        )
         for name, fault in _DOUBTFUL.items()
     ),
-    Misbehaviour(name="a large body in chunks", workload=READ, on=Kind.GET, fault=chunked(chunks), always=RIGHT),
-    Misbehaviour(name="a listing in chunks", workload=LIST, on=Kind.LIST, fault=chunked(chunks), always=RIGHT),
+    Misbehaviour(
+        name="a large body in chunks",
+        workload=READ,
+        on=Kind.GET,
+        fault=chunked(chunks),
+        always=RIGHT,
+    ),
+    Misbehaviour(
+        name="a listing in chunks", workload=LIST, on=Kind.LIST, fault=chunked(chunks), always=RIGHT
+    ),
     Misbehaviour(
         name="a listing in chunks, cut",
         workload=LIST,

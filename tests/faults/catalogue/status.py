@@ -62,15 +62,26 @@ _GONE = {
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED)
+        Misbehaviour(
+            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED
+        )
         for name, fault in _PASSING.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO)
+        Misbehaviour(
+            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO
+        )
         for name, fault in _LASTING.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=FAILED)
+        Misbehaviour(
+            name=name,
+            workload=READ_SMALL,
+            on=Kind.GET,
+            fault=fault,
+            once=RIGHT | EIO,
+            always=FAILED,
+        )
         for name, fault in _NO_SUCCESS.items()
     ),
     *(
@@ -78,24 +89,47 @@ ROWS = (
         for name, fault in _GONE.items()
     ),
     *(
-        Misbehaviour(name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT, always=FAILED)
-        for name, fault in _PASSING.items()
-        if name[:3] in ("429", "500", "503")
-    ),
-    *(
-        Misbehaviour(name=f"{name}, to a HEAD", workload=STAT, on=Kind.HEAD, fault=fault, once=RIGHT, always=FAILED)
+        Misbehaviour(
+            name=f"{name}, to a listing",
+            workload=LIST,
+            on=Kind.LIST,
+            fault=fault,
+            once=RIGHT,
+            always=FAILED,
+        )
         for name, fault in _PASSING.items()
         if name[:3] in ("429", "500", "503")
     ),
     *(
         Misbehaviour(
-            name=f"{name}, to a listing", workload=LIST, on=Kind.LIST, fault=fault, once=RIGHT | EIO, always=EIO
+            name=f"{name}, to a HEAD",
+            workload=STAT,
+            on=Kind.HEAD,
+            fault=fault,
+            once=RIGHT,
+            always=FAILED,
+        )
+        for name, fault in _PASSING.items()
+        if name[:3] in ("429", "500", "503")
+    ),
+    *(
+        Misbehaviour(
+            name=f"{name}, to a listing",
+            workload=LIST,
+            on=Kind.LIST,
+            fault=fault,
+            once=RIGHT | EIO,
+            always=EIO,
         )
         for name, fault in _NO_SUCCESS.items()
         if not name.startswith("206")
     ),
     Misbehaviour(
-        name="405 to a HEAD", workload=STAT, on=Kind.HEAD, fault=refused(405, "MethodNotAllowed"), always=RIGHT | EIO
+        name="405 to a HEAD",
+        workload=STAT,
+        on=Kind.HEAD,
+        fault=refused(405, "MethodNotAllowed"),
+        always=RIGHT | EIO,
     ),
     Misbehaviour(
         name="500 to the second part of a file",
@@ -122,7 +156,11 @@ ROWS = (
         always=FAILED,
     ),
     Misbehaviour(
-        name="404 of a proxy, to a listing", workload=LIST, on=Kind.LIST, fault=page(404, HTML), always=FAILED
+        name="404 of a proxy, to a listing",
+        workload=LIST,
+        on=Kind.LIST,
+        fault=page(404, HTML),
+        always=FAILED,
     ),
     Misbehaviour(
         name="404 of a proxy while open",

@@ -2,7 +2,16 @@
 
 import pytest
 
-from benchmarks.heads import Chunked, Request, Response, Sized, UntilClose, kind_of, read_request, read_response
+from benchmarks.heads import (
+    Chunked,
+    Request,
+    Response,
+    Sized,
+    UntilClose,
+    kind_of,
+    read_request,
+    read_response,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +45,9 @@ def test_names_of_fields_are_read_in_any_case() -> None:
     assert Response(206, Sized(7), closes=False) == response
 
 
-@pytest.mark.parametrize(("status", "method"), [(200, "HEAD"), (304, "GET"), (204, "GET"), (100, "PUT")])
+@pytest.mark.parametrize(
+    ("status", "method"), [(200, "HEAD"), (304, "GET"), (204, "GET"), (100, "PUT")]
+)
 def test_some_answers_have_no_body_whatever_length_they_say(status: int, method: str) -> None:
     head = f"HTTP/1.1 {status} So\r\nContent-Length: 1000\r\n\r\n".encode()
 
@@ -44,15 +55,22 @@ def test_some_answers_have_no_body_whatever_length_they_say(status: int, method:
 
 
 def test_a_chunked_body_is_seen_as_one() -> None:
-    assert Chunked() == read_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "GET").body
+    assert (
+        Chunked()
+        == read_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "GET").body
+    )
 
 
 def test_an_answer_without_a_length_ends_with_its_connection() -> None:
-    assert Response(200, UntilClose(), closes=True) == read_response(b"HTTP/1.1 200 OK\r\n\r\n", "GET")
+    assert Response(200, UntilClose(), closes=True) == read_response(
+        b"HTTP/1.1 200 OK\r\n\r\n", "GET"
+    )
 
 
 def test_an_answer_may_say_that_it_is_the_last() -> None:
-    assert read_response(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n", "GET").closes
+    assert read_response(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n", "GET"
+    ).closes
 
 
 def test_what_is_no_http_is_refused() -> None:

@@ -48,7 +48,9 @@ def test_version_1_goes_on_by_its_marker() -> None:
 
 
 @given(
-    prefix=st.sampled_from(["", "o", "object-", "object-00012", "object-0002344", "object-00023449", "p", "a"]),
+    prefix=st.sampled_from(
+        ["", "o", "object-", "object-00012", "object-0002344", "object-00023449", "p", "a"]
+    ),
     after=st.one_of(st.just(""), st.sampled_from(KEYS), st.text("abjecto-012/~", max_size=16)),
 )
 def test_prefix_and_start_after_select_what_they_say(prefix: str, after: str) -> None:
@@ -78,5 +80,7 @@ def test_it_answers_over_http(url: str) -> None:
 
 
 def test_a_key_it_lists_can_be_asked_for(url: str) -> None:
-    with urllib.request.urlopen(urllib.request.Request(f"{url}/{KEYS[7]}", method="HEAD")) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{url}/{KEYS[7]}", method="HEAD")
+    ) as answer:
         assert answer.headers["Content-Length"] == "1024"

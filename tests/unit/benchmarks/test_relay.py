@@ -24,13 +24,17 @@ class Origin(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.seen.append((self.headers["Host"], b""))
-        {"chunked": self._chunked, "until-close": self._until_close}.get(self.path.rpartition("/")[2], self._sized)()
+        {"chunked": self._chunked, "until-close": self._until_close}.get(
+            self.path.rpartition("/")[2], self._sized
+        )()
 
     def do_HEAD(self) -> None:
         self._sized()
 
     def do_PUT(self) -> None:
-        self.seen.append((self.headers["Host"], self.rfile.read(int(self.headers["Content-Length"]))))
+        self.seen.append(
+            (self.headers["Host"], self.rfile.read(int(self.headers["Content-Length"])))
+        )
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -99,7 +103,9 @@ def ask(
 def test_every_byte_of_many_answers_passes_over_one_connection(
     client: http.client.HTTPConnection, relay: Relay
 ) -> None:
-    answers = [ask(client, f"/bucket/{kind}") for kind in ("sized", "chunked", "sized", "until-close")]
+    answers = [
+        ask(client, f"/bucket/{kind}") for kind in ("sized", "chunked", "sized", "until-close")
+    ]
 
     assert answers == [(200, BODY)] * 4
     assert relay.counts.connections == 1
@@ -112,20 +118,36 @@ def test_of_gets_alone_a_share_is_late() -> None:
     assert [delay.seconds("HEAD"), delay.seconds("LIST"), Delay(0.5).seconds("GET")] == [0.5] * 3
 
 
-def test_the_host_that_a_client_signed_reaches_the_server(client: http.client.HTTPConnection, relay: Relay) -> None:
+def test_the_host_that_a_client_signed_reaches_the_server(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
     ask(client, "/bucket/key", "PUT", b"sent")
 
     assert [(f"127.0.0.1:{relay.port}", b"sent")] == Origin.seen
 
 
-def test_requests_are_counted_by_kind_and_status(client: http.client.HTTPConnection, relay: Relay) -> None:
-    for method, path in (("GET", "/b/k"), ("GET", "/b?list-type=2"), ("HEAD", "/b/k"), ("HEAD", "/b/missing")):
+def test_requests_are_counted_by_kind_and_status(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
+    for method, path in (
+        ("GET", "/b/k"),
+        ("GET", "/b?list-type=2"),
+        ("HEAD", "/b/k"),
+        ("HEAD", "/b/missing"),
+    ):
         ask(client, path, method)
 
-    assert dict(relay.counts.requests) == {"GET 200": 1, "LIST 200": 1, "HEAD 200": 1, "HEAD 404": 1}
+    assert dict(relay.counts.requests) == {
+        "GET 200": 1,
+        "LIST 200": 1,
+        "HEAD 200": 1,
+        "HEAD 404": 1,
+    }
 
 
-def test_bytes_down_are_those_of_the_bodies(client: http.client.HTTPConnection, relay: Relay) -> None:
+def test_bytes_down_are_those_of_the_bodies(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
     ask(client, "/b/k")
     ask(client, "/b/k", "HEAD")
     ask(client, "/b/k", "PUT", b"up, not down")
@@ -133,11 +155,18 @@ def test_bytes_down_are_those_of_the_bodies(client: http.client.HTTPConnection, 
     assert len(BODY) == relay.counts.down
 
 
-def test_the_counts_can_be_asked_for_at_the_control_port(client: http.client.HTTPConnection, relay: Relay) -> None:
+def test_the_counts_can_be_asked_for_at_the_control_port(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
     ask(client, "/b/k")
 
-    with socket.create_connection(("127.0.0.1", relay.control_port)) as control, control.makefile() as answer:
-        assert {"requests": {"GET 200": 1}, "down": len(BODY), "connections": 1} == json.loads(answer.read())
+    with (
+        socket.create_connection(("127.0.0.1", relay.control_port)) as control,
+        control.makefile() as answer,
+    ):
+        assert {"requests": {"GET 200": 1}, "down": len(BODY), "connections": 1} == json.loads(
+            answer.read()
+        )
 
 
 def test_each_request_is_delayed(origin: str) -> None:
@@ -160,10 +189,14 @@ def test_a_connection_is_held_to_its_rate(origin: str) -> None:
         client.close()
 
     assert bodies == [BODY, BODY]
-    assert time.monotonic() - start >= 0.8 * 2 * len(BODY) / rate  # the first and last steps are not waited for
+    assert (
+        time.monotonic() - start >= 0.8 * 2 * len(BODY) / rate
+    )  # the first and last steps are not waited for
 
 
-def test_a_client_that_leaves_in_the_middle_does_no_harm(client: http.client.HTTPConnection, relay: Relay) -> None:
+def test_a_client_that_leaves_in_the_middle_does_no_harm(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
     with socket.create_connection(("127.0.0.1", relay.port)) as leaver:
         leaver.sendall(b"GET /b/k HTTP/1.1\r\nHost: h\r\n\r\n")
         leaver.recv(1000)
@@ -171,7 +204,9 @@ def test_a_client_that_leaves_in_the_middle_does_no_harm(client: http.client.HTT
     assert ask(client, "/b/k") == (200, BODY)
 
 
-def test_what_is_no_http_ends_its_own_connection_only(client: http.client.HTTPConnection, relay: Relay) -> None:
+def test_what_is_no_http_ends_its_own_connection_only(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
     with socket.create_connection(("127.0.0.1", relay.port), timeout=20) as stranger:
         stranger.sendall(b"hello\r\n\r\n")
         assert stranger.recv(1000) == b""

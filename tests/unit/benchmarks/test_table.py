@@ -16,16 +16,30 @@ def report(*samples: Sample) -> Report:
     return Report(machine=MACHINE, versions={}, relay_cost=1.05, samples=list(samples))
 
 
-def sequential(system: str, *times: float, error: str | None = None, cpu: float = 0.5) -> list[Sample]:
+def sequential(
+    system: str, *times: float, error: str | None = None, cpu: float = 0.5
+) -> list[Sample]:
     return [
-        Sample(row="sequential", link="far", system=system, round=number, seconds=time, error=error, cpu=cpu, peak=MIB)
+        Sample(
+            row="sequential",
+            link="far",
+            system=system,
+            round=number,
+            seconds=time,
+            error=error,
+            cpu=cpu,
+            peak=MIB,
+        )
         for number, time in enumerate(times)
     ]
 
 
 def checks(*samples: Sample) -> dict[str, Check]:
     (block,) = table.blocks(report(*samples))
-    return {check.limit.split(" ")[-1] if "time of" not in check.limit else "ratio": check for check in block.checks}
+    return {
+        check.limit.split(" ")[-1] if "time of" not in check.limit else "ratio": check
+        for check in block.checks
+    }
 
 
 def test_the_ratio_is_of_medians_to_the_fastest_peer_of_the_row() -> None:
@@ -35,11 +49,17 @@ def test_the_ratio_is_of_medians_to_the_fastest_peer_of_the_row() -> None:
         *sequential("s3fs", 4.0, 1.0, 4.0),
     )
 
-    assert seen["ratio"] == Check("≤ 0.5 of the time of rclone or rclone-16 or s3fs", "0.3 (s3fs)", passed=True)
+    assert seen["ratio"] == Check(
+        "≤ 0.5 of the time of rclone or rclone-16 or s3fs", "0.3 (s3fs)", passed=True
+    )
 
 
 def test_a_peer_that_failed_is_nobody_to_be_measured_by() -> None:
-    seen = checks(*sequential("s3mount", 1.0), *sequential("rclone", 4.0), *sequential("s3fs", 0.1, error="fell over"))
+    seen = checks(
+        *sequential("s3mount", 1.0),
+        *sequential("rclone", 4.0),
+        *sequential("s3fs", 0.1, error="fell over"),
+    )
 
     assert seen["ratio"].seen == "0.25 (rclone)"
 
@@ -51,7 +71,9 @@ def test_the_floor_is_nobody_to_be_measured_by() -> None:
 
 
 def test_a_round_that_failed_fails_the_row_however_fast_the_others_were() -> None:
-    (block,) = table.blocks(report(*sequential("s3mount", 0.1, 0.1), *sequential("s3mount", 0.1, error="saw 1 of 2")))
+    (block,) = table.blocks(
+        report(*sequential("s3mount", 0.1, 0.1), *sequential("s3mount", 0.1, error="saw 1 of 2"))
+    )
 
     assert block.checks == [Check("it works", "saw 1 of 2", passed=False)]
 
@@ -80,14 +102,25 @@ def test_what_nobody_counted_is_not_judged() -> None:
 
 
 def test_a_second_run_has_limits_of_its_own() -> None:
-    again = Sample(row="ls", link="near", system="s3mount", round=0, again=True, requests={"LIST 200": 1})
+    again = Sample(
+        row="ls", link="near", system="s3mount", round=0, again=True, requests={"LIST 200": 1}
+    )
 
     assert checks(again)["requests"] == Check("≤ 0 requests", "1 requests", passed=False)
 
 
 def test_every_row_can_be_shown_as_text_and_as_markdown() -> None:
     samples = [
-        Sample(row=row.name, link=link, system="s3mount", round=0, again=again, seconds=1, peak=MIB, requests={})
+        Sample(
+            row=row.name,
+            link=link,
+            system="s3mount",
+            round=0,
+            again=again,
+            seconds=1,
+            peak=MIB,
+            requests={},
+        )
         for row in ROWS
         for link in row.links
         for again in (False, True)

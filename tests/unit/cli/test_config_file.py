@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cli.assemble import Request, make_config
-from s3mount.cli.command import parse_arguments
+from s3mount.cli.build_config import MountArguments, make_config
 from s3mount.cli.config_file import parse_config_file
+from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
 from s3mount.errors import UsageError
 
 
 def config_of(path: Path, *arguments: str) -> Config:
     request = parse_arguments(["--config", str(path), *arguments])
-    assert isinstance(request, Request)
+    assert isinstance(request, MountArguments)
     return make_config(request)
 
 
@@ -44,22 +44,42 @@ def file(tmp_path: Path) -> Path:
 def test_a_file_says_all_that_is_needed(file: Path) -> None:
     config = config_of(file)
 
-    assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == ("photos", "2024/", "/mnt/photos")
-    assert (config.tree.metadata_ttl, config.tree.negative_ttl, config.store.timeout) == (300, 3, 2.5)
-    assert (config.blocks.part_size, config.tree.dir_mode, config.tree.file_mode) == (1 << 20, 0o755, 0o444)
+    assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == (
+        "photos",
+        "2024/",
+        "/mnt/photos",
+    )
+    assert (config.tree.metadata_ttl, config.tree.negative_ttl, config.store.timeout) == (
+        300,
+        3,
+        2.5,
+    )
+    assert (config.blocks.part_size, config.tree.dir_mode, config.tree.file_mode) == (
+        1 << 20,
+        0o755,
+        0o444,
+    )
     assert (config.mount.allow_other, config.store.sign_requests) == (True, True)
     assert config.mount.fuse_options == ("noexec", "fsname=photos")
 
 
 def test_the_command_line_wins(file: Path) -> None:
-    config = config_of(file, "other", "/mnt/other", "--region", "us-east-1", "--metadata-ttl", "0", "-o", "exec")
+    config = config_of(
+        file, "other", "/mnt/other", "--region", "us-east-1", "--metadata-ttl", "0", "-o", "exec"
+    )
 
-    assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == ("other", "", "/mnt/other")
+    assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == (
+        "other",
+        "",
+        "/mnt/other",
+    )
     assert (config.store.region, config.tree.metadata_ttl) == ("us-east-1", 0)
     assert config.mount.fuse_options == ("noexec", "fsname=photos", "exec")
 
 
-def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket(tmp_path: Path) -> None:
+def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "x.toml"
     path.write_text('bucket = "photos"')
 
@@ -101,7 +121,10 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
             "expected-bucket-owner = 1234",
             "f: expected-bucket-owner: that is not an account: write its number of 12 digits",
         ),
-        ('expected-bucket-owner = "123456789012\\r\\nx: y"', "f: expected-bucket-owner: that is not an account"),
+        (
+            'expected-bucket-owner = "123456789012\\r\\nx: y"',
+            "f: expected-bucket-owner: that is not an account",
+        ),
         ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' has control characters in it"),
     ],
 )
@@ -113,7 +136,15 @@ def test_what_is_wrong_in_a_file_is_named(text: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["aws_access_key_id", "aws-secret-access-key", "secret_key", "session_token", "password", "credentials"]
+    "key",
+    [
+        "aws_access_key_id",
+        "aws-secret-access-key",
+        "secret_key",
+        "session_token",
+        "password",
+        "credentials",
+    ],
 )
 def test_credentials_in_a_file_are_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(UsageError, match="credentials are never taken from here") as raised:
@@ -131,10 +162,14 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_only_a_file_is_read_and_nothing_is_waited_for(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_only_a_file_is_read_and_nothing_is_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
     make(tmp_path / "x.toml")
 
-    with pytest.raises(UsageError, match=r"^--config .*/x.toml: (it is not a regular file|Is a directory)$"):
+    with pytest.raises(
+        UsageError, match=r"^--config .*/x.toml: (it is not a regular file|Is a directory)$"
+    ):
         config_of(tmp_path / "x.toml")
 
 

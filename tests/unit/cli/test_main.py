@@ -27,13 +27,23 @@ def s3mount(*arguments: str, module: str = "s3mount") -> subprocess.CompletedPro
     [
         ((), 2, "s3mount: BUCKET is missing"),
         (("b", "/m", "--nope"), 2, "s3mount: --nope: there is no such option"),
-        (("b", "/nowhere/at/all"), 1, "s3mount: the mount point /nowhere/at/all does not exist; create it: mkdir -p"),
+        (
+            ("b", "/nowhere/at/all"),
+            1,
+            "s3mount: the mount point /nowhere/at/all does not exist; create it: mkdir -p",
+        ),
         (("b", "/etc/passwd"), 1, "s3mount: the mount point /etc/passwd is not a directory"),
-        (("b", "/etc/passwd/x"), 1, "s3mount: the mount point /etc/passwd/x cannot be reached: Not a directory"),
+        (
+            ("b", "/etc/passwd/x"),
+            1,
+            "s3mount: the mount point /etc/passwd/x cannot be reached: Not a directory",
+        ),
         (("b", "/x\ny"), 1, "s3mount: the mount point /x y does not exist"),
     ],
 )
-def test_bad_input_is_one_line_and_a_status(arguments: tuple[str, ...], status: int, line: str) -> None:
+def test_bad_input_is_one_line_and_a_status(
+    arguments: tuple[str, ...], status: int, line: str
+) -> None:
     done = s3mount(*arguments)
 
     assert (done.returncode, done.stdout) == (status, "")
@@ -58,7 +68,15 @@ def test_help_goes_to_stdout() -> None:
 
 def test_the_mount_helper_speaks_under_its_own_name() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from s3mount.cli.mount_helper import main; main()", "b", "/nowhere", "-o", "rw"],
+        [
+            sys.executable,
+            "-c",
+            "from s3mount.cli.mount_helper import main; main()",
+            "b",
+            "/nowhere",
+            "-o",
+            "rw",
+        ],
         check=False,
         capture_output=True,
         text=True,
@@ -94,7 +112,15 @@ def test_clearing_loads_nothing_of_what_serves() -> None:
         ({"SERVICE_RESULT": "success", "EXIT_CODE": "killed", "EXIT_STATUS": "TERM"}, False),
         ({"SERVICE_RESULT": "exit-code"}, False),
     ],
-    ids=["by hand", "killed", "hung", "ended", "refused", "stopped before it mounted", "never started"],
+    ids=[
+        "by hand",
+        "killed",
+        "hung",
+        "ended",
+        "refused",
+        "stopped before it mounted",
+        "never started",
+    ],
 )
 def test_a_living_mount_is_taken_away_only_after_a_main_process_that_may_have_left_it(
     told: dict[str, str], *, may_have: bool
@@ -104,7 +130,7 @@ def test_a_living_mount_is_taken_away_only_after_a_main_process_that_may_have_le
 
 def test_what_looking_up_a_host_needs_is_loaded_before_privileges_go() -> None:
     """A lookup of a host imports it, which --run-as cannot where Python is in root's home: LookupError: unknown encoding: idna."""
-    program = "import sys, s3mount.service.mount; print('encodings.idna' in sys.modules)"
+    program = "import sys, s3mount.daemon.wiring; print('encodings.idna' in sys.modules)"
 
     done = subprocess.run(
         [sys.executable, "-c", program],

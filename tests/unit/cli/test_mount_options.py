@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cli.assemble import Request, make_config
+from s3mount.cli.build_config import MountArguments, make_config
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
@@ -12,7 +12,7 @@ from s3mount.errors import UsageError
 
 
 def config_of(options: str) -> Config:
-    return make_config(Request("b", "/m", tuple(parse_mount_options(options, "-o"))))
+    return make_config(MountArguments("b", "/m", tuple(parse_mount_options(options, "-o"))))
 
 
 def test_words_for_mount_and_systemd_are_dropped() -> None:
@@ -29,21 +29,33 @@ def test_settings_have_their_names_with_dashes_or_underscores() -> None:
 
 
 def test_fuse_options_are_kept_in_their_order() -> None:
-    assert config_of("ro,noexec,exec,max_read=65536").mount.fuse_options == ("ro", "noexec", "exec", "max_read=65536")
+    assert config_of("ro,noexec,exec,max_read=65536").mount.fuse_options == (
+        "ro",
+        "noexec",
+        "exec",
+        "max_read=65536",
+    )
 
 
 @given(st.text("ab,\\ ", min_size=1))
 def test_an_escaped_value_arrives_as_it_was(name: str) -> None:
     escaped = name.replace("\\", "\\\\").replace(",", "\\,")
 
-    assert config_of(f"noexec,fsname={escaped},dev").mount.fuse_options == ("noexec", f"fsname={name}", "dev")
+    assert config_of(f"noexec,fsname={escaped},dev").mount.fuse_options == (
+        "noexec",
+        f"fsname={name}",
+        "dev",
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
         ("noexe", "-o 'noexe': there is no such option; did you mean noexec?"),
-        ("metadata_tll=3", "-o 'metadata_tll': there is no such option; did you mean metadata_ttl?"),
+        (
+            "metadata_tll=3",
+            "-o 'metadata_tll': there is no such option; did you mean metadata_ttl?",
+        ),
         ("metadata_ttl", "-o metadata_ttl: it needs a value, as in metadata_ttl=SECONDS"),
         ("metadata_ttl=x", "-o metadata_ttl: 'x' is not a duration"),
         ("allow_other=x", "-o allow_other: 'x' is neither true nor false"),
@@ -51,7 +63,10 @@ def test_an_escaped_value_arrives_as_it_was(name: str) -> None:
         ("fsname", "-o fsname: it needs a value"),
         ("max_read=few", "-o max_read: write a number of bytes, as in max_read=131072"),
         ("foreground", "-o 'foreground': there is no such option"),
-        ("remount", "-o remount: a mount cannot be changed while it stands; unmount it and mount again"),
+        (
+            "remount",
+            "-o remount: a mount cannot be changed while it stands; unmount it and mount again",
+        ),
         ("allow_other,allow_root", "-o allow_other and -o allow_root contradict each other"),
         ("passwd_file=/x", "-o: passwd_file: credentials are never taken from here"),
     ],
@@ -68,7 +83,11 @@ def test_the_helper_takes_what_mount_passes() -> None:
         ["bucket/a b", "/mnt/x", "-s", "-n", "-v", "-t", "s3mount", "-o", "rw,region=x,_netdev"]
     )
 
-    assert (config.store.bucket, config.store.prefix, config.store.region) == ("bucket", "a b/", "x")
+    assert (config.store.bucket, config.store.prefix, config.store.region) == (
+        "bucket",
+        "a b/",
+        "x",
+    )
     assert (config.mount.mountpoint, config.foreground, is_wanted) == ("/mnt/x", False, True)
 
 
@@ -77,7 +96,8 @@ def test_a_fake_mount_is_checked_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["bucket"], ["bucket", "/m", "extra"], ["bucket", "/m", "-z"], ["bucket", "/m", "-o"]]
+    "arguments",
+    [[], ["bucket"], ["bucket", "/m", "extra"], ["bucket", "/m", "-z"], ["bucket", "/m", "-o"]],
 )
 def test_the_helper_shows_its_usage(arguments: list[str]) -> None:
     with pytest.raises(UsageError, match=r"usage: mount\.s3mount"):

@@ -44,7 +44,14 @@ def test_a_mode_shown_is_read_as_the_same_mode(mode: int) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("8388608", 8 << 20), ("8MiB", 8 << 20), ("512 kib", 512 << 10), ("1.5GiB", 3 << 29), ("1GIB", 1 << 30)],
+    [
+        ("0", 0),
+        ("8388608", 8 << 20),
+        ("8MiB", 8 << 20),
+        ("512 kib", 512 << 10),
+        ("1.5GiB", 3 << 29),
+        ("1GIB", 1 << 30),
+    ],
 )
 def test_sizes_are_bytes_or_take_a_binary_unit(text: str, size: int) -> None:
     assert parse_size(text) == size
@@ -52,7 +59,21 @@ def test_sizes_are_bytes_or_take_a_binary_unit(text: str, size: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "8M", "8MB", "-1", "MiB", "8 MiB x", "1e6", "0.3", "٣MiB", "nan", "1.1KiB", "9" * 5000, "9" * 400 + ".5"],
+    [
+        "",
+        "8M",
+        "8MB",
+        "-1",
+        "MiB",
+        "8 MiB x",
+        "1e6",
+        "0.3",
+        "٣MiB",
+        "nan",
+        "1.1KiB",
+        "9" * 5000,
+        "9" * 400 + ".5",
+    ],
 )
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"size|bytes"):
@@ -60,14 +81,28 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("0.5", 0.5), ("0", 0)]
+    ("text", "seconds"),
+    [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("0.5", 0.5), ("0", 0)],
 )
 def test_durations_are_seconds_or_take_a_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5x", "-1", "1d", "inf", "nan", "indefinite", "1h30m", "9" * 400, "9" * 5000, "1000000001"]
+    "text",
+    [
+        "",
+        "5x",
+        "-1",
+        "1d",
+        "inf",
+        "nan",
+        "indefinite",
+        "1h30m",
+        "9" * 400,
+        "9" * 5000,
+        "1000000001",
+    ],
 )
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
@@ -86,12 +121,16 @@ def test_what_is_no_count_is_refused(text: str) -> None:
         parse_count(text)
 
 
-@pytest.mark.parametrize(("text", "uid"), [("0", 0), ("1000", 1000), ("root", 0), ("4294967294", 2**32 - 2)])
+@pytest.mark.parametrize(
+    ("text", "uid"), [("0", 0), ("1000", 1000), ("root", 0), ("4294967294", 2**32 - 2)]
+)
 def test_an_owner_is_a_number_or_a_name(text: str, uid: int) -> None:
     assert parse_user(text) == uid
 
 
-@pytest.mark.parametrize("text", ["nobody-of-this-name", "4294967295", "-1", "9" * 5000, "0" * 20 + "9" * 20])
+@pytest.mark.parametrize(
+    "text", ["nobody-of-this-name", "4294967295", "-1", "9" * 5000, "0" * 20 + "9" * 20]
+)
 def test_an_owner_that_cannot_be_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="user"):
         parse_user(text)
@@ -100,7 +139,8 @@ def test_an_owner_that_cannot_be_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["http://127.0.0.1:9000", "https://s3.example.com", "http://[::1]:1", "https://host/path"]
+    "text",
+    ["http://127.0.0.1:9000", "https://s3.example.com", "http://[::1]:1", "https://host/path"],
 )
 def test_an_endpoint_is_a_url(text: str) -> None:
     assert parse_endpoint(text) == text
@@ -109,7 +149,16 @@ def test_an_endpoint_is_a_url(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "host:9000", "ftp://host", "http://", "http://h:x", "http://h h", "http://h?q", "http://["),
+        *(
+            "",
+            "host:9000",
+            "ftp://host",
+            "http://",
+            "http://h:x",
+            "http://h h",
+            "http://h?q",
+            "http://[",
+        ),
         *("http://h\r\nx: y", "http://h\x7f", "http://h\\x", "http://h#f", "http://\u2028h"),
     ],
 )
@@ -118,7 +167,9 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
         parse_endpoint(text)
 
 
-@pytest.mark.parametrize("text", ["http://AKIA:hush@host", "AKIA:hush@host", "https://x@y:hush@host:x"])
+@pytest.mark.parametrize(
+    "text", ["http://AKIA:hush@host", "AKIA:hush@host", "https://x@y:hush@host:x"]
+)
 def test_credentials_in_an_endpoint_are_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(ValueError, match="refused") as raised:
         parse_endpoint(text)
@@ -163,7 +214,17 @@ def test_a_prefix_is_taken_as_it_is_and_ends_with_a_slash(prefix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s3://", "/x", "a b", "https://bucket.s3.amazonaws.com", "-b", "b" * 300, "b/" + "k" * 1025]
+    "text",
+    [
+        "",
+        "s3://",
+        "/x",
+        "a b",
+        "https://bucket.s3.amazonaws.com",
+        "-b",
+        "b" * 300,
+        "b/" + "k" * 1025,
+    ],
 )
 def test_what_is_no_location_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"bucket|prefix"):
@@ -179,12 +240,15 @@ def test_a_bucket_owner_is_a_number_of_twelve_digits() -> None:
 )
 def test_what_is_no_bucket_owner_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(
-        ValueError, match=r"^that is not an account: write its number of 12 digits, as in 123456789012$"
+        ValueError,
+        match=r"^that is not an account: write its number of 12 digits, as in 123456789012$",
     ):
         parse_bucket_owner(text)
 
 
-@pytest.mark.parametrize("text", ["us-east-1\n", "us_east", "-x", "x-", "a/b", "a.b", "é", "r" * 64, "a b"])
+@pytest.mark.parametrize(
+    "text", ["us-east-1\n", "us_east", "-x", "x-", "a/b", "a.b", "é", "r" * 64, "a b"]
+)
 def test_what_is_no_region_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not the name of a region"):
         parse_region(text)

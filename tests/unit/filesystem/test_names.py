@@ -17,6 +17,8 @@ def test_bytes_that_are_no_utf_8_survive_the_way_to_a_key_and_back() -> None:
     assert encode(decode(b"\xff\xfe")) == b"\xff\xfe"
 
 
-@pytest.mark.parametrize(("key", "above"), [("a", ""), ("a/b", "a/"), ("a/b/", "a/b/"), ("a//b", "a//")])
+@pytest.mark.parametrize(
+    ("key", "above"), [("a", ""), ("a/b", "a/"), ("a/b/", "a/b/"), ("a//b", "a//")]
+)
 def test_the_parent_of_a_key_is_its_prefix_up_to_the_last_slash(key: str, above: str) -> None:
     assert parent_of(key) == above

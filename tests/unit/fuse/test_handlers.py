@@ -11,10 +11,10 @@ import pyfuse3
 import pytest
 
 from s3mount.config import TreeConfig
-from s3mount.filesystem.filesystem import FileSystem
+from s3mount.filesystem.facade import FileSystem
 from s3mount.fuse import operations
-from s3mount.fuse.limiter import UserLimiter
 from s3mount.fuse.operations import Operations
+from s3mount.fuse.user_limiter import UserLimiter
 
 CONTEXT = SimpleNamespace(uid=0, gid=0, pid=1, umask=0)
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -42,7 +42,11 @@ class Broken:
 
 def handlers() -> set[str]:
     """The handlers of pyfuse3 that are ours."""
-    return {name for name in vars(Operations) if inspect.iscoroutinefunction(getattr(pyfuse3.Operations, name, None))}
+    return {
+        name
+        for name in vars(Operations)
+        if inspect.iscoroutinefunction(getattr(pyfuse3.Operations, name, None))
+    }
 
 
 def broken(monkeypatch: pytest.MonkeyPatch) -> Operations:
@@ -65,7 +69,10 @@ def test_every_handler_is_tried_here() -> None:
 
 @pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - WITHOUT_REPLY))
 async def test_a_bug_in_a_handler_is_eio_and_one_traceback(
-    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    expected_warnings: list[str],
 ) -> None:
     expected_warnings.append(f"{name} failed: this is a bug")
     failing = broken(monkeypatch)
@@ -79,7 +86,10 @@ async def test_a_bug_in_a_handler_is_eio_and_one_traceback(
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_REPLY))
 async def test_a_bug_in_a_handler_without_a_reply_raises_nothing(
-    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    expected_warnings: list[str],
 ) -> None:
     expected_warnings.append(f"{name} failed: this is a bug")
 
@@ -88,7 +98,9 @@ async def test_a_bug_in_a_handler_without_a_reply_raises_nothing(
     assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
 
 
-async def test_a_reference_that_cannot_be_given_back_keeps_no_other(expected_warnings: list[str]) -> None:
+async def test_a_reference_that_cannot_be_given_back_keeps_no_other(
+    expected_warnings: list[str],
+) -> None:
     expected_warnings.append("forget failed: this is a bug")
     forgotten = []
 

@@ -12,10 +12,14 @@ REST = bytes(range(40))
 
 
 def request(*, opcode: int = 26, offered: int = PARALLEL_DIROPS | ASYNC_READ) -> bytes:
-    return struct.pack("=IIQQIIIHH", 104, opcode, 2, 0, 0, 0, 0, 0, 0) + struct.pack("=IIII", 7, 45, 1 << 17, offered)
+    return struct.pack("=IIQQIIIHH", 104, opcode, 2, 0, 0, 0, 0, 0, 0) + struct.pack(
+        "=IIII", 7, 45, 1 << 17, offered
+    )
 
 
-def reply(*, flags: int = ASYNC_READ, background: int = 0, congested: int = 0, error: int = 0) -> bytes:
+def reply(
+    *, flags: int = ASYNC_READ, background: int = 0, congested: int = 0, error: int = 0
+) -> bytes:
     init = struct.pack("=IIIIHH", 7, 31, 1 << 17, flags, background, congested)
     return struct.pack("=IiQ", 80, error, 2) + init + REST
 
@@ -25,7 +29,9 @@ def test_directories_are_served_in_parallel() -> None:
 
 
 def test_reads_of_many_users_are_sent_side_by_side() -> None:
-    expected = reply(flags=ASYNC_READ | PARALLEL_DIROPS, background=BACKGROUND_MAX, congested=CONGESTED_FROM)
+    expected = reply(
+        flags=ASYNC_READ | PARALLEL_DIROPS, background=BACKGROUND_MAX, congested=CONGESTED_FROM
+    )
 
     assert amended(request(), reply(), is_shared=True) == expected
 
@@ -36,7 +42,12 @@ def test_nothing_is_asked_for_that_the_kernel_does_not_offer() -> None:
 
 @pytest.mark.parametrize(
     ("asked", "said"),
-    [(request(opcode=1), reply()), (request(), reply(error=-71)), (request()[:40], reply()), (request(), reply()[:16])],
+    [
+        (request(opcode=1), reply()),
+        (request(), reply(error=-71)),
+        (request()[:40], reply()),
+        (request(), reply()[:16]),
+    ],
 )
 def test_what_is_not_as_expected_is_passed_on_as_it_is(asked: bytes, said: bytes) -> None:
     assert amended(asked, said, is_shared=True) == said

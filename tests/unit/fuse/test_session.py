@@ -58,7 +58,9 @@ async def test_reading_nothing_begins_anew_and_lack_of_memory_a_moment_later(
         kernel.send(b"request")
         await vars(pyfuse3)["_session_loop"](None, 1, 99)
 
-    assert [moment - began for moment in loop.reads] == pytest.approx([0, 0, PAUSE, PAUSE], abs=PAUSE / 2)
+    assert [moment - began for moment in loop.reads] == pytest.approx(
+        [0, 0, PAUSE, PAUSE], abs=PAUSE / 2
+    )
 
 
 async def test_a_session_that_cannot_be_read_ends(
@@ -69,7 +71,10 @@ async def test_a_session_that_cannot_be_read_ends(
     libfuse, kernel = ends
     kernel.send(b"request")
 
-    with pytest.raises(OSError, match="receive_buf"), kernel_session(libfuse.fileno(), is_shared=False):
+    with (
+        pytest.raises(OSError, match="receive_buf"),
+        kernel_session(libfuse.fileno(), is_shared=False),
+    ):
         await vars(pyfuse3)["_session_loop"](None, 1, 99)
 
     assert functions() == before
@@ -89,7 +94,9 @@ def test_another_pyfuse3_is_left_as_it_is(
     assert functions() == before
 
 
-def test_a_session_without_a_first_request_keeps_its_descriptor(ends: tuple[socket.socket, socket.socket]) -> None:
+def test_a_session_without_a_first_request_keeps_its_descriptor(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
     libfuse, kernel = ends
 
     with kernel_session(libfuse.fileno(), is_shared=True):

@@ -54,7 +54,9 @@ def http(status: int, body: bytes, **headers: str) -> bytes:
 
 def error(status: int, code: str, more: str = "", **headers: str) -> bytes:
     """An S3 error document."""
-    body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>a message</Message>{more}</Error>'
+    body = (
+        f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>a message</Message>{more}</Error>'
+    )
     return http(status, body.encode(), content_type="application/xml", **headers)
 
 

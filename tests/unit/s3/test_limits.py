@@ -9,9 +9,9 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError
-from s3mount.s3.boto import BotoTransport
-from s3mount.s3.credentials import FrozenCredentials
-from s3mount.s3.lean.transport import LeanTransport
+from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.credentials import FrozenCredentials
+from s3mount.s3.endpoint.resolve import Endpoint, Session, open_session, resolved_store
 from s3mount.s3.limits import (
     DOCUMENT_LIMIT,
     ERROR_LIMIT,
@@ -21,10 +21,10 @@ from s3mount.s3.limits import (
     ROWS_LIMIT,
     TEXT_LIMIT,
 )
-from s3mount.s3.session import ResolvedStore, Session, open_session, resolved_store
+from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.transport import Retryable, Transport
-from s3mount.s3.values import ListPage, ListQuery
-from tests.unit.s3.lean.scripted import FixedCredentials
+from tests.unit.s3.native.scripted import FixedCredentials
 from tests.unit.s3.strange import answering, http
 
 MIB = 1 << 20
@@ -85,7 +85,9 @@ TOO_MUCH = {
     "many objects": "".join(row(str(number)) for number in range(50_000)),
     "common prefixes": "".join(prefix(str(number)) for number in range(ROWS_LIMIT + 1)),
     "an ETag": row("k").replace("<ETag>e", "<ETag>" + "e" * 1025),
-    "a storage class": row("k").replace("<Size>", f"<StorageClass>{'S' * 1025}</StorageClass><Size>"),
+    "a storage class": row("k").replace(
+        "<Size>", f"<StorageClass>{'S' * 1025}</StorageClass><Size>"
+    ),
     "a key": row("A" * MOST),
     "a key of entities": row("&lt;" * (MOST // 4)),
     "a key beyond Unicode's first plane": row("\U0001f600" * (MOST // 4)),
@@ -119,7 +121,9 @@ MUCH = {
 
 
 @pytest.mark.parametrize("inner", MUCH.values(), ids=MUCH.keys())
-def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(inner: str, listed: Listed) -> None:
+def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(
+    inner: str, listed: Listed
+) -> None:
     answer = document(inner)
 
     tracemalloc.start()
@@ -129,7 +133,10 @@ def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(inner: str, l
     finally:
         tracemalloc.stop()
 
-    assert (inner.count("<Contents>"), inner.count("<Prefix>")) == (len(page.objects), len(page.prefixes))
+    assert (inner.count("<Contents>"), inner.count("<Prefix>")) == (
+        len(page.objects),
+        len(page.prefixes),
+    )
     assert peak < PEAK
 
 
@@ -142,22 +149,26 @@ def test_large_pages_are_read_one_after_another(session: Session) -> None:
             with parsing, its_parsing:  # another thread reads one
                 with pytest.raises(Retryable) as caught:
                     transport.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
-                assert len(small.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+                assert (
+                    len(small.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+                )
             assert caught.value.is_throttle  # as any timeout
-            assert len(transport.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+            assert (
+                len(transport.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+            )
             assert not parsing.locked()
             transport.close()
             small.close()
 
 
-def _store(url: str, session: Session) -> tuple[StoreConfig, ResolvedStore]:
+def _store(url: str, session: Session) -> tuple[StoreConfig, Endpoint]:
     config = StoreConfig(bucket="photos", endpoint_url=url)
     keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
     return config, resolved_store(config, session, region="us-east-1", credentials=keys)
 
 
 def _lean(url: str, session: Session) -> tuple[Transport, threading.Lock]:
-    transport = LeanTransport(_store(url, session)[1])
+    transport = NativeTransport(_store(url, session)[1])
     return transport, transport._parsing
 
 
@@ -170,7 +181,8 @@ def test_a_document_in_tiny_chunks_is_given_up(listed: Listed) -> None:
     body = f"{HEAD}{' ' * 2 * PIECES_LIMIT}{TAIL}".encode()
     chunks = b"".join(b"1\r\n%c\r\n" % octet for octet in body)
     answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n"
+        % chunks
     )
 
     with pytest.raises(Retryable, match=r"too many (chunks|pieces)"):
@@ -190,7 +202,9 @@ def test_an_error_without_end_is_not_read_to_its_end(status: int, listed: Listed
         tracemalloc.stop()
 
     assert isinstance(caught.value, Retryable)
-    assert (caught.value.failure.status == status) == (status == 500)  # of a server error the status is enough
+    assert (caught.value.failure.status == status) == (
+        status == 500
+    )  # of a server error the status is enough
     assert peak < 10 * MIB
 
 

@@ -9,11 +9,11 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 # The limit does not hold for root: the process becomes another user, after all imports, since nobody else may read them perhaps.
 PROGRAM = """
 import os, resource, threading, trio
-from s3mount.blocks.cache import BlockCache
+from s3mount.cache.block_cache import BlockCache
 from s3mount.config import BlockConfig
-from s3mount.errors import StoreFailed
-from s3mount.s3.remote import RemoteStore
-from s3mount.s3.values import ObjectStat, ObjectVersion
+from s3mount.errors import StoreError
+from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.model import ObjectStat, ObjectVersion
 
 class Transport:
     def head(self, key, *, deadline):
@@ -32,7 +32,7 @@ def limit_threads(soft=None):
 async def ends(call, *arguments):
     try:
         await call(*arguments)
-    except StoreFailed as exc:
+    except StoreError as exc:
         return "no thread can be started" in str(exc)
     return False
 
@@ -68,7 +68,12 @@ print("done")
 
 def test_without_threads_requests_fail_and_leave_nothing_behind() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", PROGRAM],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
     assert (done.stdout, done.stderr) == ("done\n", "")

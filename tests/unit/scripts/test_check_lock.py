@@ -15,7 +15,9 @@ HASH = "--hash=sha256:" + "0" * 64
 
 def complaints(root: Path) -> list[str]:
     script = ROOT / "scripts/lib/check_lock.py"
-    done = subprocess.run([sys.executable, script, root], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, script, root], check=False, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (bool(done.stdout), "")
     return done.stdout.splitlines()[:-1]
 
@@ -61,7 +63,10 @@ def test_the_lock_files_of_this_checkout_fit() -> None:
             edit("requirements.lock", without("jmespath")),
             "requirements.lock: left-out is locked, but nothing requires it",
         ),
-        (edit("requirements-build.lock", without("cython")), "requires cython, which is not locked"),
+        (
+            edit("requirements-build.lock", without("cython")),
+            "requires cython, which is not locked",
+        ),
         (
             edit("requirements.lock", lambda text: f"{text}more==1 {HASH}\n"),
             "requirements.lock: more is locked, but nothing requires it",
@@ -80,7 +85,9 @@ def test_the_lock_files_of_this_checkout_fit() -> None:
         ),
     ],
 )
-def test_a_lock_that_does_not_fit_is_named(root: Path, change: Callable[[Path], None], complaint: str) -> None:
+def test_a_lock_that_does_not_fit_is_named(
+    root: Path, change: Callable[[Path], None], complaint: str
+) -> None:
     change(root)
 
     assert any(complaint in line for line in complaints(root))

@@ -16,7 +16,11 @@ def test_requirements_are_read_without_the_modules_of_the_current_directory(tmp_
     (tmp_path / "tomllib.py").write_text("raise SystemExit('run')\n")
 
     done = subprocess.run(
-        ["bash", "-c", f"source {SETUP}; requirements {sys.executable} $root/pyproject.toml build-system requires"],
+        [
+            "bash",
+            "-c",
+            f"source {SETUP}; requirements {sys.executable} $root/pyproject.toml build-system requires",
+        ],
         cwd=tmp_path,
         check=False,
         capture_output=True,
@@ -27,7 +31,9 @@ def test_requirements_are_read_without_the_modules_of_the_current_directory(tmp_
     assert "hatchling" in done.stdout
 
 
-@pytest.mark.parametrize("script", [SETUP, ROOT / "scripts/install", ROOT / "scripts/lock"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "script", [SETUP, ROOT / "scripts/install", ROOT / "scripts/lock"], ids=lambda path: path.name
+)
 def test_no_module_is_run_from_the_current_directory(script: Path) -> None:
     runs = re.findall(r'^.*"\$python" .*-m venv.*$', script.read_text(), re.MULTILINE)
 

@@ -97,13 +97,19 @@ def use_other_interpreter(environment: Path) -> None:
         (lambda top: give(top / "bin/s3mount"), "/bin/s3mount belongs to another user (65534)"),
         (lambda top: give(top / "bin/python"), "/bin/python belongs to another user (65534)"),
         (lambda top: (top / "pyvenv.cfg").chmod(0o666), "/pyvenv.cfg can be written by every user"),
-        (lambda top: (package(top) / "s3mount.py").chmod(0o646), "/s3mount.py can be written by every user"),
+        (
+            lambda top: (package(top) / "s3mount.py").chmod(0o646),
+            "/s3mount.py can be written by every user",
+        ),
         (lambda top: open_to_group(package(top)), "/site-packages can be written by a group"),
         (link_library, "/theirs belongs to another user (65534)"),
         (add_checkout, "/checkout/module.py belongs to another user (65534)"),
         (turn_interpreter, "/bin/python belongs to another user (65534)"),
         (use_other_interpreter, "its commands are run by /home/somebody/bin/python3"),
-        (lambda top: (top / "bin/s3mount").write_text("#!/bin/sh\n"), "/bin/s3mount is no script of a Python"),
+        (
+            lambda top: (top / "bin/s3mount").write_text("#!/bin/sh\n"),
+            "/bin/s3mount is no script of a Python",
+        ),
         (lambda top: (top / "bin/s3mount").unlink(), "/bin/s3mount: No such file or directory"),
     ],
 )

@@ -1,0 +1,98 @@
+"""Block arithmetic: which spans of an object a read needs, and where parts begin.
+
+Knows offsets, never bytes.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from s3mount.s3.model import ByteRange, ObjectVersion
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+# What upload tools use by default: aws cli and boto3; s3cmd and minio; rclone; s3fs; goofys; and rounder numbers
+# that people configure. Tried first, because one part count is often consistent with several sizes.
+_USUAL_PART_SIZES: Final = tuple(
+    n * MIB for n in (8, 16, 5, 10, 15, 20, 25, 32, 50, 64, 100, 128, 256, 512)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSizes:
+    """The sizes that loads come in, in bytes.
+
+    *block*: the least that is fetched, at multiples of itself; 128 KiB is where a round trip begins to cost more than its
+    bytes, and what the kernel reads ahead anyway. *small*: an object up to this is fetched whole by its first read. *piece*:
+    the first load of a stream. *part*: the largest one.
+    """
+
+    part: int
+    block: int = 128 * KIB
+    small: int = 1 * MIB
+    piece: int = 256 * KIB
+
+    def within(self, limit: int) -> "FetchSizes":
+        """The same, with loads small enough that several fit into a memory of *limit* bytes."""
+        most = max(1, limit // 8)
+        return FetchSizes(
+            min(self.part, most),
+            min(self.block, most),
+            min(self.small, most),
+            min(self.piece, most),
+        )
+
+    def for_version(self, version: ObjectVersion) -> "FetchSizes":
+        """The same, with parts that begin where the object's upload parts do, if these are known and fit."""
+        upload = upload_part_size(version.etag, version.size) or 0
+        # no larger than ours, nor half of it
+        for cuts in range(-(-upload // self.part), upload // max(1, self.part // 2) + 1):
+            if cuts and upload % (cuts * self.block) == 0:
+                return replace(self, part=upload // cuts)
+        return self
+
+
+def align(offset: int, stop: int, size: int, geometry: FetchSizes) -> ByteRange:
+    """What to fetch for a read of [*offset*, *stop*) that belongs to no stream."""
+    if size <= geometry.small:
+        return ByteRange(0, size)
+    unit = geometry.block
+    return ByteRange(offset // unit * unit, min(size, -(-stop // unit) * unit))
+
+
+def gaps(wanted: ByteRange, present: Iterable[ByteRange]) -> Iterator[ByteRange]:
+    """The parts of *wanted* that are in none of *present*, which are in order and do not overlap."""
+    at = wanted.start
+    for span in present:
+        if span.start > at:
+            yield ByteRange(at, min(span.start, wanted.stop))
+        at = max(at, span.stop)
+        if at >= wanted.stop:
+            return
+    if at < wanted.stop:
+        yield ByteRange(at, wanted.stop)
+
+
+def split(span: ByteRange, length: int) -> Iterator[ByteRange]:
+    """*span* in pieces of at most *length* bytes."""
+    for start in range(span.start, span.stop, length):
+        yield ByteRange(start, min(start + length, span.stop))
+
+
+def upload_part_size(etag: str, size: int) -> int | None:
+    """The part size an object was uploaded with, guessed from the part count in a multipart ETag ("…-N"); None: unknown.
+
+    All parts but the last have one size, so N parts fit sizes from ceil(size / N) to below size / (N - 1).
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
+    """
+    _, _, suffix = etag.rpartition("-")
+    count = int(suffix) if suffix.isascii() and suffix.isdigit() and "-" in etag else 0
+    if not 1 < count <= 10_000:  # S3's own limit of parts
+        return None
+    least, most = -(-size // count), (size - 1) // (count - 1)
+    for usual in _USUAL_PART_SIZES:
+        if least <= usual <= most:
+            return usual
+    whole = -(-least // MIB) * MIB
+    return whole if least <= whole <= most < whole + MIB else None

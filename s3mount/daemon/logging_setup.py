@@ -1,0 +1,197 @@
+"""The log: where lines go, and how they look.
+
+Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
+level; urllib3 at error, since what it warns of is raised as well, or borne. Writing to the log never raises, and a line that
+cannot be written is lost. What repeats itself is limited, and counted.
+
+A record is one line, whatever its message quotes; only a traceback adds lines, each of them indented. Text from outside is escaped where
+it enters a message; the formatters do it once more, for libraries' messages, and for what was forgotten.
+"""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from logging.handlers import SysLogHandler
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, TextIO
+
+from pythonjsonlogger.json import JsonFormatter
+
+from s3mount.config import LogConfig
+from s3mount.daemon.log_file import LogFileHandler
+from s3mount.daemon.log_rate_limit import LogLimit
+from s3mount.errors import SetupError
+from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
+
+_TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
+_JSON: Final = ("asctime", "levelname", "name", "message")
+_TRACEBACK_LIMIT: Final = 32 * 1024  # bytes
+_SYSLOG: Final = "/dev/log"
+_CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
+# botocore warns of a failed refresh with a traceback, which quotes what a credential process printed
+_WARNING: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
+_PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
+    {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
+)
+
+
+class _LineFormatter(logging.Formatter):
+    """Text. A message is one line; a traceback is indented below it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        return printable(super().formatMessage(record), LINE_LIMIT)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable_lines(super().formatException(ei), _TRACEBACK_LIMIT)
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802
+        return printable_lines(super().formatStack(stack_info), _TRACEBACK_LIMIT)
+
+
+class _JournalFormatter(_LineFormatter):
+    """With the priority in front, as sd-daemon(3) has it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        lines = super().format(record).split("\n")
+        return "\n".join(f"<{_PRIORITIES.get(record.levelname, 6)}>{line}" for line in lines)
+
+
+class _JsonFormatter(JsonFormatter):
+    """With times as ISO 8601 has them, by the local clock with its offset, to the millisecond.
+
+    JSON escapes by itself; its strings are escaped here as well, since the next program may print them as they are.
+    """
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        return {name: _printable_field(name, value) for name, value in log_data.items()}
+
+    def formatException(self, ei: Any) -> Any:  # noqa: N802
+        return printable_lines(logging.Formatter.formatException(self, ei), _TRACEBACK_LIMIT)
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        return (
+            datetime.fromtimestamp(record.created, UTC)
+            .astimezone()
+            .isoformat(timespec="milliseconds")
+        )
+
+
+class _SyslogHandler(SysLogHandler):
+    """Loses a line that the syslog daemon does not take, as one whose disk is full may not: the event loop never waits for it."""
+
+    def _connect_unixsocket(
+        self, address: str
+    ) -> None:  # called by createSocket, and by emit after a failure
+        super()._connect_unixsocket(address)  # type: ignore[misc]
+        self.socket.setblocking(False)  # type: ignore[attr-defined]
+
+
+def set_up_log(config: LogConfig, *, foreground: bool) -> None:
+    """Send the log where *config* says, else to stderr in the foreground and to syslog in the background.
+
+    Raises SetupError where the file cannot be written.
+    """
+    handler = _handler(config.file, foreground=foreground)
+    if config.format == "json":
+        handler.setFormatter(_json_formatter())
+    elif handler.formatter is None:
+        handler.setFormatter(_LineFormatter(_TEXT))
+    # at debug each request is a line anyway, and whoever asks for that looks for one of them
+    handler.addFilter(LogLimit(time.monotonic, is_limiting=config.level != "debug"))
+    logging.raiseExceptions = False
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(config.level.upper())
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in _WARNING:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def log_statistics() -> Mapping[str, int]:
+    """What was counted since `set_up_log`: warnings and worse, and records that were too many to log."""
+    return {name: count for limit in _limits() for name, count in limit.statistics().items()}
+
+
+def log_suppressed() -> None:
+    """Log how many records were too many to log, as far as that was not told yet: for statistics, and at the end."""
+    for limit in _limits():
+        limit.tell()
+
+
+def _limits() -> list[LogLimit]:
+    return [
+        each
+        for handler in logging.getLogger().handlers
+        for each in handler.filters
+        if isinstance(each, LogLimit)
+    ]
+
+
+def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
+    if file is None:
+        return _terminal(sys.stderr) if foreground else _syslog()
+    match str(file):
+        case "/dev/null":
+            return logging.NullHandler()
+        case "/dev/stderr" | "/dev/stdout" if not foreground:
+            raise SetupError(
+                f"--log-file {file}: nobody reads that in the background; use --foreground, or name a file"
+            )
+        case "/dev/stderr":
+            return _terminal(sys.stderr)
+        case "/dev/stdout":
+            return _terminal(sys.stdout)
+        case _:
+            return _log_file(file)
+
+
+def _log_file(file: Path) -> logging.Handler:
+    try:
+        return LogFileHandler(file)
+    except OSError as exc:
+        raise SetupError(f"--log-file {file}: it cannot be written: {exc.strerror}") from exc
+
+
+def _terminal(stream: TextIO) -> logging.Handler:
+    """To *stream*, a terminal or whatever else the caller connected: the journal gets lines as it wants them."""
+    handler = logging.StreamHandler(stream)
+    if _is_journal(stream.fileno(), os.environ.get("JOURNAL_STREAM", "")):
+        handler.setFormatter(_JournalFormatter(_PLAIN))
+    return handler
+
+
+def _is_journal(descriptor: int, journal_stream: str) -> bool:
+    """Whether it is still the stream that systemd connected, see systemd.exec(5)."""
+    stat = os.fstat(descriptor)
+    return journal_stream == f"{stat.st_dev}:{stat.st_ino}"
+
+
+def _syslog() -> logging.Handler:
+    """Nowhere, on a machine without a syslog: containers have none."""
+    try:
+        handler = _SyslogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
+    except OSError:
+        return logging.NullHandler()
+    handler.ident = f"s3mount[{os.getpid()}]: "
+    handler.setFormatter(_LineFormatter(_PLAIN))
+    return handler
+
+
+def _json_formatter() -> logging.Formatter:
+    names = {"asctime": "time", "levelname": "level", "name": "logger"}
+    return _JsonFormatter(list(_JSON), rename_fields=names)
+
+
+def _printable_field(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or name in (
+        "exc_info",
+        "stack_info",
+    ):  # those went through `printable_lines`
+        return value
+    return printable(value, LINE_LIMIT if name == "message" else OUTSIDE_LIMIT)

@@ -1,0 +1,73 @@
+"""The kernel's mount table, /proc/self/mountinfo: parser and look-ups; see proc(5).
+
+Works on bytes: a path may hold anything but NUL, and every user chooses paths. Lines end with a newline only, fields with a space
+only, and the kernel writes both as octal escapes. Asks no file system: a dead or a hanging mount cannot stop a look-up.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
+_ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
+_OPTIONAL_FIELDS: Final = 6  # index of the first one; "-" ends them
+_FDINFO_MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class MountEntry:
+    """One line of the mount table. The kernel gives *identity* and *device* away again once the mount is gone."""
+
+    identity: int
+    device: str  # "major:minor"
+    path: str  # as os.fsdecode has it
+    fstype: str
+    source: str
+
+
+def mount_entries(table: bytes) -> Iterator[MountEntry]:
+    """The lines of *table* in their order: a later one covers an earlier one at its path."""
+    for line in table.split(b"\n"):
+        if line:
+            yield _entry(line.split(b" "))
+
+
+def current_mounts() -> list[MountEntry]:
+    """All mounts of this mount namespace that can be reached, in the order of the table."""
+    return [*mount_entries(_MOUNT_TABLE.read_bytes())]
+
+
+def mount_at(path: str) -> MountEntry | None:
+    """What is mounted at *path*, on top; None if nothing is."""
+    return next((entry for entry in reversed(current_mounts()) if entry.path == path), None)
+
+
+def mount_of(identity: int) -> MountEntry | None:
+    """The mount with the id *identity*, wherever it stands now; None if it is gone."""
+    return next((entry for entry in current_mounts() if entry.identity == identity), None)
+
+
+def mount_id(descriptor: int) -> int:
+    """The id of the mount that *descriptor* was opened in. Asks the kernel, never the file system."""
+    found = _FDINFO_MOUNT.search(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
+    assert found is not None, "mnt_id is there since Linux 3.15"
+    return int(found[1])
+
+
+def _entry(fields: list[bytes]) -> MountEntry:
+    after = fields[fields.index(b"-", _OPTIONAL_FIELDS) + 1 :]
+    return MountEntry(
+        int(fields[0]),
+        fields[2].decode("ascii"),
+        _unescaped(fields[4]),
+        _unescaped(after[0]),
+        _unescaped(after[1]),
+    )
+
+
+def _unescaped(field: bytes) -> str:
+    r"""The kernel writes space, tab, newline, backslash and `#` as `\040` and so on."""
+    return os.fsdecode(_ESCAPE.sub(lambda found: bytes((int(found[1], 8),)), field))

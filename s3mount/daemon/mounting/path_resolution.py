@@ -1,0 +1,127 @@
+"""Path resolution to a descriptor, component by component, for paths that another user may be able to change.
+
+Invariant: each step opens one name, relative to the descriptor of the step before, and never through a symbolic link. A link is
+read from its own descriptor, and followed only if its owner is trusted, and if nobody else could have moved it to where it is. So
+what was checked is what is opened.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Final
+
+_LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
+_ANYBODY: Final = -1  # no uid
+_FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class UntrustedLinkError(OSError):
+    """A symbolic link may be the choice of a user who may not choose where the path leads: *whose* says of which, in words."""
+
+    def __init__(self, path: str, whose: str) -> None:
+        super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        self.whose = whose
+
+
+def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
+    """Open the absolute *path* with O_PATH, following a link if *is_trusted* says so of the uids that may change it; -1: of any.
+
+    The last component is opened without O_DIRECTORY, which would trigger an autofs that waits for this very mount.
+    Raises UntrustedLinkError, or the OSError of the kernel.
+    """
+    ahead = _components(path)
+    links = 0
+    current = _open_root()
+    try:
+        while ahead:
+            name = ahead.pop(0)
+            found = open_component(current, name, is_directory=bool(ahead))
+            target = _link_target(found)
+            if target is None:
+                current = _replace(current, found)
+                continue
+            links += 1
+            with closing(found):
+                _check_link(found, current, path, links, is_trusted)
+            ahead = _components(target) + ahead
+            if target.startswith("/"):
+                current = _replace(current, _open_root())
+    except BaseException:
+        os.close(current)
+        raise
+    return current
+
+
+def open_unlinked(path: str) -> int:
+    """Open the absolute *path* with O_PATH; raises OSError if a symbolic link is met."""
+    return open_path(path, is_trusted=lambda _owner: False)
+
+
+def open_component(directory: int, name: str, *, is_directory: bool = False) -> int:
+    """Open *name* in *directory* with O_PATH, a symbolic link itself; *is_directory*: an autofs there is to mount first."""
+    if is_directory:
+        with contextlib.suppress(NotADirectoryError):  # what a link gives, too
+            return os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=directory)
+    return os.open(name, _FLAGS, dir_fd=directory)
+
+
+def path_of(descriptor: int) -> str:
+    """Where the directory is now; with ` (deleted)` appended if it was removed. Raises OSError if the path is longer than a page."""
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - the text, not a path to be normalized
+
+
+@contextlib.contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close *descriptor* at the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _components(path: str) -> list[str]:
+    return [name for name in path.split("/") if name not in ("", ".")]
+
+
+def _open_root() -> int:
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _replace(old: int, new: int) -> int:
+    os.close(old)
+    return new
+
+
+def _link_target(descriptor: int) -> str | None:
+    """None if it is no symbolic link. readlink and not fstat, which a dead or hanging file system would have to answer."""
+    try:
+        return os.readlink("", dir_fd=descriptor)
+    except OSError as exc:
+        if exc.errno in (errno.ENOENT, errno.EINVAL, errno.ENOTDIR):
+            return None
+        raise
+
+
+def _check_link(
+    link: int, directory: int, path: str, links: int, is_trusted: Callable[[int], bool]
+) -> None:
+    """A link of root's in another user's directory may have been made for another place, and moved here."""
+    if links > _LINKS_MAX:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    owner, place = os.fstat(link).st_uid, os.fstat(directory)
+    if not is_trusted(owner):
+        raise UntrustedLinkError(path, f"of uid {owner}")
+    if not is_trusted(place.st_uid):
+        raise UntrustedLinkError(path, f"that uid {place.st_uid} may replace")
+    if _is_shared(place) and not is_trusted(_ANYBODY):
+        raise UntrustedLinkError(path, "that other users may replace")
+
+
+def _is_shared(directory: os.stat_result) -> bool:
+    """Whether others than its owner may rename what is in it, which the sticky bit forbids."""
+    by_group = stat.S_IWGRP if directory.st_gid else 0
+    return (
+        bool(directory.st_mode & (stat.S_IWOTH | by_group)) and not directory.st_mode & stat.S_ISVTX
+    )

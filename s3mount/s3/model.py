@@ -1,0 +1,98 @@
+"""The values that travel: what a store is asked for and what it says.
+
+Knows no library and no I/O. A key is a `str`, decoded from UTF-8 with `surrogateescape`, so that any bytes survive the way
+from a listing to a request; an ETag is without quotes and without `W/`.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class ObjectVersion(NamedTuple):
+    """One immutable state of one object: the identity of inodes, blocks and `If-Match`. A tuple, since it is hashed with every open.
+
+    *size* is in bytes. *etag* is empty where a store gives none.
+    """
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ByteRange:
+    """Bytes of an object, half-open."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectStat:
+    """What a HEAD, or the head of a GET, says of an object.
+
+    *version_id* is None where the bucket has no versions. *is_archived*: its bytes cannot be had before a restore.
+    """
+
+    version: ObjectVersion
+    mtime_ns: int
+    storage_class: str = "STANDARD"
+    version_id: str | None = None
+    is_archived: bool = False
+
+
+class ListedObject(NamedTuple):
+    """One `Contents` element of a listing page. A tuple, since a page has a thousand."""
+
+    key: str
+    size: int
+    mtime_ns: int
+    etag: str
+    storage_class: str = "STANDARD"
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """One ListObjectsV2 request, asked with `encoding-type=url`.
+
+    *start_after* begins a listing behind a key; *token* goes on with one. *delimiter* is "/" or "" (everything below).
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+    """
+
+    prefix: str
+    delimiter: str = "/"
+    start_after: str | None = None
+    token: str | None = None
+    max_keys: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
+    """One page of a listing: objects and common prefixes (each ends with the delimiter), and where the next one begins.
+
+    *next_token* is None on the last page.
+    """
+
+    objects: list[ListedObject]
+    prefixes: list[str]
+    next_token: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotModified:
+    """A revalidation found the version it knew (304)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    """A revalidation found another version; *head* is its first bytes, as many as were asked for or the object has."""
+
+    stat: ObjectStat
+    head: bytes
+
+
+Revalidation = NotModified | Modified

@@ -1,0 +1,61 @@
+"""The head of a response: bytes → status and headers, strictly.
+
+Pure. A head that is not exactly one by RFC 9112 is a InvalidResponseError: what is guessed here is what a body is cut by.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from s3mount.s3.operations.validation import InvalidResponseError
+
+END = b"\r\n\r\n"
+HEAD_LIMIT = 64 * 1024  # bytes; S3 sends at most 8 KiB of headers, metadata included
+
+# No folded lines, no space before a colon, no lone CR or LF, no NUL.
+_SHAPE = re.compile(
+    rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [^\0\r\n]*)?\r\n"
+    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0\r\n]*\r\n)*"
+)
+
+
+@dataclass(slots=True)
+class ResponseHead:
+    """*headers* have names in lower case; what came twice is joined with a comma. *is_persistent*: another request may follow."""
+
+    status: int
+    headers: dict[str, str]
+    is_persistent: bool
+
+
+def parse_head(block: bytes) -> ResponseHead:
+    """A head, with the line break of its last line and without the empty line."""
+    if not _SHAPE.fullmatch(block):
+        raise InvalidResponseError(f"no head of a response: {block[:40]!r}")
+    status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
+    fields = [
+        (name.lower(), value.strip(" \t"))
+        for name, _, value in (line.partition(":") for line in lines)
+    ]
+    headers = dict(fields)
+    if len(headers) < len(fields):
+        headers = _joined(fields)
+    return ResponseHead(
+        int(status_line[9:12]), headers, _is_persistent(status_line, headers.get("connection"))
+    )
+
+
+def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The values of each name in one, as RFC 9110 (section 5.3) has it."""
+    values: dict[str, list[str]] = {}
+    for name, value in fields:
+        values.setdefault(name, []).append(value)
+    return {name: ", ".join(each) for name, each in values.items()}
+
+
+def _is_persistent(status_line: str, connection: str | None) -> bool:
+    is_http_1_1 = status_line.startswith("HTTP/1.1")
+    if connection is None:
+        return is_http_1_1
+    words = {word.strip() for word in connection.lower().split(",")}
+    return "close" not in words and (is_http_1_1 or "keep-alive" in words)

@@ -1,0 +1,232 @@
+"""Whatever readers read, in whatever order loads come back or fail, and whoever is cancelled: every reply is a slice."""
+
+import itertools
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from s3mount.cache.block import Block
+from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.object_reader import ObjectReader
+from s3mount.cache.ranges import KIB, FetchSizes
+from s3mount.config import BlockConfig
+from s3mount.errors import StoreError
+from s3mount.s3.model import ObjectVersion
+from tests.property.scripted_store import BegunLoad, ScriptedStore
+
+UNIT = 64 * KIB  # from here up buffers are used again, which is what goes wrong if anything does
+GEOMETRY = FetchSizes(part=4 * UNIT, block=UNIT, small=UNIT, piece=UNIT)
+VERSIONS = [
+    ObjectVersion("b", key, "etag", size)
+    for key, size in (("long", 40 * UNIT + 7), ("short", 6 * UNIT - 1), ("small", 999))
+]
+Read = tuple[int, int]
+
+
+@st.composite
+def _sequential(draw: st.DrawFn) -> list[Read]:
+    start, step = (
+        draw(st.integers(0, 40)) * UNIT // 2,
+        draw(st.sampled_from((UNIT // 2, UNIT, 3 * UNIT))),
+    )
+    reads = [(start + index * step, step) for index in range(draw(st.integers(1, 30)))]
+    if draw(st.booleans()):
+        reads.reverse()
+    return reads
+
+
+_somewhere = st.tuples(
+    st.builds(
+        lambda unit, shift: max(0, unit * UNIT + shift),
+        st.integers(0, 41),
+        st.sampled_from((-1, 0, 1, 5000)),
+    ),
+    st.sampled_from((1, 4096, UNIT, UNIT + 1, 5 * UNIT)),
+)
+
+
+@dataclass(frozen=True)
+class Script:
+    """What one handle reads, *width* reads at once, and the step of the play in which it is cancelled, if ever."""
+
+    version: ObjectVersion
+    reads: Sequence[Read]
+    width: int
+    cancelled_at: int | None
+
+
+_scripts = st.builds(
+    Script,
+    st.sampled_from(VERSIONS),
+    st.one_of(_sequential(), st.lists(_somewhere, max_size=15)),
+    st.integers(1, 4),
+    st.none() | st.integers(0, 40),
+)
+
+
+_at_once = st.sampled_from((0.0, 0.5, 1.0))
+
+
+@dataclass
+class Play:
+    """A cache, a store, readers who follow their scripts, and one who lets answers through in an order of chance."""
+
+    limit: int
+    chance: random.Random
+    failure_rate: float
+    at_once: float  # the share of loads that find their place at once
+    store: ScriptedStore = field(default_factory=ScriptedStore)
+    scopes: dict[int, trio.CancelScope] = field(default_factory=dict)
+    acting: int = 0
+
+    def __post_init__(self) -> None:
+        self.store.sends_at_once = self.at_once > 0
+
+    async def run(self, scripts: Sequence[Script]) -> None:
+        async with trio.open_nursery() as loads:
+            self.cache = BlockCache(
+                self.store, loads, BlockConfig(memory_limit=self.limit), GEOMETRY
+            )
+            try:
+                await self._perform(scripts)
+            finally:
+                self.store.let_go()
+
+    async def _perform(self, scripts: Sequence[Script]) -> None:
+        async with trio.open_nursery() as readers:
+            self.acting = len(scripts)
+            for number, script in enumerate(scripts):
+                readers.start_soon(self._act, number, script)
+            if self.chance.random() < 0.5:
+                self.cache.prefetch(VERSIONS[-1])
+            await self._conduct(scripts)
+        await wait_all_tasks_blocked()
+        while self.store.loads:
+            self._let_through()
+            await wait_all_tasks_blocked()
+        self.check(at_rest=True)
+
+    async def _act(self, number: int, script: Script) -> None:
+        reader = self.cache.open(script.version)
+        self.scopes[number] = trio.CancelScope()
+        try:
+            with self.scopes[number]:
+                async with trio.open_nursery() as nursery:
+                    for lane in range(script.width):
+                        nursery.start_soon(
+                            self._read_all,
+                            reader,
+                            script.version,
+                            script.reads[lane :: script.width],
+                        )
+        finally:
+            reader.close()
+            self.acting -= 1
+
+    async def _read_all(
+        self, reader: ObjectReader, version: ObjectVersion, reads: Sequence[Read]
+    ) -> None:
+        content = self.store.content(version)
+        for offset, size in reads:
+            try:
+                reply = await reader.read(offset, size)
+            except StoreError:
+                assert self.failure_rate
+                continue
+            self.store.scribble()
+            assert content[offset : offset + size] == reply
+
+    async def _conduct(self, scripts: Sequence[Script]) -> None:
+        step = 0
+        while self.acting:
+            await wait_all_tasks_blocked()
+            self.check()
+            for number, script in enumerate(scripts):
+                if script.cancelled_at == step:
+                    self.scopes[number].cancel()
+            if self.store.loads:
+                self._let_through()
+            step += 1
+            assert step < 10_000, "nobody gets any further"
+
+    def _let_through(self) -> None:
+        self.store.scribble()
+        self.store.sends_at_once = self.chance.random() < self.at_once
+        load = self.chance.choice(self.store.loads)
+        if self.chance.random() < self.failure_rate:
+            if isinstance(load, BegunLoad):
+                load.asks_once_more = self.chance.random() < 0.5
+            load.fail(StoreError("ill luck"))
+        else:
+            load.land()
+
+    def check(self, *, at_rest: bool = False) -> None:
+        """Nothing twice, nothing over the limit, nothing forgotten."""
+        loads, memory = self.cache._loads, self.cache._loads.memory
+        shelves = list(self.cache._shelves.values())
+        blocks: list[Block] = [block for shelf in shelves for block in shelf._blocks]
+        for shelf in shelves:
+            ends = [(block.start, block.stop) for block in shelf._blocks]
+            assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
+        unwanted = self.store.given_up_by(self.cache)
+        assert all(
+            load.is_cancelled == (load in unwanted)
+            for load in self.store.loads
+            if isinstance(load, BegunLoad)
+        )
+        wanted = [load.span for load in self.store.loads if load not in unwanted]
+        assert len(wanted) <= sum(block.flight is not None for block in blocks)
+        landed = [block for block in blocks if block.is_landed]
+        filling = [block for block in loads._flights.values() if block.buffer is not None]
+        lent = sum(max(len(block), 2048) for block in (*landed, *filling))
+        idle = sum(len(buffer) for buffers in memory._idle.values() for buffer in buffers)
+        assert lent + idle == memory.used <= self.limit
+        assert memory._idle_bytes == idle
+        for shelf in shelves:
+            assert shelf.readers or not any(
+                block.flight and block.was_read and not block.waiters for block in shelf._blocks
+            )
+        if at_rest:
+            assert not loads._flights
+            assert not memory._claims
+            assert not len(self.cache._streams)
+            assert (loads._ahead_flights, loads._ahead_bytes) == (0, 0)
+            assert len(blocks) == len(landed) == len(memory._cold)
+            assert not memory._unread
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    scripts=st.lists(_scripts, min_size=1, max_size=6),
+    units=st.sampled_from((8, 16, 33)),
+    seed=st.integers(0, 2**32),
+    failure_rate=st.sampled_from((0.0, 0.1)),
+    at_once=_at_once,
+)
+def test_reads_equal_slices_whatever_comes_back_when(
+    scripts: list[Script], units: int, seed: int, failure_rate: float, at_once: float
+) -> None:
+    play = Play(units * UNIT, random.Random(seed), failure_rate, at_once)
+
+    trio.run(play.run, scripts)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    scripts=st.lists(_scripts, min_size=1, max_size=6), seed=st.integers(0, 2**32), at_once=_at_once
+)
+def test_no_byte_is_fetched_twice_while_all_fit_into_memory(
+    scripts: list[Script], seed: int, at_once: float
+) -> None:
+    play = Play(100 * UNIT, random.Random(seed), 0, at_once)
+
+    trio.run(play.run, [replace(script, cancelled_at=None) for script in scripts])
+
+    if not play.cache.statistics().loads_cancelled:
+        spans = sorted((key, span) for key, span, _ in play.store.asked)
+        assert all(a[0] != b[0] or a[1].stop <= b[1].start for a, b in itertools.pairwise(spans))

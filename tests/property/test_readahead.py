@@ -1,0 +1,198 @@
+"""The readahead policy alone, played with reads whose loads land at once or never."""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.cache.ranges import KIB, MIB, FetchSizes, gaps
+from s3mount.cache.readahead import REORDER, Readahead, SequentialStream
+from s3mount.s3.model import ByteRange
+
+GEOMETRY = FetchSizes(part=8 * MIB)
+SHARE = 192 * MIB
+GIB = 1 << 30
+
+
+@dataclass
+class Reading:
+    """Somebody reads one object; what is fetched is there at once, and never evicted."""
+
+    size: int = GIB
+    share: int = SHARE
+    geometry: FetchSizes = GEOMETRY
+    fetched: list[ByteRange] = field(default_factory=list)
+    misses: int = 0
+
+    def __post_init__(self) -> None:
+        self.policy = Readahead(self.size, self.geometry)
+
+    def read(self, offset: int, length: int) -> SequentialStream:
+        stop = min(offset + length, self.size)
+        sequence = self.policy.note(offset, stop)
+        if next(gaps(ByteRange(offset, stop), self.fetched), None):
+            self.misses += 1
+            self.policy.stall(sequence, stop)
+            spans = self.policy.demand(sequence, offset, stop, self.share)
+        else:
+            spans = self.policy.ahead(sequence, self.share)
+        self.fetched = sorted(
+            {*self.fetched, *(gap for span in spans for gap in gaps(span, self.fetched))}
+        )
+        assert next(gaps(ByteRange(offset, stop), self.fetched), None) is None
+        return sequence
+
+    @property
+    def bytes_fetched(self) -> int:
+        return sum(map(len, self.fetched))
+
+
+def test_the_first_read_fetches_one_block() -> None:
+    reading = Reading()
+
+    reading.read(0, 16 * KIB)
+
+    assert [ByteRange(0, 128 * KIB)] == reading.fetched
+
+
+def test_the_second_read_opens_a_window_of_short_loads_first() -> None:
+    reading = Reading()
+
+    reading.read(0, 128 * KIB)
+    reading.read(128 * KIB, 128 * KIB)
+
+    assert [128, 256, 384, 768, 1536] == [len(span) // KIB for span in reading.fetched]
+
+
+def test_a_fast_reader_has_the_widest_window_after_twelve_mebibytes() -> None:
+    reading = Reading()
+
+    for offset in range(0, 12 * MIB, 128 * KIB):
+        sequence = reading.read(offset, 128 * KIB)
+        reading.policy.stall(sequence, reading.fetched[-1].stop)
+
+    assert 12 * MIB + SHARE - 8 * MIB <= reading.fetched[-1].stop <= 12 * MIB + SHARE
+
+
+def test_a_stream_fetches_whole_parts_where_parts_begin() -> None:
+    reading = Reading(size=256 * MIB)
+
+    for offset in range(3 * MIB, 256 * MIB, 128 * KIB):
+        sequence = reading.read(offset, 128 * KIB)
+        reading.policy.stall(sequence, offset + 128 * KIB)
+
+    parts = [span for span in reading.fetched if span.start >= 16 * MIB]
+    assert [
+        ByteRange(start, start + 8 * MIB) for start in range(16 * MIB, 256 * MIB, 8 * MIB)
+    ] == parts
+
+
+def test_a_reader_that_never_waits_keeps_a_small_window() -> None:
+    reading = Reading()
+
+    for offset in range(0, 100 * MIB, 128 * KIB):
+        reading.read(offset, 128 * KIB)
+
+    assert reading.fetched[-1].stop - 100 * MIB <= 8 * MIB
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_reads_of_4_kib_fetch_at_most_256_kib_each(seed: int) -> None:
+    chance = random.Random(seed)
+    reading = Reading()
+
+    for _ in range(100):
+        reading.read(chance.randrange(GIB // 4096) * 4096, 4096)
+
+    assert reading.bytes_fetched <= 20 * MIB
+
+
+def test_a_stride_is_no_stream() -> None:
+    reading = Reading()
+
+    for offset in range(0, 512 * MIB, MIB):
+        reading.read(offset, 4096)
+
+    assert 512 * 128 * KIB == reading.bytes_fetched
+
+
+def test_reading_backward_fetches_every_byte_once() -> None:
+    reading = Reading(size=16 * MIB)
+
+    for offset in reversed(range(0, 16 * MIB, 64 * KIB)):
+        reading.read(offset, 64 * KIB)
+
+    assert 16 * MIB == reading.bytes_fetched
+    assert 128 == reading.misses
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_reads_that_overtake_each_other_are_one_stream(seed: int) -> None:
+    chance = random.Random(seed)
+    reading = Reading(size=64 * MIB)
+    offsets = list(range(0, 64 * MIB, 128 * KIB))
+    for start in range(0, len(offsets), REORDER):
+        group = offsets[start : start + REORDER]
+        chance.shuffle(group)
+        offsets[start : start + REORDER] = group
+
+    for offset in offsets:
+        reading.read(offset, 128 * KIB)
+
+    assert reading.misses <= 2 * REORDER
+
+
+@pytest.mark.parametrize("count", [2, 8, 30])
+def test_several_sequences_in_one_object_are_streams_each(count: int) -> None:
+    reading = Reading(share=SHARE // count)
+
+    for step in range(64):
+        for start in range(count):
+            reading.read(start * 32 * MIB + step * 128 * KIB, 128 * KIB)
+
+    assert reading.misses == 2 * count
+
+
+@pytest.mark.parametrize(("share", "load"), [(3 * MIB, 2 * MIB), (2 * MIB, MIB), (SHARE, 8 * MIB)])
+def test_loads_shrink_until_a_small_share_has_room_for_half_as_much_again(
+    share: int, load: int
+) -> None:
+    reading = Reading(size=64 * MIB, share=share)
+
+    for offset in range(0, 64 * MIB, 128 * KIB):
+        reading.read(offset, 128 * KIB)
+
+    assert load == max(map(len, reading.fetched))
+
+
+def test_what_was_refused_is_planned_again() -> None:
+    policy = Readahead(GIB, GEOMETRY)
+    policy.demand(policy.note(0, 4096), 0, 4096, SHARE)
+    sequence = policy.note(4096, 256 * KIB)
+    planned = policy.demand(sequence, 4096, 256 * KIB, SHARE)
+
+    sequence.refuse(planned[1].start)
+
+    assert planned[1:] == policy.ahead(sequence, SHARE)
+
+
+@given(
+    reads=st.lists(st.tuples(st.integers(0, 400), st.integers(1, 12)), max_size=60),
+    size=st.integers(1, 400),
+    share=st.integers(0, 200),
+)
+def test_every_plan_lies_in_the_object_and_within_the_share(
+    reads: list[tuple[int, int]], size: int, share: int
+) -> None:
+    reading = Reading(size, share, FetchSizes(part=32, block=4, small=4, piece=8))
+
+    for offset, length in reads:
+        if offset < size:
+            before = {*reading.fetched}
+            sequence = reading.read(offset, length)
+            new = {*reading.fetched} - before
+            assert all(0 <= span.start < span.stop <= size for span in new)
+            beyond = sum(max(0, span.stop - max(span.start, sequence.position)) for span in new)
+            assert beyond <= max(share, 2 * 32)

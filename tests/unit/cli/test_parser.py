@@ -1,0 +1,279 @@
+"""The command line as a whole: what is typed becomes a Config, or one UsageError that names the word."""
+
+import contextlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.options import BY_NAME, FLAG, OPTION_TABLE
+from s3mount.cli.parser import parse_arguments
+from s3mount.config import (
+    INDEFINITE,
+    BlockConfig,
+    Config,
+    LogConfig,
+    MountConfig,
+    StoreConfig,
+    TreeConfig,
+)
+from s3mount.errors import UsageError
+
+
+def config_of(*arguments: str) -> Config:
+    request = parse_arguments(arguments)
+    assert isinstance(request, MountArguments)
+    return make_config(request)
+
+
+def complaint_about(*arguments: str) -> str:
+    with pytest.raises(UsageError) as raised:
+        config_of(*arguments)
+    return str(raised.value)
+
+
+def test_without_options_everything_is_as_the_config_has_it() -> None:
+    assert config_of("bucket/prefix", "/mnt/s3") == Config(
+        store=StoreConfig(bucket="bucket", prefix="prefix/"),
+        tree=TreeConfig(uid=os.getuid(), gid=os.getgid()),
+        mount=MountConfig(mountpoint="/mnt/s3"),
+    )
+
+
+def test_every_option_reaches_its_field(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    bundle.touch()
+    line = (
+        "s3://bucket /mnt/s3 --endpoint-url http://127.0.0.1:9000 --region eu-west-1 --profile me --path-style --requester-pays "
+        f"--expected-bucket-owner 123456789012 --ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
+        "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 --file-mode 0644 -o noexec -o fsname=x,dev "
+        "--metadata-ttl indefinite --negative-ttl 0 --stale-while-revalidate 1h --metadata-limit 10 "
+        "--part-size 1MiB --memory-limit 1GiB --log-level debug --log-file /var/log/x --log-format json"
+    )
+
+    assert config_of(*line.split()) == Config(
+        store=StoreConfig(
+            bucket="bucket",
+            endpoint_url="http://127.0.0.1:9000",
+            region="eu-west-1",
+            profile="me",
+            path_style=True,
+            requester_pays=True,
+            expected_bucket_owner="123456789012",
+            ca_bundle=bundle,
+            max_connections=8,
+            timeout=300,
+            transport="boto3",
+        ),
+        tree=TreeConfig(
+            uid=0,
+            gid=7,
+            dir_mode=0o755,
+            file_mode=0o644,
+            metadata_ttl=INDEFINITE,
+            negative_ttl=0,
+            stale_while_revalidate=3600,
+            metadata_limit=10,
+        ),
+        mount=MountConfig(
+            mountpoint="/mnt/s3",
+            allow_other=True,
+            run_as="nobody",
+            fuse_options=("noexec", "fsname=x", "dev"),
+        ),
+        blocks=BlockConfig(part_size=1 << 20, memory_limit=1 << 30),
+        log=LogConfig(level="debug", file=Path("/var/log/x"), format="json"),
+        foreground=True,
+    )
+
+
+def test_flags_that_say_no_turn_off() -> None:
+    config = config_of("b", "/m", "--no-sign-request", "--no-verify-ssl", "--allow-root")
+
+    assert (config.store.sign_requests, config.store.verify_ssl, config.mount.allow_root) == (
+        False,
+        False,
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "modes"),
+    [
+        ((), (0o555, 0o444)),
+        (("--allow-other",), (0o555, 0o444)),
+        (("--allow-root",), (0o500, 0o400)),
+        (("-o", "allow_root"), (0o500, 0o400)),
+        (("--allow-root", "--file-mode", "0440"), (0o500, 0o440)),
+        (("--allow-root", "--dir-mode", "0555"), (0o555, 0o400)),
+    ],
+)
+def test_with_allow_root_modes_keep_out_whom_the_kernel_would_let_in(
+    options: tuple[str, ...], modes: tuple[int, int]
+) -> None:
+    tree = config_of("b", "/m", *options).tree
+
+    assert (tree.dir_mode, tree.file_mode) == modes
+
+
+def test_a_relative_mount_point_is_made_absolute(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert config_of("b", "x/../here").mount.mountpoint == str(tmp_path / "here")
+
+
+def test_run_as_owns_the_files_unless_told_otherwise() -> None:
+    tree = config_of("b", "/m", "--run-as", "nobody", "--gid", "0").tree
+
+    assert (tree.uid, tree.gid) == (65534, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            (),
+            "BUCKET is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, or --config FILE that names both",
+        ),
+        (
+            ("b",),
+            "MOUNTPOINT is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, or --config FILE that names both",
+        ),
+        (("b", "/m", "more"), "got unexpected extra argument (more)"),
+        (
+            ("a b", "/m"),
+            "BUCKET: 'a b' is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX",
+        ),
+        (
+            ("b", "/m", "--metadta-ttl", "3"),
+            "--metadta-ttl: there is no such option; did you mean --metadata-ttl?",
+        ),
+        (("b", "/m", "--frobnicate"), "--frobnicate: there is no such option; see s3mount --help"),
+        (("b", "/m", "--region"), "--region: it needs a value"),
+        (("b", "/m", "--allow-other=yes"), "--allow-other: it takes no value"),
+        (("b", "/m", "--config"), "--config: it needs a value"),
+        (
+            ("b", "/m", "--config", "/nowhere/x.toml"),
+            "--config /nowhere/x.toml: No such file or directory",
+        ),
+        (
+            ("b", "/m", "--ca-bundle", "/nowhere/ca.pem"),
+            "--ca-bundle: there is no file /nowhere/ca.pem",
+        ),
+        (("b", "/m", "--region", ""), "--region: it is empty"),
+        (
+            ("b", "/m", "--log-level", "inof"),
+            "--log-level: 'inof' is not one of debug, info, warning, error; did you mean info?",
+        ),
+        (("b", "/m", "--run-as", "no-such-user"), "--run-as: there is no user 'no-such-user'"),
+        (("b", "/m", "--run-as", "root"), "--run-as: 'root' is root: name a user who may do less"),
+        (("b", "/m", "--timeout", "0"), "--timeout: it must be more than 0"),
+        (("b", "/m", "--metadata-limit", "0"), "--metadata-limit: it must be more than 0"),
+        (("b", "/m", "--max-connections", "0"), "--max-connections: it must be 1 to 1024"),
+        (("b", "/m", "--part-size", "1KiB"), "--part-size: it must be 128KiB to 1GiB"),
+        (
+            ("b", "/m", "--memory-limit", "8MiB"),
+            "--memory-limit: 8MiB holds less than two parts: give it 16MiB or more, or a smaller --part-size",
+        ),
+        (
+            ("b", "/m", "--allow-other", "--allow-root"),
+            "--allow-other and --allow-root contradict each other: --allow-other lets root in already",
+        ),
+        (
+            ("b", "/m", "--profile", "me", "--no-sign-request"),
+            "--no-sign-request and --profile contradict each other: a request that is not signed needs no profile",
+        ),
+        (
+            ("b", "/m", "--requester-pays", "--no-sign-request"),
+            "--no-sign-request and --requester-pays contradict each other: only a signed request can be paid for",
+        ),
+        (
+            ("arn:aws:s3:eu-west-1:123456789012:accesspoint/x", "/m", "--path-style"),
+            "--path-style: an access point cannot be named in a path",
+        ),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple[str, ...], complaint: str) -> None:
+    assert complaint_about(*arguments) == complaint
+
+
+@pytest.mark.parametrize(
+    "name", ["--secret-key", "--aws-access-key-id", "--password", "--session-token"]
+)
+def test_credentials_are_no_options_and_are_not_repeated(name: str) -> None:
+    complaint = complaint_about("b", "/m", f"{name}=hush")
+
+    assert "they come from boto3's chain" in complaint
+    assert "hush" not in complaint
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                *(each.flag for each in OPTION_TABLE),
+                "-o",
+                "-f",
+                "--",
+                "=",
+                "x",
+                "",
+                "0",
+                "a,b=c",
+                "-",
+            ]
+        )
+    )
+)
+def test_whatever_is_typed_ends_in_a_config_or_a_usage_error(words: list[str]) -> None:
+    with contextlib.suppress(UsageError):
+        assert config_of("b", "/m", *words).store.bucket == "b"
+
+
+def test_version_and_help_are_texts() -> None:
+    assert parse_arguments(["--version"]) == "s3mount 0.1.0"
+    assert isinstance(parse_arguments(["-h"]), str)
+
+
+def test_help_shows_every_option_and_its_default() -> None:
+    shown = " ".join(str(parse_arguments(["--help"])).split())
+
+    for setting in OPTION_TABLE:
+        assert setting.flag in shown
+        assert setting.default_shown() is None or f"[{setting.default_shown()}]" in shown
+
+
+def test_every_setting_has_a_field_of_its_own() -> None:
+    assert (
+        len({(setting.section, setting.field) for setting in OPTION_TABLE})
+        == len(OPTION_TABLE)
+        == len(BY_NAME)
+    )
+    assert all(setting.field in setting.section.__dataclass_fields__ for setting in OPTION_TABLE)
+
+
+def test_no_setting_is_left_out_of_the_table() -> None:
+    told = {(setting.section, setting.field) for setting in OPTION_TABLE}
+    positional = {"bucket", "prefix", "mountpoint", "store", "tree", "mount", "blocks", "log"}
+    sections = (StoreConfig, TreeConfig, MountConfig, BlockConfig, LogConfig, Config)
+
+    untold = {
+        (each, name)
+        for each in sections
+        for name in each.__dataclass_fields__
+        if name not in positional
+    } - told
+
+    assert untold == set()
+
+
+def test_only_flags_are_booleans() -> None:
+    assert all(
+        (setting.section.__dataclass_fields__[setting.field].type is bool) == (setting.kind is FLAG)
+        for setting in OPTION_TABLE
+    )

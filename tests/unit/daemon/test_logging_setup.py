@@ -1,0 +1,221 @@
+"""The log: its forms, its places, and what never gets there."""
+
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from s3mount.config import LogConfig
+from s3mount.daemon import logging_setup
+from s3mount.errors import SetupError
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raises
+
+
+def test_json_lines_have_time_level_logger_and_what_was_added(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("no 'a")
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file, format="json"), foreground=True)
+
+    logging.getLogger("s3mount.x").warning("no %r", "a\udcff\nb", extra={"status": 403})
+
+    record = json.loads(file.read_text())
+    assert (record["level"], record["logger"], record["status"]) == ("WARNING", "s3mount.x", 403)
+    assert record["message"] == r"no 'a\udcff\nb'"
+
+
+def test_json_lines_tell_the_local_time_with_its_offset_to_the_millisecond(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "IST-5:30")
+    time.tzset()
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file, format="json"), foreground=True)
+    record = logging.makeLogRecord(
+        {"msg": "x", "levelno": logging.INFO, "levelname": "INFO", "created": 1_700_000_000.0629}
+    )
+
+    logging.getLogger().handle(record)
+    monkeypatch.undo()
+    time.tzset()
+
+    assert json.loads(file.read_text())["time"] == "2023-11-15T03:43:20.062+05:30"
+
+
+def test_no_key_is_too_odd_for_the_log(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file), foreground=False)
+
+    logging.getLogger("s3mount").info("a\udcff")
+
+    assert file.read_text().endswith("INFO s3mount: a\\udcff\n")
+
+
+def test_a_message_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file), foreground=False)
+
+    logging.getLogger("s3mount").info(
+        "refused: %s", "x\n2026-11-26 02:00:00,000 CRITICAL root: forged\x1b[2J\u2028\x85"
+    )
+    logging.getLogger("s3mount").info("A" * 100_000)
+
+    first, second = file.read_text().splitlines()
+    assert first.endswith(
+        r"refused: x\n2026-11-26 02:00:00,000 CRITICAL root: forged\x1b[2J\u2028\x85"
+    )
+    assert len(second) < 4100
+
+
+def test_the_lines_of_a_traceback_are_indented(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("this is a bug")
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file), foreground=False)
+
+    bug = ValueError("x\n2026-11-26 02:00:00,000 CRITICAL root: forged\x1b[2J" + "\nA" * 100_000)
+    logging.getLogger("s3mount").error("this is a bug", exc_info=bug)
+
+    text = file.read_text()
+    first, *rest = text.splitlines()
+    assert first.endswith("ERROR s3mount: this is a bug")
+    assert "ValueError" in text
+    assert all(line.startswith("  ") for line in rest)
+    assert "\x1b" not in text
+    assert len(text) < 128 * 1024
+
+
+def test_fields_of_json_lines_are_escaped_and_cut(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file, format="json"), foreground=False)
+
+    logging.getLogger("s3mount").info("x\ny", extra={"code": "A" * 60_000, "key": "a\x1b[2Jb"})
+
+    record = json.loads(file.read_text())
+    assert (record["message"], record["key"]) == (r"x\ny", r"a\x1b[2Jb")
+    assert len(record["code"].encode()) <= 200
+
+
+def test_libraries_that_log_signed_headers_are_held_at_warning(tmp_path: Path) -> None:
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file, level="debug"), foreground=False)
+
+    logging.getLogger("botocore.auth").debug("Authorization: AWS4-HMAC-SHA256 hush")
+    logging.getLogger("botocore.credentials").warning(
+        "Refreshing temporary credentials failed: hush"
+    )
+    logging.getLogger("urllib3.connectionpool").info("hush")
+    logging.getLogger("s3mount").debug("seen")
+
+    assert "hush" not in file.read_text()
+    assert "seen" in file.read_text()
+
+
+@pytest.mark.parametrize(("level", "count"), [("info", 5), ("debug", 50)])
+def test_a_flood_is_limited_unless_each_request_is_logged(
+    tmp_path: Path, expected_warnings: list[str], level: Literal["info", "debug"], count: int
+) -> None:
+    expected_warnings.append("open: EACCES")
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file, level=level), foreground=False)
+
+    for _ in range(50):
+        logging.getLogger("s3mount.fuse.error_mapping").warning("open: EACCES")
+    logged = file.read_text().count("open: EACCES")
+    logging_setup.log_suppressed()
+
+    assert logged == count
+    assert file.read_text().count("45 more like this") == (level == "info")
+    assert logging_setup.log_statistics() == {"log_warnings": 50, "log_suppressed": 50 - count}
+
+
+def test_a_rotated_file_is_followed_and_a_lost_place_ends_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "there" / "log"
+    file.parent.mkdir()
+    logging_setup.set_up_log(LogConfig(file=file), foreground=False)
+    log = logging.getLogger("s3mount")
+
+    log.info("one")
+    file.rename(tmp_path / "old")
+    log.info("two")
+    file.unlink()
+    file.parent.rmdir()
+    log.info("lost")
+    file.parent.mkdir()
+    log.info("three")
+
+    assert "one" in (tmp_path / "old").read_text()
+    assert "three" in file.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        SetupError, match=r"--log-file .*/none/log: it cannot be written: No such file or directory"
+    ):
+        logging_setup.set_up_log(LogConfig(file=tmp_path / "none" / "log"), foreground=False)
+
+
+def test_the_journal_gets_priorities_and_no_time() -> None:
+    ours, theirs = socket.socketpair()
+    stat = os.fstat(theirs.fileno())
+    program = (
+        "import logging; from s3mount.config import LogConfig; from s3mount.daemon.logging_setup import set_up_log;"
+        "set_up_log(LogConfig(), foreground=True); logging.getLogger('s3mount').error('one\\ntwo')"
+    )
+    environment = {"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"}
+
+    subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        stderr=theirs.fileno(),
+        env=os.environ | environment,
+    )
+
+    with ours, theirs:
+        assert ours.recv(1000) == b"<3>s3mount: one\\ntwo\n"
+
+
+def test_a_syslog_daemon_that_reads_nothing_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A daemon whose disk was full stopped the event loop, and with it the mount."""
+
+    def write() -> None:
+        for number in range(2000):
+            logging.getLogger("s3mount.x").debug("line %d", number)
+
+    monkeypatch.setattr(logging_setup, "_SYSLOG", str(tmp_path / "log"))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(str(tmp_path / "log"))
+        logging_setup.set_up_log(LogConfig(level="debug"), foreground=False)
+        writing = threading.Thread(target=write, daemon=True)
+
+        writing.start()
+        writing.join(timeout=10)
+
+        assert not writing.is_alive()
+        assert b"s3mount.x: line 0" in daemon.recv(1000)

@@ -1,0 +1,134 @@
+"""Signals, sent to this very process."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trio.testing
+
+from s3mount.daemon import signals
+
+
+class Heard:
+    """Writes down what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def end(self) -> None:
+        self.asked.append("end")
+
+    def end_at_once(self) -> None:
+        self.asked.append("end at once")
+
+    def forget(self) -> None:
+        self.asked.append("forget")
+
+    def log_statistics(self) -> None:
+        self.asked.append("log statistics")
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in signals.HEEDED}
+    yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HEEDED)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+async def asked_after(*numbers: int) -> list[str]:
+    """One at a time, since the kernel keeps no order among those that wait."""
+    heard = Heard()
+    async with trio.open_nursery() as nursery:
+        with signals.receiver() as arriving:
+            nursery.start_soon(signals.dispatch, arriving, heard)
+            for count, number in enumerate(numbers, start=1):
+                os.kill(os.getpid(), number)
+                while len(heard.asked) < count:
+                    await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+    return heard.asked
+
+
+async def test_each_signal_asks_for_its_own() -> None:
+    asked = await asked_after(signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
+
+    assert asked == ["log statistics", "forget", "end"]
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_the_second_demand_to_end_waits_for_nothing(second: int) -> None:
+    assert await asked_after(signal.SIGTERM, signal.SIGUSR1, second) == [
+        "end",
+        "log statistics",
+        "end at once",
+    ]
+
+
+TOO_EARLY = """
+import os, signal, trio
+from s3mount.daemon import signals
+
+async def receive():
+    with signals.receiver() as arriving:
+        return await anext(aiter(arriving))
+
+signals.block()
+os.kill(os.getpid(), signal.SIGTERM)
+print(trio.run(receive))
+"""
+
+TOO_LATE = """
+import os, signal, trio
+from s3mount.daemon import signals
+
+async def receive():
+    with signals.receiver():
+        pass
+
+signals.block()
+trio.run(receive)
+os.kill(os.getpid(), signal.SIGTERM)
+print("lives")
+"""
+
+
+PASSED_ON = """
+import signal, subprocess, trio
+from s3mount.daemon import signals
+
+async def receive():
+    with signals.receiver():
+        subprocess.run(["grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"], check=True)
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM, signal.SIGUSR2])
+for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGTSTP):
+    signal.signal(number, signal.SIG_IGN)
+signals.block()
+trio.run(receive)
+"""
+
+
+def said_by(script: str) -> str:
+    """In a process of its own: a mount holds signals while it has one thread, and other tests have left some here."""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_signal_that_comes_too_early_is_kept() -> None:
+    assert said_by(TOO_EARLY) == str(int(signal.SIGTERM))
+
+
+def test_a_signal_that_comes_too_late_does_no_harm() -> None:
+    assert said_by(TOO_LATE) == "lives"
+
+
+def test_what_the_caller_blocks_and_ignores_is_not_passed_on() -> None:
+    assert said_by(PASSED_ON).split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]

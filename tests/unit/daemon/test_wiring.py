@@ -1,0 +1,50 @@
+"""Background tasks of a mount: one that fails is logged, and ends nothing."""
+
+from typing import Any, cast
+
+import pytest
+import trio
+import trio.testing
+
+from s3mount.daemon.wiring import Background, Mount
+
+
+async def test_a_background_task_that_fails_ends_no_other(
+    caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("a background task failed: this is a bug")
+    done = trio.Event()
+
+    async def fail(what: str) -> None:
+        raise ZeroDivisionError(what)
+
+    async def succeed() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        done.set()
+
+    async with trio.open_nursery() as nursery:
+        background = Background(nursery)
+        background.start_soon(fail, "a page")
+        background.start_soon(succeed)
+        await done.wait()
+
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+async def test_a_background_task_is_cancelled_as_any_other() -> None:
+    async with trio.open_nursery() as nursery:
+        Background(nursery).start_soon(trio.sleep_forever)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+
+def test_a_failing_refresh_ends_no_mount(expected_warnings: list[str]) -> None:
+    expected_warnings.append("forgetting failed: this is a bug")
+
+    Mount(cast("Any", None), cast("Any", None), cast("Any", None)).forget()
+
+
+def test_failing_statistics_end_no_mount(expected_warnings: list[str]) -> None:
+    expected_warnings.append("counting failed: this is a bug")
+
+    assert Mount(cast("Any", None), cast("Any", None), cast("Any", None)).statistics() == {}

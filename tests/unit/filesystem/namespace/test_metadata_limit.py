@@ -1,0 +1,143 @@
+"""What a walk through very many small directories costs in memory: the metadata limit, and little more."""
+
+import gc
+import time
+import tracemalloc
+
+import trio
+
+from s3mount.config import StoreConfig, TreeConfig
+from s3mount.errors import NotFound
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import OpenDirectories
+from s3mount.filesystem.handles.open_files import OpenFiles
+from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.namespace.tree import Tree
+from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
+from s3mount.s3.object_store import Demand, OnToken
+from tests.property.assembling import Blocks
+
+TOPS = 15
+DIRECTORIES = 1000  # in each of them
+LIMIT = 4 << 20
+SLACK = (
+    12 << 20
+)  # pages of several sweeps on their way, and the walker's own lists; without a limit, all would be 36 MiB
+
+
+class ManyDirectories:
+    """`TOPS` directories of `DIRECTORIES` directories of one file each, by arithmetic."""
+
+    async def list_page(
+        self,
+        query: ListQuery,
+        demand: Demand | None = None,  # noqa: ARG002
+        on_token: OnToken | None = None,  # noqa: ARG002
+    ) -> ListPage:
+        await trio.lowlevel.checkpoint()
+        parts = query.prefix.split("/")[:-1]
+        if query.delimiter == "":
+            return self._keys(query)
+        if not parts:
+            return ListPage([], [f"{top:02}/" for top in range(TOPS)], None)
+        if len(parts) == 1:
+            return ListPage(
+                [], [f"{query.prefix}{number:04}/" for number in range(DIRECTORIES)], None
+            )
+        return ListPage([self._listed(int(parts[0]), int(parts[1]))], [], None)
+
+    async def head(self, key: str) -> ObjectStat:
+        await trio.lowlevel.checkpoint()
+        raise NotFound("no such key", key=key)
+
+    def _keys(self, query: ListQuery) -> ListPage:
+        """An undelimited page: what is left of one top directory, or the next one."""
+        top, _, rest = (query.start_after or query.prefix).partition("/")
+        at = (
+            int(query.token)
+            if query.token
+            else int(top or 0) * DIRECTORIES + int(rest.strip("/") or 0)
+        )
+        stop = (at // DIRECTORIES + 1) * DIRECTORIES
+        objects = [self._listed(*divmod(number, DIRECTORIES)) for number in range(at, stop)]
+        is_last = stop == TOPS * DIRECTORIES or query.prefix != ""
+        return ListPage(objects, [], None if is_last else str(stop))
+
+    @staticmethod
+    def _listed(top: int, number: int) -> ListedObject:
+        return ListedObject(
+            f"{top:02}/{number:04}/file", 1, 0, f"{top * DIRECTORIES + number:032x}"
+        )
+
+
+class ForgetfulKernel:
+    """Holds references as the kernel does, and gives those back that it is told to drop, but for what is in use."""
+
+    def __init__(self) -> None:
+        self.filesystem: FileSystem
+        self.in_use: set[int] = set()
+        self._counts: dict[int, int] = {}
+
+    def hold(self, inode: int) -> None:
+        self._counts[inode] = self._counts.get(inode, 0) + 1
+
+    def drop(self, parent: int, entries: EntryPage) -> None:  # noqa: ARG002
+        for index in range(len(entries)):
+            inode = entries.inode(index)
+            if inode in self._counts and inode not in self.in_use:
+                self.filesystem.tree.inodes.forget(inode, self._counts.pop(inode))
+
+    def drop_all(self) -> None: ...
+
+
+async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> int:
+    """Walk everything below *inode*; the number of its files."""
+    kernel.in_use.add(inode)
+    handle = filesystem.directories.open(inode)
+    stream, offset, files, directories = filesystem.directories.stream(handle), 2, 0, []
+    while (place := await stream.place(offset)) is not None:
+        for index in range(place.start, len(place.entries)):
+            kernel.hold(filesystem.tree.inodes.remember(place.entries, index))
+            if place.entries.is_directory(index):
+                directories.append(place.entries.name(index))
+            else:
+                files += 1
+        offset = place.base + len(place.entries)
+    filesystem.directories.release(handle)
+    for name in directories:
+        child = (await filesystem.tree.lookup(inode, name)).inode
+        kernel.hold(child)
+        files += await find(filesystem, kernel, child)
+    kernel.in_use.discard(inode)
+    return files
+
+
+async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> None:
+    store, kernel = ManyDirectories(), ForgetfulKernel()
+    config = TreeConfig(uid=0, gid=0, metadata_limit=LIMIT, metadata_ttl=3600.0)
+    async with trio.open_nursery() as nursery:
+        tree = Tree(
+            store,  # type: ignore[arg-type]  # it is listed only
+            nursery,
+            config,
+            StoreConfig(bucket="bucket"),
+            clock=time.monotonic,
+            mounted_ns=0,
+            first_bytes=lambda _version, _head: None,
+            kernel=kernel,
+        )
+        kernel.filesystem = FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))  # type: ignore[arg-type]
+        gc.collect()
+        tracemalloc.start()
+        files = await find(kernel.filesystem, kernel, ROOT)
+        _, peak = tracemalloc.get_traced_memory()
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        nursery.cancel_scope.cancel()
+
+    assert files == TOPS * DIRECTORIES
+    assert tree.catalog.known.weight <= LIMIT
+    assert held <= LIMIT + SLACK / 6
+    assert peak <= LIMIT + SLACK

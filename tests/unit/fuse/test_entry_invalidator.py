@@ -1,0 +1,170 @@
+"""What the kernel is told to forget: all of it, whatever comes between, and in bounded memory."""
+
+import itertools
+from dataclasses import dataclass, field
+
+import pyfuse3
+import pytest
+import trio
+import trio.testing
+
+from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.fuse import entry_invalidator
+from s3mount.fuse.entry_invalidator import EntryInvalidator
+
+ROOT = 1
+DIRECTORY = 7
+
+
+def page(prefix: str, *names: bytes) -> EntryPage:
+    return EntryPage("bucket", prefix, [Entry(name) for name in names], 0.0)
+
+
+@dataclass
+class Kernel:
+    """What it was told of, and what it was told to drop; *failures* calls fail before one works, each in a thread."""
+
+    told: list[tuple[int, EntryPage]] = field(default_factory=list)
+    dropped: list[tuple[int, bytes]] = field(default_factory=list)
+    failures: int = 0
+    threads: int = 0
+
+    def told_until(self, _: float) -> list[tuple[int, EntryPage]]:
+        return self.told
+
+    def invalidate(self, parent: int, name: bytes) -> None:
+        self.dropped.append((parent, name))
+        raise FileNotFoundError  # it has dropped it by itself
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    made = Kernel()
+    monkeypatch.setattr(pyfuse3, "invalidate_entry", made.invalidate)
+    original = trio.to_thread.run_sync
+
+    async def run_sync(*arguments: object, **options: object) -> object:
+        if made.failures:
+            made.failures -= 1
+            await trio.lowlevel.checkpoint()
+            raise RuntimeError("can't start new thread")
+        made.threads += 1
+        return await original(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+    return made
+
+
+async def work_off(invalidations: EntryInvalidator, kernel: Kernel, count: int) -> None:
+    """Until *count* names were dropped."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidations.run, kernel.told_until)
+        while len(kernel.dropped) < count:  # noqa: ASYNC110  # a thread tells nobody
+            await trio.sleep(0.001)
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_is_dropped_is_told_to_the_kernel_in_order(kernel: Kernel) -> None:
+    invalidations = EntryInvalidator(lambda: 0.0)
+    invalidations.drop(ROOT, page("", b"a", b"b"))
+    invalidations.drop(DIRECTORY, page("d/", b"c"))
+
+    await work_off(invalidations, kernel, 3)
+
+    assert kernel.dropped == [(ROOT, b"a"), (ROOT, b"b"), (DIRECTORY, b"c")]
+
+
+async def test_too_many_names_become_their_directories(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_invalidator, "NAMES_MAX", 3)
+    kernel.told = [(DIRECTORY, page("d/", b"a", b"b", b"z")), (8, page("e/", b"x"))]
+    invalidations = EntryInvalidator(lambda: 0.0)
+    for name in (b"a", b"b", b"c", b"d"):
+        invalidations.drop(DIRECTORY, page("d/", name))
+    assert not invalidations._pages
+
+    await work_off(invalidations, kernel, 3)
+
+    assert kernel.dropped == [(DIRECTORY, b"a"), (DIRECTORY, b"b"), (DIRECTORY, b"z")]
+
+
+async def test_too_many_directories_become_all(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_invalidator, "NAMES_MAX", 1)
+    monkeypatch.setattr(entry_invalidator, "DIRECTORIES_MAX", 1)
+    kernel.told = [(9, page("f/", b"x")), (ROOT, page("", b"f"))]
+    invalidations = EntryInvalidator(lambda: 0.0)
+    for parent in (7, 8):
+        invalidations.drop(parent, page("d/", b"a"))
+
+    await work_off(invalidations, kernel, 3)
+
+    assert kernel.dropped == [(ROOT, b"f"), (9, b"x"), (ROOT, b"f")]
+
+
+async def test_a_refresh_drops_absent_names_as_well(kernel: Kernel) -> None:
+    kernel.told = [(ROOT, page("", b"d"))]
+    invalidations = EntryInvalidator(lambda: 0.0)
+    assert invalidations.keep_absent(DIRECTORY, b"absent", 60)
+    invalidations.drop_all()
+
+    await work_off(invalidations, kernel, 2)
+
+    assert set(kernel.dropped) == {(DIRECTORY, b"absent"), (ROOT, b"d")}
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_failure_delays_and_loses_nothing(
+    kernel: Kernel, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("names were not dropped from the kernel")
+    kernel.told = [(ROOT, page("", b"d"))]
+    kernel.failures = 5
+    invalidations = EntryInvalidator(lambda: 0.0)
+    invalidations.keep_absent(ROOT, b"absent", 60)
+    invalidations.drop_all()
+    invalidations.drop(DIRECTORY, page("d/", b"a"))
+
+    await work_off(invalidations, kernel, 3)
+
+    assert set(kernel.dropped) == {(ROOT, b"absent"), (ROOT, b"d"), (DIRECTORY, b"a")}
+
+
+def test_the_kernel_keeps_no_more_absent_names_than_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entry_invalidator, "ABSENT_MAX", 2)
+    moments = itertools.chain([0.0, 0.0, 0.0, 0.0, 100.0])
+    invalidations = EntryInvalidator(lambda: next(moments))
+
+    kept = [invalidations.keep_absent(ROOT, name, 60) for name in (b"a", b"b", b"a", b"c", b"c")]
+
+    assert kept == [True, True, True, False, True]
+
+
+async def test_small_pages_are_dropped_many_at_a_time(kernel: Kernel) -> None:
+    invalidations = EntryInvalidator(lambda: 0.0)
+    for inode in range(2, 2502):
+        invalidations.drop(inode, page(f"{inode}/", b"a"))
+
+    await work_off(invalidations, kernel, 2500)
+
+    assert kernel.dropped == [(inode, b"a") for inode in range(2, 2502)]
+    assert kernel.threads == 3
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_failure_keeps_every_page_of_its_batch(
+    kernel: Kernel, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("names were not dropped from the kernel")
+    kernel.failures = 1
+    invalidations = EntryInvalidator(lambda: 0.0)
+    for name in (b"a", b"b"):
+        invalidations.drop(DIRECTORY, page("d/", name))
+
+    await work_off(invalidations, kernel, 2)
+
+    assert kernel.dropped == [(DIRECTORY, b"a"), (DIRECTORY, b"b")]

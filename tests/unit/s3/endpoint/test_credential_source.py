@@ -1,0 +1,296 @@
+"""What programs that give credentials are started with, and what ends them."""
+
+import json
+import os
+import pty
+import shlex
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from s3mount.config import StoreConfig
+from s3mount.errors import AccessDenied, StoreError
+from s3mount.s3.endpoint import credential_source
+from s3mount.s3.endpoint.credential_source import REFRESH_BEFORE, ChainSource
+from s3mount.s3.endpoint.credentials import CredentialChain, FrozenCredentials, Keys
+from s3mount.s3.endpoint.resolve import open_session
+from s3mount.s3.transport import Retryable
+
+PATIENCE = 30.0  # seconds; a bound for failing
+PRINTED = {"Version": 1, "AccessKeyId": "AKID", "SecretAccessKey": "s", "SessionToken": "t"}
+AROUND_PROFILE = "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = below\n[profile below]\n"
+
+Program = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Program:
+    """Makes a program of *text* the `credential_process` of the default profile, in whose *section* it is named."""
+
+    def make(text: str, section: str = "[default]\n", interpreter: str = "/bin/sh") -> Path:
+        path = tmp_path / "program"
+        path.write_text(f"#!{interpreter}\n{text}\n")
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+        (tmp_path / "config").write_text(f"{section}credential_process = {path}\n")
+        return path
+
+    return make
+
+
+@pytest.fixture
+def source() -> Iterator[ChainSource]:
+    made = ChainSource(lambda: open_session(StoreConfig(bucket="photos")).below)
+    yield made
+    made.close()
+
+
+def printing(**changes: str) -> str:
+    """A shell's line."""
+    return f"echo {shlex.quote(json.dumps({**PRINTED, **changes}))}"
+
+
+def chain_of(source: ChainSource) -> CredentialChain:
+    return CredentialChain(source, sign=True)
+
+
+def soon() -> float:
+    return time.monotonic() + PATIENCE
+
+
+def wait_gone(pid: int) -> None:
+    """Return when no process *pid* runs; it may be nobody's child."""
+    end = time.monotonic() + PATIENCE
+    while _state(pid) not in ("", "Z"):
+        assert time.monotonic() < end, "it goes on"
+        time.sleep(0.01)
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def test_what_a_program_prints_is_what_is_signed_with(
+    program: Program, source: ChainSource
+) -> None:
+    program(printing())
+
+    assert source.look_up(anew=False) == Keys(FrozenCredentials("AKID", "s", "t"))
+    assert source.kind == "credential_process"
+
+
+def test_the_end_of_credentials_is_known(program: Program, source: ChainSource) -> None:
+    end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=6)
+    program(printing(Expiration=end.isoformat()))
+
+    keys = source.look_up(anew=False)
+
+    assert (keys.expires_at, keys.refresh_at) == (end.timestamp(), end.timestamp() - REFRESH_BEFORE)
+
+
+MASKS = """
+import json, sys
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(json.dumps({"Version": 1, "AccessKeyId": status["SigBlk"].strip(), "SecretAccessKey": status["SigIgn"].strip()}))
+"""
+# SIGPIPE and SIGXFSZ are ignored by Python itself, which this program is written in
+PYTHON_IGNORES = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
+
+
+def test_a_program_is_started_with_no_signal_blocked(program: Program, source: ChainSource) -> None:
+    program(MASKS, interpreter=sys.executable)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        keys = chain_of(source).frozen(soon())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    assert (int(keys.access_key, 16), int(keys.secret_key, 16)) == (0, PYTHON_IGNORES)
+
+
+@pytest.mark.parametrize(
+    "section", ["[default]\n", AROUND_PROFILE], ids=["own", "of-the-source-profile"]
+)
+def test_a_program_that_hangs_is_killed_in_the_end_with_what_it_started(
+    section: str,
+    program: Program,
+    source: ChainSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    program(f"echo $$ >{tmp_path}/shell\nsleep 1000 &\necho $! >{tmp_path}/child\nwait", section)
+
+    with pytest.raises(TimeoutError):
+        source.look_up(anew=False)
+
+    assert source.kind == "credential_process"
+    for name in ("shell", "child"):
+        wait_gone(int((tmp_path / name).read_text()))
+
+
+def test_what_a_program_left_behind_is_killed_if_it_holds_the_pipes(
+    program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look-up left one such child: only programs that still ran themselves were killed."""
+    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    program(f"sleep 60 &\necho $! >{tmp_path}/child")
+
+    with pytest.raises(TimeoutError):
+        source.look_up(anew=False)
+
+    wait_gone(int((tmp_path / "child").read_text()))
+
+
+IN_A_SESSION = """
+import fcntl, os, sys, termios
+from s3mount.config import StoreConfig
+from s3mount.s3.endpoint.resolve import open_session
+from s3mount.s3.endpoint.credential_source import ChainSource
+if sys.stdin.isatty():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+keys = ChainSource(lambda: open_session(StoreConfig(bucket="photos")).below).look_up(anew=False)
+print("same" if int(keys.frozen.access_key) == os.getpgrp() else "own")
+"""
+
+
+@pytest.mark.parametrize(("has_terminal", "group"), [(True, "same"), (False, "own")])
+def test_a_program_may_ask_at_the_terminal_where_there_is_one(
+    group: str, program: Program, *, has_terminal: bool
+) -> None:
+    """Only the group of the terminal may read there."""
+    text = """read -r _ _ _ _ group _ </proc/$$/stat; echo '{"Version": 1, "SecretAccessKey": "s", "AccessKeyId": "'$group'"}'"""
+    program(text)
+    ours, theirs = pty.openpty()
+
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_SESSION],
+        stdin=theirs if has_terminal else subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    os.close(ours)
+    os.close(theirs)
+
+    assert done.stdout.strip() == group
+
+
+def test_the_next_look_up_starts_another_program_in_place_of_one_that_hung(
+    program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
+    program(
+        f"[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; exec sleep 1000; }}\n{printing()}"
+    )
+    chain = chain_of(source)
+
+    with pytest.raises(Retryable):
+        chain.frozen(soon())
+    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", PATIENCE)
+
+    assert _until_found(chain).access_key == "AKID"
+
+
+def _until_found(chain: CredentialChain) -> FrozenCredentials:
+    """As requests do that come one after another."""
+    end = soon()
+    while True:
+        try:
+            return chain.frozen(end)
+        except Retryable:
+            assert time.monotonic() < end
+
+
+def test_closing_ends_a_program_that_hangs(
+    program: Program, source: ChainSource, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pid")
+    program(f"echo $$ >{tmp_path}/pid\nexec sleep 1000")
+    chain = chain_of(source)
+    asking = threading.Thread(target=_ask, args=(chain,))
+    asking.start()
+    pid = int((tmp_path / "pid").read_text())
+
+    chain.close()
+
+    asking.join(PATIENCE)
+    wait_gone(pid)
+    assert not asking.is_alive()
+
+
+def _ask(chain: CredentialChain) -> None:
+    with pytest.raises((AccessDenied, StoreError)):
+        chain.frozen(soon())
+
+
+def test_a_program_that_prints_without_end_is_ended(
+    program: Program, source: ChainSource, tmp_path: Path
+) -> None:
+    program(f"echo $$ >{tmp_path}/pid\nexec yes")
+
+    with pytest.raises(AccessDenied, match="without end"):
+        source.look_up(anew=False)
+
+    wait_gone(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "echo a-secret",
+        "echo '[]'",
+        "echo '{}'",
+        "echo 7",
+        "printf '\\377'",
+        "true",
+        "echo a-secret >&2; exit 1",
+        "kill -9 $$",
+        printing(AccessKeyId=""),
+        """echo '{"Version": 1, "AccessKeyId": null, "SecretAccessKey": "a-secret"}'""",
+        """echo '{"Version": 1, "AccessKeyId": 7, "SecretAccessKey": "a-secret"}'""",
+        """echo '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "a-secret", "SessionToken": 7}'""",
+        printing(Expiration="a-secret"),
+        printing(Expiration="1999-01-01T00:00:00Z"),
+    ],
+)
+def test_a_program_that_gives_none_is_told_as_one_line_without_its_words(
+    text: str, program: Program, source: ChainSource
+) -> None:
+    program(text)
+
+    with pytest.raises(AccessDenied, match="the configured source of credentials gives") as caught:
+        chain_of(source).frozen(soon())
+
+    assert "a-secret" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_a_program_that_is_not_there_is_told_as_such(program: Program, source: ChainSource) -> None:
+    program("").unlink()
+
+    with pytest.raises(AccessDenied, match="cannot be run"):
+        chain_of(source).frozen(soon())

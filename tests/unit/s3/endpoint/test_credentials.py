@@ -1,0 +1,391 @@
+"""How the credentials of a mount are had, and what becomes of requests while their source is slow, hangs or fails.
+
+The source is scripted: each look-up waits until the test lets it find something.
+"""
+
+import queue
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from botocore import exceptions
+
+from s3mount.errors import AccessDenied, DeadlineExceeded, StoreError
+from s3mount.s3.endpoint.credentials import (
+    ANONYMOUS,
+    FAILURE_REST,
+    REFRESH_REST,
+    RENEWAL_REST,
+    CredentialChain,
+    FrozenCredentials,
+    Keys,
+)
+from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.transport import Retryable
+
+PATIENCE = 30.0  # seconds; a bound for failing
+OLD, NEW = FrozenCredentials("OLD", "s"), FrozenCredentials("NEW", "s")
+
+
+class Source:
+    """A source that finds what `finds` says, in turn, and hangs until it says something. `looks` has *anew* of each look-up."""
+
+    kind = "credential_process"
+
+    def __init__(self) -> None:
+        self.looks: list[bool] = []
+        self.at_once = self.most_at_once = 0
+        self.masks: list[set[int]] = []
+        self._begun: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._finds: queue.SimpleQueue[Keys | BaseException] = queue.SimpleQueue()
+
+    def look_up(self, *, anew: bool) -> Keys:
+        self.looks.append(anew)
+        self.masks.append({int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())})
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        self._begun.put(anew)
+        found = self._finds.get()
+        self.at_once -= 1
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def close(self) -> None: ...
+
+    def finds(self, *found: Keys | BaseException) -> None:
+        for each in found:
+            self._finds.put(each)
+
+    def wait_asked(self) -> None:
+        """Return when a look-up has begun that this was not said of yet."""
+        self._begun.get(timeout=PATIENCE)
+
+
+class Clocks:
+    """A monotonic clock and a wall clock that stand still until they are set."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.wall = 1_000_000.0
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+
+@pytest.fixture
+def source() -> Iterator[Source]:
+    made = Source()
+    yield made
+    made.finds(*[Keys(OLD)] * 9)  # no thread is left behind
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+def chain(source: Source, clocks: Clocks) -> CredentialChain:
+    """On clocks that stand still, so that no wait ends by its deadline."""
+    return CredentialChain(
+        source, sign=True, clock=lambda: clocks.now, wall_clock=lambda: clocks.wall
+    )
+
+
+@contextmanager
+def asking(
+    count: int, ask: Callable[[], FrozenCredentials]
+) -> Iterator[list[Future[FrozenCredentials]]]:
+    with ThreadPoolExecutor(count) as pool:
+        yield [pool.submit(ask) for _ in range(count)]
+
+
+def ask(chain: CredentialChain) -> FrozenCredentials:
+    """`frozen`, on a clock that stands still."""
+    return chain.frozen(2000.0)
+
+
+def hold(chain: CredentialChain, source: Source, keys: Keys) -> None:
+    source.finds(keys)
+    ask(chain)
+    source.wait_asked()
+
+
+def test_what_was_looked_up_is_had_without_waiting(chain: CredentialChain, source: Source) -> None:
+    before = chain.frozen_nowait()
+    hold(chain, source, Keys(OLD))
+
+    assert (before, chain.frozen_nowait(), ask(chain)) == (None, OLD, OLD)
+    assert source.looks == [False]
+
+
+def test_nothing_is_looked_up_where_nothing_is_signed(source: Source) -> None:
+    chain = CredentialChain(source, sign=False)
+    chain.renew()
+
+    assert chain.frozen_nowait() is ANONYMOUS
+    assert chain.frozen(0.0) is ANONYMOUS
+    assert source.looks == []
+
+
+def test_many_who_wait_have_one_look_up_made(chain: CredentialChain, source: Source) -> None:
+    with asking(8, lambda: ask(chain)) as asked:
+        source.wait_asked()
+        source.finds(Keys(NEW))
+        found = [each.result(PATIENCE) for each in asked]
+
+    assert found == [NEW] * 8
+    assert source.looks == [False]
+
+
+def test_who_waits_for_a_source_that_hangs_is_told_at_its_own_deadline(source: Source) -> None:
+    chain = CredentialChain(source, sign=True)
+    with asking(1, lambda: chain.frozen(time.monotonic() + PATIENCE)) as patient:
+        source.wait_asked()
+
+        with pytest.raises(DeadlineExceeded, match=r"does not answer \(credential_process\)"):
+            chain.frozen(time.monotonic() + 0.2)
+
+        is_waiting_still = not patient[0].done()
+        source.finds(Keys(NEW))
+        assert patient[0].result(PATIENCE) == NEW
+    assert is_waiting_still
+    assert source.looks == [False]
+
+
+def test_who_waits_can_be_cut(chain: CredentialChain, source: Source) -> None:
+    cord = CancelToken()
+    with asking(1, lambda: chain.frozen(2000.0, cord)) as asked:
+        source.wait_asked()
+        cord.pull()
+
+        with pytest.raises(RequestCancelledError):
+            asked[0].result(PATIENCE)
+
+
+def test_who_waits_is_told_when_the_mount_ends(chain: CredentialChain, source: Source) -> None:
+    with asking(3, lambda: ask(chain)) as asked:
+        source.wait_asked()
+        chain.close()
+        told = [each.exception(PATIENCE) for each in asked]
+    with pytest.raises(StoreError, match="the mount ends"):
+        ask(chain)
+
+    assert [str(each) for each in told] == [
+        "the mount ends: no credentials are looked up any more"
+    ] * 3
+    assert source.looks == [False]
+
+
+def test_what_was_being_looked_up_when_it_was_refused_counts_for_nothing(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
+    clocks.advance(REFRESH_REST)
+    chain.frozen_nowait()
+    source.wait_asked()
+
+    chain.renew()  # it waits for no look-up
+    with asking(1, lambda: ask(chain)) as asked:
+        source.finds(Keys(OLD))
+        source.wait_asked()
+        had_none = chain.frozen_nowait()
+        source.finds(Keys(NEW))
+
+        assert (had_none, asked[0].result(PATIENCE)) == (None, NEW)
+    assert source.looks == [False, False, True]
+    assert source.most_at_once == 1
+
+
+def test_a_late_refusal_of_old_ones_does_not_renew_what_is_being_renewed(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD))
+    chain.renew()
+    with asking(1, lambda: ask(chain)) as asked:
+        source.wait_asked()
+        clocks.advance(RENEWAL_REST)
+        chain.renew()
+        source.finds(Keys(NEW))
+
+        assert asked[0].result(PATIENCE) == NEW
+    assert source.looks == [False, True]
+
+
+def test_expired_ones_that_are_found_are_a_failure(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    source.finds(Keys(OLD, clocks.wall - 900, clocks.wall))
+
+    with pytest.raises(AccessDenied, match="gives expired ones"):
+        ask(chain)
+
+    assert source.looks == [False]
+
+
+def test_many_who_learn_of_one_expiry_have_it_renewed_once(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD))
+    chain.renew()
+    hold(chain, source, Keys(NEW))
+
+    chain.renew()
+    after_a_moment = chain.frozen_nowait()
+    clocks.advance(RENEWAL_REST)
+    chain.renew()
+
+    assert (after_a_moment, chain.frozen_nowait()) == (NEW, None)
+
+
+def test_what_is_valid_still_is_used_while_a_refresh_hangs(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD, clocks.wall + 10, clocks.wall + 900))
+    clocks.advance(REFRESH_REST)
+
+    at_hand = [chain.frozen_nowait(), ask(chain), ask(chain)]
+    source.wait_asked()
+
+    assert at_hand == [OLD] * 3
+    assert source.looks == [False, False]
+
+
+def test_a_refresh_that_is_made_beside_requests_serves_the_next_ones(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
+    clocks.advance(REFRESH_REST)
+    chain.frozen_nowait()
+    source.wait_asked()
+    clocks.advance(900)
+
+    with asking(
+        1, lambda: ask(chain)
+    ) as asked:  # it waits for the refresh, as the old ones have expired
+        source.finds(Keys(NEW))
+        assert asked[0].result(PATIENCE) == NEW
+    assert source.looks == [False, False]
+
+
+def test_a_refresh_rests_after_one_that_failed(
+    chain: CredentialChain,
+    source: Source,
+    clocks: Clocks,
+    caplog: pytest.LogCaptureFixture,
+    expected_warnings: list[str],
+) -> None:
+    expected_warnings.append("credentials not refreshed")
+    hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
+    clocks.advance(REFRESH_REST)
+    with asking(1, lambda: ask(chain)):
+        source.wait_asked()
+    source.finds(
+        exceptions.CredentialRetrievalError(provider="custom-process", error_msg="a secret")
+    )
+    _wait_idle(chain)
+
+    at_hand = chain.frozen_nowait()
+
+    assert at_hand == OLD
+    assert source.looks == [False, False]
+    assert "are used until they expire" in caplog.text
+    assert "a secret" not in caplog.text
+
+
+def test_expired_ones_are_never_at_hand(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD, clocks.wall + 10, clocks.wall + 20))
+    clocks.advance(20)
+
+    assert chain.frozen_nowait() is None
+    assert source.looks == [False]
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (exceptions.NoCredentialsError(), AccessDenied),
+        (exceptions.CredentialRetrievalError(provider="p", error_msg="a secret"), AccessDenied),
+        (ValueError("a secret"), AccessDenied),
+        (SystemExit("a secret"), AccessDenied),
+        (FileNotFoundError("a secret"), AccessDenied),
+        (exceptions.EndpointConnectionError(endpoint_url="a secret"), Retryable),
+        (TimeoutError("a secret"), Retryable),
+    ],
+)
+def test_a_failure_is_told_to_all_who_wait_each_in_an_exception_of_its_own(
+    failure: BaseException, told: type[Exception], chain: CredentialChain, source: Source
+) -> None:
+    with asking(3, lambda: ask(chain)) as asked:
+        source.wait_asked()
+        source.finds(failure)
+        raised = [each.exception(PATIENCE) for each in asked]
+
+    assert [type(each) for each in raised] == [told] * 3
+    assert len({id(each) for each in raised}) == 3
+    assert all(
+        each is not None and each.__cause__ is None and "a secret" not in str(each)
+        for each in raised
+    )
+
+
+def test_a_failure_is_told_for_a_moment_before_the_source_is_asked_again(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    source.finds(exceptions.NoCredentialsError())
+    for _ in range(3):
+        with pytest.raises(AccessDenied):
+            ask(chain)
+    looks = len(source.looks)
+    clocks.advance(FAILURE_REST)
+    source.finds(Keys(NEW))
+
+    assert ask(chain) == NEW
+    assert looks == 1
+
+
+@pytest.mark.parametrize(
+    "reason", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"]
+)
+def test_a_thread_that_cannot_start_is_a_failure_and_no_hang(
+    chain: CredentialChain, source: Source, monkeypatch: pytest.MonkeyPatch, reason: Exception
+) -> None:
+    def refuse(*_: object) -> int:
+        raise reason
+
+    with monkeypatch.context() as patch:
+        patch.setattr("s3mount.s3.endpoint.credentials._thread.start_new_thread", refuse)
+        with pytest.raises(Retryable, match="no thread"):
+            ask(chain)
+    source.finds(Keys(NEW))
+
+    assert ask(chain) == NEW
+
+
+def test_the_source_is_asked_with_every_signal_let_in(
+    chain: CredentialChain, source: Source
+) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        hold(chain, source, Keys(NEW))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    assert source.masks == [set()]
+
+
+def test_keys_are_shown_by_no_repr() -> None:
+    assert "OLD" not in repr(Keys(OLD))
+
+
+def _wait_idle(chain: CredentialChain) -> None:
+    """Return when no look-up is under way."""
+    with chain._changed:
+        assert chain._changed.wait_for(lambda: not chain._is_under_way, PATIENCE)

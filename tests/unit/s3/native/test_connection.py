@@ -1,0 +1,508 @@
+"""However a response is cut into segments, its bytes come out right, or not at all."""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.s3.native.connection import (
+    BUFFER,
+    GATHER_LIMIT,
+    Connection,
+    GatherRoom,
+    StaleConnectionError,
+)
+from s3mount.s3.native.connection_pool import GATHER_TOTAL
+from s3mount.s3.native.response_header import HEAD_LIMIT, parse_head
+from s3mount.s3.native.socket_stream import CIPHERTEXT, ciphertext_size
+from s3mount.s3.operations.validation import InvalidResponseError
+from s3mount.s3.transport import ReceiveState
+
+
+class Replay:
+    """A `Stream` that brings what was recorded, in its pieces, and then ends."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+        self.sent: list[bytes] = []
+        self.is_closed_to_reads = False  # whoever receives now would wait
+
+    def wait_until(self, deadline: float) -> None: ...
+
+    def send(self, message: bytes) -> None:
+        self.sent.append(message)
+
+    def receive(self, into: memoryview) -> int:
+        assert not self.is_closed_to_reads
+        if not self._pieces:
+            return 0
+        piece = self._pieces.pop(0)
+        count = min(len(piece), len(into))
+        into[:count] = piece[:count]
+        if piece[count:]:
+            self._pieces.insert(0, piece[count:])
+        return count
+
+    def receive_now(self, into: memoryview) -> int | None:
+        return self.receive(into)
+
+    def fill(self, into: memoryview) -> None:
+        filled = 0
+        while filled < len(into):
+            count = self.receive(into[filled:])
+            if not count:
+                raise ConnectionResetError
+            filled += count
+
+    def fileno(self) -> int:
+        return -1
+
+    def is_quiet(self) -> bool:
+        return not self._pieces
+
+    def shut_down(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def cut(message: bytes, places: list[int]) -> list[bytes]:
+    edges = [0, *sorted(place % (len(message) + 1) for place in places), len(message)]
+    return [message[start:stop] for start, stop in pairwise(edges)]
+
+
+def sized(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+def closing(body: bytes) -> bytes:
+    return b"HTTP/1.0 200 OK\r\n\r\n" + body
+
+
+@st.composite
+def chunked(draw: st.DrawFn, body: bytes) -> bytes:
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for chunk in cut(body, draw(st.lists(st.integers(0, 200), max_size=5))):
+        if chunk:
+            extension = draw(st.sampled_from([b"", b";a=b", b" ; a", b';x="y"']))
+            message += b"%x%b\r\n%b\r\n" % (len(chunk), extension, chunk)
+    return message + draw(
+        st.sampled_from([b"0\r\n\r\n", b"000;x\r\n\r\n", b"0\r\nChecksum: x\r\nB: c\r\n\r\n"])
+    )
+
+
+BODIES = st.binary(max_size=200)
+PLACES = st.lists(st.integers(0, 400), max_size=8)
+DELIMITED = BODIES.flatmap(
+    lambda body: st.tuples(st.just(body), st.just(sized(body)) | chunked(body))
+)
+HINTS = st.sampled_from(
+    [b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"]
+)
+
+
+@given(DELIMITED, PLACES, HINTS)
+def test_a_delimited_body_arrives_whole_and_leaves_the_connection_clean(
+    case: tuple[bytes, bytes], places: list[int], hints: bytes
+) -> None:
+    body, message = case
+    connection = Connection(Replay(cut(hints + message, places)))
+
+    answer = connection.ask(b"", deadline=0)
+
+    assert answer.read_all(1000) == body
+    assert answer.leaves_clean
+    assert answer.is_at_end()
+    assert connection.is_reusable()
+
+
+@given(st.lists(DELIMITED, min_size=2, max_size=4), PLACES)
+def test_answers_on_one_connection_do_not_run_into_each_other(
+    cases: list[tuple[bytes, bytes]], places: list[int]
+) -> None:
+    connection = Connection(Replay(cut(b"".join(message for _, message in cases), places)))
+
+    for body, _ in cases:
+        answer = connection.ask(b"", deadline=0)
+        into = bytearray(len(body))
+        answer.read_into(memoryview(into))
+
+        assert into == body
+        assert answer.is_at_end()
+
+
+@given(DELIMITED, PLACES, st.binary(min_size=1, max_size=20))
+def test_bytes_that_nobody_asked_for_cost_the_connection(
+    case: tuple[bytes, bytes], places: list[int], stray: bytes
+) -> None:
+    body, message = case
+    connection = Connection(Replay(cut(message + stray, places)))
+
+    assert connection.ask(b"", deadline=0).read_all(1000) == body
+    assert not connection.is_reusable()
+
+
+@given(DELIMITED, PLACES, st.integers(1, 400))
+def test_a_delimited_body_that_is_cut_is_an_error(
+    case: tuple[bytes, bytes], places: list[int], missing: int
+) -> None:
+    _, message = case
+    connection = Connection(Replay(cut(message[:-missing], places)))
+
+    with pytest.raises((ConnectionError, InvalidResponseError)):
+        connection.ask(b"", deadline=0).read_all(1000)
+
+
+@given(BODIES, PLACES)
+def test_a_body_until_the_end_of_the_connection_takes_the_connection_with_it(
+    body: bytes, places: list[int]
+) -> None:
+    answer = Connection(Replay(cut(closing(body), places))).ask(b"", deadline=0)
+
+    assert answer.read_all(1000) == body
+    assert not answer.leaves_clean
+
+
+@given(DELIMITED, PLACES)
+def test_reading_more_than_there_is_is_an_error(
+    case: tuple[bytes, bytes], places: list[int]
+) -> None:
+    body, message = case
+    answer = Connection(Replay(cut(message, places))).ask(b"", deadline=0)
+
+    with pytest.raises(InvalidResponseError):
+        answer.read_into(memoryview(bytearray(len(body) + 1)))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"5\r\nhello0\r\n\r\n",
+        b"5\r\nhelloworld\r\n0\r\n\r\n",
+        b"5\nhello\n0\n\n",
+        b"\r\n",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        b"0x5\r\nhello\r\n0\r\n\r\n",
+        b"+5\r\nhello\r\n0\r\n\r\n",
+        b"5 5\r\nhello\r\n0\r\n\r\n",
+        b"ffffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+        b"5;" + b"x" * 100_000 + b"\r\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\r\n0\r\n" + b"a: b\r\n" * 1000 + b"\r\n",
+    ],
+)
+def test_chunks_that_are_none_are_refused(body: bytes) -> None:
+    message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
+
+    with pytest.raises(InvalidResponseError):
+        Connection(Replay([message])).ask(b"", deadline=0).read_all(1000)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"HTTP/2 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\n\n" + b" " * HEAD_LIMIT,
+        b"HTTP/1.1 20 OK\r\n\r\n",
+        b"HTTP/1.1 600 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA : c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n folded: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * HEAD_LIMIT,
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n\r\n",
+    ],
+)
+def test_a_head_that_is_none_is_refused(message: bytes) -> None:
+    with pytest.raises(InvalidResponseError):
+        Connection(Replay([message])).ask(b"", deadline=0)
+
+
+@given(st.binary(max_size=60), PLACES)
+def test_garbage_is_an_error_of_ours(garbage: bytes, places: list[int]) -> None:
+    with pytest.raises((ConnectionError, InvalidResponseError)):
+        Connection(Replay(cut(garbage, places))).ask(b"", deadline=0)
+
+
+def test_header_names_are_met_in_any_case_and_repeated_ones_joined() -> None:
+    head = parse_head(b"HTTP/1.1 206 \r\nETAG:\t x \r\nVia: a\r\nvia: b\r\nEmpty:\r\n")
+
+    assert (head.status, head.headers) == (206, {"etag": "x", "via": "a, b", "empty": ""})
+
+
+@pytest.mark.parametrize(
+    ("head", "is_persistent"),
+    [
+        (b"HTTP/1.1 200 OK\r\n", True),
+        (b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive, Close\r\n", False),
+        (b"HTTP/1.0 200 OK\r\n", False),
+        (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", True),
+    ],
+)
+def test_whether_a_connection_is_kept_is_the_peers_word(
+    head: bytes, *, is_persistent: bool
+) -> None:
+    assert parse_head(head).is_persistent == is_persistent
+
+
+def test_an_end_before_the_answer_is_told_apart_on_a_connection_that_was_idle() -> None:
+    connection = Connection(Replay([sized(b"hello")]))
+    connection.ask(b"", deadline=0).read_all(10)
+    connection.was_idle = True
+
+    with pytest.raises(StaleConnectionError):
+        connection.ask(b"", deadline=0)
+
+
+def test_an_end_within_the_head_is_not_taken_for_an_idle_connection_closed() -> None:
+    connection = Connection(Replay([sized(b"hello"), b"HTT"]))
+    connection.ask(b"", deadline=0).read_all(10)
+    connection.was_idle = True
+
+    with pytest.raises(ConnectionResetError) as caught:
+        connection.ask(b"", deadline=0)
+
+    assert not isinstance(caught.value, StaleConnectionError)
+
+
+def test_a_document_without_end_is_given_up() -> None:
+    answer = Connection(Replay([sized(b"x" * 3000)])).ask(b"", deadline=0)
+
+    with pytest.raises(InvalidResponseError):
+        answer.read_all(2999)
+
+
+# what is gathered without waiting
+
+
+def gathered(pieces: list[bytes], length: int) -> tuple[Replay, Connection, ReceiveState]:
+    """What a connection has taken in of *pieces* by the time that it says more than that more is to come."""
+    stream = Replay(pieces)
+    connection = Connection(stream)
+    connection.send(b"GET", deadline=0)
+    while (coming := connection.gather(length)) is ReceiveState.MORE:
+        pass
+    return stream, connection, coming
+
+
+@given(body=BODIES, places=PLACES, case=st.sampled_from([bytes.lower, bytes.upper, bytes.title]))
+def test_a_sized_answer_is_gathered_whole_however_it_is_cut(
+    body: bytes, places: list[int], case: Callable[[bytes], bytes]
+) -> None:
+    message = b"HTTP/1.1 206 Partial Content\r\n%b: %d\r\n\r\n%b" % (
+        case(b"content-length"),
+        len(body),
+        body,
+    )
+    stream, connection, coming = gathered(cut(message, places), len(body))
+    stream.is_closed_to_reads = True
+
+    answer = connection.ask(None, deadline=0)
+    into = bytearray(len(body))
+    answer.read_into(memoryview(into))
+
+    assert coming is ReceiveState.WHOLE
+    assert bytes(into) == body
+    assert answer.is_at_end()
+    assert connection.is_answering
+
+
+@given(
+    head=st.lists(
+        st.sampled_from(
+            [
+                b"HTTP/1.1 200 OK\r\n",
+                b"HTTP/1.1 206 Partial Content\r\n",
+                b"HTTP/1.1 100 Continue\r\n\r\n",
+                b"HTTP/1.1 503 Slow Down\r\n",
+                b"Content-Length: 5\r\n",
+                b"content-length:5 \r\n",
+                b"Content-Length: 7\r\n",
+                b"Transfer-Encoding: chunked\r\n",
+                b"ETag: x\r\n",
+                b"\r\n",
+                b"\n",
+                b"5\r\nhello\r\n0\r\n\r\n",
+                b"\0",
+            ]
+        ),
+        max_size=8,
+    ),
+    places=PLACES,
+)
+def test_what_is_taken_for_whole_never_has_to_be_waited_for(
+    head: list[bytes], places: list[int]
+) -> None:
+    stream, connection, coming = gathered(cut(b"".join(head) + b"\r\nhello", places), 5)
+    if coming is not ReceiveState.WHOLE:
+        return
+    stream.is_closed_to_reads = True
+
+    with suppress(InvalidResponseError):
+        answer = connection.ask(None, deadline=0)
+        answer.read_into(memoryview(bytearray(5)))
+        assert answer.is_at_end()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Le",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n\r\nhell",
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 6\r\n\r\nhello!",
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 206 Partial Content\r\nETag: x\r\n\r\nhello",
+        b"x" * 2 * HEAD_LIMIT,
+        b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n%b\r\nhello" % (b"a:\r\n" * BUFFER),
+    ],
+)
+def test_everything_else_is_left_to_who_may_wait(message: bytes) -> None:
+    assert gathered([message], 5)[2] is ReceiveState.OTHERWISE
+
+
+def test_a_long_head_is_not_read_by_the_event_loop() -> None:
+    """The room for a body once let heads of 270 KB be parsed there, for 0.4 s each."""
+    stream = Turns(
+        [cut(_sized_with_head(size, bytes(GATHER_LIMIT)), []) for size in (0, 2 * BUFFER)]
+    )
+    connection = Connection(stream)
+    stream.turn()
+    connection.send(b"GET", deadline=0)
+    while connection.gather(GATHER_LIMIT) is ReceiveState.MORE:
+        pass
+    connection.ask(None, deadline=0).skip(GATHER_LIMIT)
+    stream.turn()
+    connection.send(b"GET", deadline=0)
+
+    assert connection.gather(GATHER_LIMIT) is ReceiveState.OTHERWISE
+
+
+def test_the_head_limit_holds_where_there_is_room_for_more() -> None:
+    _, connection, coming = gathered(
+        [_sized_with_head(HEAD_LIMIT, bytes(GATHER_LIMIT))], GATHER_LIMIT
+    )
+
+    assert coming is ReceiveState.OTHERWISE
+    with pytest.raises(InvalidResponseError, match="without end"):
+        connection.ask(None, deadline=0)
+
+
+def test_a_head_of_one_name_repeated_costs_no_more_than_any_other() -> None:
+    """Joined one by one, the values were copied with each: a quadratic cost."""
+    head = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 400_000
+
+    begun = time.process_time()
+    values = parse_head(head).headers["a"]
+
+    assert len(values) == 2 * (400_000 - 1)
+    assert time.process_time() - begun < 10
+
+
+# how much memory a connection has
+
+
+def _sized_with_head(head: int, body: bytes) -> bytes:
+    """An answer with *body*, behind a head of some *head* bytes."""
+    return b"HTTP/1.1 206 Partial Content\r\nX: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        b"x" * head,
+        len(body),
+        body,
+    )
+
+
+@given(
+    lengths=st.lists(st.sampled_from([0, 10, BUFFER, 70_000, GATHER_LIMIT]), max_size=5),
+    head=st.sampled_from([0, 5000, BUFFER, HEAD_LIMIT - 1000]),
+    size=st.sampled_from([0, 100_000, GATHER_LIMIT, 2 * GATHER_LIMIT]),
+    places=PLACES,
+)
+def test_bodies_come_out_right_however_little_room_there_is(
+    lengths: list[int], head: int, size: int, places: list[int]
+) -> None:
+    room = GatherRoom(size)
+    bodies = [bytes([number + 1]) * length for number, length in enumerate(lengths)]
+    stream = Turns([cut(_sized_with_head(head, body), places) for body in bodies])
+    connection = Connection(stream, room)
+
+    for body in bodies:
+        stream.turn()
+        connection.send(b"GET", deadline=0)
+        while connection.gather(len(body)) is ReceiveState.MORE:
+            pass
+        answer = connection.ask(None, deadline=0)
+        into = bytearray(len(body))
+        answer.read_into(memoryview(into))
+        assert bytes(into) == body
+        assert answer.is_at_end()
+
+    connection.close()
+    connection.close()
+    assert room.take(size)
+    assert not room.take(1)
+
+
+class Turns(Replay):
+    """A `Replay` of one answer after another, each when its turn comes."""
+
+    def __init__(self, turns: list[list[bytes]]) -> None:
+        super().__init__([])
+        self._turns = iter(turns)
+
+    def turn(self) -> None:
+        self._pieces = [piece for piece in next(self._turns) if piece]
+
+
+def test_a_large_head_leaves_no_large_buffer_behind() -> None:
+    stream = Turns([[_sized_with_head(HEAD_LIMIT - 1000, b"")], [_sized_with_head(0, b"")]])
+    connection = Connection(stream, GatherRoom(0))
+
+    sizes = []
+    for _ in range(2):
+        stream.turn()
+        connection.ask(b"GET", deadline=0)
+        sizes.append(len(connection._source._buffer))
+
+    assert sizes == [HEAD_LIMIT, BUFFER]
+
+
+def test_a_thousand_connections_take_a_bounded_amount_of_memory() -> None:
+    room = GatherRoom(GATHER_TOTAL)
+    body = bytes(GATHER_LIMIT)
+    message = _sized_with_head(0, body)
+
+    tracemalloc.start()
+    connections = []
+    for _ in range(1024):
+        connections.append(connection := Connection(Replay([message]), room))
+        connection.send(b"GET", deadline=0)
+        connection.gather(len(body))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1024 * BUFFER + GATHER_TOTAL + 16 * 1024 * 1024
+    for connection in connections:
+        connection.close()
+    assert room.take(GATHER_TOTAL)
+
+
+@pytest.mark.parametrize(
+    ("connections", "expected"),
+    [(1, CIPHERTEXT), (64, CIPHERTEXT), (128, 128 * 1024), (1024, 32 * 1024)],
+)
+def test_many_connections_receive_less_ciphertext_at_once(connections: int, expected: int) -> None:
+    assert expected == ciphertext_size(connections)

@@ -1,0 +1,20 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.s3.scheduling.backoff import ATTEMPTS, LONGEST_PAUSE, pauses
+
+
+@given(st.floats(0, 1, exclude_max=True))
+def test_pauses_are_bounded_and_one_fewer_than_attempts(number: float) -> None:
+    waits = list(pauses(lambda: number))
+
+    assert len(waits) == ATTEMPTS - 1
+    assert all(0 <= wait <= LONGEST_PAUSE for wait in waits)
+
+
+def test_pauses_grow_until_the_longest() -> None:
+    waits = list(pauses(lambda: 1.0))
+
+    assert waits == sorted(waits)
+    assert waits[0] < 0.2
+    assert waits[-1] == LONGEST_PAUSE
