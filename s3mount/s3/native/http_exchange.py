@@ -17,10 +17,10 @@ from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.native.connection import Connection, Response, StaleConnectionError
 from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.native.connector import Connector, forwarding_lines
-from s3mount.s3.native.list_parser import ErrorDocument, read_error
 from s3mount.s3.native.sigv4 import Signer
 from s3mount.s3.operations import error_mapping
 from s3mount.s3.operations.error_mapping import ErrorResponse, Operation, RequestFailure
+from s3mount.s3.operations.list_parser import ErrorDocument, read_error
 from s3mount.s3.operations.validation import InvalidResponseError
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable

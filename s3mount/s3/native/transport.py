@@ -22,7 +22,6 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.native.connection import GATHER_LIMIT, Connection, Response
 from s3mount.s3.native.http_exchange import FAULTS, HttpExchange, HttpRequest
-from s3mount.s3.native.list_parser import next_token_of, read_page
 from s3mount.s3.native.request_encoding import (
     condition_line,
     has_sendable_etag,
@@ -34,6 +33,7 @@ from s3mount.s3.native.request_encoding import (
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations import error_mapping, validation
 from s3mount.s3.operations.error_mapping import Operation, RequestFailure
+from s3mount.s3.operations.list_parser import next_token_of, read_page
 from s3mount.s3.operations.validation import InvalidResponseError
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import PendingResponse, ReceiveState, Retryable

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from s3mount.s3.endpoint.resolve import quick_timestamp
 from s3mount.s3.model import ListedObject, ListQuery
-from s3mount.s3.native.list_parser import ErrorDocument, next_token_of, read_error, read_page
 from s3mount.s3.operations import validation
+from s3mount.s3.operations.list_parser import ErrorDocument, next_token_of, read_error, read_page
 from s3mount.s3.operations.validation import InvalidResponseError
 
 XMLNS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'

@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 
 from s3mount.s3.limits import TEXT_LIMIT
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
-from s3mount.s3.native.list_fast_parser import PARTS, Columns, take_columns
 from s3mount.s3.operations import validation
+from s3mount.s3.operations.list_fast_parser import PARTS, Columns, take_columns
 from s3mount.s3.operations.validation import InvalidResponseError
 
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
