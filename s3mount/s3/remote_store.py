@@ -42,6 +42,7 @@ from s3mount.s3.model import (
     Revalidation,
 )
 from s3mount.s3.object_store import Demand, OnToken, Priority, StartedRead
+from s3mount.s3.operations.bucket_operations import Operations, RangeSender
 from s3mount.s3.scheduling import backoff, unawaited
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.scheduling.executor import Executor
@@ -49,7 +50,7 @@ from s3mount.s3.scheduling.hedge_policy import Hedge, HedgePolicy
 from s3mount.s3.scheduling.hedged_request import HedgedRequest
 from s3mount.s3.scheduling.limiter import Limiter, Permit
 from s3mount.s3.scheduling.thread_pool import ThreadPool
-from s3mount.s3.transport import PendingResponse, Retryable, Transport
+from s3mount.s3.transport import PendingResponse, Retryable
 from s3mount.s3.version_id_cache import VersionIdCache
 
 log = logging.getLogger(__name__)
@@ -98,35 +99,17 @@ class _Read(NamedTuple):
 
 
 class _RangeAttempt(NamedTuple):
-    """`dispatch.Ask`; *until* is in `time.monotonic()` seconds."""
+    """`executor.Ask` by *sender*."""
 
-    transport: Transport
-    version: ObjectVersion
-    span: ByteRange
-    version_id: str | None
-    until: float
+    sender: RangeSender
 
     def begin(
         self, into: Callable[[], memoryview], *, cord: CancelToken
     ) -> PendingResponse[str | None] | None:
-        return self.transport.begin_range(
-            self.version,
-            self.span,
-            into,
-            version_id=self.version_id,
-            deadline=self.until,
-            cord=cord,
-        )
+        return self.sender.send_nowait(into, cord)
 
     def __call__(self, into: Callable[[], memoryview], *, cord: CancelToken) -> str | None:
-        return self.transport.get_range(
-            self.version,
-            self.span,
-            into,
-            version_id=self.version_id,
-            deadline=self.until,
-            cord=cord,
-        )
+        return self.sender.send(into, cord)
 
 
 class _Send(Protocol[T_co]):
@@ -171,7 +154,7 @@ class RemoteStore:
 
     def __init__(
         self,
-        transport: Transport,
+        transport: Operations,
         *,
         max_connections: int,
         timeout: float,
@@ -272,7 +255,9 @@ class RemoteStore:
         """Open connections now, so that the first questions need not wait for that: a lookup asks two at once, small files more."""
         until = _monotonic(self._deadline())
         for _ in range(min(_PREPARED, self._gate.allowance.allowed)):
-            self._workers.submit(partial(self._transport.prepare, deadline=until), _report_failure)
+            self._workers.submit(
+                partial(self._transport.preconnect, deadline=until), _report_failure
+            )
 
     def statistics(self) -> Statistics:
         return Statistics(
@@ -331,9 +316,10 @@ class RemoteStore:
         self, read: _Read, version_id: str | None, deadline: float
     ) -> HedgedRequest[str | None]:
         """One attempt at *read*. It keeps to the deadline by itself: nobody may go before it has ended."""
-        ask = _RangeAttempt(
-            self._transport, read.version, read.span, version_id, _monotonic(deadline)
+        sender = self._transport.get_range(
+            read.version, read.span, version_id=version_id, deadline=_monotonic(deadline)
         )
+        ask = _RangeAttempt(sender)
         return HedgedRequest(self._dispatch, ask, self._ended, read.into, read.hedge)
 
     def _came(self, read: _Read, version_id: str | None) -> None:

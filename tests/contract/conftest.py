@@ -19,6 +19,7 @@ from s3mount.s3.endpoint.resolve import (
 )
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 from tests.fakes.memory_store import MemoryStore
@@ -26,8 +27,8 @@ from tests.servers import Quirk, S3Server
 
 # boto3's session comes with it because it is slow to make
 TRANSPORTS: dict[str, Callable[[StoreConfig, Endpoint, Session], Transport]] = {
-    "boto3": BotoTransport,
-    "lean": lambda _config, store, _session: NativeTransport(store),
+    "boto": BotoTransport,
+    "native": lambda _config, store, _session: NativeTransport(store),
 }
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
 
@@ -108,7 +109,9 @@ class Counter:
             credentials=self.credentials,
         )
         remote = RemoteStore(
-            make_transport(config, store, self.session), max_connections=32, timeout=60
+            BucketOperations(make_transport(config, store, self.session), bucket),
+            max_connections=32,
+            timeout=60,
         )
         return ServerShelf(remote, self.server, bucket, self.client)
 

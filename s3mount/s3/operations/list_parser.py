@@ -1,119 +1,56 @@
-"""The reader of listing pages: bytes → ListPage, quickly, and refusing what is no listing.
+"""Parser of ListObjectsV2 pages: bytes → ListPage, fast, and strict.
 
-Gives what botocore's parser gives for every page that is well formed and complete, and a InvalidResponseError for everything
-else: HTML, a page cut short, a document type (the only door to entity tricks), an element with a part missing or twice.
+Returns what botocore's parser returns for every page that is well formed and complete. Raises
+InvalidResponseError for everything else: HTML, a page cut short, a document type (without one
+there are no entities), an element with a part missing or twice.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
 import re
 from datetime import UTC, datetime
-from html import unescape
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
-from s3mount.s3.limits import TEXT_LIMIT
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.list_fast_parser import PARTS, Columns, take_columns
-from s3mount.s3.operations.validation import InvalidResponseError
+from s3mount.s3.operations.xml_document import child_text, parse_document
+from s3mount.s3.transport import ErrorResponse, ErrorResponseError, InvalidResponseError
 
-_DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-_BARE_ROOT = b"<ListBucketResult>"
-_TOKEN = re.compile(rb"<NextContinuationToken>([^<]{1,%d})</NextContinuationToken>" % TEXT_LIMIT)
-_STAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+_TIMESTAMP = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_DECODED_AT_ONCE = 64 * 1024  # escapes; `unquote` needs 230 bytes for each
+_ESCAPES_AT_ONCE = 64 * 1024  # `unquote` needs 230 bytes for each
 _SIZE_DIGITS = 18  # the most that a file offset is sure to hold
 
 
-class ErrorDocument(Exception):
-    """An <Error> where a listing was asked for; S3 may send one under a 200 that it had begun already."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
 def read_page(body: bytes, query: ListQuery) -> ListPage:
-    """The page in *body*, if it answers *query*; ErrorDocument or InvalidResponseError if it does not."""
+    """Return the page in *body*, if it is one that *query* describes.
+
+    Raises ErrorResponseError for an error document: S3 may send one under a 200 that it had begun.
+    """
     columns, root = _parse_fast(body) or _parse_full(body)
-    is_encoded = _text(root, "EncodingType") == "url"
-    truncated = _text(root, "IsTruncated")
-    if truncated not in ("true", "false"):
-        raise InvalidResponseError("no listing")
+    is_encoded = child_text(root, "EncodingType") == "url"
+    truncated = child_text(root, "IsTruncated") or ""
+    prefixes = [child_text(each, "Prefix") or "" for each in root.iterfind("CommonPrefixes")]
     return validation.list_page(
         query,
         _objects(columns, is_encoded=is_encoded),
-        _decoded(
-            [_text(each, "Prefix") or "" for each in root.iterfind("CommonPrefixes")],
-            is_encoded=is_encoded,
-        ),
-        is_truncated=truncated == "true",
-        next_token=_text(root, "NextContinuationToken"),
+        _decode_keys(prefixes) if is_encoded else prefixes,
+        is_truncated={"true": True, "false": False}.get(truncated),
+        next_token=child_text(root, "NextContinuationToken"),
     )
 
 
-def next_token_of(body: bytes) -> str | None:
-    """Where the next page begins, as a page's bytes say before they are read: a hint, which only `read_page` confirms."""
-    if b"<IsTruncated>true</IsTruncated>" not in body:
-        return None
-    tokens = _TOKEN.findall(body)
-    if len(tokens) != 1:
-        return None
-    try:
-        return unescape(tokens[0].decode())
-    except ValueError:  # not UTF-8, or a character reference of more digits than Python converts
-        return None
-
-
-def read_error(body: bytes) -> tuple[str, str | None]:
-    """Code and request id of an error document; "" where there is none."""
-    try:
-        root = _parsed(body)
-    except InvalidResponseError:
-        return "", None
-    error = root if root.tag == "Error" else root.find("Error")
-    if error is None:
-        return "", None
-    return (error.findtext("Code") or "").strip(), error.findtext("RequestId")
-
-
-def _parsed(body: bytes) -> ET.Element:
-    """The document, its names without a namespace."""
-    validation.check_document(body)
-    before = body[: max(body.find(_DECLARED_ROOT), 0)]
-    is_markup = b"<!" not in before  # else this may stand in a comment
-    bare = body.replace(_DECLARED_ROOT, _BARE_ROOT, 1) if is_markup else body
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - without a document type there are no entities to expand
-    try:
-        parser.feed(bare)
-        root: ET.Element = parser.close()
-    except (ET.ParseError, ValueError) as exc:
-        raise InvalidResponseError("no whole XML document") from exc
-    if b"xmlns" in bare:
-        for element in root.iter():
-            element.tag = element.tag.rpartition("}")[2]
-    return root
-
-
-def _text(parent: ET.Element, name: str) -> str | None:
-    """The text of the only child *name*; None where there is none."""
-    found = parent.findall(name)
-    if not found:
-        return None
-    if len(found) > 1 or len(found[0]):
-        raise InvalidResponseError(f"more than one {name}")
-    return found[0].text or ""
-
-
 def _parse_fast(body: bytes) -> tuple[Columns, ET.Element] | None:
-    """A page's objects, and the root with the rest; None where it has to be read thoroughly."""
+    """Return a page's objects, and the root with the rest; None if only `_parse_full` can."""
     taken = take_columns(body)
     if taken is None:
         return None
     columns, rest = taken
     try:
-        root = _parsed(rest)
+        root = parse_document(rest)
     except InvalidResponseError:
         return None
     is_whole = root.tag == "ListBucketResult" and len(root.findall("Contents")) == len(columns.keys)
@@ -121,39 +58,37 @@ def _parse_fast(body: bytes) -> tuple[Columns, ET.Element] | None:
 
 
 def _parse_full(body: bytes) -> tuple[Columns, ET.Element]:
-    root = _parsed(body)
+    root = parse_document(body)
     if root.tag == "Error":
-        raise ErrorDocument(root.findtext("Code", ""))
+        raise ErrorResponseError(ErrorResponse(status=200, code=root.findtext("Code", "")))
     if root.tag != "ListBucketResult":
         raise InvalidResponseError(f"a document <{root.tag[:40]}>")
     contents = root.findall("Contents")
-    keys, sizes, stamps, etags, classes = (
-        [_text(each, name) or "" for each in contents] for name in PARTS
+    keys, sizes, mtimes, etags, classes = (
+        [child_text(each, name) or "" for each in contents] for name in PARTS
     )
     for word in (*etags, *classes):
         validation.check_word(word)
-    return Columns(
-        keys, sizes, stamps, [validation.plain_etag(etag) for etag in etags], classes
-    ), root
+    etags = [validation.plain_etag(etag) for etag in etags]
+    return Columns(keys, sizes, mtimes, etags, classes), root
 
 
 def _objects(columns: Columns, *, is_encoded: bool) -> list[ListedObject]:
-    mtimes = {stamp: _mtime_ns(stamp) for stamp in set(columns.stamps)}
-    classes = {
-        name: name or "STANDARD" for name in columns.storage_classes
-    }  # one string for all that are equal
+    mtimes = {text: _mtime_ns(text) for text in set(columns.mtimes)}
+    # one string for all that are equal
+    classes = {name: name or "STANDARD" for name in columns.storage_classes}
     return [
         ListedObject(
             key,
             size,
-            mtimes[stamp],
-            etag or validation.synthetic_etag(mtimes[stamp], size),
+            mtimes[mtime],
+            etag or validation.synthetic_etag(mtimes[mtime], size),
             classes[name],
         )
-        for key, size, stamp, etag, name in zip(
-            _decoded(columns.keys, is_encoded=is_encoded),
+        for key, size, mtime, etag, name in zip(
+            _decode_keys(columns.keys) if is_encoded else columns.keys,
             _sizes(columns.sizes),
-            columns.stamps,
+            columns.mtimes,
             columns.etags,
             columns.storage_classes,
             strict=True,
@@ -161,16 +96,15 @@ def _objects(columns: Columns, *, is_encoded: bool) -> list[ListedObject]:
     ]
 
 
-def _decoded(texts: list[str], *, is_encoded: bool) -> list[str]:
-    """Keys out of a page, all at once. NUL parts them: XML cannot carry one, and an encoded one is told apart."""
+def _decode_keys(texts: list[str]) -> list[str]:
+    """Decode the keys of a page all at once, joined by NUL, which XML cannot carry."""
     joined = "\0".join(texts)
-    if not texts or not is_encoded or not ("%" in joined or "+" in joined):
+    if not texts or not ("%" in joined or "+" in joined):
         return texts
-    spaced = joined.replace("+", " ").replace(
-        "%2F", "/"
-    )  # nearly all there is to decode in most buckets
-    if "%00" in spaced or spaced.count("%") > _DECODED_AT_ONCE:
-        return [validation.decoded(text, is_encoded=True) for text in texts]
+    # %2F is nearly all there is to decode in most buckets
+    spaced = joined.replace("+", " ").replace("%2F", "/")
+    if "%00" in spaced or spaced.count("%") > _ESCAPES_AT_ONCE:
+        return [validation.decode_key(text) for text in texts]
     return unquote(spaced, "utf-8", "surrogateescape").split("\0")
 
 
@@ -183,14 +117,17 @@ def _sizes(texts: list[str]) -> list[int]:
 
 
 def _mtime_ns(text: str) -> int:
-    """ISO 8601 in the one form that S3 has; Python's own reader knows more, and some that are none. No time zone is UTC."""
-    if not _STAMP.fullmatch(text):
+    """Convert ISO 8601 in the one form that S3 sends; without a time zone it is UTC.
+
+    `datetime.fromisoformat` accepts more forms, and some that are no time.
+    """
+    if not _TIMESTAMP.fullmatch(text):
         raise InvalidResponseError(f"LastModified {text[:40]!r}")
     try:
         modified = datetime.fromisoformat(text)
         since = (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError) as exc:
         raise InvalidResponseError(f"LastModified {text[:40]!r}") from exc
-    return validation.checked_moment(
+    return validation.check_mtime(
         (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
     )

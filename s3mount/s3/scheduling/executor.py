@@ -132,13 +132,13 @@ class Executor:
             _tell(watch, outcome.Error(exc))
 
     def _gather(self, watch: _Watch) -> None:
-        coming = watch.sent.gather()
-        if coming is ReceiveState.WHOLE or (
-            coming is ReceiveState.OTHERWISE and watch.cord.is_pulled
+        coming = watch.sent.receive_available()
+        if coming is ReceiveState.COMPLETE or (
+            coming is ReceiveState.FALLBACK and watch.cord.is_pulled
         ):
             self._forget(watch)
             _tell(watch, outcome.capture(watch.sent.finish))
-        elif coming is ReceiveState.OTHERWISE:
+        elif coming is ReceiveState.FALLBACK:
             self._hand_over(watch)
 
     def _hand_over(self, watch: _Watch) -> None:

@@ -1,6 +1,5 @@
-"""A listing costs a bounded amount of memory, whatever a store puts into it and whichever transport reads it."""
+"""A listing costs bounded memory, whatever the store sends, over either transport."""
 
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -23,8 +22,9 @@ from s3mount.s3.limits import (
 )
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.native.transport import NativeTransport
-from s3mount.s3.transport import Retryable, Transport
-from tests.unit.s3.native.scripted import FixedCredentials
+from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.transport import Retryable
+from tests.unit.s3.scripted_server import FixedCredentials
 from tests.unit.s3.strange import answering, http
 
 MIB = 1 << 20
@@ -53,19 +53,19 @@ def session() -> Session:
 Listed = Callable[[bytes], ListPage]
 
 
-@pytest.fixture(params=["lean", "boto3"])
+@pytest.fixture(params=["native", "boto"])
 def listed(request: pytest.FixtureRequest, session: Session) -> Listed:
-    """What a transport makes of one answer to a listing."""
+    """Returns the page in one response, over a transport."""
 
-    def ask(answer: bytes) -> ListPage:
+    def call(answer: bytes) -> ListPage:
         with answering(answer) as url:
-            transport, _ = (_lean if request.param == "lean" else _boto)(url, session)
+            operations = (_native if request.param == "native" else _boto)(url, session)
             try:
-                return transport.list_page(ListQuery(""), deadline=time.monotonic() + 30)
+                return operations.list_page(ListQuery(""), deadline=time.monotonic() + 30)
             finally:
-                transport.close()
+                operations.close()
 
-    return ask
+    return call
 
 
 def document(inner: str) -> bytes:
@@ -143,21 +143,21 @@ def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(
 def test_large_pages_are_read_one_after_another(session: Session) -> None:
     large = document(("<a>" + " " * 1000 + "</a>") * (LARGE_DOCUMENT // 1000) + row("k"))
     with answering(large) as url, answering(document(row("k"))) as small_url:
-        for make in (_lean, _boto):
-            transport, parsing = make(url, session)
-            small, its_parsing = make(small_url, session)
-            with parsing, its_parsing:  # another thread reads one
+        for make in (_native, _boto):
+            operations, small = make(url, session), make(small_url, session)
+            with operations._parsing, small._parsing:  # another thread parses one
                 with pytest.raises(Retryable) as caught:
-                    transport.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
+                    operations.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
                 assert (
                     len(small.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
                 )
             assert caught.value.is_throttle  # as any timeout
             assert (
-                len(transport.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+                len(operations.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects)
+                == 1
             )
-            assert not parsing.locked()
-            transport.close()
+            assert not operations._parsing.locked()
+            operations.close()
             small.close()
 
 
@@ -167,14 +167,12 @@ def _store(url: str, session: Session) -> tuple[StoreConfig, Endpoint]:
     return config, resolved_store(config, session, region="us-east-1", credentials=keys)
 
 
-def _lean(url: str, session: Session) -> tuple[Transport, threading.Lock]:
-    transport = NativeTransport(_store(url, session)[1])
-    return transport, transport._parsing
+def _native(url: str, session: Session) -> BucketOperations:
+    return BucketOperations(NativeTransport(_store(url, session)[1]), "photos")
 
 
-def _boto(url: str, session: Session) -> tuple[Transport, threading.Lock]:
-    transport = BotoTransport(*_store(url, session), session)
-    return transport, transport._wire._parsing
+def _boto(url: str, session: Session) -> BucketOperations:
+    return BucketOperations(BotoTransport(*_store(url, session), session), "photos")
 
 
 def test_a_document_in_tiny_chunks_is_given_up(listed: Listed) -> None:

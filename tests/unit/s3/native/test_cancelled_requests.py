@@ -16,19 +16,21 @@ import trio
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import Demand, Priority
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.scheduling.latency import ROUND
 from s3mount.s3.scheduling.limiter import Permit
 from s3mount.s3.transport import ReceiveState, Retryable
-from tests.unit.s3.native.scripted import (
+from tests.unit.s3.clients import client
+from tests.unit.s3.clients import read as read_range
+from tests.unit.s3.scripted_server import (
     Line,
     Peer,
     ScriptedServer,
-    gather,
     part,
+    receive,
     says,
-    scripted,
     stalls_after,
     store_at,
 )
@@ -41,35 +43,27 @@ ANSWER = says(PART)
 
 
 @contextmanager
-def asking(*script: Line) -> Iterator[tuple[NativeTransport, ScriptedServer]]:
-    with scripted(*script) as server:
-        transport = NativeTransport(store_at(server.port))
-        try:
-            yield transport, server
-        finally:
-            transport.close()
+def asking(*script: Line) -> Iterator[tuple[BucketOperations, ScriptedServer]]:
+    with client("native", *script) as operations_and_server:
+        yield operations_and_server
 
 
-def read(transport: NativeTransport, cord: CancelToken) -> bytes:
-    into = bytearray(len(SPAN))
+def read(operations: BucketOperations, cord: CancelToken) -> bytes:
     deadline = time.monotonic() + 30
-    transport.get_range(
-        VERSION, SPAN, lambda: memoryview(into), version_id=None, deadline=deadline, cord=cord
-    )
-    return bytes(into)
+    return read_range(operations, VERSION, SPAN, deadline=deadline, cancel_token=cord)
 
 
 @pytest.mark.parametrize("reads_before", [0, 1])
 def test_a_call_that_waits_is_cut_at_once_and_asks_no_other_connection(reads_before: int) -> None:
-    with asking(*[ANSWER] * reads_before, stalls_after()) as (transport, server):
+    with asking(*[ANSWER] * reads_before, stalls_after()) as (operations, server):
         for _ in range(reads_before):
-            read(transport, CancelToken())
+            read(operations, CancelToken())
         cord = CancelToken()
         threading.Timer(0.05, cord.pull).start()
 
         begun = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
-            read(transport, cord)
+            read(operations, cord)
 
         assert time.monotonic() - begun < 10
         assert server.connections == 1
@@ -98,32 +92,34 @@ def test_a_call_that_waits_for_a_name_is_cut_at_once(
     monkeypatch: pytest.MonkeyPatch, *, is_closed: bool
 ) -> None:
     """A killed reader kept its buffer and its place, and an unmount waited, until the connect timeout."""
-    transport, cord = (
-        NativeTransport(store_at(80, host="name.invalid", connect_timeout=30.0)),
+    operations, cord = (
+        BucketOperations(
+            NativeTransport(store_at(80, host="name.invalid", connect_timeout=30.0)), "bucket"
+        ),
         CancelToken(),
     )
 
     def end(asked: threading.Event) -> None:
         asked.wait(10)
-        (transport.close if is_closed else cord.pull)()
+        (operations.close if is_closed else cord.pull)()
 
     with resolving(monkeypatch) as asked:
         threading.Thread(target=end, args=(asked,)).start()
         begun = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
-            read(transport, cord)
+            read(operations, cord)
 
         assert time.monotonic() - begun < 10
-    transport.close()
+    operations.close()
 
 
 def test_a_call_that_is_cut_in_its_body_fails() -> None:
-    with asking(stalls_after(PART[:-1])) as (transport, _):
+    with asking(stalls_after(PART[:-1])) as (operations, _):
         cord = CancelToken()
         threading.Timer(0.05, cord.pull).start()
 
         with pytest.raises(Retryable):
-            read(transport, cord)
+            read(operations, cord)
 
 
 @pytest.mark.parametrize(
@@ -136,21 +132,20 @@ def test_a_question_that_was_sent_is_cut_too(line: Line) -> None:
         asked.set()
         line(peer)
 
-    with asking(is_asked) as (transport, server):
-        transport.prepare(deadline=time.monotonic() + 10)
+    with asking(is_asked) as (operations, server):
+        operations.preconnect(deadline=time.monotonic() + 10)
         cord, into, deadline = (
             CancelToken(),
             memoryview(bytearray(len(SPAN))),
             time.monotonic() + 30,
         )
-        sent = transport.begin_range(
-            VERSION, SPAN, lambda: into, version_id=None, deadline=deadline, cord=cord
-        )
+        sender = operations.get_range(VERSION, SPAN, version_id=None, deadline=deadline)
+        sent = sender.send_nowait(lambda: into, cord)
         assert sent is not None
         assert asked.wait(10)
         cord.pull()
 
-        assert gather(sent, deadline) is ReceiveState.OTHERWISE
+        assert receive(sent, deadline) is ReceiveState.FALLBACK
         with pytest.raises((Retryable, RequestCancelledError)):
             sent.finish()
         assert server.connections == 1
@@ -167,31 +162,34 @@ def test_a_call_is_cut_while_it_opens_its_connection() -> None:
             waiting = queue.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(unheeding.getsockname())
-        transport, cord = NativeTransport(store_at(unheeding.getsockname()[1])), CancelToken()
+        operations = BucketOperations(
+            NativeTransport(store_at(unheeding.getsockname()[1])), "bucket"
+        )
+        cord = CancelToken()
         threading.Timer(0.05, cord.pull).start()
 
         begun = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
-            read(transport, cord)
+            read(operations, cord)
 
         assert time.monotonic() - begun < 5
-        transport.close()
+        operations.close()
 
 
 def test_cutting_a_call_that_has_ended_hurts_no_other() -> None:
-    with asking(ANSWER, ANSWER) as (transport, server):
+    with asking(ANSWER, ANSWER) as (operations, server):
         first = CancelToken()
-        read(transport, first)
+        read(operations, first)
 
         first.pull()
 
-        assert read(transport, CancelToken()) == CONTENT[100:900]
+        assert read(operations, CancelToken()) == CONTENT[100:900]
         assert server.connections == 1
 
 
 async def test_a_read_whose_answer_is_late_is_answered_by_another_connection() -> None:
-    with asking(*[ANSWER] * ROUND, stalls_after(), ANSWER, ANSWER) as (transport, server):
-        store = RemoteStore(transport, max_connections=4, timeout=30)
+    with asking(*[ANSWER] * ROUND, stalls_after(), ANSWER, ANSWER) as (operations, server):
+        store = RemoteStore(operations, max_connections=4, timeout=30)
         replies = []
 
         with trio.fail_after(15):
@@ -215,11 +213,11 @@ async def test_a_read_that_no_thread_waits_for_leaves_its_buffer_to_no_cycle(
     *, is_cancelled: bool
 ) -> None:
     with (
-        asking(stalls_after(PART[:-1]) if is_cancelled else ANSWER) as (transport, _),
+        asking(stalls_after(PART[:-1]) if is_cancelled else ANSWER) as (operations, _),
         without_collector(),
     ):
-        transport.prepare(deadline=time.monotonic() + 10)
-        store, ended = RemoteStore(transport, max_connections=4, timeout=30), trio.Event()
+        operations.preconnect(deadline=time.monotonic() + 10)
+        store, ended = RemoteStore(operations, max_connections=4, timeout=30), trio.Event()
         buffer = mmap.mmap(-1, len(SPAN))
         begun = store.begin_range(VERSION, SPAN, memoryview(buffer), Demand(), ended.set)
         assert begun is not None

@@ -12,16 +12,15 @@ from hypothesis import strategies as st
 
 from s3mount.s3.native.connection import (
     BUFFER,
-    GATHER_LIMIT,
+    SMALL_BODY,
+    BufferBudget,
     Connection,
-    GatherRoom,
     StaleConnectionError,
 )
-from s3mount.s3.native.connection_pool import GATHER_TOTAL
-from s3mount.s3.native.response_header import HEAD_LIMIT, parse_head
+from s3mount.s3.native.connection_pool import BUFFERS_TOTAL
+from s3mount.s3.native.response_header import HEADER_LIMIT, parse_header
 from s3mount.s3.native.socket_stream import CIPHERTEXT, ciphertext_size
-from s3mount.s3.operations.validation import InvalidResponseError
-from s3mount.s3.transport import ReceiveState
+from s3mount.s3.transport import InvalidResponseError, ReceiveState
 
 
 class Replay:
@@ -32,7 +31,7 @@ class Replay:
         self.sent: list[bytes] = []
         self.is_closed_to_reads = False  # whoever receives now would wait
 
-    def wait_until(self, deadline: float) -> None: ...
+    def set_deadline(self, deadline: float) -> None: ...
 
     def send(self, message: bytes) -> None:
         self.sent.append(message)
@@ -48,7 +47,7 @@ class Replay:
             self._pieces.insert(0, piece[count:])
         return count
 
-    def receive_now(self, into: memoryview) -> int | None:
+    def receive_nowait(self, into: memoryview) -> int | None:
         return self.receive(into)
 
     def fill(self, into: memoryview) -> None:
@@ -62,7 +61,7 @@ class Replay:
     def fileno(self) -> int:
         return -1
 
-    def is_quiet(self) -> bool:
+    def is_idle(self) -> bool:
         return not self._pieces
 
     def shut_down(self) -> None: ...
@@ -112,10 +111,10 @@ def test_a_delimited_body_arrives_whole_and_leaves_the_connection_clean(
     body, message = case
     connection = Connection(Replay(cut(hints + message, places)))
 
-    answer = connection.ask(b"", deadline=0)
+    answer = connection.exchange(b"", deadline=0)
 
     assert answer.read_all(1000) == body
-    assert answer.leaves_clean
+    assert answer.allows_reuse
     assert answer.is_at_end()
     assert connection.is_reusable()
 
@@ -127,7 +126,7 @@ def test_answers_on_one_connection_do_not_run_into_each_other(
     connection = Connection(Replay(cut(b"".join(message for _, message in cases), places)))
 
     for body, _ in cases:
-        answer = connection.ask(b"", deadline=0)
+        answer = connection.exchange(b"", deadline=0)
         into = bytearray(len(body))
         answer.read_into(memoryview(into))
 
@@ -142,7 +141,7 @@ def test_bytes_that_nobody_asked_for_cost_the_connection(
     body, message = case
     connection = Connection(Replay(cut(message + stray, places)))
 
-    assert connection.ask(b"", deadline=0).read_all(1000) == body
+    assert connection.exchange(b"", deadline=0).read_all(1000) == body
     assert not connection.is_reusable()
 
 
@@ -154,17 +153,17 @@ def test_a_delimited_body_that_is_cut_is_an_error(
     connection = Connection(Replay(cut(message[:-missing], places)))
 
     with pytest.raises((ConnectionError, InvalidResponseError)):
-        connection.ask(b"", deadline=0).read_all(1000)
+        connection.exchange(b"", deadline=0).read_all(1000)
 
 
 @given(BODIES, PLACES)
 def test_a_body_until_the_end_of_the_connection_takes_the_connection_with_it(
     body: bytes, places: list[int]
 ) -> None:
-    answer = Connection(Replay(cut(closing(body), places))).ask(b"", deadline=0)
+    answer = Connection(Replay(cut(closing(body), places))).exchange(b"", deadline=0)
 
     assert answer.read_all(1000) == body
-    assert not answer.leaves_clean
+    assert not answer.allows_reuse
 
 
 @given(DELIMITED, PLACES)
@@ -172,7 +171,7 @@ def test_reading_more_than_there_is_is_an_error(
     case: tuple[bytes, bytes], places: list[int]
 ) -> None:
     body, message = case
-    answer = Connection(Replay(cut(message, places))).ask(b"", deadline=0)
+    answer = Connection(Replay(cut(message, places))).exchange(b"", deadline=0)
 
     with pytest.raises(InvalidResponseError):
         answer.read_into(memoryview(bytearray(len(body) + 1)))
@@ -198,14 +197,14 @@ def test_chunks_that_are_none_are_refused(body: bytes) -> None:
     message = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body
 
     with pytest.raises(InvalidResponseError):
-        Connection(Replay([message])).ask(b"", deadline=0).read_all(1000)
+        Connection(Replay([message])).exchange(b"", deadline=0).read_all(1000)
 
 
 @pytest.mark.parametrize(
     "message",
     [
         b"HTTP/2 200 OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\n\n" + b" " * HEAD_LIMIT,
+        b"HTTP/1.1 200 OK\n\n" + b" " * HEADER_LIMIT,
         b"HTTP/1.1 20 OK\r\n\r\n",
         b"HTTP/1.1 600 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
@@ -215,7 +214,7 @@ def test_chunks_that_are_none_are_refused(body: bytes) -> None:
         b"HTTP/1.1 200 OK\r\nA: b\0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: " + b"x" * HEAD_LIMIT,
+        b"HTTP/1.1 200 OK\r\nA: " + b"x" * HEADER_LIMIT,
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\n" * 20,
         b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
@@ -229,17 +228,17 @@ def test_chunks_that_are_none_are_refused(body: bytes) -> None:
 )
 def test_a_head_that_is_none_is_refused(message: bytes) -> None:
     with pytest.raises(InvalidResponseError):
-        Connection(Replay([message])).ask(b"", deadline=0)
+        Connection(Replay([message])).exchange(b"", deadline=0)
 
 
 @given(st.binary(max_size=60), PLACES)
 def test_garbage_is_an_error_of_ours(garbage: bytes, places: list[int]) -> None:
     with pytest.raises((ConnectionError, InvalidResponseError)):
-        Connection(Replay(cut(garbage, places))).ask(b"", deadline=0)
+        Connection(Replay(cut(garbage, places))).exchange(b"", deadline=0)
 
 
 def test_header_names_are_met_in_any_case_and_repeated_ones_joined() -> None:
-    head = parse_head(b"HTTP/1.1 206 \r\nETAG:\t x \r\nVia: a\r\nvia: b\r\nEmpty:\r\n")
+    head = parse_header(b"HTTP/1.1 206 \r\nETAG:\t x \r\nVia: a\r\nvia: b\r\nEmpty:\r\n")
 
     assert (head.status, head.headers) == (206, {"etag": "x", "via": "a, b", "empty": ""})
 
@@ -256,31 +255,31 @@ def test_header_names_are_met_in_any_case_and_repeated_ones_joined() -> None:
 def test_whether_a_connection_is_kept_is_the_peers_word(
     head: bytes, *, is_persistent: bool
 ) -> None:
-    assert parse_head(head).is_persistent == is_persistent
+    assert parse_header(head).is_persistent == is_persistent
 
 
 def test_an_end_before_the_answer_is_told_apart_on_a_connection_that_was_idle() -> None:
     connection = Connection(Replay([sized(b"hello")]))
-    connection.ask(b"", deadline=0).read_all(10)
+    connection.exchange(b"", deadline=0).read_all(10)
     connection.was_idle = True
 
     with pytest.raises(StaleConnectionError):
-        connection.ask(b"", deadline=0)
+        connection.exchange(b"", deadline=0)
 
 
 def test_an_end_within_the_head_is_not_taken_for_an_idle_connection_closed() -> None:
     connection = Connection(Replay([sized(b"hello"), b"HTT"]))
-    connection.ask(b"", deadline=0).read_all(10)
+    connection.exchange(b"", deadline=0).read_all(10)
     connection.was_idle = True
 
     with pytest.raises(ConnectionResetError) as caught:
-        connection.ask(b"", deadline=0)
+        connection.exchange(b"", deadline=0)
 
     assert not isinstance(caught.value, StaleConnectionError)
 
 
 def test_a_document_without_end_is_given_up() -> None:
-    answer = Connection(Replay([sized(b"x" * 3000)])).ask(b"", deadline=0)
+    answer = Connection(Replay([sized(b"x" * 3000)])).exchange(b"", deadline=0)
 
     with pytest.raises(InvalidResponseError):
         answer.read_all(2999)
@@ -294,7 +293,7 @@ def gathered(pieces: list[bytes], length: int) -> tuple[Replay, Connection, Rece
     stream = Replay(pieces)
     connection = Connection(stream)
     connection.send(b"GET", deadline=0)
-    while (coming := connection.gather(length)) is ReceiveState.MORE:
+    while (coming := connection.receive_available(length)) is ReceiveState.PARTIAL:
         pass
     return stream, connection, coming
 
@@ -311,14 +310,14 @@ def test_a_sized_answer_is_gathered_whole_however_it_is_cut(
     stream, connection, coming = gathered(cut(message, places), len(body))
     stream.is_closed_to_reads = True
 
-    answer = connection.ask(None, deadline=0)
+    answer = connection.exchange(None, deadline=0)
     into = bytearray(len(body))
     answer.read_into(memoryview(into))
 
-    assert coming is ReceiveState.WHOLE
+    assert coming is ReceiveState.COMPLETE
     assert bytes(into) == body
     assert answer.is_at_end()
-    assert connection.is_answering
+    assert connection.has_begun
 
 
 @given(
@@ -348,12 +347,12 @@ def test_what_is_taken_for_whole_never_has_to_be_waited_for(
     head: list[bytes], places: list[int]
 ) -> None:
     stream, connection, coming = gathered(cut(b"".join(head) + b"\r\nhello", places), 5)
-    if coming is not ReceiveState.WHOLE:
+    if coming is not ReceiveState.COMPLETE:
         return
     stream.is_closed_to_reads = True
 
     with suppress(InvalidResponseError):
-        answer = connection.ask(None, deadline=0)
+        answer = connection.exchange(None, deadline=0)
         answer.read_into(memoryview(bytearray(5)))
         assert answer.is_at_end()
 
@@ -367,39 +366,37 @@ def test_what_is_taken_for_whole_never_has_to_be_waited_for(
         b"HTTP/1.1 206 Partial Content\r\nContent-Length: 6\r\n\r\nhello!",
         b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello",
         b"HTTP/1.1 206 Partial Content\r\nETag: x\r\n\r\nhello",
-        b"x" * 2 * HEAD_LIMIT,
+        b"x" * 2 * HEADER_LIMIT,
         b"HTTP/1.1 206 Partial Content\r\nContent-Length: 5\r\n%b\r\nhello" % (b"a:\r\n" * BUFFER),
     ],
 )
 def test_everything_else_is_left_to_who_may_wait(message: bytes) -> None:
-    assert gathered([message], 5)[2] is ReceiveState.OTHERWISE
+    assert gathered([message], 5)[2] is ReceiveState.FALLBACK
 
 
 def test_a_long_head_is_not_read_by_the_event_loop() -> None:
     """The room for a body once let heads of 270 KB be parsed there, for 0.4 s each."""
-    stream = Turns(
-        [cut(_sized_with_head(size, bytes(GATHER_LIMIT)), []) for size in (0, 2 * BUFFER)]
-    )
+    stream = Turns([cut(_sized_with_head(size, bytes(SMALL_BODY)), []) for size in (0, 2 * BUFFER)])
     connection = Connection(stream)
     stream.turn()
     connection.send(b"GET", deadline=0)
-    while connection.gather(GATHER_LIMIT) is ReceiveState.MORE:
+    while connection.receive_available(SMALL_BODY) is ReceiveState.PARTIAL:
         pass
-    connection.ask(None, deadline=0).skip(GATHER_LIMIT)
+    connection.exchange(None, deadline=0).skip(SMALL_BODY)
     stream.turn()
     connection.send(b"GET", deadline=0)
 
-    assert connection.gather(GATHER_LIMIT) is ReceiveState.OTHERWISE
+    assert connection.receive_available(SMALL_BODY) is ReceiveState.FALLBACK
 
 
 def test_the_head_limit_holds_where_there_is_room_for_more() -> None:
     _, connection, coming = gathered(
-        [_sized_with_head(HEAD_LIMIT, bytes(GATHER_LIMIT))], GATHER_LIMIT
+        [_sized_with_head(HEADER_LIMIT, bytes(SMALL_BODY))], SMALL_BODY
     )
 
-    assert coming is ReceiveState.OTHERWISE
+    assert coming is ReceiveState.FALLBACK
     with pytest.raises(InvalidResponseError, match="without end"):
-        connection.ask(None, deadline=0)
+        connection.exchange(None, deadline=0)
 
 
 def test_a_head_of_one_name_repeated_costs_no_more_than_any_other() -> None:
@@ -407,7 +404,7 @@ def test_a_head_of_one_name_repeated_costs_no_more_than_any_other() -> None:
     head = b"HTTP/1.1 200 OK\r\n" + b"a:\r\n" * 400_000
 
     begun = time.process_time()
-    values = parse_head(head).headers["a"]
+    values = parse_header(head).headers["a"]
 
     assert len(values) == 2 * (400_000 - 1)
     assert time.process_time() - begun < 10
@@ -426,15 +423,15 @@ def _sized_with_head(head: int, body: bytes) -> bytes:
 
 
 @given(
-    lengths=st.lists(st.sampled_from([0, 10, BUFFER, 70_000, GATHER_LIMIT]), max_size=5),
-    head=st.sampled_from([0, 5000, BUFFER, HEAD_LIMIT - 1000]),
-    size=st.sampled_from([0, 100_000, GATHER_LIMIT, 2 * GATHER_LIMIT]),
+    lengths=st.lists(st.sampled_from([0, 10, BUFFER, 70_000, SMALL_BODY]), max_size=5),
+    head=st.sampled_from([0, 5000, BUFFER, HEADER_LIMIT - 1000]),
+    size=st.sampled_from([0, 100_000, SMALL_BODY, 2 * SMALL_BODY]),
     places=PLACES,
 )
 def test_bodies_come_out_right_however_little_room_there_is(
     lengths: list[int], head: int, size: int, places: list[int]
 ) -> None:
-    room = GatherRoom(size)
+    room = BufferBudget(size)
     bodies = [bytes([number + 1]) * length for number, length in enumerate(lengths)]
     stream = Turns([cut(_sized_with_head(head, body), places) for body in bodies])
     connection = Connection(stream, room)
@@ -442,9 +439,9 @@ def test_bodies_come_out_right_however_little_room_there_is(
     for body in bodies:
         stream.turn()
         connection.send(b"GET", deadline=0)
-        while connection.gather(len(body)) is ReceiveState.MORE:
+        while connection.receive_available(len(body)) is ReceiveState.PARTIAL:
             pass
-        answer = connection.ask(None, deadline=0)
+        answer = connection.exchange(None, deadline=0)
         into = bytearray(len(body))
         answer.read_into(memoryview(into))
         assert bytes(into) == body
@@ -452,8 +449,8 @@ def test_bodies_come_out_right_however_little_room_there_is(
 
     connection.close()
     connection.close()
-    assert room.take(size)
-    assert not room.take(1)
+    assert room.reserve(size)
+    assert not room.reserve(1)
 
 
 class Turns(Replay):
@@ -468,21 +465,21 @@ class Turns(Replay):
 
 
 def test_a_large_head_leaves_no_large_buffer_behind() -> None:
-    stream = Turns([[_sized_with_head(HEAD_LIMIT - 1000, b"")], [_sized_with_head(0, b"")]])
-    connection = Connection(stream, GatherRoom(0))
+    stream = Turns([[_sized_with_head(HEADER_LIMIT - 1000, b"")], [_sized_with_head(0, b"")]])
+    connection = Connection(stream, BufferBudget(0))
 
     sizes = []
     for _ in range(2):
         stream.turn()
-        connection.ask(b"GET", deadline=0)
-        sizes.append(len(connection._source._buffer))
+        connection.exchange(b"GET", deadline=0)
+        sizes.append(len(connection._buffer._buffer))
 
-    assert sizes == [HEAD_LIMIT, BUFFER]
+    assert sizes == [HEADER_LIMIT, BUFFER]
 
 
 def test_a_thousand_connections_take_a_bounded_amount_of_memory() -> None:
-    room = GatherRoom(GATHER_TOTAL)
-    body = bytes(GATHER_LIMIT)
+    room = BufferBudget(BUFFERS_TOTAL)
+    body = bytes(SMALL_BODY)
     message = _sized_with_head(0, body)
 
     tracemalloc.start()
@@ -490,14 +487,14 @@ def test_a_thousand_connections_take_a_bounded_amount_of_memory() -> None:
     for _ in range(1024):
         connections.append(connection := Connection(Replay([message]), room))
         connection.send(b"GET", deadline=0)
-        connection.gather(len(body))
+        connection.receive_available(len(body))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak < 1024 * BUFFER + GATHER_TOTAL + 16 * 1024 * 1024
+    assert peak < 1024 * BUFFER + BUFFERS_TOTAL + 16 * 1024 * 1024
     for connection in connections:
         connection.close()
-    assert room.take(GATHER_TOTAL)
+    assert room.reserve(BUFFERS_TOTAL)
 
 
 @pytest.mark.parametrize(

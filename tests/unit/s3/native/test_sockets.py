@@ -15,9 +15,12 @@ from s3mount.s3.endpoint.resolve import FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native import connection, connector, socket_stream
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
-from tests.unit.s3.native.scripted import (
+from tests.unit.s3.clients import read
+from tests.unit.s3.native.test_tls import Authority, authority
+from tests.unit.s3.scripted_server import (
     FixedCredentials,
     part,
     says,
@@ -25,7 +28,6 @@ from tests.unit.s3.native.scripted import (
     scripted,
     store_at,
 )
-from tests.unit.s3.native.test_tls import Authority, authority
 
 __all__ = ["authority"]  # a fixture
 
@@ -94,7 +96,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
         SimpleNamespace(**{**vars(select), "poll": steps.around(select.poll)}),
     )
     monkeypatch.setattr(connector, "TlsStream", steps.around(socket_stream.TlsStream))
-    monkeypatch.setattr(connection, "_BufferedSource", steps.around(connection._BufferedSource))
+    monkeypatch.setattr(connection, "_ReceiveBuffer", steps.around(connection._ReceiveBuffer))
     return steps
 
 
@@ -109,18 +111,19 @@ class SteppingCredentials(FixedCredentials):
 
 
 def _use(transport: NativeTransport) -> None:
-    """A connection is prepared, used without waiting and with, lost to its peer, replaced, and put back."""
+    """Open a connection early, use it without waiting and with, lose it, replace it, release it."""
     deadline = time.monotonic() + 10
     into = bytearray(len(SPAN))
-    ask = {"version_id": None, "deadline": deadline, "cord": CancelToken()}
-    transport.prepare(deadline=deadline)
-    sent = transport.begin_range(VERSION, SPAN, lambda: memoryview(into), **ask)  # type: ignore[arg-type]  # one dict for all
-    if sent is not None:
+    operations = BucketOperations(transport, "bucket")
+    operations.preconnect(deadline=deadline)
+    sender = operations.get_range(VERSION, SPAN, version_id=None, deadline=deadline)
+    pending = sender.send_nowait(lambda: memoryview(into), CancelToken())
+    if pending is not None:
         with suppress(S3MountError, Retryable, Injected):
-            sent.finish()
+            pending.finish()
     for _ in range(2):
         with suppress(S3MountError, Retryable):
-            transport.get_range(VERSION, SPAN, lambda: memoryview(into), **ask)  # type: ignore[arg-type]  # one dict for all
+            sender.send(lambda: memoryview(into), CancelToken())
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -157,7 +160,7 @@ def test_whichever_step_fails_no_socket_is_left_open(
             )
             with suppress(Injected, AccessDenied, MemoryError):
                 _use(transport)
-            in_pool = {each.fileno() for _, each in transport._exchange._pool._idle}
+            in_pool = {each.fileno() for _, each in transport._pool._idle}
             left = [each for each in steps.sockets if each.fileno() not in {-1, *in_pool}]
             transport.close()
             left_at_end = [each for each in steps.sockets if each.fileno() != -1]
@@ -174,16 +177,13 @@ def test_an_address_of_a_family_that_this_machine_lacks_is_passed_over(
     with scripted(says(ANSWER)) as server:
         ours = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
         lacking = (socket.AF_X25, socket.SOCK_STREAM, 6, "", ("nowhere", 1))
-        monkeypatch.setattr(connector, "resolved", lambda *_: [lacking, ours])
+        monkeypatch.setattr(connector, "resolve_name", lambda *_: [lacking, ours])
         transport = NativeTransport(store_at(server.port))
-        into = bytearray(len(SPAN))
 
-        transport.get_range(
-            VERSION, SPAN, lambda: memoryview(into), version_id=None, deadline=time.monotonic() + 10
-        )
+        content = read(BucketOperations(transport, "bucket"), VERSION, SPAN)
 
         transport.close()
-        assert into == CONTENT[SPAN.start : SPAN.stop]
+        assert content == CONTENT[SPAN.start : SPAN.stop]
 
 
 def test_a_connection_whose_peer_reads_nothing_serves_no_more() -> None:
@@ -191,13 +191,13 @@ def test_a_connection_whose_peer_reads_nothing_serves_no_more() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         plain = socket_stream.PlainStream(socket.socket(), idle_timeout=10.0)
         plain.connect(server.getsockname(), 10.0)
-        plain.wait_until(time.monotonic() + 10)
+        plain.set_deadline(time.monotonic() + 10)
         peer, _ = server.accept()
 
-        assert plain.is_quiet()
+        assert plain.is_idle()
         with suppress(TimeoutError):
             plain.send(bytes(1 << 26))
-        assert not plain.is_quiet()
+        assert not plain.is_idle()
 
         plain.close()
         peer.close()

@@ -17,16 +17,18 @@ from s3mount.errors import StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.socket_stream import TlsStream
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import ReceiveState, Retryable
-from tests.unit.s3.native.scripted import (
+from tests.unit.s3.clients import read as read_range
+from tests.unit.s3.scripted_server import (
     Line,
     Peer,
     ScriptedServer,
     drips,
-    gather,
     head,
     part,
+    receive,
     says,
     says_and_ends,
     scripted,
@@ -61,43 +63,41 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @contextlib.contextmanager
 def asking(
     authority: Authority, *script: Line, **settings: object
-) -> Iterator[tuple[NativeTransport, ScriptedServer]]:
+) -> Iterator[tuple[BucketOperations, ScriptedServer]]:
     settings = {"ca_bundle": authority.bundle, **settings}
     with scripted(*script, context=authority.context) as server:
-        transport = NativeTransport(store_at(server.port, scheme="https", **settings))
+        operations = connect(server.port, **settings)
         try:
-            yield transport, server
+            yield operations, server
         finally:
-            transport.close()
+            operations.close()
+
+
+def connect(port: int, **settings: object) -> BucketOperations:
+    return BucketOperations(NativeTransport(store_at(port, scheme="https", **settings)), "bucket")
 
 
 def soon() -> float:
     return time.monotonic() + 10
 
 
-def read(transport: NativeTransport, *, seconds: float = 10) -> bytes:
-    into = bytearray(len(NEARLY_ALL))
-    transport.get_range(
-        VERSION,
-        NEARLY_ALL,
-        lambda: memoryview(into),
-        version_id=None,
-        deadline=time.monotonic() + seconds,
-    )
-    return bytes(into)
+def read(operations: BucketOperations, *, seconds: float = 10) -> bytes:
+    return read_range(operations, VERSION, NEARLY_ALL, deadline=time.monotonic() + seconds)
 
 
 def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by_then(
     authority: Authority,
 ) -> None:
-    with asking(authority, says(ANSWER)) as (transport, server):
-        transport.prepare(deadline=time.monotonic() + 10)
-        [(_, connection)] = transport._exchange._pool._idle
+    with asking(authority, says(ANSWER)) as (operations, server):
+        operations.preconnect(deadline=time.monotonic() + 10)
+        native = operations._transport
+        assert isinstance(native, NativeTransport)
+        [(_, connection)] = native._pool._idle
         stream = connection._stream
         assert isinstance(stream, TlsStream)
         assert stream._plain._poll.poll(10_000), "the server sent no tickets"
 
-        assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+        assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
         assert server.connections == 1
 
 
@@ -118,9 +118,9 @@ def leaves_without_goodbye(peer: Peer) -> None:
 def test_bytes_come_out_right_however_they_are_parted_into_records(
     authority: Authority, size: int
 ) -> None:
-    with asking(authority, *[in_records_of(size)] * 3) as (transport, server):
+    with asking(authority, *[in_records_of(size)] * 3) as (operations, server):
         for _ in range(3):
-            assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+            assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
         assert server.connections == 1
 
@@ -131,16 +131,15 @@ def test_small_answers_are_gathered_however_they_are_parted_into_records(
 ) -> None:
     span = ByteRange(100, 20_000)
     line = in_records_of(size, part(CONTENT, span.start, span.stop))
-    with asking(authority, *[line] * 3) as (transport, server):
-        transport.prepare(deadline=soon())
+    with asking(authority, *[line] * 3) as (operations, server):
+        operations.preconnect(deadline=soon())
         into = memoryview(bytearray(len(span)))
         for _ in range(3):
-            sent = transport.begin_range(
-                VERSION, span, lambda: into, version_id=None, deadline=soon(), cord=CancelToken()
-            )
-            assert sent is not None
-            assert gather(sent, soon()) is ReceiveState.WHOLE
-            sent.finish()
+            sender = operations.get_range(VERSION, span, version_id=None, deadline=soon())
+            pending = sender.send_nowait(lambda: into, CancelToken())
+            assert pending is not None
+            assert receive(pending, soon()) is ReceiveState.COMPLETE
+            pending.finish()
             assert into == CONTENT[span.start : span.stop]
             into[:] = bytes(len(span))
 
@@ -150,8 +149,8 @@ def test_small_answers_are_gathered_however_they_are_parted_into_records(
 def test_a_connection_that_the_store_closed_between_requests_is_no_failure(
     authority: Authority,
 ) -> None:
-    with asking(authority, says_and_ends(ANSWER), says(ANSWER)) as (transport, server):
-        assert read(transport) == read(transport)
+    with asking(authority, says_and_ends(ANSWER), says(ANSWER)) as (operations, server):
+        assert read(operations) == read(operations)
         assert server.connections == 2
 
 
@@ -159,8 +158,8 @@ def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(
     authority: Authority,
 ) -> None:
     lie = part(bytes(len(CONTENT)), NEARLY_ALL.start, NEARLY_ALL.stop)
-    with asking(authority, says(ANSWER, lie), says(ANSWER)) as (transport, server):
-        assert read(transport) == read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+    with asking(authority, says(ANSWER, lie), says(ANSWER)) as (operations, server):
+        assert read(operations) == read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
         assert server.connections == 2
 
 
@@ -175,19 +174,19 @@ def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(
     ],
 )
 def test_a_cut_or_broken_stream_may_be_asked_again(authority: Authority, line: Line) -> None:
-    with asking(authority, line) as (transport, _), pytest.raises(Retryable) as caught:
-        read(transport)
+    with asking(authority, line) as (operations, _), pytest.raises(Retryable) as caught:
+        read(operations)
 
     assert isinstance(caught.value.failure, StoreError)
 
 
 @pytest.mark.parametrize("line", [stalls_after(b""), stalls_after(ANSWER[:-1]), drips(ANSWER)])
 def test_a_deadline_holds_whatever_the_store_does(authority: Authority, line: Line) -> None:
-    with asking(authority, line) as (transport, _):
+    with asking(authority, line) as (operations, _):
         began = time.monotonic()
 
         with pytest.raises(Retryable):
-            read(transport, seconds=0.6)
+            read(operations, seconds=0.6)
 
         assert time.monotonic() - began < 0.6 + 1.0
 
@@ -195,11 +194,11 @@ def test_a_deadline_holds_whatever_the_store_does(authority: Authority, line: Li
 def test_a_server_that_never_shakes_hands_is_left_by_the_deadline(authority: Authority) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        transport = NativeTransport(store_at(port, scheme="https", ca_bundle=authority.bundle))
+        operations = connect(port, ca_bundle=authority.bundle)
         began = time.monotonic()
 
         with pytest.raises(Retryable):
-            read(transport, seconds=0.6)
+            read(operations, seconds=0.6)
 
         assert time.monotonic() - began < 0.6 + 1.0
 
@@ -209,17 +208,17 @@ def test_a_certificate_that_is_not_trusted_is_told_by_its_cause(
     authority: Authority, settings: dict[str, object]
 ) -> None:
     with (
-        asking(authority, says(ANSWER), **settings) as (transport, _),
+        asking(authority, says(ANSWER), **settings) as (operations, _),
         pytest.raises(Retryable) as caught,
     ):
-        read(transport)
+        read(operations)
 
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
 def test_no_certificate_is_looked_at_where_that_was_asked_for(authority: Authority) -> None:
-    with asking(authority, says(ANSWER), ca_bundle=None, verify_ssl=False) as (transport, _):
-        assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+    with asking(authority, says(ANSWER), ca_bundle=None, verify_ssl=False) as (operations, _):
+        assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
 
 def tunnel_to(port: int, tunnelled: list[str]) -> Line:
@@ -253,11 +252,13 @@ def test_a_proxy_is_asked_for_a_tunnel(authority: Authority) -> None:
                 "ca_bundle": authority.bundle,
                 "proxy": f"http://user:pass@127.0.0.1:{proxy.port}",
             }
-            transport = NativeTransport(store_at(server.port, scheme="https", **settings))
+            operations = connect(server.port, **settings)
 
-            assert read(transport) == read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+            assert (
+                read(operations) == read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+            )
 
-            transport.close()
+            operations.close()
         assert over == ["over"]
     assert [request.splitlines()[0] for request in proxy.requests] == [
         f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"
@@ -277,9 +278,9 @@ def test_a_proxy_is_asked_for_a_tunnel(authority: Authority) -> None:
 def test_a_proxy_that_refuses_may_be_asked_again(authority: Authority, line: Line) -> None:
     with scripted(line) as proxy:
         settings = {"ca_bundle": authority.bundle, "proxy": f"http://127.0.0.1:{proxy.port}"}
-        transport = NativeTransport(store_at(1, scheme="https", **settings))
+        operations = connect(1, **settings)
 
         with pytest.raises(Retryable) as caught:
-            read(transport)
+            read(operations)
 
     assert isinstance(caught.value.__cause__, ConnectionError)
