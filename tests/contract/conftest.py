@@ -1,4 +1,4 @@
-"""What the contract is held against: the store in memory, and each transport on each real server."""
+"""Stores to test the contract on: one in memory, and each transport on each real server."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -158,7 +158,7 @@ class BucketOperations:
         if on_token is not None:
             on_token(self._dialect.next_position(body))
         return self._runner.run(
-            Operation.LIST, query.prefix, lambda: self._read_page(body, query, deadline)
+            Operation.LIST, query.prefix, self._read_page, body, query, deadline
         )
 
     def get_range(

@@ -91,14 +91,14 @@ def is_throttle(response: ErrorResponse) -> bool:
 def from_network_error(exc: OSError, operation: Operation, *, bucket: str, key: str) -> Retryable:
     """Return the failure for no response, or a part of one. A timeout counts as a throttle."""
     failure = StoreError(
-        f"{operation.value} not answered ({type(exc).__name__})", bucket=bucket, key=key
+        f"no response to {operation.value} ({type(exc).__name__})", bucket=bucket, key=key
     )
     return Retryable(failure, is_throttle=isinstance(exc, TimeoutError))
 
 
 def from_invalid_response(reason: str, operation: Operation, *, bucket: str, key: str) -> Retryable:
     """Return the failure for a response that is cut short, corrupt, or to another request."""
-    message = f"{operation.value} answered wrongly: {printable(reason)}"
+    message = f"invalid response to {operation.value}: {printable(reason)}"
     return Retryable(StoreError(message, bucket=bucket, key=key))
 
 
@@ -143,6 +143,6 @@ def _kind(response: ErrorResponse, operation: Operation) -> type[S3MountError]:
 def _message(response: ErrorResponse, operation: Operation) -> str:
     reason = _REASONS.get(response.code) or printable(response.code)
     if not reason and response.is_html:
-        reason = "answered by something that is not S3"
+        reason = "the response is not from S3"
     refused = f"{operation.value} refused"
     return f"{refused}{reason and f': {reason}'} (HTTP {response.status})"

@@ -1,7 +1,6 @@
 """GET of a byte range of one object version."""
 
 from collections.abc import Callable
-from functools import partial
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import error_mapping, validation
@@ -64,9 +63,7 @@ class GetRange:
 
     def receive(self, exchange: Exchange, into: Into) -> str | None:
         """Return the version id from the response of *exchange*, and the bytes in the buffer."""
-        return self._runner.run(
-            Operation.GET, self._version.key, partial(self._receive, exchange, into)
-        )
+        return self._runner.run(Operation.GET, self._version.key, self._receive, exchange, into)
 
     def _receive(self, exchange: Exchange, into: Into) -> str | None:
         with exchange as response:

@@ -1,7 +1,7 @@
 """Calls that send a request, with every failure of them mapped to one of ours."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from s3mount.errors import S3MountError
 from s3mount.s3.limits import ERROR_LIMIT
@@ -18,6 +18,7 @@ from s3mount.s3.transport import (
 )
 
 T = TypeVar("T")
+Arguments = ParamSpec("Arguments")
 
 
 class OperationRunner:
@@ -27,10 +28,17 @@ class OperationRunner:
         self.transport = transport
         self.bucket = bucket
 
-    def run(self, operation: Operation, key: str, call: Callable[[], T]) -> T:
+    def run(
+        self,
+        operation: Operation,
+        key: str,
+        call: Callable[Arguments, T],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> T:
         """Return what *call* returns; its failures are those of *operation* on *key*."""
         try:
-            return call()
+            return call(*args, **kwargs)
         except (ErrorResponseError, InvalidResponseError, OSError) as exc:
             raise self._failure(exc, operation, key) from exc
 

@@ -1,4 +1,4 @@
-"""Our signatures are botocore's."""
+"""Our signatures are those of botocore."""
 
 from datetime import UTC, datetime
 from unittest.mock import patch
@@ -93,9 +93,9 @@ def test_a_request_for_an_object_is_signed_as_by_botocore(
     NOW,
 )
 def test_a_listing_is_signed_as_by_botocore(
-    credentials: FrozenCredentials, asked: ListQuery, now: int
+    credentials: FrozenCredentials, list_query: ListQuery, now: int
 ) -> None:
-    query = encode_query(ListObjectsV2().request(asked).query)
+    query = encode_query(ListObjectsV2().request(list_query).query)
     signer = Signer("bucket.store.test", "eu-west-1", "s3", {})
 
     ours = headers_of(signer.header_lines(credentials, "GET", "/", query, now))
@@ -119,7 +119,7 @@ def test_new_credentials_and_new_days_reach_a_signer_that_keeps_its_keys(
 
 
 @given(KEYS)
-def test_a_path_stands_in_a_request_line_as_it_is(key: str) -> None:
+def test_a_path_needs_no_more_encoding_in_a_request_line(key: str) -> None:
     path = object_path("", key)
 
     assert path.isascii()
@@ -134,7 +134,7 @@ def test_a_request_that_is_not_signed_has_the_standing_headers_only() -> None:
     assert signer.unsigned_lines() == "host: store.test\r\nx-amz-request-payer: requester\r\n"
 
 
-def test_what_is_kept_between_requests_shows_no_key_and_no_token() -> None:
+def test_the_repr_of_a_kept_scope_shows_no_key_and_no_token() -> None:
     signer = Signer("store.test", "eu-west-1", "s3", {})
     signer.header_lines(
         FrozenCredentials("AKID", "a-secret", "a-token"), "GET", "/", "", 1_700_000_000

@@ -33,17 +33,17 @@ __all__ = ["authority"]  # a fixture
 
 CONTENT = bytes(range(250)) * 4
 VERSION = ObjectVersion("bucket", "key", "abc", len(CONTENT))
-SPAN = ByteRange(100, 900)
-ANSWER = part(CONTENT, SPAN.start, SPAN.stop)
+RANGE = ByteRange(100, 900)
+RESPONSE = part(CONTENT, RANGE.start, RANGE.stop)
 STEPS_MAX = 200
 
 
 class Injected(Exception):
-    """What nobody expects."""
+    """An unexpected failure."""
 
 
 class Steps:
-    """Counts the steps that can fail; *failing* is the number of the one that does, and *failure* what it raises."""
+    """Counts the steps that can fail. The one with number *failing* raises *failure*."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -51,7 +51,7 @@ class Steps:
         self.failure: Exception = OSError()
         self.sockets: list[
             socket.socket
-        ] = []  # referred to, so that a socket that was left is not closed by chance
+        ] = []  # kept, so that a socket that was left open is not closed by chance
 
     def begin(self, failing: int, failure: Exception) -> None:
         self.count, self.failing, self.failure = 0, failing, failure
@@ -72,7 +72,7 @@ class Steps:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    """Every call that opens, sets up or uses a socket in `dial`, `stream` and `connection` is a step."""
+    """Steps: the calls that open, set up or use a socket in `s3/native`."""
     steps = Steps()
 
     class Stepping(socket.socket):
@@ -105,18 +105,18 @@ class SteppingCredentials(FixedCredentials):
         super().__init__(FrozenCredentials("AKID", "secret"))
         self.steps = steps
 
-    def frozen(self, deadline: float, cord: CancelToken | None = None) -> FrozenCredentials:
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:
         self.steps.step()
-        return super().frozen(deadline, cord)
+        return super().frozen(deadline, cancel_token)
 
 
 def _use(transport: NativeTransport) -> None:
     """Open a connection early, use it without waiting and with, lose it, replace it, release it."""
     deadline = time.monotonic() + 10
-    into = bytearray(len(SPAN))
+    into = bytearray(len(RANGE))
     operations = BucketOperations(transport, "bucket")
     operations.preconnect(deadline=deadline)
-    sender = operations.get_range(VERSION, SPAN, version_id=None, deadline=deadline)
+    sender = operations.get_range(VERSION, RANGE, version_id=None, deadline=deadline)
     pending = sender.send_nowait(lambda: memoryview(into), CancelToken())
     if pending is not None:
         with suppress(S3MountError, Retryable, Injected):
@@ -149,9 +149,9 @@ def test_whichever_step_fails_no_socket_is_left_open(
         failing += 1
         steps.begin(-1, failure)
         with scripted(
-            says(ANSWER),
+            says(RESPONSE),
             says_and_ends(b""),
-            *[says(ANSWER)] * 5,
+            *[says(RESPONSE)] * 5,
             context=tls.context if tls else None,
         ) as server:
             steps.begin(failing, failure)
@@ -171,22 +171,22 @@ def test_whichever_step_fails_no_socket_is_left_open(
     assert 20 < failing < STEPS_MAX
 
 
-def test_an_address_of_a_family_that_this_machine_lacks_is_passed_over(
+def test_an_address_of_an_unsupported_family_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with scripted(says(ANSWER)) as server:
+    with scripted(says(RESPONSE)) as server:
         ours = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
         lacking = (socket.AF_X25, socket.SOCK_STREAM, 6, "", ("nowhere", 1))
         monkeypatch.setattr(connector, "resolve_name", lambda *_: [lacking, ours])
         transport = NativeTransport(store_at(server.port))
 
-        content = read(BucketOperations(transport, "bucket"), VERSION, SPAN)
+        content = read(BucketOperations(transport, "bucket"), VERSION, RANGE)
 
         transport.close()
-        assert content == CONTENT[SPAN.start : SPAN.stop]
+        assert content == CONTENT[RANGE.start : RANGE.stop]
 
 
-def test_a_connection_whose_peer_reads_nothing_serves_no_more() -> None:
+def test_a_connection_with_a_full_send_buffer_is_not_idle() -> None:
     """The event loop would wait for its send buffer, half a second with each request."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         plain = socket_stream.PlainStream(socket.socket(), idle_timeout=10.0)

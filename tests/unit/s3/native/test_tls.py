@@ -1,4 +1,4 @@
-"""The same over TLS, and through a proxy's tunnel."""
+"""The native transport over TLS, and through a proxy's tunnel."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ from tests.unit.s3.scripted_server import (
 CONTENT = os.urandom(1 << 20)
 VERSION = ObjectVersion("bucket", "k", "abc", len(CONTENT))
 NEARLY_ALL = ByteRange(100, len(CONTENT) - 100)
-ANSWER = part(CONTENT, NEARLY_ALL.start, NEARLY_ALL.stop)
+RESPONSE = part(CONTENT, NEARLY_ALL.start, NEARLY_ALL.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextlib.contextmanager
-def asking(
+def connecting(
     authority: Authority, *script: Line, **settings: object
 ) -> Iterator[tuple[BucketOperations, ScriptedServer]]:
     settings = {"ca_bundle": authority.bundle, **settings}
@@ -85,10 +85,10 @@ def read(operations: BucketOperations, *, seconds: float = 10) -> bytes:
     return read_range(operations, VERSION, NEARLY_ALL, deadline=time.monotonic() + seconds)
 
 
-def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by_then(
+def test_an_early_connection_serves_the_first_request_after_tls_tickets(
     authority: Authority,
 ) -> None:
-    with asking(authority, says(ANSWER)) as (operations, server):
+    with connecting(authority, says(RESPONSE)) as (operations, server):
         operations.preconnect(deadline=time.monotonic() + 10)
         native = operations._transport
         assert isinstance(native, NativeTransport)
@@ -101,24 +101,22 @@ def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by
         assert server.connections == 1
 
 
-def in_records_of(size: int, answer: bytes = ANSWER) -> Line:
+def in_records_of(size: int, response: bytes = RESPONSE) -> Line:
     def line(peer: Peer) -> None:
-        for start in range(0, len(answer), size):
-            peer.socket.sendall(answer[start : start + size])
+        for start in range(0, len(response), size):
+            peer.socket.sendall(response[start : start + size])
 
     return line
 
 
 def leaves_without_goodbye(peer: Peer) -> None:
-    peer.socket.sendall(ANSWER[:-1])
+    peer.socket.sendall(RESPONSE[:-1])
     os.close(peer.socket.detach())
 
 
 @pytest.mark.parametrize("size", [1 << 21, 16384, 16383, 5000, 700])
-def test_bytes_come_out_right_however_they_are_parted_into_records(
-    authority: Authority, size: int
-) -> None:
-    with asking(authority, *[in_records_of(size)] * 3) as (operations, server):
+def test_bytes_are_right_however_they_are_cut_into_records(authority: Authority, size: int) -> None:
+    with connecting(authority, *[in_records_of(size)] * 3) as (operations, server):
         for _ in range(3):
             assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
@@ -126,22 +124,22 @@ def test_bytes_come_out_right_however_they_are_parted_into_records(
 
 
 @pytest.mark.parametrize("size", [1 << 21, 16384, 16383, 5000, 700, 1])
-def test_small_answers_are_gathered_however_they_are_parted_into_records(
+def test_small_responses_are_received_however_they_are_cut_into_records(
     authority: Authority, size: int
 ) -> None:
-    span = ByteRange(100, 20_000)
-    line = in_records_of(size, part(CONTENT, span.start, span.stop))
-    with asking(authority, *[line] * 3) as (operations, server):
+    byte_range = ByteRange(100, 20_000)
+    line = in_records_of(size, part(CONTENT, byte_range.start, byte_range.stop))
+    with connecting(authority, *[line] * 3) as (operations, server):
         operations.preconnect(deadline=soon())
-        into = memoryview(bytearray(len(span)))
+        into = memoryview(bytearray(len(byte_range)))
         for _ in range(3):
-            sender = operations.get_range(VERSION, span, version_id=None, deadline=soon())
+            sender = operations.get_range(VERSION, byte_range, version_id=None, deadline=soon())
             pending = sender.send_nowait(lambda: into, CancelToken())
             assert pending is not None
             assert receive(pending, soon()) is ReceiveState.COMPLETE
             pending.finish()
-            assert into == CONTENT[span.start : span.stop]
-            into[:] = bytes(len(span))
+            assert into == CONTENT[byte_range.start : byte_range.stop]
+            into[:] = bytes(len(byte_range))
 
         assert server.connections == 1
 
@@ -149,7 +147,7 @@ def test_small_answers_are_gathered_however_they_are_parted_into_records(
 def test_a_connection_that_the_store_closed_between_requests_is_no_failure(
     authority: Authority,
 ) -> None:
-    with asking(authority, says_and_ends(ANSWER), says(ANSWER)) as (operations, server):
+    with connecting(authority, says_and_ends(RESPONSE), says(RESPONSE)) as (operations, server):
         assert read(operations) == read(operations)
         assert server.connections == 2
 
@@ -158,7 +156,7 @@ def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(
     authority: Authority,
 ) -> None:
     lie = part(bytes(len(CONTENT)), NEARLY_ALL.start, NEARLY_ALL.stop)
-    with asking(authority, says(ANSWER, lie), says(ANSWER)) as (operations, server):
+    with connecting(authority, says(RESPONSE, lie), says(RESPONSE)) as (operations, server):
         assert read(operations) == read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
         assert server.connections == 2
 
@@ -166,23 +164,23 @@ def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(
 @pytest.mark.parametrize(
     "line",
     [
-        says_and_ends(ANSWER[:-1]),
+        says_and_ends(RESPONSE[:-1]),
         says_and_ends(b""),
         says_and_ends(head()[:30]),
         leaves_without_goodbye,
         lambda peer: os.write(peer.socket.fileno(), b"this is not TLS" * 100),
     ],
 )
-def test_a_cut_or_broken_stream_may_be_asked_again(authority: Authority, line: Line) -> None:
-    with asking(authority, line) as (operations, _), pytest.raises(Retryable) as caught:
+def test_a_cut_or_broken_stream_may_be_retried(authority: Authority, line: Line) -> None:
+    with connecting(authority, line) as (operations, _), pytest.raises(Retryable) as caught:
         read(operations)
 
     assert isinstance(caught.value.failure, StoreError)
 
 
-@pytest.mark.parametrize("line", [stalls_after(b""), stalls_after(ANSWER[:-1]), drips(ANSWER)])
+@pytest.mark.parametrize("line", [stalls_after(b""), stalls_after(RESPONSE[:-1]), drips(RESPONSE)])
 def test_a_deadline_holds_whatever_the_store_does(authority: Authority, line: Line) -> None:
-    with asking(authority, line) as (operations, _):
+    with connecting(authority, line) as (operations, _):
         began = time.monotonic()
 
         with pytest.raises(Retryable):
@@ -191,7 +189,7 @@ def test_a_deadline_holds_whatever_the_store_does(authority: Authority, line: Li
         assert time.monotonic() - began < 0.6 + 1.0
 
 
-def test_a_server_that_never_shakes_hands_is_left_by_the_deadline(authority: Authority) -> None:
+def test_a_handshake_ends_by_the_deadline(authority: Authority) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         operations = connect(port, ca_bundle=authority.bundle)
@@ -204,11 +202,11 @@ def test_a_server_that_never_shakes_hands_is_left_by_the_deadline(authority: Aut
 
 
 @pytest.mark.parametrize("settings", [{"ca_bundle": None}, {"host": "localhost"}])
-def test_a_certificate_that_is_not_trusted_is_told_by_its_cause(
+def test_a_certificate_that_is_not_trusted_is_the_cause_of_the_failure(
     authority: Authority, settings: dict[str, object]
 ) -> None:
     with (
-        asking(authority, says(ANSWER), **settings) as (operations, _),
+        connecting(authority, says(RESPONSE), **settings) as (operations, _),
         pytest.raises(Retryable) as caught,
     ):
         read(operations)
@@ -216,13 +214,13 @@ def test_a_certificate_that_is_not_trusted_is_told_by_its_cause(
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
-def test_no_certificate_is_looked_at_where_that_was_asked_for(authority: Authority) -> None:
-    with asking(authority, says(ANSWER), ca_bundle=None, verify_ssl=False) as (operations, _):
+def test_no_certificate_is_verified_without_verify_ssl(authority: Authority) -> None:
+    with connecting(authority, says(RESPONSE), ca_bundle=None, verify_ssl=False) as (operations, _):
         assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
 
 def tunnel_to(port: int, tunnelled: list[str]) -> Line:
-    """A proxy's CONNECT: then bytes go both ways."""
+    """Serves CONNECT, and then passes bytes on both ways."""
 
     def line(peer: Peer) -> None:
         with socket.create_connection(("127.0.0.1", port)) as beyond:
@@ -244,8 +242,8 @@ def pour(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def test_a_proxy_is_asked_for_a_tunnel(authority: Authority) -> None:
-    with scripted(says(ANSWER), says(ANSWER), context=authority.context) as server:
+def test_a_proxy_opens_a_tunnel(authority: Authority) -> None:
+    with scripted(says(RESPONSE), says(RESPONSE), context=authority.context) as server:
         over: list[str] = []
         with scripted(tunnel_to(server.port, over)) as proxy:
             settings = {
@@ -275,7 +273,7 @@ def test_a_proxy_is_asked_for_a_tunnel(authority: Authority) -> None:
         says(b"garbage\r\n\r\n"),
     ],
 )
-def test_a_proxy_that_refuses_may_be_asked_again(authority: Authority, line: Line) -> None:
+def test_a_proxy_that_refuses_may_be_retried(authority: Authority, line: Line) -> None:
     with scripted(line) as proxy:
         settings = {"ca_bundle": authority.bundle, "proxy": f"http://127.0.0.1:{proxy.port}"}
         operations = connect(1, **settings)

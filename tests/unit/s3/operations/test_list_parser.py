@@ -47,8 +47,8 @@ def page(
     ).encode()
 
 
-def botocores(body: bytes) -> dict[str, Any]:
-    """What botocore makes of a page, with its own decoding; raises whatever it raises."""
+def parsed_by_botocore(body: bytes) -> dict[str, Any]:
+    """Return the page as botocore parses and decodes it; raises what botocore raises."""
     assert SHAPE is not None
     parsed = create_parser("rest-xml").parse(
         {"status_code": 200, "headers": {}, "body": body}, SHAPE
@@ -57,19 +57,19 @@ def botocores(body: bytes) -> dict[str, Any]:
     return dict(parsed)
 
 
-def told(listed: Iterable[ListedObject]) -> list[tuple[str, int, int, str, str]]:
-    """Ours, with a key's stray bytes replaced as botocore replaces them."""
+def fields(listed: Iterable[ListedObject]) -> list[tuple[str, int, int, str, str]]:
+    """Return our objects, with stray bytes in keys replaced as botocore replaces them."""
     return [
-        (replaced(each.key), each.size, each.mtime_ns, each.etag, each.storage_class)
+        (with_replacements(each.key), each.size, each.mtime_ns, each.etag, each.storage_class)
         for each in listed
     ]
 
 
-def replaced(key: str) -> str:
+def with_replacements(key: str) -> str:
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def expected(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
+def fields_of(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
     modified = contents["LastModified"]
     assert isinstance(modified, datetime)
     since = (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) - EPOCH
@@ -77,19 +77,19 @@ def expected(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
     size = contents["Size"]
     etag = validation.plain_etag(contents.get("ETag")) or validation.synthetic_etag(mtime_ns, size)
     storage_class = contents.get("StorageClass") or "STANDARD"
-    return replaced(contents["Key"]), size, mtime_ns, etag, storage_class
+    return with_replacements(contents["Key"]), size, mtime_ns, etag, storage_class
 
 
 def check_as_botocore(body: bytes, query: ListQuery) -> None:
-    """If we read *body* at all, botocore reads the same out of it."""
+    """Check that a *body* that we accept is parsed as by botocore."""
     try:
         ours = read_page(body, query)
     except (InvalidResponseError, ErrorResponseError):
         return
-    theirs = botocores(body)
-    assert [expected(each) for each in theirs.get("Contents", [])] == told(ours.objects)
+    theirs = parsed_by_botocore(body)
+    assert [fields_of(each) for each in theirs.get("Contents", [])] == fields(ours.objects)
     assert [each["Prefix"] for each in theirs.get("CommonPrefixes", [])] == [
-        replaced(each) for each in ours.prefixes
+        with_replacements(each) for each in ours.prefixes
     ]
     assert theirs["IsTruncated"] == (ours.next_token is not None)
     assert not theirs["IsTruncated"] or theirs["NextContinuationToken"] == ours.next_token
@@ -99,7 +99,7 @@ TEXTS = st.text("ab/.-+%20F0C3A9 é\u00a0☃\x7f\n\t\r&<>'\"]", max_size=8)
 
 
 def mostly(usual: st.SearchStrategy[str], odd: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Pages have many parts: most have to be sound for one to be read at all."""
+    """Pages have many parts: most must be sound, or few pages would be accepted."""
     return st.integers(0, 19).flatmap(lambda die: odd if die == 0 else usual)
 
 
@@ -422,4 +422,4 @@ def test_an_error_document_has_its_code(body: bytes, code: str) -> None:
 
 def test_botocore_still_refuses_what_we_take_for_granted() -> None:
     with pytest.raises(ResponseParserError):
-        botocores(page(OBJECT)[:-1])
+        parsed_by_botocore(page(OBJECT)[:-1])
