@@ -130,9 +130,13 @@ class HttpResponse:
         raise InvalidResponseError("a document in too many pieces")
 
     def stream(self) -> Iterator[bytes]:
-        """Return the body as botocore reads it, of what it sends itself."""
-        yield self.read_all(ERROR_LIMIT)
-        self.close()
+        """Return the body as botocore reads it, if botocore sent the request by itself."""
+        document, is_clean = b"", False
+        try:
+            document, is_clean = self.read_all(ERROR_LIMIT), True
+        finally:
+            self.close(is_clean=is_clean)
+        yield document
 
     def skip(self, count: int) -> None:
         while count:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from s3mount.errors import AccessDenied
-from s3mount.s3.endpoint.resolve import FrozenCredentials
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.transport import Fields
 
 # As botocore sends it with every GET and HEAD, over TLS or not. UNSIGNED-PAYLOAD saves nothing if
