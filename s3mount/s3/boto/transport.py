@@ -7,10 +7,11 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
 """
 
 import contextlib
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from botocore import exceptions
+from botocore import exceptions, xform_name
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.parsers import ResponseParserError
 
@@ -58,10 +59,6 @@ class BotoTransport:
         session = session or open_session(config)
         self._client = open_client(config, session, region=store.region, credentials=self._frozen)
         self._client.meta.events.register("before-send.s3", self._before_send)
-        self._methods = {
-            operation: method
-            for method, operation in self._client.meta.method_to_api_mapping.items()
-        }
         self._parameters: dict[str, dict[str, str]] = {}  # of each operation, see `_names`
 
     def send(
@@ -97,7 +94,7 @@ class BotoTransport:
             del call.operation, call.deadline, call.cancel_token
 
     def _signed(self, request: StoreRequest) -> AWSPreparedRequest:
-        method = getattr(self._client, self._methods[request.operation])
+        method = getattr(self._client, xform_name(request.operation))
         parameters = self._standing | self._given(request)
         try:
             method(**parameters)
@@ -145,29 +142,23 @@ class BotoTransport:
         return names
 
 
+@dataclass(slots=True, eq=False)
 class BotoExchange:
     """`Exchange` of *request* over *transport*."""
 
-    def __init__(
-        self,
-        transport: BotoTransport,
-        request: StoreRequest,
-        deadline: float,
-        cancel_token: CancelToken,
-    ) -> None:
-        self._transport = transport
-        self._request = request
-        self._deadline = deadline
-        self._cancel_token = cancel_token
-        self._response: HttpResponse | None = None
+    transport: BotoTransport
+    request: StoreRequest
+    deadline: float
+    cancel_token: CancelToken
+    response: HttpResponse | None = None  # from `__enter__` to `__exit__`
 
     def __enter__(self) -> HttpResponse:
         try:
-            self._response = self._transport.open(self._request, self._deadline, self._cancel_token)
+            self.response = self.transport.open(self.request, self.deadline, self.cancel_token)
         except BaseException:  # raised again
-            self._cancel_token.untie()
+            self.cancel_token.untie()
             raise
-        return self._response
+        return self.response
 
     def __exit__(
         self,
@@ -176,8 +167,8 @@ class BotoExchange:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        self._cancel_token.untie()
-        response, self._response = self._response, None
+        self.cancel_token.untie()
+        response, self.response = self.response, None
         assert response is not None
         # after any other exception the end of the response is unknown
         is_clean = False

@@ -5,6 +5,7 @@ a new connection.
 """
 
 import contextlib
+from dataclasses import dataclass
 from types import TracebackType
 
 from s3mount.errors import S3MountError
@@ -20,68 +21,46 @@ from s3mount.s3.transport import (
 )
 
 
+@dataclass(slots=True, eq=False)
 class HttpExchange:
     """`SentExchange` if there is a *connection*, over which *request* was sent; else `Exchange`.
 
-    *length* is that of the body of the response, if the request was sent.
+    *length* is the length of the body to expect, if the request was sent.
     """
 
-    __slots__ = (
-        "_cancel_token",
-        "_connection",
-        "_deadline",
-        "_encoder",
-        "_length",
-        "_pool",
-        "_request",
-        "_response",
-    )
-
-    def __init__(
-        self,
-        pool: ConnectionPool,
-        encoder: RequestEncoder,
-        request: StoreRequest,
-        deadline: float,
-        cancel_token: CancelToken,
-        *,
-        connection: Connection | None = None,
-        length: int = 0,
-    ) -> None:
-        self._pool = pool
-        self._encoder = encoder
-        self._request = request
-        self._deadline = deadline
-        self._cancel_token = cancel_token
-        # the connection over which the request was sent; the response from __enter__ to __exit__
-        self._connection = connection
-        self._length = length
-        self._response: Response | None = None
+    pool: ConnectionPool
+    encoder: RequestEncoder
+    request: StoreRequest
+    deadline: float
+    cancel_token: CancelToken
+    connection: Connection | None = None
+    length: int = 0
+    response: Response | None = None  # from `__enter__` to `__exit__`
 
     @property
     def has_begun(self) -> bool:
-        connection = self._connection  # None: another thread has just ended the exchange
+        connection = self.connection  # None: another thread has just ended the exchange
         return connection is None or connection.has_begun
 
     def fileno(self) -> int:
         return self._sent_over.fileno()
 
     def receive_available(self) -> ReceiveState:
-        return self._sent_over.receive_available(self._length)
+        return self._sent_over.receive_available(self.length)
 
     def __enter__(self) -> Response:
         try:
             message = None
-            if self._connection is None:
+            if self.connection is None:
                 message = self._encode()
-                self._connection = self._pool.acquire(self._deadline, self._cancel_token)
-            self._response = self._receive_header(self._connection, message)
+                self.connection = self.pool.acquire(self.deadline, self.cancel_token)
+            self.response = self._receive_header(self.connection, message)
         except StaleConnectionError:
-            self._cancel_token.check()  # else the token closed it
+            self.cancel_token.check()  # else the token closed it
             message = self._encode()  # before there is a connection, since credentials may fail
-            self._connection = self._pool.open(self._deadline, self._cancel_token)
-            self._response = self._receive_header(self._connection, message)
-        return self._response
+            self.connection = self.pool.open(self.deadline, self.cancel_token)
+            self.response = self._receive_header(self.connection, message)
+        return self.response
 
     def __exit__(
         self,
@@ -90,41 +69,41 @@ class HttpExchange:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        self._cancel_token.untie()
-        connection, response = self._connection, self._response
-        self._connection = self._response = None
+        self.cancel_token.untie()
+        connection, response = self.connection, self.response
+        self.connection = self.response = None
         assert connection is not None
         assert response is not None
         # after any other exception the end of the response is unknown
         if exc is None or isinstance(exc, S3MountError | ErrorResponseError):
             with contextlib.suppress(OSError, InvalidResponseError):
                 if response.allows_reuse and response.is_at_end():
-                    self._pool.release(connection)
+                    self.pool.release(connection)
                     return
         connection.close()
 
     @property
     def _sent_over(self) -> Connection:
-        assert self._connection is not None
-        return self._connection
+        assert self.connection is not None
+        return self.connection
 
     def _encode(self) -> bytes:
-        return self._encoder.encode_waiting(self._request, self._deadline, self._cancel_token)
+        return self.encoder.encode_waiting(self.request, self.deadline, self.cancel_token)
 
     def _receive_header(self, connection: Connection, message: bytes | None) -> Response:
         """Send *message* unless it is None, and read the header of the response."""
         try:
-            self._cancel_token.tie(connection.shut_down)
+            self.cancel_token.tie(connection.shut_down)
             response = connection.exchange(
                 message,
-                deadline=self._pool.header_deadline(self._deadline),
-                is_bodiless=self._request.method == "HEAD",
+                deadline=self.pool.header_deadline(self.deadline),
+                is_bodiless=self.request.method == "HEAD",
             )
         except BaseException as exc:  # raised again
-            self._cancel_token.untie()
+            self.cancel_token.untie()
             connection.close()
             if isinstance(exc, TimeoutError):
-                self._pool.drop_idle()  # a link that lost its state lost it for all that are idle
+                self.pool.drop_idle()  # a link that lost its state lost it for all that are idle
             raise
-        connection.set_deadline(self._deadline)
+        connection.set_deadline(self.deadline)
         return response

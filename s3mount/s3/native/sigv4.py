@@ -29,9 +29,7 @@ class _Scope:
     and as sent.
     """
 
-    credentials: FrozenCredentials
-    day: str
-    headers: Fields
+    valid_for: tuple[FrozenCredentials, str, Fields]  # the credentials, the day, the headers
     scope: str
     key: bytes
     signed_names: str
@@ -69,12 +67,7 @@ class Signer:
         """
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         scope = self._scope
-        if (
-            scope is None
-            or scope.day != stamp[:8]
-            or scope.credentials != credentials
-            or scope.headers != headers
-        ):
+        if scope is None or scope.valid_for != (credentials, stamp[:8], headers):
             scope = self._scope = self._open_scope(credentials, stamp[:8], headers)
         before, after = scope.canonical
         canonical = (
@@ -109,9 +102,7 @@ class Signer:
             f"SignedHeaders={signed_names}, Signature="
         )
         return _Scope(
-            credentials=credentials,
-            day=day,
-            headers=given,
+            valid_for=(credentials, day, given),
             scope=scope,
             key=_signing_key(credentials.secret_key, scope),
             signed_names=signed_names,

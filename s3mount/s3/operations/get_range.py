@@ -1,6 +1,7 @@
 """GET of a byte range of one object version."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import error_mapping, validation
@@ -89,28 +90,25 @@ class GetRange:
         return read_error(response)
 
 
-class PendingRange:
+class PendingRange(NamedTuple):
     """`PendingResponse` to one attempt of *operation*."""
 
-    __slots__ = ("_exchange", "_into", "_operation")
-
-    def __init__(self, operation: GetRange, exchange: SentExchange, into: Into) -> None:
-        self._operation = operation
-        self._exchange = exchange
-        self._into = into
+    operation: GetRange
+    exchange: SentExchange
+    into: Into
 
     @property
     def has_begun(self) -> bool:
-        return self._exchange.has_begun
+        return self.exchange.has_begun
 
     def fileno(self) -> int:
-        return self._exchange.fileno()
+        return self.exchange.fileno()
 
     def receive_available(self) -> ReceiveState:
-        return self._exchange.receive_available()
+        return self.exchange.receive_available()
 
     def finish(self) -> str | None:
-        return self._operation.receive(self._exchange, self._into)
+        return self.operation.receive(self.exchange, self.into)
 
 
 def range_header(byte_range: ByteRange) -> tuple[tuple[str, str], ...]:
