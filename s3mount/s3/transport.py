@@ -153,7 +153,8 @@ class Exchange(Protocol):
 
     Entering sends the request, unless it was sent, and reads the response's header. Leaving it by
     another exception than an S3MountError or an ErrorResponseError closes the connection.
-    Raises OSErrors, InvalidResponseError, RequestCancelledError, and what credentials raise.
+    Raises OSErrors, InvalidResponseError, RequestCancelledError, what credentials raise, and
+    ErrorResponseError if the store refuses what has to precede the request (a session).
     """
 
     def __enter__(self) -> Response: ...
