@@ -1,6 +1,7 @@
 """Connections, credentials, clock and proxies of the native transport, over real sockets."""
 
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ from s3mount.errors import AccessDenied, S3MountError
 from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.connection import SMALL_BODY
+from s3mount.s3.native.socket_stream import PlainStream
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -106,6 +108,26 @@ def test_what_has_to_wait_or_fails_is_not_sent_without_waiting(
 
         assert sender.send_nowait(lambda: memoryview(bytearray(1)), CancelToken()) is None
         assert not server.requests
+
+
+def test_few_frames_lead_to_the_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    depths: list[int] = []
+    send = PlainStream.send
+
+    def record(stream: PlainStream, message: bytes) -> None:
+        depths.append(len(traceback.extract_stack()))
+        send(stream, message)
+
+    with native(says(PART)) as (operations, _):
+        operations.preconnect(deadline=soon())
+        monkeypatch.setattr(PlainStream, "send", record)
+        sender = operations.get_range(VERSION, MIDDLE, version_id=None, deadline=soon())
+        pending = sender.send_nowait(lambda: memoryview(bytearray(4900)), CancelToken())
+        assert pending is not None
+        pending.finish()
+
+    here = len(traceback.extract_stack())
+    assert depths == [here + 4]  # the operation, the transport, the connection, the stream
 
 
 def test_credentials_that_no_header_can_carry_are_refused() -> None:

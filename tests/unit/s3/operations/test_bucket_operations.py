@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion, StoreError
 from s3mount.s3.endpoint.credentials import ANONYMOUS
-from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectStat, ObjectVersion
+from s3mount.s3.model import (
+    ByteRange,
+    ListPage,
+    ListQuery,
+    Modified,
+    NotModified,
+    ObjectStat,
+    ObjectVersion,
+)
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.list_dialect import ListObjectsV2
 from s3mount.s3.operations.operation_runner import read_error
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import ErrorResponseError, Retryable, StoreRequest
@@ -679,6 +688,35 @@ def test_what_is_no_page_may_be_retried_and_is_never_an_empty_one(
 
     assert fault.failure.key == "p/"
     assert fault.is_throttle == (b"SlowDown" in response)
+
+
+class ListObjects(ListObjectsV2):
+    """`ListDialect` of the first ListObjects, whose positions are keys."""
+
+    def request(self, query: ListQuery) -> StoreRequest:
+        fields = (("delimiter", query.delimiter), ("marker", query.token), ("prefix", query.prefix))
+        given = tuple((name, value) for name, value in fields if value)
+        return StoreRequest("ListObjects", None, given)
+
+    def next_position(self, body: bytes) -> str | None:
+        return "hint" if body else None
+
+    def read_page(self, body: bytes, query: ListQuery) -> ListPage:
+        page = super().read_page(body, query)
+        return replace(page, next_token=page.objects[-1].key)
+
+
+def test_another_dialect_lists_over_either_transport(connect: Clients) -> None:
+    tokens: list[str | None] = []
+    with connect(says(listing(LAST + ENTRY))) as (operations, server):
+        by_key = BucketOperations(operations._transport, "bucket", dialect=ListObjects())
+        page = by_key.list_page(ListQuery("", token="0"), deadline=soon(), on_token=tokens.append)
+
+        assert (page.next_token, tokens) == ("a", ["hint"])
+        assert "list-type" not in server.requests[0]
+        assert {"delimiter=%2F", "marker=0"} <= set(
+            server.requests[0].split(" ")[1].partition("?")[2].split("&")
+        )
 
 
 def test_a_bucket_that_is_gone_is_not_found(connect: Clients) -> None:
