@@ -95,8 +95,8 @@ class ReceiveState(Enum):
     FALLBACK = "fallback"
 
 
-class PendingResponse(Protocol[T_co]):
-    """The response to a request that was sent without waiting. For one thread at a time."""
+class Receiving(Protocol):
+    """A request that was sent without waiting. For one thread at a time."""
 
     @property
     def has_begun(self) -> bool:
@@ -108,8 +108,12 @@ class PendingResponse(Protocol[T_co]):
         ...
 
     def receive_available(self) -> ReceiveState:
-        """Receive what has arrived, without waiting. Raises nothing: `finish` reports failures."""
+        """Receive what has arrived, without waiting. Raises nothing; the blocking calls do."""
         ...
+
+
+class PendingResponse(Receiving, Protocol[T_co]):
+    """The response to a request that was sent without waiting."""
 
     def finish(self) -> T_co:
         """Return the validated response; call once.
@@ -168,15 +172,8 @@ class Exchange(Protocol):
     ) -> None: ...
 
 
-class SentExchange(Exchange, Protocol):
-    """An exchange whose request was sent without waiting; see `PendingResponse`."""
-
-    @property
-    def has_begun(self) -> bool: ...
-
-    def fileno(self) -> int: ...
-
-    def receive_available(self) -> ReceiveState: ...
+class SentExchange(Exchange, Receiving, Protocol):
+    """An exchange whose request was sent without waiting."""
 
 
 class Transport(Protocol):

@@ -33,9 +33,13 @@ CHUNK = 256 * 1024  # bytes a read
 
 
 class Call(threading.local):
-    """The call that this thread makes. botocore and urllib3 pass none of this on."""
+    """The call that this thread makes. botocore and urllib3 pass none of this on.
+
+    *has_sent*: botocore has sent a request by itself, before that of *operation*.
+    """
 
     operation = ""
+    has_sent = False
     deadline = 0.0
     cancel_token = CancelToken()
 

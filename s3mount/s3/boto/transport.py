@@ -87,11 +87,12 @@ class BotoTransport:
     ) -> HttpResponse:
         """Sign and send *request*, and read the header of the response."""
         call = self._call
-        call.operation, call.deadline, call.cancel_token = request.operation, deadline, cancel_token
+        call.operation, call.has_sent = request.operation, False
+        call.deadline, call.cancel_token = deadline, cancel_token
         try:
             return self._http.send(self._signed(request))
         finally:
-            del call.operation, call.deadline, call.cancel_token
+            vars(call).clear()
 
     def _signed(self, request: StoreRequest) -> AWSPreparedRequest:
         method = getattr(self._client, xform_name(request.operation))
@@ -103,6 +104,8 @@ class BotoTransport:
         except exceptions.ClientError as exc:  # no session
             raise ErrorResponseError(_error_response(exc)) from exc
         except (ResponseParserError, ValueError, AttributeError, LookupError, TypeError) as exc:
+            if not self._call.has_sent:
+                raise
             # how botocore meets a session that is none
             raise InvalidResponseError(f"no session ({type(exc).__name__})") from exc
         raise AssertionError("botocore did not send the request")
@@ -110,6 +113,7 @@ class BotoTransport:
     def _before_send(self, *, request: AWSPreparedRequest, event_name: str, **_: Any) -> Any:
         if event_name.endswith(f".{self._call.operation}"):
             raise _SignedRequest(request)
+        self._call.has_sent = True
         response = self._http.send(request)
         return AWSResponse(request.url, response.status, response.headers, response)
 

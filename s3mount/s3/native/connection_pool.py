@@ -5,13 +5,10 @@ nothing: scheduling decides how many requests are in flight.
 """
 
 import contextlib
-import math
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from s3mount.s3.native.connection import BufferBudget, Connection
 from s3mount.s3.native.connector import OnWait, Waitable
@@ -23,24 +20,18 @@ BUFFERS_TOTAL = 32 * 1024 * 1024
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 
 
-class Connect(Protocol):
-    """`Connector.connect`."""
-
-    def __call__(self, deadline: float, on_wait: OnWait) -> Stream: ...
-
-
 class ConnectionPool:
     """Keeps connections between exchanges; an acquired one is to be released or closed.
 
-    A response's header must arrive within *idle_timeout* seconds.
+    *connect* opens one by a deadline. A response's header must arrive within *idle_timeout* seconds.
     """
 
     def __init__(
         self,
-        connect: Connect,
+        connect: Callable[[float, OnWait], Stream],
         *,
-        idle_timeout: float = math.inf,
-        clock: Callable[[], float] = time.monotonic,
+        idle_timeout: float,
+        clock: Callable[[], float],
     ) -> None:
         self._connect = connect
         self._idle_timeout = idle_timeout

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -308,6 +309,17 @@ def test_no_session_is_a_failure_of_the_request(
 ) -> None:
     with answering(response) as url, pytest.raises(kind):
         read(express(url), VERSION, RANGE)
+
+
+def test_a_bug_in_a_call_of_botocore_is_no_invalid_session(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = connect("http://127.0.0.1:1")
+    transport: Any = operations._transport
+    monkeypatch.setattr(transport._client, "_convert_to_request_dict", Mock(side_effect=KeyError))
+
+    with pytest.raises(KeyError):
+        operations.head("key", deadline=soon())
 
 
 # botocore's parameters
