@@ -74,7 +74,7 @@ class Mount:
 
     def forget(self) -> None:
         try:
-            self._filesystem.tree.forget_all()
+            self._filesystem.tree.invalidate_all()
         except Exception:  # it is called for a signal, by a task that must not end
             log.exception("forgetting failed: this is a bug")
 
@@ -125,7 +125,7 @@ async def _serve_session(
     invalidations = EntryInvalidator(_clock)
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    loads.start_soon(invalidations.run, filesystem.tree.told)
+    loads.start_soon(invalidations.run, filesystem.tree.referenced_pages)
     operations = Operations(
         filesystem,
         config.tree,

@@ -35,7 +35,7 @@ class FileSystem:
     directories: OpenDirectories
 
     def statistics(self) -> TreeStatistics:
-        known = self.tree.catalog.known
+        known = self.tree.cache.directories
         return TreeStatistics(
             inodes=len(self.tree.inodes),
             directories=known.directory_count,

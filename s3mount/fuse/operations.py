@@ -69,7 +69,7 @@ class Operations(pyfuse3.Operations):
     @maps_errors
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
-            attributes = self._tree.lookup_held(parent_inode, name)
+            attributes = self._tree.lookup_nowait(parent_inode, name)
             if attributes is None:
                 with request_deadline(self.timeout):
                     async with self._limiter.admitted(ctx.uid, NAME_COST):
@@ -172,7 +172,7 @@ class Operations(pyfuse3.Operations):
         tree, sizes, remember, describe = (
             self._tree,
             entries.sizes,
-            self._tree.inodes.remember,
+            self._tree.inodes.add_reference,
             self._describe,
         )
         valid_for, is_directory = tree.valid_for(entries), None

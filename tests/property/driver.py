@@ -172,7 +172,7 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     async with trio.open_nursery() as nursery:
         filesystem = assemble(store, nursery, config, location, clock)
         if program.is_proven and program.behaviour.is_ordered:
-            filesystem.tree.catalog.order.note_page(IN_ORDER)
+            filesystem.tree.cache.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)
         nursery.cancel_scope.cancel()
 
@@ -184,7 +184,9 @@ def configured_limit(entries: int) -> int:
 
 def held_weight(filesystem: FileSystem) -> int:
     """What the directories weigh that are kept, counted anew; what is read and no directory's any more comes on top."""
-    return sum(directory.weight for directory in filesystem.tree.catalog.known._kept.values())
+    return sum(
+        directory.weight for directory in filesystem.tree.cache.directories._directories.values()
+    )
 
 
 @dataclass
@@ -213,7 +215,7 @@ class World:
 
     def hang_up(self) -> None:
         self.last_hang_up = self.clock()
-        self.filesystem.tree.forget_all()
+        self.filesystem.tree.invalidate_all()
 
     def change(self, step: Step) -> None:
         """What happens to the mount or its bucket from outside."""
@@ -564,7 +566,7 @@ class _Reading:
                 size = DIRECTORY if entries.is_directory(index) else entries.sizes[index]
                 told = Told(self._prefix, entries.name(index), size)
                 self._tell(
-                    self._agent._tree.inodes.remember(entries, index),
+                    self._agent._tree.inodes.add_reference(entries, index),
                     told,
                     base + index + 1,
                     valid_for,

@@ -93,7 +93,7 @@ def test_lookup_counts_come_out_even_where_all_numbers_collide(
         if step == "remember":
             index = page.find(name)
             assert index is not None
-            inode = table.remember(page, index)
+            inode = table.add_reference(page, index)
             identity = (page.key(index), page.etag(index))
             assert held.setdefault(inode, identity) == identity
             counts[inode] = counts.get(inode, 0) + 1
@@ -166,7 +166,7 @@ def test_the_number_of_any_entry_of_a_page_of_any_size_stands_for_that_entry(
         for number, size in enumerate(sizes)
     ]
     told = {
-        table.remember(page, index): (page, index)
+        table.add_reference(page, index): (page, index)
         for page in pages
         for index in {0, len(page) // 2, len(page) - 2, len(page) - 1} & set(range(len(page)))
     }
@@ -175,7 +175,7 @@ def test_the_number_of_any_entry_of_a_page_of_any_size_stands_for_that_entry(
     for inode in told:
         table.forget(inode, 1)
     assert len(table) == 0
-    assert [page.live for page in pages] == [0] * len(pages)
+    assert [page.reference_count for page in pages] == [0] * len(pages)
 
 
 def test_a_page_holds_no_more_entries_than_an_index_can_count() -> None:
@@ -188,8 +188,8 @@ def test_an_inode_can_be_looked_up_more_often_than_32_bits_count() -> None:
         InodeTable(),
         EntryPage(BUCKET, "", [Entry(b"a", 1, 0, "e"), Entry(b"b", 1, 0, "e")], 0.0),
     )
-    inode = table.remember(page, 0)
-    table.remember(page, 1)
+    inode = table.add_reference(page, 0)
+    table.add_reference(page, 1)
     table._references[inode] += 1 << 40  # as many lookups more
 
     assert table.resolve(inode) == (page, 0)

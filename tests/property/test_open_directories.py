@@ -35,7 +35,7 @@ def test_seeking_to_an_offset_goes_on_behind_its_entry(
             shelf.bodies = after
             clock.now += data.draw(st.sampled_from([0, 61]))
             if data.draw(st.booleans()):
-                kernel.filesystem.tree.forget_all()
+                kernel.filesystem.tree.invalidate_all()
             for start in data.draw(st.lists(st.integers(0, len(told)), max_size=5)):
                 offset = told[start - 1][2] if start else 2
                 assert [name for name, _ in await kernel.read_entries(handle, offset)] == names[

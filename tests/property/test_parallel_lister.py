@@ -54,8 +54,8 @@ changes = st.lists(
 def _few_pages_are_many() -> Iterator[None]:
     with (
         patch.object(parallel_lister, "PAGES_BEFORE", 3),
-        patch.object(parallel_lister, "STRIDE", 3),
-        patch.object(parallel_lister, "LOSS_MAX", 100),
+        patch.object(parallel_lister, "SEGMENT_PAGES", 3),
+        patch.object(parallel_lister, "WASTE_MAX", 100),
         patch.object(page_cursor, "_SAMPLED", 1),
     ):
         yield

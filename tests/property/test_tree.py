@@ -87,7 +87,7 @@ def test_looking_reading_and_forgetting_in_any_turn_show_the_tree(
                     case "wait":
                         clock.now += 6
                     case _:
-                        kernel.filesystem.tree.forget_all()
+                        kernel.filesystem.tree.invalidate_all()
 
     run(main)
 

@@ -95,7 +95,7 @@ class DirectoryHandle:
         if not self._legs:
             return None
         leg, page, index = self._locate(offset)
-        entries = leg.passage.page(page)
+        entries = leg.passage.page_nowait(page)
         return None if entries is None else EntrySlice(entries, index, leg.offset(page, 0))
 
     def _locate(self, offset: int) -> tuple[_Leg, int, int]:
@@ -112,7 +112,7 @@ class DirectoryHandle:
                     "the directory is too large to be kept, and this place in it was left long ago"
                 )
             else:
-                entries = leg.passage.page(page)
+                entries = leg.passage.page_nowait(page)
                 if entries is None or index < len(entries):
                     return leg, page, index
                 page, index = page + 1, 0
@@ -156,13 +156,13 @@ class _DirectoryScans(NamedTuple):
         return await self.walks.passage(self.tree.directory_of(self.inode))
 
     def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan:
-        return self.tree.catalog.resume(listing, number, index)
+        return self.tree.cache.resume(listing, number, index)
 
     def acquire(self, listing: DirectoryListing) -> None:
-        self.tree.catalog.known.acquire(listing)
+        self.tree.cache.directories.acquire(listing)
 
     def release(self, listing: DirectoryListing) -> None:
-        self.tree.catalog.known.release(listing)
+        self.tree.cache.directories.release(listing)
 
 
 class OpenDirectories:
@@ -170,7 +170,7 @@ class OpenDirectories:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
-        self._walks = WalkPrefetcher(tree.catalog)
+        self._walks = WalkPrefetcher(tree.cache)
         self._streams: dict[int, DirectoryHandle] = {}
         self._handles = count(1)
 
@@ -182,7 +182,7 @@ class OpenDirectories:
         prefix = self._tree.prefix(inode)
         handle = next(self._handles)
         scans = _DirectoryScans(inode, self._tree, self._walks)
-        self._streams[handle] = DirectoryHandle(inode, self._tree.inode_above(prefix), scans)
+        self._streams[handle] = DirectoryHandle(inode, self._tree.parent_inode(prefix), scans)
         return handle
 
     def stream(self, handle: int) -> DirectoryHandle:

@@ -70,7 +70,7 @@ class OpenFiles:
         try:
             return await file.reader.read(offset, size)
         except StaleVersion:
-            self._tree.doubt(file.version)
+            self._tree.invalidate(file.version)
             raise
 
     def read_held(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:

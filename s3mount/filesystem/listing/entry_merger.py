@@ -30,46 +30,46 @@ class EntryMerger:
     """
 
     __slots__ = (
-        "_frontier",
-        "_held",
         "_last_directory",
+        "_pending",
         "_prefix",
+        "_tracker",
         "_unordered",
-        "_withheld",
-        "hidden",
-        "keys",
-        "proof",
+        "_unproven",
+        "hidden_count",
+        "key_count",
+        "keys_needed",
     )
 
     def __init__(self, prefix: str, *, proof: int | None = 0) -> None:
         self._prefix = prefix
-        self.proof = proof
-        self.keys = 0  # and common prefixes that have come
-        self._withheld: list[Entry] = []  # certain, if the order is proved
-        self._held: dict[str, Entry] = {}  # files whose directory can still come
+        self.keys_needed = proof
+        self.key_count = 0  # and common prefixes that have come
+        self._unproven: list[Entry] = []  # certain, if the order is proved
+        self._pending: dict[str, Entry] = {}  # files whose directory can still come
         self._unordered: dict[bytes, Entry] | None = {} if proof is None else None
-        self._frontier = _OrderTracker()
+        self._tracker = _OrderTracker()
         self._last_directory = (
             b""  # a page may begin with the prefix that the one before ended with
         )
-        self.hidden = 0
+        self.hidden_count = 0
 
     def copy(self) -> "EntryMerger":
         """The same state, to go on from a second time."""
         twin = copy(self)
-        twin._withheld, twin._held = self._withheld.copy(), self._held.copy()  # noqa: SLF001 - another of this class
+        twin._unproven, twin._pending = self._unproven.copy(), self._pending.copy()  # noqa: SLF001 - another of this class
         twin._unordered = None if self._unordered is None else self._unordered.copy()  # noqa: SLF001
-        twin._frontier = copy(self._frontier)  # noqa: SLF001
+        twin._tracker = copy(self._tracker)  # noqa: SLF001
         return twin
 
-    def feed(self, page: ListPage) -> list[Entry]:
+    def add(self, page: ListPage) -> list[Entry]:
         """The entries that are certain now."""
         files = dict(self._files(page))
         directories = list({row.name: row for row in self._directories(page)}.values())
-        self.keys += len(page.objects) + len(page.prefixes)
-        if self._unordered is None and not self._frontier.advance(page):
-            self._unordered = {row.name: row for row in (*self._withheld, *self._held.values())}
-            self._withheld, self._held = [], {}
+        self.key_count += len(page.objects) + len(page.prefixes)
+        if self._unordered is None and not self._tracker.advance(page):
+            self._unordered = {row.name: row for row in (*self._unproven, *self._pending.values())}
+            self._unproven, self._pending = [], {}
         if self._unordered is None:
             return self._proved(self._certain(files, directories))
         for row in files.values():
@@ -80,7 +80,7 @@ class EntryMerger:
     def finish(self) -> list[Entry]:
         """What was held back, when no more pages come."""
         return (
-            [*self._withheld, *self._held.values()]
+            [*self._unproven, *self._pending.values()]
             if self._unordered is None
             else list(self._unordered.values())
         )
@@ -90,45 +90,45 @@ class EntryMerger:
         return self._unordered is None
 
     @property
-    def held_count(self) -> int:
+    def pending_count(self) -> int:
         """How many entries are held back."""
         return (
-            len(self._withheld) + len(self._held)
+            len(self._unproven) + len(self._pending)
             if self._unordered is None
             else len(self._unordered)
         )
 
     @property
-    def held_files(self) -> frozenset[str] | None:
+    def pending_files(self) -> frozenset[str] | None:
         """The files that are held back alone; None if all entries are, for want of an order."""
-        return None if self._withheld or self._unordered is not None else frozenset(self._held)
+        return None if self._unproven or self._unordered is not None else frozenset(self._pending)
 
     def is_past(self, name: str) -> bool:
         """Whether in an ordered listing neither a file nor a directory *name* can come any more: a hint, as order is not a promise."""
-        is_past = self._unordered is None and self._frontier.is_past(f"{self._prefix}{name}/")
-        return is_past and name not in self._held
+        is_past = self._unordered is None and self._tracker.is_past(f"{self._prefix}{name}/")
+        return is_past and name not in self._pending
 
     def _proved(self, certain: list[Entry]) -> list[Entry]:
         """*certain*, with all that was certain before, once enough keys have come in order."""
-        if self.proof is None or self.keys < self.proof:
-            self._withheld += certain
+        if self.keys_needed is None or self.key_count < self.keys_needed:
+            self._unproven += certain
             return []
-        certain, self._withheld = self._withheld + certain if self._withheld else certain, []
+        certain, self._unproven = self._unproven + certain if self._unproven else certain, []
         return certain
 
     def _certain(self, files: dict[str, Entry], directories: list[Entry]) -> list[Entry]:
         """What an ordered page makes certain: its directories, and the files that none of them or those to come shadows."""
         shadows = {row.name for row in directories}
-        candidates = {**self._held, **files}
-        self._held = {}
+        candidates = {**self._pending, **files}
+        self._pending = {}
         certain = [row for row in directories if row.name != self._last_directory]
         self._last_directory = directories[-1].name if directories else self._last_directory
-        has_room = self._frontier.room_behind(self._prefix)
+        has_room = self._tracker.may_follow(self._prefix)
         for name, row in candidates.items():
             if row.name in shadows:
                 continue
             if has_room(name):
-                self._held[name] = row
+                self._pending[name] = row
             else:
                 certain.append(row)
         return certain
@@ -143,7 +143,7 @@ class EntryMerger:
             if is_valid(name):
                 yield raw, Entry(name, size, mtime_ns, etag)
             elif raw:
-                self.hidden += 1
+                self.hidden_count += 1
 
     def _directories(self, page: ListPage) -> Iterator[Entry]:
         skip = len(self._prefix)
@@ -152,7 +152,7 @@ class EntryMerger:
             if is_valid(name):
                 yield Entry(name)
             else:
-                self.hidden += 1
+                self.hidden_count += 1
 
 
 class _OrderTracker:
@@ -187,7 +187,7 @@ class _OrderTracker:
     def is_past(self, raw: str) -> bool:
         return raw <= self._last and by_component(raw) <= self._last_component
 
-    def room_behind(self, prefix: str) -> Callable[[str], bool]:
+    def may_follow(self, prefix: str) -> Callable[[str], bool]:
         """Whether a directory of a name could follow still, in one of the orders that are possible."""
         last = self._last[len(prefix) :]
         last_component = (

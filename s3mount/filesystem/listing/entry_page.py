@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 
 class EntryPage:
-    """At most `ENTRIES_MAX` entries of the directory *prefix*, as the store told them at *as_of* (clock seconds).
+    """At most `ENTRIES_MAX` entries of the directory *prefix*, as the store told them at *requested_at* (clock seconds).
 
     *weight* is what they cost in memory, in bytes. *live* counts the inodes that point here, and *number* names this among them;
     both belong to the inode table. Raises ValueError if there are more rows.
@@ -47,23 +47,25 @@ class EntryPage:
         "_inodes",
         "_names",
         "_stops",
-        "as_of",
         "bucket",
-        "live",
         "mtimes",
-        "number",
         "prefix",
+        "reference_count",
+        "requested_at",
         "sizes",
+        "table_number",
         "weight",
     )
 
-    def __init__(self, bucket: str, prefix: str, rows: Iterable[Entry], as_of: float) -> None:
+    def __init__(
+        self, bucket: str, prefix: str, rows: Iterable[Entry], requested_at: float
+    ) -> None:
         ordered = sorted(rows)
         if len(ordered) > ENTRIES_MAX:
             raise ValueError(f"{len(ordered)} entries in one page; the limit is {ENTRIES_MAX}")
         self.bucket = bucket
         self.prefix = prefix
-        self.as_of = as_of
+        self.requested_at = requested_at
         self._names = b"".join(row.name for row in ordered)
         self._stops = array("I", accumulate((len(row.name) for row in ordered), initial=0))
         self.sizes = array("q", [row.size for row in ordered])
@@ -78,8 +80,8 @@ class EntryPage:
         self.weight = (
             _WEIGHT + len(self._names) + etags + (16 + _ENTRY_WEIGHT + _INODE_WEIGHT) * len(ordered)
         )
-        self.live = 0
-        self.number = 0
+        self.reference_count = 0
+        self.table_number = 0
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -121,11 +123,11 @@ class EntryPage:
         return index if index < len(self.sizes) and self.name(index) == name else None
 
     @property
-    def first(self) -> bytes:
+    def first_name(self) -> bytes:
         return self.name(0)
 
     @property
-    def last(self) -> bytes:
+    def last_name(self) -> bytes:
         return self.name(len(self.sizes) - 1)
 
     def subset(self, places: Sequence[int]) -> "EntryPage":
@@ -139,7 +141,7 @@ class EntryPage:
             )
             for at in places
         ]
-        return EntryPage(self.bucket, self.prefix, rows, self.as_of)
+        return EntryPage(self.bucket, self.prefix, rows, self.requested_at)
 
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""

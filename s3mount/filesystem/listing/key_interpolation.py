@@ -24,7 +24,7 @@ class KeyInterpolator:
         # the widest step is left out: where a digit carries, there may be a gap in which no name can be
         *self._steps, _ = sorted(map(sub, numbers[1:], numbers)) or [0]
 
-    def behind(self, name: str, steps: int) -> str | None:
+    def key_after(self, name: str, steps: int) -> str | None:
         """Where the name so many distances behind *name* would be, if they go on as they have; None where the space ends before."""
         if not self._steps:
             return None

@@ -12,76 +12,76 @@ AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands s
 class ListingScan:
     """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete, or abandoned."""
 
-    __slots__ = ("_paging", "listing")
+    __slots__ = ("_fetcher", "listing")
 
     def __init__(self, listing: DirectoryListing, paging: PageFetcher | None) -> None:
         self.listing = listing
-        self._paging = paging
+        self._fetcher = paging
 
-    def add(self, page: ListPage, as_of: float) -> None:
-        """Take a page that another request has brought, asked for at *as_of*."""
-        if self._paging is not None:
-            self._paging.add(page, as_of)
+    def add(self, page: ListPage, requested_at: float) -> None:
+        """Take a page that another request has brought, asked for at *requested_at*."""
+        if self._fetcher is not None:
+            self._fetcher.add(page, requested_at)
 
-    def want(self, pages: int) -> None:
+    def request_pages(self, pages: int) -> None:
         """Have so many pages in all fetched, without waiting for them."""
-        if self._paging is not None:
-            self._paging.want(pages)
+        if self._fetcher is not None:
+            self._fetcher.request_pages(pages)
 
-    def settle(self) -> None:
+    def drop_fetcher_if_complete(self) -> None:
         """Let all go that a complete listing does not need."""
         if self.listing.is_complete:
-            self._paging = None
+            self._fetcher = None
 
     def abandon(self) -> None:
         """Fetch no more: it is no directory's listing any more, and nobody reads it."""
-        if self._paging is not None:
-            self._paging.abandon()
-            self._paging = None
+        if self._fetcher is not None:
+            self._fetcher.abandon()
+            self._fetcher = None
 
     @property
     def is_abandoned(self) -> bool:
-        return self._paging is None and not self.listing.is_complete
+        return self._fetcher is None and not self.listing.is_complete
 
     @property
     def is_stuck(self) -> bool:
         """Whether its pages lead nowhere."""
-        return self._paging is not None and self._paging.is_stuck
+        return self._fetcher is not None and self._fetcher.is_stuck
 
     @property
-    def has_begun(self) -> bool:
+    def has_received(self) -> bool:
         """Whether a page has come."""
-        return self._paging is None or self._paging.answered > 0
+        return self._fetcher is None or self._fetcher.received > 0
 
     async def wait_page(self, number: int) -> EntryPage | None:
         """Page *number*, or None behind the last; those behind it are on their way then. A checkpoint only if it waits."""
         while number >= len(self.listing.pages) and not self.listing.is_complete:
             await self._wait_progress()
-        return self.page(number)
+        return self.page_nowait(number)
 
-    def page(self, number: int) -> EntryPage | None:
+    def page_nowait(self, number: int) -> EntryPage | None:
         """`wait_page`, if that would not wait; None also if it would, or if the page was trimmed."""
         pages = self.listing.pages
         if number >= len(pages):
             return None
         if (
-            self._paging is not None
+            self._fetcher is not None
             and not self.listing.is_complete
             and number + AHEAD > len(pages)
         ):
-            self._paging.want(self._paging.answered + AHEAD - 1)
+            self._fetcher.request_pages(self._fetcher.received + AHEAD - 1)
         return pages[number]
 
-    async def wait_decided(self, name: bytes, pages: int) -> bool:
+    async def wait_final(self, name: bytes, pages: int) -> bool:
         """Whether the listing has the last word on *name*, after at most so many pages more, and fewer if they will not show it."""
-        listing, paging = self.listing, self._paging
-        last = 0 if paging is None else paging.answered + pages
-        while not listing.decides(name):
+        listing, paging = self.listing, self._fetcher
+        last = 0 if paging is None else paging.received + pages
+        while not listing.is_final(name):
             if (
                 paging is None
                 or self.is_abandoned
                 or listing.is_past(name)
-                or paging.answered >= last
+                or paging.received >= last
             ):
                 return False
             await paging.wait_progress()
@@ -92,8 +92,8 @@ class ListingScan:
         return number < len(self.listing.pages) and self.listing.pages[number] is None
 
     async def _wait_progress(self) -> None:
-        if self._paging is None:  # its reader holds it, so this is not seen
+        if self._fetcher is None:  # its reader holds it, so this is not seen
             raise StoreError(
                 "the listing was given up", bucket=self.listing.bucket, key=self.listing.prefix
             )
-        await self._paging.wait_progress()
+        await self._fetcher.wait_progress()

@@ -22,10 +22,10 @@ class OrderEvidence:
         self._is_unordered = is_unordered
         self._in_order = 0  # keys since the last break
         self._breaks = 0
-        self.walk_breaks = 0  # undelimited listings that broke their order
+        self.subtree_breaks = 0  # undelimited listings that broke their order
 
     @property
-    def proof(self) -> int | None:
+    def keys_needed(self) -> int | None:
         """How many keys of a new listing have to come in order before order is relied on; None: it never is."""
         if self._is_unordered:
             return None
@@ -45,4 +45,4 @@ class OrderEvidence:
         )
         self._in_order = 0
         self._breaks += 1
-        self.walk_breaks += is_walk
+        self.subtree_breaks += is_walk

@@ -33,7 +33,7 @@ class Paged(Protocol):
     @property
     def is_complete(self) -> bool: ...
     def next_query(self) -> ListQuery: ...
-    def add(self, page: ListPage, as_of: float) -> None: ...
+    def add(self, page: ListPage, requested_at: float) -> None: ...
 
 
 class PageFetcher:
@@ -55,137 +55,137 @@ class PageFetcher:
         self._is_eager = (
             is_eager  # pages may be asked for before the one in front of them has been read
         )
-        self.answered = 0  # requests that have been answered
+        self.received = 0  # requests that have been answered
         self.is_stuck = (
             False  # the store refuses its own continuation token, or goes round in circles
         )
         self._wanted = 0  # and how many somebody wants to be
-        self._flight: _Flight | None = None
-        self._ranges = ParallelLister(self._ask)
+        self._run: _Flight | None = None
+        self._lister = ParallelLister(self._ask)
         self._is_abandoned = False  # nobody may want more
-        self._is_watched = (
+        self._is_idle_watched = (
             False  # somebody sees to it that nothing is held ahead of a reader that does not come
         )
 
-    def add(self, page: ListPage, as_of: float) -> None:
+    def add(self, page: ListPage, requested_at: float) -> None:
         """Take a page that another question has brought."""
-        self._target.add(page, as_of)
-        self.answered += 1
+        self._target.add(page, requested_at)
+        self.received += 1
 
-    def want(self, answers: int) -> None:
+    def request_pages(self, answers: int) -> None:
         """Have so many pages in all fetched, without waiting for them."""
         if not self._is_abandoned:
             self._wanted = max(self._wanted, answers)
-            self._run_on()
-            self._grow()
+            self._ensure_run()
+            self._extend()
 
     def abandon(self) -> None:
         """Fetch no more pages than the one that is on its way: they would be kept by nobody."""
         self._is_abandoned = True
         self._wanted = 0
-        self._ranges.drop()
+        self._lister.drop()
 
     async def wait_progress(self) -> None:
         """Wait until one more page has come, or none will. Raises what the store failed with."""
-        self.want(self.answered + 1)
-        flight, answered = self._run_on(), self.answered
+        self.request_pages(self.received + 1)
+        flight, answered = self._ensure_run(), self.received
         if flight is None:  # somebody else has completed it, or it was abandoned
             return
-        self._ranges.waited()
+        self._lister.note_wait()
         await flight.progress.park()
-        if flight.failure is not None and self.answered == answered:
+        if flight.failure is not None and self.received == answered:
             raise own(flight.failure)
 
     def _is_short(self) -> bool:
-        return not self._target.is_complete and self.answered < self._wanted
+        return not self._target.is_complete and self.received < self._wanted
 
-    def _run_on(self) -> "_Flight | None":
+    def _ensure_run(self) -> "_Flight | None":
         """The run of requests that is under way, begun now if one is needed; None if none is."""
-        if self._flight is None and self._is_short():
-            self._flight = _Flight()
-            self._nursery.start_soon(self._fly, self._flight)
-        return self._flight
+        if self._run is None and self._is_short():
+            self._run = _Flight()
+            self._nursery.start_soon(self._fetch_wanted, self._run)
+        return self._run
 
-    async def _fly(self, flight: "_Flight") -> None:
+    async def _fetch_wanted(self, flight: "_Flight") -> None:
         try:
             while self._is_short():
-                await self._advance()
+                await self._take_page()
                 flight.progress.unpark_all()
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             flight.failure = exc
-            self._wanted = self.answered
+            self._wanted = self.received
             log_unawaited("listing", exc, waiters=len(flight.progress))
         finally:
-            self._flight = None
+            self._run = None
             flight.progress.unpark_all()
         if self._target.is_complete:
-            self._ranges.drop()
-        elif self._ranges.is_ahead and not self._is_watched:
-            self._is_watched = True
-            self._nursery.start_soon(self._watch)
+            self._lister.drop()
+        elif self._lister.has_pages_ahead and not self._is_idle_watched:
+            self._is_idle_watched = True
+            self._nursery.start_soon(self._drop_when_idle)
 
-    async def _watch(self) -> None:
+    async def _drop_when_idle(self) -> None:
         """Let go what is held ahead, once nobody has taken a page for a while."""
         answered = -1
-        while answered != self.answered:
-            answered = self.answered
+        while answered != self.received:
+            answered = self.received
             await trio.sleep(PATIENCE)
-        self._is_watched = False
-        self._ranges.drop()
+        self._is_idle_watched = False
+        self._lister.drop()
 
-    async def _advance(self) -> None:
+    async def _take_page(self) -> None:
         """Take one more page."""
         query = self._target.next_query()
-        request = await self._answer(query)
-        if request.failure is not None and request.urgency is Priority.AHEAD:
-            request = await self._answer(query)  # nobody has been told of that failure
+        request = await self._receive(query)
+        if request.failure is not None and request.initial_priority is Priority.AHEAD:
+            request = await self._receive(query)  # nobody has been told of that failure
         if request.failure is not None:
             self.is_stuck = (
                 isinstance(request.failure, StoreError) and request.failure.status == 400
             )
             raise own(request.failure)
         self.is_stuck = True
-        self.add(*self._ranges.join(request))  # raises where the page leads back
+        self.add(*self._lister.accept(request))  # raises where the page leads back
         self.is_stuck = False
 
-    async def _answer(self, query: ListQuery) -> PageRequest:
-        request = self._ranges.take(query)
+    async def _receive(self, query: ListQuery) -> PageRequest:
+        request = self._lister.take(query)
         request.demand.rise()
-        await request.landed.wait()
+        await request.completed.wait()
         return request
 
     def _ask(self, query: ListQuery, urgency: Priority) -> PageRequest:
         request = PageRequest(query, urgency, self._clock())
-        self._nursery.start_soon(self._bring, request)
+        self._nursery.start_soon(self._fetch, request)
         return request
 
-    async def _bring(self, request: PageRequest) -> None:
+    async def _fetch(self, request: PageRequest) -> None:
         try:
             request.page = await self._store.list_page(
-                request.query, request.demand, partial(self._follow, request)
+                request.query, request.demand, partial(self._on_token, request)
             )
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             request.failure = exc
-            log_unawaited("listing", exc, waiters=request.landed.statistics().tasks_waiting)
+            log_unawaited("listing", exc, waiters=request.completed.statistics().tasks_waiting)
         finally:
             if request.page is None and request.failure is None:  # cancelled: the mount ends
                 request.failure = StoreError("the listing was given up", key=request.query.prefix)
-            request.landed.set()
-        self._grow()
+            request.completed.set()
+        self._extend()
 
-    def _follow(self, request: PageRequest, token: str | None) -> None:
+    def _on_token(self, request: PageRequest, token: str | None) -> None:
         """The answer is here and says where it goes on: ask for that while this page is being read, if it is wanted."""
-        if self._is_eager and token is not None and not request.landed.is_set():
-            self._ranges.follow(request, token, self._wanted - self.answered - 1)
+        if self._is_eager and token is not None and not request.completed.is_set():
+            self._lister.follow(request, token, self._wanted - self.received - 1)
 
-    def _grow(self) -> None:
+    def _extend(self) -> None:
         if not self._is_eager or not self._is_short():
             return
         try:
-            self._ranges.grow()
+            self._lister.extend()
         except Exception:  # a bug in what but saves time must cost no listing, nor end the mount
             log.exception("what was fetched ahead of a listing is given up: this is a bug")
-            self._ranges.give_up()
+            self._lister.disable()
 
 
 class _Flight:

@@ -25,35 +25,35 @@ from s3mount.s3.object_store import Priority
 PAGES_BEFORE = (
     20  # pages of a listing after which it is worth while: what is small costs nothing more
 )
-STRIDE = (
+SEGMENT_PAGES = (
     8  # pages from the beginning of a range to that of the next, and the most that are held of one
 )
 MARGIN = 0.25  # of a page, by which a range is to begin before one ends: right behind its end it costs a whole one more
-WAYS_MAX = 7  # ranges ahead at once; with the listing itself, 64 pages are held at most
-LOSS_MAX = 4  # pages fetched in vain
-LOSS_SHARE = 0.1  # and so many more for each that was taken
+SEGMENTS_MAX = 7  # ranges ahead at once; with the listing itself, 64 pages are held at most
+WASTE_MAX = 4  # pages fetched in vain
+WASTE_RATIO = 0.1  # and so many more for each that was taken
 
 
 class ParallelLister:
     """The pages of one listing, in its order. *ask* sends a request."""
 
     def __init__(self, ask: Callable[[ListQuery, Priority], PageRequest]) -> None:
-        self._ask = ask
+        self._request = ask
         self._front = PageCursor("")  # the listing itself
-        self._ahead: list[PageCursor] = []  # ranges, in the order of their keys
+        self._segments: list[PageCursor] = []  # ranges, in the order of their keys
         # how many ranges there may be: what the reader and the guesses have shown so far
-        self._ways = 0
-        self._taken = 0  # pages
-        self._lost = 0.0
+        self._segments_allowed = 0
+        self._pages_taken = 0  # pages
+        self._pages_wasted = 0.0
         self._is_proven = False  # a range has gone on by its token
-        self._is_over = False  # no range can be believed
+        self._is_disabled = False  # no range can be believed
         # what was guessed from, and with how many pages of it to do so again
-        self._guessed: tuple[PageCursor | None, int] = None, 0
+        self._last_guess: tuple[PageCursor | None, int] = None, 0
 
     def take(self, query: ListQuery) -> PageRequest:
         """The request for the page that comes next, sent long ago or now."""
-        if not self._front.answers(query):
-            self._front.forget()
+        if not self._front.has_request_for(query):
+            self._front.clear()
             self._send(self._front, query, Priority.DEMANDED)
         return self._front.requests.popleft()
 
@@ -62,101 +62,113 @@ class ParallelLister:
 
         Not where ranges are ahead, which make up for it: the next page may begin behind the joint, and nobody want it.
         """
-        if request is self._front.tail and len(self._front.requests) < limit and not self._ahead:
+        if (
+            request is self._front.newest
+            and len(self._front.requests) < limit
+            and not self._segments
+        ):
             self._send(self._front, _behind(request.query, token), Priority.DEMANDED)
 
-    def join(self, request: PageRequest) -> tuple[ListPage, float]:
+    def accept(self, request: PageRequest) -> tuple[ListPage, float]:
         """The page that *request* has brought, and as of when; with the first page of the range that begins in it."""
         page = request.page
         assert page is not None
-        self._taken += 1
-        self._look()
-        while self._ahead and page.objects and self._ahead[0].begin <= page.objects[-1].key:
-            nearest = self._ahead.pop(0)
-            joint = self._splice(page, nearest.first)
+        self._pages_taken += 1
+        self._inspect_received()
+        while (
+            self._segments and page.objects and self._segments[0].first_key <= page.objects[-1].key
+        ):
+            nearest = self._segments.pop(0)
+            joint = self._splice(page, nearest.first_page)
             if joint is not None:
                 self._front = nearest
-                self._lost += 1 - joint.at / len(page.objects)
-                return joint.page, min(request.as_of, nearest.requests.popleft().as_of)
-            self._lost += len(nearest.requests)
-        return page, request.as_of
+                self._pages_wasted += 1 - joint.at / len(page.objects)
+                return joint.page, min(
+                    request.requested_at, nearest.requests.popleft().requested_at
+                )
+            self._pages_wasted += len(nearest.requests)
+        return page, request.requested_at
 
-    def give_up(self) -> None:
+    def disable(self) -> None:
         """Begin no range any more, and forget those that there are."""
-        self._is_over = True
+        self._is_disabled = True
         self.drop()
 
     def drop(self) -> None:
         """Let go what is held ahead."""
-        self._front, self._ahead = PageCursor(self._front.last), []
-        self._guessed = None, 0
+        self._front, self._segments = PageCursor(self._front.last_key), []
+        self._last_guess = None, 0
 
     @property
-    def is_ahead(self) -> bool:
+    def has_pages_ahead(self) -> bool:
         """Whether anything is held ahead of the reader, or on its way."""
-        return bool(self._ahead or self._front.requests)
+        return bool(self._segments or self._front.requests)
 
-    def waited(self) -> None:
+    def note_wait(self) -> None:
         """The reader has to wait for a page: one more range may help, where it has waited for many."""
-        if self._taken >= PAGES_BEFORE:
-            self._ways = min(self._ways + 1, WAYS_MAX)
+        if self._pages_taken >= PAGES_BEFORE:
+            self._segments_allowed = min(self._segments_allowed + 1, SEGMENTS_MAX)
 
-    def grow(self) -> None:
+    def extend(self) -> None:
         """Ask for what is to be asked for ahead of the reader now."""
-        if not self._ways:
+        if not self._segments_allowed:
             return
-        self._look()
-        self._begin()
-        if self._ahead:
-            for chain, following in zip_longest((self._front, *self._ahead), self._ahead):
-                self._extend(chain, following)
+        self._inspect_received()
+        self._start_segment()
+        if self._segments:
+            for chain, following in zip_longest((self._front, *self._segments), self._segments):
+                self._extend_cursor(chain, following)
 
-    def _look(self) -> None:
+    def _inspect_received(self) -> None:
         """Look into what has come; let go the ranges that turn out to be none."""
-        self._front.look()
-        self._is_over = self._is_over or not self._front.is_rising
-        for chain in [*self._ahead]:
-            chain.look()
-            self._is_proven = self._is_proven or (chain.is_rising and chain.pages > 1)
-            self._is_over = self._is_over or not chain.is_rising
-            if self._is_over or chain.is_barren:
-                self._ahead.remove(chain)
-                self._lost += len(chain.requests)
+        self._front.inspect_received()
+        self._is_disabled = self._is_disabled or not self._front.is_rising
+        for chain in [*self._segments]:
+            chain.inspect_received()
+            self._is_proven = self._is_proven or (chain.is_rising and chain.page_count > 1)
+            self._is_disabled = self._is_disabled or not chain.is_rising
+            if self._is_disabled or chain.is_unusable:
+                self._segments.remove(chain)
+                self._pages_wasted += len(chain.requests)
 
     def _splice(self, page: ListPage, first: ListPage | None) -> "_Splice | None":
         """*page* and a range's *first* page put together, where that can be believed."""
         is_believed = first is not None and (self._is_proven or first.next_token is None)
         return _splice(page, first) if first is not None and is_believed else None
 
-    def _extend(self, chain: PageCursor, following: PageCursor | None) -> None:
+    def _extend_cursor(self, chain: PageCursor, following: PageCursor | None) -> None:
         """Ask for the next page of *chain*, if the last one has come and told where it goes on, short of *following*."""
-        has_met = following is not None and chain.last >= following.begin
-        if chain.next_token is not None and not has_met and len(chain.requests) < STRIDE:
-            assert chain.tail is not None
+        has_met = following is not None and chain.last_key >= following.first_key
+        if chain.next_token is not None and not has_met and len(chain.requests) < SEGMENT_PAGES:
+            assert chain.newest is not None
             urgency = Priority.DEMANDED if chain is self._front else Priority.AHEAD
-            self._send(chain, _behind(chain.tail.query, chain.next_token), urgency)
+            self._send(chain, _behind(chain.newest.query, chain.next_token), urgency)
 
-    def _begin(self) -> None:
+    def _start_segment(self) -> None:
         """Begin one more range, behind the last one, where that has shown what names there are like."""
-        last = self._ahead[-1] if self._ahead else self._front
-        chain, pages = self._guessed
-        is_too_early = last is chain and last.pages < pages
-        if len(self._ahead) < self._ways and not is_too_early and self._may_begin_behind(last):
+        last = self._segments[-1] if self._segments else self._front
+        chain, pages = self._last_guess
+        is_too_early = last is chain and last.page_count < pages
+        if (
+            len(self._segments) < self._segments_allowed
+            and not is_too_early
+            and self._may_start_after(last)
+        ):
             guess = _guess_behind(last)
-            self._guessed = last, last.pages + (1 if guess is None else STRIDE)
+            self._last_guess = last, last.page_count + (1 if guess is None else SEGMENT_PAGES)
             if guess is not None:
-                self._ahead.append(PageCursor(guess))
+                self._segments.append(PageCursor(guess))
                 self._send(
-                    self._ahead[-1], ListQuery(last.prefix, start_after=guess), Priority.AHEAD
+                    self._segments[-1], ListQuery(last.prefix, start_after=guess), Priority.AHEAD
                 )
 
-    def _may_begin_behind(self, last: PageCursor) -> bool:
-        is_affordable = self._lost <= LOSS_MAX + LOSS_SHARE * self._taken
+    def _may_start_after(self, last: PageCursor) -> bool:
+        is_affordable = self._pages_wasted <= WASTE_MAX + WASTE_RATIO * self._pages_taken
         has_shown = len(last.sample) > 1 and last.is_flat
-        return is_affordable and not self._is_over and has_shown and not last.has_ended
+        return is_affordable and not self._is_disabled and has_shown and not last.has_ended
 
     def _send(self, chain: PageCursor, query: ListQuery, urgency: Priority) -> None:
-        chain.add(self._ask(query, urgency))
+        chain.add(self._request(query, urgency))
 
 
 def _behind(query: ListQuery, token: str) -> ListQuery:
@@ -165,9 +177,11 @@ def _behind(query: ListQuery, token: str) -> ListQuery:
 
 def _guess_behind(chain: PageCursor) -> str | None:
     """A key a stride behind the beginning of *chain*, or behind its end where that is farther; None where no key can be."""
-    pages = max(1, STRIDE - len(chain.requests)) - MARGIN
+    pages = max(1, SEGMENT_PAGES - len(chain.requests)) - MARGIN
     space = KeyInterpolator([key.removeprefix(chain.prefix) for key in chain.sample])
-    name = space.behind(chain.last.removeprefix(chain.prefix), int(pages * chain.steps))
+    name = space.key_after(
+        chain.last_key.removeprefix(chain.prefix), int(pages * chain.samples_per_page)
+    )
     return None if name is None else chain.prefix + name
 
 

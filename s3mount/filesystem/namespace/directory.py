@@ -2,7 +2,7 @@
 
 Pure but for holding the scan that is under way. What always holds:
 
-1. The newest knowledge of a name wins, by the moments at which it was asked for, in whatever order the answers come.
+1. The newest knowledge of a name wins, by the clock at which it was asked for, in whatever order the answers come.
    Knowledge that has expired, is doubted or was asked for before the last refresh is none.
 2. All that is kept weighs at most the limit, in bytes: directories with their listings, names learned one by one, and listings
    that are no directory's any more but are still being read. What is being read is trimmed, never dropped. A listing that is
@@ -37,25 +37,25 @@ _SINGLE_WEIGHT = 300
 class CachedDentry(NamedTuple):
     """What is known of a name as of a moment: an entry, or (without *entries*) that there is none."""
 
-    as_of: float
-    entries: EntryPage | None
+    requested_at: float
+    page: EntryPage | None
     at: int = 0
 
     @property
     def exists(self) -> bool:
-        return self.entries is not None
+        return self.page is not None
 
     @property
     def is_directory(self) -> bool:
-        return self.entries is not None and self.entries.is_directory(self.at)
+        return self.page is not None and self.page.is_directory(self.at)
 
     def is_about(self, entries: EntryPage, index: int) -> bool:
         """Whether what is known is just this entry."""
-        return self.entries is not None and self.entries.is_same(self.at, entries, index)
+        return self.page is not None and self.page.is_same(self.at, entries, index)
 
     @property
     def weight(self) -> int:
-        return _SINGLE_WEIGHT + (0 if self.entries is None else self.entries.weight)
+        return _SINGLE_WEIGHT + (0 if self.page is None else self.page.weight)
 
 
 def listed(listing: DirectoryListing, name: bytes) -> CachedDentry | None:
@@ -65,8 +65,8 @@ def listed(listing: DirectoryListing, name: bytes) -> CachedDentry | None:
     if (found := listing.find(name)) is not None:
         # before a listing without an order is complete, a directory may still come that shadows the file
         is_certain = listing.is_ordered or listing.is_complete or found[0].is_directory(found[1])
-        return CachedDentry(found[0].as_of, *found) if is_certain else None
-    return CachedDentry(listing.as_of, None) if listing.decides(name) else None
+        return CachedDentry(found[0].requested_at, *found) if is_certain else None
+    return CachedDentry(listing.requested_at, None) if listing.is_final(name) else None
 
 
 def nobody() -> None:
@@ -77,26 +77,26 @@ class DirectoryState:
     """The directory of one prefix ("" or ending with a slash)."""
 
     __slots__ = (
-        "_doubts",
-        "_singles",
-        "_singles_weight",
+        "_dentries",
+        "_dentries_weight",
+        "_invalidations",
         "inode",
         "is_read",
         "is_too_large",
         "is_unordered",
         "misses",
         "misses_since",
-        "passage",
         "plain_reads",
         "prefix",
+        "scan",
         "slow_until",
         "visited",
     )
 
-    def __init__(self, prefix: str, doubts: Invalidations) -> None:
+    def __init__(self, prefix: str, invalidations: Invalidations) -> None:
         self.prefix = prefix
         self.inode = 0  # the number that the kernel last used for it; 0 if it has not
-        self.passage: ListingScan | None = (
+        self.scan: ListingScan | None = (
             None  # the newest listing, complete or growing; `DirectoryLru` sets it
         )
         self.is_unordered = False  # a listing of it came out of order
@@ -110,100 +110,98 @@ class DirectoryState:
             nobody  # to be called when it is read: whoever listed it ahead wants to know
         )
         # what lookups learned, and what that weighs
-        self._singles: dict[bytes, CachedDentry] = {}
-        self._singles_weight = 0
-        self._doubts = doubts
+        self._dentries: dict[bytes, CachedDentry] = {}
+        self._dentries_weight = 0
+        self._invalidations = invalidations
 
-    def recall(self, name: bytes, now: float, lifetimes: TtlPolicy) -> CachedDentry | None:
+    def get_fresh(self, name: bytes, now: float, ttl: TtlPolicy) -> CachedDentry | None:
         """What is known of *name* and holds still."""
-        known = self.latest(name)
-        if known is None or lifetimes.left(known.as_of, now, exists=known.exists) <= 0:
+        known = self.get(name)
+        if known is None or ttl.remaining(known.requested_at, now, exists=known.exists) <= 0:
             return None
         return known
 
-    def latest(self, name: bytes, seen: CachedDentry | None = None) -> CachedDentry | None:
+    def get(self, name: bytes, seen: CachedDentry | None = None) -> CachedDentry | None:
         """The newest knowledge of *name*, expired or not. Where it was *seen* before spares a search, if it is there still."""
         is_listed = (
-            seen is not None
-            and self.passage is not None
-            and self.passage.listing.holds(seen.entries)
+            seen is not None and self.scan is not None and self.scan.listing.has_page(seen.page)
         )
-        listed, single = seen if is_listed else self._listed(name), self._singles.get(name)
+        listed, single = seen if is_listed else self._listed(name), self._dentries.get(name)
         known = (
             single
-            if listed is None or (single is not None and single.as_of > listed.as_of)
+            if listed is None or (single is not None and single.requested_at > listed.requested_at)
             else listed
         )
-        return None if known is None or self.is_doubted(name, known.as_of) else known
+        return None if known is None or self.is_invalidated(name, known.requested_at) else known
 
-    def is_doubted(self, name: bytes, as_of: float) -> bool:
+    def is_invalidated(self, name: bytes, requested_at: float) -> bool:
         """Whether knowledge of *name* as of then has been found wrong since."""
-        return self._doubts.since(self.prefix, name) > as_of
+        return self._invalidations.last(self.prefix, name) > requested_at
 
-    def learn(self, name: bytes, known: CachedDentry) -> CachedDentry | None:
+    def put(self, name: bytes, known: CachedDentry) -> CachedDentry | None:
         """Take what a lookup has learned, unless newer knowledge is here; another name's knowledge that had to go for it."""
-        before = self._singles.get(name)
-        if before is not None and before.as_of > known.as_of:
+        before = self._dentries.get(name)
+        if before is not None and before.requested_at > known.requested_at:
             return None
         if before is not None:
             self._drop_single(name)
-        self._singles[name] = known
-        self._singles_weight += known.weight
+        self._dentries[name] = known
+        self._dentries_weight += known.weight
         return (
-            self._drop_single(next(iter(self._singles)))
-            if len(self._singles) > SINGLES_MAX
+            self._drop_single(next(iter(self._dentries)))
+            if len(self._dentries) > SINGLES_MAX
             else None
         )
 
     @property
-    def singles(self) -> list[EntryPage]:
+    def looked_up_pages(self) -> list[EntryPage]:
         """The entries that lookups learned."""
-        return [known.entries for known in self._singles.values() if known.entries is not None]
+        return [known.page for known in self._dentries.values() if known.page is not None]
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Know no name any more."""
-        self._singles.clear()
-        self._singles_weight = 0
+        self._dentries.clear()
+        self._dentries_weight = 0
         self.misses = 0
 
-    def is_fresh(self, now: float, lifetimes: TtlPolicy) -> bool:
+    def is_fresh(self, now: float, ttl: TtlPolicy) -> bool:
         """Whether the listing, as far as it has come, is whole and holds still."""
-        if self.passage is None:
+        if self.scan is None:
             return False
-        listing = self.passage.listing
+        listing = self.scan.listing
         return (
             not listing.is_trimmed
             and not listing.is_withdrawn
-            and lifetimes.left(listing.as_of, now) > 0
+            and ttl.remaining(listing.requested_at, now) > 0
         )
 
     @property
-    def newest_ns(self) -> int:
+    def newest_mtime_ns(self) -> int:
         """The newest modification time among the known entries, or 0."""
-        return self.passage.listing.newest_ns if self.passage is not None else 0
+        return self.scan.listing.newest_mtime_ns if self.scan is not None else 0
 
     @property
     def hidden_count(self) -> int:
-        return self.passage.listing.hidden if self.passage is not None else 0
+        return self.scan.listing.hidden_count if self.scan is not None else 0
 
     @property
     def entry_count(self) -> int:
         """How many names are known."""
-        listed = self.passage.listing.entry_count if self.passage is not None else 0
-        return listed + len(self._singles)
+        listed = self.scan.listing.entry_count if self.scan is not None else 0
+        return listed + len(self._dentries)
 
     @property
     def weight(self) -> int:
         """How much memory this is, in bytes."""
-        listed = self.passage.listing.weight if self.passage is not None else 0
-        return _WEIGHT + len(self.prefix) + listed + self._singles_weight
+        listed = self.scan.listing.weight if self.scan is not None else 0
+        return _WEIGHT + len(self.prefix) + listed + self._dentries_weight
 
     def _listed(self, name: bytes) -> CachedDentry | None:
-        return None if self.passage is None else listed(self.passage.listing, name)
+        return None if self.scan is None else listed(self.scan.listing, name)
 
     def _drop_single(self, name: bytes) -> CachedDentry:
-        known = self._singles.pop(name)
-        self._singles_weight -= known.weight
+        known = self._dentries.pop(name)
+        self._dentries_weight -= known.weight
         return known
 
 
@@ -218,15 +216,15 @@ class DirectoryLru:
     def __init__(
         self,
         limit: int,
-        doubts: Invalidations,
+        invalidations: Invalidations,
         dropped: Callable[[int, Sequence[EntryPage]], None],
         replaced: Callable[[Sequence[EntryPage]], None],
     ) -> None:
         self._limit = limit
-        self._doubts = doubts
-        self._dropped = dropped
-        self._replaced = replaced
-        self._kept: LRUCache[str, DirectoryState] = LRUCache(
+        self._invalidations = invalidations
+        self._on_evicted = dropped
+        self._on_replaced = replaced
+        self._directories: LRUCache[str, DirectoryState] = LRUCache(
             limit, getsizeof=lambda directory: directory.weight
         )
         # listings that are being read, with the number of their readers; and those of them that are no directory's any more, with
@@ -235,58 +233,58 @@ class DirectoryLru:
         self._detached: dict[DirectoryListing, tuple[int, int]] = {}
         self._detached_weight = 0
 
-    def use(self, prefix: str) -> DirectoryState:
+    def get_or_add(self, prefix: str) -> DirectoryState:
         """The directory of *prefix*, new if need be, now the most recently used."""
-        directory = self._kept.get(prefix)
+        directory = self._directories.get(prefix)
         if directory is None:
-            directory = DirectoryState(prefix, self._doubts)
+            directory = DirectoryState(prefix, self._invalidations)
             self._insert(directory)
         return directory
 
     def get(self, prefix: str) -> DirectoryState | None:
-        return self._kept.get(prefix)
+        return self._directories.get(prefix)
 
-    def replace_passage(self, directory: DirectoryState, passage: ListingScan | None) -> None:
+    def replace_scan(self, directory: DirectoryState, scan: ListingScan | None) -> None:
         """Give *directory* another listing, or none; readers of the one that it had go on with that."""
-        former, directory.passage = directory.passage, passage
-        if former is not None and former is not passage:
+        former, directory.scan = directory.scan, scan
+        if former is not None and former is not scan:
             self._retire(former, directory.inode)
-        self.weigh(directory)
+        self.update_weight(directory)
 
-    def place(self, prefix: str, passage: ListingScan) -> DirectoryState:
+    def put_scan(self, prefix: str, scan: ListingScan) -> DirectoryState:
         """The directory of *prefix*, new if need be, with another listing."""
-        directory = self._kept.get(prefix)
+        directory = self._directories.get(prefix)
         if directory is not None:
-            self.replace_passage(directory, passage)
+            self.replace_scan(directory, scan)
             return directory
-        directory = DirectoryState(prefix, self._doubts)
-        directory.passage = passage
+        directory = DirectoryState(prefix, self._invalidations)
+        directory.scan = scan
         self._insert(directory)
         return directory
 
-    def learn(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> None:
+    def put_dentry(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> None:
         """Have *directory* take what a lookup has learned of *name*."""
-        gone = directory.learn(name, known)
-        if gone is not None and gone.entries is not None:
-            self._dropped(directory.inode, [gone.entries])
-        self.weigh(directory)
+        gone = directory.put(name, known)
+        if gone is not None and gone.page is not None:
+            self._on_evicted(directory.inode, [gone.page])
+        self.update_weight(directory)
 
-    def weigh(self, directory: DirectoryState) -> None:
+    def update_weight(self, directory: DirectoryState) -> None:
         """Note that *directory* has grown, or shrunk. One that has been evicted is nobody's business."""
-        if self._kept.get(directory.prefix) is directory:
-            del self._kept[directory.prefix]
+        if self._directories.get(directory.prefix) is directory:
+            del self._directories[directory.prefix]
             self._insert(directory)
 
-    def weigh_listing(self, listing: DirectoryListing) -> None:
+    def update_listing_weight(self, listing: DirectoryListing) -> None:
         """Note that *listing* has grown."""
-        directory = self._kept.get(listing.prefix)
+        directory = self._directories.get(listing.prefix)
         if (
             directory is not None
-            and directory.passage is not None
-            and directory.passage.listing is listing
+            and directory.scan is not None
+            and directory.scan.listing is listing
         ):
-            directory.passage.settle()
-            self.weigh(directory)
+            directory.scan.drop_fetcher_if_complete()
+            self.update_weight(directory)
         elif listing in self._detached:
             self._weigh_detached(listing)
             if self.weight > self._limit:
@@ -296,12 +294,8 @@ class DirectoryLru:
     def acquire(self, listing: DirectoryListing) -> None:
         """*listing* has one more reader: it is kept until it is released as often."""
         self._readers[listing] = self._readers.get(listing, 0) + 1
-        directory = self._kept.get(listing.prefix)
-        if (
-            directory is None
-            or directory.passage is None
-            or directory.passage.listing is not listing
-        ):
+        directory = self._directories.get(listing.prefix)
+        if directory is None or directory.scan is None or directory.scan.listing is not listing:
             self._detach(listing, 0 if directory is None else directory.inode)
 
     def release(self, listing: DirectoryListing) -> None:
@@ -312,35 +306,35 @@ class DirectoryLru:
             if listing in self._detached:
                 weight, inode = self._detached.pop(listing)
                 self._detached_weight -= weight
-                self._dropped(inode, _pages_of(listing))
+                self._on_evicted(inode, _pages_of(listing))
 
     @property
     def directory_count(self) -> int:
-        return len(self._kept)
+        return len(self._directories)
 
     @property
     def entry_count(self) -> int:
-        return sum(directory.entry_count for directory in self._kept.values())
+        return sum(directory.entry_count for directory in self._directories.values())
 
     @property
     def weight(self) -> int:
         """What all that is kept weighs, in bytes."""
-        return int(self._kept.currsize) + self._detached_weight
+        return int(self._directories.currsize) + self._detached_weight
 
     @property
     def hidden_count(self) -> int:
         """Keys and prefixes below the known directories that no name can show."""
-        return sum(directory.hidden_count for directory in self._kept.values())
+        return sum(directory.hidden_count for directory in self._directories.values())
 
     def clear(self) -> None:
         """Know nothing any more, those who hold a directory included."""
-        directories = list(self._kept.values())
-        self._kept.clear()
+        directories = list(self._directories.values())
+        self._directories.clear()
         for directory in directories:
-            passage, directory.passage = directory.passage, None
-            directory.forget()
-            if passage is not None:
-                self._retire(passage, directory.inode)
+            scan, directory.scan = directory.scan, None
+            directory.clear()
+            if scan is not None:
+                self._retire(scan, directory.inode)
 
     @property
     def _room(self) -> int:
@@ -349,51 +343,51 @@ class DirectoryLru:
 
     def _insert(self, directory: DirectoryState) -> None:
         """Keep *directory*, without its listing if that is too large; not at all if even that weighs too much."""
-        if self._kept.currsize + directory.weight <= self._room:  # mostly
-            self._kept[directory.prefix] = directory
+        if self._directories.currsize + directory.weight <= self._room:  # mostly
+            self._directories[directory.prefix] = directory
             return
         if directory.weight > self._room:
             self._trim_detached()
-        if directory.weight > self._room and directory.passage is not None:
-            former, directory.passage = directory.passage, None
+        if directory.weight > self._room and directory.scan is not None:
+            former, directory.scan = directory.scan, None
             directory.is_too_large = True
             self._let_go(former, directory.inode)
         if directory.weight <= self._room:
             self._evict(self._room - directory.weight)
         if directory.weight <= self._room:  # what was evicted may be read still
-            self._kept[directory.prefix] = directory
-        elif singles := directory.singles:
-            directory.forget()
-            self._dropped(directory.inode, singles)
+            self._directories[directory.prefix] = directory
+        elif singles := directory.looked_up_pages:
+            directory.clear()
+            self._on_evicted(directory.inode, singles)
 
     def _evict(self, most: int) -> None:
         """Evict directories, the least recently used first, until the others weigh no more than *most*."""
-        while self._kept and self._kept.currsize > most:
-            _, oldest = self._kept.popitem()
-            passage, oldest.passage = oldest.passage, None
-            if singles := oldest.singles:
-                self._dropped(oldest.inode, singles)
-            if passage is not None:
-                self._let_go(passage, oldest.inode)
+        while self._directories and self._directories.currsize > most:
+            _, oldest = self._directories.popitem()
+            scan, oldest.scan = oldest.scan, None
+            if singles := oldest.looked_up_pages:
+                self._on_evicted(oldest.inode, singles)
+            if scan is not None:
+                self._let_go(scan, oldest.inode)
 
-    def _let_go(self, passage: ListingScan, inode: int) -> None:
-        """The listing of *passage* is not kept any more: it goes, or stays for those who read it, as far as there is room."""
-        if passage.listing in self._readers:
-            self._detach(passage.listing, inode)
+    def _let_go(self, scan: ListingScan, inode: int) -> None:
+        """The listing of *scan* is not kept any more: it goes, or stays for those who read it, as far as there is room."""
+        if scan.listing in self._readers:
+            self._detach(scan.listing, inode)
             if self.weight > self._limit:
                 self._trim_detached()
         else:
-            if passage.has_begun:  # else it may be on its way to its first reader
-                passage.abandon()
-            self._dropped(inode, _pages_of(passage.listing))
+            if scan.has_received:  # else it may be on its way to its first reader
+                scan.abandon()
+            self._on_evicted(inode, _pages_of(scan.listing))
 
-    def _retire(self, passage: ListingScan, inode: int) -> None:
-        """Another listing takes the place of that of *passage*: it goes, or stays for those who read it."""
-        if passage.listing in self._readers:
-            self._detach(passage.listing, inode)
+    def _retire(self, scan: ListingScan, inode: int) -> None:
+        """Another listing takes the place of that of *scan*: it goes, or stays for those who read it."""
+        if scan.listing in self._readers:
+            self._detach(scan.listing, inode)
         else:
-            passage.abandon()
-            self._replaced(_pages_of(passage.listing))
+            scan.abandon()
+            self._on_replaced(_pages_of(scan.listing))
 
     def _detach(self, listing: DirectoryListing, inode: int) -> None:
         """*listing* is no directory's any more: count it by itself while it is read."""
@@ -410,7 +404,7 @@ class DirectoryLru:
         for listing, (_, inode) in list(self._detached.items()):
             if going := listing.trim(PAGES_KEPT):
                 self._weigh_detached(listing)
-                self._dropped(inode, going)
+                self._on_evicted(inode, going)
 
 
 def _pages_of(listing: DirectoryListing) -> list[EntryPage]:

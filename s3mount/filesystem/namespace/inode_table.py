@@ -22,19 +22,19 @@ class InodeTable:
         # a reference is the number of its entries, the index in them, and the lookup count; the entries themselves are kept
         # for as long as a reference points there (`live`)
         self._references: dict[int, int] = {}
-        self._entries: dict[int, EntryPage] = {}
+        self._pages: dict[int, EntryPage] = {}
         self._last_number = 0
 
     def __len__(self) -> int:
         return len(self._references)
 
-    def remember(self, entries: EntryPage, index: int) -> int:
+    def add_reference(self, entries: EntryPage, index: int) -> int:
         """One more reference to an entry that is being told to the kernel; its number, stable while any reference lives."""
         inode = entries.inode(index)
         reference = self._references.get(inode)
         if (
             reference is not None
-            and reference >> _COUNT_BITS == entries.number << _INDEX_BITS | index
+            and reference >> _COUNT_BITS == entries.table_number << _INDEX_BITS | index
         ):
             self._references[inode] = reference + 1
             return inode
@@ -49,7 +49,7 @@ class InodeTable:
             self._references[inode] = reference - count
             return
         del self._references[inode]
-        self._release(self._entries[reference >> (_COUNT_BITS + _INDEX_BITS)])
+        self._release(self._pages[reference >> (_COUNT_BITS + _INDEX_BITS)])
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
         """The entry that *inode* stands for. StaleVersion where the kernel holds no reference to it (a stale NFS handle, say)."""
@@ -57,17 +57,17 @@ class InodeTable:
         if reference is None:
             raise StaleVersion(f"inode {inode} is not known")
         target = reference >> _COUNT_BITS
-        return self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
+        return self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
 
     def shrink(self, entries: EntryPage) -> None:
         """Have the references to a few of many *entries* hold a page of their own, so that the others can go."""
-        if entries.live * SHRINK_FACTOR > len(entries):
+        if entries.reference_count * SHRINK_FACTOR > len(entries):
             return
         places = [
             index
             for index in range(len(entries))
             if self._references.get(entries.inode(index), -1) >> _COUNT_BITS
-            == entries.number << _INDEX_BITS | index
+            == entries.table_number << _INDEX_BITS | index
         ]
         page = entries.subset(places)
         for at, index in enumerate(places):
@@ -76,15 +76,15 @@ class InodeTable:
             self._point(inode, page, at, self._references[inode] & _COUNT_MASK)
             self._release(entries)
 
-    def entries(self) -> list[EntryPage]:
+    def pages(self) -> list[EntryPage]:
         """All that references point to."""
-        return list(self._entries.values())
+        return list(self._pages.values())
 
     def _place(self, inode: int, entries: EntryPage, index: int) -> int:
         """One more reference to an entry that *inode* does not stand for so far, or the first one: move it there, or on to a free number."""
         while (reference := self._references.get(inode)) is not None:
             target = reference >> _COUNT_BITS
-            other, at = self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
+            other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
             if other.is_same(at, entries, index):
                 self._point(inode, entries, index, (reference & _COUNT_MASK) + 1)
                 self._release(other)
@@ -95,14 +95,16 @@ class InodeTable:
         return inode
 
     def _point(self, inode: int, entries: EntryPage, index: int, count: int) -> None:
-        if not entries.live:
+        if not entries.reference_count:
             self._last_number += 1
-            entries.number = self._last_number
-            self._entries[entries.number] = entries
-        entries.live += 1
-        self._references[inode] = ((entries.number << _INDEX_BITS | index) << _COUNT_BITS) | count
+            entries.table_number = self._last_number
+            self._pages[entries.table_number] = entries
+        entries.reference_count += 1
+        self._references[inode] = (
+            (entries.table_number << _INDEX_BITS | index) << _COUNT_BITS
+        ) | count
 
     def _release(self, entries: EntryPage) -> None:
-        entries.live -= 1
-        if not entries.live:
-            del self._entries[entries.number]
+        entries.reference_count -= 1
+        if not entries.reference_count:
+            del self._pages[entries.table_number]

@@ -7,32 +7,32 @@ few, and no longer needed when all knowledge before them has expired; if they ar
 import math
 from collections.abc import Callable
 
-DOUBTS_MAX = 10_000
+INVALIDATIONS_MAX = 10_000
 
 
 class Invalidations:
     """Moments by directory and name. *overflow* is told of a moment before which nothing at all may be believed any more."""
 
     def __init__(self, overflow: Callable[[float], None]) -> None:
-        self._moments: dict[tuple[str, bytes], float] = {}
+        self._times: dict[tuple[str, bytes], float] = {}
         self._newest: dict[str, float] = {}  # by directory
         self._overflow = overflow
 
     def add(self, prefix: str, name: bytes, moment: float) -> None:
         """Believe nothing of *name* that was asked for before *moment*."""
-        if len(self._moments) >= DOUBTS_MAX:
+        if len(self._times) >= INVALIDATIONS_MAX:
             self.clear()
             self._overflow(moment)
-        self._moments[prefix, name] = self._newest[prefix] = moment
+        self._times[prefix, name] = self._newest[prefix] = moment
 
-    def since(self, prefix: str, name: bytes) -> float:
+    def last(self, prefix: str, name: bytes) -> float:
         """The moment of the doubt, or one before all others."""
-        return self._moments.get((prefix, name), -math.inf) if self._moments else -math.inf
+        return self._times.get((prefix, name), -math.inf) if self._times else -math.inf
 
     def newest(self, prefix: str) -> float:
         """The moment of the last doubt of any name in *prefix*, or one before all others."""
         return self._newest.get(prefix, -math.inf) if self._newest else -math.inf
 
     def clear(self) -> None:
-        self._moments.clear()
+        self._times.clear()
         self._newest.clear()

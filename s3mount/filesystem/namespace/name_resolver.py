@@ -26,107 +26,109 @@ FIRST_BYTES = (
 
 
 class NameResolver:
-    """Asks *store* for names, and has *catalog* and their directories learn what it says."""
+    """Asks *store* for names, and has *cache* and their directories learn what it says."""
 
     def __init__(
         self,
         store: ObjectStore,
         nursery: trio.Nursery,
-        catalog: MetadataCache,
+        cache: MetadataCache,
         location: StoreConfig,
         first_bytes: Callable[[ObjectVersion, bytes], None],
     ) -> None:
         self._store = store
-        self._catalog = catalog
+        self._cache = cache
         self._root = location.prefix
         self._timeout = location.timeout  # seconds after which nobody waits for an answer any more
         self._first_bytes = (
             first_bytes  # takes the first bytes of a version that a revalidation brought
         )
         self._flights: SingleFlight[tuple[str, bytes], CachedDentry] = SingleFlight(
-            nursery, catalog.moments.next
+            nursery, cache.clock.tick
         )
 
-    async def ask(self, directory: DirectoryState, name: bytes) -> CachedDentry:
+    async def resolve(self, directory: DirectoryState, name: bytes) -> CachedDentry:
         """What the store says of *name*, asked once for all who wait. Raises what it failed with, where that leaves it open."""
-        lifetimes = self._catalog.lifetimes
-        if not lifetimes.positive:  # an answer under way may be older than this question
-            return await self._ask(directory, name)
-        called = self._catalog.moments.now()
-        since = max(lifetimes.valid_since, self._catalog.doubts.since(directory.prefix, name))
+        ttl = self._cache.ttl
+        if not ttl.positive:  # an answer under way may be older than this question
+            return await self._resolve(directory, name)
+        called = self._cache.clock.now()
+        since = max(ttl.valid_since, self._cache.invalidations.last(directory.prefix, name))
         known = await self._flights.join(
-            (directory.prefix, name), since, partial(self._ask, directory, name)
+            (directory.prefix, name), since, partial(self._resolve, directory, name)
         )
         if (
-            lifetimes.left(known.as_of, called, exists=known.exists) <= 0
+            ttl.remaining(known.requested_at, called, exists=known.exists) <= 0
         ):  # it was under way for too long before
-            return await self._ask(directory, name)
+            return await self._resolve(directory, name)
         return known
 
-    def ask_ahead(self, directory: DirectoryState, name: bytes) -> None:
+    def resolve_in_background(self, directory: DirectoryState, name: bytes) -> None:
         """`ask`, where nobody waits for the answer."""
-        self._flights.begin((directory.prefix, name), partial(self._ask, directory, name))
+        self._flights.begin((directory.prefix, name), partial(self._resolve, directory, name))
 
-    async def _ask(self, directory: DirectoryState, name: bytes) -> CachedDentry:
+    async def _resolve(self, directory: DirectoryState, name: bytes) -> CachedDentry:
         """Ask for one name: as a file and as a directory, at once."""
         key = directory.prefix + decode(name)
-        as_of = self._catalog.moments.next()
+        requested_at = self._cache.clock.tick()
         answers = _Answers()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ask_directory, key, answers, nursery.cancel_scope)
-            answers.listed = await self._first_page_says(directory, name)
+            nursery.start_soon(self._list, key, answers, nursery.cancel_scope)
+            answers.listed = await self._look_in_first_page(directory, name)
             if answers.listed is None:
-                await self._ask_file(key, directory.latest(name), answers)
+                await self._head(key, directory.get(name), answers)
             elif not answers.listed.is_directory:
                 nursery.cancel_scope.cancel()
         if answers.is_directory:
-            self._catalog.take_first_pages(key + "/", answers.pages, as_of)
+            self._cache.put_first_pages(key + "/", answers.pages, requested_at)
         if answers.listed is not None:
             return answers.listed
         row = answers.row(name)
         known = CachedDentry(
-            as_of,
+            requested_at,
             None
             if row is None
-            else EntryPage(self._catalog.bucket, directory.prefix, [row], as_of),
+            else EntryPage(self._cache.bucket, directory.prefix, [row], requested_at),
         )
-        self._catalog.known.learn(directory, name, known)
-        newest = directory.latest(
+        self._cache.directories.put_dentry(directory, name, known)
+        newest = directory.get(
             name
         )  # another answer may have come meanwhile that was asked for later
-        return newest if newest is not None and newest.as_of > known.as_of else known
+        return newest if newest is not None and newest.requested_at > known.requested_at else known
 
-    async def _first_page_says(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
+    async def _look_in_first_page(
+        self, directory: DirectoryState, name: bytes
+    ) -> CachedDentry | None:
         """What the first page of the root's listing says of *name*.
 
         Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
         """
         if (
             directory.prefix != self._root
-            or directory.passage is not None
-            or not self._catalog.lifetimes.positive
+            or directory.scan is not None
+            or not self._cache.ttl.positive
         ):
             return None
-        passage = self._catalog.passage(directory)
+        scan = self._cache.scan(directory)
         try:
-            await passage.wait_decided(name, 1)
+            await scan.wait_final(name, 1)
         except S3MountError:  # the other questions will tell
             return None
-        known = listed(
-            passage.listing, name
-        )  # which may be too large to be the directory's any more
-        return None if known is None or directory.is_doubted(name, known.as_of) else known
+        known = listed(scan.listing, name)  # which may be too large to be the directory's any more
+        return (
+            None if known is None or directory.is_invalidated(name, known.requested_at) else known
+        )
 
-    async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
+    async def _list(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
         """Ask for pages until one shows that there is a directory, or none is left: S3 may send empty pages before a full one."""
         query, end, tokens = (
             ListQuery(key + "/"),
-            self._catalog.moments.now() + self._timeout,
+            self._cache.clock.now() + self._timeout,
             set[str](),
         )
         try:
             while not answers.is_directory:
-                if self._catalog.moments.now() > end:
+                if self._cache.clock.now() > end:
                     raise DeadlineExceeded("the listing had empty pages only", key=key + "/")
                 page = await self._store.list_page(query)
                 answers.pages.append(page)
@@ -142,7 +144,7 @@ class NameResolver:
         if answers.is_directory:
             other.cancel()
 
-    async def _ask_file(self, key: str, latest: CachedDentry | None, answers: "_Answers") -> None:
+    async def _head(self, key: str, latest: CachedDentry | None, answers: "_Answers") -> None:
         try:
             answers.stat = await self._stat(key, latest)
         except NotFound:
@@ -152,15 +154,15 @@ class NameResolver:
 
     async def _stat(self, key: str, latest: CachedDentry | None) -> ObjectStat:
         """HEAD, or where a version was known, the question whether it is current still."""
-        if latest is None or latest.entries is None or latest.is_directory:
+        if latest is None or latest.page is None or latest.is_directory:
             return await self._store.head(key)
-        version = latest.entries.version(latest.at)
+        version = latest.page.version(latest.at)
         match await self._store.revalidate(version, FIRST_BYTES):
             case Modified(stat, head):
                 self._first_bytes(stat.version, head)
                 return stat
             case _:
-                return ObjectStat(version, latest.entries.mtimes[latest.at])
+                return ObjectStat(version, latest.page.mtimes[latest.at])
 
 
 class _Answers:

@@ -1,6 +1,6 @@
 """Lookup: from a name in a directory to an entry, with as few questions to the store as its knowledge allows.
 
-First what is known of the name (`recall`), then the listing of its directory where other names have missed there before (`catalog`),
+First what is known of the name (`recall`), then the listing of its directory where other names have missed there before (`cache`),
 then the name alone (`questions`).
 """
 
@@ -17,7 +17,7 @@ from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
 from s3mount.filesystem.namespace.name_resolver import NameResolver
-from s3mount.filesystem.namespace.ttl_policy import STAMPED_APART, MonotonicStamps, TtlPolicy
+from s3mount.filesystem.namespace.ttl_policy import CLOCK_LEAD, StrictClock, TtlPolicy
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 
@@ -63,23 +63,23 @@ class Tree:
         kernel: KernelCache,
     ) -> None:
         self.inodes = InodeTable()
-        self._lifetimes = TtlPolicy.of(config)
-        self._moments = MonotonicStamps(clock)
+        self._ttl = TtlPolicy.from_config(config)
+        self._clock = StrictClock(clock)
         self._bucket = location.bucket
         self.root = location.prefix
         self._mounted_ns = mounted_ns
         self._kernel = kernel
-        self.catalog = MetadataCache(
+        self.cache = MetadataCache(
             store,
             nursery,
             location.bucket,
-            self._lifetimes,
-            moments=self._moments,
+            self._ttl,
+            clock=self._clock,
             limit=config.metadata_limit,
             dropped=self._drop_from_kernel,
             replaced=self._shrink,
         )
-        self._questions = NameResolver(store, nursery, self.catalog, location, first_bytes)
+        self._resolver = NameResolver(store, nursery, self.cache, location, first_bytes)
 
     # ---- inodes --------------------------------------------------------------------------------------------------
 
@@ -94,11 +94,11 @@ class Tree:
 
     def directory_of(self, inode: int) -> DirectoryState:
         """What is known of the directory that the kernel calls *inode*. NotADirectory for a file."""
-        directory = self.catalog.directory(self.prefix(inode))
+        directory = self.cache.directory(self.prefix(inode))
         directory.inode = inode
         return directory
 
-    def inode_above(self, prefix: str) -> int:
+    def parent_inode(self, prefix: str) -> int:
         """The inode number of the directory above *prefix*; the root is above itself."""
         above = parent_of(prefix[:-1])
         if len(above) <= len(self.root):
@@ -111,7 +111,7 @@ class Tree:
     def attributes(self, inode: int) -> Attributes:
         """The attributes of an inode that the kernel knows; never a question, for an inode is one version."""
         if inode == ROOT:
-            return Attributes(ROOT, -1, self._directory_mtime(self.root), self._lifetimes.positive)
+            return Attributes(ROOT, -1, self._directory_mtime(self.root), self._ttl.positive)
         return self.describe(inode, *self.inodes.resolve(inode))
 
     def describe(self, inode: int, entries: EntryPage, index: int) -> Attributes:
@@ -122,13 +122,13 @@ class Tree:
 
     def valid_for(self, entries: EntryPage) -> float:
         """For how many seconds more *entries* may be believed, all of them."""
-        if self.catalog.doubts.newest(entries.prefix) > entries.as_of:
+        if self.cache.invalidations.newest(entries.prefix) > entries.requested_at:
             return 0.0
-        return self._valid_for(entries.as_of)
+        return self._valid_for(entries.requested_at)
 
-    def _valid_for(self, as_of: float, *, exists: bool = True) -> float:
-        """The lifetime left of what was asked for at *as_of*."""
-        return max(0.0, self._lifetimes.left(as_of, self._moments.now(), exists=exists))
+    def _valid_for(self, requested_at: float, *, exists: bool = True) -> float:
+        """The lifetime left of what was asked for at *requested_at*."""
+        return max(0.0, self._ttl.remaining(requested_at, self._clock.now(), exists=exists))
 
     def mtime_ns(self, entries: EntryPage, index: int) -> int:
         """When an entry was modified: a directory, when the newest that is known of what is in it was."""
@@ -137,8 +137,8 @@ class Tree:
         return entries.mtimes[index]
 
     def _directory_mtime(self, prefix: str) -> int:
-        directory = self.catalog.known.get(prefix)
-        return (directory.newest_ns if directory is not None else 0) or self._mounted_ns
+        directory = self.cache.directories.get(prefix)
+        return (directory.newest_mtime_ns if directory is not None else 0) or self._mounted_ns
 
     # ---- lookup --------------------------------------------------------------------------------------------------
 
@@ -147,63 +147,65 @@ class Tree:
         if len(name) > NAME_MAX:
             raise NameTooLong("name of more than 255 bytes")
         directory = self.directory_of(parent)
-        known = self.recall(directory, name)
+        known = self.get_fresh(directory, name)
         if known is None:
-            known = await self._learn(directory, name)
-        return self._tell(directory, name, known)
+            known = await self._find_out(directory, name)
+        return self._attributes_of(directory, name, known)
 
-    def lookup_held(self, parent: int, name: bytes) -> Attributes | None:
+    def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
         """`lookup`, where that needs no waiting; else None."""
         if len(name) > NAME_MAX:
             raise NameTooLong("name of more than 255 bytes")
         directory = self.directory_of(parent)
-        known = self.recall(directory, name)
-        return None if known is None else self._tell(directory, name, known)
+        known = self.get_fresh(directory, name)
+        return None if known is None else self._attributes_of(directory, name, known)
 
     def is_listing_fresh(self, inode: int) -> bool:
         """Whether the listing of a directory holds still, so that reading it begins without waiting."""
-        return self.catalog.is_fresh(self.directory_of(inode))
+        return self.cache.is_fresh(self.directory_of(inode))
 
-    def _tell(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> Attributes:
-        if known.entries is None:
+    def _attributes_of(
+        self, directory: DirectoryState, name: bytes, known: CachedDentry
+    ) -> Attributes:
+        if known.page is None:
             absent = NotFound(
                 "no such file or directory",
                 bucket=self._bucket,
                 key=directory.prefix + decode(name),
             )
-            absent.valid_for = self._valid_for(known.as_of, exists=False)
+            absent.valid_for = self._valid_for(known.requested_at, exists=False)
             raise absent
-        return self.describe(self.inodes.remember(known.entries, known.at), known.entries, known.at)
+        return self.describe(self.inodes.add_reference(known.page, known.at), known.page, known.at)
 
-    def recall(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
+    def get_fresh(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
         """What is known of a name without a question; what may be told while it is being renewed, too."""
-        now = self._moments.now()
-        known = directory.recall(name, now, self._lifetimes)
-        if known is None and self._lifetimes.grace:
-            known = directory.latest(name)
+        now = self._clock.now()
+        known = directory.get_fresh(name, now, self._ttl)
+        if known is None and self._ttl.grace:
+            known = directory.get(name)
             if (
                 known is None
-                or self._lifetimes.left(known.as_of, now, exists=known.exists)
-                <= -self._lifetimes.grace
+                or self._ttl.remaining(known.requested_at, now, exists=known.exists)
+                <= -self._ttl.grace
             ):
                 return None
-            self._questions.ask_ahead(directory, name)
+            self._resolver.resolve_in_background(directory, name)
         return known
 
-    async def _learn(self, directory: DirectoryState, name: bytes) -> CachedDentry:
+    async def _find_out(self, directory: DirectoryState, name: bytes) -> CachedDentry:
         """Find out about a name of which nothing is known."""
-        if await self.catalog.wait_decided(directory, name):
-            known = self.recall(directory, name)
+        if await self.cache.wait_final(directory, name):
+            known = self.get_fresh(directory, name)
             if known is not None:
                 return known
-        return await self._questions.ask(directory, name)
+        return await self._resolver.resolve(directory, name)
 
     async def revalidate(self, entries: EntryPage, index: int) -> None:
         """Make sure that a file's version is current. ReplacedBeforeOpen where it is not; its name has been learned anew then."""
-        known = self._known_lately(entries, index)
+        known = self._get_recent(entries, index)
         if known is None:
-            known = await self._questions.ask(
-                self.catalog.directory(entries.prefix), entries.name(index)
+            known = await self._resolver.resolve(
+                self.cache.directory(entries.prefix), entries.name(index)
             )
         if not known.is_about(entries, index):
             raise ReplacedBeforeOpen(
@@ -212,62 +214,62 @@ class Tree:
 
     def is_current(self, entries: EntryPage, index: int) -> bool:
         """Whether a file's version is known to be current, without a question."""
-        known = self._known_lately(entries, index)
+        known = self._get_recent(entries, index)
         return known is not None and known.is_about(entries, index)
 
-    def _known_lately(self, entries: EntryPage, index: int) -> CachedDentry | None:
+    def _get_recent(self, entries: EntryPage, index: int) -> CachedDentry | None:
         """What is known of a file's name, recently enough for an open."""
-        directory = self.catalog.directory(entries.prefix)
+        directory = self.cache.directory(entries.prefix)
         name = entries.name(index)
-        seen = CachedDentry(entries.as_of, entries, index)
-        known = directory.latest(name, seen)
-        if (known is None or known.as_of < seen.as_of) and not directory.is_doubted(
-            name, seen.as_of
-        ):
+        seen = CachedDentry(entries.requested_at, entries, index)
+        known = directory.get(name, seen)
+        if (
+            known is None or known.requested_at < seen.requested_at
+        ) and not directory.is_invalidated(name, seen.requested_at):
             known = seen
-        if known is None or not self._lifetimes.is_recent(
-            known.as_of, self._moments.now(), LOOKUP_TO_OPEN
+        if known is None or not self._ttl.is_recent(
+            known.requested_at, self._clock.now(), LOOKUP_TO_OPEN
         ):
             return None
         return known
 
     def pages_of(self, prefix: str, most: int) -> Sequence[EntryPage] | None:
         """All entries of a directory, if a listing of it is complete and has no more than *most*; the same object for as long as it is."""
-        directory = self.catalog.known.get(prefix)
-        if directory is None or directory.passage is None:
+        directory = self.cache.directories.get(prefix)
+        if directory is None or directory.scan is None:
             return None
-        listing = directory.passage.listing
+        listing = directory.scan.listing
         is_usable = listing.is_complete and not listing.is_trimmed and listing.entry_count <= most
         return listing.pages if is_usable else None  # type: ignore[return-value]  # none is trimmed
 
-    def doubt(self, version: ObjectVersion) -> None:
+    def invalidate(self, version: ObjectVersion) -> None:
         """Believe no more that *version* is current."""
         prefix = parent_of(version.key)
-        self.catalog.doubts.add(prefix, encode(version.key[len(prefix) :]), self._moments.next())
+        self.cache.invalidations.add(prefix, encode(version.key[len(prefix) :]), self._clock.tick())
 
-    def forget_all(self) -> None:
+    def invalidate_all(self) -> None:
         """Know nothing any more, and have the kernel look up every name anew."""
-        self.catalog.forget_all()
+        self.cache.invalidate_all()
         self._kernel.drop_all()
 
-    def told(self, until: float) -> list[tuple[int, EntryPage]]:
+    def referenced_pages(self, until: float) -> list[tuple[int, EntryPage]]:
         """What the kernel holds references into, as far as it was asked for by *until*: the inodes of directories, and their entries."""
         pages = [
-            entries for entries in self.inodes.entries() if entries.as_of <= until + STAMPED_APART
+            entries for entries in self.inodes.pages() if entries.requested_at <= until + CLOCK_LEAD
         ]
         return [
-            (ROOT if page.prefix == self.root else self.inode_above(f"{page.prefix}_/"), page)
+            (ROOT if page.prefix == self.root else self.parent_inode(f"{page.prefix}_/"), page)
             for page in pages
         ]
 
     def _drop_from_kernel(self, inode: int, pages: Sequence[EntryPage]) -> None:
         """Have the kernel give back its references to entries of the directory *inode* that are to go."""
         for entries in pages:
-            if entries.live and inode:
+            if entries.reference_count and inode:
                 self._kernel.drop(inode, entries)
 
     def _shrink(self, pages: Sequence[EntryPage]) -> None:
         """Keep of pages that a newer listing takes the place of only what the kernel holds references to."""
         for entries in pages:
-            if entries.live:
+            if entries.reference_count:
                 self.inodes.shrink(entries)

@@ -87,7 +87,7 @@ class SubtreeScan:
             self._order.note_break(self.subtree.root, is_walk=True)
             raise
         self._order.note_page(page)
-        if self._order.proof:
+        if self._order.keys_needed:
             self._is_useless = True
         else:
             self._publish(self, number, finished)
@@ -116,7 +116,7 @@ class WalkPrefetcher:
     async def passage(self, directory: DirectoryState) -> ListingScan:
         """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
         catalog = self._catalog
-        can_sweep = catalog.order.proof is not None and catalog.lifetimes.positive > 0
+        can_sweep = catalog.order.keys_needed is not None and catalog.ttl.positive > 0
         if can_sweep and not catalog.is_fresh(directory):
             await self._follow(directory)
         if catalog.is_fresh(directory):
@@ -125,7 +125,7 @@ class WalkPrefetcher:
         else:
             directory.plain_reads = 0
         directory.is_read = True
-        return catalog.passage(directory)
+        return catalog.scan(directory)
 
     async def _follow(self, directory: DirectoryState) -> None:
         """Wait for a sweep that will soon bring *directory*, or begin one where its reader seems to walk."""
@@ -138,7 +138,7 @@ class WalkPrefetcher:
                 return
             # a sweep that is being followed may well finish the directory with its next page; another one has to prove itself
             if sweep.subtree.is_inside(directory.prefix) and (waited or not sweep.visits):
-                self._sweeps[sweep].want(sweep.subtree.pages + 1)
+                self._sweeps[sweep].request_pages(sweep.subtree.pages + 1)
                 return
             await self._wait(sweep)
             if self._catalog.is_fresh(directory):
@@ -169,7 +169,7 @@ class WalkPrefetcher:
     def _is_over(self, sweep: SubtreeScan) -> bool:
         return (
             sweep.is_complete
-            or self._catalog.lifetimes.left(sweep.as_of, self._catalog.moments.now()) <= 0
+            or self._catalog.ttl.remaining(sweep.as_of, self._catalog.clock.now()) <= 0
         )
 
     @staticmethod
@@ -181,7 +181,7 @@ class WalkPrefetcher:
 
     def _begin_if_walked(self, directory: DirectoryState) -> None:
         """Sweep the parent from *directory* on, if the parent has been read and sweeps of it have not failed too often."""
-        parent = self._catalog.known.get(parent_of(directory.prefix[:-1]))
+        parent = self._catalog.directories.get(parent_of(directory.prefix[:-1]))
         if not directory.prefix or parent is None or not parent.is_read or parent is directory:
             return
         if not self._catalog.is_fresh(parent):
@@ -192,24 +192,22 @@ class WalkPrefetcher:
 
     def _is_worth_trying(self) -> bool:
         """Whether to begin a sweep: with each that broke its order, failed or was too slow, on half as many occasions."""
-        if self._catalog.order.proof:
+        if self._catalog.order.keys_needed:
             is_first, self._has_tried = not self._has_tried, True
             return is_first
         self._occasions += 1
-        halvings = min(self._catalog.order.walk_breaks + self._failures, HALVINGS_MAX)
+        halvings = min(self._catalog.order.subtree_breaks + self._failures, HALVINGS_MAX)
         return self._occasions % (1 << halvings) == 0
 
     def _begin(self, subtree: SubtreeBuilder, pages: int) -> None:
-        sweep = SubtreeScan(
-            subtree, self._catalog.moments.next(), self._catalog.order, self._publish
-        )
-        paging = self._catalog.paging(sweep, is_eager=False)  # any page may be its last
+        sweep = SubtreeScan(subtree, self._catalog.clock.tick(), self._catalog.order, self._publish)
+        paging = self._catalog.new_fetcher(sweep, is_eager=False)  # any page may be its last
         self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
-        paging.want(pages)
+        paging.request_pages(pages)
 
     def _spread(self, subtree: SubtreeBuilder) -> None:
         """Divide what is left of a sweep that is being followed: continuation tokens are serial, sweeps are not."""
-        passage = self._catalog.directory(subtree.root).passage
+        passage = self._catalog.directory(subtree.root).scan
         if passage is None or not passage.listing.is_complete:
             return
         every = 1 + passage.listing.entry_count // CHILDREN_SORTED
@@ -231,7 +229,7 @@ class WalkPrefetcher:
         """Make directories known whole, unless newer knowledge of them is there."""
         catalog = self._catalog
         for prefix, rows, hidden, as_of in finished:
-            directory = catalog.publish(prefix, rows, hidden, as_of)
+            directory = catalog.put_complete(prefix, rows, hidden, as_of)
             if directory is not None:
                 directory.visited = partial(self._visit, sweep, page)
 
@@ -240,6 +238,6 @@ class WalkPrefetcher:
         self._catalog.directory(sweep.subtree.root).plain_reads = 0
         self._failures = 0
         if sweep in self._sweeps:
-            self._sweeps[sweep].want(sweep.visit(page))
+            self._sweeps[sweep].request_pages(sweep.visit(page))
             if sweep.visits == VISITS_TO_SPREAD and sweep.subtree.stop is None:
                 self._spread(sweep.subtree)

@@ -10,7 +10,7 @@ def proven() -> OrderEvidence:
     order.note_page(
         ListPage([ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None)
     )
-    assert order.proof == 0
+    assert order.keys_needed == 0
     return order
 
 

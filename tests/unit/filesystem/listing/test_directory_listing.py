@@ -29,9 +29,9 @@ def test_what_a_complete_listing_lacks_does_not_exist() -> None:
     listing = DirectoryListing("bucket", "d/", 0.0, proven())
     listing.add(page("d/a", token="t"), 0.0)
 
-    assert not listing.decides(b"b")
+    assert not listing.is_final(b"b")
     listing.add(page("d/c"), 0.0)
-    assert listing.decides(b"b")
+    assert listing.is_final(b"b")
     assert listing.find(b"b") is None
     assert listing.find(b"c") is not None
 
@@ -67,7 +67,7 @@ def test_pages_without_an_entry_are_no_pages() -> None:
     listing.add(page("a"), 0.0)
 
     assert len(listing.pages) == 1
-    assert listing.newest_ns == 7
+    assert listing.newest_mtime_ns == 7
 
 
 def test_where_no_order_is_to_be_expected_nothing_is_shown_or_decided_before_the_end() -> None:
@@ -75,7 +75,7 @@ def test_where_no_order_is_to_be_expected_nothing_is_shown_or_decided_before_the
     listing.add(page("a", "b", token="t"), 0.0)
 
     assert not names(listing)
-    assert not listing.decides(b"aa")
+    assert not listing.is_final(b"aa")
     listing.add(page("aa", "b/"), 0.0)
     assert sorted(names(listing)) == [b"a", b"aa", b"b"]
 
@@ -88,4 +88,4 @@ def test_disorder_is_told_even_where_it_ends_the_listing() -> None:
     with pytest.raises(StoreError):
         listing.add(page("a", "b/"), 0.0)
     assert not listing.is_ordered
-    assert order.proof
+    assert order.keys_needed

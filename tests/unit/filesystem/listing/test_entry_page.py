@@ -7,7 +7,7 @@ MD5 = "d41d8cd98f00b204e9800998ecf8427e"
 
 
 def entries(*rows: Entry, prefix: str = "d/") -> EntryPage:
-    return EntryPage("bucket", prefix, rows, as_of=0.0)
+    return EntryPage("bucket", prefix, rows, requested_at=0.0)
 
 
 def test_entries_are_sorted_and_found_by_name() -> None:

@@ -16,8 +16,8 @@ from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.listing.page_fetcher import PATIENCE, PageFetcher
 from s3mount.filesystem.listing.parallel_lister import (
     PAGES_BEFORE,
-    STRIDE,
-    WAYS_MAX,
+    SEGMENT_PAGES,
+    SEGMENTS_MAX,
     _splice,
 )
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
@@ -73,11 +73,11 @@ class Reader:
     def __post_init__(self) -> None:
         listing = DirectoryListing("bucket", "", trio.current_time(), proven())
         self.paging = PageFetcher(listing, self.store, self.nursery, trio.current_time)  # type: ignore[arg-type]  # it lists only
-        self.passage = ListingScan(listing, self.paging)
+        self.scan = ListingScan(listing, self.paging)
 
     async def read(self, pages: int = 10**9) -> None:
         for number in range(pages):
-            entries = await self.passage.wait_page(number)
+            entries = await self.scan.wait_page(number)
             if entries is None:
                 return
             self.names += [entries.key(index) for index in range(len(entries))]
@@ -85,8 +85,8 @@ class Reader:
             await trio.sleep(CONSUMED_IN)
 
     def pages_ahead(self) -> int:
-        ranges = self.paging._ranges
-        return sum(len(chain.requests) for chain in (ranges._front, *ranges._ahead))
+        ranges = self.paging._lister
+        return sum(len(chain.requests) for chain in (ranges._front, *ranges._segments))
 
 
 @pytest.mark.parametrize("keys", [counted, hashed], ids=["counted", "hashed"])
@@ -98,7 +98,7 @@ async def test_a_huge_directory_is_read_sooner_for_few_requests_more(
     assert keys == reader.names
     assert len(reader.store.asked) <= PAGES * 1.12
     assert autojump_clock.current_time() < 0.75 * PAGES * LATENCY
-    assert STRIDE < reader.held <= STRIDE * (1 + WAYS_MAX)
+    assert SEGMENT_PAGES < reader.held <= SEGMENT_PAGES * (1 + SEGMENTS_MAX)
 
 
 async def test_a_directory_of_fewer_pages_costs_what_it_has(autojump_clock: MockClock) -> None:
@@ -210,7 +210,7 @@ async def test_ranges_stop_with_the_reader_and_are_let_go_after_a_while(
         asked = len(store.asked)
         await trio.sleep(PATIENCE / 2)
 
-        assert len(store.asked) <= asked + 1 + WAYS_MAX
+        assert len(store.asked) <= asked + 1 + SEGMENTS_MAX
         assert reader.pages_ahead()
 
         await trio.sleep(2 * PATIENCE)
@@ -228,7 +228,7 @@ async def test_a_slow_reader_begins_no_range(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         reader = Reader(store, nursery)
         for number in range(60):
-            await reader.passage.wait_page(number)
+            await reader.scan.wait_page(number)
             await trio.sleep(1)
 
     assert all(query.start_after is None for query in store.asked)

@@ -16,7 +16,7 @@ from s3mount.s3.model import ListedObject, ListPage
 from tests.unit.filesystem.proof import proven
 
 
-def doubts() -> Invalidations:
+def invalidations() -> Invalidations:
     return Invalidations(lambda _: None)
 
 
@@ -32,17 +32,19 @@ class Kept:
             tuple[int, int]
         ] = []  # inode numbers of directories, and how many entries of each
         self.replaced: list[EntryPage] = []
-        self.directories = DirectoryLru(limit, doubts(), self._drop, self.replaced.extend)
+        self.directories = DirectoryLru(limit, invalidations(), self._drop, self.replaced.extend)
 
     def _drop(self, inode: int, pages: Sequence[EntryPage]) -> None:
         self.dropped.append((inode, sum(map(len, pages))))
 
     def listing(self, prefix: str, pages: int) -> DirectoryListing:
         """A complete listing of so many pages, given to the directory *prefix*."""
-        directory = self.directories.use(prefix)
+        directory = self.directories.get_or_add(prefix)
         directory.inode = 7
-        listing = DirectoryListing("bucket", prefix, 0.0, proven(), self.directories.weigh_listing)
-        self.directories.replace_passage(directory, ListingScan(listing, None))
+        listing = DirectoryListing(
+            "bucket", prefix, 0.0, proven(), self.directories.update_listing_weight
+        )
+        self.directories.replace_scan(directory, ListingScan(listing, None))
         for number in range(pages):
             self.add(listing, number, is_last=number == pages - 1)
         return listing
@@ -57,32 +59,32 @@ class Kept:
 
 
 def test_knowledge_from_before_a_doubt_is_none_in_whatever_order_both_come() -> None:
-    doubted = doubts()
+    doubted = invalidations()
     directory = DirectoryState("d/", doubted)
     doubted.add("d/", b"x", 5.0)
-    directory.learn(b"x", CachedDentry(4.0, None))
+    directory.put(b"x", CachedDentry(4.0, None))
 
-    assert directory.latest(b"x") is None
-    directory.learn(b"x", CachedDentry(6.0, None))
-    assert directory.latest(b"x") == CachedDentry(6.0, None)
+    assert directory.get(b"x") is None
+    directory.put(b"x", CachedDentry(6.0, None))
+    assert directory.get(b"x") == CachedDentry(6.0, None)
 
 
 def test_newer_knowledge_wins_in_whatever_order_both_come() -> None:
-    directory = DirectoryState("d/", doubts())
+    directory = DirectoryState("d/", invalidations())
     newer = CachedDentry(6.0, entry(b"x"))
-    directory.learn(b"x", newer)
-    directory.learn(b"x", CachedDentry(4.0, None))
+    directory.put(b"x", newer)
+    directory.put(b"x", CachedDentry(4.0, None))
 
-    assert directory.latest(b"x") is newer
+    assert directory.get(b"x") is newer
 
 
 def test_names_learned_one_by_one_count() -> None:
     kept = Kept(100_000)
     for number in range(50):
-        directory = kept.directories.use(f"d{number}/")
+        directory = kept.directories.get_or_add(f"d{number}/")
         for name in range(200):
-            directory.learn(b"x%d" % name, CachedDentry(0.0, None))
-            kept.directories.weigh(directory)
+            directory.put(b"x%d" % name, CachedDentry(0.0, None))
+            kept.directories.update_weight(directory)
 
     assert kept.directories.weight <= 100_000
     assert kept.directories.directory_count < 5
@@ -90,12 +92,12 @@ def test_names_learned_one_by_one_count() -> None:
 
 def test_a_directory_that_was_evicted_does_not_take_the_place_of_a_newer_one() -> None:
     kept = Kept(10_000)
-    old = kept.directories.use("a/")
+    old = kept.directories.get_or_add("a/")
     for number in range(20):
-        kept.directories.use(f"f{number}/")
-    new = kept.directories.use("a/")
-    old.learn(b"x", CachedDentry(0.0, None))
-    kept.directories.weigh(old)
+        kept.directories.get_or_add(f"f{number}/")
+    new = kept.directories.get_or_add("a/")
+    old.put(b"x", CachedDentry(0.0, None))
+    kept.directories.update_weight(old)
 
     assert new is not old
     assert kept.directories.get("a/") is new
@@ -106,7 +108,7 @@ def test_a_listing_that_is_read_and_no_directory_s_any_more_is_counted_and_trimm
     listing = kept.listing("a/", 15)
     kept.directories.acquire(listing)
     weight = kept.directories.weight
-    kept.directories.replace_passage(kept.directories.use("a/"), None)
+    kept.directories.replace_scan(kept.directories.get_or_add("a/"), None)
     assert kept.directories.weight > weight / 2
     kept.listing("b/", 15)
 
@@ -121,15 +123,17 @@ def test_a_listing_that_is_read_and_no_directory_s_any_more_is_counted_and_trimm
 
 def test_a_listing_larger_than_the_limit_is_not_kept_and_its_reader_has_the_last_pages() -> None:
     kept = Kept(200_000)
-    directory = kept.directories.use("a/")
-    listing = DirectoryListing("bucket", "a/", 0.0, proven(), kept.directories.weigh_listing)
-    kept.directories.replace_passage(directory, ListingScan(listing, None))
+    directory = kept.directories.get_or_add("a/")
+    listing = DirectoryListing(
+        "bucket", "a/", 0.0, proven(), kept.directories.update_listing_weight
+    )
+    kept.directories.replace_scan(directory, ListingScan(listing, None))
     kept.directories.acquire(listing)
     for number in range(50):
         kept.add(listing, number)
         assert kept.directories.weight <= 250_000
 
-    assert directory.passage is None
+    assert directory.scan is None
     assert sum(page is not None for page in listing.pages) == PAGES_KEPT
 
 
@@ -146,6 +150,6 @@ def test_what_a_complete_listing_needs_no_more_is_let_go() -> None:
     listing = kept.listing("a/", 3)
 
     assert listing.weight < 3 * 100 * 250
-    assert listing._assembler is None
-    assert listing._grown is None
-    assert listing._tokens is None
+    assert listing._merger is None
+    assert listing._on_page is None
+    assert listing._seen_tokens is None

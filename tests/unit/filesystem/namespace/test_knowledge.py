@@ -1,4 +1,4 @@
-"""What is believed of names while answers, doubts and refreshes come in any order; through the tree, over a store in memory."""
+"""What is believed of names while answers, invalidations and refreshes come in any order; through the tree, over a store in memory."""
 # ruff: noqa: ARG001, ARG002 - a clock is taken for its effect, and a protocol is kept
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,7 +35,7 @@ class Held:
 @asynccontextmanager
 async def file_system(store: MemoryStore, **tree: float) -> AsyncIterator[FileSystem]:
     async with trio.open_nursery() as nursery:
-        config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
+        config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # ttl and limits only
         yield assemble(store, nursery, config, StoreConfig(bucket="bucket"), trio.current_time)
         nursery.cancel_scope.cancel()
 
@@ -84,12 +84,12 @@ async def test_a_lookup_that_was_sent_before_a_refresh_is_not_believed_after_it(
     store.put("d/old")
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
-        tree.catalog.directory(
+        tree.cache.directory(
             "d/"
-        ).passage = None  # as if it had been evicted: the name is asked for alone
+        ).scan = None  # as if it had been evicted: the name is asked for alone
         early = await in_background(nursery, lambda: tree.lookup(directory, b"new"))
         store.put("d/new")
-        tree.forget_all()
+        tree.invalidate_all()
         gate.set()
         await wait_all_tasks_blocked()
 
@@ -106,7 +106,7 @@ async def test_a_listing_that_was_sent_before_a_refresh_is_not_believed_after_it
         store.put(name)
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         early = await in_background(nursery, lambda: names_in(filesystem))
-        filesystem.tree.forget_all()
+        filesystem.tree.invalidate_all()
         gate.set()
         await wait_all_tasks_blocked()
         store.delete("b")
@@ -130,7 +130,7 @@ async def test_a_walk_under_way_at_a_refresh_publishes_nothing_older(
         for directory in range(20):
             store.delete(f"p/d{directory:02}/f000")
             store.put(f"p/d{directory:02}/f000-new")
-        filesystem.tree.forget_all()
+        filesystem.tree.invalidate_all()
 
         for directory in range(20):
             names = await names_in(filesystem, b"p", b"d%02d" % directory)
@@ -148,7 +148,7 @@ async def test_a_refresh_reaches_what_was_evicted_and_is_still_read(
         handle = await filesystem.files.open(inode)
         filesystem.files.release(handle)
         store.put("a", b"newer")
-        filesystem.tree.forget_all()
+        filesystem.tree.invalidate_all()
 
         assert filesystem.files.open_current(inode) is None
         assert (await filesystem.tree.lookup(ROOT, b"a")).size == 5
@@ -163,10 +163,10 @@ async def test_a_lookup_after_a_doubt_does_not_join_one_from_before_it(
     version = store.put("d/a", b"old")
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
-        tree.catalog.known.clear()
+        tree.cache.directories.clear()
         held.gates["HEAD", "d/a"] = gate
         early = await in_background(nursery, lambda: tree.lookup(directory, b"a"))
-        tree.doubt(version)
+        tree.invalidate(version)
         del held.gates["HEAD", "d/a"]
         late = await in_background(nursery, lambda: tree.lookup(directory, b"a"))
 
@@ -182,10 +182,10 @@ async def test_an_answer_from_before_a_doubt_does_not_lift_it(autojump_clock: Mo
     version = store.put("d/a", b"old")
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
-        tree.catalog.known.clear()
+        tree.cache.directories.clear()
         held.gates["HEAD", "d/a"] = gate
         await in_background(nursery, lambda: tree.lookup(directory, b"a"))
-        tree.doubt(version)
+        tree.invalidate(version)
         gate.set()
         await wait_all_tasks_blocked()
         asked = len(store.requests)
@@ -200,8 +200,8 @@ async def test_a_doubt_outlives_its_directory(autojump_clock: MockClock) -> None
     async with file_system(store) as filesystem:
         tree = filesystem.tree
         inode = await inode_of(filesystem, b"a")
-        tree.doubt(version)
-        tree.catalog.known.clear()
+        tree.invalidate(version)
+        tree.cache.directories.clear()
 
         assert filesystem.files.open_current(inode) is None
 
@@ -209,13 +209,13 @@ async def test_a_doubt_outlives_its_directory(autojump_clock: MockClock) -> None
 async def test_too_many_doubts_let_go_all_that_is_older(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("s3mount.filesystem.namespace.invalidations.DOUBTS_MAX", 3)
+    monkeypatch.setattr("s3mount.filesystem.namespace.invalidations.INVALIDATIONS_MAX", 3)
     store = MemoryStore()
     versions = [store.put(f"{name}", b"old") for name in "abcde"]
     async with file_system(store) as filesystem:
         inodes = [await inode_of(filesystem, name.encode()) for name in "abcde"]
         for version in versions[:4]:
-            filesystem.tree.doubt(version)
+            filesystem.tree.invalidate(version)
 
         assert [filesystem.files.open_current(inode) for inode in inodes] == [None] * 5
 

@@ -98,7 +98,7 @@ async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> i
     stream, offset, files, directories = filesystem.directories.stream(handle), 2, 0, []
     while (place := await stream.place(offset)) is not None:
         for index in range(place.start, len(place.entries)):
-            kernel.hold(filesystem.tree.inodes.remember(place.entries, index))
+            kernel.hold(filesystem.tree.inodes.add_reference(place.entries, index))
             if place.entries.is_directory(index):
                 directories.append(place.entries.name(index))
             else:
@@ -138,6 +138,6 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
         nursery.cancel_scope.cancel()
 
     assert files == TOPS * DIRECTORIES
-    assert tree.catalog.known.weight <= LIMIT
+    assert tree.cache.directories.weight <= LIMIT
     assert held <= LIMIT + SLACK / 6
     assert peak <= LIMIT + SLACK

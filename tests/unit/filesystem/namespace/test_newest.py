@@ -66,10 +66,10 @@ async def test_who_waited_for_an_older_answer_is_told_the_newer_one(
 
     store.before = before
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
-        filesystem.tree._questions._store = _Hooked(store, head)  # type: ignore[assignment]
+        filesystem.tree._resolver._store = _Hooked(store, head)  # type: ignore[assignment]
         early = await in_background(nursery, lambda: filesystem.tree.lookup(ROOT, b"x"))
         store.put("x", b"new version")
-        filesystem.tree.doubt(version)
+        filesystem.tree.invalidate(version)
         late = await filesystem.tree.lookup(ROOT, b"x")
         gate.set()
         await wait_all_tasks_blocked()
@@ -177,7 +177,7 @@ def test_a_file_that_was_held_back_for_long_does_not_spoil_the_search() -> None:
     names = [b"img", b"jpg", *(b"img-%04d" % number for number in range(5000))]
     found = [listing.find(name) for name in names]
     assert [None if each is None else each[0].name(each[1]) for each in found] == names
-    assert all(listing.holds(page) for page in listing.pages)
+    assert all(listing.has_page(page) for page in listing.pages)
 
 
 def test_a_prefix_twice_in_a_page_is_told_once() -> None:
@@ -192,12 +192,12 @@ def test_a_page_of_which_the_kernel_knows_little_is_let_go_but_for_that() -> Non
     page = EntryPage(
         "bucket", "", [Entry(b"%04d" % index, index, 0, "e") for index in range(1000)], 0.0
     )
-    told = {table.remember(page, index): index for index in (7, 500, 999)}
+    told = {table.add_reference(page, index): index for index in (7, 500, 999)}
     for index in told.values():
-        table.remember(page, index)
+        table.add_reference(page, index)
     table.shrink(page)
 
-    assert page.live == 0
+    assert page.reference_count == 0
     for inode, index in told.items():
         entries, at = table.resolve(inode)
         assert (len(entries), entries.name(at), entries.inode(at)) == (3, b"%04d" % index, inode)
@@ -210,9 +210,9 @@ def test_a_page_of_which_the_kernel_knows_much_stays_as_it_is() -> None:
     page = EntryPage(
         "bucket", "", [Entry(b"%04d" % index, index, 0, "e") for index in range(10)], 0.0
     )
-    inode = table.remember(page, 3)
+    inode = table.add_reference(page, 3)
     for index in range(5):
-        table.remember(page, index)
+        table.add_reference(page, index)
     table.shrink(page)
 
     assert table.resolve(inode) == (page, 3)
