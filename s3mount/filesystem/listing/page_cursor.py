@@ -1,6 +1,6 @@
-"""Pages that follow one another by their continuation tokens: asked for, come, looked into, and not yet taken.
+"""Cursor over consecutive listing pages: requested, received, inspected, and not yet taken.
 
-Decides nothing; knows how far it has come, and whether its keys have risen all the way.
+Decides nothing. Records how far its pages have come, and whether their keys have risen all the way.
 """
 
 from collections import deque
@@ -11,20 +11,20 @@ import trio
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import Demand, Priority
 
-_SAMPLED = 8  # of so many keys one is kept, to guess from
-_SAMPLE = 512  # and so many are kept in all: those of some four pages
+_SAMPLED = 8  # one key of so many is kept, to guess from
+_SAMPLE = 512  # keys kept in all: those of some four pages
 
 
 class PageRequest:
-    """One page asked for at *requested_at*: `page` or `failure` is there when it has `landed`.
+    """One page, requested at *requested_at*; `page` or `failure` is set once it is `completed`.
 
-    *urgency* is what it began with, and `demand` what it has now.
+    `initial_priority` is the priority that it began with, `demand` holds the present one.
     """
 
-    def __init__(self, query: ListQuery, urgency: Priority, requested_at: float) -> None:
+    def __init__(self, query: ListQuery, priority: Priority, requested_at: float) -> None:
         self.query = query
-        self.initial_priority = urgency
-        self.demand = Demand(urgency)
+        self.initial_priority = priority
+        self.demand = Demand(priority)
         self.requested_at = requested_at
         self.completed = trio.Event()
         self.page: ListPage | None = None
@@ -32,78 +32,70 @@ class PageRequest:
 
 
 class PageCursor:
-    """Pages from behind the key *last* on."""
+    """Pages after the key *last_key*, each requested by the token of the one before."""
 
-    def __init__(self, last: str) -> None:
-        self.last_key = last  # the last key that has come
+    def __init__(self, last_key: str) -> None:
+        self.last_key = last_key  # the last key received
         self.requests: deque[PageRequest] = deque()  # not taken yet
-        self.newest: PageRequest | None = None  # the last of all of them, taken or not
+        self.newest: PageRequest | None = None  # the last request, taken or not
+        # what the received pages have shown: the first of them, their number, keys of the last ones
+        # at even distances, and how many of these distances make a page
         self.first_page: ListPage | None = None
-        self.page_count = 0  # that have come
-        self.sample: list[str] = []  # of the keys of the last of them, at even distances
-        self.samples_per_page = 0  # how many of these distances are a page
+        self.page_count = 0
+        self.sample: list[str] = []
+        self.samples_per_page = 0
         self.is_rising = True
         self.is_flat = True  # no page has had a common prefix
         self._uninspected: deque[PageRequest] = deque()
 
     def add(self, request: PageRequest) -> None:
-        """*request* was sent for the page behind all others."""
+        """Append *request*, for the page after all others."""
         self.requests.append(request)
         self._uninspected.append(request)
         self.newest = request
 
     def has_request_for(self, query: ListQuery) -> bool:
-        """Whether the first of `requests` asks for *query*, and has not failed."""
-        return (
-            bool(self.requests)
-            and self.requests[0].query == query
-            and self.requests[0].failure is None
-        )
+        """Whether the first of `requests` is for *query*, and has not failed."""
+        first = self.requests[0] if self.requests else None
+        return first is not None and first.query == query and first.failure is None
 
     def clear(self) -> None:
-        """Let all go that was asked for and not taken."""
+        """Drop all requests that are not taken."""
         self.requests.clear()
         self._uninspected.clear()
 
     def inspect_received(self) -> None:
-        """Look into the pages that have come since."""
+        """Inspect the pages that have been received since the last call."""
         while self._uninspected and (page := self._uninspected[0].page) is not None:
             self._uninspected.popleft()
             self._inspect(page)
 
     @property
     def prefix(self) -> str:
-        """The directory that it lists."""
+        """The prefix of the directory that is listed."""
         return self.newest.query.prefix if self.newest is not None else ""
 
     @property
     def first_key(self) -> str:
-        """Its first key; as long as there is none, the one that it begins behind."""
-        return (
-            self.first_page.objects[0].key
-            if self.first_page is not None and self.first_page.objects
-            else self.last_key
-        )
+        """The first key; until one is received, the key that the cursor starts after."""
+        first = self.first_page
+        return first.objects[0].key if first is not None and first.objects else self.last_key
 
     @property
     def next_token(self) -> str | None:
-        """Where it goes on; None where it has ended, or where that is not known yet."""
-        return (
-            None if self.newest is None or self.newest.page is None else self.newest.page.next_token
-        )
+        """The token of the next page; None at the end, or if it is not known yet."""
+        page = self.newest.page if self.newest is not None else None
+        return None if page is None else page.next_token
 
     @property
     def has_ended(self) -> bool:
-        """Whether its last page has come."""
-        return (
-            self.newest is not None
-            and self.newest.page is not None
-            and self.newest.page.next_token is None
-        )
+        """Whether the last page has been received."""
+        page = self.newest.page if self.newest is not None else None
+        return page is not None and page.next_token is None
 
     @property
     def is_unusable(self) -> bool:
-        """Whether its first page has brought no key, or a common prefix, or has not come at all."""
+        """Whether the first page has failed, has no key, or has a common prefix."""
         if self.first_page is not None:
             return not self.first_page.objects or bool(self.first_page.prefixes)
         return self.newest is not None and self.newest.failure is not None

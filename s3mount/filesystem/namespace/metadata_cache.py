@@ -14,7 +14,7 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
-from s3mount.filesystem.listing.page_fetcher import Paged, PageFetcher
+from s3mount.filesystem.listing.page_fetcher import PageFetcher, PageTarget
 from s3mount.filesystem.namespace.directory import DirectoryLru, DirectoryState
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.filesystem.namespace.ttl_policy import StrictClock, TtlPolicy
@@ -135,7 +135,7 @@ class MetadataCache:
         resumed = listing.resume_at(number, index, self.clock.tick(), self._on_page)
         return ListingScan(resumed, self.new_fetcher(resumed))
 
-    def new_fetcher(self, target: Paged, *, is_eager: bool = True) -> PageFetcher:
+    def new_fetcher(self, target: PageTarget, *, is_eager: bool = True) -> PageFetcher:
         """What brings the pages of *target*."""
         return PageFetcher(target, self._store, self._nursery, self.clock.tick, is_eager=is_eager)
 

@@ -1,4 +1,4 @@
-"""A directory of a hundred pages, at 20 ms a page: sooner whole, in order, for few requests more; whatever the store is like."""
+"""A directory of a hundred pages at 20 ms a page is listed sooner, in order, for few requests more."""
 # ruff: noqa: ARG001 - a clock is taken for its effect
 
 import random
@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.listing_scan import ListingScan
-from s3mount.filesystem.listing.page_fetcher import PATIENCE, PageFetcher
+from s3mount.filesystem.listing.page_fetcher import IDLE_TIMEOUT, PageFetcher
 from s3mount.filesystem.listing.parallel_lister import (
     PAGES_BEFORE,
     SEGMENT_PAGES,
@@ -72,8 +72,8 @@ class Reader:
 
     def __post_init__(self) -> None:
         listing = DirectoryListing("bucket", "", trio.current_time(), proven())
-        self.paging = PageFetcher(listing, self.store, self.nursery, trio.current_time)  # type: ignore[arg-type]  # it lists only
-        self.scan = ListingScan(listing, self.paging)
+        self.fetcher = PageFetcher(listing, self.store, self.nursery, trio.current_time)
+        self.scan = ListingScan(listing, self.fetcher)
 
     async def read(self, pages: int = 10**9) -> None:
         for number in range(pages):
@@ -85,8 +85,8 @@ class Reader:
             await trio.sleep(CONSUMED_IN)
 
     def pages_ahead(self) -> int:
-        ranges = self.paging._lister
-        return sum(len(chain.requests) for chain in (ranges._front, *ranges._segments))
+        lister = self.fetcher._lister
+        return sum(len(cursor.requests) for cursor in (lister._front, *lister._segments))
 
 
 @pytest.mark.parametrize("keys", [counted, hashed], ids=["counted", "hashed"])
@@ -192,7 +192,9 @@ async def test_a_bug_in_what_goes_ahead_costs_no_listing(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("this is a bug")
-    monkeypatch.setattr("s3mount.filesystem.listing.parallel_lister._guess_behind", lambda _: 1 / 0)
+    monkeypatch.setattr(
+        "s3mount.filesystem.listing.parallel_lister._guess_key_after", lambda _: 1 / 0
+    )
 
     reader = await _read(Store(counted))
 
@@ -208,12 +210,12 @@ async def test_ranges_stop_with_the_reader_and_are_let_go_after_a_while(
         reader = Reader(store, nursery)
         await reader.read(40)
         asked = len(store.asked)
-        await trio.sleep(PATIENCE / 2)
+        await trio.sleep(IDLE_TIMEOUT / 2)
 
         assert len(store.asked) <= asked + 1 + SEGMENTS_MAX
         assert reader.pages_ahead()
 
-        await trio.sleep(2 * PATIENCE)
+        await trio.sleep(2 * IDLE_TIMEOUT)
 
         assert not reader.pages_ahead()
 
