@@ -41,13 +41,13 @@ class EntryMerger:
         "keys_needed",
     )
 
-    def __init__(self, prefix: str, *, proof: int | None = 0) -> None:
+    def __init__(self, prefix: str, *, keys_needed: int | None = 0) -> None:
         self._prefix = prefix
-        self.keys_needed = proof
+        self.keys_needed = keys_needed
         self.key_count = 0  # and common prefixes that have come
         self._unproven: list[Entry] = []  # certain, if the order is proved
         self._pending: dict[str, Entry] = {}  # files whose directory can still come
-        self._unordered: dict[bytes, Entry] | None = {} if proof is None else None
+        self._unordered: dict[bytes, Entry] | None = {} if keys_needed is None else None
         self._tracker = _OrderTracker()
         self._last_directory = (
             b""  # a page may begin with the prefix that the one before ended with

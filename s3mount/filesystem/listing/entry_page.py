@@ -1,7 +1,8 @@
-"""Some entries of one directory, in columns: what a million names must fit into.
+"""Page of a directory's entries in columns: what a million names must fit into.
 
-Immutable but for the inode numbers, which move on when two live ones collide. Sorted by name, so that a name is found by
-bisection. An entry is (this, index); a directory has the size -1.
+An entry is (page, index); a directory has the size -1. Entries are sorted by name, so that a name
+is found by bisection. Immutable but for the state of the inode table, its only writer: the column
+of inode numbers, where a number moves on if two live ones collide, and the count of references.
 """
 
 from array import array
@@ -11,19 +12,13 @@ from hashlib import blake2b
 from itertools import accumulate
 from typing import NamedTuple
 
+from s3mount.filesystem import weights
 from s3mount.filesystem.names import decode, encode
 from s3mount.s3.model import ObjectVersion
 
 DIRECTORY = -1  # the size that marks a directory
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
 _MD5 = 32  # hex digits of the usual ETag
-
-# What memory costs, in bytes, as measured on 64-bit CPython: one object with its empty columns; an entry in the fixed columns;
-# an entry's share of the inode table, once the kernel refers to it; a str in a tuple of ETags beside its characters.
-_WEIGHT = 800
-_ENTRY_WEIGHT = 4 + 8 + 8 + 8
-_INODE_WEIGHT = 120
-_ETAG_WEIGHT = 57
 
 
 class Entry(NamedTuple):
@@ -36,10 +31,11 @@ class Entry(NamedTuple):
 
 
 class EntryPage:
-    """At most `ENTRIES_MAX` entries of the directory *prefix*, as the store told them at *requested_at* (clock seconds).
+    """At most `ENTRIES_MAX` entries of the directory *prefix*, as of *requested_at* (clock seconds).
 
-    *weight* is what they cost in memory, in bytes. *live* counts the inodes that point here, and *number* names this among them;
-    both belong to the inode table. Raises ValueError if there are more rows.
+    *weight* is their cost in memory, in bytes. The inode table writes *reference_count*, how many
+    inodes stand for an entry here, and *table_number*, its number of this page. Raises ValueError
+    if there are more entries.
     """
 
     __slots__ = (
@@ -58,28 +54,21 @@ class EntryPage:
     )
 
     def __init__(
-        self, bucket: str, prefix: str, rows: Iterable[Entry], requested_at: float
+        self, bucket: str, prefix: str, entries: Iterable[Entry], requested_at: float
     ) -> None:
-        ordered = sorted(rows)
+        ordered = sorted(entries)
         if len(ordered) > ENTRIES_MAX:
             raise ValueError(f"{len(ordered)} entries in one page; the limit is {ENTRIES_MAX}")
         self.bucket = bucket
         self.prefix = prefix
         self.requested_at = requested_at
-        self._names = b"".join(row.name for row in ordered)
-        self._stops = array("I", accumulate((len(row.name) for row in ordered), initial=0))
-        self.sizes = array("q", [row.size for row in ordered])
-        self.mtimes = array("q", [row.mtime_ns for row in ordered])
-        self._etags = _pack_etags(["0" * _MD5 if row.size < 0 else row.etag for row in ordered])
+        self._names = b"".join(entry.name for entry in ordered)
+        self._stops = array("I", accumulate((len(entry.name) for entry in ordered), initial=0))
+        self.sizes = array("q", [entry.size for entry in ordered])
+        self.mtimes = array("q", [entry.mtime_ns for entry in ordered])
+        self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
-        etags = (
-            0
-            if isinstance(self._etags, bytes)
-            else sum(map(len, self._etags)) + (_ETAG_WEIGHT - 16) * len(ordered)
-        )
-        self.weight = (
-            _WEIGHT + len(self._names) + etags + (16 + _ENTRY_WEIGHT + _INODE_WEIGHT) * len(ordered)
-        )
+        self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
         self.table_number = 0
 
@@ -114,7 +103,7 @@ class EntryPage:
         return self._inodes
 
     def move_inode(self, index: int, inode: int) -> None:
-        """Give the entry another inode number, its own being taken."""
+        """Give the entry another inode number; for the inode table only."""
         self._inodes[index] = inode
 
     def find(self, name: bytes) -> int | None:
@@ -130,37 +119,41 @@ class EntryPage:
     def last_name(self) -> bytes:
         return self.name(len(self.sizes) - 1)
 
-    def subset(self, places: Sequence[int]) -> "EntryPage":
-        """The entries at *places*, which rise, as a page of their own."""
-        rows = [
+    def subset(self, indices: Sequence[int]) -> "EntryPage":
+        """The entries at *indices*, which rise, as a page of their own."""
+        entries = [
             Entry(
-                self.name(at),
-                self.sizes[at],
-                self.mtimes[at],
-                "" if self.is_directory(at) else self.etag(at),
+                self.name(index),
+                self.sizes[index],
+                self.mtimes[index],
+                "" if self.is_directory(index) else self.etag(index),
             )
-            for at in places
+            for index in indices
         ]
-        return EntryPage(self.bucket, self.prefix, rows, self.requested_at)
+        return EntryPage(self.bucket, self.prefix, entries, self.requested_at)
 
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""
-        return array(
-            "q",
-            [
-                name_hash(self.name(index), self.sizes[index] < 0)
-                for index in range(len(self.sizes))
-            ],
-        )
+        names = map(self.name, range(len(self.sizes)))
+        pairs = zip(names, self.sizes, strict=True)
+        return array("q", [name_hash(name, size < 0) for name, size in pairs])
 
     def is_same(self, index: int, other: "EntryPage", at: int) -> bool:
-        """Whether two entries are one inode: the same directory, or the same version of the same object."""
+        """Whether two entries are one inode: the same directory, or one version of an object."""
         return (self is other and index == at) or (
             self.prefix == other.prefix
             and self.sizes[index] == other.sizes[at]
             and self.name(index) == other.name(at)
             and self.etag(index) == other.etag(at)
+            and self.bucket == other.bucket
         )
+
+    def _entries_weight(self) -> int:
+        count = len(self.sizes)
+        each = weights.COLUMNS + weights.INODE
+        if isinstance(self._etags, bytes):
+            return (each + weights.MD5_ETAG) * count
+        return (each + weights.ETAG) * count + sum(map(len, self._etags))
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts
@@ -169,7 +162,7 @@ def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key o
 
 
 def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
-    """16 bytes each where all are MD5s; else the strings themselves."""
+    """16 bytes for each if all are MD5s; else the strings themselves."""
     if any(len(etag) != _MD5 for etag in etags):
         return tuple(etags)
     text = "".join(etags)
@@ -177,15 +170,17 @@ def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
         packed = bytes.fromhex(text)
     except ValueError:
         return tuple(etags)
-    return (
-        packed if packed.hex() == text else tuple(etags)
-    )  # upper case would not come back as it was
+    # upper case would not come back as it was
+    return packed if packed.hex() == text else tuple(etags)
 
 
-def inode_numbers(bucket: str, prefix: str, rows: list[Entry]) -> Iterable[int]:
-    """A hash of each identity, so that numbers are stable over remounts: 63 bits (signed in some tools), never 0 or the root's 1."""
+def inode_numbers(bucket: str, prefix: str, entries: Iterable[Entry]) -> Iterable[int]:
+    """A hash of each entry's identity, so that inode numbers are stable over remounts.
+
+    63 bits, as some tools read them as signed; never 0, nor 1, the root's.
+    """
     seed = blake2b(encode(f"{bucket}/{prefix}"), digest_size=8)
-    for row in rows:
+    for entry in entries:
         identity = seed.copy()
-        identity.update(b"%b\0%b\0%d" % (row.name, row.etag.encode(), row.size))
+        identity.update(b"%b\0%b\0%d" % (entry.name, entry.etag.encode(), entry.size))
         yield int.from_bytes(identity.digest(), "little") >> 1 | 2

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from cachetools import LRUCache
 
+from s3mount.filesystem import weights
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
@@ -28,10 +29,6 @@ PAGES_KEPT = (
     8  # of a listing that is larger than all that may be kept: enough for readers a little apart
 )
 SINGLES_MAX = 10_000  # names learned one by one; beyond that the oldest go, as a flood of misses would fill the memory
-
-# What memory costs, in bytes: a directory without a listing; a name learned by itself.
-_WEIGHT = 800
-_SINGLE_WEIGHT = 300
 
 
 class CachedDentry(NamedTuple):
@@ -55,7 +52,7 @@ class CachedDentry(NamedTuple):
 
     @property
     def weight(self) -> int:
-        return _SINGLE_WEIGHT + (0 if self.page is None else self.page.weight)
+        return weights.DENTRY + (0 if self.page is None else self.page.weight)
 
 
 def listed(listing: DirectoryListing, name: bytes) -> CachedDentry | None:
@@ -194,7 +191,7 @@ class DirectoryState:
     def weight(self) -> int:
         """How much memory this is, in bytes."""
         listed = self.scan.listing.weight if self.scan is not None else 0
-        return _WEIGHT + len(self.prefix) + listed + self._dentries_weight
+        return weights.DIRECTORY + len(self.prefix) + listed + self._dentries_weight
 
     def _listed(self, name: bytes) -> CachedDentry | None:
         return None if self.scan is None else listed(self.scan.listing, name)

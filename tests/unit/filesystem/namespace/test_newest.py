@@ -173,7 +173,7 @@ def test_a_file_that_was_held_back_for_long_does_not_spoil_the_search() -> None:
         listing.add(_page(*(f"img-{page * 100 + n:04}" for n in range(100)), token=f"t{page}"), 0.0)
     listing.add(_page("jpg"), 0.0)
 
-    assert len(list(listing._may_hold(b"img-2345"))) <= 2
+    assert len(list(listing._candidates(b"img-2345"))) <= 2
     names = [b"img", b"jpg", *(b"img-%04d" % number for number in range(5000))]
     found = [listing.find(name) for name in names]
     assert [None if each is None else each[0].name(each[1]) for each in found] == names
