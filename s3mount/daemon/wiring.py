@@ -25,7 +25,8 @@ from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
-from s3mount.filesystem.namespace.tree import KernelCache, Tree
+from s3mount.filesystem.namespace.kernel_references import KernelCache
+from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
@@ -196,7 +197,7 @@ def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
 def _filesystem(
     config: Config, store: RemoteStore, blocks: BlockCache, kernel: KernelCache, loads: trio.Nursery
 ) -> FileSystem:
-    tree = Tree(
+    tree = build_tree(
         store,
         loads,
         config.tree,

@@ -9,7 +9,7 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
-from s3mount.filesystem.namespace.tree import Tree
+from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 
@@ -65,7 +65,7 @@ def assemble(
     clock: Callable[[], float],
 ) -> FileSystem:
     """The file system of *location*."""
-    tree = Tree(
+    tree = build_tree(
         store,
         nursery,
         config,

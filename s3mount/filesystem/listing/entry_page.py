@@ -31,7 +31,7 @@ class Entry(NamedTuple):
 
 
 class EntryPage:
-    """At most `ENTRIES_MAX` entries of the directory *prefix*, as of *requested_at* (clock seconds).
+    """At most `ENTRIES_MAX` entries of the directory *prefix*, requested at *requested_at*.
 
     *weight* is their cost in memory, in bytes. The inode table writes *reference_count*, how many
     inodes stand for an entry here, and *table_number*, its number of this page. Raises ValueError

@@ -1,11 +1,11 @@
-"""Lookup: from a name in a directory to an entry, with as few questions to the store as its knowledge allows.
+"""The tree of one volume: from a name in a directory to an entry, with as few requests as possible.
 
-First what is known of the name (`recall`), then the listing of its directory where other names have missed there before (`cache`),
-then the name alone (`questions`).
+Looks first in the metadata cache, then in the directory's listing if other names have missed there
+before (`metadata_cache`), and requests the name alone last (`name_resolver`).
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import trio
 
@@ -14,20 +14,25 @@ from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeO
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
 from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
+from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
+from s3mount.filesystem.namespace.invalidations import Invalidations
+from s3mount.filesystem.namespace.kernel_references import KernelCache, KernelReferences
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
 from s3mount.filesystem.namespace.name_resolver import NameResolver
 from s3mount.filesystem.namespace.ttl_policy import CLOCK_LEAD, StrictClock, TtlPolicy
+from s3mount.filesystem.namespace.volume import Volume
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 
-LOOKUP_TO_OPEN = (
-    1.0  # seconds in which an open still belongs to the lookup before it: one open(2) is both
-)
+LOOKUP_TO_OPEN = 1.0  # seconds between the lookup and the open of one open(2), at most
 
 
 class Attributes(NamedTuple):
-    """What the kernel is told of an inode; *size* is negative for a directory, *valid_for* is seconds."""
+    """The attributes of an inode for the kernel, which may cache them *valid_for* seconds.
+
+    *size* is negative for a directory.
+    """
 
     inode: int
     size: int
@@ -35,241 +40,234 @@ class Attributes(NamedTuple):
     valid_for: float
 
 
-class KernelCache(Protocol):
-    """What the kernel keeps of names."""
-
-    def drop(self, parent: int, entries: EntryPage) -> None:
-        """Have it forget these entries of the directory *parent*, soon; it looks them up anew when they are wanted."""
-        ...
-
-    def drop_all(self) -> None:
-        """Have it forget all that it was told before now, soon."""
-        ...
-
-
 class Tree:
-    """The directories of one bucket below one prefix."""
+    """The directories and files of *volume*; *mounted_ns* is the mtime of directories without."""
 
     def __init__(
         self,
-        store: ObjectStore,
-        nursery: trio.Nursery,
-        config: TreeConfig,
-        location: StoreConfig,
-        *,
-        clock: Callable[[], float],
-        mounted_ns: int,
-        first_bytes: Callable[[ObjectVersion, bytes], None],
+        volume: Volume,
+        resolver: NameResolver,
+        inodes: InodeTable,
         kernel: KernelCache,
+        *,
+        mounted_ns: int,
     ) -> None:
-        self.inodes = InodeTable()
-        self._ttl = TtlPolicy.from_config(config)
-        self._clock = StrictClock(clock)
-        self._bucket = location.bucket
-        self.root = location.prefix
-        self._mounted_ns = mounted_ns
+        self.inodes = inodes
+        self.cache = volume.cache
+        self.root = volume.root
+        self._bucket = volume.bucket
+        self._ttl = volume.cache.ttl
+        self._clock = volume.cache.clock
+        self._resolver = resolver
         self._kernel = kernel
-        self.cache = MetadataCache(
-            store,
-            nursery,
-            location.bucket,
-            self._ttl,
-            clock=self._clock,
-            limit=config.metadata_limit,
-            dropped=self._drop_from_kernel,
-            replaced=self._shrink,
-        )
-        self._resolver = NameResolver(store, nursery, self.cache, location, first_bytes)
+        self._mounted_ns = mounted_ns
 
-    # ---- inodes --------------------------------------------------------------------------------------------------
+    # ---- inodes --------------------------------------------------------------------------------
 
     def prefix(self, inode: int) -> str:
         """The prefix of a directory. NotADirectory for a file."""
         if inode == ROOT:
             return self.root
-        entries, index = self.inodes.resolve(inode)
-        if not entries.is_directory(index):
-            raise NotADirectory("not a directory", bucket=self._bucket, key=entries.key(index))
-        return entries.key(index) + "/"
+        page, index = self.inodes.resolve(inode)
+        if not page.is_directory(index):
+            raise NotADirectory("not a directory", bucket=self._bucket, key=page.key(index))
+        return page.key(index) + "/"
 
     def directory_of(self, inode: int) -> DirectoryState:
-        """What is known of the directory that the kernel calls *inode*. NotADirectory for a file."""
+        """The cached state of the directory *inode*. NotADirectory for a file."""
         directory = self.cache.directory(self.prefix(inode))
         directory.inode = inode
         return directory
 
     def parent_inode(self, prefix: str) -> int:
-        """The inode number of the directory above *prefix*; the root is above itself."""
+        """The inode number of the directory above *prefix*; the root is its own parent."""
         above = parent_of(prefix[:-1])
         if len(above) <= len(self.root):
             return ROOT
-        [inode] = inode_numbers(
-            self._bucket, parent_of(above[:-1]), [Entry(encode(above[:-1].rpartition("/")[2]))]
-        )
+        grandparent = parent_of(above[:-1])
+        entry = Entry(encode(above[len(grandparent) : -1]))
+        [inode] = inode_numbers(self._bucket, grandparent, [entry])
         return inode
 
     def attributes(self, inode: int) -> Attributes:
-        """The attributes of an inode that the kernel knows; never a question, for an inode is one version."""
+        """The attributes of an inode, without a request: an inode is one version."""
         if inode == ROOT:
             return Attributes(ROOT, -1, self._directory_mtime(self.root), self._ttl.positive)
         return self.describe(inode, *self.inodes.resolve(inode))
 
-    def describe(self, inode: int, entries: EntryPage, index: int) -> Attributes:
-        """The attributes of an entry, under the number that stands for it."""
-        return Attributes(
-            inode, entries.sizes[index], self.mtime_ns(entries, index), self.valid_for(entries)
-        )
+    def describe(self, inode: int, page: EntryPage, index: int) -> Attributes:
+        """The attributes of an entry whose inode number is *inode*."""
+        mtime_ns = self.mtime_ns(page, index)
+        return Attributes(inode, page.sizes[index], mtime_ns, self.valid_for(page))
 
-    def valid_for(self, entries: EntryPage) -> float:
-        """For how many seconds more *entries* may be believed, all of them."""
-        if self.cache.invalidations.newest(entries.prefix) > entries.requested_at:
+    def valid_for(self, page: EntryPage) -> float:
+        """Seconds until all entries of *page* expire."""
+        if self.cache.invalidations.newest((page.bucket, page.prefix)) > page.requested_at:
             return 0.0
-        return self._valid_for(entries.requested_at)
+        return self._valid_for(page.requested_at)
 
     def _valid_for(self, requested_at: float, *, exists: bool = True) -> float:
-        """The lifetime left of what was asked for at *requested_at*."""
         return max(0.0, self._ttl.remaining(requested_at, self._clock.now(), exists=exists))
 
-    def mtime_ns(self, entries: EntryPage, index: int) -> int:
-        """When an entry was modified: a directory, when the newest that is known of what is in it was."""
-        if entries.is_directory(index):
-            return self._directory_mtime(entries.key(index) + "/")
-        return entries.mtimes[index]
+    def mtime_ns(self, page: EntryPage, index: int) -> int:
+        """The mtime of an entry; for a directory, the newest mtime known of what is in it."""
+        if page.is_directory(index):
+            return self._directory_mtime(page.key(index) + "/")
+        return page.mtimes[index]
 
     def _directory_mtime(self, prefix: str) -> int:
-        directory = self.cache.directories.get(prefix)
+        directory = self.cache.find_directory(prefix)
         return (directory.newest_mtime_ns if directory is not None else 0) or self._mounted_ns
 
-    # ---- lookup --------------------------------------------------------------------------------------------------
+    # ---- lookup --------------------------------------------------------------------------------
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
-        """Find *name*, and count one reference to its inode. NotFound, NameTooLong, or what the store failed with."""
-        if len(name) > NAME_MAX:
-            raise NameTooLong("name of more than 255 bytes")
-        directory = self.directory_of(parent)
+        """Find *name*, and count one reference to its inode.
+
+        Raises NotFound, NameTooLong, or what the store failed with.
+        """
+        directory = self._directory_for(parent, name)
         known = self.get_fresh(directory, name)
         if known is None:
             known = await self._find_out(directory, name)
-        return self._attributes_of(directory, name, known)
+        return self._refer_to(directory, name, known)
 
     def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
-        """`lookup`, where that needs no waiting; else None."""
-        if len(name) > NAME_MAX:
-            raise NameTooLong("name of more than 255 bytes")
-        directory = self.directory_of(parent)
+        """`lookup` from the cache; None if that needs a request."""
+        directory = self._directory_for(parent, name)
         known = self.get_fresh(directory, name)
-        return None if known is None else self._attributes_of(directory, name, known)
+        return None if known is None else self._refer_to(directory, name, known)
 
     def is_listing_fresh(self, inode: int) -> bool:
-        """Whether the listing of a directory holds still, so that reading it begins without waiting."""
+        """Whether the listing of a directory is fresh: reading it starts without waiting then."""
         return self.cache.is_fresh(self.directory_of(inode))
 
-    def _attributes_of(
-        self, directory: DirectoryState, name: bytes, known: CachedDentry
-    ) -> Attributes:
-        if known.page is None:
-            absent = NotFound(
-                "no such file or directory",
-                bucket=self._bucket,
-                key=directory.prefix + decode(name),
-            )
+    def _directory_for(self, parent: int, name: bytes) -> DirectoryState:
+        if len(name) > NAME_MAX:
+            raise NameTooLong("name of more than 255 bytes")
+        return self.directory_of(parent)
+
+    def _refer_to(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> Attributes:
+        """Count a reference to the entry, and return its attributes. NotFound if it is negative."""
+        page, at = known.page, known.at
+        if page is None:
+            key = directory.prefix + decode(name)
+            absent = NotFound("no such file or directory", bucket=self._bucket, key=key)
             absent.valid_for = self._valid_for(known.requested_at, exists=False)
             raise absent
-        return self.describe(self.inodes.add_reference(known.page, known.at), known.page, known.at)
+        return self.describe(self.inodes.add_reference(page, at), page, at)
 
     def get_fresh(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
-        """What is known of a name without a question; what may be told while it is being renewed, too."""
+        """The cached dentry of *name*, fresh, or in its grace period while it is renewed."""
         now = self._clock.now()
         known = directory.get_fresh(name, now, self._ttl)
         if known is None and self._ttl.grace:
             known = directory.get(name)
-            if (
-                known is None
-                or self._ttl.remaining(known.requested_at, now, exists=known.exists)
-                <= -self._ttl.grace
-            ):
+            if known is None:
+                return None
+            remaining = self._ttl.remaining(known.requested_at, now, exists=known.exists)
+            if remaining <= -self._ttl.grace:
                 return None
             self._resolver.resolve_in_background(directory, name)
         return known
 
     async def _find_out(self, directory: DirectoryState, name: bytes) -> CachedDentry:
-        """Find out about a name of which nothing is known."""
         if await self.cache.wait_final(directory, name):
             known = self.get_fresh(directory, name)
             if known is not None:
                 return known
         return await self._resolver.resolve(directory, name)
 
-    async def revalidate(self, entries: EntryPage, index: int) -> None:
-        """Make sure that a file's version is current. ReplacedBeforeOpen where it is not; its name has been learned anew then."""
-        known = self._get_recent(entries, index)
+    async def revalidate(self, page: EntryPage, index: int) -> None:
+        """Make sure that a file's version is current.
+
+        ReplacedBeforeOpen if it is not; the cache has the name's new version then.
+        """
+        known = self._get_recent(page, index)
         if known is None:
-            known = await self._resolver.resolve(
-                self.cache.directory(entries.prefix), entries.name(index)
-            )
-        if not known.is_about(entries, index):
+            directory = self.cache.directory(page.prefix)
+            known = await self._resolver.resolve(directory, page.name(index))
+        if not known.is_about(page, index):
             raise ReplacedBeforeOpen(
-                "replaced since it was looked up", bucket=self._bucket, key=entries.key(index)
+                "replaced since it was looked up", bucket=self._bucket, key=page.key(index)
             )
 
-    def is_current(self, entries: EntryPage, index: int) -> bool:
-        """Whether a file's version is known to be current, without a question."""
-        known = self._get_recent(entries, index)
-        return known is not None and known.is_about(entries, index)
+    def is_current(self, page: EntryPage, index: int) -> bool:
+        """Whether a file's version is known to be current, without a request."""
+        known = self._get_recent(page, index)
+        return known is not None and known.is_about(page, index)
 
-    def _get_recent(self, entries: EntryPage, index: int) -> CachedDentry | None:
-        """What is known of a file's name, recently enough for an open."""
-        directory = self.cache.directory(entries.prefix)
-        name = entries.name(index)
-        seen = CachedDentry(entries.requested_at, entries, index)
+    def _get_recent(self, page: EntryPage, index: int) -> CachedDentry | None:
+        """The newest dentry of a file's name, if it is recent enough for an open."""
+        directory = self.cache.directory(page.prefix)
+        name, requested_at = page.name(index), page.requested_at
+        seen = CachedDentry(requested_at, page, index)
         known = directory.get(name, seen)
-        if (
-            known is None or known.requested_at < seen.requested_at
-        ) and not directory.is_invalidated(name, seen.requested_at):
+        is_older = known is None or known.requested_at < requested_at
+        if is_older and not directory.is_invalidated(name, requested_at):
             known = seen
-        if known is None or not self._ttl.is_recent(
-            known.requested_at, self._clock.now(), LOOKUP_TO_OPEN
-        ):
+        if known is None:
             return None
-        return known
+        now = self._clock.now()
+        return known if self._ttl.is_recent(known.requested_at, now, LOOKUP_TO_OPEN) else None
 
     def pages_of(self, prefix: str, most: int) -> Sequence[EntryPage] | None:
-        """All entries of a directory, if a listing of it is complete and has no more than *most*; the same object for as long as it is."""
-        directory = self.cache.directories.get(prefix)
-        if directory is None or directory.scan is None:
+        """All entries of a directory, if its listing is complete and has at most *most* of them.
+
+        The same object for as long as it is the same listing.
+        """
+        directory = self.cache.find_directory(prefix)
+        listing = None if directory is None else directory.listing
+        if listing is None or not listing.is_complete or listing.is_trimmed:
             return None
-        listing = directory.scan.listing
-        is_usable = listing.is_complete and not listing.is_trimmed and listing.entry_count <= most
-        return listing.pages if is_usable else None  # type: ignore[return-value]  # none is trimmed
+        return listing.pages if listing.entry_count <= most else None  # type: ignore[return-value]
 
     def invalidate(self, version: ObjectVersion) -> None:
-        """Believe no more that *version* is current."""
+        """Take *version* for current no longer."""
         prefix = parent_of(version.key)
-        self.cache.invalidations.add(prefix, encode(version.key[len(prefix) :]), self._clock.tick())
+        name = encode(version.key[len(prefix) :])
+        self.cache.invalidations.add((version.bucket, prefix), name, self._clock.tick())
 
     def invalidate_all(self) -> None:
-        """Know nothing any more, and have the kernel look up every name anew."""
+        """Drop all that is cached, and have the kernel look up every name again."""
         self.cache.invalidate_all()
         self._kernel.drop_all()
 
     def referenced_pages(self, until: float) -> list[tuple[int, EntryPage]]:
-        """What the kernel holds references into, as far as it was asked for by *until*: the inodes of directories, and their entries."""
-        pages = [
-            entries for entries in self.inodes.pages() if entries.requested_at <= until + CLOCK_LEAD
-        ]
+        """The pages, requested up to *until*, that the kernel refers to, and their directories."""
         return [
-            (ROOT if page.prefix == self.root else self.parent_inode(f"{page.prefix}_/"), page)
-            for page in pages
+            (self._inode_of_directory(page.prefix), page)
+            for page in self.inodes.pages()
+            if page.requested_at <= until + CLOCK_LEAD
         ]
 
-    def _drop_from_kernel(self, inode: int, pages: Sequence[EntryPage]) -> None:
-        """Have the kernel give back its references to entries of the directory *inode* that are to go."""
-        for entries in pages:
-            if entries.reference_count and inode:
-                self._kernel.drop(inode, entries)
+    def _inode_of_directory(self, prefix: str) -> int:
+        return ROOT if prefix == self.root else self.parent_inode(f"{prefix}_/")
 
-    def _shrink(self, pages: Sequence[EntryPage]) -> None:
-        """Keep of pages that a newer listing takes the place of only what the kernel holds references to."""
-        for entries in pages:
-            if entries.reference_count:
-                self.inodes.shrink(entries)
+
+def build_tree(
+    store: ObjectStore,
+    nursery: trio.Nursery,
+    config: TreeConfig,
+    location: StoreConfig,
+    *,
+    clock: Callable[[], float],
+    mounted_ns: int,
+    first_bytes: Callable[[ObjectVersion, bytes], None],
+    kernel: KernelCache,
+) -> Tree:
+    """The tree of one volume at *location*, with the parts that belong to it."""
+    inodes = InodeTable()
+    references = KernelReferences(inodes, kernel)
+    ttl = TtlPolicy.from_config(config)
+    invalidations = Invalidations(ttl.invalidate_before)
+    directories = DirectoryLru(
+        config.metadata_limit, invalidations, references.on_evicted, references.on_replaced
+    )
+    strict_clock = StrictClock(clock)
+    cache = MetadataCache(
+        location.bucket, store, nursery, directories, invalidations, ttl=ttl, clock=strict_clock
+    )
+    volume = Volume(store, cache, location.prefix)
+    resolver = NameResolver(volume, nursery, location.timeout, first_bytes)
+    return Tree(volume, resolver, inodes, kernel, mounted_ns=mounted_ns)

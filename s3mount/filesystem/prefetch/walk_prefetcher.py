@@ -181,7 +181,7 @@ class WalkPrefetcher:
 
     def _begin_if_walked(self, directory: DirectoryState) -> None:
         """Sweep the parent from *directory* on, if the parent has been read and sweeps of it have not failed too often."""
-        parent = self._catalog.directories.get(parent_of(directory.prefix[:-1]))
+        parent = self._catalog.find_directory(parent_of(directory.prefix[:-1]))
         if not directory.prefix or parent is None or not parent.is_read or parent is directory:
             return
         if not self._catalog.is_fresh(parent):

@@ -11,7 +11,8 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_merger import EntryMerger
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
-from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryLru, DirectoryState
+from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
+from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import InodeTable
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
@@ -36,12 +37,12 @@ def _scan(number: int) -> ListingScan:
 def _directories(count: int) -> object:
     directories = DirectoryLru(1 << 40, invalidations, lambda *_: None, lambda _: None)
     for number in range(count):
-        directories.get_or_add(f"{number:020}/")
+        directories.get_or_add(("bucket", f"{number:020}/"))
     return directories
 
 
 def _dentries(count: int) -> object:
-    directory = DirectoryState("d/", invalidations)
+    directory = DirectoryState(("bucket", "d/"), invalidations)
     for number in range(count):
         directory.put(b"%06d" % number, CachedDentry(float(number), None))
     return directory

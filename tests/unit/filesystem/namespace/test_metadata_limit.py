@@ -13,7 +13,7 @@ from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
-from s3mount.filesystem.namespace.tree import Tree
+from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
 from s3mount.s3.object_store import Demand, OnToken
 from tests.property.assembling import Blocks
@@ -117,7 +117,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
     store, kernel = ManyDirectories(), ForgetfulKernel()
     config = TreeConfig(uid=0, gid=0, metadata_limit=LIMIT, metadata_ttl=3600.0)
     async with trio.open_nursery() as nursery:
-        tree = Tree(
+        tree = build_tree(
             store,  # type: ignore[arg-type]  # it is listed only
             nursery,
             config,

@@ -9,7 +9,7 @@ from s3mount.errors import AccessDenied, StaleVersion
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
-from s3mount.filesystem.namespace.directory import listed
+from s3mount.filesystem.namespace.directory import dentry_in
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
 from s3mount.s3.model import ListedObject, ListPage
 from tests.fakes.memory_store import MemoryStore, Request
@@ -153,7 +153,7 @@ def test_a_listing_that_broke_its_order_denies_no_directory() -> None:
     listing.add(_page("a", token="u"), 0.0)
 
     assert listing.find(b"b") is not None
-    assert listed(listing, b"b") is None
+    assert dentry_in(listing, b"b") is None
 
 
 def test_what_walks_made_known_says_nothing_once_one_broke_its_order() -> None:
@@ -161,9 +161,9 @@ def test_what_walks_made_known_says_nothing_once_one_broke_its_order() -> None:
     listing = DirectoryListing("bucket", "d/", 0.0, order)
     listing.fill([Entry(b"a", 1, 0, "e")], 0)
 
-    assert listed(listing, b"a") is not None
+    assert dentry_in(listing, b"a") is not None
     order.note_break("", is_walk=True)
-    assert listed(listing, b"a") is None
+    assert dentry_in(listing, b"a") is None
 
 
 def test_a_file_that_was_held_back_for_long_does_not_spoil_the_search() -> None:
