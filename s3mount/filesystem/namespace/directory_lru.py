@@ -54,11 +54,12 @@ class DirectoryLru:
 
     def get_or_add(self, key: DirectoryKey) -> DirectoryState:
         """The directory of *key*, new if need be, now the most recently used."""
-        directory = self._directories.get(key)
-        if directory is None:
+        try:  # half the time of `get`, on the way of every lookup
+            return self._directories[key]
+        except KeyError:
             directory = DirectoryState(key, self._invalidations)
             self._insert(directory)
-        return directory
+            return directory
 
     def get(self, key: DirectoryKey) -> DirectoryState | None:
         return self._directories.get(key)

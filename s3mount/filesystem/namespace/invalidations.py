@@ -32,9 +32,9 @@ class Invalidations:
         """The time of the last invalidation of *name*; -inf if there was none."""
         return self._times.get((key, name), -math.inf) if self._times else -math.inf
 
-    def newest(self, key: DirectoryKey) -> float:
+    def newest(self, bucket: str, prefix: str) -> float:
         """The time of the last invalidation of any name in a directory; -inf if there was none."""
-        return self._newest.get(key, -math.inf) if self._newest else -math.inf
+        return self._newest.get((bucket, prefix), -math.inf) if self._newest else -math.inf
 
     def clear(self) -> None:
         self._times.clear()

@@ -166,7 +166,7 @@ class MetadataCache:
         return scan
 
     def _is_news(self, directory: DirectoryState | None, requested_at: float) -> bool:
-        """Whether a listing of that moment is fresh, and none is cached that is as fresh or newer."""
+        """Whether a listing of that moment is fresh, and newer than what is cached."""
         if self.ttl.remaining(requested_at, self.clock.now()) <= 0:
             return False
         listing = None if directory is None else directory.listing

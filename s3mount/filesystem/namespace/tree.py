@@ -102,7 +102,7 @@ class Tree:
 
     def valid_for(self, page: EntryPage) -> float:
         """Seconds until all entries of *page* expire."""
-        if self.cache.invalidations.newest((page.bucket, page.prefix)) > page.requested_at:
+        if self.cache.invalidations.newest(page.bucket, page.prefix) > page.requested_at:
             return 0.0
         return self._valid_for(page.requested_at)
 
@@ -126,26 +126,23 @@ class Tree:
 
         Raises NotFound, NameTooLong, or what the store failed with.
         """
-        directory = self._directory_for(parent, name)
-        known = self.get_fresh(directory, name)
-        if known is None:
-            known = await self._find_out(directory, name)
-        return self._refer_to(directory, name, known)
+        cached = self.lookup_nowait(parent, name)
+        if cached is not None:
+            return cached
+        directory = self.directory_of(parent)
+        return self._refer_to(directory, name, await self._find_out(directory, name))
 
     def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
         """`lookup` from the cache; None if that needs a request."""
-        directory = self._directory_for(parent, name)
+        if len(name) > NAME_MAX:
+            raise NameTooLong("name of more than 255 bytes")
+        directory = self.directory_of(parent)
         known = self.get_fresh(directory, name)
         return None if known is None else self._refer_to(directory, name, known)
 
     def is_listing_fresh(self, inode: int) -> bool:
         """Whether the listing of a directory is fresh: reading it starts without waiting then."""
         return self.cache.is_fresh(self.directory_of(inode))
-
-    def _directory_for(self, parent: int, name: bytes) -> DirectoryState:
-        if len(name) > NAME_MAX:
-            raise NameTooLong("name of more than 255 bytes")
-        return self.directory_of(parent)
 
     def _refer_to(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> Attributes:
         """Count a reference to the entry, and return its attributes. NotFound if it is negative."""
