@@ -1,4 +1,4 @@
-"""A directory's listing under way: what readers of its pages and seekers of a name wait for."""
+"""Scan of one directory: a listing, and the fetcher that brings its pages."""
 
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
@@ -6,35 +6,37 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.page_fetcher import PageFetcher
 from s3mount.s3.model import ListPage
 
-AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands soon, one being read, one in the air
+PAGES_AHEAD = 3  # of the requested one: the reader's next, one being parsed, one in flight
 
 
 class ListingScan:
-    """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete, or abandoned."""
+    """A listing with the pages received so far; *fetcher* brings the others.
+
+    Without a fetcher the listing is complete, or abandoned.
+    """
 
     __slots__ = ("_fetcher", "listing")
 
-    def __init__(self, listing: DirectoryListing, paging: PageFetcher | None) -> None:
+    def __init__(self, listing: DirectoryListing, fetcher: PageFetcher | None) -> None:
         self.listing = listing
-        self._fetcher = paging
+        self._fetcher = fetcher
 
     def add(self, page: ListPage, requested_at: float) -> None:
-        """Take a page that another request has brought, asked for at *requested_at*."""
+        """Take a page that another request has brought."""
         if self._fetcher is not None:
             self._fetcher.add(page, requested_at)
 
-    def request_pages(self, pages: int) -> None:
-        """Have so many pages in all fetched, without waiting for them."""
+    def request_pages(self, total: int) -> None:
+        """Fetch up to *total* pages in all, without waiting for them."""
         if self._fetcher is not None:
-            self._fetcher.request_pages(pages)
+            self._fetcher.request_pages(total)
 
     def drop_fetcher_if_complete(self) -> None:
-        """Let all go that a complete listing does not need."""
         if self.listing.is_complete:
             self._fetcher = None
 
     def abandon(self) -> None:
-        """Fetch no more: it is no directory's listing any more, and nobody reads it."""
+        """Fetch no more: the listing is no directory's any more, and nothing reads it."""
         if self._fetcher is not None:
             self._fetcher.abandon()
             self._fetcher = None
@@ -50,50 +52,47 @@ class ListingScan:
 
     @property
     def has_received(self) -> bool:
-        """Whether a page has come."""
+        """Whether a page has been received."""
         return self._fetcher is None or self._fetcher.received > 0
 
     async def wait_page(self, number: int) -> EntryPage | None:
-        """Page *number*, or None behind the last; those behind it are on their way then. A checkpoint only if it waits."""
-        while number >= len(self.listing.pages) and not self.listing.is_complete:
-            await self._wait_progress()
+        """Page *number*, while later ones are fetched; None at the end, or if it was trimmed.
+
+        A checkpoint only if it waits. Raises what the store failed with.
+        """
+        listing = self.listing
+        while number >= len(listing.pages) and not listing.is_complete:
+            if self._fetcher is None:  # not seen by a reader that has acquired the listing
+                reason = "the listing was given up"
+                raise StoreError(reason, bucket=listing.bucket, key=listing.prefix)
+            await self._fetcher.wait_progress()
         return self.page_nowait(number)
 
     def page_nowait(self, number: int) -> EntryPage | None:
-        """`wait_page`, if that would not wait; None also if it would, or if the page was trimmed."""
-        pages = self.listing.pages
+        """`wait_page` without waiting; None also if the page has not been received."""
+        listing, fetcher = self.listing, self._fetcher
+        pages = listing.pages
         if number >= len(pages):
             return None
-        if (
-            self._fetcher is not None
-            and not self.listing.is_complete
-            and number + AHEAD > len(pages)
-        ):
-            self._fetcher.request_pages(self._fetcher.received + AHEAD - 1)
+        if fetcher and not listing.is_complete and number + PAGES_AHEAD > len(pages):
+            fetcher.request_pages(fetcher.received + PAGES_AHEAD - 1)
         return pages[number]
 
     async def wait_final(self, name: bytes, pages: int) -> bool:
-        """Whether the listing has the last word on *name*, after at most so many pages more, and fewer if they will not show it."""
-        listing, paging = self.listing, self._fetcher
-        last = 0 if paging is None else paging.received + pages
+        """Whether the listing is final on *name*, after at most *pages* more.
+
+        Waits for fewer if they will probably not have the name.
+        """
+        listing, fetcher = self.listing, self._fetcher
+        last = 0 if fetcher is None else fetcher.received + pages
         while not listing.is_final(name):
-            if (
-                paging is None
-                or self.is_abandoned
-                or listing.is_past(name)
-                or paging.received >= last
-            ):
+            if fetcher is None or fetcher.received >= last:
                 return False
-            await paging.wait_progress()
+            if self.is_abandoned or listing.is_past(name):
+                return False
+            await fetcher.wait_progress()
         return True
 
     def is_trimmed_at(self, number: int) -> bool:
-        """Whether the page has come and gone."""
+        """Whether page *number* was trimmed."""
         return number < len(self.listing.pages) and self.listing.pages[number] is None
-
-    async def _wait_progress(self) -> None:
-        if self._fetcher is None:  # its reader holds it, so this is not seen
-            raise StoreError(
-                "the listing was given up", bucket=self.listing.bucket, key=self.listing.prefix
-            )
-        await self._fetcher.wait_progress()

@@ -42,7 +42,7 @@ class NameResolver:
         self._root = volume.root
         self._timeout = timeout
         self._on_first_bytes = on_first_bytes
-        self._flights: SingleFlight[tuple[DirectoryKey, bytes], CachedDentry] = SingleFlight(
+        self._calls: SingleFlight[tuple[DirectoryKey, bytes], CachedDentry] = SingleFlight(
             nursery, self._cache.clock.tick
         )
 
@@ -53,7 +53,7 @@ class NameResolver:
             return await self._resolve(directory, name)
         called_at = self._cache.clock.now()
         since = max(ttl.valid_since, self._cache.invalidations.last(directory.key, name))
-        known = await self._flights.join(
+        known = await self._calls.join(
             (directory.key, name), since, partial(self._resolve, directory, name)
         )
         if ttl.remaining(known.requested_at, called_at, exists=known.exists) <= 0:
@@ -62,7 +62,7 @@ class NameResolver:
 
     def resolve_in_background(self, directory: DirectoryState, name: bytes) -> None:
         """`resolve` without waiting."""
-        self._flights.begin((directory.key, name), partial(self._resolve, directory, name))
+        self._calls.start((directory.key, name), partial(self._resolve, directory, name))
 
     async def _resolve(self, directory: DirectoryState, name: bytes) -> CachedDentry:
         key = directory.prefix + decode(name)
