@@ -7,7 +7,7 @@ of inode numbers, where a number moves on if two live ones collide, and the coun
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from typing import NamedTuple
@@ -33,9 +33,9 @@ class Entry(NamedTuple):
 class EntryPage:
     """At most `ENTRIES_MAX` entries of the directory *prefix*, requested at *requested_at*.
 
-    *weight* is their cost in memory, in bytes. The inode table writes *reference_count*, how many
-    inodes stand for an entry here, and *table_number*, its number of this page. Raises ValueError
-    if there are more entries.
+    *version_ids* are by name, for entries of which one is known. *weight* is the cost in memory, in
+    bytes. The inode table writes *reference_count*, how many inodes stand for an entry here, and
+    *table_number*, its number of this page. Raises ValueError if there are more entries.
     """
 
     __slots__ = (
@@ -43,6 +43,7 @@ class EntryPage:
         "_inodes",
         "_names",
         "_stops",
+        "_version_ids",
         "bucket",
         "mtimes",
         "prefix",
@@ -54,7 +55,12 @@ class EntryPage:
     )
 
     def __init__(
-        self, bucket: str, prefix: str, entries: Iterable[Entry], requested_at: float
+        self,
+        bucket: str,
+        prefix: str,
+        entries: Iterable[Entry],
+        requested_at: float,
+        version_ids: Mapping[bytes, str] | None = None,
     ) -> None:
         ordered = sorted(entries)
         if len(ordered) > ENTRIES_MAX:
@@ -68,6 +74,7 @@ class EntryPage:
         self.mtimes = array("q", [entry.mtime_ns for entry in ordered])
         self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
+        self._version_ids = dict(version_ids) if version_ids else None  # most listings have none
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
         self.table_number = 0
@@ -90,6 +97,10 @@ class EntryPage:
     def key(self, index: int) -> str:
         """The key of a file; of a directory, its prefix without the slash."""
         return self.prefix + decode(self.name(index))
+
+    def version_id(self, index: int) -> str | None:
+        """The version id of a file, if it is known."""
+        return None if self._version_ids is None else self._version_ids.get(self.name(index))
 
     def version(self, index: int) -> ObjectVersion:
         return ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
@@ -130,7 +141,9 @@ class EntryPage:
             )
             for index in indices
         ]
-        return EntryPage(self.bucket, self.prefix, entries, self.requested_at)
+        return EntryPage(
+            self.bucket, self.prefix, entries, self.requested_at, self._version_ids_of(entries)
+        )
 
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""
@@ -148,12 +161,17 @@ class EntryPage:
             and self.bucket == other.bucket
         )
 
+    def _version_ids_of(self, entries: list[Entry]) -> dict[bytes, str]:
+        ids = self._version_ids or {}
+        return {entry.name: ids[entry.name] for entry in entries if entry.name in ids}
+
     def _entries_weight(self) -> int:
-        count = len(self.sizes)
+        count, ids = len(self.sizes), (self._version_ids or {}).values()
         each = weights.COLUMNS + weights.INODE
+        version_ids = sum(weights.VERSION_ID + len(version_id) for version_id in ids)
         if isinstance(self._etags, bytes):
-            return (each + weights.MD5_ETAG) * count
-        return (each + weights.ETAG) * count + sum(map(len, self._etags))
+            return (each + weights.MD5_ETAG) * count + version_ids
+        return (each + weights.ETAG) * count + sum(map(len, self._etags)) + version_ids
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts
