@@ -16,7 +16,7 @@ from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import InodeTable
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.unit.filesystem.proof import proven
+from tests.unit.filesystem.evidence import proven
 
 MANY = 2000
 order = proven()

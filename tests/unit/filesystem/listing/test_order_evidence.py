@@ -1,4 +1,4 @@
-"""Evidence of a store's order: what one break costs, and what it does not."""
+"""Evidence of a store's order: it grows with keys in order, and a break doubles what is needed."""
 
 import logging
 
@@ -30,7 +30,7 @@ def test_a_page_of_one_key_proves_nothing() -> None:
     assert order.keys_needed == PROOF
 
 
-def test_a_break_doubles_the_proof_that_is_needed_and_turns_nothing_off() -> None:
+def test_a_break_doubles_the_keys_needed_and_turns_nothing_off() -> None:
     order = OrderEvidence(is_unordered=False)
     for breaks in range(1, 4):
         order.note_page(page(1000))
@@ -41,7 +41,7 @@ def test_a_break_doubles_the_proof_that_is_needed_and_turns_nothing_off() -> Non
     assert order.keys_needed == 0
 
 
-def test_breaks_without_end_withhold_a_bounded_number_of_keys() -> None:
+def test_breaks_without_end_hold_back_a_bounded_number_of_keys() -> None:
     order = OrderEvidence(is_unordered=False)
     for _ in range(1000):
         order.note_break("odd/")
@@ -49,7 +49,7 @@ def test_breaks_without_end_withhold_a_bounded_number_of_keys() -> None:
     assert order.keys_needed == PROOF << 6
 
 
-def test_only_the_first_break_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_only_the_first_break_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
     order = OrderEvidence(is_unordered=False)
     with caplog.at_level(logging.INFO):
         for number in range(10):

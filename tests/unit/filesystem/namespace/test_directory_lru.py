@@ -9,7 +9,7 @@ from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import PAGES_KEPT, DirectoryLru
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.unit.filesystem.proof import proven
+from tests.unit.filesystem.evidence import proven
 
 
 class Cache:

@@ -1,4 +1,4 @@
-"""What a walk through very many small directories costs in memory: the metadata limit, and little more."""
+"""A walk through very many small directories takes little more memory than the limit."""
 
 import gc
 import time
@@ -21,9 +21,7 @@ from tests.property.assembling import Blocks
 TOPS = 15
 DIRECTORIES = 1000  # in each of them
 LIMIT = 4 << 20
-SLACK = (
-    12 << 20
-)  # pages of several sweeps on their way, and the walker's own lists; without a limit, all would be 36 MiB
+SLACK = 12 << 20  # pages in flight, and the walker's own lists; without a limit, 36 MiB in all
 
 
 class ManyDirectories:
@@ -52,7 +50,7 @@ class ManyDirectories:
         raise NotFound("no such key", key=key)
 
     def _keys(self, query: ListQuery) -> ListPage:
-        """An undelimited page: what is left of one top directory, or the next one."""
+        """An undelimited page: what is left of one top directory, or the next."""
         top, _, rest = (query.start_after or query.prefix).partition("/")
         at = (
             int(query.token)
@@ -72,7 +70,7 @@ class ManyDirectories:
 
 
 class ForgetfulKernel:
-    """Holds references as the kernel does, and gives those back that it is told to drop, but for what is in use."""
+    """Holds references as the kernel does, and forgets those dropped that are not in use."""
 
     def __init__(self) -> None:
         self.filesystem: FileSystem

@@ -1,4 +1,4 @@
-"""A store whose order has been proved, or is known to be none."""
+"""Evidence of a store whose order is proved, or of one without order."""
 
 from s3mount.filesystem.listing.order_evidence import PROOF, OrderEvidence
 from s3mount.s3.model import ListedObject, ListPage
@@ -15,5 +15,5 @@ def proven() -> OrderEvidence:
 
 
 def unordered() -> OrderEvidence:
-    """A store that is known to list in no order."""
+    """Evidence of a store that lists in no order."""
     return OrderEvidence(is_unordered=True)

@@ -1,5 +1,5 @@
-"""What is believed of names while answers, invalidations and refreshes come in any order; through the tree, over a store in memory."""
-# ruff: noqa: ARG001, ARG002 - a clock is taken for its effect, and a protocol is kept
+"""Lookups and readdirs while responses, invalidations and refreshes come in any order."""
+# ruff: noqa: ARG001, ARG002 - a clock for its effect, arguments of a protocol
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -10,32 +10,39 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.errors import DeadlineExceeded, NotFound, StoreError
+from s3mount.errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    NotFound,
+    StaleVersion,
+    StoreError,
+)
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import Demand, OnToken
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.property.assembling import assemble
+from tests.property.kernel import Kernel
 
 
 @dataclass
 class Held:
-    """Requests that are held back until they are let through, by kind and key."""
+    """Requests that wait for an event, by kind and key."""
 
-    gates: dict[tuple[str, str], trio.Event]
+    events: dict[tuple[str, str], trio.Event]
 
     async def __call__(self, request: Request) -> None:
-        gate = self.gates.get((request.kind, request.key))
-        if gate is not None:
-            await gate.wait()
+        event = self.events.get((request.kind, request.key))
+        if event is not None:
+            await event.wait()
         await trio.lowlevel.checkpoint()
 
 
 @asynccontextmanager
 async def file_system(store: MemoryStore, **tree: float) -> AsyncIterator[FileSystem]:
     async with trio.open_nursery() as nursery:
-        config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # ttl and limits only
+        config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # TTLs and limits only
         yield assemble(store, nursery, config, StoreConfig(bucket="bucket"), trio.current_time)
         nursery.cancel_scope.cancel()
 
@@ -60,14 +67,14 @@ async def inode_of(filesystem: FileSystem, *path: bytes) -> int:
 
 
 async def in_background(
-    nursery: trio.Nursery, ask: Callable[[], Awaitable[object]]
+    nursery: trio.Nursery, call: Callable[[], Awaitable[object]]
 ) -> list[object]:
-    """Start *ask*, and return the list that will hold its outcome, once it waits for the store."""
+    """Start *call*; once it waits for the store, return the list that will have its outcome."""
     outcome: list[object] = []
 
     async def run() -> None:
         try:
-            outcome.append(await ask())
+            outcome.append(await call())
         except NotFound:
             outcome.append(None)
 
@@ -76,38 +83,36 @@ async def in_background(
     return outcome
 
 
-async def test_a_lookup_that_was_sent_before_a_refresh_is_not_believed_after_it(
+async def test_a_lookup_sent_before_a_refresh_is_not_used_after_it(
     autojump_clock: MockClock,
 ) -> None:
-    gate = trio.Event()
-    store = MemoryStore(before=Held({("LIST", "d/new/"): gate}))
+    release = trio.Event()
+    store = MemoryStore(before=Held({("LIST", "d/new/"): release}))
     store.put("d/old")
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
-        tree.cache.directory(
-            "d/"
-        ).scan = None  # as if it had been evicted: the name is asked for alone
+        tree.cache.directory("d/").scan = None  # as if evicted: the name is requested alone
         early = await in_background(nursery, lambda: tree.lookup(directory, b"new"))
         store.put("d/new")
         tree.invalidate_all()
-        gate.set()
+        release.set()
         await wait_all_tasks_blocked()
 
-        assert early  # whatever it was told
+        assert early  # whatever it is
         assert (await tree.lookup(directory, b"new")).size == 0
 
 
-async def test_a_listing_that_was_sent_before_a_refresh_is_not_believed_after_it(
+async def test_a_listing_sent_before_a_refresh_is_not_used_after_it(
     autojump_clock: MockClock,
 ) -> None:
-    gate = trio.Event()
-    store = MemoryStore(before=Held({("LIST", ""): gate}), page_size=2)
+    release = trio.Event()
+    store = MemoryStore(before=Held({("LIST", ""): release}), page_size=2)
     for name in "abcd":
         store.put(name)
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         early = await in_background(nursery, lambda: names_in(filesystem))
         filesystem.tree.invalidate_all()
-        gate.set()
+        release.set()
         await wait_all_tasks_blocked()
         store.delete("b")
         store.put("b2")
@@ -116,7 +121,7 @@ async def test_a_listing_that_was_sent_before_a_refresh_is_not_believed_after_it
         assert await names_in(filesystem) == [b"a", b"b2", b"c", b"d"]
 
 
-async def test_a_walk_under_way_at_a_refresh_publishes_nothing_older(
+async def test_a_walk_in_progress_at_a_refresh_caches_nothing_older(
     autojump_clock: MockClock,
 ) -> None:
     store = MemoryStore(page_size=100)
@@ -138,7 +143,7 @@ async def test_a_walk_under_way_at_a_refresh_publishes_nothing_older(
             assert b"f000-new" in names
 
 
-async def test_a_refresh_reaches_what_was_evicted_and_is_still_read(
+async def test_a_refresh_expires_entries_that_were_evicted_and_are_still_referred_to(
     autojump_clock: MockClock,
 ) -> None:
     store = MemoryStore()
@@ -154,47 +159,49 @@ async def test_a_refresh_reaches_what_was_evicted_and_is_still_read(
         assert (await filesystem.tree.lookup(ROOT, b"a")).size == 5
 
 
-async def test_a_lookup_after_a_doubt_does_not_join_one_from_before_it(
+async def test_a_lookup_after_an_invalidation_does_not_join_one_from_before_it(
     autojump_clock: MockClock,
 ) -> None:
-    gate = trio.Event()
+    release = trio.Event()
     held = Held({})
     store = MemoryStore(before=held)
     version = store.put("d/a", b"old")
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
         tree.cache.directories.clear()
-        held.gates["HEAD", "d/a"] = gate
+        held.events["HEAD", "d/a"] = release
         early = await in_background(nursery, lambda: tree.lookup(directory, b"a"))
         tree.invalidate(version)
-        del held.gates["HEAD", "d/a"]
+        del held.events["HEAD", "d/a"]
         late = await in_background(nursery, lambda: tree.lookup(directory, b"a"))
 
         assert late
         assert not early
-        gate.set()
+        release.set()
 
 
-async def test_an_answer_from_before_a_doubt_does_not_lift_it(autojump_clock: MockClock) -> None:
-    gate = trio.Event()
+async def test_a_response_from_before_an_invalidation_does_not_undo_it(
+    autojump_clock: MockClock,
+) -> None:
+    release = trio.Event()
     held = Held({})
     store = MemoryStore(before=held)
     version = store.put("d/a", b"old")
     async with file_system(store) as filesystem, trio.open_nursery() as nursery:
         tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
         tree.cache.directories.clear()
-        held.gates["HEAD", "d/a"] = gate
+        held.events["HEAD", "d/a"] = release
         await in_background(nursery, lambda: tree.lookup(directory, b"a"))
         tree.invalidate(version)
-        gate.set()
+        release.set()
         await wait_all_tasks_blocked()
-        asked = len(store.requests)
+        requests = len(store.requests)
         await tree.lookup(directory, b"a")
 
-        assert len(store.requests) > asked
+        assert len(store.requests) > requests
 
 
-async def test_a_doubt_outlives_its_directory(autojump_clock: MockClock) -> None:
+async def test_an_invalidation_outlives_its_directory(autojump_clock: MockClock) -> None:
     store = MemoryStore()
     version = store.put("a", b"old")
     async with file_system(store) as filesystem:
@@ -206,7 +213,7 @@ async def test_a_doubt_outlives_its_directory(autojump_clock: MockClock) -> None
         assert filesystem.files.open_current(inode) is None
 
 
-async def test_too_many_doubts_let_go_all_that_is_older(
+async def test_too_many_invalidations_expire_all_that_is_older(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("s3mount.filesystem.namespace.invalidations.INVALIDATIONS_MAX", 3)
@@ -220,7 +227,7 @@ async def test_too_many_doubts_let_go_all_that_is_older(
         assert [filesystem.files.open_current(inode) for inode in inodes] == [None] * 5
 
 
-async def test_a_listing_that_fails_behind_its_first_page_keeps_no_name_from_being_looked_up(
+async def test_a_listing_that_fails_after_its_first_page_fails_no_lookup(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = MemoryStore(page_size=100)
@@ -246,7 +253,7 @@ async def test_a_listing_that_fails_behind_its_first_page_keeps_no_name_from_bei
 
 
 class SlowToShow(MemoryStore):
-    """Lists two empty pages before the first one that holds anything, as S3 may where many keys were deleted."""
+    """Lists two empty pages before the first key, as S3 may after many deletions."""
 
     async def list_page(
         self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
@@ -257,7 +264,7 @@ class SlowToShow(MemoryStore):
         return await super().list_page(replace(query, token=None))
 
 
-async def test_empty_pages_before_a_listing_ends_say_nothing(autojump_clock: MockClock) -> None:
+async def test_empty_pages_before_the_first_key_deny_nothing(autojump_clock: MockClock) -> None:
     store = SlowToShow()
     store.put("d/a", b"12345")
     store.put("d/b/c")
@@ -270,7 +277,7 @@ async def test_empty_pages_before_a_listing_ends_say_nothing(autojump_clock: Moc
 
 
 class NeverShows(MemoryStore):
-    """Lists empty pages for ever."""
+    """Lists empty pages without end."""
 
     async def list_page(
         self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
@@ -280,7 +287,7 @@ class NeverShows(MemoryStore):
         return ListPage([], [], f"t{len(self.requests)}")
 
 
-async def test_empty_pages_without_end_are_asked_for_no_longer_than_the_timeout(
+async def test_empty_pages_without_end_are_requested_no_longer_than_the_timeout(
     autojump_clock: MockClock,
 ) -> None:
     store = NeverShows()
@@ -288,13 +295,13 @@ async def test_empty_pages_without_end_are_asked_for_no_longer_than_the_timeout(
     async with file_system(store) as filesystem:
         with pytest.raises(DeadlineExceeded):
             await filesystem.tree.lookup(ROOT, b"b")
-        asked = len(store.requests)
+        requests = len(store.requests)
         await trio.sleep(1000)
 
-        assert len(store.requests) == asked
+        assert len(store.requests) == requests
 
 
-async def test_a_bug_in_a_lookup_ahead_is_logged_once_and_ends_nothing(
+async def test_a_bug_in_a_background_lookup_is_logged_once_and_ends_nothing(
     autojump_clock: MockClock, expected_warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected_warnings.append("lookup in the background failed: this is a bug")
@@ -313,3 +320,131 @@ async def test_a_bug_in_a_lookup_ahead_is_logged_once_and_ends_nothing(
         await wait_all_tasks_blocked()
 
         assert (await filesystem.tree.lookup(ROOT, b"a")).size == 1
+
+
+async def test_the_entry_that_a_slow_readdir_showed_is_opened_though_the_cached_listing_is_older(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore(page_size=10)
+    for number in range(100):
+        store.put(f"d/{number:03}", b"old")
+    async with file_system(store) as filesystem:
+        kernel = Kernel(filesystem)
+        directory = await inode_of(filesystem, b"d")
+        handle = kernel.opendir(directory)
+        shown = await kernel.read_places(handle, 0, 10)
+        await trio.sleep(61)
+        await kernel.readdir(directory)
+        await trio.sleep(9)
+        store.put("d/090", b"the new version")
+        await trio.sleep(10)
+        rest = {name: seen for name, seen, _ in await kernel.read_places(handle, shown[-1][2])}
+
+        file = await filesystem.files.open(rest[b"090"].inode)
+        assert bytes(await filesystem.files.read(file, 0, 20)) == b"the new version"
+        kernel.filesystem.directories.release(handle)
+
+
+async def test_a_lookup_that_waited_for_an_older_response_returns_the_newer_one(
+    autojump_clock: MockClock,
+) -> None:
+    release = trio.Event()
+    store = MemoryStore()
+    version = store.put("x", b"old")
+
+    async def before(request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        if request.kind == "LIST":
+            raise AccessDenied("listing is refused", key=request.key)
+
+    real = store.head
+    is_first = True
+
+    async def head(key: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+        nonlocal is_first
+        stat, is_held = await real(key), is_first
+        is_first = False
+        if is_held:
+            await release.wait()
+        return stat
+
+    store.before = before
+    async with file_system(store) as filesystem, trio.open_nursery() as nursery:
+        filesystem.tree._resolver._store = _Hooked(store, head)  # type: ignore[assignment]
+        early = await in_background(nursery, lambda: filesystem.tree.lookup(ROOT, b"x"))
+        store.put("x", b"new version")
+        filesystem.tree.invalidate(version)
+        late = await filesystem.tree.lookup(ROOT, b"x")
+        release.set()
+        await wait_all_tasks_blocked()
+
+        assert late.size == len(b"new version")
+        assert [attributes.size for attributes in early] == [late.size]  # type: ignore[attr-defined]
+
+
+class _Hooked:
+    """A store with another `head`."""
+
+    def __init__(self, store: MemoryStore, head: object) -> None:
+        self._store = store
+        self.head = head
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+
+async def test_the_kernel_may_not_cache_an_entry_after_an_invalidation(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore()
+    store.put("d/x", b"old")
+    store.put("d/y")
+    async with file_system(store) as filesystem:
+        kernel = Kernel(filesystem)
+        directory = await inode_of(filesystem, b"d")
+        seen = dict(await kernel.readdir(directory))[b"x"]
+        file = await filesystem.files.open(seen.inode)
+        store.put("d/x", b"the new version")
+        with pytest.raises(StaleVersion):
+            await filesystem.files.read(file, 0, 9)
+        again = dict(await kernel.readdir(directory))[b"x"]
+
+        assert filesystem.tree.valid_for(filesystem.tree.inodes.resolve(again.inode)[0]) == 0
+
+
+async def test_lookups_do_not_wait_again_and_again_for_a_listing_that_hangs(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore(page_size=100)
+    for number in range(1000):
+        store.put(f"d/{number:04}", b"x")
+
+    async def before(request: Request) -> None:
+        is_later_page = request.query is not None and request.query.token is not None
+        await trio.sleep(1000 if is_later_page else 0.1)
+
+    store.before = before
+    async with file_system(store) as filesystem:
+        directory = await inode_of(filesystem, b"d")
+        began = trio.current_time()
+        for number in range(500, 510):
+            assert (await filesystem.tree.lookup(directory, b"%04d" % number)).size == 1
+
+        assert trio.current_time() - began < 5
+
+
+async def test_a_scan_for_lookups_that_is_too_large_is_neither_kept_nor_continued(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore(page_size=100)
+    for number in range(5000):
+        store.put(f"d/{number:04}", b"x")
+    async with file_system(store, metadata_limit=100_000) as filesystem:
+        directory = await inode_of(filesystem, b"d")
+        for number in range(4000, 4050):
+            await filesystem.tree.lookup(directory, b"%04d" % number)
+        requests = store.counts()["LIST"]
+        await wait_all_tasks_blocked()
+
+        assert store.counts()["LIST"] == requests
+        assert requests < 50 + 50  # one for each name, and one listing that was abandoned
