@@ -36,10 +36,7 @@ _PAGE_MAX = 2 * _PAGE  # that is not cut: a store's thousand, and those that wer
 
 
 class _Origin(NamedTuple):
-    """Where the raw page of some entries began: its token, and the merger before it.
-
-    Both are None at the start of the listing.
-    """
+    """Where a raw page began: its token and the merger then; None at the start of the listing."""
 
     token: str | None
     merger: EntryMerger | None

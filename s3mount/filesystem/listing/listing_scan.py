@@ -10,10 +10,7 @@ PAGES_AHEAD = 3  # of the requested one: the reader's next, one being parsed, on
 
 
 class ListingScan:
-    """A listing with the pages received so far; *fetcher* brings the others.
-
-    Without a fetcher the listing is complete, or abandoned.
-    """
+    """A listing, and the *fetcher* of its next pages; None if it is complete, or abandoned."""
 
     __slots__ = ("_fetcher", "listing")
 
@@ -56,10 +53,7 @@ class ListingScan:
         return self._fetcher is None or self._fetcher.received > 0
 
     async def wait_page(self, number: int) -> EntryPage | None:
-        """Page *number*, while later ones are fetched; None at the end, or if it was trimmed.
-
-        A checkpoint only if it waits. Raises what the store failed with.
-        """
+        """Page *number*; None at the end, or if it was trimmed. A checkpoint only if it waits."""
         listing = self.listing
         while number >= len(listing.pages) and not listing.is_complete:
             if self._fetcher is None:  # not seen by a reader that has acquired the listing
@@ -79,10 +73,7 @@ class ListingScan:
         return pages[number]
 
     async def wait_final(self, name: bytes, pages: int) -> bool:
-        """Whether the listing is final on *name*, after at most *pages* more.
-
-        Waits for fewer if they will probably not have the name.
-        """
+        """Whether the listing is final on *name*, after at most *pages* more that may have it."""
         listing, fetcher = self.listing, self._fetcher
         last = 0 if fetcher is None else fetcher.received + pages
         while not listing.is_final(name):

@@ -26,10 +26,7 @@ class OrderEvidence:
 
     @property
     def keys_needed(self) -> int | None:
-        """How many keys of a new listing must come in order before order is relied on.
-
-        None: it never is.
-        """
+        """How many keys of a listing must come in order to rely on it; None if it never is."""
         if self._is_unordered:
             return None
         return max(0, (PROOF << min(self._breaks, _DOUBLINGS)) - self._in_order)

@@ -16,10 +16,7 @@ _SAMPLE = 512  # keys kept in all: those of some four pages
 
 
 class PageRequest:
-    """One page, requested at *requested_at*; `page` or `failure` is set once it is `completed`.
-
-    `initial_priority` is the priority that it began with, `demand` holds the present one.
-    """
+    """One page: `page` or `failure` is set once `completed` is; `demand` has its priority now."""
 
     def __init__(self, query: ListQuery, priority: Priority, requested_at: float) -> None:
         self.query = query

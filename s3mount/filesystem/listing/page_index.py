@@ -16,10 +16,7 @@ class _Run:
 
 
 class PageIndex:
-    """The pages that can hold a name, by their numbers.
-
-    An ordered listing is one run, beside few short ones of files that were held back.
-    """
+    """Page numbers by name. An ordered listing is one run, or few if files were held back."""
 
     __slots__ = ("_runs",)
 

@@ -192,10 +192,7 @@ def _at_token(query: ListQuery, token: str) -> ListQuery:
 
 
 def _guess_key_after(cursor: PageCursor) -> str | None:
-    """A guess `SEGMENT_PAGES` after the start of *cursor*, or after its end if that is farther.
-
-    None if no key can follow there.
-    """
+    """A key guessed a segment after the start of *cursor*, at least after its end; or None."""
     pages = max(1, SEGMENT_PAGES - len(cursor.requests)) - MARGIN
     names = KeyInterpolator([key.removeprefix(cursor.prefix) for key in cursor.sample])
     last_name = cursor.last_key.removeprefix(cursor.prefix)

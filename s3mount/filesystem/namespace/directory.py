@@ -134,10 +134,7 @@ class DirectoryState:
         return known
 
     def get(self, name: bytes, seen: CachedDentry | None = None) -> CachedDentry | None:
-        """The newest dentry of *name*, expired or not.
-
-        *seen*, a dentry of it from before, spares a search if its page is still in the listing.
-        """
+        """The newest dentry of *name*, expired or not; *seen*, an old one, may spare a search."""
         scan = self.scan
         if scan is None:
             listed = None
@@ -155,10 +152,7 @@ class DirectoryState:
         return self._invalidations.last(self.key, name) > requested_at
 
     def put(self, name: bytes, dentry: CachedDentry) -> CachedDentry | None:
-        """Keep what a lookup has found, if nothing newer is kept.
-
-        Returns another name's dentry that was dropped for it.
-        """
+        """Keep a dentry that a lookup has found, if newest. Returns one that was dropped for it."""
         before = self._dentries.get(name)
         if before is not None and before.requested_at > dentry.requested_at:
             return None
@@ -195,15 +189,6 @@ class DirectoryState:
     def listing(self) -> DirectoryListing | None:
         """The newest listing."""
         return None if self.scan is None else self.scan.listing
-
-    @property
-    def newest_mtime_ns(self) -> int:
-        """The newest modification time among the listed entries, or 0."""
-        return 0 if self.scan is None else self.scan.listing.newest_mtime_ns
-
-    @property
-    def hidden_count(self) -> int:
-        return 0 if self.scan is None else self.scan.listing.hidden_count
 
     @property
     def entry_count(self) -> int:

@@ -74,12 +74,12 @@ class DirectoryLru:
     def put_scan(self, key: DirectoryKey, scan: ListingScan) -> DirectoryState:
         """The directory of *key*, new if need be, with *scan*."""
         directory = self._directories.get(key)
-        if directory is not None:
+        if directory is None:
+            directory = DirectoryState(key, self._invalidations)
+            directory.scan = scan
+            self._insert(directory)
+        else:
             self.replace_scan(directory, scan)
-            return directory
-        directory = DirectoryState(key, self._invalidations)
-        directory.scan = scan
-        self._insert(directory)
         return directory
 
     def put_dentry(self, directory: DirectoryState, name: bytes, dentry: CachedDentry) -> None:
@@ -141,7 +141,8 @@ class DirectoryLru:
     @property
     def hidden_count(self) -> int:
         """How many keys and prefixes below the directories no file name can spell."""
-        return sum(directory.hidden_count for directory in self._directories.values())
+        listings = (directory.listing for directory in self._directories.values())
+        return sum(listing.hidden_count for listing in listings if listing is not None)
 
     def clear(self) -> None:
         """Drop all directories, and the content of those that callers hold."""

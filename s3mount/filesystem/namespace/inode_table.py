@@ -80,10 +80,7 @@ class InodeTable:
         return list(self._pages.values())
 
     def _add_new(self, inode: int, page: EntryPage, index: int) -> int:
-        """Count a lookup of an entry that *inode* does not stand for yet.
-
-        Moves the inode here if it stands for an equal entry; else the entry to a free number.
-        """
+        """Count a lookup: take *inode* over from an equal entry, or move on to a free number."""
         while (reference := self._references.get(inode)) is not None:
             target = reference >> _COUNT_BITS
             other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK

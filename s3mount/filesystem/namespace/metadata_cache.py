@@ -32,10 +32,7 @@ LOGGED_MAX = 10_000  # directories with hidden keys that are remembered, to log 
 
 
 class MetadataCache:
-    """Directories of *bucket* by prefix, kept in *directories* and listed from *source*.
-
-    *directories* may be shared with other buckets.
-    """
+    """Directories of *bucket*, kept in *directories* (of all buckets) and listed from *source*."""
 
     def __init__(
         self,
@@ -98,10 +95,7 @@ class MetadataCache:
         return self.directories.put_scan((self.bucket, prefix), ListingScan(listing, None))
 
     async def wait_final(self, directory: DirectoryState, name: bytes) -> bool:
-        """Whether the listing is final on *name*, which a lookup has missed.
-
-        Waits for a few pages, the more the more lookups have missed before.
-        """
+        """Whether the listing is final on *name*, after pages that missed lookups have earned."""
         misses = directory.lookups.count_miss(self.clock.now(), self.ttl.positive)
         if not self.ttl.positive:
             return False

@@ -29,10 +29,7 @@ LOOKUP_TO_OPEN = 1.0  # seconds between the lookup and the open of one open(2), 
 
 
 class Attributes(NamedTuple):
-    """The attributes of an inode for the kernel, which may cache them *valid_for* seconds.
-
-    *size* is negative for a directory.
-    """
+    """Attributes of an inode, valid *valid_for* seconds; *size* is negative for a directory."""
 
     inode: int
     size: int
@@ -117,15 +114,13 @@ class Tree:
 
     def _directory_mtime(self, prefix: str) -> int:
         directory = self.cache.find_directory(prefix)
-        return (directory.newest_mtime_ns if directory is not None else 0) or self._mounted_ns
+        listing = None if directory is None else directory.listing
+        return (0 if listing is None else listing.newest_mtime_ns) or self._mounted_ns
 
     # ---- lookup --------------------------------------------------------------------------------
 
     async def lookup(self, parent: int, name: bytes) -> Attributes:
-        """Find *name*, and count one reference to its inode.
-
-        Raises NotFound, NameTooLong, or what the store failed with.
-        """
+        """Find *name*, and count a reference. NotFound, NameTooLong, or the store's failure."""
         cached = self.lookup_nowait(parent, name)
         if cached is not None:
             return cached
@@ -176,10 +171,7 @@ class Tree:
         return await self._resolver.resolve(directory, name)
 
     async def revalidate(self, page: EntryPage, index: int) -> None:
-        """Make sure that a file's version is current.
-
-        ReplacedBeforeOpen if it is not; the cache has the name's new version then.
-        """
+        """Make sure that a file's version is current. ReplacedBeforeOpen if not, and caches it."""
         known = self._get_recent(page, index)
         if known is None:
             directory = self.cache.directory(page.prefix)
@@ -209,10 +201,7 @@ class Tree:
         return known if self._ttl.is_recent(known.requested_at, now, LOOKUP_TO_OPEN) else None
 
     def pages_of(self, prefix: str, most: int) -> Sequence[EntryPage] | None:
-        """All entries of a directory, if its listing is complete and has at most *most* of them.
-
-        The same object for as long as it is the same listing.
-        """
+        """The pages of a whole listing of at most *most* entries: the same object each time."""
         directory = self.cache.find_directory(prefix)
         listing = None if directory is None else directory.listing
         if listing is None or not listing.is_complete or listing.is_trimmed:

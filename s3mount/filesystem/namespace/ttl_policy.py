@@ -37,10 +37,7 @@ class StrictClock:
 
 
 class TtlPolicy:
-    """Seconds until positive and negative dentries expire; *grace* more while they are renewed.
-
-    *valid_since* is the time of the last refresh.
-    """
+    """Seconds until dentries expire, *grace* more while renewed; *valid_since*: last refresh."""
 
     __slots__ = ("grace", "negative", "positive", "valid_since")
 
@@ -63,10 +60,7 @@ class TtlPolicy:
         return left if left > CLOCK_LEAD else min(left, 0.0)
 
     def is_recent(self, requested_at: float, now: float, least: float) -> bool:
-        """Whether a positive dentry has not expired, or is younger than *least* seconds.
-
-        Never if it was requested before the last refresh.
-        """
+        """Whether a positive dentry is fresh, or *least* seconds old at most since a refresh."""
         expires_at = requested_at + max(self.positive, least)
         return requested_at >= self.valid_since and expires_at - now > CLOCK_LEAD
 

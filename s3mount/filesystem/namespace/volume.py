@@ -1,4 +1,7 @@
-"""Volume: one bucket, or one prefix of it, as a mount shows it."""
+"""Volume: one bucket, or one prefix of it, as a mount shows it.
+
+Caches are keyed by (bucket, prefix), so several volumes can share one memory limit.
+"""
 
 from typing import NamedTuple
 
@@ -7,11 +10,7 @@ from s3mount.s3.object_store import ObjectStore
 
 
 class Volume(NamedTuple):
-    """The store of one bucket, its metadata cache, and the prefix of its root directory.
-
-    *root* is empty or ends with a slash. Caches are keyed by (bucket, prefix): several volumes can
-    share one limit.
-    """
+    """The store of one bucket, its metadata cache, and its root: "" or ending with a slash."""
 
     store: ObjectStore
     cache: MetadataCache
