@@ -60,7 +60,7 @@ class TtlPolicy:
         return left if left > CLOCK_LEAD else min(left, 0.0)
 
     def is_recent(self, requested_at: float, now: float, least: float) -> bool:
-        """Whether a positive dentry is fresh, or *least* seconds old at most since a refresh."""
+        """Whether a positive dentry is fresh, or younger than *least*, and newer than a refresh."""
         expires_at = requested_at + max(self.positive, least)
         return requested_at >= self.valid_since and expires_at - now > CLOCK_LEAD
 
