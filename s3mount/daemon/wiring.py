@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, cast
@@ -26,6 +26,10 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.namespace.tree import KernelCache, Tree
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
+from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
+from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
@@ -206,4 +210,13 @@ def _filesystem(
         first_bytes=blocks.seed,
         kernel=kernel,
     )
-    return FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))
+    policies = prefetch_policies(tree)
+    return FileSystem(tree, OpenFiles(tree, blocks, policies), OpenDirectories(tree, policies))
+
+
+def prefetch_policies(tree: Tree) -> Sequence[PrefetchPolicy]:
+    """The policies that fetch before readers ask."""
+    return (
+        WalkPrefetcher(tree.catalog),
+        SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
+    )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
@@ -75,4 +76,6 @@ def assemble(
         first_bytes=lambda _version, _head: None,
         kernel=NoKernel(),
     )
-    return FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))
+    policies = prefetch_policies(tree)
+    files = OpenFiles(tree, Blocks(store), policies)
+    return FileSystem(tree, files, OpenDirectories(tree, policies))

@@ -10,6 +10,7 @@ An offset names a place in one scan of the directory, which the stream holds. Wh
 3. Reading from the start again shows the directory as it is then.
 """
 
+from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -18,7 +19,7 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 
 DOTS = 2  # offsets 0 and 1 are `.` and `..`
 LEGS_MAX = 16  # scans that a stream goes on in: more are only needed to jump about in a directory that is larger than the memory
@@ -150,10 +151,13 @@ class _DirectoryScans(NamedTuple):
 
     inode: int
     tree: Tree
-    walks: WalkPrefetcher
+    policies: Sequence[PrefetchPolicy]
 
     async def begin(self) -> ListingScan:
-        return await self.walks.passage(self.tree.directory_of(self.inode))
+        directory = self.tree.directory_of(self.inode)
+        for policy in self.policies:
+            await policy.before_readdir(directory)
+        return self.tree.catalog.passage(directory)
 
     def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan:
         return self.tree.catalog.resume(listing, number, index)
@@ -168,9 +172,9 @@ class _DirectoryScans(NamedTuple):
 class OpenDirectories:
     """Handles, and the streams behind them."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, policies: Sequence[PrefetchPolicy]) -> None:
         self._tree = tree
-        self._walks = WalkPrefetcher(tree.catalog)
+        self._policies = policies
         self._streams: dict[int, DirectoryHandle] = {}
         self._handles = count(1)
 
@@ -181,7 +185,7 @@ class OpenDirectories:
         """A handle on a stream of the directory. NotADirectory."""
         prefix = self._tree.prefix(inode)
         handle = next(self._handles)
-        scans = _DirectoryScans(inode, self._tree, self._walks)
+        scans = _DirectoryScans(inode, self._tree, self._policies)
         self._streams[handle] = DirectoryHandle(inode, self._tree.inode_above(prefix), scans)
         return handle
 

@@ -3,6 +3,7 @@
 Opening makes sure that the version is current, within the metadata lifetime; reading never looks at names again.
 """
 
+from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -10,8 +11,7 @@ from s3mount.errors import IsADirectory, StaleVersion
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
-from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.s3.model import ObjectVersion
 
 
@@ -43,10 +43,10 @@ class _OpenFile(NamedTuple):
 class OpenFiles:
     """Handles, and the readers behind them."""
 
-    def __init__(self, tree: Tree, blocks: Blocks) -> None:
+    def __init__(self, tree: Tree, blocks: Blocks, policies: Sequence[PrefetchPolicy]) -> None:
         self._tree = tree
         self._blocks = blocks
-        self._siblings = SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root))
+        self._policies = policies
         self._files: dict[int, _OpenFile] = {}
         self._handles = count(1)
 
@@ -90,12 +90,13 @@ class OpenFiles:
 
     def _open(self, entries: EntryPage, index: int) -> int:
         version = entries.version(index)
-        self._fetch_siblings(entries, index)
+        self._prefetch(entries, index)
         handle = next(self._handles)
         self._files[handle] = _OpenFile(version, self._blocks.open(version))
         return handle
 
-    def _fetch_siblings(self, entries: EntryPage, index: int) -> None:
-        for sibling in self._siblings.opened(entries, index):
-            if not self._blocks.prefetch(sibling.entries.version(sibling.at)):
-                return
+    def _prefetch(self, entries: EntryPage, index: int) -> None:
+        for policy in self._policies:
+            for following in policy.on_open(entries, index):
+                if not self._blocks.prefetch(following.entries.version(following.at)):
+                    return

@@ -69,28 +69,22 @@ def listed(listing: DirectoryListing, name: bytes) -> CachedDentry | None:
     return CachedDentry(listing.as_of, None) if listing.decides(name) else None
 
 
-def nobody() -> None:
-    """Nobody wants to know that a directory is read."""
-
-
 class DirectoryState:
     """The directory of one prefix ("" or ending with a slash)."""
 
     __slots__ = (
+        "__weakref__",
         "_doubts",
         "_singles",
         "_singles_weight",
         "inode",
-        "is_read",
         "is_too_large",
         "is_unordered",
         "misses",
         "misses_since",
         "passage",
-        "plain_reads",
         "prefix",
         "slow_until",
-        "visited",
     )
 
     def __init__(self, prefix: str, doubts: Invalidations) -> None:
@@ -104,11 +98,6 @@ class DirectoryState:
         self.misses = 0  # lookups since *misses_since* that no knowledge answered
         self.misses_since = 0.0
         self.slow_until = -math.inf  # until when no lookup waits for its listing
-        self.is_read = False  # somebody has read it, name by name
-        self.plain_reads = 0  # directories in it that were then listed one by one
-        self.visited: Callable[[], None] = (
-            nobody  # to be called when it is read: whoever listed it ahead wants to know
-        )
         # what lookups learned, and what that weighs
         self._singles: dict[bytes, CachedDentry] = {}
         self._singles_weight = 0

@@ -9,6 +9,7 @@ first file of the next on, and who went on from the end of one to the beginning 
 from collections.abc import Iterator
 
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.traversal_order import EntryRef, TraversalOrder, TraversalOrders
 
 SMALL = 1 << 20  # bytes: what one GET brings about as fast as its first byte
@@ -124,7 +125,7 @@ class _OrderDetector:
             del self._courses[next(iter(self._courses))]
 
 
-class SiblingPrefetcher:
+class SiblingPrefetcher(PrefetchPolicy):
     """Follows the files that are opened."""
 
     def __init__(self, ways: TraversalOrders) -> None:
@@ -132,7 +133,7 @@ class SiblingPrefetcher:
         self._by_name = _OrderDetector(ways)
         self._by_number = _OrderDetector(ways)
 
-    def opened(self, entries: EntryPage, index: int) -> Iterator[EntryRef]:
+    def on_open(self, entries: EntryPage, index: int) -> Iterator[EntryRef]:
         """A file is being opened: those to fetch ahead now. Take as many as there is room for."""
         by_name = self._ways.by_name(entries)
         is_first = not self._by_name.have_been_on(by_name)

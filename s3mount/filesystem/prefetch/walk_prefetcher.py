@@ -14,18 +14,18 @@ So a walk that turns aside costs a small constant, and at worst the logarithm of
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import trio
 
 from s3mount.errors import S3MountError
-from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import PageFetcher
 from s3mount.filesystem.names import parent_of
-from s3mount.filesystem.namespace.directory import DirectoryState, nobody
+from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.subtree_builder import (
     Finished,
     SubtreeBuilder,
@@ -45,6 +45,7 @@ WAY_PAGES = 2  # pages that make it worth while to have one more of them
 WAY_AHEAD_MAX = 4  # pages that each of them fetches before the walker has come to it
 CHILDREN_SORTED = 20_000  # directories in a parent that are looked through one by one to divide it
 HALVINGS_MAX = 10  # of the occasions on which a sweep is begun
+READ_MAX = 2_000  # directories remembered because they were read
 
 
 class SubtreeScan:
@@ -101,11 +102,55 @@ class SubtreeScan:
         return page + 1 + min(self._visited_pages, WINDOW_MAX)
 
 
-class WalkPrefetcher:
-    """Hands out listings to readers of directories, and sees walks in what they read."""
+class _WalkHistory:
+    """Directories that were read, and directories that sweeps made known before they are read."""
+
+    def __init__(self) -> None:
+        # By the prefix of each directory that was read, how many directories in it were listed one
+        # by one then; the least recently used first. Kept when the directory itself is evicted.
+        self._plain_reads: dict[str, int] = {}
+        # The sweep that made a directory known, and its page; kept as long as the directory.
+        self._published: WeakKeyDictionary[DirectoryState, tuple[SubtreeScan, int]] = (
+            WeakKeyDictionary()
+        )
+
+    def record_read(self, prefix: str, *, is_known: bool) -> None:
+        """Record that a directory is read; not *is_known*: its listing has to be fetched."""
+        self._put(prefix, self._plain_reads.get(prefix, 0) if is_known else 0)
+
+    def count_plain_read(self, parent: str) -> int:
+        """How many directories in *parent* were listed one by one, this one included; 0 if *parent* was not read."""
+        plain_reads = self._plain_reads.get(parent)
+        if plain_reads is None:
+            return 0
+        self._put(parent, plain_reads + 1)
+        return plain_reads + 1
+
+    def reset_plain_reads(self, parent: str) -> None:
+        if parent in self._plain_reads:
+            self._put(parent, 0)
+
+    def publish(self, directory: DirectoryState, page: tuple[SubtreeScan, int]) -> None:
+        """Record that a page of a sweep made *directory* known."""
+        self._published[directory] = page
+
+    def take_published(self, directory: DirectoryState) -> tuple[SubtreeScan, int] | None:
+        """The sweep that made *directory* known, and its page; only once."""
+        return self._published.pop(directory, None)
+
+    def _put(self, prefix: str, plain_reads: int) -> None:
+        self._plain_reads.pop(prefix, None)
+        self._plain_reads[prefix] = plain_reads
+        if len(self._plain_reads) > READ_MAX:
+            del self._plain_reads[next(iter(self._plain_reads))]
+
+
+class WalkPrefetcher(PrefetchPolicy):
+    """Sees walks in the directories that are read, and sweeps their parents."""
 
     def __init__(self, catalog: MetadataCache) -> None:
         self._catalog = catalog
+        self._history = _WalkHistory()
         self._sweeps: dict[SubtreeScan, PageFetcher] = {}  # oldest first
         self._occasions = 0  # on which a sweep might have begun
         self._failures = 0  # of sweeps since one was followed
@@ -113,19 +158,16 @@ class WalkPrefetcher:
             False  # to begin a sweep before the store's order was proved, which its own keys may do
         )
 
-    async def passage(self, directory: DirectoryState) -> ListingScan:
-        """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
+    async def before_readdir(self, directory: DirectoryState) -> None:
+        """Make the listing of *directory* known if a sweep soon can; may wait for its pages."""
         catalog = self._catalog
         can_sweep = catalog.order.proof is not None and catalog.lifetimes.positive > 0
         if can_sweep and not catalog.is_fresh(directory):
             await self._follow(directory)
-        if catalog.is_fresh(directory):
-            directory.visited()
-            directory.visited = nobody
-        else:
-            directory.plain_reads = 0
-        directory.is_read = True
-        return catalog.passage(directory)
+        is_known = catalog.is_fresh(directory)
+        if is_known and (published := self._history.take_published(directory)) is not None:
+            self._visit(*published)
+        self._history.record_read(directory.prefix, is_known=is_known)
 
     async def _follow(self, directory: DirectoryState) -> None:
         """Wait for a sweep that will soon bring *directory*, or begin one where its reader seems to walk."""
@@ -182,12 +224,13 @@ class WalkPrefetcher:
     def _begin_if_walked(self, directory: DirectoryState) -> None:
         """Sweep the parent from *directory* on, if the parent has been read and sweeps of it have not failed too often."""
         parent = self._catalog.known.get(parent_of(directory.prefix[:-1]))
-        if not directory.prefix or parent is None or not parent.is_read or parent is directory:
+        if not directory.prefix or parent is None or parent is directory:
             return
         if not self._catalog.is_fresh(parent):
             return
-        parent.plain_reads += 1
-        if parent.plain_reads & (parent.plain_reads - 1) == 0 and self._is_worth_trying():
+        plain_reads = self._history.count_plain_read(parent.prefix)
+        is_power_of_two = plain_reads & (plain_reads - 1) == 0
+        if plain_reads and is_power_of_two and self._is_worth_trying():
             self._begin(SubtreeBuilder(parent.prefix, directory.prefix), 1)
 
     def _is_worth_trying(self) -> bool:
@@ -229,15 +272,18 @@ class WalkPrefetcher:
 
     def _publish(self, sweep: SubtreeScan, page: int, finished: list[Finished]) -> None:
         """Make directories known whole, unless newer knowledge of them is there."""
-        catalog = self._catalog
+        catalog, at = self._catalog, (sweep, page)
         for prefix, rows, hidden, as_of in finished:
             directory = catalog.publish(prefix, rows, hidden, as_of)
             if directory is not None:
-                directory.visited = partial(self._visit, sweep, page)
+                self._history.publish(directory, at)
 
     def _visit(self, sweep: SubtreeScan, page: int) -> None:
         """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""
-        self._catalog.directory(sweep.subtree.root).plain_reads = 0
+        self._catalog.known.get(
+            sweep.subtree.root
+        )  # the walker will come back to it: evict it last
+        self._history.reset_plain_reads(sweep.subtree.root)
         self._failures = 0
         if sweep in self._sweeps:
             self._sweeps[sweep].want(sweep.visit(page))

@@ -7,6 +7,7 @@ import tracemalloc
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -127,7 +128,9 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
             first_bytes=lambda _version, _head: None,
             kernel=kernel,
         )
-        kernel.filesystem = FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))  # type: ignore[arg-type]
+        policies = prefetch_policies(tree)
+        files_of_tree = OpenFiles(tree, Blocks(store), policies)  # type: ignore[arg-type]
+        kernel.filesystem = FileSystem(tree, files_of_tree, OpenDirectories(tree, policies))
         gc.collect()
         tracemalloc.start()
         files = await find(kernel.filesystem, kernel, ROOT)
