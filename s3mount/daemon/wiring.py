@@ -19,7 +19,7 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, StoreConfig
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
@@ -127,7 +127,8 @@ async def _serve_session(
     config: Config, host: Host, store: RemoteStore, loads: trio.Nursery
 ) -> None:
     invalidations = EntryInvalidator(_clock)
-    blocks = BlockCache(store, loads, config.blocks)
+    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
+    blocks = BlockCache(store, loads, config.blocks, has_readahead=has_readahead)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
     loads.start_soon(invalidations.run, filesystem.tree.told)
     operations = Operations(
@@ -209,14 +210,16 @@ def _filesystem(
         mounted_ns=time.time_ns(),
         first_bytes=blocks.seed,
         kernel=kernel,
+        no_prefetch=config.no_prefetch,
     )
-    policies = prefetch_policies(tree)
+    policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(tree, OpenFiles(tree, blocks, policies), OpenDirectories(tree, policies))
 
 
-def prefetch_policies(tree: Tree) -> Sequence[PrefetchPolicy]:
-    """The policies that fetch before readers ask."""
-    return (
-        WalkPrefetcher(tree.catalog),
-        SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
-    )
+def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
+    """The policies that are not turned off."""
+    policies: dict[Prefetch, PrefetchPolicy] = {
+        Prefetch.WALKS: WalkPrefetcher(tree.catalog),
+        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
+    }
+    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.daemon.wiring import prefetch_policies
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -64,6 +64,8 @@ def assemble(
     config: TreeConfig,
     location: StoreConfig,
     clock: Callable[[], float],
+    *,
+    no_prefetch: frozenset[Prefetch] = frozenset(),
 ) -> FileSystem:
     """The file system of *location*."""
     tree = Tree(
@@ -75,7 +77,8 @@ def assemble(
         mounted_ns=MOUNTED_NS,
         first_bytes=lambda _version, _head: None,
         kernel=NoKernel(),
+        no_prefetch=no_prefetch,
     )
-    policies = prefetch_policies(tree)
+    policies = prefetch_policies(tree, no_prefetch)
     files = OpenFiles(tree, Blocks(store), policies)
     return FileSystem(tree, files, OpenDirectories(tree, policies))

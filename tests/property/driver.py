@@ -170,7 +170,9 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     )
     location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = assemble(store, nursery, config, location, clock)
+        filesystem = assemble(
+            store, nursery, config, location, clock, no_prefetch=program.no_prefetch
+        )
         if program.is_proven and program.behaviour.is_ordered:
             filesystem.tree.catalog.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)

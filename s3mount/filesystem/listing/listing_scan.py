@@ -12,11 +12,14 @@ AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands s
 class ListingScan:
     """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete, or abandoned."""
 
-    __slots__ = ("_paging", "listing")
+    __slots__ = ("_ahead", "_paging", "listing")
 
-    def __init__(self, listing: DirectoryListing, paging: PageFetcher | None) -> None:
+    def __init__(
+        self, listing: DirectoryListing, paging: PageFetcher | None, ahead: int = AHEAD
+    ) -> None:
         self.listing = listing
         self._paging = paging
+        self._ahead = ahead
 
     def add(self, page: ListPage, as_of: float) -> None:
         """Take a page that another request has brought, asked for at *as_of*."""
@@ -67,9 +70,9 @@ class ListingScan:
         if (
             self._paging is not None
             and not self.listing.is_complete
-            and number + AHEAD > len(pages)
+            and number + self._ahead > len(pages)
         ):
-            self._paging.want(self._paging.answered + AHEAD - 1)
+            self._paging.want(self._paging.answered + self._ahead - 1)
         return pages[number]
 
     async def wait_decided(self, name: bytes, pages: int) -> bool:

@@ -47,6 +47,7 @@ class PageFetcher:
         clock: Callable[[], float],
         *,
         is_eager: bool = True,
+        is_parallel: bool = True,
     ) -> None:
         self._target = target
         self._store = store
@@ -55,6 +56,7 @@ class PageFetcher:
         self._is_eager = (
             is_eager  # pages may be asked for before the one in front of them has been read
         )
+        self._is_parallel = is_parallel  # other listings may begin at guessed names
         self.answered = 0  # requests that have been answered
         self.is_stuck = (
             False  # the store refuses its own continuation token, or goes round in circles
@@ -179,7 +181,7 @@ class PageFetcher:
             self._ranges.follow(request, token, self._wanted - self.answered - 1)
 
     def _grow(self) -> None:
-        if not self._is_eager or not self._is_short():
+        if not self._is_parallel or not self._is_short():
             return
         try:
             self._ranges.grow()

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from s3mount.config import Prefetch
 from s3mount.errors import S3MountError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.listing.listing_scan import ListingScan
+from s3mount.filesystem.listing.listing_scan import AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import Paged, PageFetcher
 from s3mount.filesystem.namespace.directory import DirectoryLru, DirectoryState
@@ -46,6 +47,7 @@ class MetadataCache:
         limit: int,
         dropped: Callable[[int, Sequence[EntryPage]], None],
         replaced: Callable[[Sequence[EntryPage]], None],
+        no_prefetch: frozenset[Prefetch],
     ) -> None:
         self.bucket = bucket
         self.lifetimes = lifetimes
@@ -56,6 +58,8 @@ class MetadataCache:
         self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
         self._store = store
         self._nursery = nursery
+        self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
+        self._is_parallel = Prefetch.PARALLEL_LISTING not in no_prefetch
         self._told: set[str] = set()  # directories with hidden keys that the log has named
 
     def directory(self, prefix: str) -> DirectoryState:
@@ -94,6 +98,8 @@ class MetadataCache:
 
     async def wait_decided(self, directory: DirectoryState, name: bytes) -> bool:
         """Whether the listing decides *name*, which a lookup has missed, after as many pages as all such misses have earned."""
+        if not self.fetches_listings:
+            return False
         misses = self._count_miss(directory)
         if not self.lifetimes.positive:
             return False
@@ -135,11 +141,18 @@ class MetadataCache:
     def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan:
         """A scan that goes on for one reader where entry *index* of the trimmed page *number* of *listing* stood."""
         resumed = listing.resumed(number, index, self.moments.next(), self._grown)
-        return ListingScan(resumed, self.paging(resumed))
+        return self._scan(resumed)
 
     def paging(self, target: Paged, *, is_eager: bool = True) -> PageFetcher:
         """What brings the pages of *target*."""
-        return PageFetcher(target, self._store, self._nursery, self.moments.next, is_eager=is_eager)
+        return PageFetcher(
+            target,
+            self._store,
+            self._nursery,
+            self.moments.next,
+            is_eager=is_eager,
+            is_parallel=is_eager and self._is_parallel,
+        )
 
     def forget_all(self) -> None:
         """Believe nothing that was asked for before now."""
@@ -160,9 +173,12 @@ class MetadataCache:
             self._grown,
             holds_all=directory.is_unordered,
         )
-        passage = ListingScan(listing, self.paging(listing))
+        passage = self._scan(listing)
         self.known.replace_passage(directory, passage)
         return passage
+
+    def _scan(self, listing: DirectoryListing) -> ListingScan:
+        return ListingScan(listing, self.paging(listing), AHEAD if self.fetches_listings else 1)
 
     def _is_news(self, directory: DirectoryState | None, as_of: float) -> bool:
         """Whether a listing as of then holds still, and none does that is newer."""

@@ -105,6 +105,7 @@ class NameResolver:
             directory.prefix != self._root
             or directory.passage is not None
             or not self._catalog.lifetimes.positive
+            or not self._catalog.fetches_listings
         ):
             return None
         passage = self._catalog.passage(directory)

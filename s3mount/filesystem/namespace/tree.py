@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import trio
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
 from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
@@ -61,6 +61,7 @@ class Tree:
         mounted_ns: int,
         first_bytes: Callable[[ObjectVersion, bytes], None],
         kernel: KernelCache,
+        no_prefetch: frozenset[Prefetch] = frozenset(),
     ) -> None:
         self.inodes = InodeTable()
         self._lifetimes = TtlPolicy.of(config)
@@ -78,6 +79,7 @@ class Tree:
             limit=config.metadata_limit,
             dropped=self._drop_from_kernel,
             replaced=self._shrink,
+            no_prefetch=no_prefetch,
         )
         self._questions = NameResolver(store, nursery, self.catalog, location, first_bytes)
 

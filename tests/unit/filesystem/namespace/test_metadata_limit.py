@@ -128,7 +128,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
             first_bytes=lambda _version, _head: None,
             kernel=kernel,
         )
-        policies = prefetch_policies(tree)
+        policies = prefetch_policies(tree, frozenset())
         files_of_tree = OpenFiles(tree, Blocks(store), policies)  # type: ignore[arg-type]
         kernel.filesystem = FileSystem(tree, files_of_tree, OpenDirectories(tree, policies))
         gc.collect()
