@@ -20,7 +20,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.namespace.tree import Attributes
 from s3mount.fuse.entry_invalidator import EntryInvalidator
-from s3mount.fuse.error_mapping import maps_errors, request_deadline, unanswered
+from s3mount.fuse.error_mapping import logs_errors, maps_errors, request_deadline
 from s3mount.fuse.read_retries import FailedRead, ReadRetryTracker
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.model import ByteRange
@@ -84,7 +84,7 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
         return self._reply(self._tree.attributes(inode))
 
-    @unanswered
+    @logs_errors
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         failures: list[Exception] = []
         remaining = iter(inode_list)
