@@ -112,7 +112,7 @@ class Operations(pyfuse3.Operations):
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         try:
             await self._reply_pages(
-                self._directories.stream(fh), self._directory_users[fh], start_id, token
+                self._directories.handle(fh), self._directory_users[fh], start_id, token
             )
         except NotFound as exc:  # the bucket is gone; glibc's readdir(3) would take ENOENT for the end of the directory
             raise _as_failure(exc) from exc
@@ -124,15 +124,15 @@ class Operations(pyfuse3.Operations):
             await self._rewind(stream, uid)
         attributes = self._attributes()
         offset = self._reply_dots(stream, start_id, token, attributes)
-        place = stream.held(offset)
+        place = stream.read_nowait(offset)
         if place is None and offset == start_id:  # nothing has been replied yet
             with request_deadline(self.timeout):
                 async with self._limiter.admitted(uid):
-                    place = await stream.place(offset)
+                    place = await stream.read(offset)
         while place is not None and self._reply_entries(
-            place.entries, place.start, place.base, token, attributes
+            place.page, place.start, place.base, token, attributes
         ):
-            place = stream.held(place.base + len(place.entries))
+            place = stream.read_nowait(place.base + len(place.page))
 
     async def _rewind(self, stream: DirectoryHandle, uid: int) -> None:
         if self._tree.is_listing_fresh(stream.inode):  # then it waits for nothing
@@ -199,7 +199,7 @@ class Operations(pyfuse3.Operations):
         if flags & _WRITING:
             raise ReadOnly("the mount is read-only")
         # an inode is one version, so that its pages hold for as long as the kernel keeps them
-        handle = self._files.open_current(inode)
+        handle = self._files.open_nowait(inode)
         if handle is None:
             with request_deadline(self.timeout):
                 async with self._limiter.admitted(ctx.uid, NAME_COST):
@@ -209,7 +209,7 @@ class Operations(pyfuse3.Operations):
 
     @maps_errors
     async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
-        held = self._files.read_held(fh, off, size)
+        held = self._files.read_cached(fh, off, size)
         if held is not None:
             return held
         with request_deadline(self.timeout):

@@ -31,7 +31,7 @@ class Reader:
             await self._store.get_range(self._version, span, memoryview(body))
         return bytes(body)
 
-    def read_held(self, offset: int, size: int) -> None:
+    def read_cached(self, offset: int, size: int) -> None:
         """Nothing is held."""
 
     def close(self) -> None: ...

@@ -397,7 +397,7 @@ class Agent:
         directories = self._world.filesystem.directories
         handle = directories.open(inode)
         try:
-            return await _Reading(self._world, self, prefix, step).run(directories.stream(handle))
+            return await _Reading(self._world, self, prefix, step).run(directories.handle(handle))
         finally:
             directories.release(handle)
 
@@ -424,7 +424,7 @@ class Agent:
         asked, files = world.clock(), world.filesystem.files
         trusted = max(program.ttl, LOOKUP_TO_OPEN)
         since = world.oldest(asked, lifetime=trusted, key=told.key)
-        handle = files.open_current(inode)
+        handle = files.open_nowait(inode)
         try:
             if handle is None:
                 handle = await files.open(inode)
@@ -558,7 +558,7 @@ class _Reading:
         """One getdents(2): entries from the last offset on, as many as it has room for and can be told at once."""
         offset = self._told[-1][2] if self._told else DOTS
         room = self._step.reply
-        place = stream.held(offset) or await stream.place(offset)
+        place = stream.read_nowait(offset) or await stream.read(offset)
         while place is not None and room:
             entries, start, base = place
             stop, valid_for = min(len(entries), start + room), self._agent._tree.valid_for(entries)
@@ -572,7 +572,7 @@ class _Reading:
                     valid_for,
                 )
             room -= stop - start
-            place = stream.held(base + stop) if room else None
+            place = stream.read_nowait(base + stop) if room else None
 
     def _tell(self, inode: int, told: Told, offset: int, valid_for: float) -> None:
         self._agent._hold(inode, told)

@@ -21,10 +21,10 @@ class PrefetchPolicy(Protocol):
         """
         del directory
 
-    def on_open(self, entries: EntryPage, index: int) -> Iterable[EntryRef]:
+    def on_open(self, page: EntryPage, index: int) -> Iterable[EntryRef]:
         """Record that a file is opened; the small files to fetch now, the next one first.
 
         The caller stops iterating when there is no room for more.
         """
-        del entries, index
+        del page, index
         return ()

@@ -43,11 +43,11 @@ async def file_system(store: MemoryStore, **tree: float) -> AsyncIterator[FileSy
 async def names_in(filesystem: FileSystem, *path: bytes) -> list[bytes]:
     inode = await inode_of(filesystem, *path)
     handle = filesystem.directories.open(inode)
-    stream, names, offset = filesystem.directories.stream(handle), [], 2
+    stream, names, offset = filesystem.directories.handle(handle), [], 2
     await stream.rewind()
-    while (place := await stream.place(offset)) is not None:
-        names += [place.entries.name(index) for index in range(place.start, len(place.entries))]
-        offset = place.base + len(place.entries)
+    while (place := await stream.read(offset)) is not None:
+        names += [place.page.name(index) for index in range(place.start, len(place.page))]
+        offset = place.base + len(place.page)
     filesystem.directories.release(handle)
     return names
 
@@ -150,7 +150,7 @@ async def test_a_refresh_reaches_what_was_evicted_and_is_still_read(
         store.put("a", b"newer")
         filesystem.tree.forget_all()
 
-        assert filesystem.files.open_current(inode) is None
+        assert filesystem.files.open_nowait(inode) is None
         assert (await filesystem.tree.lookup(ROOT, b"a")).size == 5
 
 
@@ -203,7 +203,7 @@ async def test_a_doubt_outlives_its_directory(autojump_clock: MockClock) -> None
         tree.doubt(version)
         tree.catalog.known.clear()
 
-        assert filesystem.files.open_current(inode) is None
+        assert filesystem.files.open_nowait(inode) is None
 
 
 async def test_too_many_doubts_let_go_all_that_is_older(
@@ -217,7 +217,7 @@ async def test_too_many_doubts_let_go_all_that_is_older(
         for version in versions[:4]:
             filesystem.tree.doubt(version)
 
-        assert [filesystem.files.open_current(inode) for inode in inodes] == [None] * 5
+        assert [filesystem.files.open_nowait(inode) for inode in inodes] == [None] * 5
 
 
 async def test_a_listing_that_fails_behind_its_first_page_keeps_no_name_from_being_looked_up(

@@ -96,15 +96,15 @@ async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> i
     """Walk everything below *inode*; the number of its files."""
     kernel.in_use.add(inode)
     handle = filesystem.directories.open(inode)
-    stream, offset, files, directories = filesystem.directories.stream(handle), 2, 0, []
-    while (place := await stream.place(offset)) is not None:
-        for index in range(place.start, len(place.entries)):
-            kernel.hold(filesystem.tree.inodes.remember(place.entries, index))
-            if place.entries.is_directory(index):
-                directories.append(place.entries.name(index))
+    stream, offset, files, directories = filesystem.directories.handle(handle), 2, 0, []
+    while (place := await stream.read(offset)) is not None:
+        for index in range(place.start, len(place.page)):
+            kernel.hold(filesystem.tree.inodes.remember(place.page, index))
+            if place.page.is_directory(index):
+                directories.append(place.page.name(index))
             else:
                 files += 1
-        offset = place.base + len(place.entries)
+        offset = place.base + len(place.page)
     filesystem.directories.release(handle)
     for name in directories:
         child = (await filesystem.tree.lookup(inode, name)).inode

@@ -20,7 +20,7 @@ class Reader:
         self._siblings = SiblingPrefetcher(TraversalOrders(self._pages_of, ""))
 
     def open(self, entries: EntryPage, index: int) -> list[tuple[EntryPage, int]]:
-        return [(place.entries, place.at) for place in self._siblings.on_open(entries, index)]
+        return [(place.page, place.at) for place in self._siblings.on_open(entries, index)]
 
     def open_in(self, entries: EntryPage, index: int) -> list[int]:
         """The same, where all of it is in *entries* too."""
