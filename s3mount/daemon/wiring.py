@@ -126,17 +126,17 @@ async def serve(config: Config, host: Host) -> None:
 async def _serve_session(
     config: Config, host: Host, store: RemoteStore, loads: trio.Nursery
 ) -> None:
-    invalidations = EntryInvalidator(_clock)
+    invalidator = EntryInvalidator(_clock)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     blocks = BlockCache(store, loads, config.blocks, has_readahead=has_readahead)
-    filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    loads.start_soon(invalidations.run, filesystem.tree.told)
+    filesystem = _filesystem(config, store, blocks, invalidator, loads)
+    loads.start_soon(invalidator.run, filesystem.tree.told)
     operations = Operations(
         filesystem,
         config.tree,
         config.store.timeout,
         limiter=_limiter(config),
-        absences=invalidations,
+        invalidator=invalidator,
     )
     _calm_collector()
     path = host.attach()
@@ -147,8 +147,8 @@ async def _serve_session(
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()
-        invalidations.end()
-        if not invalidations.is_busy:  # else the process ends with the session as it is
+        invalidator.end()
+        if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
 
 

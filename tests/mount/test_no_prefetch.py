@@ -1,4 +1,4 @@
-"""Each kind of prefetch that is turned off sends nothing; the requests are counted behind a real mount.
+"""A kind of prefetch that is turned off sends no request, counted behind a real mount.
 
 Each test shows first that the same calls do send speculative requests with that kind turned on.
 """

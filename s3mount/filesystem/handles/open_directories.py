@@ -65,7 +65,7 @@ class _Scans(NamedTuple):
 
 
 class _Segment(NamedTuple):
-    """The *number*-th scan that a handle reads, which resumes at the offset *resumed_at* (0: the start)."""
+    """The *number*-th scan that a handle reads, from the offset *resumed_at* on (0: the start)."""
 
     number: int
     scan: ListingScan
@@ -99,9 +99,9 @@ class DirectoryHandle:
         self._segment_count = 0
 
     async def read(self, offset: int) -> EntrySlice | None:
-        """The entries from *offset* (at least DOTS) on; None at the end. A checkpoint only if it waits.
+        """The entries from *offset* on, which is at least DOTS; None at the end.
 
-        Raises StoreError if the handle no longer reads the scan of *offset*.
+        A checkpoint only if it waits. Raises StoreError if the scan of *offset* was dropped.
         """
         if not self._segments:
             await self.rewind()
@@ -134,7 +134,7 @@ class DirectoryHandle:
                 segment, page, index = resumed, 0, 0
             elif segment is None:
                 raise StoreError(
-                    "the directory is too large to be kept, and its reader left this offset too long ago"
+                    "the directory is too large to be kept, and this offset was left too long ago"
                 )
             else:
                 entries = segment.scan.page(page)

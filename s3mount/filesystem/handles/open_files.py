@@ -56,8 +56,7 @@ class OpenFiles:
     async def open(self, inode: int) -> int:
         """Open the version that *inode* is; the number of its handle.
 
-        Raises ReplacedBeforeOpen if the version is no longer current: the kernel then looks the name
-        up again.
+        Raises ReplacedBeforeOpen if it is not current: the kernel then looks the name up again.
         """
         page, index = self._resolve(inode)
         await self._tree.revalidate(page, index)
@@ -69,9 +68,9 @@ class OpenFiles:
         return self._open(page, index) if self._tree.is_current(page, index) else None
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
-        """The bytes from *offset* on, fewer than *size* only at the end; valid until the next checkpoint.
+        """The bytes from *offset* on, fewer than *size* only at the end.
 
-        Raises StaleVersion, and the store's other errors.
+        They are valid until the next checkpoint. Raises StaleVersion, and the store's other errors.
         """
         file = self._files[handle]
         try:

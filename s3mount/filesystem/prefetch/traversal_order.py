@@ -74,7 +74,7 @@ class TraversalOrder:
         )
 
     def directory_after(self, prefix: str | None) -> str | None:
-        """The prefix of the next directory after *prefix*, or of the first if None; None if there is none."""
+        """The prefix of the directory after *prefix* (None: the first one), or None."""
         rank = 0 if prefix is None else self._rank_of(encode(prefix[len(self.prefix) : -1])) + 1
         ranks = self._ranks_of_directories()
         following = bisect_left(ranks, rank)
@@ -101,7 +101,7 @@ class TraversalOrder:
 class TraversalOrders:
     """Orders of the directories below *root*, and a cache of them.
 
-    *pages_of* returns the pages of a directory if all its entries are known and are at most so many.
+    *pages_of* returns the pages of a directory if all entries are known, and are at most so many.
     """
 
     def __init__(

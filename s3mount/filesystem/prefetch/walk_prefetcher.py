@@ -6,12 +6,12 @@ starts there: an undelimited listing, a thousand keys of many directories a page
 directory that its keys have left completely known.
 
 Whatever the reader does next, the cost is bounded:
-1. A scan proceeds only as far as the reader follows: each page that the reader comes to entitles the
-   scan to a few more. A scan that is followed is split among a few parallel ones, each of which
+1. A scan proceeds only as far as the reader follows: each page that the reader comes to entitles
+   the scan to a few more. A scan that is followed is split among a few parallel ones, each of which
    fetches a few pages before the reader comes to it.
 2. A directory that a scan is inside of, or has not reached after a few pages, is listed by itself.
-3. After a useless scan, a parent is scanned again only when the 2nd, 4th, 8th ... of its directories
-   is listed by itself.
+3. After a useless scan, a parent is scanned again only when the 2nd, 4th, 8th ... of its
+   directories is listed by itself.
 So a walk that turns aside costs a small constant number of requests, and at worst the logarithm of
 its directories.
 """
@@ -53,10 +53,11 @@ READ_MAX = 2_000  # directories remembered because they were read
 
 
 class SubtreeScan:
-    """One undelimited listing, and how far its reader has come; finished directories go to *publish*.
+    """One undelimited listing, and how far its reader has come.
 
-    The scan ends if its keys break the order, or if its first page does not prove the order. In the
-    first case, whatever scans have published is withdrawn.
+    *publish* gets the directories that a page finishes, and its number. The scan ends if its keys
+    break the order, which withdraws all that scans have published, or if its first page does not
+    prove the order.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class SubtreeScan:
             self._publish(self, number, finished)
 
     def record_visit(self, page: int) -> int:
-        """Record that a directory that *page* finished is read; how many pages the scan may have now."""
+        """Record that a directory of *page* is read; how many pages the scan may fetch now."""
         self.visits += 1
         if page > self._last_visited_page:
             self._last_visited_page = page
@@ -171,7 +172,7 @@ class WalkPrefetcher(PrefetchPolicy):
         self._history.record_read(directory.prefix, is_known=is_known)
 
     async def _wait_for_scan(self, directory: DirectoryState) -> None:
-        """Wait for a scan that soon reaches *directory*, or start one if its reader seems to walk."""
+        """Wait for a scan that soon reaches *directory*, or start one if its reader walks."""
         scan = self._scan_reaching(directory.prefix)
         if scan is None:
             self._start_if_walked(directory)
@@ -189,7 +190,7 @@ class WalkPrefetcher(PrefetchPolicy):
                 return
 
     async def _wait_page(self, scan: SubtreeScan) -> None:
-        """Wait for the next page of *scan*, but not long: the directory's own listing may be faster."""
+        """Wait for a page of *scan*, but not long: the directory's own listing may be faster."""
         try:
             with trio.move_on_after(WAIT_MAX) as waiting:
                 await self._scans[scan].wait_progress()
@@ -202,7 +203,7 @@ class WalkPrefetcher(PrefetchPolicy):
         self._scans.pop(scan, None)
 
     def _scan_reaching(self, prefix: str) -> SubtreeScan | None:
-        """The scan that is inside *prefix* or will reach it; drops scans that cannot reach it soon."""
+        """The scan that is inside *prefix* or will reach it; drops those that will not soon."""
         for scan in reversed(list(self._scans)):
             if self._is_over(scan) or self._is_stuck(scan, prefix):
                 del self._scans[scan]
@@ -222,7 +223,7 @@ class WalkPrefetcher(PrefetchPolicy):
         return not prefix.startswith(parent_of(scan.builder.position))
 
     def _start_if_walked(self, directory: DirectoryState) -> None:
-        """Scan the parent from *directory* on, if it was read and its scans have not failed too often."""
+        """Scan the parent from *directory* on, if it was read and scans are worthwhile."""
         parent = self._catalog.known.get(parent_of(directory.prefix[:-1]))
         if not directory.prefix or parent is None or parent is directory:
             return
@@ -234,7 +235,7 @@ class WalkPrefetcher(PrefetchPolicy):
             self._start(SubtreeBuilder(parent.prefix, directory.prefix), 1)
 
     def _is_worthwhile(self) -> bool:
-        """Whether to start a scan: on half as many occasions after each that failed or was too slow."""
+        """Whether to start a scan: half as often after each that failed or was too slow."""
         if self._catalog.order.proof:
             is_first, self._has_tried = not self._has_tried, True
             return is_first
@@ -250,7 +251,7 @@ class WalkPrefetcher(PrefetchPolicy):
         fetcher.want(pages)
 
     def _split(self, builder: SubtreeBuilder) -> None:
-        """Split the rest of a scan that is followed: continuation tokens are serial, scans are not."""
+        """Split the rest of a scan, to fetch it in parallel: continuation tokens are serial."""
         listed = self._catalog.directory(builder.root).passage
         if listed is None or not listed.listing.is_complete:
             return
@@ -276,7 +277,7 @@ class WalkPrefetcher(PrefetchPolicy):
                 self._history.publish(directory, at)
 
     def _visit(self, scan: SubtreeScan, page: int) -> None:
-        """The reader has come to a directory that *page* of *scan* finished: let the scan proceed."""
+        """Let *scan* proceed, since its reader has come to a directory of *page*."""
         self._catalog.known.get(scan.builder.root)  # used: the reader will come back to it
         self._history.reset_plain_reads(scan.builder.root)
         self._failures = 0
