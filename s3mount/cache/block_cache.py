@@ -47,9 +47,12 @@ class BlockCache:
         nursery: trio.Nursery,
         config: BlockConfig,
         geometry: FetchSizes | None = None,
+        *,
+        has_readahead: bool = True,
     ) -> None:
         self._loads = BlockLoader(store, nursery, config.memory_limit)
-        self._streams = ReadaheadScheduler(self._loads)
+        ahead_limit = self._loads.ahead_limit if has_readahead else 0
+        self._streams = ReadaheadScheduler(self._loads, ahead_limit)
         self._geometry = (geometry or FetchSizes(config.part_size)).within(config.memory_limit)
         # A shelf lives as long as a reader or a block points to it.
         self._shelves: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()

@@ -27,14 +27,14 @@ class ObjectReader:
 
         A checkpoint only if it has to wait. Raises what the load failed with that it waited for.
         """
-        reply = self.read_held(offset, size)
+        reply = self.read_cached(offset, size)
         if reply is not None:
             return reply
         return await self._read_slowly(
             ByteRange(offset, min(offset + size, self._shelf.version.size))
         )
 
-    def read_held(self, offset: int, size: int) -> bytes | memoryview | None:
+    def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
         """`read`, where one landed block has it all; else None, and nothing was done."""
         shelf = self._shelf
         stop = min(offset + size, shelf.version.size)

@@ -19,11 +19,12 @@ _ALL_ASLEEP_AFTER: Final = 4096
 class ReadaheadScheduler:
     """The sequences that read ahead, over all versions; they share what memory may hold ahead of readers."""
 
-    def __init__(self, loads: BlockLoader) -> None:
+    def __init__(self, loads: BlockLoader, ahead_limit: int) -> None:
         self._loads = loads
+        self._ahead_limit = ahead_limit  # bytes for all streams together; 0: no readahead
         # `_share` is what each of `_streams` may have ahead. `reads` counts all reads, and is the only clock here.
         self._streams: dict[SequentialStream, VersionBlocks] = {}
-        self._share = loads.ahead_limit
+        self._share = ahead_limit
         self.reads = 0
         self.reads_that_waited = 0
 
@@ -116,4 +117,4 @@ class ReadaheadScheduler:
             self._loads.orphan(unwanted, may_cancel=shelf.readers == 1)
 
     def _divide(self) -> None:
-        self._share = self._loads.ahead_limit // max(1, len(self._streams))
+        self._share = self._ahead_limit // max(1, len(self._streams))

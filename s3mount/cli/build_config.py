@@ -30,7 +30,7 @@ class MountArguments:
 
 
 def make_config(request: MountArguments) -> Config:
-    """Raises UsageError. Later settings win over earlier ones; FUSE options add up."""
+    """Raises UsageError. Later settings win over earlier ones; FUSE options and --no-prefetch add up."""
     if not request.location or not request.mountpoint:
         missing = "BUCKET" if not request.location else "MOUNTPOINT"
         raise UsageError(
@@ -60,10 +60,13 @@ def _merged(settings: Iterable[OptionValue]) -> dict[str, OptionValue]:
     for each in settings:
         name = each.setting.name
         earlier = by_name.get(name)
-        if earlier and isinstance(earlier.value, tuple) and isinstance(each.value, tuple):
-            by_name[name] = each._replace(value=earlier.value + each.value)
-        else:
-            by_name[name] = each
+        match earlier.value if earlier else None, each.value:
+            case tuple(before), tuple(more):
+                by_name[name] = each._replace(value=before + more)
+            case frozenset(before), frozenset(more):
+                by_name[name] = each._replace(value=before | more)
+            case _:
+                by_name[name] = each
     return by_name
 
 

@@ -20,6 +20,7 @@ from s3mount.cli.values import (
     parse_mode,
     parse_name,
     parse_path,
+    parse_prefetch,
     parse_region,
     parse_size,
     parse_user,
@@ -77,6 +78,8 @@ USER: Final = OptionType("USER", parse_user)
 GROUP: Final = OptionType("GROUP", parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
+PREFETCH: Final = OptionType("NAME[,NAME...]", parse_prefetch)
+REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
 
 Section = type[StoreConfig | TreeConfig | BlockConfig | MountConfig | LogConfig | Config]
 
@@ -117,7 +120,7 @@ class Option:
         if self.default is not None or self.is_flag:
             return self.default
         value = next(field.default for field in fields(self.section) if field.name == self.field)
-        return None if value in (None, MISSING, ()) else self.kind.show(value)
+        return None if value in (None, MISSING, (), frozenset()) else self.kind.show(value)
 
 
 _STORE: Final = "Reaching the bucket"
@@ -336,6 +339,15 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
         "memory_limit",
         SIZE,
         "Memory for bytes read and read ahead.",
+    ),
+    Option(
+        _BYTES,
+        "no-prefetch",
+        Config,
+        "no_prefetch",
+        PREFETCH,
+        "Send no requests of these kinds before a reader needs them: walks, siblings, listings, "
+        "parallel-listing, readahead (sequential reads then take more and smaller ones), or all; may repeat.",
     ),
     Option(
         _LOG,

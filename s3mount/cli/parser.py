@@ -14,7 +14,7 @@ from s3mount.cli.build_config import MountArguments
 from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.option_value import OptionValue, refuse_secret, spelled
-from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, Option
+from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, REPEATABLE, Option
 from s3mount.cli.values import suggestion
 from s3mount.errors import UsageError
 
@@ -75,6 +75,8 @@ def _flags(given: dict[str, Any]) -> list[OptionValue]:
         value = given[setting.key]
         if setting.kind is OPTIONS:
             settings += [each for text in value for each in parse_mount_options(text, "-o")]
+        elif setting.kind in REPEATABLE:
+            settings += [spelled(setting.flag, setting, text) for text in value]
         elif value is not None and value is not False:
             settings.append(spelled(setting.flag, setting, value))
     return settings
@@ -98,7 +100,7 @@ def _flag(setting: Option) -> click.Option:
     if setting.is_flag:
         return click.Option(names, is_flag=True, help=text)
     return click.Option(
-        names, metavar=setting.kind.metavar, help=text, multiple=setting.kind is OPTIONS
+        names, metavar=setting.kind.metavar, help=text, multiple=setting.kind in REPEATABLE
     )
 
 

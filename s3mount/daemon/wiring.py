@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, cast
@@ -19,14 +19,18 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, StoreConfig
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.namespace.kernel_references import KernelCache
-from s3mount.filesystem.namespace.tree import build_tree
+from s3mount.filesystem.namespace.tree import Tree, build_tree
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
+from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
+from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
@@ -123,16 +127,17 @@ async def serve(config: Config, host: Host) -> None:
 async def _serve_session(
     config: Config, host: Host, store: RemoteStore, loads: trio.Nursery
 ) -> None:
-    invalidations = EntryInvalidator(_clock)
-    blocks = BlockCache(store, loads, config.blocks)
-    filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    loads.start_soon(invalidations.run, filesystem.tree.referenced_pages)
+    invalidator = EntryInvalidator(_clock)
+    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
+    blocks = BlockCache(store, loads, config.blocks, has_readahead=has_readahead)
+    filesystem = _filesystem(config, store, blocks, invalidator, loads)
+    loads.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     operations = Operations(
         filesystem,
         config.tree,
         config.store.timeout,
         limiter=_limiter(config),
-        absences=invalidations,
+        invalidator=invalidator,
     )
     _calm_collector()
     path = host.attach()
@@ -143,8 +148,8 @@ async def _serve_session(
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()
-        invalidations.end()
-        if not invalidations.is_busy:  # else the process ends with the session as it is
+        invalidator.end()
+        if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
 
 
@@ -206,5 +211,16 @@ def _filesystem(
         mounted_ns=time.time_ns(),
         first_bytes=blocks.seed,
         kernel=kernel,
+        no_prefetch=config.no_prefetch,
     )
-    return FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))
+    policies = prefetch_policies(tree, config.no_prefetch)
+    return FileSystem(tree, OpenFiles(tree, blocks, policies), OpenDirectories(tree, policies))
+
+
+def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
+    """The policies that are not turned off."""
+    policies: dict[Prefetch, PrefetchPolicy] = {
+        Prefetch.WALKS: WalkPrefetcher(tree.cache),
+        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
+    }
+    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)

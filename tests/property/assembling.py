@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import trio
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
@@ -30,7 +31,7 @@ class Reader:
             await self._store.get_range(self._version, span, memoryview(body))
         return bytes(body)
 
-    def read_held(self, offset: int, size: int) -> None:
+    def read_cached(self, offset: int, size: int) -> None:
         """Nothing is held."""
 
     def close(self) -> None: ...
@@ -63,6 +64,8 @@ def assemble(
     config: TreeConfig,
     location: StoreConfig,
     clock: Callable[[], float],
+    *,
+    no_prefetch: frozenset[Prefetch] = frozenset(),
 ) -> FileSystem:
     """The file system of *location*."""
     tree = build_tree(
@@ -74,5 +77,8 @@ def assemble(
         mounted_ns=MOUNTED_NS,
         first_bytes=lambda _version, _head: None,
         kernel=NoKernel(),
+        no_prefetch=no_prefetch,
     )
-    return FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))
+    policies = prefetch_policies(tree, no_prefetch)
+    files = OpenFiles(tree, Blocks(store), policies)
+    return FileSystem(tree, files, OpenDirectories(tree, policies))

@@ -170,7 +170,9 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     )
     location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = assemble(store, nursery, config, location, clock)
+        filesystem = assemble(
+            store, nursery, config, location, clock, no_prefetch=program.no_prefetch
+        )
         if program.is_proven and program.behaviour.is_ordered:
             filesystem.tree.cache.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)
@@ -397,7 +399,7 @@ class Agent:
         directories = self._world.filesystem.directories
         handle = directories.open(inode)
         try:
-            return await _Reading(self._world, self, prefix, step).run(directories.stream(handle))
+            return await _Reading(self._world, self, prefix, step).run(directories.handle(handle))
         finally:
             directories.release(handle)
 
@@ -424,7 +426,7 @@ class Agent:
         asked, files = world.clock(), world.filesystem.files
         trusted = max(program.ttl, LOOKUP_TO_OPEN)
         since = world.oldest(asked, lifetime=trusted, key=told.key)
-        handle = files.open_current(inode)
+        handle = files.open_nowait(inode)
         try:
             if handle is None:
                 handle = await files.open(inode)
@@ -558,7 +560,7 @@ class _Reading:
         """One getdents(2): entries from the last offset on, as many as it has room for and can be told at once."""
         offset = self._told[-1][2] if self._told else DOTS
         room = self._step.reply
-        place = stream.held(offset) or await stream.place(offset)
+        place = stream.read_nowait(offset) or await stream.read(offset)
         while place is not None and room:
             entries, start, base = place
             stop, valid_for = min(len(entries), start + room), self._agent._tree.valid_for(entries)
@@ -572,7 +574,7 @@ class _Reading:
                     valid_for,
                 )
             room -= stop - start
-            place = stream.held(base + stop) if room else None
+            place = stream.read_nowait(base + stop) if room else None
 
     def _tell(self, inode: int, told: Told, offset: int, valid_for: float) -> None:
         self._agent._hold(inode, told)

@@ -97,12 +97,12 @@ class Kernel:
         self, handle: int, offset: int = 0, limit: int = 1 << 30
     ) -> list[tuple[bytes, Seen, int]]:
         """As `read_entries`, each with the offset behind it."""
-        stream = self.filesystem.directories.stream(handle)
+        stream = self.filesystem.directories.handle(handle)
         if offset == 0:
             await stream.rewind()
         offset = max(offset, DOTS)
         told: list[tuple[bytes, Seen, int]] = []
-        while len(told) < limit and (place := await stream.place(offset)) is not None:
+        while len(told) < limit and (place := await stream.read(offset)) is not None:
             entries, start, base = place
             for index in range(start, min(start + REPLY, len(entries))):
                 inode = self.filesystem.tree.inodes.add_reference(entries, index)

@@ -8,11 +8,13 @@ S3MOUNT_SEED runs one. A program that fails is made smaller, and printed with wh
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from s3mount.config import Prefetch
 from tests.property.driver import Deviation, outcome_of
 from tests.property.history import DIRECTORY, State
 from tests.property.programs import Program, huge_program_of, program_of, smaller
@@ -34,6 +36,12 @@ SEEDS = (
 @given(seed=SEEDS)
 def test_every_result_is_of_a_state_that_it_may_be_of(seed: int) -> None:
     check(program_of, seed)
+
+
+@settings(max_examples=max(1, EXAMPLES // 5), phases=[Phase.generate], database=None)
+@given(seed=SEEDS)
+def test_every_answer_without_prefetch_is_of_a_state_that_it_may_be_of(seed: int) -> None:
+    check(lambda seed: replace(program_of(seed), no_prefetch=frozenset(Prefetch)), seed)
 
 
 @pytest.mark.parametrize("seed", range(max(5, EXAMPLES // 300)))

@@ -12,11 +12,17 @@ PAGES_AHEAD = 3  # of the requested one: the reader's next, one being parsed, on
 class ListingScan:
     """A listing, and the *fetcher* of its next pages; None if it is complete, or abandoned."""
 
-    __slots__ = ("_fetcher", "listing")
+    __slots__ = ("_fetcher", "_pages_ahead", "listing")
 
-    def __init__(self, listing: DirectoryListing, fetcher: PageFetcher | None) -> None:
+    def __init__(
+        self,
+        listing: DirectoryListing,
+        fetcher: PageFetcher | None,
+        pages_ahead: int = PAGES_AHEAD,
+    ) -> None:
         self.listing = listing
         self._fetcher = fetcher
+        self._pages_ahead = pages_ahead
 
     def add(self, page: ListPage, requested_at: float) -> None:
         """Take a page that another request has brought."""
@@ -68,8 +74,8 @@ class ListingScan:
         pages = listing.pages
         if number >= len(pages):
             return None
-        if fetcher and not listing.is_complete and number + PAGES_AHEAD > len(pages):
-            fetcher.request_pages(fetcher.received + PAGES_AHEAD - 1)
+        if fetcher and not listing.is_complete and number + self._pages_ahead > len(pages):
+            fetcher.request_pages(fetcher.received + self._pages_ahead - 1)
         return pages[number]
 
     async def wait_final(self, name: bytes, pages: int) -> bool:

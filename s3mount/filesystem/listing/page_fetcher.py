@@ -55,6 +55,7 @@ class PageFetcher:
     """Fetches pages for *target* from *source*; *clock* stamps the requests.
 
     *is_eager*: the next page may be requested before the one in front of it has been parsed.
+    *is_parallel*: other listings may start at guessed names.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class PageFetcher:
         clock: Callable[[], float],
         *,
         is_eager: bool = True,
+        is_parallel: bool = True,
     ) -> None:
         self._target = target
         self._source = source
         self._nursery = nursery
         self._is_eager = is_eager
+        self._is_parallel = is_parallel
         self._lister = ParallelLister(clock)
         self.received = 0  # pages
         self._wanted = 0  # pages in all
@@ -191,7 +194,7 @@ class PageFetcher:
                 self._send(following)
 
     def _extend(self) -> None:
-        if not self._is_eager or not self._is_short():
+        if not self._is_parallel or not self._is_short():
             return
         try:
             new = self._lister.extend()

@@ -6,7 +6,6 @@ last refresh is not used.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 from s3mount.filesystem import weights
@@ -81,26 +80,20 @@ class LookupHistory:
         return self._slow_until > now
 
 
-def nobody() -> None:
-    """Nobody wants to know that a directory is read."""
-
-
 class DirectoryState:
     """The directory of one prefix ("" or ending with a slash); *key* is its bucket and prefix."""
 
     __slots__ = (
+        "__weakref__",
         "_dentries",
         "_dentries_weight",
         "_invalidations",
         "_lookups",
         "inode",
-        "is_read",
         "is_unordered",
         "key",
-        "plain_reads",
         "prefix",
         "scan",
-        "visited",
     )
 
     def __init__(self, key: DirectoryKey, invalidations: Invalidations) -> None:
@@ -109,11 +102,6 @@ class DirectoryState:
         self.inode = 0  # the number that the kernel last used for it; 0 if none
         self.scan: ListingScan | None = None  # the newest, complete or not; `DirectoryLru` sets it
         self.is_unordered = False  # a listing of it came out of order
-        self.is_read = False  # somebody has read it, name by name
-        self.plain_reads = 0  # directories in it that were then listed one by one
-        self.visited: Callable[[], None] = (
-            nobody  # to be called when it is read: whoever listed it ahead wants to know
-        )
         # what lookups have put, oldest first, and its weight
         self._dentries: dict[bytes, CachedDentry] = {}
         self._dentries_weight = 0

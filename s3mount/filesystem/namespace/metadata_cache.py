@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 import trio
 
+from s3mount.config import Prefetch
 from s3mount.errors import S3MountError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import Entry
-from s3mount.filesystem.listing.listing_scan import ListingScan
+from s3mount.filesystem.listing.listing_scan import PAGES_AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import ListingSource, PageFetcher, PageTarget
 from s3mount.filesystem.namespace.directory import DirectoryState
@@ -44,6 +45,7 @@ class MetadataCache:
         *,
         ttl: TtlPolicy,
         clock: StrictClock,
+        no_prefetch: frozenset[Prefetch],
     ) -> None:
         self.bucket = bucket
         self.directories = directories
@@ -54,6 +56,8 @@ class MetadataCache:
         self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
         self._source = source
         self._nursery = nursery
+        self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
+        self._is_parallel = Prefetch.PARALLEL_LISTING not in no_prefetch
         self._logged: set[str] = set()  # directories with hidden keys
 
     def directory(self, prefix: str) -> DirectoryState:
@@ -96,9 +100,9 @@ class MetadataCache:
 
     async def wait_final(self, directory: DirectoryState, name: bytes) -> bool:
         """Whether the listing is final on *name*, after pages that missed lookups have earned."""
-        misses = directory.lookups.count_miss(self.clock.now(), self.ttl.positive)
-        if not self.ttl.positive:
+        if not self.ttl.positive or not self.fetches_listings:
             return False
+        misses = directory.lookups.count_miss(self.clock.now(), self.ttl.positive)
         if misses == 1:
             if directory.scan is not None:  # of more than one page: the next is wanted soon
                 directory.scan.request_pages(2)
@@ -131,11 +135,17 @@ class MetadataCache:
     def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan:
         """A scan for one reader from entry *index* of the trimmed page *number* of *listing* on."""
         resumed = listing.resume_at(number, index, self.clock.tick(), self._on_page)
-        return ListingScan(resumed, self.new_fetcher(resumed))
+        return self._new_scan(resumed)
 
     def new_fetcher(self, target: PageTarget, *, is_eager: bool = True) -> PageFetcher:
-        tick = self.clock.tick
-        return PageFetcher(target, self._source, self._nursery, tick, is_eager=is_eager)
+        return PageFetcher(
+            target,
+            self._source,
+            self._nursery,
+            self.clock.tick,
+            is_eager=is_eager,
+            is_parallel=is_eager and self._is_parallel,
+        )
 
     def invalidate_all(self) -> None:
         """Expire all that was requested before now."""
@@ -155,9 +165,13 @@ class MetadataCache:
             self._on_page,
             holds_all=directory.is_unordered,
         )
-        scan = ListingScan(listing, self.new_fetcher(listing))
+        scan = self._new_scan(listing)
         self.directories.replace_scan(directory, scan)
         return scan
+
+    def _new_scan(self, listing: DirectoryListing) -> ListingScan:
+        pages_ahead = PAGES_AHEAD if self.fetches_listings else 1
+        return ListingScan(listing, self.new_fetcher(listing), pages_ahead)
 
     def _is_news(self, directory: DirectoryState | None, requested_at: float) -> bool:
         """Whether a listing of that moment is fresh, and newer than what is cached."""

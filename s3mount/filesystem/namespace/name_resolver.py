@@ -97,10 +97,11 @@ class NameResolver:
         self, directory: DirectoryState, name: bytes
     ) -> CachedDentry | None:
         """The dentry of *name* in the first page of the root's listing, if that is final."""
+        cache = self._cache
         is_needed = directory.prefix == self._root and directory.scan is None
-        if not is_needed or not self._cache.ttl.positive:
+        if not is_needed or not cache.ttl.positive or not cache.fetches_listings:
             return None
-        scan = self._cache.scan(directory)
+        scan = cache.scan(directory)
         try:
             await scan.wait_final(name, 1)
         except S3MountError:  # the other requests will tell

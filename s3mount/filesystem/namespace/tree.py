@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import trio
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
 from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
@@ -241,6 +241,7 @@ def build_tree(
     mounted_ns: int,
     first_bytes: Callable[[ObjectVersion, bytes], None],
     kernel: KernelCache,
+    no_prefetch: frozenset[Prefetch] = frozenset(),
 ) -> Tree:
     """The tree of one volume at *location*, with the parts that belong to it."""
     inodes = InodeTable()
@@ -252,7 +253,14 @@ def build_tree(
     )
     strict_clock = StrictClock(clock)
     cache = MetadataCache(
-        location.bucket, store, nursery, directories, invalidations, ttl=ttl, clock=strict_clock
+        location.bucket,
+        store,
+        nursery,
+        directories,
+        invalidations,
+        ttl=ttl,
+        clock=strict_clock,
+        no_prefetch=no_prefetch,
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)

@@ -7,6 +7,7 @@ import tracemalloc
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -93,15 +94,15 @@ async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> i
     """Walk everything below *inode*; the number of its files."""
     kernel.in_use.add(inode)
     handle = filesystem.directories.open(inode)
-    stream, offset, files, directories = filesystem.directories.stream(handle), 2, 0, []
-    while (place := await stream.place(offset)) is not None:
-        for index in range(place.start, len(place.entries)):
-            kernel.hold(filesystem.tree.inodes.add_reference(place.entries, index))
-            if place.entries.is_directory(index):
-                directories.append(place.entries.name(index))
+    stream, offset, files, directories = filesystem.directories.handle(handle), 2, 0, []
+    while (place := await stream.read(offset)) is not None:
+        for index in range(place.start, len(place.page)):
+            kernel.hold(filesystem.tree.inodes.add_reference(place.page, index))
+            if place.page.is_directory(index):
+                directories.append(place.page.name(index))
             else:
                 files += 1
-        offset = place.base + len(place.entries)
+        offset = place.base + len(place.page)
     filesystem.directories.release(handle)
     for name in directories:
         child = (await filesystem.tree.lookup(inode, name)).inode
@@ -125,7 +126,9 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
             first_bytes=lambda _version, _head: None,
             kernel=kernel,
         )
-        kernel.filesystem = FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))  # type: ignore[arg-type]
+        policies = prefetch_policies(tree, frozenset())
+        files_of_tree = OpenFiles(tree, Blocks(store), policies)  # type: ignore[arg-type]
+        kernel.filesystem = FileSystem(tree, files_of_tree, OpenDirectories(tree, policies))
         gc.collect()
         tracemalloc.start()
         files = await find(kernel.filesystem, kernel, ROOT)

@@ -50,11 +50,11 @@ async def file_system(store: MemoryStore, **tree: float) -> AsyncIterator[FileSy
 async def names_in(filesystem: FileSystem, *path: bytes) -> list[bytes]:
     inode = await inode_of(filesystem, *path)
     handle = filesystem.directories.open(inode)
-    stream, names, offset = filesystem.directories.stream(handle), [], 2
+    stream, names, offset = filesystem.directories.handle(handle), [], 2
     await stream.rewind()
-    while (place := await stream.place(offset)) is not None:
-        names += [place.entries.name(index) for index in range(place.start, len(place.entries))]
-        offset = place.base + len(place.entries)
+    while (place := await stream.read(offset)) is not None:
+        names += [place.page.name(index) for index in range(place.start, len(place.page))]
+        offset = place.base + len(place.page)
     filesystem.directories.release(handle)
     return names
 
@@ -155,7 +155,7 @@ async def test_a_refresh_expires_entries_that_were_evicted_and_are_still_referre
         store.put("a", b"newer")
         filesystem.tree.invalidate_all()
 
-        assert filesystem.files.open_current(inode) is None
+        assert filesystem.files.open_nowait(inode) is None
         assert (await filesystem.tree.lookup(ROOT, b"a")).size == 5
 
 
@@ -210,7 +210,7 @@ async def test_an_invalidation_outlives_its_directory(autojump_clock: MockClock)
         tree.invalidate(version)
         tree.cache.directories.clear()
 
-        assert filesystem.files.open_current(inode) is None
+        assert filesystem.files.open_nowait(inode) is None
 
 
 async def test_too_many_invalidations_expire_all_that_is_older(
@@ -224,7 +224,7 @@ async def test_too_many_invalidations_expire_all_that_is_older(
         for version in versions[:4]:
             filesystem.tree.invalidate(version)
 
-        assert [filesystem.files.open_current(inode) for inode in inodes] == [None] * 5
+        assert [filesystem.files.open_nowait(inode) for inode in inodes] == [None] * 5
 
 
 async def test_a_listing_that_fails_after_its_first_page_fails_no_lookup(
