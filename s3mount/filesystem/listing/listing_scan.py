@@ -64,11 +64,11 @@ class ListingScan:
 
     def page_nowait(self, number: int) -> EntryPage | None:
         """`wait_page` without waiting; None also if the page has not been received."""
-        listing, fetcher = self.listing, self._fetcher
-        pages = listing.pages
+        pages = self.listing.pages
         if number >= len(pages):
             return None
-        if fetcher and not listing.is_complete and number + PAGES_AHEAD > len(pages):
+        fetcher = self._fetcher
+        if fetcher and not self.listing.is_complete and number + PAGES_AHEAD > len(pages):
             fetcher.request_pages(fetcher.received + PAGES_AHEAD - 1)
         return pages[number]
 
