@@ -16,16 +16,15 @@ States: *growing* → *complete*, both by `add`; or *complete* at once by `fill`
 the states of its order.
 """
 
-import math
 from array import array
 from collections.abc import Callable, Iterable
 from itertools import chain
-from typing import NamedTuple
 
 from s3mount.errors import StoreError
 from s3mount.filesystem import weights
 from s3mount.filesystem.listing.entry_merger import EntryMerger
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, name_hash
+from s3mount.filesystem.listing.listing_growth import START, ListingGrowth, Origin
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_index import PageIndex
 from s3mount.filesystem.names import decode
@@ -33,16 +32,6 @@ from s3mount.s3.model import ListPage, ListQuery
 
 _PAGE = 1000  # entries of a page that no store has cut, as S3 cuts them
 _PAGE_MAX = 2 * _PAGE  # that is not cut: a store's thousand, and those that were held back
-
-
-class _Origin(NamedTuple):
-    """Where a raw page began: its token and the merger then; None at the start of the listing."""
-
-    token: str | None
-    merger: EntryMerger | None
-
-
-_START = _Origin(None, None)
 
 
 class DirectoryListing:
@@ -55,18 +44,14 @@ class DirectoryListing:
 
     __slots__ = (
         "__weakref__",
+        "_growth",
         "_index",
-        "_is_resumed",
         "_keys_needed",
-        "_merger",
         "_on_page",
         "_order",
         "_origins",
-        "_pending_since",
-        "_seen_tokens",
         "_shown_before",
         "_subtree_breaks",
-        "_token",
         "_trimmed_hashes",
         "_weight",
         "bucket",
@@ -106,7 +91,7 @@ class DirectoryListing:
         # by page number: the page (None: trimmed), where its raw page began (None: no listing can
         # continue there), and the hashes of its names once it is trimmed; with two pages, an index
         self.pages: list[EntryPage | None] = []
-        self._origins: list[_Origin | None] = []
+        self._origins: list[Origin | None] = []
         self._trimmed_hashes: dict[int, array[int]] = {}
         self._index: PageIndex | None = None
         self.is_trimmed = False
@@ -116,40 +101,30 @@ class DirectoryListing:
         self._subtree_breaks = order.subtree_breaks
         self._keys_needed = None if holds_all else order.keys_needed
         self.is_ordered = self._keys_needed is not None
-        # while it grows: the merger from the first page on, when the oldest entry that it holds
-        # back was requested (inf: none is held), the next token, and those before it
-        self._merger: EntryMerger | None = None
-        self._pending_since = math.inf
-        self._token: str | None = None
-        self._seen_tokens: set[str] | None = None
-        # of a listing that continues another one: hashes of the names that its reader has seen
-        self._is_resumed = False
-        self._shown_before: frozenset[int] = frozenset()
+        self._growth: ListingGrowth | None = None  # from the first page on, until it is complete
+        self._shown_before: frozenset[int] = frozenset()  # hashes of names, if this is resumed
 
     def next_query(self) -> ListQuery:
         """The query for the next page; the same again after a failure."""
-        return ListQuery(self.prefix, token=self._token)
+        return ListQuery(self.prefix, token=None if self._growth is None else self._growth.token)
 
     def add(self, page: ListPage, requested_at: float) -> None:
         """Take the page of `next_query`. StoreError if the listing loops, or contradicts itself."""
-        if self._seen_tokens is not None and page.next_token in self._seen_tokens:
+        growth = self._growth = self._growth or ListingGrowth(self._new_merger())
+        if growth.has_seen(page.next_token):
             raise self._failure("the listing repeats a continuation token")
-        if self._merger is None:
-            self._merger = EntryMerger(self.prefix, keys_needed=self._keys_needed)
-        merger, origin = self._merger, self._next_origin()
-        pending_before, oldest = merger.pending_files, min(requested_at, self._pending_since)
-        entries = merger.add(page)
-        self.hidden_count = merger.hidden_count
-        self._note_order(page, is_ordered=merger.is_ordered)
+        origin = growth.next_origin()
+        entries, oldest = growth.merge(page, requested_at)
+        self.hidden_count = growth.merger.hidden_count
+        self._note_order(page, growth)
         if page.next_token is None:
-            entries = entries + self._last_entries(merger)
+            entries = entries + self._last_entries(growth.merger)
         self._append(entries, oldest, origin if self.is_ordered else None)
-        self._pending_since = _pending_since(merger, pending_before, oldest, requested_at)
         self._continue_at(page.next_token)
 
     def fill(self, entries: list[Entry], hidden_count: int) -> None:
         """Take all entries at once, as derived from another listing."""
-        self._append(entries, self.requested_at, _START)
+        self._append(entries, self.requested_at, START)
         self.hidden_count = hidden_count
         self.is_derived = True
         self._continue_at(None)
@@ -190,13 +165,14 @@ class DirectoryListing:
 
     def is_past(self, name: bytes) -> bool:
         """Whether later pages will probably not have *name*."""
-        return self.is_complete or (self._merger is not None and self._merger.is_past(decode(name)))
+        growth = self._growth
+        return self.is_complete or (growth is not None and growth.merger.is_past(decode(name)))
 
     # ---- memory --------------------------------------------------------------------------------
 
     @property
     def weight(self) -> int:
-        pending = 0 if self._merger is None else self._merger.pending_count
+        pending = 0 if self._growth is None else self._growth.merger.pending_count
         return self._weight + weights.PENDING_ENTRY * pending
 
     def trim(self, keep: int) -> list[EntryPage]:
@@ -236,11 +212,8 @@ class DirectoryListing:
         origin = self._origins[number]
         assert origin is not None  # else it would not have been trimmed
         twin = DirectoryListing(self.bucket, self.prefix, requested_at, self._order, on_page)
-        twin._is_resumed = True
-        twin._token = origin.token
-        twin._merger = None if origin.merger is None else origin.merger.copy()
-        if twin._merger is not None and twin._merger.pending_count:
-            twin._pending_since = self.requested_at
+        merger = twin._new_merger() if origin.merger is None else origin.merger.copy()
+        twin._growth = ListingGrowth.resumed(origin.token, merger, self.requested_at)
         before = (self._hashes_of(each) for each in range(number) if self._origins[each] is origin)
         shown = chain(self._shown_before, *before, self._hashes_of(number)[:index])
         twin._shown_before = frozenset(shown)
@@ -253,20 +226,17 @@ class DirectoryListing:
 
     # ---- growing -------------------------------------------------------------------------------
 
-    def _next_origin(self) -> _Origin | None:
-        """Where the next page begins; None without order, as all entries are held back then."""
-        if self._token is None or self._merger is None:
-            return _START
-        return _Origin(self._token, self._merger.copy()) if self._merger.is_ordered else None
+    def _new_merger(self) -> EntryMerger:
+        return EntryMerger(self.prefix, keys_needed=self._keys_needed)
 
-    def _note_order(self, page: ListPage, *, is_ordered: bool) -> None:
-        if is_ordered:
+    def _note_order(self, page: ListPage, growth: ListingGrowth) -> None:
+        if growth.merger.is_ordered:
             self._order.note_page(page)
             return
         if self.is_ordered:
             self.is_ordered = False
             self._order.note_break(self.prefix)
-        if self._is_resumed:  # names that its reader has seen may come again
+        if growth.is_resumed:  # names that its reader has seen may come again
             raise self._failure("the listing lost its order while it was read")
 
     def _last_entries(self, merger: EntryMerger) -> list[Entry]:
@@ -282,17 +252,15 @@ class DirectoryListing:
     def _continue_at(self, token: str | None) -> None:
         """Expect the page at *token*; at the end, drop what only a growing listing needs."""
         on_page = self._on_page
-        self._token = token
         self.is_complete = token is None
-        if token is not None:
-            self._seen_tokens = self._seen_tokens or set()
-            self._seen_tokens.add(token)
-        else:
-            self._merger = self._on_page = self._seen_tokens = None
+        if token is None:
+            self._growth = self._on_page = None
+        elif self._growth is not None:
+            self._growth.advance(token)
         if on_page is not None:
             on_page(self)
 
-    def _append(self, entries: list[Entry], requested_at: float, origin: _Origin | None) -> None:
+    def _append(self, entries: list[Entry], requested_at: float, origin: Origin | None) -> None:
         """Append *entries* as one page, or as several if no store has cut them."""
         if self._shown_before:
             entries = [entry for entry in entries if not self._was_shown_before(entry.name)]
@@ -310,7 +278,7 @@ class DirectoryListing:
             self._append_page(entries, requested_at, origin)
 
     def _append_page(
-        self, entries: list[Entry], requested_at: float, origin: _Origin | None
+        self, entries: list[Entry], requested_at: float, origin: Origin | None
     ) -> None:
         page = EntryPage(self.bucket, self.prefix, entries, requested_at)
         self._origins.append(origin)
@@ -341,17 +309,3 @@ class DirectoryListing:
 
     def _failure(self, what: str) -> StoreError:
         return StoreError(what, bucket=self.bucket, key=self.prefix)
-
-
-def _pending_since(
-    merger: EntryMerger, before: frozenset[str] | None, oldest: float, requested_at: float
-) -> float:
-    """When the oldest entry that is held back now was requested.
-
-    *before* was held back before the page of *requested_at*, which is exact if it let all of it go.
-    """
-    if not merger.pending_count:
-        return math.inf
-    held = merger.pending_files
-    is_new = held is not None and before is not None and held.isdisjoint(before)
-    return requested_at if is_new else oldest

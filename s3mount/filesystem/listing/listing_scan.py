@@ -70,11 +70,11 @@ class ListingScan:
 
     def page_nowait(self, number: int) -> EntryPage | None:
         """`wait_page` without waiting; None also if the page has not been received."""
-        listing, fetcher = self.listing, self._fetcher
-        pages = listing.pages
+        pages = self.listing.pages
         if number >= len(pages):
             return None
-        if fetcher and not listing.is_complete and number + self._pages_ahead > len(pages):
+        fetcher = self._fetcher
+        if fetcher and not self.listing.is_complete and number + self._pages_ahead > len(pages):
             fetcher.request_pages(fetcher.received + self._pages_ahead - 1)
         return pages[number]
 

@@ -116,9 +116,8 @@ def test_a_complete_listing_drops_what_only_a_growing_one_needs() -> None:
     listing = Cache(1 << 20).listing("a/", 3)
 
     assert listing.weight < 3 * 100 * 250
-    assert listing._merger is None
+    assert listing._growth is None
     assert listing._on_page is None
-    assert listing._seen_tokens is None
 
 
 def test_directories_of_two_buckets_share_one_limit_and_no_entry() -> None:
