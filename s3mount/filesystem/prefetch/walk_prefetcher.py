@@ -22,7 +22,6 @@ from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import trio
-from cachetools import LRUCache
 
 from s3mount.errors import S3MountError
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
@@ -50,7 +49,7 @@ SPLIT_PAGES = 2  # pages that make one more parallel scan worthwhile
 SPLIT_AHEAD_MAX = 4  # pages that each of them fetches before the reader comes to it
 CHILDREN_SORTED = 20_000  # directories of a parent that are all considered when it is split
 HALVINGS_MAX = 10  # of the occasions on which a scan starts
-READ_MAX = 1_000  # directories remembered because they were read
+READ_MAX = 2_000  # directories remembered because they were read
 
 
 class SubtreeScan:
@@ -114,8 +113,9 @@ class WalkPrefetcher(PrefetchPolicy):
     def __init__(self, catalog: MetadataCache) -> None:
         self._catalog = catalog
         # For each directory that was read, how many of its directories were then listed by
-        # themselves; by prefix, since that outlasts the directory's eviction.
-        self._plain_reads: LRUCache[str, int] = LRUCache(READ_MAX)
+        # themselves; by prefix, since that outlasts the directory's eviction. The least recently
+        # used first.
+        self._plain_reads: dict[str, int] = {}
         # The scan that made a directory known, and its page; as long as the directory is kept.
         self._published: WeakKeyDictionary[DirectoryState, tuple[SubtreeScan, int]] = (
             WeakKeyDictionary()
@@ -135,7 +135,13 @@ class WalkPrefetcher(PrefetchPolicy):
             plain_reads = self._plain_reads.get(directory.prefix, 0)
             if (published := self._published.pop(directory, None)) is not None:
                 self._visit(*published)
-        self._plain_reads[directory.prefix] = plain_reads
+        self._remember(directory.prefix, plain_reads)
+
+    def _remember(self, prefix: str, plain_reads: int) -> None:
+        self._plain_reads.pop(prefix, None)
+        self._plain_reads[prefix] = plain_reads
+        if len(self._plain_reads) > READ_MAX:
+            del self._plain_reads[next(iter(self._plain_reads))]
 
     async def _wait_for_scan(self, directory: DirectoryState) -> None:
         """Wait for a scan that soon reaches *directory*, or start one if its reader walks."""
@@ -196,7 +202,7 @@ class WalkPrefetcher(PrefetchPolicy):
         plain_reads = self._plain_reads.get(parent.prefix)
         if plain_reads is None or not self._catalog.is_fresh(parent):
             return
-        self._plain_reads[parent.prefix] = plain_reads + 1
+        self._remember(parent.prefix, plain_reads + 1)
         is_power_of_two = (plain_reads + 1) & plain_reads == 0
         if is_power_of_two and self._is_worthwhile():
             self._start(SubtreeBuilder(parent.prefix, directory.prefix), 1)
@@ -247,7 +253,7 @@ class WalkPrefetcher(PrefetchPolicy):
         """Let *scan* proceed, since its reader has come to a directory of *page*."""
         self._catalog.known.get(scan.builder.root)  # used: the reader will come back to it
         if scan.builder.root in self._plain_reads:
-            self._plain_reads[scan.builder.root] = 0
+            self._remember(scan.builder.root, 0)
         self._failures = 0
         if scan in self._scans:
             self._scans[scan].want(scan.record_visit(page))
