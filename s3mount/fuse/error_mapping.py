@@ -5,58 +5,51 @@ too. It delivers no interrupts. So every handler has one of two decorators: `map
 kernel waits for a reply, else `logs_errors`; a test enumerates the handlers. A handler that may
 wait does so within a `request_deadline`.
 
-This module is the second of the two places that translate errors. Failures of requests are logged
-here and nowhere else.
+This module is the second of the two places that translate errors, and logs each error once.
 """
 
 import errno
 import functools
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
-from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen, S3MountError
+from s3mount.errors import (
+    DeadlineExceeded,
+    NameTooLong,
+    NotADirectory,
+    NotFound,
+    ReplacedBeforeOpen,
+    S3MountError,
+)
 from s3mount.printable import printable
 
 log = logging.getLogger(__name__)
 
-# Seconds by which a request outlives the store's own deadline, whose error names the key.
-GRACE = 0.25
+GRACE = 0.25  # seconds; the deadline of the store comes first, and its error names the key
 _EXPECTED = (NotFound, NameTooLong, NotADirectory)  # correct replies; nothing has failed
 
 Arguments = ParamSpec("Arguments")
 Reply = TypeVar("Reply")
 
 
-class HasTimeout(Protocol):
-    """What `maps_errors` needs of the object whose method it decorates."""
-
-    timeout: float  # seconds
-
-
-Handlers = TypeVar("Handlers", bound=HasTimeout)
-
-
 def maps_errors(
-    handler: Callable[Concatenate[Handlers, Arguments], Coroutine[Any, Any, Reply]],
-) -> Callable[Concatenate[Handlers, Arguments], Coroutine[Any, Any, Reply]]:
+    handler: Callable[Arguments, Coroutine[Any, Any, Reply]],
+) -> Callable[Arguments, Coroutine[Any, Any, Reply]]:
     """Make a request handler raise nothing but FUSEError, with the errno of what it raised."""
 
     @functools.wraps(handler)
-    async def wrapper(
-        self: Handlers, /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Reply:
+    async def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Reply:
         try:
-            return await handler(self, *args, **kwargs)
+            return await handler(*args, **kwargs)
         except pyfuse3.FUSEError:
             raise
         except Exception as exc:  # a bug must not end the mount
-            code = _log_and_map(handler.__name__, exc, self.timeout)
-            raise pyfuse3.FUSEError(code) from exc
+            raise pyfuse3.FUSEError(_log_and_map(handler.__name__, exc)) from exc
 
     return wrapper
 
@@ -76,27 +69,25 @@ def logs_errors(
     return wrapper
 
 
-def request_deadline(timeout: float) -> AbstractContextManager[trio.CancelScope]:
-    """Raise TooSlowError if the block takes more than *timeout* seconds and a moment of grace.
+@contextmanager
+def request_deadline(timeout: float) -> Iterator[None]:
+    """Raise DeadlineExceeded if the block takes more than *timeout* seconds and a moment of grace.
 
     It costs as much CPU as the rest of a request that does not wait, so only what may wait has one.
     """
-    return trio.fail_after(timeout + GRACE)
+    with trio.move_on_after(timeout + GRACE) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DeadlineExceeded(f"no answer within {timeout:g} s")
 
 
-def _log_and_map(operation: str, exc: Exception, timeout: float) -> int:
+def _log_and_map(operation: str, exc: Exception) -> int:
     """Log that *operation* failed; the errno for the kernel."""
-    match exc:
-        case S3MountError():
-            _log_failure(operation, exc)
-            return exc.errno
-        case trio.TooSlowError():
-            fields = {"operation": operation, "errno": "ETIMEDOUT"}
-            log.warning("%s: no answer within %g s", operation, timeout, extra=fields)
-            return errno.ETIMEDOUT
-        case _:
-            _log_bug(operation, exc)
-            return errno.EIO
+    if isinstance(exc, S3MountError):
+        _log_failure(operation, exc)
+        return exc.errno
+    _log_bug(operation, exc)
+    return errno.EIO
 
 
 def _log_bug(operation: str, exc: Exception) -> None:

@@ -48,7 +48,7 @@ class Operations(pyfuse3.Operations):
         invalidator: EntryInvalidator,
     ) -> None:
         super().__init__()
-        self.timeout = timeout
+        self._timeout = timeout
         self._limiter = limiter
         self._invalidator = invalidator
         # the uid that opened a handle: READ and READDIR name none
@@ -70,7 +70,7 @@ class Operations(pyfuse3.Operations):
         try:
             attributes = self._tree.lookup_nowait(parent_inode, name)
             if attributes is None:
-                with request_deadline(self.timeout):
+                with request_deadline(self._timeout):
                     async with self._limiter.admitted(ctx.uid, NAME_COST):
                         attributes = await self._tree.lookup(parent_inode, name)
         except NotFound as exc:
@@ -125,7 +125,7 @@ class Operations(pyfuse3.Operations):
         offset = self._reply_dots(handle, start_id, token, attributes)
         found = handle.read_nowait(offset)
         if found is None and offset == start_id:  # nothing has been replied yet
-            with request_deadline(self.timeout):
+            with request_deadline(self._timeout):
                 async with self._limiter.admitted(uid):
                     found = await handle.read(offset)
         while found is not None and self._reply_entries(found, token, attributes):
@@ -135,7 +135,7 @@ class Operations(pyfuse3.Operations):
         if self._tree.is_listing_fresh(handle.inode):  # then it does not wait
             await handle.rewind()
             return
-        with request_deadline(self.timeout):
+        with request_deadline(self._timeout):
             async with self._limiter.admitted(uid):
                 await handle.rewind()
 
@@ -190,7 +190,7 @@ class Operations(pyfuse3.Operations):
         # an inode is one version, so its pages in the kernel never become stale
         handle = self._files.open_nowait(inode)
         if handle is None:
-            with request_deadline(self.timeout):
+            with request_deadline(self._timeout):
                 async with self._limiter.admitted(ctx.uid, NAME_COST):
                     handle = await self._files.open(inode)
         self._file_users[handle] = ctx.uid
@@ -201,7 +201,7 @@ class Operations(pyfuse3.Operations):
         held = self._files.read_cached(fh, off, size)
         if held is not None:
             return held
-        with request_deadline(self.timeout):
+        with request_deadline(self._timeout):
             async with self._limiter.admitted(self._file_users[fh]):
                 return await self._read(fh, ByteRange(off, off + size))
 
@@ -220,7 +220,7 @@ class Operations(pyfuse3.Operations):
         self, fh: int, span: ByteRange, failed: FailedRead
     ) -> bytes | bytearray | memoryview:
         """Read in what is left of the time that the first asking had."""
-        with trio.move_on_at(failed.began + self.timeout):
+        with trio.move_on_at(failed.began + self._timeout):
             return await self._files.read(fh, span.start, len(span))
         raise failed.failure
 

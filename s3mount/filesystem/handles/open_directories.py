@@ -18,7 +18,6 @@ from itertools import count
 from typing import NamedTuple
 
 from s3mount.errors import StoreError
-from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.tree import Tree
@@ -40,30 +39,6 @@ class EntrySlice(NamedTuple):
     base: int
 
 
-class _Scans(NamedTuple):
-    """Scans of the directory *inode*."""
-
-    inode: int
-    tree: Tree
-    policies: Sequence[PrefetchPolicy]
-
-    async def start(self) -> ListingScan:
-        """A scan of the directory as it is now."""
-        directory = self.tree.directory_of(self.inode)
-        for policy in self.policies:
-            await policy.before_readdir(directory)
-        return self.tree.cache.scan(directory)
-
-    def resume(self, listing: DirectoryListing, page: int, index: int) -> ListingScan:
-        return self.tree.cache.resume(listing, page, index)
-
-    def acquire(self, listing: DirectoryListing) -> None:
-        self.tree.cache.directories.acquire(listing)
-
-    def release(self, listing: DirectoryListing) -> None:
-        self.tree.cache.directories.release(listing)
-
-
 class _Segment(NamedTuple):
     """The *number*-th scan that a handle reads, from the offset *resumed_at* on (0: the start)."""
 
@@ -79,23 +54,29 @@ class _Segment(NamedTuple):
 class DirectoryHandle:
     """One open directory."""
 
-    def __init__(self, inode: int, parent: int, scans: _Scans) -> None:
+    def __init__(
+        self, inode: int, parent: int, tree: Tree, policies: Sequence[PrefetchPolicy]
+    ) -> None:
         self.inode = inode
         self.parent = parent
-        self._scans = scans
+        self._tree = tree
+        self._policies = policies
         # by number, oldest first; the number of the newest is *_segment_count* - 1
         self._segments: dict[int, _Segment] = {}
         self._segment_count = 0
 
     async def rewind(self) -> None:
         """Start over, with the directory as it is now."""
-        scan = await self._scans.start()
+        directory = self._tree.directory_of(self.inode)
+        for policy in self._policies:
+            await policy.before_readdir(directory)
+        scan = self._tree.cache.scan(directory)
         self.close()
         self._add_segment(scan, 0)
 
     def close(self) -> None:
         while self._segments:
-            self._scans.release(self._segments.popitem()[1].scan.listing)
+            self._tree.cache.directories.release(self._segments.popitem()[1].scan.listing)
         self._segment_count = 0
 
     async def read(self, offset: int) -> EntrySlice | None:
@@ -109,7 +90,7 @@ class DirectoryHandle:
             segment, page, index = self._locate(offset)
             scan = segment.scan
             if scan.is_trimmed_at(page):
-                resumed = self._scans.resume(scan.listing, page, index)
+                resumed = self._tree.cache.resume(scan.listing, page, index)
                 self._add_segment(resumed, segment.offset(page, index))
             elif await scan.wait_page(page) is None and not scan.is_trimmed_at(page):
                 return None
@@ -154,12 +135,12 @@ class DirectoryHandle:
             raise StoreError(
                 "the directory is too large to be kept, and was read at too many offsets"
             )
-        self._scans.acquire(scan.listing)
+        self._tree.cache.directories.acquire(scan.listing)
         self._segments[number] = _Segment(number, scan, resumed_at)
         self._segment_count = number + 1
         if len(self._segments) > SEGMENTS_MAX:
             oldest = next(iter(self._segments))
-            self._scans.release(self._segments.pop(oldest).scan.listing)
+            self._tree.cache.directories.release(self._segments.pop(oldest).scan.listing)
 
 
 class OpenDirectories:
@@ -178,8 +159,8 @@ class OpenDirectories:
         """Open a directory; the number of its handle. Raises NotADirectory."""
         prefix = self._tree.prefix(inode)
         number = next(self._numbers)
-        scans = _Scans(inode, self._tree, self._policies)
-        self._handles[number] = DirectoryHandle(inode, self._tree.parent_inode(prefix), scans)
+        parent = self._tree.parent_inode(prefix)
+        self._handles[number] = DirectoryHandle(inode, parent, self._tree, self._policies)
         return number
 
     def handle(self, number: int) -> DirectoryHandle:

@@ -1,7 +1,4 @@
-"""Prefetch policies: told what readers do, they fetch, or name, what readers will want next.
-
-A policy only saves time: a mount without policies gives the same answers.
-"""
+"""Interface of the prefetch policies, which the composition root makes and passes to the handles."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -12,7 +9,7 @@ from s3mount.filesystem.prefetch.traversal_order import EntryRef
 
 
 class PrefetchPolicy(Protocol):
-    """One policy. The methods here do nothing; a policy overrides those that it needs."""
+    """One policy; it overrides the methods that it needs, since these do nothing."""
 
     async def before_readdir(self, directory: DirectoryState) -> None:
         """Prepare for a reader that starts *directory* from its first entry.
@@ -22,7 +19,7 @@ class PrefetchPolicy(Protocol):
         del directory
 
     def on_open(self, page: EntryPage, index: int) -> Iterable[EntryRef]:
-        """Record that a file is opened; the small files to fetch now, the next one first.
+        """Record that a file is opened; returns the small files to fetch now, nearest first.
 
         The caller stops iterating when there is no room for more.
         """

@@ -107,55 +107,19 @@ class SubtreeScan:
         return page + 1 + min(self._visited_pages, WINDOW_MAX)
 
 
-class _WalkHistory:
-    """Directories that were read, and directories that scans made known before they are read."""
-
-    def __init__(self) -> None:
-        # For each directory that was read, how many of its directories were then listed by
-        # themselves; by prefix, least recently used first. Kept when the directory is evicted.
-        self._plain_reads: dict[str, int] = {}
-        # The scan that made a directory known, and its page. Kept as long as the directory.
-        self._published: WeakKeyDictionary[DirectoryState, tuple[SubtreeScan, int]] = (
-            WeakKeyDictionary()
-        )
-
-    def record_read(self, prefix: str, *, is_known: bool) -> None:
-        """Record that a directory is read; not *is_known*: its listing has to be fetched."""
-        self._put(prefix, self._plain_reads.get(prefix, 0) if is_known else 0)
-
-    def count_plain_read(self, parent: str) -> int:
-        """Count one more directory listed by itself; the sum, or 0 if *parent* was not read."""
-        plain_reads = self._plain_reads.get(parent)
-        if plain_reads is None:
-            return 0
-        self._put(parent, plain_reads + 1)
-        return plain_reads + 1
-
-    def reset_plain_reads(self, parent: str) -> None:
-        if parent in self._plain_reads:
-            self._put(parent, 0)
-
-    def publish(self, directory: DirectoryState, page: tuple[SubtreeScan, int]) -> None:
-        """Record that a page of a scan made *directory* known."""
-        self._published[directory] = page
-
-    def take_published(self, directory: DirectoryState) -> tuple[SubtreeScan, int] | None:
-        """The scan that made *directory* known, and its page; only once."""
-        return self._published.pop(directory, None)
-
-    def _put(self, prefix: str, plain_reads: int) -> None:
-        self._plain_reads.pop(prefix, None)
-        self._plain_reads[prefix] = plain_reads
-        if len(self._plain_reads) > READ_MAX:
-            del self._plain_reads[next(iter(self._plain_reads))]
-
-
 class WalkPrefetcher(PrefetchPolicy):
     """Detector of walks, and owner of the scans ahead of them."""
 
     def __init__(self, catalog: MetadataCache) -> None:
         self._catalog = catalog
-        self._history = _WalkHistory()
+        # For each directory that was read, how many of its directories were then listed by
+        # themselves; by prefix, since that outlasts the directory's eviction. The least recently
+        # used first.
+        self._plain_reads: dict[str, int] = {}
+        # The scan that made a directory known, and its page; as long as the directory is kept.
+        self._published: WeakKeyDictionary[DirectoryState, tuple[SubtreeScan, int]] = (
+            WeakKeyDictionary()
+        )
         self._scans: dict[SubtreeScan, PageFetcher] = {}  # oldest first
         self._occasions = 0  # on which a scan might have started
         self._failures = 0  # of scans since one was followed
@@ -166,10 +130,18 @@ class WalkPrefetcher(PrefetchPolicy):
         can_scan = catalog.order.keys_needed is not None and catalog.ttl.positive > 0
         if can_scan and not catalog.is_fresh(directory):
             await self._wait_for_scan(directory)
-        is_known = catalog.is_fresh(directory)
-        if is_known and (published := self._history.take_published(directory)) is not None:
-            self._visit(*published)
-        self._history.record_read(directory.prefix, is_known=is_known)
+        plain_reads = 0
+        if catalog.is_fresh(directory):
+            plain_reads = self._plain_reads.get(directory.prefix, 0)
+            if (published := self._published.pop(directory, None)) is not None:
+                self._visit(*published)
+        self._remember(directory.prefix, plain_reads)
+
+    def _remember(self, prefix: str, plain_reads: int) -> None:
+        self._plain_reads.pop(prefix, None)
+        self._plain_reads[prefix] = plain_reads
+        if len(self._plain_reads) > READ_MAX:
+            del self._plain_reads[next(iter(self._plain_reads))]
 
     async def _wait_for_scan(self, directory: DirectoryState) -> None:
         """Wait for a scan that soon reaches *directory*, or start one if its reader walks."""
@@ -227,11 +199,12 @@ class WalkPrefetcher(PrefetchPolicy):
         parent = self._catalog.find_directory(parent_of(directory.prefix[:-1]))
         if not directory.prefix or parent is None or parent is directory:
             return
-        if not self._catalog.is_fresh(parent):
+        plain_reads = self._plain_reads.get(parent.prefix)
+        if plain_reads is None or not self._catalog.is_fresh(parent):
             return
-        plain_reads = self._history.count_plain_read(parent.prefix)
-        is_power_of_two = plain_reads & (plain_reads - 1) == 0
-        if plain_reads and is_power_of_two and self._is_worthwhile():
+        self._remember(parent.prefix, plain_reads + 1)
+        is_power_of_two = (plain_reads + 1) & plain_reads == 0
+        if is_power_of_two and self._is_worthwhile():
             self._start(SubtreeBuilder(parent.prefix, directory.prefix), 1)
 
     def _is_worthwhile(self) -> bool:
@@ -274,12 +247,13 @@ class WalkPrefetcher(PrefetchPolicy):
         for prefix, entries, hidden, requested_at in finished:
             directory = self._catalog.put_complete(prefix, entries, hidden, requested_at)
             if directory is not None:
-                self._history.publish(directory, at)
+                self._published[directory] = at
 
     def _visit(self, scan: SubtreeScan, page: int) -> None:
         """Let *scan* proceed, since its reader has come to a directory of *page*."""
         self._catalog.find_directory(scan.builder.root)  # used: the reader will come back to it
-        self._history.reset_plain_reads(scan.builder.root)
+        if scan.builder.root in self._plain_reads:
+            self._remember(scan.builder.root, 0)
         self._failures = 0
         if scan in self._scans:
             self._scans[scan].request_pages(scan.record_visit(page))
