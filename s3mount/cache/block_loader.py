@@ -21,13 +21,13 @@ from typing import Final
 
 import trio
 
+from s3mount import unawaited
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.ranges import split
 from s3mount.errors import S3MountError, StoreError
 from s3mount.s3.model import ByteRange
 from s3mount.s3.object_store import ObjectStore, Priority, StartedRead
-from s3mount.s3.scheduling import unawaited
 
 log = logging.getLogger(__name__)
 
@@ -232,7 +232,7 @@ class BlockLoader:
             self._account(block, flight)
         except Exception as exc:  # noqa: BLE001 - a bug here must not end the mount, nor leave a reader waiting
             flight.error = _told(block, exc)
-            unawaited.call("giving up a block", self._abandon, block, flight)
+            unawaited.call("the release of a block", self._abandon, block, flight)
         flight.ended.set()
 
     def _account(self, block: Block, flight: BlockFetch) -> None:

@@ -31,6 +31,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import outcome
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StaleVersion
 from s3mount.s3.model import (
     ByteRange,
@@ -42,7 +43,7 @@ from s3mount.s3.model import (
     Revalidation,
 )
 from s3mount.s3.object_store import Demand, OnToken, Priority, StartedRead
-from s3mount.s3.scheduling import backoff, unawaited
+from s3mount.s3.scheduling import backoff
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.hedge_policy import Hedge, HedgePolicy
@@ -248,7 +249,7 @@ class RemoteStore:
             if race.is_won:
                 log.debug("GET %r: done", version.key)
                 unawaited.call(
-                    "keeping count of a read", lambda: self._came(read, race.answer.unwrap())
+                    "accounting for a read", lambda: self._came(read, race.answer.unwrap())
                 )
             ended()
 
@@ -458,4 +459,4 @@ def _report_failure(result: outcome.Outcome[None]) -> None:
 def _call_in_run(run: trio.lowlevel.TrioToken, on_token: OnToken, token: str | None) -> None:
     """Pass on what a thread was told, without waiting for it."""
     with contextlib.suppress(trio.RunFinishedError):
-        run.run_sync_soon(unawaited.call, "what is told of a page to come", on_token, token)
+        run.run_sync_soon(unawaited.call, "the callback of an early token", on_token, token)

@@ -15,10 +15,11 @@ from typing import Protocol
 
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.page_cursor import PageRequest
 from s3mount.filesystem.listing.parallel_lister import ParallelLister
-from s3mount.filesystem.listing.single_flight import log_unawaited, own
+from s3mount.filesystem.listing.single_flight import own
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import ObjectStore, Priority
 
@@ -114,7 +115,8 @@ class PageFetcher:
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             flight.failure = exc
             self._wanted = self.answered
-            log_unawaited("listing", exc, waiters=len(flight.progress))
+            if not flight.progress:
+                unawaited.report("listing in the background", exc)
         finally:
             self._flight = None
             flight.progress.unpark_all()
@@ -166,7 +168,8 @@ class PageFetcher:
             )
         except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
             request.failure = exc
-            log_unawaited("listing", exc, waiters=request.landed.statistics().tasks_waiting)
+            if not request.landed.statistics().tasks_waiting:
+                unawaited.report("listing in the background", exc)
         finally:
             if request.page is None and request.failure is None:  # cancelled: the mount ends
                 request.failure = StoreError("the listing was given up", key=request.query.prefix)

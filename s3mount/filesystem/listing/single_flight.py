@@ -5,16 +5,14 @@ failure that the store gave; neither is kept beyond that. What always holds: a w
 after whatever the waiter wants to be newer than; so nobody joins a flight that began too early.
 """
 
-import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import S3MountError, StoreError
-
-log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 Key = TypeVar("Key", bound=Hashable)
@@ -64,7 +62,8 @@ class SingleFlight(Generic[Key, Answer]):
             flight.answer = await ask()
         except Exception as exc:  # noqa: BLE001  # whatever it is belongs to the waiters; the nursery is not theirs to end
             flight.failure = exc
-            log_unawaited("lookup", exc, waiters=flight.landed.statistics().tasks_waiting)
+            if not flight.landed.statistics().tasks_waiting:
+                unawaited.report("lookup in the background", exc)
         finally:
             if flight.answer is None and flight.failure is None:  # cancelled: the mount ends
                 flight.failure = StoreError("the lookup was given up")
@@ -76,13 +75,3 @@ class SingleFlight(Generic[Key, Answer]):
 def own(failure: Exception) -> Exception:
     """*failure* to be raised by one of several who wait for it: none piles its frames on that of the others."""
     return failure.detached() if isinstance(failure, S3MountError) else failure.with_traceback(None)
-
-
-def log_unawaited(what: str, exc: Exception, *, waiters: int) -> None:
-    """Log a failure in the background that nobody waits for; a bug with its traceback."""
-    if waiters:
-        return
-    if isinstance(exc, S3MountError):
-        log.debug("%s in the background failed: %s: %r", what, exc, exc.key)
-    else:
-        log.error("%s in the background failed: this is a bug", what, exc_info=exc)

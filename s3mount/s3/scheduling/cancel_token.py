@@ -6,8 +6,10 @@ Thread-safe. Once untied, nobody cuts: so a connection that serves another call 
 import threading
 from collections.abc import Callable
 
+from s3mount.unawaited import ExpectedError
 
-class RequestCancelledError(Exception):
+
+class RequestCancelledError(ExpectedError):
     """The call was ended from outside; nobody waits for its answer."""
 
 

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import outcome
 import trio
 
-from s3mount.s3.scheduling import unawaited
+from s3mount import unawaited
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.scheduling.thread_pool import Ended, ThreadPool
 from s3mount.s3.transport import PendingResponse, ReceiveState, Retryable
@@ -171,4 +171,4 @@ def _give_up(watch: _Watch) -> None:
 
 
 def _tell(watch: _Watch, result: outcome.Outcome[Any]) -> None:
-    unawaited.call("what is told of an attempt", watch.ended, result)
+    unawaited.call("the callback of an attempt", watch.ended, result)

@@ -24,9 +24,9 @@ from typing import Final, Generic, TypeVar
 import outcome
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import S3MountError
 from s3mount.s3.object_store import Demand, Priority
-from s3mount.s3.scheduling import unawaited
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.scheduling.executor import Ask, Executor
 from s3mount.s3.scheduling.hedge_policy import Hedge
@@ -166,7 +166,7 @@ class HedgedRequest(Generic[T]):
         if self._settled is not None:
             settled, self._settled = self._settled, None
             self._buffer = _NO_BUFFER
-            unawaited.call("what is told of a read", settled)
+            unawaited.call("the callback of a read", settled)
 
     def _send(self, attempt: _Attempt) -> None:
         self._under_way.append(attempt)

@@ -20,8 +20,8 @@ from typing import Any, TypeVar
 import outcome
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import StoreError
-from s3mount.s3.scheduling import unawaited
 from s3mount.s3.transport import Retryable
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ class ThreadPool:
             if task is not None:
                 trio.lowlevel.reschedule(task, result)
             elif isinstance(result, outcome.Error):
-                unawaited.report("a call that was left behind", result.error)
+                unawaited.report("an abandoned call", result.error)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             nonlocal task
@@ -93,7 +93,7 @@ class ThreadPool:
             ) as exc:  # pids.max, RLIMIT_NPROC, or no memory for a stack
                 failure = Retryable(StoreError(f"no thread can be started: {exc}"), is_unsent=True)
                 token.run_sync_soon(
-                    unawaited.call, "what is told of a call", ended, outcome.Error(failure)
+                    unawaited.call, "the callback of a thread", ended, outcome.Error(failure)
                 )
                 return
             self._threads += 1
@@ -123,4 +123,4 @@ class ThreadPool:
             job = self._ended.popleft()
             self._idle += 1
             assert job.outcome is not None
-            unawaited.call("what is told of a call", job.ended, job.outcome)
+            unawaited.call("the callback of a thread", job.ended, job.outcome)

@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from s3mount import unawaited
 from s3mount.errors import (
     AccessDenied,
     DeadlineExceeded,
@@ -33,7 +34,6 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.object_store import Demand, OnToken, Priority, StartedRead
 from s3mount.s3.remote_store import RemoteStore, _call_in_run
-from s3mount.s3.scheduling import unawaited
 from s3mount.s3.scheduling.backoff import ATTEMPTS
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
@@ -567,7 +567,7 @@ class EndlessTransport(ScriptedTransport):
 
 
 async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[str]) -> None:
-    expected_warnings.append("bug in what is told of a page to come")
+    expected_warnings.append("the callback of an early token failed: this is a bug")
     transport = ScriptedTransport()
     store = remote(transport)
     _call_in_run(trio.lowlevel.current_trio_token(), _no_thread, "token")
@@ -583,7 +583,7 @@ async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[s
 async def test_a_bug_in_the_accounting_for_a_read_ends_no_run(
     read: Read, step: str, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
-    expected_warnings.append("bug in keeping count of a read")
+    expected_warnings.append("accounting for a read failed: this is a bug")
     store = remote(ScriptedTransport())
     with monkeypatch.context() as patched:
         patched.setattr(f"s3mount.s3.{TARGETS[step]}", _no_thread)

@@ -212,7 +212,7 @@ async def test_what_no_thread_can_finish_fails_and_its_connection_is_given_up(
 async def test_a_bug_in_one_attempt_leaves_the_others_watched(
     broken: str, comes: bytes, expected_warnings: list[str]
 ) -> None:
-    expected_warnings.append("bug in what is told of")
+    expected_warnings.append("the callback of")
     one, other = Question(is_broken=broken), Question()
     with asking(one, other):
         one.peer.send(comes)

@@ -142,7 +142,7 @@ async def test_a_call_goes_to_an_idle_thread_where_none_can_be_started(
 async def test_what_a_callback_raises_is_logged_and_ends_no_run(
     expected_warnings: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected_warnings.append("bug in what is told of a call")
+    expected_warnings.append("the callback of a thread failed: this is a bug")
     workers = ThreadPool()
 
     def told(_: object) -> None:
@@ -160,7 +160,7 @@ async def test_what_a_callback_raises_is_logged_and_ends_no_run(
 async def test_a_bug_in_a_call_that_was_left_behind_is_logged(
     expected_warnings: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected_warnings.append("bug in a call that was left behind")
+    expected_warnings.append("an abandoned call failed: this is a bug")
     workers, hold, ended = ThreadPool(), threading.Event(), trio.Event()
 
     def call() -> None:
