@@ -42,30 +42,30 @@ class BufferPool:
     def __init__(self, limit: int, on_evict: Callable[[Block], memoryview]) -> None:
         self.limit = limit
         self._on_evict = on_evict
-        # `used` counts every buffer: lent or in `_idle`. A landed block that nobody waits for is in `_cold` if it was read
-        # or orphaned, in `_unread` if a stream will come by. A claim is served before anyone else.
+        # `used` counts every buffer: lent or in `_idle`. A landed block that nobody waits for is in `_lru` if it was read
+        # or orphaned, in `_prefetched` if a stream will come by. A claim is served before anyone else.
         self.used = 0
         self._idle: dict[int, list[memoryview]] = {}
         self._idle_bytes = 0
-        self._cold: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
-        self._unread: dict[Block, None] = {}
-        self._read_last: Block | None = None
+        self._lru: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
+        self._prefetched: dict[Block, None] = {}
+        self._last_accessed: Block | None = None
         self._claims: deque[_PendingAllocation] = deque()
 
-    def take_nowait(self, length: int) -> memoryview | None:
+    def acquire_nowait(self, length: int) -> memoryview | None:
         """A buffer at the cost of blocks already read, but for the last of them; None where there is no room for it.
 
         It may be written to at once: the reply to whoever reads that last block may still be on its way.
         """
         needed = self.used - self._idle_bytes - self._evictable + max(length, _LEAST_COST)
-        return None if self._claims or needed > self.limit else self._find(length)
+        return None if self._claims or needed > self.limit else self._find_buffer(length)
 
-    async def take(self, length: int) -> memoryview:
+    async def acquire(self, length: int) -> memoryview:
         """A buffer for a demanded load, at the cost of any block; queues while all memory is in use.
 
         A checkpoint only if it queues. *length* is at most the limit.
         """
-        if not self._claims and (buffer := self._find(length)) is not None:
+        if not self._claims and (buffer := self._find_buffer(length)) is not None:
             return buffer
         claim = _PendingAllocation(length)
         self._claims.append(claim)
@@ -79,47 +79,47 @@ class BufferPool:
         assert claim.buffer is not None
         return claim.buffer
 
-    def give_back(self, buffer: memoryview) -> None:
+    def release(self, buffer: memoryview) -> None:
         """Nobody points into *buffer* any more."""
         self._put_idle(buffer)
         self._serve_claims()
 
-    def keep(self, block: Block, *, is_awaited: bool) -> None:
-        """*block* has landed and nobody waits for it: it may be evicted from now on, later if a stream *is_awaited* there."""
-        if block.was_read or not is_awaited:
-            self._cold[block] = block
+    def mark_evictable(self, block: Block, *, is_expected: bool) -> None:
+        """*block* has landed and nobody waits for it: it may be evicted from now on, later if a stream *is_expected* there."""
+        if block.was_accessed or not is_expected:
+            self._lru[block] = block
         else:
-            self._unread[block] = None
+            self._prefetched[block] = None
         self._serve_claims()
 
     def touch(self, block: Block) -> None:
         """*block* was read: it becomes the last of its kind to go."""
-        block.was_read = True
-        self._read_last = block
-        if block in self._unread:
-            del self._unread[block]
-            self._cold[block] = block
-        elif block in self._cold:
-            self._cold[block]  # asking is what refreshes it
+        block.was_accessed = True
+        self._last_accessed = block
+        if block in self._prefetched:
+            del self._prefetched[block]
+            self._lru[block] = block
+        elif block in self._lru:
+            self._lru[block]  # asking is what refreshes it
 
-    def orphan(self, block: Block) -> None:
+    def demote(self, block: Block) -> None:
         """No stream will come by *block*: it may go before those that are waited for."""
-        if block in self._unread:
-            del self._unread[block]
-            self._cold[block] = block
+        if block in self._prefetched:
+            del self._prefetched[block]
+            self._lru[block] = block
 
-    def disown(self, block: Block) -> None:
+    def unmark(self, block: Block) -> None:
         """*block* is not to be evicted: its buffer is the caller's again."""
-        self._unread.pop(block, None)
-        self._cold.pop(block, None)
+        self._prefetched.pop(block, None)
+        self._lru.pop(block, None)
 
     @property
     def _evictable(self) -> float:
         """Bytes of blocks already read, without the last of them."""
-        last = self._read_last
-        return self._cold.currsize - (_cost(last) if last is not None and last in self._cold else 0)
+        last = self._last_accessed
+        return self._lru.currsize - (_cost(last) if last is not None and last in self._lru else 0)
 
-    def _find(self, length: int) -> memoryview | None:
+    def _find_buffer(self, length: int) -> memoryview | None:
         while True:
             if idle := self._idle.get(length):
                 self._idle_bytes -= length
@@ -133,14 +133,14 @@ class BufferPool:
 
     def _evict(self) -> bool:
         """The block read longest ago gives up its buffer; with none, the unread one that a stream reaches last."""
-        if self._cold:
-            block, _ = self._cold.popitem()
-        elif self._unread:
-            block, _ = self._unread.popitem()
+        if self._lru:
+            block, _ = self._lru.popitem()
+        elif self._prefetched:
+            block, _ = self._prefetched.popitem()
         else:
             return False
-        if block is self._read_last:
-            self._read_last = None
+        if block is self._last_accessed:
+            self._last_accessed = None
         self._put_idle(self._on_evict(block))
         return True
 
@@ -163,7 +163,7 @@ class BufferPool:
         return False
 
     def _serve_claims(self) -> None:
-        while self._claims and (buffer := self._find(self._claims[0].length)) is not None:
+        while self._claims and (buffer := self._find_buffer(self._claims[0].length)) is not None:
             claim = self._claims.popleft()
             claim.buffer = buffer
             claim.granted.set()
@@ -173,7 +173,7 @@ class BufferPool:
             self._claims.remove(claim)
             self._serve_claims()
         else:
-            self.give_back(claim.buffer)
+            self.release(claim.buffer)
 
 
 def _cost(block: Block) -> int:

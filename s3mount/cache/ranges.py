@@ -5,7 +5,7 @@ Knows offsets, never bytes.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 
@@ -53,31 +53,50 @@ class FetchSizes:
         return self
 
 
-def align(offset: int, stop: int, size: int, geometry: FetchSizes) -> ByteRange:
+def align(offset: int, stop: int, size: int, sizes: FetchSizes) -> ByteRange:
     """What to fetch for a read of [*offset*, *stop*) that belongs to no stream."""
-    if size <= geometry.small:
+    if size <= sizes.small:
         return ByteRange(0, size)
-    unit = geometry.block
-    return ByteRange(offset // unit * unit, min(size, -(-stop // unit) * unit))
+    return ByteRange(offset // sizes.block * sizes.block, align_stop(stop, size, sizes))
 
 
-def gaps(wanted: ByteRange, present: Iterable[ByteRange]) -> Iterator[ByteRange]:
-    """The parts of *wanted* that are in none of *present*, which are in order and do not overlap."""
+def align_stop(stop: int, size: int, sizes: FetchSizes) -> int:
+    """Where `align` ends."""
+    if size <= sizes.small:
+        return size
+    return min(size, -(-stop // sizes.block) * sizes.block)
+
+
+class Extent(Protocol):
+    """Anything that covers the bytes [*start*, *stop*)."""
+
+    @property
+    def start(self) -> int: ...
+    @property
+    def stop(self) -> int: ...
+
+
+def gaps(wanted: ByteRange, present: Iterable[Extent]) -> Iterator[ByteRange]:
+    """The parts of *wanted* that are in none of *present*, which are in order, without overlap."""
     at = wanted.start
-    for span in present:
-        if span.start > at:
-            yield ByteRange(at, min(span.start, wanted.stop))
-        at = max(at, span.stop)
+    for extent in present:
+        if extent.start > at:
+            yield ByteRange(at, min(extent.start, wanted.stop))
+        at = max(at, extent.stop)
         if at >= wanted.stop:
             return
     if at < wanted.stop:
         yield ByteRange(at, wanted.stop)
 
 
-def split(span: ByteRange, length: int) -> Iterator[ByteRange]:
-    """*span* in pieces of at most *length* bytes."""
-    for start in range(span.start, span.stop, length):
-        yield ByteRange(start, min(start + length, span.stop))
+def split(byte_range: ByteRange, length: int) -> Iterable[ByteRange]:
+    """*byte_range* in pieces of at most *length* bytes."""
+    if len(byte_range) <= length:
+        return (byte_range,)
+    return [
+        ByteRange(start, min(start + length, byte_range.stop))
+        for start in range(byte_range.start, byte_range.stop, length)
+    ]
 
 
 def upload_part_size(etag: str, size: int) -> int | None:

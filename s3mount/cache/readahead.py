@@ -13,7 +13,7 @@ less what was skipped, so strides and near misses of a random reader open none. 
 from dataclasses import dataclass
 from typing import Final
 
-from s3mount.cache.ranges import FetchSizes, align
+from s3mount.cache.ranges import FetchSizes, align, align_stop
 from s3mount.s3.model import ByteRange
 
 OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB
@@ -51,14 +51,14 @@ class SequentialStream:
     def is_stream(self) -> bool:
         return self.window > 0 and self.run > 0
 
-    def rest(self) -> ByteRange:
+    def rest(self) -> tuple[int, int]:
         """Read no further ahead until there is new evidence; what was asked for, and not read yet."""
-        ahead = ByteRange(min(self.position, self.frontier), self.frontier)
+        ahead = min(self.position, self.frontier), self.frontier
         self.window = self.run = 0
         self.frontier = self.next_stop = self.position
         return ahead
 
-    def refuse(self, start: int) -> None:
+    def rewind(self, start: int) -> None:
         """There was no room to fetch what was planned from *start* on: plan it again."""
         self.frontier = self.next_stop = min(start, self.frontier)
 
@@ -69,14 +69,14 @@ class Readahead:
     *share*, wherever it is asked for, is how many bytes a stream may have ahead now.
     """
 
-    def __init__(self, size: int, geometry: FetchSizes) -> None:
+    def __init__(self, size: int, sizes: FetchSizes) -> None:
         self._size = size
-        self._geometry = geometry
-        self._widest = WINDOW_PARTS * geometry.part
+        self._sizes = sizes
+        self._widest = WINDOW_PARTS * sizes.part
         self._sequences: list[SequentialStream] = []  # the last one read comes first
         self.reads = 0
 
-    def note(self, offset: int, stop: int) -> SequentialStream:
+    def record_read(self, offset: int, stop: int) -> SequentialStream:
         """The sequence that a read of [*offset*, *stop*) belongs to, brought forward; the read is not empty."""
         self.reads += 1
         sequence = self._find(offset, stop)
@@ -89,10 +89,10 @@ class Readahead:
         else:
             _jump(sequence, offset, stop)
         if not sequence.window:
-            sequence.window = min(OPENING_PIECES * self._geometry.piece, self._widest)
+            sequence.window = min(OPENING_PIECES * self._sizes.piece, self._widest)
         return sequence
 
-    def stall(self, sequence: SequentialStream, stop: int) -> None:
+    def grow_window(self, sequence: SequentialStream, stop: int) -> None:
         """A read had to wait for a load that ends at *stop*: the window was too small."""
         if stop > sequence.stalled_to:
             sequence.stalled_to = stop
@@ -114,29 +114,25 @@ class Readahead:
 
         It is the first of a stream, or it skipped, or the bytes were evicted or never came.
         """
-        wanted = align(offset, stop, self._size, self._geometry)
+        wanted = align(offset, stop, self._size, self._sizes)
         target = self._target(sequence, share)
-        if target < sequence.position + self._geometry.block:
+        if target < sequence.position + self._sizes.block:
             sequence.frontier = sequence.next_stop = max(sequence.frontier, wanted.stop)
             return (wanted,)
         if not wanted.start <= sequence.frontier <= offset:
             sequence.origin = sequence.frontier = wanted.start
         return self._extend(sequence, target, share, least=stop)
 
-    def is_wanted(self, span: ByteRange) -> bool:
-        """Whether a stream still has part of *span* ahead of it."""
-        return any(
-            s.position < span.stop and span.start < s.frontier
-            for s in self._sequences
-            if s.is_stream
-        )
+    def is_expected(self, start: int, stop: int) -> bool:
+        """Whether a stream still has part of [*start*, *stop*) ahead of it."""
+        return any(s.position < stop and start < s.frontier for s in self._sequences if s.is_stream)
 
     def _find(self, offset: int, stop: int) -> SequentialStream | None:
         """The sequence that expects this read, or else one that it may have overtaken reads of, or fallen behind in."""
         sequences = self._sequences
         if sequences and sequences[0].position == offset:
             return sequences[0]
-        reach = REORDER * max(stop - offset, self._geometry.block)
+        reach = REORDER * max(stop - offset, self._sizes.block)
         least, most = offset - reach, offset + reach
         near = [
             s for s in sequences if least <= s.position <= most
@@ -150,7 +146,7 @@ class Readahead:
         return found
 
     def _begin(self, offset: int, stop: int) -> SequentialStream:
-        frontier = align(offset, stop, self._size, self._geometry).stop
+        frontier = align_stop(stop, self._size, self._sizes)
         sequence = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
         self._sequences.insert(0, sequence)
         del self._sequences[SEQUENCES:]
@@ -177,15 +173,15 @@ class Readahead:
         return tuple(spans)
 
     def _load_size(self, share: int) -> int:
-        size = self._geometry.part
-        while size * PARTS_IN_SHARE > share and size >= 2 * self._geometry.piece:
+        size = self._sizes.part
+        while size * PARTS_IN_SHARE > share and size >= 2 * self._sizes.piece:
             size //= 2
         return size
 
     def _load_stop(self, sequence: SequentialStream, part: int) -> int:
         """Where a load from the frontier ends: as long as all before it, up to where a part begins."""
         frontier = sequence.frontier
-        doubled = frontier + max(self._geometry.piece, frontier - sequence.origin)
+        doubled = frontier + max(self._sizes.piece, frontier - sequence.origin)
         return min(doubled, (frontier // part + 1) * part, self._size)
 
 

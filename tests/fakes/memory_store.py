@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -23,7 +24,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken, Priority
+from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from tests.fakes.started_reads import TaskRead
 
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -37,7 +39,7 @@ class Request:
     key: str
     span: ByteRange | None = None
     query: ListQuery | None = None
-    urgency: Priority = Priority.DEMANDED
+    urgency: Priority = Priority.DEMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +118,20 @@ class MemoryStore:
     async def list_page(
         self,
         query: ListQuery,
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await self._receive(Request("LIST", query.prefix, query=query))
         return self._page(query)
 
-    async def get_range(
+    async def _read(
         self,
         version: ObjectVersion,
         span: ByteRange,
         into: memoryview,
-        demand: Demand | None = None,
+        priority: Priority = Priority.DEMAND,
     ) -> None:
-        await self._receive(
-            Request("GET", version.key, span=span, urgency=(demand or Demand()).urgency)
-        )
+        await self._receive(Request("GET", version.key, span=span, urgency=priority))
         stored = self._objects.get(version.key)
         if stored is None or stored.stat.version != version:
             stored = self._former.get(version)
@@ -140,11 +140,20 @@ class MemoryStore:
         self._check_readable(stored)
         into[:] = stored.body[span.start : span.stop]
 
-    def has_place(self) -> bool:
+    def has_capacity(self) -> bool:
         return True
 
-    def begin_range(self, *_: object) -> None:
-        """Each request waits, for `before`."""
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+    ) -> TaskRead:
+        """In a task, since each request waits, for `before`."""
+        read = partial(self._read, version, byte_range, into, priority)
+        return TaskRead(version, read, on_end)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._receive(Request("REVALIDATE", version.key, span=ByteRange(0, head_size)))

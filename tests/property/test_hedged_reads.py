@@ -20,7 +20,7 @@ from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.scheduling.limiter import Permit
+from s3mount.s3.scheduling.limiter import PermitWaiter
 from s3mount.s3.transport import ReceiveState, Retryable
 from tests.property.scripted_store import content_of
 
@@ -130,7 +130,7 @@ class SentByChance:
 def test_reads_that_are_asked_twice_equal_slices(
     seed: int, failure_rate: float, patience: float
 ) -> None:
-    with patch("s3mount.s3.scheduling.executor.PATIENCE", 4 * LATE):
+    with patch("s3mount.s3.scheduling.executor.HAND_OVER_AFTER", 4 * LATE):
         trio.run(_play, random.Random(seed), failure_rate, 0.0, patience)
 
 
@@ -139,7 +139,7 @@ def test_reads_that_are_asked_twice_equal_slices(
 def test_what_readers_leave_behind_ends_though_the_store_never_answers(
     seed: int, stuck_rate: float
 ) -> None:
-    with patch("s3mount.s3.scheduling.executor.PATIENCE", 4 * LATE):
+    with patch("s3mount.s3.scheduling.executor.HAND_OVER_AFTER", 4 * LATE):
         trio.run(_play, random.Random(seed), 0.1, stuck_rate, 10 * LATE)
 
 
@@ -152,25 +152,28 @@ async def _play(
         timeout=60,
         pauses=lambda: iter([0.0] * 20),
     )
-    store._hedging._earned = 1000.0
+    store._reads.hedge_policy._earned = 1000.0
     async with trio.open_nursery() as loads:
         limit = 24 * UNIT
         cache = BlockCache(
             store, loads, BlockConfig(memory_limit=limit), FetchSizes(4 * UNIT, UNIT, UNIT, UNIT)
         )
-        store._hedging.latency.late_after = LATE
+        store._reads.hedge_policy.latency.late_after = LATE
         with trio.move_on_after(patience):
             async with trio.open_nursery() as readers:
                 for _ in range(4):
                     readers.start_soon(_read, cache, chance)
+    with trio.fail_after(5):
+        while cache.statistics().loads_under_way:  # noqa: ASYNC110 - a thread ends it
+            await trio.sleep(LATE)
     for _ in range(PLACES):  # each attempt has given its place back, sooner or later
         with trio.fail_after(5):
-            await Permit(store._gate, Priority.DEMANDED).enter()
+            await PermitWaiter(store._limiter, Priority.DEMAND).acquire()
     landed = sum(
-        max(len(block), 2048) for shelf in cache._shelves.values() for block in shelf._blocks
+        max(len(block), 2048) for shelf in cache._versions.values() for block in shelf._blocks
     )
     assert cache.statistics().loads_under_way == 0
-    assert landed + cache._loads.memory._idle_bytes == cache._loads.memory.used <= limit
+    assert landed + cache._loader.memory._idle_bytes == cache._loader.memory.used <= limit
     store.close()
 
 

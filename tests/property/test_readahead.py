@@ -31,10 +31,10 @@ class Reading:
 
     def read(self, offset: int, length: int) -> SequentialStream:
         stop = min(offset + length, self.size)
-        sequence = self.policy.note(offset, stop)
+        sequence = self.policy.record_read(offset, stop)
         if next(gaps(ByteRange(offset, stop), self.fetched), None):
             self.misses += 1
-            self.policy.stall(sequence, stop)
+            self.policy.grow_window(sequence, stop)
             spans = self.policy.demand(sequence, offset, stop, self.share)
         else:
             spans = self.policy.ahead(sequence, self.share)
@@ -71,7 +71,7 @@ def test_a_fast_reader_has_the_widest_window_after_twelve_mebibytes() -> None:
 
     for offset in range(0, 12 * MIB, 128 * KIB):
         sequence = reading.read(offset, 128 * KIB)
-        reading.policy.stall(sequence, reading.fetched[-1].stop)
+        reading.policy.grow_window(sequence, reading.fetched[-1].stop)
 
     assert 12 * MIB + SHARE - 8 * MIB <= reading.fetched[-1].stop <= 12 * MIB + SHARE
 
@@ -81,7 +81,7 @@ def test_a_stream_fetches_whole_parts_where_parts_begin() -> None:
 
     for offset in range(3 * MIB, 256 * MIB, 128 * KIB):
         sequence = reading.read(offset, 128 * KIB)
-        reading.policy.stall(sequence, offset + 128 * KIB)
+        reading.policy.grow_window(sequence, offset + 128 * KIB)
 
     parts = [span for span in reading.fetched if span.start >= 16 * MIB]
     assert [
@@ -169,11 +169,11 @@ def test_loads_shrink_until_a_small_share_has_room_for_half_as_much_again(
 
 def test_what_was_refused_is_planned_again() -> None:
     policy = Readahead(GIB, GEOMETRY)
-    policy.demand(policy.note(0, 4096), 0, 4096, SHARE)
-    sequence = policy.note(4096, 256 * KIB)
+    policy.demand(policy.record_read(0, 4096), 0, 4096, SHARE)
+    sequence = policy.record_read(4096, 256 * KIB)
     planned = policy.demand(sequence, 4096, 256 * KIB, SHARE)
 
-    sequence.refuse(planned[1].start)
+    sequence.rewind(planned[1].start)
 
     assert planned[1:] == policy.ahead(sequence, SHARE)
 

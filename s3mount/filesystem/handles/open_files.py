@@ -19,7 +19,7 @@ class Reader(Protocol):
     """Reads one version; see `blocks`."""
 
     async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview: ...
-    def read_held(self, offset: int, size: int) -> bytes | memoryview | None:
+    def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
         """`read`, where that needs no waiting."""
         ...
 
@@ -73,9 +73,9 @@ class OpenFiles:
             self._tree.doubt(file.version)
             raise
 
-    def read_held(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
+    def read_cached(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
         """`read`, where that needs no waiting; else None."""
-        return self._files[handle].reader.read_held(offset, size)
+        return self._files[handle].reader.read_cached(offset, size)
 
     def release(self, handle: int) -> None:
         self._files.pop(handle).reader.close()

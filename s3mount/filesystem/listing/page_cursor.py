@@ -9,7 +9,7 @@ from operator import lt
 import trio
 
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import Demand, Priority
+from s3mount.s3.object_store import Priority, RequestPriority
 
 _SAMPLED = 8  # of so many keys one is kept, to guess from
 _SAMPLE = 512  # and so many are kept in all: those of some four pages
@@ -24,7 +24,7 @@ class PageRequest:
     def __init__(self, query: ListQuery, urgency: Priority, as_of: float) -> None:
         self.query = query
         self.urgency = urgency
-        self.demand = Demand(urgency)
+        self.demand = RequestPriority(urgency)
         self.as_of = as_of
         self.landed = trio.Event()
         self.page: ListPage | None = None

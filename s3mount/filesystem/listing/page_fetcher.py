@@ -139,7 +139,7 @@ class PageFetcher:
         """Take one more page."""
         query = self._target.next_query()
         request = await self._answer(query)
-        if request.failure is not None and request.urgency is Priority.AHEAD:
+        if request.failure is not None and request.urgency is Priority.PREFETCH:
             request = await self._answer(query)  # nobody has been told of that failure
         if request.failure is not None:
             self.is_stuck = (
@@ -152,7 +152,7 @@ class PageFetcher:
 
     async def _answer(self, query: ListQuery) -> PageRequest:
         request = self._ranges.take(query)
-        request.demand.rise()
+        request.demand.promote()
         await request.landed.wait()
         return request
 

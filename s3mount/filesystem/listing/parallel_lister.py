@@ -54,7 +54,7 @@ class ParallelLister:
         """The request for the page that comes next, sent long ago or now."""
         if not self._front.answers(query):
             self._front.forget()
-            self._send(self._front, query, Priority.DEMANDED)
+            self._send(self._front, query, Priority.DEMAND)
         return self._front.requests.popleft()
 
     def follow(self, request: PageRequest, token: str, limit: int) -> None:
@@ -63,7 +63,7 @@ class ParallelLister:
         Not where ranges are ahead, which make up for it: the next page may begin behind the joint, and nobody want it.
         """
         if request is self._front.tail and len(self._front.requests) < limit and not self._ahead:
-            self._send(self._front, _behind(request.query, token), Priority.DEMANDED)
+            self._send(self._front, _behind(request.query, token), Priority.DEMAND)
 
     def join(self, request: PageRequest) -> tuple[ListPage, float]:
         """The page that *request* has brought, and as of when; with the first page of the range that begins in it."""
@@ -133,7 +133,7 @@ class ParallelLister:
         has_met = following is not None and chain.last >= following.begin
         if chain.next_token is not None and not has_met and len(chain.requests) < STRIDE:
             assert chain.tail is not None
-            urgency = Priority.DEMANDED if chain is self._front else Priority.AHEAD
+            urgency = Priority.DEMAND if chain is self._front else Priority.PREFETCH
             self._send(chain, _behind(chain.tail.query, chain.next_token), urgency)
 
     def _begin(self) -> None:
@@ -147,7 +147,7 @@ class ParallelLister:
             if guess is not None:
                 self._ahead.append(PageCursor(guess))
                 self._send(
-                    self._ahead[-1], ListQuery(last.prefix, start_after=guess), Priority.AHEAD
+                    self._ahead[-1], ListQuery(last.prefix, start_after=guess), Priority.PREFETCH
                 )
 
     def _may_begin_behind(self, last: PageCursor) -> bool:

@@ -17,7 +17,7 @@ from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
-from tests.property.scripted_store import BegunLoad, Load, ScriptedStore
+from tests.property.scripted_store import ScriptedStore
 
 LARGE = ObjectVersion("b", "large", "e", 40 * MIB)
 SMALL = ObjectVersion("b", "small", "e", 300_000)
@@ -62,10 +62,10 @@ class House:
         return sorted(span for _, span, asked in self.store.asked if asked is urgency)
 
 
-@pytest.fixture(params=[False, True], ids=["loads-wait", "loads-sent-at-once"])
+@pytest.fixture(params=[False, True], ids=["told-later", "told-at-once"])
 async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
     async with trio.open_nursery() as loads, trio.open_nursery() as readers:
-        store = ScriptedStore(sends_at_once=request.param)
+        store = ScriptedStore(tells_at_once=request.param)
         cache = BlockCache(store, loads, BlockConfig(memory_limit=64 * MIB))
         try:
             yield House(store, cache, loads, readers)
@@ -85,7 +85,7 @@ async def test_opening_and_closing_ask_the_store_for_nothing(house: House) -> No
     await wait_all_tasks_blocked()
 
     assert [] == house.store.asked
-    assert not house.cache._shelves
+    assert not house.cache._versions
 
 
 async def test_a_read_is_clipped_at_the_end_of_the_object(house: House) -> None:
@@ -105,7 +105,7 @@ async def test_a_small_object_is_one_get(house: House) -> None:
     await house.reads((reader, 4096, 4096), (reader, 200_000, 4096))
     await house.land()
 
-    assert [("small", ByteRange(0, 300_000), Priority.DEMANDED)] == house.store.asked
+    assert [("small", ByteRange(0, 300_000), Priority.DEMAND)] == house.store.asked
 
 
 async def test_readers_of_the_same_bytes_share_one_load(house: House) -> None:
@@ -116,7 +116,7 @@ async def test_readers_of_the_same_bytes_share_one_load(house: House) -> None:
     )
     await house.land()
 
-    assert 1 == len([span for span in house.spans(Priority.DEMANDED) if span.start < 128 * KIB])
+    assert 1 == len([span for span in house.spans(Priority.DEMAND) if span.start < 128 * KIB])
     assert [house.store.content(LARGE)[n * 4096 : (n + 1) * 4096] for n in range(10)] == outcomes
 
 
@@ -188,7 +188,7 @@ async def test_a_load_ahead_that_fails_is_nobodys_error_and_is_asked_for_again(
     await house.open_stream(reader)
     await wait_all_tasks_blocked()
     for load in house.store.loads:
-        if load.urgency is Priority.AHEAD:
+        if load.urgency is Priority.PREFETCH:
             load.fail(StoreError("ill luck"))
     await house.land()
 
@@ -208,7 +208,7 @@ async def test_a_load_ahead_that_fails_is_logged_once(
     house.store.fail_all(StoreError("ill luck"))
     await wait_all_tasks_blocked()
 
-    assert ["fetching ahead failed for 'small': ill luck"] == [
+    assert ["prefetch of 'small' failed: ill luck"] == [
         record.getMessage() for record in caplog.records
     ]
 
@@ -216,7 +216,7 @@ async def test_a_load_ahead_that_fails_is_logged_once(
 async def test_a_bug_in_a_load_is_a_failure_to_who_waits_and_one_traceback_in_the_log(
     house: House, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
 ) -> None:
-    expected_warnings.append("bug in a load")
+    expected_warnings.append("bug in a fetch")
     outcomes = await house.reads(*[(house.cache.open(SMALL), 0, 1)] * 2)
 
     house.store.loads[0].fail(ZeroDivisionError("a bug"))
@@ -229,7 +229,15 @@ async def test_a_bug_in_a_load_is_a_failure_to_who_waits_and_one_traceback_in_th
 
 
 @pytest.mark.parametrize(
-    "step", ["memory.keep", "memory.give_back", "_land", "_conclude", "_keep", "_discard"]
+    "step",
+    [
+        "memory.mark_evictable",
+        "memory.release",
+        "_on_success",
+        "_on_failure",
+        "_mark_evictable",
+        "_discard",
+    ],
 )
 @pytest.mark.parametrize("is_awaited", [False, True], ids=["prefetch", "awaited"])
 async def test_a_bug_in_the_accounting_for_a_load_fails_its_readers_only(
@@ -240,7 +248,7 @@ async def test_a_bug_in_the_accounting_for_a_load_fails_its_readers_only(
     *,
     is_awaited: bool,
 ) -> None:
-    expected_warnings += ["bug in a load", "the release of a block failed"]
+    expected_warnings += ["bug in a fetch", "the release of a block failed"]
     house.cache.prefetch(SMALL)
     await wait_all_tasks_blocked()
     failures: list[Exception | None] = []
@@ -257,10 +265,10 @@ async def test_a_bug_in_the_accounting_for_a_load_fails_its_readers_only(
         house.readers.start_soon(read)
         await wait_all_tasks_blocked()
     others = await house.reads((house.cache.open(LARGE), 0, 1))
-    owner: object = house.cache._loads.memory if "." in step else house.cache._loads
+    owner: object = house.cache._loader.memory if "." in step else house.cache._loader
     with monkeypatch.context() as patched:
         patched.setattr(owner, step.rpartition(".")[2], _broken)
-        if step in ("memory.give_back", "_discard"):
+        if step in ("memory.release", "_discard", "_on_failure"):
             house.store.loads[0].fail(StoreError("ill luck"))
         else:
             house.store.loads[0].land()
@@ -283,7 +291,7 @@ async def test_a_load_that_cannot_be_launched_leaves_nothing_behind(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(house.store, "begin_range", _broken)
+        patched.setattr(house.cache._loader._source, "start_read", _broken)
         with pytest.raises(ZeroDivisionError):
             await house.cache.open(SMALL).read(0, 1)
 
@@ -292,29 +300,24 @@ async def test_a_load_that_cannot_be_launched_leaves_nothing_behind(
 
     assert [house.store.content(SMALL)[:1]] == again
     assert 0 == house.cache.statistics().loads_under_way
-    assert house.cache._loads.memory.used - house.cache._loads.memory._idle_bytes == SMALL.size
+    assert house.cache._loader.memory.used - house.cache._loader.memory._idle_bytes == SMALL.size
 
 
 async def test_closing_the_last_reader_cancels_what_nobody_waits_for(house: House) -> None:
     reader, other = house.cache.open(LARGE), house.cache.open(LARGE)
     await house.open_stream(reader)
-    ahead = [load for load in house.store.loads if load.urgency is Priority.AHEAD]
+    ahead = [load for load in house.store.loads if load.urgency is Priority.PREFETCH]
 
     reader.close()
     await wait_all_tasks_blocked()
-    given_up_with_another_reader = house.store.given_up_by(house.cache)
+    given_up_with_another_reader = house.store.cancelled_by(house.cache)
     other.close()
     await wait_all_tasks_blocked()
 
     assert ahead
     assert [] == given_up_with_another_reader
-    assert ahead == house.store.given_up_by(house.cache)
-    assert all(_is_cancelled(load) for load in ahead)
-
-
-def _is_cancelled(load: Load) -> bool:
-    """Whether the request of a load that was given up has been told so; a task's is, by trio."""
-    return not isinstance(load, BegunLoad) or load.is_cancelled
+    assert ahead == house.store.cancelled_by(house.cache)
+    assert all(load.is_cancelled for load in ahead)
 
 
 async def test_a_load_is_cancelled_with_the_last_who_waits_for_it_after_the_close(
@@ -325,49 +328,51 @@ async def test_a_load_is_cancelled_with_the_last_who_waits_for_it_after_the_clos
         doomed.start_soon(reader.read, 0, 4096)
         await wait_all_tasks_blocked()
         reader.close()
-        given_up_while_waited_for = house.store.given_up_by(house.cache)
+        given_up_while_waited_for = house.store.cancelled_by(house.cache)
         doomed.cancel_scope.cancel()
     await wait_all_tasks_blocked()
 
     assert [] == given_up_while_waited_for
-    assert house.store.loads == house.store.given_up_by(house.cache)
-    assert all(_is_cancelled(load) for load in house.store.loads)
+    assert house.store.loads == house.store.cancelled_by(house.cache)
+    assert all(load.is_cancelled for load in house.store.loads)
 
 
 async def test_a_cancelled_load_keeps_buffer_and_budget_until_nobody_writes_to_it(
     house: House,
 ) -> None:
-    reader, loads = house.cache.open(LARGE), house.cache._loads
+    reader, loads = house.cache.open(LARGE), house.cache._loader
     await house.open_stream(reader)
     reader.close()
     await wait_all_tasks_blocked()
-    cancelled = house.store.given_up_by(house.cache)
-    held, ahead = house.cache.statistics().memory_used, loads._ahead_bytes
+    cancelled = house.store.cancelled_by(house.cache)
+    held, ahead = house.cache.statistics().memory_used, loads._prefetch_bytes
 
     await house.land()
 
     assert held >= sum(len(load.into) for load in cancelled)
-    assert ahead == sum(len(load.into) for load in cancelled if load.urgency is Priority.AHEAD) > 0
-    assert (0, 0) == (loads._ahead_bytes, loads._ahead_flights)
-    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._cold.currsize
+    assert (
+        ahead == sum(len(load.into) for load in cancelled if load.urgency is Priority.PREFETCH) > 0
+    )
+    assert (0, 0) == (loads._prefetch_bytes, loads._prefetches)
+    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._lru.currsize
 
 
 async def test_a_load_that_lands_as_it_is_cancelled_is_not_kept(house: House) -> None:
     reader = house.cache.open(LARGE)
     await house.open_stream(reader)
 
-    if house.store.sends_at_once:
+    if house.store.tells_at_once:
         reader.close()
         house.store.land_all()
-    else:  # its task is still to run
+    else:  # the loader is still to be told
         house.store.land_all()
         reader.close()
     await house.land()
 
     statistics = house.cache.statistics()
-    kept = sum(len(block) for shelf in house.cache._shelves.values() for block in shelf._blocks)
+    kept = sum(len(block) for shelf in house.cache._versions.values() for block in shelf._blocks)
     assert 0 == statistics.loads_under_way
-    assert kept == house.cache._loads.memory._cold.currsize
+    assert kept == house.cache._loader.memory._lru.currsize
     assert statistics.loads_cancelled > 0
 
 
@@ -378,7 +383,7 @@ async def test_a_cancelled_span_can_be_asked_for_while_the_old_load_still_fills_
     await house.open_stream(reader)
     reader.close()
     await wait_all_tasks_blocked()
-    old = house.store.given_up_by(house.cache)
+    old = house.store.cancelled_by(house.cache)
 
     outcomes = await house.reads((house.cache.open(LARGE), MIB, 128 * KIB))
     for load in house.store.loads:
@@ -392,7 +397,7 @@ async def test_a_cancelled_span_can_be_asked_for_while_the_old_load_still_fills_
 
 
 async def test_seeded_bytes_are_not_fetched(house: House) -> None:
-    house.cache.seed(SMALL, house.store.content(SMALL)[: 128 * KIB])
+    house.cache.put(SMALL, house.store.content(SMALL)[: 128 * KIB])
     reader = house.cache.open(SMALL)
 
     outcomes = await house.reads((reader, 0, 100_000), (reader, 100_000, 100_000))
@@ -402,7 +407,7 @@ async def test_seeded_bytes_are_not_fetched(house: House) -> None:
         house.store.content(SMALL)[:100_000],
         house.store.content(SMALL)[100_000:200_000],
     ] == outcomes
-    assert [("small", ByteRange(128 * KIB, 300_000), Priority.DEMANDED)] == house.store.asked
+    assert [("small", ByteRange(128 * KIB, 300_000), Priority.DEMAND)] == house.store.asked
 
 
 async def test_a_prefetched_sibling_costs_its_reader_nothing(house: House) -> None:
@@ -415,7 +420,7 @@ async def test_a_prefetched_sibling_costs_its_reader_nothing(house: House) -> No
     outcomes = await house.reads((house.cache.open(SMALL), 0, 300_000))
 
     assert [house.store.content(SMALL)] == outcomes
-    assert [("small", ByteRange(0, 300_000), Priority.AHEAD)] == house.store.asked
+    assert [("small", ByteRange(0, 300_000), Priority.PREFETCH)] == house.store.asked
 
 
 async def test_a_speculative_load_is_demanded_once_a_reader_waits_for_it(house: House) -> None:
@@ -423,13 +428,13 @@ async def test_a_speculative_load_is_demanded_once_a_reader_waits_for_it(house: 
     for version in (ObjectVersion("b", "other", "e", 1000), SMALL):
         house.cache.prefetch(version)
     await wait_all_tasks_blocked()
-    before = {load.version.key: load.demand.urgency for load in house.store.loads}
+    before = {load.version.key: load.priority for load in house.store.loads}
 
     await house.reads((reader, 0, 10))
 
-    after = {load.version.key: load.demand.urgency for load in house.store.loads}
-    assert {"other": Priority.AHEAD, "small": Priority.AHEAD} == before
-    assert {"other": Priority.AHEAD, "small": Priority.DEMANDED} == after
+    after = {load.version.key: load.priority for load in house.store.loads}
+    assert {"other": Priority.PREFETCH, "small": Priority.PREFETCH} == before
+    assert {"other": Priority.PREFETCH, "small": Priority.DEMAND} == after
 
 
 async def test_prefetching_stops_where_there_is_no_room(house: House) -> None:
@@ -469,7 +474,7 @@ async def test_a_seek_gives_up_what_the_old_place_had_on_its_way(house: House) -
         if load.span.start < 256 * KIB:
             load.land()
     await wait_all_tasks_blocked()
-    old = [load for load in house.store.loads if load.urgency is Priority.AHEAD]
+    old = [load for load in house.store.loads if load.urgency is Priority.PREFETCH]
 
     for offset in range(8 * MIB, 22 * MIB, 32 * KIB):
         await house.reads((reader, offset, 32 * KIB))
@@ -479,7 +484,7 @@ async def test_a_seek_gives_up_what_the_old_place_had_on_its_way(house: House) -
         await wait_all_tasks_blocked()
 
     assert old
-    assert old == house.store.given_up_by(house.cache)
+    assert old == house.store.cancelled_by(house.cache)
 
 
 async def test_closing_the_cache_tells_those_who_wait(house: House) -> None:
@@ -502,4 +507,4 @@ async def test_nothing_is_left_of_a_version_nobody_reads_and_no_block_is_of(hous
     del reader
     gc.collect()  # what was raised holds the frames it came through
 
-    assert not house.cache._shelves
+    assert not house.cache._versions

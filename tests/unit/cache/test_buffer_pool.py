@@ -25,58 +25,60 @@ class Room:
         assert buffer is not None
         return buffer
 
-    def keep(self, number: int, *, is_awaited: bool = False) -> Block:
+    def mark_evictable(self, number: int, *, is_expected: bool = False) -> Block:
         block = Block(
-            self.shelf, ByteRange(number * PART, (number + 1) * PART), self.memory.take_nowait(PART)
+            self.shelf,
+            ByteRange(number * PART, (number + 1) * PART),
+            self.memory.acquire_nowait(PART),
         )
         assert block.buffer is not None
-        self.memory.keep(block, is_awaited=is_awaited)
+        self.memory.mark_evictable(block, is_expected=is_expected)
         return block
 
     async def take_into(self, taken: list[int], length: int) -> None:
-        await self.memory.take(length)
+        await self.memory.acquire(length)
         taken.append(length // PART)
 
 
 def test_the_block_read_longest_ago_goes_first() -> None:
     room = Room(parts=3)
-    blocks = [room.keep(number) for number in range(3)]
+    blocks = [room.mark_evictable(number) for number in range(3)]
     room.memory.touch(blocks[0])
 
-    room.memory.take_nowait(PART)
-    room.memory.take_nowait(PART)
+    room.memory.acquire_nowait(PART)
+    room.memory.acquire_nowait(PART)
 
     assert [1, 2] == room.evicted
 
 
 def test_speculation_never_takes_what_a_stream_will_come_by() -> None:
     room = Room(parts=2)
-    room.keep(0, is_awaited=True)
-    room.keep(1)
+    room.mark_evictable(0, is_expected=True)
+    room.mark_evictable(1)
 
-    first, second = room.memory.take_nowait(PART), room.memory.take_nowait(PART)
+    first, second = room.memory.acquire_nowait(PART), room.memory.acquire_nowait(PART)
 
     assert (first is not None, second, room.evicted) == (True, None, [1])
 
 
 def test_speculation_that_finds_too_little_room_evicts_nothing() -> None:
     room = Room(parts=2)
-    room.keep(0, is_awaited=True)
-    room.keep(1)
+    room.mark_evictable(0, is_expected=True)
+    room.mark_evictable(1)
 
-    assert room.memory.take_nowait(2 * PART) is None
+    assert room.memory.acquire_nowait(2 * PART) is None
     assert [] == room.evicted
 
 
-async def test_speculation_leaves_the_block_that_was_read_last_and_a_demanded_load_takes_it(
+async def test_speculation_leaves_the_block_that_was_accessed_last_and_a_demanded_load_takes_it(
     nursery: trio.Nursery,
 ) -> None:
     room = Room(parts=2)
-    blocks = [room.keep(number) for number in range(2)]
+    blocks = [room.mark_evictable(number) for number in range(2)]
     room.memory.touch(blocks[0])
     taken: list[int] = []
 
-    first, second = room.memory.take_nowait(PART), room.memory.take_nowait(PART)
+    first, second = room.memory.acquire_nowait(PART), room.memory.acquire_nowait(PART)
     evicted = list(room.evicted)
     nursery.start_soon(room.take_into, taken, PART)
     await wait_all_tasks_blocked()
@@ -89,30 +91,30 @@ async def test_speculation_leaves_the_block_that_was_read_last_and_a_demanded_lo
 async def test_a_demanded_load_takes_what_a_stream_reaches_last() -> None:
     room = Room(parts=3)
     for number in range(3):
-        room.keep(number, is_awaited=True)
+        room.mark_evictable(number, is_expected=True)
 
-    await room.memory.take(PART)
+    await room.memory.acquire(PART)
 
     assert [2] == room.evicted
 
 
 def test_a_buffer_is_used_again_by_the_next_load_of_its_length() -> None:
     memory = Room(parts=2).memory
-    buffer = memory.take_nowait(PART)
+    buffer = memory.acquire_nowait(PART)
     assert buffer is not None
-    memory.give_back(buffer)
+    memory.release(buffer)
 
-    assert memory.take_nowait(PART) is buffer
+    assert memory.acquire_nowait(PART) is buffer
 
 
 def test_idle_buffers_make_way_for_one_of_another_length() -> None:
     memory = Room(parts=2).memory
-    buffers = [memory.take_nowait(PART), memory.take_nowait(PART)]
+    buffers = [memory.acquire_nowait(PART), memory.acquire_nowait(PART)]
     for buffer in buffers:
         assert buffer is not None
-        memory.give_back(buffer)
+        memory.release(buffer)
 
-    longer = memory.take_nowait(2 * PART)
+    longer = memory.acquire_nowait(2 * PART)
 
     assert longer is not None
     assert 2 * PART == len(longer) == memory.used
@@ -122,7 +124,7 @@ async def test_whoever_queues_for_memory_is_served_in_order_and_before_speculati
     nursery: trio.Nursery,
 ) -> None:
     room = Room(parts=2)
-    held = [room.memory.take_nowait(PART), room.memory.take_nowait(PART)]
+    held = [room.memory.acquire_nowait(PART), room.memory.acquire_nowait(PART)]
     taken: list[int] = []
     for length in (2 * PART, PART):
         nursery.start_soon(room.take_into, taken, length)
@@ -130,8 +132,8 @@ async def test_whoever_queues_for_memory_is_served_in_order_and_before_speculati
 
     for buffer in held:
         assert buffer is not None
-        room.memory.give_back(buffer)
-        assert room.memory.take_nowait(PART) is None
+        room.memory.release(buffer)
+        assert room.memory.acquire_nowait(PART) is None
     await wait_all_tasks_blocked()
 
     assert [2] == taken
@@ -139,7 +141,7 @@ async def test_whoever_queues_for_memory_is_served_in_order_and_before_speculati
 
 async def test_a_cancelled_claim_lets_the_next_one_through(nursery: trio.Nursery) -> None:
     room = Room(parts=2)
-    held = [room.memory.take_nowait(PART), room.memory.take_nowait(PART)]
+    held = [room.memory.acquire_nowait(PART), room.memory.acquire_nowait(PART)]
     assert held[0] is not None
     taken: list[int] = []
     scope = trio.CancelScope()
@@ -149,7 +151,7 @@ async def test_a_cancelled_claim_lets_the_next_one_through(nursery: trio.Nursery
             await wait_all_tasks_blocked()
             nursery.start_soon(room.take_into, taken, PART)
             await wait_all_tasks_blocked()
-            room.memory.give_back(held[0])
+            room.memory.release(held[0])
             scope.cancel()
     await wait_all_tasks_blocked()
 
@@ -158,14 +160,14 @@ async def test_a_cancelled_claim_lets_the_next_one_through(nursery: trio.Nursery
 
 async def test_a_claim_cancelled_as_it_is_granted_gives_its_buffer_back() -> None:
     room = Room(parts=1)
-    held = room.memory.take_nowait(PART)
+    held = room.memory.acquire_nowait(PART)
     assert held is not None
     async with trio.open_nursery() as claims:
-        claims.start_soon(room.memory.take, PART)
+        claims.start_soon(room.memory.acquire, PART)
         await wait_all_tasks_blocked()
 
         claims.cancel_scope.cancel()
-        room.memory.give_back(held)
+        room.memory.release(held)
 
     # whether the grant or the cancellation won, nothing is lost
     assert PART == room.memory.used
@@ -175,7 +177,7 @@ def test_small_buffers_cost_their_place_in_the_books_too() -> None:
     memory = Room(parts=1).memory
 
     taken = 0
-    while memory.take_nowait(10) is not None:
+    while memory.acquire_nowait(10) is not None:
         taken += 1
 
     assert PART // 2048 == taken
@@ -183,15 +185,15 @@ def test_small_buffers_cost_their_place_in_the_books_too() -> None:
 
 def test_dropped_buffers_go_back_to_the_kernel() -> None:
     memory = BufferPool(64 * MIB, Room(parts=1)._evict)
-    first = memory.take_nowait(64 * MIB)
+    first = memory.acquire_nowait(64 * MIB)
     assert first is not None
     first[:] = b"x" * len(first)
-    memory.give_back(first)
+    memory.release(first)
     del first
     before = _resident()
 
     for _ in range(1024):
-        assert memory.take_nowait(64 * KIB) is not None
+        assert memory.acquire_nowait(64 * KIB) is not None
 
     assert _resident() < before - 32 * MIB
 

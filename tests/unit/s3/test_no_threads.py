@@ -47,7 +47,7 @@ async def main():
             assert await ends(reader.read, 0, 4096)
         assert blocks.prefetch(ObjectVersion("b", "sibling", "e", 4096))
         await trio.testing.wait_all_tasks_blocked()
-        assert store._gate.inside == 0
+        assert store._limiter.held == 0
         assert blocks.statistics().loads_under_way == 0
         limit_threads()
         assert len(await reader.read(0, 4096)) == 4096

@@ -8,7 +8,7 @@ import mmap
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 import trio
@@ -32,11 +32,12 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken, Priority, StartedRead
-from s3mount.s3.remote_store import RemoteStore, _call_in_run
-from s3mount.s3.scheduling.backoff import ATTEMPTS
+from s3mount.s3.object_store import OnToken, Priority, StartedRead
+from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.scheduling.retry import ATTEMPTS
 from s3mount.s3.transport import Retryable
+from tests.fakes.started_reads import read_range
 
 VERSION = ObjectVersion("bucket", "key", "etag", 4)
 STAT = ObjectStat(VERSION, 0, version_id="v1")
@@ -129,28 +130,61 @@ def remote(
     return RemoteStore(transport, max_connections=max_connections, timeout=timeout, pauses=pauses)
 
 
-Read = Callable[[RemoteStore], Awaitable[bytes]]
+class Result(NamedTuple):
+    """What a read brought: the bytes, and what the store has told of the version."""
+
+    body: bytes
+    version: ObjectVersion
 
 
-async def read(store: RemoteStore) -> bytes:
+class Read(Protocol):
+    """A way to read the four bytes of *version*."""
+
+    def __call__(
+        self, store: RemoteStore, version: ObjectVersion = VERSION
+    ) -> Awaitable[Result]: ...
+
+
+async def read(store: RemoteStore, version: ObjectVersion = VERSION) -> Result:
+    """A read whose first attempt is sent at once, if there is a permit."""
     into = bytearray(4)
-    await store.get_range(VERSION, ByteRange(0, 4), memoryview(into))
-    return bytes(into)
+    known = await read_range(store, version, ByteRange(0, 4), memoryview(into))
+    return Result(bytes(into), known)
 
 
-async def read_at_once(store: RemoteStore) -> bytes:
-    """`read`, begun before anything is awaited; as `blocks` does it."""
-    into, ended = bytearray(4), trio.Event()
-    begun = store.begin_range(VERSION, ByteRange(0, 4), memoryview(into), Demand(), ended.set)
-    if begun is None:
-        return await read(store)
-    await begun.see_through(ended)
-    if not begun.is_done:
-        await begun.finish()
-    return bytes(into)
+async def read_in_task(store: RemoteStore, version: ObjectVersion = VERSION) -> Result:
+    """A read that has to wait for its permit, and makes its attempts in a task."""
+    permits = []
+    while (permit := store._limiter.acquire_nowait(Priority.DEMAND)) is not None:
+        permits.append(permit)
+    into, ended = bytearray(4), End()
+    store.start_read(version, ByteRange(0, 4), memoryview(into), ended.told, Priority.DEMAND)
+    for permit in permits:
+        permit.release()
+    known = await ended.wait()
+    return Result(bytes(into), known)
 
 
-either_way = pytest.mark.parametrize("read", [read, read_at_once], ids=["awaited", "sent-at-once"])
+class End:
+    """The end of a read, which can be waited for."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self.ends: list[tuple[ObjectVersion, BaseException | None]] = []
+
+    def told(self, version: ObjectVersion, error: BaseException | None) -> None:
+        self.ends.append((version, error))
+        self._event.set()
+
+    async def wait(self) -> ObjectVersion:
+        await self._event.wait()
+        [(version, error)] = self.ends
+        if error is not None:
+            raise error
+        return version
+
+
+either_way = pytest.mark.parametrize("read", [read, read_in_task], ids=["sent-at-once", "in-task"])
 
 
 async def test_a_renewal_that_hangs_ends_no_later_than_the_question() -> None:
@@ -181,7 +215,7 @@ async def test_a_renewal_that_hangs_can_be_cancelled() -> None:
 async def test_what_may_pass_is_tried_again(read: Read) -> None:
     transport = ScriptedTransport(failed(), failed())
 
-    assert await read(remote(transport)) == b"body"
+    assert (await read(remote(transport))).body == b"body"
     assert transport.attempts == 3
 
 
@@ -261,7 +295,7 @@ async def test_a_cancelled_lookup_does_not_wait_for_its_thread() -> None:
 async def test_expired_credentials_are_renewed_once(read: Read) -> None:
     transport = ScriptedTransport(failed(is_stale_credentials=True))
 
-    assert await read(remote(transport)) == b"body"
+    assert (await read(remote(transport))).body == b"body"
     assert transport.renewals == 1
 
 
@@ -280,10 +314,26 @@ async def test_credentials_that_stay_expired_are_a_refusal(read: Read) -> None:
 async def test_a_replaced_version_is_read_by_its_version_id(read: Read) -> None:
     transport = ScriptedTransport(None, StaleVersion("replaced"))
     store = remote(transport)
-    await store.head("key")
+    version = (await store.head("key")).version
 
-    assert [await read(store), await read(store)] == [b"body", b"body"]
+    first = await read(store, version)
+    second = await read(store, first.version)
+
+    assert [first.body, second.body] == [b"body", b"body"]
     assert transport.version_ids == [None, "v1", "v1"]
+
+
+@either_way
+async def test_a_version_id_told_by_a_read_is_used_once_the_version_is_replaced(read: Read) -> None:
+    transport = ScriptedTransport(None, StaleVersion("replaced"))
+    store = remote(transport)
+
+    first = await read(store)
+    second = await read(store, first.version)
+
+    assert first.version == second.version == VERSION
+    assert (first.version.version_id, second.version.is_replaced) == ("v1", True)
+    assert transport.version_ids == [None, None, "v1"]
 
 
 @either_way
@@ -302,10 +352,10 @@ async def test_a_version_that_cannot_be_had_by_its_id_is_gone(
     read: Read, refusal: Exception
 ) -> None:
     store = remote(ScriptedTransport(None, StaleVersion("replaced"), refusal))
-    await store.head("key")
+    version = (await store.head("key")).version
 
     with pytest.raises(StaleVersion):
-        await read(store)
+        await read(store, version)
 
 
 async def test_throttling_lowers_and_success_raises_what_is_allowed() -> None:
@@ -338,27 +388,28 @@ async def test_statistics_count_requests_by_kind_and_bytes(read: Read) -> None:
     assert store.statistics().bytes_read == 4
 
 
-async def test_a_reader_that_comes_to_wait_for_a_speculative_read_gets_it_before_other_speculation() -> (
-    None
-):
-    hold, asked = threading.Event(), []
+async def test_a_promoted_prefetch_is_read_before_other_prefetches() -> None:
+    hold, ended = threading.Event(), []
     store = remote(ScriptedTransport(hold.wait), max_connections=1)
-    demands = {name: Demand(Priority.AHEAD) for name in ("ahead 1", "ahead 2", "waited for")}
-
-    async def get(name: str, demand: Demand) -> None:
-        await store.get_range(VERSION, ByteRange(0, 4), memoryview(bytearray(4)), demand)
-        asked.append(name)
+    reads: dict[str, StartedRead] = {}
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.head, "key")
-        for name, demand in demands.items():
+        for name in ("first", "second", "promoted"):
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(get, name, demand)
+            reads[name] = prefetch(store, lambda *_, name=name: ended.append(name))
         await trio.testing.wait_all_tasks_blocked()
-        demands["waited for"].rise()
+        reads["promoted"].promote()
         hold.set()
+    with trio.fail_after(5):
+        await read_in_task(store)
 
-    assert asked == ["waited for", "ahead 1", "ahead 2"]
+    assert ended[0] == "promoted"
+
+
+def prefetch(store: RemoteStore, on_end: Callable[..., None]) -> StartedRead:
+    into = memoryview(bytearray(4))
+    return store.start_read(VERSION, ByteRange(0, 4), into, on_end, Priority.PREFETCH)
 
 
 @either_way
@@ -383,29 +434,24 @@ async def test_a_read_is_given_up_after_some_attempts(read: Read) -> None:
     assert transport.attempts == ATTEMPTS
 
 
-async def test_no_read_is_begun_at_once_where_it_would_have_to_wait() -> None:
-    hold = threading.Event()
-    store = remote(ScriptedTransport(hold.wait), max_connections=1)
-    ended: list[str] = []
+async def test_a_read_without_a_permit_waits_for_one() -> None:
+    hold, ended = threading.Event(), End()
+    transport = ScriptedTransport(hold.wait)
+    store = remote(transport, max_connections=1)
 
-    def begin() -> StartedRead | None:
-        return store.begin_range(
-            VERSION,
-            ByteRange(0, 4),
-            memoryview(bytearray(4)),
-            Demand(Priority.AHEAD),
-            lambda: ended.append("told"),
-        )
-
-    assert store.has_place()
-    first, second = begin(), begin()
-    had_place, told_at_once = store.has_place(), list(ended)
+    had_capacity = store.has_capacity()
+    prefetch(store, ended.told)
+    has_capacity, ends = store.has_capacity(), list(ended.ends)
+    second = End()
+    prefetch(store, second.told)
+    await trio.testing.wait_all_tasks_blocked()
+    sent = store.statistics().requests["GET"]
     hold.set()
     with trio.fail_after(5):
-        await read(store)  # behind the first
+        await second.wait()
 
-    assert (first is None, second, had_place, told_at_once) == (False, None, False, [])
-    assert ended == ["told"]
+    assert (had_capacity, has_capacity, ends, sent) == (True, False, [], 1)
+    assert len(ended.ends) == 1
     assert store.statistics().requests == {"GET": 2}
 
 
@@ -444,7 +490,7 @@ async def test_connections_are_ready_before_the_first_questions(
     transport = ScriptedTransport()
     store = remote(transport, max_connections=allowed)
 
-    store.prepare()
+    store.preconnect()
     for _ in range(prepared):
         assert await trio.to_thread.run_sync(transport.prepared.acquire, True, 10)
 
@@ -463,9 +509,9 @@ every_question = pytest.mark.parametrize(
         lambda store: store.list_page(ListQuery("")),
         lambda store: store.revalidate(VERSION, 1),
         read,
-        read_at_once,
+        read_in_task,
     ],
-    ids=["head", "list", "revalidate", "read", "read-at-once"],
+    ids=["head", "list", "revalidate", "read", "read-in-task"],
 )
 
 
@@ -481,7 +527,7 @@ async def test_a_thread_that_cannot_be_started_keeps_no_place(
             with pytest.raises(StoreError, match="no thread can be started"):
                 await ask(store)
 
-    assert store._gate.inside == 0
+    assert store._limiter.held == 0
     assert transport.attempts == 0
     await ask(store)
     assert transport.attempts == 1
@@ -513,27 +559,66 @@ async def test_a_read_for_nobody_fails_at_once_where_there_is_no_thread(
     store = remote(ScriptedTransport(), pause=30.0)
     monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
 
+    into = memoryview(bytearray(4))
     with trio.fail_after(5), pytest.raises(StoreError):
-        await store.get_range(
-            VERSION, ByteRange(0, 4), memoryview(bytearray(4)), Demand(Priority.AHEAD)
-        )
+        await read_range(store, VERSION, ByteRange(0, 4), into, Priority.PREFETCH)
 
 
-async def test_a_read_sent_at_once_and_cancelled_gives_its_place_back() -> None:
+async def test_a_cancelled_read_releases_its_permit_when_its_attempt_has_ended() -> None:
     transport = EndlessTransport()
-    store, ended = remote(transport, max_connections=1), trio.Event()
-    begun = store.begin_range(
-        VERSION, ByteRange(0, 4), memoryview(bytearray(4)), Demand(), ended.set
-    )
-    assert begun is not None
+    store, ended = remote(transport, max_connections=1), End()
+    read = prefetch(store, ended.told)
     await trio.to_thread.run_sync(transport.has_begun.wait)
 
-    begun.cancel()
-    with trio.fail_after(5):
+    read.cancel()
+    held, ends = store._limiter.held, list(ended.ends)
+    with trio.fail_after(5), pytest.raises(RequestCancelledError):
         await ended.wait()
 
-    assert not begun.is_done
-    assert store._gate.inside == 0
+    assert (held, ends) == (1, [])
+    assert store._limiter.held == 0
+
+
+@pytest.mark.parametrize("is_held_up", ["permit", "pause", "renewal"])
+async def test_a_cancelled_read_ends_at_once_whatever_it_waits_for(is_held_up: str) -> None:
+    hold = threading.Event()
+    expired = Retryable(AccessDenied("expired"), is_stale_credentials=True)
+    steps: dict[str, Any] = {"permit": hold.wait, "pause": failed(), "renewal": expired}
+    transport = ScriptedTransport(steps[is_held_up])
+    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]
+    store, ended = remote(transport, max_connections=1, pause=30.0), End()
+    if is_held_up == "permit":
+        prefetch(store, lambda *_: None)
+    read = prefetch(store, ended.told)
+    while store.statistics().requests != {"GET": 1} or not (
+        is_held_up == "permit" or (transport.attempts and not store._limiter.held)
+    ):
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
+
+    read.cancel()
+    with trio.fail_after(5), pytest.raises(RequestCancelledError):
+        await ended.wait()
+    hold.set()
+
+    assert store.statistics().requests == {"GET": 1}
+
+
+async def test_a_read_in_flight_does_not_hold_up_the_end_of_the_event_loop() -> None:
+    transport = EndlessTransport()
+    store = remote(transport)
+
+    def run() -> None:
+        trio.run(_leave_in_flight, store, transport)
+
+    with trio.fail_after(10):
+        await trio.to_thread.run_sync(run)
+
+
+async def _leave_in_flight(store: RemoteStore, transport: "EndlessTransport") -> None:
+    into = memoryview(bytearray(4))
+    store.start_read(VERSION, ByteRange(0, 4), into, lambda *_: None, Priority.DEMAND)
+    await trio.to_thread.run_sync(transport.has_begun.wait)
 
 
 async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back() -> None:
@@ -545,7 +630,7 @@ async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back(
             await trio.to_thread.run_sync(transport.has_begun.wait)
             nursery.cancel_scope.cancel()
 
-    assert store._gate.inside == 0
+    assert store._limiter.held == 0
     assert transport.has_ended
 
 
@@ -570,7 +655,7 @@ async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[s
     expected_warnings.append("the callback of an early token failed: this is a bug")
     transport = ScriptedTransport()
     store = remote(transport)
-    _call_in_run(trio.lowlevel.current_trio_token(), _no_thread, "token")
+    _call_in_event_loop(trio.lowlevel.current_trio_token(), _no_thread, "token")
 
     await store.list_page(ListQuery(""))
     await trio.testing.wait_all_tasks_blocked()
@@ -578,7 +663,7 @@ async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[s
     assert transport.attempts == 1
 
 
-@pytest.mark.parametrize("step", ["_pins.remember", "_gate.succeeded", "_hedging.latency.add"])
+@pytest.mark.parametrize("step", ["_record_success", "on_success", "latency.add"])
 @either_way
 async def test_a_bug_in_the_accounting_for_a_read_ends_no_run(
     read: Read, step: str, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
@@ -590,14 +675,14 @@ async def test_a_bug_in_the_accounting_for_a_read_ends_no_run(
         with contextlib.suppress(RuntimeError):
             await read(store)
 
-    assert store._gate.inside == 0
-    assert await read(store) == b"body"
+    assert store._limiter.held == 0
+    assert (await read(store)).body == b"body"
 
 
 TARGETS = {
-    "_pins.remember": "version_id_cache.VersionIdCache.remember",
-    "_gate.succeeded": "scheduling.limiter.Limiter.succeeded",
-    "_hedging.latency.add": "scheduling.latency.Latency.add",
+    "_record_success": "scheduling.range_read.RangeRead._record_success",
+    "on_success": "scheduling.limiter.Limiter.on_success",
+    "latency.add": "scheduling.hedge_policy.Latency.add",
 }
 
 
@@ -611,7 +696,7 @@ async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
             [StaleVersion("gone")] * 2,
             [AccessDenied("no")],
         ):
-            for read_into in (_read_into, _begin_into):
+            for read_into in (_read_into, _start_into):
                 buffer = mmap.mmap(-1, 4)
                 await read_into(remote(ScriptedTransport(*steps)), memoryview(buffer))
 
@@ -622,17 +707,15 @@ async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
 
 async def _read_into(store: RemoteStore, into: memoryview) -> None:
     try:
-        await store.get_range(VERSION, ByteRange(0, 4), into)
+        await read_range(store, VERSION, ByteRange(0, 4), into)
     except S3MountError as exc:
         unawaited.drop_frames(exc)
 
 
-async def _begin_into(store: RemoteStore, into: memoryview) -> None:
-    ended = trio.Event()
-    begun = store.begin_range(VERSION, ByteRange(0, 4), into, Demand(), ended.set)
-    assert begun is not None
-    await ended.wait()
+async def _start_into(store: RemoteStore, into: memoryview) -> None:
+    ended = End()
+    store.start_read(VERSION, ByteRange(0, 4), into, ended.told, Priority.PREFETCH)
     try:
-        await begun.finish()
+        await ended.wait()
     except S3MountError as exc:
         unawaited.drop_frames(exc)

@@ -21,7 +21,7 @@ from s3mount.filesystem.listing.parallel_lister import (
     _splice,
 )
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
-from s3mount.s3.object_store import Demand, OnToken, Priority
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from tests.unit.filesystem.proof import proven
 
 PAGES = 100
@@ -44,9 +44,12 @@ class Store:
     asked: list[ListQuery] = field(default_factory=list)
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
-        urgency = (demand or Demand()).urgency
+        urgency = (priority or RequestPriority()).level
         self.asked.append(query)
         await trio.sleep(LATENCY)
         self.before(query, urgency)
@@ -146,7 +149,7 @@ async def test_what_fails_ahead_of_the_reader_is_no_failure(
     urgent: str, autojump_clock: MockClock
 ) -> None:
     def before(query: ListQuery, urgency: Priority) -> None:
-        if urgency is Priority.AHEAD and (urgent == "all" or query.token is not None):
+        if urgency is Priority.PREFETCH and (urgent == "all" or query.token is not None):
             raise StoreError("slow down", status=503)
 
     reader = await _read(Store(counted, before))

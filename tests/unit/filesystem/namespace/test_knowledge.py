@@ -14,7 +14,7 @@ from s3mount.errors import DeadlineExceeded, NotFound, StoreError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import Demand, OnToken
+from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.property.assembling import assemble
 
@@ -249,7 +249,10 @@ class SlowToShow(MemoryStore):
     """Lists two empty pages before the first one that holds anything, as S3 may where many keys were deleted."""
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
         await trio.lowlevel.checkpoint()
         if query.token in (None, "empty"):
@@ -273,7 +276,10 @@ class NeverShows(MemoryStore):
     """Lists empty pages for ever."""
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
         await trio.sleep(1)
         self.requests.append(Request("LIST", query.prefix, query=query))

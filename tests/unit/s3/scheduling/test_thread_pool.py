@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from s3mount.s3.object_store import Priority
-from s3mount.s3.scheduling.limiter import Limiter, Permit
+from s3mount.s3.scheduling.limiter import Limiter, PermitWaiter
 from s3mount.s3.scheduling.thread_pool import ThreadPool
 from s3mount.s3.transport import Retryable
 
@@ -63,19 +63,18 @@ async def test_threads_stay_and_are_as_many_as_there_were_calls_at_once() -> Non
     workers.close()
 
 
-async def test_a_cancelled_call_is_left_behind_and_keeps_its_place_until_it_ends() -> None:
-    workers, gate, hold = ThreadPool(), Limiter(1), threading.Event()
-    ticket = Permit(gate, Priority.DEMANDED)
-    await ticket.enter()
+async def test_a_cancelled_call_is_left_behind_and_holds_its_permit_until_it_ends() -> None:
+    workers, limiter, hold = ThreadPool(), Limiter(1), threading.Event()
+    permit = await PermitWaiter(limiter, Priority.DEMAND).acquire()
 
     with trio.move_on_after(0.01):
-        await workers.run(hold.wait, lambda _: ticket.leave())
-    inside_while_it_runs = gate.inside
+        await workers.run(hold.wait, lambda _: permit.release())
+    held_while_it_runs = limiter.held
     hold.set()
     with trio.fail_after(5):
-        await Permit(gate, Priority.DEMANDED).enter()
+        await PermitWaiter(limiter, Priority.DEMAND).acquire()
 
-    assert inside_while_it_runs == 1
+    assert held_while_it_runs == 1
     workers.close()
 
 
