@@ -70,7 +70,8 @@ class Load:
     def _end(self, error: Exception | None) -> None:
         if self in self.store.loads:
             self.store.loads.remove(self)
-            tell = partial(self.on_end, self.version, error)
+            version = self.version.with_version_id(self.store.version_id)
+            tell = partial(self.on_end, version, error)
             tell() if self.store.tells_at_once else _soon(tell)
 
 
@@ -86,6 +87,7 @@ class ScriptedStore:
         self.loads: list[Load] = []  # in flight
         self.asked: list[tuple[str, ByteRange, Priority]] = []  # all there ever were
         self.is_prompt = False
+        self.version_id: str | None = None  # what each load tells
         self._contents: dict[ObjectVersion, bytes] = {}
 
     def content(self, version: ObjectVersion) -> bytes:

@@ -6,10 +6,11 @@ bisection. An entry is (this, index); a directory has the size -1.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from s3mount.filesystem.names import decode, encode
 from s3mount.s3.model import ObjectVersion
@@ -24,6 +25,9 @@ _WEIGHT = 800
 _ENTRY_WEIGHT = 4 + 8 + 8 + 8
 _INODE_WEIGHT = 120
 _ETAG_WEIGHT = 57
+_VERSION_ID_WEIGHT = 300  # with its dict
+
+_NO_VERSION_IDS: Final[Mapping[int, str]] = {}
 
 
 class Entry(NamedTuple):
@@ -33,6 +37,10 @@ class Entry(NamedTuple):
     size: int = DIRECTORY
     mtime_ns: int = 0
     etag: str = ""
+    version_id: str | None = None
+
+
+_VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
 
 
 class EntryPage:
@@ -47,6 +55,7 @@ class EntryPage:
         "_inodes",
         "_names",
         "_stops",
+        "_version_ids",
         "as_of",
         "bucket",
         "live",
@@ -70,6 +79,7 @@ class EntryPage:
         self.mtimes = array("q", [row.mtime_ns for row in ordered])
         self._etags = _pack_etags(["0" * _MD5 if row.size < 0 else row.etag for row in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
+        self._version_ids = _version_ids(ordered)
         etags = (
             0
             if isinstance(self._etags, bytes)
@@ -77,7 +87,7 @@ class EntryPage:
         )
         self.weight = (
             _WEIGHT + len(self._names) + etags + (16 + _ENTRY_WEIGHT + _INODE_WEIGHT) * len(ordered)
-        )
+        ) + _VERSION_ID_WEIGHT * len(self._version_ids)
         self.live = 0
         self.number = 0
 
@@ -101,7 +111,9 @@ class EntryPage:
         return self.prefix + decode(self.name(index))
 
     def version(self, index: int) -> ObjectVersion:
-        return ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
+        version = ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
+        version_id = self._version_ids.get(index)
+        return version if version_id is None else version.with_version_id(version_id)
 
     def inode(self, index: int) -> int:
         return self._inodes[index]
@@ -136,6 +148,7 @@ class EntryPage:
                 self.sizes[at],
                 self.mtimes[at],
                 "" if self.is_directory(at) else self.etag(at),
+                self._version_ids.get(at),
             )
             for at in places
         ]
@@ -159,6 +172,13 @@ class EntryPage:
             and self.name(index) == other.name(at)
             and self.etag(index) == other.etag(at)
         )
+
+
+def _version_ids(rows: list[Entry]) -> Mapping[int, str]:
+    """The version ids by index. Only lookups tell them, so most pages have none."""
+    if not any(map(_VERSION_ID, rows)):
+        return _NO_VERSION_IDS
+    return {index: row.version_id for index, row in enumerate(rows) if row.version_id is not None}
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts

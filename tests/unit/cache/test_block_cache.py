@@ -410,6 +410,31 @@ async def test_seeded_bytes_are_not_fetched(house: House) -> None:
     assert [("small", ByteRange(128 * KIB, 300_000), Priority.DEMAND)] == house.store.asked
 
 
+async def test_a_version_id_that_a_read_told_is_used_as_long_as_a_reader_lives(
+    house: House,
+) -> None:
+    house.store.version_id = "v1"
+    reader = house.cache.open(LARGE)
+    await house.reads((reader, 0, 1))
+    first = [load.version.version_id for load in house.store.loads]
+    await house.land()
+
+    house.store.version_id = None
+    await house.reads((house.cache.open(LARGE), 20 * MIB, 1))
+    second = [load.version.version_id for load in house.store.loads]
+
+    assert (first, second) == ([None], ["v1"])
+
+
+async def test_a_version_id_that_a_lookup_told_is_used(house: House) -> None:
+    house.cache.open(LARGE)
+    reader = house.cache.open(LARGE.with_version_id("v1"))
+
+    await house.reads((reader, 0, 1))
+
+    assert ["v1"] == [load.version.version_id for load in house.store.loads]
+
+
 async def test_a_prefetched_sibling_costs_its_reader_nothing(house: House) -> None:
     assert house.cache.prefetch(SMALL)
     assert house.cache.prefetch(SMALL)

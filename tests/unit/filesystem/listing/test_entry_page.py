@@ -24,6 +24,13 @@ def test_a_file_gives_its_version_back() -> None:
     assert columns.version(0) == ObjectVersion("bucket", "d/a", MD5, 1)
 
 
+def test_a_version_id_comes_back_with_its_version() -> None:
+    page = entries(Entry(b"a", 1, 10, MD5), Entry(b"b", 1, 10, MD5, version_id="v1"))
+
+    assert [page.version(index).version_id for index in range(2)] == [None, "v1"]
+    assert [page.subset([1]).version(0).version_id] == ["v1"]
+
+
 @pytest.mark.parametrize(
     "etag", [MD5, MD5.upper(), MD5 + "-12", "", "no hex at all, of 32 characters.", "é"]
 )
