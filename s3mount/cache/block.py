@@ -54,7 +54,7 @@ class BlockFetch:
             self.read.promote()
 
     def cancel(self) -> None:
-        """End the fetch, as soon as nobody writes to its buffer; its block does not become ready."""
+        """End the fetch once nobody writes to its buffer; its block does not become ready."""
         self.is_cancelled = True
         if self.read is not None:
             self.read.cancel()

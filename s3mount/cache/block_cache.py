@@ -1,4 +1,4 @@
-"""Block cache of the mount: joins the parts of this package, and knows the blocks of each version."""
+"""Block cache of the mount: joins the parts of this package, and finds the blocks of a version."""
 
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -20,7 +20,8 @@ from s3mount.s3.object_store import ObjectStore
 class BlockStatistics:
     """Counts since the mount began, and what there is now.
 
-    *loads* are GETs sent, *bytes_wasted* were fetched ahead and dropped unread, *memory_used* and *memory_limit* are bytes.
+    *loads* are blocks fetched. *bytes_wasted* were prefetched and dropped unread. *memory_used* and
+    *memory_limit* are bytes.
     """
 
     reads: int
@@ -57,7 +58,7 @@ class BlockCache:
         return ObjectReader(self._blocks_of(version), self._loader, self._readahead)
 
     def put(self, version: ObjectVersion, head: bytes) -> None:
-        """Keep *head*, the first bytes of *version* that came by another way, if there is memory."""
+        """Keep *head*, the first bytes of *version* from elsewhere, if there is memory."""
         blocks = self._blocks_of(version)
         for gap in blocks.gaps(ByteRange(0, min(len(head), version.size))):
             self._loader.insert(blocks, gap, head[gap.start : gap.stop])

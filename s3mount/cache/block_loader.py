@@ -119,7 +119,7 @@ class BlockLoader:
         return buffer
 
     def release(self, blocks: Iterable[Block], *, may_cancel: bool) -> None:
-        """No reader is expected at *blocks*. Cancel the fetches nobody waits for, if *may_cancel*."""
+        """No reader is expected at *blocks*; if *may_cancel*, cancel fetches without waiters."""
         for block in blocks:
             if block.fetch is None:
                 self.memory.demote(block)
@@ -292,7 +292,7 @@ class BlockLoader:
 
 
 def _failure(block: Block, exc: BaseException) -> S3MountError:
-    """What the waiters of *block* are told of *exc*; logged here if nobody waits, or if it is a bug."""
+    """What the waiters of *block* raise for *exc*; logged here without waiters, or if a bug."""
     version = block.version_blocks.version
     if isinstance(exc, S3MountError):
         failure = exc.detached()

@@ -11,8 +11,8 @@ from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.readahead import SequentialStream
 from s3mount.s3.model import ByteRange
 
-# A stream is idle if it did not move while so many reads went elsewhere: elsewhere in its own
-# version (32 MiB or more: its reader has gone off with a seek), or in others (a player that pauses).
+# A stream is idle if it did not move while so many reads went elsewhere: in its own version (32 MiB
+# or more: its reader has gone off with a seek), or in others (a player that pauses).
 _IDLE_AFTER: Final = 256
 _ALL_IDLE_AFTER: Final = 4096
 
@@ -33,7 +33,7 @@ class ReadaheadScheduler:
         return len(self._streams)
 
     def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
-        """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead of it now."""
+        """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""
         stream = self._record_read(owner, version_blocks, offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
@@ -87,7 +87,7 @@ class ReadaheadScheduler:
         offset: int,
         stop: int,
     ) -> None:
-        """Fetch *ranges*: in any case what overlaps [*offset*, *stop*), the rest if there is room."""
+        """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case, the rest if it fits."""
         if (
             stream.is_stream
             and stream not in self._streams
@@ -113,7 +113,7 @@ class ReadaheadScheduler:
         return not any(block.waiters for block in version_blocks.overlapping(start, stop))
 
     def _stop(self, stream: SequentialStream) -> None:
-        """Fetch no further for *stream*; what it had ahead may go, unless another stream wants it."""
+        """Fetch no further for *stream*; what it had ahead may go, unless others want it."""
         version_blocks = self._streams.pop(stream)
         self._divide()
         start, stop = stream.rest()

@@ -1,8 +1,8 @@
 """Tracker of failed reads: the kernel retries them, and for the user both reads are one.
 
-The kernel reads ahead in large requests. If one fails, it drops the error, and sends another request
-for the one page that a user waits for. Both share the deadline of the first, or a user would wait
-twice as long as promised. Pure.
+The kernel reads ahead in large requests. If one fails, it drops the error, and requests the one
+page that a user waits for. Both share the deadline of the first, or a user would wait twice as long
+as promised. Pure.
 
 What is kept is bounded in number and age, and holds neither frames nor buffers of failed reads.
 """

@@ -12,7 +12,7 @@ from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectV
 
 
 class Priority(IntEnum):
-    """Whether a caller waits for a request. Demand requests never queue behind prefetch requests."""
+    """Whether a caller waits for a request. Demand never queues behind prefetch."""
 
     DEMAND = 0
     PREFETCH = 1
@@ -39,7 +39,7 @@ class RequestPriority:
 
 
 OnToken = Callable[[str | None], None]
-"""Is told, as a hint, where the next page of a listing begins; only the page itself is validated."""
+"""Is told, as a hint, where the next page of a listing begins. Only the page is validated."""
 
 
 OnReadEnd = Callable[[ObjectVersion, BaseException | None], None]

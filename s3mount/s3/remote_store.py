@@ -2,8 +2,8 @@
 
 Joins the parts of `scheduling`, and makes what sends each attempt.
 
-1. HEAD, LIST and revalidation are calls in a thread. A caller that is cancelled returns at once, and
-   the thread ends by itself. It holds its permit until then.
+1. HEAD, LIST and revalidation are calls in a thread. A caller that is cancelled returns at once,
+   and the thread ends by itself. It holds its permit until then.
 2. A read is started (`range_read`), and is the only operation that writes into a caller's buffer.
 3. A callback that is called in the event loop raises nothing there: it would end the mount.
 """
@@ -47,10 +47,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What was asked of the store so far. *requests* by kind, each attempt counted; *bytes_read* of bodies only.
+    """Counts of the mount. *requests* by kind, each attempt counted; *bytes_read* of bodies only.
 
-    *hedges* are reads that were asked a second time because the answer was late, *hedges_won* those of them where the second answer
-    came first. *allowed*: how many requests at once the store stands, as far as is known now.
+    *hedges* are reads that were sent a second time because the response was late, *hedges_won*
+    those whose second response came first. *allowed* is the limit of requests in flight now.
     """
 
     requests: Mapping[str, int]

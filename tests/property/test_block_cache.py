@@ -192,7 +192,7 @@ class Play:
             )
         if at_rest:
             assert not loader._fetches
-            assert not memory._claims
+            assert not memory._pending
             assert not len(self.cache._readahead)
             assert (loader._prefetches, loader._prefetch_bytes) == (0, 0)
             assert len(blocks) == len(landed) == len(memory._lru)

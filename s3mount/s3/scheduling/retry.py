@@ -3,10 +3,10 @@
 Invariants:
 
 1. An operation ends by its deadline: with its result, the failure of the last attempt, or
-   DeadlineExceeded if the time ran out during an attempt or while it waited for a permit. A read may
+   DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. A read may
    take as much longer as its thread takes to notice.
-2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. Credentials that
-   were refused as expired are renewed, and the operation is retried at once, once.
+2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. If credentials
+   were refused as expired, they are renewed and the operation is retried at once, once.
 3. An attempt for which this host has no thread is retried like any other, unless nobody waits for
    the operation: then it fails.
 """
@@ -101,7 +101,7 @@ class Retrier:
         self.errors = 0
 
     async def run(self, call: Call[T], failure: Exception | None = None) -> T:
-        """The result of *call*; raises S3MountErrors. *failure*: of a first attempt made already."""
+        """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
         waits = _Waits(self._pauses)
         while True:
             if failure is not None:
