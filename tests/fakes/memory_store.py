@@ -1,6 +1,7 @@
 """MemoryStore: an ObjectStore in memory, with versions, pages of any size, and faults on request.
 
-For what no real store can be made to do. It passes the contract of tests/contract, as the real ones do.
+For what no real store can be made to do. It passes the contract of tests/contract, like the real
+ones.
 """
 
 import hashlib
@@ -33,13 +34,13 @@ EPOCH_NS = 1_700_000_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question, as *before* is shown it: kind is HEAD, LIST, GET or REVALIDATE; key a key or prefix."""
+    """One request, as *before* gets it: kind is HEAD, LIST, GET or REVALIDATE."""
 
     kind: str
     key: str
     span: ByteRange | None = None
     query: ListQuery | None = None
-    urgency: Priority = Priority.DEMAND
+    priority: Priority = Priority.DEMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class _Stored:
     body: bytes
 
 
-async def _answer_at_once(_: Request) -> None:
+async def _respond_at_once(_: Request) -> None:
     await trio.lowlevel.checkpoint()
 
 
@@ -56,16 +57,16 @@ async def _answer_at_once(_: Request) -> None:
 class MemoryStore:
     """Objects of one bucket.
 
-    *before* is awaited with each request before it is answered: it may wait, count, change the store, or raise what the
-    store is to raise. *page_size* bounds every page. *is_ordered* False lists as by directories: "dir/x" before "dir-1/x".
-    *keeps_versions*: a replaced version can still be read.
+    *before* is awaited with each request, before its response: it may wait, count, change the store,
+    or raise what the store is to raise. *page_size* bounds every page. *is_ordered* False lists by
+    directories: "dir/x" before "dir-1/x". *keeps_versions*: a replaced version can still be read.
     """
 
     bucket: str = "bucket"
     page_size: int = 1000
     is_ordered: bool = True
     keeps_versions: bool = False
-    before: Callable[[Request], Awaitable[None]] = _answer_at_once
+    before: Callable[[Request], Awaitable[None]] = _respond_at_once
     requests: list[Request] = field(default_factory=list)
     _objects: dict[str, _Stored] = field(default_factory=dict)
     _former: dict[ObjectVersion, _Stored] = field(default_factory=dict)
@@ -131,7 +132,7 @@ class MemoryStore:
         into: memoryview,
         priority: Priority = Priority.DEMAND,
     ) -> None:
-        await self._receive(Request("GET", version.key, span=span, urgency=priority))
+        await self._receive(Request("GET", version.key, span=span, priority=priority))
         stored = self._objects.get(version.key)
         if stored is None or stored.stat.version != version:
             stored = self._former.get(version)
@@ -163,7 +164,7 @@ class MemoryStore:
         self._check_readable(stored)
         return Modified(stored.stat, stored.body[:head_size])
 
-    # what is behind
+    # internals
 
     async def _receive(self, request: Request) -> None:
         self.requests.append(request)
@@ -179,7 +180,7 @@ class MemoryStore:
             raise AccessDenied("archived", bucket=self.bucket, key=stored.stat.version.key)
 
     def _page(self, query: ListQuery) -> ListPage:
-        """Tokens are the last name given, as S3's are in effect: what comes and goes between pages is seen or not, once."""
+        """A page. Tokens are the last name given, as S3's are in effect."""
         after = None if query.token is None else query.token[1:]
         size = max(1, min(self.page_size, query.max_keys))
         names = [
@@ -195,7 +196,10 @@ class MemoryStore:
         )
 
     def _names(self, query: ListQuery) -> list[str]:
-        """Keys and common prefixes, in the order of the store. A prefix is there while a key of it comes after *start_after*."""
+        """Keys and common prefixes, in the order of the store.
+
+        A prefix is listed if one of its keys comes after *start_after*.
+        """
         skipped = query.start_after if query.token is None else None
         found = set()
         for key in self._objects:

@@ -43,7 +43,7 @@ class Load:
     is_cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.urgency = self.priority  # what it was sent with
+        self.sent_priority = self.priority  # what it was sent with
 
     def promote(self) -> None:
         self.priority = Priority.DEMAND

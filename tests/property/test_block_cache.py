@@ -1,4 +1,4 @@
-"""Whatever readers read, in whatever order loads come back or fail, and whoever is cancelled: every reply is a slice."""
+"""Every reply is a slice, whatever readers read, whoever is cancelled, in any order of results."""
 
 import itertools
 import random
@@ -52,7 +52,7 @@ _somewhere = st.tuples(
 
 @dataclass(frozen=True)
 class Script:
-    """What one handle reads, *width* reads at once, and the step of the play in which it is cancelled, if ever."""
+    """What one handle reads, *width* reads at once, and the step that cancels it, if any."""
 
     version: ObjectVersion
     reads: Sequence[Read]
@@ -74,7 +74,7 @@ _at_once = st.sampled_from((0.0, 0.5, 1.0))
 
 @dataclass
 class Play:
-    """A cache, a store, readers who follow their scripts, and one who lets answers through in an order of chance."""
+    """A cache, a store, readers with scripts, and results that are let through in random order."""
 
     limit: int
     chance: random.Random
@@ -167,10 +167,12 @@ class Play:
     def check(self, *, at_rest: bool = False) -> None:
         """Nothing twice, nothing over the limit, nothing forgotten."""
         loader, memory = self.cache._loader, self.cache._loader.memory
-        shelves = list(self.cache._versions.values())
-        blocks: list[Block] = [block for shelf in shelves for block in shelf._blocks]
-        for shelf in shelves:
-            ends = [(block.start, block.stop) for block in shelf._blocks]
+        versions = list(self.cache._versions.values())
+        blocks: list[Block] = [
+            block for blocks_of_one in versions for block in blocks_of_one._blocks
+        ]
+        for blocks_of_one in versions:
+            ends = [(block.start, block.stop) for block in blocks_of_one._blocks]
             assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
         unwanted = self.store.cancelled_by(self.cache)
         assert all(load.is_cancelled == (load in unwanted) for load in self.store.loads)
@@ -186,9 +188,10 @@ class Play:
         idle = sum(len(buffer) for buffers in memory._idle.values() for buffer in buffers)
         assert lent + idle == memory.used <= self.limit
         assert memory._idle_bytes == idle
-        for shelf in shelves:
-            assert shelf.readers or not any(
-                block.fetch and block.was_accessed and not block.waiters for block in shelf._blocks
+        for blocks_of_one in versions:
+            assert blocks_of_one.readers or not any(
+                block.fetch and block.was_accessed and not block.waiters
+                for block in blocks_of_one._blocks
             )
         if at_rest:
             assert not loader._fetches

@@ -1,4 +1,7 @@
-"""Whatever is asked twice, in threads that are late, fail, or are cut when they like: readers get slices, and nothing is left behind."""
+"""Hedged reads: readers get slices, and nothing is left behind.
+
+Attempts are late, fail, or are cancelled at random, in threads and in the event loop.
+"""
 
 import random
 import socket
@@ -27,12 +30,12 @@ from tests.property.scripted_store import content_of
 UNIT = 64 * KIB
 VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7)
 CONTENT = content_of(VERSION)
-PLACES = 6
+CONNECTIONS = 6
 LATE = 0.001  # seconds
 
 
 class FickleTransport:
-    """Sleeps, fails, writes rubbish first, looks at its cord, or gets stuck until it is cut, by chance."""
+    """Sleeps, fails, writes rubbish, checks its token, or blocks until cancelled, by chance."""
 
     def __init__(self, chance: random.Random, failure_rate: float, stuck_rate: float) -> None:
         self._chance = chance
@@ -49,10 +52,10 @@ class FickleTransport:
         deadline: float,  # noqa: ARG002 - the protocol's
         cord: CancelToken,
     ) -> str | None:
-        self._dawdle(cord)
+        self._delay(cord)
         buffer = into()
         buffer[:] = b"\xee" * len(buffer)
-        self._dawdle(cord)
+        self._delay(cord)
         buffer[:] = CONTENT[span.start : span.stop]
         return None
 
@@ -75,23 +78,23 @@ class FickleTransport:
 
     def close(self) -> None: ...
 
-    def _dawdle(self, cord: CancelToken) -> None:
+    def _delay(self, cord: CancelToken) -> None:
         time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
         if self._chance.random() < 0.5:
             cord.check()
-        is_in_the_run = (
+        is_in_event_loop = (
             threading.current_thread() is threading.main_thread()
         )  # where all of the answer is here
-        if self._chance.random() < self._stuck_rate and not is_in_the_run:
-            was_cut = threading.Event()
-            cord.tie(was_cut.set)
-            assert was_cut.wait(20)
+        if self._chance.random() < self._stuck_rate and not is_in_event_loop:
+            was_cancelled = threading.Event()
+            cord.tie(was_cancelled.set)
+            assert was_cancelled.wait(20)
         if self._chance.random() < self._failure_rate:
             raise Retryable(StoreError("ill luck"))
 
 
 class SentByChance:
-    """`Sent`: something comes at once, or later, or only when it is cut."""
+    """`PendingResponse`: bytes come at once, or later, or only when it is cancelled."""
 
     def __init__(
         self, chance: random.Random, cord: CancelToken, finish: Callable[[], str | None]
@@ -127,7 +130,7 @@ class SentByChance:
     failure_rate=st.sampled_from((0.0, 0.2)),
     patience=st.sampled_from((0.004, 1.0)),
 )
-def test_reads_that_are_asked_twice_equal_slices(
+def test_reads_that_are_sent_twice_equal_slices(
     seed: int, failure_rate: float, patience: float
 ) -> None:
     with patch("s3mount.s3.scheduling.executor.HAND_OVER_AFTER", 4 * LATE):
@@ -136,7 +139,7 @@ def test_reads_that_are_asked_twice_equal_slices(
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), stuck_rate=st.sampled_from((0.05, 0.3)))
-def test_what_readers_leave_behind_ends_though_the_store_never_answers(
+def test_reads_without_readers_end_though_the_store_never_responds(
     seed: int, stuck_rate: float
 ) -> None:
     with patch("s3mount.s3.scheduling.executor.HAND_OVER_AFTER", 4 * LATE):
@@ -148,7 +151,7 @@ async def _play(
 ) -> None:
     store = RemoteStore(
         FickleTransport(chance, failure_rate, stuck_rate),  # type: ignore[arg-type]  # ranges only
-        max_connections=PLACES,
+        max_connections=CONNECTIONS,
         timeout=60,
         pauses=lambda: iter([0.0] * 20),
     )
@@ -166,14 +169,14 @@ async def _play(
     with trio.fail_after(5):
         while cache.statistics().loads_under_way:  # noqa: ASYNC110 - a thread ends it
             await trio.sleep(LATE)
-    for _ in range(PLACES):  # each attempt has given its place back, sooner or later
+    for _ in range(CONNECTIONS):  # each attempt has released its permit, sooner or later
         with trio.fail_after(5):
             await PermitWaiter(store._limiter, Priority.DEMAND).acquire()
-    landed = sum(
-        max(len(block), 2048) for shelf in cache._versions.values() for block in shelf._blocks
+    ready = sum(
+        max(len(block), 2048) for blocks in cache._versions.values() for block in blocks._blocks
     )
     assert cache.statistics().loads_under_way == 0
-    assert landed + cache._loader.memory._idle_bytes == cache._loader.memory.used <= limit
+    assert ready + cache._loader.memory._idle_bytes == cache._loader.memory.used <= limit
     store.close()
 
 

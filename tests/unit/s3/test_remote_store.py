@@ -1,4 +1,4 @@
-"""RemoteStore's policy, over a transport that does as it is told."""
+"""The policy of RemoteStore, over a scripted transport."""
 
 import _thread
 import contextlib
@@ -45,7 +45,10 @@ TIMEOUT = 60.0
 
 
 class ScriptedTransport:
-    """Each attempt takes the next step of the script: an exception to raise, something to call, or None; then None for ever."""
+    """Each attempt takes the next step: an exception to raise, something to call, or None.
+
+    After the last step, every step is None.
+    """
 
     def __init__(self, *steps: Exception | Callable[[], Any] | None) -> None:
         self.steps = list(steps)
@@ -125,7 +128,7 @@ def remote(
     timeout: float = TIMEOUT,
     pause: float = 0.0,
 ) -> RemoteStore:
-    """*pause* is what lies between two attempts, in seconds. No mock clock: it would not wait for threads."""
+    """*pause* is between two attempts, in seconds. A mock clock would not wait for threads."""
     pauses = partial(itertools.repeat, pause, ATTEMPTS - 1)
     return RemoteStore(transport, max_connections=max_connections, timeout=timeout, pauses=pauses)
 
@@ -187,7 +190,7 @@ class End:
 either_way = pytest.mark.parametrize("read", [read, read_in_task], ids=["sent-at-once", "in-task"])
 
 
-async def test_a_renewal_that_hangs_ends_no_later_than_the_question() -> None:
+async def test_a_renewal_that_hangs_ends_by_the_deadline() -> None:
     hold, expired = threading.Event(), Retryable(AccessDenied("expired"), is_stale_credentials=True)
     transport = ScriptedTransport(expired)
     transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]  # nothing may wait for it
@@ -212,14 +215,14 @@ async def test_a_renewal_that_hangs_can_be_cancelled() -> None:
 
 
 @either_way
-async def test_what_may_pass_is_tried_again(read: Read) -> None:
+async def test_a_retryable_failure_is_retried(read: Read) -> None:
     transport = ScriptedTransport(failed(), failed())
 
     assert (await read(remote(transport))).body == b"body"
     assert transport.attempts == 3
 
 
-async def test_what_does_not_pass_is_given_up_after_some_attempts() -> None:
+async def test_an_operation_fails_after_some_attempts() -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
     store = remote(transport)
 
@@ -231,7 +234,7 @@ async def test_what_does_not_pass_is_given_up_after_some_attempts() -> None:
     assert store.statistics().errors == 1
 
 
-async def test_a_refusal_is_not_tried_again() -> None:
+async def test_a_refusal_is_not_retried() -> None:
     transport = ScriptedTransport(NotFound("no"))
     store = remote(transport)
 
@@ -242,7 +245,7 @@ async def test_a_refusal_is_not_tried_again() -> None:
     assert store.statistics().errors == 0
 
 
-async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
+async def test_there_is_no_pause_past_the_deadline() -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
 
     with trio.fail_after(30), pytest.raises(StoreError):
@@ -251,17 +254,17 @@ async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
     assert transport.attempts == 1
 
 
-@pytest.mark.parametrize("question", ["head", "list"])
-async def test_who_asks_is_told_at_the_deadline_though_the_thread_goes_on(question: str) -> None:
+@pytest.mark.parametrize("operation", ["head", "list"])
+async def test_the_caller_is_told_at_the_deadline_though_the_thread_goes_on(operation: str) -> None:
     hold = threading.Event()
     store = remote(ScriptedTransport(hold.wait), timeout=0.05)
 
     with trio.fail_after(5), pytest.raises(DeadlineExceeded):
-        await (store.head("key") if question == "head" else store.list_page(ListQuery("")))
+        await (store.head("key") if operation == "head" else store.list_page(ListQuery("")))
     hold.set()
 
 
-async def test_a_read_waits_for_its_thread_before_it_gives_the_buffer_back() -> None:
+async def test_a_cancelled_read_waits_for_its_thread() -> None:
     hold, entered = threading.Event(), threading.Event()
     written = []
 
@@ -348,7 +351,7 @@ async def test_a_replaced_version_without_a_known_id_is_gone(read: Read) -> None
     "refusal", [AccessDenied("no s3:GetObjectVersion"), NotFound("no"), StaleVersion("gone")]
 )
 @either_way
-async def test_a_version_that_cannot_be_had_by_its_id_is_gone(
+async def test_a_version_that_cannot_be_read_by_its_id_is_gone(
     read: Read, refusal: Exception
 ) -> None:
     store = remote(ScriptedTransport(None, StaleVersion("replaced"), refusal))
@@ -358,7 +361,7 @@ async def test_a_version_that_cannot_be_had_by_its_id_is_gone(
         await read(store, version)
 
 
-async def test_throttling_lowers_and_success_raises_what_is_allowed() -> None:
+async def test_throttling_lowers_and_success_raises_the_limit() -> None:
     store = remote(ScriptedTransport(failed(is_throttle=True)), max_connections=8)
 
     await store.head("key")
@@ -413,7 +416,7 @@ def prefetch(store: RemoteStore, on_end: Callable[..., None]) -> StartedRead:
 
 
 @either_way
-async def test_what_a_store_refuses_is_asked_for_once(read: Read) -> None:
+async def test_a_refused_read_is_sent_once(read: Read) -> None:
     transport = ScriptedTransport(AccessDenied("no"))
     store = remote(transport)
 
@@ -425,7 +428,7 @@ async def test_what_a_store_refuses_is_asked_for_once(read: Read) -> None:
 
 
 @either_way
-async def test_a_read_is_given_up_after_some_attempts(read: Read) -> None:
+async def test_a_read_fails_after_some_attempts(read: Read) -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
 
     with pytest.raises(StoreError):
@@ -456,7 +459,7 @@ async def test_a_read_without_a_permit_waits_for_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda s: s.head("k"),
         lambda s: s.list_page(ListQuery("")),
@@ -464,8 +467,8 @@ async def test_a_read_without_a_permit_waits_for_one() -> None:
         read,
     ],
 )
-async def test_every_question_ends_when_the_gate_stays_shut(
-    ask: Callable[[RemoteStore], Any],
+async def test_every_operation_ends_by_its_deadline_without_a_permit(
+    call: Callable[[RemoteStore], Any],
 ) -> None:
     hold = threading.Event()
     store = remote(ScriptedTransport(hold.wait), max_connections=1, timeout=0.2)
@@ -474,19 +477,17 @@ async def test_every_question_ends_when_the_gate_stays_shut(
         nursery.start_soon(_expect_late, store.head("key"))
         await trio.testing.wait_all_tasks_blocked(0.02)
         with trio.fail_after(5), pytest.raises(DeadlineExceeded):
-            await ask(store)
+            await call(store)
         hold.set()
 
 
-async def _expect_late(question: Any) -> None:
+async def _expect_late(operation: Any) -> None:
     with pytest.raises(DeadlineExceeded):
-        await question
+        await operation
 
 
 @pytest.mark.parametrize(("allowed", "prepared"), [(32, 8), (1, 1)])
-async def test_connections_are_ready_before_the_first_questions(
-    allowed: int, prepared: int
-) -> None:
+async def test_connections_are_open_before_the_first_requests(allowed: int, prepared: int) -> None:
     transport = ScriptedTransport()
     store = remote(transport, max_connections=allowed)
 
@@ -502,8 +503,8 @@ def _no_thread(*_: object) -> None:
     raise RuntimeError("can't start new thread")
 
 
-every_question = pytest.mark.parametrize(
-    "ask",
+every_operation = pytest.mark.parametrize(
+    "call",
     [
         lambda store: store.head("k"),
         lambda store: store.list_page(ListQuery("")),
@@ -515,9 +516,9 @@ every_question = pytest.mark.parametrize(
 )
 
 
-@every_question
-async def test_a_thread_that_cannot_be_started_keeps_no_place(
-    ask: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
+@every_operation
+async def test_a_thread_that_cannot_be_started_holds_no_permit(
+    call: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = ScriptedTransport()
     store = remote(transport, max_connections=2)
@@ -525,17 +526,17 @@ async def test_a_thread_that_cannot_be_started_keeps_no_place(
         patched.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
         for _ in range(3):
             with pytest.raises(StoreError, match="no thread can be started"):
-                await ask(store)
+                await call(store)
 
     assert store._limiter.held == 0
     assert transport.attempts == 0
-    await ask(store)
+    await call(store)
     assert transport.attempts == 1
 
 
-@every_question
-async def test_a_moment_without_threads_is_waited_for(
-    ask: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
+@every_operation
+async def test_a_moment_without_threads_is_outlasted(
+    call: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = ScriptedTransport()
     store = remote(transport)
@@ -547,13 +548,13 @@ async def test_a_moment_without_threads_is_waited_for(
         return start(*args)
 
     monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", start_at_last)
-    await ask(store)
+    await call(store)
 
     assert transport.attempts == 1
     assert store.statistics().retries == 3
 
 
-async def test_a_read_for_nobody_fails_at_once_where_there_is_no_thread(
+async def test_a_prefetch_fails_at_once_if_there_is_no_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = remote(ScriptedTransport(), pause=30.0)
@@ -621,7 +622,7 @@ async def _leave_in_flight(store: RemoteStore, transport: "EndlessTransport") ->
     await trio.to_thread.run_sync(transport.has_begun.wait)
 
 
-async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back() -> None:
+async def test_a_cancelled_read_ends_its_request_and_then_returns() -> None:
     transport = EndlessTransport()
     store = remote(transport, max_connections=1)
     with trio.fail_after(5):
@@ -635,7 +636,7 @@ async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back(
 
 
 class EndlessTransport(ScriptedTransport):
-    """A read ends when it is cut, and not before."""
+    """A read ends when it is cancelled, and not before."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -643,15 +644,15 @@ class EndlessTransport(ScriptedTransport):
         self.has_ended = False
 
     def get_range(self, *_: object, cord: CancelToken, **__: object) -> str | None:  # type: ignore[override]
-        was_cut = threading.Event()
-        cord.tie(was_cut.set)
+        was_cancelled = threading.Event()
+        cord.tie(was_cancelled.set)
         self.has_begun.set()
-        was_cut.wait()
+        was_cancelled.wait()
         self.has_ended = True
         raise RequestCancelledError
 
 
-async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[str]) -> None:
+async def test_the_callback_of_an_early_token_may_fail(expected_warnings: list[str]) -> None:
     expected_warnings.append("the callback of an early token failed: this is a bug")
     transport = ScriptedTransport()
     store = remote(transport)
@@ -665,7 +666,7 @@ async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[s
 
 @pytest.mark.parametrize("step", ["_record_success", "on_success", "latency.add"])
 @either_way
-async def test_a_bug_in_the_accounting_for_a_read_ends_no_run(
+async def test_a_bug_in_the_accounting_for_a_read_does_not_end_the_event_loop(
     read: Read, step: str, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("accounting for a read failed: this is a bug")
@@ -686,8 +687,8 @@ TARGETS = {
 }
 
 
-async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
-    """What was raised holds frames, and those the buffer: a cycle there would keep it until the collector runs."""
+async def test_a_failed_read_leaves_no_cycle_with_its_buffer() -> None:
+    """Exceptions refer to frames, and those to the buffer: a cycle would keep it for long."""
     gc.disable()
     try:
         for steps in (

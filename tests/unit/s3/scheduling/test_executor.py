@@ -244,7 +244,7 @@ async def test_a_bug_in_one_attempt_leaves_the_others_watched(
 
 
 async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
-    """What was sent is finished once, with its cord pulled: else its socket and its share of the gather room were lost."""
+    """It is finished once, with its token cancelled, which gives back its socket and gather room."""
     request, finished = Request(is_broken="gather"), []
     request.finish = lambda: finished.append(request.attempt.is_pulled)  # type: ignore[method-assign, assignment, return-value]
     with sending(request):
