@@ -110,7 +110,7 @@ async def serve(config: Config, host: Host) -> None:
         connect = partial(_connect, config.store, credentials)
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
         try:
-            store.prepare()
+            store.preconnect()
             async with trio.open_nursery() as loads:
                 with closing(
                     credentials
@@ -209,7 +209,7 @@ def _filesystem(
         config.store,
         clock=_clock,
         mounted_ns=time.time_ns(),
-        first_bytes=blocks.seed,
+        first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
     )

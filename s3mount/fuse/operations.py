@@ -23,7 +23,6 @@ from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.error_mapping import logs_errors, maps_errors, request_deadline
 from s3mount.fuse.read_retries import FailedRead, ReadRetryTracker
 from s3mount.fuse.user_limiter import UserLimiter
-from s3mount.s3.model import ByteRange
 
 FOREVER = 1e8  # seconds: three years, which the arithmetic of every kernel can represent
 BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
@@ -57,7 +56,7 @@ class Operations(pyfuse3.Operations):
         self._tree = filesystem.tree
         self._files = filesystem.files
         self._directories = filesystem.directories
-        self._rereads = ReadRetryTracker()
+        self._read_retries = ReadRetryTracker()
         self._uid = config.uid
         self._gid = config.gid
         self._file_mode = stat.S_IFREG | config.file_mode
@@ -198,37 +197,39 @@ class Operations(pyfuse3.Operations):
 
     @maps_errors
     async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
-        held = self._files.read_cached(fh, off, size)
-        if held is not None:
-            return held
+        cached = self._files.read_cached(fh, off, size)
+        if cached is not None:
+            return cached
         with request_deadline(self._timeout):
             async with self._limiter.admitted(self._file_users[fh]):
-                return await self._read(fh, ByteRange(off, off + size))
+                return await self._read(fh, off, size)
 
-    async def _read(self, fh: int, span: ByteRange) -> bytes | bytearray | memoryview:
-        began = trio.current_time()
-        failed = self._rereads.take(fh, span, began)
+    async def _read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:
+        started = trio.current_time()
+        failed = self._read_retries.take(fh, off, off + size, started)
         if failed is not None:
-            return await self._read_again(fh, span, failed)
+            return await self._read_again(fh, off, size, failed)
         try:
-            return await self._files.read(fh, span.start, len(span))
+            return await self._files.read(fh, off, size)
         except (S3MountError, trio.Cancelled) as exc:
-            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), _reason(exc)))
+            ended = trio.current_time()
+            failure = FailedRead(off, off + size, started, ended, _reason(exc))
+            self._read_retries.record(fh, failure)
             raise
 
     async def _read_again(
-        self, fh: int, span: ByteRange, failed: FailedRead
+        self, fh: int, off: int, size: int, failed: FailedRead
     ) -> bytes | bytearray | memoryview:
-        """Read in what is left of the time that the first asking had."""
-        with trio.move_on_at(failed.began + self._timeout):
-            return await self._files.read(fh, span.start, len(span))
+        """Read within what is left of the time that the first request had."""
+        with trio.move_on_at(failed.started + self._timeout):
+            return await self._files.read(fh, off, size)
         raise failed.failure
 
     @maps_errors
     async def release(self, fh: int) -> None:
         self._file_users.pop(fh, None)
         try:
-            self._rereads.forget(fh)
+            self._read_retries.forget(fh)
         finally:
             self._files.release(fh)
 

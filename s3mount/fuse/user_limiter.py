@@ -12,12 +12,17 @@ Invariants, in whatever order requests enter, leave and are cancelled:
 5. A request that is cancelled while it waits leaves no trace.
 """
 
+import math
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Final
 
 import trio
 
 from s3mount.errors import TooManyRequests
+
+_UNLIMITED: Final = nullcontext()
 
 
 @dataclass(slots=True)
@@ -36,15 +41,16 @@ class UserLimiter:
         self._share = share
         self._queue = queue
         self._total = total
+        self._is_unlimited = share == queue == total == math.inf
         self._users: dict[int, _User] = {}  # with requests, by uid
         self._requests = 0
 
-    def admitted(self, uid: int, cost: int = 1) -> "_Admission":
+    def admitted(self, uid: int, cost: int = 1) -> AbstractAsyncContextManager[None]:
         """Enter the block when a request of *uid* is admitted; a checkpoint only if it waits.
 
         Raises TooManyRequests.
         """
-        return _Admission(self, uid, cost)
+        return _UNLIMITED if self._is_unlimited else _Admission(self, uid, cost)
 
     async def acquire(self, uid: int, cost: int) -> None:
         user = self._users.get(uid)

@@ -13,11 +13,12 @@ from s3mount.errors import S3MountError
 from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.unawaited import ExpectedError
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Retryable(Exception):
+class Retryable(ExpectedError):
     """An attempt failed in a way that another one may not: throttled, 5xx, network, timeout, truncated, corrupt.
 
     *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer requests (503 SlowDown,

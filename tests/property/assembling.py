@@ -13,6 +13,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
+from tests.fakes.started_reads import read_range
 
 MOUNTED_NS = 1_700_000_000 * 10**9
 
@@ -28,7 +29,7 @@ class Reader:
         span = ByteRange(min(offset, self._version.size), min(offset + size, self._version.size))
         body = bytearray(len(span))
         if body:
-            await self._store.get_range(self._version, span, memoryview(body))
+            await read_range(self._store, self._version, span, memoryview(body))
         return bytes(body)
 
     def read_cached(self, offset: int, size: int) -> None:

@@ -9,19 +9,19 @@ from operator import lt
 import trio
 
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import Demand, Priority
+from s3mount.s3.object_store import Priority, RequestPriority
 
 _SAMPLED = 8  # one key of so many is kept, to guess from
 _SAMPLE = 512  # keys kept in all: those of some four pages
 
 
 class PageRequest:
-    """One page: `page` or `failure` is set once `completed` is; `demand` has its priority now."""
+    """One page: `page` or `failure` is set once `completed` is; `priority` is what it is now."""
 
     def __init__(self, query: ListQuery, priority: Priority, requested_at: float) -> None:
         self.query = query
         self.initial_priority = priority
-        self.demand = Demand(priority)
+        self.priority = RequestPriority(priority)
         self.requested_at = requested_at
         self.completed = trio.Event()
         self.page: ListPage | None = None

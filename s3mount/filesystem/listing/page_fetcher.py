@@ -20,12 +20,13 @@ from typing import Protocol
 
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.page_cursor import PageRequest
 from s3mount.filesystem.listing.parallel_lister import ParallelLister
-from s3mount.filesystem.listing.single_flight import log_unawaited, own
+from s3mount.filesystem.listing.single_flight import own
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import Demand, OnToken, Priority
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,10 @@ class ListingSource(Protocol):
     """Listing pages below a prefix, wherever they come from; an `ObjectStore` is one."""
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
         """One page, as `ObjectStore.list_page` has it."""
         ...
@@ -128,7 +132,8 @@ class PageFetcher:
         except Exception as exc:  # noqa: BLE001  # it belongs to the waiters, not to the nursery
             run.failure = exc
             self._wanted = self.received
-            log_unawaited("listing", exc, waiters=len(run.progress))
+            if not run.progress:
+                unawaited.report("listing in the background", exc)
         finally:
             self._run = None
             run.progress.unpark_all()
@@ -150,7 +155,7 @@ class PageFetcher:
     async def _take_page(self) -> None:
         query = self._target.next_query()
         request = await self._receive(query)
-        if request.failure is not None and request.initial_priority is Priority.AHEAD:
+        if request.failure is not None and request.initial_priority is Priority.PREFETCH:
             request = await self._receive(query)  # that failure was raised to no caller
         failure = request.failure
         if failure is not None:
@@ -164,7 +169,7 @@ class PageFetcher:
         if not self._lister.has_request_for(query):
             self._send(self._lister.restart(query))
         request = self._lister.take()
-        request.demand.rise()
+        request.priority.promote()
         await request.completed.wait()
         return request
 
@@ -174,11 +179,12 @@ class PageFetcher:
     async def _fetch(self, request: PageRequest) -> None:
         try:
             request.page = await self._source.list_page(
-                request.query, request.demand, partial(self._on_token, request)
+                request.query, request.priority, partial(self._on_token, request)
             )
         except Exception as exc:  # noqa: BLE001  # it belongs to the waiters, not to the nursery
             request.failure = exc
-            log_unawaited("listing", exc, waiters=request.completed.statistics().tasks_waiting)
+            if not request.completed.statistics().tasks_waiting:
+                unawaited.report("listing in the background", exc)
         finally:
             if request.page is None and request.failure is None:  # cancelled: the mount ends
                 request.failure = StoreError("the listing was given up", key=request.query.prefix)

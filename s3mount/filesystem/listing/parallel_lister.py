@@ -62,7 +62,7 @@ class ParallelLister:
     def restart(self, query: ListQuery) -> PageRequest:
         """A new request for *query* as the next page, in place of those that there are."""
         self._front.clear()
-        return self._request(self._front, query, Priority.DEMANDED)
+        return self._request(self._front, query, Priority.DEMAND)
 
     def take(self) -> PageRequest:
         """Remove and return the request for the next page."""
@@ -77,7 +77,7 @@ class ParallelLister:
         has_room = len(self._front.requests) < limit and not self._segments
         if request is not self._front.newest or not has_room:
             return None
-        return self._request(self._front, _at_token(request.query, token), Priority.DEMANDED)
+        return self._request(self._front, _at_token(request.query, token), Priority.DEMAND)
 
     def accept(self, request: PageRequest) -> tuple[ListPage, float]:
         """The page of *request* and its moment, with the segment that starts in it spliced on."""
@@ -157,7 +157,7 @@ class ParallelLister:
         if token is None or has_met or len(cursor.requests) >= SEGMENT_PAGES:
             return None
         assert cursor.newest is not None
-        priority = Priority.DEMANDED if cursor is self._front else Priority.AHEAD
+        priority = Priority.DEMAND if cursor is self._front else Priority.PREFETCH
         return self._request(cursor, _at_token(cursor.newest.query, token), priority)
 
     def _start_segment(self) -> PageRequest | None:
@@ -174,7 +174,7 @@ class ParallelLister:
             return None
         self._segments.append(PageCursor(guess))
         query = ListQuery(last.prefix, start_after=guess)
-        return self._request(self._segments[-1], query, Priority.AHEAD)
+        return self._request(self._segments[-1], query, Priority.PREFETCH)
 
     def _may_start_after(self, last: PageCursor) -> bool:
         is_affordable = self._pages_wasted <= WASTE_MAX + WASTE_RATIO * self._pages_taken

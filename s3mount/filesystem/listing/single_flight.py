@@ -5,16 +5,14 @@ to those who wait, and is not kept. Invariant: a caller gets no result of a call
 what the caller wants it to be newer than.
 """
 
-import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import S3MountError, StoreError
-
-log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
@@ -66,7 +64,8 @@ class SingleFlight(Generic[Key, Result]):
             call.result = await function()
         except Exception as exc:  # noqa: BLE001  # it belongs to the callers, not to the nursery
             call.failure = exc
-            log_unawaited("lookup", exc, waiters=call.completed.statistics().tasks_waiting)
+            if not call.completed.statistics().tasks_waiting:
+                unawaited.report("lookup in the background", exc)
         finally:
             if call.result is None and call.failure is None:  # cancelled: the mount ends
                 call.failure = StoreError("the lookup was given up")
@@ -78,13 +77,3 @@ class SingleFlight(Generic[Key, Result]):
 def own(failure: Exception) -> Exception:
     """*failure* for one of several waiters: each adds its traceback to an exception of its own."""
     return failure.detached() if isinstance(failure, S3MountError) else failure.with_traceback(None)
-
-
-def log_unawaited(what: str, exc: Exception, *, waiters: int) -> None:
-    """Log a background failure if it has no *waiters*; a bug with its traceback."""
-    if waiters:
-        return
-    if isinstance(exc, S3MountError):
-        log.debug("%s in the background failed: %s: %r", what, exc, exc.key)
-    else:
-        log.error("%s in the background failed: this is a bug", what, exc_info=exc)

@@ -178,7 +178,8 @@ class _Responses:
         if self.head_failure is not None:
             raise self.head_failure
         if self.stat is not None:
-            return Entry(name, self.stat.version.size, self.stat.mtime_ns, self.stat.version.etag)
+            version = self.stat.version
+            return Entry(name, version.size, self.stat.mtime_ns, version.etag, version.version_id)
         if self.list_failure is not None:
             raise self.list_failure
         return None

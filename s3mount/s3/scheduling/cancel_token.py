@@ -1,18 +1,23 @@
-"""By which a blocking call in a thread is ended from outside: the socket it waits for is shut down under it.
+"""Cancel token: ends a blocking call in a thread from outside, by shutting down its socket.
 
-Thread-safe. Once untied, nobody cuts: so a connection that serves another call by now is safe.
+Thread-safe. Once detached, the token ends nothing, so a connection that serves another call by now
+is safe.
 """
 
 import threading
 from collections.abc import Callable
 
+from s3mount.unawaited import ExpectedError
 
-class RequestCancelledError(Exception):
-    """The call was ended from outside; nobody waits for its answer."""
+
+class RequestCancelledError(ExpectedError):
+    """The call was cancelled; nobody waits for its response."""
 
 
 class CancelToken:
-    """Of one call. Whoever makes the call ties and unties, another may pull."""
+    """Token of one call. The thread that makes the call attaches and detaches, another cancels."""
+
+    __slots__ = ("_cut", "_is_pulled", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -20,7 +25,10 @@ class CancelToken:
         self._is_pulled = False
 
     def tie(self, cut: Callable[[], None]) -> None:
-        """Have *cut*, which must not block, called when it is pulled. RequestCancelledError where it was."""
+        """Have *cut* called on cancellation, which must not block.
+
+        RequestCancelledError if the call is cancelled already.
+        """
         with self._lock:
             self.check()
             self._cut = cut
@@ -30,7 +38,7 @@ class CancelToken:
         return self._is_pulled
 
     def check(self) -> None:
-        """RequestCancelledError where it was pulled."""
+        """RequestCancelledError if the call is cancelled."""
         if self._is_pulled:
             raise RequestCancelledError
 

@@ -21,7 +21,7 @@ from s3mount.filesystem.listing.parallel_lister import (
     _splice,
 )
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
-from s3mount.s3.object_store import Demand, OnToken, Priority
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from tests.unit.filesystem.evidence import proven
 
 PAGES = 100
@@ -44,12 +44,15 @@ class Store:
     requests: list[ListQuery] = field(default_factory=list)
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
-        priority = (demand or Demand()).urgency
+        level = (priority or RequestPriority()).level
         self.requests.append(query)
         await trio.sleep(LATENCY)
-        self.before(query, priority)
+        self.before(query, level)
         page = self.page(query)
         assert on_token is not None
         on_token(page.next_token)
@@ -146,7 +149,7 @@ async def test_a_failure_ahead_of_the_reader_does_not_reach_it(
     which: str, autojump_clock: MockClock
 ) -> None:
     def before(query: ListQuery, priority: Priority) -> None:
-        if priority is Priority.AHEAD and (which == "all" or query.token is not None):
+        if priority is Priority.PREFETCH and (which == "all" or query.token is not None):
             raise StoreError("slow down", status=503)
 
     reader = await _read(Store(counted, before))

@@ -16,7 +16,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
-from s3mount.s3.object_store import Demand, OnToken
+from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.property.assembling import Blocks
 
 TOPS = 15
@@ -31,7 +31,7 @@ class ManyDirectories:
     async def list_page(
         self,
         query: ListQuery,
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await trio.lowlevel.checkpoint()

@@ -20,7 +20,7 @@ from s3mount.errors import (
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import Demand, OnToken
+from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.property.assembling import assemble
 from tests.property.kernel import Kernel
@@ -256,7 +256,10 @@ class SlowToShow(MemoryStore):
     """Lists two empty pages before the first key, as S3 may after many deletions."""
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
         await trio.lowlevel.checkpoint()
         if query.token in (None, "empty"):
@@ -280,7 +283,10 @@ class NeverShows(MemoryStore):
     """Lists empty pages without end."""
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
         await trio.sleep(1)
         self.requests.append(Request("LIST", query.prefix, query=query))

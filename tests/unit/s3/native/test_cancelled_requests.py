@@ -15,12 +15,13 @@ import trio
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.transport import NativeTransport
-from s3mount.s3.object_store import Demand, Priority
+from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
-from s3mount.s3.scheduling.latency import ROUND
-from s3mount.s3.scheduling.limiter import Permit
+from s3mount.s3.scheduling.hedge_policy import ROUND
+from s3mount.s3.scheduling.limiter import PermitWaiter
 from s3mount.s3.transport import ReceiveState, Retryable
+from tests.fakes.started_reads import read_range
 from tests.unit.s3.native.scripted import (
     Line,
     Peer,
@@ -197,10 +198,10 @@ async def test_a_read_whose_answer_is_late_is_answered_by_another_connection() -
         with trio.fail_after(15):
             for _ in range(ROUND + 2):
                 into = bytearray(len(SPAN))
-                await store.get_range(VERSION, SPAN, memoryview(into))
+                await read_range(store, VERSION, SPAN, memoryview(into))
                 replies.append(bytes(into))
-            for _ in range(4):  # no place is lost
-                await Permit(store._gate, Priority.DEMANDED).enter()
+            for _ in range(4):  # no permit is lost
+                await PermitWaiter(store._limiter, Priority.DEMAND).acquire()
 
         statistics = store.statistics()
         assert set(replies) == {CONTENT[100:900]}
@@ -221,18 +222,22 @@ async def test_a_read_that_no_thread_waits_for_leaves_its_buffer_to_no_cycle(
         transport.prepare(deadline=time.monotonic() + 10)
         store, ended = RemoteStore(transport, max_connections=4, timeout=30), trio.Event()
         buffer = mmap.mmap(-1, len(SPAN))
-        begun = store.begin_range(VERSION, SPAN, memoryview(buffer), Demand(), ended.set)
-        assert begun is not None
+        errors = []
+
+        def on_end(_: ObjectVersion, error: BaseException | None) -> None:
+            errors.append(error)
+            ended.set()
+
+        read = store.start_read(VERSION, SPAN, memoryview(buffer), on_end, Priority.DEMAND)
         if is_cancelled:
-            begun.cancel()
+            read.cancel()
         with trio.fail_after(10):
             await ended.wait()
-        is_done = begun.is_done
-        del begun
+        del read
 
         buffer.close()  # BufferError while anything refers to it
 
-    assert is_done is not is_cancelled
+    assert [error is not None for error in errors] == [is_cancelled]
 
 
 @contextmanager
