@@ -10,7 +10,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
 from s3mount.filesystem import weights
 from s3mount.filesystem.names import decode, encode
@@ -28,14 +29,19 @@ class Entry(NamedTuple):
     size: int = DIRECTORY
     mtime_ns: int = 0
     etag: str = ""
+    version_id: str | None = None
+
+
+_VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
+_NO_VERSION_IDS: Final[Mapping[int, str]] = {}
 
 
 class EntryPage:
     """At most `ENTRIES_MAX` entries of the directory *prefix*, requested at *requested_at*.
 
-    *version_ids* are by name, for entries of which one is known. *weight* is the cost in memory, in
-    bytes. The inode table writes *reference_count*, how many inodes stand for an entry here, and
-    *table_number*, its number of this page. Raises ValueError if there are more entries.
+    *weight* is their cost in memory, in bytes. The inode table writes *reference_count*, how many
+    inodes stand for an entry here, and *table_number*, its number of this page. Raises ValueError
+    if there are more entries.
     """
 
     __slots__ = (
@@ -55,12 +61,7 @@ class EntryPage:
     )
 
     def __init__(
-        self,
-        bucket: str,
-        prefix: str,
-        entries: Iterable[Entry],
-        requested_at: float,
-        version_ids: Mapping[bytes, str] | None = None,
+        self, bucket: str, prefix: str, entries: Iterable[Entry], requested_at: float
     ) -> None:
         ordered = sorted(entries)
         if len(ordered) > ENTRIES_MAX:
@@ -74,7 +75,7 @@ class EntryPage:
         self.mtimes = array("q", [entry.mtime_ns for entry in ordered])
         self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
-        self._version_ids = dict(version_ids) if version_ids else None  # most listings have none
+        self._version_ids = _version_ids(ordered)
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
         self.table_number = 0
@@ -100,7 +101,7 @@ class EntryPage:
 
     def version_id(self, index: int) -> str | None:
         """The version id of a file, if it is known."""
-        return None if self._version_ids is None else self._version_ids.get(self.name(index))
+        return self._version_ids.get(index)
 
     def version(self, index: int) -> ObjectVersion:
         return ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
@@ -138,12 +139,11 @@ class EntryPage:
                 self.sizes[index],
                 self.mtimes[index],
                 "" if self.is_directory(index) else self.etag(index),
+                self.version_id(index),
             )
             for index in indices
         ]
-        return EntryPage(
-            self.bucket, self.prefix, entries, self.requested_at, self._version_ids_of(entries)
-        )
+        return EntryPage(self.bucket, self.prefix, entries, self.requested_at)
 
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""
@@ -161,17 +161,20 @@ class EntryPage:
             and self.bucket == other.bucket
         )
 
-    def _version_ids_of(self, entries: list[Entry]) -> dict[bytes, str]:
-        ids = self._version_ids or {}
-        return {entry.name: ids[entry.name] for entry in entries if entry.name in ids}
-
     def _entries_weight(self) -> int:
-        count, ids = len(self.sizes), (self._version_ids or {}).values()
-        each = weights.COLUMNS + weights.INODE
-        version_ids = sum(weights.VERSION_ID + len(version_id) for version_id in ids)
+        fixed = (weights.COLUMNS + weights.INODE) * len(self.sizes)
+        fixed += weights.VERSION_ID * len(self._version_ids)
         if isinstance(self._etags, bytes):
-            return (each + weights.MD5_ETAG) * count + version_ids
-        return (each + weights.ETAG) * count + sum(map(len, self._etags)) + version_ids
+            return fixed + len(self._etags)
+        return fixed + weights.ETAG * len(self._etags) + sum(map(len, self._etags))
+
+
+def _version_ids(entries: list[Entry]) -> Mapping[int, str]:
+    """The known version ids by index; most pages have none."""
+    if not any(map(_VERSION_ID, entries)):
+        return _NO_VERSION_IDS
+    ids = ((index, entry.version_id) for index, entry in enumerate(entries))
+    return {index: version_id for index, version_id in ids if version_id is not None}
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts

@@ -58,10 +58,7 @@ def test_an_empty_etag_is_not_mistaken_for_zeros() -> None:
 
 
 def test_a_version_id_is_kept_for_the_entries_that_have_one() -> None:
-    rows = [Entry(b"a", 1, 10, MD5), Entry(b"b", 2, 20, MD5), Entry(b"c", 3, 30, MD5)]
-    page = EntryPage("bucket", "d/", rows, 0.0, {b"b": "v1"})
+    page = entries(Entry(b"a", 1, 10, MD5), Entry(b"b", 1, 10, MD5, version_id="v1"))
 
-    assert [None, "v1", None] == [page.version_id(index) for index in range(3)]
+    assert [None, "v1"] == [page.version_id(index) for index in range(2)]
     assert page.subset([1]).version_id(0) == "v1"
-    assert page.weight > entries(*rows).weight
-    assert entries(*rows).version_id(1) is None
