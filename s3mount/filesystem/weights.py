@@ -7,9 +7,8 @@ overhead and for dicts that grow by doubling. `tests/unit/filesystem/test_weight
 
 PAGE = 800  # an `EntryPage` without entries: 505; the first entry: 160
 COLUMNS = 4 + 8 + 8 + 8  # an entry's end of name, size, mtime and inode number, exactly
-MD5_ETAG = 16  # an entry's ETag, packed
-ETAG = 57  # an entry's ETag of another form, as a str in a tuple, beside its characters
-VERSION_ID = 150  # an entry's version id and name, in a dict, beside its characters: 119
+ETAG = 57  # an ETag that is no MD5, as a str in a tuple, beside its characters; an MD5: 16
+VERSION_ID = 300  # an entry's version id, of 32 to 100 characters, in the dict of its page
 INODE = 120  # an entry's share of the inode table, once the kernel refers to it: 101 to 124
 
 SCAN = 700  # a `ListingScan` and its `DirectoryListing`, complete, without pages: 660

@@ -79,9 +79,9 @@ entry = weights.COLUMNS + weights.INODE
     ("weight", "make"),
     [
         (weights.PAGE, lambda count: [_page(0) for _ in range(count)]),
-        (weights.COLUMNS + weights.MD5_ETAG + 10, _page),
+        (weights.COLUMNS + 16 + 10, _page),
         (weights.COLUMNS + weights.ETAG + 35 + 10, lambda count: _page(count, "-12")),
-        (entry + weights.MD5_ETAG + 10, _references),
+        (entry + 16 + 10, _references),
         (weights.SCAN, lambda count: [_scan(number) for number in range(count)]),
         (weights.PAGE + entry + 16 + 6 + weights.LISTING_PAGE, _listing),
         (weights.PENDING_ENTRY, _pending),
