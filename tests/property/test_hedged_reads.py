@@ -87,7 +87,7 @@ class FickleTransport:
         )  # where all of the answer is here
         if self._chance.random() < self._stuck_rate and not is_in_event_loop:
             was_cancelled = threading.Event()
-            cord.tie(was_cancelled.set)
+            cord.attach(was_cancelled.set)
             assert was_cancelled.wait(20)
         if self._chance.random() < self._failure_rate:
             raise Retryable(StoreError("ill luck"))
@@ -104,7 +104,7 @@ class SentByChance:
         self._socket, self._peer = socket.socketpair()
         self.has_begun = False
         self._cord = cord
-        cord.tie(self._come)
+        cord.attach(self._come)
         if chance.random() < 0.8:
             self._come()
 
@@ -119,7 +119,7 @@ class SentByChance:
         self._peer.send(b"some")
 
     def finish(self) -> str | None:
-        self._cord.untie()
+        self._cord.detach()
         with self._socket, self._peer:
             return self._finish()
 

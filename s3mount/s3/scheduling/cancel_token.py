@@ -17,38 +17,43 @@ class RequestCancelledError(ExpectedError):
 class CancelToken:
     """Token of one call. The thread that makes the call attaches and detaches, another cancels."""
 
-    __slots__ = ("_cut", "_is_pulled", "_lock")
+    __slots__ = ("_end_call", "_is_cancelled", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cut: Callable[[], None] | None = None
-        self._is_pulled = False
+        self._end_call: Callable[[], None] | None = None
+        self._is_cancelled = False
 
-    def tie(self, cut: Callable[[], None]) -> None:
-        """Have *cut* called on cancellation, which must not block.
+    def attach(self, end_call: Callable[[], None]) -> None:
+        """Have *end_call* called on cancellation, which must not block.
 
         RequestCancelledError if the call is cancelled already.
         """
         with self._lock:
             self.check()
-            self._cut = cut
+            self._end_call = end_call
 
     @property
-    def is_pulled(self) -> bool:
-        return self._is_pulled
+    def is_cancelled(self) -> bool:
+        return self._is_cancelled
 
     def check(self) -> None:
         """RequestCancelledError if the call is cancelled."""
-        if self._is_pulled:
+        if self._is_cancelled:
             raise RequestCancelledError
 
-    def untie(self) -> None:
+    def detach(self) -> None:
         with self._lock:
-            self._cut = None
+            self._end_call = None
 
-    def pull(self) -> None:
+    def cancel(self) -> None:
         """End the call, now or at its next step."""
         with self._lock:
-            self._is_pulled = True
-            if self._cut is not None:
-                self._cut()
+            self._is_cancelled = True
+            if self._end_call is not None:
+                self._end_call()
+
+    # The former names, until the transports and the credentials use the new ones.
+    tie = attach
+    untie = detach
+    pull = cancel

@@ -99,7 +99,7 @@ class Executor:
         state = attempt.pending.gather()
         if state is ReceiveState.MORE:
             return
-        if state is ReceiveState.WHOLE or attempt.is_pulled:
+        if state is ReceiveState.WHOLE or attempt.is_cancelled:
             self._unwatch(attempt)
             _end(attempt, outcome.capture(attempt.pending.finish))
         else:
@@ -132,7 +132,7 @@ def _end_of_thread(attempt: Attempt[Any], result: outcome.Outcome[Any]) -> None:
 
 def _abandon(attempt: Attempt[Any]) -> None:
     """Finish a request whose response nobody will wait for, so that its connection is closed."""
-    attempt.pull()
+    attempt.cancel()
     if attempt.pending is not None:
         outcome.capture(attempt.pending.finish)
 

@@ -102,7 +102,7 @@ class HedgedRequest(Generic[T]):
         """End the read: nobody needs the bytes."""
         self._is_cancelled = True
         for attempt in self._attempts:
-            attempt.pull()
+            attempt.cancel()
 
     def start_round(self, permit: Permit) -> None:
         """Send the first attempt of a round; `_round_ended` is called later."""
@@ -181,7 +181,7 @@ class HedgedRequest(Generic[T]):
             unawaited.report("one of two attempts at a read", former.error)
         for other in self._attempts:
             other.first_byte_at = time.monotonic()  # it takes at least so long, which is a sample
-            other.pull()
+            other.cancel()
         self._end_round()
 
     def _on_failure(self, attempt: Attempt[T], error: BaseException) -> None:

@@ -645,7 +645,7 @@ class EndlessTransport(ScriptedTransport):
 
     def get_range(self, *_: object, cord: CancelToken, **__: object) -> str | None:  # type: ignore[override]
         was_cancelled = threading.Event()
-        cord.tie(was_cancelled.set)
+        cord.attach(was_cancelled.set)
         self.has_begun.set()
         was_cancelled.wait()
         self.has_ended = True

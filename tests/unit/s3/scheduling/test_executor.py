@@ -203,8 +203,8 @@ async def test_a_request_is_finished_by_a_thread_if_the_system_has_no_epoll_left
 async def test_a_cancelled_request_is_finished_in_the_event_loop() -> None:
     request = Request()
     with sending(request):
-        request.attempt.tie(request.peer.close)
-        request.attempt.pull()
+        request.attempt.attach(request.peer.close)
+        request.attempt.cancel()
 
         assert is_main_thread(await request.finished_by())
 
@@ -213,7 +213,7 @@ async def test_a_request_that_no_thread_can_finish_fails_and_its_connection_is_c
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     request, finished = Request(), []
-    request.finish = lambda: finished.append(request.attempt.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with sending(request):
         monkeypatch.setattr(
             "s3mount.s3.scheduling.thread_pool._thread.start_new_thread",
@@ -246,7 +246,7 @@ async def test_a_bug_in_one_attempt_leaves_the_others_watched(
 async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
     """It is finished once, with its token cancelled, which gives back its socket and gather room."""
     request, finished = Request(is_broken="gather"), []
-    request.finish = lambda: finished.append(request.attempt.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with sending(request):
         request.peer.send(WHOLE)
         with pytest.raises(ZeroDivisionError):
@@ -257,7 +257,7 @@ async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
 
 async def test_a_request_that_cannot_be_watched_because_of_a_bug_is_abandoned() -> None:
     request, finished = Request(), []
-    request.finish = lambda: finished.append(request.attempt.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+    request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with (
         sending() as executor,
         patch.object(executor, "_watch", side_effect=ZeroDivisionError),

@@ -171,7 +171,7 @@ async def test_the_second_response_counts_if_it_begins_first_and_the_first_attem
     play = await started(mock_clock)
     first, second = play.actors
     cuts = []
-    first.attempt.tie(lambda: cuts.append("first"))
+    first.attempt.attach(lambda: cuts.append("first"))
 
     second.answer()
     second.finish()
@@ -300,7 +300,7 @@ async def test_a_cancelled_read_cancels_its_attempts_and_ends_with_the_last(
     play = await started(mock_clock, is_late=is_late)
     cuts: list[int] = []
     for number, actor in enumerate(play.actors):
-        actor.attempt.tie(partial(cuts.append, number))
+        actor.attempt.attach(partial(cuts.append, number))
 
     play.read.cancel()
     held, before = play.limiter.held, play.result
@@ -461,7 +461,7 @@ def _check(play: Play) -> None:
     assert len(play.in_flight) <= 2
     assert play.policy.sent <= 1
     assert len(writers) <= 1
-    assert not play.read._is_cancelled or all(each.attempt.is_pulled for each in play.in_flight)
+    assert not play.read._is_cancelled or all(each.attempt.is_cancelled for each in play.in_flight)
     assert play.limiter.held == len(play.in_flight)
     if play.result is not None:
         assert not writers
