@@ -40,6 +40,7 @@ from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.resolve import credential_chain, supports_native
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 
@@ -192,7 +193,7 @@ def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
     return RemoteStore(
-        transport,
+        BucketOperations(transport, config.bucket),
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,

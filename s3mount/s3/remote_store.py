@@ -1,4 +1,4 @@
-"""The store over a transport: single attempts become operations that end within a deadline.
+"""The store over its operations: single attempts become operations that end within a deadline.
 
 Joins the parts of `scheduling`, and makes what sends each attempt.
 
@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import outcome
 import trio
@@ -31,14 +31,12 @@ from s3mount.s3.model import (
     Revalidation,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
-from s3mount.s3.scheduling.attempt import GetBuffer
-from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.operations.bucket_operations import Operations, RangeSender
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
 from s3mount.s3.scheduling.range_read import ReadScheduler
 from s3mount.s3.scheduling.retry import BlockingCall, Retrier, monotonic, pauses
 from s3mount.s3.scheduling.thread_pool import ThreadPool
-from s3mount.s3.transport import PendingResponse, Transport
 
 _PRECONNECTED = 8  # connections; see docs/decisions/lean-transport.md
 
@@ -63,54 +61,22 @@ class Statistics:
     allowed: int
 
 
-class _RangeSender(NamedTuple):
-    """`Sender` of a read over *transport*; *deadline* is in `time.monotonic()` seconds."""
-
-    transport: Transport
-    version: ObjectVersion
-    byte_range: ByteRange
-    version_id: str | None
-    deadline: float
-
-    def send_nowait(
-        self, into: GetBuffer, cancel_token: CancelToken
-    ) -> PendingResponse[str | None] | None:
-        return self.transport.begin_range(
-            self.version,
-            self.byte_range,
-            into,
-            version_id=self.version_id,
-            deadline=self.deadline,
-            cord=cancel_token,
-        )
-
-    def send(self, into: GetBuffer, cancel_token: CancelToken) -> str | None:
-        return self.transport.get_range(
-            self.version,
-            self.byte_range,
-            into,
-            version_id=self.version_id,
-            deadline=self.deadline,
-            cord=cancel_token,
-        )
-
-
 class RemoteStore:
-    """`ObjectStore` over *transport*; for one trio run.
+    """`ObjectStore` over *operations*; for one trio run.
 
     *timeout* is in seconds. *bucket* is named by failures that know none.
     """
 
     def __init__(
         self,
-        transport: Transport,
+        operations: Operations,
         *,
         max_connections: int,
         timeout: float,
         bucket: str | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
     ) -> None:
-        self._transport = transport
+        self._operations = operations
         self._timeout = timeout
         self._limiter = Limiter(max_connections)
         self._thread_pool = ThreadPool()
@@ -130,7 +96,7 @@ class RemoteStore:
 
     async def head(self, key: str) -> ObjectStat:
         stat = await self._call(
-            "HEAD", key, lambda deadline: self._transport.head(key, deadline=deadline)
+            "HEAD", key, lambda deadline: self._operations.head(key, deadline=deadline)
         )
         return _with_version_id(stat)
 
@@ -146,7 +112,7 @@ class RemoteStore:
         return await self._call(
             "LIST",
             query.prefix,
-            lambda deadline: self._transport.list_page(query, deadline=deadline, on_token=hint),
+            lambda deadline: self._operations.list_page(query, deadline=deadline, on_token=hint),
             priority,
         )
 
@@ -154,7 +120,7 @@ class RemoteStore:
         found = await self._call(
             "GET",
             version.key,
-            lambda deadline: self._transport.revalidate(version, head_size, deadline=deadline),
+            lambda deadline: self._operations.revalidate(version, head_size, deadline=deadline),
         )
         if isinstance(found, Modified):
             self._head_bytes_read += len(found.head)
@@ -169,7 +135,7 @@ class RemoteStore:
 
         A lookup sends two requests at once, a run over small files more.
         """
-        connect = partial(self._transport.prepare, deadline=time.monotonic() + self._timeout)
+        connect = partial(self._operations.preconnect, deadline=time.monotonic() + self._timeout)
         for _ in range(min(_PRECONNECTED, self._limiter.aimd.allowed)):
             self._thread_pool.submit(connect, _report_failure)
 
@@ -189,16 +155,18 @@ class RemoteStore:
     def close(self) -> None:
         """End the connections. Threads that still make an attempt fail, and end."""
         self._thread_pool.close()
-        self._transport.close()
+        self._operations.close()
 
     def _make_sender(
         self, version: ObjectVersion, byte_range: ByteRange, deadline: float
-    ) -> _RangeSender:
+    ) -> RangeSender:
         version_id = version.version_id if version.is_replaced else None
-        return _RangeSender(self._transport, version, byte_range, version_id, monotonic(deadline))
+        return self._operations.get_range(
+            version, byte_range, version_id=version_id, deadline=monotonic(deadline)
+        )
 
     def _renew_credentials(self) -> None:
-        self._transport.renew_credentials()
+        self._operations.renew_credentials()
 
     async def _call(
         self,

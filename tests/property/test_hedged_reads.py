@@ -45,12 +45,15 @@ class FickleTransport:
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
-        span: ByteRange,
-        into: Callable[[], memoryview],
+        byte_range: ByteRange,
         *,
         version_id: str | None,  # noqa: ARG002 - the protocol's
         deadline: float,  # noqa: ARG002 - the protocol's
-        cord: CancelToken,
+    ) -> "FickleRange":
+        return FickleRange(self, byte_range)
+
+    def read(
+        self, span: ByteRange, into: Callable[[], memoryview], cord: CancelToken
     ) -> str | None:
         self._delay(cord)
         buffer = into()
@@ -59,22 +62,12 @@ class FickleTransport:
         buffer[:] = CONTENT[span.start : span.stop]
         return None
 
-    def begin_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: Callable[[], memoryview],
-        *,
-        version_id: str | None,
-        deadline: float,
-        cord: CancelToken,
+    def read_nowait(
+        self, span: ByteRange, into: Callable[[], memoryview], cord: CancelToken
     ) -> "SentByChance | None":
         if self._chance.random() < 0.5:
             return None
-        finish = partial(
-            self.get_range, version, span, into, version_id=version_id, deadline=deadline, cord=cord
-        )
-        return SentByChance(self._chance, cord, finish)
+        return SentByChance(self._chance, cord, partial(self.read, span, into, cord))
 
     def close(self) -> None: ...
 
@@ -91,6 +84,22 @@ class FickleTransport:
             assert was_cancelled.wait(20)
         if self._chance.random() < self._failure_rate:
             raise Retryable(StoreError("ill luck"))
+
+
+class FickleRange:
+    """`RangeSender` of a `FickleTransport`."""
+
+    def __init__(self, transport: FickleTransport, byte_range: ByteRange) -> None:
+        self._transport = transport
+        self._range = byte_range
+
+    def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
+        return self._transport.read(self._range, into, cancel_token)
+
+    def send_nowait(
+        self, into: Callable[[], memoryview], cancel_token: CancelToken
+    ) -> "SentByChance | None":
+        return self._transport.read_nowait(self._range, into, cancel_token)
 
 
 class SentByChance:
@@ -111,7 +120,7 @@ class SentByChance:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def gather(self) -> ReceiveState:
+    def receive_available(self) -> ReceiveState:
         self.has_begun = self._chance.random() < 0.5
         return self._chance.choice(list(ReceiveState))
 

@@ -12,8 +12,6 @@ from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
-from botocore.exceptions import ClientError
-
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.boto.transport import BotoTransport
@@ -22,7 +20,8 @@ from s3mount.s3.endpoint.messages import no_answer, setup_error
 from s3mount.s3.endpoint.resolve import FIRST_GUESS, Endpoint, Session, open_session, resolved_store
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListQuery
-from s3mount.s3.transport import Retryable
+from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.transport import ErrorResponseError, Retryable
 
 T = TypeVar("T")
 
@@ -73,9 +72,10 @@ def _list_once(config: StoreConfig, store: Endpoint, session: Session) -> str | 
     """List, as the mount will. None if that went well; another region's name if the bucket is there."""
     deadline = time.monotonic() + STORE_LIMIT - 1
     with closing(BotoTransport(config, store, session)) as transport:
+        operations = BucketOperations(transport, config.bucket)
         for pause in PAUSES:
             try:
-                transport.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)
+                operations.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)
             except (S3MountError, Retryable) as fault:
                 if pause is None or not _is_busy(fault):
                     return _elsewhere(config, store, fault)
@@ -89,7 +89,7 @@ def _is_busy(fault: S3MountError | Retryable) -> bool:
     """Whether the store is there, and asks to be asked again."""
     if not isinstance(fault, Retryable) or fault.is_stale_credentials:
         return False
-    return isinstance(fault.__cause__, ClientError) and fault.failure.code is not None
+    return isinstance(fault.__cause__, ErrorResponseError) and fault.failure.code is not None
 
 
 def _elsewhere(config: StoreConfig, store: Endpoint, fault: S3MountError | Retryable) -> str:
@@ -111,15 +111,13 @@ _REDIRECTS = {
 
 
 def _region_told(cause: BaseException | None) -> str | None:
-    if not isinstance(cause, ClientError):
+    if not isinstance(cause, ErrorResponseError):
         return None
-    error = cause.response.get("Error", {})
-    headers = cause.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    code = str(error.get("Code", ""))
-    if code not in _REDIRECTS:
+    response = cause.response
+    region = response.region
+    if (response.code or str(response.status)) not in _REDIRECTS or region is None:
         return None
-    region = error.get("Region") or headers.get("x-amz-bucket-region")
-    return region if isinstance(region, str) and _REGION.fullmatch(region) else None
+    return region if _REGION.fullmatch(region) else None
 
 
 def _within(limit: float, ask: Callable[[], T], *, silent: str) -> T:

@@ -7,15 +7,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from botocore.exceptions import ClientError
 from urllib3 import exceptions as urllib3
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, SetupError
 from s3mount.printable import printable
 from s3mount.s3.endpoint.resolve import Endpoint
-from s3mount.s3.operations.validation import InvalidResponseError
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import ErrorResponseError, InvalidResponseError, Retryable
 
 
 def setup_error(
@@ -23,7 +21,7 @@ def setup_error(
 ) -> SetupError:
     """*fault*, told to a person. Its `__cause__` is what the library raised."""
     failure = fault.failure if isinstance(fault, Retryable) else fault
-    if isinstance(fault.__cause__, ClientError):
+    if isinstance(fault.__cause__, ErrorResponseError):
         message = _refused(config, store, failure)
     elif isinstance(fault, Retryable) and fault.__cause__ is not None:
         message = _unanswered(store, fault.__cause__)
@@ -105,9 +103,8 @@ def _refused(config: StoreConfig, store: Endpoint, failure: S3MountError) -> str
         return _BY_CODE[failure.code].format_map(names)
     if failure.status in (401, 403):
         return _denied(config)
-    if failure.code is None:  # botocore says 500 of a 200 that it cannot read
-        how = "no S3 document" if failure.status == 500 else f"HTTP {failure.status}"
-        return _NOT_S3.format(how=how, **names)
+    if failure.code is None:
+        return _NOT_S3.format(how=f"HTTP {failure.status}", **names)
     return f"{store.origin} refuses to list bucket {config.bucket!r}: {failure.code[:60]!r} (HTTP {failure.status})"
 
 

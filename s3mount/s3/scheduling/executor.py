@@ -96,10 +96,10 @@ class Executor:
 
     def _receive(self, attempt: Attempt[Any]) -> None:
         assert attempt.pending is not None
-        state = attempt.pending.gather()
-        if state is ReceiveState.MORE:
+        state = attempt.pending.receive_available()
+        if state is ReceiveState.PARTIAL:
             return
-        if state is ReceiveState.WHOLE or attempt.is_cancelled:
+        if state is ReceiveState.COMPLETE or attempt.is_cancelled:
             self._unwatch(attempt)
             _end(attempt, outcome.capture(attempt.pending.finish))
         else:

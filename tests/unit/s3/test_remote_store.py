@@ -84,19 +84,18 @@ class ScriptedTransport:
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
-        span: ByteRange,  # noqa: ARG002 - the protocol's
-        into: Callable[[], memoryview],
+        byte_range: ByteRange,  # noqa: ARG002 - the protocol's
         *,
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
-        cord: CancelToken | None = None,  # noqa: ARG002 - the protocol's
-    ) -> str | None:
+    ) -> "ScriptedRange":
+        return ScriptedRange(self, version_id)
+
+    def read(self, version_id: str | None, into: Callable[[], memoryview], _: CancelToken) -> str:
         self.version_ids.append(version_id)
         self._step()
         into()[:] = b"body"
         return "v1"
-
-    def begin_range(self, *_: object, **__: object) -> None: ...
 
     def revalidate(
         self,
@@ -108,13 +107,26 @@ class ScriptedTransport:
         self._step()
         return NotModified()
 
-    def prepare(self, *, deadline: float) -> None:  # noqa: ARG002 - the protocol's
+    def preconnect(self, *, deadline: float) -> None:  # noqa: ARG002 - the protocol's
         self.prepared.release()
 
     def renew_credentials(self) -> None:
         self.renewals += 1
 
     def close(self) -> None: ...
+
+
+class ScriptedRange:
+    """`RangeSender` of a `ScriptedTransport`."""
+
+    def __init__(self, transport: ScriptedTransport, version_id: str | None) -> None:
+        self._transport = transport
+        self._version_id = version_id
+
+    def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
+        return self._transport.read(self._version_id, into, cancel_token)
+
+    def send_nowait(self, *_: object) -> None: ...
 
 
 def failed(**kind: bool) -> Retryable:
@@ -643,9 +655,14 @@ class EndlessTransport(ScriptedTransport):
         self.has_begun = threading.Event()
         self.has_ended = False
 
-    def get_range(self, *_: object, cord: CancelToken, **__: object) -> str | None:  # type: ignore[override]
+    def read(
+        self,
+        version_id: str | None,  # noqa: ARG002 - the base class's
+        into: Callable[[], memoryview],  # noqa: ARG002 - the base class's
+        cancel_token: CancelToken,
+    ) -> str:
         was_cancelled = threading.Event()
-        cord.attach(was_cancelled.set)
+        cancel_token.attach(was_cancelled.set)
         self.has_begun.set()
         was_cancelled.wait()
         self.has_ended = True

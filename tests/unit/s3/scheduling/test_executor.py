@@ -63,12 +63,12 @@ class Request:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def gather(self) -> ReceiveState:
+    def receive_available(self) -> ReceiveState:
         self.has_begun = True
         if self._is_broken == "gather":
             raise ZeroDivisionError
-        return {MORE: ReceiveState.MORE, WHOLE: ReceiveState.WHOLE}.get(
-            self._socket.recv(1), ReceiveState.OTHERWISE
+        return {MORE: ReceiveState.PARTIAL, WHOLE: ReceiveState.COMPLETE}.get(
+            self._socket.recv(1), ReceiveState.FALLBACK
         )
 
     def finish(self) -> threading.Thread:
