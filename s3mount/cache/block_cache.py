@@ -3,7 +3,6 @@
 Puts the room together, and remembers which versions there are blocks of.
 """
 
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import trio
@@ -14,28 +13,9 @@ from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.config import BlockConfig
+from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
-
-
-@dataclass(frozen=True, slots=True)
-class BlockStatistics:
-    """Counts since the mount began, and what there is now.
-
-    *loads* are GETs sent, *bytes_wasted* were fetched ahead and dropped unread, *memory_used* and *memory_limit* are bytes.
-    """
-
-    reads: int
-    reads_that_waited: int
-    loads: int
-    loads_failed: int
-    loads_cancelled: int
-    loads_under_way: int
-    bytes_fetched: int
-    bytes_wasted: int
-    memory_used: int
-    memory_limit: int
-    streams: int
 
 
 class BlockCache:
@@ -73,21 +53,22 @@ class BlockCache:
             return False
         return self._loads.fetch_ahead(self._shelf(version), ByteRange(0, version.size))
 
-    def statistics(self) -> BlockStatistics:
-        loads = self._loads
-        return BlockStatistics(
-            reads=self._streams.reads,
-            reads_that_waited=self._streams.reads_that_waited,
-            loads=loads.started,
-            loads_failed=loads.failed,
-            loads_cancelled=loads.cancelled,
-            loads_under_way=loads.under_way,
-            bytes_fetched=loads.bytes_fetched,
-            bytes_wasted=loads.bytes_wasted,
-            memory_used=loads.memory.used,
-            memory_limit=loads.memory.limit,
-            streams=len(self._streams),
-        )
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what is counted of reads, fetches and memory."""
+        loads, streams = self._loads, self._streams
+        memory = loads.memory
+        counter, gauge = metrics.counter, metrics.gauge
+        counter("reads", "reads", "Reads of open files.", lambda: streams.reads)
+        counter("reads_waited", "reads", "Those that waited.", lambda: streams.reads_that_waited)
+        counter("block_fetches", "requests", "Fetches started.", lambda: loads.started)
+        counter("block_fetches_failed", "requests", "Those that failed.", lambda: loads.failed)
+        counter("block_fetches_cancelled", "requests", "Cancelled.", lambda: loads.cancelled)
+        gauge("block_fetches_in_flight", "requests", "Not yet finished.", lambda: loads.under_way)
+        counter("bytes_fetched", "bytes", "Bytes of finished fetches.", lambda: loads.bytes_fetched)
+        counter("bytes_wasted", "bytes", "Prefetched, never read.", lambda: loads.bytes_wasted)
+        gauge("block_bytes", "bytes", "Memory used for blocks.", lambda: memory.used)
+        gauge("block_bytes_limit", "bytes", "Memory allowed for them.", lambda: memory.limit)
+        gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(streams))
 
     def close(self) -> None:
         """Cancel all loads; whoever waits for one is told so. To be called before the nursery ends: a load may want a task of it."""

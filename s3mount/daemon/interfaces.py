@@ -3,26 +3,28 @@
 `run` owns the process, the mount and its end; a `Serve` owns the store, the caches and the session with the kernel.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from s3mount.config import Config
+from s3mount.metrics import Metrics
 
 
 class Served(Protocol):
     """What a mount that is being served can be asked; each call returns at once, in the loop's thread."""
 
-    def statistics(self) -> Mapping[str, float]:
-        """Counts since the start, by name."""
-        ...
-
-    def forget(self) -> None:
-        """Forget what is known of the bucket, so that the next question is asked anew."""
+    def invalidate_all(self) -> None:
+        """Invalidate all cached metadata, so that the next lookup asks the store."""
         ...
 
 
 class Host(Protocol):
     """What whoever serves asks of the process around it."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry of the mount, which `serve` fills before it is ready."""
+        ...
 
     def attach(self) -> str:
         """Mount now, and return the path for `pyfuse3.init`: `/dev/fd/N`, open until the session closes it.

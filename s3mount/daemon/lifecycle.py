@@ -15,10 +15,11 @@ from s3mount.config import Config, StoreConfig
 from s3mount.daemon import signals
 from s3mount.daemon.background import ReadinessListener
 from s3mount.daemon.interfaces import Serve, Served
-from s3mount.daemon.logging_setup import log_statistics, log_suppressed
+from s3mount.daemon.logging_setup import log_suppressed, register_log_metrics
 from s3mount.daemon.mounting.mounters import AttachedMount, Mounter
 from s3mount.daemon.sd_notify import Notifier
 from s3mount.errors import SetupError
+from s3mount.metrics import Metrics
 from s3mount.printable import LINE_LIMIT, printable
 
 ANSWER_WITHIN: Final = (
@@ -51,6 +52,7 @@ class MountLifecycle:
         self._mounter = mounter
         self._launcher = launcher
         self._notifier = notifier
+        self.metrics = Metrics()
         self._mounted: AttachedMount | None = None
         self._ready: Served | None = (
             None  # what answers the kernel, perhaps before this process has seen it do so
@@ -82,6 +84,7 @@ class MountLifecycle:
 
     def ready(self, served: Served) -> None:
         self._ready = served
+        register_log_metrics(self.metrics)
         self._nursery.start_soon(self._announce, served)
 
     # Heeding
@@ -95,20 +98,20 @@ class MountLifecycle:
         self._mounter.detach()
         os._exit(0)
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         if self._served is None:
             if self._ready is not None:  # somebody may have asked it already
-                self._ready.forget()
+                self._ready.invalidate_all()
             return
         self._notifier.reloading()
-        self._served.forget()
+        self._served.invalidate_all()
         self._notifier.ready(self._status)
-        log.info("forgot what was known of %s", self._source)
+        log.info("invalidated the cached metadata of %s", self._source)
 
     def log_statistics(self) -> None:
         if self._served is not None:
             log_suppressed()
-            statistics = {**self._served.statistics(), **log_statistics()}
+            statistics = self.metrics.read()
             log.info("statistics: %s", _shown(statistics), extra={"statistics": statistics})
 
     # its own tasks

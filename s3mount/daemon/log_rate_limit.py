@@ -37,7 +37,7 @@ class _Period:
 class LogLimit(logging.Filter):
     """The filter of a handler; from any thread. *clock* is monotonic, in seconds. Unless *is_limiting*, it only counts.
 
-    State, under *_lock*: *_periods* has a period for each kind that was seen in the last one; *_warnings* and *_suppressed* count
+    State, under *_lock*: *_periods* has a period for each kind that was seen in the last one; *warnings* and *suppressed* count
     since the start.
     """
 
@@ -47,8 +47,8 @@ class LogLimit(logging.Filter):
         self._is_limiting = is_limiting
         self._lock = threading.Lock()
         self._periods: dict[_Kind, _Period] = {}
-        self._warnings = 0
-        self._suppressed = 0
+        self.warnings = 0
+        self.suppressed = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether *record* passes."""
@@ -74,11 +74,6 @@ class LogLimit(logging.Filter):
                 period.suppressed = 0
         _log_suppressed(untold, now)
 
-    def statistics(self) -> Mapping[str, int]:
-        """Counts since the start: records at WARNING and above, and records that did not pass."""
-        with self._lock:
-            return {"log_warnings": self._warnings, "log_suppressed": self._suppressed}
-
     def _take_ended(self, now: float) -> dict[_Kind, _Period]:
         ended = {
             kind: period for kind, period in self._periods.items() if now - period.began >= PERIOD
@@ -88,13 +83,13 @@ class LogLimit(logging.Filter):
         return ended
 
     def _count(self, record: logging.LogRecord, now: float, burst: int) -> bool:
-        self._warnings += record.levelno >= logging.WARNING
+        self.warnings += record.levelno >= logging.WARNING
         period = self._periods.setdefault(self._kind(record), _Period(now))
         if period.passed < burst or not self._is_limiting:
             period.passed += 1
             return True
         period.suppressed += 1
-        self._suppressed += 1
+        self.suppressed += 1
         return False
 
     def _kind(self, record: logging.LogRecord) -> _Kind:

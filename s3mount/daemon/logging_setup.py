@@ -25,6 +25,7 @@ from s3mount.config import LogConfig
 from s3mount.daemon.log_file import LogFileHandler
 from s3mount.daemon.log_rate_limit import LogLimit
 from s3mount.errors import SetupError
+from s3mount.metrics import Metrics
 from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -113,9 +114,16 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def log_statistics() -> Mapping[str, int]:
-    """What was counted since `set_up_log`: warnings and worse, and records that were too many to log."""
-    return {name: count for limit in _limits() for name, count in limit.statistics().items()}
+def register_log_metrics(metrics: Metrics) -> None:
+    """Register what is counted since `set_up_log`: warnings and worse, and suppressed records."""
+    for limit in _limits():
+        _register(limit, metrics)
+
+
+def _register(limit: LogLimit, metrics: Metrics) -> None:
+    counter = metrics.counter
+    counter("log_warnings", "records", "Logged at WARNING or above.", lambda: limit.warnings)
+    counter("log_suppressed", "records", "Over the rate limit.", lambda: limit.suppressed)
 
 
 def log_suppressed() -> None:

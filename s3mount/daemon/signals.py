@@ -24,7 +24,7 @@ class SignalHandler(Protocol):
 
     def end_at_once(self) -> None: ...
 
-    def forget(self) -> None: ...
+    def invalidate(self) -> None: ...
 
     def log_statistics(self) -> None: ...
 
@@ -49,7 +49,7 @@ async def dispatch(arriving: AsyncIterator[int], heeding: SignalHandler) -> None
     async for number in arriving:
         match number:
             case signal.SIGHUP:
-                heeding.forget()
+                heeding.invalidate()
             case signal.SIGUSR1:
                 heeding.log_statistics()
             case _ if is_ending:

@@ -3,14 +3,13 @@
 Nothing else makes a store, a cache, a tree or a session with the kernel; nothing here decides anything.
 """
 
-import dataclasses
 import encodings.idna  # noqa: F401 - for getaddrinfo, which imports it late, when it may not be readable any more
 import gc
 import logging
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from functools import partial
 from typing import Any, cast
@@ -54,29 +53,14 @@ RESERVE = 8  # in a mount of several users, one of so many connections is kept f
 class Mount:
     """What is served, as the process around it sees it."""
 
-    def __init__(self, filesystem: FileSystem, blocks: BlockCache, store: RemoteStore) -> None:
+    def __init__(self, filesystem: FileSystem) -> None:
         self._filesystem = filesystem
-        self._blocks = blocks
-        self._store = store
 
-    def statistics(self) -> Mapping[str, float]:
-        try:
-            return self._counts()
-        except Exception:  # it is called for a signal, by a task that must not end
-            log.exception("counting failed: this is a bug")
-            return {}
-
-    def _counts(self) -> Mapping[str, float]:
-        parts = (self._store.statistics(), self._blocks.statistics(), self._filesystem.statistics())
-        counts = {name: count for part in parts for name, count in dataclasses.asdict(part).items()}
-        requests = counts.pop("requests")
-        return {**{f"{kind.lower()}_requests": count for kind, count in requests.items()}, **counts}
-
-    def forget(self) -> None:
+    def invalidate_all(self) -> None:
         try:
             self._filesystem.tree.forget_all()
         except Exception:  # it is called for a signal, by a task that must not end
-            log.exception("forgetting failed: this is a bug")
+            log.exception("invalidating the metadata cache failed: this is a bug")
 
 
 class Background:
@@ -126,6 +110,8 @@ async def _serve_session(
     blocks = BlockCache(store, loads, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidations, loads)
     loads.start_soon(invalidations.run, filesystem.tree.told)
+    for part in (store, blocks, filesystem):
+        part.register_metrics(host.metrics)
     operations = Operations(
         filesystem,
         config.tree,
@@ -137,7 +123,7 @@ async def _serve_session(
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(Mount(filesystem, blocks, store))
+        host.ready(Mount(filesystem))
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:

@@ -23,8 +23,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -32,6 +31,7 @@ import outcome
 import trio
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StaleVersion
+from s3mount.metrics import Metrics
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -58,24 +58,6 @@ _PREPARED = 8  # connections; see docs/decisions/lean-transport.md
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """What was asked of the store so far. *requests* by kind, each attempt counted; *bytes_read* of bodies only.
-
-    *hedges* are reads that were asked a second time because the answer was late, *hedges_won* those of them where the second answer
-    came first. *allowed*: how many requests at once the store stands, as far as is known now.
-    """
-
-    requests: Mapping[str, int]
-    retries: int
-    throttles: int
-    errors: int
-    bytes_read: int
-    hedges: int
-    hedges_won: int
-    allowed: int
 
 
 class _Question(NamedTuple):
@@ -187,7 +169,7 @@ class RemoteStore:
         self._workers = ThreadPool()
         self._dispatch = Executor(self._workers)
         self._pins = VersionIdCache()
-        # what statistics() tells: requests by kind, and the rest
+        # the metrics: requests by kind, and the rest
         self._requests: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
 
@@ -274,17 +256,21 @@ class RemoteStore:
         for _ in range(min(_PREPARED, self._gate.allowance.allowed)):
             self._workers.submit(partial(self._transport.prepare, deadline=until), _report_failure)
 
-    def statistics(self) -> Statistics:
-        return Statistics(
-            requests=dict(self._requests + Counter(GET=self._hedging.sent)),
-            retries=self._counts["retries"],
-            throttles=self._counts["throttles"],
-            errors=self._counts["errors"],
-            bytes_read=self._counts["bytes_read"],
-            hedges=self._hedging.sent,
-            hedges_won=self._hedging.won,
-            allowed=self._gate.allowance.allowed,
-        )
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what is counted of requests; each attempt is a request."""
+        requests, counts, hedging = self._requests, self._counts, self._hedging
+        counter, gauge = metrics.counter, metrics.gauge
+        counter("head_requests", "requests", "HEAD sent.", lambda: requests["HEAD"])
+        counter("list_requests", "requests", "LIST sent.", lambda: requests["LIST"])
+        counter("get_requests", "requests", "GET sent.", lambda: requests["GET"] + hedging.sent)
+        counter("retries", "requests", "Sent again after a failure.", lambda: counts["retries"])
+        counter("throttles", "responses", "Asked to slow down.", lambda: counts["throttles"])
+        counter("request_errors", "requests", "Failed for good.", lambda: counts["errors"])
+        counter("bytes_received", "bytes", "Bodies received.", lambda: counts["bytes_read"])
+        counter("hedged_reads", "requests", "Second GETs of late reads.", lambda: hedging.sent)
+        counter("hedged_reads_won", "requests", "Those that came first.", lambda: hedging.won)
+        allowance = self._gate.allowance
+        gauge("request_limit", "requests", "Allowed at once.", lambda: allowance.allowed)
 
     def close(self) -> None:
         """End the connections. Threads that are still under way fail, and end."""

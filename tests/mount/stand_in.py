@@ -9,7 +9,6 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import pyfuse3
@@ -35,10 +34,7 @@ class Reads:
     def __init__(self) -> None:
         self.count = 0
 
-    def statistics(self) -> Mapping[str, float]:
-        return {"reads": self.count}
-
-    def forget(self) -> None:
+    def invalidate_all(self) -> None:
         self.count = 0
 
 
@@ -105,6 +101,7 @@ async def serve(config: Config, host: Host) -> None:
     await trio.to_thread.run_sync(os.getpid)  # as a store does: work in a thread, before the mount
     pyfuse3.init(operations, host.attach(), session_options(config.mount))
     try:
+        host.metrics.gauge("reads", "reads", "Reads since the last SIGHUP.", lambda: reads.count)
         host.ready(reads)
         await pyfuse3.main()
     finally:

@@ -575,7 +575,7 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
     assert [record["message"] for record in records()] == [
         f"mounted s3://bucket at {machine.place}",
         "statistics: reads=1, log_warnings=0, log_suppressed=0",
-        "forgot what was known of s3://bucket",
+        "invalidated the cached metadata of s3://bucket",
         "statistics: reads=0, log_warnings=0, log_suppressed=0",
     ]
     assert records()[1]["statistics"] == {"reads": 1, "log_warnings": 0, "log_suppressed": 0}

@@ -22,6 +22,7 @@ from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.scheduling.limiter import Permit
 from s3mount.s3.transport import ReceiveState, Retryable
+from tests.metrics import read_metrics
 from tests.property.scripted_store import content_of
 
 UNIT = 64 * KIB
@@ -169,7 +170,7 @@ async def _play(
     landed = sum(
         max(len(block), 2048) for shelf in cache._shelves.values() for block in shelf._blocks
     )
-    assert cache.statistics().loads_under_way == 0
+    assert read_metrics(cache)["block_fetches_in_flight"] == 0
     assert landed + cache._loads.memory._idle_bytes == cache._loads.memory.used <= limit
     store.close()
 

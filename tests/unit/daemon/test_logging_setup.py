@@ -17,6 +17,7 @@ import pytest
 from s3mount.config import LogConfig
 from s3mount.daemon import logging_setup
 from s3mount.errors import SetupError
+from s3mount.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 
@@ -147,10 +148,12 @@ def test_a_flood_is_limited_unless_each_request_is_logged(
         logging.getLogger("s3mount.fuse.error_mapping").warning("open: EACCES")
     logged = file.read_text().count("open: EACCES")
     logging_setup.log_suppressed()
+    metrics = Metrics()
+    logging_setup.register_log_metrics(metrics)
 
     assert logged == count
     assert file.read_text().count("45 more like this") == (level == "info")
-    assert logging_setup.log_statistics() == {"log_warnings": 50, "log_suppressed": 50 - count}
+    assert metrics.read() == {"log_warnings": 50, "log_suppressed": 50 - count}
 
 
 def test_a_rotated_file_is_followed_and_a_lost_place_ends_nothing(tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ class Heard:
     def end_at_once(self) -> None:
         self.asked.append("end at once")
 
-    def forget(self) -> None:
-        self.asked.append("forget")
+    def invalidate(self) -> None:
+        self.asked.append("invalidate")
 
     def log_statistics(self) -> None:
         self.asked.append("log statistics")
@@ -58,7 +58,7 @@ async def asked_after(*numbers: int) -> list[str]:
 async def test_each_signal_asks_for_its_own() -> None:
     asked = await asked_after(signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 
-    assert asked == ["log statistics", "forget", "end"]
+    assert asked == ["log statistics", "invalidate", "end"]
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

@@ -21,6 +21,7 @@ from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledErro
 from s3mount.s3.scheduling.latency import ROUND
 from s3mount.s3.scheduling.limiter import Permit
 from s3mount.s3.transport import ReceiveState, Retryable
+from tests.metrics import read_metrics
 from tests.unit.s3.native.scripted import (
     Line,
     Peer,
@@ -202,11 +203,11 @@ async def test_a_read_whose_answer_is_late_is_answered_by_another_connection() -
             for _ in range(4):  # no place is lost
                 await Permit(store._gate, Priority.DEMANDED).enter()
 
-        statistics = store.statistics()
+        statistics = read_metrics(store)
         assert set(replies) == {CONTENT[100:900]}
-        assert (statistics.hedges, statistics.hedges_won) == (1, 1)
-        assert statistics.requests == {"GET": ROUND + 3}
-        assert (statistics.errors, statistics.retries) == (0, 0)
+        assert (statistics["hedged_reads"], statistics["hedged_reads_won"]) == (1, 1)
+        assert statistics["get_requests"] == ROUND + 3
+        assert (statistics["request_errors"], statistics["retries"]) == (0, 0)
         assert server.connections == 2
 
 
