@@ -1,7 +1,7 @@
 """Registry of the counters and gauges of one mount.
 
-A component registers the numbers that it owns, and keeps them in attributes of its own: counting costs
-it nothing more. They are read only when somebody asks for them.
+A component registers the numbers that it owns, and keeps them in attributes of its own: counting
+costs it nothing more. They are read only when somebody asks for them.
 """
 
 import logging
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One number: a counter only grows, a gauge says what there is now. *read* returns its value."""
+    """One number: a counter only grows, a gauge is the present state. *read* returns it."""
 
     name: str
     kind: Literal["counter", "gauge"]

@@ -17,9 +17,10 @@ from s3mount.config import MountConfig
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting import unmounting
 from s3mount.daemon.mounting.helper_process import HelperMounter
+from s3mount.daemon.mounting.kernel_mounter import KernelMounter
 from s3mount.daemon.mounting.mount_point import checked_mountpoint
 from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts, mount_at
-from s3mount.daemon.mounting.mounters import AttachedMount, KernelMounter
+from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
@@ -234,7 +235,7 @@ def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_lef
         "fuse.s3mount",
         "tmpfs",
     ]
-    assert "the mount could not be taken away" in (home / "log").read_text()
+    assert "the mount could not be detached" in (home / "log").read_text()
 
 
 def test_the_keeper_mounts_once(home: Path) -> None:

@@ -51,7 +51,7 @@ def test_who_serves_the_line_has_no_capability(sandbox: Sandbox, place: str, use
 
     pids = sandbox.output("pgrep", "-f", f"mount.s3mount s3://.* {place} ").split()
     (server,) = [
-        pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-keeper"
+        pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-helper"
     ]
     status = sandbox.output("cat", f"/proc/{server}/status")
     assert sandbox.output("ps", "-o", "user=", "-p", server) == user

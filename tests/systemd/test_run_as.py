@@ -61,7 +61,7 @@ def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
     )
     assert failed.stderr.count("\n") == 1
     sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
-    sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-keeper", check=False).stdout == "")
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-helper", check=False).stdout == "")
 
 
 def _command(server: S3Server, bucket: str) -> tuple[str, ...]:

@@ -244,7 +244,7 @@ def test_threads_that_log_while_it_is_rotated_lose_no_line(tmp_path: Path) -> No
 @pytest.mark.parametrize("place", ["/dev/stderr", "/dev/stdout"])
 def test_a_stream_is_for_the_foreground(place: str) -> None:
     with pytest.raises(
-        SetupError, match=f"--log-file {place}: nobody reads that in the background"
+        SetupError, match=f"--log-file {place}: it is not available in the background"
     ):
         logging_setup.set_up_log(LogConfig(file=Path(place)), foreground=False)
 

@@ -110,10 +110,10 @@ def test_what_was_left_out_is_told_on_request_and_once(bench: Bench) -> None:
     bench.fail(count=9)
     bench.clock.now += 4
 
-    bench.limit.tell()
-    bench.limit.tell()
+    bench.limit.log_suppressed()
+    bench.limit.log_suppressed()
     bench.fail(count=2)
-    bench.limit.tell()
+    bench.limit.log_suppressed()
 
     assert bench.lines[BURST:] == [
         "WARNING open: EACCES: 4 more like this in 4 s were not logged",
@@ -126,7 +126,7 @@ def test_tracebacks_are_limited_by_the_kind_of_the_exception(bench: Bench) -> No
         bench.log.error(
             "%s failed: this is a bug", "open", exc_info=raised, extra={"operation": "open"}
         )
-    bench.limit.tell()
+    bench.limit.log_suppressed()
 
     assert bench.lines == [
         *["ERROR open failed: this is a bug"] * (BURST + 1),
@@ -176,7 +176,7 @@ def test_each_failure_is_logged_or_told(failures: list[tuple[str, float]]) -> No
         for operation, pause in failures:
             bench.clock.now += pause
             bench.fail(operation)
-        bench.limit.tell()
+        bench.limit.log_suppressed()
 
     told = [line for line in bench.lines if "not logged" in line]
     logged = len(bench.lines) - len(told)

@@ -34,9 +34,9 @@ class Heard:
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in signals.HEEDED}
+    before = {number: signal.getsignal(number) for number in signals.HANDLED}
     yield
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HEEDED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HANDLED)
     for number, handler in before.items():
         signal.signal(number, handler)
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.daemon.wiring import Background, Mount
+from s3mount.daemon.wiring import Background, ServedFileSystem
 
 
 async def test_a_background_task_that_fails_ends_no_other(
@@ -41,4 +41,4 @@ async def test_a_background_task_is_cancelled_as_any_other() -> None:
 def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> None:
     expected_warnings.append("invalidating the metadata cache failed: this is a bug")
 
-    Mount(cast("Any", None)).invalidate_all()
+    ServedFileSystem(cast("Any", None)).invalidate_all()

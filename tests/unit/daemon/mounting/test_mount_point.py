@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from s3mount.config import MountConfig
-from s3mount.daemon.mounting.mount_point import MountPoint, checked_mountpoint, is_passed_descriptor
+from s3mount.daemon.mounting.mount_point import MountPoint, checked_mountpoint
+from s3mount.daemon.mounting.passed_descriptor import is_passed_descriptor
 from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
 
