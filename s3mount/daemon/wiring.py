@@ -166,7 +166,7 @@ def _configure_gc() -> None:
 def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
     """Check the bucket, and choose a transport. Raises SetupError, with what to do."""
     endpoint = check_bucket(config, credentials)
-    if config.transport == "lean" and supports_native(endpoint):
+    if config.transport == "native" and supports_native(endpoint):
         return NativeTransport(endpoint, connections=config.max_connections)
     return BotoTransport(config, endpoint)
 

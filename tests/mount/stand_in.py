@@ -14,8 +14,8 @@ from typing import Any
 import pyfuse3
 import trio
 
-from s3mount.cli.build_config import make_config
-from s3mount.cli.exit_status import reported
+from s3mount.cli.build_config import build_config
+from s3mount.cli.exit_status import run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
 from s3mount.daemon.interfaces import Host
@@ -111,8 +111,8 @@ async def serve(config: Config, host: Host) -> None:
 def _main() -> int:
     request = parse_arguments(sys.argv[1:])
     assert not isinstance(request, str)
-    return run(make_config(request), serve)
+    return run(build_config(request), serve)
 
 
 if __name__ == "__main__":
-    sys.exit(reported("s3mount", _main))
+    sys.exit(run_command("s3mount", _main))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
@@ -16,7 +16,7 @@ from s3mount.errors import UsageError
 def config_of(path: Path, *arguments: str) -> Config:
     request = parse_arguments(["--config", str(path), *arguments])
     assert isinstance(request, MountArguments)
-    return make_config(request)
+    return build_config(request)
 
 
 @pytest.fixture
@@ -104,8 +104,8 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
         ('metadata-ttl = "soon"', "f: metadata-ttl: 'soon' is not a duration"),
         ("timeout = -1", "f: timeout: '-1' is not a duration"),
         ("timeout = inf", "f: timeout: 'inf' is not a duration"),
-        ("timeout = true", "f: timeout: true is not what it takes: write SECONDS"),
-        ("timeout = [1]", "f: timeout: list is not what it takes: write SECONDS"),
+        ("timeout = true", "f: timeout: true is not a value of it: write SECONDS"),
+        ("timeout = [1]", "f: timeout: list is not a value of it: write SECONDS"),
         ("allow-other = 1", "f: allow-other: 1 is neither true nor false"),
         ('allow-other = "yes"', "f: allow-other: 'yes' is neither true nor false"),
         ("dir-mode = 444", 'f: dir-mode: write the mode in quotes, in octal, as in "0555"'),
@@ -113,8 +113,8 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
         ("bucket = 3", 'f: bucket: write it in quotes, as in bucket = "..."'),
         ("fuse-options = 3", 'f: fuse-options: write it in quotes, as in fuse-options = "..."'),
         ('o = ["noexe"]', "f: fuse-options 'noexe': there is no such option; did you mean noexec?"),
-        ('mountpoint = "/a\\u0000b"', "f: mountpoint: there is a NUL in it"),
-        ("region = eu-west-1", "f: this is no TOML: "),
+        ('mountpoint = "/a\\u0000b"', "f: mountpoint: it must not contain NUL"),
+        ("region = eu-west-1", "f: this is not TOML: "),
         ("region = " + "[" * 10_000, "f: lists and tables are nested too deeply"),
         ("timeout = " + "9" * 5_000, "f: a number in it is too long"),
         (
@@ -125,7 +125,7 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
             'expected-bucket-owner = "123456789012\\r\\nx: y"',
             "f: expected-bucket-owner: that is not an account",
         ),
-        ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' has control characters in it"),
+        ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' contains control characters"),
     ],
 )
 def test_what_is_wrong_in_a_file_is_named(text: str, complaint: str) -> None:
@@ -157,7 +157,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(UsageError, match="this is no TOML: it is not in UTF-8"):
+    with pytest.raises(UsageError, match="this is not TOML: it is not in UTF-8"):
         config_of(path)
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
@@ -12,7 +12,7 @@ from s3mount.errors import UsageError
 
 
 def config_of(options: str) -> Config:
-    return make_config(MountArguments("b", "/m", tuple(parse_mount_options(options, "-o"))))
+    return build_config(MountArguments("b", "/m", tuple(parse_mount_options(options, "-o"))))
 
 
 def test_words_for_mount_and_systemd_are_dropped() -> None:
@@ -65,7 +65,7 @@ def test_an_escaped_value_arrives_as_it_was(name: str) -> None:
         ("foreground", "-o 'foreground': there is no such option"),
         (
             "remount",
-            "-o remount: a mount cannot be changed while it stands; unmount it and mount again",
+            "-o remount: a mount cannot be changed; unmount it and mount again",
         ),
         ("allow_other,allow_root", "-o allow_other and -o allow_root contradict each other"),
         ("passwd_file=/x", "-o: passwd_file: credentials are never taken from here"),

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
+from s3mount.cli.config_file import parse_config_file
+from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.options import BY_NAME, FLAG, OPTION_TABLE
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import (
@@ -26,7 +28,7 @@ from s3mount.errors import UsageError
 def config_of(*arguments: str) -> Config:
     request = parse_arguments(arguments)
     assert isinstance(request, MountArguments)
-    return make_config(request)
+    return build_config(request)
 
 
 def complaint_about(*arguments: str) -> str:
@@ -171,7 +173,10 @@ def test_run_as_owns_the_files_unless_told_otherwise() -> None:
             "--log-level: 'inof' is not one of debug, info, warning, error; did you mean info?",
         ),
         (("b", "/m", "--run-as", "no-such-user"), "--run-as: there is no user 'no-such-user'"),
-        (("b", "/m", "--run-as", "root"), "--run-as: 'root' is root: name a user who may do less"),
+        (
+            ("b", "/m", "--run-as", "root"),
+            "--run-as: 'root' is root: name a user with fewer privileges",
+        ),
         (("b", "/m", "--timeout", "0"), "--timeout: it must be more than 0"),
         (("b", "/m", "--metadata-limit", "0"), "--metadata-limit: it must be more than 0"),
         (("b", "/m", "--max-connections", "0"), "--max-connections: it must be 1 to 1024"),
@@ -182,7 +187,7 @@ def test_run_as_owns_the_files_unless_told_otherwise() -> None:
         ),
         (
             ("b", "/m", "--allow-other", "--allow-root"),
-            "--allow-other and --allow-root contradict each other: --allow-other lets root in already",
+            "--allow-other and --allow-root contradict each other: --allow-other includes root",
         ),
         (
             ("b", "/m", "--profile", "me", "--no-sign-request"),
@@ -274,6 +279,17 @@ def test_no_setting_is_left_out_of_the_table() -> None:
 
 def test_only_flags_are_booleans() -> None:
     assert all(
-        (setting.section.__dataclass_fields__[setting.field].type is bool) == (setting.kind is FLAG)
+        (setting.section.__dataclass_fields__[setting.field].type is bool) == (setting.type is FLAG)
         for setting in OPTION_TABLE
     )
+
+
+def test_the_old_name_of_the_native_transport_is_accepted_everywhere() -> None:
+    file = parse_config_file("f", 'transport = "lean"').values
+    fstab = tuple(parse_mount_options("transport=lean", "-o"))
+
+    assert config_of("b", "/m", "--transport", "lean").store.transport == "native"
+    assert build_config(MountArguments("b", "/m", file)).store.transport == "native"
+    assert build_config(MountArguments("b", "/m", fstab)).store.transport == "native"
+    with pytest.raises(UsageError, match="is not one of native, boto3"):
+        config_of("b", "/m", "--transport", "other")
