@@ -32,8 +32,9 @@ from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.bucket_check import check_bucket
+from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.resolve import credential_chain, supports_native
+from s3mount.s3.endpoint.resolve import supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport

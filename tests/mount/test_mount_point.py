@@ -155,7 +155,7 @@ def test_root_follows_no_link_of_another_user(
 
     assert done.returncode == 1
     assert (
-        f"is a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself"
+        f"has a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself"
         in done.stderr
     )
     assert mounts_below(home.parent) == []
@@ -183,7 +183,7 @@ def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
 
     assert done.returncode == 1
     assert (
-        f"is a symbolic link {whose}, which root does not follow; name the directory itself"
+        f"has a symbolic link {whose}, which root does not follow; name the directory itself"
         in done.stderr
     )
     assert mounts_below(home.parent) == []

@@ -15,14 +15,9 @@ from botocore.parsers import ResponseParserError
 from s3mount.config import StoreConfig
 from s3mount.errors import StoreError
 from s3mount.s3.boto.http_client import CHUNK, Wire
+from s3mount.s3.endpoint.boto_session import Session, common_parameters, open_client, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import (
-    Endpoint,
-    Session,
-    open_client,
-    open_session,
-    standing_parameters,
-)
+from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
@@ -64,7 +59,7 @@ class BotoTransport:
     ) -> None:
         self._store = store
         self._bucket = store.bucket
-        self._standing = standing_parameters(config)
+        self._standing = common_parameters(config)
         self._wire = Wire(store, connections=config.max_connections)
         session = session or open_session(config)
         self._client = open_client(config, session, region=store.region, credentials=self._frozen)
@@ -136,7 +131,7 @@ class BotoTransport:
         """Nothing: boto3 opens a connection with its first request, and not before."""
 
     def renew_credentials(self) -> None:
-        self._store.credentials.renew()
+        self._store.credentials.invalidate()
 
     def close(self) -> None:
         self._wire.close()

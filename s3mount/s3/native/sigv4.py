@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from s3mount.errors import AccessDenied
-from s3mount.s3.endpoint.resolve import FrozenCredentials
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 
 # As botocore does for every GET and HEAD, over TLS or not: UNSIGNED-PAYLOAD saves nothing where there is no payload.
 EMPTY_SHA256 = sha256(b"").hexdigest()

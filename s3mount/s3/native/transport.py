@@ -165,7 +165,7 @@ class NativeTransport:
         self._exchange.prepare(deadline)
 
     def renew_credentials(self) -> None:
-        self._store.credentials.renew()
+        self._store.credentials.invalidate()
 
     def close(self) -> None:
         self._exchange.close()

@@ -10,8 +10,9 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import Session, open_session, resolved_store
+from s3mount.s3.endpoint.resolve import resolve_endpoint
 from s3mount.s3.model import ByteRange, ListQuery, NotModified, ObjectVersion
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
@@ -37,7 +38,7 @@ def connect(session: Session) -> Connect:
     def make(url: str) -> BotoTransport:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         keys = FrozenCredentials("AKID", "secret")
-        store = resolved_store(
+        store = resolve_endpoint(
             config, session, region="us-east-1", credentials=FixedCredentials(keys)
         )
         return BotoTransport(config, store, session)

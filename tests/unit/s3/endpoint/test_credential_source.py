@@ -18,10 +18,11 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, StoreError
-from s3mount.s3.endpoint import credential_source
+from s3mount.s3.endpoint import credential_process
+from s3mount.s3.endpoint.boto_session import open_session
+from s3mount.s3.endpoint.credential_chain import CredentialChain, Keys
 from s3mount.s3.endpoint.credential_source import REFRESH_BEFORE, ChainSource
-from s3mount.s3.endpoint.credentials import CredentialChain, FrozenCredentials, Keys
-from s3mount.s3.endpoint.resolve import open_session
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.transport import Retryable
 
 PATIENCE = 30.0  # seconds; a bound for failing
@@ -94,7 +95,7 @@ def test_what_a_program_prints_is_what_is_signed_with(
 ) -> None:
     program(printing())
 
-    assert source.look_up(anew=False) == Keys(FrozenCredentials("AKID", "s", "t"))
+    assert source.look_up(fresh=False) == Keys(FrozenCredentials("AKID", "s", "t"))
     assert source.kind == "credential_process"
 
 
@@ -102,7 +103,7 @@ def test_the_end_of_credentials_is_known(program: Program, source: ChainSource) 
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=6)
     program(printing(Expiration=end.isoformat()))
 
-    keys = source.look_up(anew=False)
+    keys = source.look_up(fresh=False)
 
     assert (keys.expires_at, keys.refresh_at) == (end.timestamp(), end.timestamp() - REFRESH_BEFORE)
 
@@ -137,12 +138,12 @@ def test_a_program_that_hangs_is_killed_in_the_end_with_what_it_started(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
-    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_process, "_has_terminal", lambda: False)
     program(f"echo $$ >{tmp_path}/shell\nsleep 1000 &\necho $! >{tmp_path}/child\nwait", section)
 
     with pytest.raises(TimeoutError):
-        source.look_up(anew=False)
+        source.look_up(fresh=False)
 
     assert source.kind == "credential_process"
     for name in ("shell", "child"):
@@ -153,12 +154,12 @@ def test_what_a_program_left_behind_is_killed_if_it_holds_the_pipes(
     program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look-up left one such child: only programs that still ran themselves were killed."""
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
-    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_process, "_has_terminal", lambda: False)
     program(f"sleep 60 &\necho $! >{tmp_path}/child")
 
     with pytest.raises(TimeoutError):
-        source.look_up(anew=False)
+        source.look_up(fresh=False)
 
     wait_gone(int((tmp_path / "child").read_text()))
 
@@ -166,11 +167,11 @@ def test_what_a_program_left_behind_is_killed_if_it_holds_the_pipes(
 IN_A_SESSION = """
 import fcntl, os, sys, termios
 from s3mount.config import StoreConfig
-from s3mount.s3.endpoint.resolve import open_session
+from s3mount.s3.endpoint.boto_session import open_session
 from s3mount.s3.endpoint.credential_source import ChainSource
 if sys.stdin.isatty():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-keys = ChainSource(lambda: open_session(StoreConfig(bucket="photos")).below).look_up(anew=False)
+keys = ChainSource(lambda: open_session(StoreConfig(bucket="photos")).below).look_up(fresh=False)
 print("same" if int(keys.frozen.access_key) == os.getpgrp() else "own")
 """
 
@@ -202,7 +203,7 @@ def test_a_program_may_ask_at_the_terminal_where_there_is_one(
 def test_the_next_look_up_starts_another_program_in_place_of_one_that_hung(
     program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", 0.5)
     program(
         f"[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; exec sleep 1000; }}\n{printing()}"
     )
@@ -210,7 +211,7 @@ def test_the_next_look_up_starts_another_program_in_place_of_one_that_hung(
 
     with pytest.raises(Retryable):
         chain.frozen(soon())
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", PATIENCE)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", PATIENCE)
 
     assert _until_found(chain).access_key == "AKID"
 
@@ -253,7 +254,7 @@ def test_a_program_that_prints_without_end_is_ended(
     program(f"echo $$ >{tmp_path}/pid\nexec yes")
 
     with pytest.raises(AccessDenied, match="without end"):
-        source.look_up(anew=False)
+        source.look_up(fresh=False)
 
     wait_gone(int((tmp_path / "pid").read_text()))
 

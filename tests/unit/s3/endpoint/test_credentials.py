@@ -14,15 +14,14 @@ import pytest
 from botocore import exceptions
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, StoreError
-from s3mount.s3.endpoint.credentials import (
-    ANONYMOUS,
-    FAILURE_REST,
-    REFRESH_REST,
-    RENEWAL_REST,
+from s3mount.s3.endpoint.credential_chain import (
+    FAILURE_TTL,
+    INVALIDATION_INTERVAL,
+    REFRESH_INTERVAL,
     CredentialChain,
-    FrozenCredentials,
     Keys,
 )
+from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
 
@@ -31,7 +30,7 @@ OLD, NEW = FrozenCredentials("OLD", "s"), FrozenCredentials("NEW", "s")
 
 
 class Source:
-    """A source that finds what `finds` says, in turn, and hangs until it says something. `looks` has *anew* of each look-up."""
+    """A source that finds what `finds` says, in turn, and hangs until it says something. `looks` has *fresh* of each look-up."""
 
     kind = "credential_process"
 
@@ -42,12 +41,12 @@ class Source:
         self._begun: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._finds: queue.SimpleQueue[Keys | BaseException] = queue.SimpleQueue()
 
-    def look_up(self, *, anew: bool) -> Keys:
-        self.looks.append(anew)
+    def look_up(self, *, fresh: bool) -> Keys:
+        self.looks.append(fresh)
         self.masks.append({int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())})
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self._begun.put(anew)
+        self._begun.put(fresh)
         found = self._finds.get()
         self.at_once -= 1
         if isinstance(found, BaseException):
@@ -126,7 +125,7 @@ def test_what_was_looked_up_is_had_without_waiting(chain: CredentialChain, sourc
 
 def test_nothing_is_looked_up_where_nothing_is_signed(source: Source) -> None:
     chain = CredentialChain(source, sign=False)
-    chain.renew()
+    chain.invalidate()
 
     assert chain.frozen_nowait() is ANONYMOUS
     assert chain.frozen(0.0) is ANONYMOUS
@@ -186,11 +185,11 @@ def test_what_was_being_looked_up_when_it_was_refused_counts_for_nothing(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
     chain.frozen_nowait()
     source.wait_asked()
 
-    chain.renew()  # it waits for no look-up
+    chain.invalidate()  # it waits for no look-up
     with asking(1, lambda: ask(chain)) as asked:
         source.finds(Keys(OLD))
         source.wait_asked()
@@ -206,11 +205,11 @@ def test_a_late_refusal_of_old_ones_does_not_renew_what_is_being_renewed(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD))
-    chain.renew()
+    chain.invalidate()
     with asking(1, lambda: ask(chain)) as asked:
         source.wait_asked()
-        clocks.advance(RENEWAL_REST)
-        chain.renew()
+        clocks.advance(INVALIDATION_INTERVAL)
+        chain.invalidate()
         source.finds(Keys(NEW))
 
         assert asked[0].result(PATIENCE) == NEW
@@ -232,13 +231,13 @@ def test_many_who_learn_of_one_expiry_have_it_renewed_once(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD))
-    chain.renew()
+    chain.invalidate()
     hold(chain, source, Keys(NEW))
 
-    chain.renew()
+    chain.invalidate()
     after_a_moment = chain.frozen_nowait()
-    clocks.advance(RENEWAL_REST)
-    chain.renew()
+    clocks.advance(INVALIDATION_INTERVAL)
+    chain.invalidate()
 
     assert (after_a_moment, chain.frozen_nowait()) == (NEW, None)
 
@@ -247,7 +246,7 @@ def test_what_is_valid_still_is_used_while_a_refresh_hangs(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall + 10, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
 
     at_hand = [chain.frozen_nowait(), ask(chain), ask(chain)]
     source.wait_asked()
@@ -260,7 +259,7 @@ def test_a_refresh_that_is_made_beside_requests_serves_the_next_ones(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
     chain.frozen_nowait()
     source.wait_asked()
     clocks.advance(900)
@@ -282,7 +281,7 @@ def test_a_refresh_rests_after_one_that_failed(
 ) -> None:
     expected_warnings.append("credentials not refreshed")
     hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
     with asking(1, lambda: ask(chain)):
         source.wait_asked()
     source.finds(
@@ -344,7 +343,7 @@ def test_a_failure_is_told_for_a_moment_before_the_source_is_asked_again(
         with pytest.raises(AccessDenied):
             ask(chain)
     looks = len(source.looks)
-    clocks.advance(FAILURE_REST)
+    clocks.advance(FAILURE_TTL)
     source.finds(Keys(NEW))
 
     assert ask(chain) == NEW
@@ -361,7 +360,7 @@ def test_a_thread_that_cannot_start_is_a_failure_and_no_hang(
         raise reason
 
     with monkeypatch.context() as patch:
-        patch.setattr("s3mount.s3.endpoint.credentials._thread.start_new_thread", refuse)
+        patch.setattr("s3mount.s3.endpoint.credential_chain._thread.start_new_thread", refuse)
         with pytest.raises(Retryable, match="no thread"):
             ask(chain)
     source.finds(Keys(NEW))
@@ -388,4 +387,4 @@ def test_keys_are_shown_by_no_repr() -> None:
 def _wait_idle(chain: CredentialChain) -> None:
     """Return when no look-up is under way."""
     with chain._changed:
-        assert chain._changed.wait_for(lambda: not chain._is_under_way, PATIENCE)
+        assert chain._changed.wait_for(lambda: not chain._is_in_flight, PATIENCE)

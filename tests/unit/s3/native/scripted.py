@@ -184,7 +184,7 @@ class FixedCredentials:
     def frozen_nowait(self) -> FrozenCredentials | None:
         return self._keys if self._is_ready else None
 
-    def renew(self) -> None: ...
+    def invalidate(self) -> None: ...
 
 
 def store_at(port: int, **changes: object) -> Endpoint:

@@ -13,7 +13,7 @@ from botocore.parsers import ResponseParserError, create_parser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3mount.s3.endpoint.resolve import quick_timestamp
+from s3mount.s3.endpoint.boto_session import parse_timestamp_fast
 from s3mount.s3.model import ListedObject, ListQuery
 from s3mount.s3.native.list_parser import ErrorDocument, next_token_of, read_error, read_page
 from s3mount.s3.operations import validation
@@ -73,7 +73,7 @@ def expected(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
     listed = validation.listed_object(
         contents["Key"],
         contents["Size"],
-        quick_timestamp(modified.isoformat()),
+        parse_timestamp_fast(modified.isoformat()),
         contents.get("ETag"),
         None,
     )

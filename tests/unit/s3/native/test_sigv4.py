@@ -11,7 +11,7 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.endpoint.resolve import FrozenCredentials
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ListQuery
 from s3mount.s3.native.request_encoding import list_query, object_path, version_query
 from s3mount.s3.native.sigv4 import Signer

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from s3mount.errors import AccessDenied, S3MountError
-from s3mount.s3.endpoint.resolve import FrozenCredentials
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native import connection, connector, socket_stream
 from s3mount.s3.native.transport import NativeTransport
