@@ -73,11 +73,11 @@ def test_the_lock_files_of_this_checkout_fit() -> None:
         ),
         (
             edit("requirements.lock", lambda text: f"{text}more==1\n"),
-            "requirements.lock: this is no version with hashes: more==1",
+            "requirements.lock: this is not a version with hashes: more==1",
         ),
         (
             edit("requirements.lock", lambda text: f"--index-url https://example.org\n{text}"),
-            "requirements.lock: this is no version with hashes: --index-url",
+            "requirements.lock: this is not a version with hashes: --index-url",
         ),
         (
             edit("requirements.lock", lambda text: re.sub("(?m)^six==[^ ]*", "six==0.1", text)),

@@ -108,7 +108,7 @@ def use_other_interpreter(environment: Path) -> None:
         (use_other_interpreter, "its commands are run by /home/somebody/bin/python3"),
         (
             lambda top: (top / "bin/s3mount").write_text("#!/bin/sh\n"),
-            "/bin/s3mount is no script of a Python",
+            "/bin/s3mount is not a script of a Python",
         ),
         (lambda top: (top / "bin/s3mount").unlink(), "/bin/s3mount: No such file or directory"),
     ],
