@@ -1,6 +1,7 @@
 """s3mount: mounts S3 buckets read-only on Linux, through FUSE.
 
-Packages, from the top; each imports only those below it (import-linter's contracts in pyproject.toml):
+Packages, from the top; each imports only those below it (import-linter's contracts in
+pyproject.toml):
 
     cli          arguments, files and fstab → one frozen Config
     daemon       the life of one mount: startup, privileges, signals; wiring is the composition root

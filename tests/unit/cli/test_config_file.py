@@ -1,4 +1,4 @@
-"""Configuration files: the same names and meanings as on the command line, which wins; and what is wrong in them is named."""
+"""Configuration files: the names of the flags, which win; errors name the file and the key."""
 
 import os
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_says_all_that_is_needed(file: Path) -> None:
+def test_a_file_can_configure_a_whole_mount(file: Path) -> None:
     config = config_of(file)
 
     assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == (
@@ -77,7 +77,7 @@ def test_the_command_line_wins(file: Path) -> None:
     assert config.mount.fuse_options == ("noexec", "fsname=photos", "exec")
 
 
-def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket(
+def test_a_single_argument_is_the_mount_point_if_the_file_names_only_the_bucket(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "x.toml"
@@ -89,13 +89,16 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ('regoin = "x"', "f: regoin: there is no such key; did you mean region?"),
         ('buckt = "x"', "f: buckt: there is no such key; did you mean bucket?"),
         (
             "[store]\nregion = 'x'",
-            'f: [store]: there are no tables here: write all keys at the top, as in region = "us-east-1"',
+            (
+                "f: [store]: there are no tables here: write all keys at the top, "
+                'as in region = "us-east-1"'
+            ),
         ),
         (
             "metadata-ttl = 1\nmetadata_ttl = 1",
@@ -128,11 +131,11 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
         ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' contains control characters"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named(text: str, complaint: str) -> None:
+def test_an_error_in_a_file_is_named(text: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_config_file("f", text)
 
-    assert str(raised.value).startswith(complaint)
+    assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_credentials_in_a_file_are_refused_and_not_repeated(key: str) -> None:
     assert "hush" not in str(raised.value)
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe")
 
@@ -162,7 +165,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_only_a_file_is_read_and_nothing_is_waited_for(
+def test_only_a_regular_file_is_read_without_waiting(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "x.toml")
@@ -182,6 +185,6 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/x.toml", "/none/x.toml", "x" * 300, "a\0b"])
-def test_a_place_where_no_file_can_be_is_one_line(path: str) -> None:
+def test_an_impossible_path_is_one_line(path: str) -> None:
     with pytest.raises(UsageError, match=r"^--config[^\n]*: [^\n]*$"):
         parse_arguments(["--config", path])

@@ -1,4 +1,4 @@
-"""Background tasks of a mount: one that fails is logged, and ends nothing."""
+"""Background tasks of a mount: a failure is logged, and ends nothing."""
 
 from typing import Any, cast
 

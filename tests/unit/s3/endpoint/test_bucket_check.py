@@ -1,4 +1,4 @@
-"""What a person is told when the mount cannot begin."""
+"""Messages for users when the mount cannot begin."""
 
 import time
 from contextlib import closing
@@ -43,7 +43,7 @@ def probed(config: StoreConfig) -> Endpoint:
 
 
 def message(**options: Any) -> str:
-    """The one line that stands for the failure."""
+    """Return the line of the failure."""
     with pytest.raises(SetupError) as caught:
         probed(StoreConfig(**{"bucket": "photos", **options}))
     message = str(caught.value)
@@ -79,7 +79,7 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         (b"", "does not speak HTTP"),
     ],
 )
-def test_each_failure_has_its_line(
+def test_each_failure_has_its_message(
     answer: bytes, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bucket_check, "PAUSES", (0.0, None))
@@ -108,24 +108,24 @@ def test_each_failure_has_its_line(
         ),
     ],
 )
-def test_each_mistake_has_its_line(options: dict[str, Any], part: str) -> None:
+def test_each_mistake_has_its_message(options: dict[str, Any], part: str) -> None:
     assert part in message(**options)
 
 
-def test_a_silent_store_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_store_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket_check, "STORE_LIMIT", 1.5)
     with silent() as url:
         assert "no answer from" in message(endpoint_url=url)
 
 
-def test_no_credentials_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
     assert "no credentials found" in message(endpoint_url="http://127.0.0.1:1")
 
 
-def test_half_credentials_have_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
     assert "both" in message(endpoint_url="http://127.0.0.1:1")
@@ -144,14 +144,14 @@ def test_a_credential_process_is_not_quoted(
     assert "source of credentials" in message(endpoint_url="http://127.0.0.1:1")
 
 
-def test_a_wrong_region_that_was_named_is_told_with_the_right_one() -> None:
+def test_a_wrong_configured_region_is_reported_with_the_right_one() -> None:
     with answering(
         error(400, "AuthorizationHeaderMalformed", "<Region>eu-north-1</Region>")
     ) as url:
         assert "use --region eu-north-1" in message(endpoint_url=url, region="us-west-2")
 
 
-def test_a_region_is_followed_where_none_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_is_followed_if_no_region_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     regions: list[str] = []
     knock = bucket_check._list_once
 
@@ -168,7 +168,7 @@ def test_a_region_is_followed_where_none_was_named(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("region", ["eu.example.com", "a" * 64, "é", "eu north", "eu/north"])
-def test_what_cannot_be_a_region_is_not_followed(region: str) -> None:
+def test_a_redirect_to_an_invalid_region_is_not_followed(region: str) -> None:
     with answering(error(400, "AuthorizationHeaderMalformed", f"<Region>{region}</Region>")) as url:
         line = message(endpoint_url=url)
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_a_region_is_not_followed(region: str) -> None:
     assert region not in line
 
 
-def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
+def test_the_repr_of_an_endpoint_hides_credentials() -> None:
     empty = listing("<IsTruncated>false</IsTruncated>")
     with answering(empty) as url:
         store = probed(
@@ -204,7 +204,7 @@ def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
     assert SECRET not in f"{store!r} {credentials!r}"
 
 
-def test_renewed_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalidated_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(listing("<IsTruncated>false</IsTruncated>")) as url:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         with closing(credential_chain(config)) as credentials:
@@ -217,7 +217,7 @@ def test_renewed_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(("timeout", "limit"), [(1.0, "1 s"), (60.0, "2 s")])
-def test_credentials_that_do_not_come_are_told_with_their_source(
+def test_credentials_that_time_out_are_reported_with_their_source(
     timeout: float, limit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(bucket_check, "CREDENTIALS_LIMIT", 2.0)
@@ -232,12 +232,14 @@ def test_credentials_that_do_not_come_are_told_with_their_source(
     assert "(credential_process)" in line
 
 
-def test_an_untrusted_certificate_says_how_to_trust_it(seaweedfs_https: S3Server) -> None:
+def test_the_message_for_an_untrusted_certificate_says_how_to_trust_it(
+    seaweedfs_https: S3Server,
+) -> None:
     assert "--ca-bundle" in message(endpoint_url=seaweedfs_https.endpoint_url)
 
 
 @pytest.mark.parametrize("way", ["option", "environment", "none"])
-def test_a_trusted_certificate_lets_in(
+def test_a_trusted_certificate_is_accepted(
     way: str, seaweedfs_https: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in seaweedfs_https.environment().items():
@@ -258,7 +260,7 @@ def test_a_trusted_certificate_lets_in(
     assert store.scheme == "https"
 
 
-def test_real_servers_name_what_is_wrong(
+def test_messages_for_errors_of_real_servers(
     s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = {"endpoint_url": s3_server.endpoint_url, "ca_bundle": s3_server.ca_bundle}
