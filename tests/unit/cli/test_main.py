@@ -129,7 +129,7 @@ def test_a_live_mount_is_removed_only_after_a_main_process_that_may_have_left_it
 
 
 def test_host_look_ups_need_no_import_after_privileges_are_dropped() -> None:
-    """Getaddrinfo imports it, which fails after --run-as if Python is in root's home: LookupError."""
+    """It imports it, which fails after --run-as if Python is in the home of root: LookupError."""
     program = "import sys, s3mount.daemon.wiring; print('encodings.idna' in sys.modules)"
 
     done = subprocess.run(
