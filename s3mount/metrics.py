@@ -1,7 +1,7 @@
 """Registry of the counters and gauges of one mount.
 
-A component registers the numbers that it owns, and keeps them in attributes of its own: counting
-costs it nothing more. They are read only when somebody asks for them.
+A component registers its numbers, and counts in attributes of its own: counting costs nothing more.
+They are read on request only.
 """
 
 import logging

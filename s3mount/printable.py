@@ -24,6 +24,11 @@ def printable(text: str, limit: int = OUTSIDE_LIMIT) -> str:
     return _cut("".join(char if char.isprintable() else repr(char)[1:-1] for char in text), limit)
 
 
+def one_line(text: str) -> str:
+    """Join the lines of a message, and escape it."""
+    return printable(" ".join(text.splitlines()), LINE_LIMIT)
+
+
 def printable_lines(text: str, limit: int) -> str:
     """Escape each line of a text, such as a traceback, and indent it.
 

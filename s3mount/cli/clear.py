@@ -52,8 +52,8 @@ def _clear(arguments: Sequence[str]) -> int:
 def may_have_left_a_mount(environment: Mapping[str, str]) -> bool:
     """Whether the service's main process may have left a mount; if not, a mount there is another's.
 
-    For ExecStopPost=, which systemd also runs after a refused start. It is told how the main
-    process ended, see systemd.exec(5). SIGTERM kills s3mount only before it mounts.
+    For ExecStopPost=, which systemd also runs after a refused start. The environment says how the
+    main process ended, see systemd.exec(5). SIGTERM kills s3mount only before it mounts.
     """
     if "SERVICE_RESULT" not in environment:
         return True

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from s3mount.errors import S3MountError, UsageError
-from s3mount.printable import LINE_LIMIT, printable
+from s3mount.printable import one_line
 
 
 def run_command(program: str, command: Callable[[], int]) -> int:
@@ -20,7 +20,7 @@ def run_command(program: str, command: Callable[[], int]) -> int:
     try:
         return command()
     except S3MountError as exc:
-        sys.stderr.write(f"{program}: {printable(' '.join(str(exc).splitlines()), LINE_LIMIT)}\n")
+        sys.stderr.write(f"{program}: {one_line(str(exc))}\n")
         return 2 if isinstance(exc, UsageError) else 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count

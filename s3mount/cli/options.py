@@ -10,25 +10,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType
 from typing import Final
 
-from s3mount.cli.values import (
-    parse_bucket_owner,
-    parse_count,
-    parse_duration,
-    parse_endpoint,
-    parse_existing_file,
-    parse_group,
-    parse_lifetime,
-    parse_mode,
-    parse_name,
-    parse_path,
-    parse_region,
-    parse_size,
-    parse_user,
-    show_duration,
-    show_mode,
-    show_size,
-    suggestion,
-)
+from s3mount.cli import values
 from s3mount.config import BlockConfig, Config, LogConfig, MountConfig, StoreConfig, TreeConfig
 
 
@@ -57,27 +39,29 @@ def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Op
     def parse(text: str) -> str:
         name = aliases.get(text, text)
         if name not in names:
-            raise ValueError(f"{text!r} is not one of {', '.join(names)}{suggestion(text, names)}")
+            raise ValueError(
+                f"{text!r} is not one of {', '.join(names)}{values.suggestion(text, names)}"
+            )
         return name
 
     return OptionType("|".join(names), parse)
 
 
 FLAG: Final = OptionType("", _parse_bool)
-URL: Final = OptionType("URL", parse_endpoint)
-REGION: Final = OptionType("TEXT", parse_region)
-PROFILE: Final = OptionType("TEXT", parse_name)
-ACCOUNT: Final = OptionType("DIGITS", parse_bucket_owner)
-PATH: Final = OptionType("FILE", parse_path)
-EXISTING_FILE: Final = OptionType("FILE", parse_existing_file)
-SIZE: Final = OptionType("SIZE", parse_size, show_size)
-DURATION: Final = OptionType("SECONDS", parse_duration, show_duration)
-LIFETIME: Final = OptionType("SECONDS", parse_lifetime, show_duration)
-COUNT: Final = OptionType("N", parse_count)
-MODE: Final = OptionType("MODE", parse_mode, show_mode)
-USER: Final = OptionType("USER", parse_user)
-USER_NAME: Final = OptionType("USER", parse_name)
-GROUP: Final = OptionType("GROUP", parse_group)
+URL: Final = OptionType("URL", values.parse_endpoint)
+REGION: Final = OptionType("TEXT", values.parse_region)
+PROFILE: Final = OptionType("TEXT", values.parse_name)
+ACCOUNT: Final = OptionType("DIGITS", values.parse_bucket_owner)
+PATH: Final = OptionType("FILE", values.parse_path)
+EXISTING_FILE: Final = OptionType("FILE", values.parse_existing_file)
+SIZE: Final = OptionType("SIZE", values.parse_size, values.show_size)
+DURATION: Final = OptionType("SECONDS", values.parse_duration, values.show_duration)
+LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_duration)
+COUNT: Final = OptionType("N", values.parse_count)
+MODE: Final = OptionType("MODE", values.parse_mode, values.show_mode)
+USER: Final = OptionType("USER", values.parse_user)
+USER_NAME: Final = OptionType("USER", values.parse_name)
+GROUP: Final = OptionType("GROUP", values.parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 FORMAT: Final = choice("text", "json")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})

@@ -17,7 +17,7 @@ from typing import Final, NoReturn, Protocol
 import trio
 
 from s3mount.errors import SetupError
-from s3mount.printable import LINE_LIMIT, printable
+from s3mount.printable import one_line
 
 _READY: Final = b"+"
 _FAILED: Final = b"-"
@@ -47,7 +47,7 @@ class Foreground:
         """The log says so."""
 
     def failed(self, line: str) -> None:
-        sys.stderr.write(f"s3mount: {_one_line(line)}\n")
+        sys.stderr.write(f"s3mount: {one_line(line)}\n")
 
     async def wait_gone(self) -> None:
         await trio.sleep_forever()
@@ -63,7 +63,7 @@ class Parent:
         self._send(_READY)
 
     def failed(self, line: str) -> None:
-        self._send(_FAILED + _one_line(line).encode(errors="backslashreplace")[:_LINE_MAX])
+        self._send(_FAILED + one_line(line).encode(errors="backslashreplace")[:_LINE_MAX])
 
     async def wait_gone(self) -> None:
         """The parent never writes: the channel becomes readable when it closes."""
@@ -151,7 +151,3 @@ def _detach_from_terminal(channel: socket.socket, kept: Collection[int]) -> None
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.splitlines()), LINE_LIMIT)

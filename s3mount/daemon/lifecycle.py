@@ -20,7 +20,6 @@ from s3mount.daemon.mounting.mounter import AttachedMount, Mounter
 from s3mount.daemon.sd_notify import Notifier
 from s3mount.errors import SetupError
 from s3mount.metrics import Metrics
-from s3mount.printable import LINE_LIMIT, printable
 
 ANSWER_TIMEOUT: Final = 30.0  # seconds for the mount's first answer
 UNMOUNT_TIMEOUT: Final = 5.0  # seconds for unmounting and the end of the session, before detaching
@@ -164,7 +163,7 @@ class MountLifecycle:
 
     @property
     def _status(self) -> str:
-        return printable(f"serving {self._source} at {self._mountpoint}", LINE_LIMIT)
+        return f"serving {self._source} at {self._mountpoint}"
 
 
 def source(store: StoreConfig) -> str:

@@ -13,6 +13,8 @@ from typing import Final
 
 import trio
 
+from s3mount.printable import LINE_LIMIT, printable
+
 _DIGITS_MAX: Final = 20
 
 
@@ -24,17 +26,14 @@ class Notifier:
         self.watchdog_interval = _watchdog_interval(environment)
 
     def ready(self, status: str) -> None:
-        self._send(f"READY=1\nSTATUS={_one_line(status)}")
-
-    def status(self, status: str) -> None:
-        self._send(f"STATUS={_one_line(status)}")
+        self._send(f"READY=1\nSTATUS={printable(status, LINE_LIMIT)}")
 
     def reloading(self) -> None:
         """Announce a reload, which `ready` ends. Type=notify-reload requires the time."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        self._send(f"STOPPING=1\nSTATUS={_one_line(status)}")
+        self._send(f"STOPPING=1\nSTATUS={printable(status, LINE_LIMIT)}")
 
     async def feed_watchdog(self) -> None:
         """Notify twice an interval that the event loop runs; return if there is no watchdog."""
@@ -60,11 +59,6 @@ def _address(name: str) -> str | None:
     if name.startswith("@"):
         return "\0" + name[1:]
     return name or None
-
-
-def _one_line(text: str) -> str:
-    """Escape what is not printable, as `repr` does."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:

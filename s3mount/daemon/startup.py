@@ -44,12 +44,13 @@ def run(config: Config, serve: Serve | None = None) -> int:
     Raises SetupError, or UsageError, if the mount cannot begin.
     """
     syscalls.forbid_dumps()
-    config, place = _checked(config)
+    config, mount_point = _checked(config)
     user = _server(config.mount)
     if config.foreground:
-        return _live(config, serve, user, place, Foreground())
+        return _live(config, serve, user, mount_point, Foreground())
     return in_background(
-        lambda listener: _live(config, serve, user, place, listener), (_descriptor(config, place),)
+        lambda listener: _live(config, serve, user, mount_point, listener),
+        (_descriptor(config, mount_point),),
     )
 
 
@@ -80,9 +81,9 @@ def _checked(config: Config) -> tuple[Config, MountPoint | None]:
     if is_passed_descriptor(config.mount.mountpoint):
         return config, None
     check_allow_other(config.mount)
-    place = checked_mountpoint(config.mount)
-    mount = dataclasses.replace(config.mount, mountpoint=place.path)
-    return dataclasses.replace(config, mount=mount), place
+    mount_point = checked_mountpoint(config.mount)
+    mount = dataclasses.replace(config.mount, mountpoint=mount_point.path)
+    return dataclasses.replace(config, mount=mount), mount_point
 
 
 def _composition_root() -> Serve:
@@ -102,7 +103,7 @@ def _live(
     config: Config,
     serve: Serve | None,
     user: Account | None,
-    place: MountPoint | None,
+    mount_point: MountPoint | None,
     listener: ReadinessListener,
 ) -> int:
     """Return the exit status of the process that serves."""
@@ -110,7 +111,7 @@ def _live(
     os.umask(0o077)
     signals.block()
     try:
-        mounter = _mounter(config, user, place)
+        mounter = _mounter(config, user, mount_point)
         try:
             serve = serve or _composition_root()  # after the fork of the helper, which needs none
             _drop_privileges(user)
@@ -159,20 +160,24 @@ def _hint() -> str:
     )
 
 
-def _mounter(config: Config, user: Account | None, place: MountPoint | None) -> Mounter:
+def _mounter(config: Config, user: Account | None, mount_point: MountPoint | None) -> Mounter:
     """Return the Mounter that is permitted here; with CAP_SYS_ADMIN, fork the helper process."""
-    if place is None:
+    if mount_point is None:
         return PassedDescriptor(config.mount.mountpoint)
     request = mount_request(config.mount, source(config.store))
     if user is None and not _may_mount():
-        return FusermountMounter(request, place)
+        return FusermountMounter(request, mount_point)
     uid, gid = (user.uid, user.gid) if user else (os.geteuid(), os.getegid())
-    return HelperMounter(KernelMounter(request, place, uid, gid))
+    return HelperMounter(KernelMounter(request, mount_point, uid, gid))
 
 
-def _descriptor(config: Config, place: MountPoint | None) -> int:
+def _descriptor(config: Config, mount_point: MountPoint | None) -> int:
     """Return the descriptor that the child keeps: the mount point, or the mount of a parent."""
-    return place.descriptor if place is not None else descriptor_of(config.mount.mountpoint)
+    return (
+        mount_point.descriptor
+        if mount_point is not None
+        else descriptor_of(config.mount.mountpoint)
+    )
 
 
 def _first(group: ExceptionGroup[_E]) -> _E:

@@ -8,19 +8,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
-from s3mount.daemon.mounting import unmounting
+from s3mount.daemon.mounting import mounter, unmounting
 from s3mount.daemon.mounting.mount_point import MountPoint, is_dead
 from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts, mount_at, mount_id
-from s3mount.daemon.mounting.mounter import (
-    DEVICE_MISSING,
-    FUSE_DEVICE,
-    MOUNTING_NOT_PERMITTED,
-    AttachedMount,
-    check_in_place,
-    check_mountable,
-    moved,
-    open_read_ahead,
-)
+from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.mounting.path_resolution import closing, open_unlinked
 from s3mount.daemon.mounting.unmounting import OwnMount
@@ -37,9 +28,9 @@ class FusermountMounter:
     fusermount3 unmounts when the channel closes, for whatever reason.
     """
 
-    def __init__(self, request: MountRequest, place: MountPoint) -> None:
+    def __init__(self, request: MountRequest, mount_point: MountPoint) -> None:
         self._request = request
-        self._place = place
+        self._mount_point = mount_point
         self._program = (
             shutil.which("fusermount3") or shutil.which("fusermount3", path=_DEFAULT_PATH) or ""
         )
@@ -48,20 +39,20 @@ class FusermountMounter:
         self._process: subprocess.Popen[bytes] | None = None
 
     def mount(self) -> AttachedMount:
-        check_mountable(self._place)
-        _check_permission(self._program, self._place.path)
+        mounter.check_mountable(self._mount_point)
+        _check_permission(self._program, self._mount_point.path)
         before = set(self._mounts())
         fuse_fd = self._receive_descriptor()
         # fusermount3 mounts by path, though only where its user may write: verified afterwards
-        root = _open_root(mount_at(self._place.path))
+        root = _open_root(mount_at(self._mount_point.path))
         self._own = self._verified(root, before)
         if self._own is None:
             for each in (fuse_fd, root):
                 if each is not None:
                     os.close(each)
             self._undo(before)
-            raise moved(self._place)
-        return AttachedMount(fuse_fd, root, open_read_ahead(self._own))
+            raise mounter.moved(self._mount_point)
+        return AttachedMount(fuse_fd, root, mounter.open_read_ahead(self._own))
 
     def unmount(self) -> bool:
         return self._unmount()
@@ -76,7 +67,7 @@ class FusermountMounter:
 
     def _verified(self, root: int | None, before: Collection[MountEntry]) -> OwnMount | None:
         """Return the mount of *root*; None if it is not a new mount of ours at the mount point."""
-        if root is None or not self._place.is_in_place:
+        if root is None or not self._mount_point.is_in_place:
             return None
         own = unmounting.own_mount(root)
         if own is None or own.entry.fstype != self._request.fstype or own.entry in before:
@@ -103,7 +94,7 @@ class FusermountMounter:
         except TimeoutError:
             self._process.kill()
             raise SetupError(
-                f"cannot mount at {self._place.path}: fusermount3 does not answer"
+                f"cannot mount at {self._mount_point.path}: fusermount3 does not answer"
             ) from None
         if descriptors:
             if not self._request.is_auto_unmounted:
@@ -111,14 +102,14 @@ class FusermountMounter:
             os.set_inheritable(descriptors[0], False)
             return descriptors[0]
         _, stderr = self._process.communicate()
-        check_in_place(self._place)
-        raise SetupError(_refusal(self._place.path, stderr.decode(errors="replace")))
+        mounter.check_in_place(self._mount_point)
+        raise SetupError(_refusal(self._mount_point.path, stderr.decode(errors="replace")))
 
     def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
         request = self._request
         with theirs:
             return subprocess.Popen(  # noqa: S603 - no shell, and the options are checked
-                [self._program, "-o", request.fusermount_options(), "--", self._place.path],
+                [self._program, "-o", request.fusermount_options(), "--", self._mount_point.path],
                 env=os.environ | {"_FUSE_COMMFD": str(theirs.fileno())},
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
@@ -159,16 +150,16 @@ def _open_root(entry: MountEntry | None) -> int | None:
 
 def _check_permission(program: str, mountpoint: str) -> None:
     """Raise SetupError, with what to do, if fusermount3 would refuse."""
-    if not Path(FUSE_DEVICE).exists():
-        raise SetupError(DEVICE_MISSING)
+    if not Path(mounter.FUSE_DEVICE).exists():
+        raise SetupError(mounter.DEVICE_MISSING)
     if not program:
         raise SetupError(
             "FUSE is not installed: fusermount3 is missing; install it: apt install fuse3"
         )
-    if not os.access(FUSE_DEVICE, os.R_OK | os.W_OK):
+    if not os.access(mounter.FUSE_DEVICE, os.R_OK | os.W_OK):
         raise SetupError(
-            f"FUSE is not permitted to you: {FUSE_DEVICE} cannot be opened; "
-            f"as root: chmod 666 {FUSE_DEVICE}"
+            f"FUSE is not permitted to you: {mounter.FUSE_DEVICE} cannot be opened; "
+            f"as root: chmod 666 {mounter.FUSE_DEVICE}"
         )
     if not os.access(mountpoint, os.W_OK):
         raise SetupError(
@@ -180,4 +171,4 @@ def _check_permission(program: str, mountpoint: str) -> None:
 def _refusal(mountpoint: str, stderr: str) -> str:
     """Return fusermount3's own words, which follow its name."""
     line = (stderr.strip().split("\n") or ["fusermount3 failed"])[-1].partition(": ")[2]
-    return f"cannot mount at {mountpoint}: {line or stderr}; {MOUNTING_NOT_PERMITTED}"
+    return f"cannot mount at {mountpoint}: {line or stderr}; {mounter.MOUNTING_NOT_PERMITTED}"

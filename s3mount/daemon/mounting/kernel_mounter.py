@@ -6,18 +6,9 @@ import os
 from collections.abc import Callable
 
 from s3mount.daemon import syscalls
-from s3mount.daemon.mounting import unmounting
+from s3mount.daemon.mounting import mounter, unmounting
 from s3mount.daemon.mounting.mount_point import MountPoint
-from s3mount.daemon.mounting.mounter import (
-    DEVICE_MISSING,
-    FUSE_DEVICE,
-    MOUNTING_NOT_PERMITTED,
-    AttachedMount,
-    check_in_place,
-    check_mountable,
-    moved,
-    open_read_ahead,
-)
+from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.mounting.unmounting import OwnMount
 from s3mount.errors import SetupError
@@ -30,9 +21,9 @@ class KernelMounter:
     mount until it is gone. Nothing else is ever unmounted, wherever its path leads by then.
     """
 
-    def __init__(self, request: MountRequest, place: MountPoint, uid: int, gid: int) -> None:
+    def __init__(self, request: MountRequest, mount_point: MountPoint, uid: int, gid: int) -> None:
         self._request = request
-        self._place = place
+        self._mount_point = mount_point
         self._uid = uid
         self._gid = gid
         self._is_used = False
@@ -40,12 +31,12 @@ class KernelMounter:
 
     @property
     def path(self) -> str:
-        return self._place.path
+        return self._mount_point.path
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The descriptors that must be open when it mounts."""
-        return (self._place.descriptor,)
+        return (self._mount_point.descriptor,)
 
     @property
     def is_gone(self) -> bool:
@@ -54,9 +45,9 @@ class KernelMounter:
 
     def mount(self) -> AttachedMount:
         if self._is_used:
-            raise SetupError(f"{self._place.path} was mounted once, and is not mounted again")
+            raise SetupError(f"{self._mount_point.path} was mounted once, and is not mounted again")
         self._is_used = True
-        check_mountable(self._place)
+        mounter.check_mountable(self._mount_point)
         fuse_fd, mount_fd = self._create_mount()
         try:
             self._attach(mount_fd)
@@ -64,7 +55,7 @@ class KernelMounter:
             os.close(mount_fd)
             os.close(fuse_fd)
             raise
-        return AttachedMount(fuse_fd, mount_fd, open_read_ahead(self._own))
+        return AttachedMount(fuse_fd, mount_fd, mounter.open_read_ahead(self._own))
 
     def unmount(self) -> bool:
         return self._remove(unmounting.unmount)
@@ -77,21 +68,21 @@ class KernelMounter:
         request = self._request
         fuse_fd = None
         try:
-            fuse_fd = os.open(FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+            fuse_fd = os.open(mounter.FUSE_DEVICE, os.O_RDWR | os.O_CLOEXEC)
             options = request.kernel_options(fuse_fd=fuse_fd, uid=self._uid, gid=self._gid)
             return fuse_fd, syscalls.new_mount("fuse", options, request.flags)
         except OSError as exc:
             if fuse_fd is not None:
                 os.close(fuse_fd)
-            raise _refusal(self._place.path, exc) from exc
+            raise _refusal(self._mount_point.path, exc) from exc
 
     def _attach(self, mount_fd: int) -> None:
         """Attach the mount to the mount point. Raises SetupError, with the mount undone."""
         try:
-            syscalls.move_mount(mount_fd, self._place.descriptor)
+            syscalls.move_mount(mount_fd, self._mount_point.descriptor)
         except OSError as exc:
-            check_in_place(self._place)
-            raise _refusal(self._place.path, exc) from exc
+            mounter.check_in_place(self._mount_point)
+            raise _refusal(self._mount_point.path, exc) from exc
         try:
             self._own = self._verified(mount_fd)
         except BaseException:
@@ -104,9 +95,9 @@ class KernelMounter:
         try:
             own = unmounting.own_mount(mount_fd)
         except OSError as exc:  # no descriptors or memory left, to read the mount table
-            raise _refusal(self._place.path, exc) from exc
-        if own is None or own.entry.path != self._place.path:
-            raise moved(self._place)
+            raise _refusal(self._mount_point.path, exc) from exc
+        if own is None or own.entry.path != self._mount_point.path:
+            raise mounter.moved(self._mount_point)
         return own
 
     def _remove(self, remove: Callable[[OwnMount], bool]) -> bool:
@@ -118,9 +109,9 @@ class KernelMounter:
 def _refusal(mountpoint: str, exc: OSError) -> SetupError:
     match exc.errno:
         case errno.ENOENT | errno.ENODEV | errno.ENXIO:
-            return SetupError(DEVICE_MISSING)
+            return SetupError(mounter.DEVICE_MISSING)
         case errno.EPERM | errno.EACCES:
-            return SetupError(MOUNTING_NOT_PERMITTED)
+            return SetupError(mounter.MOUNTING_NOT_PERMITTED)
         case errno.EINVAL:
             return SetupError(f"the kernel refused the mount options at {mountpoint}; check -o")
         case errno.ENOSYS:

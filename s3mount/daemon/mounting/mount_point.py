@@ -1,7 +1,7 @@
 """Checks of the mount point before mounting, and its descriptor from then on.
 
 Invariant: a mount point is opened once, when it is checked, and the mount is attached to that
-descriptor. So a user who may rename it, or a directory above it, cannot choose another place
+descriptor. So a user who may rename it, or a directory above it, cannot choose another one
 meanwhile. See docs/decisions/run-as.md. The kernel's mount table is read first: a dead mount
 answers nothing else.
 """
@@ -53,13 +53,13 @@ def checked_mountpoint(config: MountConfig) -> MountPoint:
     """Open the mount point, with links resolved. Raises SetupError if it cannot be mounted on."""
     descriptor = _opened(config.mountpoint)
     try:
-        place = MountPoint(_path_of(config.mountpoint, descriptor), descriptor)
-        _refuse_fuse_mount(place)
-        _check_is_directory(place)
+        mount_point = MountPoint(_path_of(config.mountpoint, descriptor), descriptor)
+        _refuse_fuse_mount(mount_point)
+        _check_is_directory(mount_point)
     except BaseException:
         os.close(descriptor)
         raise
-    return place
+    return mount_point
 
 
 def check_allow_other(config: MountConfig) -> None:
@@ -106,30 +106,32 @@ def _path_of(path: str, descriptor: int) -> str:
         raise SetupError(f"the mount point {path} cannot be reached: {exc.strerror}") from exc
 
 
-def _check_is_directory(place: MountPoint) -> None:
+def _check_is_directory(mount_point: MountPoint) -> None:
     try:
-        is_directory = stat.S_ISDIR(os.fstat(place.descriptor).st_mode)
+        is_directory = stat.S_ISDIR(os.fstat(mount_point.descriptor).st_mode)
     except OSError as exc:
-        raise SetupError(f"the mount point {place.path} cannot be reached: {exc.strerror}") from exc
+        raise SetupError(
+            f"the mount point {mount_point.path} cannot be reached: {exc.strerror}"
+        ) from exc
     if not is_directory:
         raise SetupError(
-            f"the mount point {place.path} is not a directory; name an empty directory"
+            f"the mount point {mount_point.path} is not a directory; name an empty directory"
         )
-    if place.path == "/":
+    if mount_point.path == "/":
         raise SetupError("the mount point / is the root directory; name an empty directory")
 
 
-def _refuse_fuse_mount(place: MountPoint) -> None:
+def _refuse_fuse_mount(mount_point: MountPoint) -> None:
     """Raise SetupError if a FUSE mount is there.
 
     Other file systems may be covered: a volume of a container, or an autofs that waits for this
     mount.
     """
-    entry = mount_on(place.descriptor)
+    entry = mount_on(mount_point.descriptor)
     if entry is None or not entry.fstype.startswith("fuse"):
         return
-    path = place.path
-    if is_dead(place.descriptor):
+    path = mount_point.path
+    if is_dead(mount_point.descriptor):
         raise SetupError(
             f"{path} is a dead mount (Transport endpoint is not connected); "
             f"clear it first: fusermount3 -u {path} (or, as root: umount -l {path})"

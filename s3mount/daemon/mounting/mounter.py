@@ -65,30 +65,30 @@ class Mounter(Protocol):
         ...
 
 
-def check_mountable(place: MountPoint) -> None:
+def check_mountable(mount_point: MountPoint) -> None:
     """Raise SetupError if the mount point was moved, or if a FUSE mount covers it.
 
     It is checked again right before mounting, because checking the bucket took time: of two that
     were started at once, the later one would cover the other.
     """
-    check_in_place(place)
-    covering = mount_at(place.path)
+    check_in_place(mount_point)
+    covering = mount_at(mount_point.path)
     if covering is not None and covering.fstype.startswith("fuse"):
         raise SetupError(
-            f"{place.path} is already mounted ({covering.fstype}); "
+            f"{mount_point.path} is already mounted ({covering.fstype}); "
             "something else was mounted meanwhile"
         )
 
 
-def check_in_place(place: MountPoint) -> None:
+def check_in_place(mount_point: MountPoint) -> None:
     """Raise SetupError if the mount point was moved or replaced."""
-    if not place.is_in_place:
-        raise moved(place)
+    if not mount_point.is_in_place:
+        raise moved(mount_point)
 
 
-def moved(place: MountPoint) -> SetupError:
+def moved(mount_point: MountPoint) -> SetupError:
     return SetupError(
-        f"the mount point {place.path} was moved or replaced after it was checked, "
+        f"the mount point {mount_point.path} was moved or replaced after it was checked, "
         "so nothing is mounted; mount where no other user may rename a directory"
     )
 

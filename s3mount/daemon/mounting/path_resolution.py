@@ -120,12 +120,12 @@ def _check_link(
     """Raise UntrustedLinkError if an untrusted user may have made the link, or moved it here."""
     if links > _LINKS_MAX:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    owner, place = os.fstat(link).st_uid, os.fstat(directory)
+    owner, parent = os.fstat(link).st_uid, os.fstat(directory)
     if not is_trusted(owner):
         raise UntrustedLinkError(path, f"of uid {owner}")
-    if not is_trusted(place.st_uid):
-        raise UntrustedLinkError(path, f"that uid {place.st_uid} may replace")
-    if _is_shared(place) and not is_trusted(_ANY_UID):
+    if not is_trusted(parent.st_uid):
+        raise UntrustedLinkError(path, f"that uid {parent.st_uid} may replace")
+    if _is_shared(parent) and not is_trusted(_ANY_UID):
         raise UntrustedLinkError(path, "that other users may replace")
 
 

@@ -105,9 +105,11 @@ class CredentialChain:
         self._refresh_from = -math.inf
         self._is_closed = False
 
-    def frozen(self, deadline: float, cord: CancelToken | None = None) -> FrozenCredentials:
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:
         """See `Credentials.frozen`. AccessDenied if there are none, Retryable for a failure."""
-        return self.frozen_nowait() or self._wait(deadline - DEADLINE_MARGIN, cord or CancelToken())
+        return self.frozen_nowait() or self._wait(
+            deadline - DEADLINE_MARGIN, cancel_token or CancelToken()
+        )
 
     def frozen_nowait(self) -> FrozenCredentials | None:
         keys = self._keys
@@ -137,15 +139,17 @@ class CredentialChain:
         self._source.close()
         self._wake()
 
-    def _wait(self, until: float, cord: CancelToken) -> FrozenCredentials:
-        cord.tie(self._wake)  # before the lock is taken: it calls `_wake` while it holds its own
+    def _wait(self, until: float, cancel_token: CancelToken) -> FrozenCredentials:
+        cancel_token.tie(
+            self._wake
+        )  # before the lock is taken: it calls `_wake` while it holds its own
         try:
             with self._changed:
-                return self._wait_found(until, cord)
+                return self._wait_found(until, cancel_token)
         finally:
-            cord.untie()
+            cancel_token.untie()
 
-    def _wait_found(self, until: float, cord: CancelToken) -> FrozenCredentials:
+    def _wait_found(self, until: float, cancel_token: CancelToken) -> FrozenCredentials:
         """Return the result of the look-up in flight, or of a new one. Called with the lock."""
         if not self._is_in_flight and self._clock() >= self._failed_until:
             self._failure = None
@@ -162,7 +166,7 @@ class CredentialChain:
                     f"the source of the credentials does not answer ({self._source.kind})"
                 )
             self._changed.wait(left)
-            cord.check()
+            cancel_token.check()
         return keys.frozen
 
     def _wake(self) -> None:

@@ -25,10 +25,10 @@ ANONYMOUS = FrozenCredentials("", "")  # requests are not signed
 class Credentials(Protocol):
     """The credentials of one mount. Thread-safe."""
 
-    def frozen(self, deadline: float, cord: CancelToken | None = None) -> FrozenCredentials:
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:
         """Return the present credentials; block until *deadline* if they must be looked up.
 
-        *deadline* is in `time.monotonic()` seconds; *cord* may end the wait. Raises
+        *deadline* is in `time.monotonic()` seconds; *cancel_token* may end the wait. Raises
         DeadlineExceeded if the source does not answer in time, another S3MountError or Retryable
         if it has none.
         """

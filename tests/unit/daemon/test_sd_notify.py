@@ -38,22 +38,23 @@ def test_a_manager_that_does_not_listen_blocks_nothing(manager: socket.socket) -
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
 
     for _ in range(2000):  # more than the queue of a socket takes
-        notifier.status("busy")
+        notifier.stopping("busy")
 
-    assert set(heard(manager)) == {"STATUS=busy"}
+    assert set(heard(manager)) == {"STOPPING=1\nSTATUS=busy"}
 
 
-@pytest.mark.parametrize("tell", [Notifier.ready, Notifier.status, Notifier.stopping])
+@pytest.mark.parametrize("send", [Notifier.ready, Notifier.stopping])
+@pytest.mark.parametrize("end", ["\n", "\u2028"])
 def test_a_status_is_one_assignment_for_any_mount_point(
-    manager: socket.socket, tell: Callable[[Notifier, str], None]
+    manager: socket.socket, send: Callable[[Notifier, str], None], end: str
 ) -> None:
-    tell(
-        Notifier({"NOTIFY_SOCKET": manager.getsockname()}),
-        "serving b at /mnt/x\nMAINPID=1\x85\x1b[2J",
-    )
+    status = f"serving b at /mnt/x{end}MAINPID=1\x85\x1b[2J"
+
+    send(Notifier({"NOTIFY_SOCKET": manager.getsockname()}), status)
 
     [message] = heard(manager)
-    assert message.splitlines()[-1] == r"STATUS=serving b at /mnt/x\nMAINPID=1\x85\x1b[2J"
+    escaped = repr(end)[1:-1]
+    assert message.split("\n")[-1] == rf"STATUS=serving b at /mnt/x{escaped}MAINPID=1\x85\x1b[2J"
 
 
 async def test_the_watchdog_is_notified_twice_in_each_interval(

@@ -160,10 +160,10 @@ def test_a_waiter_fails_at_its_own_deadline(source: Source) -> None:
 
 
 def test_a_waiter_can_be_cancelled(chain: CredentialChain, source: Source) -> None:
-    cord = CancelToken()
-    with asking(1, lambda: chain.frozen(2000.0, cord)) as asked:
+    cancel_token = CancelToken()
+    with asking(1, lambda: chain.frozen(2000.0, cancel_token)) as asked:
         source.wait_asked()
-        cord.pull()
+        cancel_token.pull()
 
         with pytest.raises(RequestCancelledError):
             asked[0].result(PATIENCE)

@@ -178,7 +178,7 @@ class FixedCredentials:
         self._keys = keys
         self._is_ready = is_ready
 
-    def frozen(self, deadline: float, cord: CancelToken | None = None) -> FrozenCredentials:  # noqa: ARG002 - the protocol's
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:  # noqa: ARG002 - the protocol's
         return self._keys
 
     def frozen_nowait(self) -> FrozenCredentials | None:

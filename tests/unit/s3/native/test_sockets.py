@@ -103,9 +103,9 @@ class SteppingCredentials(FixedCredentials):
         super().__init__(FrozenCredentials("AKID", "secret"))
         self.steps = steps
 
-    def frozen(self, deadline: float, cord: CancelToken | None = None) -> FrozenCredentials:
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:
         self.steps.step()
-        return super().frozen(deadline, cord)
+        return super().frozen(deadline, cancel_token)
 
 
 def _use(transport: NativeTransport) -> None:
