@@ -1,6 +1,5 @@
 """Block cache of the mount: joins the parts of this package, and finds the blocks of a version."""
 
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import trio
@@ -12,29 +11,9 @@ from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.config import BlockConfig
+from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
-
-
-@dataclass(frozen=True, slots=True)
-class BlockStatistics:
-    """Counts since the mount began, and what there is now.
-
-    *loads* are blocks fetched. *bytes_wasted* were prefetched and dropped unread. *memory_used* and
-    *memory_limit* are bytes.
-    """
-
-    reads: int
-    reads_that_waited: int
-    loads: int
-    loads_failed: int
-    loads_cancelled: int
-    loads_under_way: int
-    bytes_fetched: int
-    bytes_wasted: int
-    memory_used: int
-    memory_limit: int
-    streams: int
 
 
 class BlockCache:
@@ -76,21 +55,24 @@ class BlockCache:
             return False
         return self._loader.prefetch(self._blocks_of(version), ByteRange(0, version.size))
 
-    def statistics(self) -> BlockStatistics:
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what is counted of reads, fetches and memory."""
         loader, readahead = self._loader, self._readahead
-        return BlockStatistics(
-            reads=readahead.reads,
-            reads_that_waited=readahead.reads_that_waited,
-            loads=loader.started,
-            loads_failed=loader.failed,
-            loads_cancelled=loader.cancelled,
-            loads_under_way=loader.in_flight,
-            bytes_fetched=loader.bytes_fetched,
-            bytes_wasted=loader.bytes_wasted,
-            memory_used=loader.memory.used,
-            memory_limit=loader.memory.limit,
-            streams=len(readahead),
+        memory = loader.memory
+        counter, gauge = metrics.counter, metrics.gauge
+        counter("reads", "reads", "Reads of open files.", lambda: readahead.reads)
+        counter("reads_waited", "reads", "Those that waited.", lambda: readahead.reads_that_waited)
+        counter("block_fetches", "requests", "Fetches started.", lambda: loader.started)
+        counter("block_fetches_failed", "requests", "Those that failed.", lambda: loader.failed)
+        counter("block_fetches_cancelled", "requests", "Cancelled.", lambda: loader.cancelled)
+        gauge("block_fetches_in_flight", "requests", "Not yet finished.", lambda: loader.in_flight)
+        counter(
+            "bytes_fetched", "bytes", "Bytes of finished fetches.", lambda: loader.bytes_fetched
         )
+        counter("bytes_wasted", "bytes", "Prefetched, never read.", lambda: loader.bytes_wasted)
+        gauge("block_bytes", "bytes", "Memory used for blocks.", lambda: memory.used)
+        gauge("block_bytes_limit", "bytes", "Memory allowed for them.", lambda: memory.limit)
+        gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(readahead))
 
     def close(self) -> None:
         """Cancel all fetches; their waiters are told so.

@@ -10,9 +10,8 @@ Joins the parts of `scheduling`, and makes what sends each attempt.
 
 import contextlib
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ import trio
 
 from s3mount import unawaited
 from s3mount.errors import S3MountError
+from s3mount.metrics import Metrics
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -41,24 +41,6 @@ from s3mount.s3.scheduling.thread_pool import ThreadPool
 _PRECONNECTED = 8  # connections; see docs/decisions/lean-transport.md
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """Counts of the mount. *requests* by kind, each attempt counted; *bytes_read* of bodies only.
-
-    *hedges* are reads that were sent a second time because the response was late, *hedges_won*
-    those whose second response came first. *allowed* is the limit of requests in flight now.
-    """
-
-    requests: Mapping[str, int]
-    retries: int
-    throttles: int
-    errors: int
-    bytes_read: int
-    hedges: int
-    hedges_won: int
-    allowed: int
 
 
 class RemoteStore:
@@ -139,23 +121,29 @@ class RemoteStore:
         for _ in range(min(_PRECONNECTED, self._limiter.aimd.allowed)):
             self._thread_pool.submit(connect, _report_failure)
 
-    def statistics(self) -> Statistics:
-        retrier, hedge_policy = self._retrier, self._reads.hedge_policy
-        return Statistics(
-            requests=dict(retrier.requests + Counter(GET=hedge_policy.sent)),
-            retries=retrier.retries,
-            throttles=self._limiter.throttles,
-            errors=retrier.errors,
-            bytes_read=self._reads.bytes_read + self._head_bytes_read,
-            hedges=hedge_policy.sent,
-            hedges_won=hedge_policy.won,
-            allowed=self._limiter.aimd.allowed,
-        )
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what is counted of requests; each attempt is a request."""
+        retrier, hedges, limiter = self._retrier, self._reads.hedge_policy, self._limiter
+        requests, counter = retrier.requests, metrics.counter
+        counter("head_requests", "requests", "HEAD sent.", lambda: requests["HEAD"])
+        counter("list_requests", "requests", "LIST sent.", lambda: requests["LIST"])
+        counter("get_requests", "requests", "GET sent.", lambda: requests["GET"] + hedges.sent)
+        counter("retries", "requests", "Sent again after a failure.", lambda: retrier.retries)
+        counter("throttles", "responses", "Asked to slow down.", lambda: limiter.throttles)
+        counter("request_errors", "requests", "Failed for good.", lambda: retrier.errors)
+        counter("bytes_received", "bytes", "Bodies received.", self._bytes_received)
+        counter("hedged_reads", "requests", "Second GETs of late reads.", lambda: hedges.sent)
+        counter("hedged_reads_won", "requests", "Those that came first.", lambda: hedges.won)
+        aimd = limiter.aimd
+        metrics.gauge("request_limit", "requests", "Allowed at once.", lambda: aimd.allowed)
 
     def close(self) -> None:
         """End the connections. Threads that still make an attempt fail, and end."""
         self._thread_pool.close()
         self._operations.close()
+
+    def _bytes_received(self) -> int:
+        return self._reads.bytes_read + self._head_bytes_read
 
     def _make_sender(
         self, version: ObjectVersion, byte_range: ByteRange, deadline: float

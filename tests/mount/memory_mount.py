@@ -28,8 +28,8 @@ from typing import Any, NoReturn, cast
 import pyfuse3
 import trio
 
-from s3mount.cli.build_config import make_config
-from s3mount.cli.exit_status import end_process, reported
+from s3mount.cli.build_config import build_config
+from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
 from s3mount.daemon import wiring
@@ -212,8 +212,8 @@ def memory_mount(at: Path, *options: str) -> Iterator[Told]:
 def _main() -> int:
     request = parse_arguments(sys.argv[1:])
     assert not isinstance(request, str)
-    return run(make_config(request), serve)
+    return run(build_config(request), serve)
 
 
 if __name__ == "__main__":
-    end_process(reported("s3mount", _main))
+    end_process(run_command("s3mount", _main))

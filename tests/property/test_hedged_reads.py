@@ -25,6 +25,7 @@ from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.scheduling.limiter import PermitWaiter
 from s3mount.s3.transport import ReceiveState, Retryable
+from tests.metrics import read_metrics
 from tests.property.scripted_store import content_of
 
 UNIT = 64 * KIB
@@ -53,34 +54,36 @@ class FickleTransport:
         return FickleRange(self, byte_range)
 
     def read(
-        self, span: ByteRange, into: Callable[[], memoryview], cord: CancelToken
+        self, span: ByteRange, into: Callable[[], memoryview], cancel_token: CancelToken
     ) -> str | None:
-        self._delay(cord)
+        self._delay(cancel_token)
         buffer = into()
         buffer[:] = b"\xee" * len(buffer)
-        self._delay(cord)
+        self._delay(cancel_token)
         buffer[:] = CONTENT[span.start : span.stop]
         return None
 
     def read_nowait(
-        self, span: ByteRange, into: Callable[[], memoryview], cord: CancelToken
+        self, span: ByteRange, into: Callable[[], memoryview], cancel_token: CancelToken
     ) -> "SentByChance | None":
         if self._chance.random() < 0.5:
             return None
-        return SentByChance(self._chance, cord, partial(self.read, span, into, cord))
+        return SentByChance(
+            self._chance, cancel_token, partial(self.read, span, into, cancel_token)
+        )
 
     def close(self) -> None: ...
 
-    def _delay(self, cord: CancelToken) -> None:
+    def _delay(self, cancel_token: CancelToken) -> None:
         time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
         if self._chance.random() < 0.5:
-            cord.check()
+            cancel_token.check()
         is_in_event_loop = (
             threading.current_thread() is threading.main_thread()
         )  # where all of the answer is here
         if self._chance.random() < self._stuck_rate and not is_in_event_loop:
             was_cancelled = threading.Event()
-            cord.attach(was_cancelled.set)
+            cancel_token.attach(was_cancelled.set)
             assert was_cancelled.wait(20)
         if self._chance.random() < self._failure_rate:
             raise Retryable(StoreError("ill luck"))
@@ -106,14 +109,14 @@ class SentByChance:
     """`PendingResponse`: bytes come at once, or later, or only when it is cancelled."""
 
     def __init__(
-        self, chance: random.Random, cord: CancelToken, finish: Callable[[], str | None]
+        self, chance: random.Random, cancel_token: CancelToken, finish: Callable[[], str | None]
     ) -> None:
         self._chance = chance
         self._finish = finish
         self._socket, self._peer = socket.socketpair()
         self.has_begun = False
-        self._cord = cord
-        cord.attach(self._come)
+        self._cord = cancel_token
+        cancel_token.attach(self._come)
         if chance.random() < 0.8:
             self._come()
 
@@ -176,7 +179,7 @@ async def _play(
                 for _ in range(4):
                     readers.start_soon(_read, cache, chance)
     with trio.fail_after(5):
-        while cache.statistics().loads_under_way:  # noqa: ASYNC110 - a thread ends it
+        while read_metrics(cache)["block_fetches_in_flight"]:  # noqa: ASYNC110 - a thread ends it
             await trio.sleep(LATE)
     for _ in range(CONNECTIONS):  # each attempt has released its permit, sooner or later
         with trio.fail_after(5):
@@ -184,7 +187,7 @@ async def _play(
     ready = sum(
         max(len(block), 2048) for blocks in cache._versions.values() for block in blocks._blocks
     )
-    assert cache.statistics().loads_under_way == 0
+    assert read_metrics(cache)["block_fetches_in_flight"] == 0
     assert ready + cache._loader.memory._idle_bytes == cache._loader.memory.used <= limit
     store.close()
 

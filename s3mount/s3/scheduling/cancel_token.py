@@ -52,8 +52,3 @@ class CancelToken:
             self._is_cancelled = True
             if self._end_call is not None:
                 self._end_call()
-
-    # The former names, until the transports and the credentials use the new ones.
-    tie = attach
-    untie = detach
-    pull = cancel

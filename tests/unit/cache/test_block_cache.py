@@ -17,6 +17,7 @@ from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
+from tests.metrics import read_metrics
 from tests.property.scripted_store import ScriptedStore
 
 LARGE = ObjectVersion("b", "large", "e", 40 * MIB)
@@ -160,7 +161,7 @@ async def test_a_failed_fetch_fails_all_waiters_and_is_forgotten(rig: Rig) -> No
     assert [StaleVersion, StaleVersion] == [type(outcome) for outcome in outcomes]
     assert [("replaced", "large")] * 2 == [(str(outcome), outcome.key) for outcome in outcomes]  # type: ignore[attr-defined]
     assert [rig.store.content(LARGE)[:4096]] == again
-    assert 1 == rig.cache.statistics().loads_failed
+    assert 1 == read_metrics(rig.cache)["block_fetches_failed"]
 
 
 async def test_each_waiter_raises_a_failure_of_its_own_without_frames_of_others(
@@ -278,7 +279,7 @@ async def test_a_bug_in_the_accounting_for_a_fetch_fails_its_readers_only(
     assert has_waiter == len(failures)
     assert [rig.store.content(LARGE)[:1]] == others
     assert [rig.store.content(SMALL)[:1]] == again
-    assert 0 == rig.cache.statistics().loads_under_way
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
 
 
 def _broken(*_: object, **__: object) -> None:
@@ -297,7 +298,7 @@ async def test_a_read_that_cannot_be_started_leaves_nothing_behind(
     await rig.land()
 
     assert [rig.store.content(SMALL)[:1]] == again
-    assert 0 == rig.cache.statistics().loads_under_way
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
     assert rig.cache._loader.memory.used - rig.cache._loader.memory._idle_bytes == SMALL.size
 
 
@@ -343,7 +344,7 @@ async def test_a_cancelled_fetch_keeps_buffer_and_budget_until_nobody_writes_to_
     reader.close()
     await wait_all_tasks_blocked()
     cancelled = rig.store.cancelled_by(rig.cache)
-    held, ahead = rig.cache.statistics().memory_used, loads._prefetch_bytes
+    held, ahead = read_metrics(rig.cache)["block_bytes"], loads._prefetch_bytes
 
     await rig.land()
 
@@ -369,11 +370,11 @@ async def test_a_fetch_that_succeeds_as_it_is_cancelled_is_not_kept(rig: Rig) ->
         reader.close()
     await rig.land()
 
-    statistics = rig.cache.statistics()
+    metrics = read_metrics(rig.cache)
     kept = sum(len(block) for shelf in rig.cache._versions.values() for block in shelf._blocks)
-    assert 0 == statistics.loads_under_way
+    assert 0 == metrics["block_fetches_in_flight"]
     assert kept == rig.cache._loader.memory._lru.currsize
-    assert statistics.loads_cancelled > 0
+    assert metrics["block_fetches_cancelled"] > 0
 
 
 async def test_a_cancelled_range_can_be_fetched_while_the_old_read_still_fills_its_buffer(
@@ -439,7 +440,7 @@ async def test_a_prefetched_sibling_costs_its_reader_nothing(rig: Rig) -> None:
     assert rig.cache.prefetch(SMALL)
     assert rig.cache.prefetch(SMALL)
     await wait_all_tasks_blocked()
-    assert rig.cache.statistics().loads_under_way == 1
+    assert read_metrics(rig.cache)["block_fetches_in_flight"] == 1
     await rig.land()
 
     outcomes = await rig.reads((rig.cache.open(SMALL), 0, 300_000))
@@ -488,7 +489,7 @@ async def test_a_demand_read_finds_memory_while_streams_fill_theirs(rig: Rig) ->
     await wait_all_tasks_blocked()
 
     assert [rig.store.content(LARGE)[20 * MIB : 20 * MIB + 4096]] == outcomes
-    assert rig.cache.statistics().memory_used <= 64 * MIB
+    assert read_metrics(rig.cache)["block_bytes"] <= 64 * MIB
 
 
 async def test_a_seek_cancels_what_was_prefetched_at_the_old_place(rig: Rig) -> None:
@@ -518,7 +519,7 @@ async def test_closing_the_cache_fails_the_waiters(rig: Rig) -> None:
     await rig.land()
 
     assert [StoreError] == [type(outcome) for outcome in outcomes]
-    assert 0 == rig.cache.statistics().loads_under_way
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
 
 
 async def test_nothing_is_left_of_a_version_without_readers_and_blocks(rig: Rig) -> None:

@@ -23,6 +23,7 @@ from s3mount.s3.scheduling.hedge_policy import ROUND
 from s3mount.s3.scheduling.limiter import PermitWaiter
 from s3mount.s3.transport import ReceiveState, Retryable
 from tests.fakes.started_reads import read_range as read_started
+from tests.metrics import read_metrics
 from tests.unit.s3.clients import client
 from tests.unit.s3.clients import read as read_range
 from tests.unit.s3.scripted_server import (
@@ -62,7 +63,7 @@ def test_a_call_that_waits_is_cancelled_at_once_and_opens_no_other_connection(
         for _ in range(reads_before):
             read(operations, CancelToken())
         token = CancelToken()
-        threading.Timer(0.05, token.pull).start()
+        threading.Timer(0.05, token.cancel).start()
 
         started = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
@@ -104,7 +105,7 @@ def test_a_call_that_waits_for_a_name_is_cancelled_at_once(
 
     def end(has_arrived: threading.Event) -> None:
         has_arrived.wait(10)
-        (operations.close if is_closed else token.pull)()
+        (operations.close if is_closed else token.cancel)()
 
     with resolving(monkeypatch) as has_arrived:
         threading.Thread(target=end, args=(has_arrived,)).start()
@@ -119,7 +120,7 @@ def test_a_call_that_waits_for_a_name_is_cancelled_at_once(
 def test_a_call_that_is_cancelled_in_its_body_fails() -> None:
     with connecting(stalls_after(PART[:-1])) as (operations, _):
         token = CancelToken()
-        threading.Timer(0.05, token.pull).start()
+        threading.Timer(0.05, token.cancel).start()
 
         with pytest.raises(Retryable):
             read(operations, token)
@@ -146,7 +147,7 @@ def test_a_request_that_was_sent_without_waiting_is_cancelled_too(line: Line) ->
         pending = sender.send_nowait(lambda: into, token)
         assert pending is not None
         assert has_arrived.wait(10)
-        token.pull()
+        token.cancel()
 
         assert receive(pending, deadline) is ReceiveState.FALLBACK
         with pytest.raises((Retryable, RequestCancelledError)):
@@ -165,7 +166,7 @@ def test_a_call_is_cancelled_while_it_opens_its_connection() -> None:
             waiting.connect_ex(full.getsockname())
         operations = BucketOperations(NativeTransport(store_at(full.getsockname()[1])), "bucket")
         token = CancelToken()
-        threading.Timer(0.05, token.pull).start()
+        threading.Timer(0.05, token.cancel).start()
 
         started = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
@@ -180,7 +181,7 @@ def test_cancelling_a_call_that_has_ended_hurts_no_other() -> None:
         first = CancelToken()
         read(operations, first)
 
-        first.pull()
+        first.cancel()
 
         assert read(operations, CancelToken()) == CONTENT[100:900]
         assert server.connections == 1
@@ -202,11 +203,11 @@ async def test_a_late_read_is_hedged_over_another_connection() -> None:
             for _ in range(4):  # no permit is lost
                 await PermitWaiter(store._limiter, Priority.DEMAND).acquire()
 
-        statistics = store.statistics()
+        statistics = read_metrics(store)
         assert set(replies) == {CONTENT[100:900]}
-        assert (statistics.hedges, statistics.hedges_won) == (1, 1)
-        assert statistics.requests == {"GET": ROUND + 3}
-        assert (statistics.errors, statistics.retries) == (0, 0)
+        assert (statistics["hedged_reads"], statistics["hedged_reads_won"]) == (1, 1)
+        assert statistics["get_requests"] == ROUND + 3
+        assert (statistics["request_errors"], statistics["retries"]) == (0, 0)
         assert server.connections == 2
 
 
