@@ -1,14 +1,15 @@
 """s3mount: mounts S3 buckets read-only on Linux, through FUSE.
 
-The house, from the door inwards; imports run downwards only:
+Packages, from the top; each imports only those below it (import-linter's contracts in
+pyproject.toml):
 
-    cli          what a person types → one frozen Config
-    service      the life of one mount: composition root, signals, readiness
-    fuse         the kernel's door: requests → filesystem calls → replies and errnos
-    filesystem   what the mount looks like: tree, inodes, directories, open files
-    blocks       bytes kept: one load per block, memory, readahead
-    s3           the store's door: listings, objects, errors
-    config, errors   values that every room may hold
+    cli          arguments, files and fstab → one frozen Config
+    daemon       the life of one mount: startup, privileges, signals; wiring is the composition root
+    fuse         kernel requests → calls of the file system → replies and errnos
+    filesystem   handles > prefetch > namespace > listing: names, inodes, directories, open files
+    cache        blocks of object versions: single-flight loads, memory, readahead
+    s3           the object store: requests, retries, hedging; transports, endpoint, credentials
+    config, errors, metrics, printable   values and helpers for all of them
 """
 
 __version__ = "0.1.0"

@@ -1,20 +1,31 @@
-"""What one mount is told: a frozen Config, made by `cli/` and read by the rest.
+"""Configuration of one mount: a frozen Config, built by `cli/` and read by the rest.
 
-Knows values only, never where they came from (flag, TOML file, default).
+Knows values only, not where they came from (flag, TOML file, default).
 """
 
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 MIB = 1 << 20
-INDEFINITE = math.inf  # a lifetime without end
+INDEFINITE = math.inf  # a TTL that never expires
+
+
+class Prefetch(StrEnum):
+    """Kinds of request that are sent before a reader needs them; `--no-prefetch` turns each off."""
+
+    WALKS = "walks"  # scans of subtrees
+    SIBLINGS = "siblings"  # small files that are opened in order
+    LISTINGS = "listings"  # listings of directories in which lookups miss; pages ahead of a reader
+    PARALLEL_LISTING = "parallel-listing"  # of a huge flat directory, from guessed names on
+    READAHEAD = "readahead"  # blocks ahead of a sequential reader; without it, more requests in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """How the bucket is reached. `None` leaves the choice to boto3's chain."""
+    """Access to the bucket. None leaves the choice to boto3's chain."""
 
     bucket: str
     prefix: str = ""  # "" or ends with "/"
@@ -29,12 +40,12 @@ class StoreConfig:
     verify_ssl: bool = True
     max_connections: int = 32
     timeout: float = 60.0  # seconds, for one read or lookup in all
-    transport: Literal["lean", "boto3"] = "lean"
+    transport: Literal["native", "boto3"] = "native"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TreeConfig:
-    """What the tree shows, and for how long what is known of it holds (seconds)."""
+    """Attributes of files, and the TTLs of metadata in seconds."""
 
     uid: int
     gid: int
@@ -48,7 +59,7 @@ class TreeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockConfig:
-    """How bytes are fetched and kept (bytes)."""
+    """Sizes of fetches and of the block cache, in bytes."""
 
     part_size: int = 8 * MIB
     memory_limit: int = 256 * MIB
@@ -56,7 +67,7 @@ class BlockConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MountConfig:
-    """How the mount stands in the host: where, for whom, with which FUSE options."""
+    """Mount point, users and FUSE options."""
 
     mountpoint: str  # absolute, or /dev/fd/N: a FUSE descriptor that a parent has mounted
     allow_other: bool = False
@@ -67,7 +78,7 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
-    """Where log lines go, and how they look."""
+    """Level, destination and format of the log."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     file: Path | None = None
@@ -76,7 +87,7 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """All that one mount is told."""
+    """The configuration of one mount."""
 
     store: StoreConfig
     tree: TreeConfig
@@ -84,3 +95,4 @@ class Config:
     blocks: BlockConfig = field(default_factory=BlockConfig)
     log: LogConfig = field(default_factory=LogConfig)
     foreground: bool = False
+    no_prefetch: frozenset[Prefetch] = frozenset()

@@ -1,7 +1,7 @@
 """Expected failures, each with its errno.
 
-Named for what the user sees. Translated exactly twice: a store's answer becomes one of these in `s3/`, and one of these
-becomes an errno in `fuse/` (or a line on stderr in `cli/`). A bug is never one of these.
+Named for what the user sees. Translated exactly twice: `s3/` makes them from a store's response,
+and `fuse/` maps them to an errno (`cli/` to a line on stderr). A bug is never one of these.
 """
 
 import errno
@@ -11,10 +11,10 @@ from s3mount.printable import printable
 
 
 class S3MountError(Exception):
-    """An expected failure; `errno` is what the kernel is told, the rest is what the log is told.
+    """An expected failure; `errno` is for the kernel, the rest for the log.
 
-    *status*, *code* and *request_id* are the store's own (HTTP status, S3 error code, x-amz-request-id), where it said them; the two
-    texts are kept as `printable` has them. *key* is kept as it is.
+    *status*, *code* and *request_id* are from the store's response (HTTP status, S3 error code,
+    x-amz-request-id), if it has them; both texts are escaped by `printable`. *key* is as it is.
     """
 
     errno = errno.EIO
@@ -37,9 +37,10 @@ class S3MountError(Exception):
         self.request_id = request_id and printable(request_id)
 
     def detached(self) -> Self:
-        """The same failure as a new exception, without traceback, cause and context.
+        """Return the same failure as a new exception, without traceback, cause and context.
 
-        For a failure that is kept, or raised to several callers: tracebacks grow with each raise, and hold all that their frames do.
+        For a failure that is kept, or raised to several callers: a traceback grows with each
+        raise, and keeps all objects of its frames alive.
         """
         return type(self)(
             str(self),
@@ -55,11 +56,11 @@ class NotFound(S3MountError):
     """No such key, prefix or name."""
 
     errno = errno.ENOENT
-    valid_for = 0.0  # seconds for which a lookup's answer may be kept by the kernel
+    valid_for = 0.0  # seconds for which the kernel may cache the negative dentry
 
 
 class AccessDenied(S3MountError):
-    """Refused: 403 on GET, HEAD or LIST, KMS refused, or archived and not restored."""
+    """Access is denied: 403 on GET, HEAD or LIST, KMS refused, or archived and not restored."""
 
     errno = errno.EACCES
 
@@ -73,7 +74,8 @@ class StaleVersion(S3MountError):
 class ReplacedBeforeOpen(StaleVersion):
     """A file was replaced between its lookup and its open.
 
-    The kernel looks its name up again, and opens what is there now (fs/namei.c: do_filp_open, LOOKUP_REVAL).
+    The kernel looks its name up again, and opens the new file (fs/namei.c: do_filp_open,
+    LOOKUP_REVAL).
     """
 
 
@@ -84,13 +86,13 @@ class NameTooLong(S3MountError):
 
 
 class NotADirectory(S3MountError):
-    """A directory was needed and a file found."""
+    """A directory is needed, and the name is a file."""
 
     errno = errno.ENOTDIR
 
 
 class IsADirectory(S3MountError):
-    """A file was needed and a directory found."""
+    """A file is needed, and the name is a directory."""
 
     errno = errno.EISDIR
 
@@ -102,25 +104,25 @@ class ReadOnly(S3MountError):
 
 
 class StoreError(S3MountError):
-    """Throttled, 5xx, network down, truncated or corrupt answer, after retries."""
+    """Throttled, 5xx, network down, or a truncated or corrupt response, after retries."""
 
     errno = errno.EIO
 
 
 class DeadlineExceeded(S3MountError):
-    """No answer within `--timeout`."""
+    """No response within `--timeout`."""
 
     errno = errno.ETIMEDOUT
 
 
 class TooManyRequests(S3MountError):
-    """So many requests of one user wait for the store already that this one is refused."""
+    """Too many requests of one user are waiting for the store."""
 
     errno = errno.EAGAIN
 
 
 class UsageError(S3MountError):
-    """What was typed, or stands in a configuration file, is wrong; exit status 2."""
+    """An argument, or a configuration file, is wrong; exit status 2."""
 
 
 class SetupError(S3MountError):

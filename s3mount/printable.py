@@ -1,33 +1,38 @@
-"""Escaping of text that comes from outside: from a store, a proxy, a library, or the names of objects.
+"""Escaping of text from outside: from a store, a proxy, a library, or the names of objects.
 
-What `printable` returns is one line of at most *limit* bytes of UTF-8, and changes nothing in a terminal. Idempotent, so that text may
-pass both where it enters a message and where the message leaves the process. A backslash stays as it is: the result is
-for people, and is not meant to be read back.
+`printable` returns one line of at most *limit* bytes of UTF-8 that cannot control a terminal. It is
+idempotent, so that text is escaped both when it enters a message and when the message leaves the
+process. A backslash stays as it is: the result is for people, and is not parsed again.
 """
 
-OUTSIDE_LIMIT = (
-    200  # bytes of one foreign text in a message: S3's codes are below 64, its request ids below 80
-)
+# bytes of one text from outside in a message: S3's codes are below 64, its request ids below 80
+OUTSIDE_LIMIT = 200
 LINE_LIMIT = 4000  # bytes of a whole message; syslog(3) daemons cut at 8 KiB or below
 _CUT = "…"
 
 
 def printable(text: str, limit: int = OUTSIDE_LIMIT) -> str:
-    """*text* with escapes for what is not printable, as `repr` has them, and its middle left out beyond *limit* bytes.
+    """Escape what is not printable, as `repr` does, and cut the middle beyond *limit* bytes.
 
-    Not printable are line breaks of all kinds, other C0 and C1 controls, bidirectional and invisible characters, and lone surrogates.
+    Not printable are line breaks of all kinds, other C0 and C1 controls, bidirectional and
+    invisible characters, and lone surrogates.
     """
     if len(text) <= limit and text.isascii() and text.isprintable():
         return text
-    if len(text) > 2 * limit:  # as long as that, it is cut below, so no more of it need be escaped
+    if len(text) > 2 * limit:  # it is cut below in any case: escape no more than needed
         text = text[:limit] + text[-limit:]
     return _cut("".join(char if char.isprintable() else repr(char)[1:-1] for char in text), limit)
 
 
-def printable_lines(text: str, limit: int) -> str:
-    """Own text of several lines, such as a traceback: each line as `printable` has it, and indented.
+def one_line(text: str) -> str:
+    """Join the lines of a message, and escape it."""
+    return printable(" ".join(text.splitlines()), LINE_LIMIT)
 
-    Nothing in it passes for a record of the log, which begins at the margin.
+
+def printable_lines(text: str, limit: int) -> str:
+    """Escape each line of a text, such as a traceback, and indent it.
+
+    So no line can pass for a record of the log, which is not indented.
     """
     if len(text) > limit:
         text = f"{text[: limit // 2]}\n{_CUT}\n{text[-limit // 2 :]}"

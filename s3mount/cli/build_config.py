@@ -1,6 +1,7 @@
-"""One frozen Config from what was spelled: defaults below, the file above them, the command line on top.
+"""Construction of the Config from option values: the command line wins over the file, and the file
+over the defaults.
 
-Pure, except that it looks up who asks. Combinations that cannot work are refused here, by the names that were written.
+Pure, except for user look-ups. Combinations that cannot work are refused, by the names as written.
 """
 
 import os
@@ -22,31 +23,32 @@ CONNECTIONS_MAX: Final = 1024  # a usual RLIMIT_NOFILE
 
 @dataclass(frozen=True, slots=True)
 class MountArguments:
-    """What is to be mounted, and where, with the places where that was written."""
+    """What to mount, at which mount point, and the values of options."""
 
     location: str | None
     mountpoint: str | None
-    settings: tuple[OptionValue, ...]
+    values: tuple[OptionValue, ...]
 
 
-def make_config(request: MountArguments) -> Config:
-    """Raises UsageError. Later settings win over earlier ones; FUSE options add up."""
-    if not request.location or not request.mountpoint:
-        missing = "BUCKET" if not request.location else "MOUNTPOINT"
+def build_config(arguments: MountArguments) -> Config:
+    """Build the Config: later values win, FUSE options and --no-prefetch add up. Raises UsageError."""
+    if not arguments.location or not arguments.mountpoint:
+        missing = "BUCKET" if not arguments.location else "MOUNTPOINT"
         raise UsageError(
-            f"{missing} is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, or --config FILE that names both"
+            f"{missing} is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, "
+            "or --config FILE that names both"
         )
-    by_name = _merged(request.settings)
+    by_name = _merged(arguments.values)
     _check_combinations(by_name)
     sections = _by_section(by_name)
     try:
-        bucket, prefix = parse_location(request.location)
+        bucket, prefix = parse_location(arguments.location)
     except ValueError as exc:
         raise UsageError(f"BUCKET: {exc}") from exc
     config = Config(
         store=StoreConfig(bucket=bucket, prefix=prefix, **sections[StoreConfig]),
         tree=TreeConfig(**_owner(by_name), **(_modes(by_name) | sections[TreeConfig])),
-        mount=MountConfig(mountpoint=_absolute(request.mountpoint), **sections[MountConfig]),
+        mount=MountConfig(mountpoint=_absolute(arguments.mountpoint), **sections[MountConfig]),
         blocks=BlockConfig(**sections[BlockConfig]),
         log=LogConfig(**sections[LogConfig]),
         **sections[Config],
@@ -55,36 +57,39 @@ def make_config(request: MountArguments) -> Config:
     return config
 
 
-def _merged(settings: Iterable[OptionValue]) -> dict[str, OptionValue]:
+def _merged(values: Iterable[OptionValue]) -> dict[str, OptionValue]:
     by_name: dict[str, OptionValue] = {}
-    for each in settings:
-        name = each.setting.name
+    for each in values:
+        name = each.option.name
         earlier = by_name.get(name)
-        if earlier and isinstance(earlier.value, tuple) and isinstance(each.value, tuple):
-            by_name[name] = each._replace(value=earlier.value + each.value)
-        else:
-            by_name[name] = each
+        match earlier.value if earlier else None, each.value:
+            case tuple(before), tuple(more):
+                by_name[name] = each._replace(value=before + more)
+            case frozenset(before), frozenset(more):
+                by_name[name] = each._replace(value=before | more)
+            case _:
+                by_name[name] = each
     return by_name
 
 
 def _by_section(by_name: Mapping[str, OptionValue]) -> dict[Section, dict[str, Any]]:
-    """Keyword arguments for each part of a Config; Any, since the table knows what each field takes and mypy cannot."""
-    sections: dict[Section, dict[str, Any]] = {setting.section: {} for setting in OPTION_TABLE}
+    """Return keyword arguments by section; Any, since only the table knows the type of a field."""
+    sections: dict[Section, dict[str, Any]] = {option.section: {} for option in OPTION_TABLE}
     for each in by_name.values():
-        if each.setting.name not in ("uid", "gid"):
-            sections[each.setting.section][each.setting.field] = each.value
+        if each.option.name not in ("uid", "gid"):
+            sections[each.option.section][each.option.field] = each.value
     return sections
 
 
 def _owner(by_name: Mapping[str, OptionValue]) -> dict[str, Any]:
-    """The uid and gid: as told, else those of whoever serves."""
+    """Return uid and gid: as given, else those of the user who serves."""
     uid, gid = _server(by_name.get("run-as"))
-    told = {name: by_name[name].value for name in ("uid", "gid") if name in by_name}
-    return {"uid": uid, "gid": gid} | told
+    given = {name: by_name[name].value for name in ("uid", "gid") if name in by_name}
+    return {"uid": uid, "gid": gid} | given
 
 
 def _modes(by_name: Mapping[str, OptionValue]) -> dict[str, Any]:
-    """The modes that --allow-root needs: libfuse turns others away, but the kernel does not ask it for attributes that it holds."""
+    """Return the modes for --allow-root: libfuse refuses others, but sees no cached attributes."""
     return {"dir_mode": 0o500, "file_mode": 0o400} if _is_on(by_name, "allow-root") else {}
 
 
@@ -96,12 +101,14 @@ def _server(run_as: OptionValue | None) -> tuple[int, int]:
     except KeyError:
         raise UsageError(f"{run_as.where}: there is no user {run_as.value!r}") from None
     if account.pw_uid == 0:
-        raise UsageError(f"{run_as.where}: {run_as.value!r} is root: name a user who may do less")
+        raise UsageError(
+            f"{run_as.where}: {run_as.value!r} is root: name a user with fewer privileges"
+        )
     return account.pw_uid, account.pw_gid
 
 
 def _absolute(mountpoint: str) -> str:
-    """Not resolved: a dead mount cannot be, and the check of the mount point says so better."""
+    """Make it absolute, but do not resolve it: a dead mount cannot be, and is reported later."""
     try:
         return absolute(mountpoint)
     except ValueError as exc:
@@ -113,10 +120,10 @@ def _absolute(mountpoint: str) -> str:
 
 
 _CONTRADICTIONS: Final = (
-    ("allow-other", "allow-root", "--allow-other lets root in already"),
+    ("allow-other", "allow-root", "--allow-other includes root"),
     ("no-sign-request", "profile", "a request that is not signed needs no profile"),
     ("no-sign-request", "requester-pays", "only a signed request can be paid for"),
-    ("no-verify-ssl", "ca-bundle", "without verification nothing is trusted, or all"),
+    ("no-verify-ssl", "ca-bundle", "without verification, no certificate is looked at"),
 )
 
 
@@ -130,39 +137,31 @@ def _check_combinations(by_name: Mapping[str, OptionValue]) -> None:
 
 def _is_on(by_name: Mapping[str, OptionValue], name: str) -> bool:
     each = by_name.get(name)
-    return each is not None and (not each.setting.is_flag or each.value is not each.setting.inverts)
+    return each is not None and (not each.option.is_flag or each.value is not each.option.inverts)
 
 
 def _check_bounds(config: Config, by_name: Mapping[str, OptionValue]) -> None:
     part, memory = config.blocks.part_size, config.blocks.memory_limit
-    where = {
-        setting.name: by_name[setting.name].where if setting.name in by_name else setting.flag
-        for setting in OPTION_TABLE
-    }
+    too_small = (
+        f"{show_size(memory)} holds less than two parts: "
+        f"give it {show_size(2 * part)} or more, or a smaller --part-size"
+    )
+    part_bounds = f"it must be {show_size(PART_MIN)} to {show_size(PART_MAX)}"
+    connections = config.store.max_connections
+    is_path_of_access_point = config.store.path_style and config.store.bucket.startswith("arn:")
     bounds = (
+        (PART_MIN <= part <= PART_MAX, "part-size", part_bounds),
+        (memory >= 2 * part, "memory-limit", too_small),
         (
-            PART_MIN <= part <= PART_MAX,
-            "part-size",
-            f"it must be {show_size(PART_MIN)} to {show_size(PART_MAX)}",
-        ),
-        (
-            memory >= 2 * part,
-            "memory-limit",
-            f"{show_size(memory)} holds less than two parts: give it {show_size(2 * part)} or more, or a smaller --part-size",
-        ),
-        (
-            1 <= config.store.max_connections <= CONNECTIONS_MAX,
+            1 <= connections <= CONNECTIONS_MAX,
             "max-connections",
             f"it must be 1 to {CONNECTIONS_MAX}",
         ),
         (config.store.timeout > 0, "timeout", "it must be more than 0"),
         (config.tree.metadata_limit > 0, "metadata-limit", "it must be more than 0"),
-        (
-            not (config.store.path_style and config.store.bucket.startswith("arn:")),
-            "path-style",
-            "an access point cannot be named in a path",
-        ),
+        (not is_path_of_access_point, "path-style", "an access point cannot be named in a path"),
     )
     for holds, name, demand in bounds:
         if not holds:
-            raise UsageError(f"{where[name]}: {demand}")
+            where = by_name[name].where if name in by_name else f"--{name}"
+            raise UsageError(f"{where}: {demand}")

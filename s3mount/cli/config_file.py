@@ -1,6 +1,7 @@
-"""A configuration file: TOML, flat, with the names of the flags, and `bucket` and `mountpoint`.
+"""Parser of a configuration file: flat TOML, keys as the flags, and `bucket` and `mountpoint`.
 
-Every key is understood or named in a `UsageError`; values of keys that look like credentials are never repeated.
+A key that is not known is named in a `UsageError`. Values of keys that look like credentials are
+never repeated.
 """
 
 import errno
@@ -12,43 +13,44 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.option_value import OptionValue, refuse_secret, spelled
+from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, OPTIONS, canonical
 from s3mount.cli.values import show_size, suggestion
 from s3mount.errors import UsageError
 
-FILE_MAX: Final = (
-    64 << 10
-)  # bytes; every setting takes less than 4 KiB, and tomllib's time grows with the square of a dotted key
+# bytes; an option takes less than 4 KiB, and tomllib's time is quadratic in the length of a dotted
+# key
+FILE_MAX: Final = 64 << 10
 
 _PLACES = ("bucket", "mountpoint")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """What a file says."""
+    """The content of a file."""
 
     path: str
     bucket: str | None = None
     mountpoint: str | None = None
-    settings: tuple[OptionValue, ...] = ()
+    values: tuple[OptionValue, ...] = ()
 
 
 def read_config_file(path: str) -> ConfigFile:
-    """Raises UsageError, which names the file."""
+    """Read and parse the file. Raises UsageError, which names it."""
     try:
-        text = _read(os.path.expanduser(path)).decode()  # noqa: PTH111 - Path.expanduser raises where there is no home
+        expanded = os.path.expanduser(path)  # noqa: PTH111 - Path.expanduser raises without a home
+        text = _read(expanded).decode()
     except OSError as exc:
         raise UsageError(f"--config {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:
-        raise UsageError(f"{path}: this is no TOML: it is not in UTF-8") from exc
+        raise UsageError(f"{path}: this is not TOML: it is not in UTF-8") from exc
     except ValueError as exc:
-        raise UsageError("--config: a path has no NUL in it") from exc
+        raise UsageError("--config: a path must not contain NUL") from exc
     return parse_config_file(path, text)
 
 
 def _read(path: str) -> bytes:
-    """Neither waits for a FIFO, nor reads more than a configuration can be. Raises OSError."""
+    """Read the file, without waiting for a FIFO, and not beyond `FILE_MAX`. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     with open(descriptor, "rb") as file:  # noqa: PTH123 - a descriptor has no Path
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -66,19 +68,19 @@ def parse_config_file(path: str, text: str) -> ConfigFile:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UsageError(f"{path}: this is no TOML: {exc}{_quoting_hint(text)}") from exc
+        raise UsageError(f"{path}: this is not TOML: {exc}{_quoting_hint(text)}") from exc
     except RecursionError:
         raise UsageError(
             f"{path}: lists and tables are nested too deeply: write all keys at the top"
         ) from None
-    except ValueError as exc:  # what tomllib lets through from int and date
-        raise UsageError(f"{path}: a number in it is too long, or a date is none") from exc
-    values = _canonical_keys(path, table)
+    except ValueError as exc:  # from int and date, which tomllib does not translate
+        raise UsageError(f"{path}: a number in it is too long, or a date is invalid") from exc
+    raw = _canonical_keys(path, table)
     return ConfigFile(
         path,
-        _text(path, "bucket", values.pop("bucket", None)),
-        _text(path, "mountpoint", values.pop("mountpoint", None)),
-        tuple(setting for key, value in values.items() for setting in _settings(path, key, value)),
+        _text(path, "bucket", raw.pop("bucket", None)),
+        _text(path, "mountpoint", raw.pop("mountpoint", None)),
+        tuple(value for key, each in raw.items() for value in _values(path, key, each)),
     )
 
 
@@ -89,7 +91,8 @@ def _canonical_keys(path: str, table: Mapping[str, object]) -> dict[str, object]
         name = canonical(key)
         if isinstance(value, dict):
             raise UsageError(
-                f'{path}: [{key}]: there are no tables here: write all keys at the top, as in region = "us-east-1"'
+                f"{path}: [{key}]: there are no tables here: write all keys at the top, "
+                'as in region = "us-east-1"'
             )
         if name not in BY_NAME and name not in _PLACES:
             raise UsageError(
@@ -103,14 +106,14 @@ def _canonical_keys(path: str, table: Mapping[str, object]) -> dict[str, object]
     return values
 
 
-def _settings(path: str, key: str, value: object) -> list[OptionValue]:
-    if BY_NAME[key].kind is not OPTIONS:
-        return [spelled(f"{path}: {key}", BY_NAME[key], value)]
-    options = value if isinstance(value, list) else [value]
+def _values(path: str, key: str, raw: object) -> list[OptionValue]:
+    if BY_NAME[key].type is not OPTIONS:
+        return [parse_value(f"{path}: {key}", BY_NAME[key], raw)]
+    words = raw if isinstance(raw, list) else [raw]
     return [
-        setting
-        for option in options
-        for setting in parse_mount_options(_text(path, key, option) or "", f"{path}: {key}")
+        value
+        for word in words
+        for value in parse_mount_options(_text(path, key, word) or "", f"{path}: {key}")
     ]
 
 
@@ -118,10 +121,10 @@ def _text(path: str, key: str, value: object) -> str | None:
     if value is not None and not isinstance(value, str):
         raise UsageError(f'{path}: {key}: write it in quotes, as in {key} = "..."')
     if value is not None and "\0" in value:
-        raise UsageError(f"{path}: {key}: there is a NUL in it")
+        raise UsageError(f"{path}: {key}: it must not contain NUL")
     return value
 
 
 def _quoting_hint(text: str) -> str:
-    """The commonest slip: `region = us-east-1`."""
+    """Return a hint for the most common mistake: `region = us-east-1`."""
     return "" if '"' in text or "'" in text else '; text needs quotes, as in bucket = "photos"'

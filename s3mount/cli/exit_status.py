@@ -1,4 +1,4 @@
-"""Failures, as the commands tell them: one line on stderr, and an exit status."""
+"""Errors of the commands: one line on stderr, and an exit status."""
 
 import contextlib
 import logging
@@ -8,29 +8,30 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from s3mount.errors import S3MountError, UsageError
-from s3mount.printable import LINE_LIMIT, printable
+from s3mount.printable import one_line
 
 
-def reported(program: str, command: Callable[[], int]) -> int:
-    """The exit status of *command*; its expected failures become a line on stderr.
+def run_command(program: str, command: Callable[[], int]) -> int:
+    """Return the exit status of *command*; an S3MountError becomes a line on stderr.
 
-    Status 2 where what was typed is wrong, 1 for the rest.
+    Status 2 for a UsageError, 1 for others.
     """
     _open_standard_streams()
     try:
         return command()
     except S3MountError as exc:
-        sys.stderr.write(f"{program}: {printable(' '.join(str(exc).splitlines()), LINE_LIMIT)}\n")
+        sys.stderr.write(f"{program}: {one_line(str(exc))}\n")
         return 2 if isinstance(exc, UsageError) else 1
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
 
 
 def end_process(status: int) -> NoReturn:
-    """End it without Python's own end, as in the background.
+    """End the process without Python's finalization, as in the background.
 
-    That one gives signals back their defaults, so that a second SIGTERM kills the process, and takes libraries apart while threads
-    that nobody waits for (a system call that hangs, a TLS exchange) may still be in them.
+    Finalization resets signals to their defaults, so that a second SIGTERM would kill the process.
+    It tears down libraries while abandoned threads (a system call that hangs, a TLS exchange) use
+    them.
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
@@ -40,7 +41,10 @@ def end_process(status: int) -> NoReturn:
 
 
 def _open_standard_streams() -> None:
-    """Open descriptors 0 to 2 where the caller closed them: else a socket or a log would take their numbers, and what is meant for them."""
+    """Open descriptors 0 to 2 if the caller closed them.
+
+    Else a socket or the log file would get one of these numbers, and the output meant for it.
+    """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)

@@ -1,6 +1,6 @@
-"""A setting as somebody spelled it, and the checks that hold wherever it was spelled.
+"""The value of an option, and the checks that hold wherever it was written. Pure.
 
-Pure. Whatever is wrong is a `UsageError` that names the place: a flag, a line of a file, an option of a mount.
+Whatever is wrong is a `UsageError` that names the place: a flag, a line of a file, a mount option.
 """
 
 import re
@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from s3mount.cli.options import MODE, Option
 from s3mount.errors import UsageError
 
-# A key that looks like one of these is refused before its value is looked at. `profile` and `ca-bundle` are none.
+# A key that looks like one of these is refused before its value is read. `profile` is none.
 _SECRET: Final = re.compile(
     r"access[-_]?key|secret|password|passwd|session[-_]?token|credential", re.IGNORECASE
 )
@@ -17,59 +17,60 @@ _WRITE_BITS: Final = 0o222
 
 
 class OptionValue(NamedTuple):
-    """A value for a setting, and the place where it was written, as an error would name it."""
+    """A value of *option*, and the place where it was written, as an error names it."""
 
     where: str
-    setting: Option
+    option: Option
     value: object
 
 
-def spelled(where: str, setting: Option, raw: object) -> OptionValue:
-    """*raw*, from a flag or a TOML file, read as *setting*; raises UsageError."""
+def parse_value(where: str, option: Option, raw: object) -> OptionValue:
+    """Parse *raw*, from a flag or a TOML file, as *option*. Raises UsageError."""
     try:
-        value = _read(setting, raw)
+        value = _parse(option, raw)
     except ValueError as exc:
         raise UsageError(f"{where}: {exc}") from exc
-    return OptionValue(where, setting, value is not setting.inverts if setting.is_flag else value)
+    return OptionValue(where, option, value is not option.inverts if option.is_flag else value)
 
 
 def refuse_secret(where: str, name: str) -> None:
-    """Raise UsageError where *name* is that of a credential."""
+    """Raise UsageError if *name* is that of a credential."""
     if _SECRET.search(name):
         raise UsageError(
-            f"{where}: {name}: credentials are never taken from here; they come from boto3's chain: "
-            "the environment, ~/.aws, SSO, or the machine's role"
+            f"{where}: {name}: credentials are never taken from here; they come from boto3's "
+            "chain: the environment, ~/.aws, SSO, or the machine's role"
         )
 
 
-def _read(setting: Option, raw: object) -> object:
+def _parse(option: Option, raw: object) -> object:
     """Raises ValueError."""
     match raw:
         case bool():
-            if not setting.is_flag:
+            if not option.is_flag:
                 raise ValueError(
-                    f"{str(raw).lower()} is not what it takes: write {setting.kind.metavar}"
+                    f"{str(raw).lower()} is not a value of it: write {option.type.metavar}"
                 )
             return raw
         case str():
-            return setting.kind.parse(raw)
-        case int() | float() if setting.kind is MODE:
-            return _read_mode(raw)
-        case int() | float() if setting.is_flag:
+            return option.type.parse(raw)
+        case int() | float() if option.type is MODE:
+            return _parse_mode(raw)
+        case int() | float() if option.is_flag:
             raise ValueError(f"{raw!r} is neither true nor false")
         case int():
-            return setting.kind.parse(str(raw))
+            return option.type.parse(str(raw))
         case float():
-            return setting.kind.parse(format(raw, "f"))
+            return option.type.parse(format(raw, "f"))
         case _:
-            raise ValueError(
-                f"{type(raw).__name__} is not what it takes: write {setting.kind.metavar or 'true or false'}"
-            )
+            expected = option.type.metavar or "true or false"
+            raise ValueError(f"{type(raw).__name__} is not a value of it: write {expected}")
 
 
-def _read_mode(number: float) -> int:
-    """TOML's 0o555 arrives as 365, which is right, and a decimal 444 as 444, which is 0o674: told apart by write permission,
-    which nobody would ask for here.
+def _parse_mode(number: float) -> int:
+    """Refuse a mode that was written in decimal.
+
+    TOML's 0o555 arrives as 365, which is right, and a decimal 444 as 444, which is 0o674: it has
+    write permission, which is of no use here.
     """
     if not isinstance(number, int) or number > 0o777 or number < 0 or number & _WRITE_BITS:
         raise ValueError('write the mode in quotes, in octal, as in "0555"')

@@ -1,6 +1,6 @@
-"""docs/options.md, written from the table of settings: `python -m s3mount.cli.reference >docs/options.md`.
+"""Generator of docs/options.md: `python -m s3mount.cli.reference >docs/options.md`.
 
-A test compares the file with what this writes.
+A test compares the file with its output.
 """
 
 import sys
@@ -18,15 +18,17 @@ Written by `python -m s3mount.cli.reference` from the table in `s3mount/cli/opti
     s3mount --config /etc/s3mount/photos.toml
     mount -t s3mount BUCKET[/PREFIX] MOUNTPOINT -o WORD[,WORD...]
 
-`BUCKET[/PREFIX]` may be written `s3://BUCKET/PREFIX`, and an access point by its ARN.
+`BUCKET[/PREFIX]` may be written `s3://BUCKET/PREFIX`. An access point is named by its ARN.
 
-Each setting has one name, in three places: `--metadata-ttl 5m` on the command line, `metadata-ttl = "5m"` (or `metadata_ttl`) in a
-configuration file, `metadata_ttl=5m` in `/etc/fstab` and after `-o`. The command line wins over the file.
+Each option has one name, in three places: `--metadata-ttl 5m` on the command line,
+`metadata-ttl = "5m"` (or `metadata_ttl`) in a configuration file, `metadata_ttl=5m` in `/etc/fstab`
+and after `-o`. The command line wins over the file.
 
-Sizes are bytes, or take KiB, MiB and GiB. Durations are seconds, or take s, m and h. Credentials come from boto3's chain (environment,
-`~/.aws`, SSO, web identity, container and machine roles); no option, key or URL takes them.
+Sizes are in bytes, or have a suffix: KiB, MiB or GiB. Durations are in seconds, or have a suffix:
+s, m or h. Credentials come from boto3's chain: environment, `~/.aws`, SSO, web identity, container
+and machine roles. No option, key or URL takes them.
 
-A configuration file is TOML, without tables, and has two keys more, `bucket` and `mountpoint`:
+A configuration file is TOML, without tables. It has two more keys, `bucket` and `mountpoint`:
 
     bucket = "photos/2024"
     mountpoint = "/mnt/photos"
@@ -37,32 +39,38 @@ A configuration file is TOML, without tables, and has two keys more, `bucket` an
 _TAIL: Final = """\
 ## Exit status
 
-0: mounted, or, in the foreground, unmounted by whoever it was. 1: it could not be done; one line on stderr says why. 2: something
-was written wrongly; the line names it. 130: interrupted.
+| status | meaning |
+|---|---|
+| 0 | the mount answers; in the foreground: it was unmounted |
+| 1 | mounting failed; one line on stderr says why |
+| 2 | an argument or a configuration file is wrong; the line names it |
+| 130 | interrupted |
 
 ## Signals
 
-SIGTERM, SIGINT: unmount and end; again: at once. SIGHUP: forget what is known of the bucket. SIGUSR1: log statistics.
+| signal | effect |
+|---|---|
+| SIGTERM, SIGINT | unmount and exit; a second one: at once |
+| SIGHUP | invalidate all cached metadata |
+| SIGUSR1 | log statistics |
 """
 
 
 def reference() -> str:
-    """The page, in Markdown."""
+    """Return the page, in Markdown."""
     groups = [
-        f"## {group}\n\n" + "".join(_entry(setting) for setting in settings)
-        for group, settings in groupby(OPTION_TABLE, key=lambda setting: setting.group)
+        f"## {group}\n\n" + "".join(_entry(option) for option in options)
+        for group, options in groupby(OPTION_TABLE, key=lambda option: option.group)
     ]
     return "\n".join([_HEAD, *groups, _TAIL])
 
 
-def _entry(setting: Option) -> str:
-    flags = f"`-{setting.short}`, `{setting.flag}`" if setting.short else f"`{setting.flag}`"
-    value = "" if setting.is_flag else f" *{setting.kind.metavar}*".replace("|", "* or *")
-    default = setting.default_shown()
-    repeats = " May also be a list in a configuration file." if setting.kind is OPTIONS else ""
-    return (
-        f"- {flags}{value}: {setting.help}{repeats}{f' Default: {default}.' if default else ''}\n"
-    )
+def _entry(option: Option) -> str:
+    flags = f"`-{option.short}`, `{option.flag}`" if option.short else f"`{option.flag}`"
+    value = "" if option.is_flag else f" *{option.type.metavar}*".replace("|", "* or *")
+    default = option.default_shown()
+    repeats = " May also be a list in a configuration file." if option.type is OPTIONS else ""
+    return f"- {flags}{value}: {option.help}{repeats}{f' Default: {default}.' if default else ''}\n"
 
 
 if __name__ == "__main__":

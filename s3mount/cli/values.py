@@ -1,7 +1,7 @@
-"""What a person types, read into values, and shown again: sizes, durations, modes, owners, buckets.
+"""Parsers of single values and their inverses: sizes, durations, modes, owners, buckets.
 
-Pure, except for the names of users and groups, and for files that must be there. Every parser raises `ValueError` with half a sentence that says how the value is
-written; whoever knows the name of the option puts it in front.
+Pure, except for look-ups of users, groups and files. Every parser raises `ValueError` with half a
+sentence that says how the value is written; the caller puts the name of the option in front.
 """
 
 import difflib
@@ -16,29 +16,21 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from s3mount.config import INDEFINITE
+from s3mount.config import INDEFINITE, Prefetch
 
-ID_MAX = 2**32 - 2  # (uid_t) -1 means "leave it", see chown(2)
-SIZE_MAX = 2**62  # bytes; more than any machine has, and less than a word of the kernel's
+ID_MAX = 2**32 - 2  # (uid_t) -1 means "no change", see chown(2)
+SIZE_MAX = 2**62  # bytes; more than any machine has, and it fits into the kernel's 64 bits
 SECONDS_MAX = 1e9  # 31 years; C's time functions overflow at some 292
 KEY_MAX = 1024  # bytes, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
 _DIGITS_MAX = 30
-_BYTES = {
-    "GiB": 1 << 30,
-    "MiB": 1 << 20,
-    "KiB": 1 << 10,
-}  # the largest first: show_size takes the first that fits
+_BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}  # show_size takes the first that fits
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?", re.ASCII)
 _OWNER = re.compile(r"[0-9]{12}", re.ASCII)
-_REGION = re.compile(
-    r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII
-)  # a label of a host's name
-_CONTROL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-)  # C0, DEL, C1, and Unicode's own ends of a line
+_REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)  # a host label
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0, DEL, C1, Unicode line ends
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
 _ACCESS_POINT = re.compile(
     r"(arn:[\w-]+:s3[\w-]*:[\w-]*:\d*:(?:outpost[/:][\w-]+[/:])?accesspoint[/:][\w.-]+)(?:/(.*))?",
@@ -47,7 +39,7 @@ _ACCESS_POINT = re.compile(
 
 
 class Location(NamedTuple):
-    """A bucket, or the ARN of an access point, and the prefix within: empty, or ending with "/"."""
+    """A bucket, or the ARN of an access point, and a prefix that is empty or ends with "/"."""
 
     bucket: str
     prefix: str
@@ -58,14 +50,15 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     if not found:
         raise ValueError(
-            f"{text!r} is not a size: write a number of bytes, or one with KiB, MiB or GiB, as in 8MiB"
+            f"{text!r} is not a size: "
+            "write a number of bytes, or one with KiB, MiB or GiB, as in 8MiB"
         )
     number, unit = found.groups()
     factor = next(
         (bytes_ for name, bytes_ in _BYTES.items() if unit and name.lower() == unit.lower()), 1
     )
     if len(number) > _DIGITS_MAX or float(number) * factor > SIZE_MAX:
-        raise ValueError(f"that is a larger size than any: the most is {show_size(SIZE_MAX)}")
+        raise ValueError(f"the size is too large: the maximum is {show_size(SIZE_MAX)}")
     size = float(number) * factor if "." in number else int(number) * factor
     if size != int(size):
         raise ValueError(f"{text!r} is not a whole number of bytes")
@@ -84,12 +77,13 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if not found:
         raise ValueError(
-            f"{text!r} is not a duration: write seconds, or a number with s, m or h, as in 90s, 5m or 1h"
+            f"{text!r} is not a duration: "
+            "write seconds, or a number with s, m or h, as in 90s, 5m or 1h"
         )
     number, unit = found.groups()
     seconds = float(number) * _SECONDS[unit or "s"]
     if seconds > SECONDS_MAX:
-        raise ValueError(f"that is longer than any duration: the most is {SECONDS_MAX:.0f} seconds")
+        raise ValueError(f"the duration is too long: the maximum is {SECONDS_MAX:.0f} seconds")
     return seconds
 
 
@@ -139,10 +133,11 @@ def parse_group(text: str) -> int:
 
 
 def parse_endpoint(text: str) -> str:
-    """An http or https URL of a host; one that carries credentials is refused, and not repeated."""
+    """An http or https URL of a host; a URL with credentials is refused, and not repeated."""
     if "@" in text:
         raise ValueError(
-            "a URL with a user or password in it is refused: credentials come from boto3's chain only"
+            "a URL with a user or password in it is refused: "
+            "credentials come from boto3's chain only"
         )
     try:
         url = urlsplit(text)
@@ -157,7 +152,7 @@ def parse_endpoint(text: str) -> str:
 
 
 def parse_bucket_owner(text: str) -> str:
-    """The number of an account, which travels in a header of each request."""
+    """The number of an account, which becomes a header of each request."""
     if not _OWNER.fullmatch(text):
         raise ValueError(
             "that is not an account: write its number of 12 digits, as in 123456789012"
@@ -166,12 +161,13 @@ def parse_bucket_owner(text: str) -> str:
 
 
 def parse_region(text: str) -> str:
-    """The name of a region, which becomes a part of a host's name, and of what is signed."""
+    """The name of a region, which becomes part of a host name, and of the signature."""
     if not text.strip():
         raise ValueError("it is empty")
     if not _REGION.fullmatch(text):
         raise ValueError(
-            f"{text!r} is not the name of a region: write letters, digits and dashes, as in eu-central-1"
+            f"{text!r} is not the name of a region: "
+            "write letters, digits and dashes, as in eu-central-1"
         )
     return text
 
@@ -181,7 +177,7 @@ def parse_name(text: str) -> str:
     if not text.strip():
         raise ValueError("it is empty")
     if has_control_characters(text):
-        raise ValueError(f"{text!r} has control characters in it")
+        raise ValueError(f"{text!r} contains control characters")
     return text
 
 
@@ -190,7 +186,8 @@ def parse_path(text: str) -> Path:
     if not text.strip():
         raise ValueError("it is empty")
     try:
-        return Path(absolute(os.path.expanduser(text)))  # noqa: PTH111 - Path.expanduser raises where there is no home
+        expanded = os.path.expanduser(text)  # noqa: PTH111 - Path.expanduser raises without a home
+        return Path(absolute(expanded))
     except OSError as exc:
         raise ValueError(
             f"the current directory is gone ({exc.strerror}): write an absolute path"
@@ -198,7 +195,7 @@ def parse_path(text: str) -> Path:
 
 
 def parse_existing_file(text: str) -> Path:
-    """As `parse_path`, of a file that can be read."""
+    """As `parse_path`, of a file that exists."""
     path = parse_path(text)
     try:
         is_file = stat.S_ISREG(path.stat().st_mode)
@@ -212,14 +209,17 @@ def parse_existing_file(text: str) -> Path:
 
 
 def absolute(path: str) -> str:
-    """Absolute and normal, with its links as they are. Raises ValueError; OSError where the current directory is gone."""
+    """Return *path* absolute and normalized, with its links unresolved.
+
+    Raises ValueError; OSError if the current directory is gone.
+    """
     if "\0" in path:
-        raise ValueError("a path has no NUL in it")
+        raise ValueError("a path must not contain NUL")
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
 
 
 def has_control_characters(text: str) -> bool:
-    """Whether *text* would be more than one line somewhere, or would move a terminal's cursor."""
+    """Whether *text* could span lines, or control a terminal."""
     return bool(_CONTROL.search(text))
 
 
@@ -228,7 +228,8 @@ def parse_location(text: str) -> Location:
     path = text.removeprefix("s3://")
     if "@" in path.partition("/")[0]:
         raise ValueError(
-            "a bucket with a user or password before it is refused: credentials come from boto3's chain only"
+            "a bucket with a user or password before it is refused: "
+            "credentials come from boto3's chain only"
         )
     access_point = _ACCESS_POINT.fullmatch(path)
     bucket, prefix = (
@@ -241,23 +242,35 @@ def parse_location(text: str) -> Location:
             f"{bucket!r} is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX"
         )
     if "\0" in prefix:
-        raise ValueError("a prefix with a NUL in it cannot be mounted: no path can spell its keys")
+        raise ValueError("a prefix with NUL cannot be mounted: no path can contain its keys")
     if len(os.fsencode(prefix)) > KEY_MAX:
-        raise ValueError(f"the prefix is longer than any key may be ({KEY_MAX} bytes)")
+        raise ValueError(f"the prefix is longer than a key may be ({KEY_MAX} bytes)")
     return Location(bucket, prefix if not prefix or prefix.endswith("/") else prefix + "/")
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` with the nearest of *names*, or nothing where none is near."""
+    """Return `; did you mean X?` with the closest of *names*; an empty text if none is close."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def parse_prefetch(text: str) -> frozenset[Prefetch]:
+    """Kinds of prefetch, or `all`."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in (*Prefetch, "all"):
+            raise ValueError(
+                f"{name!r} is not one of all, {', '.join(Prefetch)}"
+                f"{suggestion(name, [*Prefetch, 'all'])}"
+            )
+    return frozenset(Prefetch if "all" in names else map(Prefetch, names))
 
 
 def _parse_id(text: str, what: str, look_up: Callable[[str], int]) -> int:
     name = text.strip()
     if re.fullmatch(r"\d+", name, re.ASCII):
         if len(name) > _DIGITS_MAX or int(name) > ID_MAX:
-            raise ValueError(f"that is no {what} number: the highest is {ID_MAX}")
+            raise ValueError(f"the {what} number is too large: the maximum is {ID_MAX}")
         return int(name)
     try:
         return look_up(parse_name(name))

@@ -1,8 +1,8 @@
-"""Going to the background: one process stays at the terminal until the other says how it went.
+"""Going to the background: the parent stays at the terminal until the child reports the outcome.
 
-Order matters, and is kept here: fork before any thread; a session and descriptors of its own for the child; the parent's exit status
-only when the child knows it. Neither outlives the other by accident: if the child dies, the parent says so; if the parent dies first,
-the child is told, and gives up.
+Invariants: the fork comes before any thread. The child has a session and descriptors of its own.
+The parent exits with a status that the child reported. If the child dies, the parent reports that;
+if the parent dies first, the child ends.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Final, NoReturn, Protocol
 import trio
 
 from s3mount.errors import SetupError
-from s3mount.printable import LINE_LIMIT, printable
+from s3mount.printable import one_line
 
 _READY: Final = b"+"
 _FAILED: Final = b"-"
@@ -25,18 +25,18 @@ _LINE_MAX: Final = 65536
 
 
 class ReadinessListener(Protocol):
-    """Who waits for the mount to answer: a terminal, or a parent process."""
+    """A terminal or a parent process that waits until the mount answers."""
 
     def ready(self) -> None:
-        """The mount answers."""
+        """Report that the mount answers."""
         ...
 
     def failed(self, line: str) -> None:
-        """The mount will not come to answer."""
+        """Report why the mount failed before it answered."""
         ...
 
     async def wait_gone(self) -> None:
-        """Return when nobody waits any more: because `ready` was said, or because they died; a checkpoint."""
+        """Return when the listener has gone: after `ready`, or when it died; a checkpoint."""
         ...
 
 
@@ -47,7 +47,7 @@ class Foreground:
         """The log says so."""
 
     def failed(self, line: str) -> None:
-        sys.stderr.write(f"s3mount: {_one_line(line)}\n")
+        sys.stderr.write(f"s3mount: {one_line(line)}\n")
 
     async def wait_gone(self) -> None:
         await trio.sleep_forever()
@@ -60,38 +60,39 @@ class Parent:
         self._channel = channel
 
     def ready(self) -> None:
-        self._say(_READY)
+        self._send(_READY)
 
     def failed(self, line: str) -> None:
-        self._say(_FAILED + _one_line(line).encode(errors="backslashreplace")[:_LINE_MAX])
+        self._send(_FAILED + one_line(line).encode(errors="backslashreplace")[:_LINE_MAX])
 
     async def wait_gone(self) -> None:
-        """The parent never writes: where its end becomes readable, it is closed."""
+        """The parent never writes: the channel becomes readable when it closes."""
         await trio.lowlevel.wait_readable(self._channel)
 
-    def _say(self, word: bytes) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more
-            self._channel.send(word)
+    def _send(self, message: bytes) -> None:
+        with contextlib.suppress(OSError):  # the parent has gone
+            self._channel.send(message)
 
 
 def in_background(live: Callable[[ReadinessListener], int], kept: Collection[int] = ()) -> int:
-    """Call *live* in a process of its own; return 0 once it says that it is ready, its exit status if it ends before.
+    """Call *live* in a child process. Return 0 when it is ready, or its exit status.
 
-    No thread may be running. Of the open descriptors, only *kept* go along. Raises SetupError with the line that it failed with.
+    No thread may be running. Of the open descriptors, the child keeps *kept*. Raises SetupError
+    with the line that the child failed with.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     sys.stdout.flush()
     sys.stderr.flush()
     pid = fork()
     if pid == 0:
-        _be_daemon(theirs, live, kept)
+        _run_child(theirs, live, kept)
     theirs.close()
     with ours:
         return _outcome(ours.recv(1 + _LINE_MAX), pid)
 
 
 def fork() -> int:
-    """os.fork, whose failure is a SetupError."""
+    """os.fork, but its failure is a SetupError."""
     try:
         return os.fork()
     except OSError as exc:
@@ -101,28 +102,27 @@ def fork() -> int:
 
 
 def close_descriptors(kept: Collection[int]) -> None:
-    """A shell's locks, pipes and files, which would otherwise stay open as long as the mount stands."""
+    """Close all but *kept*; else a shell's locks and pipes stay open as long as the mount."""
     for descriptor in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
         if descriptor not in kept:
-            with contextlib.suppress(
-                OSError
-            ):  # the one that listed the directory is closed already
+            # the one that listed the directory is closed already
+            with contextlib.suppress(OSError):
                 os.close(descriptor)
 
 
-def _outcome(word: bytes, pid: int) -> int:
-    match word[:1]:
+def _outcome(message: bytes, pid: int) -> int:
+    match message[:1]:
         case b"+":
             return 0
         case b"-":
             os.waitpid(pid, 0)
-            raise SetupError(word[1:].decode(errors="replace"))
+            raise SetupError(message[1:].decode(errors="replace"))
         case _:
             return _early_end(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def _early_end(code: int) -> int:
-    """It said nothing: it was told to stop, or it died."""
+    """Raise SetupError for a child that ended without a report."""
     if code == 0:
         raise SetupError("it was stopped before the mount answered")
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
@@ -131,19 +131,19 @@ def _early_end(code: int) -> int:
     )
 
 
-def _be_daemon(
+def _run_child(
     channel: socket.socket, live: Callable[[ReadinessListener], int], kept: Collection[int]
 ) -> NoReturn:
-    """The other side of the fork: nothing of the caller's may go on here."""
+    """Be the child: it must not go on with the caller's work."""
     status = 1
     try:
-        _settle(channel, kept)
+        _detach_from_terminal(channel, kept)
         status = live(Parent(channel))
     finally:
         os._exit(status)
 
 
-def _settle(channel: socket.socket, kept: Collection[int]) -> None:
+def _detach_from_terminal(channel: socket.socket, kept: Collection[int]) -> None:
     os.setsid()
     os.chdir("/")
     close_descriptors({0, 1, 2, channel.fileno(), *kept})
@@ -151,7 +151,3 @@ def _settle(channel: socket.socket, kept: Collection[int]) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
-
-
-def _one_line(text: str) -> str:
-    return printable(" ".join(text.splitlines()), LINE_LIMIT)

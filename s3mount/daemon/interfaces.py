@@ -1,43 +1,51 @@
-"""The seam between the life of a mount and what is served: who calls whom, and with what.
+"""Interface between the life of a mount and what is served: who calls whom, and with what.
 
-`run` owns the process, the mount and its end; a `Serve` owns the store, the caches and the session with the kernel.
+`startup.run` owns the process, the mount and its end. `Serve` owns the store, the caches and the
+session with the kernel.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from s3mount.config import Config
+from s3mount.metrics import Metrics
 
 
 class Served(Protocol):
-    """What a mount that is being served can be asked; each call returns at once, in the loop's thread."""
+    """A mount that is served. Called in the event loop; each call returns at once."""
 
-    def statistics(self) -> Mapping[str, float]:
-        """Counts since the start, by name."""
-        ...
-
-    def forget(self) -> None:
-        """Forget what is known of the bucket, so that the next question is asked anew."""
+    def invalidate_all(self) -> None:
+        """Invalidate all cached metadata, so that the next lookup asks the store."""
         ...
 
 
 class Host(Protocol):
-    """What whoever serves asks of the process around it."""
+    """The process around what is served."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """The registry of the mount; `Serve` registers its metrics before it calls `ready`."""
+        ...
 
     def attach(self) -> str:
-        """Mount now, and return the path for `pyfuse3.init`: `/dev/fd/N`, open until the session closes it.
+        """Mount now, and return the path for `pyfuse3.init`: `/dev/fd/N`, which the session closes.
 
-        To be called once, after the store has answered, so that no mount stands that nobody will serve. Raises SetupError.
+        To be called once, after the bucket was checked, so that no mount is left without a server.
+        Raises SetupError.
         """
         ...
 
     def ready(self, served: Served) -> None:
-        """The session's loop is about to start. The host then asks the mount itself, from a thread, before it tells anyone."""
+        """Announce that the session is about to start.
+
+        The host then waits for the mount's first answer, in a thread, and announces the mount.
+        """
         ...
 
 
 Serve = Callable[[Config, Host], Awaitable[None]]
-"""Serve until the kernel ends the session (then return), or until cancelled. Raises S3MountErrors.
+"""Serve until the kernel ends the session, or until cancelled. Raises S3MountError.
 
-It never unmounts: `pyfuse3.close(unmount=False)`. The host does, and may do what a dropped user may not.
+It never unmounts (`pyfuse3.close(unmount=False)`): the host does, perhaps with
+privileges that were dropped here.
 """

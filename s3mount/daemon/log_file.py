@@ -1,8 +1,15 @@
-"""The file that --log-file names: a handler that appends to it, and the rules by which it is opened.
+"""The file of --log-file: a handler that appends to it, and the rules by which it is opened.
 
-Invariants of the open file, the first time and each time after it was renamed or removed: it is a regular file; its only name is the
-one that was given, which is no symbolic link; it belongs to the user of this process, or to root. A new file has mode 0640,
-whatever the umask. For root, no other user could have put a link in place of a directory on the way to it.
+Invariants of the open file, also when it is opened again after a rename or removal:
+
+1. It is a regular file. Its only name is the given one, which is not a symbolic link.
+2. It belongs to the user of this process, or to root.
+3. A new file has mode 0640, whatever the umask.
+4. For root: no other user can change which file the path names. Each component is checked from the
+   root down: its owner is trusted, and others may not write to it unless it is sticky. A group
+   may: on Ubuntu /var/log is open to the group of the syslog daemon. scripts/lib/trusted.py has
+   the same walk, with stricter rules for code that root runs; it cannot import this package before
+   it has judged it.
 """
 
 import errno
@@ -14,7 +21,7 @@ from pathlib import Path, PurePath
 from typing import Final, TextIO, cast
 
 MODE: Final = 0o640
-# O_NONBLOCK: a FIFO that took the place of the file between lstat and open must not hold up the process
+# O_NONBLOCK: a FIFO that replaced the file between lstat and open must not block the process
 _FLAGS: Final = (
     os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 )
@@ -25,17 +32,19 @@ log = logging.getLogger(__name__)
 
 
 class LogFileHandler(logging.StreamHandler[TextIO]):
-    """Appends to the file at *path*, and follows logrotate: opens the path again when another file, or none, is there.
+    """Handler that appends to the file at *path*, and follows logrotate.
 
-    Where that is refused, goes on in the file that was open, and says so in it, once. Raises OSError where the file cannot be
-    opened at first; later, a line that cannot be written is lost.
+    It opens the path again when another file, or none, is there. If that is refused, it goes on in
+    the open file, and logs the reason there once. The constructor raises OSError if the file
+    cannot be opened; later, a line that cannot be written is lost.
 
-    State: *_identity* is the device and inode of the open file; *_complaint* is why the path could not be opened again.
+    State: *_identity* is the device and inode of the open file; *_refusal* is why the path could
+    not be opened again.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._complaint: str | None = None
+        self._refusal: str | None = None
         super().__init__(_stream(open_log_file(path)))
         self._identity = _identity(os.fstat(self.stream.fileno()))
 
@@ -58,25 +67,28 @@ class LogFileHandler(logging.StreamHandler[TextIO]):
         try:
             stream = _stream(open_log_file(self._path))
         except OSError as exc:
-            self._complain(str(exc.strerror))
+            self._log_refusal(str(exc.strerror))
             return
         self.stream.close()
         self.stream = stream
         self._identity = _identity(os.fstat(stream.fileno()))
-        self._complaint = None
+        self._refusal = None
 
-    def _complain(self, reason: str) -> None:
-        if reason == self._complaint:
+    def _log_refusal(self, reason: str) -> None:
+        if reason == self._refusal:
             return
-        self._complaint = reason
-        message = f"--log-file {self._path}: it cannot be opened again: {reason}; the log goes on in the old file"
+        self._refusal = reason
+        message = (
+            f"--log-file {self._path}: it cannot be opened again: {reason}; "
+            "the log goes on in the old file"
+        )
         super().emit(log.makeRecord(__name__, logging.WARNING, __file__, 0, message, (), None))
 
 
 def open_log_file(path: Path) -> int:
-    """A descriptor that appends to *path*, an absolute path. Raises OSError, whose `strerror` says which rule is broken."""
+    """Open the absolute *path* for appending. Raises OSError; `strerror` names the broken rule."""
     if os.geteuid() == 0:
-        _check_way(path.parent)
+        _check_components(path.parent)
     try:
         _check_kind(path, path.lstat())
         descriptor = os.open(path, _FLAGS)
@@ -91,7 +103,7 @@ def open_log_file(path: Path) -> int:
 
 
 def _create(path: Path) -> int:
-    """Raises FileExistsError where somebody else was faster."""
+    """Create the file. Raises FileExistsError if another process has just created it."""
     descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
     os.fchmod(descriptor, MODE)
     return descriptor
@@ -103,7 +115,8 @@ def _check_kind(path: Path, found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise _refusal(
             path,
-            "it is not a regular file; of devices, only /dev/stderr, /dev/stdout and /dev/null may be named",
+            "it is not a regular file; "
+            "of devices, only /dev/stderr, /dev/stdout and /dev/null may be named",
         )
 
 
@@ -113,30 +126,29 @@ def _check_file(path: Path, opened: os.stat_result) -> None:
         raise _refusal(
             path, f"it belongs to {_user(opened.st_uid)}; remove it, or name another file"
         )
-    # asked of the name, after the open: a link that was removed in between is not the name any more
+    # by name, after the open: the open file may have been unlinked in between
     named = path.lstat()
     if _identity(named) != _identity(opened) or named.st_nlink != 1:
         raise _refusal(path, "it has other names (hard links); name another file")
 
 
-def _check_way(directory: Path) -> None:
-    """Raise PermissionError where another user could turn the way to *directory* elsewhere.
+def _check_components(directory: Path) -> None:
+    """Raise PermissionError if another user could make *directory* name another one: rule 4.
 
-    Goes down from the root, so that whoever could replace what comes next was found before it is looked at. A group that may write
-    is let pass: /var/log is open to the group of the syslog daemon on Ubuntu.
+    From the root down: a user who could replace the next component is found before it is read.
     """
     here = Path("/")
-    ahead = [*reversed(directory.parts)]
+    remaining = [*reversed(directory.parts)]
     links = 0
-    while ahead:
-        step = here / ahead.pop()
+    while remaining:
+        step = here / remaining.pop()
         found = step.lstat()
         _check_step(step, found)
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > _LINKS_MAX:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(step))
-            ahead += reversed(PurePath(step.readlink()).parts)
+            remaining += reversed(PurePath(step.readlink()).parts)
         else:
             here = step.parent.parent if step.name == ".." else step
 
@@ -145,7 +157,8 @@ def _check_step(step: Path, found: os.stat_result) -> None:
     if found.st_uid not in _trusted():
         raise _refusal(
             step,
-            f"{step} belongs to {_user(found.st_uid)}, who could turn it elsewhere; choose a directory of root's",
+            f"{step} belongs to {_user(found.st_uid)}, who could redirect it; "
+            "choose a directory of root's",
         )
     is_shared = (
         stat.S_ISDIR(found.st_mode)
@@ -157,7 +170,10 @@ def _check_step(step: Path, found: os.stat_result) -> None:
 
 
 def _trusted() -> frozenset[int]:
-    """Who could do harm anyway: root (in a user namespace, whoever owns the root directory), and this user."""
+    """Return the users who could do harm anyway: root and this one.
+
+    In a user namespace, root is the owner of the root directory.
+    """
     return frozenset({0, os.geteuid(), Path("/").stat().st_uid})
 
 

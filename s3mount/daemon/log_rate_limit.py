@@ -1,8 +1,12 @@
-"""A rate limit for the log: a user or a store that provokes failure after failure fills no disk.
+"""Rate limit for the log, so that repeated failures of a user or a store do not fill the disk.
 
-A kind of record is its logger, level and template, and, where the record names them, operation and error code. Invariants: of each
-kind at most a burst passes in a period, which begins with the first of them; how many did not is told, with the next record of any
-kind once the period is over, or by `tell`; the memory is bounded, whatever is logged.
+The kind of a record is its logger, level and template, and its operation and error code if it names
+them. Invariants:
+
+1. At most a burst of each kind passes in a period, which begins with its first record.
+2. The number of suppressed records is logged with the next record of any kind after the period, or
+   by `log_suppressed`.
+3. The memory is bounded, whatever is logged.
 """
 
 import logging
@@ -13,9 +17,9 @@ from typing import Final
 
 PERIOD: Final = 60.0  # seconds
 BURST: Final = 5  # records of a kind in a period, at WARNING and above
-BURST_INFO: Final = 50  # at INFO, from what serves requests; what a signal asks for, `service` logs, and that is not limited
+BURST_INFO: Final = 50  # at INFO, but for `daemon`, which logs what a signal requests
 KINDS_MAX: Final = 128
-_TEXT_MAX: Final = 200  # characters of a template, which libraries may have filled in already
+_TEXT_MAX: Final = 200  # characters of a template, which a library may have formatted already
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +39,10 @@ class _Period:
 
 
 class LogLimit(logging.Filter):
-    """The filter of a handler; from any thread. *clock* is monotonic, in seconds. Unless *is_limiting*, it only counts.
+    """Filter of a handler. Thread-safe. *clock* is monotonic, in seconds.
 
-    State, under *_lock*: *_periods* has a period for each kind that was seen in the last one; *_warnings* and *_suppressed* count
-    since the start.
+    Unless *is_limiting*, it only counts. State, under *_lock*: *_periods* by kind; *warnings* and
+    *suppressed* count since the start.
     """
 
     def __init__(self, clock: Callable[[], float], *, is_limiting: bool = True) -> None:
@@ -47,8 +51,8 @@ class LogLimit(logging.Filter):
         self._is_limiting = is_limiting
         self._lock = threading.Lock()
         self._periods: dict[_Kind, _Period] = {}
-        self._warnings = 0
-        self._suppressed = 0
+        self.warnings = 0
+        self.suppressed = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether *record* passes."""
@@ -57,29 +61,24 @@ class LogLimit(logging.Filter):
             return True
         now = self._clock()
         with self._lock:
-            ended = self._take_ended(now)
+            ended = self._pop_ended(now)
             passes = self._count(record, now, burst)
         _log_suppressed(ended, now)  # through this filter again, so without the lock
         return passes
 
-    def tell(self) -> None:
-        """Log what was suppressed and not told yet."""
+    def log_suppressed(self) -> None:
+        """Log how many records were suppressed since that was last logged."""
         now = self._clock()
         with self._lock:
-            untold = {
+            pending = {
                 kind: _Period(each.began, suppressed=each.suppressed)
                 for kind, each in self._periods.items()
             }
             for period in self._periods.values():
                 period.suppressed = 0
-        _log_suppressed(untold, now)
+        _log_suppressed(pending, now)
 
-    def statistics(self) -> Mapping[str, int]:
-        """Counts since the start: records at WARNING and above, and records that did not pass."""
-        with self._lock:
-            return {"log_warnings": self._warnings, "log_suppressed": self._suppressed}
-
-    def _take_ended(self, now: float) -> dict[_Kind, _Period]:
+    def _pop_ended(self, now: float) -> dict[_Kind, _Period]:
         ended = {
             kind: period for kind, period in self._periods.items() if now - period.began >= PERIOD
         }
@@ -88,17 +87,17 @@ class LogLimit(logging.Filter):
         return ended
 
     def _count(self, record: logging.LogRecord, now: float, burst: int) -> bool:
-        self._warnings += record.levelno >= logging.WARNING
+        self.warnings += record.levelno >= logging.WARNING
         period = self._periods.setdefault(self._kind(record), _Period(now))
         if period.passed < burst or not self._is_limiting:
             period.passed += 1
             return True
         period.suppressed += 1
-        self._suppressed += 1
+        self.suppressed += 1
         return False
 
     def _kind(self, record: logging.LogRecord) -> _Kind:
-        """Of more kinds than can be kept apart, the rest is one."""
+        """Return the kind of *record*; beyond `KINDS_MAX` kinds, one for all others."""
         kind = _Kind(record.name, record.levelno, _text(record))
         if kind in self._periods or len(self._periods) < KINDS_MAX:
             return kind
@@ -106,7 +105,7 @@ class LogLimit(logging.Filter):
 
 
 def _burst(record: logging.LogRecord) -> int | None:
-    """None without a limit."""
+    """Return the number of records that pass in a period; None for no limit."""
     if record.name == __name__ or record.levelno < logging.INFO:
         return None
     if record.levelno >= logging.WARNING:
@@ -115,7 +114,7 @@ def _burst(record: logging.LogRecord) -> int | None:
 
 
 def _text(record: logging.LogRecord) -> str:
-    """What a kind is called where its suppressed records are told."""
+    """Return the name of the record's kind, as the count of suppressed records shows it."""
     named = [getattr(record, name, None) for name in ("operation", "errno")]
     words = [word for word in named if isinstance(word, str)] or [str(record.msg)]
     raised = record.exc_info[0] if record.exc_info else None

@@ -1,11 +1,12 @@
-"""The log: where lines go, and how they look.
+"""Logging: destinations and formats.
 
-Credentials cannot get there by way of the libraries: boto3 and botocore log signed headers at debug, and are held at warning whatever the
-level; urllib3 at error, since what it warns of is raised as well, or borne. Writing to the log never raises, and a line that
-cannot be written is lost. What repeats itself is limited, and counted.
-
-A record is one line, whatever its message quotes; only a traceback adds lines, each of them indented. Text from outside is escaped where
-it enters a message; the formatters do it once more, for libraries' messages, and for what was forgotten.
+1. Libraries cannot log credentials: boto3 and botocore log signed headers at debug, and stay at
+   warning whatever the level. urllib3 stays at error, since its warnings are raised as well, or
+   tolerated.
+2. Logging never raises; a line that cannot be written is lost. Repetitions are limited, and
+   counted.
+3. A record is one line; only a traceback adds lines, which are indented. Text from outside is
+   escaped when it enters a message, and again by the formatters, for the messages of libraries.
 """
 
 import logging
@@ -25,23 +26,24 @@ from s3mount.config import LogConfig
 from s3mount.daemon.log_file import LogFileHandler
 from s3mount.daemon.log_rate_limit import LogLimit
 from s3mount.errors import SetupError
+from s3mount.metrics import Metrics
 from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal have time and level of their own
+_PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal add time and level
 _JSON: Final = ("asctime", "levelname", "name", "message")
 _TRACEBACK_LIMIT: Final = 32 * 1024  # bytes
 _SYSLOG: Final = "/dev/log"
-_CHATTY: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
-# botocore warns of a failed refresh with a traceback, which quotes what a credential process printed
-_WARNING: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
+_AT_WARNING: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
+# botocore warns of a failed refresh with a traceback, which quotes a credential process's output
+_AT_ERROR: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
 
 
 class _LineFormatter(logging.Formatter):
-    """Text. A message is one line; a traceback is indented below it."""
+    """Text formatter: a message is one line, and a traceback is indented below it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         return printable(super().formatMessage(record), LINE_LIMIT)
@@ -54,7 +56,7 @@ class _LineFormatter(logging.Formatter):
 
 
 class _JournalFormatter(_LineFormatter):
-    """With the priority in front, as sd-daemon(3) has it."""
+    """Text formatter with the priority in front, see sd-daemon(3)."""
 
     def format(self, record: logging.LogRecord) -> str:
         lines = super().format(record).split("\n")
@@ -62,9 +64,9 @@ class _JournalFormatter(_LineFormatter):
 
 
 class _JsonFormatter(JsonFormatter):
-    """With times as ISO 8601 has them, by the local clock with its offset, to the millisecond.
+    """JSON formatter, with local times in ISO 8601, to the millisecond.
 
-    JSON escapes by itself; its strings are escaped here as well, since the next program may print them as they are.
+    Strings are escaped as in text, since the next program may print them as they are.
     """
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +75,11 @@ class _JsonFormatter(JsonFormatter):
     def formatException(self, ei: Any) -> Any:  # noqa: N802
         return printable_lines(logging.Formatter.formatException(self, ei), _TRACEBACK_LIMIT)
 
-    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+    def formatTime(  # noqa: N802
+        self,
+        record: logging.LogRecord,
+        datefmt: str | None = None,  # noqa: ARG002
+    ) -> str:
         return (
             datetime.fromtimestamp(record.created, UTC)
             .astimezone()
@@ -82,46 +88,52 @@ class _JsonFormatter(JsonFormatter):
 
 
 class _SyslogHandler(SysLogHandler):
-    """Loses a line that the syslog daemon does not take, as one whose disk is full may not: the event loop never waits for it."""
+    """Syslog handler that never waits: a line that the syslog daemon does not take is lost."""
 
-    def _connect_unixsocket(
-        self, address: str
-    ) -> None:  # called by createSocket, and by emit after a failure
+    # called by createSocket, and by emit after a failure
+    def _connect_unixsocket(self, address: str) -> None:
         super()._connect_unixsocket(address)  # type: ignore[misc]
         self.socket.setblocking(False)  # type: ignore[attr-defined]
 
 
 def set_up_log(config: LogConfig, *, foreground: bool) -> None:
-    """Send the log where *config* says, else to stderr in the foreground and to syslog in the background.
+    """Configure logging; by default to stderr in the foreground, and to syslog in the background.
 
-    Raises SetupError where the file cannot be written.
+    Raises SetupError if the file cannot be written.
     """
     handler = _handler(config.file, foreground=foreground)
     if config.format == "json":
         handler.setFormatter(_json_formatter())
     elif handler.formatter is None:
         handler.setFormatter(_LineFormatter(_TEXT))
-    # at debug each request is a line anyway, and whoever asks for that looks for one of them
+    # at debug each request is a line anyway, and a reader looks for one of them
     handler.addFilter(LogLimit(time.monotonic, is_limiting=config.level != "debug"))
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(config.level.upper())
-    for name in _CHATTY:
+    for name in _AT_WARNING:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
-    for name in _WARNING:
+    for name in _AT_ERROR:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def log_statistics() -> Mapping[str, int]:
-    """What was counted since `set_up_log`: warnings and worse, and records that were too many to log."""
-    return {name: count for limit in _limits() for name, count in limit.statistics().items()}
+def register_log_metrics(metrics: Metrics) -> None:
+    """Register what is counted since `set_up_log`: warnings and worse, and suppressed records."""
+    for limit in _limits():
+        _register(limit, metrics)
+
+
+def _register(limit: LogLimit, metrics: Metrics) -> None:
+    counter = metrics.counter
+    counter("log_warnings", "records", "Logged at WARNING or above.", lambda: limit.warnings)
+    counter("log_suppressed", "records", "Over the rate limit.", lambda: limit.suppressed)
 
 
 def log_suppressed() -> None:
-    """Log how many records were too many to log, as far as that was not told yet: for statistics, and at the end."""
+    """Log how many records were suppressed since that was last logged."""
     for limit in _limits():
-        limit.tell()
+        limit.log_suppressed()
 
 
 def _limits() -> list[LogLimit]:
@@ -141,7 +153,8 @@ def _handler(file: Path | None, *, foreground: bool) -> logging.Handler:
             return logging.NullHandler()
         case "/dev/stderr" | "/dev/stdout" if not foreground:
             raise SetupError(
-                f"--log-file {file}: nobody reads that in the background; use --foreground, or name a file"
+                f"--log-file {file}: it is not available in the background; "
+                "use --foreground, or name a file"
             )
         case "/dev/stderr":
             return _terminal(sys.stderr)
@@ -159,7 +172,7 @@ def _log_file(file: Path) -> logging.Handler:
 
 
 def _terminal(stream: TextIO) -> logging.Handler:
-    """To *stream*, a terminal or whatever else the caller connected: the journal gets lines as it wants them."""
+    """Return a handler of *stream*, with lines for the journal if that is what it is."""
     handler = logging.StreamHandler(stream)
     if _is_journal(stream.fileno(), os.environ.get("JOURNAL_STREAM", "")):
         handler.setFormatter(_JournalFormatter(_PLAIN))
@@ -167,13 +180,13 @@ def _terminal(stream: TextIO) -> logging.Handler:
 
 
 def _is_journal(descriptor: int, journal_stream: str) -> bool:
-    """Whether it is still the stream that systemd connected, see systemd.exec(5)."""
+    """Whether *descriptor* is the stream that systemd connected, see systemd.exec(5)."""
     stat = os.fstat(descriptor)
     return journal_stream == f"{stat.st_dev}:{stat.st_ino}"
 
 
 def _syslog() -> logging.Handler:
-    """Nowhere, on a machine without a syslog: containers have none."""
+    """Return a handler of syslog; of nothing on a machine without it, such as a container."""
     try:
         handler = _SyslogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
     except OSError:
@@ -189,9 +202,7 @@ def _json_formatter() -> logging.Formatter:
 
 
 def _printable_field(name: str, value: Any) -> Any:
-    if not isinstance(value, str) or name in (
-        "exc_info",
-        "stack_info",
-    ):  # those went through `printable_lines`
+    is_escaped = name in ("exc_info", "stack_info")  # by `printable_lines`
+    if not isinstance(value, str) or is_escaped:
         return value
     return printable(value, LINE_LIMIT if name == "message" else OUTSIDE_LIMIT)

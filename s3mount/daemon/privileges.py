@@ -1,8 +1,14 @@
-"""Giving up privileges, for good: as another user, or as the user that this process is already.
+"""Dropping privileges for good: as another user, or as the present one.
 
-Invariants once `become` or `give_up` has returned: all user and group ids, and the groups, are as told; no capability is permitted,
-effective, inheritable or ambient, nor in the bounding set if it could be emptied; no program that is run gains any, not even as root;
-nobody but root reads this process's memory. It is read back from the kernel, not assumed. See docs/decisions/run-as.md.
+Invariants after `become` or `give_up`, read back from the kernel:
+
+1. All user and group ids, and the groups, are those of the user.
+2. No capability is permitted, effective, inheritable or ambient; the bounding set is empty if it
+   could be emptied.
+3. No program that is run gains a capability, not even as root.
+4. Only root can read this process's memory.
+
+See docs/decisions/run-as.md.
 """
 
 import os
@@ -16,7 +22,7 @@ from s3mount.errors import SetupError
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of this machine, as the password database has it."""
+    """A user of the password database."""
 
     name: str
     uid: int
@@ -25,7 +31,7 @@ class Account:
 
 
 def account(name: str) -> Account:
-    """Raises SetupError."""
+    """Look up the user *name*. Raises SetupError."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
@@ -34,9 +40,9 @@ def account(name: str) -> Account:
 
 
 def become(user: Account) -> None:
-    """Be *user* from here on, with that user's groups and home; raises SetupError.
+    """Become *user*, with that user's groups and home. Raises SetupError.
 
-    To be called by root, and before any thread is started: capabilities belong to threads.
+    To be called by root before any thread starts: capabilities belong to threads.
     """
     groups = os.getgrouplist(user.name, user.gid)
     try:
@@ -48,14 +54,14 @@ def become(user: Account) -> None:
             f"--run-as: becoming {user.name} is not permitted: {exc.strerror}; start as root"
         ) from exc
     _check_nothing_is_left(user.uid, user.gid, groups, is_bounded=is_bounded)
-    # where boto3's chain looks for ~/.aws, and what the programs it runs take for their own
+    # for boto3's chain, which looks for ~/.aws, and for the programs that it runs
     os.environ.update(HOME=user.home, USER=user.name, LOGNAME=user.name)
 
 
 def give_up() -> None:
-    """Stay the user that this process is, with the same groups, and give up every capability; raises SetupError.
+    """Keep the user and groups, and drop every capability. Raises SetupError.
 
-    To be called before any thread is started. Root without capabilities still owns root's files.
+    To be called before any thread starts. Root without capabilities still owns root's files.
     """
     uid, gid, groups = os.geteuid(), os.getegid(), os.getgroups()
     try:
@@ -67,7 +73,7 @@ def give_up() -> None:
 
 
 def _forbid_gains() -> bool:
-    """Let no program that is run gain anything; whether the bounding set is empty now."""
+    """Let no program gain privileges. Return whether the bounding set is empty now."""
     is_bounded = syscalls.has_capability(syscalls.CAP_SETPCAP)
     syscalls.forbid_new_privileges()
     syscalls.forbid_root_capabilities()

@@ -1,7 +1,7 @@
-"""What a service manager is told: sd_notify(3), over a datagram socket.
+"""Notification of the service manager: sd_notify(3), over a datagram socket.
 
-Without NOTIFY_SOCKET nothing is said, and nobody needs to know. Each line of a message is an assignment, so a status, which names
-the mount point and the prefix, is one line, whatever characters they have.
+Without NOTIFY_SOCKET nothing is sent. Each line of a message is an assignment. So a status, which
+names the mount point and the prefix, is escaped to one line.
 """
 
 import contextlib
@@ -13,38 +13,37 @@ from typing import Final
 
 import trio
 
+from s3mount.printable import LINE_LIMIT, printable
+
 _DIGITS_MAX: Final = 20
 
 
 class Notifier:
-    """Tells the manager that *environment* names."""
+    """Sends to the manager that *environment* names."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self.watchdog_interval = _watchdog_interval(environment)
 
     def ready(self, status: str) -> None:
-        self._tell(f"READY=1\nSTATUS={_one_line(status)}")
-
-    def status(self, status: str) -> None:
-        self._tell(f"STATUS={_one_line(status)}")
+        self._send(f"READY=1\nSTATUS={printable(status, LINE_LIMIT)}")
 
     def reloading(self) -> None:
-        """To be followed by `ready`; the time is demanded by Type=notify-reload."""
-        self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        """Announce a reload, which `ready` ends. Type=notify-reload requires the time."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self, status: str) -> None:
-        self._tell(f"STOPPING=1\nSTATUS={_one_line(status)}")
+        self._send(f"STOPPING=1\nSTATUS={printable(status, LINE_LIMIT)}")
 
     async def feed_watchdog(self) -> None:
-        """Say twice in each interval, from the loop that serves, that it turns; for ever, or not at all."""
+        """Notify twice an interval that the event loop runs; return if there is no watchdog."""
         if self.watchdog_interval is None:
             return
         while True:
-            self._tell("WATCHDOG=1")
+            self._send("WATCHDOG=1")
             await trio.sleep(self.watchdog_interval / 2)
 
-    def _tell(self, state: str) -> None:
+    def _send(self, state: str) -> None:
         if self._address is None:
             return
         with (
@@ -56,25 +55,20 @@ class Notifier:
 
 
 def _address(name: str) -> str | None:
-    """A path, or `@` and an abstract name."""
+    """Return the address for a path, or for `@` and an abstract name."""
     if name.startswith("@"):
         return "\0" + name[1:]
     return name or None
 
 
-def _one_line(text: str) -> str:
-    """With escapes for whatever is not printable, as `repr` has them."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:
-    """Seconds; None where no watchdog watches this process."""
+    """Return seconds; None if no watchdog watches this process."""
     microseconds = environment.get("WATCHDOG_USEC", "")
     if (
         environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid())
         or not microseconds.isdecimal()
     ):
         return None
-    if len(microseconds) > _DIGITS_MAX:  # of a word of 64 bits
+    if len(microseconds) > _DIGITS_MAX:  # more than 64 bits
         return None
     return int(microseconds) / 1e6 or None

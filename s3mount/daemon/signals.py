@@ -1,6 +1,5 @@
-"""Signals: what each one asks of a mount.
-
-SIGTERM and SIGINT end it, the second one at once; SIGHUP has it forget what it knows; SIGUSR1 has it log its statistics.
+"""Signals of a mount: SIGTERM and SIGINT end it, the second one at once; SIGHUP invalidates its
+metadata; SIGUSR1 logs its statistics.
 """
 
 import contextlib
@@ -12,64 +11,64 @@ from typing import Final, Protocol
 import trio
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGINT)
-HEEDED: Final = (*_ENDING, signal.SIGHUP, signal.SIGUSR1)
+HANDLED: Final = (*_ENDING, signal.SIGHUP, signal.SIGUSR1)
 # ignored by the interpreter itself; `subprocess` gives programs the default
-_PYTHONS: Final = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
+_IGNORED_BY_PYTHON: Final = frozenset((signal.SIGPIPE, signal.SIGXFSZ))
 
 
 class SignalHandler(Protocol):
-    """Who does what signals ask."""
+    """Target of the signals."""
 
     def end(self) -> None: ...
 
     def end_at_once(self) -> None: ...
 
-    def forget(self) -> None: ...
+    def invalidate(self) -> None: ...
 
     def log_statistics(self) -> None: ...
 
 
 def block() -> None:
-    """From here on no signal ends the process by itself: those that come before `receiver` wait for it, and those after are too late.
+    """Block the handled signals until `receiver`, so that none ends the process by itself.
 
-    Not SIG_IGN, which would drop what waits, and which programs that are run would inherit. What the caller blocked or ignored
-    (a shell does so for a program in the background) is not passed on to them either.
+    Not by SIG_IGN, which drops pending signals and is inherited by programs. Nor do programs
+    inherit what the caller blocked or ignored, as a shell does for a program in the background.
     """
-    signal.pthread_sigmask(signal.SIG_SETMASK, HEEDED)
-    for number in HEEDED:
-        signal.signal(number, _too_late)
-    for number in signal.valid_signals() - _PYTHONS:
+    signal.pthread_sigmask(signal.SIG_SETMASK, HANDLED)
+    for number in HANDLED:
+        signal.signal(number, _drop)
+    for number in signal.valid_signals() - _IGNORED_BY_PYTHON:
         if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _ignored)
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _ignore)
 
 
-async def dispatch(arriving: AsyncIterator[int], heeding: SignalHandler) -> None:
-    """Do what the signals ask, in their order; never returns."""
+async def dispatch(received: AsyncIterator[int], handler: SignalHandler) -> None:
+    """Call *handler* for each signal, in their order; never returns."""
     is_ending = False
-    async for number in arriving:
+    async for number in received:
         match number:
             case signal.SIGHUP:
-                heeding.forget()
+                handler.invalidate()
             case signal.SIGUSR1:
-                heeding.log_statistics()
+                handler.log_statistics()
             case _ if is_ending:
-                heeding.end_at_once()
+                handler.end_at_once()
             case _:
                 is_ending = True
-                heeding.end()
+                handler.end()
 
 
 @contextlib.contextmanager
 def receiver() -> Iterator[AsyncIterator[int]]:
-    """The signals that `dispatch` takes; those that were held are let in now."""
-    with trio.open_signal_receiver(*HEEDED) as arriving:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HEEDED)
-        yield arriving
+    """Yield the signals for `dispatch`, and unblock them."""
+    with trio.open_signal_receiver(*HANDLED) as received:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        yield received
 
 
-def _ignored(number: int, frame: FrameType | None) -> None:
-    """As SIG_IGN, but for programs that are run: they get the default."""
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """As SIG_IGN, but programs get the default instead of inheriting it."""
 
 
-def _too_late(number: int, frame: FrameType | None) -> None:
+def _drop(number: int, frame: FrameType | None) -> None:
     """The mount has ended, or has not begun."""

@@ -1,7 +1,8 @@
-"""From a Config to an exit status: checks, the fork, privileges, the log, and then the life of the mount.
+"""From a Config to an exit status: checks, fork, privileges, log, and then the life of the mount.
 
-The order is the point. What can be told at once is told before the fork; no thread exists before the last fork; the keeper is forked
-while there are privileges to keep; they are dropped before the store's credentials are looked for, and before the log is opened.
+The order is the point. What can fail at once fails before the fork. No thread exists before the
+last fork. The helper process is forked while this one still has privileges. They are dropped
+before the credentials are looked for, and before the log is opened.
 """
 
 import dataclasses
@@ -17,20 +18,17 @@ from s3mount.daemon.background import Foreground, ReadinessListener, in_backgrou
 from s3mount.daemon.interfaces import Serve
 from s3mount.daemon.lifecycle import MountLifecycle, source
 from s3mount.daemon.logging_setup import log_suppressed, set_up_log
+from s3mount.daemon.mounting.fusermount_mounter import FusermountMounter
 from s3mount.daemon.mounting.helper_process import HelperMounter
-from s3mount.daemon.mounting.mount_point import (
-    MountPoint,
-    check_allow_other,
-    checked_mountpoint,
+from s3mount.daemon.mounting.kernel_mounter import KernelMounter
+from s3mount.daemon.mounting.mount_point import MountPoint, check_allow_other, checked_mountpoint
+from s3mount.daemon.mounting.mounter import Mounter
+from s3mount.daemon.mounting.options import mount_request
+from s3mount.daemon.mounting.passed_descriptor import (
+    PassedDescriptor,
+    descriptor_of,
     is_passed_descriptor,
 )
-from s3mount.daemon.mounting.mounters import (
-    FusermountMounter,
-    KernelMounter,
-    Mounter,
-    PassedDescriptor,
-)
-from s3mount.daemon.mounting.options import mount_request
 from s3mount.daemon.privileges import Account
 from s3mount.daemon.sd_notify import Notifier
 from s3mount.errors import S3MountError, SetupError
@@ -41,22 +39,23 @@ log = logging.getLogger(__name__)
 
 
 def run(config: Config, serve: Serve | None = None) -> int:
-    """Mount, and return the exit status: in the foreground when the mount has ended, else once it answers.
+    """Mount. Return the exit status: in the foreground after the mount's end, else once it answers.
 
-    Raises SetupError, or UsageError, where the mount cannot begin.
+    Raises SetupError, or UsageError, if the mount cannot begin.
     """
     syscalls.forbid_dumps()
-    config, place = _checked(config)
-    user = _user(config.mount)
+    config, mount_point = _checked(config)
+    user = _server(config.mount)
     if config.foreground:
-        return _live(config, serve, user, place, Foreground())
+        return _live(config, serve, user, mount_point, Foreground())
     return in_background(
-        lambda launcher: _live(config, serve, user, place, launcher), (_descriptor(config, place),)
+        lambda listener: _live(config, serve, user, mount_point, listener),
+        (_descriptor(config, mount_point),),
     )
 
 
-def _user(mount: MountConfig) -> Account | None:
-    """Who is to serve; None if that is the user of this process, whom a service manager may have let mount."""
+def _server(mount: MountConfig) -> Account | None:
+    """Return the user who serves; None for the present one."""
     if mount.run_as is None:
         return None
     user = privileges.account(mount.run_as)
@@ -64,7 +63,8 @@ def _user(mount: MountConfig) -> Account | None:
         return user
     if user.uid != os.geteuid() or not _may_mount():
         raise SetupError(
-            "--run-as needs root, who mounts before somebody else serves; leave it out to mount as yourself"
+            "--run-as needs root, who mounts before another user serves; "
+            "leave it out to mount as yourself"
         )
     return None
 
@@ -74,18 +74,20 @@ def _may_mount() -> bool:
 
 
 def _checked(config: Config) -> tuple[Config, MountPoint | None]:
-    """With the mount point as the kernel's mount table will name it, and opened; None if a parent has mounted."""
+    """Open the mount point, and put its path as the mount table has it into the Config.
+
+    The mount point is None if a parent has mounted.
+    """
     if is_passed_descriptor(config.mount.mountpoint):
         return config, None
     check_allow_other(config.mount)
-    place = checked_mountpoint(config.mount)
-    return dataclasses.replace(
-        config, mount=dataclasses.replace(config.mount, mountpoint=place.path)
-    ), place
+    mount_point = checked_mountpoint(config.mount)
+    mount = dataclasses.replace(config.mount, mountpoint=mount_point.path)
+    return dataclasses.replace(config, mount=mount), mount_point
 
 
 def _composition_root() -> Serve:
-    """Imported late: it brings boto3 and libfuse, which --help and a mistyped option need not wait for."""
+    """Import late: boto3 and libfuse take time, and --help and a mistyped option need neither."""
     try:
         from s3mount.daemon.wiring import serve  # noqa: PLC0415
     except ModuleNotFoundError:
@@ -101,61 +103,55 @@ def _live(
     config: Config,
     serve: Serve | None,
     user: Account | None,
-    place: MountPoint | None,
-    launcher: ReadinessListener,
+    mount_point: MountPoint | None,
+    listener: ReadinessListener,
 ) -> int:
-    """The exit status of the process that serves."""
-    os.umask(
-        0o077
-    )  # what it, the keeper and a credential process write (caches of tokens) is for nobody else
+    """Return the exit status of the process that serves."""
+    # files of this process, the helper and a credential process (token caches) are its user's alone
+    os.umask(0o077)
     signals.block()
     try:
-        mounter = _mounter(config, user, place)
+        mounter = _mounter(config, user, mount_point)
         try:
-            serve = (
-                serve or _composition_root()
-            )  # after the keeper's fork, which needs nothing of it
-            _settle(config, user)
-            return _serve(
-                MountLifecycle(config, serve, mounter, launcher, Notifier(os.environ)), launcher
-            )
+            serve = serve or _composition_root()  # after the fork of the helper, which needs none
+            _drop_privileges(user)
+            set_up_log(config.log, foreground=config.foreground)
+            life = MountLifecycle(config, serve, mounter, listener, Notifier(os.environ))
+            return _run(life, listener)
         finally:
             mounter.detach()
     except S3MountError as exc:
-        launcher.failed(str(exc))
+        listener.failed(str(exc))
         return 1
 
 
-def _settle(config: Config, user: Account | None) -> None:
+def _drop_privileges(user: Account | None) -> None:
     if user is not None:
         privileges.become(user)
     elif _may_mount():
         privileges.give_up()
-    set_up_log(config.log, foreground=config.foreground)
 
 
-def _serve(life: MountLifecycle, launcher: ReadinessListener) -> int:
-    """Live, and say once how it failed: to who waits, or to the log when nobody does any more."""
+def _run(life: MountLifecycle, listener: ReadinessListener) -> int:
+    """Run the event loop. Report a failure to the listener, or in the log if it has gone."""
     failure: str | None = None
     try:
         trio.run(life.live)
     except* S3MountError as failures:
         failure = str(_first(failures))
         if life.has_answered:
-            log.error("the mount ends: %s", failure)  # noqa: TRY400 - expected, so without a traceback
-    except* (
-        Exception
-    ) as bugs:  # the last door: a bug is logged with its traceback, and is never a silent end
+            log.error("the mount ends: %s", failure)  # noqa: TRY400 - expected: without traceback
+    except* Exception as bugs:  # the outermost handler: a bug never ends the mount silently
         failure = f"internal error: {_first(bugs)!r}; {_hint()}"
         log.exception("the mount ends: a bug")
     log_suppressed()
     if failure is not None and not life.has_answered:
-        launcher.failed(failure)
+        listener.failed(failure)
     return 0 if failure is None else 1
 
 
 def _hint() -> str:
-    """Where to look for the cause of an internal error; an import that failed late looks like one."""
+    """Say where to look for the cause of a bug; an import that failed late looks like one."""
     if os.access(os.__file__, os.R_OK):
         return "the log has its traceback"
     return (
@@ -164,25 +160,27 @@ def _hint() -> str:
     )
 
 
-def _mounter(config: Config, user: Account | None, place: MountPoint | None) -> Mounter:
-    """The way of mounting that is permitted here; forks the keeper where the kernel itself lets us mount."""
-    if place is None:
+def _mounter(config: Config, user: Account | None, mount_point: MountPoint | None) -> Mounter:
+    """Return the Mounter that is permitted here; with CAP_SYS_ADMIN, fork the helper process."""
+    if mount_point is None:
         return PassedDescriptor(config.mount.mountpoint)
     request = mount_request(config.mount, source(config.store))
     if user is None and not _may_mount():
-        return FusermountMounter(request, place)
+        return FusermountMounter(request, mount_point)
     uid, gid = (user.uid, user.gid) if user else (os.geteuid(), os.getegid())
-    return HelperMounter(KernelMounter(request, place, uid, gid))
+    return HelperMounter(KernelMounter(request, mount_point, uid, gid))
 
 
-def _descriptor(config: Config, place: MountPoint | None) -> int:
-    """What goes along to the background: the mount point, or the mount that a parent made."""
+def _descriptor(config: Config, mount_point: MountPoint | None) -> int:
+    """Return the descriptor that the child keeps: the mount point, or the mount of a parent."""
     return (
-        place.descriptor if place is not None else int(config.mount.mountpoint.rpartition("/")[2])
+        mount_point.descriptor
+        if mount_point is not None
+        else descriptor_of(config.mount.mountpoint)
     )
 
 
 def _first(group: ExceptionGroup[_E]) -> _E:
-    """The first failure of what may be groups of groups."""
+    """Return the first failure in groups of groups."""
     first = group.exceptions[0]
     return _first(first) if isinstance(first, ExceptionGroup) else first

@@ -1,6 +1,6 @@
-"""The few system calls that Python has no name for: fsopen(2) and its like, umount2(2), prctl(2), capset(2).
+"""System calls that Python does not wrap: fsopen(2), umount2(2), prctl(2), capset(2) and others.
 
-Knows how to call, never when. Failures are `OSError`s with the errno, as Python's own calls raise them.
+Knows how to call, never when. Failures are `OSError`s with the errno, as of Python's own calls.
 """
 
 import ctypes
@@ -13,7 +13,8 @@ MNT_FORCE: Final = 1  # <sys/mount.h>
 MNT_DETACH: Final = 2
 UMOUNT_NOFOLLOW: Final = 8
 
-# <asm-generic/unistd.h>: newer calls have one number on all architectures (but Alpha), and no name in older C libraries
+# <asm-generic/unistd.h>: newer calls have one number on all architectures but Alpha, and no name
+# in older C libraries
 _MOVE_MOUNT: Final = 429
 _FSOPEN: Final = 430
 _FSCONFIG: Final = 431
@@ -57,9 +58,9 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def new_mount(fstype: str, options: Mapping[str, str | None], flags: int) -> int:
-    """An O_PATH descriptor of a new mount that stands nowhere yet; it goes with the descriptor unless `move_mount` came first.
+    """Return an O_PATH descriptor of a new mount, which ends with it unless `move_mount` follows.
 
-    *options* are those of the file system, with None for a flag; *flags* are MOUNT_ATTR_*.
+    *options* are those of the file system, None for a flag; *flags* are MOUNT_ATTR_*.
     """
     context = _descriptor(_FSOPEN, os.fsencode(fstype), _FSOPEN_CLOEXEC)
     try:
@@ -72,7 +73,7 @@ def new_mount(fstype: str, options: Mapping[str, str | None], flags: int) -> int
 
 
 def move_mount(mount: int, directory: int) -> None:
-    """Have the *mount* of `new_mount` stand on *directory*, both descriptors: no path is looked up."""
+    """Attach the *mount* of `new_mount` to *directory*, both descriptors: no path is looked up."""
     flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
     empty = ctypes.c_char_p(b"")
     _check(
@@ -85,9 +86,12 @@ def unmount(target: str, flags: int = 0) -> None:
 
 
 def unique_mount_id(descriptor: int) -> int | None:
-    """The id of the descriptor's mount that no later mount gets, unlike that of the mount table; None before Linux 6.8."""
+    """Return the mount id that is never reused, unlike that of the mount table.
+
+    None before Linux 6.8.
+    """
     found = (ctypes.c_uint64 * 32)()  # struct statx: 256 bytes
-    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC  # the file system itself is not asked
+    flags = _AT_EMPTY_PATH | _AT_STATX_DONT_SYNC  # without a call of the file system
     if _libc.statx(descriptor, b"", flags, _STATX_MNT_ID_UNIQUE, found) != 0:
         return None
     mask = found[0] & 0xFFFFFFFF if sys.byteorder == "little" else found[0] >> 32
@@ -95,25 +99,26 @@ def unique_mount_id(descriptor: int) -> int | None:
 
 
 def forbid_new_privileges() -> None:
-    """No set-user-id program, and no file capability, gives this process or its children anything any more."""
+    """No set-user-id program or file capability gives this process or its children privileges."""
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def has_new_privileges() -> bool:
-    """Whether a program that is run could still gain privileges."""
+    """Whether a program could still gain privileges."""
     return bool(_libc.prctl(_PR_GET_NO_NEW_PRIVS, *_words(0, 0, 0, 0)) != 1)
 
 
 def forbid_root_capabilities() -> None:
-    """No program gets capabilities because its user is root; without effect if CAP_SETPCAP is not held."""
+    """No program gets capabilities by being root's; without effect unless CAP_SETPCAP is held."""
     if has_capability(CAP_SETPCAP):
         _prctl(_PR_SET_SECUREBITS, _SECBITS_NOROOT_LOCKED)
 
 
 def forbid_dumps() -> None:
-    """Nobody but root reads this process's memory, environment or descriptors in /proc, traces it, or has a core of it.
+    """Only root can read this process's memory and /proc files, trace it, or get a core of it.
 
-    The kernel sets this back to fs.suid_dumpable at each change of credentials, so it is to be called again after one.
+    The kernel resets this at each change of credentials, see fs.suid_dumpable: call it again after
+    one.
     """
     _prctl(_PR_SET_DUMPABLE, 0)
 
@@ -123,13 +128,13 @@ def is_dumpable() -> bool:
 
 
 def name_process(name: str) -> None:
-    """What ps(1) shows as the command's name; 15 bytes of it."""
+    """Set the name that ps(1) shows; 15 bytes of it."""
     buffer = ctypes.create_string_buffer(os.fsencode(name))
     _prctl(_PR_SET_NAME, ctypes.addressof(buffer))
 
 
 def capabilities(which: str = "CapEff") -> int:
-    """One of the capability sets of this process, as in /proc/self/status: a bit for each capability."""
+    """Return one of the capability sets in /proc/self/status, with a bit for each capability."""
     with open("/proc/self/status", "rb") as status:  # noqa: PTH123 - a path of the kernel's
         line = next(line for line in status if line.startswith(which.encode() + b":"))
     return int(line.split()[1], 16)
@@ -140,7 +145,7 @@ def has_capability(capability: int) -> bool:
 
 
 def retain_capabilities(kept: Collection[int]) -> None:
-    """Give up all capabilities but *kept*, as far as they are had: permitted, effective, inheritable and ambient ones, of this thread."""
+    """Drop all capabilities of this thread but *kept*, in all of its sets."""
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     mask = sum(1 << capability for capability in kept) & capabilities("CapPrm")
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
@@ -151,10 +156,10 @@ def retain_capabilities(kept: Collection[int]) -> None:
 
 
 def bound_capabilities(kept: Collection[int]) -> None:
-    """Let no program that is run from here on have more than *kept*; without effect where that is not ours to say."""
+    """Limit the capabilities of programs to *kept*; without effect unless CAP_SETPCAP is held."""
     if not has_capability(CAP_SETPCAP):
         return
-    for capability in range(64):  # to the first number that this kernel has no capability for
+    for capability in range(64):  # until the first that this kernel does not have
         if _libc.prctl(_PR_CAPBSET_READ, *_words(capability, 0, 0, 0)) < 0:
             return
         if capability not in kept:
@@ -172,7 +177,7 @@ def _configure(context: int, key: str, value: str | None) -> None:
 
 
 def _descriptor(number: int, *arguments: int | bytes) -> int:
-    """What a system call returns, if it is a descriptor."""
+    """Call a system call that returns a descriptor."""
     sent = [
         ctypes.c_char_p(each) if isinstance(each, bytes) else ctypes.c_ulong(each)
         for each in arguments
@@ -187,7 +192,7 @@ def _prctl(option: int, *arguments: int) -> None:
 
 
 def _words(*numbers: int) -> tuple[ctypes.c_ulong, ...]:
-    """For prctl, which is variadic and reads long words, where ctypes would pass ints."""
+    """Convert for variadic calls, which read long words; ctypes would pass ints."""
     return tuple(ctypes.c_ulong(number) for number in numbers)
 
 

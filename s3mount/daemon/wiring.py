@@ -1,16 +1,16 @@
-"""The composition root: where the parts of a mount are made and joined.
+"""The composition root: makes the parts of a mount and joins them.
 
-Nothing else makes a store, a cache, a tree or a session with the kernel; nothing here decides anything.
+Nothing else makes a store, a cache, a tree or a session with the kernel. Nothing here decides
+anything.
 """
 
-import dataclasses
-import encodings.idna  # noqa: F401 - for getaddrinfo, which imports it late, when it may not be readable any more
+import encodings.idna  # noqa: F401 - getaddrinfo imports it late, when it may be unreadable
 import gc
 import logging
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, cast
@@ -19,21 +19,27 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, StoreConfig
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
-from s3mount.filesystem.namespace.tree import KernelCache, Tree
+from s3mount.filesystem.namespace.kernel_references import KernelCache
+from s3mount.filesystem.namespace.tree import Tree, build_tree
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
+from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
+from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.bucket_check import check_bucket
+from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.resolve import credential_chain, supports_native
+from s3mount.s3.endpoint.resolve import supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
@@ -41,47 +47,31 @@ from s3mount.s3.transport import Transport
 
 log = logging.getLogger(__name__)
 
-SWITCH_INTERVAL = (
-    0.0005  # seconds that a thread waits for the interpreter: a tenth of Python's own, for the loop
-)
-COLLECT_AFTER = 50_000  # new objects between two garbage collections; Python's own 700 come with one page of a listing
-# requests of the kernel served at once, and how many of one user, and of all, may wait for the store: see docs/decisions/fairness.md
+SWITCH_INTERVAL = 0.0005  # seconds a thread waits for the interpreter: a tenth of Python's own
+GC_THRESHOLD = 50_000  # new objects between two collections; one page of a listing has over 700
+# kernel requests served at once, and how many of one user, and of all, may wait for the store:
+# see docs/decisions/fairness.md
 REQUESTS_MAX = 4096
 QUEUE_MAX = 1024
 WAITING_MAX = REQUESTS_MAX - 256
-RESERVE = 8  # in a mount of several users, one of so many connections is kept from each of them
+RESERVED_SHARE = 8  # with several users, each leaves one of so many connections to the others
 
 
-class Mount:
-    """What is served, as the process around it sees it."""
+class ServedFileSystem:
+    """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem, blocks: BlockCache, store: RemoteStore) -> None:
+    def __init__(self, filesystem: FileSystem) -> None:
         self._filesystem = filesystem
-        self._blocks = blocks
-        self._store = store
 
-    def statistics(self) -> Mapping[str, float]:
+    def invalidate_all(self) -> None:
         try:
-            return self._counts()
-        except Exception:  # it is called for a signal, by a task that must not end
-            log.exception("counting failed: this is a bug")
-            return {}
-
-    def _counts(self) -> Mapping[str, float]:
-        parts = (self._store.statistics(), self._blocks.statistics(), self._filesystem.statistics())
-        counts = {name: count for part in parts for name, count in dataclasses.asdict(part).items()}
-        requests = counts.pop("requests")
-        return {**{f"{kind.lower()}_requests": count for kind, count in requests.items()}, **counts}
-
-    def forget(self) -> None:
-        try:
-            self._filesystem.tree.forget_all()
-        except Exception:  # it is called for a signal, by a task that must not end
-            log.exception("forgetting failed: this is a bug")
+            self._filesystem.tree.invalidate_all()
+        except Exception:  # called for a signal, by a task that must not end
+            log.exception("invalidating the metadata cache failed: this is a bug")
 
 
 class Background:
-    """A nursery whose tasks fail alone: a failure is logged once, and ends neither the mount nor another task."""
+    """Nursery whose tasks fail alone: a failure is logged, and ends no other task."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -95,71 +85,74 @@ class Background:
     async def _run(task: Callable[..., Awaitable[object]], arguments: tuple[Any, ...]) -> None:
         try:
             await task(*arguments)
-        except Exception:  # whoever waits for this task has a deadline; all others go on
+        except Exception:  # a caller that waits for this task has a deadline; others go on
             log.exception("a background task failed: this is a bug")
 
 
 async def serve(config: Config, host: Host) -> None:
-    """Serve until the kernel ends the session, or until cancelled. Raises S3MountErrors where it cannot begin."""
+    """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     with closing(credential_chain(config.store)) as credentials:
         connect = partial(_connect, config.store, credentials)
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
         try:
-            store.prepare()
-            async with trio.open_nursery() as loads:
-                with closing(
-                    credentials
-                ):  # here: loads wait for their threads, and those for credentials
+            store.preconnect()
+            async with trio.open_nursery() as nursery:
+                # closed in here: background tasks wait for threads, and those for credentials
+                with closing(credentials):
                     # start_soon is all that is used of a nursery
-                    await _serve_session(
-                        config, host, store, cast("trio.Nursery", Background(loads))
-                    )
-                loads.cancel_scope.cancel()
+                    background = cast("trio.Nursery", Background(nursery))
+                    await _serve_session(config, host, store, background)
+                nursery.cancel_scope.cancel()
         finally:
             store.close()
 
 
 async def _serve_session(
-    config: Config, host: Host, store: RemoteStore, loads: trio.Nursery
+    config: Config, host: Host, store: RemoteStore, background: trio.Nursery
 ) -> None:
-    invalidations = EntryInvalidator(_clock)
-    blocks = BlockCache(store, loads, config.blocks)
-    filesystem = _filesystem(config, store, blocks, invalidations, loads)
-    loads.start_soon(invalidations.run, filesystem.tree.told)
+    invalidator = EntryInvalidator(_clock)
+    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
+    blocks = BlockCache(store, background, config.blocks, has_readahead=has_readahead)
+    filesystem = _filesystem(config, store, blocks, invalidator, background)
+    background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
+    for part in (store, blocks, filesystem):
+        part.register_metrics(host.metrics)
     operations = Operations(
         filesystem,
         config.tree,
         config.store.timeout,
         limiter=_limiter(config),
-        absences=invalidations,
+        invalidator=invalidator,
     )
-    _calm_collector()
+    _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(Mount(filesystem, blocks, store))
+        host.ready(ServedFileSystem(filesystem))
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()
-        invalidations.end()
-        if not invalidations.is_busy:  # else the process ends with the session as it is
+        invalidator.end()
+        if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
 
 
 def _clock() -> float:
-    """Seconds, also while the machine is suspended: what was known before it slept is as old as it is."""
+    """Return seconds, also of suspension: cached metadata ages while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _limiter(config: Config) -> UserLimiter:
-    """Bounds each user, but for the only one."""
+    """Return a limiter of each user; without limits if there is only one."""
     if not _is_shared(config):
         return UserLimiter(share=math.inf, queue=math.inf, total=math.inf)
     connections = config.store.max_connections
     return UserLimiter(
-        share=connections - max(1, connections // RESERVE), queue=QUEUE_MAX, total=WAITING_MAX
+        share=connections - max(1, connections // RESERVED_SHARE),
+        queue=QUEUE_MAX,
+        total=WAITING_MAX,
     )
 
 
@@ -167,22 +160,23 @@ def _is_shared(config: Config) -> bool:
     return config.mount.allow_other or config.mount.allow_root
 
 
-def _calm_collector() -> None:
-    """Keep what exists already out of every later garbage collection, and have fewer of them.
+def _configure_gc() -> None:
+    """Exclude existing objects from garbage collection, and collect less often.
 
-    What boto3 and the imports made lives as long as the mount, and a listing makes thousands of tuples that are in no cycle.
+    The objects of boto3 and of imports live as long as the mount; the thousands of tuples of a
+    listing are in no cycle.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER)
+    gc.set_threshold(GC_THRESHOLD)
 
 
 def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
-    """Find the bucket, and a way to it. Raises SetupError, saying what is wrong and what to do."""
-    resolved = check_bucket(config, credentials)
-    if config.transport == "lean" and supports_native(resolved):
-        return NativeTransport(resolved, connections=config.max_connections)
-    return BotoTransport(config, resolved)
+    """Check the bucket, and choose a transport. Raises SetupError, with what to do."""
+    endpoint = check_bucket(config, credentials)
+    if config.transport == "native" and supports_native(endpoint):
+        return NativeTransport(endpoint, connections=config.max_connections)
+    return BotoTransport(config, endpoint)
 
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
@@ -195,16 +189,31 @@ def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
 
 
 def _filesystem(
-    config: Config, store: RemoteStore, blocks: BlockCache, kernel: KernelCache, loads: trio.Nursery
+    config: Config,
+    store: RemoteStore,
+    blocks: BlockCache,
+    kernel: KernelCache,
+    background: trio.Nursery,
 ) -> FileSystem:
-    tree = Tree(
+    tree = build_tree(
         store,
-        loads,
+        background,
         config.tree,
         config.store,
         clock=_clock,
         mounted_ns=time.time_ns(),
-        first_bytes=blocks.seed,
+        first_bytes=blocks.put,
         kernel=kernel,
+        no_prefetch=config.no_prefetch,
     )
-    return FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))
+    policies = prefetch_policies(tree, config.no_prefetch)
+    return FileSystem(tree, OpenFiles(tree, blocks, policies), OpenDirectories(tree, policies))
+
+
+def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
+    """The policies that are not turned off."""
+    policies: dict[Prefetch, PrefetchPolicy] = {
+        Prefetch.WALKS: WalkPrefetcher(tree.cache),
+        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
+    }
+    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)

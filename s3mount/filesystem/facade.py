@@ -8,22 +8,7 @@ from dataclasses import dataclass
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.namespace.tree import Tree
-
-
-@dataclass(frozen=True, slots=True)
-class TreeStatistics:
-    """What is held now: inodes the kernel refers to, entries and directories known, keys that no name can show.
-
-    *metadata_used* is what names and attributes weigh, in bytes.
-    """
-
-    inodes: int
-    directories: int
-    entries: int
-    metadata_used: int
-    hidden_keys: int
-    open_files: int
-    open_directories: int
+from s3mount.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +19,14 @@ class FileSystem:
     files: OpenFiles
     directories: OpenDirectories
 
-    def statistics(self) -> TreeStatistics:
-        known = self.tree.catalog.known
-        return TreeStatistics(
-            inodes=len(self.tree.inodes),
-            directories=known.directory_count,
-            entries=known.entry_count,
-            metadata_used=known.weight,
-            hidden_keys=known.hidden_count,
-            open_files=len(self.files),
-            open_directories=len(self.directories),
-        )
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what is held now of names, attributes and handles."""
+        inodes, known = self.tree.inodes, self.tree.cache.directories
+        gauge = metrics.gauge
+        gauge("inodes", "inodes", "Inodes that the kernel refers to.", lambda: len(inodes))
+        gauge("cached_directories", "directories", "Cached.", lambda: known.directory_count)
+        gauge("cached_entries", "entries", "In cached directories.", lambda: known.entry_count)
+        gauge("metadata_bytes", "bytes", "Names and attributes.", lambda: known.weight)
+        gauge("hidden_keys", "keys", "Keys that no path names.", lambda: known.hidden_count)
+        gauge("open_files", "handles", "Open files.", lambda: len(self.files))
+        gauge("open_directories", "handles", "Open directories.", lambda: len(self.directories))

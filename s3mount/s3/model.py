@@ -8,16 +8,34 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class ObjectVersion(NamedTuple):
-    """One immutable state of one object: the identity of inodes, blocks and `If-Match`. A tuple, since it is hashed with every open.
-
-    *size* is in bytes. *etag* is empty where a store gives none.
-    """
+class _VersionIdentity(NamedTuple):
+    """What makes two versions equal. A tuple, since versions are hashed with every open."""
 
     bucket: str
     key: str
     etag: str
     size: int
+
+
+class ObjectVersion(_VersionIdentity):
+    """One immutable state of one object: the identity of inodes, blocks and `If-Match`.
+
+    *size* is in bytes. *etag* is empty if the store gives none. *version_id* is None unless the
+    store has told it. *is_replaced*: the store has said that another version is current, so this
+    one is read by its version id. Neither takes part in equality or hash.
+    """
+
+    version_id: str | None = None
+    is_replaced: bool = False
+
+    def with_version_id(
+        self, version_id: str | None, *, is_replaced: bool = False
+    ) -> "ObjectVersion":
+        """The same version, of which this is known."""
+        version = ObjectVersion(*self)
+        version.version_id = version_id
+        version.is_replaced = is_replaced
+        return version
 
 
 @dataclass(frozen=True, slots=True, order=True)

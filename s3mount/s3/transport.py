@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from s3mount.errors import S3MountError
 from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.unawaited import ExpectedError
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -64,7 +65,7 @@ class InvalidResponseError(Exception):
     """A response that breaks HTTP, or that no operation accepts; the text says why."""
 
 
-class Retryable(Exception):
+class Retryable(ExpectedError):
     """A failed attempt that another may mend: throttled, 5xx, network, timeout, corrupt.
 
     *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer

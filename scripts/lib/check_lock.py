@@ -1,7 +1,8 @@
-"""Compares the lock files with pyproject.toml, offline: `python check_lock.py ROOT`, in an environment that was made from them.
+"""Comparison of the lock files with pyproject.toml, offline: `python check_lock.py ROOT`.
 
-Complaints are lines on stdout, and exit status 1. Each requirement must be locked, fit, and have hashes; so must what it
-requires in turn, on each Python and architecture that s3mount runs on; nothing else may stand there.
+It runs in an environment made from the lock files. Differences are lines on stdout, and exit
+status 1. Each requirement must be locked, at a version that fits, with hashes; and so must its own
+requirements, on each Python and architecture that s3mount runs on. Nothing else may be locked.
 """
 
 import itertools
@@ -32,27 +33,27 @@ ENVIRONMENTS = tuple(
 _PIN = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)"
 )
-# What pyfuse3's pyproject.toml asks for, which only scripts/lock sees; it is built without an environment of its own.
+# the build requirements of pyfuse3, which only scripts/lock reads; it is built without isolation
 _BUILDS_PYFUSE3 = ("setuptools", "setuptools-scm", "cython")
 
 Lock = Mapping[str, str]  # name → version
 
 
 class LockError(Exception):
-    """A lock file that cannot be read as one."""
+    """A lock file that cannot be parsed."""
 
 
 def main() -> int:
     root = Path(sys.argv[1])
     try:
-        complaints = [*check(root)]
+        differences = [*check(root)]
     except LockError as exc:
-        complaints = [str(exc)]
-    for complaint in complaints:
-        print(complaint)
-    if complaints:
+        differences = [str(exc)]
+    for difference in differences:
+        print(difference)
+    if differences:
         print("renew the lock files: scripts/lock")
-    return bool(complaints)
+    return bool(differences)
 
 
 def check(root: Path) -> Iterator[str]:
@@ -64,44 +65,44 @@ def check(root: Path) -> Iterator[str]:
     }
     for name, requirements in tables.items():
         lock = read_lock(root / name)
-        yield from (f"{name}: {complaint}" for complaint in compare(lock, requirements, oldest))
+        yield from (f"{name}: {difference}" for difference in compare(lock, requirements, oldest))
 
 
 def read_lock(path: Path) -> Lock:
-    """Raises LockError where a line is anything but a version with its hashes: an index, a URL, an option."""
+    """Parse a lock file. Raises LockError for a line without version and hashes, such as a URL."""
     lock: dict[str, str] = {}
     text = re.sub(r"\\\n\s*", "", path.read_text())
     for line in filter(None, (line.partition("#")[0].rstrip() for line in text.splitlines())):
         pin = _PIN.fullmatch(line)
         if pin is None:
-            raise LockError(f"{path.name}: this is no version with hashes: {line[:60]}")
+            raise LockError(f"{path.name}: this is not a version with hashes: {line[:60]}")
         lock[canonicalize_name(pin["name"])] = pin["version"]
     return lock
 
 
 def compare(lock: Lock, requirements: Iterable[str], oldest: str) -> Iterator[str]:
-    """*oldest*: the oldest Python that all of it must run on."""
+    """Yield differences; *oldest* is the oldest Python that all of *lock* must run on."""
     seen: set[str] = set()
-    ahead = [("pyproject.toml", Requirement(each)) for each in requirements]
-    while ahead:
-        asker, requirement = ahead.pop()
+    remaining = [("pyproject.toml", Requirement(each)) for each in requirements]
+    while remaining:
+        dependent, requirement = remaining.pop()
         name = canonicalize_name(requirement.name)
         if name not in lock:
-            yield f"{asker} requires {requirement}, which is not locked"
+            yield f"{dependent} requires {requirement}, which is not locked"
         elif not requirement.specifier.contains(lock[name], prereleases=True):
-            yield f"{asker} requires {requirement}, but {lock[name]} is locked"
+            yield f"{dependent} requires {requirement}, but {lock[name]} is locked"
         elif name not in seen:
             seen.add(name)
-            ahead += [(name, each) for each in _required_by(name, requirement.extras)]
-            yield from _installed_otherwise(name, lock[name], oldest)
+            remaining += [(name, each) for each in _required_by(name, requirement.extras)]
+            yield from _installation_errors(name, lock[name], oldest)
     yield from (f"{name} is locked, but nothing requires it" for name in sorted(set(lock) - seen))
 
 
-def _installed_otherwise(name: str, version: str, oldest: str) -> Iterator[str]:
+def _installation_errors(name: str, version: str, oldest: str) -> Iterator[str]:
     try:
         installed = distribution(name)
     except PackageNotFoundError:
-        yield f"{name} is not installed, so what it requires is not known"
+        yield f"{name} is not installed, so its requirements are not known"
         return
     if installed.version != version:
         yield f"{name}: {installed.version} is installed, so what {version} requires is not known"
@@ -110,7 +111,7 @@ def _installed_otherwise(name: str, version: str, oldest: str) -> Iterator[str]:
 
 
 def _required_by(name: str, extras: Iterable[str]) -> Iterator[Requirement]:
-    """What it requires in any of `ENVIRONMENTS`."""
+    """Yield the requirements of a package in any of `ENVIRONMENTS`."""
     try:
         required = distribution(name).requires or []
     except PackageNotFoundError:

@@ -1,6 +1,6 @@
-"""The demo: SeaweedFS on loopback, a bucket of real files of this machine, and s3mount's view of it.
+"""Demo: SeaweedFS on loopback, a bucket with files of this machine, and a mount of it.
 
-What it begins it also ends, in reverse order, however it is left: mount, mount point, server, temporary directory.
+However it ends, it removes what it made: mount, mount point, server, temporary directory.
 """
 
 import argparse
@@ -32,15 +32,12 @@ Sources = Mapping[str, Path]  # key → the file it was uploaded from
 
 
 class DemoError(Exception):
-    """What the person at the terminal is told, in one line."""
+    """An error for the user, in one line."""
 
 
 def main() -> int:
     arguments = _arguments()
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # a shell has its background jobs ignore the first
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore SIGINT
         signal.signal(number, signal.default_int_handler)
     try:
         with ExitStack() as stack:
@@ -54,7 +51,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="demo", description="An S3 server, a bucket of real files, and a mount of it."
+        prog="demo", description="An S3 server, a bucket with real files, and a mount of it."
     )
     parser.add_argument(
         "--check", action="store_true", help="compare every file with its source, unmount and end"
@@ -87,7 +84,7 @@ def _demonstrate(stack: ExitStack, mountpoint: Path, *, check: bool) -> int:
 
 
 def _gather(scratch: Path) -> Sources:
-    """Real files of this machine by the key they get; what a machine lacks is left out."""
+    """Return files of this machine by their key; a file that is missing is left out."""
     trees = {
         "python": Path(sysconfig.get_path("stdlib")),
         "packages": Path(sysconfig.get_path("purelib")),
@@ -113,7 +110,7 @@ def _program(name: str) -> Iterator[Path]:
 
 
 def _files(top: Path) -> Iterator[Path]:
-    """Regular files below *top*, without what a running Python rewrites and without another tree of ours."""
+    """Yield regular files below *top*, but not those of __pycache__ and site-packages."""
     for directory, names, files in os.walk(top):
         names[:] = sorted(name for name in names if name not in {"__pycache__", "site-packages"})
         yield from (
@@ -126,7 +123,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _concatenate(sources: Iterable[Path], target: Path) -> Path:
-    """*target*, `LARGE` bytes or a little more of *sources* one after another, again and again."""
+    """Fill *target* with `LARGE` bytes or a little more, of *sources* repeated."""
     contents = [path.read_bytes() for path in sources]
     with target.open("wb") as file:
         while file.tell() < LARGE:
@@ -156,7 +153,7 @@ def _upload(server: S3Server, sources: Sources) -> None:
 
 @contextmanager
 def _directory(path: Path) -> Iterator[None]:
-    """*path* is a directory within; what had to be made for it goes afterwards. What is mounted there already is left alone."""
+    """Make the directory *path*; remove it afterwards. Raises DemoError if it is a mount."""
     if os.path.ismount(path):
         raise DemoError(
             f"something is mounted at {path} already: name another path, as in: demo ~/s3"
@@ -166,7 +163,7 @@ def _directory(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as exc:
         raise DemoError(
-            f"cannot make {path} ({exc.strerror}): name a path of your own, as in: demo ~/s3"
+            f"cannot create {path} ({exc.strerror}): name a path of your own, as in: demo ~/s3"
         ) from exc
     try:
         yield
@@ -177,16 +174,8 @@ def _directory(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _mounted(endpoint: str, mountpoint: Path, log: Path) -> Iterator[None]:
-    command = [
-        "s3mount",
-        BUCKET,
-        str(mountpoint),
-        "--endpoint-url",
-        endpoint,
-        "--path-style",
-        "--log-file",
-        str(log),
-    ]
+    options = ["--endpoint-url", endpoint, "--path-style", "--log-file", str(log)]
+    command = ["s3mount", BUCKET, str(mountpoint), *options]
     _show(command)
     try:
         if subprocess.run(command, check=False).returncode != 0:
@@ -197,7 +186,7 @@ def _mounted(endpoint: str, mountpoint: Path, log: Path) -> Iterator[None]:
 
 
 def _unmount(mountpoint: Path) -> None:
-    """A plain unmount; where somebody's shell still stands in the mount, a lazy one."""
+    """Unmount; lazily if a process still uses the mount."""
     if os.path.ismount(mountpoint):
         plain = subprocess.run(["fusermount3", "-u", mountpoint], check=False, capture_output=True)
         if plain.returncode != 0:
@@ -239,7 +228,8 @@ def _compare(mountpoint: Path, sources: Sources) -> int:
     wrong += [f"not listed: {key}" for key in sorted(sources.keys() - names)]
     print(*wrong, sep="\n", end="\n" if wrong else "")
     _say(
-        f"{len(sources):,} files compared by sha256 in {time.monotonic() - began:.0f} s, {len(wrong)} differences"
+        f"{len(sources):,} files compared by sha256 in {time.monotonic() - began:.0f} s, "
+        f"{len(wrong)} differences"
     )
     return 1 if wrong else 0
 

@@ -1,4 +1,4 @@
-# Where scripts/install puts things, and scripts/uninstall finds them; sourced by both.
+# The paths of an installation; sourced by scripts/install and scripts/uninstall.
 # shellcheck shell=bash disable=SC2034
 
 PROGRAM=/opt/s3mount

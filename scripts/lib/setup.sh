@@ -1,9 +1,8 @@
-# What every script here stands on: Debian packages, a virtual environment, and one way to fail.
+# Functions of all scripts: Debian packages, the virtual environment, errors. Sourced, never run.
 #
-# Python is run with -I wherever root may run it: else it imports from the directory that the caller happens to be in.
-#
-# Sourced, never run. A second run costs nothing: apt is asked only for what dpkg lacks, pip only when pyproject.toml,
-# a lock file, the interpreter or this file changed.
+# Python runs with -I if the caller may be root: else it imports from the current directory. A second run
+# costs nothing: apt installs only what dpkg lacks, and pip runs only after a change of pyproject.toml, a
+# lock file, the interpreter or this file.
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -29,9 +28,9 @@ has_python_311() {
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }
 
-find_python() { # prints the first that is Python 3.11 or newer; $PYTHON is asked before all others
+find_python() { # prints the first that is Python 3.11 or newer; $PYTHON is tried first
     local candidate PATH=$PATH
-    PATH=${PATH//"$root/.venv/bin:"/} # its interpreter goes when .venv is made anew
+    PATH=${PATH//"$root/.venv/bin:"/} # its interpreter is deleted when .venv is made again
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11; do
         if has_python_311 "$candidate"; then
             command -v "$candidate"
@@ -41,13 +40,13 @@ find_python() { # prints the first that is Python 3.11 or newer; $PYTHON is aske
     die "needs Python 3.11 or newer (apt-get install python3)"
 }
 
-python_packages() { # what Debian keeps apart from its own interpreter; nothing for others, which bring all with them
+python_packages() { # prints Debian's packages besides its interpreter; nothing for other interpreters
     local version
     version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2]) if sys.base_prefix == "/usr" else None')
     [[ $version == None || -z $version ]] || echo "python$version-dev python$version-venv"
 }
 
-require_packages() { # require_packages PACKAGE...: installs those that dpkg lacks, or names them where it may not
+require_packages() { # require_packages PACKAGE...: installs those that dpkg lacks; names them if not root
     local missing=() package
     command -v dpkg-query >/dev/null || die "knows Debian and Ubuntu only; elsewhere install the like of: $*"
     for package in "$@"; do
@@ -61,7 +60,7 @@ require_packages() { # require_packages PACKAGE...: installs those that dpkg lac
     apt-get install -qq -y --no-install-recommends "${missing[@]}" </dev/null >&2
 }
 
-requirements() { # requirements PYTHON PYPROJECT TABLE KEY: what it lists there, a line each
+requirements() { # requirements PYTHON PYPROJECT TABLE KEY: prints its list there, a line each
     "$1" -I - "${@:2}" <<'PY'
 import sys, tomllib
 _, path, table, key = sys.argv
@@ -70,11 +69,11 @@ with open(path, "rb") as file:
 PY
 }
 
-constraints() { # the versions of the lock files, without their hashes: pip checks those of all files, or of none
+constraints() { # prints the versions of the lock files without hashes: pip checks all files, or none
     sed -n 's/^\([^ #]*==[^ ]*\).*/\1/p' "$root/requirements.lock" "$root/requirements-build.lock"
 }
 
-install_build_tools() { # install_build_tools VENV: what builds s3mount and pyfuse3, by version and hash, and nothing that is built itself
+install_build_tools() { # install_build_tools VENV: what builds s3mount and pyfuse3, as wheels, by hash
     "$1/bin/pip" install -q --disable-pip-version-check --require-hashes --only-binary :all: -r "$root/requirements-build.lock" >&2
 }
 

@@ -1,8 +1,13 @@
-"""Whether root may run what is installed in a virtual environment: `python -I trusted.py VENV COMMAND...`, as root.
+"""Check if root may run a virtual environment: `python -I trusted.py VENV COMMAND...`, as root.
 
-For scripts/install, which links root's mount helper to it. Nothing of the environment is run before it is found to be root's: each
-file and directory in it, what its links name, the interpreter and its library, what `sys.path` adds (an editable checkout), and
-every directory above them. The first that another user could change is named in one line on stderr, with exit status 1.
+For scripts/install, which links root's mount helper to it. Checked are each file and directory in
+it, the targets of its links, the interpreter and its library, what `sys.path` adds (an editable
+checkout), and every directory above them. Nothing of it runs before it was checked. The first path
+that another user could change is named in one line on stderr, with exit status 1.
+
+The walk of `check_path` is that of s3mount/daemon/log_file.py, rule 4, but stricter: there a group
+may write, and the file may be its user's own. It is written twice, because this script must not
+import the package before it has judged it.
 """
 
 import os
@@ -19,7 +24,7 @@ ROOT = 0
 
 
 class UntrustedError(Exception):
-    """One line: what it is, and who could change it."""
+    """One line: the path, and who could change it."""
 
 
 def main() -> int:
@@ -41,24 +46,24 @@ def main() -> int:
 
 
 def check_environment(environment: Path, commands: list[str]) -> None:
-    """Raises UntrustedError; OSError where something is missing."""
+    """Raise UntrustedError; OSError if something is missing."""
     check_tree(environment)
     interpreters = {interpreter_of(environment / "bin" / command) for command in commands}
     for interpreter in interpreters:
         if interpreter.parent.resolve() != (environment / "bin").resolve():
             raise UntrustedError(f"its commands are run by {interpreter}")
-        for library in libraries(check_way(interpreter)):
+        for library in libraries(check_path(interpreter)):
             check_tree(library)
     for path in added_paths(environment):
         check_tree(path)
-    for interpreter in interpreters:  # only root's code is run by now
+    for interpreter in interpreters:  # it is root's code: it may run
         for path in import_path(interpreter):
             check_tree(path)
 
 
 def check_tree(top: Path) -> None:
-    """Raise UntrustedError where anybody but root could change *top*, what is in it, or what its links name."""
-    real = check_way(top)
+    """Raise UntrustedError if others than root could change *top*, its content, or its links."""
+    real = check_path(top)
     for path, found in below(real):
         check_owner(path, found)
         if stat.S_ISLNK(found.st_mode):
@@ -68,7 +73,7 @@ def check_tree(top: Path) -> None:
 
 
 def below(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """All that is in *top*, a directory or a file, as lstat sees it."""
+    """Yield all paths below *top*, with the result of lstat."""
     if not top.is_dir():
         return
     for directory, names, files in os.walk(top, onerror=_raise):
@@ -78,30 +83,34 @@ def below(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def check_link(link: Path) -> None:
-    """A link to nowhere is nobody's: what comes to stand there later was put there by whoever may write there, who is checked."""
+    """Check the target of a link. A missing target is allowed: its directory is checked."""
     try:
-        check_way(link)
+        check_path(link)
     except FileNotFoundError:
         return
 
 
-def check_way(path: Path) -> Path:
-    """*path* without links; raises UntrustedError where anybody but root could change it, or a directory or link on the way."""
+def check_path(path: Path) -> Path:
+    """Resolve *path*. Raises UntrustedError if others than root could change a component of it.
+
+    From the root down: a user who could replace the next component is found before it is read.
+    """
     here = Path("/")
-    ahead = [*reversed(path.absolute().parts)]
+    remaining = [*reversed(path.absolute().parts)]
     links = 0
-    while ahead:
-        step = here / ahead.pop()
+    while remaining:
+        step = here / remaining.pop()
         found = step.lstat()
         check_owner(step, found)
         if stat.S_ISLNK(found.st_mode):
             links += 1
             if links > LINKS_MAX:
-                raise UntrustedError(f"{path} goes in a circle")
-            ahead += reversed(PurePath(step.readlink()).parts)
+                raise UntrustedError(f"{path} has a cycle of links")
+            remaining += reversed(PurePath(step.readlink()).parts)
             continue
-        # a directory like /tmp lets others add to it, but not replace what is root's
-        check_mode(step, found, may_be_shared=bool(ahead) and bool(found.st_mode & stat.S_ISVTX))
+        # in a sticky directory, such as /tmp, others may add files, but not replace root's
+        is_sticky = bool(found.st_mode & stat.S_ISVTX)
+        check_mode(step, found, may_be_shared=bool(remaining) and is_sticky)
         here = step.parent.parent if step.name == ".." else step
     return here
 
@@ -120,19 +129,18 @@ def check_mode(path: Path, found: os.stat_result, *, may_be_shared: bool = False
 
 
 def interpreter_of(command: Path) -> Path:
-    """The Python that the script *command* names."""
+    """Return the interpreter that the script *command* names."""
     with command.open("rb") as file:
-        head = b"".join(
-            file.readline(4096) for _ in range(2)
-        )  # pip writes a line of sh before a long path
+        # pip writes a line of sh before a long path
+        head = b"".join(file.readline(4096) for _ in range(2))
     named = re.search(rb"(/[^\n'\"]*/bin/python[0-9.]*)", head)
     if named is None:
-        raise UntrustedError(f"{command} is no script of a Python")
+        raise UntrustedError(f"{command} is not a script of a Python")
     return Path(os.fsdecode(named[1]))
 
 
 def added_paths(environment: Path) -> Iterator[Path]:
-    """What *.pth files add to `sys.path`, see the module site: their other lines are code, which may come from there."""
+    """Yield what *.pth files add to `sys.path`, see the module site."""
     for packages in environment.glob("lib*/python3*/site-packages"):
         for file in sorted(packages.glob("*.pth")):
             for line in os.fsdecode(file.read_bytes()).splitlines():
@@ -146,7 +154,7 @@ def added_paths(environment: Path) -> Iterator[Path]:
 
 
 def libraries(interpreter: Path) -> Iterator[Path]:
-    """The standard library of *interpreter*, and the shared one that it may be linked to."""
+    """Yield the standard library of *interpreter*, and its shared library."""
     prefix = interpreter.parents[1]
     for name in ("lib", "lib64"):
         yield from sorted((prefix / name).glob("python3*"))
@@ -154,7 +162,7 @@ def libraries(interpreter: Path) -> Iterator[Path]:
 
 
 def import_path(interpreter: Path) -> list[Path]:
-    """What `sys.path` has for the commands of an environment."""
+    """Return the `sys.path` of the commands of an environment."""
     program = "import sys; print(*sys.path[1:], sep='\\0', end='')"
     done = subprocess.run(
         [interpreter, "-c", program], check=True, capture_output=True, cwd="/", env={}

@@ -9,14 +9,10 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.s3.boto.transport import BotoTransport
-from s3mount.s3.endpoint.credentials import CredentialChain
-from s3mount.s3.endpoint.resolve import (
-    Endpoint,
-    Session,
-    credential_chain,
-    open_session,
-    resolved_store,
-)
+from s3mount.s3.endpoint.boto_session import Session, open_session
+from s3mount.s3.endpoint.credential_chain import CredentialChain
+from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -102,7 +98,7 @@ class BucketFactory:
     ) -> ServerBucket:
         name = self.server.make_bucket(self.client, versioned=versioned)
         config = self.server.store_config(name)
-        store = resolved_store(
+        store = resolve_endpoint(
             config,
             self.session,
             region=self.server.region,

@@ -8,8 +8,9 @@ import trio.testing
 
 from s3mount.errors import AccessDenied, NotFound, StaleVersion
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
-from s3mount.s3.object_store import Demand, ObjectStore, Priority
+from s3mount.s3.object_store import ObjectStore, Priority
 from tests.contract.conftest import Bucket, OpenBucket
+from tests.fakes.started_reads import read_range
 from tests.servers import Quirk
 
 HOSTILE_KEYS = [
@@ -47,7 +48,7 @@ HOSTILE_KEYS = [
 
 async def read(store: ObjectStore, version: ObjectVersion, start: int, stop: int) -> bytes:
     into = bytearray(stop - start)
-    await store.get_range(version, ByteRange(start, stop), memoryview(into))
+    await read_range(store, version, ByteRange(start, stop), memoryview(into))
     return bytes(into)
 
 
@@ -202,10 +203,9 @@ async def test_many_ranges_at_once_do_not_mix(bucket: Bucket) -> None:
     async with trio.open_nursery() as nursery:
         for start in range(0, len(body), 10_000):
             part = memoryview(into)[start : start + 10_000]
-            demand = Demand(Priority(start // 10_000 % 2))
-            nursery.start_soon(
-                bucket.store.get_range, version, ByteRange(start, start + 10_000), part, demand
-            )
+            byte_range = ByteRange(start, start + 10_000)
+            priority = Priority(start // 10_000 % 2)
+            nursery.start_soon(read_range, bucket.store, version, byte_range, part, priority)
 
     assert into == body
 

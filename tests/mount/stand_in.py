@@ -9,14 +9,13 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import pyfuse3
 import trio
 
-from s3mount.cli.build_config import make_config
-from s3mount.cli.exit_status import reported
+from s3mount.cli.build_config import build_config
+from s3mount.cli.exit_status import run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
 from s3mount.daemon.interfaces import Host
@@ -35,10 +34,7 @@ class Reads:
     def __init__(self) -> None:
         self.count = 0
 
-    def statistics(self) -> Mapping[str, float]:
-        return {"reads": self.count}
-
-    def forget(self) -> None:
+    def invalidate_all(self) -> None:
         self.count = 0
 
 
@@ -105,6 +101,7 @@ async def serve(config: Config, host: Host) -> None:
     await trio.to_thread.run_sync(os.getpid)  # as a store does: work in a thread, before the mount
     pyfuse3.init(operations, host.attach(), session_options(config.mount))
     try:
+        host.metrics.gauge("reads", "reads", "Reads since the last SIGHUP.", lambda: reads.count)
         host.ready(reads)
         await pyfuse3.main()
     finally:
@@ -114,8 +111,8 @@ async def serve(config: Config, host: Host) -> None:
 def _main() -> int:
     request = parse_arguments(sys.argv[1:])
     assert not isinstance(request, str)
-    return run(make_config(request), serve)
+    return run(build_config(request), serve)
 
 
 if __name__ == "__main__":
-    sys.exit(reported("s3mount", _main))
+    sys.exit(run_command("s3mount", _main))

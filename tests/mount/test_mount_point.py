@@ -17,9 +17,10 @@ from s3mount.config import MountConfig
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting import unmounting
 from s3mount.daemon.mounting.helper_process import HelperMounter
+from s3mount.daemon.mounting.kernel_mounter import KernelMounter
 from s3mount.daemon.mounting.mount_point import checked_mountpoint
 from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts, mount_at
-from s3mount.daemon.mounting.mounters import AttachedMount, KernelMounter
+from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
@@ -154,7 +155,7 @@ def test_root_follows_no_link_of_another_user(
 
     assert done.returncode == 1
     assert (
-        f"is a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself"
+        f"has a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself"
         in done.stderr
     )
     assert mounts_below(home.parent) == []
@@ -182,7 +183,7 @@ def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
 
     assert done.returncode == 1
     assert (
-        f"is a symbolic link {whose}, which root does not follow; name the directory itself"
+        f"has a symbolic link {whose}, which root does not follow; name the directory itself"
         in done.stderr
     )
     assert mounts_below(home.parent) == []
@@ -234,7 +235,7 @@ def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_lef
         "fuse.s3mount",
         "tmpfs",
     ]
-    assert "the mount could not be taken away" in (home / "log").read_text()
+    assert "the mount could not be detached" in (home / "log").read_text()
 
 
 def test_the_keeper_mounts_once(home: Path) -> None:

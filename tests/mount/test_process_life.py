@@ -19,8 +19,8 @@ from typing import Final
 import pytest
 
 from s3mount.config import MountConfig
+from s3mount.daemon.mounting.kernel_mounter import KernelMounter
 from s3mount.daemon.mounting.mount_point import checked_mountpoint
-from s3mount.daemon.mounting.mounters import KernelMounter
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.syscalls import unmount
 from tests.mount.looking import wait_until
@@ -439,7 +439,7 @@ def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_moun
 
     status = status_of(keeper)
 
-    assert status["Name"] == "s3mount-keeper"
+    assert status["Name"] == "s3mount-helper"
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
     assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{keeper}/fd").iterdir()}
 
@@ -575,7 +575,7 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
     assert [record["message"] for record in records()] == [
         f"mounted s3://bucket at {machine.place}",
         "statistics: reads=1, log_warnings=0, log_suppressed=0",
-        "forgot what was known of s3://bucket",
+        "invalidated the cached metadata of s3://bucket",
         "statistics: reads=0, log_warnings=0, log_suppressed=0",
     ]
     assert records()[1]["statistics"] == {"reads": 1, "log_warnings": 0, "log_suppressed": 0}
@@ -667,7 +667,7 @@ def test_a_killed_keeper_is_told_when_the_mount_stays(machine: Machine, tmp_path
     assert wait_exit(pid) == 0
     assert machine.is_mounted
     assert (
-        f"the mount could not be taken away; if it stays: s3mount-clear {machine.place}"
+        f"the mount could not be detached; if it stays: s3mount-clear {machine.place}"
         in log.read_text()
     )
 
@@ -689,4 +689,4 @@ def test_a_descriptor_that_is_no_mount_is_refused_in_one_line(machine: Machine) 
     os.close(theirs)
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert f"/dev/fd/{theirs} is no descriptor of /dev/fuse" in done.stderr
+    assert f"/dev/fd/{theirs} is not a descriptor of /dev/fuse" in done.stderr

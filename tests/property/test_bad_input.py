@@ -10,7 +10,7 @@ import tomllib
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
@@ -47,7 +47,7 @@ TEXTS = st.one_of(
     st.integers(0, 6000).map(lambda count: "9" * count),
 )
 VALUED = [
-    setting for setting in OPTION_TABLE if not setting.is_flag and setting.kind is not OPTIONS
+    setting for setting in OPTION_TABLE if not setting.is_flag and setting.type is not OPTIONS
 ]
 
 
@@ -63,7 +63,7 @@ VALUED = [
 @example(BY_NAME["uid"], "0" * 20 + "9" * 20)
 def test_a_value_is_refused_or_is_one_line(setting: Option, text: str) -> None:
     try:
-        value = setting.kind.parse(text)
+        value = setting.type.parse(text)
     except ValueError:
         return
     assert not isinstance(value, str) or not CONTROL.search(value)
@@ -84,7 +84,7 @@ def test_a_value_is_refused_or_is_one_line(setting: Option, text: str) -> None:
 def test_a_command_line_is_understood_or_refused_in_words(arguments: list[str]) -> None:
     try:
         request = parse_arguments(arguments)
-        config = make_config(request) if isinstance(request, MountArguments) else None
+        config = build_config(request) if isinstance(request, MountArguments) else None
     except UsageError:
         return
     assert config is None or is_sound(config)
@@ -117,7 +117,7 @@ def test_a_file_is_understood_or_refused_in_words(table: dict[str, object]) -> N
     text = "\n".join(f"{spelled(key)} = {spelled(value)}" for key, value in table.items())
     try:
         file = parse_config_file("f", text)
-        config = make_config(MountArguments(file.bucket, file.mountpoint, file.settings))
+        config = build_config(MountArguments(file.bucket, file.mountpoint, file.values))
     except UsageError:
         return
     assert is_sound(config)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from s3mount.errors import AccessDenied, DeadlineExceeded
-from s3mount.s3.endpoint.credentials import RENEWAL_REST, CredentialChain, FrozenCredentials, Keys
+from s3mount.s3.endpoint.credential_chain import INVALIDATION_INTERVAL, CredentialChain, Keys
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.transport import Retryable
 
 Thread = tuple[Callable[..., None], tuple[Any, ...]]
@@ -27,7 +28,7 @@ class Chain(RuleBasedStateMachine):
         self.now = 0.0
         self.begun = 0  # look-ups
         self.renewed_after = 0  # look-ups that had begun when the last refusal took effect
-        self.renewed_at = -RENEWAL_REST
+        self.renewed_at = -INVALIDATION_INTERVAL
         self.ends: dict[str, float] = {}  # of credentials that were found, in seconds since 1970
         self.under_way: list[Thread] = []
         self.threads_are_there = True
@@ -35,8 +36,8 @@ class Chain(RuleBasedStateMachine):
 
     kind = "source"
 
-    def look_up(self, *, anew: bool) -> Keys:
-        self.was_anew = anew
+    def look_up(self, *, fresh: bool) -> Keys:
+        self.was_anew = fresh
         if isinstance(self.found, BaseException):
             raise self.found
         return self.found
@@ -81,8 +82,10 @@ class Chain(RuleBasedStateMachine):
 
     @rule()
     def refuse(self) -> None:
-        is_new = self.chain._keys is not None and self.now - self.renewed_at >= RENEWAL_REST
-        self.chain.renew()
+        is_new = (
+            self.chain._keys is not None and self.now - self.renewed_at >= INVALIDATION_INTERVAL
+        )
+        self.chain.invalidate()
         if is_new:
             self.renewed_at, self.renewed_after = self.now, self.begun
 
@@ -117,12 +120,12 @@ class Chain(RuleBasedStateMachine):
 
     def _end(self) -> None:
         call, arguments = self.under_way.pop()
-        with patch("s3mount.s3.endpoint.credentials.log"):  # a refresh that fails is told
+        with patch("s3mount.s3.endpoint.credential_chain.log"):  # a refresh that fails is told
             call(*arguments)
-        assert not self.chain._is_under_way
+        assert not self.chain._is_in_flight
 
     @invariant()
-    def one_look_up_at_most_is_under_way(self) -> None:
+    def one_look_up_at_most_is_in_flight(self) -> None:
         assert len(self.under_way) <= 1
 
 

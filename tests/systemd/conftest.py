@@ -40,7 +40,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def unconfigured(sandbox: Sandbox, name: str) -> Iterator[Service]:
-    """Nothing of it is left."""
+    """Yield a service, and remove all of it afterwards."""
     service = Service(sandbox, name)
     yield service
     service.stop()

@@ -1,4 +1,4 @@
-"""A real systemd in namespaces of its own, over a copy-on-write view of this machine; see the script `boot` beside it.
+"""A real systemd in its own namespaces, over a copy-on-write view of this machine; see `boot`.
 
 Knows processes and namespaces, nothing of s3mount. Needs root.
 """
@@ -26,7 +26,7 @@ class Sandbox:
     def run(
         self, *command: str | Path, check: bool = True, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """*command* beside the services, as root, with the environment that systemd gives them; its output is text."""
+        """Run *command* as root, with the environment of services; its output is text."""
         environment = {
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
@@ -49,17 +49,17 @@ class Sandbox:
         return self.run(*command).stdout.rstrip("\n")
 
     def write(self, path: str | Path, text: str, mode: str = "600") -> None:
-        """Makes the file *path* inside, of root."""
+        """Write the file *path* inside, owned by root."""
         self.run("install", "-D", f"--mode={mode}", "/dev/stdin", path, stdin=text)
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
-        """Asks again and again until *condition* holds; AssertionError after `SETTLE_LIMIT`."""
+        """Poll until *condition* holds; AssertionError after `SETTLE_LIMIT`."""
         _wait_until(condition, SETTLE_LIMIT)
 
 
 @contextmanager
 def booted() -> Iterator[Sandbox]:
-    """A sandbox, from when its manager is ready to the death of everything in it."""
+    """Yield a sandbox with a ready manager, and kill all of its processes afterwards."""
     with tempfile.TemporaryDirectory(prefix="sandbox-") as layers:
         console = Path(layers, "console")
         outer = _launch(layers, console)

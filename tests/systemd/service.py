@@ -1,4 +1,4 @@
-"""One instance of the unit in a sandbox: its configuration, its state as systemd tells it, and its mount."""
+"""One instance of the unit in a sandbox: its configuration, its state in systemd, and its mount."""
 
 import shlex
 import subprocess
@@ -38,7 +38,7 @@ class Service:
         return f"{directory}/s3mount/{self.name}.toml"
 
     def configure(self, server: S3Server, bucket: str, **settings: str) -> None:
-        """As an administrator or the user would: a file for the mount, one for its keys, and an empty directory."""
+        """Write a file for the mount and one for its keys, and make the mount point."""
         self.sandbox.run("install", "-d", f"--owner={self.user or 'root'}", self.mountpoint)
         self._write(
             self.configuration.removesuffix("toml") + "env", environment(server), mode="600"
@@ -55,7 +55,7 @@ class Service:
         self._write(self.configuration, text, mode="644")
 
     def override(self, **directives: object) -> None:
-        """A drop-in, as `systemctl edit` makes it."""
+        """Write a drop-in, as `systemctl edit` does."""
         lines = "".join(f"{name}={value}\n" for name, value in directives.items())
         place = f"/home/{self.user}/.config/systemd/user" if self.user else "/run/systemd/system"
         self._write(f"{place}/{self.unit}.d/test.conf", f"[Service]\n{lines}", mode="644")
@@ -67,7 +67,7 @@ class Service:
             self.sandbox.run("chown", "-R", self.user, f"/home/{self.user}/.config")
 
     def systemctl(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Speak to the manager that the unit belongs to."""
+        """Call systemctl for the manager of the unit."""
         manager = ("--user", f"--machine={self.user}@") if self.user else ()
         return self.sandbox.run("systemctl", *manager, *arguments, check=check)
 
@@ -95,14 +95,14 @@ class Service:
 
     @property
     def processes(self) -> list[str]:
-        """The pids of all its processes: the one that serves, and its keeper."""
+        """The pids of all its processes: the one that serves, and its helper process."""
         return self.sandbox.output(
             "cat", f"/sys/fs/cgroup{self.show('ControlGroup')}/cgroup.procs"
         ).split()
 
     @property
     def journal(self) -> list[str]:
-        """What the program itself said; what systemd says of it has another identifier."""
+        """The program's own lines; those of systemd about it have another identifier."""
         self.sandbox.run("journalctl", "--sync")
         manager = "--user-unit" if self.user else "--unit"
         said = self.sandbox.output(
@@ -115,11 +115,11 @@ class Service:
         return self.sandbox.run("findmnt", self.mountpoint, check=False).returncode == 0
 
     def read(self) -> str:
-        """The file, read by its user, or by one who has nothing to do with the service."""
+        """Read the file as its user, or as a user without relation to the service."""
         return self.sandbox.output("runuser", "-u", self.user or "nobody", "--", "cat", self.file)
 
-    def wait_comes_back(self, killed: str) -> None:
-        """Until the unit serves with another process than *killed*."""
+    def wait_restarted(self, killed: str) -> None:
+        """Wait until the unit serves with another process than *killed*."""
         self.sandbox.wait_until(lambda: self.state == "active" and self.pid not in ("0", killed))
 
 

@@ -12,13 +12,13 @@ from tests.systemd.service import BODY, KEY
 
 @pytest.fixture(params=["s3mount", "root"])
 def user(request: pytest.FixtureRequest) -> str:
-    """Who serves: as the README has it, or root without run_as."""
+    """The user who serves: as in the README, or root without run_as."""
     return str(request.param)
 
 
 @pytest.fixture
 def place(sandbox: Sandbox, server: S3Server, bucket: str, user: str) -> Iterator[str]:
-    """A mount point with its line in /etc/fstab; the user has keys in the usual file, and no other user has."""
+    """A mount point with its line in /etc/fstab; only the user has keys, in the usual file."""
     keys = f"aws_access_key_id = {server.access_key}\naws_secret_access_key = {server.secret_key}\n"
     home = sandbox.output("sh", "-c", f"echo ~{user}")
     sandbox.run(
@@ -26,7 +26,10 @@ def place(sandbox: Sandbox, server: S3Server, bucket: str, user: str) -> Iterato
     )  # the interpreter may be in root's home
     sandbox.write(f"{home}/.aws/credentials", f"[default]\n{keys}")
     sandbox.run("chown", user, f"{home}/.aws/credentials")
-    options = f"_netdev,nofail,allow_other,path_style,region={server.region},endpoint_url={server.endpoint_url}"
+    options = (
+        "_netdev,nofail,allow_other,path_style,"
+        f"region={server.region},endpoint_url={server.endpoint_url}"
+    )
     options += "" if user == "root" else f",run_as={user}"
     sandbox.write("/etc/fstab", f"s3://{bucket} /mnt/{bucket} s3mount {options} 0 0\n", mode="644")
     sandbox.run("mkdir", f"/mnt/{bucket}")
@@ -36,7 +39,7 @@ def place(sandbox: Sandbox, server: S3Server, bucket: str, user: str) -> Iterato
     sandbox.run("rm", "-r", f"{home}/.aws")
 
 
-def test_mount_reads_its_line(sandbox: Sandbox, place: str) -> None:
+def test_mount_mounts_by_the_line(sandbox: Sandbox, place: str) -> None:
     sandbox.run("mount", place)
 
     assert (
@@ -46,12 +49,12 @@ def test_mount_reads_its_line(sandbox: Sandbox, place: str) -> None:
     sandbox.run("umount", place)
 
 
-def test_who_serves_the_line_has_no_capability(sandbox: Sandbox, place: str, user: str) -> None:
+def test_the_serving_process_has_no_capability(sandbox: Sandbox, place: str, user: str) -> None:
     sandbox.run("mount", place)
 
     pids = sandbox.output("pgrep", "-f", f"mount.s3mount s3://.* {place} ").split()
     (server,) = [
-        pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-keeper"
+        pid for pid in pids if sandbox.output("cat", f"/proc/{pid}/comm") != "s3mount-helper"
     ]
     status = sandbox.output("cat", f"/proc/{server}/status")
     assert sandbox.output("ps", "-o", "user=", "-p", server) == user
@@ -77,10 +80,8 @@ def test_systemd_mounts_and_unmounts_by_the_line(sandbox: Sandbox, place: str) -
     sandbox.run("systemctl", "stop", unit)
 
 
-def test_systemd_mounts_by_the_line_when_the_place_is_first_used(
-    sandbox: Sandbox, place: str
-) -> None:
-    """Through autofs, which makes whoever uses the place wait for this very mount; s3mount itself must not use it."""
+def test_systemd_mounts_by_the_line_at_the_first_access(sandbox: Sandbox, place: str) -> None:
+    """By autofs: each access waits for this mount, so s3mount itself must not access the path."""
     line = sandbox.output("cat", "/etc/fstab")
     sandbox.write(
         "/etc/fstab", line.replace("_netdev", "_netdev,x-systemd.automount") + "\n", mode="644"
@@ -94,7 +95,7 @@ def test_systemd_mounts_by_the_line_when_the_place_is_first_used(
     sandbox.run("systemctl", "stop", unit.replace(".automount", ".mount"), unit)
 
 
-def test_a_line_that_cannot_be_mounted_is_told_in_one_line(sandbox: Sandbox, place: str) -> None:
+def test_a_line_that_cannot_be_mounted_fails_with_one_line(sandbox: Sandbox, place: str) -> None:
     failed = sandbox.run(
         "mount", "-t", "s3mount", "-o", "regoin=us-east-1", "bucket", place, check=False
     )

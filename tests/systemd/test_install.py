@@ -1,4 +1,4 @@
-"""Installing and taking off, each in a machine of its own that vanishes."""
+"""Installing and uninstalling, each in a machine of its own that vanishes."""
 
 import sys
 from collections.abc import Iterator
@@ -86,12 +86,12 @@ def test_purging_leaves_nothing(machine: Sandbox) -> None:
     assert machine.run("id", "s3mount", check=False).returncode != 0
 
 
-def test_uninstalling_what_is_not_there_is_a_success(machine: Sandbox) -> None:
+def test_uninstalling_without_an_installation_is_a_success(machine: Sandbox) -> None:
     machine.run(UNINSTALL, "--purge")
 
 
 def _files(machine: Sandbox) -> set[str]:
-    """Where an installation may put anything; without the backups that useradd and its like keep."""
+    """Return the files where an installation may write, without backups of useradd."""
     places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount")
     found = machine.run("find", *map(str, places), check=False).stdout.splitlines()
     return {

@@ -1,5 +1,6 @@
-"""`--run-as`, on a mount point that belongs to the user who serves, with the whole program and a real account."""
+"""`--run-as`, on a mount point of the user who serves, with the whole program and an account."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -15,11 +16,13 @@ TARGET = "/opt/target"
 
 @pytest.fixture
 def carol(sandbox: Sandbox, server: S3Server) -> Iterator[str]:
-    """A user whose keys come from a program, which she may change as she likes; and a directory that is root's."""
+    """A user whose keys come from a program that she may change, and a directory of root."""
     sandbox.run("useradd", "--create-home", "carol")
     sandbox.run("install", "-d", "-o", "carol", PLACE)
     sandbox.run("install", "-d", TARGET)
-    keys = f'{{"Version": 1, "AccessKeyId": "{server.access_key}", "SecretAccessKey": "{server.secret_key}"}}'
+    keys = json.dumps(
+        {"Version": 1, "AccessKeyId": server.access_key, "SecretAccessKey": server.secret_key}
+    )
     program = f"[default]\ncredential_process = {HOME}/keys\nregion = {server.region}\n"
     sandbox.write(f"{HOME}/.aws/config", program, mode="644")
     sandbox.write(f"{HOME}/keys", f"#!/bin/sh\n. {HOME}/swap\necho '{keys}'\n", mode="755")
@@ -47,7 +50,7 @@ def test_the_user_serves_with_the_users_own_keys(
     "swap",
     [f"rmdir {PLACE}; ln -s {TARGET} {PLACE}", f"mv {PLACE} {PLACE}.old; ln -s {TARGET} {PLACE}"],
 )
-def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
+def test_programs_of_the_user_cannot_move_the_mount(
     sandbox: Sandbox, server: S3Server, bucket: str, swap: str
 ) -> None:
     sandbox.write(f"{HOME}/swap", swap, mode="644")
@@ -61,7 +64,7 @@ def test_the_users_programs_cannot_have_the_mount_stand_elsewhere(
     )
     assert failed.stderr.count("\n") == 1
     sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", "carol", check=False).stdout == "")
-    sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-keeper", check=False).stdout == "")
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "s3mount-helper", check=False).stdout == "")
 
 
 def _command(server: S3Server, bucket: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The system unit, as shipped, under a real service manager and on a real store: it starts, lives, comes back and goes."""
+"""The shipped system unit, under a real service manager and on a real store."""
 
 import re
 import socket
@@ -30,7 +30,8 @@ def test_a_start_does_not_return_before_the_mount_answers(
     service: Service, bucket: str, silent_endpoint: str
 ) -> None:
     service.write_configuration(
-        f'bucket = "{bucket}"\nmountpoint = "{service.mountpoint}"\nendpoint-url = "{silent_endpoint}"\n'
+        f'bucket = "{bucket}"\nmountpoint = "{service.mountpoint}"\n'
+        f'endpoint-url = "{silent_endpoint}"\n'
     )
 
     service.systemctl("start", "--no-block", service.unit)
@@ -39,13 +40,13 @@ def test_a_start_does_not_return_before_the_mount_answers(
     assert (service.state, service.is_mounted) == ("activating", False)
 
 
-def test_its_status_says_what_is_mounted_where(service: Service, bucket: str) -> None:
+def test_its_status_names_source_and_mount_point(service: Service, bucket: str) -> None:
     service.start()
 
     assert f"serving s3://{bucket} at {service.mountpoint}" == service.show("StatusText")
 
 
-def test_who_serves_has_no_rights_and_the_machines_mounts(service: Service) -> None:
+def test_the_serving_process_has_no_capabilities_and_the_machines_mounts(service: Service) -> None:
     service.start()
 
     status = service.sandbox.output("cat", f"/proc/{service.pid}/status")
@@ -78,7 +79,7 @@ def test_a_group_of_its_own_is_kept(service: Service) -> None:
 
 
 def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service: Service) -> None:
-    """The drop-in that docs/decisions/systemd.md has."""
+    """The drop-in of docs/decisions/systemd.md."""
     service.sandbox.run("useradd", "--system", "--home-dir", "/var/lib/s3mount-own", "s3mount-own")
     service.override(
         User="s3mount-own", Group="s3mount", StateDirectory="\nStateDirectory=s3mount-own"
@@ -109,36 +110,36 @@ def test_its_memory_and_its_threads_have_a_limit(service: Service) -> None:
     assert service.show("TasksMax") == "1200"
 
 
-def test_it_comes_back_after_a_kill(service: Service) -> None:
+def test_it_is_restarted_after_a_kill(service: Service) -> None:
     service.override(RestartSec="100ms")
     service.start()
     killed = service.pid
 
     service.kill("--kill-whom=main", "--signal=KILL")
 
-    service.wait_comes_back(killed)
+    service.wait_restarted(killed)
     assert BODY.decode().strip() == service.read()
 
 
-def test_it_comes_back_when_its_keeper_was_killed_as_well(service: Service) -> None:
+def test_it_is_restarted_when_its_helper_process_was_killed_as_well(service: Service) -> None:
     service.override(RestartSec="100ms")
     service.start()
     killed = service.pid
 
     service.kill("--kill-whom=all", "--signal=KILL")
 
-    service.wait_comes_back(killed)
+    service.wait_restarted(killed)
     assert BODY.decode().strip() == service.read()
 
 
-def test_it_comes_back_when_it_hangs(service: Service) -> None:
+def test_it_is_restarted_when_it_hangs(service: Service) -> None:
     service.override(WatchdogSec="1s", RestartSec="100ms")
     service.start()
     hanging = service.pid
 
     service.kill("--kill-whom=main", "--signal=STOP")
 
-    service.wait_comes_back(hanging)
+    service.wait_restarted(hanging)
     assert BODY.decode().strip() == service.read()
     assert "Fatal Python error: Aborted" in service.journal
 
@@ -171,7 +172,7 @@ def test_a_stop_leaves_no_mount_and_is_a_success(service: Service) -> None:
     )
 
 
-def test_a_stop_does_not_wait_for_who_has_a_file_open(service: Service) -> None:
+def test_a_stop_does_not_wait_for_open_files(service: Service) -> None:
     service.start()
     reader = f"{service.name}-reader"
     service.sandbox.run("systemd-run", f"--unit={reader}", "tail", "-f", service.file)
@@ -208,7 +209,7 @@ def test_a_start_clears_a_dead_mount(service: Service) -> None:
     assert not service.is_mounted
 
 
-def test_a_start_leaves_a_living_mount_alone(service: Service) -> None:
+def test_a_start_leaves_a_live_mount_alone(service: Service) -> None:
     service.sandbox.run("mount", "-t", "tmpfs", "tmpfs", service.mountpoint)
 
     service.start()
@@ -218,10 +219,10 @@ def test_a_start_leaves_a_living_mount_alone(service: Service) -> None:
     service.sandbox.run("umount", service.mountpoint)
 
 
-def test_a_second_instance_at_the_same_place_is_refused_and_leaves_the_first_alone(
+def test_a_second_instance_at_the_same_mount_point_is_refused_and_leaves_the_first_alone(
     service: Service,
 ) -> None:
-    """A copied file whose mountpoint nobody changed: what followed the failed start took away the mount of the first."""
+    """A copied file with the same mountpoint: its failed start removed the first mount."""
     service.start()
     serving = service.pid
     twin = Service(service.sandbox, "twin")
@@ -237,7 +238,7 @@ def test_a_second_instance_at_the_same_place_is_refused_and_leaves_the_first_alo
     assert (service.pid, service.read()) == (serving, BODY.decode().strip())
 
 
-def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(
+def test_a_wrong_configuration_fails_with_one_line_and_is_not_retried(
     unconfigured: Service,
 ) -> None:
     unconfigured.write_configuration('bucket = "b"\nmountpoint = "/mnt"\nregoin = "us-east-1"\n')
@@ -255,7 +256,7 @@ def test_a_wrong_configuration_is_told_in_one_line_and_not_tried_again(
     ) == ("failed", "2", "0")
 
 
-def test_a_missing_bucket_is_told_in_one_line_and_tried_again(
+def test_a_missing_bucket_fails_with_one_line_and_is_retried(
     service: Service, server: S3Server
 ) -> None:
     service.configure(server, "no-such-bucket")
@@ -267,7 +268,7 @@ def test_a_missing_bucket_is_told_in_one_line_and_tried_again(
     assert (service.state, service.show("SubState")) == ("activating", "auto-restart")
 
 
-def test_no_credential_is_told_to_the_journal(service: Service, server: S3Server) -> None:
+def test_no_credential_is_in_the_journal(service: Service, server: S3Server) -> None:
     service.start()
     service.stop()
 

@@ -11,7 +11,7 @@ from tests.systemd.service import BODY, Service
 
 @pytest.fixture(scope="module")
 def user(sandbox: Sandbox) -> str:
-    """Somebody who is logged in, as far as systemd is concerned."""
+    """A user who is logged in, for systemd."""
     sandbox.run("useradd", "--create-home", "alice")
     sandbox.run("systemctl", "start", f"user@{sandbox.output('id', '-u', 'alice')}.service")
     return "alice"
@@ -28,7 +28,7 @@ def service(
     assert not service.is_mounted
 
 
-def test_a_user_has_a_mount_for_themselves(service: Service, bucket: str) -> None:
+def test_only_the_user_can_read_their_mount(service: Service, bucket: str) -> None:
     service.start()
 
     assert service.read() == BODY.decode().strip()
@@ -36,25 +36,25 @@ def test_a_user_has_a_mount_for_themselves(service: Service, bucket: str) -> Non
     assert "Permission denied" in service.sandbox.run("ls", service.mountpoint, check=False).stderr
 
 
-def test_a_users_mount_comes_back_after_a_kill(service: Service) -> None:
+def test_a_users_mount_is_restarted_after_a_kill(service: Service) -> None:
     service.override(RestartSec="100ms")
     service.start()
     killed = service.pid
 
     service.kill("--kill-whom=all", "--signal=KILL")
 
-    service.wait_comes_back(killed)
+    service.wait_restarted(killed)
     assert service.read() == BODY.decode().strip()
 
 
-def test_a_users_mount_comes_back_when_it_hangs(service: Service) -> None:
+def test_a_users_mount_is_restarted_when_it_hangs(service: Service) -> None:
     service.override(WatchdogSec="1s", RestartSec="100ms")
     service.start()
     hanging = service.pid
 
     service.kill("--kill-whom=main", "--signal=STOP")
 
-    service.wait_comes_back(hanging)
+    service.wait_restarted(hanging)
     assert service.read() == BODY.decode().strip()
 
 

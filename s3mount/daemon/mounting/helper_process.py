@@ -1,9 +1,16 @@
-"""The keeper: a small process that stays privileged, to mount, and to unmount whatever becomes of the process that serves.
+"""The privileged helper process: it mounts, and unmounts whatever becomes of the serving process.
 
-Invariants: it is forked before privileges are dropped and before any thread is started; all it may do was fixed then; it takes
-three words of one letter over a socket, and no argument; it mounts once; it unmounts nothing but that mount; it holds no descriptor of
-the mount, so the mount never outlives its server; when the socket ends, whoever ended it, or the server was killed while a thread of it
-waits in the kernel and keeps the socket open, it unmounts and exits. See docs/decisions/run-as.md.
+Invariants:
+
+1. It is forked before privileges are dropped and before any thread starts. All that it can do is
+   fixed then.
+2. A command is one letter over a socket, without arguments. It mounts once, and unmounts nothing
+   but that mount.
+3. It holds no descriptor of the mount, so the FUSE connection ends with the server.
+4. It unmounts and exits when the socket closes. A server that was killed with a thread stuck in the
+   kernel keeps the socket open; so the state of the server is checked as well.
+
+See docs/decisions/run-as.md.
 """
 
 import contextlib
@@ -18,7 +25,8 @@ from typing import Final
 
 from s3mount.daemon import signals, syscalls
 from s3mount.daemon.background import close_descriptors, fork
-from s3mount.daemon.mounting.mounters import AttachedMount, KernelMounter
+from s3mount.daemon.mounting.kernel_mounter import KernelMounter
+from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.path_resolution import closing
 from s3mount.errors import SetupError
 
@@ -28,24 +36,20 @@ _DETACH: Final = b"d"
 _DONE: Final = b"+"
 _REFUSED: Final = b"-"
 _REPLY_MAX: Final = 4096
-_REPLY_WITHIN: Final = (
-    10.0  # seconds; a system call or two, which may wait for a lock of the kernel's
-)
-_LOOKED_AT_EVERY: Final = 5.0  # seconds, at the server, which may be dead with its socket open
-_NEEDED: Final = (
-    syscalls.CAP_SYS_ADMIN,
-    syscalls.CAP_DAC_READ_SEARCH,
-)  # to mount, and to get to the place
-_DEAF_TO: Final = (*signals.HEEDED, signal.SIGQUIT, signal.SIGTSTP, signal.SIGUSR2)
+_REPLY_TIMEOUT: Final = 10.0  # seconds; a system call or two, which may wait for a lock
+_CHECK_INTERVAL: Final = 5.0  # seconds between two checks of the server's state
+# to mount, and to reach the mount point
+_CAPABILITIES: Final = (syscalls.CAP_SYS_ADMIN, syscalls.CAP_DAC_READ_SEARCH)
+_IGNORED_SIGNALS: Final = (*signals.HANDLED, signal.SIGQUIT, signal.SIGTSTP, signal.SIGUSR2)
 
 log = logging.getLogger(__name__)
 
 
 class HelperMounter:
-    """A Mounter that leaves the work to a keeper, which it starts; it may be used after privileges are dropped.
+    """Mounter that starts a helper process and sends it commands; usable without privileges.
 
-    The keeper alone has the descriptors of *mounter* from then on. Raises SetupError if there can be no process more.
-    State: *_is_ended* once `detach` was called; the keeper is not asked any more.
+    The helper takes over the descriptors of *mounter*. Raises SetupError if it cannot be started.
+    State: *_is_ended* is set by `detach`; no command is sent afterwards.
     """
 
     def __init__(self, mounter: KernelMounter) -> None:
@@ -55,12 +59,11 @@ class HelperMounter:
         server = os.getpid()
         self._pid = fork()
         if self._pid == 0:
-            _be_keeper(theirs, mounter, server)
+            _run_helper(theirs, mounter, server)
         theirs.close()
-        self._channel.settimeout(_REPLY_WITHIN)
-        for (
-            descriptor
-        ) in mounter.descriptors:  # a directory that the user who serves may have no way to
+        self._channel.settimeout(_REPLY_TIMEOUT)
+        # of a directory that the user who serves may not be able to reach
+        for descriptor in mounter.descriptors:
             os.close(descriptor)
 
     def mount(self) -> AttachedMount:
@@ -68,107 +71,106 @@ class HelperMounter:
             self._channel.send(_MOUNT)
             reply, descriptors, _, _ = socket.recv_fds(self._channel, _REPLY_MAX, 3)
         except OSError as exc:
-            raise SetupError(f"the keeper of the mount does not answer: {exc}") from exc
+            raise SetupError(f"the helper process that mounts does not answer: {exc}") from exc
         if reply[:1] != _DONE:
-            raise SetupError(os.fsdecode(reply[1:]) or "the keeper of the mount died")
+            raise SetupError(os.fsdecode(reply[1:]) or "the helper process that mounts died")
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         return AttachedMount(*descriptors)
 
     def unmount(self) -> bool:
-        return self._ask(_UNMOUNT)
+        return self._request(_UNMOUNT)
 
     def detach(self) -> None:
-        """And let the keeper go, which ends by itself once it is not needed."""
+        """Detach the mount and end the helper."""
         if self._is_ended:
             return
         self._is_ended = True
-        if not self._ask(_DETACH):
+        if not self._request(_DETACH):
             log.warning(
-                "the mount could not be taken away; if it stays: s3mount-clear %s", self._path
+                "the mount could not be detached; if it stays: s3mount-clear %s", self._path
             )
         with contextlib.suppress(OSError):
-            # not by close alone: the thread of an `unmount` may wait at the socket, and keep it open
+            # not by close alone: the thread of an `unmount` may wait at the socket, and keep it
+            # open
             self._channel.shutdown(socket.SHUT_RDWR)
         self._channel.close()
         _wait_end(self._pid)
 
-    def _ask(self, word: bytes) -> bool:
+    def _request(self, command: bytes) -> bool:
         try:
-            self._channel.send(word)
+            self._channel.send(command)
             return self._channel.recv(_REPLY_MAX) == _DONE
-        except OSError:  # it was killed, and nothing can be unmounted any more; or it waits for a lock of the kernel's
+        except OSError:  # the helper was killed, or waits for a lock of the kernel
             return False
 
 
 def _wait_end(pid: int) -> None:
-    """Until the child has ended, or `_REPLY_WITHIN` is over; the end of this process is not to wait for ever."""
+    """Wait for the child's end, `_REPLY_TIMEOUT` at most: this process must not wait for ever."""
     with contextlib.suppress(OSError), closing(os.pidfd_open(pid)) as process:
         poll = select.poll()
         poll.register(process, select.POLLIN)
-        poll.poll(_REPLY_WITHIN * 1000)
+        poll.poll(_REPLY_TIMEOUT * 1000)
         os.waitpid(pid, os.WNOHANG)
 
 
-def _be_keeper(channel: socket.socket, mounter: KernelMounter, server: int) -> None:
-    """Never returns: this is the other side of a fork, where nothing of the caller's may go on."""
+def _run_helper(channel: socket.socket, mounter: KernelMounter, server: int) -> None:
+    """Be the helper. Never returns: the child of a fork must not go on with the caller's work."""
     status = 1
     try:
-        _settle({channel.fileno(), *mounter.descriptors})
-        _keep(channel, mounter, server)
+        _restrict({channel.fileno(), *mounter.descriptors})
+        _serve_commands(channel, mounter, server)
         status = 0
     finally:
         os._exit(status)
 
 
-def _settle(kept: Collection[int]) -> None:
-    """Signals are for the process that serves: Ctrl-C and a stop of the unit reach this one as well."""
-    for number in _DEAF_TO:
+def _restrict(kept: Collection[int]) -> None:
+    """Ignore the server's signals, and keep only what is needed."""
+    for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     close_descriptors(kept={0, 1, 2, *kept})
     os.chdir("/")
-    syscalls.name_process("s3mount-keeper")
+    syscalls.name_process("s3mount-helper")
     syscalls.forbid_new_privileges()
-    syscalls.bound_capabilities(_NEEDED)
-    syscalls.retain_capabilities(_NEEDED)
+    syscalls.bound_capabilities(_CAPABILITIES)
+    syscalls.retain_capabilities(_CAPABILITIES)
     syscalls.forbid_dumps()
 
 
-def _keep(channel: socket.socket, mounter: KernelMounter, server: int) -> None:
+def _serve_commands(channel: socket.socket, mounter: KernelMounter, server: int) -> None:
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     try:
         while True:
-            if poll.poll(_LOOKED_AT_EVERY * 1000):
-                word = channel.recv(1)
-                if not word:
+            if poll.poll(_CHECK_INTERVAL * 1000):
+                command = channel.recv(1)
+                if not command:
                     return
-                _obey(word, channel, mounter)
+                _execute(command, channel, mounter)
             elif _is_dead(server):
                 return
     except ConnectionError:
-        return  # the server died with a word of ours unread
+        return  # the server died with a reply of ours unread
     finally:
         mounter.detach()
 
 
 def _is_dead(process: int) -> bool:
-    """Whether the main thread of *process* has ended, although others of its threads may not be able to."""
+    """Whether the main thread of *process* has ended, although other threads may be stuck."""
     try:
-        state = (
-            Path(f"/proc/{process}/stat").read_bytes().rpartition(b") ")[2][:1]
-        )  # proc_pid_stat(5)
-    except OSError:  # hidden, or gone: then the socket tells
+        stat = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:  # hidden, or gone: then the socket closes
         return False
-    return state in (b"Z", b"X")
+    return stat.rpartition(b") ")[2][:1] in (b"Z", b"X")  # proc_pid_stat(5)
 
 
-def _obey(word: bytes, channel: socket.socket, mounter: KernelMounter) -> None:
-    if word == _MOUNT:
+def _execute(command: bytes, channel: socket.socket, mounter: KernelMounter) -> None:
+    if command == _MOUNT:
         _mount(channel, mounter)
-    elif word == _UNMOUNT:
+    elif command == _UNMOUNT:
         channel.send(_DONE if mounter.unmount() else _REFUSED)
-    elif word == _DETACH:
+    elif command == _DETACH:
         mounter.detach()
         channel.send(_DONE if mounter.is_gone else _REFUSED)
 

@@ -1,7 +1,8 @@
 """The kernel's mount table, /proc/self/mountinfo: parser and look-ups; see proc(5).
 
-Works on bytes: a path may hold anything but NUL, and every user chooses paths. Lines end with a newline only, fields with a space
-only, and the kernel writes both as octal escapes. Asks no file system: a dead or a hanging mount cannot stop a look-up.
+Works on bytes: every user chooses paths, and a path may hold anything but NUL. Lines end with a
+newline only, fields with a space only, and the kernel writes both as octal escapes. Calls no file
+system: a dead or hanging mount cannot stop a look-up.
 """
 
 import os
@@ -19,7 +20,7 @@ _FDINFO_MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of the mount table. The kernel gives *identity* and *device* away again once the mount is gone."""
+    """One line of the mount table. The kernel reuses *identity* and *device* after the mount."""
 
     identity: int
     device: str  # "major:minor"
@@ -29,29 +30,29 @@ class MountEntry:
 
 
 def mount_entries(table: bytes) -> Iterator[MountEntry]:
-    """The lines of *table* in their order: a later one covers an earlier one at its path."""
+    """Parse *table* in its order: a later mount covers an earlier one at its path."""
     for line in table.split(b"\n"):
         if line:
             yield _entry(line.split(b" "))
 
 
 def current_mounts() -> list[MountEntry]:
-    """All mounts of this mount namespace that can be reached, in the order of the table."""
+    """Return all reachable mounts of this mount namespace, in the order of the table."""
     return [*mount_entries(_MOUNT_TABLE.read_bytes())]
 
 
 def mount_at(path: str) -> MountEntry | None:
-    """What is mounted at *path*, on top; None if nothing is."""
+    """Return the topmost mount at *path*; None if there is none."""
     return next((entry for entry in reversed(current_mounts()) if entry.path == path), None)
 
 
 def mount_of(identity: int) -> MountEntry | None:
-    """The mount with the id *identity*, wherever it stands now; None if it is gone."""
+    """Return the mount with the id *identity*, at whatever path; None if it is gone."""
     return next((entry for entry in current_mounts() if entry.identity == identity), None)
 
 
 def mount_id(descriptor: int) -> int:
-    """The id of the mount that *descriptor* was opened in. Asks the kernel, never the file system."""
+    """Return the id of the mount that *descriptor* is in. Calls the kernel, not the file system."""
     found = _FDINFO_MOUNT.search(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
     assert found is not None, "mnt_id is there since Linux 3.15"
     return int(found[1])
@@ -69,5 +70,5 @@ def _entry(fields: list[bytes]) -> MountEntry:
 
 
 def _unescaped(field: bytes) -> str:
-    r"""The kernel writes space, tab, newline, backslash and `#` as `\040` and so on."""
+    r"""Decode the kernel's escapes: space, tab, newline, `\` and `#` are `\040` and so on."""
     return os.fsdecode(_ESCAPE.sub(lambda found: bytes((int(found[1], 8),)), field))

@@ -1,7 +1,4 @@
-"""Mount options, as text, for the kernel and for fusermount3.
-
-Pure: knows what the options mean, and mounts nothing.
-"""
+"""Mount options for the kernel and for fusermount3. Pure: mounts nothing."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -20,7 +17,7 @@ MS_NOEXEC: Final = 8
 _SET: Final[Mapping[str, int]] = MappingProxyType(
     {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 )
-# nothing in a bucket is a device or set-user-id: what mount(8) and mount.fuse3 add unasked, as `dev,suid`, changes nothing
+# a bucket has no devices and no set-user-id files: mount(8) and mount.fuse3 add `dev,suid` unasked
 _WITHOUT_EFFECT: Final = ("suid", "dev", "default_permissions")
 PLAIN_OPTIONS: Final = frozenset({*_SET, "exec", "auto_unmount", *_WITHOUT_EFFECT})
 VALUED_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read"})
@@ -29,9 +26,9 @@ _VALUE_MAX: Final = 255  # bytes that fsconfig(2) takes of a string; a prefix ma
 
 @dataclass(frozen=True, slots=True)
 class MountRequest:
-    """What is to be mounted: the arguments of mount(2), less the descriptor and the owner.
+    """The arguments of mount(2), less the descriptor and the owner.
 
-    *is_auto_unmounted*: the mount goes when the process that serves it dies, however it dies.
+    *is_auto_unmounted*: the mount is removed when its server dies, for whatever reason.
     """
 
     mountpoint: str
@@ -47,7 +44,10 @@ class MountRequest:
         return f"fuse.{self.subtype}"
 
     def kernel_options(self, *, fuse_fd: int, uid: int, gid: int) -> dict[str, str | None]:
-        """The options of fsconfig(2): names, read-only, and the data of mount(2) one by one. A long source is cut."""
+        """Return the options of fsconfig(2): names, read-only, and the data of mount(2) one by one.
+
+        A long source is cut.
+        """
         source = os.fsdecode(os.fsencode(self.source)[:_VALUE_MAX])
         options: dict[str, str | None] = {"source": source, "subtype": self.subtype, "ro": None}
         for option in self.kernel_data(fuse_fd=fuse_fd, uid=uid, gid=gid).split(","):
@@ -56,20 +56,20 @@ class MountRequest:
         return options
 
     def kernel_data(self, *, fuse_fd: int, uid: int, gid: int) -> str:
-        """The data of mount(2), see Documentation/filesystems/fuse.rst. rootmode: a directory."""
+        """Return the data of mount(2), see fuse.rst of the kernel. rootmode: a directory."""
         return ",".join(
             (f"fd={fuse_fd},rootmode=40000,user_id={uid},group_id={gid}", *self._fuse_data())
         )
 
     def fusermount_options(self) -> str:
-        """The -o of fusermount3, which adds descriptor and owner of its own."""
+        """Return the -o of fusermount3, which adds the descriptor and the owner itself."""
         flags = [name for name, bit in _SET.items() if self.flags & bit]
         unmount = ["auto_unmount"] if self.is_auto_unmounted else []
         names = [f"fsname={_escaped(self.source)}", f"subtype={_escaped(self.subtype)}"]
         return ",".join([*flags, *self._fuse_data(), *unmount, *names])
 
     def _fuse_data(self) -> list[str]:
-        """The kernel checks modes itself, so that --file-mode means something to the users that --allow-other lets in."""
+        """Return FUSE's options. The kernel checks modes, so that --file-mode holds for others."""
         others = ["allow_other"] if self.is_open_to_others else []
         return [
             "default_permissions",
@@ -79,14 +79,14 @@ class MountRequest:
 
 
 def mount_request(config: MountConfig, source: str) -> MountRequest:
-    """What *config* asks for; *source* is what `df` shows where no fsname is given."""
+    """Return the request for *config*; *source* is what `df` shows, unless fsname is given."""
     valued = dict(option.split("=", 1) for option in config.fuse_options if "=" in option)
     return MountRequest(
         mountpoint=config.mountpoint,
         source=valued.get("fsname", source),
         subtype=valued.get("subtype", "s3mount"),
         flags=_flags(config.fuse_options),
-        # allow_root is allow_other to the kernel: libfuse then turns away all but root and the owner
+        # allow_root is allow_other to the kernel: libfuse then refuses all but root and the owner
         is_open_to_others=config.allow_other or config.allow_root,
         max_read=int(valued["max_read"]) if "max_read" in valued else None,
         is_auto_unmounted="auto_unmount" in config.fuse_options or config.run_as is not None,
@@ -94,12 +94,12 @@ def mount_request(config: MountConfig, source: str) -> MountRequest:
 
 
 def session_options(config: MountConfig) -> set[str]:
-    """What `pyfuse3.init` is to be told; the rest went to the kernel with the mount."""
+    """Return the options of `pyfuse3.init`; the others went to the kernel with the mount."""
     return {"allow_root"} if config.allow_root else set()
 
 
 def _flags(options: Sequence[str]) -> int:
-    """The last word on execution counts, as in fstab; read-only stays, whatever is said."""
+    """The last of exec and noexec counts, as in fstab; the mount is always read-only."""
     last = next((option for option in reversed(options) if option in ("exec", "noexec")), "exec")
     return MS_RDONLY | MS_NOSUID | MS_NODEV | _SET.get(last, 0)
 

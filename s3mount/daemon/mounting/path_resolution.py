@@ -1,8 +1,8 @@
-"""Path resolution to a descriptor, component by component, for paths that another user may be able to change.
+"""Path resolution to a descriptor, component by component, for paths that other users may change.
 
-Invariant: each step opens one name, relative to the descriptor of the step before, and never through a symbolic link. A link is
-read from its own descriptor, and followed only if its owner is trusted, and if nobody else could have moved it to where it is. So
-what was checked is what is opened.
+Invariant: each step opens one name, relative to the descriptor of the step before, and never
+through a symbolic link. A link is read from its own descriptor. It is followed only if its owner
+is trusted, and if no other user could have moved it there. So what was checked is what is opened.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 _LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
-_ANYBODY: Final = -1  # no uid
+_ANY_UID: Final = -1
 _FLAGS: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UntrustedLinkError(OSError):
-    """A symbolic link may be the choice of a user who may not choose where the path leads: *whose* says of which, in words."""
+    """An untrusted user controls a symbolic link of the path; *whose* describes the link."""
 
     def __init__(self, path: str, whose: str) -> None:
         super().__init__(errno.ELOOP, os.strerror(errno.ELOOP), path)
@@ -26,18 +26,19 @@ class UntrustedLinkError(OSError):
 
 
 def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
-    """Open the absolute *path* with O_PATH, following a link if *is_trusted* says so of the uids that may change it; -1: of any.
+    """Open the absolute *path* with O_PATH.
 
-    The last component is opened without O_DIRECTORY, which would trigger an autofs that waits for this very mount.
-    Raises UntrustedLinkError, or the OSError of the kernel.
+    A link is followed if *is_trusted* accepts the uids of the users who may change it; -1 is any
+    user. The last component is opened without O_DIRECTORY: that would trigger an autofs which
+    waits for this very mount. Raises UntrustedLinkError, or the OSError of the kernel.
     """
-    ahead = _components(path)
+    remaining = _components(path)
     links = 0
     current = _open_root()
     try:
-        while ahead:
-            name = ahead.pop(0)
-            found = open_component(current, name, is_directory=bool(ahead))
+        while remaining:
+            name = remaining.pop(0)
+            found = open_component(current, name, is_directory=bool(remaining))
             target = _link_target(found)
             if target is None:
                 current = _replace(current, found)
@@ -45,7 +46,7 @@ def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
             links += 1
             with closing(found):
                 _check_link(found, current, path, links, is_trusted)
-            ahead = _components(target) + ahead
+            remaining = _components(target) + remaining
             if target.startswith("/"):
                 current = _replace(current, _open_root())
     except BaseException:
@@ -55,21 +56,27 @@ def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
 
 
 def open_unlinked(path: str) -> int:
-    """Open the absolute *path* with O_PATH; raises OSError if a symbolic link is met."""
+    """Open the absolute *path* with O_PATH. Raises OSError if a component is a symbolic link."""
     return open_path(path, is_trusted=lambda _owner: False)
 
 
 def open_component(directory: int, name: str, *, is_directory: bool = False) -> int:
-    """Open *name* in *directory* with O_PATH, a symbolic link itself; *is_directory*: an autofs there is to mount first."""
+    """Open *name* in *directory* with O_PATH, without following a link.
+
+    *is_directory* triggers an autofs there to mount first.
+    """
     if is_directory:
-        with contextlib.suppress(NotADirectoryError):  # what a link gives, too
+        with contextlib.suppress(NotADirectoryError):  # raised for a link as well
             return os.open(name, _FLAGS | os.O_DIRECTORY, dir_fd=directory)
     return os.open(name, _FLAGS, dir_fd=directory)
 
 
 def path_of(descriptor: int) -> str:
-    """Where the directory is now; with ` (deleted)` appended if it was removed. Raises OSError if the path is longer than a page."""
-    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - the text, not a path to be normalized
+    """Return the directory's present path, with ` (deleted)` appended if it was removed.
+
+    Raises OSError if the path is longer than a page.
+    """
+    return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - text, not to be normalized
 
 
 @contextlib.contextmanager
@@ -95,7 +102,10 @@ def _replace(old: int, new: int) -> int:
 
 
 def _link_target(descriptor: int) -> str | None:
-    """None if it is no symbolic link. readlink and not fstat, which a dead or hanging file system would have to answer."""
+    """Return the target of a symbolic link; None if it is no link.
+
+    By readlink, not fstat: a dead or hanging file system would have to answer that.
+    """
     try:
         return os.readlink("", dir_fd=descriptor)
     except OSError as exc:
@@ -107,20 +117,20 @@ def _link_target(descriptor: int) -> str | None:
 def _check_link(
     link: int, directory: int, path: str, links: int, is_trusted: Callable[[int], bool]
 ) -> None:
-    """A link of root's in another user's directory may have been made for another place, and moved here."""
+    """Raise UntrustedLinkError if an untrusted user may have made the link, or moved it here."""
     if links > _LINKS_MAX:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    owner, place = os.fstat(link).st_uid, os.fstat(directory)
+    owner, parent = os.fstat(link).st_uid, os.fstat(directory)
     if not is_trusted(owner):
         raise UntrustedLinkError(path, f"of uid {owner}")
-    if not is_trusted(place.st_uid):
-        raise UntrustedLinkError(path, f"that uid {place.st_uid} may replace")
-    if _is_shared(place) and not is_trusted(_ANYBODY):
+    if not is_trusted(parent.st_uid):
+        raise UntrustedLinkError(path, f"that uid {parent.st_uid} may replace")
+    if _is_shared(parent) and not is_trusted(_ANY_UID):
         raise UntrustedLinkError(path, "that other users may replace")
 
 
 def _is_shared(directory: os.stat_result) -> bool:
-    """Whether others than its owner may rename what is in it, which the sticky bit forbids."""
+    """Whether users other than its owner may rename its entries; the sticky bit forbids that."""
     by_group = stat.S_IWGRP if directory.st_gid else 0
     return (
         bool(directory.st_mode & (stat.S_IWOTH | by_group)) and not directory.st_mode & stat.S_ISVTX

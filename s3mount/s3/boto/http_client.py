@@ -93,7 +93,7 @@ class HttpClient:
 
     def _attach(self, sock: Any) -> None:
         """Have this thread's cancel token shut *sock* down."""
-        self._call.cancel_token.tie(partial(shut_down, sock))
+        self._call.cancel_token.attach(partial(shut_down, sock))
 
 
 class HttpResponse:

@@ -18,14 +18,9 @@ from botocore.parsers import ResponseParserError
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError
 from s3mount.s3.boto.http_client import Call, HttpClient, HttpResponse
+from s3mount.s3.endpoint.boto_session import Session, common_parameters, open_client, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import (
-    Endpoint,
-    Session,
-    open_client,
-    open_session,
-    standing_parameters,
-)
+from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     ErrorResponse,
@@ -53,7 +48,7 @@ class BotoTransport:
         self, config: StoreConfig, store: Endpoint, session: Session | None = None
     ) -> None:
         self._credentials = store.credentials
-        self._standing = standing_parameters(config)
+        self._common_parameters = common_parameters(config)
         self._call = Call()
         self._http = HttpClient(store, self._call, connections=config.max_connections)
         session = session or open_session(config)
@@ -73,7 +68,7 @@ class BotoTransport:
         """Do nothing: urllib3 opens a connection with its first request, and not before."""
 
     def renew_credentials(self) -> None:
-        self._credentials.renew()
+        self._credentials.invalidate()
 
     def adjust_clock(self, date: str | None) -> bool:  # noqa: ARG002 - botocore has its own clock
         return False
@@ -96,7 +91,7 @@ class BotoTransport:
 
     def _signed(self, request: StoreRequest) -> AWSPreparedRequest:
         method = getattr(self._client, xform_name(request.operation))
-        parameters = self._standing | self._given(request)
+        parameters = self._common_parameters | self._given(request)
         try:
             method(**parameters)
         except _SignedRequest as signed:
@@ -160,7 +155,7 @@ class BotoExchange:
         try:
             self.response = self.transport.open(self.request, self.deadline, self.cancel_token)
         except BaseException:  # raised again
-            self.cancel_token.untie()
+            self.cancel_token.detach()
             raise
         return self.response
 
@@ -171,7 +166,7 @@ class BotoExchange:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        self.cancel_token.untie()
+        self.cancel_token.detach()
         response, self.response = self.response, None
         assert response is not None
         # after any other exception the end of the response is unknown

@@ -1,7 +1,7 @@
-"""Whether the mount can begin: asks the store once, as the mount will ask it, before anything goes to the background.
+"""Check of the bucket before the mount: one LIST, as the mount will send it, in the right region.
 
-Every failure is a SetupError of one line: what is wrong, and what to do. Asks for nothing outside of the mount's prefix,
-since that may be all that is allowed.
+Every failure is a SetupError of one line: what is wrong, and what to do. Nothing outside of the
+mount's prefix is listed, since that may be all that the credentials allow.
 """
 
 import re
@@ -15,9 +15,10 @@ from typing import TypeVar
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.messages import no_answer, setup_error
-from s3mount.s3.endpoint.resolve import FIRST_GUESS, Endpoint, Session, open_session, resolved_store
+from s3mount.s3.endpoint.messages import no_response, setup_error
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListQuery
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -25,34 +26,36 @@ from s3mount.s3.transport import ErrorResponseError, Retryable
 
 T = TypeVar("T")
 
-CREDENTIALS_LIMIT = (
-    30.0  # seconds; a credential process may be slow, instance metadata gives up after 2
-)
-STORE_LIMIT = 12.0  # seconds, so that with a machine's own look-ups it is less than 15
-REGIONS_TRIED = 3
-PAUSES = (0.2, 1.0, None)  # seconds, after each try
+CREDENTIALS_LIMIT = 30.0  # seconds; a credential process may be slow, metadata gives up after 2
+STORE_LIMIT = 12.0  # seconds; with the machine's own look-ups it is less than 15
+DEFAULT_REGION = "us-east-1"  # tried first for an unknown region; private stores sign with it
+REGIONS_MAX = 3
+PAUSES = (0.2, 1.0, None)  # seconds after each attempt
 _REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
 
 
 def check_bucket(config: StoreConfig, credentials: Credentials) -> Endpoint:
-    """Find out where, and whether, the bucket answers. Blocks for seconds at most; SetupError where it does not."""
+    """Return the endpoint at which the bucket can be listed. Blocks for some seconds at most.
+
+    Raises SetupError if it cannot be listed.
+    """
     session = open_session(config)
     if config.verify_ssl and config.ca_bundle is not None:
         tls_context(ca_bundle=str(config.ca_bundle), verify_ssl=True)
     _look_up(config, credentials)
-    region = config.region or session.setting("region") or FIRST_GUESS
-    for _ in range(REGIONS_TRIED):
-        store = resolved_store(config, session, region=region, credentials=credentials)
-        found = _within(
+    region = config.region or session.setting("region") or DEFAULT_REGION
+    for _ in range(REGIONS_MAX):
+        endpoint = resolve_endpoint(config, session, region=region, credentials=credentials)
+        other_region = _with_timeout(
             STORE_LIMIT,
-            partial(_list_once, config, store, session),
-            silent=no_answer(store, STORE_LIMIT),
+            partial(_list_once, config, endpoint, session),
+            message=no_response(endpoint, STORE_LIMIT),
         )
-        if found is None:
-            return store
-        region = found
+        if other_region is None:
+            return endpoint
+        region = other_region
     raise SetupError(
-        f"bucket {config.bucket!r} is said to be in one region after another: name it with --region"
+        f"bucket {config.bucket!r} is redirected from region to region: name it with --region"
     )
 
 
@@ -64,53 +67,61 @@ def _look_up(config: StoreConfig, credentials: Credentials) -> None:
         raise SetupError(
             f"no credentials within {limit:g} s: {exc}; try it by hand, or allow more (--timeout)"
         ) from exc
-    except (S3MountError, Retryable) as fault:
-        raise SetupError(str(fault)) from fault
+    except (S3MountError, Retryable) as exc:
+        raise SetupError(str(exc)) from exc
 
 
-def _list_once(config: StoreConfig, store: Endpoint, session: Session) -> str | None:
-    """List, as the mount will. None if that went well; another region's name if the bucket is there."""
+def _list_once(config: StoreConfig, endpoint: Endpoint, session: Session) -> str | None:
+    """List the bucket. Return None, or the name of the region in which the bucket is."""
     deadline = time.monotonic() + STORE_LIMIT - 1
-    with closing(BotoTransport(config, store, session)) as transport:
+    with closing(BotoTransport(config, endpoint, session)) as transport:
         operations = BucketOperations(transport, config.bucket)
         for pause in PAUSES:
             try:
                 operations.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)
-            except (S3MountError, Retryable) as fault:
-                if pause is None or not _is_busy(fault):
-                    return _elsewhere(config, store, fault)
+            except (S3MountError, Retryable) as exc:
+                if pause is None or not _is_busy(exc):
+                    return _other_region(config, endpoint, exc)
                 time.sleep(pause)
             else:
                 break
     return None
 
 
-def _is_busy(fault: S3MountError | Retryable) -> bool:
-    """Whether the store is there, and asks to be asked again."""
-    if not isinstance(fault, Retryable) or fault.is_stale_credentials:
+def _is_busy(failure: S3MountError | Retryable) -> bool:
+    """Whether the store responded, and asks for a retry."""
+    if not isinstance(failure, Retryable) or failure.is_stale_credentials:
         return False
-    return isinstance(fault.__cause__, ErrorResponseError) and fault.failure.code is not None
+    return isinstance(failure.__cause__, ErrorResponseError) and failure.failure.code is not None
 
 
-def _elsewhere(config: StoreConfig, store: Endpoint, fault: S3MountError | Retryable) -> str:
-    """The region where the bucket is, if that is what *fault* says; SetupError for everything else, and if one was named."""
-    region = _region_told(fault.__cause__)
-    if region is None or region == store.region:
-        raise setup_error(config, store, fault) from fault
+def _other_region(
+    config: StoreConfig, endpoint: Endpoint, failure: S3MountError | Retryable
+) -> str:
+    """Return the region of the bucket from a redirect.
+
+    Raises SetupError for another failure, and if the region was configured.
+    """
+    region = _redirect_region(failure.__cause__)
+    if region is None or region == endpoint.region:
+        raise setup_error(config, endpoint, failure) from failure
     if config.region is not None:
-        message = f"bucket {config.bucket!r} is in region {region!r}, not {store.region!r}: use --region {region}, or none"
-        raise SetupError(message, bucket=config.bucket) from fault
+        message = (
+            f"bucket {config.bucket!r} is in region {region!r}, not {endpoint.region!r}: "
+            f"use --region {region}, or none"
+        )
+        raise SetupError(message, bucket=config.bucket) from failure
     return region
 
 
-# how a store says that it is the wrong one; a status where it named no code
+# codes for a wrong region; a status if the response has no code
 _REDIRECTS = {
     *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
     *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "400"),
 }
 
 
-def _region_told(cause: BaseException | None) -> str | None:
+def _redirect_region(cause: BaseException | None) -> str | None:
     if not isinstance(cause, ErrorResponseError):
         return None
     response = cause.response
@@ -120,25 +131,25 @@ def _region_told(cause: BaseException | None) -> str | None:
     return region if _REGION.fullmatch(region) else None
 
 
-def _within(limit: float, ask: Callable[[], T], *, silent: str) -> T:
-    """What *ask* returns or raises; SetupError(*silent*) after *limit* seconds.
+def _with_timeout(limit: float, call: Callable[[], T], *, message: str) -> T:
+    """Return the result of *call*; raise SetupError(*message*) after *limit* seconds.
 
-    In a thread, because name resolution cannot be told to stop.
+    In a thread, because name resolution cannot be cancelled.
     """
-    outcome: list[T] = []
-    failure: list[Exception] = []
+    results: list[T] = []
+    failures: list[Exception] = []
 
     def run() -> None:
         try:
-            outcome.append(ask())
-        except Exception as exc:  # noqa: BLE001 - it is raised again by whoever waits
-            failure.append(exc)
+            results.append(call())
+        except Exception as exc:  # noqa: BLE001 - raised again by the caller
+            failures.append(exc)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(limit)
-    if failure:
-        raise failure[0]
-    if not outcome:
-        raise SetupError(silent)
-    return outcome[0]
+    if failures:
+        raise failures[0]
+    if not results:
+        raise SetupError(message)
+    return results[0]

@@ -1,6 +1,6 @@
-"""What the failure of a mount's first request means to whoever typed the command: one line, what is wrong and what to do.
+"""Messages for users about the failure of the bucket check: what is wrong, and what to do.
 
-Knows causes, and says nothing that a store or a library said, since that may quote a secret or break the line.
+They repeat no text of a store or a library, which may contain a secret or line breaks.
 """
 
 import socket
@@ -17,60 +17,77 @@ from s3mount.s3.transport import ErrorResponseError, InvalidResponseError, Retry
 
 
 def setup_error(
-    config: StoreConfig, store: Endpoint, fault: S3MountError | Retryable
+    config: StoreConfig, endpoint: Endpoint, failure: S3MountError | Retryable
 ) -> SetupError:
-    """*fault*, told to a person. Its `__cause__` is what the library raised."""
-    failure = fault.failure if isinstance(fault, Retryable) else fault
-    if isinstance(fault.__cause__, ErrorResponseError):
-        message = _refused(config, store, failure)
-    elif isinstance(fault, Retryable) and fault.__cause__ is not None:
-        message = _unanswered(store, fault.__cause__)
+    """Return the SetupError for *failure*, whose `__cause__` is the exception of the library."""
+    error = failure.failure if isinstance(failure, Retryable) else failure
+    if isinstance(failure.__cause__, ErrorResponseError):
+        message = _error_response(config, endpoint, error)
+    elif isinstance(failure, Retryable) and failure.__cause__ is not None:
+        message = _network_error(endpoint, failure.__cause__)
     else:
-        message = str(failure)
-    return SetupError(message, bucket=config.bucket, status=failure.status, code=failure.code)
+        message = str(error)
+    return SetupError(message, bucket=config.bucket, status=error.status, code=error.code)
 
 
-def no_answer(store: Endpoint, seconds: float) -> str:
-    """The store was silent for so long."""
-    return f"no answer from {store.origin} within {seconds:.0f} s: check --endpoint-url, the network and its firewalls"
+def no_response(endpoint: Endpoint, seconds: float) -> str:
+    return (
+        f"no answer from {endpoint.origin} within {seconds:.0f} s: "
+        "check --endpoint-url, the network and its firewalls"
+    )
 
 
 _EXPIRED = "the credentials have expired: renew them (for SSO: aws sso login)"
-_BAD_NAME = "no bucket can be named {bucket!r}: check how it is spelt"
-
-_ELSEWHERE = "bucket {bucket!r} is not to be had at {origin}, but elsewhere: check --region and --endpoint-url"
+_WRONG_REGION = (
+    "bucket {bucket!r} is not at {origin}, but elsewhere: check --region and --endpoint-url"
+)
 
 _BY_CODE = {
-    "PermanentRedirect": _ELSEWHERE,
-    "TemporaryRedirect": _ELSEWHERE,
-    "AuthorizationHeaderMalformed": _ELSEWHERE,
-    "IllegalLocationConstraintException": _ELSEWHERE,
-    "NoSuchBucket": "bucket {bucket!r} does not exist at {origin}: check its name (and --endpoint-url)",
-    "InvalidBucketName": _BAD_NAME,
-    "InvalidAccessKeyId": "{origin} does not know this access key: check the credentials (and --profile, --endpoint-url)",
-    "SignatureDoesNotMatch": "the secret key does not fit the access key: check the credentials (and --profile)",
+    "PermanentRedirect": _WRONG_REGION,
+    "TemporaryRedirect": _WRONG_REGION,
+    "AuthorizationHeaderMalformed": _WRONG_REGION,
+    "IllegalLocationConstraintException": _WRONG_REGION,
+    "NoSuchBucket": (
+        "bucket {bucket!r} does not exist at {origin}: check its name (and --endpoint-url)"
+    ),
+    "InvalidBucketName": "no bucket can be named {bucket!r}: check its spelling",
+    "InvalidAccessKeyId": (
+        "{origin} does not know this access key: "
+        "check the credentials (and --profile, --endpoint-url)"
+    ),
+    "SignatureDoesNotMatch": (
+        "the secret key does not match the access key: check the credentials (and --profile)"
+    ),
     "ExpiredToken": _EXPIRED,
     "ExpiredTokenException": _EXPIRED,
     "RequestExpired": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
     "InvalidToken": "the session token is not valid: renew the credentials",
     "RequestTimeTooSkewed": (
-        "the clock of this machine is wrong, and its requests are refused for that: set it (timedatectl set-ntp true)"
+        "the clock of this machine is wrong, so its requests are refused: "
+        "set it (timedatectl set-ntp true)"
     ),
 }
 
+_UNTRUSTED = (
+    "the certificate of {origin} is not trusted: "
+    "name its certificate authority with --ca-bundle FILE (or AWS_CA_BUNDLE)"
+)
+_NOT_HTTP = (
+    "{origin} closes the connection, or does not speak HTTP: is it https://? Check --endpoint-url"
+)
 _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     (
         (ssl.SSLCertVerificationError,),
-        "the certificate of {origin} is not trusted: name who signed it with --ca-bundle FILE (or AWS_CA_BUNDLE)",
+        _UNTRUSTED,
     ),
     (
         (ssl.SSLError,),
-        "{origin} does not speak TLS as it should: is it http:// there? Check --endpoint-url",
+        "{origin} does not speak TLS correctly: is it http://? Check --endpoint-url",
     ),
     (
         (urllib3.ProxyError,),
-        "the proxy (HTTPS_PROXY, HTTP_PROXY) does not let through: check it, or set NO_PROXY",
+        "the proxy (HTTPS_PROXY, HTTP_PROXY) refuses the connection: check it, or set NO_PROXY",
     ),
     (
         (socket.gaierror, urllib3.NameResolutionError),
@@ -90,31 +107,34 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
     (
         (urllib3.ProtocolError,),
-        "{origin} breaks off, or speaks no HTTP: is it https:// there? Check --endpoint-url",
+        _NOT_HTTP,
     ),
 )
 
 _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 
-def _refused(config: StoreConfig, store: Endpoint, failure: S3MountError) -> str:
-    names = {"bucket": config.bucket, "origin": store.origin}
-    if failure.code in _BY_CODE:
-        return _BY_CODE[failure.code].format_map(names)
-    if failure.status in (401, 403):
-        return _denied(config)
-    if failure.code is None:
-        return _NOT_S3.format(how=f"HTTP {failure.status}", **names)
-    return f"{store.origin} refuses to list bucket {config.bucket!r}: {failure.code[:60]!r} (HTTP {failure.status})"
+def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
+    names = {"bucket": config.bucket, "origin": endpoint.origin}
+    if error.code in _BY_CODE:
+        return _BY_CODE[error.code].format_map(names)
+    if error.status in (401, 403):
+        return _access_denied(config)
+    if error.code is None:
+        return _NOT_S3.format(how=f"HTTP {error.status}", **names)
+    return (
+        f"{endpoint.origin} refuses to list bucket {config.bucket!r}: "
+        f"{error.code[:60]!r} (HTTP {error.status})"
+    )
 
 
-def _denied(config: StoreConfig) -> str:
+def _access_denied(config: StoreConfig) -> str:
     where = f"{config.bucket}/{config.prefix}"
     if not config.sign_requests:
-        return f"access to {where!r} is denied: it is not public, so leave --no-sign-request away"
+        return f"access to {where!r} is denied: it is not public, so omit --no-sign-request"
     hints = ["the credentials need s3:ListBucket (for this prefix) and s3:GetObject"]
     if not config.requester_pays:
-        hints.append("or --requester-pays where the bucket asks for it")
+        hints.append("or --requester-pays if the bucket requires it")
     if config.expected_bucket_owner is not None:
         hints.append(
             f"and its owner must be {config.expected_bucket_owner} (--expected-bucket-owner)"
@@ -122,17 +142,17 @@ def _denied(config: StoreConfig) -> str:
     return f"access to {where!r} is denied: {', '.join(hints)}"
 
 
-def _unanswered(store: Endpoint, cause: BaseException) -> str:
+def _network_error(endpoint: Endpoint, cause: BaseException) -> str:
     reasons = tuple(_chain(cause))
     for kinds, sentence in _BY_CAUSE:
         if any(isinstance(reason, kinds) for reason in reasons):
-            return sentence.format(origin=store.origin, host=store.host)
+            return sentence.format(origin=endpoint.origin, host=endpoint.host)
     how = printable(str(cause)) if isinstance(cause, InvalidResponseError) else type(cause).__name__
-    return _NOT_S3.format(origin=store.origin, how=how)
+    return _NOT_S3.format(origin=endpoint.origin, how=how)
 
 
 def _chain(cause: BaseException | None) -> Iterator[BaseException]:
-    """*cause* and all that it wraps; urllib3 keeps some of that in `reason` only."""
+    """Yield *cause* and what it wraps; urllib3 has some of that in `reason` only."""
     while cause is not None:
         yield cause
         inner = getattr(cause, "reason", None)

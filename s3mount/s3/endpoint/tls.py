@@ -1,4 +1,4 @@
-"""Whose certificates are believed, and through which proxy one goes: the same for both sides of the store's door."""
+"""TLS trust and proxy of an endpoint, the same for both transports."""
 
 import ssl
 import urllib.request
@@ -11,9 +11,10 @@ from s3mount.errors import SetupError
 
 
 def tls_context(*, ca_bundle: str | None, verify_ssl: bool) -> ssl.SSLContext:
-    """A context that trusts *ca_bundle* (a file, or a directory of hashed names), else this machine's authorities.
+    """Return a context that trusts *ca_bundle* (a file, or a directory of hashed names).
 
-    A machine without any gets those that come with botocore. SetupError where the bundle cannot be read.
+    None trusts the system's certificate authorities, or those of botocore if the system has none.
+    Raises SetupError if the bundle cannot be read.
     """
     if not verify_ssl:
         context = ssl.create_default_context()
@@ -25,16 +26,16 @@ def tls_context(*, ca_bundle: str | None, verify_ssl: bool) -> ssl.SSLContext:
         if not context.cert_store_stats()["x509_ca"] and not _has_hashed_authorities():
             context.load_verify_locations(cafile=botocore.httpsession.get_cert_path(verify=True))
         return context
-    return _trusting(Path(ca_bundle))
+    return _context_for(Path(ca_bundle))
 
 
-def _trusting(bundle: Path) -> ssl.SSLContext:
+def _context_for(bundle: Path) -> ssl.SSLContext:
     try:
         if bundle.is_dir():
             return ssl.create_default_context(capath=str(bundle))
         return ssl.create_default_context(cafile=str(bundle))
     except (OSError, ssl.SSLError) as exc:
-        reason = "it holds no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
+        reason = "it contains no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
         raise SetupError(f"the CA bundle {str(bundle)!r} cannot be used: {reason}") from exc
 
 
@@ -44,7 +45,7 @@ def _has_hashed_authorities() -> bool:
 
 
 def proxy_for(url: str) -> str | None:
-    """The proxy that the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) names for *url*."""
+    """Return the proxy for *url* from the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
     parts = urlsplit(url)
     if urllib.request.proxy_bypass(parts.netloc):
         return None

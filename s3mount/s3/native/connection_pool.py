@@ -71,12 +71,12 @@ class ConnectionPool:
 
         def on_wait(waitable: Waitable) -> None:
             self._register(waitable)
-            cancel_token.tie(waitable.shut_down)
+            cancel_token.attach(waitable.shut_down)
 
         try:
             stream = self._connect(deadline, on_wait)
         finally:
-            cancel_token.untie()
+            cancel_token.detach()
         try:
             return Connection(stream, self._budget)
         except BaseException:  # raised again

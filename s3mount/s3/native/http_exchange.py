@@ -69,7 +69,7 @@ class HttpExchange:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        self.cancel_token.untie()
+        self.cancel_token.detach()
         connection, response = self.connection, self.response
         self.connection = self.response = None
         assert connection is not None
@@ -93,14 +93,14 @@ class HttpExchange:
     def _receive_header(self, connection: Connection, message: bytes | None) -> Response:
         """Send *message* unless it is None, and read the header of the response."""
         try:
-            self.cancel_token.tie(connection.shut_down)
+            self.cancel_token.attach(connection.shut_down)
             response = connection.exchange(
                 message,
                 deadline=self.pool.header_deadline(self.deadline),
                 is_bodiless=self.request.method == "HEAD",
             )
         except BaseException as exc:  # raised again
-            self.cancel_token.untie()
+            self.cancel_token.detach()
             connection.close()
             if isinstance(exc, TimeoutError):
                 self.pool.drop_idle()  # a link that lost its state lost it for all that are idle

@@ -57,10 +57,10 @@ class NativeTransport:
             if connection is None:
                 return None
             try:
-                cancel_token.tie(connection.shut_down)
+                cancel_token.attach(connection.shut_down)
                 connection.send(message, deadline=deadline)
             except BaseException:  # raised again
-                cancel_token.untie()
+                cancel_token.detach()
                 connection.close()
                 raise
             return HttpExchange(
@@ -79,7 +79,7 @@ class NativeTransport:
             self._pool.release(self._pool.open(deadline, CancelToken()))
 
     def renew_credentials(self) -> None:
-        self._credentials.renew()
+        self._credentials.invalidate()
 
     def close(self) -> None:
         self._pool.close()

@@ -1,4 +1,4 @@
-"""Configuration files: the same names and meanings as on the command line, which wins; and what is wrong in them is named."""
+"""Configuration files: the names of the flags, which win; errors name the file and the key."""
 
 import os
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.parser import parse_arguments
-from s3mount.config import Config
+from s3mount.config import Config, Prefetch
 from s3mount.errors import UsageError
 
 
 def config_of(path: Path, *arguments: str) -> Config:
     request = parse_arguments(["--config", str(path), *arguments])
     assert isinstance(request, MountArguments)
-    return make_config(request)
+    return build_config(request)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_says_all_that_is_needed(file: Path) -> None:
+def test_a_file_can_configure_a_whole_mount(file: Path) -> None:
     config = config_of(file)
 
     assert (config.store.bucket, config.store.prefix, config.mount.mountpoint) == (
@@ -77,7 +77,19 @@ def test_the_command_line_wins(file: Path) -> None:
     assert config.mount.fuse_options == ("noexec", "fsname=photos", "exec")
 
 
-def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket(
+def test_prefetch_that_the_command_line_turns_off_adds_to_that_of_the_file() -> None:
+    file = parse_config_file(
+        "f", 'bucket = "b"\nmountpoint = "/m"\nno-prefetch = "walks, siblings"'
+    )
+    flag = parse_arguments(("b", "/m", "--no-prefetch", "readahead"))
+    assert isinstance(flag, MountArguments)
+
+    config = build_config(MountArguments("b", "/m", (*file.values, *flag.values)))
+
+    assert config.no_prefetch == {Prefetch.WALKS, Prefetch.SIBLINGS, Prefetch.READAHEAD}
+
+
+def test_a_single_argument_is_the_mount_point_if_the_file_names_only_the_bucket(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "x.toml"
@@ -89,13 +101,16 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ('regoin = "x"', "f: regoin: there is no such key; did you mean region?"),
         ('buckt = "x"', "f: buckt: there is no such key; did you mean bucket?"),
         (
             "[store]\nregion = 'x'",
-            'f: [store]: there are no tables here: write all keys at the top, as in region = "us-east-1"',
+            (
+                "f: [store]: there are no tables here: write all keys at the top, "
+                'as in region = "us-east-1"'
+            ),
         ),
         (
             "metadata-ttl = 1\nmetadata_ttl = 1",
@@ -104,8 +119,8 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
         ('metadata-ttl = "soon"', "f: metadata-ttl: 'soon' is not a duration"),
         ("timeout = -1", "f: timeout: '-1' is not a duration"),
         ("timeout = inf", "f: timeout: 'inf' is not a duration"),
-        ("timeout = true", "f: timeout: true is not what it takes: write SECONDS"),
-        ("timeout = [1]", "f: timeout: list is not what it takes: write SECONDS"),
+        ("timeout = true", "f: timeout: true is not a value of it: write SECONDS"),
+        ("timeout = [1]", "f: timeout: list is not a value of it: write SECONDS"),
         ("allow-other = 1", "f: allow-other: 1 is neither true nor false"),
         ('allow-other = "yes"', "f: allow-other: 'yes' is neither true nor false"),
         ("dir-mode = 444", 'f: dir-mode: write the mode in quotes, in octal, as in "0555"'),
@@ -113,8 +128,8 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
         ("bucket = 3", 'f: bucket: write it in quotes, as in bucket = "..."'),
         ("fuse-options = 3", 'f: fuse-options: write it in quotes, as in fuse-options = "..."'),
         ('o = ["noexe"]', "f: fuse-options 'noexe': there is no such option; did you mean noexec?"),
-        ('mountpoint = "/a\\u0000b"', "f: mountpoint: there is a NUL in it"),
-        ("region = eu-west-1", "f: this is no TOML: "),
+        ('mountpoint = "/a\\u0000b"', "f: mountpoint: it must not contain NUL"),
+        ("region = eu-west-1", "f: this is not TOML: "),
         ("region = " + "[" * 10_000, "f: lists and tables are nested too deeply"),
         ("timeout = " + "9" * 5_000, "f: a number in it is too long"),
         (
@@ -125,14 +140,14 @@ def test_a_lone_argument_is_the_mount_point_where_the_file_names_only_the_bucket
             'expected-bucket-owner = "123456789012\\r\\nx: y"',
             "f: expected-bucket-owner: that is not an account",
         ),
-        ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' has control characters in it"),
+        ('run-as = "a\\u0000b"', "f: run-as: 'a\\x00b' contains control characters"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_named(text: str, complaint: str) -> None:
+def test_an_error_in_a_file_is_named(text: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_config_file("f", text)
 
-    assert str(raised.value).startswith(complaint)
+    assert str(raised.value).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +168,16 @@ def test_credentials_in_a_file_are_refused_and_not_repeated(key: str) -> None:
     assert "hush" not in str(raised.value)
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_binary_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_bytes(b"\xff\xfe")
 
-    with pytest.raises(UsageError, match="this is no TOML: it is not in UTF-8"):
+    with pytest.raises(UsageError, match="this is not TOML: it is not in UTF-8"):
         config_of(path)
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_only_a_file_is_read_and_nothing_is_waited_for(
+def test_only_a_regular_file_is_read_without_waiting(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
     make(tmp_path / "x.toml")
@@ -182,6 +197,6 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/x.toml", "/none/x.toml", "x" * 300, "a\0b"])
-def test_a_place_where_no_file_can_be_is_one_line(path: str) -> None:
+def test_an_impossible_path_is_one_line(path: str) -> None:
     with pytest.raises(UsageError, match=r"^--config[^\n]*: [^\n]*$"):
         parse_arguments(["--config", path])

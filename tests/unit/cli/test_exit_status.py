@@ -14,7 +14,7 @@ end_process(3)
 """
 
 
-def test_the_process_ends_at_once_whatever_its_threads_do_and_what_it_said_is_written() -> None:
+def test_the_process_ends_at_once_despite_its_threads_and_its_output_is_written() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""Exit statuses and stderr, as a shell sees them: one line, and no traceback, for whatever was expected."""
+"""Exit statuses and stderr of the commands: an expected failure is one line, no traceback."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_bad_input_is_one_line_and_a_status(
     assert done.stderr.count("\n") == 1
 
 
-def test_closed_streams_are_no_bug() -> None:
+def test_closed_streams_cause_no_traceback() -> None:
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "s3mount"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
 
@@ -66,7 +66,7 @@ def test_help_goes_to_stdout() -> None:
     assert done.stdout.startswith("Usage: s3mount BUCKET[/PREFIX] MOUNTPOINT [OPTIONS]\n")
 
 
-def test_the_mount_helper_speaks_under_its_own_name() -> None:
+def test_errors_of_the_mount_helper_have_its_name() -> None:
     done = subprocess.run(
         [
             sys.executable,
@@ -87,7 +87,7 @@ def test_the_mount_helper_speaks_under_its_own_name() -> None:
     assert done.stderr.startswith("mount.s3mount: the mount point /nowhere does not exist")
 
 
-def test_clearing_loads_nothing_of_what_serves() -> None:
+def test_clearing_does_not_import_the_file_system() -> None:
     program = "import sys, s3mount.cli.clear; print({'trio', 'boto3', 'pyfuse3'} & {*sys.modules})"
 
     done = subprocess.run(
@@ -122,14 +122,14 @@ def test_clearing_loads_nothing_of_what_serves() -> None:
         "never started",
     ],
 )
-def test_a_living_mount_is_taken_away_only_after_a_main_process_that_may_have_left_it(
+def test_a_live_mount_is_removed_only_after_a_main_process_that_may_have_left_it(
     told: dict[str, str], *, may_have: bool
 ) -> None:
     assert may_have_left_a_mount(told) is may_have
 
 
-def test_what_looking_up_a_host_needs_is_loaded_before_privileges_go() -> None:
-    """A lookup of a host imports it, which --run-as cannot where Python is in root's home: LookupError: unknown encoding: idna."""
+def test_host_look_ups_need_no_import_after_privileges_are_dropped() -> None:
+    """It imports it, which fails after --run-as if Python is in the home of root: LookupError."""
     program = "import sys, s3mount.daemon.wiring; print('encodings.idna' in sys.modules)"
 
     done = subprocess.run(

@@ -1,27 +1,30 @@
-"""`-o` and mount(8): words that are ours, the kernel's and other people's are told apart, and none is silently lost."""
+"""`-o` and mount(8): s3mount's options, FUSE's, and those of other programs; none is lost."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.config import Config
+from s3mount.config import Config, Prefetch
 from s3mount.errors import UsageError
 
 
 def config_of(options: str) -> Config:
-    return make_config(MountArguments("b", "/m", tuple(parse_mount_options(options, "-o"))))
+    return build_config(MountArguments("b", "/m", tuple(parse_mount_options(options, "-o"))))
 
 
-def test_words_for_mount_and_systemd_are_dropped() -> None:
-    options = "rw,_netdev,nofail,auto,noauto,user=me,user,users,nouser,defaults,noatime,relatime,comment=x,x-systemd.automount,x-gvfs-hide"
+def test_words_for_mount_and_systemd_are_ignored() -> None:
+    options = (
+        "rw,_netdev,nofail,auto,noauto,user=me,user,users,nouser,defaults,noatime,relatime,"
+        "comment=x,x-systemd.automount,x-gvfs-hide"
+    )
 
     assert config_of(options) == config_of("")
 
 
-def test_settings_have_their_names_with_dashes_or_underscores() -> None:
+def test_options_may_have_dashes_or_underscores() -> None:
     config = config_of("metadata_ttl=5m,allow-other,path_style=true,profile=me")
 
     assert (config.tree.metadata_ttl, config.mount.allow_other) == (300, True)
@@ -37,8 +40,15 @@ def test_fuse_options_are_kept_in_their_order() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "options", ["no_prefetch=walks,no_prefetch=siblings", "no_prefetch=walks\\,siblings"]
+)
+def test_kinds_of_prefetch_add_up(options: str) -> None:
+    assert config_of(options).no_prefetch == {Prefetch.WALKS, Prefetch.SIBLINGS}
+
+
 @given(st.text("ab,\\ ", min_size=1))
-def test_an_escaped_value_arrives_as_it_was(name: str) -> None:
+def test_an_escaped_value_is_unescaped(name: str) -> None:
     escaped = name.replace("\\", "\\\\").replace(",", "\\,")
 
     assert config_of(f"noexec,fsname={escaped},dev").mount.fuse_options == (
@@ -49,7 +59,7 @@ def test_an_escaped_value_arrives_as_it_was(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         ("noexe", "-o 'noexe': there is no such option; did you mean noexec?"),
         (
@@ -65,20 +75,20 @@ def test_an_escaped_value_arrives_as_it_was(name: str) -> None:
         ("foreground", "-o 'foreground': there is no such option"),
         (
             "remount",
-            "-o remount: a mount cannot be changed while it stands; unmount it and mount again",
+            "-o remount: a mount cannot be changed; unmount it and mount again",
         ),
         ("allow_other,allow_root", "-o allow_other and -o allow_root contradict each other"),
         ("passwd_file=/x", "-o: passwd_file: credentials are never taken from here"),
     ],
 )
-def test_what_is_wrong_is_named(options: str, complaint: str) -> None:
+def test_a_wrong_word_is_named(options: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         config_of(options)
 
-    assert str(raised.value).startswith(complaint)
+    assert str(raised.value).startswith(message)
 
 
-def test_the_helper_takes_what_mount_passes() -> None:
+def test_the_helper_accepts_the_arguments_of_mount() -> None:
     config, is_wanted = helper_config(
         ["bucket/a b", "/mnt/x", "-s", "-n", "-v", "-t", "s3mount", "-o", "rw,region=x,_netdev"]
     )
@@ -91,7 +101,7 @@ def test_the_helper_takes_what_mount_passes() -> None:
     assert (config.mount.mountpoint, config.foreground, is_wanted) == ("/mnt/x", False, True)
 
 
-def test_a_fake_mount_is_checked_only() -> None:
+def test_a_fake_mount_is_only_checked() -> None:
     assert helper_config(["bucket", "/mnt/x", "-f"])[1] is False
 
 

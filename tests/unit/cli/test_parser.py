@@ -1,4 +1,4 @@
-"""The command line as a whole: what is typed becomes a Config, or one UsageError that names the word."""
+"""The command line: arguments become a Config, or one UsageError that names the word."""
 
 import contextlib
 import os
@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cli.build_config import MountArguments, make_config
+from s3mount.cli.build_config import MountArguments, build_config
+from s3mount.cli.config_file import parse_config_file
+from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.options import BY_NAME, FLAG, OPTION_TABLE
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import (
@@ -17,6 +19,7 @@ from s3mount.config import (
     Config,
     LogConfig,
     MountConfig,
+    Prefetch,
     StoreConfig,
     TreeConfig,
 )
@@ -26,16 +29,16 @@ from s3mount.errors import UsageError
 def config_of(*arguments: str) -> Config:
     request = parse_arguments(arguments)
     assert isinstance(request, MountArguments)
-    return make_config(request)
+    return build_config(request)
 
 
-def complaint_about(*arguments: str) -> str:
+def error_of(*arguments: str) -> str:
     with pytest.raises(UsageError) as raised:
         config_of(*arguments)
     return str(raised.value)
 
 
-def test_without_options_everything_is_as_the_config_has_it() -> None:
+def test_without_options_the_config_has_its_defaults() -> None:
     assert config_of("bucket/prefix", "/mnt/s3") == Config(
         store=StoreConfig(bucket="bucket", prefix="prefix/"),
         tree=TreeConfig(uid=os.getuid(), gid=os.getgid()),
@@ -47,11 +50,14 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.touch()
     line = (
-        "s3://bucket /mnt/s3 --endpoint-url http://127.0.0.1:9000 --region eu-west-1 --profile me --path-style --requester-pays "
-        f"--expected-bucket-owner 123456789012 --ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
-        "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 --file-mode 0644 -o noexec -o fsname=x,dev "
-        "--metadata-ttl indefinite --negative-ttl 0 --stale-while-revalidate 1h --metadata-limit 10 "
-        "--part-size 1MiB --memory-limit 1GiB --log-level debug --log-file /var/log/x --log-format json"
+        "s3://bucket /mnt/s3 --endpoint-url http://127.0.0.1:9000 --region eu-west-1 "
+        "--profile me --path-style --requester-pays --expected-bucket-owner 123456789012 "
+        f"--ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
+        "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 "
+        "--file-mode 0644 -o noexec -o fsname=x,dev --metadata-ttl indefinite --negative-ttl 0 "
+        "--stale-while-revalidate 1h --metadata-limit 10 --part-size 1MiB --memory-limit 1GiB "
+        "--no-prefetch walks,siblings --no-prefetch readahead "
+        "--log-level debug --log-file /var/log/x --log-format json"
     )
 
     assert config_of(*line.split()) == Config(
@@ -87,10 +93,11 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         blocks=BlockConfig(part_size=1 << 20, memory_limit=1 << 30),
         log=LogConfig(level="debug", file=Path("/var/log/x"), format="json"),
         foreground=True,
+        no_prefetch=frozenset((Prefetch.WALKS, Prefetch.SIBLINGS, Prefetch.READAHEAD)),
     )
 
 
-def test_flags_that_say_no_turn_off() -> None:
+def test_negative_flags_turn_options_off() -> None:
     config = config_of("b", "/m", "--no-sign-request", "--no-verify-ssl", "--allow-root")
 
     assert (config.store.sign_requests, config.store.verify_ssl, config.mount.allow_root) == (
@@ -111,7 +118,7 @@ def test_flags_that_say_no_turn_off() -> None:
         (("--allow-root", "--dir-mode", "0555"), (0o555, 0o400)),
     ],
 )
-def test_with_allow_root_modes_keep_out_whom_the_kernel_would_let_in(
+def test_with_allow_root_modes_exclude_other_users(
     options: tuple[str, ...], modes: tuple[int, int]
 ) -> None:
     tree = config_of("b", "/m", *options).tree
@@ -127,22 +134,28 @@ def test_a_relative_mount_point_is_made_absolute(
     assert config_of("b", "x/../here").mount.mountpoint == str(tmp_path / "here")
 
 
-def test_run_as_owns_the_files_unless_told_otherwise() -> None:
+def test_the_user_of_run_as_owns_the_files_by_default() -> None:
     tree = config_of("b", "/m", "--run-as", "nobody", "--gid", "0").tree
 
     assert (tree.uid, tree.gid) == (65534, 0)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "message"),
     [
         (
             (),
-            "BUCKET is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, or --config FILE that names both",
+            (
+                "BUCKET is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, "
+                "or --config FILE that names both"
+            ),
         ),
         (
             ("b",),
-            "MOUNTPOINT is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, or --config FILE that names both",
+            (
+                "MOUNTPOINT is missing: s3mount BUCKET[/PREFIX] MOUNTPOINT, "
+                "or --config FILE that names both"
+            ),
         ),
         (("b", "/m", "more"), "got unexpected extra argument (more)"),
         (
@@ -171,26 +184,38 @@ def test_run_as_owns_the_files_unless_told_otherwise() -> None:
             "--log-level: 'inof' is not one of debug, info, warning, error; did you mean info?",
         ),
         (("b", "/m", "--run-as", "no-such-user"), "--run-as: there is no user 'no-such-user'"),
-        (("b", "/m", "--run-as", "root"), "--run-as: 'root' is root: name a user who may do less"),
+        (
+            ("b", "/m", "--run-as", "root"),
+            "--run-as: 'root' is root: name a user with fewer privileges",
+        ),
         (("b", "/m", "--timeout", "0"), "--timeout: it must be more than 0"),
         (("b", "/m", "--metadata-limit", "0"), "--metadata-limit: it must be more than 0"),
         (("b", "/m", "--max-connections", "0"), "--max-connections: it must be 1 to 1024"),
         (("b", "/m", "--part-size", "1KiB"), "--part-size: it must be 128KiB to 1GiB"),
         (
             ("b", "/m", "--memory-limit", "8MiB"),
-            "--memory-limit: 8MiB holds less than two parts: give it 16MiB or more, or a smaller --part-size",
+            (
+                "--memory-limit: 8MiB holds less than two parts: give it 16MiB or more, "
+                "or a smaller --part-size"
+            ),
         ),
         (
             ("b", "/m", "--allow-other", "--allow-root"),
-            "--allow-other and --allow-root contradict each other: --allow-other lets root in already",
+            "--allow-other and --allow-root contradict each other: --allow-other includes root",
         ),
         (
             ("b", "/m", "--profile", "me", "--no-sign-request"),
-            "--no-sign-request and --profile contradict each other: a request that is not signed needs no profile",
+            (
+                "--no-sign-request and --profile contradict each other: "
+                "a request that is not signed needs no profile"
+            ),
         ),
         (
             ("b", "/m", "--requester-pays", "--no-sign-request"),
-            "--no-sign-request and --requester-pays contradict each other: only a signed request can be paid for",
+            (
+                "--no-sign-request and --requester-pays contradict each other: "
+                "only a signed request can be paid for"
+            ),
         ),
         (
             ("arn:aws:s3:eu-west-1:123456789012:accesspoint/x", "/m", "--path-style"),
@@ -198,18 +223,18 @@ def test_run_as_owns_the_files_unless_told_otherwise() -> None:
         ),
     ],
 )
-def test_bad_input_is_named(arguments: tuple[str, ...], complaint: str) -> None:
-    assert complaint_about(*arguments) == complaint
+def test_wrong_arguments_are_named(arguments: tuple[str, ...], message: str) -> None:
+    assert error_of(*arguments) == message
 
 
 @pytest.mark.parametrize(
     "name", ["--secret-key", "--aws-access-key-id", "--password", "--session-token"]
 )
-def test_credentials_are_no_options_and_are_not_repeated(name: str) -> None:
-    complaint = complaint_about("b", "/m", f"{name}=hush")
+def test_credentials_are_not_options_and_are_not_repeated(name: str) -> None:
+    message = error_of("b", "/m", f"{name}=hush")
 
-    assert "they come from boto3's chain" in complaint
-    assert "hush" not in complaint
+    assert "they come from boto3's chain" in message
+    assert "hush" not in message
 
 
 @given(
@@ -230,7 +255,7 @@ def test_credentials_are_no_options_and_are_not_repeated(name: str) -> None:
         )
     )
 )
-def test_whatever_is_typed_ends_in_a_config_or_a_usage_error(words: list[str]) -> None:
+def test_any_arguments_result_in_a_config_or_a_usage_error(words: list[str]) -> None:
     with contextlib.suppress(UsageError):
         assert config_of("b", "/m", *words).store.bucket == "b"
 
@@ -248,7 +273,7 @@ def test_help_shows_every_option_and_its_default() -> None:
         assert setting.default_shown() is None or f"[{setting.default_shown()}]" in shown
 
 
-def test_every_setting_has_a_field_of_its_own() -> None:
+def test_every_option_has_a_field_of_its_own() -> None:
     assert (
         len({(setting.section, setting.field) for setting in OPTION_TABLE})
         == len(OPTION_TABLE)
@@ -257,7 +282,7 @@ def test_every_setting_has_a_field_of_its_own() -> None:
     assert all(setting.field in setting.section.__dataclass_fields__ for setting in OPTION_TABLE)
 
 
-def test_no_setting_is_left_out_of_the_table() -> None:
+def test_every_field_of_the_config_is_in_the_table() -> None:
     told = {(setting.section, setting.field) for setting in OPTION_TABLE}
     positional = {"bucket", "prefix", "mountpoint", "store", "tree", "mount", "blocks", "log"}
     sections = (StoreConfig, TreeConfig, MountConfig, BlockConfig, LogConfig, Config)
@@ -274,6 +299,17 @@ def test_no_setting_is_left_out_of_the_table() -> None:
 
 def test_only_flags_are_booleans() -> None:
     assert all(
-        (setting.section.__dataclass_fields__[setting.field].type is bool) == (setting.kind is FLAG)
+        (setting.section.__dataclass_fields__[setting.field].type is bool) == (setting.type is FLAG)
         for setting in OPTION_TABLE
     )
+
+
+def test_the_old_name_of_the_native_transport_is_accepted_everywhere() -> None:
+    file = parse_config_file("f", 'transport = "lean"').values
+    fstab = tuple(parse_mount_options("transport=lean", "-o"))
+
+    assert config_of("b", "/m", "--transport", "lean").store.transport == "native"
+    assert build_config(MountArguments("b", "/m", file)).store.transport == "native"
+    assert build_config(MountArguments("b", "/m", fstab)).store.transport == "native"
+    with pytest.raises(UsageError, match="is not one of native, boto3"):
+        config_of("b", "/m", "--transport", "other")

@@ -1,4 +1,4 @@
-"""Going to the background: what the process that stays learns of the one that goes."""
+"""Going to the background: what the parent learns of the child."""
 
 import os
 import signal
@@ -48,20 +48,26 @@ def started(body: str) -> tuple[int, str]:
             "raise ValueError",
             (
                 1,
-                "refused: the process in the background ended with status 1 before the mount answered; try --foreground\n",
+                (
+                    "refused: the process in the background ended with status 1 "
+                    "before the mount answered; try --foreground\n"
+                ),
             ),
         ),
         (
             "os.kill(os.getpid(), signal.SIGKILL)",
             (
                 1,
-                "refused: the process in the background was killed by SIGKILL before the mount answered; try --foreground\n",
+                (
+                    "refused: the process in the background was killed by SIGKILL "
+                    "before the mount answered; try --foreground\n"
+                ),
             ),
         ),
         ("os.write(1, b'out'); os.write(2, b'err'); launcher.ready(); return 0", (0, "")),
     ],
 )
-def test_the_parent_says_what_became_of_the_child(body: str, outcome: tuple[int, str]) -> None:
+def test_the_parent_reports_the_outcome_of_the_child(body: str, outcome: tuple[int, str]) -> None:
     assert started(body) == outcome
 
 

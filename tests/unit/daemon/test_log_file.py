@@ -1,4 +1,4 @@
-"""The file of --log-file: nobody else decides what it is, when it is opened first and when it is opened again."""
+"""The file of --log-file: no other user chooses it, at the first opening and at later ones."""
 
 import contextlib
 import logging
@@ -69,7 +69,7 @@ def test_a_new_file_has_the_same_mode_under_any_umask(
         assert stat.S_IMODE((tmp_path / "log").stat().st_mode) == 0o640
 
 
-def test_an_old_file_keeps_its_mode_and_what_it_says(tmp_path: Path) -> None:
+def test_an_existing_file_keeps_its_mode_and_content(tmp_path: Path) -> None:
     file = tmp_path / "log"
     file.write_text("before\n")
     file.chmod(0o604)
@@ -88,7 +88,7 @@ def test_the_descriptor_is_not_inherited(tmp_path: Path) -> None:
     os.close(descriptor)
 
 
-def test_a_symbolic_link_is_refused_whatever_it_names(tmp_path: Path) -> None:
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text("root\n")
     (tmp_path / "link").symlink_to(tmp_path / "passwd")
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
@@ -128,7 +128,7 @@ def test_a_file_of_another_user_is_refused(shared: Path) -> None:
     assert (shared / "log").read_text() == "theirs\n"
 
 
-def test_a_file_of_its_own_in_a_shared_directory_is_taken(shared: Path) -> None:
+def test_an_own_file_in_a_shared_directory_is_accepted(shared: Path) -> None:
     with logging_to(shared / "log") as log:
         log.warning("fine")
 
@@ -136,7 +136,7 @@ def test_a_file_of_its_own_in_a_shared_directory_is_taken(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o757])
-def test_a_directory_that_anybody_may_change_is_refused_to_root(tmp_path: Path, mode: int) -> None:
+def test_a_directory_that_others_may_change_is_refused_to_root(tmp_path: Path, mode: int) -> None:
     directory = tmp_path / "open"
     directory.mkdir()
     directory.chmod(mode)
@@ -148,7 +148,7 @@ def test_a_directory_that_anybody_may_change_is_refused_to_root(tmp_path: Path, 
     assert not (directory / "log").exists()
 
 
-def test_another_users_directory_or_link_on_the_way_is_refused_to_root(tmp_path: Path) -> None:
+def test_a_component_of_another_user_is_refused_to_root(tmp_path: Path) -> None:
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     theirs.mkdir()
     (ours / "deep").mkdir(parents=True)
@@ -164,14 +164,14 @@ def test_another_users_directory_or_link_on_the_way_is_refused_to_root(tmp_path:
     )
 
 
-def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
+def test_a_cycle_of_links_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
 
     assert refusal(tmp_path / "a" / "log") == "Too many levels of symbolic links"
 
 
-def test_after_a_rotation_a_new_file_is_made_with_the_same_mode(
+def test_after_a_rotation_a_new_file_has_the_same_mode(
     tmp_path: Path, umask: Callable[[int], int]
 ) -> None:
     file = tmp_path / "log"
@@ -185,7 +185,7 @@ def test_after_a_rotation_a_new_file_is_made_with_the_same_mode(
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
-def test_after_a_rotation_the_rules_are_the_same_and_the_old_file_has_the_rest(
+def test_after_a_rotation_a_refused_file_leaves_the_log_in_the_old_one(
     tmp_path: Path,
 ) -> None:
     file, victim = tmp_path / "log", tmp_path / "victim"
@@ -203,7 +203,8 @@ def test_after_a_rotation_the_rules_are_the_same_and_the_old_file_has_the_rest(
     assert (tmp_path / "log.1").read_text().splitlines() == [
         "one",
         (
-            f"--log-file {file}: it cannot be opened again: it is a symbolic link; name the file itself; "
+            f"--log-file {file}: it cannot be opened again: "
+            "it is a symbolic link; name the file itself; "
             "the log goes on in the old file"
         ),
         "two",
@@ -221,7 +222,7 @@ def test_a_rotation_leaves_no_descriptor_open(tmp_path: Path) -> None:
         assert descriptors() == before
 
 
-def test_threads_that_log_while_it_is_rotated_lose_no_line(tmp_path: Path) -> None:
+def test_threads_that_log_during_a_rotation_lose_no_line(tmp_path: Path) -> None:
     file = tmp_path / "log"
     with logging_to(file) as log:
 
@@ -242,9 +243,9 @@ def test_threads_that_log_while_it_is_rotated_lose_no_line(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("place", ["/dev/stderr", "/dev/stdout"])
-def test_a_stream_is_for_the_foreground(place: str) -> None:
+def test_a_standard_stream_is_for_the_foreground(place: str) -> None:
     with pytest.raises(
-        SetupError, match=f"--log-file {place}: nobody reads that in the background"
+        SetupError, match=f"--log-file {place}: it is not available in the background"
     ):
         logging_setup.set_up_log(LogConfig(file=Path(place)), foreground=False)
 

@@ -1,4 +1,4 @@
-"""The limit of the log: no kind of record drowns the rest, and none that was left out goes untold."""
+"""The rate limit of the log: each kind is limited, and suppressed records are counted."""
 
 import logging
 import threading
@@ -69,7 +69,7 @@ def bench(expected_warnings: list[str]) -> Iterator[Bench]:
         yield made
 
 
-def test_of_a_flood_the_first_are_logged_and_the_rest_is_counted(bench: Bench) -> None:
+def test_the_first_records_of_a_flood_are_logged_and_the_rest_is_counted(bench: Bench) -> None:
     bench.fail(count=5031)
     bench.clock.now += PERIOD
     bench.fail()
@@ -79,10 +79,10 @@ def test_of_a_flood_the_first_are_logged_and_the_rest_is_counted(bench: Bench) -
         f"WARNING open: EACCES: {5031 - BURST} more like this in 60 s were not logged",
         "WARNING open: EACCES: refused 0",
     ]
-    assert bench.limit.statistics() == {"log_warnings": 5032, "log_suppressed": 5031 - BURST}
+    assert (bench.limit.warnings, bench.limit.suppressed) == (5032, 5031 - BURST)
 
 
-def test_operations_and_codes_are_limited_each_for_itself(bench: Bench) -> None:
+def test_operations_and_error_codes_are_limited_separately(bench: Bench) -> None:
     bench.fail(count=100)
 
     bench.fail("read")
@@ -94,7 +94,9 @@ def test_operations_and_codes_are_limited_each_for_itself(bench: Bench) -> None:
     ]
 
 
-def test_what_was_left_out_is_told_with_the_next_record_of_any_kind(bench: Bench) -> None:
+def test_suppressed_records_are_counted_in_the_log_with_the_next_record_of_any_kind(
+    bench: Bench,
+) -> None:
     bench.fail(count=7)
     bench.clock.now += PERIOD + 3
 
@@ -106,14 +108,14 @@ def test_what_was_left_out_is_told_with_the_next_record_of_any_kind(bench: Bench
     ]
 
 
-def test_what_was_left_out_is_told_on_request_and_once(bench: Bench) -> None:
+def test_suppressed_records_are_counted_in_the_log_on_request_and_once(bench: Bench) -> None:
     bench.fail(count=9)
     bench.clock.now += 4
 
-    bench.limit.tell()
-    bench.limit.tell()
+    bench.limit.log_suppressed()
+    bench.limit.log_suppressed()
     bench.fail(count=2)
-    bench.limit.tell()
+    bench.limit.log_suppressed()
 
     assert bench.lines[BURST:] == [
         "WARNING open: EACCES: 4 more like this in 4 s were not logged",
@@ -126,7 +128,7 @@ def test_tracebacks_are_limited_by_the_kind_of_the_exception(bench: Bench) -> No
         bench.log.error(
             "%s failed: this is a bug", "open", exc_info=raised, extra={"operation": "open"}
         )
-    bench.limit.tell()
+    bench.limit.log_suppressed()
 
     assert bench.lines == [
         *["ERROR open failed: this is a bug"] * (BURST + 1),
@@ -134,7 +136,7 @@ def test_tracebacks_are_limited_by_the_kind_of_the_exception(bench: Bench) -> No
     ]
 
 
-def test_debug_lines_and_what_a_signal_asks_for_are_not_limited(bench: Bench) -> None:
+def test_debug_lines_and_what_a_signal_requests_are_not_limited(bench: Bench) -> None:
     for _ in range(1000):
         bench.log.debug("a request")
         logging.getLogger("s3mount.daemon.lifecycle").info("statistics")
@@ -147,7 +149,7 @@ def test_debug_lines_and_what_a_signal_asks_for_are_not_limited(bench: Bench) ->
     assert bench.lines.count("INFO keys below 'x' are hidden") == BURST_INFO
 
 
-def test_whoever_makes_up_kinds_takes_no_more_memory_and_still_has_a_limit(bench: Bench) -> None:
+def test_invented_kinds_are_limited_together_in_bounded_memory(bench: Bench) -> None:
     for number in range(10_000):
         bench.log.warning(f"made up {number}" * 100)  # as libraries do it
 
@@ -156,7 +158,7 @@ def test_whoever_makes_up_kinds_takes_no_more_memory_and_still_has_a_limit(bench
     assert max(len(kind.text) for kind in bench.limit._periods) <= 200
 
 
-def test_threads_that_fail_at_once_are_counted_right(bench: Bench) -> None:
+def test_threads_that_fail_at_once_are_counted_correctly(bench: Bench) -> None:
     threads = [threading.Thread(target=bench.fail, kwargs={"count": 500}) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -164,27 +166,27 @@ def test_threads_that_fail_at_once_are_counted_right(bench: Bench) -> None:
         thread.join()
 
     assert len(bench.lines) == BURST
-    assert bench.limit.statistics() == {"log_warnings": 4000, "log_suppressed": 4000 - BURST}
+    assert (bench.limit.warnings, bench.limit.suppressed) == (4000, 4000 - BURST)
 
 
 @given(
     st.lists(st.tuples(st.sampled_from(["open", "read", "lookup"]), st.floats(0, 90)), max_size=60)
 )
-def test_each_failure_is_logged_or_told(failures: list[tuple[str, float]]) -> None:
+def test_each_failure_is_logged_or_counted(failures: list[tuple[str, float]]) -> None:
     with Bench() as bench:
         bench.log = logging.getLogger("elsewhere")
         for operation, pause in failures:
             bench.clock.now += pause
             bench.fail(operation)
-        bench.limit.tell()
+        bench.limit.log_suppressed()
 
     told = [line for line in bench.lines if "not logged" in line]
     logged = len(bench.lines) - len(told)
     assert logged + sum(int(line.split(": ")[2].split()[0]) for line in told) == len(failures)
-    assert len(failures) - logged == bench.limit.statistics()["log_suppressed"]
+    assert len(failures) - logged == bench.limit.suppressed
 
 
-def test_in_no_period_more_than_a_burst_of_a_kind_passes(bench: Bench) -> None:
+def test_at_most_a_burst_of_a_kind_passes_in_a_period(bench: Bench) -> None:
     for _ in range(200):
         bench.fail()
         bench.clock.now += 1

@@ -1,4 +1,4 @@
-"""The log: its forms, its places, and what never gets there."""
+"""The log: formats, destinations, and what is never logged."""
 
 import json
 import logging
@@ -17,6 +17,7 @@ import pytest
 from s3mount.config import LogConfig
 from s3mount.daemon import logging_setup
 from s3mount.errors import SetupError
+from s3mount.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 
@@ -33,7 +34,7 @@ def _restored() -> Iterator[None]:
     logging.raiseExceptions = raises
 
 
-def test_json_lines_have_time_level_logger_and_what_was_added(
+def test_json_lines_have_time_level_logger_and_extra_fields(
     tmp_path: Path, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("no 'a")
@@ -47,7 +48,7 @@ def test_json_lines_have_time_level_logger_and_what_was_added(
     assert record["message"] == r"no 'a\udcff\nb'"
 
 
-def test_json_lines_tell_the_local_time_with_its_offset_to_the_millisecond(
+def test_json_lines_have_the_local_time_with_its_offset_to_the_millisecond(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TZ", "IST-5:30")
@@ -65,7 +66,7 @@ def test_json_lines_tell_the_local_time_with_its_offset_to_the_millisecond(
     assert json.loads(file.read_text())["time"] == "2023-11-15T03:43:20.062+05:30"
 
 
-def test_no_key_is_too_odd_for_the_log(tmp_path: Path) -> None:
+def test_any_key_can_be_logged(tmp_path: Path) -> None:
     file = tmp_path / "log"
     logging_setup.set_up_log(LogConfig(file=file), foreground=False)
 
@@ -74,7 +75,7 @@ def test_no_key_is_too_odd_for_the_log(tmp_path: Path) -> None:
     assert file.read_text().endswith("INFO s3mount: a\\udcff\n")
 
 
-def test_a_message_is_one_line_whatever_it_quotes(tmp_path: Path) -> None:
+def test_a_message_is_one_line(tmp_path: Path) -> None:
     file = tmp_path / "log"
     logging_setup.set_up_log(LogConfig(file=file), foreground=False)
 
@@ -120,7 +121,7 @@ def test_fields_of_json_lines_are_escaped_and_cut(tmp_path: Path) -> None:
     assert len(record["code"].encode()) <= 200
 
 
-def test_libraries_that_log_signed_headers_are_held_at_warning(tmp_path: Path) -> None:
+def test_libraries_that_log_signed_headers_stay_at_warning(tmp_path: Path) -> None:
     file = tmp_path / "log"
     logging_setup.set_up_log(LogConfig(file=file, level="debug"), foreground=False)
 
@@ -147,13 +148,15 @@ def test_a_flood_is_limited_unless_each_request_is_logged(
         logging.getLogger("s3mount.fuse.error_mapping").warning("open: EACCES")
     logged = file.read_text().count("open: EACCES")
     logging_setup.log_suppressed()
+    metrics = Metrics()
+    logging_setup.register_log_metrics(metrics)
 
     assert logged == count
     assert file.read_text().count("45 more like this") == (level == "info")
-    assert logging_setup.log_statistics() == {"log_warnings": 50, "log_suppressed": 50 - count}
+    assert metrics.read() == {"log_warnings": 50, "log_suppressed": 50 - count}
 
 
-def test_a_rotated_file_is_followed_and_a_lost_place_ends_nothing(tmp_path: Path) -> None:
+def test_a_rotated_file_is_followed_and_a_missing_directory_does_no_harm(tmp_path: Path) -> None:
     file = tmp_path / "there" / "log"
     file.parent.mkdir()
     logging_setup.set_up_log(LogConfig(file=file), foreground=False)
@@ -183,7 +186,8 @@ def test_the_journal_gets_priorities_and_no_time() -> None:
     ours, theirs = socket.socketpair()
     stat = os.fstat(theirs.fileno())
     program = (
-        "import logging; from s3mount.config import LogConfig; from s3mount.daemon.logging_setup import set_up_log;"
+        "import logging; from s3mount.config import LogConfig;"
+        "from s3mount.daemon.logging_setup import set_up_log;"
         "set_up_log(LogConfig(), foreground=True); logging.getLogger('s3mount').error('one\\ntwo')"
     )
     environment = {"PYTHONPATH": str(ROOT), "JOURNAL_STREAM": f"{stat.st_dev}:{stat.st_ino}"}
@@ -199,7 +203,7 @@ def test_the_journal_gets_priorities_and_no_time() -> None:
         assert ours.recv(1000) == b"<3>s3mount: one\\ntwo\n"
 
 
-def test_a_syslog_daemon_that_reads_nothing_holds_nobody_up(
+def test_a_syslog_daemon_that_reads_nothing_blocks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A daemon whose disk was full stopped the event loop, and with it the mount."""

@@ -1,4 +1,4 @@
-"""sd_notify, against a socket as the service manager holds it."""
+"""sd_notify, against a socket like that of the service manager."""
 
 import os
 import socket
@@ -29,34 +29,35 @@ def heard(manager: socket.socket) -> list[str]:
         return messages
 
 
-def test_without_a_manager_nothing_happens() -> None:
+def test_without_a_manager_nothing_is_sent() -> None:
     Notifier({}).ready("fine")
     Notifier({"NOTIFY_SOCKET": "/nowhere/notify"}).ready("fine")
 
 
-def test_a_manager_that_does_not_listen_holds_nobody_up(manager: socket.socket) -> None:
+def test_a_manager_that_does_not_listen_blocks_nothing(manager: socket.socket) -> None:
     notifier = Notifier({"NOTIFY_SOCKET": manager.getsockname()})
 
     for _ in range(2000):  # more than the queue of a socket takes
-        notifier.status("busy")
+        notifier.stopping("busy")
 
-    assert set(heard(manager)) == {"STATUS=busy"}
+    assert set(heard(manager)) == {"STOPPING=1\nSTATUS=busy"}
 
 
-@pytest.mark.parametrize("tell", [Notifier.ready, Notifier.status, Notifier.stopping])
-def test_a_status_is_one_assignment_whatever_the_mount_point_is_called(
-    manager: socket.socket, tell: Callable[[Notifier, str], None]
+@pytest.mark.parametrize("send", [Notifier.ready, Notifier.stopping])
+@pytest.mark.parametrize("end", ["\n", "\u2028"])
+def test_a_status_is_one_assignment_for_any_mount_point(
+    manager: socket.socket, send: Callable[[Notifier, str], None], end: str
 ) -> None:
-    tell(
-        Notifier({"NOTIFY_SOCKET": manager.getsockname()}),
-        "serving b at /mnt/x\nMAINPID=1\x85\x1b[2J",
-    )
+    status = f"serving b at /mnt/x{end}MAINPID=1\x85\x1b[2J"
+
+    send(Notifier({"NOTIFY_SOCKET": manager.getsockname()}), status)
 
     [message] = heard(manager)
-    assert message.splitlines()[-1] == r"STATUS=serving b at /mnt/x\nMAINPID=1\x85\x1b[2J"
+    escaped = repr(end)[1:-1]
+    assert message.split("\n")[-1] == rf"STATUS=serving b at /mnt/x{escaped}MAINPID=1\x85\x1b[2J"
 
 
-async def test_the_watchdog_is_fed_twice_in_each_interval(
+async def test_the_watchdog_is_notified_twice_in_each_interval(
     manager: socket.socket,
     autojump_clock: trio.testing.MockClock,  # noqa: ARG001
 ) -> None:
@@ -80,7 +81,7 @@ async def test_the_watchdog_is_fed_twice_in_each_interval(
         ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
-def test_only_a_watchdog_on_this_process_is_fed(
+def test_only_a_watchdog_of_this_process_is_notified(
     environment: dict[str, str], interval: float | None
 ) -> None:
     assert Notifier(environment).watchdog_interval == interval

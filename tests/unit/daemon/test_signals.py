@@ -1,4 +1,4 @@
-"""Signals, sent to this very process."""
+"""Signals, sent to this process."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from s3mount.daemon import signals
 
 
 class Heard:
-    """Writes down what was asked of it."""
+    """Handler that records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -25,8 +25,8 @@ class Heard:
     def end_at_once(self) -> None:
         self.asked.append("end at once")
 
-    def forget(self) -> None:
-        self.asked.append("forget")
+    def invalidate(self) -> None:
+        self.asked.append("invalidate")
 
     def log_statistics(self) -> None:
         self.asked.append("log statistics")
@@ -34,15 +34,15 @@ class Heard:
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in signals.HEEDED}
+    before = {number: signal.getsignal(number) for number in signals.HANDLED}
     yield
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HEEDED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.HANDLED)
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 async def asked_after(*numbers: int) -> list[str]:
-    """One at a time, since the kernel keeps no order among those that wait."""
+    """Send one at a time: the kernel keeps no order among pending signals."""
     heard = Heard()
     async with trio.open_nursery() as nursery:
         with signals.receiver() as arriving:
@@ -55,14 +55,14 @@ async def asked_after(*numbers: int) -> list[str]:
     return heard.asked
 
 
-async def test_each_signal_asks_for_its_own() -> None:
+async def test_each_signal_calls_its_method() -> None:
     asked = await asked_after(signal.SIGUSR1, signal.SIGHUP, signal.SIGINT)
 
-    assert asked == ["log statistics", "forget", "end"]
+    assert asked == ["log statistics", "invalidate", "end"]
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-async def test_the_second_demand_to_end_waits_for_nothing(second: int) -> None:
+async def test_the_second_ending_signal_ends_at_once(second: int) -> None:
     assert await asked_after(signal.SIGTERM, signal.SIGUSR1, second) == [
         "end",
         "log statistics",
@@ -115,20 +115,20 @@ trio.run(receive)
 
 
 def said_by(script: str) -> str:
-    """In a process of its own: a mount holds signals while it has one thread, and other tests have left some here."""
+    """In a process of its own, since signals are blocked before there are threads."""
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout.strip()
 
 
-def test_a_signal_that_comes_too_early_is_kept() -> None:
+def test_an_early_signal_is_kept() -> None:
     assert said_by(TOO_EARLY) == str(int(signal.SIGTERM))
 
 
-def test_a_signal_that_comes_too_late_does_no_harm() -> None:
+def test_a_late_signal_does_no_harm() -> None:
     assert said_by(TOO_LATE) == "lives"
 
 
-def test_what_the_caller_blocks_and_ignores_is_not_passed_on() -> None:
+def test_programs_do_not_inherit_blocked_and_ignored_signals() -> None:
     assert said_by(PASSED_ON).split() == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16]

@@ -1,4 +1,4 @@
-"""Background tasks of a mount: one that fails is logged, and ends nothing."""
+"""Background tasks of a mount: a failure is logged, and ends nothing."""
 
 from typing import Any, cast
 
@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.daemon.wiring import Background, Mount
+from s3mount.daemon.wiring import Background, ServedFileSystem
 
 
 async def test_a_background_task_that_fails_ends_no_other(
@@ -38,13 +38,7 @@ async def test_a_background_task_is_cancelled_as_any_other() -> None:
         nursery.cancel_scope.cancel()
 
 
-def test_a_failing_refresh_ends_no_mount(expected_warnings: list[str]) -> None:
-    expected_warnings.append("forgetting failed: this is a bug")
+def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> None:
+    expected_warnings.append("invalidating the metadata cache failed: this is a bug")
 
-    Mount(cast("Any", None), cast("Any", None), cast("Any", None)).forget()
-
-
-def test_failing_statistics_end_no_mount(expected_warnings: list[str]) -> None:
-    expected_warnings.append("counting failed: this is a bug")
-
-    assert Mount(cast("Any", None), cast("Any", None), cast("Any", None)).statistics() == {}
+    ServedFileSystem(cast("Any", None)).invalidate_all()

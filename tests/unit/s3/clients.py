@@ -8,8 +8,9 @@ from contextlib import contextmanager
 
 from s3mount.config import StoreConfig
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import Session, open_session, resolved_store
+from s3mount.s3.endpoint.resolve import resolve_endpoint
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -40,7 +41,7 @@ def native_transport(port: int, **changes: object) -> NativeTransport:
 def boto_transport(port: int, **changes: object) -> BotoTransport:
     config = StoreConfig(bucket=BUCKET, endpoint_url=f"http://127.0.0.1:{port}")
     keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
-    store = resolved_store(config, session(), region="us-east-1", credentials=keys)
+    store = resolve_endpoint(config, session(), region="us-east-1", credentials=keys)
     changed = dataclasses.replace(store, **changes)  # type: ignore[arg-type]  # the tests' own spelling
     return BotoTransport(config, changed, session())
 

@@ -180,13 +180,13 @@ class FixedCredentials:
         self._keys = keys
         self._is_ready = is_ready
 
-    def frozen(self, deadline: float, cord: CancelToken | None = None) -> FrozenCredentials:  # noqa: ARG002 - the protocol's
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:  # noqa: ARG002 - the protocol's
         return self._keys
 
     def frozen_nowait(self) -> FrozenCredentials | None:
         return self._keys if self._is_ready else None
 
-    def renew(self) -> None: ...
+    def invalidate(self) -> None: ...
 
 
 def store_at(port: int, **changes: object) -> Endpoint:

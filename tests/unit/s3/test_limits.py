@@ -9,8 +9,9 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import Endpoint, Session, open_session, resolved_store
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.limits import (
     DOCUMENT_LIMIT,
     ERROR_LIMIT,
@@ -166,7 +167,7 @@ def test_large_pages_are_parsed_one_after_another(session: Session) -> None:
 def _store(url: str, session: Session) -> tuple[StoreConfig, Endpoint]:
     config = StoreConfig(bucket="photos", endpoint_url=url)
     keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
-    return config, resolved_store(config, session, region="us-east-1", credentials=keys)
+    return config, resolve_endpoint(config, session, region="us-east-1", credentials=keys)
 
 
 def _native(url: str, session: Session) -> BucketOperations:

@@ -1,4 +1,4 @@
-"""A host that gives no more threads (RLIMIT_NPROC, as pids.max does it): what it leaves of the store's places and of blocks."""
+"""A host without more threads (RLIMIT_NPROC, like pids.max) leaves permits and blocks free."""
 
 import subprocess
 import sys
@@ -6,7 +6,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# The limit does not hold for root: the process becomes another user, after all imports, since nobody else may read them perhaps.
+# The limit does not hold for root: the process becomes another user, after all imports, which that
+# user may not be allowed to read.
 PROGRAM = """
 import os, resource, threading, trio
 from s3mount.cache.block_cache import BlockCache
@@ -43,7 +44,8 @@ async def ends(call, *arguments):
     return False
 
 async def main():
-    store = RemoteStore(Transport(), max_connections=2, timeout=10.0, pauses=lambda: iter([0.0] * 3))
+    pauses = lambda: iter([0.0] * 3)
+    store = RemoteStore(Transport(), max_connections=2, timeout=10.0, pauses=pauses)
     async with trio.open_nursery() as loads:
         blocks = BlockCache(store, loads, BlockConfig(memory_limit=8 << 20))
         reader = blocks.open(ObjectVersion("b", "k", "e", 4096))
@@ -53,8 +55,8 @@ async def main():
             assert await ends(reader.read, 0, 4096)
         assert blocks.prefetch(ObjectVersion("b", "sibling", "e", 4096))
         await trio.testing.wait_all_tasks_blocked()
-        assert store._gate.inside == 0
-        assert blocks.statistics().loads_under_way == 0
+        assert store._limiter.held == 0
+        assert read_metrics(blocks)["block_fetches_in_flight"] == 0
         limit_threads()
         assert len(await reader.read(0, 4096)) == 4096
         assert (await store.head("k")).version.size == 4096
@@ -62,6 +64,7 @@ async def main():
         store.close()
 
 import trio.testing
+from tests.metrics import read_metrics
 trio.run(trio.sleep, 0)  # what trio imports late
 if os.getuid() == 0:
     os.setgroups([])

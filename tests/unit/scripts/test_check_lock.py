@@ -1,4 +1,4 @@
-"""The lock files, compared with pyproject.toml: what scripts/check would say of slips."""
+"""The comparison of the lock files with pyproject.toml, as scripts/check prints it."""
 
 import re
 import shutil
@@ -44,12 +44,12 @@ def without(package: str) -> Callable[[str], str]:
     return lambda text: text.replace(f"{package}==", "left-out==")
 
 
-def test_the_lock_files_of_this_checkout_fit() -> None:
+def test_the_lock_files_of_this_checkout_are_consistent() -> None:
     assert complaints(ROOT) == []
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         (
             edit("pyproject.toml", lambda text: text.replace('"click>=8.1"', '"click>=99"')),
@@ -73,11 +73,11 @@ def test_the_lock_files_of_this_checkout_fit() -> None:
         ),
         (
             edit("requirements.lock", lambda text: f"{text}more==1\n"),
-            "requirements.lock: this is no version with hashes: more==1",
+            "requirements.lock: this is not a version with hashes: more==1",
         ),
         (
             edit("requirements.lock", lambda text: f"--index-url https://example.org\n{text}"),
-            "requirements.lock: this is no version with hashes: --index-url",
+            "requirements.lock: this is not a version with hashes: --index-url",
         ),
         (
             edit("requirements.lock", lambda text: re.sub("(?m)^six==[^ ]*", "six==0.1", text)),
@@ -85,9 +85,9 @@ def test_the_lock_files_of_this_checkout_fit() -> None:
         ),
     ],
 )
-def test_a_lock_that_does_not_fit_is_named(
-    root: Path, change: Callable[[Path], None], complaint: str
+def test_an_inconsistent_lock_file_is_named(
+    root: Path, change: Callable[[Path], None], message: str
 ) -> None:
     change(root)
 
-    assert any(complaint in line for line in complaints(root))
+    assert any(message in line for line in complaints(root))

@@ -1,4 +1,4 @@
-"""What scripts/demo leaves alone."""
+"""scripts/demo and a mount at its path."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 
 
-def test_what_is_mounted_at_its_path_is_left_alone() -> None:
-    """It ended the user's own mount at /mnt/s3, its default, after s3mount had refused to cover that."""
+def test_a_mount_at_its_path_is_left_alone() -> None:
+    """It unmounted the user's own mount at /mnt/s3, which s3mount had refused to cover."""
     done = subprocess.run(
         [sys.executable, ROOT / "scripts/lib/demo.py", "/dev/shm"],
         check=False,

@@ -1,4 +1,4 @@
-"""What the scripts run as root, and from where: never from the directory that their caller happens to be in."""
+"""Scripts that root runs: none imports from the current directory."""
 
 import re
 import subprocess
@@ -12,14 +12,17 @@ SETUP = ROOT / "scripts/lib/setup.sh"
 
 
 def test_requirements_are_read_without_the_modules_of_the_current_directory(tmp_path: Path) -> None:
-    """`cd /tmp; sudo .../scripts/install` ran what any user had put there as /tmp/tomllib.py."""
+    """`cd /tmp; sudo .../scripts/install` ran /tmp/tomllib.py, which any user can write."""
     (tmp_path / "tomllib.py").write_text("raise SystemExit('run')\n")
 
     done = subprocess.run(
         [
             "bash",
             "-c",
-            f"source {SETUP}; requirements {sys.executable} $root/pyproject.toml build-system requires",
+            (
+                f"source {SETUP}; "
+                f"requirements {sys.executable} $root/pyproject.toml build-system requires"
+            ),
         ],
         cwd=tmp_path,
         check=False,

@@ -1,4 +1,4 @@
-"""What scripts/install --program refuses: whatever another user could change of what root will run."""
+"""scripts/install --program refuses what another user could change."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ Change = Callable[[Path], None]
 
 
 def verdict(environment: Path) -> str:
-    """What is said about it; empty where it is root's alone."""
+    """Return the error line; empty if only root could change it."""
     command = [sys.executable, "-I", str(SCRIPT), str(environment), "s3mount"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == bool(done.stderr)
@@ -25,7 +25,7 @@ def verdict(environment: Path) -> str:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> Path:
-    """A virtual environment with a command that tells where it was run, which it never must be."""
+    """A virtual environment with a command that leaves a trace if it is run."""
     path = tmp_path / "opt" / "program"
     packages = path / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     (path / "bin").mkdir(parents=True)
@@ -39,7 +39,7 @@ def environment(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_environment_of_roots_is_taken(environment: Path) -> None:
+def test_an_environment_of_root_is_accepted(environment: Path) -> None:
     assert verdict(environment) == ""
 
 
@@ -86,7 +86,7 @@ def use_other_interpreter(environment: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         (give, "/opt/program belongs to another user (65534)"),
         (lambda top: give(top.parent), "/opt belongs to another user (65534)"),
@@ -108,24 +108,26 @@ def use_other_interpreter(environment: Path) -> None:
         (use_other_interpreter, "its commands are run by /home/somebody/bin/python3"),
         (
             lambda top: (top / "bin/s3mount").write_text("#!/bin/sh\n"),
-            "/bin/s3mount is no script of a Python",
+            "/bin/s3mount is not a script of a Python",
         ),
         (lambda top: (top / "bin/s3mount").unlink(), "/bin/s3mount: No such file or directory"),
     ],
 )
-def test_what_another_user_could_change_is_named_and_nothing_of_it_is_run(
-    environment: Path, change: Change, complaint: str
+def test_a_path_that_others_could_change_is_named_and_nothing_is_run(
+    environment: Path, change: Change, message: str
 ) -> None:
     change(environment)
 
     said = verdict(environment)
 
     assert said.startswith(f"{environment} is not for root to run: ")
-    assert complaint in said
+    assert message in said
     assert not Path("/run-as-root").exists()
 
 
-def test_an_environment_behind_a_link_of_roots_is_taken(environment: Path, tmp_path: Path) -> None:
+def test_an_environment_behind_a_link_of_root_is_accepted(
+    environment: Path, tmp_path: Path
+) -> None:
     (tmp_path / "link").symlink_to("opt/program")
     (environment / "bin/s3mount").write_text(f"#!{tmp_path}/link/bin/python\n")
 

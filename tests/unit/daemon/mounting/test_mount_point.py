@@ -1,4 +1,4 @@
-"""What stands at a mount point, as the kernel's mount table tells."""
+"""Checks of the mount point."""
 
 import os
 from collections.abc import Iterator
@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from s3mount.config import MountConfig
-from s3mount.daemon.mounting.mount_point import MountPoint, checked_mountpoint, is_passed_descriptor
+from s3mount.daemon.mounting.mount_point import MountPoint, checked_mountpoint
+from s3mount.daemon.mounting.passed_descriptor import is_passed_descriptor
 from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
 
@@ -26,24 +27,26 @@ def test_a_mount_point_is_resolved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "complaint"),
+    ("name", "message"),
     [
         ("none", "does not exist; create it"),
         ("file", "is not a directory"),
         ("loop", "cannot be reached"),
     ],
 )
-def test_what_is_no_directory_is_refused(tmp_path: Path, name: str, complaint: str) -> None:
+def test_a_mount_point_that_is_not_a_directory_is_refused(
+    tmp_path: Path, name: str, message: str
+) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "loop").symlink_to("loop")
 
-    with pytest.raises(SetupError, match=complaint):
+    with pytest.raises(SetupError, match=message):
         checked_mountpoint(MountConfig(mountpoint=str(tmp_path / name)))
 
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[tuple[int, str]]:
-    """A directory whose path is longer than the kernel tells: a descriptor of it, and the path."""
+    """A directory whose path is longer than a page: a descriptor of it, and the path."""
     path = str(tmp_path)
     here = os.open(tmp_path, os.O_PATH)
     while len(path) <= 4096:
@@ -55,7 +58,7 @@ def deep(tmp_path: Path) -> Iterator[tuple[int, str]]:
     os.close(here)
 
 
-def test_a_path_longer_than_the_kernel_tells_is_refused(deep: tuple[int, str]) -> None:
+def test_a_path_longer_than_a_page_is_refused(deep: tuple[int, str]) -> None:
     """Each component can be opened, so that the failure comes late: it was a traceback."""
     with pytest.raises(SetupError, match="cannot be reached: File name too long"):
         checked_mountpoint(MountConfig(mountpoint=deep[1]))
@@ -63,10 +66,10 @@ def test_a_path_longer_than_the_kernel_tells_is_refused(deep: tuple[int, str]) -
         clear(deep[1])
 
 
-def test_a_mount_point_that_was_moved_beyond_the_longest_path_is_not_in_place(
+def test_a_mount_point_moved_to_a_path_longer_than_a_page_is_not_in_place(
     deep: tuple[int, str],
 ) -> None:
-    """As the user who owns a directory above may do; the keeper died of it."""
+    """The owner of a directory above may move it so; the helper process died of it."""
     assert not MountPoint("/home/way/mount", deep[0]).is_in_place
 
 
@@ -74,5 +77,5 @@ def test_a_mount_point_that_was_moved_beyond_the_longest_path_is_not_in_place(
     ("path", "is_passed"),
     [("/dev/fd/7", True), ("/dev/fd/", False), ("/dev/fd/7/x", False), ("/mnt", False)],
 )
-def test_a_passed_descriptor_is_known_by_its_path(path: str, *, is_passed: bool) -> None:
+def test_a_passed_descriptor_is_recognized_by_its_path(path: str, *, is_passed: bool) -> None:
     assert is_passed_descriptor(path) is is_passed

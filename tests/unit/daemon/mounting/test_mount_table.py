@@ -1,4 +1,4 @@
-"""The kernel's mount table: parsed as bytes, whatever anybody's path holds."""
+"""The kernel's mount table, parsed as bytes: a path may contain anything."""
 
 import os
 from pathlib import Path
@@ -18,7 +18,7 @@ from s3mount.daemon.mounting.mount_table import (
 
 TABLE: Final = rb"""
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-51 22 0:54 / /mnt/with\040space ro,nosuid,nodev,relatime - fuse.s3mount s3://b\040c ro,user_id=0,group_id=0
+51 22 0:54 / /mnt/with\040space ro,nosuid,nodev - fuse.s3mount s3://b\040c ro,user_id=0,group_id=0
 52 51 0:55 / /mnt/with\040space rw master:2 propagate_from:3 - tmpfs tmpfs rw
 """.lstrip()
 
@@ -51,7 +51,7 @@ def escaped(text: bytes) -> bytes:
     return b"".join(b"\\%03o" % byte if byte in ESCAPED else bytes((byte,)) for byte in text)
 
 
-def test_lines_of_the_mount_table_are_read_as_proc_5_has_them() -> None:
+def test_lines_of_the_mount_table_are_parsed_as_in_proc_5() -> None:
     assert [*mount_entries(TABLE)] == [
         MountEntry(22, "254:1", "/", "ext4", "/dev/vda1"),
         MountEntry(51, "0:54", "/mnt/with space", "fuse.s3mount", "s3://b c"),
@@ -60,7 +60,7 @@ def test_lines_of_the_mount_table_are_read_as_proc_5_has_them() -> None:
 
 
 @given(st.lists(st.tuples(NAMES, NAMES, NAMES)))
-def test_whatever_names_are_chosen_each_mount_is_one_entry_with_its_path(
+def test_each_mount_is_one_entry_with_its_path_for_any_names(
     names: list[tuple[bytes, bytes, bytes]],
 ) -> None:
     lines = [
@@ -86,7 +86,7 @@ def test_whatever_names_are_chosen_each_mount_is_one_entry_with_its_path(
     ]
 
 
-def test_the_mount_on_top_is_found_and_a_plain_directory_is_none(tmp_path: Path) -> None:
+def test_the_topmost_mount_is_found_and_a_plain_directory_is_none(tmp_path: Path) -> None:
     found = mount_at("/proc")
 
     assert found is not None
@@ -94,7 +94,7 @@ def test_the_mount_on_top_is_found_and_a_plain_directory_is_none(tmp_path: Path)
     assert mount_at(str(tmp_path)) is None
 
 
-def test_a_descriptor_tells_its_mount() -> None:
+def test_the_mount_of_a_descriptor_is_found() -> None:
     descriptor = os.open("/proc", os.O_PATH)
 
     found = mount_of(mount_id(descriptor))

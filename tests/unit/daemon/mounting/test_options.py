@@ -1,4 +1,4 @@
-"""Mount options as the kernel and fusermount3 are told them."""
+"""Mount options for the kernel and for fusermount3."""
 
 import os
 
@@ -29,20 +29,18 @@ def request_of(*options: str) -> MountRequest:
         (("suid", "dev", "noexec", "rw"), MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC),
     ],
 )
-def test_the_last_word_on_execution_counts_and_the_rest_stays(
-    options: tuple[str, ...], flags: int
-) -> None:
+def test_the_last_of_exec_and_noexec_counts(options: tuple[str, ...], flags: int) -> None:
     assert request_of(*options).flags == flags
 
 
-def test_the_kernel_is_told_descriptor_owner_and_options() -> None:
+def test_the_kernel_gets_descriptor_owner_and_options() -> None:
     data = request_of("max_read=4096").kernel_data(fuse_fd=5, uid=1, gid=2)
 
     assert data == "fd=5,rootmode=40000,user_id=1,group_id=2,default_permissions,max_read=4096"
 
 
-def test_a_long_prefix_is_cut_where_the_kernel_would_refuse_it() -> None:
-    """With fsconfig(2), root could not mount a prefix of some 240 bytes or more: "the kernel refused the mount options"."""
+def test_a_source_too_long_for_the_kernel_is_cut() -> None:
+    """With fsconfig(2), root could not mount a prefix of some 240 bytes or more."""
     request = mount_request(MountConfig(mountpoint="/m"), "s3://b/" + "é" * 512)
 
     source = request.kernel_options(fuse_fd=5, uid=1, gid=2)["source"]
@@ -51,7 +49,7 @@ def test_a_long_prefix_is_cut_where_the_kernel_would_refuse_it() -> None:
     assert os.fsencode(source) == ("s3://b/" + "é" * 124).encode()
 
 
-def test_fusermount_is_told_names_with_their_commas_escaped() -> None:
+def test_fusermount_gets_names_with_escaped_commas() -> None:
     options = request_of("fsname=a,b\\c", "auto_unmount").fusermount_options()
 
     assert (
@@ -60,7 +58,7 @@ def test_fusermount_is_told_names_with_their_commas_escaped() -> None:
     )
 
 
-def test_allow_root_is_allow_other_to_the_kernel_and_kept_by_the_session() -> None:
+def test_allow_root_is_allow_other_for_the_kernel_and_enforced_by_the_session() -> None:
     config = MountConfig(mountpoint="/m", allow_root=True)
 
     assert mount_request(config, "s").is_open_to_others

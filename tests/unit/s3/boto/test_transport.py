@@ -11,8 +11,9 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, S3MountError, StaleVersion, StoreError
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import Session, open_session, resolved_store
+from s3mount.s3.endpoint.resolve import resolve_endpoint
 from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
@@ -40,7 +41,7 @@ def connect(session: Session) -> Connect:
     def make(url: str) -> BucketOperations:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         keys = FrozenCredentials("AKID", "secret")
-        store = resolved_store(
+        store = resolve_endpoint(
             config, session, region="us-east-1", credentials=FixedCredentials(keys)
         )
         return BucketOperations(BotoTransport(config, store, session), "photos")
@@ -133,7 +134,7 @@ def test_a_read_is_cancelled_in_its_body(connect: Connect) -> None:
 
 def test_a_read_that_was_cancelled_before_it_began_sends_nothing(connect: Connect) -> None:
     token = CancelToken()
-    token.pull()
+    token.cancel()
     with silent() as url, pytest.raises(RequestCancelledError):
         read(connect(url), VERSION, RANGE, deadline=soon(30), cancel_token=token)
 
@@ -142,10 +143,10 @@ def test_a_read_is_cancelled_while_it_waits_for_credentials(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait(
-        _: FixedCredentials, deadline: float, cord: CancelToken | None = None
+        _: FixedCredentials, deadline: float, cancel_token: CancelToken | None = None
     ) -> FrozenCredentials:
         is_cancelled = threading.Event()
-        (cord or CancelToken()).tie(is_cancelled.set)
+        (cancel_token or CancelToken()).attach(is_cancelled.set)
         if not is_cancelled.wait(min(20, deadline - time.monotonic())):
             raise Retryable(StoreError("no credentials"))
         raise RequestCancelledError
@@ -158,7 +159,7 @@ def test_a_read_is_cancelled_while_it_waits_for_credentials(
 
 def assert_is_cancelled_at_once(operations: BucketOperations) -> None:
     token, began = CancelToken(), time.monotonic()
-    threading.Timer(0.2, token.pull).start()
+    threading.Timer(0.2, token.cancel).start()
 
     with pytest.raises((Retryable, RequestCancelledError)):
         read(operations, VERSION, ByteRange(0, 10), deadline=soon(30), cancel_token=token)
@@ -256,7 +257,7 @@ def express(
     def make(url: str) -> BucketOperations:
         config = StoreConfig(bucket=EXPRESS_BUCKET, region="us-east-1")
         session = open_session(config)
-        store = resolved_store(
+        store = resolve_endpoint(
             config,
             session,
             region="us-east-1",

@@ -1,4 +1,4 @@
-"""What a person is told when the mount cannot begin."""
+"""Messages for users when the mount cannot begin."""
 
 import time
 from contextlib import closing
@@ -9,9 +9,10 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
-from s3mount.s3.endpoint import bucket_check as probe_module
+from s3mount.s3.endpoint import bucket_check
 from s3mount.s3.endpoint.bucket_check import check_bucket
-from s3mount.s3.endpoint.resolve import Endpoint, credential_chain, supports_native
+from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from tests.servers import Quirk, S3Server
 from tests.unit.s3.strange import answering, error, http, listing, silent
 
@@ -41,8 +42,8 @@ def probed(config: StoreConfig) -> Endpoint:
         return check_bucket(config, credentials)
 
 
-def complaint(**options: Any) -> str:
-    """The one line that stands for the failure."""
+def message(**options: Any) -> str:
+    """Return the line of the failure."""
     with pytest.raises(SetupError) as caught:
         probed(StoreConfig(**{"bucket": "photos", **options}))
     message = str(caught.value)
@@ -60,7 +61,7 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         (error(404, "NoSuchBucket"), "bucket 'photos' does not exist"),
         (error(403, "AccessDenied"), "s3:ListBucket"),
         (error(403, "InvalidAccessKeyId"), "does not know this access key"),
-        (error(403, "SignatureDoesNotMatch"), "secret key does not fit"),
+        (error(403, "SignatureDoesNotMatch"), "secret key does not match"),
         (error(400, "ExpiredToken"), "credentials have expired"),
         (error(403, "RequestTimeTooSkewed"), "clock of this machine"),
         (error(503, "SlowDown"), "SlowDown"),
@@ -74,16 +75,16 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         (http(200, b"{}", content_type="application/json"), "does not answer like S3"),
         (http(200, b""), "does not answer like S3"),
         (http(404, b"<html>not here</html>", content_type="text/html"), "does not answer like S3"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "speaks no HTTP"),
-        (b"", "speaks no HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+        (b"", "does not speak HTTP"),
     ],
 )
-def test_each_failure_has_its_line(
+def test_each_failure_has_its_message(
     answer: bytes, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe_module, "PAUSES", (0.0, None))
+    monkeypatch.setattr(bucket_check, "PAUSES", (0.0, None))
     with answering(answer) as url:
-        assert part in complaint(endpoint_url=url)
+        assert part in message(endpoint_url=url)
 
 
 @pytest.mark.parametrize(
@@ -100,34 +101,34 @@ def test_each_failure_has_its_line(
         ({"bucket": ""}, "no bucket can be named"),
         ({"profile": "nobody"}, "no profile 'nobody'"),
         ({"ca_bundle": Path("/missing.pem")}, "CA bundle '/missing.pem'"),
-        ({"ca_bundle": Path("/etc/passwd")}, "holds no certificate"),
+        ({"ca_bundle": Path("/etc/passwd")}, "contains no certificate"),
         (
             {"region": "Not A Region", "endpoint_url": "http://127.0.0.1:1"},
             "not the name of a region",
         ),
     ],
 )
-def test_each_mistake_has_its_line(options: dict[str, Any], part: str) -> None:
-    assert part in complaint(**options)
+def test_each_mistake_has_its_message(options: dict[str, Any], part: str) -> None:
+    assert part in message(**options)
 
 
-def test_a_silent_store_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe_module, "STORE_LIMIT", 1.5)
+def test_a_silent_store_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_check, "STORE_LIMIT", 1.5)
     with silent() as url:
-        assert "no answer from" in complaint(endpoint_url=url)
+        assert "no answer from" in message(endpoint_url=url)
 
 
-def test_no_credentials_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    assert "no credentials found" in complaint(endpoint_url="http://127.0.0.1:1")
+    assert "no credentials found" in message(endpoint_url="http://127.0.0.1:1")
 
 
-def test_half_credentials_have_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    assert "both" in complaint(endpoint_url="http://127.0.0.1:1")
+    assert "both" in message(endpoint_url="http://127.0.0.1:1")
 
 
 def test_a_credential_process_is_not_quoted(
@@ -140,25 +141,25 @@ def test_a_credential_process_is_not_quoted(
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
-    assert "source of credentials" in complaint(endpoint_url="http://127.0.0.1:1")
+    assert "source of credentials" in message(endpoint_url="http://127.0.0.1:1")
 
 
-def test_a_wrong_region_that_was_named_is_told_with_the_right_one() -> None:
+def test_a_wrong_configured_region_is_reported_with_the_right_one() -> None:
     with answering(
         error(400, "AuthorizationHeaderMalformed", "<Region>eu-north-1</Region>")
     ) as url:
-        assert "use --region eu-north-1" in complaint(endpoint_url=url, region="us-west-2")
+        assert "use --region eu-north-1" in message(endpoint_url=url, region="us-west-2")
 
 
-def test_a_region_is_followed_where_none_was_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redirect_is_followed_if_no_region_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     regions: list[str] = []
-    knock = probe_module._list_once
+    knock = bucket_check._list_once
 
     def notice(config: StoreConfig, store: Any, session: Any) -> str | None:
         regions.append(store.region)
         return knock(config, store, session) if len(regions) == 1 else None
 
-    monkeypatch.setattr(probe_module, "_list_once", notice)
+    monkeypatch.setattr(bucket_check, "_list_once", notice)
     with answering(error(301, "PermanentRedirect", x_amz_bucket_region="eu-north-1")) as url:
         store = probed(StoreConfig(bucket="photos", endpoint_url=url))
 
@@ -167,15 +168,15 @@ def test_a_region_is_followed_where_none_was_named(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("region", ["eu.example.com", "a" * 64, "é", "eu north", "eu/north"])
-def test_what_cannot_be_a_region_is_not_followed(region: str) -> None:
+def test_a_redirect_to_an_invalid_region_is_not_followed(region: str) -> None:
     with answering(error(400, "AuthorizationHeaderMalformed", f"<Region>{region}</Region>")) as url:
-        line = complaint(endpoint_url=url)
+        line = message(endpoint_url=url)
 
-    assert "is not to be had at" in line
+    assert "is not at" in line
     assert region not in line
 
 
-def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
+def test_the_repr_of_an_endpoint_hides_credentials() -> None:
     empty = listing("<IsTruncated>false</IsTruncated>")
     with answering(empty) as url:
         store = probed(
@@ -203,40 +204,42 @@ def test_what_is_resolved_says_where_and_hides_as_whom() -> None:
     assert SECRET not in f"{store!r} {credentials!r}"
 
 
-def test_renewed_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalidated_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with answering(listing("<IsTruncated>false</IsTruncated>")) as url:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         with closing(credential_chain(config)) as credentials:
             store = check_bucket(config, credentials)
             monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "newer")
 
-            store.credentials.renew()
+            store.credentials.invalidate()
 
             assert store.credentials.frozen(time.monotonic() + 30).secret_key == "newer"
 
 
 @pytest.mark.parametrize(("timeout", "limit"), [(1.0, "1 s"), (60.0, "2 s")])
-def test_credentials_that_do_not_come_are_told_with_their_source(
+def test_credentials_that_time_out_are_reported_with_their_source(
     timeout: float, limit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(probe_module, "CREDENTIALS_LIMIT", 2.0)
+    monkeypatch.setattr(bucket_check, "CREDENTIALS_LIMIT", 2.0)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     (tmp_path / "config").write_text("[default]\ncredential_process = sleep 1000\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
-    line = complaint(endpoint_url="http://127.0.0.1:1", timeout=timeout)
+    line = message(endpoint_url="http://127.0.0.1:1", timeout=timeout)
 
     assert line.startswith(f"no credentials within {limit}: ")
     assert "(credential_process)" in line
 
 
-def test_an_untrusted_certificate_says_how_to_trust_it(seaweedfs_https: S3Server) -> None:
-    assert "--ca-bundle" in complaint(endpoint_url=seaweedfs_https.endpoint_url)
+def test_the_message_for_an_untrusted_certificate_says_how_to_trust_it(
+    seaweedfs_https: S3Server,
+) -> None:
+    assert "--ca-bundle" in message(endpoint_url=seaweedfs_https.endpoint_url)
 
 
 @pytest.mark.parametrize("way", ["option", "environment", "none"])
-def test_a_trusted_certificate_lets_in(
+def test_a_trusted_certificate_is_accepted(
     way: str, seaweedfs_https: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in seaweedfs_https.environment().items():
@@ -257,13 +260,13 @@ def test_a_trusted_certificate_lets_in(
     assert store.scheme == "https"
 
 
-def test_real_servers_name_what_is_wrong(
+def test_messages_for_errors_of_real_servers(
     s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = {"endpoint_url": s3_server.endpoint_url, "ca_bundle": s3_server.ca_bundle}
     if Quirk.ANYBODY_MAY_READ not in s3_server.quirks:
-        assert "does not know this access key" in complaint(**where)
+        assert "does not know this access key" in message(**where)
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
 
-    assert "bucket 'photos' does not exist" in complaint(**where)
+    assert "bucket 'photos' does not exist" in message(**where)

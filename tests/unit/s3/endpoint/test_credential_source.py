@@ -1,4 +1,4 @@
-"""What programs that give credentials are started with, and what ends them."""
+"""Programs that print credentials: how they are started, and what kills them."""
 
 import json
 import os
@@ -18,15 +18,19 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, StoreError
-from s3mount.s3.endpoint import credential_source
+from s3mount.s3.endpoint import credential_process
+from s3mount.s3.endpoint.boto_session import open_session
+from s3mount.s3.endpoint.credential_chain import CredentialChain, Keys
 from s3mount.s3.endpoint.credential_source import REFRESH_BEFORE, ChainSource
-from s3mount.s3.endpoint.credentials import CredentialChain, FrozenCredentials, Keys
-from s3mount.s3.endpoint.resolve import open_session
+from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.transport import Retryable
 
 PATIENCE = 30.0  # seconds; a bound for failing
 PRINTED = {"Version": 1, "AccessKeyId": "AKID", "SecretAccessKey": "s", "SessionToken": "t"}
-AROUND_PROFILE = "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = below\n[profile below]\n"
+AROUND_PROFILE = (
+    "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = below\n"
+    "[profile below]\n"
+)
 
 Program = Callable[..., Path]
 
@@ -42,7 +46,7 @@ def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Makes a program of *text* the `credential_process` of the default profile, in whose *section* it is named."""
+    """Return a function that makes a program the `credential_process` of the profile *section*."""
 
     def make(text: str, section: str = "[default]\n", interpreter: str = "/bin/sh") -> Path:
         path = tmp_path / "program"
@@ -75,7 +79,7 @@ def soon() -> float:
 
 
 def wait_gone(pid: int) -> None:
-    """Return when no process *pid* runs; it may be nobody's child."""
+    """Return when no process *pid* runs; it may be an orphan."""
     end = time.monotonic() + PATIENCE
     while _state(pid) not in ("", "Z"):
         assert time.monotonic() < end, "it goes on"
@@ -89,20 +93,18 @@ def _state(pid: int) -> str:
         return ""
 
 
-def test_what_a_program_prints_is_what_is_signed_with(
-    program: Program, source: ChainSource
-) -> None:
+def test_the_output_of_a_program_is_used_for_signing(program: Program, source: ChainSource) -> None:
     program(printing())
 
-    assert source.look_up(anew=False) == Keys(FrozenCredentials("AKID", "s", "t"))
+    assert source.look_up(fresh=False) == Keys(FrozenCredentials("AKID", "s", "t"))
     assert source.kind == "credential_process"
 
 
-def test_the_end_of_credentials_is_known(program: Program, source: ChainSource) -> None:
+def test_the_expiry_of_credentials_is_known(program: Program, source: ChainSource) -> None:
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=6)
     program(printing(Expiration=end.isoformat()))
 
-    keys = source.look_up(anew=False)
+    keys = source.look_up(fresh=False)
 
     assert (keys.expires_at, keys.refresh_at) == (end.timestamp(), end.timestamp() - REFRESH_BEFORE)
 
@@ -110,7 +112,8 @@ def test_the_end_of_credentials_is_known(program: Program, source: ChainSource) 
 MASKS = """
 import json, sys
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(json.dumps({"Version": 1, "AccessKeyId": status["SigBlk"].strip(), "SecretAccessKey": status["SigIgn"].strip()}))
+blocked, ignored = status["SigBlk"].strip(), status["SigIgn"].strip()
+print(json.dumps({"Version": 1, "AccessKeyId": blocked, "SecretAccessKey": ignored}))
 """
 # SIGPIPE and SIGXFSZ are ignored by Python itself, which this program is written in
 PYTHON_IGNORES = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
@@ -130,35 +133,35 @@ def test_a_program_is_started_with_no_signal_blocked(program: Program, source: C
 @pytest.mark.parametrize(
     "section", ["[default]\n", AROUND_PROFILE], ids=["own", "of-the-source-profile"]
 )
-def test_a_program_that_hangs_is_killed_in_the_end_with_what_it_started(
+def test_a_program_that_hangs_is_killed_with_its_children(
     section: str,
     program: Program,
     source: ChainSource,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
-    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_process, "_has_terminal", lambda: False)
     program(f"echo $$ >{tmp_path}/shell\nsleep 1000 &\necho $! >{tmp_path}/child\nwait", section)
 
     with pytest.raises(TimeoutError):
-        source.look_up(anew=False)
+        source.look_up(fresh=False)
 
     assert source.kind == "credential_process"
     for name in ("shell", "child"):
         wait_gone(int((tmp_path / name).read_text()))
 
 
-def test_what_a_program_left_behind_is_killed_if_it_holds_the_pipes(
+def test_a_child_that_a_program_left_with_its_pipes_is_killed(
     program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each look-up left one such child: only programs that still ran themselves were killed."""
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
-    monkeypatch.setattr(credential_source, "_has_terminal", lambda: False)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_process, "_has_terminal", lambda: False)
     program(f"sleep 60 &\necho $! >{tmp_path}/child")
 
     with pytest.raises(TimeoutError):
-        source.look_up(anew=False)
+        source.look_up(fresh=False)
 
     wait_gone(int((tmp_path / "child").read_text()))
 
@@ -166,21 +169,24 @@ def test_what_a_program_left_behind_is_killed_if_it_holds_the_pipes(
 IN_A_SESSION = """
 import fcntl, os, sys, termios
 from s3mount.config import StoreConfig
-from s3mount.s3.endpoint.resolve import open_session
+from s3mount.s3.endpoint.boto_session import open_session
 from s3mount.s3.endpoint.credential_source import ChainSource
 if sys.stdin.isatty():
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-keys = ChainSource(lambda: open_session(StoreConfig(bucket="photos")).below).look_up(anew=False)
+keys = ChainSource(lambda: open_session(StoreConfig(bucket="photos")).below).look_up(fresh=False)
 print("same" if int(keys.frozen.access_key) == os.getpgrp() else "own")
 """
 
 
 @pytest.mark.parametrize(("has_terminal", "group"), [(True, "same"), (False, "own")])
-def test_a_program_may_ask_at_the_terminal_where_there_is_one(
+def test_a_program_may_prompt_at_the_terminal_if_there_is_one(
     group: str, program: Program, *, has_terminal: bool
 ) -> None:
-    """Only the group of the terminal may read there."""
-    text = """read -r _ _ _ _ group _ </proc/$$/stat; echo '{"Version": 1, "SecretAccessKey": "s", "AccessKeyId": "'$group'"}'"""
+    """Only the foreground process group may read there."""
+    text = (
+        "read -r _ _ _ _ group _ </proc/$$/stat; "
+        """echo '{"Version": 1, "SecretAccessKey": "s", "AccessKeyId": "'$group'"}'"""
+    )
     program(text)
     ours, theirs = pty.openpty()
 
@@ -199,10 +205,10 @@ def test_a_program_may_ask_at_the_terminal_where_there_is_one(
     assert done.stdout.strip() == group
 
 
-def test_the_next_look_up_starts_another_program_in_place_of_one_that_hung(
+def test_the_next_look_up_replaces_a_program_that_hung(
     program: Program, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", 0.5)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", 0.5)
     program(
         f"[ -e {tmp_path}/again ] || {{ touch {tmp_path}/again; exec sleep 1000; }}\n{printing()}"
     )
@@ -210,7 +216,7 @@ def test_the_next_look_up_starts_another_program_in_place_of_one_that_hung(
 
     with pytest.raises(Retryable):
         chain.frozen(soon())
-    monkeypatch.setattr(credential_source, "PROCESS_LIMIT", PATIENCE)
+    monkeypatch.setattr(credential_process, "PROCESS_LIMIT", PATIENCE)
 
     assert _until_found(chain).access_key == "AKID"
 
@@ -247,13 +253,13 @@ def _ask(chain: CredentialChain) -> None:
         chain.frozen(soon())
 
 
-def test_a_program_that_prints_without_end_is_ended(
+def test_a_program_that_prints_without_end_is_killed(
     program: Program, source: ChainSource, tmp_path: Path
 ) -> None:
     program(f"echo $$ >{tmp_path}/pid\nexec yes")
 
     with pytest.raises(AccessDenied, match="without end"):
-        source.look_up(anew=False)
+        source.look_up(fresh=False)
 
     wait_gone(int((tmp_path / "pid").read_text()))
 
@@ -272,12 +278,15 @@ def test_a_program_that_prints_without_end_is_ended(
         printing(AccessKeyId=""),
         """echo '{"Version": 1, "AccessKeyId": null, "SecretAccessKey": "a-secret"}'""",
         """echo '{"Version": 1, "AccessKeyId": 7, "SecretAccessKey": "a-secret"}'""",
-        """echo '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "a-secret", "SessionToken": 7}'""",
+        (
+            """echo '{"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "a-secret", """
+            """"SessionToken": 7}'"""
+        ),
         printing(Expiration="a-secret"),
         printing(Expiration="1999-01-01T00:00:00Z"),
     ],
 )
-def test_a_program_that_gives_none_is_told_as_one_line_without_its_words(
+def test_the_failure_of_a_program_is_one_line_without_its_output(
     text: str, program: Program, source: ChainSource
 ) -> None:
     program(text)
@@ -289,7 +298,7 @@ def test_a_program_that_gives_none_is_told_as_one_line_without_its_words(
     assert str(caught.value).isprintable()
 
 
-def test_a_program_that_is_not_there_is_told_as_such(program: Program, source: ChainSource) -> None:
+def test_a_missing_program_is_reported(program: Program, source: ChainSource) -> None:
     program("").unlink()
 
     with pytest.raises(AccessDenied, match="cannot be run"):

@@ -1,4 +1,4 @@
-"""A call that is ended from outside, and a read that is has_arrived twice, over real sockets."""
+"""A call that is ended from outside, and a read that is sent twice, over real sockets."""
 
 import contextlib
 import gc
@@ -15,13 +15,15 @@ import trio
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.transport import NativeTransport
-from s3mount.s3.object_store import Demand, Priority
+from s3mount.s3.object_store import Priority
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
-from s3mount.s3.scheduling.latency import ROUND
-from s3mount.s3.scheduling.limiter import Permit
+from s3mount.s3.scheduling.hedge_policy import ROUND
+from s3mount.s3.scheduling.limiter import PermitWaiter
 from s3mount.s3.transport import ReceiveState, Retryable
+from tests.fakes.started_reads import read_range as read_started
+from tests.metrics import read_metrics
 from tests.unit.s3.clients import client
 from tests.unit.s3.clients import read as read_range
 from tests.unit.s3.scripted_server import (
@@ -61,7 +63,7 @@ def test_a_call_that_waits_is_cancelled_at_once_and_opens_no_other_connection(
         for _ in range(reads_before):
             read(operations, CancelToken())
         token = CancelToken()
-        threading.Timer(0.05, token.pull).start()
+        threading.Timer(0.05, token.cancel).start()
 
         started = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
@@ -103,7 +105,7 @@ def test_a_call_that_waits_for_a_name_is_cancelled_at_once(
 
     def end(has_arrived: threading.Event) -> None:
         has_arrived.wait(10)
-        (operations.close if is_closed else token.pull)()
+        (operations.close if is_closed else token.cancel)()
 
     with resolving(monkeypatch) as has_arrived:
         threading.Thread(target=end, args=(has_arrived,)).start()
@@ -118,7 +120,7 @@ def test_a_call_that_waits_for_a_name_is_cancelled_at_once(
 def test_a_call_that_is_cancelled_in_its_body_fails() -> None:
     with connecting(stalls_after(PART[:-1])) as (operations, _):
         token = CancelToken()
-        threading.Timer(0.05, token.pull).start()
+        threading.Timer(0.05, token.cancel).start()
 
         with pytest.raises(Retryable):
             read(operations, token)
@@ -145,7 +147,7 @@ def test_a_request_that_was_sent_without_waiting_is_cancelled_too(line: Line) ->
         pending = sender.send_nowait(lambda: into, token)
         assert pending is not None
         assert has_arrived.wait(10)
-        token.pull()
+        token.cancel()
 
         assert receive(pending, deadline) is ReceiveState.FALLBACK
         with pytest.raises((Retryable, RequestCancelledError)):
@@ -158,15 +160,13 @@ def test_a_call_is_cancelled_while_it_opens_its_connection() -> None:
         socket.create_server(("127.0.0.1", 0), backlog=0) as full,
         contextlib.ExitStack() as queue,
     ):
-        for _ in range(
-            2
-        ):  # one connection more than the backlog says; from then on the kernel answers none
+        for _ in range(2):  # one more than the backlog says; the kernel answers no other
             waiting = queue.enter_context(socket.socket())
             waiting.setblocking(False)
             waiting.connect_ex(full.getsockname())
         operations = BucketOperations(NativeTransport(store_at(full.getsockname()[1])), "bucket")
         token = CancelToken()
-        threading.Timer(0.05, token.pull).start()
+        threading.Timer(0.05, token.cancel).start()
 
         started = time.monotonic()
         with pytest.raises((Retryable, RequestCancelledError)):
@@ -181,7 +181,7 @@ def test_cancelling_a_call_that_has_ended_hurts_no_other() -> None:
         first = CancelToken()
         read(operations, first)
 
-        first.pull()
+        first.cancel()
 
         assert read(operations, CancelToken()) == CONTENT[100:900]
         assert server.connections == 1
@@ -198,16 +198,16 @@ async def test_a_late_read_is_hedged_over_another_connection() -> None:
         with trio.fail_after(15):
             for _ in range(ROUND + 2):
                 into = bytearray(len(RANGE))
-                await store.get_range(VERSION, RANGE, memoryview(into))
+                await read_started(store, VERSION, RANGE, memoryview(into))
                 replies.append(bytes(into))
-            for _ in range(4):  # no place is lost
-                await Permit(store._gate, Priority.DEMANDED).enter()
+            for _ in range(4):  # no permit is lost
+                await PermitWaiter(store._limiter, Priority.DEMAND).acquire()
 
-        statistics = store.statistics()
+        statistics = read_metrics(store)
         assert set(replies) == {CONTENT[100:900]}
-        assert (statistics.hedges, statistics.hedges_won) == (1, 1)
-        assert statistics.requests == {"GET": ROUND + 3}
-        assert (statistics.errors, statistics.retries) == (0, 0)
+        assert (statistics["hedged_reads"], statistics["hedged_reads_won"]) == (1, 1)
+        assert statistics["get_requests"] == ROUND + 3
+        assert (statistics["request_errors"], statistics["retries"]) == (0, 0)
         assert server.connections == 2
 
 
@@ -220,18 +220,22 @@ async def test_a_read_without_a_thread_leaves_its_buffer_to_no_cycle(*, is_cance
         operations.preconnect(deadline=time.monotonic() + 10)
         store, ended = RemoteStore(operations, max_connections=4, timeout=30), trio.Event()
         buffer = mmap.mmap(-1, len(RANGE))
-        started = store.begin_range(VERSION, RANGE, memoryview(buffer), Demand(), ended.set)
-        assert started is not None
+        errors = []
+
+        def on_end(_: ObjectVersion, error: BaseException | None) -> None:
+            errors.append(error)
+            ended.set()
+
+        read = store.start_read(VERSION, RANGE, memoryview(buffer), on_end, Priority.DEMAND)
         if is_cancelled:
-            started.cancel()
+            read.cancel()
         with trio.fail_after(10):
             await ended.wait()
-        is_done = started.is_done
-        del started
+        del read
 
         buffer.close()  # BufferError while anything refers to it
 
-    assert is_done is not is_cancelled
+    assert [error is not None for error in errors] == [is_cancelled]
 
 
 @contextmanager

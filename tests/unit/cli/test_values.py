@@ -1,6 +1,7 @@
-"""What is typed, read: each parser is the inverse of how its values are shown, and refuses the rest in half a sentence."""
+"""Parsers of values: each is the inverse of its `show_` function, and explains a refusal."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from s3mount.cli.values import (
     parse_lifetime,
     parse_location,
     parse_mode,
+    parse_prefetch,
     parse_region,
     parse_size,
     parse_user,
@@ -25,20 +27,21 @@ from s3mount.cli.values import (
     show_size,
     suggestion,
 )
+from s3mount.config import Prefetch
 
 
 @given(st.integers(0, 1 << 50))
-def test_a_size_shown_is_read_as_the_same_size(size: int) -> None:
+def test_a_shown_size_is_parsed_as_the_same_size(size: int) -> None:
     assert parse_size(show_size(size)) == size
 
 
 @given(st.one_of(st.integers(0, 10**9).map(float), st.just(math.inf)))
-def test_a_lifetime_shown_is_read_as_the_same_lifetime(seconds: float) -> None:
+def test_a_shown_lifetime_is_parsed_as_the_same_lifetime(seconds: float) -> None:
     assert parse_lifetime(show_duration(seconds)) == seconds
 
 
 @given(st.integers(0, 0o777))
-def test_a_mode_shown_is_read_as_the_same_mode(mode: int) -> None:
+def test_a_shown_mode_is_parsed_as_the_same_mode(mode: int) -> None:
     assert parse_mode(show_mode(mode)) == mode
 
 
@@ -53,7 +56,7 @@ def test_a_mode_shown_is_read_as_the_same_mode(mode: int) -> None:
         ("1GIB", 1 << 30),
     ],
 )
-def test_sizes_are_bytes_or_take_a_binary_unit(text: str, size: int) -> None:
+def test_sizes_are_bytes_or_have_a_binary_unit(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
@@ -75,7 +78,7 @@ def test_sizes_are_bytes_or_take_a_binary_unit(text: str, size: int) -> None:
         "9" * 400 + ".5",
     ],
 )
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"size|bytes"):
         parse_size(text)
 
@@ -84,7 +87,7 @@ def test_what_is_no_size_is_refused(text: str) -> None:
     ("text", "seconds"),
     [("90", 90), ("90s", 90), ("5m", 300), ("1h", 3600), ("0.5", 0.5), ("0", 0)],
 )
-def test_durations_are_seconds_or_take_a_unit(text: str, seconds: float) -> None:
+def test_durations_are_seconds_or_have_a_unit(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
@@ -104,19 +107,19 @@ def test_durations_are_seconds_or_take_a_unit(text: str, seconds: float) -> None
         "1000000001",
     ],
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "888", "1000", "rwx", "0x1ff", "-1", "4755"])
-def test_what_is_no_mode_is_refused(text: str) -> None:
+def test_an_invalid_mode_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="octal"):
         parse_mode(text)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "many", "9" * 30])
-def test_what_is_no_count_is_refused(text: str) -> None:
+def test_an_invalid_count_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="number"):
         parse_count(text)
 
@@ -131,7 +134,7 @@ def test_an_owner_is_a_number_or_a_name(text: str, uid: int) -> None:
 @pytest.mark.parametrize(
     "text", ["nobody-of-this-name", "4294967295", "-1", "9" * 5000, "0" * 20 + "9" * 20]
 )
-def test_an_owner_that_cannot_be_is_refused(text: str) -> None:
+def test_an_impossible_owner_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="user"):
         parse_user(text)
     with pytest.raises(ValueError, match="group"):
@@ -162,7 +165,7 @@ def test_an_endpoint_is_a_url(text: str) -> None:
         *("http://h\r\nx: y", "http://h\x7f", "http://h\\x", "http://h#f", "http://\u2028h"),
     ],
 )
-def test_what_is_no_endpoint_is_refused(text: str) -> None:
+def test_an_invalid_endpoint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="http://HOST:PORT"):
         parse_endpoint(text)
 
@@ -205,7 +208,7 @@ def test_a_location_is_a_bucket_and_a_prefix(text: str, location: tuple[str, str
 
 
 @given(st.text("ab-/.", max_size=8))
-def test_a_prefix_is_taken_as_it_is_and_ends_with_a_slash(prefix: str) -> None:
+def test_a_prefix_is_unchanged_and_ends_with_a_slash(prefix: str) -> None:
     found = parse_location(f"s3://bucket/{prefix}")
 
     assert found.bucket == "bucket"
@@ -226,9 +229,34 @@ def test_a_prefix_is_taken_as_it_is_and_ends_with_a_slash(prefix: str) -> None:
         "b/" + "k" * 1025,
     ],
 )
-def test_what_is_no_location_is_refused(text: str) -> None:
+def test_an_invalid_location_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"bucket|prefix"):
         parse_location(text)
+
+
+def test_all_is_every_kind_of_prefetch() -> None:
+    assert parse_prefetch("walks,all") == frozenset(Prefetch)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "walk",
+            "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; did you mean walks?",
+        ),
+        (
+            "walks,x",
+            "'x' is not one of all, walks, siblings, listings, parallel-listing, readahead",
+        ),
+        ("", "'' is not one of all, walks, siblings, listings, parallel-listing, readahead"),
+    ],
+)
+def test_an_unknown_kind_of_prefetch_is_refused_with_the_known_ones(
+    text: str, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+        parse_prefetch(text)
 
 
 def test_a_bucket_owner_is_a_number_of_twelve_digits() -> None:
@@ -238,7 +266,7 @@ def test_a_bucket_owner_is_a_number_of_twelve_digits() -> None:
 @pytest.mark.parametrize(
     "text", ["", "1", "12345678901x", "123456789012\n", "123456789012\r\nx: y", "٣" * 12, "1" * 13]
 )
-def test_what_is_no_bucket_owner_is_refused_and_not_repeated(text: str) -> None:
+def test_an_invalid_bucket_owner_is_refused_and_not_repeated(text: str) -> None:
     with pytest.raises(
         ValueError,
         match=r"^that is not an account: write its number of 12 digits, as in 123456789012$",
@@ -249,28 +277,28 @@ def test_what_is_no_bucket_owner_is_refused_and_not_repeated(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["us-east-1\n", "us_east", "-x", "x-", "a/b", "a.b", "é", "r" * 64, "a b"]
 )
-def test_what_is_no_region_is_refused(text: str) -> None:
+def test_an_invalid_region_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not the name of a region"):
         parse_region(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("/none", "^there is no file /none$"),
         ("/etc", "^there is no file /etc$"),
         ("~nobody-of-this-name/x", "^there is no file ~nobody-of-this-name/x$"),
         ("/etc/passwd/x", "cannot be reached: Not a directory$"),
         ("/" + "x" * 300, "cannot be reached: File name too long$"),
-        ("a\0b", "^a path has no NUL in it$"),
+        ("a\0b", "^a path must not contain NUL$"),
         (" ", "^it is empty$"),
     ],
 )
-def test_a_file_that_must_be_there_is_refused_in_words(text: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=complaint):
+def test_a_missing_file_is_refused_in_words(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         parse_existing_file(text)
 
 
-def test_the_nearest_name_is_suggested_where_one_is_near() -> None:
+def test_a_similar_name_is_suggested() -> None:
     assert suggestion("regoin", ["region", "profile"]) == "; did you mean region?"
     assert suggestion("xyz", ["region", "profile"]) == ""

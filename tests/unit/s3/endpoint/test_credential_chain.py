@@ -1,4 +1,4 @@
-"""How the credentials of a mount are had, and what becomes of requests while their source is slow, hangs or fails.
+"""The cache of credentials, and requests while their source is slow, hangs or fails.
 
 The source is scripted: each look-up waits until the test lets it find something.
 """
@@ -14,15 +14,14 @@ import pytest
 from botocore import exceptions
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, StoreError
-from s3mount.s3.endpoint.credentials import (
-    ANONYMOUS,
-    FAILURE_REST,
-    REFRESH_REST,
-    RENEWAL_REST,
+from s3mount.s3.endpoint.credential_chain import (
+    FAILURE_TTL,
+    INVALIDATION_INTERVAL,
+    REFRESH_INTERVAL,
     CredentialChain,
-    FrozenCredentials,
     Keys,
 )
+from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
 
@@ -31,7 +30,7 @@ OLD, NEW = FrozenCredentials("OLD", "s"), FrozenCredentials("NEW", "s")
 
 
 class Source:
-    """A source that finds what `finds` says, in turn, and hangs until it says something. `looks` has *anew* of each look-up."""
+    """A source that returns what `finds` queued, and blocks without. `looks` has each *fresh*."""
 
     kind = "credential_process"
 
@@ -42,12 +41,12 @@ class Source:
         self._begun: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._finds: queue.SimpleQueue[Keys | BaseException] = queue.SimpleQueue()
 
-    def look_up(self, *, anew: bool) -> Keys:
-        self.looks.append(anew)
+    def look_up(self, *, fresh: bool) -> Keys:
+        self.looks.append(fresh)
         self.masks.append({int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())})
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self._begun.put(anew)
+        self._begun.put(fresh)
         found = self._finds.get()
         self.at_once -= 1
         if isinstance(found, BaseException):
@@ -61,7 +60,7 @@ class Source:
             self._finds.put(each)
 
     def wait_asked(self) -> None:
-        """Return when a look-up has begun that this was not said of yet."""
+        """Return when another look-up has started."""
         self._begun.get(timeout=PATIENCE)
 
 
@@ -116,7 +115,9 @@ def hold(chain: CredentialChain, source: Source, keys: Keys) -> None:
     source.wait_asked()
 
 
-def test_what_was_looked_up_is_had_without_waiting(chain: CredentialChain, source: Source) -> None:
+def test_found_credentials_are_returned_without_waiting(
+    chain: CredentialChain, source: Source
+) -> None:
     before = chain.frozen_nowait()
     hold(chain, source, Keys(OLD))
 
@@ -124,16 +125,16 @@ def test_what_was_looked_up_is_had_without_waiting(chain: CredentialChain, sourc
     assert source.looks == [False]
 
 
-def test_nothing_is_looked_up_where_nothing_is_signed(source: Source) -> None:
+def test_nothing_is_looked_up_if_nothing_is_signed(source: Source) -> None:
     chain = CredentialChain(source, sign=False)
-    chain.renew()
+    chain.invalidate()
 
     assert chain.frozen_nowait() is ANONYMOUS
     assert chain.frozen(0.0) is ANONYMOUS
     assert source.looks == []
 
 
-def test_many_who_wait_have_one_look_up_made(chain: CredentialChain, source: Source) -> None:
+def test_many_waiters_share_one_look_up(chain: CredentialChain, source: Source) -> None:
     with asking(8, lambda: ask(chain)) as asked:
         source.wait_asked()
         source.finds(Keys(NEW))
@@ -143,7 +144,7 @@ def test_many_who_wait_have_one_look_up_made(chain: CredentialChain, source: Sou
     assert source.looks == [False]
 
 
-def test_who_waits_for_a_source_that_hangs_is_told_at_its_own_deadline(source: Source) -> None:
+def test_a_waiter_fails_at_its_own_deadline(source: Source) -> None:
     chain = CredentialChain(source, sign=True)
     with asking(1, lambda: chain.frozen(time.monotonic() + PATIENCE)) as patient:
         source.wait_asked()
@@ -158,17 +159,17 @@ def test_who_waits_for_a_source_that_hangs_is_told_at_its_own_deadline(source: S
     assert source.looks == [False]
 
 
-def test_who_waits_can_be_cut(chain: CredentialChain, source: Source) -> None:
-    cord = CancelToken()
-    with asking(1, lambda: chain.frozen(2000.0, cord)) as asked:
+def test_a_waiter_can_be_cancelled(chain: CredentialChain, source: Source) -> None:
+    cancel_token = CancelToken()
+    with asking(1, lambda: chain.frozen(2000.0, cancel_token)) as asked:
         source.wait_asked()
-        cord.pull()
+        cancel_token.cancel()
 
         with pytest.raises(RequestCancelledError):
             asked[0].result(PATIENCE)
 
 
-def test_who_waits_is_told_when_the_mount_ends(chain: CredentialChain, source: Source) -> None:
+def test_a_waiter_fails_when_the_mount_ends(chain: CredentialChain, source: Source) -> None:
     with asking(3, lambda: ask(chain)) as asked:
         source.wait_asked()
         chain.close()
@@ -182,15 +183,15 @@ def test_who_waits_is_told_when_the_mount_ends(chain: CredentialChain, source: S
     assert source.looks == [False]
 
 
-def test_what_was_being_looked_up_when_it_was_refused_counts_for_nothing(
+def test_a_look_up_started_before_invalidate_is_dropped(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
     chain.frozen_nowait()
     source.wait_asked()
 
-    chain.renew()  # it waits for no look-up
+    chain.invalidate()  # it waits for no look-up
     with asking(1, lambda: ask(chain)) as asked:
         source.finds(Keys(OLD))
         source.wait_asked()
@@ -202,22 +203,22 @@ def test_what_was_being_looked_up_when_it_was_refused_counts_for_nothing(
     assert source.most_at_once == 1
 
 
-def test_a_late_refusal_of_old_ones_does_not_renew_what_is_being_renewed(
+def test_a_late_refusal_of_old_credentials_does_not_invalidate_again(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD))
-    chain.renew()
+    chain.invalidate()
     with asking(1, lambda: ask(chain)) as asked:
         source.wait_asked()
-        clocks.advance(RENEWAL_REST)
-        chain.renew()
+        clocks.advance(INVALIDATION_INTERVAL)
+        chain.invalidate()
         source.finds(Keys(NEW))
 
         assert asked[0].result(PATIENCE) == NEW
     assert source.looks == [False, True]
 
 
-def test_expired_ones_that_are_found_are_a_failure(
+def test_finding_expired_credentials_is_a_failure(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     source.finds(Keys(OLD, clocks.wall - 900, clocks.wall))
@@ -228,26 +229,26 @@ def test_expired_ones_that_are_found_are_a_failure(
     assert source.looks == [False]
 
 
-def test_many_who_learn_of_one_expiry_have_it_renewed_once(
+def test_many_refusals_of_one_expiry_invalidate_once(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD))
-    chain.renew()
+    chain.invalidate()
     hold(chain, source, Keys(NEW))
 
-    chain.renew()
+    chain.invalidate()
     after_a_moment = chain.frozen_nowait()
-    clocks.advance(RENEWAL_REST)
-    chain.renew()
+    clocks.advance(INVALIDATION_INTERVAL)
+    chain.invalidate()
 
     assert (after_a_moment, chain.frozen_nowait()) == (NEW, None)
 
 
-def test_what_is_valid_still_is_used_while_a_refresh_hangs(
+def test_valid_credentials_are_used_while_a_refresh_hangs(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall + 10, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
 
     at_hand = [chain.frozen_nowait(), ask(chain), ask(chain)]
     source.wait_asked()
@@ -256,11 +257,11 @@ def test_what_is_valid_still_is_used_while_a_refresh_hangs(
     assert source.looks == [False, False]
 
 
-def test_a_refresh_that_is_made_beside_requests_serves_the_next_ones(
+def test_a_refresh_beside_requests_serves_the_next_ones(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
     chain.frozen_nowait()
     source.wait_asked()
     clocks.advance(900)
@@ -273,7 +274,7 @@ def test_a_refresh_that_is_made_beside_requests_serves_the_next_ones(
     assert source.looks == [False, False]
 
 
-def test_a_refresh_rests_after_one_that_failed(
+def test_a_refresh_waits_after_one_that_failed(
     chain: CredentialChain,
     source: Source,
     clocks: Clocks,
@@ -282,7 +283,7 @@ def test_a_refresh_rests_after_one_that_failed(
 ) -> None:
     expected_warnings.append("credentials not refreshed")
     hold(chain, source, Keys(OLD, clocks.wall, clocks.wall + 900))
-    clocks.advance(REFRESH_REST)
+    clocks.advance(REFRESH_INTERVAL)
     with asking(1, lambda: ask(chain)):
         source.wait_asked()
     source.finds(
@@ -298,7 +299,7 @@ def test_a_refresh_rests_after_one_that_failed(
     assert "a secret" not in caplog.text
 
 
-def test_expired_ones_are_never_at_hand(
+def test_expired_credentials_are_never_returned(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     hold(chain, source, Keys(OLD, clocks.wall + 10, clocks.wall + 20))
@@ -320,7 +321,7 @@ def test_expired_ones_are_never_at_hand(
         (TimeoutError("a secret"), Retryable),
     ],
 )
-def test_a_failure_is_told_to_all_who_wait_each_in_an_exception_of_its_own(
+def test_a_failure_is_raised_in_each_waiter_as_a_new_exception(
     failure: BaseException, told: type[Exception], chain: CredentialChain, source: Source
 ) -> None:
     with asking(3, lambda: ask(chain)) as asked:
@@ -336,7 +337,7 @@ def test_a_failure_is_told_to_all_who_wait_each_in_an_exception_of_its_own(
     )
 
 
-def test_a_failure_is_told_for_a_moment_before_the_source_is_asked_again(
+def test_a_failure_is_cached_for_a_moment(
     chain: CredentialChain, source: Source, clocks: Clocks
 ) -> None:
     source.finds(exceptions.NoCredentialsError())
@@ -344,7 +345,7 @@ def test_a_failure_is_told_for_a_moment_before_the_source_is_asked_again(
         with pytest.raises(AccessDenied):
             ask(chain)
     looks = len(source.looks)
-    clocks.advance(FAILURE_REST)
+    clocks.advance(FAILURE_TTL)
     source.finds(Keys(NEW))
 
     assert ask(chain) == NEW
@@ -354,14 +355,14 @@ def test_a_failure_is_told_for_a_moment_before_the_source_is_asked_again(
 @pytest.mark.parametrize(
     "reason", [RuntimeError("can't start new thread"), MemoryError()], ids=["thread", "memory"]
 )
-def test_a_thread_that_cannot_start_is_a_failure_and_no_hang(
+def test_a_thread_that_cannot_start_is_a_failure(
     chain: CredentialChain, source: Source, monkeypatch: pytest.MonkeyPatch, reason: Exception
 ) -> None:
     def refuse(*_: object) -> int:
         raise reason
 
     with monkeypatch.context() as patch:
-        patch.setattr("s3mount.s3.endpoint.credentials._thread.start_new_thread", refuse)
+        patch.setattr("s3mount.s3.endpoint.credential_chain._thread.start_new_thread", refuse)
         with pytest.raises(Retryable, match="no thread"):
             ask(chain)
     source.finds(Keys(NEW))
@@ -369,9 +370,7 @@ def test_a_thread_that_cannot_start_is_a_failure_and_no_hang(
     assert ask(chain) == NEW
 
 
-def test_the_source_is_asked_with_every_signal_let_in(
-    chain: CredentialChain, source: Source
-) -> None:
+def test_the_source_runs_with_no_signal_blocked(chain: CredentialChain, source: Source) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         hold(chain, source, Keys(NEW))
@@ -381,11 +380,11 @@ def test_the_source_is_asked_with_every_signal_let_in(
     assert source.masks == [set()]
 
 
-def test_keys_are_shown_by_no_repr() -> None:
+def test_no_repr_shows_keys() -> None:
     assert "OLD" not in repr(Keys(OLD))
 
 
 def _wait_idle(chain: CredentialChain) -> None:
-    """Return when no look-up is under way."""
+    """Return when no look-up is in flight."""
     with chain._changed:
-        assert chain._changed.wait_for(lambda: not chain._is_under_way, PATIENCE)
+        assert chain._changed.wait_for(lambda: not chain._is_in_flight, PATIENCE)

@@ -1,0 +1,235 @@
+"""Cache of credentials that are looked up when needed, and refreshed before they expire.
+
+Knows nothing of where credentials come from: see `credential_source`.
+"""
+
+import _thread
+import contextlib
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import outcome
+
+from s3mount.errors import AccessDenied, DeadlineExceeded, S3MountError, StoreError
+from s3mount.s3.endpoint.credential_errors import credential_error
+from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.transport import Retryable
+
+log = logging.getLogger(__name__)
+
+INVALIDATION_INTERVAL = 5.0  # seconds; many requests notice the same expiry
+REFRESH_INTERVAL = 60.0  # seconds between two refreshes of credentials that are still valid
+FAILURE_TTL = 1.0  # seconds; so that not every request starts a program that fails
+DEADLINE_MARGIN = 0.1  # seconds before a deadline in which credentials are of no use any more
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The result of a look-up. Both times are in seconds since 1970."""
+
+    frozen: FrozenCredentials
+    refresh_at: float = math.inf
+    expires_at: float = math.inf
+
+
+class Source(Protocol):
+    """A source of credentials. `look_up` is called by one thread at a time, the rest by any."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of source that is used, or was used last; for messages."""
+        ...
+
+    def look_up(self, *, fresh: bool) -> Keys:
+        """Look up credentials, for as long as it takes; *fresh* ignores what was found before.
+
+        Raises any exception of the source.
+        """
+        ...
+
+    def close(self) -> None:
+        """Kill the programs that were started for a look-up; never blocks."""
+        ...
+
+
+class CredentialChain:
+    """`Credentials` of a source: looked up on first use, and refreshed before they expire.
+
+    Invariants:
+
+    1. At most one look-up is in flight. It has a daemon thread of its own, so neither a request nor
+       the end of the process waits for a source that hangs. No lock is held meanwhile.
+    2. A caller waits until its own deadline at most, and can be cancelled. The event loop calls
+       `frozen_nowait`, which does not wait.
+    3. Credentials are used until they expire, even if a refresh fails. From *refresh_at* on, a
+       look-up runs beside the requests.
+    4. The result of a look-up that was started before `invalidate` is dropped: its source may not
+       have known yet that the old credentials had ended.
+    5. A failure is raised in each request that waits for it, and for `FAILURE_TTL` seconds in later
+       ones, as a new exception each time.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        sign: bool,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source
+        self._is_signing = sign
+        self._clock = clock
+        self._wall_clock = wall_clock
+        # A lock for all below, held for moments only. *_keys* are the last good result.
+        # *_generation* counts effective calls of `invalidate`, the last of which was at
+        # *_invalidated_at*; the next look-up is then fresh. *_failure* is that of the last
+        # look-up; requests that did not wait for it raise it until *_failed_until*. Another
+        # refresh may start from *_refresh_from* on.
+        self._changed = threading.Condition()
+        self._keys = None if sign else Keys(ANONYMOUS)
+        self._is_in_flight = False
+        self._generation = 0
+        self._invalidated_at = -math.inf
+        self._must_be_fresh = False
+        self._failure: Callable[[], S3MountError | Retryable] | None = None
+        self._failed_until = -math.inf
+        self._refresh_from = -math.inf
+        self._is_closed = False
+
+    def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:
+        """See `Credentials.frozen`. AccessDenied if there are none, Retryable for a failure."""
+        return self.frozen_nowait() or self._wait(
+            deadline - DEADLINE_MARGIN, cancel_token or CancelToken()
+        )
+
+    def frozen_nowait(self) -> FrozenCredentials | None:
+        keys = self._keys
+        if keys is None:
+            return None
+        now = self._wall_clock()
+        if now < keys.refresh_at:
+            return keys.frozen
+        if now >= keys.expires_at:
+            return None
+        self._refresh()
+        return keys.frozen
+
+    def invalidate(self) -> None:
+        with self._changed:
+            if self._keys is None:  # older ones were refused
+                return
+            if self._is_signing and self._clock() - self._invalidated_at >= INVALIDATION_INTERVAL:
+                self._invalidated_at = self._clock()
+                self._generation += 1
+                self._must_be_fresh = True
+                self._keys = self._failure = None
+
+    def close(self) -> None:
+        """Fail the requests that wait for the source, and later ones; never blocks."""
+        self._is_closed = True
+        self._source.close()
+        self._wake()
+
+    def _wait(self, until: float, cancel_token: CancelToken) -> FrozenCredentials:
+        cancel_token.attach(
+            self._wake
+        )  # before the lock is taken: it calls `_wake` while it holds its own
+        try:
+            with self._changed:
+                return self._wait_found(until, cancel_token)
+        finally:
+            cancel_token.detach()
+
+    def _wait_found(self, until: float, cancel_token: CancelToken) -> FrozenCredentials:
+        """Return the result of the look-up in flight, or of a new one. Called with the lock."""
+        if not self._is_in_flight and self._clock() >= self._failed_until:
+            self._failure = None
+        while (keys := self._keys) is None or self._wall_clock() >= keys.expires_at:
+            if self._failure is not None:
+                raise self._failure()
+            if self._is_closed:
+                raise StoreError("the mount ends: no credentials are looked up any more")
+            if not self._is_in_flight:
+                self._start()
+            left = until - self._clock()
+            if left <= 0:
+                raise DeadlineExceeded(
+                    f"the source of the credentials does not answer ({self._source.kind})"
+                )
+            self._changed.wait(left)
+            cancel_token.check()
+        return keys.frozen
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _refresh(self) -> None:
+        """Start a look-up, unless one is in flight or has just been made. Never blocks."""
+        if self._clock() < self._refresh_from or not self._changed.acquire(blocking=False):
+            return
+        try:
+            if not (self._is_in_flight or self._is_closed):
+                self._refresh_from = self._clock() + REFRESH_INTERVAL
+                with contextlib.suppress(Retryable):
+                    self._start()
+        finally:
+            self._changed.release()
+
+    def _start(self) -> None:
+        """Start a look-up. Raises Retryable if there is no thread for it. Called with the lock."""
+        self._failure = None
+        self._is_in_flight = True
+        try:
+            _thread.start_new_thread(self._look_up, (self._generation, self._must_be_fresh))
+        except (RuntimeError, MemoryError):  # pids.max, RLIMIT_NPROC, or no memory for a stack
+            self._is_in_flight = False
+            raise Retryable(StoreError("no thread can be started to look up credentials")) from None
+        self._must_be_fresh = False
+
+    def _look_up(self, generation: int, fresh: bool) -> None:  # noqa: FBT001 - thread arguments
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # inherited by programs
+        found = outcome.capture(self._source.look_up, fresh=fresh)
+        keys = self._keys
+        is_valid = keys is not None and self._wall_clock() < keys.expires_at
+        if isinstance(found, outcome.Error) and is_valid:
+            log.warning(
+                "credentials not refreshed, the present ones are used until they expire: %s",
+                credential_error(found.error),
+            )
+        with self._changed:
+            self._is_in_flight = False
+            if generation == self._generation:
+                self._complete(found)
+            self._changed.notify_all()
+
+    def _complete(self, found: outcome.Outcome[Keys]) -> None:
+        """Keep the result of a look-up. Called with the lock."""
+        now = self._clock()
+        self._refresh_from = now + REFRESH_INTERVAL
+        match found:
+            case outcome.Value(value=keys) if self._wall_clock() < keys.expires_at:
+                self._keys = keys
+                return
+            case outcome.Error(error=exc):
+                self._failure = partial(credential_error, _without_traceback(exc))
+            case _:
+                self._failure = partial(
+                    AccessDenied, "the configured source of credentials gives expired ones"
+                )
+        self._failed_until = now + FAILURE_TTL
+
+
+def _without_traceback(exc: BaseException) -> BaseException:
+    """Return *exc* without the objects that its traceback and causes keep alive."""
+    exc.__cause__ = exc.__context__ = None
+    return exc.with_traceback(None)
