@@ -90,7 +90,7 @@ class FickleTransport:
 
 
 class FickleRange:
-    """`RangeSender` of a `FickleTransport`."""
+    """`Sender` of a `FickleTransport`."""
 
     def __init__(self, transport: FickleTransport, byte_range: ByteRange) -> None:
         self._transport = transport
