@@ -4,7 +4,6 @@ It hands out the one that was used last, so few stay open and those stay fast. T
 nothing: scheduling decides how many requests are in flight.
 """
 
-import contextlib
 import threading
 import weakref
 from collections import deque
@@ -57,8 +56,9 @@ class ConnectionPool:
             connection.set_deadline(deadline)
             is_reusable = False
             try:
-                with contextlib.suppress(OSError):  # then it is not reusable either
-                    is_reusable = connection.is_reusable()
+                is_reusable = connection.is_reusable()
+            except OSError:  # then it is not reusable either
+                pass
             finally:
                 if not is_reusable:
                     connection.close()

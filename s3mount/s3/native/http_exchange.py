@@ -4,7 +4,6 @@ A kept-alive connection that the peer had closed is no failure: the request is s
 a new connection.
 """
 
-import contextlib
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -75,12 +74,11 @@ class HttpExchange:
         assert connection is not None
         assert response is not None
         # after any other exception the end of the response is unknown
-        if exc is None or isinstance(exc, S3MountError | ErrorResponseError):
-            with contextlib.suppress(OSError, InvalidResponseError):
-                if response.allows_reuse and response.is_at_end():
-                    self.pool.release(connection)
-                    return
-        connection.close()
+        is_read = exc is None or isinstance(exc, S3MountError | ErrorResponseError)
+        if is_read and _is_clean(response):
+            self.pool.release(connection)
+        else:
+            connection.close()
 
     @property
     def _sent_over(self) -> Connection:
@@ -107,3 +105,11 @@ class HttpExchange:
             raise
         connection.set_deadline(self.deadline)
         return response
+
+
+def _is_clean(response: Response) -> bool:
+    """Whether a request may follow on the connection of *response*."""
+    try:
+        return response.allows_reuse and response.is_at_end()
+    except (OSError, InvalidResponseError):
+        return False

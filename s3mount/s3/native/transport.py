@@ -50,8 +50,7 @@ class NativeTransport:
     ) -> HttpExchange | None:
         if length > SMALL_BODY or (credentials := self._credentials.frozen_nowait()) is None:
             return None
-        # whatever it is, the blocking call reports it
-        with contextlib.suppress(OSError, S3MountError, Retryable, RequestCancelledError):
+        try:
             message = self._encoder.encode(request, credentials)
             connection = self._pool.acquire_idle(deadline)
             if connection is None:
@@ -63,16 +62,11 @@ class NativeTransport:
                 cancel_token.detach()
                 connection.close()
                 raise
-            return HttpExchange(
-                self._pool,
-                self._encoder,
-                request,
-                deadline,
-                cancel_token,
-                connection=connection,
-                length=length,
-            )
-        return None
+        except (OSError, S3MountError, Retryable, RequestCancelledError):
+            return None  # the blocking call reports it
+        return HttpExchange(
+            self._pool, self._encoder, request, deadline, cancel_token, connection, length
+        )
 
     def preconnect(self, *, deadline: float) -> None:
         with contextlib.suppress(OSError):  # the next request reports it
