@@ -1,4 +1,4 @@
-"""What the contract is held against: the store in memory, and each transport on each real server."""
+"""Fixtures: a bucket in the memory store, and one in each real server over each transport."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,8 +32,8 @@ TRANSPORTS: dict[str, Callable[[StoreConfig, Endpoint, Session], Transport]] = {
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
 
 
-class Shelf(Protocol):
-    """A bucket from behind: where tests put what the store is asked for."""
+class Bucket(Protocol):
+    """Writable bucket, and the ObjectStore under test that reads it."""
 
     @property
     def store(self) -> ObjectStore: ...
@@ -49,7 +49,7 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class MemoryShelf:
+class MemoryBucket:
     store: MemoryStore
     quirks: frozenset[Quirk]
 
@@ -64,7 +64,7 @@ class MemoryShelf:
 
 
 @dataclass(frozen=True)
-class ServerShelf:
+class ServerBucket:
     store: RemoteStore
     server: S3Server
     bucket: str
@@ -85,20 +85,20 @@ class ServerShelf:
 
 
 @dataclass(frozen=True)
-class Counter:
-    """Where shelves of one server are had: what is the same for each, made once."""
+class BucketFactory:
+    """Maker of buckets in one server; holds what its buckets share."""
 
     server: S3Server
     client: Any
     session: Session
     credentials: CredentialChain
 
-    def open(
+    def make(
         self,
         make_transport: Callable[[StoreConfig, Endpoint, Session], Transport],
         *,
         versioned: bool,
-    ) -> ServerShelf:
+    ) -> ServerBucket:
         bucket = self.server.make_bucket(self.client, versioned=versioned)
         config = self.server.store_config(bucket)
         store = resolved_store(
@@ -110,15 +110,15 @@ class Counter:
         remote = RemoteStore(
             make_transport(config, store, self.session), max_connections=32, timeout=60
         )
-        return ServerShelf(remote, self.server, bucket, self.client)
+        return ServerBucket(remote, self.server, bucket, self.client)
 
 
 @pytest.fixture(scope="session")
-def counters() -> Iterator[Callable[[S3Server], Counter]]:
-    """The counter of a server, made at first need."""
-    made: dict[str, Counter] = {}
+def bucket_factory() -> Iterator[Callable[[S3Server], BucketFactory]]:
+    """Return the bucket factory of a server, made at its first use."""
+    made: dict[str, BucketFactory] = {}
 
-    def counter(server: S3Server) -> Counter:
+    def factory(server: S3Server) -> BucketFactory:
         if server.name not in made:
             with pytest.MonkeyPatch.context() as patch:
                 for variable, value in server.environment().items():
@@ -126,41 +126,45 @@ def counters() -> Iterator[Callable[[S3Server], Counter]]:
                 config = server.store_config("any")
                 chain = credential_chain(config)
                 chain.frozen(time.monotonic() + 30)
-                made[server.name] = Counter(server, server.client(), open_session(config), chain)
+                made[server.name] = BucketFactory(
+                    server, server.client(), open_session(config), chain
+                )
         return made[server.name]
 
-    yield counter
+    yield factory
     for each in made.values():
         each.client.close()
 
 
-OpenShelf = Callable[..., Shelf]
+MakeBucket = Callable[..., Bucket]
 CHOICES = ["memory", *(f"{server}-{transport}" for server in SERVERS for transport in TRANSPORTS)]
 
 
 @pytest.fixture(params=CHOICES)
-def open_shelf(request: pytest.FixtureRequest) -> Iterator[OpenShelf]:
-    """Opens a new bucket of the store in question; `versioned=True` for one that keeps versions."""
-    opened: list[ServerShelf] = []
+def make_bucket(request: pytest.FixtureRequest) -> Iterator[MakeBucket]:
+    """Return a function that makes a new bucket; with `versioned=True` it keeps versions."""
+    made: list[ServerBucket] = []
 
-    def open_memory(*, versioned: bool = False) -> Shelf:
-        return MemoryShelf(MemoryStore(keeps_versions=versioned), frozenset())
+    def make_memory_bucket(*, versioned: bool = False) -> Bucket:
+        return MemoryBucket(MemoryStore(keeps_versions=versioned), frozenset())
 
-    def open_server(*, versioned: bool = False) -> Shelf:
-        opened.append(counter.open(TRANSPORTS[transport], versioned=versioned))
-        return opened[-1]
+    def make_server_bucket(*, versioned: bool = False) -> Bucket:
+        made.append(factory.make(TRANSPORTS[transport], versioned=versioned))
+        return made[-1]
 
     if request.param == "memory":
-        yield open_memory
+        yield make_memory_bucket
         return
     name, transport = request.param.split("-")
-    counter: Counter = request.getfixturevalue("counters")(request.getfixturevalue(name))
-    yield open_server
-    for shelf in opened:
-        shelf.store.close()
+    factory: BucketFactory = request.getfixturevalue("bucket_factory")(
+        request.getfixturevalue(name)
+    )
+    yield make_server_bucket
+    for each in made:
+        each.store.close()
 
 
 @pytest.fixture
-def shelf(open_shelf: OpenShelf) -> Shelf:
+def bucket(make_bucket: MakeBucket) -> Bucket:
     """A new bucket."""
-    return open_shelf()
+    return make_bucket()
