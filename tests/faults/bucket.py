@@ -1,6 +1,6 @@
 """One bucket in memory, and the answers S3 would give about it.
 
-Knows requests and answers, never sockets: what a store that behaves would say. `hostile` decides whether that is said.
+Knows requests and answers, never sockets: what a store that behaves would say. `hostile_store` decides whether that is said.
 """
 
 import base64
@@ -86,7 +86,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What is said to a request; *body* is left out on the wire where the request was a HEAD."""
 
     status: int
@@ -94,7 +94,7 @@ class Answer:
     body: bytes = b""
     is_bodiless: bool = False  # to a HEAD the length is told, and the body is not sent
 
-    def with_header(self, name: str, value: str | None) -> "Answer":
+    def with_header(self, name: str, value: str | None) -> "Response":
         """The same with this one header; without it where *value* is None."""
         others = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
         return replace(self, headers=others if value is None else (*others, (name, value)))
@@ -164,11 +164,11 @@ class Bucket:
         """Every body that *key* ever had, oldest first."""
         return [blob.body for blob in self._versions[key] if blob]
 
-    def answer(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Response:
         with self._lock:
-            return replace(self._answer(request), is_bodiless=request.method == "HEAD")
+            return replace(self._respond(request), is_bodiless=request.method == "HEAD")
 
-    def _answer(self, request: Request) -> Answer:
+    def _respond(self, request: Request) -> Response:
         match request.kind:
             case Kind.LIST:
                 return self._list(request)
@@ -180,14 +180,14 @@ class Bucket:
     def _current(self, key: str) -> Blob | None:
         return self._versions.get(key, [None])[-1]
 
-    def _bucket(self, request: Request) -> Answer:
+    def _bucket(self, request: Request) -> Response:
         if request.bucket and request.bucket != self.name:
             return failure(404, "NoSuchBucket", "The specified bucket does not exist")
         if "location" in request.query:
             return document("LocationConstraint", "")
         return xml("").with_header("x-amz-bucket-region", "us-east-1")
 
-    def _object(self, request: Request) -> Answer:
+    def _object(self, request: Request) -> Response:
         blob = self._asked_version(request)
         if blob is None:
             return failure(404, "NoSuchKey", "The specified key does not exist")
@@ -196,7 +196,7 @@ class Bucket:
                 412, "PreconditionFailed", "At least one of the pre-conditions did not hold"
             )
         if request.headers.get("if-none-match") == blob.etag:
-            return Answer(304, blob.headers)
+            return Response(304, blob.headers)
         return self._body_of(blob, request)
 
     def _asked_version(self, request: Request) -> Blob | None:
@@ -212,7 +212,7 @@ class Bucket:
             None,
         )
 
-    def _body_of(self, blob: Blob, request: Request) -> Answer:
+    def _body_of(self, blob: Blob, request: Request) -> Response:
         size = len(blob.body)
         start, stop = _range(request.headers.get("range"), size)
         if start >= stop and size:
@@ -223,14 +223,14 @@ class Bucket:
             (("x-amz-version-id", blob.version_id),) if self._is_versioned else ()
         )
         body = blob.body[start:stop]
-        answer = Answer(200, (*headers, ("Content-Length", str(len(body)))), body)
+        response = Response(200, (*headers, ("Content-Length", str(len(body)))), body)
         if "range" in request.headers and size:
-            answer = replace(answer, status=206).with_header(
+            response = replace(response, status=206).with_header(
                 "Content-Range", f"bytes {start}-{stop - 1}/{size}"
             )
-        return _with_checksum(answer, blob, request)
+        return _with_checksum(response, blob, request)
 
-    def _list(self, request: Request) -> Answer:
+    def _list(self, request: Request) -> Response:
         query = request.query
         if not query.get("continuation-token", _token("")).startswith(_token("")[:8]):
             return failure(400, "InvalidArgument", "The continuation token provided is incorrect")
@@ -279,22 +279,22 @@ class Bucket:
                 return
 
 
-def xml(text: str, status: int = 200) -> Answer:
+def xml(text: str, status: int = 200) -> Response:
     body = (
         ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode(errors="surrogateescape")
         if text
         else b""
     )
-    return Answer(
+    return Response(
         status, (("Content-Type", "application/xml"), ("Content-Length", str(len(body)))), body
     )
 
 
-def document(root: str, inside: str) -> Answer:
+def document(root: str, inside: str) -> Response:
     return xml(f'<{root} xmlns="{XMLNS}">{inside}</{root}>')
 
 
-def failure(status: int, code: str, message: str) -> Answer:
+def failure(status: int, code: str, message: str) -> Response:
     """S3's error document, with its request id to be added by the store."""
     return xml(
         f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>@REQUEST@</RequestId></Error>",
@@ -325,14 +325,14 @@ def _range(text: str | None, size: int) -> tuple[int, int]:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-def _with_checksum(answer: Answer, blob: Blob, request: Request) -> Answer:
+def _with_checksum(response: Response, blob: Blob, request: Request) -> Response:
     """S3 tells the checksum of a whole object to who asks for it, and with whole objects only."""
-    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(answer.body) != len(
+    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(response.body) != len(
         blob.body
     ):
-        return answer
+        return response
     told = base64.b64encode(zlib.crc32(blob.body).to_bytes(4, "big")).decode()
-    return answer.with_header("x-amz-checksum-crc32", told).with_header(
+    return response.with_header("x-amz-checksum-crc32", told).with_header(
         "x-amz-checksum-type", "FULL_OBJECT"
     )
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bucket import Bucket, Kind
-from tests.faults.hostile import Exchange, HangUp, HostileStore, Step, behave
-from tests.faults.rig import CREDENTIALS
-from tests.mount.mounted import Mount, mounted
+from tests.faults.faulty_mount import CREDENTIALS
+from tests.faults.hostile_store import Exchange, HangUp, HostileStore, Step, behave
+from tests.mount.mount_process import Mount, mounted
 
 KIB, MIB = 1 << 10, 1 << 20
 BODY = random.Random(10).randbytes(24 * MIB)
@@ -56,9 +56,9 @@ class Unended:
         if int(exchange.request.headers["range"].removeprefix("bytes=").split("-")[0]) < READ:
             behave(exchange)
             return
-        answer = exchange.stamp(exchange.answer)
+        response = exchange.stamp(exchange.response)
         self.begun += 1
-        exchange.send(answer.head + answer.sent_body[: len(answer.body) // 2])
+        exchange.send(response.head + response.sent_body[: len(response.body) // 2])
         self.has_begun.release()
         with contextlib.suppress(OSError):
             while not select.select([exchange.connection], [], [], 1.0)[0]:

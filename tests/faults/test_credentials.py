@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bucket import Bucket
-from tests.faults.hostile import Exchange, Step, behave
-from tests.faults.mischief import refused
-from tests.faults.rig import BUCKET, PATIENCE, Flavour, Rig
+from tests.faults.faulty_mount import BUCKET, PATIENCE, FaultyMount, MountOptions
+from tests.faults.hostile_store import Exchange, Step, behave
+from tests.faults.http_faults import refused
 from tests.faults.workloads import SMALL
 
 EXPIRED = refused(400, "ExpiredToken", "The provided token has expired.")
@@ -78,31 +78,31 @@ def issuer(tmp_path: Path) -> Issuer:
 
 
 @pytest.fixture(params=["lean", "boto3"])
-def flavour(request: pytest.FixtureRequest) -> Flavour:
-    return Flavour(request.param, 60, TIMEOUT)
+def options(request: pytest.FixtureRequest) -> MountOptions:
+    return MountOptions(request.param, 60, TIMEOUT)
 
 
 @pytest.fixture
-def rig(flavour: Flavour, issuer: Issuer) -> Iterator[Rig]:
-    with _rig(flavour, issuer) as running:
+def mount(options: MountOptions, issuer: Issuer) -> Iterator[FaultyMount]:
+    with _faulty_mount(options, issuer) as running:
         yield running
 
 
-def _rig(flavour: Flavour, issuer: Issuer) -> Rig:
+def _faulty_mount(options: MountOptions, issuer: Issuer) -> FaultyMount:
     bucket = Bucket(BUCKET)
     bucket.put("before", SMALL)
     for key in ("after", "deep/down"):
         bucket.put(key, SMALL)
     search = f"{issuer.folder}/first:{issuer.folder}/bin:{os.environ['PATH']}"
-    return Rig(flavour, bucket, {"AWS_CONFIG_FILE": str(issuer.config), "PATH": search})
+    return FaultyMount(options, bucket, {"AWS_CONFIG_FILE": str(issuer.config), "PATH": search})
 
 
-def _expire(rig: Rig, token: str) -> None:
+def _expire(mount: FaultyMount, token: str) -> None:
     def fault(exchange: Exchange) -> None:
         is_expired = exchange.request.headers.get("x-amz-security-token") == token
         (EXPIRED if is_expired else behave)(exchange)
 
-    rig.store.misbehave(Step(None, fault))
+    mount.store.misbehave(Step(None, fault))
 
 
 def _reading(path: Path) -> subprocess.Popen[str]:
@@ -138,76 +138,82 @@ def _status(pid: int) -> bytes:
         return b"\0State:\tZ"
 
 
-def test_credentials_that_expire_are_asked_for_again(rig: Rig, issuer: Issuer) -> None:
-    assert (rig.mountpoint / "before").read_bytes() == SMALL
+def test_credentials_that_expire_are_asked_for_again(mount: FaultyMount, issuer: Issuer) -> None:
+    assert (mount.mountpoint / "before").read_bytes() == SMALL
 
     issuer.issue("second-token")
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
 
-    assert (rig.mountpoint / "after").read_bytes() == SMALL
-    assert rig.store.requests[-1].headers["x-amz-security-token"] == "second-token"
+    assert (mount.mountpoint / "after").read_bytes() == SMALL
+    assert mount.store.requests[-1].headers["x-amz-security-token"] == "second-token"
 
 
-def test_credentials_that_nobody_renews_are_told_as_no_access(rig: Rig) -> None:
-    assert (rig.mountpoint / "before").read_bytes() == SMALL
+def test_credentials_that_nobody_renews_are_told_as_no_access(mount: FaultyMount) -> None:
+    assert (mount.mountpoint / "before").read_bytes() == SMALL
 
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
     with pytest.raises(PermissionError):
-        (rig.mountpoint / "after").read_bytes()
+        (mount.mountpoint / "after").read_bytes()
 
-    rig.store.mend()
-    assert (rig.mountpoint / "after").read_bytes() == SMALL
-    assert "first-token" not in rig.log_text
+    mount.store.mend()
+    assert (mount.mountpoint / "after").read_bytes() == SMALL
+    assert "first-token" not in mount.log_text
 
 
-@pytest.mark.parametrize("end", [Rig.unmount, Rig.terminate], ids=["unmounted", "SIGTERM"])
+@pytest.mark.parametrize(
+    "end", [FaultyMount.unmount, FaultyMount.terminate], ids=["unmounted", "SIGTERM"]
+)
 def test_a_program_that_hangs_fails_readers_in_time_and_keeps_nothing_from_ending(
-    end: Callable[[Rig], None], rig: Rig, issuer: Issuer
+    end: Callable[[FaultyMount], None], mount: FaultyMount, issuer: Issuer
 ) -> None:
-    assert (rig.mountpoint / "before").read_bytes() == SMALL
+    assert (mount.mountpoint / "before").read_bytes() == SMALL
     issuer.hangs()
     issuer.issue("second-token")
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
 
     began = time.monotonic()
-    failures = [_failure(rig.mountpoint / "after"), _failure(rig.mountpoint / "deep/neither")]
+    failures = [_failure(mount.mountpoint / "after"), _failure(mount.mountpoint / "deep/neither")]
     took = time.monotonic() - began
-    cached = (rig.mountpoint / "before").read_bytes()
-    end(rig)
-    status = rig.wait_ended()
+    cached = (mount.mountpoint / "before").read_bytes()
+    end(mount)
+    status = mount.wait_ended()
 
     assert failures == ["ETIMEDOUT", "ETIMEDOUT"]
     assert took < 2 * TIMEOUT + PATIENCE / 4
     assert cached == SMALL
     assert status == 0
-    assert "does not answer (credential_process)" in rig.log_text
+    assert "does not answer (credential_process)" in mount.log_text
     _wait_gone(issuer.pid)
 
 
 @pytest.mark.parametrize(
-    "flavour", [Flavour("lean", 60, 1000.0), Flavour("boto3", 60, 1000.0)], ids=["lean", "boto3"]
+    "options",
+    [MountOptions("lean", 60, 1000.0), MountOptions("boto3", 60, 1000.0)],
+    ids=["lean", "boto3"],
 )
 def test_readers_who_wait_for_credentials_keep_nothing_from_ending(
-    rig: Rig, issuer: Issuer
+    mount: FaultyMount, issuer: Issuer
 ) -> None:
     issuer.hangs()
-    _expire(rig, "first-token")
-    with _reading(rig.mountpoint / "before") as reader:
+    _expire(mount, "first-token")
+    with _reading(mount.mountpoint / "before") as reader:
         while not issuer.has_hung:
             assert reader.poll() is None
             time.sleep(0.02)
-        rig.terminate()
-        status = rig.wait_ended()
+        mount.terminate()
+        status = mount.wait_ended()
         reader.kill()
 
     assert status == 0
     _wait_gone(issuer.pid)
 
 
-def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Issuer) -> None:
+def test_the_mount_goes_on_when_a_program_that_hung_is_gone(
+    mount: FaultyMount, issuer: Issuer
+) -> None:
     issuer.hangs()
-    _expire(rig, "first-token")
-    failure = _failure(rig.mountpoint / "after")
+    _expire(mount, "first-token")
+    failure = _failure(mount.mountpoint / "after")
 
     issuer.does()
     issuer.issue("second-token")
@@ -215,7 +221,7 @@ def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Is
     _wait_gone(issuer.pid)
     time_is_up = time.monotonic() + PATIENCE
     while (
-        again := _failure(rig.mountpoint / "after")
+        again := _failure(mount.mountpoint / "after")
     ) == "EACCES":  # for a moment the failure is told to others
         assert time.monotonic() < time_is_up
 
@@ -224,31 +230,31 @@ def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Is
 
 @pytest.mark.parametrize("number", ["ALRM", "TERM"])
 def test_a_program_gets_the_signals_that_it_waits_for(
-    number: str, rig: Rig, issuer: Issuer
+    number: str, mount: FaultyMount, issuer: Issuer
 ) -> None:
     issuer.does(f"trap '{{give}}; exit 0' {number}\nkill -{number} $$\nexit 1")
     issuer.issue("second-token")
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
 
-    assert _failure(rig.mountpoint / "after") == ""
+    assert _failure(mount.mountpoint / "after") == ""
 
 
 def test_a_program_is_found_where_its_search_leads_through_the_mount(
-    rig: Rig, issuer: Issuer
+    mount: FaultyMount, issuer: Issuer
 ) -> None:
     """The directory is looked at while the program is started, and answered by the mount that waits for it."""
     issuer.named("issue")
     issuer.issue("second-token")
-    (issuer.folder / "first").symlink_to(rig.mountpoint)
-    _expire(rig, "first-token")
+    (issuer.folder / "first").symlink_to(mount.mountpoint)
+    _expire(mount, "first-token")
 
-    assert _failure(rig.mountpoint / "after") in ("", "ETIMEDOUT", "EACCES", "EIO")
-    rig.terminate()
-    assert rig.wait_ended() == 0
+    assert _failure(mount.mountpoint / "after") in ("", "ETIMEDOUT", "EACCES", "EIO")
+    mount.terminate()
+    assert mount.wait_ended() == 0
 
 
 def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
-    flavour: Flavour, issuer: Issuer
+    options: MountOptions, issuer: Issuer
 ) -> None:
     issuer.issue("first-token", (datetime.now(UTC) + timedelta(minutes=12)).isoformat())
     once = issuer.folder / "once"
@@ -256,9 +262,9 @@ def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
         f"[ ! -e {once} ] || {{{{ echo first-token >&2; exit 1; }}}}\ntouch {once}\n{{give}}"
     )
 
-    with _rig(flavour, issuer) as rig:
-        body = (rig.mountpoint / "before").read_bytes()
-        log = rig.log_text
+    with _faulty_mount(options, issuer) as mount:
+        body = (mount.mountpoint / "before").read_bytes()
+        log = mount.log_text
 
     assert body == SMALL
     assert "first-token" not in log

@@ -12,46 +12,46 @@ import pytest
 
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.catalogue.rows import GRACE, TIMEOUT, Outcome
-from tests.faults.rig import BUCKET, KEY_ID, SECRET, TOKEN
-from tests.faults.trials import Report, Trial, Trials, trials_of
+from tests.faults.faulty_mount import BUCKET, KEY_ID, SECRET, TOKEN
+from tests.faults.scenarios import Scenario, ScenarioResult, ScenarioRunner, scenarios_of
 
 ALL_ROWS = [row for rows in CATALOGUE.values() for row in rows]
 SAMPLE = int(
     os.environ.get("S3MOUNT_FAULTS_SAMPLE", "4")
 )  # every n-th row is tried with boto3 too; 1 for all of them
-TRIALS = [*trials_of(ALL_ROWS, "lean"), *trials_of(ALL_ROWS[::SAMPLE], "boto3", first=5000)]
+TRIALS = [*scenarios_of(ALL_ROWS, "lean"), *scenarios_of(ALL_ROWS[::SAMPLE], "boto3", first=5000)]
 LINES_MAX = 8  # reads that are ahead fail too
 WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "16"))
 
 
 @pytest.fixture(scope="session")
-def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
-    """All chosen trials, running side by side while the tests ask for one after another."""
+def scenarios(request: pytest.FixtureRequest) -> Iterator[ScenarioRunner]:
+    """All chosen scenarios, running side by side while the tests ask for one after another."""
     callspecs = (getattr(item, "callspec", None) for item in request.session.items)
     chosen = [
-        callspec.params["trial"]
+        callspec.params["scenario"]
         for callspec in callspecs
-        if callspec and "trial" in callspec.params
+        if callspec and "scenario" in callspec.params
     ]
-    running = Trials(chosen, WIDTH)
+    running = ScenarioRunner(chosen, WIDTH)
     yield running
     running.close()
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
-def test_a_mount_survives(trial: Trial, trials: Trials) -> None:
-    report = trials.report(trial)
+@pytest.mark.parametrize("scenario", TRIALS, ids=lambda scenario: scenario.name)
+def test_a_mount_survives(scenario: Scenario, scenarios: ScenarioRunner) -> None:
+    report = scenarios.report(scenario)
 
     assert report.hits > 0, "nothing met the fault"
     assert report.is_alive
-    assert report.outcome in trial.expected, f"{report.outcome} after {report.seconds:.1f} s"
-    assert report.seconds < TIMEOUT * trial.row.workload.calls + GRACE
-    assert report.after in trial.row.after, "when the fault was over"
-    assert report.strangers == 0, "a redirect was followed"
-    assert_the_log_tells(report, trial)
+    assert report.outcome in scenario.expected, f"{report.outcome} after {report.seconds:.1f} s"
+    assert report.seconds < TIMEOUT * scenario.row.workload.calls + GRACE
+    assert report.after in scenario.row.after, "when the fault was over"
+    assert report.redirected == 0, "a redirect was followed"
+    assert_the_log_tells(report, scenario)
 
 
-def assert_the_log_tells(report: Report, trial: Trial) -> None:
+def assert_the_log_tells(report: ScenarioResult, scenario: Scenario) -> None:
     """What failed, a line for each request of the kernel's, and nothing that is secret."""
     for secret in (SECRET, TOKEN, KEY_ID):
         assert secret not in str(report.records)
@@ -59,21 +59,21 @@ def assert_the_log_tells(report: Report, trial: Trial) -> None:
     failures = [
         record
         for record in report.records
-        if record["level"] != "DEBUG" and _is_about(trial, record)
+        if record["level"] != "DEBUG" and _is_about(scenario, record)
     ]
     assert all(record.get("bucket", BUCKET) == BUCKET for record in failures)
     if report.outcome != Outcome.RIGHT:
         assert 1 <= len(failures) <= LINES_MAX
-    if trial.expected == Outcome.RIGHT:
+    if scenario.expected == Outcome.RIGHT:
         assert not failures
 
 
-def _is_about(trial: Trial, record: Mapping[str, Any]) -> bool:
-    """Whether a log record tells a failure of this trial's, not one that a trial before it left behind.
+def _is_about(scenario: Scenario, record: Mapping[str, Any]) -> bool:
+    """Whether a log record tells a failure of this scenario's, not one that a scenario before it left behind.
 
     A request of the kernel's that is cut off between two questions has no key to tell.
     """
     key = record.get("key")
     if key is None:
         return "no answer within" in record["message"]
-    return key.startswith(trial.prefix) or trial.prefix.startswith(key)
+    return key.startswith(scenario.prefix) or scenario.prefix.startswith(key)

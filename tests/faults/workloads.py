@@ -19,12 +19,12 @@ SMALL = LARGE[:50_000]
 NAMES = ("a", "a b+c%20d", "b", "c-1", "c/x", "d", "e/y", "f", "g/z", "h")
 
 
-class WrongAnswerError(AssertionError):
+class WrongContentError(AssertionError):
     """The user was shown what never was in the bucket. There is no excuse."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkDirectory:
     """Where a workload works: a directory of the mount, which is a prefix of the bucket."""
 
     mountpoint: Path
@@ -39,22 +39,22 @@ class Place:
 class Workload:
     """What a user does, said in a word: *prepare* while the store behaves, *run* while it does not, and again after.
 
-    *run* returns where all is right, raises OSError where the user is told of a failure, and WrongAnswerError otherwise. *ttl* is
+    *run* returns where all is right, raises OSError where the user is told of a failure, and WrongContentError otherwise. *ttl* is
     the mount's metadata lifetime in seconds, *calls* how many system calls of its may each take the mount's timeout.
     """
 
     word: str
     objects: Mapping[str, bytes]
-    run: Callable[[Place], None]
-    prepare: Callable[[Place], None] = lambda _: None
+    run: Callable[[WorkDirectory], None]
+    prepare: Callable[[WorkDirectory], None] = lambda _: None
     ttl: int = 60
     calls: int = 1
 
 
-def read_file(name: str) -> Callable[[Place], None]:
+def read_file(name: str) -> Callable[[WorkDirectory], None]:
     """Read a file to its end: one version of it, whole."""
 
-    def run(place: Place) -> None:
+    def run(place: WorkDirectory) -> None:
         candidates = place.bucket.bodies(place.prefix + name)
         descriptor = os.open(place.path(name), os.O_RDONLY)
         try:
@@ -67,20 +67,20 @@ def read_file(name: str) -> Callable[[Place], None]:
     return run
 
 
-def _read_to_the_end(descriptor: int, candidates: list[bytes], place: Place) -> None:
+def _read_to_the_end(descriptor: int, candidates: list[bytes], place: WorkDirectory) -> None:
     offset = 0
     while chunk := os.pread(descriptor, CHUNK, offset):
         candidates = [body for body in candidates if body[offset : offset + len(chunk)] == chunk]
         offset += len(chunk)
         if not candidates:
-            raise WrongAnswerError(
+            raise WrongContentError(
                 f"bytes before {offset} of a file below {place.prefix} are of no version, or of several"
             )
     if all(len(body) != offset for body in candidates):
-        raise WrongAnswerError(f"a file below {place.prefix} ends at {offset}")
+        raise WrongContentError(f"a file below {place.prefix} ends at {offset}")
 
 
-def list_directory(place: Place) -> None:
+def list_directory(place: WorkDirectory) -> None:
     """Names, kinds and sizes of a directory, all of them and nothing else."""
     with os.scandir(place.path("")) as entries:
         seen = sorted(
@@ -89,7 +89,7 @@ def list_directory(place: Place) -> None:
         )
     expected = sorted({_shown(name) for name in NAMES})
     if seen != expected:
-        raise WrongAnswerError(f"{place.prefix} shows {seen}, not {expected}")
+        raise WrongContentError(f"{place.prefix} shows {seen}, not {expected}")
 
 
 def _shown(name: str) -> tuple[str, bool, int]:
@@ -97,30 +97,30 @@ def _shown(name: str) -> tuple[str, bool, int]:
     return (head, True, 0) if is_below else (head, False, len(SMALL))
 
 
-def stat_file(name: str) -> Callable[[Place], None]:
-    def run(place: Place) -> None:
+def stat_file(name: str) -> Callable[[WorkDirectory], None]:
+    def run(place: WorkDirectory) -> None:
         size = place.path(name).stat().st_size
         if size not in map(len, place.bucket.bodies(place.prefix + name)):
-            raise WrongAnswerError(f"{name} below {place.prefix} has {size} bytes")
+            raise WrongContentError(f"{name} below {place.prefix} has {size} bytes")
 
     return run
 
 
-def look_for_nothing(place: Place) -> None:
+def look_for_nothing(place: WorkDirectory) -> None:
     """A name that is not there: that is said, and nothing else is right."""
     try:
         place.path("nothing").stat()
     except FileNotFoundError:
         return
-    raise WrongAnswerError("a name is shown that is not there")
+    raise WrongContentError("a name is shown that is not there")
 
 
-def know_the_root(place: Place) -> None:
+def know_the_root(place: WorkDirectory) -> None:
     """So that the directory of a workload is known, and its first page is not."""
     (place.mountpoint / "nothing").exists()
 
 
-def stat_many(place: Place) -> None:
+def stat_many(place: WorkDirectory) -> None:
     """Look up the files of a directory one by one, the last first."""
     for name in reversed([name for name in NAMES if "/" not in name]):
         stat_file(name)(place)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.rig import KEY_ID, SECRET
+from tests.faults.faulty_mount import KEY_ID, SECRET
 from tests.fuzz.options import Options
 from tests.fuzz.store import ChangingBucket, LateStore
 from tests.fuzz.users import Deviation, User, Views, list_directory, run_tools
-from tests.mount.mounted import Mount, abort, mounted
+from tests.mount.mount_process import Mount, abort, mounted
 from tests.property.moving_store import Behaviour
 from tests.property.programs import random_key
 

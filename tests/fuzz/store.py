@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from tests.faults.bucket import Blob, Bucket, Request, _untoken
-from tests.faults.hostile import Exchange, Fault, HostileStore
+from tests.faults.hostile_store import Exchange, Fault, HostileStore
 from tests.property.history import History
 from tests.property.moving_store import ORDERS, Behaviour, begins_behind, body_of, size_of
 
@@ -79,13 +79,13 @@ class LateStore(HostileStore):
         super().__init__(bucket)
 
     def _fault_for(self, request: Request) -> Fault:  # noqa: ARG002  # all are late
-        return self._answer_late
+        return self._respond_late
 
-    def _answer_late(self, exchange: Exchange) -> None:
+    def _respond_late(self, exchange: Exchange) -> None:
         self._wait()
-        answer = exchange.answer
+        response = exchange.response
         self._wait()
-        exchange.reply(answer)
+        exchange.reply(response)
 
     def _wait(self) -> None:
         if self._delay:

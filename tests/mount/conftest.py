@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.machine import Machine, adopting, public_directory
+from tests.mount.mount_runner import MountRunner, adopting, public_directory
 from tests.servers import S3Server
 
 
@@ -24,12 +24,12 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def machine(directory: Path) -> Iterator[Machine]:
+def runner(directory: Path) -> Iterator[MountRunner]:
     """s3mount with the stand-in for the store, at a mount point of its own."""
     place = directory / "mount"
     place.mkdir(mode=0o777)
-    with adopting(place) as machine:
-        yield machine
+    with adopting(place) as runner:
+        yield runner
 
 
 @pytest.fixture

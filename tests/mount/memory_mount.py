@@ -36,7 +36,7 @@ from s3mount.daemon.startup import run
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
 from tests.fakes.memory_store import MemoryStore, Request
-from tests.mount.mounted import Mount, served
+from tests.mount.mount_process import Mount, served
 
 
 class _Broken:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.looking import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file, wait_until
 from tests.mount.memory_mount import Told, memory_mount
 
 ASKED = 1000

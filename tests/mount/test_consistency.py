@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import failure_of, read_file, read_mapped, wait_until
-from tests.mount.mounted import mount_of
+from tests.mount.filesystem_access import failure_of, read_file, read_mapped, wait_until
+from tests.mount.mount_process import mount_of
 from tests.mount.relay import relay
-from tests.mount.unhurried import unhurried
+from tests.mount.serializing_proxy import serializing_proxy
 from tests.servers import S3Server
 
 OVERWRITES = 1000
@@ -52,7 +52,7 @@ def read_backwards(path: Path, piece: int) -> bytes:
         os.close(descriptor)
 
 
-class Race:
+class OverwriteTest:
     """One who overwrites an object, and the readers who meanwhile read it whole, again and again."""
 
     def __init__(
@@ -104,21 +104,26 @@ def test_of_1000_overwrites_under_8_readers_no_read_is_mixed(
             whole, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--transport", transport
         ) as mount,
     ):
-        race = Race(server, turn, bucket, OVERWRITES if transport == "lean" else OVERWRITES // 5)
+        overwrites_and_reads = OverwriteTest(
+            server, turn, bucket, OVERWRITES if transport == "lean" else OVERWRITES // 5
+        )
         mount.allow("ESTALE")
         with ThreadPoolExecutor(READERS + 1) as threads:
             done = [
-                threads.submit(race.read, mount / "changing", reader) for reader in range(READERS)
+                threads.submit(overwrites_and_reads.read, mount / "changing", reader)
+                for reader in range(READERS)
             ]
-            done.append(threads.submit(race.overwrite))
+            done.append(threads.submit(overwrites_and_reads.overwrite))
         for each in done:
             each.result()
 
-        mixed = [body for body in race.bodies if not is_one_version(body)]
-        assert not mixed, f"{len(mixed)} of {len(race.bodies)} reads are mixed"
-        assert race.failures <= {errno.ESTALE}
-        assert len({body[:8] for body in race.bodies}) > 5, "the readers saw too little of it"
-        assert read_file(mount / "changing") == version_of(race.overwrites)
+        mixed = [body for body in overwrites_and_reads.bodies if not is_one_version(body)]
+        assert not mixed, f"{len(mixed)} of {len(overwrites_and_reads.bodies)} reads are mixed"
+        assert overwrites_and_reads.failures <= {errno.ESTALE}
+        assert len({body[:8] for body in overwrites_and_reads.bodies}) > 5, (
+            "the readers saw too little of it"
+        )
+        assert read_file(mount / "changing") == version_of(overwrites_and_reads.overwrites)
 
 
 def test_pages_mapped_while_the_object_changes_are_of_one_version(
@@ -323,5 +328,9 @@ def test_pages_of_an_unchanged_object_survive_close_and_open(
 def _whole_answers(
     server: S3Server,
 ) -> AbstractContextManager[tuple[S3Server, AbstractContextManager[object]]]:
-    """The server, and the turn that its writer takes: rclone's own answers are torn, see `unhurried`."""
-    return unhurried(server) if server.name == "rclone" else nullcontext((server, nullcontext()))
+    """The server, and the turn that its writer takes: rclone's own answers are torn, see `serializing_proxy`."""
+    return (
+        serializing_proxy(server)
+        if server.name == "rclone"
+        else nullcontext((server, nullcontext()))
+    )

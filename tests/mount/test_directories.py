@@ -10,8 +10,8 @@ from typing import Self
 import pytest
 
 from tests.mount.buckets import fill_with_many
-from tests.mount.looking import read_tree
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import read_tree
+from tests.mount.mount_process import Mount, mount_of
 from tests.reference import directories_of, files_of, tree_of
 from tests.servers import S3Server
 

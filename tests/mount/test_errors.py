@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import failure_of, read_file, wait_until
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.mount_process import Mount, mount_of
 from tests.servers import S3Server
 
 Call = Callable[[Path], object]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import read_tree
-from tests.mount.mounted import mount_of, refused
+from tests.mount.filesystem_access import read_tree
+from tests.mount.mount_process import mount_of, refused
 from tests.reference import tree_of
 from tests.servers import S3Server
 

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.faults.bucket import Answer, Blob, Bucket, Request, _untoken, document
-from tests.faults.hostile import HostileStore
-from tests.mount.looking import read_file
-from tests.mount.mounted import Mount, mounted
+from tests.faults.bucket import Blob, Bucket, Request, Response, _untoken, document
+from tests.faults.hostile_store import HostileStore
+from tests.mount.filesystem_access import read_file
+from tests.mount.mount_process import Mount, mounted
 
 SIZES = (65_535, 65_536, 65_537, 200_000)
 ODD = ("odd/b", "odd/a")
@@ -37,7 +37,7 @@ class NumberedBucket(Bucket):
         self._items_of: dict[str, list[str]] = {}
         self._positions: dict[str, int] = {}
 
-    def _bucket(self, request: Request) -> Answer:
+    def _bucket(self, request: Request) -> Response:
         if "session" not in request.query:
             return super()._bucket(request)
         keys = "".join(

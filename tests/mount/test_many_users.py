@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.looking import read_file, wait_until
+from tests.mount.filesystem_access import read_file, wait_until
 from tests.mount.memory_mount import Told, memory_mount
 
 NOBODY = 65534

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_as_far_as_it_can
-from tests.mount.looking import read_tree
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import read_tree
+from tests.mount.mount_process import Mount, mount_of
 from tests.reference import Directory, directories_of, files_of, tree_of
 from tests.servers import S3Server
 

@@ -12,8 +12,8 @@ import pytest
 
 from s3mount.s3.scheduling.hedge_policy import BURST, SHARE
 from tests.mount.buckets import fill, fill_from
-from tests.mount.looking import output_of, read_file, read_mapped, wait_until
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import output_of, read_file, read_mapped, wait_until
+from tests.mount.mount_process import Mount, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
 

@@ -16,8 +16,8 @@ import trio
 
 from s3mount.fuse.error_mapping import maps_errors
 from tests.mount.buckets import fill
-from tests.mount.looking import failure_of, output_of, read_file, read_tree, wait_until
-from tests.mount.mounted import REPOSITORY, Mount, mount_of
+from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
+from tests.mount.mount_process import REPOSITORY, Mount, mount_of
 from tests.mount.relay import relay
 from tests.reference import tree_of
 from tests.servers import S3Server

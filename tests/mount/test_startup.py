@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import output_of, read_file
-from tests.mount.mounted import is_mounted, mount_of, refused, run_command
+from tests.mount.filesystem_access import output_of, read_file
+from tests.mount.mount_process import is_mounted, mount_of, refused, run_command
 from tests.servers import S3Server
 
 UNREACHABLE_WITHIN = 15  # seconds, see issue 3

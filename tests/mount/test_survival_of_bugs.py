@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.looking import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file, wait_until
 from tests.mount.memory_mount import Told, memory_mount
-from tests.mount.mounted import ENDED_WITHIN, is_mounted
+from tests.mount.mount_process import ENDED_WITHIN, is_mounted
 
 
 @pytest.fixture

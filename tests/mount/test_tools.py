@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_from
-from tests.mount.looking import output_of, read_file, read_mapped
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import output_of, read_file, read_mapped
+from tests.mount.mount_process import Mount, mount_of
 from tests.servers import S3Server
 
 ROWS = 20_000

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_from
-from tests.mount.looking import output_of
-from tests.mount.mounted import mount_of
+from tests.mount.filesystem_access import output_of
+from tests.mount.mount_process import mount_of
 from tests.servers import S3Server
 
 FILES = 5000

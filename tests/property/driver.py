@@ -29,7 +29,7 @@ from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
 from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListedObject, ListPage
-from tests.property.assembling import assemble
+from tests.property.filesystem_factory import make_filesystem
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.moving_store import MovingStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
@@ -170,7 +170,7 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     )
     location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = assemble(store, nursery, config, location, clock)
+        filesystem = make_filesystem(store, nursery, config, location, clock)
         if program.is_proven and program.behaviour.is_ordered:
             filesystem.tree.catalog.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)

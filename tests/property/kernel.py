@@ -18,7 +18,7 @@ from s3mount.filesystem.handles.open_directories import DOTS
 from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListedObject, ListPage
-from tests.property.assembling import assemble
+from tests.property.filesystem_factory import make_filesystem
 from tests.property.shelf import BUCKET, Shelf
 from tests.reference import Directory, Node, tree_of
 
@@ -135,7 +135,7 @@ async def kernel_on(
     """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
-        kernel = Kernel(assemble(shelf, nursery, config, StoreConfig(bucket=BUCKET), clock))
+        kernel = Kernel(make_filesystem(shelf, nursery, config, StoreConfig(bucket=BUCKET), clock))
         if is_proven:
             kernel.filesystem.tree.catalog.order.note_page(_IN_ORDER)
         yield kernel

@@ -10,9 +10,9 @@ __all__ = ["CATALOGUE", "Misbehaviour", "Outcome"]
 
 from tests.faults.catalogue import (
     access,
+    availability,
     connection,
     content,
-    door,
     listing,
     metadata,
     protocol,
@@ -20,9 +20,9 @@ from tests.faults.catalogue import (
 )
 
 CATALOGUE: dict[str, tuple[Misbehaviour, ...]] = {
-    "The door": door.ROWS,
-    "The connection": connection.ROWS,
-    "The protocol": protocol.ROWS,
+    "Availability": availability.ROWS,
+    "Connection": connection.ROWS,
+    "HTTP": protocol.ROWS,
     "Statuses": status.ROWS,
     "Credentials and redirects": access.ROWS,
     "Objects": content.ROWS,

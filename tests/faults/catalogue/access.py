@@ -2,7 +2,7 @@
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import page, redirect, refused, wordless
+from tests.faults.http_faults import page, redirect, refused, wordless
 from tests.faults.workloads import LIST, READ_SMALL, STAT
 
 RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES

@@ -2,7 +2,7 @@
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import (
+from tests.faults.http_faults import (
     all_but_a_byte,
     broken,
     crumble,
@@ -26,7 +26,7 @@ from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
 RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 
 _PORTIONS = {
-    "before the answer": nothing,
+    "before the response": nothing,
     "within the head": half_the_head,
     "between head and body": the_head,
     "within the body": half_the_body,
@@ -71,9 +71,9 @@ _ELSEWHERE = tuple(
     )
     for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
     for what, where, fault, once, always in (
-        ("reset", "before the answer", broken(nothing, reset), RIGHT, FAILED),
+        ("reset", "before the response", broken(nothing, reset), RIGHT, FAILED),
         ("closed", "within the head", broken(half_the_head, finish), RIGHT, FAILED),
-        ("silence", "before the answer", broken(nothing, stall), RIGHT, FAILED),
+        ("silence", "before the response", broken(nothing, stall), RIGHT, FAILED),
     )
 )
 
@@ -112,49 +112,49 @@ ROWS = (
         always=RIGHT,
     ),
     Misbehaviour(
-        name="every answer a second late",
+        name="every response a second late",
         workload=READ_SMALL,
         on=Kind.GET,
         fault=delayed(1),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="every answer later than the timeout",
+        name="every response later than the timeout",
         workload=READ_SMALL,
         on=Kind.GET,
         fault=delayed(8),
         always=FAILED,
     ),
     Misbehaviour(
-        name="closed after each answer, unannounced",
+        name="closed after each response, unannounced",
         workload=READ,
         on=Kind.GET,
         fault=then(finish),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="reset after each answer",
+        name="reset after each response",
         workload=READ_SMALL,
         on=Kind.GET,
         fault=then(reset),
         always=RIGHT | FAILED,
     ),
     Misbehaviour(
-        name="half-closed after each answer",
+        name="half-closed after each response",
         workload=READ,
         on=Kind.GET,
         fault=then(half_close),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="junk behind each answer",
+        name="junk behind each response",
         workload=READ,
         on=Kind.GET,
         fault=followed(b"\0junk\r\n\r\n"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="a 408 behind each answer",
+        name="a 408 behind each response",
         workload=READ,
         on=Kind.GET,
         fault=followed(
@@ -163,7 +163,7 @@ ROWS = (
         always=RIGHT,
     ),
     Misbehaviour(
-        name="a second answer of zeros behind each answer",
+        name="a second response of zeros behind each response",
         workload=READ,
         on=Kind.GET,
         fault=followed_by_a_stranger,

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.lies import (
+from tests.faults.content_faults import (
     both,
     content_range,
     delete_object,
@@ -13,7 +13,7 @@ from tests.faults.lies import (
     replace_object,
     rewritten,
 )
-from tests.faults.mischief import edited, header, resized
+from tests.faults.http_faults import edited, header, resized
 from tests.faults.workloads import READ, READ_SMALL, REOPEN
 
 RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, Outcome.ENOENT
@@ -40,7 +40,7 @@ _WRONG_PARTS = {
         lambda first, last, total: f"items {first}-{last}/{total}"
     ),
     "multipart/byteranges": edited(
-        lambda answer: answer.with_header("Content-Range", None).with_header(
+        lambda response: response.with_header("Content-Range", None).with_header(
             "Content-Type", _MULTIPART
         )
     ),
@@ -116,7 +116,7 @@ ROWS = (
         on=Kind.GET,
         fault=both(
             replace_object,
-            ignoring("if-match", edit=lambda answer: answer.with_header("ETag", None)),
+            ignoring("if-match", edit=lambda response: response.with_header("ETag", None)),
         ),
         skip=1,
         once=RIGHT | FAILED | ESTALE,
@@ -125,14 +125,16 @@ ROWS = (
         name="a weak ETag",
         workload=READ,
         on=Kind.GET,
-        fault=edited(lambda answer: answer.with_header("ETag", "W/" + answer.header("ETag"))),
+        fault=edited(lambda response: response.with_header("ETag", "W/" + response.header("ETag"))),
         always=RIGHT,
     ),
     Misbehaviour(
         name="an ETag without quotes",
         workload=READ,
         on=Kind.GET,
-        fault=edited(lambda answer: answer.with_header("ETag", answer.header("ETag").strip('"'))),
+        fault=edited(
+            lambda response: response.with_header("ETag", response.header("ETag").strip('"'))
+        ),
         always=RIGHT,
     ),
     Misbehaviour(
@@ -184,25 +186,25 @@ ROWS = (
         after=ENOENT | ESTALE,
     ),
     Misbehaviour(
-        name="an answer that claims gzip",
+        name="a response that claims gzip",
         workload=READ,
         on=Kind.GET,
         fault=header("Content-Encoding", "gzip"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="an answer that claims aws-chunked",
+        name="a response that claims aws-chunked",
         workload=READ,
         on=Kind.GET,
         fault=header("Content-Encoding", "aws-chunked"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="an answer to another object's name",
+        name="a response to another object's name",
         workload=READ_SMALL,
         on=Kind.GET,
         fault=edited(
-            lambda answer: replace(answer, body=bytes(len(answer.body))).with_header(
+            lambda response: replace(response, body=bytes(len(response.body))).with_header(
                 "ETag", _OTHER_ETAG
             )
         ),

@@ -6,9 +6,9 @@ from urllib.parse import unquote_to_bytes
 
 from tests.faults.bucket import Kind, document, xml
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.hostile import Exchange, Fault, behave
-from tests.faults.lies import asking, rewrite, swap
-from tests.faults.mischief import (
+from tests.faults.content_faults import asking, rewrite, swap
+from tests.faults.hostile_store import Exchange, Fault, behave
+from tests.faults.http_faults import (
     HTML,
     broken,
     delayed,
@@ -93,8 +93,8 @@ def _circle(exchange: Exchange) -> None:
     """The second page leads to the first, for ever."""
     token = exchange.request.query.get("continuation-token", "odd")
     exchange.request = exchange.request.asking({"continuation-token": None})
-    answer = exchange.answer.body.decode().partition("\n")[2]
-    exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), answer)))
+    response = exchange.response.body.decode().partition("\n")[2]
+    exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), response)))
 
 
 def _behind_the_first(fault: Fault) -> Fault:

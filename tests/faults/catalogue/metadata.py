@@ -2,7 +2,7 @@
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import header, length
+from tests.faults.http_faults import header, length
 from tests.faults.workloads import OPEN, STAT
 
 RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, Outcome.ENOENT

@@ -4,7 +4,7 @@ from functools import partial
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import (
+from tests.faults.http_faults import (
     bare_line_feeds,
     chunked,
     chunks,

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import Flag, auto
 
 from tests.faults.bucket import Kind
-from tests.faults.hostile import Fault, HostileStore, Step, behave
+from tests.faults.hostile_store import Fault, HostileStore, Step, behave
 from tests.faults.workloads import Workload
 
 TIMEOUT = 4.0  # the mount's --timeout, seconds
-A_SECOND = 1.0  # how long a scene lasts that happens once
+OUTAGE_SECONDS = 1.0  # how long a outage lasts that happens once
 GRACE = 2.0  # seconds beyond it until a user must have been answered
 
 
@@ -33,7 +33,7 @@ class Outcome(Flag):
 class Misbehaviour:
     """*fault* is met by requests of kind *on* during *workload*: by the first (behind *skip*), then by every one for ever.
 
-    Or *scene* befalls the whole store, for a second or for ever. *once* and *always* are what is right, each where it makes sense; *after* what is right when it is over, at the last of
+    Or *outage* befalls the whole store, for a second or for ever. *once* and *always* are what is right, each where it makes sense; *after* what is right when it is over, at the last of
     *tries_after*: a listing that goes on with a token of the store's own making fails once more.
     """
 
@@ -41,7 +41,7 @@ class Misbehaviour:
     workload: Workload
     on: Kind | None = None
     fault: Fault = behave
-    scene: Callable[[HostileStore], None] | None = None
+    outage: Callable[[HostileStore], None] | None = None
     once: Outcome | None = None
     always: Outcome | None = None
     after: Outcome = Outcome.RIGHT

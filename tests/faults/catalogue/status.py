@@ -2,7 +2,7 @@
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import HTML, page, refused, wordless
+from tests.faults.http_faults import HTML, page, refused, wordless
 from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
 
 RIGHT, EIO, FAILED = Outcome.RIGHT, Outcome.EIO, Outcome.FAILED

@@ -16,7 +16,7 @@ from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
 from s3mount.s3.object_store import Demand, OnToken
-from tests.property.assembling import Blocks
+from tests.property.filesystem_factory import UncachedBlocks
 
 TOPS = 15
 DIRECTORIES = 1000  # in each of them
@@ -127,7 +127,8 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
             first_bytes=lambda _version, _head: None,
             kernel=kernel,
         )
-        kernel.filesystem = FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))  # type: ignore[arg-type]
+        blocks = UncachedBlocks(store)  # type: ignore[arg-type]
+        kernel.filesystem = FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))
         gc.collect()
         tracemalloc.start()
         files = await find(kernel.filesystem, kernel, ROOT)

@@ -15,7 +15,7 @@ from s3mount.s3.model import ListedObject, ListPage
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.property.kernel import Kernel
 from tests.unit.filesystem.namespace.test_knowledge import file_system, in_background, inode_of
-from tests.unit.filesystem.proof import proven
+from tests.unit.filesystem.order_evidence import proven
 
 
 async def test_what_a_slow_reader_was_told_last_is_opened_though_another_listing_is_older(

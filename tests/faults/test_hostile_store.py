@@ -9,8 +9,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ResponseStreamingError
 
 from tests.faults.bucket import Bucket, Kind
-from tests.faults.hostile import HostileStore, Step
-from tests.faults.mischief import broken, half_the_body, refused, reset
+from tests.faults.hostile_store import HostileStore, Step
+from tests.faults.http_faults import broken, half_the_body, refused, reset
 
 KEYS = ["a", "a b", "a%2Fb", "b/c", "b/d", "b0", "z", "ü/x"]
 
@@ -58,10 +58,10 @@ def test_a_listing_can_begin_behind_a_key(client: Any) -> None:
 
 
 def test_a_range_is_a_slice(client: Any) -> None:
-    answer = client.get_object(Bucket="b", Key="a b", Range="bytes=2-4")
+    response = client.get_object(Bucket="b", Key="a b", Range="bytes=2-4")
 
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
-    assert (b"a b" * 10)[2:5] == answer["Body"].read()
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert (b"a b" * 10)[2:5] == response["Body"].read()
 
 
 def test_conditions_are_kept(client: Any) -> None:
@@ -74,10 +74,10 @@ def test_conditions_are_kept(client: Any) -> None:
 
 def _status(client: Any, **conditions: str) -> int:
     try:
-        answer = client.get_object(Bucket="b", Key="a", **conditions)
+        response = client.get_object(Bucket="b", Key="a", **conditions)
     except ClientError as exc:
         return int(exc.response["ResponseMetadata"]["HTTPStatusCode"])
-    return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+    return int(response["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def test_a_step_is_met_as_often_as_it_says(store: HostileStore, client: Any) -> None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.hostile import RESET, HangUp, HostileStore
+from tests.faults.hostile_store import RESET, HangUp, HostileStore
 from tests.faults.workloads import LIST, LOOK, READ
 
 RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
@@ -17,11 +17,11 @@ def _at_accept(
 ) -> Callable[[HostileStore], None]:
     """What new connections meet; those that stand are reset."""
 
-    def scene(store: HostileStore) -> None:
+    def outage(store: HostileStore) -> None:
         store.at_accept = lambda connection: meet(store, connection)
         store.reset_connections()
 
-    return scene
+    return outage
 
 
 def _reset(store: HostileStore, connection: socket.socket) -> None:
@@ -52,13 +52,13 @@ def _hesitate(store: HostileStore, connection: socket.socket) -> None:
 
 
 def _to_the_idle(act: Callable[[socket.socket], object]) -> Callable[[HostileStore], None]:
-    def scene(store: HostileStore) -> None:
+    def outage(store: HostileStore) -> None:
         for connection in store.connections:
             with contextlib.suppress(OSError):
                 act(connection)
         time.sleep(0.05)  # on loopback it has come by then
 
-    return scene
+    return outage
 
 
 _SHUT = {
@@ -81,7 +81,7 @@ _TAMPERED = {
     "idle connections get junk": _to_the_idle(
         lambda connection: connection.send(b"\0junk\r\n\r\n")
     ),
-    "idle connections get an answer": _to_the_idle(
+    "idle connections get a response": _to_the_idle(
         lambda connection: connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     ),
     "each connection is taken a second late": _at_accept(_hesitate),
@@ -89,24 +89,24 @@ _TAMPERED = {
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ, scene=scene, once=RIGHT, always=FAILED)
-        for name, scene in _SHUT.items()
+        Misbehaviour(name=name, workload=READ, outage=outage, once=RIGHT, always=FAILED)
+        for name, outage in _SHUT.items()
     ),
     *(
         Misbehaviour(
-            name=f"{name}, while listing", workload=LIST, scene=scene, once=RIGHT, always=FAILED
+            name=f"{name}, while listing", workload=LIST, outage=outage, once=RIGHT, always=FAILED
         )
-        for name, scene in _SHUT.items()
+        for name, outage in _SHUT.items()
     ),
     Misbehaviour(
         name="connections are refused, while looking for a name that is not there",
         workload=LOOK,
-        scene=HostileStore.refuse,
+        outage=HostileStore.refuse,
         once=RIGHT,
         always=FAILED,
     ),
     *(
-        Misbehaviour(name=name, workload=READ, scene=scene, always=RIGHT)
-        for name, scene in _TAMPERED.items()
+        Misbehaviour(name=name, workload=READ, outage=outage, always=RIGHT)
+        for name, outage in _TAMPERED.items()
     ),
 )

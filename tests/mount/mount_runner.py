@@ -16,10 +16,10 @@ from typing import Final
 
 from s3mount.daemon.mounting.mount_table import mount_at
 from s3mount.daemon.syscalls import MNT_DETACH, unmount
-from tests.mount.looking import wait_until
+from tests.mount.filesystem_access import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
-STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
+STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/one_file_mount.py"))
 NOBODY: Final = 65534
 # may read everything, since the interpreter may be in root's home, but not mount
 AS_NOBODY: Final = (
@@ -34,11 +34,11 @@ PR_SET_CHILD_SUBREAPER: Final = 36
 WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
 
 
-class Machine:
+class MountRunner:
     """Runs s3mount with the stand-in at *place*, and knows the processes it leaves."""
 
     def __init__(self, place: Path) -> None:
-        self.place = place
+        self.mountpoint = place
         self.environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def command(
@@ -48,7 +48,7 @@ class Machine:
             *prefix,
             *STAND_IN,
             bucket,
-            str(self.place),
+            str(self.mountpoint),
             *(str(argument) for argument in arguments),
         ]
 
@@ -89,7 +89,7 @@ class Machine:
 
     @property
     def is_mounted(self) -> bool:
-        return mount_at(str(self.place)) is not None
+        return mount_at(str(self.mountpoint)) is not None
 
 
 def adopted() -> set[int]:
@@ -116,7 +116,7 @@ def status_of(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def keeper_of(server: int) -> int:
+def helper_of(server: int) -> int:
     """The pid of the process that unmounts for *server*."""
     (keeper,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
     return int(keeper)
@@ -131,11 +131,11 @@ def public_directory() -> Iterator[Path]:
 
 
 @contextmanager
-def adopting(place: Path) -> Iterator[Machine]:
+def adopting(place: Path) -> Iterator[MountRunner]:
     """A machine at *place*; the processes and mounts that it leaves are ended."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        yield Machine(place)
+        yield MountRunner(place)
     finally:
         while orphans := adopted():  # a keeper becomes one when its server has ended
             for pid in orphans:

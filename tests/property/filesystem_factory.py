@@ -16,7 +16,7 @@ from s3mount.s3.object_store import ObjectStore
 MOUNTED_NS = 1_700_000_000 * 10**9
 
 
-class Reader:
+class UncachedReader:
     """Reads one version straight from the store."""
 
     def __init__(self, store: ObjectStore, version: ObjectVersion) -> None:
@@ -36,28 +36,28 @@ class Reader:
     def close(self) -> None: ...
 
 
-class Blocks:
+class UncachedBlocks:
     """Readers without a cache."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def open(self, version: ObjectVersion) -> Reader:
-        return Reader(self._store, version)
+    def open(self, version: ObjectVersion) -> UncachedReader:
+        return UncachedReader(self._store, version)
 
     def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
         """There is no room ahead of the reader."""
         return False
 
 
-class NoKernel:
+class NullInvalidator:
     """Keeps no names."""
 
     def drop(self, parent: int, entries: EntryPage) -> None: ...
     def drop_all(self) -> None: ...
 
 
-def assemble(
+def make_filesystem(
     store: ObjectStore,
     nursery: trio.Nursery,
     config: TreeConfig,
@@ -73,6 +73,6 @@ def assemble(
         clock=clock,
         mounted_ns=MOUNTED_NS,
         first_bytes=lambda _version, _head: None,
-        kernel=NoKernel(),
+        kernel=NullInvalidator(),
     )
-    return FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))
+    return FileSystem(tree, OpenFiles(tree, UncachedBlocks(store)), OpenDirectories(tree))

@@ -1,6 +1,6 @@
 """The catalogue as users read it: docs/faults.md.
 
-To write it anew: python -m tests.faults.handbook >docs/faults.md
+To write it anew: python -m tests.faults.documentation >docs/faults.md
 """
 
 import sys
@@ -12,16 +12,17 @@ from tests.faults.catalogue.rows import Misbehaviour, Outcome
 PREFACE = """\
 # What happens when the store misbehaves
 
-Stores, proxies and networks fail in many ways. This table says what a user of the mount then sees: *right* bytes and names, or an
-error (`EIO`, `ETIMEDOUT`, `EACCES`, `ESTALE`, `ENOENT`), within `--timeout`. Never wrong bytes, never a part of a directory for
-the whole of it, never a failure shown as an absence. Whatever it was, the mount lives on, and is right again as soon as the
-store is.
+Stores, proxies and networks fail in many ways. These tables say what a user of the mount then sees:
+*right* bytes and names, or an error (`EIO`, `ETIMEDOUT`, `EACCES`, `ESTALE`, `ENOENT`) within
+`--timeout`. A user never sees wrong bytes, never a part of a directory as the whole of it, and never
+a failure as an absence. The mount survives every fault, and is right again when the store is.
 
-*Once*: one request meets it, or it lasts a second; what can pass is tried again until attempts or time are used up.
-*For ever*: every such request meets it. A dash: it makes no sense so. Each line is tried through the kernel, with either
-transport, by `tests/faults`, which is also where this page comes from.
+*Once*: one request meets the fault, or the fault lasts a second; s3mount retries what may pass until
+attempts or time are used up. *For ever*: every such request meets the fault. A dash means that the
+case makes no sense. `tests/faults` tests each line through the kernel, with the native transport,
+and every fourth line with boto3 too; it also generates this page.
 
-What no client can see is not in the table: other bytes under the right length, range and ETag.
+No client can detect wrong bytes under the right length, range and ETag: the tables leave them out.
 """
 
 

@@ -1,4 +1,4 @@
-"""Ways to answer wrongly: each builds a fault for `hostile` to commit.
+"""Ways to answer wrongly: each builds a fault for `hostile_store` to commit.
 
 Knows one exchange at a time. Nothing here says what is the right thing to do about it; `catalogue` does.
 """
@@ -7,10 +7,10 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.faults.bucket import Answer, failure
-from tests.faults.hostile import Exchange, Fault, HangUp
+from tests.faults.bucket import Response, failure
+from tests.faults.hostile_store import Exchange, Fault, HangUp
 
-Edit = Callable[[Answer], Answer]
+Edit = Callable[[Response], Response]
 Ending = Callable[[Exchange, bytes], None]  # is given what was not sent
 
 HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Bad luck</h1></body></html>"
@@ -19,25 +19,25 @@ HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Bad luck
 # Answers broken off: how much is sent, and what comes after.
 
 
-def nothing(answer: Answer) -> int:
-    del answer
+def nothing(response: Response) -> int:
+    del response
     return 0
 
 
-def half_the_head(answer: Answer) -> int:
-    return len(answer.head) // 2
+def half_the_head(response: Response) -> int:
+    return len(response.head) // 2
 
 
-def the_head(answer: Answer) -> int:
-    return len(answer.head)
+def the_head(response: Response) -> int:
+    return len(response.head)
 
 
-def half_the_body(answer: Answer) -> int:
-    return len(answer.head) + len(answer.body) // 2
+def half_the_body(response: Response) -> int:
+    return len(response.head) + len(response.body) // 2
 
 
-def all_but_a_byte(answer: Answer) -> int:
-    return len(answer.head) + len(answer.body) - 1
+def all_but_a_byte(response: Response) -> int:
+    return len(response.head) + len(response.body) - 1
 
 
 def reset(exchange: Exchange, rest: bytes) -> None:
@@ -75,12 +75,12 @@ def crumble(exchange: Exchange, rest: bytes) -> None:
     exchange.send(rest[2000:])
 
 
-def broken(portion: Callable[[Answer], int], ending: Ending) -> Fault:
+def broken(portion: Callable[[Response], int], ending: Ending) -> Fault:
     """The right answer up to *portion*, then *ending*."""
 
     def fault(exchange: Exchange) -> None:
-        answer = exchange.stamp(exchange.answer)
-        octets, sent = answer.head + answer.sent_body, portion(answer)
+        response = exchange.stamp(exchange.response)
+        octets, sent = response.head + response.sent_body, portion(response)
         exchange.send(octets[:sent])
         ending(exchange, octets[sent:])
 
@@ -90,34 +90,34 @@ def broken(portion: Callable[[Answer], int], ending: Ending) -> Fault:
 def delayed(seconds: float, fault: Fault | None = None) -> Fault:
     def late(exchange: Exchange) -> None:
         exchange.pause(seconds)
-        (fault or edited(lambda answer: answer))(exchange)
+        (fault or edited(lambda response: response))(exchange)
 
     return late
 
 
-# The connection, after a right answer.
+# The connection, after a right response.
 
 
 def followed(octets: bytes) -> Fault:
     """The right answer, and at once behind it what nobody asked for."""
 
     def fault(exchange: Exchange) -> None:
-        answer = exchange.stamp(exchange.answer)
-        exchange.send(answer.head + answer.sent_body + octets)
+        response = exchange.stamp(exchange.response)
+        exchange.send(response.head + response.sent_body + octets)
 
     return fault
 
 
 def followed_by_a_stranger(exchange: Exchange) -> None:
     """The right answer, and behind it one to another request, that would pass for right."""
-    answer = exchange.stamp(exchange.answer)
-    stranger = replace(answer, body=bytes(len(answer.body)))
-    exchange.send(answer.head + answer.sent_body + stranger.head + stranger.sent_body)
+    response = exchange.stamp(exchange.response)
+    stranger = replace(response, body=bytes(len(response.body)))
+    exchange.send(response.head + response.sent_body + stranger.head + stranger.sent_body)
 
 
 def then(ending: Ending) -> Fault:
     def fault(exchange: Exchange) -> None:
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
         ending(exchange, b"")
 
     return fault
@@ -127,7 +127,7 @@ def then(ending: Ending) -> Fault:
 
 
 def raw(octets: bytes, ending: Ending = finish) -> Fault:
-    """These octets instead of an answer."""
+    """These octets instead of a response."""
 
     def fault(exchange: Exchange) -> None:
         exchange.send(octets)
@@ -139,7 +139,7 @@ def raw(octets: bytes, ending: Ending = finish) -> Fault:
 def preceded(octets: bytes) -> Fault:
     def fault(exchange: Exchange) -> None:
         exchange.send(octets)
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
 
     return fault
 
@@ -158,8 +158,8 @@ def endless(octets: bytes, *, before: bytes = b"") -> Fault:
 
 def status_line(line: bytes) -> Fault:
     def fault(exchange: Exchange) -> None:
-        answer = exchange.stamp(exchange.answer)
-        exchange.send(line + answer.head[len(answer.status_line) :] + answer.sent_body)
+        response = exchange.stamp(exchange.response)
+        exchange.send(line + response.head[len(response.status_line) :] + response.sent_body)
         raise HangUp
 
     return fault
@@ -169,15 +169,15 @@ def head_line(line: bytes) -> Fault:
     """One more line in the head, octet by octet as given, line ending included."""
 
     def fault(exchange: Exchange) -> None:
-        answer = exchange.stamp(exchange.answer)
-        exchange.send(answer.head[:-2] + line + b"\r\n" + answer.sent_body)
+        response = exchange.stamp(exchange.response)
+        exchange.send(response.head[:-2] + line + b"\r\n" + response.sent_body)
 
     return fault
 
 
 def bare_line_feeds(exchange: Exchange) -> None:
-    answer = exchange.stamp(exchange.answer)
-    exchange.send(answer.head.replace(b"\r\n", b"\n") + answer.sent_body)
+    response = exchange.stamp(exchange.response)
+    exchange.send(response.head.replace(b"\r\n", b"\n") + response.sent_body)
 
 
 def chunked(
@@ -186,10 +186,10 @@ def chunked(
     """The body in the transfer coding that *encode* makes of it."""
 
     def fault(exchange: Exchange) -> None:
-        answer = exchange.stamp(exchange.answer).with_header("Transfer-Encoding", "chunked")
+        response = exchange.stamp(exchange.response).with_header("Transfer-Encoding", "chunked")
         if not is_length_told:
-            answer = answer.with_header("Content-Length", None)
-        exchange.send(answer.head + (encode(answer.body) if answer.sent_body else b""))
+            response = response.with_header("Content-Length", None)
+        exchange.send(response.head + (encode(response.body) if response.sent_body else b""))
         if ending is not None:
             ending(exchange, b"")
 
@@ -203,23 +203,23 @@ def chunks(
     return b"".join(b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces) + last
 
 
-def until_close(portion: Callable[[Answer], int]) -> Fault:
+def until_close(portion: Callable[[Response], int]) -> Fault:
     """A body without length, that ends where the connection does."""
 
     def fault(exchange: Exchange) -> None:
-        answer = (
-            exchange.stamp(exchange.answer)
+        response = (
+            exchange.stamp(exchange.response)
             .with_header("Content-Length", None)
             .with_header("Connection", "close")
         )
-        exchange.send((answer.head + answer.sent_body)[: portion(answer)])
+        exchange.send((response.head + response.sent_body)[: portion(response)])
         raise HangUp
 
     return fault
 
 
-def everything(answer: Answer) -> int:
-    return len(answer.head) + len(answer.body)
+def everything(response: Response) -> int:
+    return len(response.head) + len(response.body)
 
 
 # Other answers.
@@ -227,7 +227,7 @@ def everything(answer: Answer) -> int:
 
 def edited(edit: Edit, ending: Ending | None = None) -> Fault:
     def fault(exchange: Exchange) -> None:
-        exchange.reply(edit(exchange.answer))
+        exchange.reply(edit(exchange.response))
         if ending is not None:
             ending(exchange, b"")
 
@@ -236,41 +236,43 @@ def edited(edit: Edit, ending: Ending | None = None) -> Fault:
 
 def header(name: str, value: str | None) -> Fault:
     """The right answer with this header instead; without it where *value* is None."""
-    return edited(lambda answer: answer.with_header(name, value))
+    return edited(lambda response: response.with_header(name, value))
 
 
 def length(told: Callable[[int], str]) -> Fault:
     """The right body under another Content-Length; then the connection ends."""
     return edited(
-        lambda answer: answer.with_header("Content-Length", told(len(answer.body))), finish
+        lambda response: response.with_header("Content-Length", told(len(response.body))), finish
     )
 
 
 def resized(resize: Callable[[bytes], bytes]) -> Fault:
     """Another body, and its own length."""
 
-    def edit(answer: Answer) -> Answer:
-        body = resize(answer.body)
-        return replace(answer, body=body).with_header("Content-Length", str(len(body)))
+    def edit(response: Response) -> Response:
+        body = resize(response.body)
+        return replace(response, body=body).with_header("Content-Length", str(len(body)))
 
     return edited(edit)
 
 
 def refused(status: int, code: str, message: str = "No", *headers: tuple[str, str]) -> Fault:
     """S3's error document under this status."""
-    answer = failure(status, code, message)
-    return edited(lambda _: replace(answer, headers=(*answer.headers, *headers)))
+    response = failure(status, code, message)
+    return edited(lambda _: replace(response, headers=(*response.headers, *headers)))
 
 
 def wordless(status: int, *headers: tuple[str, str]) -> Fault:
     """A status and no body."""
-    return edited(lambda _: Answer(status, (("Content-Length", "0"), *headers)))
+    return edited(lambda _: Response(status, (("Content-Length", "0"), *headers)))
 
 
 def page(status: int, body: bytes = HTML, kind: str = "text/html") -> Fault:
     """Somebody else's document: a proxy's, a portal's."""
     return edited(
-        lambda _: Answer(status, (("Content-Type", kind), ("Content-Length", str(len(body)))), body)
+        lambda _: Response(
+            status, (("Content-Type", kind), ("Content-Length", str(len(body)))), body
+        )
     )
 
 

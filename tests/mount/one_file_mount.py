@@ -1,6 +1,6 @@
 """s3mount with a stand-in for the store and the tree: a file system with one file, for tests of the process around it.
 
-`python tests/mount/stand_in.py ARGUMENT ...` takes the arguments of s3mount, through its own command line. The bucket says how it
+`python tests/mount/one_file_mount.py ARGUMENT ...` takes the arguments of s3mount, through its own command line. The bucket says how it
 behaves: `refused` fails as a missing bucket does, `breaks` has a bug, `hangs` never answers, anything else serves. `swaps` first runs
 the shell command in $SWAP as whoever serves, when a `credential_process` would run: after the checks, and before the mount.
 """

@@ -1,15 +1,15 @@
 """Ways to answer untruthfully: well-formed answers about another object, another range or another listing.
 
-As `mischief`: each builds a fault for `hostile` to commit.
+As `http_faults`: each builds a fault for `hostile_store` to commit.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tests.faults.bucket import Answer, xml
-from tests.faults.hostile import Exchange, Fault
-from tests.faults.mischief import Edit, edited
+from tests.faults.bucket import Response, xml
+from tests.faults.hostile_store import Exchange, Fault
+from tests.faults.http_faults import Edit, edited
 
 # Other objects.
 
@@ -19,7 +19,7 @@ def rewritten(edit: Callable[[Exchange], None]) -> Fault:
 
     def fault(exchange: Exchange) -> None:
         edit(exchange)
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
 
     return fault
 
@@ -34,7 +34,7 @@ def delete_object(exchange: Exchange) -> None:
     exchange.store.bucket.delete(exchange.request.key)
 
 
-def ignoring(*names: str, edit: Edit = lambda answer: answer) -> Fault:
+def ignoring(*names: str, edit: Edit = lambda response: response) -> Fault:
     """As if these headers had not been in the request."""
 
     def fault(exchange: Exchange) -> None:
@@ -42,7 +42,7 @@ def ignoring(*names: str, edit: Edit = lambda answer: answer) -> Fault:
             name: value for name, value in exchange.request.headers.items() if name not in names
         }
         exchange.request = replace(exchange.request, headers=headers)
-        exchange.reply(edit(exchange.answer))
+        exchange.reply(edit(exchange.response))
 
     return fault
 
@@ -58,11 +58,11 @@ def both(first: Callable[[Exchange], None], second: Fault) -> Fault:
 def content_range(told: Callable[[int, int, int], str | None]) -> Fault:
     """The right bytes under another Content-Range, made of the right start, end and total."""
 
-    def edit(answer: Answer) -> Answer:
+    def edit(response: Response) -> Response:
         first, last, total = (
-            int(number) for number in re.findall(r"\d+", answer.header("Content-Range"))
+            int(number) for number in re.findall(r"\d+", response.header("Content-Range"))
         )
-        return answer.with_header("Content-Range", told(first, last, total))
+        return response.with_header("Content-Range", told(first, last, total))
 
     return edited(edit)
 
@@ -77,7 +77,7 @@ def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
         first, last = move(first, last)
         headers = {**exchange.request.headers, "range": f"bytes={first}-{last}"}
         exchange.request = replace(exchange.request, headers=headers)
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
 
     return fault
 
@@ -87,7 +87,7 @@ def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
 
 def rewrite(edit: Callable[[str], str]) -> Fault:
     """The right page, its XML edited."""
-    return edited(lambda answer: xml(edit(_text(answer))))
+    return edited(lambda response: xml(edit(_text(response))))
 
 
 def swap(pattern: str, replacement: str, count: int = 0) -> Fault:
@@ -100,10 +100,10 @@ def asking(changes: Mapping[str, str | None]) -> Fault:
 
     def fault(exchange: Exchange) -> None:
         exchange.request = exchange.request.asking(changes)
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
 
     return fault
 
 
-def _text(answer: Answer) -> str:
-    return answer.body.decode().partition("\n")[2]
+def _text(response: Response) -> str:
+    return response.body.decode().partition("\n")[2]

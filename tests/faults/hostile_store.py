@@ -1,6 +1,6 @@
 """A store on a socket that does as its script says, and otherwise as S3 does.
 
-Knows connections and when to misbehave; what a misbehaviour is stands in `mischief`, what is right in `bucket`. Sockets
+Knows connections and when to misbehave; what a misbehaviour is stands in `http_faults`, what is right in `bucket`. Sockets
 are used bare, so that every byte, every silence and every reset is ours.
 """
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from tests.faults.bucket import Answer, Bucket, Kind, Request
+from tests.faults.bucket import Bucket, Kind, Request, Response
 
 HEAD_LIMIT = 1 << 16  # bytes of a request's head
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, see socket(7)
@@ -37,22 +37,22 @@ class Exchange:
         self.number = number
 
     @property
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         """What S3 would say now."""
-        return self.store.bucket.answer(self.request)
+        return self.store.bucket.respond(self.request)
 
-    def stamp(self, answer: Answer) -> Answer:
+    def stamp(self, response: Response) -> Response:
         """*answer* with this request's id in its head and, where it is a failure, in its body."""
         request_id = f"REQ{self.number:06}"  # as long as @REQUEST@, so that lengths stay
-        body = answer.body.replace(b"@REQUEST@", request_id.encode())
-        return replace(answer, body=body).with_header("x-amz-request-id", request_id)
+        body = response.body.replace(b"@REQUEST@", request_id.encode())
+        return replace(response, body=body).with_header("x-amz-request-id", request_id)
 
     def send(self, octets: bytes) -> None:
         self.connection.sendall(octets)
 
-    def reply(self, answer: Answer) -> None:
+    def reply(self, response: Response) -> None:
         """Send *answer* as a server does that is in order."""
-        stamped = replace(self.stamp(answer), is_bodiless=self.request.method == "HEAD")
+        stamped = replace(self.stamp(response), is_bodiless=self.request.method == "HEAD")
         self.send(stamped.head + stamped.sent_body)
 
     def pause(self, seconds: float = math.inf) -> None:
@@ -70,7 +70,7 @@ Fault = Callable[[Exchange], None]
 
 def behave(exchange: Exchange) -> None:
     """The fault that is none."""
-    exchange.reply(exchange.answer)
+    exchange.reply(exchange.response)
 
 
 @dataclass(slots=True)

@@ -4,13 +4,13 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.catalogue import CATALOGUE
-from tests.faults.handbook import pages
+from tests.faults.documentation import pages
 
-HANDBOOK = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
 
 
-def test_the_handbook_says_what_the_catalogue_says() -> None:
-    assert HANDBOOK.read_text() == "".join(f"{line}\n" for line in pages())
+def test_the_document_says_what_the_catalogue_says() -> None:
+    assert DOCUMENT.read_text() == "".join(f"{line}\n" for line in pages())
 
 
 def test_no_misbehaviour_stands_in_one_table_twice() -> None:

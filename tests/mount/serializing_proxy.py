@@ -54,7 +54,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def unhurried(server: S3Server) -> Iterator[tuple[S3Server, threading.Lock]]:
+def serializing_proxy(server: S3Server) -> Iterator[tuple[S3Server, threading.Lock]]:
     """*server* behind such a relay, and the turn that a writer to *server* itself takes."""
     turn = threading.Lock()
     with _Relay(urlsplit(server.endpoint_url).netloc, turn) as relay:

@@ -1,6 +1,6 @@
 """A hostile store and a real mount of it, through the command line.
 
-Knows processes, mount points and log files. One rig serves many trials, one after another, as a mount does in life.
+Knows processes, mount points and log files. One mount serves many scenarios, one after another, as a mount does in life.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 
 from s3mount.daemon.mounting.mount_table import mount_at
 from tests.faults.bucket import Bucket
-from tests.faults.hostile import HostileStore
+from tests.faults.hostile_store import HostileStore
 
 BUCKET = "faulty"
 KEY_ID, SECRET, TOKEN = (
@@ -36,8 +36,8 @@ PATIENCE = 60.0  # seconds for a mount to begin or to end, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
-class Flavour:
-    """What two trials must agree on to share a mount: `--transport`, `--metadata-ttl`, `--timeout`."""
+class MountOptions:
+    """What two scenarios must agree on to share a mount: `--transport`, `--metadata-ttl`, `--timeout`."""
 
     transport: str
     ttl: int
@@ -45,10 +45,10 @@ class Flavour:
 
 
 @dataclass(slots=True)
-class Rig:
+class FaultyMount:
     """Started and ended by `with`."""
 
-    flavour: Flavour
+    options: MountOptions
     bucket: Bucket
     credentials: Mapping[str, str] = field(
         default_factory=lambda: CREDENTIALS
@@ -116,19 +116,18 @@ class Rig:
         return self._process.wait(PATIENCE)
 
     def _command(self) -> list[str]:
-        flavour = self.flavour
-        options = {
+        arguments = {
             "--endpoint-url": self.store.url,
             "--region": "us-east-1",
-            "--transport": flavour.transport,
-            "--metadata-ttl": str(flavour.ttl),
-            "--timeout": str(flavour.timeout),
+            "--transport": self.options.transport,
+            "--metadata-ttl": str(self.options.ttl),
+            "--timeout": str(self.options.timeout),
             "--part-size": "1MiB",
             "--log-format": self.log_format,
-            # at debug the log has no limit: a rig serves many trials
+            # at debug the log has no limit: a mount serves many scenarios
             "--log-level": "debug" if self.log_format == "json" else "info",
         }
-        flat = [word for pair in options.items() for word in pair]
+        flat = [word for pair in arguments.items() for word in pair]
         return [
             sys.executable,
             "-m",
