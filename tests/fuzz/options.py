@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, replace
 
 from tests.property.driver import configured_limit
-from tests.property.moving_store import Behaviour
+from tests.property.history_store import Behaviour
 from tests.property.programs import random_keys
 
 ORDERS = ("bytes", "bytes", "bytes", "components", "none", "at first")
@@ -45,7 +45,7 @@ def options_of(seed: int, *, order: str | None = None, **fixed: object) -> Optio
     behaviour = Behaviour(
         order=order or drawn,
         page_max=rnd.choice((1, 2, 3, 5, 10, 50, 1000)),
-        is_cut_anew=rnd.random() < 0.5,
+        has_random_pages=rnd.random() < 0.5,
         delay=rnd.choice((0.0, 0.002, 0.02)),
     )
     options = Options(

@@ -15,7 +15,7 @@ from tests.fuzz.options import Options
 from tests.fuzz.store import ChangingBucket, LateStore
 from tests.fuzz.users import Deviation, User, Views, list_directory, run_tools
 from tests.mount.mount_process import Mount, abort, mounted
-from tests.property.moving_store import Behaviour
+from tests.property.history_store import Behaviour
 from tests.property.programs import random_key
 
 BUCKET = "fuzzy"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from tests.faults.bucket import Blob, Bucket, Request, _untoken
 from tests.faults.hostile_store import Exchange, Fault, HostileStore
 from tests.property.history import History
-from tests.property.moving_store import ORDERS, Behaviour, begins_behind, body_of, size_of
+from tests.property.history_store import ORDERS, Behaviour, body_of, is_after, size_of
 
 
 class ChangingBucket(Bucket):
@@ -43,7 +43,7 @@ class ChangingBucket(Bucket):
     def page_size(self) -> int:
         """A size for the next page."""
         most = self._behaviour.page_max
-        return self._rnd.randint(1, most) if self._behaviour.is_cut_anew else most
+        return self._rnd.randint(1, most) if self._behaviour.has_random_pages else most
 
     @page_size.setter
     def page_size(self, size: int) -> None:
@@ -59,7 +59,7 @@ class ChangingBucket(Bucket):
         found = set()
         for key in self.history.current.sizes:
             if key.startswith(prefix) and (
-                token is not None or begins_behind(key, start_after, self._behaviour)
+                token is not None or is_after(key, start_after, self._behaviour)
             ):
                 head, slash, _ = key.removeprefix(prefix).partition("/")
                 found.add(prefix + head + "/" if slash and delimiter else key)

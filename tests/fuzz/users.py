@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
-from tests.property.moving_store import Behaviour, body_of
+from tests.property.history_store import Behaviour, body_of
 from tests.reference import can_be_a_name
 
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -31,7 +31,7 @@ from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListedObject, ListPage
 from tests.property.filesystem_factory import make_filesystem
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
-from tests.property.moving_store import MovingStore, body_of, size_of
+from tests.property.history_store import HistoryStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
 IN_ORDER = ListPage(
@@ -132,7 +132,7 @@ async def _run(program: Program) -> None:
 
 async def _check_the_end(world: "World") -> None:
     """What the store says now that nothing changes or fails any more is what the tree shows, once lifetimes are over."""
-    world.store.is_mended = True
+    world.store.is_healed = True
     if math.isinf(world.program.ttl):
         world.hang_up()
     else:
@@ -159,7 +159,7 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     sizes = {key: size_of(key, serial) for serial, key in enumerate(program.keys)}
     if program.is_huge:
         sizes |= {f"h/f{number:06}": 20 + number for number in range(HUGE)}
-    store = MovingStore(History(sizes), program.behaviour, clock, random.Random(program.seed))
+    store = HistoryStore(History(sizes), program.behaviour, clock, random.Random(program.seed))
     config = TreeConfig(
         uid=0,
         gid=0,
@@ -192,7 +192,7 @@ class World:
     """What all agents share: the bucket, the mount, and what the mount has told so far."""
 
     program: Program
-    store: MovingStore
+    store: HistoryStore
     filesystem: FileSystem
     clock: Clock
     trace: list[str] = field(default_factory=list)
@@ -257,7 +257,7 @@ class World:
         """Whether the store may fail a request of these *kinds*; behind an empty page, the first that tells anything is another."""
         if "LIST" in kinds and self.program.behaviour.has_empty_pages:
             kinds = (*kinds, "MORE")
-        return not self.store.is_mended and bool(set(kinds) & set(self.program.behaviour.failing))
+        return not self.store.is_healed and bool(set(kinds) & set(self.program.behaviour.failing))
 
     def may_fail_to_look_up(self) -> bool:
         """Whether a lookup, or an open, may fail."""

@@ -18,8 +18,8 @@ from s3mount.filesystem.handles.open_directories import DOTS
 from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListedObject, ListPage
+from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.property.filesystem_factory import make_filesystem
-from tests.property.shelf import BUCKET, Shelf
 from tests.reference import Directory, Node, tree_of
 
 Answer = TypeVar("Answer")
@@ -127,15 +127,15 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel_on(
-    shelf: Shelf, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
+    store: MemoryStore, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
 ) -> AsyncIterator[Kernel]:
-    """A kernel over a file system over *shelf*; at the end, every reference given back leaves nothing.
+    """A kernel over a file system over *store*; at the end, every reference given back leaves nothing.
 
     *is_proven*: the store has listed many keys in order before, so that walks are fetched ahead in a small tree, too.
     """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
-        kernel = Kernel(make_filesystem(shelf, nursery, config, StoreConfig(bucket=BUCKET), clock))
+        kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=BUCKET), clock))
         if is_proven:
             kernel.filesystem.tree.catalog.order.note_page(_IN_ORDER)
         yield kernel
@@ -164,9 +164,9 @@ async def answers(question: Awaitable[Answer]) -> Answer | None:
         return None
 
 
-def truth(shelf: Shelf) -> Directory[int]:
-    """What the mount of *shelf* shows now."""
-    return tree_of({key: len(body) for key, body in shelf.bodies.items()})
+def truth(store: MemoryStore) -> Directory[int]:
+    """What the mount of *store* shows now."""
+    return tree_of({key: len(body) for key, body in store.bodies.items()})
 
 
 def kind(node: Node[int] | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from tests.property.moving_store import Behaviour
+from tests.property.history_store import Behaviour
 
 Item = TypeVar("Item")
 
@@ -159,7 +159,7 @@ def _trimmed(rnd: random.Random, program: Program) -> Program:
         for key in rnd.sample(sorted(keys), min(len(keys), rnd.randint(0, 6)))
     }
     behaviour = replace(
-        program.behaviour, page_max=rnd.choice((1, 2, 3, 8)), is_cut_anew=rnd.random() < 0.8
+        program.behaviour, page_max=rnd.choice((1, 2, 3, 8)), has_random_pages=rnd.random() < 0.8
     )
     readers = [
         tuple(_list_step(rnd, prefix[:-1], 0.0) for _ in range(rnd.randint(1, 3)))
@@ -209,7 +209,7 @@ def huge_program_of(seed: int) -> Program:
     rnd = random.Random(seed)
     order = ("bytes", "none", "at first", "directory bucket", "components")[seed % 5]
     page_max = rnd.choice((1000, 20_000, 66_000, HUGE))
-    behaviour = Behaviour(order=order, page_max=page_max, is_cut_anew=rnd.random() < 0.5)
+    behaviour = Behaviour(order=order, page_max=page_max, has_random_pages=rnd.random() < 0.5)
     keys = ["odd/b", "odd/a", "odd/-"]
     names = [f"h/f{rnd.randrange(HUGE):06}" for _ in range(10)] + [
         "h/f065535",
@@ -274,7 +274,7 @@ def _behaviour(rnd: random.Random) -> Behaviour:
             ("bytes", "bytes", "bytes", "components", "none", "at first", "directory bucket")
         ),
         page_max=rnd.choice((1, 2, 3, 5, 8, 1000)),
-        is_cut_anew=rnd.random() < 0.5,
+        has_random_pages=rnd.random() < 0.5,
         repeats=rnd.random() < 0.1,
         has_empty_pages=rnd.random() < 0.07,
         knows_start_after=rnd.random() < 0.8,
