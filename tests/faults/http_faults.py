@@ -1,6 +1,7 @@
-"""Ways to answer wrongly: each builds a fault for `hostile_store` to commit.
+"""HTTP faults: broken, late, malformed and refused responses.
 
-Knows one exchange at a time. Nothing here says what is the right thing to do about it; `catalogue` does.
+Each function builds a fault for `hostile_store`, and knows one exchange. `catalogue` says which
+outcomes are correct.
 """
 
 import socket
@@ -11,12 +12,12 @@ from tests.faults.bucket import Response, failure
 from tests.faults.hostile_store import Exchange, Fault, HangUp
 
 Edit = Callable[[Response], Response]
-Ending = Callable[[Exchange, bytes], None]  # is given what was not sent
+Ending = Callable[[Exchange, bytes], None]  # receives the unsent rest of the response
 
 HTML = b"<!DOCTYPE html><html><head><title>Oops</title></head><body><h1>Bad luck</h1></body></html>"
 
 
-# Answers broken off: how much is sent, and what comes after.
+# ---- truncated responses: the portion that is sent, and how the connection goes on
 
 
 def nothing(response: Response) -> int:
@@ -62,21 +63,21 @@ def stall(exchange: Exchange, rest: bytes) -> None:
 
 
 def drip(exchange: Exchange, rest: bytes) -> None:
-    """A byte every half second: never silent, never done."""
+    """Send a byte every half second: never silent, never complete."""
     for octet in rest:
         exchange.send(bytes((octet,)))
         exchange.pause(0.5)
 
 
 def crumble(exchange: Exchange, rest: bytes) -> None:
-    """Byte by byte, but soon."""
+    """Send single bytes without delay."""
     for start in range(min(len(rest), 2000)):
         exchange.send(rest[start : start + 1])
     exchange.send(rest[2000:])
 
 
 def broken(portion: Callable[[Response], int], ending: Ending) -> Fault:
-    """The right answer up to *portion*, then *ending*."""
+    """Send the correct response up to *portion*, then do *ending*."""
 
     def fault(exchange: Exchange) -> None:
         response = exchange.stamp(exchange.response)
@@ -95,11 +96,11 @@ def delayed(seconds: float, fault: Fault | None = None) -> Fault:
     return late
 
 
-# The connection, after a right response.
+# ---- bytes after a correct response
 
 
 def followed(octets: bytes) -> Fault:
-    """The right answer, and at once behind it what nobody asked for."""
+    """Send the correct response and, directly after it, unrequested *octets*."""
 
     def fault(exchange: Exchange) -> None:
         response = exchange.stamp(exchange.response)
@@ -108,11 +109,11 @@ def followed(octets: bytes) -> Fault:
     return fault
 
 
-def followed_by_a_stranger(exchange: Exchange) -> None:
-    """The right answer, and behind it one to another request, that would pass for right."""
+def followed_by_another_response(exchange: Exchange) -> None:
+    """Send the correct response, and then a plausible one to another request."""
     response = exchange.stamp(exchange.response)
-    stranger = replace(response, body=bytes(len(response.body)))
-    exchange.send(response.head + response.sent_body + stranger.head + stranger.sent_body)
+    other = replace(response, body=bytes(len(response.body)))
+    exchange.send(response.head + response.sent_body + other.head + other.sent_body)
 
 
 def then(ending: Ending) -> Fault:
@@ -123,11 +124,11 @@ def then(ending: Ending) -> Fault:
     return fault
 
 
-# Other octets.
+# ---- malformed responses
 
 
 def raw(octets: bytes, ending: Ending = finish) -> Fault:
-    """These octets instead of a response."""
+    """Send *octets* instead of a response."""
 
     def fault(exchange: Exchange) -> None:
         exchange.send(octets)
@@ -145,11 +146,11 @@ def preceded(octets: bytes) -> Fault:
 
 
 def endless(octets: bytes, *, before: bytes = b"") -> Fault:
-    """The same again and again, as fast as it is read."""
+    """Send *octets* again and again, as fast as the client reads."""
 
     def fault(exchange: Exchange) -> None:
         exchange.send(before)
-        while not exchange.store.mended.is_set():
+        while not exchange.store.faults_ended.is_set():
             exchange.send(octets * 64)
         raise HangUp
 
@@ -166,7 +167,7 @@ def status_line(line: bytes) -> Fault:
 
 
 def head_line(line: bytes) -> Fault:
-    """One more line in the head, octet by octet as given, line ending included."""
+    """Add a line to the header, byte by byte as given, its line ending included."""
 
     def fault(exchange: Exchange) -> None:
         response = exchange.stamp(exchange.response)
@@ -181,13 +182,13 @@ def bare_line_feeds(exchange: Exchange) -> None:
 
 
 def chunked(
-    encode: Callable[[bytes], bytes], ending: Ending | None = None, *, is_length_told: bool = False
+    encode: Callable[[bytes], bytes], ending: Ending | None = None, *, has_length: bool = False
 ) -> Fault:
-    """The body in the transfer coding that *encode* makes of it."""
+    """Send the body in the transfer coding that *encode* applies."""
 
     def fault(exchange: Exchange) -> None:
         response = exchange.stamp(exchange.response).with_header("Transfer-Encoding", "chunked")
-        if not is_length_told:
+        if not has_length:
             response = response.with_header("Content-Length", None)
         exchange.send(response.head + (encode(response.body) if response.sent_body else b""))
         if ending is not None:
@@ -204,7 +205,7 @@ def chunks(
 
 
 def until_close(portion: Callable[[Response], int]) -> Fault:
-    """A body without length, that ends where the connection does."""
+    """Send a body without a length, which ends with the connection."""
 
     def fault(exchange: Exchange) -> None:
         response = (
@@ -222,7 +223,7 @@ def everything(response: Response) -> int:
     return len(response.head) + len(response.body)
 
 
-# Other answers.
+# ---- other responses
 
 
 def edited(edit: Edit, ending: Ending | None = None) -> Fault:
@@ -235,19 +236,19 @@ def edited(edit: Edit, ending: Ending | None = None) -> Fault:
 
 
 def header(name: str, value: str | None) -> Fault:
-    """The right answer with this header instead; without it where *value* is None."""
+    """Set this header of the correct response, or remove it if *value* is None."""
     return edited(lambda response: response.with_header(name, value))
 
 
-def length(told: Callable[[int], str]) -> Fault:
-    """The right body under another Content-Length; then the connection ends."""
+def length(change: Callable[[int], str]) -> Fault:
+    """Send the correct body under another Content-Length, and close the connection."""
     return edited(
-        lambda response: response.with_header("Content-Length", told(len(response.body))), finish
+        lambda response: response.with_header("Content-Length", change(len(response.body))), finish
     )
 
 
 def resized(resize: Callable[[bytes], bytes]) -> Fault:
-    """Another body, and its own length."""
+    """Send another body, with its correct length."""
 
     def edit(response: Response) -> Response:
         body = resize(response.body)
@@ -257,18 +258,18 @@ def resized(resize: Callable[[bytes], bytes]) -> Fault:
 
 
 def refused(status: int, code: str, message: str = "No", *headers: tuple[str, str]) -> Fault:
-    """S3's error document under this status."""
+    """Send S3's error document with this status."""
     response = failure(status, code, message)
     return edited(lambda _: replace(response, headers=(*response.headers, *headers)))
 
 
-def wordless(status: int, *headers: tuple[str, str]) -> Fault:
-    """A status and no body."""
+def bodiless(status: int, *headers: tuple[str, str]) -> Fault:
+    """Send a status without a body."""
     return edited(lambda _: Response(status, (("Content-Length", "0"), *headers)))
 
 
 def page(status: int, body: bytes = HTML, kind: str = "text/html") -> Fault:
-    """Somebody else's document: a proxy's, a portal's."""
+    """Send a document of a proxy or a captive portal."""
     return edited(
         lambda _: Response(
             status, (("Content-Type", kind), ("Content-Length", str(len(body)))), body
@@ -277,7 +278,7 @@ def page(status: int, body: bytes = HTML, kind: str = "text/html") -> Fault:
 
 
 def redirect(status: int, code: str) -> Fault:
-    """To a server that takes notes."""
+    """Redirect to a server that records its requests."""
 
     def fault(exchange: Exchange) -> None:
         target = exchange.store.elsewhere + exchange.request.target

@@ -1,6 +1,7 @@
-"""A scenario: one misbehaviour, met once or for ever by one mount, and whether the outcome was right.
+"""Scenarios: one misbehaviour, once or for ever, against one mount.
 
-ScenarioRunner that were chosen run side by side from the start, a mount for each of a few threads; who asks for one waits for it.
+The runner starts all chosen scenarios at once, a mount for each of a few threads; a test waits
+for the result of its own.
 """
 
 import errno
@@ -17,12 +18,13 @@ from tests.faults.faulty_mount import BUCKET, FaultyMount, MountOptions
 from tests.faults.workloads import WorkDirectory, Workload
 
 PATIENCE = 120  # seconds for all scenarios before one, and itself
-STARTS_AT_ONCE = 3  # mounts; they cost a second of a processor each, and may wait 15 s for the store's first answer
+# mounts: each start costs a CPU second, and may wait 15 s for the store's first response
+STARTS_AT_ONCE = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """*is_once*: met by one request, else by every one until it is over."""
+    """Misbehaviour in one request if *is_once*, else in every one until the scenario ends."""
 
     number: int
     row: Misbehaviour
@@ -35,7 +37,8 @@ class Scenario:
 
     @property
     def prefix(self) -> str:
-        return f"{self.number * 7919 % 10007:05}/"  # scattered, so that neighbours in time are none in the tree
+        # scattered, so that consecutive scenarios are not neighbours in the tree
+        return f"{self.number * 7919 % 10007:05}/"
 
     @property
     def options(self) -> MountOptions:
@@ -50,7 +53,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class ScenarioResult:
-    """What befell: under the fault and after it, how long a user was kept, and what the log says about it."""
+    """What the user, the store and the log saw during and after the fault."""
 
     outcome: Outcome
     seconds: float
@@ -62,7 +65,7 @@ class ScenarioResult:
 
 
 def scenarios_of(rows: Iterable[Misbehaviour], transport: str, *, first: int = 0) -> list[Scenario]:
-    """Every scenario of the *rows*, numbered from *first* on."""
+    """Return every scenario of *rows*, numbered from *first*."""
     kinds = (
         (row, is_once)
         for row in rows
@@ -76,7 +79,7 @@ def scenarios_of(rows: Iterable[Misbehaviour], transport: str, *, first: int = 0
 
 
 class ScenarioRunner:
-    """Runs *chosen* scenarios on *width* mounts at a time."""
+    """Runner of *chosen* scenarios, on *width* mounts at a time."""
 
     def __init__(self, chosen: list[Scenario], width: int) -> None:
         self._chosen = chosen
@@ -87,8 +90,8 @@ class ScenarioRunner:
             scenario.name: self._pool.submit(self._run, scenario) for scenario in chosen
         }
 
-    def report(self, scenario: Scenario) -> ScenarioResult:
-        """Waits until *scenario* was run."""
+    def result(self, scenario: Scenario) -> ScenarioResult:
+        """Wait for *scenario*, and return its result."""
         return self._reports[scenario.name].result(PATIENCE)
 
     def close(self) -> None:
@@ -100,12 +103,12 @@ class ScenarioRunner:
     def _run(self, scenario: Scenario) -> ScenarioResult:
         mount = self._borrow(scenario.options)
         try:
-            report = run(scenario, mount)
+            result = run(scenario, mount)
         except BaseException:
             mount.__exit__()
             raise
         self._idle.setdefault(scenario.options, []).append(mount)
-        return report
+        return result
 
     def _borrow(self, options: MountOptions) -> FaultyMount:
         try:
@@ -116,7 +119,7 @@ class ScenarioRunner:
 
 
 def stocked(scenarios: Iterable[Scenario]) -> Bucket:
-    """A bucket with the objects of all *scenarios*, each in a prefix of its own."""
+    """Return a bucket with the objects of all *scenarios*, each below its own prefix."""
     bucket = Bucket(BUCKET)
     for scenario in scenarios:
         for name, body in scenario.row.workload.objects.items():
@@ -125,25 +128,25 @@ def stocked(scenarios: Iterable[Scenario]) -> Bucket:
 
 
 def run(scenario: Scenario, mount: FaultyMount) -> ScenarioResult:
-    row, place = scenario.row, WorkDirectory(mount.mountpoint, mount.bucket, scenario.prefix)
+    row, directory = scenario.row, WorkDirectory(mount.mountpoint, mount.bucket, scenario.prefix)
     since, redirected = len(mount.log_text), len(mount.elsewhere.requests)
     mount.bucket.page_size = row.page_size
-    row.workload.prepare(place)
+    row.workload.prepare(directory)
     step = row.step(scenario.prefix, is_once=scenario.is_once)
     mount.store.misbehave(step)
     if row.outage is not None:
         row.outage(mount.store)
         if scenario.is_once:
-            threading.Timer(OUTAGE_SECONDS, mount.store.mend).start()
+            threading.Timer(OUTAGE_SECONDS, mount.store.end_faults).start()
     begun = time.monotonic()
-    outcome = attempt(row.workload, place)
+    outcome = attempt(row.workload, directory)
     seconds = time.monotonic() - begun
-    mount.store.mend()
+    mount.store.end_faults()
     mount.bucket.page_size = 1000
     return ScenarioResult(
         outcome=outcome,
         seconds=seconds,
-        after=[attempt(row.workload, place) for _ in range(row.tries_after)][-1],
+        after=[attempt(row.workload, directory) for _ in range(row.tries_after)][-1],
         hits=step.hits if row.outage is None else 1,
         is_alive=mount.is_alive,
         records=mount.log_records(since),
@@ -151,10 +154,13 @@ def run(scenario: Scenario, mount: FaultyMount) -> ScenarioResult:
     )
 
 
-def attempt(workload: Workload, place: WorkDirectory) -> Outcome:
-    """What the user is told; raises WrongContentError, and OSError where the catalogue has no word for it."""
+def attempt(workload: Workload, directory: WorkDirectory) -> Outcome:
+    """Run *workload* and return its outcome.
+
+    Raises WrongContentError, and OSError for an errno that is not in the catalogue.
+    """
     try:
-        workload.run(place)
+        workload.run(directory)
     except OSError as exc:
         name = errno.errorcode.get(exc.errno or 0, "")
         if name not in Outcome.__members__:

@@ -1,4 +1,4 @@
-"""Credentials that expire under a mount, and are renewed by the program that gave them, or not."""
+"""Expiring credentials: renewal by `credential_process`, and its failures."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ TIMEOUT = 4.0  # seconds, of the mounts
 
 
 class Issuer:
-    """Gives out credentials by `credential_process`, as a company's login tool does."""
+    """A `credential_process` program, as an organization's login tool is one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,27 +39,29 @@ class Issuer:
         self.issue("first-token")
 
     def named(self, command: str) -> None:
-        """Have the profile name the program so."""
+        """Make the profile run *command*."""
         self.config.write_text(f"[default]\ncredential_process = {command}\n")
 
     def issue(self, token: str, expires: str = "2099-01-01T00:00:00Z") -> None:
-        """From now on give out *token*."""
+        """Issue *token* from now on."""
         credentials = {"AccessKeyId": "AKIDISSUED", "SecretAccessKey": "s", "SessionToken": token}
         self._credentials.write_text(
             json.dumps({"Version": 1, **credentials, "Expiration": expires})
         )
 
     def does(self, text: str = "{give}") -> None:
-        """From now on be the shell's program *text*, in which *{give}* gives out the credentials."""
+        """Make the program run the script *text*, in which *{give}* prints the credentials."""
         program = self._program.with_suffix(".new")
         program.write_text("#!/bin/sh\n" + text.format(give=f"cat {self._credentials}") + "\n")
         program.chmod(0o755)
         program.rename(self._program)
 
     def hangs(self) -> None:
-        """From now on say nothing, for ever, but `pid`."""
+        """Make the program hang without output; `pid` is its process."""
         self.does(
-            f"echo $$ >{self.folder}/pid.new\nmv {self.folder}/pid.new {self.folder}/pid\nexec sleep 1000"
+            f"echo $$ >{self.folder}/pid.new\n"
+            f"mv {self.folder}/pid.new {self.folder}/pid\n"
+            "exec sleep 1000"
         )
 
     @property
@@ -106,7 +108,7 @@ def _expire(mount: FaultyMount, token: str) -> None:
 
 
 def _reading(path: Path) -> subprocess.Popen[str]:
-    """A process that reads *path*, and can be killed where it hangs."""
+    """Start a process that reads *path*; it is killed if it hangs."""
     program = f"open({str(path)!r}, 'rb').read()"
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", program], stderr=subprocess.PIPE, text=True
@@ -114,7 +116,7 @@ def _reading(path: Path) -> subprocess.Popen[str]:
 
 
 def _failure(path: Path) -> str:
-    """How reading *path* fails."""
+    """Read *path*, and return how that fails."""
     with _reading(path) as reader:
         try:
             _, said = reader.communicate(timeout=PATIENCE)
@@ -138,7 +140,7 @@ def _status(pid: int) -> bytes:
         return b"\0State:\tZ"
 
 
-def test_credentials_that_expire_are_asked_for_again(mount: FaultyMount, issuer: Issuer) -> None:
+def test_credentials_that_expire_are_requested_again(mount: FaultyMount, issuer: Issuer) -> None:
     assert (mount.mountpoint / "before").read_bytes() == SMALL
 
     issuer.issue("second-token")
@@ -148,14 +150,14 @@ def test_credentials_that_expire_are_asked_for_again(mount: FaultyMount, issuer:
     assert mount.store.requests[-1].headers["x-amz-security-token"] == "second-token"
 
 
-def test_credentials_that_nobody_renews_are_told_as_no_access(mount: FaultyMount) -> None:
+def test_credentials_that_are_not_renewed_are_reported_as_no_access(mount: FaultyMount) -> None:
     assert (mount.mountpoint / "before").read_bytes() == SMALL
 
     _expire(mount, "first-token")
     with pytest.raises(PermissionError):
         (mount.mountpoint / "after").read_bytes()
 
-    mount.store.mend()
+    mount.store.end_faults()
     assert (mount.mountpoint / "after").read_bytes() == SMALL
     assert "first-token" not in mount.log_text
 
@@ -163,7 +165,7 @@ def test_credentials_that_nobody_renews_are_told_as_no_access(mount: FaultyMount
 @pytest.mark.parametrize(
     "end", [FaultyMount.unmount, FaultyMount.terminate], ids=["unmounted", "SIGTERM"]
 )
-def test_a_program_that_hangs_fails_readers_in_time_and_keeps_nothing_from_ending(
+def test_a_program_that_hangs_fails_reads_in_time_and_does_not_prevent_unmounting(
     end: Callable[[FaultyMount], None], mount: FaultyMount, issuer: Issuer
 ) -> None:
     assert (mount.mountpoint / "before").read_bytes() == SMALL
@@ -191,7 +193,7 @@ def test_a_program_that_hangs_fails_readers_in_time_and_keeps_nothing_from_endin
     [MountOptions("lean", 60, 1000.0), MountOptions("boto3", 60, 1000.0)],
     ids=["lean", "boto3"],
 )
-def test_readers_who_wait_for_credentials_keep_nothing_from_ending(
+def test_readers_that_wait_for_credentials_do_not_prevent_unmounting(
     mount: FaultyMount, issuer: Issuer
 ) -> None:
     issuer.hangs()
@@ -208,9 +210,7 @@ def test_readers_who_wait_for_credentials_keep_nothing_from_ending(
     _wait_gone(issuer.pid)
 
 
-def test_the_mount_goes_on_when_a_program_that_hung_is_gone(
-    mount: FaultyMount, issuer: Issuer
-) -> None:
+def test_the_mount_recovers_when_a_hanging_program_ends(mount: FaultyMount, issuer: Issuer) -> None:
     issuer.hangs()
     _expire(mount, "first-token")
     failure = _failure(mount.mountpoint / "after")
@@ -222,16 +222,14 @@ def test_the_mount_goes_on_when_a_program_that_hung_is_gone(
     time_is_up = time.monotonic() + PATIENCE
     while (
         again := _failure(mount.mountpoint / "after")
-    ) == "EACCES":  # for a moment the failure is told to others
+    ) == "EACCES":  # the failure is shared with other readers for a moment
         assert time.monotonic() < time_is_up
 
     assert (failure, again) == ("ETIMEDOUT", "")
 
 
 @pytest.mark.parametrize("number", ["ALRM", "TERM"])
-def test_a_program_gets_the_signals_that_it_waits_for(
-    number: str, mount: FaultyMount, issuer: Issuer
-) -> None:
+def test_a_program_receives_its_signals(number: str, mount: FaultyMount, issuer: Issuer) -> None:
     issuer.does(f"trap '{{give}}; exit 0' {number}\nkill -{number} $$\nexit 1")
     issuer.issue("second-token")
     _expire(mount, "first-token")
@@ -239,10 +237,10 @@ def test_a_program_gets_the_signals_that_it_waits_for(
     assert _failure(mount.mountpoint / "after") == ""
 
 
-def test_a_program_is_found_where_its_search_leads_through_the_mount(
+def test_a_program_is_found_by_a_search_path_through_the_mount(
     mount: FaultyMount, issuer: Issuer
 ) -> None:
-    """The directory is looked at while the program is started, and answered by the mount that waits for it."""
+    """The program starts only after the mount, which waits for it, has served a lookup."""
     issuer.named("issue")
     issuer.issue("second-token")
     (issuer.folder / "first").symlink_to(mount.mountpoint)
@@ -253,7 +251,7 @@ def test_a_program_is_found_where_its_search_leads_through_the_mount(
     assert mount.wait_ended() == 0
 
 
-def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
+def test_a_refresh_that_fails_ahead_of_time_harms_no_request_and_is_not_quoted(
     options: MountOptions, issuer: Issuer
 ) -> None:
     issuer.issue("first-token", (datetime.now(UTC) + timedelta(minutes=12)).isoformat())
@@ -271,7 +269,7 @@ def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
 
 
 @pytest.mark.parametrize("options", [[], ["--foreground"]], ids=["background", "foreground"])
-def test_a_program_that_hangs_at_the_start_is_told_in_one_line(
+def test_a_program_that_hangs_at_the_start_is_reported_in_one_line(
     options: list[str], issuer: Issuer
 ) -> None:
     issuer.hangs()
@@ -293,7 +291,7 @@ def test_a_program_that_hangs_at_the_start_is_told_in_one_line(
     _wait_gone(issuer.pid)
 
 
-def test_a_program_that_hangs_at_the_start_keeps_nobody_from_stopping(issuer: Issuer) -> None:
+def test_a_program_that_hangs_at_the_start_does_not_prevent_stopping(issuer: Issuer) -> None:
     os.mkfifo(issuer.folder / "began")
     issuer.does(f"echo $$ >{issuer.folder}/began\nexec sleep 1000")
     with subprocess.Popen(

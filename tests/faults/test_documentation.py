@@ -1,4 +1,4 @@
-"""What users are told of the store's faults is what is tried."""
+"""docs/faults.md says what the catalogue says."""
 
 from collections import Counter
 from pathlib import Path
@@ -13,6 +13,6 @@ def test_the_document_says_what_the_catalogue_says() -> None:
     assert DOCUMENT.read_text() == "".join(f"{line}\n" for line in pages())
 
 
-def test_no_misbehaviour_stands_in_one_table_twice() -> None:
+def test_no_table_lists_a_misbehaviour_twice() -> None:
     for rows in CATALOGUE.values():
         assert max(Counter((row.name, row.workload.word) for row in rows).values()) == 1

@@ -1,4 +1,4 @@
-"""What a hostile store says never becomes a line of the log, nor a long one, nor a command of the terminal's."""
+"""Text from a hostile store never forges, floods or controls the log."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ from tests.faults.workloads import SMALL
 
 FORGED = "2026-11-26 02:00:00,000 CRITICAL root: forged"
 CODE = f"x (HTTP 403)\n{FORGED}\x85\u2028\u202e{'A' * 50_000}"
-LINE_MAX = 1000  # bytes; ours, and some foreign texts of 200 bytes at most
+LINE_MAX = 1000  # bytes: our own text, and a few foreign texts of at most 200 bytes
 LINES_MAX = 20
 
 
@@ -32,7 +32,7 @@ def _edited_head(edit: Callable[[Response], Response]) -> Fault:
     return fault
 
 
-def test_a_code_is_escaped_and_cut(mount: FaultyMount) -> None:
+def test_an_error_code_is_escaped_and_truncated(mount: FaultyMount) -> None:
     mount.store.misbehave(Step(Kind.GET, refused(403, CODE)))
 
     with pytest.raises(PermissionError):
@@ -42,7 +42,7 @@ def test_a_code_is_escaped_and_cut(mount: FaultyMount) -> None:
     assert rf"x (HTTP 403)\n{FORGED}" in mount.log_text
 
 
-def test_words_of_a_head_are_escaped_and_cut(mount: FaultyMount) -> None:
+def test_header_values_are_escaped_and_truncated(mount: FaultyMount) -> None:
     words = f"\x1b[2J\x9b\x85{'A' * 20_000}"
     mount.store.misbehave(
         Step(Kind.GET, _edited_head(lambda response: response.with_header("Content-Range", words)))
@@ -54,7 +54,7 @@ def test_words_of_a_head_are_escaped_and_cut(mount: FaultyMount) -> None:
     _assert_is_sane(mount.log_text)
 
 
-def test_the_name_of_a_root_element_is_escaped_and_cut(mount: FaultyMount) -> None:
+def test_the_name_of_a_root_element_is_escaped_and_truncated(mount: FaultyMount) -> None:
     mount.store.misbehave(Step(Kind.LIST, refused(200, CODE)))
 
     with pytest.raises(OSError, match=r"\[Errno (5|110)\]"):

@@ -1,7 +1,7 @@
-"""Every misbehaviour known, and what is right to make of each.
+"""Catalogue of known misbehaviours, and the correct outcomes of each.
 
-The rows stand in the modules beside, by the layer that misbehaves. What an outcome means to a user stands in
-docs/semantics.md, section Errors; docs/faults.md is this catalogue for users, and is checked against it.
+One module for each layer that misbehaves. docs/semantics.md, section Errors, says what an outcome
+means; `documentation` generates docs/faults.md from this catalogue.
 """
 
 from tests.faults.catalogue.rows import Misbehaviour, Outcome

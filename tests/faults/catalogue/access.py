@@ -1,16 +1,16 @@
-"""The store refuses, or sends the client to somebody else."""
+"""Authorization failures and redirects."""
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.http_faults import page, redirect, refused, wordless
+from tests.faults.http_faults import bodiless, page, redirect, refused
 from tests.faults.workloads import LIST, READ_SMALL, STAT
 
 RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES
 
 _REFUSED = {
-    "401 without body": wordless(401),
+    "401 without body": bodiless(401),
     "403 AccessDenied": refused(403, "AccessDenied"),
-    "403 without body": wordless(403),
+    "403 without body": bodiless(403),
     "403 of a proxy": page(403),
     "403 SignatureDoesNotMatch": refused(403, "SignatureDoesNotMatch"),
     "403 InvalidAccessKeyId": refused(403, "InvalidAccessKeyId"),

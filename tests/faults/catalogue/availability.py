@@ -1,7 +1,9 @@
-"""The whole store misbehaves: it is not there, lets nobody in, or tampers with connections that stand."""
+"""Outages of the whole store: refused, reset, ignored or disturbed connections."""
 
 import contextlib
+import fcntl
 import socket
+import termios
 import time
 from collections.abc import Callable
 
@@ -15,7 +17,7 @@ RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 def _at_accept(
     meet: Callable[[HostileStore, socket.socket], None],
 ) -> Callable[[HostileStore], None]:
-    """What new connections meet; those that stand are reset."""
+    """Return an outage in which *meet* handles new connections and established ones are reset."""
 
     def outage(store: HostileStore) -> None:
         store.at_accept = lambda connection: meet(store, connection)
@@ -37,7 +39,7 @@ def _close(store: HostileStore, connection: socket.socket) -> None:
 
 def _ignore(store: HostileStore, connection: socket.socket) -> None:
     del connection
-    store.mended.wait()
+    store.faults_ended.wait()
     raise HangUp
 
 
@@ -48,15 +50,23 @@ def _greet(store: HostileStore, connection: socket.socket) -> None:
 
 def _hesitate(store: HostileStore, connection: socket.socket) -> None:
     del connection
-    store.mended.wait(1)
+    store.faults_ended.wait(1)
+
+
+def _wait_acknowledged(connection: socket.socket) -> None:
+    """Wait until the peer's kernel has all that was sent, FIN included; see SIOCOUTQ in tcp(7)."""
+    while any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))):
+        time.sleep(0.001)
 
 
 def _to_the_idle(act: Callable[[socket.socket], object]) -> Callable[[HostileStore], None]:
     def outage(store: HostileStore) -> None:
-        for connection in store.connections:
-            with contextlib.suppress(OSError):
+        connections = store.connections
+        assert connections, "no connection is idle"
+        for connection in connections:
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                 act(connection)
-        time.sleep(0.05)  # on loopback it has come by then
+                _wait_acknowledged(connection)
 
     return outage
 

@@ -1,4 +1,4 @@
-"""The connection misbehaves: it breaks, falls silent, or says too much."""
+"""Connection faults: resets, stalls, and bytes beyond the response."""
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
@@ -11,7 +11,7 @@ from tests.faults.http_faults import (
     endless,
     finish,
     followed,
-    followed_by_a_stranger,
+    followed_by_another_response,
     half_close,
     half_the_body,
     half_the_head,
@@ -166,7 +166,7 @@ ROWS = (
         name="a second response of zeros behind each response",
         workload=READ,
         on=Kind.GET,
-        fault=followed_by_a_stranger,
+        fault=followed_by_another_response,
         always=RIGHT,
     ),
     Misbehaviour(

@@ -1,4 +1,4 @@
-"""An object's bytes are not those that were asked for."""
+"""Object content faults: wrong ranges, wrong versions, wrong ETags."""
 
 from dataclasses import replace
 
@@ -81,7 +81,7 @@ ROWS = (
         always=RIGHT | FAILED,
     ),
     Misbehaviour(
-        name="the total not told in Content-Range",
+        name="no total in Content-Range",
         workload=READ,
         on=Kind.GET,
         fault=content_range(lambda first, last, _: f"bytes {first}-{last}/*"),
@@ -174,7 +174,7 @@ ROWS = (
         on=Kind.GET,
         fault=both(replace_object, ignoring("if-match")),
         always=ESTALE,
-        tries_after=2,  # what was read ahead may replace it once more
+        tries_after=2,  # a readahead request may replace it once more
     ),
     Misbehaviour(
         name="deleted while read",

@@ -1,4 +1,4 @@
-"""A listing is broken, incomplete, or not of what was asked."""
+"""Listing faults: broken, incomplete or wrong pages."""
 
 import base64
 import re
@@ -22,14 +22,14 @@ from tests.faults.http_faults import (
 from tests.faults.workloads import LIST, STAT_MANY
 
 RIGHT, FAILED, EACCES = Outcome.RIGHT, Outcome.FAILED, Outcome.EACCES
-PAGE_SIZE = 3  # keys: four pages make the directory
+PAGE_SIZE = 3  # keys: the directory has four pages
 
 _TOKEN = "<NextContinuationToken>(.*?)</NextContinuationToken>"
 _BOMB = '<!DOCTYPE b [<!ENTITY a0 "ha">' + "".join(
     f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)
 )
 _EXTERNAL = '<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
-_STRANGER = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
+_OTHER_OBJECT = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
 _NAMELESS = "<Contents><Key></Key><Size>1</Size></Contents>"
 
 _NO_LISTINGS = {
@@ -62,13 +62,13 @@ _NO_LISTINGS = {
 
 
 def _reversed(text: str) -> str:
-    """The objects of a page, last first."""
+    """Reverse the objects of a page."""
     objects = re.findall("<Contents>.*?</Contents>", text)
     return text.replace("".join(objects), "".join(reversed(objects)))
 
 
 def _overlapping(text: str) -> str:
-    """A page whose token leads to its own last item again."""
+    """Return a page whose token leads to its own last item again."""
     names = re.findall("<(?:Key|CommonPrefixes><Prefix)>(.*?)</", text)
     if len(names) < 2:
         return text
@@ -77,28 +77,28 @@ def _overlapping(text: str) -> str:
 
 
 def _empty_pages(exchange: Exchange, *, count: float) -> None:
-    """So many pages with nothing but a new token, before the right ones."""
+    """Return *count* empty pages, each with a new token, before the correct ones."""
     token = exchange.request.query.get("continuation-token", "empty-0")
     number = int(token.removeprefix("empty-")) if token.startswith("empty-") else count
     if number < count:
-        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>empty-{number + 1}</NextContinuationToken>"
-        exchange.reply(document("ListBucketResult", more))
+        is_truncated = "<IsTruncated>true</IsTruncated>"
+        exchange.reply(document("ListBucketResult", is_truncated + _token(f"empty-{number + 1}")))
         return
     if token.startswith("empty-"):
-        exchange.request = exchange.request.asking({"continuation-token": None})
+        exchange.request = exchange.request.with_query({"continuation-token": None})
     behave(exchange)
 
 
 def _circle(exchange: Exchange) -> None:
-    """The second page leads to the first, for ever."""
+    """Make the second page lead back to the first, for ever."""
     token = exchange.request.query.get("continuation-token", "odd")
-    exchange.request = exchange.request.asking({"continuation-token": None})
+    exchange.request = exchange.request.with_query({"continuation-token": None})
     response = exchange.response.body.decode().partition("\n")[2]
     exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), response)))
 
 
 def _behind_the_first(fault: Fault) -> Fault:
-    """*fault* where a token is told, and S3's own answer to the first page of any listing."""
+    """Apply *fault* to requests with a token, and respond correctly to those without."""
     return lambda exchange: (fault if "continuation-token" in exchange.request.query else behave)(
         exchange
     )
@@ -140,7 +140,7 @@ _UNUSUAL = {
     "keys in reverse order": rewrite(_reversed),
     "each key twice in a page": swap("(<Contents>.*?</Contents>)", r"\1\1"),
     "each page beginning with the end of the last": rewrite(_overlapping),
-    "a key of another prefix": swap("<Contents>", _STRANGER + "<Contents>", 1),
+    "a key of another prefix": swap("<Contents>", _OTHER_OBJECT + "<Contents>", 1),
     "a key of nothing": swap("<Contents>", _NAMELESS + "<Contents>", 1),
     "a common prefix of another prefix": swap(
         "(?=</ListBucketResult>)", "<CommonPrefixes><Prefix>elsewhere/</Prefix></CommonPrefixes>"

@@ -1,4 +1,4 @@
-"""HTTP misbehaves: status lines, heads, lengths and codings."""
+"""HTTP faults: status lines, headers, lengths and transfer codings."""
 
 from functools import partial
 
@@ -51,7 +51,7 @@ _ONLY_ONCE_BAD = {
     "a chunk size that is no number": chunked(lambda _: b"zz\r\nhello\r\n0\r\n\r\n", finish),
     "a negative chunk size": chunked(lambda _: b"-5\r\nhello\r\n0\r\n\r\n", finish),
     "chunks that end early": chunked(lambda body: chunks(body[:-1])),
-    "a body cut, its length not told": until_close(half_the_body),
+    "a truncated body without a length": until_close(half_the_body),
     "a 103 without end": endless(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
 }
 
@@ -64,7 +64,7 @@ _HARMLESS = {
     "chunks with extensions and trailers": chunked(
         partial(chunks, extension=b";name=value", last=b"0\r\nX-Trailer: yes\r\n\r\n")
     ),
-    "a body whose length is not told": until_close(everything),
+    "a body without a length": until_close(everything),
     "Connection: close": header("Connection", "close"),
     "headers that are not ASCII": head_line(b"X-Amz-Meta-Name: J\xc3\xbcrgen \xff\r\n"),
     "odd spelling of header names": head_line(
@@ -83,7 +83,7 @@ _DOUBTFUL = {
     "chunks without the last": chunked(partial(chunks, last=b""), finish),
     "lines that end in a bare line feed": bare_line_feeds,
     "a folded header": head_line(b"X-Folded: a\r\n b\r\n"),
-    "chunks and a length": chunked(chunks, is_length_told=True),
+    "chunks and a length": chunked(chunks, has_length=True),
     "the same length twice": head_line(b"Content-Length: 50000\r\n"),
 }
 
@@ -128,14 +128,14 @@ ROWS = (
         always=FAILED,
     ),
     Misbehaviour(
-        name="a listing whose length is not told",
+        name="a listing without a length",
         workload=LIST,
         on=Kind.LIST,
         fault=until_close(everything),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="a listing cut, its length not told",
+        name="a truncated listing without a length",
         workload=LIST,
         on=Kind.LIST,
         fault=until_close(half_the_body),

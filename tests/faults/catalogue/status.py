@@ -1,8 +1,8 @@
-"""The store answers with a status that is no success, or with a success that is none."""
+"""Status faults: error statuses, and success statuses without success."""
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.http_faults import HTML, page, refused, wordless
+from tests.faults.http_faults import HTML, bodiless, page, refused
 from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
 
 RIGHT, EIO, FAILED = Outcome.RIGHT, Outcome.EIO, Outcome.FAILED
@@ -12,16 +12,16 @@ _PASSING = {
     "408 RequestTimeout": refused(408, "RequestTimeout"),
     "400 RequestTimeout": refused(400, "RequestTimeout"),
     "409 OperationAborted": refused(409, "OperationAborted"),
-    "425 Too Early": wordless(425),
+    "425 Too Early": bodiless(425),
     "429 TooManyRequests": refused(429, "TooManyRequests"),
     "500 InternalError": refused(500, "InternalError"),
-    "500 without body": wordless(500),
+    "500 without body": bodiless(500),
     "502 of a proxy": page(502),
     "503 SlowDown": refused(503, "SlowDown"),
     "503 ServiceUnavailable": refused(503, "ServiceUnavailable"),
     "503, come back in an hour": refused(503, "SlowDown", "Later", ("Retry-After", "3600")),
     "504 of a proxy": page(504),
-    "507 without body": wordless(507),
+    "507 without body": bodiless(507),
     "520 of a proxy": page(520),
 }
 
@@ -29,7 +29,7 @@ _LASTING = {
     "410 Gone": refused(410, "Gone"),
     "400 of a proxy": page(400),
     "400 InvalidArgument": refused(400, "InvalidArgument"),
-    "402 without body": wordless(402),
+    "402 without body": bodiless(402),
     "406 of a proxy": page(406),
     "411 MissingContentLength": refused(411, "MissingContentLength"),
     "414 of a proxy": page(414),
@@ -41,23 +41,23 @@ _LASTING = {
 _NO_SUCCESS = {
     "200 with S3's error document": refused(200, "InternalError"),
     "200 with a portal's page": page(200),
-    "200 with nothing": wordless(200),
-    "202 with nothing": wordless(202),
-    "204": wordless(204),
-    "205": wordless(205),
-    "206 with nothing": wordless(206),
+    "200 with nothing": bodiless(200),
+    "202 with nothing": bodiless(202),
+    "204": bodiless(204),
+    "205": bodiless(205),
+    "206 with nothing": bodiless(206),
     "206 with a portal's page": page(206),
-    "300 with nothing": wordless(300),
-    "304 to a request without condition": wordless(304),
+    "300 with nothing": bodiless(300),
+    "304 to a request without condition": bodiless(304),
 }
 
 _GONE = {
     "405 MethodNotAllowed (a deleted version)": refused(405, "MethodNotAllowed"),
     "416 InvalidRange (shorter than it was)": refused(416, "InvalidRange"),
     "404 NoSuchKey while open": refused(404, "NoSuchKey"),
-    "404 without body while open": wordless(404),
+    "404 without body while open": bodiless(404),
     "412 PreconditionFailed": refused(412, "PreconditionFailed"),
-    "412 without body": wordless(412),
+    "412 without body": bodiless(412),
 }
 
 ROWS = (
