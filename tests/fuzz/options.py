@@ -1,4 +1,4 @@
-"""What one round is like; it follows from the seed."""
+"""Options of one round, drawn from its seed."""
 
 import random
 from dataclasses import dataclass, replace
@@ -12,7 +12,10 @@ ORDERS = ("bytes", "bytes", "bytes", "components", "none", "at first")
 
 @dataclass(frozen=True)
 class Options:
-    """*limit* is in entries, about (0: the default), *ttl* in seconds; no *pause* (seconds): nothing changes, or no SIGHUP comes."""
+    """Options of a round; *limit* is in entries (0: the default), *ttl* and pauses are in seconds.
+
+    Without a pause there are no changes, or no SIGHUPs.
+    """
 
     seed: int
     behaviour: Behaviour
@@ -33,13 +36,13 @@ class Options:
 
     @property
     def arguments(self) -> list[str]:
-        """The command line of the mount."""
+        """The mount's command line options."""
         limit = ("--metadata-limit", str(configured_limit(self.limit))) if self.limit else ()
         return ["--metadata-ttl", self.ttl, "--transport", self.transport, *limit]
 
 
 def options_of(seed: int, *, order: str | None = None, **fixed: object) -> Options:
-    """The options of this seed, but for those that are *fixed*."""
+    """Draw the options of *seed*, except those that are *fixed*."""
     rnd = random.Random(seed)
     drawn = rnd.choice(ORDERS)
     behaviour = Behaviour(

@@ -1,9 +1,11 @@
-"""A bucket with a history on a loopback socket: listed in any order, in pages cut anywhere, and answered late."""
+"""S3 server of a bucket with a history: any key order, random pages, late responses."""
 
 import random
 import time
 from collections.abc import Iterator, Mapping
 
+from s3mount.s3.model import ListQuery
+from tests.fakes.key_order import is_common_prefix, items_of
 from tests.faults.bucket import Blob, Bucket, Request, _untoken
 from tests.faults.hostile_store import Exchange, Fault, HostileStore
 from tests.property.history import History
@@ -11,7 +13,7 @@ from tests.property.history_store import ORDERS, Behaviour, body_of, is_after, s
 
 
 class ChangingBucket(Bucket):
-    """A bucket that remembers its states; moments are those of `time.monotonic`."""
+    """Bucket that records its states; moments are those of `time.monotonic`."""
 
     def __init__(
         self, name: str, keys: tuple[str, ...], behaviour: Behaviour, rnd: random.Random
@@ -47,31 +49,25 @@ class ChangingBucket(Bucket):
 
     @page_size.setter
     def page_size(self, size: int) -> None:
-        """It follows from the behaviour."""
+        """Ignore *size*: page sizes follow from the behaviour."""
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
-        order, prefix, delimiter = (
-            ORDERS[self._behaviour.order],
-            query.get("prefix", ""),
-            query.get("delimiter", ""),
-        )
-        token, start_after = query.get("continuation-token"), query.get("start-after", "")
-        found = set()
-        for key in self.history.current.sizes:
-            if key.startswith(prefix) and (
-                token is not None or is_after(key, start_after, self._behaviour)
-            ):
-                head, slash, _ = key.removeprefix(prefix).partition("/")
-                found.add(prefix + head + "/" if slash and delimiter else key)
-        rank = None if token is None else order(_untoken(token))
-        for item in sorted(found, key=order):
-            if rank is None or order(item) > rank:
-                is_common = bool(delimiter) and "/" in item[len(prefix) :]
-                yield item, None if is_common else self._current(item)
+        order, token = ORDERS[self._behaviour.order], query.get("continuation-token")
+        start_after = query.get("start-after", "")
+        listed = ListQuery(query.get("prefix", ""), query.get("delimiter", ""))
+        keys = [
+            key
+            for key in self.history.current.sizes
+            if token is not None or is_after(key, start_after, self._behaviour)
+        ]
+        last = None if token is None else order(_untoken(token))
+        for item in items_of(keys, listed, order):
+            if last is None or order(item) > last:
+                yield item, None if is_common_prefix(item, listed) else self._current(item)
 
 
 class LateStore(HostileStore):
-    """Serves *bucket*, each request up to *delay* seconds late before and after it is evaluated."""
+    """Server of *bucket*, up to *delay* seconds late before and after evaluating a request."""
 
     def __init__(self, bucket: ChangingBucket, delay: float, rnd: random.Random) -> None:
         self._delay = delay

@@ -1,4 +1,7 @@
-"""Fresh seeds for the better part of a minute; a failure names the seed to run again with `python -m tests.fuzz --seed`."""
+"""Fuzzing with fresh seeds for 45 seconds.
+
+A failure names its seed; repeat it with `python -m tests.fuzz --seed`.
+"""
 
 import random
 import time

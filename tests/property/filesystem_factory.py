@@ -1,4 +1,4 @@
-"""A file system over a store, put together as the composition root does it, but for the blocks: each read is a request."""
+"""File system over a store, wired as in the composition root, but without a block cache."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ MOUNTED_NS = 1_700_000_000 * 10**9
 
 
 class UncachedReader:
-    """Reads one version straight from the store."""
+    """Reader of one version, straight from the store."""
 
     def __init__(self, store: ObjectStore, version: ObjectVersion) -> None:
         self._store = store
@@ -31,13 +31,13 @@ class UncachedReader:
         return bytes(body)
 
     def read_held(self, offset: int, size: int) -> None:
-        """Nothing is held."""
+        """Return None: nothing is cached."""
 
     def close(self) -> None: ...
 
 
 class UncachedBlocks:
-    """Readers without a cache."""
+    """Factory of readers without a cache."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
@@ -46,12 +46,12 @@ class UncachedBlocks:
         return UncachedReader(self._store, version)
 
     def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
-        """There is no room ahead of the reader."""
+        """Return False: there is no room for prefetching."""
         return False
 
 
 class NullInvalidator:
-    """Keeps no names."""
+    """Kernel cache that holds no names."""
 
     def drop(self, parent: int, entries: EntryPage) -> None: ...
     def drop_all(self) -> None: ...
@@ -64,7 +64,7 @@ def make_filesystem(
     location: StoreConfig,
     clock: Callable[[], float],
 ) -> FileSystem:
-    """The file system of *location*."""
+    """Return the file system of *location*."""
     tree = Tree(
         store,
         nursery,

@@ -36,7 +36,7 @@ from tests.fakes.key_order import (
 )
 from tests.property.history import History
 
-REQUESTS_MAX = 5_000  # more in one example is an endless loop
+REQUESTS_MAX = 5_000  # in one example; more is an endless loop
 EPOCH_NS = 1_700_000_000 * 10**9
 
 
@@ -64,7 +64,7 @@ class Behaviour:
     order: str = "bytes"
     page_max: int = 1000
     has_random_pages: bool = False  # each page has a size of its own
-    repeats: bool = False  # a page may begin with the item that ended the one before
+    repeats: bool = False  # a page may start with the last item of the one before
     has_empty_pages: bool = False
     knows_start_after: bool = True
     tells_token_early: bool = False
@@ -232,12 +232,12 @@ def is_after(key: str, after: str, behaviour: Behaviour) -> bool:
 
 
 def body_of(key: str, size: int) -> bytes:
-    """The body of the version of *size* bytes: it begins with the key."""
+    """Return the body of the version of *size* bytes; it starts with the key."""
     return f"{key}\n".encode().ljust(size, b"x")
 
 
 def size_of(key: str, serial: int) -> int:
-    """The size of version number *serial* of *key*; no two versions share a size."""
+    """Return the size of version number *serial* of *key*; no two versions share one."""
     return len(key) + 1 + serial
 
 

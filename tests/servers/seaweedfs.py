@@ -1,4 +1,4 @@
-"""SeaweedFS: a whole store, with versions and conditional requests, over HTTP and, with a certificate of its own, HTTPS."""
+"""SeaweedFS: a complete store with versions and conditional requests, over HTTP and HTTPS."""
 
 import json
 import time
@@ -21,7 +21,7 @@ QUIRKS = frozenset(
 
 @contextmanager
 def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
-    """One SeaweedFS, as it is met over HTTP and over HTTPS."""
+    """Run one SeaweedFS, and return it as an HTTP and as an HTTPS server."""
     with TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as home:
         ports = free_ports(9)
         plain = S3Server("seaweedfs", f"http://127.0.0.1:{ports[0]}", QUIRKS)
@@ -33,7 +33,7 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
             ca_bundle=bundle,
         )
         _write_identity(Path(home), plain)
-        # no patience: its orderly end takes 15 s, and what it keeps is thrown away
+        # killed at once: an orderly end takes 15 s, and its data is deleted anyway
         try:
             with running(
                 _command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0
@@ -45,7 +45,7 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
 
 
 def _remove_sockets(ports: list[int]) -> None:
-    """It makes one for each of its ports in /tmp, whatever TMPDIR says."""
+    """Remove the sockets that SeaweedFS makes in /tmp for each port, whatever TMPDIR says."""
     for port in ports:
         for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
             path.unlink(missing_ok=True)
