@@ -27,9 +27,8 @@ _READING_ONLY = {"rclone-16"}  # its streams do not make listings faster
 def main() -> None:
     """Measure, print the table, and write the requested files."""
     args = _arguments()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # the contexts end, and nothing stays behind
+    # the contexts end, and nothing stays
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report = Report.load(args.from_json) if args.from_json else _measure(args)
     print("\n" + table.text(report))
     if args.json:

@@ -22,13 +22,13 @@ Node: TypeAlias = Object | Directory[Object]
 def tree_of(objects: Mapping[str, Object], prefix: str = "") -> Directory[Object]:
     """Return the tree of all keys below *prefix* (empty, or ending with a slash)."""
     root = Directory[Object]()
-    for key, told in objects.items():
+    for key, value in objects.items():
         if key.startswith(prefix):
-            _plant(root, key[len(prefix) :], told)
+            _insert(root, key[len(prefix) :], value)
     return root
 
 
-def _plant(root: Directory[Object], key: str, told: Object) -> None:
+def _insert(root: Directory[Object], key: str, value: Object) -> None:
     *above, last = key.split("/")  # "A key is split at `/`."
     directory = root
     for component in above:
@@ -44,7 +44,7 @@ def _plant(root: Directory[Object], key: str, told: Object) -> None:
     if not last:
         return  # `d/`: "directory `d`, empty; the marker object itself is not shown"
     if can_be_a_name(name) and not isinstance(directory.get(name), Directory):
-        directory[name] = told
+        directory[name] = value
 
 
 def can_be_a_name(name: bytes) -> bool:

@@ -129,7 +129,7 @@ def _failure(path: Path) -> str:
 def _wait_gone(pid: int) -> None:
     end = time.monotonic() + PATIENCE
     while Path(f"/proc/{pid}").exists() and b"\0State:\tZ" not in _status(pid):
-        assert time.monotonic() < end, "a process is left behind"
+        assert time.monotonic() < end, "a process still runs"
         time.sleep(0.02)
 
 

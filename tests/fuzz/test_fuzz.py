@@ -12,7 +12,7 @@ from tests.fuzz.rounds import run_round
 SECONDS = 45.0
 
 
-def test_what_users_see_is_what_the_bucket_held() -> None:
+def test_users_see_only_states_of_the_bucket() -> None:
     end, fresh = time.monotonic() + SECONDS, random.SystemRandom()
     while time.monotonic() < end:
         options = options_of(fresh.randrange(1 << 32))

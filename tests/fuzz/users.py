@@ -195,13 +195,13 @@ def _read_entries(
         for name, is_directory, offset in batch:
             if name in (b".", b".."):
                 continue
-            checker.check(name not in names, f"readdir of {path!r} tells {name!r} twice")
+            checker.check(name not in names, f"readdir of {path!r} returns {name!r} twice")
             names.add(name)
             sizes = sizes_of(checker.states, prefix, name)
             is_right = DIRECTORY in sizes if is_directory else bool(sizes - {DIRECTORY, None})
             checker.check(
                 is_right,
-                f"readdir of {path!r} tells {name!r}, a directory: {is_directory}; may be {sizes}",
+                f"readdir of {path!r} returns {name!r}, a directory: {is_directory}; may be {sizes}",
             )
             entries.append(Dirent(name, is_directory, offset))
         pause()

@@ -1,6 +1,6 @@
-"""s3mount with the stand-in beside this file, as a process: started, watched, and cleaned up after.
+"""Runner of the one-file mount: starts, watches and cleans up its processes.
 
-The test process adopts what goes to the background, so that exit statuses are seen.
+The test process adopts background processes, to see their exit statuses.
 """
 
 import ctypes
@@ -31,11 +31,11 @@ AS_NOBODY: Final = (
     ),
 )
 PR_SET_CHILD_SUBREAPER: Final = 36
-WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
+WITHIN: Final = 20.0  # seconds until a test fails, not a waiting time
 
 
 class MountRunner:
-    """Runs s3mount with the stand-in at *place*, and knows the processes it leaves."""
+    """Runner of the one-file mount at *mountpoint*, and of the processes that it leaves."""
 
     def __init__(self, place: Path) -> None:
         self.mountpoint = place
@@ -82,7 +82,7 @@ class MountRunner:
         prefix: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
     ) -> int:
-        """Mount in the background; the pid of the process that serves."""
+        """Mount in the background, and return the pid of the serving process."""
         done = self.run(*arguments, bucket=bucket, prefix=prefix, pass_fds=pass_fds)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         return min(adopted())
@@ -93,13 +93,13 @@ class MountRunner:
 
 
 def adopted() -> set[int]:
-    """The children of this process that began a session of their own, as daemons do; the servers of other tests did not."""
+    """Return the children of this process that started a session, as daemons do."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {pid for pid in map(int, children) if os.getsid(pid) != os.getsid(0)}
 
 
 def wait_exit(pid: int) -> int:
-    """The exit status of an adopted process; negative where a signal killed it."""
+    """Return the exit status of an adopted process; negative if a signal killed it."""
     ended = {}
 
     def has_ended() -> bool:
@@ -117,14 +117,14 @@ def status_of(pid: int) -> dict[str, str]:
 
 
 def helper_of(server: int) -> int:
-    """The pid of the process that unmounts for *server*."""
-    (keeper,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return int(keeper)
+    """Return the pid of the helper process that unmounts for *server*."""
+    (helper,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return int(helper)
 
 
 @contextmanager
 def public_directory() -> Iterator[Path]:
-    """Where any user may go: pytest's own directories are root's alone."""
+    """Make a directory that every user may enter; pytest's own are for root only."""
     with tempfile.TemporaryDirectory(prefix="s3mount-life-") as made:
         Path(made).chmod(0o777)
         yield Path(made)
@@ -132,12 +132,12 @@ def public_directory() -> Iterator[Path]:
 
 @contextmanager
 def adopting(place: Path) -> Iterator[MountRunner]:
-    """A machine at *place*; the processes and mounts that it leaves are ended."""
+    """Yield a runner at *place*, and end the processes and mounts that it leaves."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
         yield MountRunner(place)
     finally:
-        while orphans := adopted():  # a keeper becomes one when its server has ended
+        while orphans := adopted():  # a helper is adopted when its server has ended
             for pid in orphans:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)

@@ -1,6 +1,7 @@
-"""The mount point against users who may rename it: nothing is ever mounted, or unmounted, elsewhere.
+"""Mount points that users may rename: no mount and no unmount ever happens elsewhere.
 
-What USER of `--run-as` may do meanwhile runs at its worst moment, through the stand-in's bucket `swaps`, so each overwrites_and_reads is certain.
+The action of the `--run-as` user runs at the worst moment, by the bucket `swaps` of the one-file
+mount, so that each race happens in each run.
 """
 
 import errno
@@ -36,13 +37,16 @@ from tests.mount.mount_runner import (
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-MOVED = "was moved or replaced after it was checked, so nothing is mounted; mount where no other user may rename a directory"
+MOVED = (
+    "was moved or replaced after it was checked, so nothing is mounted; "
+    "mount where no other user may rename a directory"
+)
 RUN_AS_NOBODY = ("--run-as", "nobody", "--allow-other")
 
 
 @pytest.fixture
 def home(directory: Path) -> Path:
-    """The directory of a user, with `way/mount` in it, which is where to mount."""
+    """Home directory of a user, with the mount point `way/mount`."""
     place = directory / "home/way/mount"
     place.mkdir(parents=True)
     for path in (place, place.parent, directory / "home"):
@@ -60,7 +64,7 @@ def at_home(home: Path) -> Iterator[MountRunner]:
 
 @pytest.fixture
 def target(directory: Path) -> Path:
-    """What nobody but root may mount over."""
+    """Directory that only root may mount over."""
     (directory / "target/mount").mkdir(parents=True)
     (directory / "target/mount/treasure").touch()
     return directory / "target"
@@ -72,7 +76,9 @@ def mounts_below(path: Path) -> list[MountEntry]:
 
 SWAPS = {
     "the mount point is a link": "rmdir way/mount; ln -s ../../target/mount way/mount",
-    "the mount point was renamed, and is a link": "mv way/mount old; ln -s ../../target/mount way/mount",
+    "the mount point was renamed, and is a link": (
+        "mv way/mount old; ln -s ../../target/mount way/mount"
+    ),
     "the mount point was renamed": "mv way/mount way/other; mkdir way/mount",
     "the mount point is gone": "rmdir way/mount",
     "the directory above is a link": "mv way old; ln -s ../target way",
@@ -104,10 +110,10 @@ def test_a_mount_point_replaced_after_its_check_is_refused(
     ["mv way/mount old && ln -s ../other/mount way/mount", "mv way old && ln -s other way"],
     ids=["point", "way"],
 )
-def test_what_fusermount3_mounted_elsewhere_is_undone(
+def test_a_mount_that_fusermount3_made_elsewhere_is_undone(
     at_home: MountRunner, home: Path, swap: str, options: tuple[str, ...], runner: MountRunner
 ) -> None:
-    """The last moment: fusermount3 itself is held up by the swap. A mount of the same user beside it is left alone."""
+    """The swap delays fusermount3 itself; another mount of the same user is left alone."""
     runner.mountpoint.chmod(0o777)
     runner.mount(prefix=AS_NOBODY)
     program = home.parent / "bin/fusermount3"
@@ -131,10 +137,10 @@ def test_what_fusermount3_mounted_elsewhere_is_undone(
     )
 
 
-def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(
+def test_a_mount_that_was_made_elsewhere_is_undone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last moment, between the look at the mount point and the mount itself."""
+    """The swap comes between the check of the mount point and the mount."""
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     mounter = KernelMounter(MountRequest(place.path, "source"), place, 0, 0)
     real = syscalls.move_mount
@@ -182,7 +188,7 @@ def test_root_follows_no_link_of_another_user(
 def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
     at_home: MountRunner, home: Path, uid: int, mode: int, whose: str
 ) -> None:
-    """`sudo ln -s /etc etc` in a user's home was enough: the user moved the link to where the mount was to be."""
+    """`sudo ln -s /etc etc` in a user's home was enough: the user moved the link."""
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
     os.chown(home / "way", uid, 0)
@@ -216,7 +222,7 @@ def test_a_link_of_root_is_followed(
 
 @pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
+def test_a_moved_mount_is_unmounted_and_its_replacement_is_not(
     at_home: MountRunner, home: Path, target: Path, number: int, options: tuple[str, ...]
 ) -> None:
     pid = at_home.mount(*options)
@@ -233,7 +239,7 @@ def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
     wait_until(lambda: not adopted() or wait_exit(min(adopted())) == 0)
 
 
-def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_left_alone(
+def test_a_covered_mount_stays_and_the_covering_mount_is_left_alone(
     at_home: MountRunner, home: Path
 ) -> None:
     pid = at_home.mount(*RUN_AS_NOBODY, "--log-file", home / "log")
@@ -249,7 +255,7 @@ def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_lef
     assert "the mount could not be taken away" in (home / "log").read_text()
 
 
-def test_the_keeper_mounts_once(home: Path) -> None:
+def test_the_helper_process_mounts_once(home: Path) -> None:
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     kept = HelperMounter(KernelMounter(MountRequest(place.path, "source"), place, 0, 0))
 
@@ -268,7 +274,7 @@ def test_the_keeper_mounts_once(home: Path) -> None:
 
 
 def test_a_later_mount_with_the_same_ids_is_left_alone(home: Path) -> None:
-    """The kernel gives the numbers of the mount table away again at once."""
+    """The kernel reuses the ids of the mount table at once."""
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     request = MountRequest(place.path, "source")
     first, second = (KernelMounter(request, place, 0, 0) for _ in range(2))
@@ -294,7 +300,7 @@ def closed(mounted: AttachedMount) -> None:
 
 
 def killed(runner: MountRunner) -> None:
-    """Leave a dead mount behind."""
+    """Kill the mount's processes, which leaves a dead mount."""
     pid = runner.mount(*RUN_AS_NOBODY)
     for each in (helper_of(pid), pid):
         os.kill(each, signal.SIGKILL)
@@ -316,10 +322,10 @@ def test_clearing_follows_no_link_of_another_user(at_home: MountRunner, home: Pa
     assert mounts_below(home) == []
 
 
-def test_clearing_takes_away_the_mount_that_it_looked_at(
+def test_clearing_unmounts_the_mount_that_it_checked(
     at_home: MountRunner, home: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look and the unmount, the user puts a link to another mount in its place."""
+    """Between the check and the unmount, the user replaces the mount by a link to another one."""
     killed(at_home)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target / "mount"], check=True)
     real = unmounting.detach_root
@@ -350,7 +356,7 @@ STRANGE = {
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
 @pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
-def test_nobody_elses_mount_stops_us_whatever_its_name(
+def test_no_mount_of_another_user_prevents_mounting_whatever_its_name(
     runner: MountRunner, directory: Path, name: bytes, options: tuple[str, ...]
 ) -> None:
     strange = os.path.join(os.fsencode(directory), name)
@@ -405,7 +411,7 @@ def test_the_mount_table_names_what_is_mounted(runner: MountRunner) -> None:
 def test_a_mount_that_cannot_be_looked_up_is_undone(
     runner: MountRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a descriptor left to read the mount table with, a dead mount stayed that nobody knew of."""
+    """Without a descriptor to read the mount table, an unknown dead mount stayed."""
 
     def fail(_root: int) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -421,8 +427,8 @@ def test_a_mount_that_cannot_be_looked_up_is_undone(
     os.close(place.descriptor)
 
 
-def test_of_two_that_were_started_at_once_the_later_one_is_refused(runner: MountRunner) -> None:
-    """Both had found the place free; the one that was covered could not be unmounted, and stayed as a dead mount."""
+def test_of_two_simultaneous_mounts_the_later_one_is_refused(runner: MountRunner) -> None:
+    """Both had found the mount point free; the covered one stayed as a dead mount."""
     first, second = (
         checked_mountpoint(MountConfig(mountpoint=str(runner.mountpoint))) for _ in range(2)
     )

@@ -1,6 +1,6 @@
-"""The life of the process, through the real kernel: what it returns, prints, leaves behind, and how it ends.
+"""Life of the process through the real kernel: exit status, output, leftovers and end.
 
-The file system is the stand-in beside this file; the test process adopts what goes to the background, so that exit statuses are seen.
+The mount serves one file; the test process adopts background processes, to see their exit statuses.
 """
 
 import contextlib
@@ -42,14 +42,14 @@ CAPABILITY_SETS: Final = ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
-def test_it_returns_once_the_mount_answers(runner: MountRunner) -> None:
+def test_the_command_returns_once_the_mount_responds(runner: MountRunner) -> None:
     done = runner.run()
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
 
 
-def test_what_is_mounted_is_named_in_the_mount_table(runner: MountRunner) -> None:
+def test_the_mount_table_names_the_bucket(runner: MountRunner) -> None:
     runner.mount("-o", "noexec", bucket="bucket/with, comma")
 
     found = subprocess.run(
@@ -62,7 +62,7 @@ def test_what_is_mounted_is_named_in_the_mount_table(runner: MountRunner) -> Non
 
 
 @pytest.mark.parametrize("program", [("fusermount3", "-u"), ("umount",)])
-def test_an_unmount_from_outside_ends_it_with_0(
+def test_an_unmount_from_outside_ends_the_process_with_0(
     runner: MountRunner, program: tuple[str, ...]
 ) -> None:
     pid = runner.mount()
@@ -74,7 +74,7 @@ def test_an_unmount_from_outside_ends_it_with_0(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_a_signal_unmounts_and_ends_it_with_0(
+def test_a_signal_unmounts_and_ends_the_process_with_0(
     runner: MountRunner, number: int, options: tuple[str, ...]
 ) -> None:
     pid = runner.mount(*options)
@@ -87,7 +87,7 @@ def test_a_signal_unmounts_and_ends_it_with_0(
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody", "--allow-other")])
-def test_a_signal_ends_it_although_files_are_open(
+def test_a_signal_ends_the_process_although_files_are_open(
     runner: MountRunner, options: tuple[str, ...]
 ) -> None:
     pid = runner.mount(*options)
@@ -128,7 +128,7 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(
     assert time.monotonic() - before < 2
 
 
-def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(
+def test_killed_with_its_helper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(
     runner: MountRunner,
 ) -> None:
     pid = runner.mount()
@@ -140,21 +140,22 @@ def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"s3mount: {runner.mountpoint} is a dead mount (Transport endpoint is not connected); clear it first: "
-        f"fusermount3 -u {runner.mountpoint} (or, as root: umount -l {runner.mountpoint})\n"
+        f"s3mount: {runner.mountpoint} is a dead mount (Transport endpoint is not connected); "
+        f"clear it first: fusermount3 -u {runner.mountpoint} "
+        f"(or, as root: umount -l {runner.mountpoint})\n"
     )
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_killed_it_leaves_nothing(runner: MountRunner, options: tuple[str, ...]) -> None:
+def test_a_killed_process_leaves_nothing(runner: MountRunner, options: tuple[str, ...]) -> None:
     pid = runner.mount(*options)
 
     os.kill(pid, signal.SIGKILL)
 
     wait_exit(pid)
     wait_until(lambda: not runner.is_mounted)
-    (keeper,) = adopted()
-    assert wait_exit(keeper) == 0
+    (helper,) = adopted()
+    assert wait_exit(helper) == 0
 
 
 def test_a_second_mount_at_the_same_place_is_refused(runner: MountRunner) -> None:
@@ -167,7 +168,7 @@ def test_a_second_mount_at_the_same_place_is_refused(runner: MountRunner) -> Non
 
 
 @pytest.mark.parametrize("options", [(), ("--foreground",), ("--run-as", "nobody")])
-def test_a_refusal_is_one_line_and_nothing_was_mounted(
+def test_a_refusal_is_one_line_and_nothing_is_mounted(
     runner: MountRunner, options: tuple[str, ...]
 ) -> None:
     done = runner.run(*options, bucket="refused")
@@ -178,7 +179,7 @@ def test_a_refusal_is_one_line_and_nothing_was_mounted(
     assert not adopted()
 
 
-def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(
+def test_a_bug_is_one_line_and_the_log_has_its_traceback(
     runner: MountRunner, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -190,10 +191,8 @@ def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(
     assert "Traceback" in log.read_text()
 
 
-@pytest.fixture
-def private_library() -> Path:
-    """Python's library where only root may read it, as in root's home."""
-    library = Path(os.__file__).resolve().parent
+def is_library_private(library: Path) -> bool:
+    """Return whether only root may read Python's *library*, as in root's home."""
     nobody = (
         "setpriv",
         f"--reuid={NOBODY}",
@@ -202,21 +201,18 @@ def private_library() -> Path:
         "--bounding-set=-all",
         "--inh-caps=-all",
     )
-    if subprocess.run([*nobody, "test", "-r", library], check=False).returncode == 0:
-        pytest.skip("every user may read Python's library here")
-    return library
+    return subprocess.run([*nobody, "test", "-r", library], check=False).returncode != 0
 
 
-def test_a_late_failure_names_a_library_that_the_user_may_not_read(
-    runner: MountRunner, private_library: Path
-) -> None:
+def test_a_late_failure_names_the_library_if_the_user_may_not_read_it(runner: MountRunner) -> None:
+    library = Path(os.__file__).resolve().parent
+
     done = runner.run("--run-as", "nobody", bucket="breaks")
 
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "s3mount: internal error: ZeroDivisionError('a bug'); the user who serves may not read"
-    )
-    assert str(private_library) in done.stderr
+    assert done.stderr.startswith("s3mount: internal error: ZeroDivisionError('a bug')")
+    hint = f"; the user who serves may not read {library}"
+    assert (hint in done.stderr) == is_library_private(library)
 
 
 def test_a_caller_who_closed_its_streams_gets_a_mount_and_its_status(runner: MountRunner) -> None:
@@ -272,7 +268,7 @@ def test_a_log_file_that_another_user_put_there_is_refused_and_nothing_is_mounte
 def test_ctrl_c_before_the_mount_answers_ends_both_processes(runner: MountRunner) -> None:
     command = runner.start(bucket="waits")
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-    # it has left the terminal: not one of the programs that imports run
+    # the process has left the terminal, and is not a program that an import runs
     wait_until(
         lambda: any(os.getsid(int(child)) == int(child) for child in children.read_text().split())
     )
@@ -329,11 +325,11 @@ def test_root_itself_serves_without_any_capability(runner: MountRunner) -> None:
     [(54321, 54321, "54321"), (NOBODY, 1, "2,3")],
     ids=["no passwd entry", "another group"],
 )
-def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(
+def test_a_user_who_may_mount_serves_as_itself_without_other_privileges(
     runner: MountRunner, uid: int, gid: int, groups: str
 ) -> None:
-    """As a unit's User=, Group= and SupplementaryGroups= say, with AmbientCapabilities=CAP_SYS_ADMIN."""
-    kept = "+sys_admin,+dac_read_search"  # the second one for an interpreter in root's home
+    """Like a unit's User=, Group=, SupplementaryGroups=, AmbientCapabilities=CAP_SYS_ADMIN."""
+    kept = "+sys_admin,+dac_read_search"  # the second one is for an interpreter in root's home
     ids = ("setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}")
 
     pid = runner.mount(
@@ -363,7 +359,7 @@ def test_no_process_of_the_same_user_reads_its_memory_or_its_environment(
 ) -> None:
     runner.mountpoint.chmod(0o777)
     server = runner.mount(*options, prefix=prefix)
-    # root's own keeper has more capabilities than a serving process, which alone would protect it
+    # root's own helper process has more capabilities, which alone would protect it
     processes = [server] if prefix else [server, helper_of(server)]
     sibling = (
         "setpriv",
@@ -387,7 +383,10 @@ import os, sys
 from s3mount.daemon import privileges, syscalls
 setattr(sys.modules[sys.argv[1]], sys.argv[2], lambda *_: None)
 try:
-    privileges.become(privileges.account("nobody")) if sys.argv[3] == "become" else privileges.give_up()
+    if sys.argv[3] == "become":
+        privileges.become(privileges.account("nobody"))
+    else:
+        privileges.give_up()
 except Exception as exc:
     print(exc)
 """
@@ -405,14 +404,14 @@ except Exception as exc:
         ("os", "setresuid", "user ids"),
     ],
 )
-def test_what_was_given_up_is_read_back_from_the_kernel(
+def test_dropped_privileges_are_read_back_from_the_kernel(
     module: str, function: str, left: str
 ) -> None:
-    """Each step in turn has no effect."""
+    """Each privilege step in turn has no effect."""
     is_by_root = function in (
         "retain_capabilities",
         "forbid_dumps",
-    )  # a change of user alone does these as well
+    )  # a change of user alone does these too
     words = [
         sys.executable,
         "-c",
@@ -434,19 +433,19 @@ def test_what_was_given_up_is_read_back_from_the_kernel(
     assert done.stdout == f"privileges are left after giving them up: {left}\n"
 
 
-def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(
+def test_the_helper_process_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(
     runner: MountRunner,
 ) -> None:
-    keeper = helper_of(runner.mount("--run-as", "nobody"))
+    helper = helper_of(runner.mount("--run-as", "nobody"))
 
-    status = status_of(keeper)
+    status = status_of(helper)
 
     assert status["Name"] == "s3mount-keeper"
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
-    assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{keeper}/fd").iterdir()}
+    assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{helper}/fd").iterdir()}
 
 
-def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(
+def test_run_as_shows_the_files_to_that_user_only_unless_others_are_allowed(
     runner: MountRunner,
 ) -> None:
     runner.mount("--run-as", "nobody")
@@ -489,7 +488,8 @@ def test_fusermount3_is_run_with_no_signal_blocked(runner: MountRunner, director
     program = directory / "bin/fusermount3"
     program.parent.mkdir()
     # by the shell itself, which blocks signals while it starts another program
-    lines = f"while read -r line; do case $line in SigBlk*) echo $line ;; esac; done </proc/$$/status >>{directory}/signals"
+    loop = "while read -r line; do case $line in SigBlk*) echo $line ;; esac; done"
+    lines = f"{loop} </proc/$$/status >>{directory}/signals"
     program.write_text(f'#!/bin/sh\n{lines}\nexec /usr/bin/fusermount3 "$@"\n')
     program.chmod(0o755)
     runner.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
@@ -502,7 +502,7 @@ def test_fusermount3_is_run_with_no_signal_blocked(runner: MountRunner, director
     assert (directory / "signals").read_text().splitlines() == 2 * ["SigBlk: " + "0" * 16]
 
 
-def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(
+def test_a_user_may_not_allow_others_if_the_machine_does_not_permit_it(
     runner: MountRunner,
 ) -> None:
     done = runner.run("--allow-other", prefix=AS_NOBODY)
@@ -515,7 +515,7 @@ def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(
 
 
 @pytest.mark.usefixtures("open_device")
-def test_a_user_who_may_not_write_to_the_mount_point_is_told(runner: MountRunner) -> None:
+def test_a_mount_point_without_write_permission_is_an_error(runner: MountRunner) -> None:
     runner.mountpoint.chmod(0o755)
 
     done = runner.run(prefix=AS_NOBODY)
@@ -531,7 +531,7 @@ def test_run_as_needs_root(runner: MountRunner) -> None:
     assert done.stderr.startswith("s3mount: --run-as needs root")
 
 
-def test_allow_root_lets_root_in_and_nobody_else(runner: MountRunner) -> None:
+def test_allow_root_allows_root_and_no_other_user(runner: MountRunner) -> None:
     runner.mount("--run-as", "nobody", "--allow-root")
 
     other = subprocess.run(["ls", runner.mountpoint], user=1, capture_output=True, check=False)
@@ -559,7 +559,7 @@ def test_a_descriptor_mounted_by_a_parent_is_served(runner: MountRunner) -> None
     mounter.detach()
 
 
-def test_sigusr1_logs_statistics_and_sighup_forgets_them(
+def test_sigusr1_logs_statistics_and_sighup_resets_them(
     runner: MountRunner, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -585,7 +585,7 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(
     assert records()[1]["statistics"] == {"reads": 1, "log_warnings": 0, "log_suppressed": 0}
 
 
-def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(
+def test_a_newline_in_the_mount_point_adds_no_message_to_the_service_manager(
     runner: MountRunner, directory: Path
 ) -> None:
     runner.mountpoint = directory / "mount" / "x\nMAINPID=1"
@@ -606,7 +606,7 @@ def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
-def test_the_service_manager_hears_of_every_turn(
+def test_the_service_manager_is_notified_of_every_state(
     runner: MountRunner, tmp_path: Path, *, is_abstract: bool
 ) -> None:
     name = f"@s3mount-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
@@ -649,19 +649,21 @@ def test_in_the_foreground_the_log_goes_to_stderr(runner: MountRunner) -> None:
 @pytest.mark.parametrize(
     "options", ["max_read=131072", "fsname=photos,subtype=s3", "dev,suid,rw,_netdev,x-gvfs-hide"]
 )
-def test_mount_options_are_taken_by_the_kernel(runner: MountRunner, options: str) -> None:
+def test_mount_options_reach_the_kernel(runner: MountRunner, options: str) -> None:
     runner.mount("-o", options)
 
     assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
 
 
-def test_a_prefix_may_be_longer_than_what_the_kernel_names_a_mount_by(runner: MountRunner) -> None:
+def test_a_prefix_may_be_longer_than_a_mount_source_of_the_kernel(runner: MountRunner) -> None:
     runner.mount(bucket=f"bucket/{'p' * 1000}")
 
     assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
 
 
-def test_a_killed_keeper_is_told_when_the_mount_stays(runner: MountRunner, tmp_path: Path) -> None:
+def test_a_killed_helper_process_is_reported_when_the_mount_stays(
+    runner: MountRunner, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
     pid = runner.mount("--log-file", log)
     os.kill(helper_of(pid), signal.SIGKILL)

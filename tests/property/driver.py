@@ -35,7 +35,7 @@ from tests.property.history import DIRECTORY, History, State, sizes_of, stable_n
 from tests.property.history_store import HistoryStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
-IN_ORDER = ListPage(
+ORDERED_PAGE = ListPage(
     [ListedObject(f"{number:04}", 1, 0, "") for number in range(PROOF + 1)], [], None
 )
 LOOKUP_TO_OPEN = 1.0  # seconds: an open relies on the lookup just before it, whatever the lifetime
@@ -176,7 +176,7 @@ async def _simulation_of(program: Program) -> AsyncIterator["Simulation"]:
     async with trio.open_nursery() as nursery:
         filesystem = make_filesystem(store, nursery, config, location, clock)
         if program.is_proven and program.behaviour.is_ordered:
-            filesystem.tree.catalog.order.note_page(IN_ORDER)
+            filesystem.tree.catalog.order.note_page(ORDERED_PAGE)
         yield Simulation(program, store, filesystem, clock)
         nursery.cancel_scope.cancel()
 

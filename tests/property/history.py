@@ -80,10 +80,10 @@ def sizes_of(
     HEAD and LIST are two requests, so each may see another state. If LIST is denied, HEAD decides.
     """
     children = [state.children(prefix).get(name, NOTHING) for state in states]
-    answers: set[int | None] = {DIRECTORY for child in children if child.is_directory}
+    results: set[int | None] = {DIRECTORY for child in children if child.is_directory}
     if is_list_denied or not all(child.is_directory for child in children):
-        answers |= {child.size for child in children}
-    return answers
+        results |= {child.size for child in children}
+    return results
 
 
 def stable_names(states: Sequence[State], prefix: str) -> set[bytes]:

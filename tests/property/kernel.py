@@ -22,9 +22,9 @@ from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.property.filesystem_factory import make_filesystem
 from tests.reference import Directory, Node, tree_of
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-_IN_ORDER = ListPage(
+_ORDERED_PAGE = ListPage(
     [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
 )
 REPLY = 2  # entries in one readdir reply; the real one holds some 25
@@ -101,17 +101,17 @@ class Kernel:
         if offset == 0:
             await stream.rewind()
         offset = max(offset, DOTS)
-        told: list[tuple[bytes, Seen, int]] = []
-        while len(told) < limit and (place := await stream.place(offset)) is not None:
+        entries_read: list[tuple[bytes, Seen, int]] = []
+        while len(entries_read) < limit and (place := await stream.place(offset)) is not None:
             entries, start, base = place
             for index in range(start, min(start + REPLY, len(entries))):
                 inode = self.filesystem.tree.inodes.remember(entries, index)
                 attributes = self.filesystem.tree.describe(inode, entries, index)
-                told.append(
+                entries_read.append(
                     (entries.name(index), self._hold(inode, attributes.size), base + index + 1)
                 )
                 offset = base + index + 1
-        return told
+        return entries_read
 
     def forget_all(self) -> None:
         """Forget every reference, as the kernel does under memory pressure and at unmount."""
@@ -137,7 +137,7 @@ async def kernel_on(
     async with trio.open_nursery() as nursery:
         kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=BUCKET), clock))
         if is_proven:
-            kernel.filesystem.tree.catalog.order.note_page(_IN_ORDER)
+            kernel.filesystem.tree.catalog.order.note_page(_ORDERED_PAGE)
         yield kernel
         kernel.forget_all()
         assert len(kernel.filesystem.tree.inodes) == 0, (
@@ -156,10 +156,10 @@ async def walk(kernel: Kernel, inode: int = ROOT) -> Directory[int]:
     return tree
 
 
-async def answers(question: Awaitable[Answer]) -> Answer | None:
-    """Await *question*; returns None if it failed with an expected error."""
+async def answers(call: Awaitable[Result]) -> Result | None:
+    """Await *call*; returns None if it failed with an expected error."""
     try:
-        return await question
+        return await call
     except S3MountError:
         return None
 

@@ -6,13 +6,13 @@ from typing import TypeVar
 import trio
 import trio.testing
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def run(main: Callable[[], Awaitable[Answer]]) -> Answer:
+def run(main: Callable[[], Awaitable[Result]]) -> Result:
     """Run *main* and return its result; raises TooSlowError if its tasks wait for each other."""
 
-    async def limited() -> Answer:
+    async def limited() -> Result:
         with trio.fail_after(60):  # of virtual time, which jumps there as soon as all tasks wait
             return await main()
 

@@ -25,7 +25,7 @@ orders = st.sampled_from([in_byte_order, in_component_order])
 
 
 @given(bodies=bodies(20), page_size=page_sizes, order=orders, changes=changes)
-def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_stayed(
+def test_a_directory_read_while_it_changes_repeats_no_name_and_loses_no_name_that_stayed(
     bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
 ) -> None:
     store = MemoryStore(bodies, page_size=page_size, order=order)

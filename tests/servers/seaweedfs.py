@@ -70,12 +70,12 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     s3, https, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = map(
         str, ports
     )
-    shelf = home / "volumes"
-    shelf.mkdir()
+    folder = home / "volumes"
+    folder.mkdir()
     return [
         *("env", "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"),  # one volume for a bucket instead of seven
         *(program("weed"), "-logtostderr"),
-        *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+        *("server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
         *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=10000"),

@@ -147,14 +147,14 @@ ROWS = (
         always=RIGHT,
     ),
     Misbehaviour(
-        name="junk behind each response",
+        name="junk after each response",
         workload=READ,
         on=Kind.GET,
         fault=followed(b"\0junk\r\n\r\n"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="a 408 behind each response",
+        name="a 408 after each response",
         workload=READ,
         on=Kind.GET,
         fault=followed(
@@ -163,7 +163,7 @@ ROWS = (
         always=RIGHT,
     ),
     Misbehaviour(
-        name="a second response of zeros behind each response",
+        name="a second response of zeros after each response",
         workload=READ,
         on=Kind.GET,
         fault=followed_by_another_response,

@@ -22,11 +22,11 @@ _OTHER_ETAG = '"00000000000000000000000000000000"'
 _MULTIPART = "multipart/byteranges; boundary=b"
 
 _WRONG_PARTS = {
-    "another Content-Range than asked": content_range(
+    "another Content-Range than requested": content_range(
         lambda first, last, total: f"bytes {first + 1}-{last + 1}/{total}"
     ),
-    "a part that begins elsewhere": other_range(lambda first, last: (first + 1, last)),
-    "a part that lies elsewhere": other_range(lambda first, last: (first + 7, last + 7)),
+    "a part that starts elsewhere": other_range(lambda first, last: (first + 1, last)),
+    "a part from elsewhere": other_range(lambda first, last: (first + 7, last + 7)),
     "another total in Content-Range": content_range(
         lambda first, last, total: f"bytes {first}-{last}/{total + 1}"
     ),

@@ -116,8 +116,8 @@ _HARMLESS = {
     "no namespace": swap(' xmlns="[^"]*"', ""),
     "another namespace": swap(' xmlns="[^"]*"', ' xmlns="http://doc.example.com/"'),
     "comments and white space": swap("><", ">\n  <!-- more -->\n  <"),
-    "elements nobody knows": swap("<Size>", "<Owner><ID>me</ID></Owner><Odd/><Size>"),
-    "names not encoded, although asked": asking({"encoding-type": None}),
+    "unknown elements": swap("<Size>", "<Owner><ID>me</ID></Owner><Odd/><Size>"),
+    "names not encoded, although requested": asking({"encoding-type": None}),
     "elements nested thirty thousand deep": swap(
         "</ListBucketResult>", "<a>" * 30_000 + "</a>" * 30_000 + "</ListBucketResult>"
     ),
@@ -153,7 +153,7 @@ _UNUSUAL = {
     ),
     "NextMarker instead of a token": swap(_TOKEN, r"<NextMarker>\1</NextMarker>"),
     "a bucket of another name": swap("<Name>.*?</Name>", "<Name>other</Name>"),
-    "the prefix of another question": swap("<Prefix>", "<Prefix>other/", 1),
+    "the prefix of another request": swap("<Prefix>", "<Prefix>other/", 1),
     "fifty empty pages first": lambda exchange: _empty_pages(exchange, count=50),
 }
 

@@ -21,7 +21,7 @@ def _head_with(name: str, value: str | None) -> Misbehaviour:
 
 def _head_with_size(what: str, size: int) -> Misbehaviour:
     return Misbehaviour(
-        name=f"a HEAD that tells a size that is {what}",
+        name=f"a HEAD with a size that is {what}",
         workload=OPEN,
         on=Kind.HEAD,
         fault=length(lambda true_size: str(true_size + size)),
