@@ -93,7 +93,7 @@ class OverwriteTest:
 
 
 @pytest.mark.parametrize("transport", ["lean", "boto3"])
-def test_8_readers_during_1000_overwrites_read_no_mixed_versions(
+def test_8_readers_during_overwrites_read_no_mixed_versions(
     server: S3Server, tmp_path: Path, transport: str
 ) -> None:
     bucket = fill(server, {"changing": version_of(0)})
