@@ -168,10 +168,7 @@ def _arguments() -> argparse.Namespace:
         help="measure a bare mount too, started as CMD BUCKET MOUNTPOINT --endpoint-url URL",
     )
     parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="keep the store's data in DIR for the next run",
+        "--data", type=Path, metavar="DIR", help="keep the store's data in DIR for the next run"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample as JSON")
     parser.add_argument(

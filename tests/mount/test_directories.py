@@ -149,10 +149,7 @@ def test_sixteen_walkers_at_once_all_see_the_whole_tree(
     server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     expected = tree_of(dict.fromkeys(NESTED, b"x"))
-    with (
-        mount_of(server, bucket, tmp_path / "mnt") as mount,
-        ThreadPoolExecutor(16) as walkers,
-    ):
+    with mount_of(server, bucket, tmp_path / "mnt") as mount, ThreadPoolExecutor(16) as walkers:
         seen = list(walkers.map(read_tree, [mount / "nested"] * 16))
         names = list(walkers.map(os.listdir, [mount / "long"] * 16))
 

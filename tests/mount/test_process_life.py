@@ -502,9 +502,7 @@ def test_fusermount3_is_run_with_no_signal_blocked(runner: MountRunner, director
     assert (directory / "signals").read_text().splitlines() == 2 * ["SigBlk: " + "0" * 16]
 
 
-def test_a_user_may_not_allow_others_if_the_machine_does_not_permit_it(
-    runner: MountRunner,
-) -> None:
+def test_a_user_may_not_allow_others_if_the_machine_does_not_permit_it(runner: MountRunner) -> None:
     done = runner.run("--allow-other", prefix=AS_NOBODY)
 
     assert done.returncode == 1

@@ -99,24 +99,19 @@ _TAMPERED = {
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ, outage=outage, once=RIGHT, always=FAILED)
+        Misbehaviour(name, READ, outage=outage, once=RIGHT, always=FAILED)
         for name, outage in _SHUT.items()
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, while listing", workload=LIST, outage=outage, once=RIGHT, always=FAILED
-        )
+        Misbehaviour(f"{name}, while listing", LIST, outage=outage, once=RIGHT, always=FAILED)
         for name, outage in _SHUT.items()
     ),
     Misbehaviour(
-        name="connections are refused, while looking for a name that is not there",
-        workload=LOOK,
+        "connections are refused, while looking for a name that is not there",
+        LOOK,
         outage=HostileStore.refuse,
         once=RIGHT,
         always=FAILED,
     ),
-    *(
-        Misbehaviour(name=name, workload=READ, outage=outage, always=RIGHT)
-        for name, outage in _TAMPERED.items()
-    ),
+    *(Misbehaviour(name, READ, outage=outage, always=RIGHT) for name, outage in _TAMPERED.items()),
 )

@@ -167,90 +167,69 @@ _ENDLESS = {
 ROWS = (
     *(
         Misbehaviour(
-            name=name,
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            once=RIGHT | FAILED,
-            always=FAILED,
-            page_size=PAGE_SIZE,
+            name, LIST, Kind.LIST, fault, once=RIGHT | FAILED, always=FAILED, page_size=PAGE_SIZE
         )
         for name, fault in _NO_LISTINGS.items()
     ),
     *(
-        Misbehaviour(
-            name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT, page_size=PAGE_SIZE
-        )
+        Misbehaviour(name, LIST, Kind.LIST, fault, always=RIGHT, page_size=PAGE_SIZE)
         for name, fault in _HARMLESS.items()
     ),
     *(
-        Misbehaviour(
-            name=name,
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            always=RIGHT | FAILED,
-            page_size=PAGE_SIZE,
-        )
+        Misbehaviour(name, LIST, Kind.LIST, fault, always=RIGHT | FAILED, page_size=PAGE_SIZE)
         for name, fault in _UNUSUAL.items()
     ),
     *(
         Misbehaviour(
-            name=name,
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            always=FAILED,
-            page_size=PAGE_SIZE,
-            tries_after=2,
+            name, LIST, Kind.LIST, fault, always=FAILED, page_size=PAGE_SIZE, tries_after=2
         )
         for name, fault in _ENDLESS.items()
     ),
     Misbehaviour(
-        name="500 to the second page",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=refused(500, "InternalError"),
+        "500 to the second page",
+        LIST,
+        Kind.LIST,
+        refused(500, "InternalError"),
         skip=1,
         once=RIGHT,
         always=FAILED,
         page_size=PAGE_SIZE,
     ),
     Misbehaviour(
-        name="403 to the second page",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=refused(403, "AccessDenied"),
+        "403 to the second page",
+        LIST,
+        Kind.LIST,
+        refused(403, "AccessDenied"),
         skip=1,
         always=EACCES,
         page_size=PAGE_SIZE,
     ),
     *(
         Misbehaviour(
-            name=f"{status} to each page but the first, while looking up",
-            workload=STAT_MANY,
-            on=Kind.LIST,
-            fault=_behind_the_first(refused(status, code)),
+            f"{status} to each page but the first, while looking up",
+            STAT_MANY,
+            Kind.LIST,
+            _behind_the_first(refused(status, code)),
             always=RIGHT,
             page_size=PAGE_SIZE,
         )
         for status, code in ((400, "InvalidArgument"), (403, "AccessDenied"), (404, "NoSuchKey"))
     ),
     Misbehaviour(
-        name="reset within the second page",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=broken(half_the_body, reset),
+        "reset within the second page",
+        LIST,
+        Kind.LIST,
+        broken(half_the_body, reset),
         skip=1,
         once=RIGHT,
         always=FAILED,
         page_size=PAGE_SIZE,
     ),
     Misbehaviour(
-        name="a second page later than the timeout",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=delayed(8),
+        "a second page later than the timeout",
+        LIST,
+        Kind.LIST,
+        delayed(8),
         skip=1,
         always=FAILED,
         page_size=PAGE_SIZE,

@@ -11,20 +11,16 @@ RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, O
 def _head_with(name: str, value: str | None) -> Misbehaviour:
     what = f"without {name}" if value is None else f"with {name}: {value or '(empty)'}"
     return Misbehaviour(
-        name=f"a HEAD {what}",
-        workload=STAT,
-        on=Kind.HEAD,
-        fault=header(name, value),
-        always=RIGHT | FAILED,
+        f"a HEAD {what}", STAT, Kind.HEAD, header(name, value), always=RIGHT | FAILED
     )
 
 
 def _head_with_size(what: str, size: int) -> Misbehaviour:
     return Misbehaviour(
-        name=f"a HEAD with a size that is {what}",
-        workload=OPEN,
-        on=Kind.HEAD,
-        fault=length(lambda true_size: str(true_size + size)),
+        f"a HEAD with a size that is {what}",
+        OPEN,
+        Kind.HEAD,
+        length(lambda true_size: str(true_size + size)),
         always=RIGHT | FAILED | ESTALE,
     )
 

@@ -89,64 +89,43 @@ _DOUBTFUL = {
 
 ROWS = (
     *(
-        Misbehaviour(
-            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT, always=FAILED)
         for name, fault in _ONLY_ONCE_BAD.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, always=RIGHT)
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, always=RIGHT)
         for name, fault in _HARMLESS.items()
     ),
     *(
-        Misbehaviour(
-            name=name,
-            workload=READ_SMALL,
-            on=Kind.GET,
-            fault=fault,
-            once=RIGHT,
-            always=RIGHT | FAILED,
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT, always=RIGHT | FAILED)
         for name, fault in _DOUBTFUL.items()
     ),
+    Misbehaviour("a large body in chunks", READ, Kind.GET, chunked(chunks), always=RIGHT),
+    Misbehaviour("a listing in chunks", LIST, Kind.LIST, chunked(chunks), always=RIGHT),
     Misbehaviour(
-        name="a large body in chunks",
-        workload=READ,
-        on=Kind.GET,
-        fault=chunked(chunks),
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="a listing in chunks", workload=LIST, on=Kind.LIST, fault=chunked(chunks), always=RIGHT
-    ),
-    Misbehaviour(
-        name="a listing in chunks, cut",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=chunked(partial(chunks, last=b""), finish),
+        "a listing in chunks, cut",
+        LIST,
+        Kind.LIST,
+        chunked(partial(chunks, last=b""), finish),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="a listing without a length",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=until_close(everything),
-        always=RIGHT,
+        "a listing without a length", LIST, Kind.LIST, until_close(everything), always=RIGHT
     ),
     Misbehaviour(
-        name="a truncated listing without a length",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=until_close(half_the_body),
+        "a truncated listing without a length",
+        LIST,
+        Kind.LIST,
+        until_close(half_the_body),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="a HEAD without a length of any kind",
-        workload=STAT,
-        on=Kind.HEAD,
-        fault=header("Content-Length", None),
+        "a HEAD without a length of any kind",
+        STAT,
+        Kind.HEAD,
+        header("Content-Length", None),
         always=RIGHT | FAILED,
     ),
 )

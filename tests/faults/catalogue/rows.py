@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Flag, auto
 
 from tests.faults.bucket import Kind
@@ -30,7 +30,7 @@ class Outcome(Flag):
     FAILED = EIO | ETIMEDOUT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Misbehaviour:
     """Fault in requests of kind *on* during *workload*, or an *outage* of the whole store.
 
@@ -44,6 +44,7 @@ class Misbehaviour:
     workload: Workload
     on: Kind | None = None
     fault: Fault = behave
+    _: KW_ONLY
     outage: Callable[[HostileStore], None] | None = None
     once: Outcome | None = None
     always: Outcome | None = None

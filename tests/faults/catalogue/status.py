@@ -62,111 +62,65 @@ _GONE = {
 
 ROWS = (
     *(
-        Misbehaviour(
-            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT, always=FAILED)
         for name, fault in _PASSING.items()
     ),
     *(
-        Misbehaviour(
-            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT | EIO, always=EIO)
         for name, fault in _LASTING.items()
     ),
     *(
-        Misbehaviour(
-            name=name,
-            workload=READ_SMALL,
-            on=Kind.GET,
-            fault=fault,
-            once=RIGHT | EIO,
-            always=FAILED,
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT | EIO, always=FAILED)
         for name, fault in _NO_SUCCESS.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, always=ESTALE)
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, always=ESTALE)
         for name, fault in _GONE.items()
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a listing",
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            once=RIGHT,
-            always=FAILED,
-        )
+        Misbehaviour(f"{name}, to a listing", LIST, Kind.LIST, fault, once=RIGHT, always=FAILED)
         for name, fault in _PASSING.items()
         if name[:3] in ("429", "500", "503")
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a HEAD",
-            workload=STAT,
-            on=Kind.HEAD,
-            fault=fault,
-            once=RIGHT,
-            always=FAILED,
-        )
+        Misbehaviour(f"{name}, to a HEAD", STAT, Kind.HEAD, fault, once=RIGHT, always=FAILED)
         for name, fault in _PASSING.items()
         if name[:3] in ("429", "500", "503")
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a listing",
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            once=RIGHT | EIO,
-            always=EIO,
-        )
+        Misbehaviour(f"{name}, to a listing", LIST, Kind.LIST, fault, once=RIGHT | EIO, always=EIO)
         for name, fault in _NO_SUCCESS.items()
         if not name.startswith("206")
     ),
     Misbehaviour(
-        name="405 to a HEAD",
-        workload=STAT,
-        on=Kind.HEAD,
-        fault=refused(405, "MethodNotAllowed"),
-        always=RIGHT | EIO,
+        "405 to a HEAD", STAT, Kind.HEAD, refused(405, "MethodNotAllowed"), always=RIGHT | EIO
     ),
     Misbehaviour(
-        name="500 to the second part of a file",
-        workload=READ,
-        on=Kind.GET,
-        fault=refused(500, "InternalError"),
+        "500 to the second part of a file",
+        READ,
+        Kind.GET,
+        refused(500, "InternalError"),
         skip=1,
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="500 where a name is looked for that is not there",
-        workload=LOOK,
-        on=None,
-        fault=refused(500, "InternalError"),
+        "500 where a name is looked for that is not there",
+        LOOK,
+        None,
+        refused(500, "InternalError"),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="404 NoSuchBucket to a listing",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=refused(404, "NoSuchBucket"),
+        "404 NoSuchBucket to a listing",
+        LIST,
+        Kind.LIST,
+        refused(404, "NoSuchBucket"),
         always=FAILED,
     ),
+    Misbehaviour("404 of a proxy, to a listing", LIST, Kind.LIST, page(404, HTML), always=FAILED),
     Misbehaviour(
-        name="404 of a proxy, to a listing",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=page(404, HTML),
-        always=FAILED,
-    ),
-    Misbehaviour(
-        name="404 of a proxy while open",
-        workload=READ_SMALL,
-        on=Kind.GET,
-        fault=page(404, HTML),
-        always=FAILED | ESTALE,
+        "404 of a proxy while open", READ_SMALL, Kind.GET, page(404, HTML), always=FAILED | ESTALE
     ),
 )
