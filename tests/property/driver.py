@@ -27,17 +27,13 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, ReplacedBeforeOpen, S3MountError, StaleVersion
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
-from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.inode_table import ROOT
-from s3mount.s3.model import ListedObject, ListPage
+from tests.fakes.order_evidence import ORDERED_PAGE
 from tests.property.filesystem_factory import make_filesystem
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.history_store import HistoryStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
-ORDERED_PAGE = ListPage(
-    [ListedObject(f"{number:04}", 1, 0, "") for number in range(PROOF + 1)], [], None
-)
 LOOKUP_TO_OPEN = 1.0  # seconds: an open relies on the lookup just before it, whatever the lifetime
 ATTEMPTS = 3  # attempts at a reply that failed
 

@@ -15,18 +15,14 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
-from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.inode_table import ROOT
-from s3mount.s3.model import ListedObject, ListPage
 from tests.fakes.memory_store import BUCKET, MemoryStore
+from tests.fakes.order_evidence import ORDERED_PAGE
 from tests.property.filesystem_factory import make_filesystem
 from tests.reference import Directory, Node, tree_of
 
 Result = TypeVar("Result")
 
-_ORDERED_PAGE = ListPage(
-    [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
-)
 REPLY = 2  # entries in one readdir reply; the real one holds some 25
 
 
@@ -137,7 +133,7 @@ async def kernel_on(
     async with trio.open_nursery() as nursery:
         kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=BUCKET), clock))
         if is_proven:
-            kernel.filesystem.tree.catalog.order.note_page(_ORDERED_PAGE)
+            kernel.filesystem.tree.catalog.order.note_page(ORDERED_PAGE)
         yield kernel
         kernel.forget_all()
         assert len(kernel.filesystem.tree.inodes) == 0, (
