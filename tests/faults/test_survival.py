@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.faults.catalogue import CATALOGUE
-from tests.faults.catalogue.rows import GRACE, TIMEOUT, Outcome
+from tests.faults.catalogue.rows import GRACE, OUTAGE_SECONDS, TIMEOUT, Outcome
 from tests.faults.faulty_mount import BUCKET, KEY_ID, SECRET, TOKEN
 from tests.faults.scenarios import Scenario, ScenarioResult, ScenarioRunner, scenarios_of
 
@@ -45,6 +45,8 @@ def test_a_mount_survives(scenario: Scenario, scenarios: ScenarioRunner) -> None
     result = scenarios.result(scenario)
 
     assert result.hits > 0, "nothing met the fault"
+    if scenario.row.outage is not None and scenario.is_once:
+        assert result.seconds > OUTAGE_SECONDS / 2, "nothing met the outage"
     assert result.is_alive
     assert result.outcome in scenario.expected, f"{result.outcome} after {result.seconds:.1f} s"
     assert result.seconds < TIMEOUT * scenario.row.workload.calls + GRACE
