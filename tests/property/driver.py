@@ -28,8 +28,7 @@ from s3mount.errors import NotFound, ReplacedBeforeOpen, S3MountError, StaleVers
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
 from s3mount.filesystem.namespace.inode_table import ROOT
-from tests.fakes.order_evidence import ORDERED_PAGE
-from tests.property.filesystem_factory import make_filesystem
+from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.history_store import HistoryStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step

@@ -9,11 +9,16 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 
 MOUNTED_NS = 1_700_000_000 * 10**9
+# a page that proves the order of its store
+ORDERED_PAGE = ListPage(
+    [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
+)
 
 
 class UncachedReader:

@@ -17,8 +17,7 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
 from s3mount.filesystem.namespace.inode_table import ROOT
 from tests.fakes.memory_store import BUCKET, MemoryStore
-from tests.fakes.order_evidence import ORDERED_PAGE
-from tests.property.filesystem_factory import make_filesystem
+from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
 from tests.reference import Directory, Node, tree_of
 
 Result = TypeVar("Result")

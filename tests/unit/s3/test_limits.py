@@ -24,8 +24,8 @@ from s3mount.s3.limits import (
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.transport import Retryable, Transport
-from tests.unit.s3.canned_server import answering, http
 from tests.unit.s3.native.scripted import FixedCredentials
+from tests.unit.s3.strange import answering, http
 
 MIB = 1 << 20
 PEAK = 64 * MIB  # of one listing; before there were limits 1,400 MiB

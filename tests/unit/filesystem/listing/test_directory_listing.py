@@ -3,7 +3,7 @@ import pytest
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
-from tests.fakes.order_evidence import proven, unordered
+from tests.unit.filesystem.proof import proven, unordered
 
 
 def page(*raws: str, token: str | None = None) -> ListPage:

@@ -22,7 +22,7 @@ from s3mount.filesystem.listing.parallel_lister import (
 )
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
 from s3mount.s3.object_store import Demand, OnToken, Priority
-from tests.fakes.order_evidence import proven
+from tests.unit.filesystem.proof import proven
 
 PAGES = 100
 PAGE = 100  # keys

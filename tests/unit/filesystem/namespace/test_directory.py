@@ -13,7 +13,7 @@ from s3mount.filesystem.namespace.directory import (
 )
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.fakes.order_evidence import proven
+from tests.unit.filesystem.proof import proven
 
 
 def doubts() -> Invalidations:

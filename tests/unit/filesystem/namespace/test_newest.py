@@ -13,9 +13,9 @@ from s3mount.filesystem.namespace.directory import listed
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
 from s3mount.s3.model import ListedObject, ListPage
 from tests.fakes.memory_store import MemoryStore, Request
-from tests.fakes.order_evidence import proven
 from tests.property.kernel import Kernel
 from tests.unit.filesystem.namespace.test_knowledge import file_system, in_background, inode_of
+from tests.unit.filesystem.proof import proven
 
 
 async def test_what_a_slow_reader_was_told_last_is_opened_though_another_listing_is_older(

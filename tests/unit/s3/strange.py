@@ -1,4 +1,4 @@
-"""HTTP server that sends the same bytes as the response to every request."""
+"""A server that answers each request with the same bytes: for what no real store can be made to say."""
 
 import contextlib
 import socket
@@ -7,21 +7,19 @@ import threading
 from collections.abc import Iterator
 
 
-class _Handler(socketserver.StreamRequestHandler):
-    """Sends the response after the header of one request."""
-
+class _Once(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while self.rfile.readline().strip():
             pass
         self.wfile.write(self.server.answer)  # type: ignore[attr-defined]
         if self.server.stalls:  # type: ignore[attr-defined]
-            self.rfile.read()  # until the client closes
+            self.rfile.read()  # until the client hangs up
 
 
 @contextlib.contextmanager
 def answering(answer: bytes, *, stalls: bool = False) -> Iterator[str]:
-    """Yield the URL of a server that sends *answer* and closes, or *stalls*."""
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Handler) as server:
+    """The URL of a server that says *answer* and closes, or *stalls*."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Once) as server:
         server.daemon_threads = True
         server.answer = answer  # type: ignore[attr-defined]
         server.stalls = stalls  # type: ignore[attr-defined]
@@ -35,19 +33,19 @@ def answering(answer: bytes, *, stalls: bool = False) -> Iterator[str]:
 
 
 def stalling(answer: bytes) -> contextlib.AbstractContextManager[str]:
-    """Yield the URL of a server that sends *answer*, then waits for the client to close."""
+    """The URL of a server that says *answer*, and no more until the client hangs up."""
     return answering(answer, stalls=True)
 
 
 @contextlib.contextmanager
 def silent() -> Iterator[str]:
-    """Yield the URL of a server that accepts connections and sends nothing."""
+    """The URL of a server that accepts, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def http(status: int, body: bytes, **headers: str) -> bytes:
-    """Return a response with *body*; the header `content_type` is Content-Type."""
+    """An answer with *body*; `content_type` is written Content-Type."""
     named = {"content-length": str(len(body)), "connection": "close"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value)
@@ -55,7 +53,7 @@ def http(status: int, body: bytes, **headers: str) -> bytes:
 
 
 def error(status: int, code: str, more: str = "", **headers: str) -> bytes:
-    """Return a response with an S3 error document."""
+    """An S3 error document."""
     body = (
         f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>a message</Message>{more}</Error>'
     )
@@ -63,8 +61,6 @@ def error(status: int, code: str, more: str = "", **headers: str) -> bytes:
 
 
 def listing(inner: str) -> bytes:
-    """Return a response with a page of a listing."""
-    namespace = "http://s3.amazonaws.com/doc/2006-03-01/"
-    root = f'<ListBucketResult xmlns="{namespace}">{inner}</ListBucketResult>'
-    body = f'<?xml version="1.0"?>{root}'
+    """A listing's page."""
+    body = f'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</ListBucketResult>'
     return http(200, body.encode(), content_type="application/xml")

@@ -1,0 +1,19 @@
+"""A store whose order has been proved, or is known to be none."""
+
+from s3mount.filesystem.listing.order_evidence import PROOF, OrderEvidence
+from s3mount.s3.model import ListedObject, ListPage
+
+
+def proven() -> OrderEvidence:
+    """Evidence of a store that has listed enough keys in order."""
+    order = OrderEvidence(is_unordered=False)
+    order.note_page(
+        ListPage([ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None)
+    )
+    assert order.proof == 0
+    return order
+
+
+def unordered() -> OrderEvidence:
+    """A store that is known to list in no order."""
+    return OrderEvidence(is_unordered=True)
