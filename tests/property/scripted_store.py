@@ -1,8 +1,7 @@
-"""ObjectStore of byte ranges whose requests complete, fail or hang as a test says.
+"""A store whose answers come when, and as, a test says: for the orders and the ill luck that no real server can be made to have.
 
-Until a request completes its buffer holds rubbish, rewritten again and again: code that reads the
-buffer too early, or lends it meanwhile, shows rubbish. A cancelled request goes on until the test
-completes it, as a request in a thread does.
+Until an answer is let through its buffer holds rubbish, written again and again: whoever reads it too early, or is lent it
+while a load still fills it, reads rubbish. A cancelled load goes on until it is let through, as one in a thread does.
 """
 
 import random
@@ -18,13 +17,13 @@ from s3mount.s3.object_store import Demand, OnToken, Priority
 
 
 def content_of(version: ObjectVersion) -> bytes:
-    """Return the content of *version*, in which no two offsets look alike."""
+    """What the store says that *version* holds: bytes that tell every place from every other."""
     return random.Random(f"{version.key} {version.etag}").randbytes(version.size)
 
 
 @dataclass(eq=False)
 class Load:
-    """A GET in flight."""
+    """A GET that was sent and not answered."""
 
     version: ObjectVersion
     span: ByteRange
@@ -34,7 +33,7 @@ class Load:
     error: Exception | None = None
 
     def __post_init__(self) -> None:
-        self.urgency = self.demand.urgency  # the priority when it was sent
+        self.urgency = self.demand.urgency  # what it was sent with
 
     def scribble(self) -> None:
         self.into[:] = b"\xee" * len(self.into)
@@ -49,9 +48,9 @@ class Load:
 
 @dataclass(eq=False)
 class BegunLoad(Load):
-    """A GET that was sent at once; if it fails, `finish` raises its error or sends it once more.
+    """A GET that was sent at once; where it fails, what finishes it fails too, or asks once more.
 
-    After `cancel` it goes on until it completes, like a request whose thread has not noticed yet.
+    One that is cancelled goes on until it is let through, as one does whose thread has yet to notice.
     """
 
     store: "ScriptedStore" = field(kw_only=True)
@@ -89,12 +88,12 @@ class BegunLoad(Load):
 
 
 class ScriptedStore:
-    """ObjectStore of byte ranges; with *sends_at_once* a request needs no wait for a permit."""
+    """An ObjectStore of ranges. *sends_at_once*: a load needs not wait for its place."""
 
     def __init__(self, *, sends_at_once: bool = False) -> None:
         self.sends_at_once = sends_at_once
-        self.loads: list[Load] = []  # in flight
-        self.asked: list[tuple[str, ByteRange, Priority]] = []  # all requests so far
+        self.loads: list[Load] = []  # under way
+        self.asked: list[tuple[str, ByteRange, Priority]] = []  # all there ever were
         self.is_prompt = False
         self._contents: dict[ObjectVersion, bytes] = {}
 
@@ -153,7 +152,7 @@ class ScriptedStore:
         raise AssertionError("blocks ask for ranges only")
 
     def scribble(self) -> None:
-        """Write rubbish into the buffer of every request in flight."""
+        """Let every load under way write to its buffer."""
         for load in self.loads:
             load.scribble()
 
@@ -162,12 +161,12 @@ class ScriptedStore:
             load.land()
 
     def let_go(self) -> None:
-        """Complete all requests, now and from now on: the test is over."""
+        """Let everything through, from now on too: the play is over, however it went."""
         self.is_prompt = True
         self.land_all()
 
     def given_up_by(self, cache: BlockCache) -> list[Load]:
-        """Return the requests in flight that *cache* has cancelled."""
+        """The loads under way that nobody wants any more."""
         demands = [flight.demand for flight in cache._loads._flights if flight.is_given_up]
         return [load for load in self.loads if load.demand in demands]
 
