@@ -1,4 +1,4 @@
-"""The file system as its door sees it: the tree, the open files and the open directories of one mount.
+"""Facade of one mounted file system: the tree, the open files and the open directories.
 
 Joins the parts and decides nothing.
 """

@@ -1,4 +1,4 @@
-"""Whatever is opened, in whatever order, and whatever is known of the tree: what is fetched ahead is small, and bounded."""
+"""Small-file prefetch is bounded, in whatever order files are opened."""
 
 from collections.abc import Sequence
 

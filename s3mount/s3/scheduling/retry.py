@@ -221,7 +221,7 @@ class BlockingCall(Generic[T]):
 
 
 class _Waits:
-    """What is left of the pauses of one operation, and whether its credentials were renewed."""
+    """Remaining pauses of one operation, and whether its credentials were renewed."""
 
     __slots__ = ("_make", "_pauses", "is_renewed")
 

@@ -243,7 +243,10 @@ def test_all_is_every_kind_of_prefetch() -> None:
     [
         (
             "walk",
-            "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; did you mean walks?",
+            (
+                "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; "
+                "did you mean walks?"
+            ),
         ),
         (
             "walks,x",

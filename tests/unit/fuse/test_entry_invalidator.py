@@ -22,7 +22,7 @@ def page(prefix: str, *names: bytes) -> EntryPage:
 
 @dataclass
 class Kernel:
-    """What it was told of, and what it was told to drop; *failures* calls fail before one works, each in a thread."""
+    """Records what it gets to know and to drop; the first *failures* calls fail."""
 
     told: list[tuple[int, EntryPage]] = field(default_factory=list)
     dropped: list[tuple[int, bytes]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Requests that wait for the store, by user: bounded for each, in order, and no user waits for another."""
+"""Requests that wait for the store are bounded for each user, in order, and independent."""
 
 import pytest
 import trio

@@ -12,7 +12,7 @@ def entries(count: int, prefix: str = "d/", size: int = 100) -> EntryPage:
 
 
 class Reader:
-    """Opens files of *pages*, each directory's known whole, and has what is to be fetched ahead then."""
+    """Opens files of *pages*, one of each directory; returns what to prefetch."""
 
     def __init__(self, *pages: EntryPage, is_whole: bool = True) -> None:
         self.pages = pages

@@ -244,7 +244,7 @@ async def test_a_bug_in_one_attempt_leaves_the_others_watched(
 
 
 async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
-    """It is finished once, with its token cancelled, which gives back its socket and gather room."""
+    """It is finished once, with its token cancelled, which closes its connection."""
     request, finished = Request(is_broken="gather"), []
     request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with sending(request):

@@ -1,4 +1,4 @@
-"""A file system over a store, put together as the composition root does it, but for the blocks: each read is a request."""
+"""File system over a store, wired as in the composition root, but without a block cache."""
 
 from collections.abc import Callable
 
@@ -10,16 +10,21 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.tree import build_tree
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 from tests.fakes.started_reads import read_range
 
 MOUNTED_NS = 1_700_000_000 * 10**9
+# a page that proves the order of its store
+ORDERED_PAGE = ListPage(
+    [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
+)
 
 
-class Reader:
-    """Reads one version straight from the store."""
+class UncachedReader:
+    """Reader of one version, straight from the store."""
 
     def __init__(self, store: ObjectStore, version: ObjectVersion) -> None:
         self._store = store
@@ -33,33 +38,33 @@ class Reader:
         return bytes(body)
 
     def read_cached(self, offset: int, size: int) -> None:
-        """Nothing is held."""
+        """Return None: nothing is cached."""
 
     def close(self) -> None: ...
 
 
-class Blocks:
-    """Readers without a cache."""
+class UncachedBlocks:
+    """Factory of readers without a cache."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
 
-    def open(self, version: ObjectVersion) -> Reader:
-        return Reader(self._store, version)
+    def open(self, version: ObjectVersion) -> UncachedReader:
+        return UncachedReader(self._store, version)
 
     def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
-        """There is no room ahead of the reader."""
+        """Return False: there is no room for prefetching."""
         return False
 
 
-class NoKernel:
-    """Keeps no names."""
+class NullInvalidator:
+    """Kernel cache that holds no names."""
 
     def drop(self, parent: int, entries: EntryPage) -> None: ...
     def drop_all(self) -> None: ...
 
 
-def assemble(
+def make_filesystem(
     store: ObjectStore,
     nursery: trio.Nursery,
     config: TreeConfig,
@@ -68,7 +73,7 @@ def assemble(
     *,
     no_prefetch: frozenset[Prefetch] = frozenset(),
 ) -> FileSystem:
-    """The file system of *location*."""
+    """Return the file system of *location*."""
     tree = build_tree(
         store,
         nursery,
@@ -77,9 +82,9 @@ def assemble(
         clock=clock,
         mounted_ns=MOUNTED_NS,
         first_bytes=lambda _version, _head: None,
-        kernel=NoKernel(),
+        kernel=NullInvalidator(),
         no_prefetch=no_prefetch,
     )
     policies = prefetch_policies(tree, no_prefetch)
-    files = OpenFiles(tree, Blocks(store), policies)
+    files = OpenFiles(tree, UncachedBlocks(store), policies)
     return FileSystem(tree, files, OpenDirectories(tree, policies))

@@ -1,8 +1,8 @@
-"""A mount under test: the real command, through the real kernel, on a real server.
+"""Mount under test: the real command, through the real kernel, on a real server.
 
-Whatever a test does, nothing of it is left: no process, no mount. And whatever a test did not expect to find in the log, it
-fails for: a record at WARNING, a traceback, another exit status than 0. A mount that hangs is aborted, so that its reader
-gets an error instead of waiting for ever.
+No process and no mount is left after a test. An unexpected log record at WARNING or above, a
+traceback, or an exit status other than 0 fails it. A hanging mount is aborted, so that its reader
+gets an error.
 """
 
 import json
@@ -23,16 +23,17 @@ from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONNECTIONS = Path("/sys/fs/fuse/connections")
-STARTED_WITHIN = 30.0  # seconds; a busy machine, and boto3's imports
+STARTED_WITHIN = 30.0  # seconds, for a busy machine and boto3's imports
 ENDED_WITHIN = 15.0
 HANGS_AFTER = 150.0
 
 
 @dataclass
 class Mount:
-    """One that serves, at *path*; *expected* and *allowed* are patterns of log records at WARNING or above.
+    """A serving mount at *path*.
 
-    *is_left* is set by a test that ends the process itself.
+    *expected* and *allowed* are patterns of log records at WARNING or above. A test that ends the
+    process itself sets *is_left*.
     """
 
     path: Path
@@ -46,25 +47,25 @@ class Mount:
         return self.path / name
 
     def expect(self, *patterns: str) -> None:
-        """Let a record at WARNING or above pass, and have the mount's end fail where none was written."""
+        """Require log records at WARNING or above that match *patterns*."""
         self.expected.extend(patterns)
 
     def allow(self, *patterns: str) -> None:
-        """Let a record at WARNING or above pass that may be written, or not."""
+        """Allow log records at WARNING or above that match *patterns*."""
         self.allowed.extend(patterns)
 
     def records(self) -> list[dict[str, Any]]:
-        """What was logged so far; a line that is no record (a traceback, a print) is one of the level RAW."""
+        """Return the log records so far; other lines (a traceback, a print) have the level RAW."""
         return [_record(line) for line in self.log_file.read_text().splitlines()]
 
 
 def command(source: str, at: Path, *options: str) -> list[str]:
-    """What a person types, in this repository's own Python."""
+    """Return the command line of a user, with this environment's Python."""
     return [sys.executable, "-m", "s3mount", source, str(at), *options]
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """A clean one: nothing of this machine's AWS configuration, no instance metadata to wait for."""
+    """Return an environment without AWS configuration and instance metadata."""
     return {
         "PATH": os.environ["PATH"],
         "HOME": "/nonexistent",
@@ -78,7 +79,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 @contextmanager
 def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Iterator[Mount]:
-    """Mount *source* at the new directory *at* for the time of a block; the end checks exit status and log."""
+    """Mount *source* at the new directory *at*; the end checks exit status and log."""
     words = command(source, at, "--foreground", "--log-format", "json", *options)
     with served(words, at, env=env) as mount:
         yield mount
@@ -86,9 +87,9 @@ def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Ite
 
 @contextmanager
 def served(
-    words: list[str], at: Path, *, env: Mapping[str, str], is_told: bool = False
+    words: list[str], at: Path, *, env: Mapping[str, str], has_pipes: bool = False
 ) -> Iterator[Mount]:
-    """`mounted`, by the command *words*; *is_told*: its stdin and stdout are pipes."""
+    """Do as `mounted`, by the command *words*; with *has_pipes* its stdin and stdout are pipes."""
     at.mkdir(parents=True)
     log_file = at.with_name(f"{at.name}.log")
     with log_file.open("wb") as log:
@@ -96,8 +97,8 @@ def served(
             words,
             env=environment(**env),
             cwd="/",
-            stdin=subprocess.PIPE if is_told else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if is_told else log,
+            stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if has_pipes else log,
             stderr=log,
         )
     mount = Mount(at, process, log_file)
@@ -129,7 +130,7 @@ def mount_of(
 def run_command(
     source: str, at: Path, *options: str, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """The command as a person types it, without --foreground, and what it answered. The caller unmounts."""
+    """Run the command without --foreground, and return its result; the caller unmounts."""
     return subprocess.run(
         command(source, at, *options),
         env=environment(**env),
@@ -145,7 +146,7 @@ def run_command(
 def refused(
     source: str, at: Path, *options: str, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
-    """Try to mount what cannot be, and what was answered; a mount that comes up after all is taken down."""
+    """Run a command that must fail to mount, and return its result; unmounts if it succeeds."""
     try:
         return run_command(source, at, *options, env=env)
     finally:
@@ -154,7 +155,7 @@ def refused(
 
 
 def check_log(mount: Mount) -> None:
-    """Every record at WARNING or above was expected, and every expected one is there."""
+    """Check that each record at WARNING or above is expected, and none is missing."""
     serious = [record for record in mount.records() if record["level"] not in ("DEBUG", "INFO")]
     texts = [json.dumps(record, ensure_ascii=False) for record in serious]
     unexpected = [
@@ -165,12 +166,12 @@ def check_log(mount: Mount) -> None:
     missing = [
         pattern for pattern in mount.expected if not any(re.search(pattern, text) for text in texts)
     ]
-    assert not unexpected, "the log holds what nobody expected:\n" + "\n".join(unexpected)
+    assert not unexpected, "unexpected log records:\n" + "\n".join(unexpected)
     assert not missing, f"the log lacks {missing} among {texts}"
 
 
 def abort(at: Path) -> None:
-    """Have the kernel fail every request of the mount at *at*: the last resort, which needs no answer from the mount."""
+    """Make the kernel fail every request of the mount at *at*, without asking the mount."""
     connection = _connection(at)
     if connection is None:
         return
@@ -181,7 +182,7 @@ def abort(at: Path) -> None:
 
 
 def is_mounted(at: Path) -> bool:
-    """Whether something is mounted at *at*, which is not asked itself: it may hang."""
+    """Return whether something is mounted at *at*, without an access to it, which may hang."""
     return _connection(at) is not None
 
 
@@ -191,7 +192,7 @@ def _connection(at: Path) -> Path | None:
 
 
 def _wait_mounted(mount: Mount) -> None:
-    """Wait for the mount table to change (which poll tells), or for the process to end."""
+    """Wait for the mount table to change (which poll reports), or for the process to end."""
     table = os.open("/proc/self/mountinfo", os.O_RDONLY)
     process = os.pidfd_open(mount.process.pid)
     try:
@@ -206,7 +207,7 @@ def _wait_mounted(mount: Mount) -> None:
     finally:
         os.close(table)
         os.close(process)
-    mount.path.stat()  # the kernel lets it wait until the mount answers
+    mount.path.stat()  # the kernel delays this until the mount responds
 
 
 def _unmount(mount: Mount) -> None:

@@ -1,4 +1,4 @@
-"""Looking at a mount: its whole tree, what a call fails with, what a program says."""
+"""Accesses to a mount: its whole tree, the error of a call, the output of a program."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from tests.reference import Directory
 
 
 def read_tree(path: Path | bytes) -> Directory[bytes]:
-    """Everything below *path*, files by their bytes; in the form of the reference model. Fails where a name comes twice."""
+    """Read everything below *path* as a tree of the reference model; fails on a repeated name."""
     tree: Directory[bytes] = Directory()
     with os.scandir(os.fsencode(path)) as entries:
         for entry in entries:
@@ -27,8 +27,14 @@ def read_file(path: Path | bytes) -> bytes:
 
 
 def read_mapped(path: Path) -> bytes:
-    """As `mmap` reads. In a process of its own: Python waits for a page with its lock held, and one that cannot be had kills."""
-    program = "import mmap, sys; f = open(sys.argv[1], 'rb'); sys.stdout.buffer.write(mmap.mmap(f.fileno(), 0, prot=1)[:])"
+    """Read by `mmap` in another process.
+
+    Python waits for a page with the GIL held, and a page that cannot be read kills the process.
+    """
+    program = (
+        "import mmap, sys; f = open(sys.argv[1], 'rb'); "
+        "sys.stdout.buffer.write(mmap.mmap(f.fileno(), 0, prot=1)[:])"
+    )
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", program, path],
         capture_output=True,
@@ -41,7 +47,7 @@ def read_mapped(path: Path) -> bytes:
 
 
 def failure_of(call: Callable[[], object]) -> str:
-    """The errno that a system call fails with, by its name; empty where it succeeds."""
+    """Return the name of the errno that *call* fails with; empty if it succeeds."""
     try:
         call()
     except OSError as exc:
@@ -50,7 +56,7 @@ def failure_of(call: Callable[[], object]) -> str:
 
 
 def output_of(*words: str | Path, cwd: Path | None = None, status: int = 0) -> str:
-    """What a program says, its messages included; it must end with *status*."""
+    """Return the output of a program, its messages included; it must end with *status*."""
     done = subprocess.run(
         words,
         cwd=cwd,
@@ -67,7 +73,7 @@ def output_of(*words: str | Path, cwd: Path | None = None, status: int = 0) -> s
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:
-    """Poll: what becomes visible within seconds tells nobody when. With more patience than a busy machine needs."""
+    """Poll until *is_so*, for changes without an event; patient enough for a busy machine."""
     give_up = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < give_up, "it never became so"

@@ -1,6 +1,7 @@
-"""ObjectStore over a `History`: each request is answered from the state of one moment between its sending and its answer.
+"""ObjectStore over a `History`: each response shows the bucket at one moment of its request.
 
-Lists in any order, in pages cut anywhere, empty ones included, and fails as told. Requests and delays follow from the seed.
+A `Behaviour` sets the key order, the pages, the delays and the failures. Pages and delays follow
+from the seed. Bodies are computed from keys and sizes, which is why this is no MemoryStore.
 """
 
 import random
@@ -26,17 +27,24 @@ from s3mount.s3.model import (
     Revalidation,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from tests.fakes.key_order import (
+    Order,
+    in_byte_order,
+    in_component_order,
+    in_no_order,
+    is_common_prefix,
+    items_of,
+)
 from tests.fakes.started_reads import TaskRead
 from tests.property.history import History
-from tests.property.shelf import Order, in_byte_order, in_component_order, in_no_order
 
-REQUESTS_MAX = 5_000  # more in one example is an endless loop
+REQUESTS_MAX = 5_000  # in one example; more is an endless loop
 EPOCH_NS = 1_700_000_000 * 10**9
 
 
-def in_order_at_first(key: str) -> str:
+def in_order_at_first(key: str) -> bytes:
     """Byte order up to "b", then none: disorder shows only after some pages."""
-    return f"0{key}" if key < "b" else f"1{in_no_order(key)}"
+    return b"0" + in_byte_order(key) if key < "b" else b"1" + in_no_order(key)
 
 
 ORDERS: dict[str, Order] = {
@@ -50,12 +58,15 @@ ORDERS: dict[str, Order] = {
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What the store is like. *failing*: kinds of requests that fail, LIST being a first page and MORE a later one."""
+    """Policies of a store.
+
+    *failing* are the kinds of requests that fail; LIST is a first page, MORE a later one.
+    """
 
     order: str = "bytes"
     page_max: int = 1000
-    is_cut_anew: bool = False  # each page has a size of its own
-    repeats: bool = False  # a page may begin with the item that ended the one before
+    has_random_pages: bool = False  # each page has a size of its own
+    repeats: bool = False  # a page may start with the last item of the one before
     has_empty_pages: bool = False
     knows_start_after: bool = True
     tells_token_early: bool = False
@@ -66,7 +77,7 @@ class Behaviour:
 
     @property
     def bucket(self) -> str:
-        return "shelf--use1-az4--x-s3" if self.order == "directory bucket" else "shelf"
+        return "bucket--use1-az4--x-s3" if self.order == "directory bucket" else "bucket"
 
     @property
     def is_ordered(self) -> bool:
@@ -74,16 +85,16 @@ class Behaviour:
 
 
 @dataclass
-class MovingStore:
-    """*clock* tells moments that never repeat."""
+class HistoryStore:
+    """Store over *history*; *clock* returns moments that never repeat."""
 
     history: History
     behaviour: Behaviour
     clock: Callable[[], float]
     rnd: random.Random
-    is_mended: bool = False
-    requests: int = 0
-    _items_of: dict[tuple[int, str, str, str | None], tuple[list[str], list[str]]] = field(
+    is_healed: bool = False
+    requests: int = 0  # so far
+    _items_of: dict[tuple[int, str, str, str | None], tuple[list[bytes], list[str]]] = field(
         default_factory=dict
     )
 
@@ -130,7 +141,7 @@ class MovingStore:
         on_end: OnReadEnd,
         priority: Priority,  # noqa: ARG002
     ) -> TaskRead:
-        """In a task, since each request waits."""
+        """Read in a task, since each request waits."""
         return TaskRead(version, partial(self._read, version, byte_range, into), on_end)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
@@ -147,11 +158,11 @@ class MovingStore:
 
     async def _arrive(self, kind: str, key: str) -> None:
         self.requests += 1
-        assert self.requests < REQUESTS_MAX, "the store is asked without end"
+        assert self.requests < REQUESTS_MAX, "endless requests"
         behaviour = self.behaviour
         await self._leave()
         if (
-            not self.is_mended
+            not self.is_healed
             and kind in behaviour.failing
             and self.rnd.random() < behaviour.failure_rate
         ):
@@ -177,13 +188,13 @@ class MovingStore:
         page = items[start:stop]
         mark = "=" if self.behaviour.repeats and len(page) > 1 and self.rnd.random() < 0.5 else ">"
         return ListPage(
-            [self._listed(item) for item in page if not _is_common(item, query)],
-            [item for item in page if _is_common(item, query)],
+            [self._listed(item) for item in page if not is_common_prefix(item, query)],
+            [item for item in page if is_common_prefix(item, query)],
             f"{self.requests} {mark} {page[-1]}" if stop < len(items) else None,
         )
 
-    def _start(self, token: str, ranks: list[str]) -> int:
-        """Where a page begins: behind the last item of the one before, or with that once more."""
+    def _start(self, token: str, ranks: list[bytes]) -> int:
+        """Return the index of the page's first item: after the last one listed, or that again."""
         _, mark, last = token.split(" ", 2)
         bisect = bisect_left if mark == "=" else bisect_right
         return bisect(ranks, ORDERS[self.behaviour.order](last)) if last else 0
@@ -191,21 +202,20 @@ class MovingStore:
     def _page_size(self) -> int:
         least = 2 if self.behaviour.repeats else 1
         most = max(least, self.behaviour.page_max)
-        return self.rnd.randint(least, most) if self.behaviour.is_cut_anew else most
+        return self.rnd.randint(least, most) if self.behaviour.has_random_pages else most
 
-    def _items(self, query: ListQuery) -> tuple[list[str], list[str]]:
-        """Keys and common prefixes, in the order of this store, and what they are ordered by."""
+    def _items(self, query: ListQuery) -> tuple[list[bytes], list[str]]:
+        """Return the items of the listing and their sort keys, in the order of this store."""
         after = self._start_after(query)
         known = (len(self.history.states), query.prefix, query.delimiter, after)
         if known not in self._items_of:
-            order, found = ORDERS[self.behaviour.order], set()
-            for key in self.history.current.sizes:
-                if key.startswith(query.prefix) and (
-                    after is None or begins_behind(key, after, self.behaviour)
-                ):
-                    below, slash, _ = key[len(query.prefix) :].partition("/")
-                    found.add(query.prefix + below + "/" if slash and query.delimiter else key)
-            items = sorted(found, key=order)
+            order, sizes = ORDERS[self.behaviour.order], self.history.current.sizes
+            keys = (
+                sizes
+                if after is None
+                else [key for key in sizes if is_after(key, after, self.behaviour)]
+            )
+            items = items_of(keys, query, order)
             self._items_of[known] = [order(item) for item in items], items
         return self._items_of[known]
 
@@ -224,19 +234,19 @@ class MovingStore:
         return ObjectStat(self.version(key, size), _mtime_ns(size))
 
 
-def begins_behind(key: str, after: str, behaviour: Behaviour) -> bool:
-    """Whether *key* is behind the StartAfter *after*; stores in no order that heed it compare bytes."""
+def is_after(key: str, after: str, behaviour: Behaviour) -> bool:
+    """Return whether *key* is after StartAfter; stores without an order compare bytes."""
     order = ORDERS[behaviour.order] if behaviour.is_ordered else in_byte_order
     return order(key) > order(after)
 
 
 def body_of(key: str, size: int) -> bytes:
-    """The body of the version of *size* bytes: it begins with the key."""
+    """Return the body of the version of *size* bytes; it starts with the key."""
     return f"{key}\n".encode().ljust(size, b"x")
 
 
 def size_of(key: str, serial: int) -> int:
-    """The size of the version number *serial* of *key*: no two versions of a key share one."""
+    """Return the size of version number *serial* of *key*; no two versions share one."""
     return len(key) + 1 + serial
 
 
@@ -248,10 +258,6 @@ def _mtime_ns(size: int) -> int:
     return EPOCH_NS + size * 10**9
 
 
-def _is_common(item: str, query: ListQuery) -> bool:
-    return query.delimiter == "/" and "/" in item[len(query.prefix) :]
-
-
 def _fail(status: int, kind: str, key: str) -> NoReturn:
     failure: type[S3MountError] = AccessDenied if status == 403 else StoreError
-    raise failure(f"{kind} was made to fail", status=status, key=key)
+    raise failure(f"{kind} failed by request", status=status, key=key)

@@ -1,7 +1,7 @@
-"""A store on a socket that does as its script says, and otherwise as S3 does.
+"""S3 server on loopback that injects faults into chosen requests.
 
-Knows connections and when to misbehave; what a misbehaviour is stands in `mischief`, what is right in `bucket`. Sockets
-are used bare, so that every byte, every silence and every reset is ours.
+Knows connections and scripts; `http_faults` and `content_faults` define the faults, `bucket` the
+correct responses. Uses plain sockets, to control every byte, every pause and every reset.
 """
 
 import contextlib
@@ -15,18 +15,18 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
-from tests.faults.bucket import Answer, Bucket, Kind, Request
+from tests.faults.bucket import Bucket, Kind, Request, Response
 
-HEAD_LIMIT = 1 << 16  # bytes of a request's head
+HEAD_LIMIT = 1 << 16  # bytes of a request's header
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: closing sends RST, see socket(7)
 
 
 class HangUp(Exception):
-    """The connection ends here."""
+    """Raised by a fault to close the connection."""
 
 
 class Exchange:
-    """One request on one connection, for a fault to answer as it likes."""
+    """One request on one connection, for a fault to respond to."""
 
     def __init__(
         self, store: "HostileStore", connection: socket.socket, request: Request, number: int
@@ -37,27 +37,27 @@ class Exchange:
         self.number = number
 
     @property
-    def answer(self) -> Answer:
-        """What S3 would say now."""
-        return self.store.bucket.answer(self.request)
+    def response(self) -> Response:
+        """The correct response at this moment."""
+        return self.store.bucket.respond(self.request)
 
-    def stamp(self, answer: Answer) -> Answer:
-        """*answer* with this request's id in its head and, where it is a failure, in its body."""
-        request_id = f"REQ{self.number:06}"  # as long as @REQUEST@, so that lengths stay
-        body = answer.body.replace(b"@REQUEST@", request_id.encode())
-        return replace(answer, body=body).with_header("x-amz-request-id", request_id)
+    def stamp(self, response: Response) -> Response:
+        """Return *response* with this request's id in the header and in an error document."""
+        request_id = f"REQ{self.number:06}"  # as long as @REQUEST@, to keep lengths
+        body = response.body.replace(b"@REQUEST@", request_id.encode())
+        return replace(response, body=body).with_header("x-amz-request-id", request_id)
 
     def send(self, octets: bytes) -> None:
         self.connection.sendall(octets)
 
-    def reply(self, answer: Answer) -> None:
-        """Send *answer* as a server does that is in order."""
-        stamped = replace(self.stamp(answer), is_bodiless=self.request.method == "HEAD")
+    def reply(self, response: Response) -> None:
+        """Send *response* as a correct server does."""
+        stamped = replace(self.stamp(response), is_bodiless=self.request.method == "HEAD")
         self.send(stamped.head + stamped.sent_body)
 
     def pause(self, seconds: float = math.inf) -> None:
-        """Say nothing for so long; hangs up when the store is mended meanwhile."""
-        if self.store.mended.wait(min(seconds, threading.TIMEOUT_MAX)):
+        """Send nothing for *seconds*; raises HangUp if the faults end meanwhile."""
+        if self.store.faults_ended.wait(min(seconds, threading.TIMEOUT_MAX)):
             raise HangUp
 
     def reset(self) -> None:
@@ -69,28 +69,30 @@ Fault = Callable[[Exchange], None]
 
 
 def behave(exchange: Exchange) -> None:
-    """The fault that is none."""
-    exchange.reply(exchange.answer)
+    """Respond correctly: the absence of a fault."""
+    exchange.reply(exchange.response)
 
 
 @dataclass(slots=True)
 class Step:
-    """A fault, and the requests that meet it: *skip* matching ones are answered well, then *times* badly.
+    """A fault and its requests: the first *skip* matches are spared, the next *times* are hit.
 
-    *hits* counts those that met it.
+    *hits* counts the requests that were hit.
     """
 
     kind: Kind | None
     fault: Fault
-    place: str = ""  # what the key, or the prefix that is listed, begins with
+    prefix: str = ""  # prefix of the key, or of the listed prefix
     skip: int = 0
     times: float = math.inf
     hits: int = 0
     _seen: int = field(default=0, init=False)
 
     def take(self, request: Request) -> bool:
-        """Whether this request meets the fault; counts it."""
-        if self.kind not in (None, request.kind) or not request.place.startswith(self.place):
+        """Count *request* if it matches, and return whether the fault hits it."""
+        if self.kind not in (None, request.kind) or not request.key_or_prefix.startswith(
+            self.prefix
+        ):
             return False
         self._seen += 1
         is_met = self.skip < self._seen <= self.skip + self.times
@@ -99,7 +101,7 @@ class Step:
 
 
 def _bound_to(port: int) -> socket.socket:
-    """A socket on *port* of loopback (0: any), beside others that are bound to it and do not listen."""
+    """Return a socket bound to *port* of loopback (0: any); others may be bound to it too."""
     bound = socket.socket()
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.bind(("127.0.0.1", port))
@@ -107,23 +109,23 @@ def _bound_to(port: int) -> socket.socket:
 
 
 class HostileStore:
-    """One bucket served on loopback, a thread for each connection, and a script of what goes wrong."""
+    """Server of one bucket on loopback: a thread for each connection, and a script of faults."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
-        self.mended = threading.Event()
+        self.faults_ended = threading.Event()
         self.at_accept: Callable[[socket.socket], None] | None = None
-        self.elsewhere = ""  # a URL for redirects to point to
-        # All of these change under the lock: what was asked, what will go wrong, and the connections that stand.
+        self.elsewhere = ""  # URL, the target of redirects
+        # Requests received, the script, and established connections: changed under the lock.
         self.requests: list[Request] = []
         self._script: list[Step] = []
         self._connections: set[socket.socket] = set()
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
         self._listener: socket.socket | None = None
-        self._queue: list[socket.socket] = []  # of our own, where nobody else is to get in
+        self._queue: list[socket.socket] = []  # our own connections, which fill the backlog
         self._is_open = False
-        # Bound and never listening: while the store is gone, no outgoing connection is given its port.
+        # Bound, never listening: while the store is down, no outgoing connection gets its port.
         self._reserved = _bound_to(0)
         self.port: int = self._reserved.getsockname()[1]
         self.listen()
@@ -137,7 +139,7 @@ class HostileStore:
         exc: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.mend()
+        self.end_faults()
         self.refuse()
         self._reserved.close()
 
@@ -146,45 +148,45 @@ class HostileStore:
         return f"http://127.0.0.1:{self.port}"
 
     def misbehave(self, *script: Step) -> None:
-        """From now on do as *script* says: a request meets the first step that takes it."""
+        """Replace the script: each request meets the first step that takes it."""
         with self._lock:
-            self.mended = threading.Event()
+            self.faults_ended = threading.Event()
             self._script = list(script)
 
-    def mend(self) -> None:
-        """Behave from now on; who was kept waiting is hung up on."""
+    def end_faults(self) -> None:
+        """End all faults, and close the connections that were kept waiting."""
         with self._lock:
             self._script = []
             self.at_accept = None
-            self.mended.set()
+            self.faults_ended.set()
             if not self._is_open:
                 self._close_listener()
                 self.listen()
 
     def listen(self) -> None:
-        """Accept connections, on the same port as ever."""
+        """Accept connections, always on the same port."""
         self._is_open = True
         self._open_listener(backlog=128)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def refuse(self) -> None:
-        """Be gone: connections are refused, those that stand are reset."""
+        """Refuse new connections, and reset established ones."""
         self._is_open = False
         self._close_listener()
         self.reset_connections()
 
     def accept_none(self) -> None:
-        """Leave connections in a full queue: the kernel answers no more of them."""
+        """Leave new connections in a full backlog, where the kernel ignores them."""
         self.refuse()
         self._open_listener(backlog=0)
-        for _ in range(2):  # one connection more than the backlog says
+        for _ in range(2):  # the kernel queues one connection more than the backlog
             waiting = socket.socket()
             waiting.setblocking(False)
             waiting.connect_ex(("127.0.0.1", self.port))
             self._queue.append(waiting)
 
     def reset_connections(self) -> None:
-        """Reset every connection that stands."""
+        """Reset every established connection."""
         for connection in self.connections:
             with contextlib.suppress(OSError):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -192,7 +194,7 @@ class HostileStore:
 
     @property
     def connections(self) -> list[socket.socket]:
-        """Those that stand; for a fault to use as it likes."""
+        """The established connections."""
         with self._lock:
             return list(self._connections)
 
@@ -205,7 +207,7 @@ class HostileStore:
         listener, self._listener = self._listener, None
         for opened in (listener, *self._queue):
             if opened is not None:
-                with contextlib.suppress(OSError):  # not connected, while it was in the queue
+                with contextlib.suppress(OSError):  # not connected while it was in the queue
                     opened.shutdown(socket.SHUT_RDWR)  # wakes the thread in accept()
                 opened.close()
         self._queue = []
@@ -219,7 +221,7 @@ class HostileStore:
                     threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _admit(self, connection: socket.socket, listener: socket.socket) -> bool:
-        """Whether a connection stands: one that was accepted as the store left is reset, like all others."""
+        """Register *connection*, or reset it and return False if the store went down meanwhile."""
         with self._lock:
             if listener is not self._listener:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -261,7 +263,7 @@ def parse(head: bytes) -> Request:
 
 
 def _read_head(connection: socket.socket, octets: bytes) -> tuple[bytes, bytes]:
-    """The next request's head, and what was read beyond it."""
+    """Return the header of the next request, and the bytes after it."""
     while b"\r\n\r\n" not in octets:
         more = connection.recv(HEAD_LIMIT)
         if not more or len(octets) > HEAD_LIMIT:

@@ -1,12 +1,14 @@
-"""The whole store misbehaves: it is not there, lets nobody in, or tampers with connections that stand."""
+"""Outages of the whole store: refused, reset, ignored or disturbed connections."""
 
 import contextlib
+import fcntl
 import socket
+import termios
 import time
 from collections.abc import Callable
 
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.hostile import RESET, HangUp, HostileStore
+from tests.faults.hostile_store import RESET, HangUp, HostileStore
 from tests.faults.workloads import LIST, LOOK, READ
 
 RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
@@ -15,13 +17,13 @@ RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 def _at_accept(
     meet: Callable[[HostileStore, socket.socket], None],
 ) -> Callable[[HostileStore], None]:
-    """What new connections meet; those that stand are reset."""
+    """Return an outage in which *meet* handles new connections and established ones are reset."""
 
-    def scene(store: HostileStore) -> None:
+    def outage(store: HostileStore) -> None:
         store.at_accept = lambda connection: meet(store, connection)
         store.reset_connections()
 
-    return scene
+    return outage
 
 
 def _reset(store: HostileStore, connection: socket.socket) -> None:
@@ -37,7 +39,7 @@ def _close(store: HostileStore, connection: socket.socket) -> None:
 
 def _ignore(store: HostileStore, connection: socket.socket) -> None:
     del connection
-    store.mended.wait()
+    store.faults_ended.wait()
     raise HangUp
 
 
@@ -48,17 +50,25 @@ def _greet(store: HostileStore, connection: socket.socket) -> None:
 
 def _hesitate(store: HostileStore, connection: socket.socket) -> None:
     del connection
-    store.mended.wait(1)
+    store.faults_ended.wait(1)
+
+
+def _wait_acknowledged(connection: socket.socket) -> None:
+    """Wait until the peer's kernel has all that was sent, FIN included; see SIOCOUTQ in tcp(7)."""
+    while any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))):
+        time.sleep(0.001)
 
 
 def _to_the_idle(act: Callable[[socket.socket], object]) -> Callable[[HostileStore], None]:
-    def scene(store: HostileStore) -> None:
-        for connection in store.connections:
-            with contextlib.suppress(OSError):
+    def outage(store: HostileStore) -> None:
+        connections = store.connections
+        assert connections, "no connection is idle"
+        for connection in connections:
+            with contextlib.suppress(OSError, ValueError):  # closed meanwhile
                 act(connection)
-        time.sleep(0.05)  # on loopback it has come by then
+                _wait_acknowledged(connection)
 
-    return scene
+    return outage
 
 
 _SHUT = {
@@ -81,7 +91,7 @@ _TAMPERED = {
     "idle connections get junk": _to_the_idle(
         lambda connection: connection.send(b"\0junk\r\n\r\n")
     ),
-    "idle connections get an answer": _to_the_idle(
+    "idle connections get a response": _to_the_idle(
         lambda connection: connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
     ),
     "each connection is taken a second late": _at_accept(_hesitate),
@@ -89,24 +99,19 @@ _TAMPERED = {
 
 ROWS = (
     *(
-        Misbehaviour(name=name, workload=READ, scene=scene, once=RIGHT, always=FAILED)
-        for name, scene in _SHUT.items()
+        Misbehaviour(name, READ, outage=outage, once=RIGHT, always=FAILED)
+        for name, outage in _SHUT.items()
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, while listing", workload=LIST, scene=scene, once=RIGHT, always=FAILED
-        )
-        for name, scene in _SHUT.items()
+        Misbehaviour(f"{name}, while listing", LIST, outage=outage, once=RIGHT, always=FAILED)
+        for name, outage in _SHUT.items()
     ),
     Misbehaviour(
-        name="connections are refused, while looking for a name that is not there",
-        workload=LOOK,
-        scene=HostileStore.refuse,
+        "connections are refused, while looking for a name that is not there",
+        LOOK,
+        outage=HostileStore.refuse,
         once=RIGHT,
         always=FAILED,
     ),
-    *(
-        Misbehaviour(name=name, workload=READ, scene=scene, always=RIGHT)
-        for name, scene in _TAMPERED.items()
-    ),
+    *(Misbehaviour(name, READ, outage=outage, always=RIGHT) for name, outage in _TAMPERED.items()),
 )

@@ -1,4 +1,4 @@
-"""The store behaves while no script says otherwise, as seen by boto3."""
+"""The hostile store is a correct S3 server while no script says otherwise, as boto3 sees it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,8 +9,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ResponseStreamingError
 
 from tests.faults.bucket import Bucket, Kind
-from tests.faults.hostile import HostileStore, Step
-from tests.faults.mischief import broken, half_the_body, refused, reset
+from tests.faults.hostile_store import HostileStore, Step
+from tests.faults.http_faults import broken, half_the_body, refused, reset
 
 KEYS = ["a", "a b", "a%2Fb", "b/c", "b/d", "b0", "z", "ü/x"]
 
@@ -53,18 +53,18 @@ def test_a_delimiter_rolls_keys_up_over_page_boundaries(client: Any) -> None:
     assert _listed(client, Delimiter="/") == (["a", "a b", "a%2Fb", "b0", "z"], ["b/", "ü/"])
 
 
-def test_a_listing_can_begin_behind_a_key(client: Any) -> None:
+def test_a_listing_can_start_after_a_key(client: Any) -> None:
     assert _listed(client, StartAfter="b/c") == (["b/d", "b0", "z", "ü/x"], [])
 
 
 def test_a_range_is_a_slice(client: Any) -> None:
-    answer = client.get_object(Bucket="b", Key="a b", Range="bytes=2-4")
+    response = client.get_object(Bucket="b", Key="a b", Range="bytes=2-4")
 
-    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
-    assert (b"a b" * 10)[2:5] == answer["Body"].read()
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert (b"a b" * 10)[2:5] == response["Body"].read()
 
 
-def test_conditions_are_kept(client: Any) -> None:
+def test_conditional_requests_are_honoured(client: Any) -> None:
     etag = client.head_object(Bucket="b", Key="a")["ETag"]
 
     assert _status(client, IfMatch='"other"') == 412
@@ -74,25 +74,25 @@ def test_conditions_are_kept(client: Any) -> None:
 
 def _status(client: Any, **conditions: str) -> int:
     try:
-        answer = client.get_object(Bucket="b", Key="a", **conditions)
+        response = client.get_object(Bucket="b", Key="a", **conditions)
     except ClientError as exc:
         return int(exc.response["ResponseMetadata"]["HTTPStatusCode"])
-    return int(answer["ResponseMetadata"]["HTTPStatusCode"])
+    return int(response["ResponseMetadata"]["HTTPStatusCode"])
 
 
-def test_a_step_is_met_as_often_as_it_says(store: HostileStore, client: Any) -> None:
-    step = Step(Kind.GET, refused(503, "SlowDown"), place="a", skip=1, times=2)
+def test_a_step_hits_as_many_requests_as_it_says(store: HostileStore, client: Any) -> None:
+    step = Step(Kind.GET, refused(503, "SlowDown"), prefix="a", skip=1, times=2)
     store.misbehave(step)
 
     assert [_status(client) for _ in range(4)] == [200, 503, 503, 200]
     assert step.hits == 2
 
 
-def test_mending_ends_the_fault(store: HostileStore, client: Any) -> None:
+def test_ending_the_faults_makes_the_store_correct(store: HostileStore, client: Any) -> None:
     store.misbehave(Step(Kind.GET, broken(half_the_body, reset)))
     with pytest.raises(ResponseStreamingError):
         client.get_object(Bucket="b", Key="a")["Body"].read()
 
-    store.mend()
+    store.end_faults()
 
     assert _status(client) == 200

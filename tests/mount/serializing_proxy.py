@@ -1,8 +1,9 @@
-"""rclone with answers that no overwrite overtakes.
+"""Proxy of rclone that serializes reads and overwrites.
 
-`rclone serve s3` overwrites files in place, under the answers that it is giving: of 2,700 GETs without any mount, 13 had the
-new version's bytes under the ETag and the length of the old. No client can tell. Through this relay one request is answered
-at a time, and a writer takes its turn like the others; what lies between two requests stays as it is.
+`rclone serve s3` overwrites files in place during its responses: of 2,700 GETs without any mount,
+13 had bytes of the new version under the ETag and length of the old. No client can detect that.
+This proxy handles one request at a time, and a writer holds the same lock, so that no response
+changes while it is sent.
 """
 
 import http.client
@@ -17,10 +18,10 @@ from tests.servers import S3Server
 
 
 class _Relay(http.server.ThreadingHTTPServer):
-    def __init__(self, address: str, turn: threading.Lock) -> None:
+    def __init__(self, address: str, lock: threading.Lock) -> None:
         super().__init__(("127.0.0.1", 0), _Request)
         self.address = address
-        self.turn = turn
+        self.lock = lock
 
 
 class _Request(http.server.BaseHTTPRequestHandler):
@@ -28,7 +29,7 @@ class _Request(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        with self.server.turn:
+        with self.server.lock:
             connection = http.client.HTTPConnection(self.server.address)
             connection.putrequest(
                 self.command, self.path, skip_host=True, skip_accept_encoding=True
@@ -50,18 +51,18 @@ class _Request(http.server.BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Nobody reads it."""
+        """Log nothing."""
 
 
 @contextmanager
-def unhurried(server: S3Server) -> Iterator[tuple[S3Server, threading.Lock]]:
-    """*server* behind such a relay, and the turn that a writer to *server* itself takes."""
-    turn = threading.Lock()
-    with _Relay(urlsplit(server.endpoint_url).netloc, turn) as relay:
+def serializing_proxy(server: S3Server) -> Iterator[tuple[S3Server, threading.Lock]]:
+    """Yield *server* behind the proxy, and the lock that a writer must hold."""
+    lock = threading.Lock()
+    with _Relay(urlsplit(server.endpoint_url).netloc, lock) as relay:
         thread = threading.Thread(target=relay.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield replace(server, endpoint_url=f"http://127.0.0.1:{relay.server_address[1]}"), turn
+            yield replace(server, endpoint_url=f"http://127.0.0.1:{relay.server_address[1]}"), lock
         finally:
             relay.shutdown()
             thread.join()

@@ -1,8 +1,10 @@
-"""s3mount with a stand-in for the store and the tree: a file system with one file, for tests of the process around it.
+"""s3mount that serves one fixed file without a store, for tests of the process.
 
-`python tests/mount/stand_in.py ARGUMENT ...` takes the arguments of s3mount, through its own command line. The bucket says how it
-behaves: `refused` fails as a missing bucket does, `breaks` has a bug, `hangs` never answers, anything else serves. `swaps` first runs
-the shell command in $SWAP as whoever serves, when a `credential_process` would run: after the checks, and before the mount.
+`python tests/mount/one_file_mount.py ARGUMENT ...` takes the arguments of s3mount, through its own
+command line. The bucket's name selects the behaviour: `refused` fails like a missing bucket,
+`breaks` has a bug, `hangs` never replies, others serve. `swaps` first runs the shell command in
+$SWAP as the serving user, at the moment of a `credential_process`: after the checks, before the
+mount.
 """
 
 import errno
@@ -28,8 +30,8 @@ CONTENT = b"Hello, world\n"
 INODE = pyfuse3.ROOT_INODE + 1
 
 
-class Reads:
-    """How often the file was read: what a mount can be asked, and told to forget."""
+class ReadCounter:
+    """Number of reads of the file: a statistic to log and reset."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -39,9 +41,9 @@ class Reads:
 
 
 class OneFile(pyfuse3.Operations):
-    """A directory with one file, owned by nobody in particular."""
+    """Directory with one file."""
 
-    def __init__(self, reads: Reads) -> None:
+    def __init__(self, reads: ReadCounter) -> None:
         super().__init__()
         self._reads = reads
 
@@ -78,7 +80,7 @@ class OneFile(pyfuse3.Operations):
 
 
 class Hanging(OneFile):
-    """Answers nothing."""
+    """The same, but without a reply to any request."""
 
     async def statfs(self, _ctx: Any) -> pyfuse3.StatvfsData:
         await trio.sleep_forever()
@@ -86,7 +88,7 @@ class Hanging(OneFile):
 
 
 async def serve(config: Config, host: Host) -> None:
-    """What the composition root does, without a store."""
+    """Wire the mount as the composition root does, without a store."""
     match config.store.bucket:
         case "refused":
             raise SetupError("there is no bucket 'refused'; check its name")
@@ -96,9 +98,11 @@ async def serve(config: Config, host: Host) -> None:
             await trio.sleep_forever()
         case "swaps":
             await trio.run_process(["sh", "-ec", os.environ["SWAP"]])
-    reads = Reads()
+    reads = ReadCounter()
     operations = Hanging(reads) if config.store.bucket == "hangs" else OneFile(reads)
-    await trio.to_thread.run_sync(os.getpid)  # as a store does: work in a thread, before the mount
+    await trio.to_thread.run_sync(
+        os.getpid
+    )  # in a thread before the mount, as a store does its startup work
     pyfuse3.init(operations, host.attach(), session_options(config.mount))
     try:
         host.metrics.gauge("reads", "reads", "Reads since the last SIGHUP.", lambda: reads.count)

@@ -1,31 +1,31 @@
-"""Ways to answer untruthfully: well-formed answers about another object, another range or another listing.
+"""Content faults: well-formed responses about another object, range or listing.
 
-As `mischief`: each builds a fault for `hostile` to commit.
+Each function builds a fault for `hostile_store`, like those of `http_faults`.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from tests.faults.bucket import Answer, xml
-from tests.faults.hostile import Exchange, Fault
-from tests.faults.mischief import Edit, edited
+from tests.faults.bucket import Response, xml
+from tests.faults.hostile_store import Exchange, Fault
+from tests.faults.http_faults import Edit, edited
 
-# Other objects.
+# ---- objects
 
 
 def rewritten(edit: Callable[[Exchange], None]) -> Fault:
-    """Something happens to the bucket, and then the right answer is given."""
+    """Apply *edit* to the bucket, then respond correctly."""
 
     def fault(exchange: Exchange) -> None:
         edit(exchange)
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
 
     return fault
 
 
 def replace_object(exchange: Exchange) -> None:
-    """By what it never was before, however many requests are answered at once."""
+    """Replace the object by content that it never had, even if many requests run at once."""
     body = exchange.store.bucket.bodies(exchange.request.key)[-1]
     exchange.store.bucket.put(exchange.request.key, body[1:] + body[:1])
 
@@ -34,15 +34,15 @@ def delete_object(exchange: Exchange) -> None:
     exchange.store.bucket.delete(exchange.request.key)
 
 
-def ignoring(*names: str, edit: Edit = lambda answer: answer) -> Fault:
-    """As if these headers had not been in the request."""
+def ignoring(*names: str, edit: Edit = lambda response: response) -> Fault:
+    """Respond as if these headers had not been in the request."""
 
     def fault(exchange: Exchange) -> None:
         headers = {
             name: value for name, value in exchange.request.headers.items() if name not in names
         }
         exchange.request = replace(exchange.request, headers=headers)
-        exchange.reply(edit(exchange.answer))
+        exchange.reply(edit(exchange.response))
 
     return fault
 
@@ -55,20 +55,20 @@ def both(first: Callable[[Exchange], None], second: Fault) -> Fault:
     return fault
 
 
-def content_range(told: Callable[[int, int, int], str | None]) -> Fault:
-    """The right bytes under another Content-Range, made of the right start, end and total."""
+def content_range(change: Callable[[int, int, int], str | None]) -> Fault:
+    """Send the right bytes with a Content-Range computed from the true first, last and total."""
 
-    def edit(answer: Answer) -> Answer:
+    def edit(response: Response) -> Response:
         first, last, total = (
-            int(number) for number in re.findall(r"\d+", answer.header("Content-Range"))
+            int(number) for number in re.findall(r"\d+", response.header("Content-Range"))
         )
-        return answer.with_header("Content-Range", told(first, last, total))
+        return response.with_header("Content-Range", change(first, last, total))
 
     return edited(edit)
 
 
 def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
-    """Another range than was asked for, honestly labelled."""
+    """Send another range than requested, correctly labelled."""
 
     def fault(exchange: Exchange) -> None:
         first, last = (
@@ -77,33 +77,33 @@ def other_range(move: Callable[[int, int], tuple[int, int]]) -> Fault:
         first, last = move(first, last)
         headers = {**exchange.request.headers, "range": f"bytes={first}-{last}"}
         exchange.request = replace(exchange.request, headers=headers)
-        exchange.reply(exchange.answer)
+        exchange.reply(exchange.response)
 
     return fault
 
 
-# Other listings.
+# ---- listings
 
 
 def rewrite(edit: Callable[[str], str]) -> Fault:
-    """The right page, its XML edited."""
-    return edited(lambda answer: xml(edit(_text(answer))))
+    """Send the correct page with its XML edited."""
+    return edited(lambda response: xml(edit(_text(response))))
 
 
 def swap(pattern: str, replacement: str, count: int = 0) -> Fault:
-    """The right page with each match of a regular expression (the first *count*, where given) replaced."""
+    """Send the correct page with the matches of *pattern* replaced, or only *count* of them."""
     return rewrite(lambda text: re.sub(pattern, replacement, text, count=count))
 
 
 def asking(changes: Mapping[str, str | None]) -> Fault:
-    """The right page for another question: these parameters of the query changed, or dropped where None."""
+    """Send the page of another request: query parameters set, or removed if None."""
 
     def fault(exchange: Exchange) -> None:
-        exchange.request = exchange.request.asking(changes)
-        exchange.reply(exchange.answer)
+        exchange.request = exchange.request.with_query(changes)
+        exchange.reply(exchange.response)
 
     return fault
 
 
-def _text(answer: Answer) -> str:
-    return answer.body.decode().partition("\n")[2]
+def _text(response: Response) -> str:
+    return response.body.decode().partition("\n")[2]

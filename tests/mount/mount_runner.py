@@ -1,6 +1,6 @@
-"""s3mount with the stand-in beside this file, as a process: started, watched, and cleaned up after.
+"""Runner of the one-file mount: starts, watches and cleans up its processes.
 
-The test process adopts what goes to the background, so that exit statuses are seen.
+The test process adopts background processes, to see their exit statuses.
 """
 
 import ctypes
@@ -16,10 +16,10 @@ from typing import Final
 
 from s3mount.daemon.mounting.mount_table import mount_at
 from s3mount.daemon.syscalls import MNT_DETACH, unmount
-from tests.mount.looking import wait_until
+from tests.mount.filesystem_access import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
-STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/stand_in.py"))
+STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/one_file_mount.py"))
 NOBODY: Final = 65534
 # may read everything, since the interpreter may be in root's home, but not mount
 AS_NOBODY: Final = (
@@ -31,14 +31,14 @@ AS_NOBODY: Final = (
     ),
 )
 PR_SET_CHILD_SUBREAPER: Final = 36
-WITHIN: Final = 20.0  # seconds; a bound for failing, not a time to wait
+WITHIN: Final = 20.0  # seconds until a test fails, not a waiting time
 
 
-class Machine:
-    """Runs s3mount with the stand-in at *place*, and knows the processes it leaves."""
+class MountRunner:
+    """Runner of the one-file mount at *mountpoint*, and of the processes that it leaves."""
 
     def __init__(self, place: Path) -> None:
-        self.place = place
+        self.mountpoint = place
         self.environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
     def command(
@@ -48,7 +48,7 @@ class Machine:
             *prefix,
             *STAND_IN,
             bucket,
-            str(self.place),
+            str(self.mountpoint),
             *(str(argument) for argument in arguments),
         ]
 
@@ -82,24 +82,24 @@ class Machine:
         prefix: Sequence[str] = (),
         pass_fds: Sequence[int] = (),
     ) -> int:
-        """Mount in the background; the pid of the process that serves."""
+        """Mount in the background, and return the pid of the serving process."""
         done = self.run(*arguments, bucket=bucket, prefix=prefix, pass_fds=pass_fds)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         return min(adopted())
 
     @property
     def is_mounted(self) -> bool:
-        return mount_at(str(self.place)) is not None
+        return mount_at(str(self.mountpoint)) is not None
 
 
 def adopted() -> set[int]:
-    """The children of this process that began a session of their own, as daemons do; the servers of other tests did not."""
+    """Return the children of this process that started a session, as daemons do."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     return {pid for pid in map(int, children) if os.getsid(pid) != os.getsid(0)}
 
 
 def wait_exit(pid: int) -> int:
-    """The exit status of an adopted process; negative where a signal killed it."""
+    """Return the exit status of an adopted process; negative if a signal killed it."""
     ended = {}
 
     def has_ended() -> bool:
@@ -116,28 +116,28 @@ def status_of(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
-def keeper_of(server: int) -> int:
-    """The pid of the process that unmounts for *server*."""
-    (keeper,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-    return int(keeper)
+def helper_of(server: int) -> int:
+    """Return the pid of the helper process that unmounts for *server*."""
+    (helper,) = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    return int(helper)
 
 
 @contextmanager
 def public_directory() -> Iterator[Path]:
-    """Where any user may go: pytest's own directories are root's alone."""
+    """Make a directory that every user may enter; pytest's own are for root only."""
     with tempfile.TemporaryDirectory(prefix="s3mount-life-") as made:
         Path(made).chmod(0o777)
         yield Path(made)
 
 
 @contextmanager
-def adopting(place: Path) -> Iterator[Machine]:
-    """A machine at *place*; the processes and mounts that it leaves are ended."""
+def adopting(place: Path) -> Iterator[MountRunner]:
+    """Yield a runner at *place*, and end the processes and mounts that it leaves."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        yield Machine(place)
+        yield MountRunner(place)
     finally:
-        while orphans := adopted():  # a keeper becomes one when its server has ended
+        while orphans := adopted():  # a helper is adopted when its server has ended
             for pid in orphans:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)

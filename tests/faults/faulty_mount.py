@@ -1,6 +1,6 @@
-"""A hostile store and a real mount of it, through the command line.
+"""Hostile store, and a real mount of it through the command line.
 
-Knows processes, mount points and log files. One rig serves many trials, one after another, as a mount does in life.
+Knows processes, mount points and log files. One mount serves many scenarios in turn.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import IO, Any, Self
 
 from s3mount.daemon.mounting.mount_table import mount_at
 from tests.faults.bucket import Bucket
-from tests.faults.hostile import HostileStore
+from tests.faults.hostile_store import HostileStore
 
 BUCKET = "faulty"
 KEY_ID, SECRET, TOKEN = (
@@ -32,12 +32,12 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "AWS_SESSION_TOKEN": TOKEN,
 }
-PATIENCE = 60.0  # seconds for a mount to begin or to end, on a busy machine
+PATIENCE = 60.0  # seconds for a mount to start or to end, on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
-class Flavour:
-    """What two trials must agree on to share a mount: `--transport`, `--metadata-ttl`, `--timeout`."""
+class MountOptions:
+    """Options of a mount; scenarios with equal options share one."""
 
     transport: str
     ttl: int
@@ -45,17 +45,17 @@ class Flavour:
 
 
 @dataclass(slots=True)
-class Rig:
-    """Started and ended by `with`."""
+class FaultyMount:
+    """Mount of a hostile store, as a context manager."""
 
-    flavour: Flavour
+    options: MountOptions
     bucket: Bucket
     credentials: Mapping[str, str] = field(
         default_factory=lambda: CREDENTIALS
-    )  # variables of the environment
+    )  # environment variables
     log_format: str = "json"
     store: HostileStore = field(init=False)
-    elsewhere: HostileStore = field(init=False)  # where redirects lead to
+    elsewhere: HostileStore = field(init=False)  # target of redirects
     mountpoint: Path = field(init=False)
     _folder: Path = field(init=False)
     _process: subprocess.Popen[bytes] = field(init=False)
@@ -75,7 +75,7 @@ class Rig:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.store.mend()
+        self.store.end_faults()
         self._process.terminate()
         try:
             self._process.wait(PATIENCE)
@@ -97,38 +97,37 @@ class Rig:
         return (self._folder / "log").read_text(errors="replace")
 
     def log_records(self, since: int) -> list[Mapping[str, Any]]:
-        """The log's lines behind the first *since* characters."""
+        """Return the log records after the first *since* characters."""
         return [json.loads(line) for line in self.log_text[since:].splitlines()]
 
     def forget(self) -> None:
-        """Have the mount forget what it knows of the bucket."""
+        """Expire everything that the mount has cached, by SIGHUP."""
         self._process.send_signal(signal.SIGHUP)
 
     def unmount(self) -> None:
-        """As a person does."""
+        """Unmount with fusermount3, as a user does."""
         subprocess.run(["fusermount3", "-u", self.mountpoint], check=True, timeout=PATIENCE)
 
     def terminate(self) -> None:
         self._process.terminate()
 
     def wait_ended(self) -> int:
-        """The exit status of the mount's process; fails where it goes on."""
+        """Return the exit status of the mount's process; raises TimeoutExpired if it stays."""
         return self._process.wait(PATIENCE)
 
     def _command(self) -> list[str]:
-        flavour = self.flavour
-        options = {
+        arguments = {
             "--endpoint-url": self.store.url,
             "--region": "us-east-1",
-            "--transport": flavour.transport,
-            "--metadata-ttl": str(flavour.ttl),
-            "--timeout": str(flavour.timeout),
+            "--transport": self.options.transport,
+            "--metadata-ttl": str(self.options.ttl),
+            "--timeout": str(self.options.timeout),
             "--part-size": "1MiB",
             "--log-format": self.log_format,
-            # at debug the log has no limit: a rig serves many trials
+            # at debug the log has no rate limit, and one mount serves many scenarios
             "--log-level": "debug" if self.log_format == "json" else "info",
         }
-        flat = [word for pair in options.items() for word in pair]
+        flat = [word for pair in arguments.items() for word in pair]
         return [
             sys.executable,
             "-m",
