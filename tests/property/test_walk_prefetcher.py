@@ -1,4 +1,4 @@
-"""Walks cost few requests; one that turns aside costs a small constant more."""
+"""A walk costs few requests; one that turns aside costs little more than its listings."""
 
 import math
 
@@ -26,14 +26,13 @@ orders = st.sampled_from([in_byte_order, in_component_order])
     order=orders,
     is_proven=st.booleans(),
 )
-def test_a_whole_walk_shows_the_tree_for_little_more_than_the_plain_requests(
+def test_a_walk_shows_the_tree_for_little_more_than_a_list_per_directory(
     keys: set[str], page_size: int, order: Order, *, is_proven: bool
 ) -> None:
     store = MemoryStore(dict.fromkeys(keys, b"x"), page_size=page_size, order=order)
     plain = _plain_requests(store)
-    plain += (
-        plain // 2 if page_size == 1 else 0
-    )  # a page of one key brings no more than a page of its own directory
+    if page_size == 1:  # a page of one key brings no more than a page of its own directory
+        plain += plain // 2
 
     async def main() -> None:
         async with kernel_on(store, Clock(), is_proven=is_proven) as kernel:
@@ -44,7 +43,7 @@ def test_a_whole_walk_shows_the_tree_for_little_more_than_the_plain_requests(
 
 
 @given(keys=st.sets(deep_keys, min_size=5, max_size=40), page_size=page_sizes, data=st.data())
-def test_a_walk_that_turns_aside_costs_little_more_than_the_plain_way(
+def test_a_walk_that_turns_aside_costs_little_more_than_its_listings(
     keys: set[str], page_size: int, data: st.DataObject
 ) -> None:
     store = MemoryStore(dict.fromkeys(keys, b"x"), page_size=page_size)
@@ -73,7 +72,7 @@ def test_a_thousand_directories_of_ten_files_cost_about_their_pages() -> None:
     async def main() -> None:
         async with kernel_on(store, Clock()) as kernel:
             assert await walk(kernel) == truth(store)
-            assert len(store.requests) <= 20  # issue 4; a LIST for each directory would be 1,011
+            assert len(store.requests) <= 20  # a LIST for each directory would be 1,011
 
     run(main)
 
@@ -85,7 +84,7 @@ def test_a_hundred_levels_cost_few_requests() -> None:
     async def main() -> None:
         async with kernel_on(store, Clock()) as kernel:
             assert await walk(kernel) == truth(store)
-            assert len(store.requests) <= 10  # issue 4
+            assert len(store.requests) <= 10
 
     run(main)
 
@@ -99,7 +98,7 @@ def test_a_huge_flat_directory_beside_small_ones_costs_about_its_pages() -> None
     async def main() -> None:
         async with kernel_on(store, Clock()) as kernel:
             assert await walk(kernel) == truth(store)
-            assert len(store.requests) <= 100 + 30  # issue 4, at a tenth of its size
+            assert len(store.requests) <= 100 + 30
 
     run(main)
 
@@ -113,7 +112,7 @@ def test_one_small_directory_costs_few_requests() -> None:
         async with kernel_on(store, Clock()) as kernel:
             await kernel.readdir(await _inode(kernel, b"050"))
             assert await kernel.resolve(b"070/3") is not None
-            assert len(store.requests) <= 5  # issue 4
+            assert len(store.requests) <= 5
 
     run(main)
 
@@ -125,18 +124,18 @@ async def _inode(kernel: Kernel, path: bytes) -> int:
 
 
 def _plain_requests(store: MemoryStore) -> int:
-    """What a LIST for each directory costs."""
+    """The requests of a LIST for each directory."""
     return sum(_pages(store, path) for path in [b"", *directories_of(truth(store))])
 
 
 def _pages(store: MemoryStore, path: bytes) -> int:
-    """The pages of one directory, shadowed files included."""
+    """The pages of one directory as the store lists it, shadowed files included."""
     prefix = path.decode() + "/" if path else ""
     below = [key[len(prefix) :].partition("/") for key in store.bodies if key.startswith(prefix)]
     return max(1, math.ceil(len({name + slash for name, slash, _ in below}) / store.page_size))
 
 
 def _above(path: bytes) -> list[bytes]:
-    """*path* and the directories it is in, the root included."""
+    """*path* and its parents, the root included."""
     names = path.split(b"/") if path else []
     return [b"/".join(names[:depth]) for depth in range(len(names) + 1)]
