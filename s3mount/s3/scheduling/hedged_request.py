@@ -164,6 +164,7 @@ class HedgedRequest(Generic[T]):
             self._executor.start(attempt)
         except BaseException:  # raised again: it was not sent, and nothing will be told
             self._attempts.remove(attempt)
+            self._is_in_round = bool(self._attempts)
             attempt.pending = None
             attempt.permit.release()
             raise

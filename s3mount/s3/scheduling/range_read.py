@@ -1,13 +1,13 @@
 """A read of one byte range of one version: hedged, retried, and told once how it ended.
 
-The first attempt is sent from within `start` if a permit is free. Only a read that has to wait, for
-a permit or for another attempt, has a task. That task is a system task of the event loop: it waits
-for no attempt when it is cancelled, so nothing holds it up at the end of the run.
+The first attempt is sent from within `start_read` if a permit is free. Only a read that has to
+wait, for a permit or for another attempt, has a task. That task is a system task of the event loop: it
+waits for no attempt when it is cancelled, so nothing holds it up at the end of the run.
 
 Invariants:
 
-1. *on_end* is called once, in the event loop, and never from within `start`. Nobody writes into the
-   buffer from then on.
+1. *on_end* is called once, in the event loop, and never from within `start_read` or `cancel`.
+   Nobody writes into the buffer from then on. If `start_read` raises, it is not called.
 2. A cancelled read ends as soon as no attempt is in flight, whatever it waited for.
 3. A version that was replaced is read by its version id, if the store has told it; else the read
    fails with StaleVersion.
