@@ -1,7 +1,7 @@
 """A read of one byte range of one version: hedged, retried, and told once how it ended.
 
 The first attempt is sent from within `start_read` if a permit is free. Only a read that has to
-wait, for a permit or for another attempt, has a task. That task is a system task of the event loop: it
+wait, for a permit or for another attempt, has a task. That is a system task of the event loop. It
 waits for no attempt when it is cancelled, so nothing holds it up at the end of the run.
 
 Invariants:
