@@ -135,10 +135,8 @@ class RangeRead(HedgedRequest[str | None]):
             raise
         finally:
             self._round_end = None
-        result, self._round_result = (
-            self._round_result,
-            None,
-        )  # it refers to this frame, if it fails
+        result = self._round_result
+        self._round_result = None  # a failure will refer to this frame
         assert result is not None
         return result.unwrap()
 
