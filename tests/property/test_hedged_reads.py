@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.ranges import KIB, FetchSizes
 from s3mount.config import BlockConfig
-from s3mount.errors import StoreError
+from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
@@ -28,19 +28,23 @@ from s3mount.s3.transport import ReceiveState, Retryable
 from tests.property.scripted_store import content_of
 
 UNIT = 64 * KIB
-VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7)
+VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7).with_version_id("v1")
 CONTENT = content_of(VERSION)
 CONNECTIONS = 6
 LATE = 0.001  # seconds
 
 
 class FickleTransport:
-    """Sleeps, fails, writes rubbish, checks its token, or blocks until cancelled, by chance."""
+    """Sleeps, fails, writes rubbish, checks its token, or blocks until cancelled, by chance.
+
+    The version is replaced at some time, and read by its version id from then on.
+    """
 
     def __init__(self, chance: random.Random, failure_rate: float, stuck_rate: float) -> None:
         self._chance = chance
         self._failure_rate = failure_rate
         self._stuck_rate = stuck_rate
+        self._is_replaced = False
 
     def get_range(
         self,
@@ -48,11 +52,14 @@ class FickleTransport:
         span: ByteRange,
         into: Callable[[], memoryview],
         *,
-        version_id: str | None,  # noqa: ARG002 - the protocol's
+        version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
         cord: CancelToken,
     ) -> str | None:
         self._delay(cord)
+        self._is_replaced |= self._chance.random() < 0.02
+        if self._is_replaced and version_id is None:
+            raise StaleVersion("replaced")
         buffer = into()
         buffer[:] = b"\xee" * len(buffer)
         self._delay(cord)
