@@ -31,7 +31,8 @@ from s3mount.s3.model import (
     Revalidation,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
-from s3mount.s3.operations.bucket_operations import Operations, RangeSender
+from s3mount.s3.operations.bucket_operations import Operations
+from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
 from s3mount.s3.scheduling.range_read import ReadScheduler
@@ -147,7 +148,7 @@ class RemoteStore:
 
     def _make_sender(
         self, version: ObjectVersion, byte_range: ByteRange, deadline: float
-    ) -> RangeSender:
+    ) -> Sender[str | None]:
         version_id = version.version_id if version.is_replaced else None
         return self._operations.get_range(
             version, byte_range, version_id=version_id, deadline=monotonic(deadline)

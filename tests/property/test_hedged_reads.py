@@ -104,7 +104,7 @@ class FickleTransport:
 
 
 class FickleRange:
-    """`RangeSender` of a `FickleTransport`."""
+    """`Sender` of a `FickleTransport`."""
 
     def __init__(
         self, transport: FickleTransport, byte_range: ByteRange, version_id: str | None

@@ -19,6 +19,7 @@ from urllib3.util import Timeout, make_headers
 from s3mount.s3.boto.header_timeout import (
     OnWait,
     ShutdownTimer,
+    Watchdog,
     limit_header_time,
     shut_down,
     socket_of,
@@ -59,7 +60,8 @@ class HttpClient:
         self._idle_timeout = store.idle_timeout
         self._call = call
         self._clock = clock
-        self._pool = _open_pool(store, connections, self._attach)
+        self._watchdog = Watchdog()
+        self._pool = _open_pool(store, connections, self._watchdog, self._attach)
 
     def send(self, request: Any) -> "HttpResponse":
         """Return the response to one of botocore's prepared requests, with its body to be read."""
@@ -84,7 +86,7 @@ class HttpClient:
                 preload_content=False,
                 decode_content=False,
             )
-        return HttpResponse(response, deadline, self._idle_timeout, self._clock)
+        return HttpResponse(response, deadline, self._idle_timeout, self._watchdog, self._clock)
 
     def close(self) -> None:
         self._pool.clear()
@@ -102,6 +104,7 @@ class HttpResponse:
         response: urllib3.BaseHTTPResponse,
         deadline: float,
         idle_timeout: float,
+        watchdog: Watchdog,
         clock: Callable[[], float],
     ) -> None:
         self.status = response.status
@@ -111,6 +114,7 @@ class HttpResponse:
         self._deadline = deadline
         self._idle_timeout = idle_timeout
         self._clock = clock
+        self._watchdog = watchdog
         self._socket = socket_of(response)
         self._is_chunked = "transfer-encoding" in self.headers
         self._timer: ShutdownTimer | None = None
@@ -170,7 +174,7 @@ class HttpResponse:
             raise TimeoutError("the deadline has passed")
         if self._is_chunked and self._timer is None:
             # between chunks a read is more than one receive
-            self._timer = ShutdownTimer(left, self._socket)
+            self._timer = self._watchdog.start(left, self._socket)
         with contextlib.suppress(OSError):  # closed already, with the end of the body buffered
             self._socket.settimeout(min(self._idle_timeout, left))
         with _os_errors():
@@ -187,7 +191,9 @@ def _os_errors() -> Iterator[None]:
         raise ConnectionError(str(exc)) from exc
 
 
-def _open_pool(store: Endpoint, connections: int, on_wait: OnWait) -> urllib3.PoolManager:
+def _open_pool(
+    store: Endpoint, connections: int, watchdog: Watchdog, on_wait: OnWait
+) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
         options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
@@ -196,7 +202,7 @@ def _open_pool(store: Endpoint, connections: int, on_wait: OnWait) -> urllib3.Po
     pools = (
         urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
     )
-    limit_header_time(pools, on_wait)
+    limit_header_time(pools, watchdog, on_wait)
     return pools
 
 

@@ -23,8 +23,7 @@ IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 class ConnectionPool:
     """Keeps connections between exchanges; an acquired one is to be released or closed.
 
-    *connect* opens one by a deadline. A response's header must arrive within *idle_timeout*
-    seconds.
+    *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds.
     """
 
     def __init__(

@@ -22,41 +22,21 @@ from s3mount.s3.operations import validation
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.get_range import (
     GetRange,
-    Into,
     check_body_ends,
     condition_header,
     range_header,
 )
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjectsV2
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
-from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.transport import (
     InvalidResponseError,
-    PendingResponse,
     Response,
     Retryable,
     StoreRequest,
     Transport,
     content_length,
 )
-
-
-class RangeSender(Protocol):
-    """Sends GETs of one byte range; each call is one attempt. Returns the version id, if any."""
-
-    def send(self, into: Into, cancel_token: CancelToken) -> str | None:
-        """Block until the response has ended; *cancel_token* ends it, with any error.
-
-        *into* returns the buffer. It is called once at most, when the response's header is valid;
-        if it raises, so does this call, which returns only when nobody writes to the buffer.
-        """
-        ...
-
-    def send_nowait(
-        self, into: Into, cancel_token: CancelToken
-    ) -> PendingResponse[str | None] | None:
-        """Send without waiting; return None, and send nothing, if it would have to wait."""
-        ...
 
 
 class Operations(Protocol):
@@ -87,7 +67,7 @@ class Operations(Protocol):
         *,
         version_id: str | None,
         deadline: float,
-    ) -> RangeSender:
+    ) -> Sender[str | None]:
         """Return the sender of GETs for *byte_range* of *version*; nothing is sent yet.
 
         It requests *version_id* if that is given, and else sends If-Match.

@@ -1,12 +1,12 @@
 """GET of a byte range of one object version."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import error_mapping, validation
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.scheduling.attempt import GetBuffer
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     Exchange,
@@ -19,12 +19,9 @@ from s3mount.s3.transport import (
 
 WORTH_DRAINING = 64 * 1024  # bytes of a body; reading less costs less than a new connection
 
-Into = Callable[[], memoryview]
-"""Returns the buffer to fill. Called once at most, when the response's header is valid."""
-
 
 class GetRange:
-    """`RangeSender` of *byte_range* of *version*, in any number of attempts.
+    """`Sender` of *byte_range* of *version*, in any number of attempts.
 
     Raises StaleVersion if the store has another version.
     """
@@ -50,23 +47,23 @@ class GetRange:
         query = (("versionId", version_id),) if version_id else ()
         self._request = StoreRequest("GetObject", version.key, query, headers)
 
-    def send(self, into: Into, cancel_token: CancelToken) -> str | None:
+    def send(self, into: GetBuffer, cancel_token: CancelToken) -> str | None:
         exchange = self._runner.transport.send(
             self._request, deadline=self._deadline, cancel_token=cancel_token
         )
         return self.receive(exchange, into)
 
-    def send_nowait(self, into: Into, cancel_token: CancelToken) -> "PendingRange | None":
+    def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "PendingRange | None":
         exchange = self._runner.transport.send_nowait(
             self._request, len(self._range), deadline=self._deadline, cancel_token=cancel_token
         )
         return None if exchange is None else PendingRange(self, exchange, into)
 
-    def receive(self, exchange: Exchange, into: Into) -> str | None:
+    def receive(self, exchange: Exchange, into: GetBuffer) -> str | None:
         """Return the version id from the response of *exchange*, and the bytes in the buffer."""
         return self._runner.run(Operation.GET, self._version.key, self._receive, exchange, into)
 
-    def _receive(self, exchange: Exchange, into: Into) -> str | None:
+    def _receive(self, exchange: Exchange, into: GetBuffer) -> str | None:
         with exchange as response:
             if response.status not in (200, 206):
                 raise self._error(response)
@@ -95,7 +92,7 @@ class PendingRange(NamedTuple):
 
     operation: GetRange
     exchange: SentExchange
-    into: Into
+    into: GetBuffer
 
     @property
     def has_begun(self) -> bool:

@@ -118,7 +118,7 @@ class ScriptedTransport:
 
 
 class ScriptedRange:
-    """`RangeSender` of a `ScriptedTransport`."""
+    """`Sender` of a `ScriptedTransport`."""
 
     def __init__(self, transport: ScriptedTransport, version_id: str | None) -> None:
         self._transport = transport

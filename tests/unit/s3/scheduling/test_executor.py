@@ -65,7 +65,7 @@ class Request:
 
     def receive_available(self) -> ReceiveState:
         self.has_begun = True
-        if self._is_broken == "gather":
+        if self._is_broken == "receive_available":
             raise ZeroDivisionError
         return {MORE: ReceiveState.PARTIAL, WHOLE: ReceiveState.COMPLETE}.get(
             self._socket.recv(1), ReceiveState.FALLBACK
@@ -226,7 +226,7 @@ async def test_a_request_that_no_thread_can_finish_fails_and_its_connection_is_c
     assert finished == [True]
 
 
-@pytest.mark.parametrize("broken", ["gather", "ended"])
+@pytest.mark.parametrize("broken", ["receive_available", "ended"])
 @pytest.mark.parametrize("comes", [WHOLE, OTHERWISE])
 async def test_a_bug_in_one_attempt_leaves_the_others_watched(
     broken: str, comes: bytes, expected_warnings: list[str]
@@ -244,8 +244,8 @@ async def test_a_bug_in_one_attempt_leaves_the_others_watched(
 
 
 async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
-    """It is finished once, with its token cancelled, which closes its connection."""
-    request, finished = Request(is_broken="gather"), []
+    """It is finished once, with its token cancelled, which releases socket and buffer budget."""
+    request, finished = Request(is_broken="receive_available"), []
     request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with sending(request):
         request.peer.send(WHOLE)
