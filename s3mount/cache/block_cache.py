@@ -59,15 +59,29 @@ class BlockCache:
         memory = loads.memory
         counter, gauge = metrics.counter, metrics.gauge
         counter("reads", "reads", "Reads of open files.", lambda: streams.reads)
-        counter("reads_waited", "reads", "Those that waited.", lambda: streams.reads_that_waited)
-        counter("block_fetches", "requests", "Fetches started.", lambda: loads.started)
-        counter("block_fetches_failed", "requests", "Those that failed.", lambda: loads.failed)
-        counter("block_fetches_cancelled", "requests", "Cancelled.", lambda: loads.cancelled)
-        gauge("block_fetches_in_flight", "requests", "Not yet finished.", lambda: loads.under_way)
-        counter("bytes_fetched", "bytes", "Bytes of finished fetches.", lambda: loads.bytes_fetched)
-        counter("bytes_wasted", "bytes", "Prefetched, never read.", lambda: loads.bytes_wasted)
-        gauge("block_bytes", "bytes", "Memory used for blocks.", lambda: memory.used)
-        gauge("block_bytes_limit", "bytes", "Memory allowed for them.", lambda: memory.limit)
+        counter("reads_waited", "reads", "Reads that waited.", lambda: streams.reads_that_waited)
+        counter("block_fetches", "requests", "Block fetches started.", lambda: loads.started)
+        counter(
+            "block_fetches_failed", "requests", "Block fetches that failed.", lambda: loads.failed
+        )
+        counter(
+            "block_fetches_cancelled",
+            "requests",
+            "Block fetches cancelled.",
+            lambda: loads.cancelled,
+        )
+        gauge(
+            "block_fetches_in_flight",
+            "requests",
+            "Block fetches in flight.",
+            lambda: loads.under_way,
+        )
+        counter("bytes_fetched", "bytes", "Bytes fetched.", lambda: loads.bytes_fetched)
+        counter(
+            "bytes_wasted", "bytes", "Bytes prefetched, never read.", lambda: loads.bytes_wasted
+        )
+        gauge("block_bytes", "bytes", "Memory of blocks.", lambda: memory.used)
+        gauge("block_bytes_limit", "bytes", "Its limit: --memory-limit.", lambda: memory.limit)
         gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(streams))
 
     def close(self) -> None:

@@ -36,6 +36,7 @@ from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.resolve import supports_native
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 
@@ -89,6 +90,7 @@ async def serve(config: Config, host: Host) -> None:
     with closing(credential_chain(config.store)) as credentials:
         connect = partial(_connect, config.store, credentials)
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
+        store.register_metrics(host.metrics)
         try:
             store.prepare()
             async with trio.open_nursery() as nursery:
@@ -103,14 +105,14 @@ async def serve(config: Config, host: Host) -> None:
 
 
 async def _serve_session(
-    config: Config, host: Host, store: RemoteStore, background: trio.Nursery
+    config: Config, host: Host, store: ObjectStore, background: trio.Nursery
 ) -> None:
     invalidator = EntryInvalidator(_clock)
     blocks = BlockCache(store, background, config.blocks)
     filesystem = _filesystem(config, store, blocks, invalidator, background)
     background.start_soon(invalidator.run, filesystem.tree.told)
-    for part in (store, blocks, filesystem):
-        part.register_metrics(host.metrics)
+    blocks.register_metrics(host.metrics)
+    filesystem.register_metrics(host.metrics)
     operations = Operations(
         filesystem,
         config.tree,
@@ -183,7 +185,7 @@ def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
 
 def _filesystem(
     config: Config,
-    store: RemoteStore,
+    store: ObjectStore,
     blocks: BlockCache,
     kernel: KernelCache,
     background: trio.Nursery,

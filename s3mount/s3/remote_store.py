@@ -260,17 +260,21 @@ class RemoteStore:
         """Register what is counted of requests; each attempt is a request."""
         requests, counts, hedging = self._requests, self._counts, self._hedging
         counter, gauge = metrics.counter, metrics.gauge
-        counter("head_requests", "requests", "HEAD sent.", lambda: requests["HEAD"])
-        counter("list_requests", "requests", "LIST sent.", lambda: requests["LIST"])
-        counter("get_requests", "requests", "GET sent.", lambda: requests["GET"] + hedging.sent)
-        counter("retries", "requests", "Sent again after a failure.", lambda: counts["retries"])
-        counter("throttles", "responses", "Asked to slow down.", lambda: counts["throttles"])
-        counter("request_errors", "requests", "Failed for good.", lambda: counts["errors"])
-        counter("bytes_received", "bytes", "Bodies received.", lambda: counts["bytes_read"])
-        counter("hedged_reads", "requests", "Second GETs of late reads.", lambda: hedging.sent)
-        counter("hedged_reads_won", "requests", "Those that came first.", lambda: hedging.won)
+        counter("head_requests", "requests", "HEAD requests sent.", lambda: requests["HEAD"])
+        counter("list_requests", "requests", "LIST requests sent.", lambda: requests["LIST"])
+        counter(
+            "get_requests", "requests", "GET requests sent.", lambda: requests["GET"] + hedging.sent
+        )
+        counter("retries", "requests", "Attempts after the first.", lambda: counts["retries"])
+        counter("throttles", "responses", "Responses that throttle.", lambda: counts["throttles"])
+        counter("request_errors", "requests", "Requests that failed.", lambda: counts["errors"])
+        counter(
+            "bytes_received", "bytes", "Bytes of bodies received.", lambda: counts["bytes_read"]
+        )
+        counter("hedged_reads", "requests", "Hedged GETs sent.", lambda: hedging.sent)
+        counter("hedged_reads_won", "requests", "Hedged GETs that won.", lambda: hedging.won)
         allowance = self._gate.allowance
-        gauge("request_limit", "requests", "Allowed at once.", lambda: allowance.allowed)
+        gauge("request_limit", "requests", "Requests allowed at once.", lambda: allowance.allowed)
 
     def close(self) -> None:
         """End the connections. Threads that are still under way fail, and end."""
