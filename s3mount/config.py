@@ -5,11 +5,22 @@ Knows values only, not where they came from (flag, TOML file, default).
 
 import math
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
 MIB = 1 << 20
 INDEFINITE = math.inf  # a TTL that never expires
+
+
+class Prefetch(StrEnum):
+    """Kinds of request that are sent before a reader needs them; `--no-prefetch` turns each off."""
+
+    WALKS = "walks"  # scans of subtrees
+    SIBLINGS = "siblings"  # small files that are opened in order
+    LISTINGS = "listings"  # listings of directories in which lookups miss; pages ahead of a reader
+    PARALLEL_LISTING = "parallel-listing"  # of a huge flat directory, from guessed names on
+    READAHEAD = "readahead"  # blocks ahead of a sequential reader; without it, more requests in all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,3 +95,4 @@ class Config:
     blocks: BlockConfig = field(default_factory=BlockConfig)
     log: LogConfig = field(default_factory=LogConfig)
     foreground: bool = False
+    no_prefetch: frozenset[Prefetch] = frozenset()

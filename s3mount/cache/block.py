@@ -1,10 +1,10 @@
-"""What is held of one object version: blocks, filled or being filled, in order and without overlap.
+"""Blocks of one object version, ready or being fetched, in order and without overlap.
 
-Bookkeeping only: no await, no store, no policy. `cache` brings blocks and takes them away.
+Bookkeeping only: no await, no store, no policy. `block_loader` adds blocks and removes them.
 """
 
 from bisect import bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Final
 
@@ -14,95 +14,113 @@ from s3mount.cache.ranges import FetchSizes, gaps
 from s3mount.cache.readahead import Readahead
 from s3mount.errors import S3MountError
 from s3mount.s3.model import ByteRange, ObjectVersion
-from s3mount.s3.object_store import Demand, Priority, StartedRead
+from s3mount.s3.object_store import Priority, StartedRead
 
 _start: Final = attrgetter("start")
 
 
 class BlockFetch:
-    """A load under way. *ended* is set once the block has landed or *error* says why it never will.
+    """The fetch of one block, in flight. *on_end* is told of it when its read has ended.
 
-    *urgency* is what it began with, and *demand* what it has now. *begun* is its first attempt, where that was sent without a
-    task; *scope* is of its task, where it needs one. *error* has no traceback, and is raised as a copy to each who waits.
+    *ended* is set once the block is ready, or *error* says why it never will be. *priority* is what
+    the fetch began with. *read* is its read, once it has a buffer; *scope* is of its wait for one.
+    *error* has no traceback, and is raised as a copy to each reader that waits.
     """
 
-    __slots__ = ("begun", "demand", "ended", "error", "is_given_up", "scope", "urgency")
+    __slots__ = ("_on_end", "block", "ended", "error", "is_cancelled", "priority", "read", "scope")
 
-    def __init__(self, urgency: Priority) -> None:
-        self.urgency = urgency
-        self.demand = Demand(urgency)
+    def __init__(
+        self,
+        block: "Block",
+        priority: Priority,
+        on_end: Callable[["BlockFetch", ObjectVersion, BaseException | None], None],
+    ) -> None:
+        self._on_end = on_end
+        self.block = block
+        self.priority = priority
         self.ended = trio.Event()
-        self.begun: StartedRead | None = None
+        self.read: StartedRead | None = None
         self.scope: trio.CancelScope | None = None
-        self.is_given_up = False
+        self.is_cancelled = False
         self.error: S3MountError | None = None
 
-    def give_up(self) -> None:
-        """Nobody wants it any more: its request is cancelled, it ends as soon as nobody writes to its buffer, and does not land."""
-        self.is_given_up = True
-        if self.begun is not None:
-            self.begun.cancel()
+    def end(self, version: ObjectVersion, error: BaseException | None) -> None:
+        """`OnReadEnd` of its read."""
+        self._on_end(self, version, error)
+
+    def promote(self) -> None:
+        """A reader waits for the block from now on."""
+        if self.read is not None:
+            self.read.promote()
+
+    def cancel(self) -> None:
+        """End the fetch once nobody writes to its buffer; its block does not become ready."""
+        self.is_cancelled = True
+        if self.read is not None:
+            self.read.cancel()
         if self.scope is not None:
             self.scope.cancel()
 
 
 class Block:
-    """Some bytes of one object version, contiguous, fetched by one GET.
+    """Contiguous bytes of one object version, fetched by one GET.
 
-    With a *flight* it is being filled, and *waiters* are the readers that will want it when they wake up. Without one it has
-    landed, and *buffer* holds its bytes; the buffer is None before memory was found and after it was taken away.
+    With a *fetch* it is being filled, and *waiters* are the readers that will want it when they
+    wake up. Without one it is ready, and *buffer* holds its bytes. The buffer is None before memory
+    is found and after it was taken away.
     """
 
-    __slots__ = ("buffer", "flight", "shelf", "start", "stop", "waiters", "was_read")
+    __slots__ = ("buffer", "fetch", "start", "stop", "version_blocks", "waiters", "was_accessed")
 
     def __init__(
-        self, shelf: "VersionBlocks", span: ByteRange, buffer: memoryview | None = None
+        self,
+        version_blocks: "VersionBlocks",
+        byte_range: ByteRange,
+        buffer: memoryview | None = None,
     ) -> None:
-        self.shelf = shelf
-        self.start, self.stop = span.start, span.stop
-        self.flight: BlockFetch | None = None
+        self.version_blocks = version_blocks
+        self.start = byte_range.start
+        self.stop = byte_range.stop
+        self.fetch: BlockFetch | None = None
         self.buffer = buffer
         self.waiters = 0
-        self.was_read = False
+        self.was_accessed = False
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     @property
-    def span(self) -> ByteRange:
-        return ByteRange(self.start, self.stop)
-
-    @property
-    def is_landed(self) -> bool:
-        return self.flight is None and self.buffer is not None
+    def is_ready(self) -> bool:
+        return self.fetch is None and self.buffer is not None
 
 
 class VersionBlocks:
     """The blocks of one object version, and the readahead over it.
 
-    *readers* counts its open handles, *last_read* is the number of the mount's reads by its last one.
+    *version* has what the store has told of its version id, for as long as a reader or a block
+    lives. *readers* counts open handles. *last_read* is the number of the mount's reads at the
+    latest one here.
     """
 
     __slots__ = (
         "__weakref__",
         "_blocks",
         "_starts",
-        "geometry",
         "last_read",
         "readahead",
         "readers",
+        "sizes",
         "version",
     )
 
-    def __init__(self, version: ObjectVersion, geometry: FetchSizes) -> None:
+    def __init__(self, version: ObjectVersion, sizes: FetchSizes) -> None:
         self.version = version
-        self.geometry = geometry.for_version(version)
-        self.readahead = Readahead(version.size, self.geometry)
+        self.sizes = sizes.for_version(version)
+        self.readahead = Readahead(version.size, self.sizes)
         self.readers = 0
         self.last_read = 0
-        self._starts: list[
-            int
-        ] = []  # of `_blocks`, in step with it: bisect is quicker without a key
+        # the starts of `_blocks`, in step with it: bisect is faster without a key
+        self._starts: list[int] = []
         self._blocks: list[Block] = []
 
     def __len__(self) -> int:
@@ -115,15 +133,26 @@ class VersionBlocks:
             return block
         return None
 
-    def overlapping(self, span: ByteRange) -> list[Block]:
-        """The blocks with bytes of *span*, in order."""
-        first = max(0, bisect_right(self._starts, span.start) - 1)
-        last = bisect_right(self._starts, span.stop - 1)
-        return [block for block in self._blocks[first:last] if block.stop > span.start]
+    def overlapping(self, start: int, stop: int) -> list[Block]:
+        """The blocks with bytes of [*start*, *stop*), in order."""
+        first = max(0, bisect_right(self._starts, start) - 1)
+        last = bisect_right(self._starts, stop - 1)
+        return [block for block in self._blocks[first:last] if block.stop > start]
 
-    def gaps(self, span: ByteRange) -> Iterator[ByteRange]:
-        """The parts of *span* that no block holds or will hold."""
-        return gaps(span, [block.span for block in self.overlapping(span)])
+    def gaps(self, wanted: ByteRange) -> list[ByteRange]:
+        """The parts of *wanted* that no block holds or will hold."""
+        blocks = self.overlapping(wanted.start, wanted.stop)
+        if not blocks:
+            return [wanted] if len(wanted) else []
+        return list(gaps(wanted, blocks))
+
+    def has_gap(self, start: int, stop: int) -> bool:
+        """Whether bytes of [*start*, *stop*) are in no block."""
+        for block in self.overlapping(start, stop):
+            if block.start > start:
+                return True
+            start = block.stop
+        return start < stop
 
     def add(self, block: Block) -> None:
         insort(self._starts, block.start)
@@ -134,7 +163,7 @@ class VersionBlocks:
         assert self._blocks[index] is block
         del self._starts[index], self._blocks[index]
 
-    def rest(self) -> list[Block]:
-        """All blocks, and readahead begins anew: nobody reads this version any more."""
-        self.readahead = Readahead(self.version.size, self.geometry)
+    def reset_readahead(self) -> list[Block]:
+        """Begin readahead anew, since no reader is left; all blocks."""
+        self.readahead = Readahead(self.version.size, self.sizes)
         return list(self._blocks)

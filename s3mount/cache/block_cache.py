@@ -1,7 +1,4 @@
-"""The block cache of the mount: the one object that the rest of the house holds.
-
-Puts the room together, and remembers which versions there are blocks of.
-"""
+"""Block cache of the mount: joins the parts of this package, and finds the blocks of a version."""
 
 from weakref import WeakValueDictionary
 
@@ -9,6 +6,7 @@ import trio
 
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
+from s3mount.cache.block_source import StoreSource
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
@@ -26,70 +24,79 @@ class BlockCache:
         store: ObjectStore,
         nursery: trio.Nursery,
         config: BlockConfig,
-        geometry: FetchSizes | None = None,
+        sizes: FetchSizes | None = None,
+        *,
+        has_readahead: bool = True,
     ) -> None:
-        self._loads = BlockLoader(store, nursery, config.memory_limit)
-        self._streams = ReadaheadScheduler(self._loads)
-        self._geometry = (geometry or FetchSizes(config.part_size)).within(config.memory_limit)
-        # A shelf lives as long as a reader or a block points to it.
-        self._shelves: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
+        self._loader = BlockLoader(StoreSource(store), nursery, config.memory_limit)
+        prefetch_limit = self._loader.prefetch_limit if has_readahead else 0
+        self._readahead = ReadaheadScheduler(self._loader, prefetch_limit)
+        self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
+        # each lives as long as a reader or a block refers to it
+        self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
 
     def open(self, version: ObjectVersion) -> ObjectReader:
-        """A reader of *version*, to be closed; asks the store for nothing."""
-        return ObjectReader(self._shelf(version), self._loads, self._streams)
+        """A reader of *version*, to be closed; makes no request."""
+        return ObjectReader(self._blocks_of(version), self._loader, self._readahead)
 
-    def seed(self, version: ObjectVersion, head: bytes) -> None:
-        """Keep *head*, the first bytes of *version*, which came by another way, if there is room."""
-        shelf = self._shelf(version)
-        for gap in list(shelf.gaps(ByteRange(0, min(len(head), version.size)))):
-            self._loads.adopt(shelf, gap, head[gap.start : gap.stop])
+    def put(self, version: ObjectVersion, head: bytes) -> None:
+        """Keep *head*, the first bytes of *version* from elsewhere, if there is memory."""
+        blocks = self._blocks_of(version)
+        for gap in blocks.gaps(ByteRange(0, min(len(head), version.size))):
+            self._loader.insert(blocks, gap, head[gap.start : gap.stop])
 
     def prefetch(self, version: ObjectVersion) -> bool:
-        """Begin to fetch a small object whole before anybody reads it.
+        """Fetch a small object whole before it is read.
 
-        True if all of it is held or on its way now; False where it is not small, or there is no room.
+        True if all of it is ready or being fetched now. False if it is not small, or if there is
+        no room.
         """
-        if version.size > self._geometry.small or not self._loads.may_fetch_ahead:
+        if version.size > self._sizes.small or not self._loader.may_prefetch:
             return False
-        return self._loads.fetch_ahead(self._shelf(version), ByteRange(0, version.size))
+        return self._loader.prefetch(self._blocks_of(version), ByteRange(0, version.size))
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of reads, fetches and memory."""
-        loads, streams = self._loads, self._streams
-        memory = loads.memory
+        loader, readahead = self._loader, self._readahead
+        memory = loader.memory
         counter, gauge = metrics.counter, metrics.gauge
-        counter("reads", "reads", "Reads of open files.", lambda: streams.reads)
-        counter("reads_waited", "reads", "Reads that waited.", lambda: streams.reads_that_waited)
-        counter("block_fetches", "requests", "Block fetches started.", lambda: loads.started)
+        counter("reads", "reads", "Reads of open files.", lambda: readahead.reads)
+        counter("reads_waited", "reads", "Reads that waited.", lambda: readahead.reads_that_waited)
+        counter("block_fetches", "requests", "Block fetches started.", lambda: loader.started)
         counter(
-            "block_fetches_failed", "requests", "Block fetches that failed.", lambda: loads.failed
+            "block_fetches_failed", "requests", "Block fetches that failed.", lambda: loader.failed
         )
         counter(
             "block_fetches_cancelled",
             "requests",
             "Block fetches cancelled.",
-            lambda: loads.cancelled,
+            lambda: loader.cancelled,
         )
         gauge(
             "block_fetches_in_flight",
             "requests",
             "Block fetches in flight.",
-            lambda: loads.under_way,
+            lambda: loader.in_flight,
         )
-        counter("bytes_fetched", "bytes", "Bytes fetched.", lambda: loads.bytes_fetched)
+        counter("bytes_fetched", "bytes", "Bytes fetched.", lambda: loader.bytes_fetched)
         counter(
-            "bytes_wasted", "bytes", "Bytes prefetched, never read.", lambda: loads.bytes_wasted
+            "bytes_wasted", "bytes", "Bytes prefetched, never read.", lambda: loader.bytes_wasted
         )
         gauge("block_bytes", "bytes", "Memory of blocks.", lambda: memory.used)
         gauge("block_bytes_limit", "bytes", "Its limit: --memory-limit.", lambda: memory.limit)
-        gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(streams))
+        gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(readahead))
 
     def close(self) -> None:
-        """Cancel all loads; whoever waits for one is told so. To be called before the nursery ends: a load may want a task of it."""
-        self._loads.cancel_all()
+        """Cancel all fetches; their waiters are told so.
 
-    def _shelf(self, version: ObjectVersion) -> VersionBlocks:
-        shelf = self._shelves.get(version)
-        if shelf is None:
-            shelf = self._shelves[version] = VersionBlocks(version, self._geometry)
-        return shelf
+        To be called before the nursery ends: a fetch may want a task of it.
+        """
+        self._loader.cancel_all()
+
+    def _blocks_of(self, version: ObjectVersion) -> VersionBlocks:
+        blocks = self._versions.get(version)
+        if blocks is None:
+            blocks = self._versions[version] = VersionBlocks(version, self._sizes)
+        elif version.version_id is not None and blocks.version.version_id is None:
+            blocks.version = version
+        return blocks

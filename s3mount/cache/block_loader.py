@@ -1,52 +1,56 @@
-"""Loads: how missing bytes become blocks, one GET each, and how readers wait for them.
+"""Block loader: fetches missing bytes as blocks, one GET each, and lets readers wait for them.
 
-Everything but a load itself and the waiting for it is synchronous, therefore atomic. A load is sent at once where it finds memory
-and a place among the requests, and needs no task unless the store fails it; every other one is a task in the nursery handed in.
-Knows no readahead: others say what to fetch and whether somebody waits for it.
+Everything but waiting is synchronous, therefore atomic. A fetch has no task, unless it has to wait
+for memory: then it has one in the nursery that is handed in. Knows no readahead: its callers say
+what to fetch, and whether a reader waits for it.
 
-What always holds:
+Invariants:
 
-1. A load is settled exactly once, however it ends: its buffer is kept with the block or given back, its share of readahead is free,
-   and those who wait are woken. Nothing of that raises: the nursery, or the event loop, would end the mount.
-2. A load that no reader will want is cancelled at that moment: when the last reader of its version closes, or when the last who
-   waits for it is cancelled after that. Its bytes may be asked for anew at once.
-3. A cancelled load keeps its buffer, and its share of readahead, until nobody writes to the buffer.
-4. A failure is told to each who waits as an exception of its own. If nobody waits it is logged, a bug always and with its traceback.
+1. A fetch is finalized exactly once, however it ends: its buffer is kept with the block or given
+   back, its share of prefetch is free, and its waiters are woken. None of that raises: it would end
+   the nursery, or the event loop, and with them the mount.
+2. A fetch that no reader will want is cancelled at once: when the last reader of its version
+   closes, or with its last waiter after that. Its bytes may be fetched again at once.
+3. A cancelled fetch keeps its buffer, and its share of prefetch, until nobody writes to the buffer.
+4. A failure is raised to each waiter as an exception of its own. If nobody waits it is logged; a
+   bug is logged always, with its traceback.
 """
 
 import logging
 from collections.abc import Iterable
-from functools import partial
 from typing import Final
 
 import trio
 
+from s3mount import unawaited
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
+from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.ranges import split
 from s3mount.errors import S3MountError, StoreError
-from s3mount.s3.model import ByteRange
-from s3mount.s3.object_store import ObjectStore, Priority, StartedRead
-from s3mount.s3.scheduling import unawaited
+from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.object_store import Priority
+from s3mount.unawaited import ExpectedError
 
 log = logging.getLogger(__name__)
 
-_AHEAD_FLIGHTS: Final = 64  # more would only queue in the store; the next read asks again
+_PREFETCHES_MAX: Final = 64  # more would only queue in the store; the next read asks again
 
 
 class BlockLoader:
-    """All loads of the mount, and what they brought."""
+    """All fetches of the mount, and the memory that they fill."""
 
-    def __init__(self, store: ObjectStore, nursery: trio.Nursery, memory_limit: int) -> None:
-        self._store = store
+    def __init__(self, source: BlockSource, nursery: trio.Nursery, memory_limit: int) -> None:
+        self._source = source
         self._nursery = nursery
-        self.memory = BufferPool(memory_limit, self._surrender)
-        # so that a demanded load finds room without waiting for speculative ones
-        self.ahead_limit = memory_limit * 3 // 4
-        # `_flights` are the loads under way; the two counts are of the speculative ones among them.
-        self._flights: dict[BlockFetch, Block] = {}
-        self._ahead_flights = 0
-        self._ahead_bytes = 0
+        self.memory = BufferPool(memory_limit, self._evict_buffer)
+        # so that a demand fetch finds memory without waiting for prefetches
+        self.prefetch_limit = memory_limit * 3 // 4
+        # the fetches in flight, and how many of them, with how many bytes, are prefetches
+        self._fetches: dict[BlockFetch, None] = {}
+        self._prefetches = 0
+        self._prefetch_bytes = 0
+        # statistics
         self.started = 0
         self.failed = 0
         self.cancelled = 0
@@ -54,215 +58,212 @@ class BlockLoader:
         self.bytes_wasted = 0
 
     @property
-    def under_way(self) -> int:
-        return len(self._flights)
+    def in_flight(self) -> int:
+        return len(self._fetches)
 
-    def fetch(self, shelf: VersionBlocks, wanted: ByteRange, demanded: ByteRange) -> bool:
-        """Load what is missing of *wanted*; the loads that bring bytes of *demanded* are sent in any case.
+    @property
+    def may_prefetch(self) -> bool:
+        """Whether a prefetch would be sent at once."""
+        return self._source.has_capacity()
 
-        False if there was no room for one of the others.
+    def fetch(
+        self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int
+    ) -> bool:
+        """Fetch what is missing of *wanted*; what overlaps [*start*, *stop*) in any case.
+
+        False if there was no memory for one of the others.
         """
-        for gap in list(shelf.gaps(wanted)):
-            for span in split(gap, shelf.geometry.part):
-                if span.start < demanded.stop and demanded.start < span.stop:
-                    self._launch(Block(shelf, span), BlockFetch(Priority.DEMANDED))
-                elif not self._launch_ahead(shelf, span):
+        part = version_blocks.sizes.part
+        for gap in version_blocks.gaps(wanted):
+            for byte_range in split(gap, part):
+                if byte_range.start < stop and start < byte_range.stop:
+                    self._submit(Block(version_blocks, byte_range), byte_range, Priority.DEMAND)
+                elif not self._prefetch(version_blocks, byte_range):
                     return False
         return True
 
-    def fetch_ahead(self, shelf: VersionBlocks, wanted: ByteRange) -> bool:
-        """Load what is missing of *wanted*, for which nobody waits yet; False if there was no room for all of it."""
-        return all(
-            self._launch_ahead(shelf, span)
-            for gap in list(shelf.gaps(wanted))
-            for span in split(gap, shelf.geometry.part)
-        )
+    def prefetch(self, version_blocks: VersionBlocks, wanted: ByteRange) -> bool:
+        """Fetch what is missing of *wanted*; False if there was no memory for all of it."""
+        return self.fetch(version_blocks, wanted, wanted.stop, wanted.stop)
 
-    @property
-    def may_fetch_ahead(self) -> bool:
-        """Whether what nobody waits for would be asked for at once."""
-        return self._store.has_place()
-
-    def adopt(self, shelf: VersionBlocks, span: ByteRange, content: bytes) -> None:
-        """Keep the bytes of *span* that came by another way, if there is room."""
-        buffer = self.memory.take_nowait(len(span))
+    def insert(self, version_blocks: VersionBlocks, wanted: ByteRange, content: bytes) -> None:
+        """Keep *content*, the bytes of *wanted* that came by another way, if there is memory."""
+        buffer = self.memory.acquire_nowait(len(wanted))
         if buffer is not None:
             buffer[:] = content
-            block = Block(shelf, span, buffer)
-            shelf.add(block)
-            self._keep(block)
+            block = Block(version_blocks, wanted, buffer)
+            version_blocks.add(block)
+            self._mark_evictable(block)
+            self._source.keep(version_blocks.version, wanted.start, content)
 
-    async def wait_landed(self, block: Block) -> memoryview:
-        """The bytes of *block*, which is in flight; good until the next checkpoint.
+    async def wait_ready(self, block: Block) -> memoryview:
+        """The bytes of *block*, which is being fetched; valid until the next checkpoint.
 
-        A checkpoint. Raises what the load failed with, as an exception of the caller's own.
+        A checkpoint. Raises what the fetch failed with, as an exception of the caller's own.
         """
-        flight = block.flight
-        assert flight is not None
+        fetch = block.fetch
+        assert fetch is not None
         block.waiters += 1
-        block.was_read = True
-        flight.demand.rise()
+        block.was_accessed = True
+        fetch.promote()
         try:
-            await (
-                flight.ended.wait()
-                if flight.begun is None
-                else flight.begun.see_through(flight.ended)
-            )
+            await fetch.ended.wait()
         finally:
             block.waiters -= 1
-            buffer = block.buffer  # before `_keep`, which may evict it at once
+            buffer = block.buffer  # before it is marked evictable, which may evict it at once
             if not block.waiters:
-                self._left(block, flight)
-        if flight.error is not None:
-            raise flight.error.detached()
+                self._on_last_waiter_gone(block, fetch)
+        if fetch.error is not None:
+            raise fetch.error.detached()
         assert buffer is not None
         return buffer
 
-    def orphan(self, blocks: Iterable[Block], *, may_cancel: bool) -> None:
-        """No reader is about to come by *blocks*; if also *may_cancel*, none will, and those nobody waits for are cancelled."""
+    def release(self, blocks: Iterable[Block], *, may_cancel: bool) -> None:
+        """No reader is expected at *blocks*; if *may_cancel*, cancel fetches without waiters."""
         for block in blocks:
-            if block.flight is None:
-                self.memory.orphan(block)
+            if block.fetch is None:
+                self.memory.demote(block)
             elif may_cancel and not block.waiters:
-                self._cancel(block, block.flight)
+                self._cancel(block, block.fetch)
 
     def cancel_all(self) -> None:
-        """Cancel every load; whoever waits for one is told so."""
-        for flight in list(self._flights):
-            flight.give_up()
+        """Cancel every fetch; its waiters are told so."""
+        for fetch in list(self._fetches):
+            fetch.cancel()
 
-    def _left(self, block: Block, flight: BlockFetch) -> None:
-        """Nobody waits for *block* any more."""
-        if block.is_landed:
-            self._keep(block)
-        elif not (block.shelf.readers or flight.ended.is_set() or flight.is_given_up):
-            self._cancel(block, flight)
+    def _on_last_waiter_gone(self, block: Block, fetch: BlockFetch) -> None:
+        if block.is_ready:
+            self._mark_evictable(block)
+        elif not (block.version_blocks.readers or fetch.ended.is_set() or fetch.is_cancelled):
+            self._cancel(block, fetch)
 
     @staticmethod
-    def _cancel(block: Block, flight: BlockFetch) -> None:
-        block.shelf.remove(block)
-        flight.give_up()
+    def _cancel(block: Block, fetch: BlockFetch) -> None:
+        block.version_blocks.remove(block)
+        fetch.cancel()
 
-    def _launch_ahead(self, shelf: VersionBlocks, span: ByteRange) -> bool:
+    def _prefetch(self, version_blocks: VersionBlocks, byte_range: ByteRange) -> bool:
+        length = len(byte_range)
         if (
-            self._ahead_flights >= _AHEAD_FLIGHTS
-            or self._ahead_bytes + len(span) > self.ahead_limit
+            self._prefetches >= _PREFETCHES_MAX
+            or self._prefetch_bytes + length > self.prefetch_limit
         ):
             return False
-        buffer = self.memory.take_nowait(len(span))
+        buffer = self.memory.acquire_nowait(length)
         if buffer is None:
             return False
-        self._ahead_flights += 1
-        self._ahead_bytes += len(span)
-        self._launch(Block(shelf, span, buffer), BlockFetch(Priority.AHEAD))
+        self._prefetches += 1
+        self._prefetch_bytes += length
+        self._submit(Block(version_blocks, byte_range, buffer), byte_range, Priority.PREFETCH)
         return True
 
-    def _launch(self, block: Block, flight: BlockFetch) -> None:
-        block.flight = flight
-        block.shelf.add(block)
-        self._flights[flight] = block
+    def _submit(self, block: Block, byte_range: ByteRange, priority: Priority) -> None:
+        """Fetch *block*: now, or in a task once there is memory."""
+        fetch = block.fetch = BlockFetch(block, priority, self._complete)
+        block.version_blocks.add(block)
+        self._fetches[fetch] = None
         self.started += 1
         try:
-            flight.begun = self._begin(block, flight)
-            if flight.begun is None:
-                self._start_task(block, flight)
+            if block.buffer is None:
+                block.buffer = self.memory.acquire_nowait(len(block))
+            if block.buffer is None:
+                fetch.scope = trio.CancelScope()
+                self._nursery.start_soon(self._wait_for_memory, fetch, byte_range, fetch.scope)
+            else:
+                fetch.read = self._source.start_read(
+                    block.version_blocks.version, byte_range, block.buffer, fetch.end, priority
+                )
         except BaseException:  # raised again: the caller is told, and nobody waits yet
-            self._settle(block, flight)
+            self._finalize(fetch)
             raise
 
-    def _begin(self, block: Block, flight: BlockFetch) -> StartedRead | None:
-        """Ask for it at once, if nothing has to be waited for."""
-        if block.buffer is None:
-            block.buffer = self.memory.take_nowait(len(block))
-        if block.buffer is None:
-            return None
-        attempted = partial(self._attempted, block, flight)
-        return self._store.begin_range(
-            block.shelf.version, block.span, block.buffer, flight.demand, attempted
-        )
-
-    def _attempted(self, block: Block, flight: BlockFetch) -> None:
-        """What was asked for at once has ended, with its bytes or without. Called by the event loop."""
-        try:
-            self._conclude(block, flight)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, those who wait have to be told
-            flight.error = _told(block, exc)
-            self._settle(block, flight)
-
-    def _conclude(self, block: Block, flight: BlockFetch) -> None:
-        assert flight.begun is not None
-        if flight.begun.is_done:
-            self._land(block, flight)
-        elif not flight.is_given_up:
-            self._start_task(block, flight)
-            return
-        self._settle(block, flight)
-
-    def _start_task(self, block: Block, flight: BlockFetch) -> None:
-        flight.scope = trio.CancelScope()
-        self._nursery.start_soon(self._load, block, flight, flight.scope)
-
-    async def _load(self, block: Block, flight: BlockFetch, scope: trio.CancelScope) -> None:
+    async def _wait_for_memory(
+        self, fetch: BlockFetch, byte_range: ByteRange, scope: trio.CancelScope
+    ) -> None:
+        block = fetch.block
         try:
             with scope:
-                await self._bring(block, flight)
-                self._land(block, flight)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, those who wait have to be told
-            flight.error = _told(block, exc)
+                block.buffer = await self.memory.acquire(len(block))
+                if not fetch.is_cancelled:
+                    fetch.read = self._source.start_read(
+                        block.version_blocks.version,
+                        byte_range,
+                        block.buffer,
+                        fetch.end,
+                        fetch.priority,
+                    )
+        except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, the waiters are told
+            fetch.error = _failure(block, exc)
         finally:
-            self._settle(block, flight)
+            if fetch.read is None:
+                self._finalize(fetch)
 
-    async def _bring(self, block: Block, flight: BlockFetch) -> None:
-        if flight.begun is not None:
-            await flight.begun.finish()
-            return
-        if block.buffer is None:
-            block.buffer = await self.memory.take(len(block))
-        await self._store.get_range(block.shelf.version, block.span, block.buffer, flight.demand)
-
-    def _land(self, block: Block, flight: BlockFetch) -> None:
-        """The bytes are there; if nobody wants them any more, it stays in flight until `_settle` discards it."""
-        self.bytes_fetched += len(block)
-        if not flight.is_given_up:
-            block.flight = None
-
-    def _settle(self, block: Block, flight: BlockFetch) -> None:
-        """Account for a load that ended in whatever way, and wake those who wait for it. Raises nothing."""
+    def _complete(
+        self, fetch: BlockFetch, version: ObjectVersion, error: BaseException | None
+    ) -> None:
+        """Account for the end of the read of *fetch*. Called by the event loop."""
         try:
-            self._account(block, flight)
-        except Exception as exc:  # noqa: BLE001 - a bug here must not end the mount, nor leave a reader waiting
-            flight.error = _told(block, exc)
-            unawaited.call("giving up a block", self._abandon, block, flight)
-        flight.ended.set()
+            if error is not None:
+                self._on_failure(fetch, error)
+            else:
+                self._on_success(fetch, version)
+        except Exception as exc:  # noqa: BLE001 - a bug too: the waiters are told
+            fetch.error = _failure(fetch.block, exc)
+        self._finalize(fetch)
 
-    def _account(self, block: Block, flight: BlockFetch) -> None:
-        del self._flights[flight]
-        if flight.urgency is Priority.AHEAD:
-            self._ahead_flights -= 1
-            self._ahead_bytes -= len(block)
-        if block.flight is not None:
-            self._discard(block, flight)
+    def _on_success(self, fetch: BlockFetch, version: ObjectVersion) -> None:
+        """The bytes are here. A cancelled block stays in fetch until `_finalize` discards it."""
+        block = fetch.block
+        self.bytes_fetched += len(block)
+        if version.version_id is not None and not block.version_blocks.version.is_replaced:
+            block.version_blocks.version = version
+        if not fetch.is_cancelled:
+            block.fetch = None
+
+    @staticmethod
+    def _on_failure(fetch: BlockFetch, error: BaseException) -> None:
+        if not isinstance(error, ExpectedError):  # that is a cancellation
+            fetch.error = _failure(fetch.block, error)
+
+    def _finalize(self, fetch: BlockFetch) -> None:
+        """Account for a fetch that ended in whatever way, and wake its waiters. Raises nothing."""
+        fetch.read = None
+        try:
+            self._record_end(fetch)
+        except Exception as exc:  # noqa: BLE001 - a bug must not end the mount, nor hold a reader
+            fetch.error = _failure(fetch.block, exc)
+            unawaited.call("the release of a block", self._abandon, fetch)
+        fetch.ended.set()
+
+    def _record_end(self, fetch: BlockFetch) -> None:
+        block = fetch.block
+        del self._fetches[fetch]
+        if fetch.priority is Priority.PREFETCH:
+            self._prefetches -= 1
+            self._prefetch_bytes -= len(block)
+        if block.fetch is not None:
+            self._discard(block, fetch)
         elif not block.waiters:
-            self._keep(block)
+            self._mark_evictable(block)
 
-    def _abandon(self, block: Block, flight: BlockFetch) -> None:
-        """Forget a block of which nothing is sure any more."""
-        block.flight = flight
+    def _abandon(self, fetch: BlockFetch) -> None:
+        """Forget a block about which nothing is certain any more."""
+        block = fetch.block
+        block.fetch = fetch
         self.failed += 1
-        if block.shelf.find(block.start) is block:
-            block.shelf.remove(block)
-        self.memory.disown(block)
+        if block.version_blocks.find(block.start) is block:
+            block.version_blocks.remove(block)
+        self.memory.unmark(block)
         self._return_buffer(block)
 
-    def _discard(self, block: Block, flight: BlockFetch) -> None:
-        """Forget a block that will not land."""
-        if block.shelf.find(block.start) is block:
-            block.shelf.remove(block)
-        if flight.error is None:
-            flight.error = StoreError(
-                "the load was given up",
-                bucket=block.shelf.version.bucket,
-                key=block.shelf.version.key,
+    def _discard(self, block: Block, fetch: BlockFetch) -> None:
+        """Forget a block that will not become ready."""
+        if block.version_blocks.find(block.start) is block:
+            block.version_blocks.remove(block)
+        if fetch.error is None:
+            version = block.version_blocks.version
+            fetch.error = StoreError(
+                "the read was cancelled", bucket=version.bucket, key=version.key
             )
             self.cancelled += 1
         else:
@@ -272,30 +273,33 @@ class BlockLoader:
     def _return_buffer(self, block: Block) -> None:
         buffer, block.buffer = block.buffer, None
         if buffer is not None:
-            self.memory.give_back(buffer)
+            self.memory.release(buffer)
 
-    def _keep(self, block: Block) -> None:
-        self.memory.keep(block, is_awaited=block.shelf.readahead.is_wanted(block.span))
+    def _mark_evictable(self, block: Block) -> None:
+        readahead = block.version_blocks.readahead
+        self.memory.mark_evictable(
+            block, is_expected=readahead.is_expected(block.start, block.stop)
+        )
 
-    def _surrender(self, block: Block) -> memoryview:
-        """The buffer of a landed block, which is forgotten."""
+    def _evict_buffer(self, block: Block) -> memoryview:
+        """The buffer of a ready block, which is forgotten."""
         buffer, block.buffer = block.buffer, None
         assert buffer is not None
-        block.shelf.remove(block)
-        if not block.was_read:
+        block.version_blocks.remove(block)
+        if not block.was_accessed:
             self.bytes_wasted += len(block)
         return buffer
 
 
-def _told(block: Block, exc: Exception) -> S3MountError:
-    """What those who wait for *block* are told of *exc*; logged here if nobody does, or if it is a bug."""
-    version = block.shelf.version
+def _failure(block: Block, exc: BaseException) -> S3MountError:
+    """What the waiters of *block* raise for *exc*; logged here without waiters, or if a bug."""
+    version = block.version_blocks.version
     if isinstance(exc, S3MountError):
         failure = exc.detached()
         if not block.waiters:
-            log.debug("fetching ahead failed for %r: %s", version.key, exc)
+            log.debug("prefetch of %r failed: %s", version.key, exc)
     else:
         failure = StoreError("not loaded, because of a bug", bucket=version.bucket, key=version.key)
-        log.error("bug in a load of %r", version.key, exc_info=exc)
+        log.error("bug in a fetch of %r", version.key, exc_info=exc)
     unawaited.drop_frames(exc)  # which refer to the buffer
     return failure

@@ -1,11 +1,12 @@
-"""The memory of the mount: one budget, buffers that are used again, and who loses theirs first.
+"""Buffer pool: the memory of the mount in one budget, reused buffers, and the order of eviction.
 
-Buffers are writable views, each its own anonymous mapping from 64 KiB up: a fresh 8 MiB buffer page-faults 2048 times, so
-it is kept for the next load of its length; and what is dropped goes back to the kernel at once, which a heap with holes
-would not do, so the limit holds for resident memory too.
+Buffers are writable views, from 64 KiB up each of an anonymous mapping of its own. A fresh 8 MiB
+buffer page-faults 2048 times, so it is kept for the next fetch of its length. What is dropped goes
+back to the kernel at once, which a heap with holes would not do, so the limit holds for resident
+memory too.
 
-A block kept here may be evicted at any moment in which the event loop runs something else; one in flight, or waited for, is
-not kept here.
+An evictable block may be evicted whenever the event loop runs something else. A block that is being
+fetched, or that has waiters, is not evictable.
 """
 
 import math
@@ -20,13 +21,11 @@ from cachetools import LRUCache
 from s3mount.cache.block import Block
 
 _MAPPED_FROM: Final = 1 << 16
-_LEAST_COST: Final = (
-    2048  # bytes; a block of a few bytes still has a shelf, a view and a place in the books
-)
+_LEAST_COST: Final = 2048  # bytes; a block of a few bytes still has its objects
 
 
 class _PendingAllocation:
-    """A demanded load in the queue for memory."""
+    """A demand fetch in the queue for memory."""
 
     __slots__ = ("buffer", "granted", "length")
 
@@ -37,89 +36,94 @@ class _PendingAllocation:
 
 
 class BufferPool:
-    """Lends buffers of at most *limit* bytes in all; *on_evict* takes the buffer from a block that must go."""
+    """Lends buffers of at most *limit* bytes in all.
+
+    *on_evict* takes the buffer from a block that is evicted.
+    """
 
     def __init__(self, limit: int, on_evict: Callable[[Block], memoryview]) -> None:
         self.limit = limit
         self._on_evict = on_evict
-        # `used` counts every buffer: lent or in `_idle`. A landed block that nobody waits for is in `_cold` if it was read
-        # or orphaned, in `_unread` if a stream will come by. A claim is served before anyone else.
+        # `used` counts every buffer: lent or in `_idle`. An evictable block is in `_lru` if it was
+        # read or demoted, in `_prefetched` if a stream is expected to read it. A pending allocation
+        # is served before any new one.
         self.used = 0
         self._idle: dict[int, list[memoryview]] = {}
         self._idle_bytes = 0
-        self._cold: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
-        self._unread: dict[Block, None] = {}
-        self._read_last: Block | None = None
-        self._claims: deque[_PendingAllocation] = deque()
+        self._lru: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
+        self._prefetched: dict[Block, None] = {}
+        self._last_accessed: Block | None = None
+        self._pending: deque[_PendingAllocation] = deque()
 
-    def take_nowait(self, length: int) -> memoryview | None:
-        """A buffer at the cost of blocks already read, but for the last of them; None where there is no room for it.
+    def acquire_nowait(self, length: int) -> memoryview | None:
+        """A buffer at the cost of blocks that were read, but the last; None if that is too little.
 
-        It may be written to at once: the reply to whoever reads that last block may still be on its way.
+        It may be written to at once, while the reply to the reader of that last block is still
+        being sent.
         """
         needed = self.used - self._idle_bytes - self._evictable + max(length, _LEAST_COST)
-        return None if self._claims or needed > self.limit else self._find(length)
+        return None if self._pending or needed > self.limit else self._find_buffer(length)
 
-    async def take(self, length: int) -> memoryview:
-        """A buffer for a demanded load, at the cost of any block; queues while all memory is in use.
+    async def acquire(self, length: int) -> memoryview:
+        """A buffer for a demand fetch, at the cost of any block; queues while all memory is in use.
 
         A checkpoint only if it queues. *length* is at most the limit.
         """
-        if not self._claims and (buffer := self._find(length)) is not None:
+        if not self._pending and (buffer := self._find_buffer(length)) is not None:
             return buffer
-        claim = _PendingAllocation(length)
-        self._claims.append(claim)
+        allocation = _PendingAllocation(length)
+        self._pending.append(allocation)
         try:
-            await claim.granted.wait()
+            await allocation.granted.wait()
         except (
             BaseException
         ):  # cancelled: neither its place nor a buffer that has been granted meanwhile may be lost
-            self._withdraw(claim)
+            self._withdraw(allocation)
             raise
-        assert claim.buffer is not None
-        return claim.buffer
+        assert allocation.buffer is not None
+        return allocation.buffer
 
-    def give_back(self, buffer: memoryview) -> None:
-        """Nobody points into *buffer* any more."""
+    def release(self, buffer: memoryview) -> None:
+        """Take *buffer* back, into which nothing points any more."""
         self._put_idle(buffer)
-        self._serve_claims()
+        self._serve_pending()
 
-    def keep(self, block: Block, *, is_awaited: bool) -> None:
-        """*block* has landed and nobody waits for it: it may be evicted from now on, later if a stream *is_awaited* there."""
-        if block.was_read or not is_awaited:
-            self._cold[block] = block
+    def mark_evictable(self, block: Block, *, is_expected: bool) -> None:
+        """Let *block*, which is ready, be evicted; later if a stream *is_expected* there."""
+        if block.was_accessed or not is_expected:
+            self._lru[block] = block
         else:
-            self._unread[block] = None
-        self._serve_claims()
+            self._prefetched[block] = None
+        self._serve_pending()
 
     def touch(self, block: Block) -> None:
-        """*block* was read: it becomes the last of its kind to go."""
-        block.was_read = True
-        self._read_last = block
-        if block in self._unread:
-            del self._unread[block]
-            self._cold[block] = block
-        elif block in self._cold:
-            self._cold[block]  # asking is what refreshes it
+        """Account for a read of *block*: it becomes the last of its kind to be evicted."""
+        block.was_accessed = True
+        self._last_accessed = block
+        if block in self._prefetched:
+            del self._prefetched[block]
+            self._lru[block] = block
+        elif block in self._lru:
+            self._lru[block]  # the lookup makes it the latest
 
-    def orphan(self, block: Block) -> None:
-        """No stream will come by *block*: it may go before those that are waited for."""
-        if block in self._unread:
-            del self._unread[block]
-            self._cold[block] = block
+    def demote(self, block: Block) -> None:
+        """Let *block* be evicted before prefetched ones: no stream is expected to read it."""
+        if block in self._prefetched:
+            del self._prefetched[block]
+            self._lru[block] = block
 
-    def disown(self, block: Block) -> None:
-        """*block* is not to be evicted: its buffer is the caller's again."""
-        self._unread.pop(block, None)
-        self._cold.pop(block, None)
+    def unmark(self, block: Block) -> None:
+        """Let *block* not be evicted: its buffer is the caller's again."""
+        self._prefetched.pop(block, None)
+        self._lru.pop(block, None)
 
     @property
     def _evictable(self) -> float:
-        """Bytes of blocks already read, without the last of them."""
-        last = self._read_last
-        return self._cold.currsize - (_cost(last) if last is not None and last in self._cold else 0)
+        """Bytes of blocks that were read, without the last of them."""
+        last = self._last_accessed
+        return self._lru.currsize - (_cost(last) if last is not None and last in self._lru else 0)
 
-    def _find(self, length: int) -> memoryview | None:
+    def _find_buffer(self, length: int) -> memoryview | None:
         while True:
             if idle := self._idle.get(length):
                 self._idle_bytes -= length
@@ -132,15 +136,15 @@ class BufferPool:
                 return None
 
     def _evict(self) -> bool:
-        """The block read longest ago gives up its buffer; with none, the unread one that a stream reaches last."""
-        if self._cold:
-            block, _ = self._cold.popitem()
-        elif self._unread:
-            block, _ = self._unread.popitem()
+        """Evict the block read longest ago, else the prefetched one that is needed last."""
+        if self._lru:
+            block, _ = self._lru.popitem()
+        elif self._prefetched:
+            block, _ = self._prefetched.popitem()
         else:
             return False
-        if block is self._read_last:
-            self._read_last = None
+        if block is self._last_accessed:
+            self._last_accessed = None
         self._put_idle(self._on_evict(block))
         return True
 
@@ -162,18 +166,18 @@ class BufferPool:
             del self._idle[length]
         return False
 
-    def _serve_claims(self) -> None:
-        while self._claims and (buffer := self._find(self._claims[0].length)) is not None:
-            claim = self._claims.popleft()
-            claim.buffer = buffer
-            claim.granted.set()
+    def _serve_pending(self) -> None:
+        while self._pending and (buffer := self._find_buffer(self._pending[0].length)) is not None:
+            allocation = self._pending.popleft()
+            allocation.buffer = buffer
+            allocation.granted.set()
 
-    def _withdraw(self, claim: _PendingAllocation) -> None:
-        if claim.buffer is None:
-            self._claims.remove(claim)
-            self._serve_claims()
+    def _withdraw(self, allocation: _PendingAllocation) -> None:
+        if allocation.buffer is None:
+            self._pending.remove(allocation)
+            self._serve_pending()
         else:
-            self.give_back(claim.buffer)
+            self.release(allocation.buffer)
 
 
 def _cost(block: Block) -> int:

@@ -1,94 +1,94 @@
-"""An open handle on one object version: reads become replies.
+"""Object reader: an open handle on one object version; turns reads into replies.
 
-The way of a hit is short, synchronous and copies nothing; whatever has to wait is below it.
+A hit is short and synchronous, and copies nothing. What has to wait comes below it.
 """
 
 from s3mount.cache.block import Block, VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.ranges import align
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
-from s3mount.s3.model import ByteRange
 
 
 class ObjectReader:
     """Reads of one object version, any number at once."""
 
     def __init__(
-        self, shelf: VersionBlocks, loads: BlockLoader, streams: ReadaheadScheduler
+        self, version_blocks: VersionBlocks, loader: BlockLoader, readahead: ReadaheadScheduler
     ) -> None:
-        self._shelf = shelf
-        self._loads = loads
-        self._streams = streams
+        self._version_blocks = version_blocks
+        self._loader = loader
+        self._readahead = readahead
         self._is_open = True
-        shelf.readers += 1
+        version_blocks.readers += 1
 
     async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
-        """The bytes of [*offset*, *offset* + *size*), clipped at the end of the object; good until the next checkpoint.
+        """The bytes of [*offset*, *offset* + *size*), clipped at the end of the object.
 
-        A checkpoint only if it has to wait. Raises what the load failed with that it waited for.
+        Valid until the next checkpoint. A checkpoint only if it has to wait. Raises what the fetch
+        failed with that it waited for.
         """
-        reply = self.read_held(offset, size)
+        reply = self.read_cached(offset, size)
         if reply is not None:
             return reply
-        return await self._read_slowly(
-            ByteRange(offset, min(offset + size, self._shelf.version.size))
-        )
+        stop = min(offset + size, self._version_blocks.version.size)
+        self._readahead.on_miss(self, self._version_blocks, offset, stop)
+        block, held = await self._ready_block(offset, stop)
+        if stop <= block.stop:
+            return held[offset - block.start : stop - block.start]
+        return await self._join_blocks(block, held, offset, stop)
 
-    def read_held(self, offset: int, size: int) -> bytes | memoryview | None:
-        """`read`, where one landed block has it all; else None, and nothing was done."""
-        shelf = self._shelf
-        stop = min(offset + size, shelf.version.size)
+    def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
+        """`read`, if one ready block has all of it; else None, with nothing done."""
+        version_blocks = self._version_blocks
+        stop = min(offset + size, version_blocks.version.size)
         if offset >= stop:
             return b""
-        block = shelf.find(offset)
-        if block is None or stop > block.stop or block.flight is not None or block.buffer is None:
+        block = version_blocks.find(offset)
+        if block is None or stop > block.stop or block.fetch is not None or block.buffer is None:
             return None
         reply = block.buffer[offset - block.start : stop - block.start]
-        self._loads.memory.touch(block)
-        self._streams.hit(self, shelf, offset, stop)
+        self._loader.memory.touch(block)
+        self._readahead.on_hit(self, version_blocks, offset, stop)
         return reply
 
     def close(self) -> None:
-        """No read comes any more; those under way may still end. Closing again does nothing."""
+        """No read will come; those in flight may still end. Closing again does nothing."""
         if self._is_open:
             self._is_open = False
-            self._streams.release(self, self._shelf)
-            self._shelf.readers -= 1
-            if not self._shelf.readers:
-                self._loads.orphan(self._shelf.rest(), may_cancel=True)
+            self._readahead.release(self, self._version_blocks)
+            self._version_blocks.readers -= 1
+            if not self._version_blocks.readers:
+                self._loader.release(self._version_blocks.reset_readahead(), may_cancel=True)
 
-    async def _read_slowly(self, wanted: ByteRange) -> bytearray | memoryview:
-        """A reply that waits for loads, or is put together from several blocks."""
-        self._streams.miss(self, self._shelf, wanted)
-        block, held = await self._landed(wanted.start, wanted.stop)
-        if wanted.stop <= block.stop:
-            return held[wanted.start - block.start : wanted.stop - block.start]
-        reply = bytearray(len(wanted))
-        at = wanted.start
+    async def _join_blocks(
+        self, block: Block, held: memoryview, offset: int, stop: int
+    ) -> bytearray:
+        """A reply from several blocks, the first of which is *block*."""
+        reply = bytearray(stop - offset)
+        at = offset
         while True:
-            stop = min(wanted.stop, block.stop)
-            reply[at - wanted.start : stop - wanted.start] = held[
-                at - block.start : stop - block.start
-            ]
-            if (at := stop) == wanted.stop:
+            end = min(stop, block.stop)
+            reply[at - offset : end - offset] = held[at - block.start : end - block.start]
+            if (at := end) == stop:
                 return reply
-            block, held = await self._landed(at, wanted.stop)
+            block, held = await self._ready_block(at, stop)
 
-    async def _landed(self, at: int, stop: int) -> tuple[Block, memoryview]:
-        """The block that holds the byte *at*, and its bytes, good until the next checkpoint.
+    async def _ready_block(self, at: int, stop: int) -> tuple[Block, memoryview]:
+        """The block that holds the byte *at*, and its bytes, valid until the next checkpoint.
 
-        Fetches again, if it has been evicted by now, what was asked for while the reader waited for another block.
+        Fetches a block again that was evicted while the reader waited for another one.
         """
-        shelf = self._shelf
-        block = shelf.find(at)
+        version_blocks = self._version_blocks
+        block = version_blocks.find(at)
         if block is None:
-            self._loads.fetch(
-                shelf, align(at, stop, shelf.version.size, shelf.geometry), ByteRange(at, stop)
+            size = version_blocks.version.size
+            self._loader.fetch(
+                version_blocks, align(at, stop, size, version_blocks.sizes), at, stop
             )
-            block = shelf.find(at)
+            block = version_blocks.find(at)
             assert block is not None
-        if block.flight is not None:
-            return block, await self._loads.wait_landed(block)
+        if block.fetch is not None:
+            return block, await self._loader.wait_ready(block)
         assert block.buffer is not None
-        self._loads.memory.touch(block)
+        self._loader.memory.touch(block)
         return block, block.buffer

@@ -1,28 +1,27 @@
-"""Readahead policy: what to fetch for a read, and what to fetch before it is asked for.
+"""Readahead policy: what to fetch for a read, and what to prefetch.
 
-Knows offsets and the order in which they come, never bytes, tasks or clocks. One `Readahead` watches all reads of one
-object version, through whatever handles they come: the kernel shares pages between handles, so that ten readers of a
-file look like one that changes its descriptor.
+Knows offsets and the order in which they come, never bytes, tasks or clocks. One `Readahead`
+watches all reads of one object version, through any handle. The kernel shares pages between
+handles, so ten readers of a file look like one that changes its descriptor.
 
-A sequence of reads becomes a *stream* with its second read. Its window doubles whenever a read had to wait for a load,
-so a slow reader keeps a small one and a fast reader soon fills the link; it is held to a multiple of what was really read,
-less what was skipped, so strides and near misses of a random reader open none. Loads begin small and double as well
-(the reader waits for a short one while the longer ones travel) until they are whole parts.
+A sequence of reads becomes a *stream* with its second read. Its window doubles whenever a read had
+to wait for a fetch, so a slow reader keeps a small window, and a fast reader soon fills the link.
+The window is limited to a multiple of the bytes that were read, less those skipped, so a reader
+with strides or near misses opens none. Fetches begin small and double too, until they are whole
+parts: the reader waits for a short one while the longer ones are in flight.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
-from s3mount.cache.ranges import FetchSizes, align
+from s3mount.cache.ranges import FetchSizes, align, align_stop
 from s3mount.s3.model import ByteRange
 
 OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB
-TRUST: Final = 32  # window bytes for each byte read in sequence
+WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
-PARTS_IN_SHARE: Final = 1.5  # loads shrink until so many fit into a stream's share of memory
-REORDER: Final = (
-    12  # reads that the kernel has on the way at once (FUSE's max_background), in any order
-)
+PARTS_IN_SHARE: Final = 1.5  # fetches shrink until so many fit into a stream's share of memory
+REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
 
 
@@ -30,10 +29,12 @@ SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy 
 class SequentialStream:
     """Reads that follow one another in one object version.
 
-    *position* is where the next read is expected, *skipped* the bytes below it that may yet come late, and *run* the bytes read
-    less those skipped. Everything from *origin* to *frontier* was asked for; the next load ends at *next_stop*. *window* is how
-    far ahead of the position to fetch (0: not a stream yet); it last grew for a read that waited for what ends at *stalled_to*.
-    *last_read* is the number of the version's reads by then; *owner*, whose read that was, is for `streams` to know.
+    *position* is where the next read is expected. *skipped* are the bytes below it that may yet be
+    read late, and *run* the bytes read less those skipped. Everything from *origin* to *frontier*
+    was fetched; the next fetch ends at *next_stop*. *window* is how far ahead of the position to
+    fetch (0: not a stream yet). It last grew for a read that waited for the bytes up to
+    *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
+    is the handle that made it, for the readahead scheduler.
     """
 
     origin: int
@@ -51,152 +52,149 @@ class SequentialStream:
     def is_stream(self) -> bool:
         return self.window > 0 and self.run > 0
 
-    def rest(self) -> ByteRange:
-        """Read no further ahead until there is new evidence; what was asked for, and not read yet."""
-        ahead = ByteRange(min(self.position, self.frontier), self.frontier)
+    def rest(self) -> tuple[int, int]:
+        """Stop until there is new evidence; the start and stop of what was not read yet."""
+        ahead = min(self.position, self.frontier), self.frontier
         self.window = self.run = 0
         self.frontier = self.next_stop = self.position
         return ahead
 
-    def refuse(self, start: int) -> None:
-        """There was no room to fetch what was planned from *start* on: plan it again."""
+    def rewind(self, start: int) -> None:
+        """Plan again from *start* on: there was no room to fetch it."""
         self.frontier = self.next_stop = min(start, self.frontier)
 
 
 class Readahead:
-    """Turns the reads of one object version into spans to fetch, nearest first.
+    """Turns the reads of one object version into byte ranges to fetch, nearest first.
 
-    *share*, wherever it is asked for, is how many bytes a stream may have ahead now.
+    *share* is how many bytes a stream may have ahead now.
     """
 
-    def __init__(self, size: int, geometry: FetchSizes) -> None:
+    def __init__(self, size: int, sizes: FetchSizes) -> None:
         self._size = size
-        self._geometry = geometry
-        self._widest = WINDOW_PARTS * geometry.part
+        self._sizes = sizes
+        self._widest = WINDOW_PARTS * sizes.part
         self._sequences: list[SequentialStream] = []  # the last one read comes first
         self.reads = 0
 
-    def note(self, offset: int, stop: int) -> SequentialStream:
-        """The sequence that a read of [*offset*, *stop*) belongs to, brought forward; the read is not empty."""
+    def record_read(self, offset: int, stop: int) -> SequentialStream:
+        """The stream that a read of [*offset*, *stop*) belongs to, moved forward by it.
+
+        The read is not empty.
+        """
         self.reads += 1
-        sequence = self._find(offset, stop)
-        if sequence is None:
+        stream = self._find(offset, stop)
+        if stream is None:
             return self._begin(offset, stop)
-        sequence.last_read = self.reads
-        if sequence.position == offset:
-            sequence.run = min(sequence.run + stop - offset, self._widest)
-            sequence.position = stop
+        stream.last_read = self.reads
+        if stream.position == offset:
+            stream.run = min(stream.run + stop - offset, self._widest)
+            stream.position = stop
         else:
-            _jump(sequence, offset, stop)
-        if not sequence.window:
-            sequence.window = min(OPENING_PIECES * self._geometry.piece, self._widest)
-        return sequence
+            _jump(stream, offset, stop)
+        if not stream.window:
+            stream.window = min(OPENING_PIECES * self._sizes.piece, self._widest)
+        return stream
 
-    def stall(self, sequence: SequentialStream, stop: int) -> None:
-        """A read had to wait for a load that ends at *stop*: the window was too small."""
-        if stop > sequence.stalled_to:
-            sequence.stalled_to = stop
-            sequence.window = min(sequence.window * 2, self._widest)
+    def grow_window(self, stream: SequentialStream, stop: int) -> None:
+        """Double the window: a read had to wait for a fetch that ends at *stop*."""
+        if stop > stream.stalled_to:
+            stream.stalled_to = stop
+            stream.window = min(stream.window * 2, self._widest)
 
-    def ahead(self, sequence: SequentialStream, share: int) -> tuple[ByteRange, ...]:
-        """What to fetch ahead of *sequence* now; empty most of the time."""
-        target = self._target(sequence, share)
-        if target < sequence.next_stop or sequence.frontier >= self._size:
+    def ahead(self, stream: SequentialStream, share: int) -> tuple[ByteRange, ...]:
+        """What to fetch ahead of *stream* now; empty most of the time."""
+        target = self._target(stream, share)
+        if target < stream.next_stop or stream.frontier >= self._size:
             return ()
-        if sequence.frontier < sequence.position:  # it skipped, over bytes that were held
-            sequence.origin = sequence.frontier = sequence.position
-        return self._extend(sequence, target, share)
+        if stream.frontier < stream.position:  # it skipped, over bytes that are ready
+            stream.origin = stream.frontier = stream.position
+        return self._extend(stream, target, share)
 
     def demand(
-        self, sequence: SequentialStream, offset: int, stop: int, share: int
+        self, stream: SequentialStream, offset: int, stop: int, share: int
     ) -> tuple[ByteRange, ...]:
         """What to fetch for a read of [*offset*, *stop*) that lacks bytes, and ahead of it.
 
-        It is the first of a stream, or it skipped, or the bytes were evicted or never came.
+        It is the first of a stream, or it skipped, or the bytes were evicted or their fetch failed.
         """
-        wanted = align(offset, stop, self._size, self._geometry)
-        target = self._target(sequence, share)
-        if target < sequence.position + self._geometry.block:
-            sequence.frontier = sequence.next_stop = max(sequence.frontier, wanted.stop)
+        wanted = align(offset, stop, self._size, self._sizes)
+        target = self._target(stream, share)
+        if target < stream.position + self._sizes.block:
+            stream.frontier = stream.next_stop = max(stream.frontier, wanted.stop)
             return (wanted,)
-        if not wanted.start <= sequence.frontier <= offset:
-            sequence.origin = sequence.frontier = wanted.start
-        return self._extend(sequence, target, share, least=stop)
+        if not wanted.start <= stream.frontier <= offset:
+            stream.origin = stream.frontier = wanted.start
+        return self._extend(stream, target, share, least=stop)
 
-    def is_wanted(self, span: ByteRange) -> bool:
-        """Whether a stream still has part of *span* ahead of it."""
-        return any(
-            s.position < span.stop and span.start < s.frontier
-            for s in self._sequences
-            if s.is_stream
-        )
+    def is_expected(self, start: int, stop: int) -> bool:
+        """Whether a stream still has part of [*start*, *stop*) ahead of it."""
+        return any(s.position < stop and start < s.frontier for s in self._sequences if s.is_stream)
 
     def _find(self, offset: int, stop: int) -> SequentialStream | None:
-        """The sequence that expects this read, or else one that it may have overtaken reads of, or fallen behind in."""
+        """The stream that expects this read, or else one whose reads it may have overtaken."""
         sequences = self._sequences
         if sequences and sequences[0].position == offset:
             return sequences[0]
-        reach = REORDER * max(stop - offset, self._geometry.block)
+        reach = REORDER * max(stop - offset, self._sizes.block)
         least, most = offset - reach, offset + reach
-        near = [
-            s for s in sequences if least <= s.position <= most
-        ]  # mostly none, where reads are random
+        # none, for most random reads
+        near = [s for s in sequences if least <= s.position <= most]
         found = next((s for s in near if s.position == offset), None)
         if found is None:
-            found = next((s for s in near if _is_out_of_turn(s, offset, stop)), None)
+            found = next((s for s in near if _is_out_of_order(s, offset, stop)), None)
         if found is not None:
             sequences.remove(found)
             sequences.insert(0, found)
         return found
 
     def _begin(self, offset: int, stop: int) -> SequentialStream:
-        frontier = align(offset, stop, self._size, self._geometry).stop
-        sequence = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
-        self._sequences.insert(0, sequence)
+        frontier = align_stop(stop, self._size, self._sizes)
+        stream = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
+        self._sequences.insert(0, stream)
         del self._sequences[SEQUENCES:]
-        return sequence
+        return stream
 
-    def _target(self, sequence: SequentialStream, share: int) -> int:
-        """How far to have fetched."""
-        return min(
-            sequence.position + min(sequence.window, sequence.run * TRUST, share), self._size
-        )
+    def _target(self, stream: SequentialStream, share: int) -> int:
+        """The offset up to which to have fetched."""
+        ahead = min(stream.window, stream.run * WINDOW_FACTOR, share)
+        return min(stream.position + ahead, self._size)
 
     def _extend(
-        self, sequence: SequentialStream, target: int, share: int, least: int = 0
+        self, stream: SequentialStream, target: int, share: int, least: int = 0
     ) -> tuple[ByteRange, ...]:
-        """Move the frontier on by whole loads that end by *target*, and by as many more as it takes to reach *least*."""
-        part = self._load_size(share)
-        spans = []
-        stop = self._load_stop(sequence, part)
-        while sequence.frontier < self._size and (stop <= target or sequence.frontier < least):
-            spans.append(ByteRange(sequence.frontier, stop))
-            sequence.frontier = stop
-            stop = self._load_stop(sequence, part)
-        sequence.next_stop = stop
-        return tuple(spans)
+        """Move the frontier by whole fetches up to *target*, and as far as *least* in any case."""
+        part = self._fetch_size(share)
+        ranges = []
+        stop = self._fetch_stop(stream, part)
+        while stream.frontier < self._size and (stop <= target or stream.frontier < least):
+            ranges.append(ByteRange(stream.frontier, stop))
+            stream.frontier = stop
+            stop = self._fetch_stop(stream, part)
+        stream.next_stop = stop
+        return tuple(ranges)
 
-    def _load_size(self, share: int) -> int:
-        size = self._geometry.part
-        while size * PARTS_IN_SHARE > share and size >= 2 * self._geometry.piece:
+    def _fetch_size(self, share: int) -> int:
+        size = self._sizes.part
+        while size * PARTS_IN_SHARE > share and size >= 2 * self._sizes.piece:
             size //= 2
         return size
 
-    def _load_stop(self, sequence: SequentialStream, part: int) -> int:
-        """Where a load from the frontier ends: as long as all before it, up to where a part begins."""
-        frontier = sequence.frontier
-        doubled = frontier + max(self._geometry.piece, frontier - sequence.origin)
+    def _fetch_stop(self, stream: SequentialStream, part: int) -> int:
+        """Where a fetch from the frontier ends: as long as all before it, up to a part's start."""
+        frontier = stream.frontier
+        doubled = frontier + max(self._sizes.piece, frontier - stream.origin)
         return min(doubled, (frontier // part + 1) * part, self._size)
 
 
-def _is_out_of_turn(sequence: SequentialStream, offset: int, stop: int) -> bool:
-    """Whether this read, near by, may belong to *sequence*, having overtaken others or been overtaken."""
-    return offset >= sequence.position or stop - offset <= sequence.skipped
+def _is_out_of_order(stream: SequentialStream, offset: int, stop: int) -> bool:
+    """Whether this read, near by, may belong to *stream*, having overtaken or been overtaken."""
+    return offset >= stream.position or stop - offset <= stream.skipped
 
 
-def _jump(sequence: SequentialStream, offset: int, stop: int) -> None:
-    """Bring *sequence* forward by a read that came out of turn: bytes skipped count against it until they come."""
-    skipped = offset - sequence.position
-    sequence.run = max(0, sequence.run + stop - offset - max(0, skipped))
-    sequence.skipped += skipped if skipped > 0 else offset - stop
-    sequence.position = max(sequence.position, stop)
+def _jump(stream: SequentialStream, offset: int, stop: int) -> None:
+    """Move *stream* forward by a read out of order: skipped bytes count against it until read."""
+    skipped = offset - stream.position
+    stream.run = max(0, stream.run + stop - offset - max(0, skipped))
+    stream.skipped += skipped if skipped > 0 else offset - stop
+    stream.position = max(stream.position, stop)

@@ -1,6 +1,7 @@
-"""Streams of the whole mount: who reads ahead, and how far memory lets each of them.
+"""Readahead scheduler: which streams of the mount read ahead, and how much memory each may use.
 
-Joins the readahead policy, which knows one version, with the loads, which know none of it. Synchronous throughout.
+Joins the readahead policy, which knows one version, with the block loader, which knows none of it.
+Synchronous throughout.
 """
 
 from typing import Final
@@ -10,110 +11,120 @@ from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.readahead import SequentialStream
 from s3mount.s3.model import ByteRange
 
-# A stream that did not move while so many reads went elsewhere is asleep: elsewhere in its own version (32 MiB or more of
-# them: its reader has gone off with a seek), or in others (a player that pauses).
-_ASLEEP_AFTER: Final = 256
-_ALL_ASLEEP_AFTER: Final = 4096
+# A stream is idle if it did not move while so many reads went elsewhere: in its own version (32 MiB
+# or more: its reader has gone off with a seek), or in others (a player that pauses).
+_IDLE_AFTER: Final = 256
+_ALL_IDLE_AFTER: Final = 4096
 
 
 class ReadaheadScheduler:
-    """The sequences that read ahead, over all versions; they share what memory may hold ahead of readers."""
+    """The streams that read ahead, over all versions; they share the memory for prefetches."""
 
-    def __init__(self, loads: BlockLoader) -> None:
-        self._loads = loads
-        # `_share` is what each of `_streams` may have ahead. `reads` counts all reads, and is the only clock here.
+    def __init__(self, loader: BlockLoader, prefetch_limit: int) -> None:
+        self._loader = loader
+        self._prefetch_limit = prefetch_limit  # bytes for all streams together; 0: no readahead
+        # `_share` is what each of `_streams` may have ahead, in bytes. `reads` counts all reads,
+        # and is the only clock here.
         self._streams: dict[SequentialStream, VersionBlocks] = {}
-        self._share = loads.ahead_limit
+        self._share = prefetch_limit
         self.reads = 0
         self.reads_that_waited = 0
 
     def __len__(self) -> int:
         return len(self._streams)
 
-    def hit(self, owner: object, shelf: VersionBlocks, offset: int, stop: int) -> None:
-        """*owner* read [*offset*, *stop*), which was there: load what should be ahead of it now."""
-        sequence = self._note(owner, shelf, offset, stop)
-        if spans := shelf.readahead.ahead(sequence, self._share):
-            self._fetch(shelf, sequence, spans, ByteRange(stop, stop))
+    def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
+        """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""
+        stream = self._record_read(owner, version_blocks, offset, stop)
+        if ranges := version_blocks.readahead.ahead(stream, self._share):
+            self._fetch(version_blocks, stream, ranges, stop, stop)
 
-    def miss(self, owner: object, shelf: VersionBlocks, wanted: ByteRange) -> None:
-        """*owner* reads *wanted*, not all of which is in one landed block: load what it lacks, and what should be ahead of it."""
-        sequence = self._note(owner, shelf, wanted.start, wanted.stop)
-        lacks = next(shelf.gaps(wanted), None) is not None
+    def on_miss(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
+        """*owner* reads [*offset*, *stop*), which is not all in one ready block.
+
+        Fetches what is missing of it, and what should be ahead of it.
+        """
+        stream = self._record_read(owner, version_blocks, offset, stop)
+        readahead = version_blocks.readahead
+        lacks = version_blocks.has_gap(offset, stop)
         waits_to = max(
-            (block.stop for block in shelf.overlapping(wanted) if block.flight), default=0
+            (block.stop for block in version_blocks.overlapping(offset, stop) if block.fetch),
+            default=0,
         )
         if lacks or waits_to:
             self.reads_that_waited += 1
-            shelf.readahead.stall(sequence, max(wanted.stop, waits_to))
+            readahead.grow_window(stream, max(stop, waits_to))
         if lacks:
-            spans = shelf.readahead.demand(sequence, wanted.start, wanted.stop, self._share)
+            ranges = readahead.demand(stream, offset, stop, self._share)
         else:
-            spans = shelf.readahead.ahead(sequence, self._share)
-        self._fetch(shelf, sequence, spans, wanted)
+            ranges = readahead.ahead(stream, self._share)
+        self._fetch(version_blocks, stream, ranges, offset, stop)
 
-    def release(self, owner: object, shelf: VersionBlocks) -> None:
-        """*owner* reads no more: nothing is fetched, or kept before other things, for its sake."""
-        for stream in [s for s, at in self._streams.items() if at is shelf and s.owner is owner]:
-            self._rest(stream)
+    def release(self, owner: object, version_blocks: VersionBlocks) -> None:
+        """*owner* reads no more: nothing is fetched, or kept before other blocks, for its sake."""
+        for stream in [
+            stream
+            for stream, at in self._streams.items()
+            if at is version_blocks and stream.owner is owner
+        ]:
+            self._stop(stream)
 
-    def _note(
-        self, owner: object, shelf: VersionBlocks, offset: int, stop: int
+    def _record_read(
+        self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int
     ) -> SequentialStream:
         self.reads += 1
-        shelf.last_read = self.reads
-        sequence = shelf.readahead.note(offset, stop)
-        sequence.owner = owner
-        if sequence.position >= shelf.version.size and sequence in self._streams:
-            self._rest(sequence)
-        return sequence
+        version_blocks.last_read = self.reads
+        stream = version_blocks.readahead.record_read(offset, stop)
+        stream.owner = owner
+        if stream.position >= version_blocks.version.size and stream in self._streams:
+            self._stop(stream)
+        return stream
 
     def _fetch(
         self,
-        shelf: VersionBlocks,
-        sequence: SequentialStream,
-        spans: tuple[ByteRange, ...],
-        demanded: ByteRange,
+        version_blocks: VersionBlocks,
+        stream: SequentialStream,
+        ranges: tuple[ByteRange, ...],
+        offset: int,
+        stop: int,
     ) -> None:
-        if sequence.is_stream and sequence not in self._streams and self._lacks(shelf, spans):
-            self._streams[sequence] = shelf
+        """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case, the rest if it fits."""
+        if (
+            stream.is_stream
+            and stream not in self._streams
+            and any(version_blocks.has_gap(each.start, each.stop) for each in ranges)
+        ):  # a reader that trails behind another one takes no share of memory
+            self._streams[stream] = version_blocks
             self._divide()
-        for stream in [stream for stream in self._streams if self._is_asleep(stream)]:
-            self._rest(stream)
-        for span in spans:
-            if not self._loads.fetch(shelf, span, demanded):
-                sequence.refuse(span.start)
+        for idle in [each for each in self._streams if self._is_idle(each)]:
+            self._stop(idle)
+        for byte_range in ranges:
+            if not self._loader.fetch(version_blocks, byte_range, offset, stop):
+                stream.rewind(byte_range.start)
                 return
 
-    @staticmethod
-    def _lacks(shelf: VersionBlocks, spans: tuple[ByteRange, ...]) -> bool:
-        """Whether any of *spans* is to be loaded; a reader that trails behind another one takes no share of memory."""
-        return any(next(shelf.gaps(span), None) for span in spans)
-
-    def _is_asleep(self, stream: SequentialStream) -> bool:
-        shelf = self._streams[stream]
-        reads_here, reads_in_all = (
-            shelf.readahead.reads - stream.last_read,
-            self.reads - shelf.last_read,
-        )
-        if reads_here <= _ASLEEP_AFTER and reads_in_all <= _ALL_ASLEEP_AFTER:
+    def _is_idle(self, stream: SequentialStream) -> bool:
+        version_blocks = self._streams[stream]
+        reads_here = version_blocks.readahead.reads - stream.last_read
+        reads_in_all = self.reads - version_blocks.last_read
+        if reads_here <= _IDLE_AFTER and reads_in_all <= _ALL_IDLE_AFTER:
             return False
-        # the block of its last read too: whoever waits there is awake
-        near = ByteRange(max(0, stream.position - 1), max(stream.position, stream.frontier))
-        return not any(block.waiters for block in shelf.overlapping(near))
+        # with the block of its last read: a stream whose reader waits is not idle
+        start, stop = max(0, stream.position - 1), max(stream.position, stream.frontier)
+        return not any(block.waiters for block in version_blocks.overlapping(start, stop))
 
-    def _rest(self, stream: SequentialStream) -> None:
-        """Fetch no further for *stream*; what it had ahead may go, unless others come by."""
-        shelf = self._streams.pop(stream)
+    def _stop(self, stream: SequentialStream) -> None:
+        """Fetch no further for *stream*; what it had ahead may go, unless others want it."""
+        version_blocks = self._streams.pop(stream)
         self._divide()
-        ahead = stream.rest()
-        if len(ahead):
+        start, stop = stream.rest()
+        if start < stop:
             unwanted = [
                 block
-                for block in shelf.overlapping(ahead)
-                if not shelf.readahead.is_wanted(block.span)
+                for block in version_blocks.overlapping(start, stop)
+                if not version_blocks.readahead.is_expected(block.start, block.stop)
             ]
-            self._loads.orphan(unwanted, may_cancel=shelf.readers == 1)
+            self._loader.release(unwanted, may_cancel=version_blocks.readers == 1)
 
     def _divide(self) -> None:
-        self._share = self._loads.ahead_limit // max(1, len(self._streams))
+        self._share = self._prefetch_limit // max(1, len(self._streams))

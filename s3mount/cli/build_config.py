@@ -31,7 +31,7 @@ class MountArguments:
 
 
 def build_config(arguments: MountArguments) -> Config:
-    """Build the Config: later values win, FUSE options add up. Raises UsageError."""
+    """Build the Config: later values win, FUSE options and --no-prefetch add up. Raises UsageError."""
     if not arguments.location or not arguments.mountpoint:
         missing = "BUCKET" if not arguments.location else "MOUNTPOINT"
         raise UsageError(
@@ -62,10 +62,13 @@ def _merged(values: Iterable[OptionValue]) -> dict[str, OptionValue]:
     for each in values:
         name = each.option.name
         earlier = by_name.get(name)
-        if earlier and isinstance(earlier.value, tuple) and isinstance(each.value, tuple):
-            by_name[name] = each._replace(value=earlier.value + each.value)
-        else:
-            by_name[name] = each
+        match earlier.value if earlier else None, each.value:
+            case tuple(before), tuple(more):
+                by_name[name] = each._replace(value=before + more)
+            case frozenset(before), frozenset(more):
+                by_name[name] = each._replace(value=before | more)
+            case _:
+                by_name[name] = each
     return by_name
 
 

@@ -66,6 +66,8 @@ LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEV
 FORMAT: Final = choice("text", "json")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
+PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
+REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
 
 Section = type[StoreConfig | TreeConfig | BlockConfig | MountConfig | LogConfig | Config]
 
@@ -107,7 +109,7 @@ class Option:
         if self.default is not None or self.is_flag:
             return self.default
         value = next(field.default for field in fields(self.section) if field.name == self.field)
-        return None if value in (None, MISSING, ()) else self.type.show(value)
+        return None if value in (None, MISSING, (), frozenset()) else self.type.show(value)
 
 
 _STORE: Final = "Access to the bucket"
@@ -174,6 +176,10 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,
            "Memory for cached and prefetched bytes."),
+    Option(_BYTES, "no-prefetch", Config, "no_prefetch", PREFETCH,
+           "Send no requests of these kinds before a reader needs them: walks, siblings, "
+           "listings, parallel-listing, readahead (sequential reads then take more and smaller "
+           "requests), or all. May be repeated."),
     Option(_LOG, "foreground", Config, "foreground", FLAG,
            "Stay in the foreground, and log to stderr.", short="f"),
     Option(_LOG, "log-level", LogConfig, "level", LEVEL,

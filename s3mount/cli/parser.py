@@ -11,7 +11,7 @@ from s3mount.cli.build_config import MountArguments
 from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
-from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, Option
+from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, REPEATABLE, Option
 from s3mount.cli.values import suggestion
 from s3mount.errors import UsageError
 
@@ -73,6 +73,8 @@ def _flag_values(given: dict[str, Any]) -> list[OptionValue]:
         raw = given[option.key]
         if option.type is OPTIONS:
             values += [each for text in raw for each in parse_mount_options(text, "-o")]
+        elif option.type in REPEATABLE:
+            values += [parse_value(option.flag, option, text) for text in raw]
         elif raw is not None and raw is not False:
             values.append(parse_value(option.flag, option, raw))
     return values
@@ -96,7 +98,7 @@ def _flag(option: Option) -> click.Option:
     if option.is_flag:
         return click.Option(names, is_flag=True, help=text)
     return click.Option(
-        names, metavar=option.type.metavar, help=text, multiple=option.type is OPTIONS
+        names, metavar=option.type.metavar, help=text, multiple=option.type in REPEATABLE
     )
 
 

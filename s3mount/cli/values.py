@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from s3mount.config import INDEFINITE
+from s3mount.config import INDEFINITE, Prefetch
 
 ID_MAX = 2**32 - 2  # (uid_t) -1 means "no change", see chown(2)
 SIZE_MAX = 2**62  # bytes; more than any machine has, and it fits into the kernel's 64 bits
@@ -252,6 +252,18 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     """Return `; did you mean X?` with the closest of *names*; an empty text if none is close."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def parse_prefetch(text: str) -> frozenset[Prefetch]:
+    """Kinds of prefetch, or `all`."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in (*Prefetch, "all"):
+            raise ValueError(
+                f"{name!r} is not one of all, {', '.join(Prefetch)}"
+                f"{suggestion(name, [*Prefetch, 'all'])}"
+            )
+    return frozenset(Prefetch if "all" in names else map(Prefetch, names))
 
 
 def _parse_id(text: str, what: str, look_up: Callable[[str], int]) -> int:

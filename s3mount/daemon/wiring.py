@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any, cast
@@ -19,13 +19,18 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, StoreConfig
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
-from s3mount.filesystem.namespace.tree import KernelCache, Tree
+from s3mount.filesystem.namespace.kernel_references import KernelCache
+from s3mount.filesystem.namespace.tree import Tree, build_tree
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
+from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
+from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
@@ -37,6 +42,7 @@ from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.resolve import supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 
@@ -60,7 +66,7 @@ class ServedFileSystem:
 
     def invalidate_all(self) -> None:
         try:
-            self._filesystem.tree.forget_all()
+            self._filesystem.tree.invalidate_all()
         except Exception:  # called for a signal, by a task that must not end
             log.exception("invalidating the metadata cache failed: this is a bug")
 
@@ -92,7 +98,7 @@ async def serve(config: Config, host: Host) -> None:
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
         store.register_metrics(host.metrics)
         try:
-            store.prepare()
+            store.preconnect()
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials
                 with closing(credentials):
@@ -108,9 +114,10 @@ async def _serve_session(
     config: Config, host: Host, store: ObjectStore, background: trio.Nursery
 ) -> None:
     invalidator = EntryInvalidator(_clock)
-    blocks = BlockCache(store, background, config.blocks)
+    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
+    blocks = BlockCache(store, background, config.blocks, has_readahead=has_readahead)
     filesystem = _filesystem(config, store, blocks, invalidator, background)
-    background.start_soon(invalidator.run, filesystem.tree.told)
+    background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     operations = Operations(
@@ -118,7 +125,7 @@ async def _serve_session(
         config.tree,
         config.store.timeout,
         limiter=_limiter(config),
-        absences=invalidator,
+        invalidator=invalidator,
     )
     _configure_gc()
     path = host.attach()
@@ -176,7 +183,7 @@ def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
     return RemoteStore(
-        transport,
+        BucketOperations(transport, config.bucket),
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,
@@ -190,14 +197,25 @@ def _filesystem(
     kernel: KernelCache,
     background: trio.Nursery,
 ) -> FileSystem:
-    tree = Tree(
+    tree = build_tree(
         store,
         background,
         config.tree,
         config.store,
         clock=_clock,
         mounted_ns=time.time_ns(),
-        first_bytes=blocks.seed,
+        first_bytes=blocks.put,
         kernel=kernel,
+        no_prefetch=config.no_prefetch,
     )
-    return FileSystem(tree, OpenFiles(tree, blocks), OpenDirectories(tree))
+    policies = prefetch_policies(tree, config.no_prefetch)
+    return FileSystem(tree, OpenFiles(tree, blocks, policies), OpenDirectories(tree, policies))
+
+
+def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
+    """The policies that are not turned off."""
+    policies: dict[Prefetch, PrefetchPolicy] = {
+        Prefetch.WALKS: WalkPrefetcher(tree.cache),
+        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
+    }
+    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)

@@ -21,7 +21,7 @@ class FileSystem:
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is held now of names, attributes and handles."""
-        inodes, known = self.tree.inodes, self.tree.catalog.known
+        inodes, known = self.tree.inodes, self.tree.cache.directories
         gauge = metrics.gauge
         gauge("inodes", "inodes", "Inodes that the kernel refers to.", lambda: len(inodes))
         gauge(

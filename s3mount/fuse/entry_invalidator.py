@@ -1,13 +1,15 @@
-"""Names that the kernel is to drop from its dentry cache, and the absent names that it keeps there.
+"""Invalidation of the kernel's dentries, and the bound on its negative dentries.
 
-A notification may block: the kernel takes the directory's lock for it, which lookups and readdirs under way hold until they are
-answered. So no request ever waits for one: a thread sends them one after another. Invariants:
+A notification may block: the kernel takes the directory's lock for it, which lookups and readdirs
+hold until they get their reply. So no request waits for a notification: a thread sends them, one
+after another. Invariants:
 
-1. Every name given to `drop`, and every name, present or absent, that the kernel was told before `drop_all`, is dropped by a
-   notification or has been dropped by the kernel itself. A failure only delays that.
-2. At most NAMES_MAX names wait for their turn; a page of entries is one piece, however large. Beyond that they are given up for
-   their directories: whatever the kernel then holds in these is dropped. Beyond DIRECTORIES_MAX of them, all it holds is.
-3. At most ABSENT_MAX absent names are kept in the kernel at once; the lifetime of any other is 0 there.
+1. Every name given to `drop`, and every dentry, positive or negative, that the kernel got before
+   `drop_all`, is dropped by a notification or by the kernel itself. A failure only delays that.
+2. At most NAMES_MAX names are queued; a page of entries is not split, however large. Beyond that,
+   their directories are queued instead: all dentries that the kernel then has in them are dropped.
+   Beyond DIRECTORIES_MAX directories, all dentries are.
+3. The kernel has at most ABSENT_MAX negative dentries at once; any other has a TTL of 0.
 """
 
 import contextlib
@@ -22,60 +24,59 @@ import trio
 from s3mount.filesystem.listing.entry_page import EntryPage
 
 NAMES_MAX: Final = 100_000  # a quarter of a second's work
-BATCH: Final = 1000  # names that a thread is given at once, or one page if that is larger; a thread for each costs more than a name
+BATCH: Final = 1000  # names for one call of a thread, since a call costs more than a name
 DIRECTORIES_MAX: Final = 1000
 ABSENT_MAX: Final = 10_000  # some 3 MB; as many as a directory keeps of single lookups
-SLACK: Final = (
-    1.0  # seconds that the kernel may keep a name beyond its lifetime, by its own rounding
-)
+SLACK: Final = 1.0  # seconds by which the kernel may exceed a TTL, because it rounds
 PAUSE: Final = 1.0  # seconds after a failure
 
 log = logging.getLogger(__name__)
 
-Told = Callable[[float], Iterable[tuple[int, EntryPage]]]
+# pages of entries that the kernel has references to, requested up to a time; with their directories
+ReferencedPages = Callable[[float], Iterable[tuple[int, EntryPage]]]
 
 
 class EntryInvalidator:
-    """What is to be dropped, and the task that works it off; `is_busy` while a thread is in the kernel.
+    """Queue of dentries to drop, and the task that drops them; *clock* is the tree's.
 
-    *clock* is the tree's. A name is (inode of its directory, name).
+    `is_busy` while a thread is in the kernel.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # what waits: pages, of *_names* names together; single names; and directories of which all that was told by *_until*
-        # is to go, or all directories. None of them lacks anything that was to be dropped.
+        # The queue: pages, with *_name_count* names in all; single names, each with its directory;
+        # and directories (or all of them) of which every dentry given until *_until* is dropped.
         self._pages: deque[tuple[int, EntryPage]] = deque()
-        self._names = 0
+        self._name_count = 0
         self._singles: deque[tuple[int, bytes]] = deque()
         self._directories: set[int] = set()
         self._is_all = False
         self._until = 0.0
-        # absent names that the kernel keeps, until which moment, nearly in the order of these
+        # negative dentries of the kernel and when they expire, nearly sorted by that
         self._absent: dict[tuple[int, bytes], float] = {}
-        self._is_wanted = trio.Event()
+        self._has_work = trio.Event()
         self._is_ending = False
         self.is_busy = False
 
     def drop(self, parent: int, entries: EntryPage) -> None:
-        """Have the kernel forget *entries* of the directory *parent*, soon."""
+        """Have the kernel drop *entries* of the directory *parent*, soon."""
         self._pages.append((parent, entries))
-        self._names += len(entries)
-        if self._names > NAMES_MAX and len(self._pages) > 1:
+        self._name_count += len(entries)
+        if self._name_count > NAMES_MAX and len(self._pages) > 1:
             self._directories.update(parent for parent, _ in self._pages)
-            self._give_up_pages()
-        self._is_wanted.set()
+            self._clear_pages()
+        self._has_work.set()
 
     def drop_all(self) -> None:
-        """Have the kernel forget all that it was told before now, soon."""
+        """Have the kernel drop all dentries that it has now, soon."""
         self._singles.extend(self._absent)
         self._absent.clear()
         self._is_all = True
-        self._give_up_pages()
-        self._is_wanted.set()
+        self._clear_pages()
+        self._has_work.set()
 
-    def keep_absent(self, parent: int, name: bytes, valid_for: float) -> bool:
-        """Note that the kernel keeps for *valid_for* seconds that there is no *name*; False if it must not, as it keeps too many."""
+    def add_absent(self, parent: int, name: bytes, valid_for: float) -> bool:
+        """Record a negative dentry of *valid_for* seconds; False if the kernel has too many."""
         now = self._clock()
         self._absent.pop((parent, name), None)
         while self._absent and next(iter(self._absent.values())) < now:
@@ -86,47 +87,47 @@ class EntryInvalidator:
         return True
 
     def end(self) -> None:
-        """Begin nothing any more, and have a thread that is in the kernel stop after the name that it is at."""
+        """Start no more notifications; a running thread stops after its current name."""
         self._is_ending = True
 
-    async def run(self, told: Told) -> None:
-        """Work off what waits, until cancelled. *told* gives what the kernel was told until a moment, by directory."""
+    async def run(self, referenced: ReferencedPages) -> None:
+        """Work off the queue until cancelled."""
         has_failed = False
         while True:
-            await self._is_wanted.wait()
-            self._is_wanted = trio.Event()
+            await self._has_work.wait()
+            self._has_work = trio.Event()
             try:
-                await self._work(told)
+                await self._work(referenced)
                 has_failed = False
-            except Exception:  # no thread can be started, for one
+            except Exception:  # for instance, no thread can be started
                 if not has_failed:
-                    log.exception("names were not dropped from the kernel, which is tried again")
+                    log.exception("names were not dropped from the kernel; trying again")
                 has_failed = True
-                self._is_wanted.set()
+                self._has_work.set()
                 await trio.sleep(PAUSE)
 
-    async def _work(self, told: Told) -> None:
+    async def _work(self, referenced: ReferencedPages) -> None:
         while True:
             if self._singles:
                 await self._drop_singles()
             elif self._pages:
                 await self._drop_pages()
             elif self._directories or self._is_all:
-                await self._drop_directories(told)
+                await self._drop_directories(referenced)
             else:
                 return
 
     async def _drop_singles(self) -> None:
         names = list(self._singles)
         await self._send(names)
-        for _ in names:  # others may have come behind them
+        for _ in names:  # more may have been added since
             self._singles.popleft()
 
     async def _drop_pages(self) -> None:
         pages = next(_batches(self._pages))
         for _, entries in pages:
             self._pages.popleft()
-            self._names -= len(entries)
+            self._name_count -= len(entries)
         try:
             await self._send(_names(pages))
         except Exception:
@@ -134,10 +135,10 @@ class EntryInvalidator:
                 self.drop(parent, entries)
             raise
 
-    async def _drop_directories(self, told: Told) -> None:
-        """Drop all that was told of some directories, or of all of them; those in the root first.
+    async def _drop_directories(self, referenced: ReferencedPages) -> None:
+        """Drop all dentries in the queued directories; if in all of them, those in the root first.
 
-        With a directory, the kernel drops all that is not in use below it, and then has little left for the second round.
+        With a directory, the kernel drops what is unused below it, so the second round is short.
         """
         directories, is_all, until = self._directories, self._is_all, self._until
         self._directories, self._is_all = set(), False
@@ -145,7 +146,9 @@ class EntryInvalidator:
             for is_first in (True, False) if is_all else (False,):
                 wanted = {pyfuse3.ROOT_INODE} if is_first else directories
                 for pages in _batches(
-                    page for page in told(until) if page[0] in wanted or (is_all and not is_first)
+                    page
+                    for page in referenced(until)
+                    if page[0] in wanted or (is_all and not is_first)
                 ):
                     await self._send(_names(pages))
         except Exception:
@@ -153,10 +156,11 @@ class EntryInvalidator:
             self._is_all = self._is_all or is_all
             raise
 
-    def _give_up_pages(self) -> None:
+    def _clear_pages(self) -> None:
+        """Clear the queue of pages, whose directories are queued instead."""
         self._until = self._clock()
         self._pages.clear()
-        self._names = 0
+        self._name_count = 0
         if len(self._directories) > DIRECTORIES_MAX:
             self._directories.clear()
             self._is_all = True
@@ -164,10 +168,10 @@ class EntryInvalidator:
     async def _send(self, names: Iterable[tuple[int, bytes]]) -> None:
         if self._is_ending:
             return
-        self.is_busy = True  # from here on, lest the session be closed before the thread has begun
+        self.is_busy = True  # from here on, or the session is closed before the thread has started
         try:
             await trio.to_thread.run_sync(self._invalidate, names, abandon_on_cancel=True)
-        except Exception:  # no thread has begun
+        except Exception:  # no thread has started
             self.is_busy = False
             raise
 
@@ -176,14 +180,14 @@ class EntryInvalidator:
             for parent, name in names:
                 if self._is_ending:
                     return
-                with contextlib.suppress(OSError):  # ENOENT: the kernel has dropped it by itself
+                with contextlib.suppress(OSError):  # ENOENT: the kernel has dropped it itself
                     pyfuse3.invalidate_entry(pyfuse3.InodeT(parent), pyfuse3.FileNameT(name))
         finally:
             self.is_busy = False
 
 
 def _batches(pages: Iterable[tuple[int, EntryPage]]) -> Iterator[list[tuple[int, EntryPage]]]:
-    """*pages* in their order, as many at a time as have BATCH names together; the last of them may have more."""
+    """Batches of *pages*, in order: each ends with the page that reaches BATCH names."""
     batch: list[tuple[int, EntryPage]] = []
     names = 0
     for page in pages:

@@ -1,111 +1,112 @@
 """Error mapping and deadlines of request handlers.
 
-pyfuse3 ends the mount on any exception but FUSEError, and on FUSEError too in a handler without a reply. It delivers no
-interrupts. So every handler is `maps_errors` or `unanswered` (a test enumerates them), and whatever may wait does so `request_deadline`.
-The second of the two places that translate errors, and the place that logs raised ones.
+pyfuse3 ends the mount on any exception but FUSEError, and in a handler without a reply on FUSEError
+too. It delivers no interrupts. So every handler has one of two decorators: `maps_errors` if the
+kernel waits for a reply, else `logs_errors`; a test enumerates the handlers. A handler that may
+wait does so within a `request_deadline`.
+
+This module is the second of the two places that translate errors, and logs each error once.
 """
 
 import errno
 import functools
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
-from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen, S3MountError
+from s3mount.errors import (
+    DeadlineExceeded,
+    NameTooLong,
+    NotADirectory,
+    NotFound,
+    ReplacedBeforeOpen,
+    S3MountError,
+)
 from s3mount.printable import printable
 
 log = logging.getLogger(__name__)
 
-# Seconds that a question's own deadline, which can say what was asked and of which key, comes before the request's.
-GRACE = 0.25
-_EVERYDAY = (
-    NotFound,
-    NameTooLong,
-    NotADirectory,
-)  # answers rather than failures: nobody should act on them
+GRACE = 0.25  # seconds; the deadline of the store comes first, and its error names the key
+_EXPECTED = (NotFound, NameTooLong, NotADirectory)  # correct replies; nothing has failed
 
 Arguments = ParamSpec("Arguments")
 Reply = TypeVar("Reply")
 
 
-class Guarded(Protocol):
-    """What the guard asks of the one it guards."""
-
-    timeout: float  # seconds
-
-
-Subject = TypeVar("Subject", bound=Guarded)
-
-
 def maps_errors(
-    handler: Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]],
-) -> Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, Reply]]:
-    """A request handler that raises nothing but FUSEError; TooSlowError becomes ETIMEDOUT."""
+    handler: Callable[Arguments, Coroutine[Any, Any, Reply]],
+) -> Callable[Arguments, Coroutine[Any, Any, Reply]]:
+    """Make a request handler raise nothing but FUSEError, with the errno of what it raised."""
 
     @functools.wraps(handler)
-    async def guard(self: Subject, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Reply:
+    async def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Reply:
         try:
-            return await handler(self, *args, **kwargs)
+            return await handler(*args, **kwargs)
         except pyfuse3.FUSEError:
             raise
-        except S3MountError as exc:
-            _log_failure(handler.__name__, exc)
-            raise pyfuse3.FUSEError(exc.errno) from exc
-        except trio.TooSlowError as exc:
-            kind = {"operation": handler.__name__, "errno": "ETIMEDOUT"}
-            log.warning("%s: no answer within %g s", handler.__name__, self.timeout, extra=kind)
-            raise pyfuse3.FUSEError(errno.ETIMEDOUT) from exc
         except Exception as exc:  # a bug must not end the mount
-            log.exception(
-                "%s failed: this is a bug", handler.__name__, extra={"operation": handler.__name__}
-            )
-            raise pyfuse3.FUSEError(errno.EIO) from exc
+            raise pyfuse3.FUSEError(_log_and_map(handler.__name__, exc)) from exc
 
-    return guard
+    return wrapper
 
 
-def unanswered(
-    handler: Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, None]],
-) -> Callable[Concatenate[Subject, Arguments], Coroutine[Any, Any, None]]:
-    """A handler of a request that has no reply: it raises nothing at all."""
+def logs_errors(
+    handler: Callable[Arguments, Coroutine[Any, Any, None]],
+) -> Callable[Arguments, Coroutine[Any, Any, None]]:
+    """Make a handler without a reply raise nothing: whatever it raises is a bug, and is logged."""
 
     @functools.wraps(handler)
-    async def guard(self: Subject, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+    async def wrapper(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            await handler(self, *args, **kwargs)
-        except Exception:  # a bug must not end the mount, and nobody waits for an errno
-            log.exception("%s failed: this is a bug", handler.__name__)
+            await handler(*args, **kwargs)
+        except Exception as exc:  # noqa: BLE001  # a bug must not end the mount
+            _log_bug(handler.__name__, exc)
 
-    return guard
+    return wrapper
 
 
-def request_deadline(timeout: float) -> AbstractContextManager[trio.CancelScope]:
-    """The block ends within *timeout* seconds and a moment of grace, else by TooSlowError.
+@contextmanager
+def request_deadline(timeout: float) -> Iterator[None]:
+    """Raise DeadlineExceeded if the block takes more than *timeout* seconds and a moment of grace.
 
-    It costs as much as all the rest of a request that waits for nothing, so it stands only round what may wait.
+    It costs as much CPU as the rest of a request that does not wait, so only what may wait has one.
     """
-    return trio.fail_after(timeout + GRACE)
+    with trio.move_on_after(timeout + GRACE) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise DeadlineExceeded(f"no answer within {timeout:g} s")
+
+
+def _log_and_map(operation: str, exc: Exception) -> int:
+    """Log that *operation* failed; the errno for the kernel."""
+    if isinstance(exc, S3MountError):
+        _log_failure(operation, exc)
+        return exc.errno
+    _log_bug(operation, exc)
+    return errno.EIO
+
+
+def _log_bug(operation: str, exc: Exception) -> None:
+    fields = {"operation": operation}
+    log.error("%s failed: this is a bug", operation, exc_info=exc, extra=fields)
 
 
 def _log_failure(operation: str, exc: S3MountError) -> None:
-    if isinstance(exc, _EVERYDAY):
+    if isinstance(exc, _EXPECTED):
         log.debug("%s: %s: %r", operation, exc, exc.key)
         return
-    said: dict[str, Any] = {
+    known: dict[str, Any] = {
         name: value
         for name in ("bucket", "key", "status", "code", "request_id")
         if (value := getattr(exc, name)) is not None
     }
-    told = " ".join(f"{name}={printable(repr(value))}" for name, value in said.items())
-    level = (
-        logging.INFO if isinstance(exc, ReplacedBeforeOpen) else logging.WARNING
-    )  # of that one nobody sees anything
-    said |= {
-        "operation": operation,
-        "errno": errno.errorcode[exc.errno],
-    }  # what the log's limit counts by
-    log.log(level, "%s: %s: %s %s", operation, errno.errorcode[exc.errno], exc, told, extra=said)
+    text = " ".join(f"{name}={printable(repr(value))}" for name, value in known.items())
+    code = errno.errorcode[exc.errno]
+    # the kernel looks a replaced file up again, so its user sees no failure
+    level = logging.INFO if isinstance(exc, ReplacedBeforeOpen) else logging.WARNING
+    fields = known | {"operation": operation, "errno": code}  # the log's rate limit counts by these
+    log.log(level, "%s: %s: %s %s", operation, code, exc, text, extra=fields)

@@ -1,15 +1,14 @@
-"""The INIT exchange with the kernel, and what libfuse leaves out of it.
+"""FUSE INIT handshake, with the flags that libfuse does not request.
 
-libfuse 3.14, of Debian 12, never asks for FUSE_PARALLEL_DIROPS, whatever its documentation says, and pyfuse3 has no way to ask
-for it. Without it the kernel sends one LOOKUP or READDIR of a directory at a time: whoever looks up a name that S3 is slow to
-answer keeps everybody else out of that directory. So libfuse's reply to INIT is amended on its way: libfuse is started on one
-end of a socket pair, INIT and its reply pass through the other, and then the descriptor becomes that of /dev/fuse.
+libfuse 3.14 (Debian 12) never requests FUSE_PARALLEL_DIROPS, whatever its documentation says, and
+pyfuse3 cannot. Without it the kernel sends one LOOKUP or READDIR of a directory at a time: one slow
+lookup keeps all other callers out of that directory. So this module amends libfuse's reply to INIT.
+libfuse starts on one end of a socket pair, INIT and its reply pass through the other end, and then
+the descriptor becomes that of /dev/fuse. Invariants:
 
-Invariants:
-
-1. The kernel gets one reply to INIT, before any other: libfuse's, with more flags, all of which the kernel offered.
+1. The kernel gets one reply to INIT, before any other: libfuse's, with more of the offered flags.
 2. When a task of pyfuse3 waits for the second request, the descriptor is that of /dev/fuse.
-3. What is not as expected (the first request, or the reply) is passed on as it is.
+3. An unexpected first request, or an unexpected reply, is passed on unchanged.
 """
 
 import contextlib
@@ -24,33 +23,28 @@ import pyfuse3
 
 log = logging.getLogger(__name__)
 
-_pyfuse3: Final = vars(pyfuse3)  # it looks its own functions up there at each call
+_pyfuse3: Final = vars(pyfuse3)  # pyfuse3 looks its functions up there at each call
 
 # <linux/fuse.h>
 _INIT: Final = 26
 _PARALLEL_DIROPS: Final = 1 << 18
-_IN_HEADER: Final = struct.Struct(
-    "=IIQQIIIHH"
-)  # len, opcode, unique, nodeid, uid, gid, pid, extensions, padding
+# len, opcode, unique, nodeid, uid, gid, pid, extensions, padding
+_IN_HEADER: Final = struct.Struct("=IIQQIIIHH")
 _INIT_IN: Final = struct.Struct("=IIII")  # major, minor, max_readahead, flags
 _OUT_HEADER: Final = struct.Struct("=IiQ")  # len, error, unique
-_INIT_OUT: Final = struct.Struct(
-    "=IIIIHH"
-)  # major, minor, max_readahead, flags, max_background, congestion_threshold
-_REQUEST_MAX: Final = (
-    1 << 17
-)  # bytes; the kernel wants room for the largest request, which is a write
+# major, minor, max_readahead, flags, max_background, congestion_threshold
+_INIT_OUT: Final = struct.Struct("=IIIIHH")
+_REQUEST_MAX: Final = 1 << 17  # bytes; the kernel wants room for the largest request, a write
 
-BACKGROUND_MAX: Final = (
-    256  # reads of all users that the kernel has sent at once; its own default is 12
-)
-CONGESTED_FROM: Final = (
-    9  # from so many on, it leaves out readahead that nobody waits for; its own default
-)
+BACKGROUND_MAX: Final = 256  # reads that the kernel has in flight at once; its default is 12
+CONGESTED_FROM: Final = 9  # reads in flight from which it skips readahead; the kernel's default
 
 
 def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
-    """The *reply* to INIT, with what the kernel offers in *request* and libfuse leaves out; *is_shared* by several users."""
+    """The *reply* to INIT with the flags that libfuse leaves out and *request* offers.
+
+    *is_shared*: several users share the mount.
+    """
     if (
         len(request) < _IN_HEADER.size + _INIT_IN.size
         or len(reply) < _OUT_HEADER.size + _INIT_OUT.size
@@ -63,9 +57,7 @@ def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
     major, minor, readahead, flags, background, congested = _INIT_OUT.unpack_from(
         reply, _OUT_HEADER.size
     )
-    if (
-        is_shared
-    ):  # or twelve slow reads of one user would keep the reads of all others in the kernel
+    if is_shared:  # or twelve slow reads of one user would block the reads of all others
         background, congested = BACKGROUND_MAX, CONGESTED_FROM
     body = _INIT_OUT.pack(
         major, minor, readahead, flags | (offered & _PARALLEL_DIROPS), background, congested
@@ -74,9 +66,9 @@ def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
 
 
 class Handshake:
-    """One exchange over the descriptor *fuse_fd*, which stays libfuse's. To be made before `pyfuse3.main`, and closed after it.
+    """One INIT exchange on *fuse_fd*; create it before `pyfuse3.main`, and close it after.
 
-    Raises OSError, with everything as it was, if there is no request yet, or no descriptor can be had.
+    Raises OSError, without any effect, if there is no request yet or no free descriptor.
     """
 
     def __init__(self, fuse_fd: int, *, is_shared: bool) -> None:
@@ -89,14 +81,14 @@ class Handshake:
             self._kernel_fd = os.dup(fuse_fd)
             undone.callback(self.close)
             os.dup2(theirs.fileno(), fuse_fd, inheritable=False)
-            # the kernel has sent it when it mounted; read last, for nothing can be put back
+            # sent by the kernel at mount; read last, because it cannot be put back
             self._request = os.read(self._kernel_fd, _REQUEST_MAX)
             self._ours.send(self._request)
             undone.pop_all()
         _pyfuse3["_wait_fuse_readable"] = self._wait_second_request
 
     def close(self) -> None:
-        """Give back what the exchange has taken, whether it has come to its end or not."""
+        """Restore the descriptor and pyfuse3, whether the exchange has ended or not."""
         if self._kernel_fd >= 0:
             _pyfuse3["_wait_fuse_readable"] = self._wait_readable
             os.dup2(self._kernel_fd, self._fuse_fd, inheritable=False)
@@ -105,14 +97,17 @@ class Handshake:
             self._ours.close()
 
     async def _wait_second_request(self) -> bool:
-        """As pyfuse3's, once libfuse has replied to INIT: it does so without a checkpoint after it has read it."""
+        """Pass libfuse's reply to INIT on, then wait as pyfuse3 does.
+
+        libfuse replies without a checkpoint after it has read the request.
+        """
         try:
             reply = self._ours.recv(_REQUEST_MAX, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return await self._wait_readable()
         try:
             os.write(self._kernel_fd, amended(self._request, reply, is_shared=self._is_shared))
-        except OSError as exc:  # unmounted already, which libfuse shall find out
-            log.debug("the kernel takes no reply to INIT: %s", exc)
+        except OSError as exc:  # already unmounted, as libfuse will find out
+            log.debug("the kernel does not accept the reply to INIT: %s", exc)
         self.close()
         return await self._wait_readable()

@@ -1,7 +1,8 @@
-"""Requests of the kernel → calls of the file system → replies.
+"""FUSE request handlers: requests of the kernel to file system calls, to replies.
 
-Translates and decides nothing. What the kernel asks beyond these (flush, fsync, xattrs) pyfuse3 answers with ENOSYS, which the
-kernel remembers and asks no more; writes the kernel refuses itself, the mount being read-only.
+Translates and decides nothing. pyfuse3 replies to all other requests (flush, fsync, xattrs) with
+ENOSYS, after which the kernel sends them no more. The kernel itself refuses writes, because the
+mount is read-only.
 """
 
 import os
@@ -15,25 +16,23 @@ from pyfuse3 import EntryAttributes, FileInfo, RequestContext, readdir_reply
 from s3mount.config import TreeConfig
 from s3mount.errors import DeadlineExceeded, NotFound, ReadOnly, S3MountError, StoreError
 from s3mount.filesystem.facade import FileSystem
-from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
-from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle, EntrySlice
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.namespace.tree import Attributes
 from s3mount.fuse.entry_invalidator import EntryInvalidator
-from s3mount.fuse.error_mapping import maps_errors, request_deadline, unanswered
+from s3mount.fuse.error_mapping import logs_errors, maps_errors, request_deadline
 from s3mount.fuse.read_retries import FailedRead, ReadRetryTracker
 from s3mount.fuse.user_limiter import UserLimiter
-from s3mount.s3.model import ByteRange
 
-FOREVER = 1e8  # seconds: three years, which every kernel's arithmetic can bear
+FOREVER = 1e8  # seconds: three years, which the arithmetic of every kernel can represent
 BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
 CAPACITY = 1 << 50  # bytes that df shows, all of them free
-NAME_COST = 2  # requests at the store: a name is asked for as a file and as a directory
+NAME_COST = 2  # requests to the store: HEAD and LIST
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
 class Operations(pyfuse3.Operations):
-    """One mount, as pyfuse3 drives it."""
+    """Handlers of one mount, called by pyfuse3."""
 
     supports_dot_lookup = False
     enable_writeback_cache = False
@@ -45,37 +44,38 @@ class Operations(pyfuse3.Operations):
         timeout: float,
         *,
         limiter: UserLimiter,
-        absences: EntryInvalidator,
+        invalidator: EntryInvalidator,
     ) -> None:
         super().__init__()
-        self.timeout = timeout
+        self._timeout = timeout
         self._limiter = limiter
-        self._absences = absences
-        self._file_users: dict[
-            int, int
-        ] = {}  # the uid that opened a file, by handle: a READ names none
+        self._invalidator = invalidator
+        # the uid that opened a handle: READ and READDIR name none
+        self._file_users: dict[int, int] = {}
         self._directory_users: dict[int, int] = {}
         self._tree = filesystem.tree
         self._files = filesystem.files
         self._directories = filesystem.directories
-        self._rereads = ReadRetryTracker()
+        self._read_retries = ReadRetryTracker()
         self._uid = config.uid
         self._gid = config.gid
         self._file_mode = stat.S_IFREG | config.file_mode
         self._directory_mode = stat.S_IFDIR | config.dir_mode
 
-    # ---- names -----------------------------------------------------------------------------------------------------
+    # ---- names -----------------------------------------------------------------------------------
 
     @maps_errors
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         try:
-            attributes = self._tree.lookup_held(parent_inode, name)
+            attributes = self._tree.lookup_nowait(parent_inode, name)
             if attributes is None:
-                with request_deadline(self.timeout):
+                with request_deadline(self._timeout):
                     async with self._limiter.admitted(ctx.uid, NAME_COST):
                         attributes = await self._tree.lookup(parent_inode, name)
         except NotFound as exc:
-            if exc.valid_for > 0 and self._absences.keep_absent(parent_inode, name, exc.valid_for):
+            if exc.valid_for > 0 and self._invalidator.add_absent(
+                parent_inode, name, exc.valid_for
+            ):
                 return self._reply_absent(exc.valid_for)
             raise
         return self._reply(attributes)
@@ -84,105 +84,93 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
         return self._reply(self._tree.attributes(inode))
 
-    @unanswered
+    @logs_errors
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         failures: list[Exception] = []
         remaining = iter(inode_list)
-        while (
-            True
-        ):  # one more round for each failure: the references after it are given back all the same
+        while True:  # once more after each failure, to release the references after it
             try:
                 for inode, count in remaining:
                     self._tree.inodes.forget(inode, count)
                 break
-            except Exception as exc:  # noqa: BLE001  # the kernel says it once: what is skipped here is kept for ever
+            except Exception as exc:  # noqa: BLE001  # a skipped reference is never released
                 failures.append(exc)
         if failures:
             raise failures[0]
 
-    # ---- directories -----------------------------------------------------------------------------------------------
+    # ---- directories -----------------------------------------------------------------------------
 
     @maps_errors
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
-        handle = self._directories.open(inode)
-        self._directory_users[handle] = ctx.uid
-        return handle
+        fh = self._directories.open(inode)
+        self._directory_users[fh] = ctx.uid
+        return fh
 
     @maps_errors
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         try:
             await self._reply_pages(
-                self._directories.stream(fh), self._directory_users[fh], start_id, token
+                self._directories.handle(fh), self._directory_users[fh], start_id, token
             )
-        except NotFound as exc:  # the bucket is gone; glibc's readdir(3) would take ENOENT for the end of the directory
+        except NotFound as exc:  # the bucket is gone; glibc takes ENOENT for the directory's end
             raise _as_failure(exc) from exc
 
     async def _reply_pages(
-        self, stream: DirectoryHandle, uid: int, start_id: int, token: pyfuse3.ReaddirToken
+        self, handle: DirectoryHandle, uid: int, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
         if start_id == 0:
-            await self._rewind(stream, uid)
+            await self._rewind(handle, uid)
         attributes = self._attributes()
-        offset = self._reply_dots(stream, start_id, token, attributes)
-        place = stream.held(offset)
-        if place is None and offset == start_id:  # nothing has been replied yet
-            with request_deadline(self.timeout):
+        offset = self._reply_dots(handle, start_id, token, attributes)
+        found = handle.read_nowait(offset)
+        if found is None and offset == start_id:  # nothing has been replied yet
+            with request_deadline(self._timeout):
                 async with self._limiter.admitted(uid):
-                    place = await stream.place(offset)
-        while place is not None and self._reply_entries(
-            place.entries, place.start, place.base, token, attributes
-        ):
-            place = stream.held(place.base + len(place.entries))
+                    found = await handle.read(offset)
+        while found is not None and self._reply_entries(found, token, attributes):
+            found = handle.read_nowait(found.base + len(found.page))
 
-    async def _rewind(self, stream: DirectoryHandle, uid: int) -> None:
-        if self._tree.is_listing_fresh(stream.inode):  # then it waits for nothing
-            await stream.rewind()
+    async def _rewind(self, handle: DirectoryHandle, uid: int) -> None:
+        if self._tree.is_listing_fresh(handle.inode):  # then it does not wait
+            await handle.rewind()
             return
-        with request_deadline(self.timeout):
+        with request_deadline(self._timeout):
             async with self._limiter.admitted(uid):
-                await stream.rewind()
+                await handle.rewind()
 
     def _reply_dots(
         self,
-        stream: DirectoryHandle,
+        handle: DirectoryHandle,
         start: int,
         token: pyfuse3.ReaddirToken,
         attributes: EntryAttributes,
     ) -> int:
-        """Reply `.` and `..`, of which the kernel counts no references; the offset behind them."""
+        """Reply `.` and `..`, which count no references; the offset after them."""
         self._set_kind(attributes, 0, is_directory=True)
-        for offset, name, inode in ((0, b".", stream.inode), (1, b"..", stream.parent)):
+        for offset, name, inode in ((0, b".", handle.inode), (1, b"..", handle.parent)):
             if offset >= start:
                 self._describe(attributes, inode, -1, 0)
                 readdir_reply(token, name, attributes, offset + 1)
         return max(start, DOTS)
 
     def _reply_entries(
-        self,
-        entries: EntryPage,
-        start: int,
-        base: int,
-        token: pyfuse3.ReaddirToken,
-        attributes: EntryAttributes,
+        self, entries: EntrySlice, token: pyfuse3.ReaddirToken, attributes: EntryAttributes
     ) -> bool:
-        """Reply entries, and count a reference to each, until the reply is full; whether it holds them all.
+        """Reply entries, each with one reference, until the reply is full; whether all fit.
 
-        This is the cost of each name in a listing, so what is the same for many is set once.
+        This is the cost of each name in a listing, so common values are set once.
         """
-        tree, sizes, remember, describe = (
-            self._tree,
-            entries.sizes,
-            self._tree.inodes.remember,
-            self._describe,
-        )
-        valid_for, is_directory = tree.valid_for(entries), None
-        for index in range(start, len(entries)):
+        page, start, base = entries
+        tree, sizes, describe = self._tree, page.sizes, self._describe
+        add_reference = tree.inodes.add_reference
+        valid_for, is_directory = tree.valid_for(page), None
+        for index in range(start, len(page)):
             if (sizes[index] < 0) is not is_directory:
                 is_directory = sizes[index] < 0
                 self._set_kind(attributes, valid_for, is_directory=is_directory)
-            inode = remember(entries, index)
-            describe(attributes, inode, sizes[index], tree.mtime_ns(entries, index))
-            if not readdir_reply(token, entries.name(index), attributes, base + index + 1):
+            inode = add_reference(page, index)
+            describe(attributes, inode, sizes[index], tree.mtime_ns(page, index))
+            if not readdir_reply(token, page.name(index), attributes, base + index + 1):
                 tree.inodes.forget(inode, 1)
                 return False
         return True
@@ -192,16 +180,16 @@ class Operations(pyfuse3.Operations):
         self._directory_users.pop(fh, None)
         self._directories.release(fh)
 
-    # ---- bytes -----------------------------------------------------------------------------------------------------
+    # ---- bytes -----------------------------------------------------------------------------------
 
     @maps_errors
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         if flags & _WRITING:
             raise ReadOnly("the mount is read-only")
-        # an inode is one version, so that its pages hold for as long as the kernel keeps them
-        handle = self._files.open_current(inode)
+        # an inode is one version, so its pages in the kernel never become stale
+        handle = self._files.open_nowait(inode)
         if handle is None:
-            with request_deadline(self.timeout):
+            with request_deadline(self._timeout):
                 async with self._limiter.admitted(ctx.uid, NAME_COST):
                     handle = await self._files.open(inode)
         self._file_users[handle] = ctx.uid
@@ -209,41 +197,43 @@ class Operations(pyfuse3.Operations):
 
     @maps_errors
     async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
-        held = self._files.read_held(fh, off, size)
-        if held is not None:
-            return held
-        with request_deadline(self.timeout):
+        cached = self._files.read_cached(fh, off, size)
+        if cached is not None:
+            return cached
+        with request_deadline(self._timeout):
             async with self._limiter.admitted(self._file_users[fh]):
-                return await self._read(fh, ByteRange(off, off + size))
+                return await self._read(fh, off, size)
 
-    async def _read(self, fh: int, span: ByteRange) -> bytes | bytearray | memoryview:
-        began = trio.current_time()
-        failed = self._rereads.take(fh, span, began)
+    async def _read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:
+        started = trio.current_time()
+        failed = self._read_retries.take(fh, off, off + size, started)
         if failed is not None:
-            return await self._read_again(fh, span, failed)
+            return await self._read_again(fh, off, size, failed)
         try:
-            return await self._files.read(fh, span.start, len(span))
+            return await self._files.read(fh, off, size)
         except (S3MountError, trio.Cancelled) as exc:
-            self._rereads.expect(fh, FailedRead(span, began, trio.current_time(), _reason(exc)))
+            ended = trio.current_time()
+            failure = FailedRead(off, off + size, started, ended, _reason(exc))
+            self._read_retries.record(fh, failure)
             raise
 
     async def _read_again(
-        self, fh: int, span: ByteRange, failed: FailedRead
+        self, fh: int, off: int, size: int, failed: FailedRead
     ) -> bytes | bytearray | memoryview:
-        """Read in what is left of the time that the first asking had."""
-        with trio.move_on_at(failed.began + self.timeout):
-            return await self._files.read(fh, span.start, len(span))
+        """Read within what is left of the time that the first request had."""
+        with trio.move_on_at(failed.started + self._timeout):
+            return await self._files.read(fh, off, size)
         raise failed.failure
 
     @maps_errors
     async def release(self, fh: int) -> None:
         self._file_users.pop(fh, None)
         try:
-            self._rereads.forget(fh)
+            self._read_retries.forget(fh)
         finally:
             self._files.release(fh)
 
-    # ---- the file system ---------------------------------------------------------------------------------------------
+    # ---- the file system -------------------------------------------------------------------------
 
     @maps_errors
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:  # noqa: ARG002
@@ -254,7 +244,7 @@ class Operations(pyfuse3.Operations):
         reply.f_namemax = NAME_MAX
         return reply
 
-    # ---- attributes ------------------------------------------------------------------------------------------------
+    # ---- attributes ------------------------------------------------------------------------------
 
     def _reply(self, attributes: Attributes) -> EntryAttributes:
         inode, size, mtime_ns, valid_for = attributes
@@ -264,7 +254,7 @@ class Operations(pyfuse3.Operations):
         return reply
 
     def _reply_absent(self, valid_for: float) -> EntryAttributes:
-        """A negative dentry for the kernel."""
+        """The reply that makes a negative dentry."""
         reply = EntryAttributes()
         reply.st_ino = 0
         reply.entry_timeout = min(valid_for, FOREVER)
@@ -298,6 +288,6 @@ def _reason(exc: S3MountError | trio.Cancelled) -> S3MountError:
 
 
 def _as_failure(exc: NotFound) -> StoreError:
-    """The same absence, where it is not an answer but a failure."""
-    told = {"bucket": exc.bucket, "key": exc.key, "code": exc.code, "request_id": exc.request_id}
-    return StoreError(str(exc), status=exc.status, **told)
+    """*exc* as a failure, for a request that must not be told ENOENT."""
+    known = {"bucket": exc.bucket, "key": exc.key, "code": exc.code, "request_id": exc.request_id}
+    return StoreError(str(exc), status=exc.status, **known)

@@ -1,51 +1,59 @@
-"""The kernel's second asking: a read that failed is asked for again, and to the user both are one.
+"""Tracker of failed reads: the kernel retries them, and for the user both reads are one.
 
-The kernel reads ahead in large requests. Where one fails it forgets why, and asks once more for the one page that a user waits
-for. Both share the first one's deadline, or a user would wait twice as long as was promised. Pure.
+The kernel reads ahead in large requests. If one fails, it drops the error, and requests the one
+page that a user waits for. Both share the deadline of the first, or a user would wait twice as long
+as promised. Pure.
 
-What is kept is bounded in number and age, and holds no frames of the reads that failed, nor their buffers.
+What is kept is bounded in number and age, and holds neither frames nor buffers of failed reads.
 """
 
 from typing import Final, NamedTuple
 
 from s3mount.errors import S3MountError
-from s3mount.s3.model import ByteRange
 
-PROMPTLY = 1.0  # seconds after a failure in which the kernel has asked again, on a busy machine too
-FILES_MAX: Final = 1024  # whose reads failed within that time; one beyond is asked for anew, with a deadline of its own
-READS_MAX: Final = 16  # of a file; the kernel has 12 on the way at once (FUSE's max_background)
+RETRIED_WITHIN = (
+    1.0  # seconds after a failure; the kernel has retried by then on a busy machine too
+)
+FILES_MAX: Final = (
+    1024  # with failed reads within that time; a read beyond has a deadline of its own
+)
+READS_MAX: Final = 16  # of a file; the kernel has 12 in flight at once (FUSE's max_background)
 
 
 class FailedRead(NamedTuple):
-    """A read of an open file: when it began and ended, in seconds of one clock, and why."""
+    """A read of [*start*, *stop*) of an open file, its time in seconds of one clock, and why."""
 
-    span: ByteRange
-    began: float
+    start: int
+    stop: int
+    started: float
     ended: float
     failure: S3MountError
 
 
 class ReadRetryTracker:
-    """Failed reads whose second asking is to come, by the handle of the open file."""
+    """Failed reads that the kernel is about to retry, by the handle of the open file."""
 
     def __init__(self) -> None:
         self._failed: dict[int, list[FailedRead]] = {}  # in the order of the latest failure
 
-    def expect(self, handle: int, failed: FailedRead) -> None:
-        """Note that the kernel will ask again for a part of *failed*, which has just ended."""
-        horizon = failed.ended - PROMPTLY
+    def record(self, handle: int, failed: FailedRead) -> None:
+        """Expect a retry of a part of *failed*, which has just ended."""
+        horizon = failed.ended - RETRIED_WITHIN
         recent = [each for each in self._failed.pop(handle, ()) if each.ended >= horizon]
         kept = failed._replace(failure=failed.failure.detached())
         self._failed[handle] = [*recent[1 - READS_MAX :], kept]
         self._drop_old(horizon)
 
-    def take(self, handle: int, span: ByteRange, now: float) -> FailedRead | None:
-        """The failed read that *span* asks for again, if it does. What failed beside it was read ahead for nobody, and is forgotten."""
+    def take(self, handle: int, start: int, stop: int, now: float) -> FailedRead | None:
+        """The failed read that a read of [*start*, *stop*) retries, if it does.
+
+        The other failed reads of the file are forgotten: they were readahead that nobody waits for.
+        """
         for failed in self._failed.get(handle, ()):
             if (
-                now <= failed.ended + PROMPTLY
-                and failed.span.start <= span.start
-                and span.stop <= failed.span.stop
+                now <= failed.ended + RETRIED_WITHIN
+                and failed.start <= start
+                and stop <= failed.stop
             ):
                 del self._failed[handle]
                 return failed

@@ -1,12 +1,12 @@
-"""The loop that reads requests from the kernel, made to outlive what pyfuse3's takes for its end.
+"""Request loop of the FUSE session, which survives errors that end pyfuse3's own loop.
 
-The kernel takes a request back if its caller is killed before it is read. If that happens after epoll has reported it, a blocking
-read waits for the next request, and with it the whole event loop, for as long as no other comes. So the descriptor does not
-block, and a read that finds nothing begins anew. The same holds where memory is short for a moment: libfuse has a buffer of
-1 MiB for each request, and the mount would end with the first that cannot be had.
+The kernel withdraws a request if its caller is killed before it is read. If that happens after
+epoll has reported the request, a blocking read blocks the whole event loop until the next request.
+So the descriptor is non-blocking, and a read that finds nothing is tried again. So is a read for
+which memory is short: libfuse allocates 1 MiB for each request, and a failure would end the mount.
 
-Both replace functions of pyfuse3 that are not public. Invariant: where these, or the system, are not as expected, pyfuse3 reads as it
-always did, and the mount is served all the same.
+This replaces functions of pyfuse3 that are not public. Invariant: if they, or the system, are not
+as expected, pyfuse3 reads as it always does, and the mount is served all the same.
 """
 
 import errno
@@ -23,20 +23,20 @@ from s3mount.fuse.handshake import Handshake
 
 log = logging.getLogger(__name__)
 
-_pyfuse3: Final = vars(pyfuse3)  # it looks its own functions up there at each call
+_pyfuse3: Final = vars(pyfuse3)  # pyfuse3 looks its functions up there at each call
 _REPLACED: Final = ("_session_loop", "_wait_fuse_readable")
-_PASSING: Final = (
-    errno.EAGAIN,
-    errno.ENOENT,
-    errno.ENOMEM,
-)  # ENOENT: the kernel took the request back while it was copied
+# ENOENT: the kernel withdrew the request while it was copied
+_TRANSIENT: Final = (errno.EAGAIN, errno.ENOENT, errno.ENOMEM)
 
-PAUSE: Final = 0.1  # seconds until memory is asked for again
+PAUSE: Final = 0.1  # seconds after a lack of memory
 
 
 @contextmanager
 def kernel_session(fuse_fd: int, *, is_shared: bool) -> Iterator[None]:
-    """For the time of a block, `pyfuse3.main` serves *fuse_fd* without blocking; *is_shared*: for several users. INIT is to come."""
+    """Within the block, `pyfuse3.main` reads *fuse_fd* without blocking, from INIT on.
+
+    *is_shared*: several users share the mount.
+    """
     if not all(name in _pyfuse3 for name in _REPLACED):
         log.debug(
             "this pyfuse3 has no %s: requests are read as it reads them", " or ".join(_REPLACED)
@@ -56,19 +56,18 @@ def _handshake(fuse_fd: int, *, is_shared: bool) -> AbstractContextManager[objec
     try:
         return closing(Handshake(fuse_fd, is_shared=is_shared))
     except OSError as exc:
-        log.debug("libfuse's reply to INIT stays as it is: %s", exc)
+        log.debug("libfuse's reply to INIT is not amended: %s", exc)
         return nullcontext()
 
 
 class _Unblocked:
-    """pyfuse3's functions, with a descriptor that does not block. State: nothing is read before the moment *_resumes*."""
+    """Replacements of pyfuse3's functions, for a non-blocking descriptor."""
 
     def __init__(self, fuse_fd: int, *, _session_loop: Any, _wait_fuse_readable: Any) -> None:
         self._loop = _session_loop
         self._wait_readable = _wait_fuse_readable
-        self._resumes: float | None = (
-            None  # each failure to get memory has pyfuse3 start one more task
-        )
+        # Nothing is read before this time; each lack of memory has pyfuse3 start one more task.
+        self._resumes: float | None = None
         os.set_blocking(fuse_fd, False)
 
     def functions(self) -> dict[str, Any]:
@@ -79,7 +78,7 @@ class _Unblocked:
             try:
                 await self._loop(*arguments)
             except OSError as exc:
-                if exc.errno not in _PASSING:
+                if exc.errno not in _TRANSIENT:
                     raise
                 if exc.errno == errno.ENOMEM:
                     self._resumes = trio.current_time() + PAUSE
@@ -87,8 +86,8 @@ class _Unblocked:
                 return
 
     async def _wait_request(self) -> bool:
-        # Whether there is a request still is not asked again: that costs 2 % of a walk, where a read of nothing costs one of
-        # pyfuse3's buffers, which it does not give back, but of which no page was touched.
+        # Does not check again that there is a request: that costs 2 % of a walk, while a read of
+        # nothing costs one of pyfuse3's buffers, which it leaks, but of which no page was touched.
         while await self._wait_readable():
             if self._resumes is None or trio.current_time() >= self._resumes:
                 self._resumes = None

@@ -1,7 +1,8 @@
-"""The store's door: what S3 is asked, and what it answers.
+"""The object store: S3 as the rest of the product sees it.
 
-`values` and `store` are what the rest of the house may know. `transport` is one request, one attempt, in a thread; it has
-two sides, `boto` (boto3, which knows everything) and `lean` (the hot calls, built and signed by hand). `remote` joins
-them: connections, urgency, retries, deadlines, and a second request where an answer is late; `workers` are its threads, and
-`dispatch` spares them small answers.
+In reading order: `model` and `object_store` (what others may import), `remote_store` (retries and
+deadlines), `operations` (requests and their meaning), `scheduling` (when, and how often, they are
+sent), `transport` (the protocol of what sends them: `native`, `boto`), `endpoint` (where, and
+with which credentials). Invariants: imports point down in this order; every failure that leaves
+is an S3MountError.
 """

@@ -1,23 +1,41 @@
-"""The values that travel: what a store is asked for and what it says.
+"""Values of the store interface: what a store is asked for, and what it returns.
 
-Knows no library and no I/O. A key is a `str`, decoded from UTF-8 with `surrogateescape`, so that any bytes survive the way
-from a listing to a request; an ETag is without quotes and without `W/`.
+Knows no library and no I/O. A key is a `str`, decoded from UTF-8 with `surrogateescape`, so any
+bytes survive the way from a listing to a request. An ETag is without quotes and without `W/`.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class ObjectVersion(NamedTuple):
-    """One immutable state of one object: the identity of inodes, blocks and `If-Match`. A tuple, since it is hashed with every open.
-
-    *size* is in bytes. *etag* is empty where a store gives none.
-    """
+class _VersionIdentity(NamedTuple):
+    """What makes two versions equal. A tuple, since versions are hashed with every open."""
 
     bucket: str
     key: str
     etag: str
     size: int
+
+
+class ObjectVersion(_VersionIdentity):
+    """One immutable state of one object: the identity of inodes, blocks and `If-Match`.
+
+    *size* is in bytes. *etag* is empty if the store gives none. *version_id* is None unless the
+    store has told it. *is_replaced*: the store has said that another version is current, so this
+    one is read by its version id. Neither takes part in equality or hash.
+    """
+
+    version_id: str | None = None
+    is_replaced: bool = False
+
+    def with_version_id(
+        self, version_id: str | None, *, is_replaced: bool = False
+    ) -> "ObjectVersion":
+        """The same version, of which this is known."""
+        version = ObjectVersion(*self)
+        version.version_id = version_id
+        version.is_replaced = is_replaced
+        return version
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,9 +51,10 @@ class ByteRange:
 
 @dataclass(frozen=True, slots=True)
 class ObjectStat:
-    """What a HEAD, or the head of a GET, says of an object.
+    """The attributes of an object, from the headers of a HEAD or a GET.
 
-    *version_id* is None where the bucket has no versions. *is_archived*: its bytes cannot be had before a restore.
+    *version_id* is None if the bucket has no versions. *is_archived*: the bytes cannot be read
+    before a restore.
     """
 
     version: ObjectVersion
@@ -57,9 +76,10 @@ class ListedObject(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """One ListObjectsV2 request, asked with `encoding-type=url`.
+    """The page of a listing to request.
 
-    *start_after* begins a listing behind a key; *token* goes on with one. *delimiter* is "/" or "" (everything below).
+    *start_after* begins a listing behind a key; *token* continues one. *delimiter* is "/", or ""
+    for everything below *prefix*.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
 
@@ -72,9 +92,9 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class ListPage:
-    """One page of a listing: objects and common prefixes (each ends with the delimiter), and where the next one begins.
+    """One page of a listing: objects, and common prefixes (each ends with the delimiter).
 
-    *next_token* is None on the last page.
+    *next_token* continues the listing; None on the last page.
     """
 
     objects: list[ListedObject]
@@ -84,12 +104,15 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class NotModified:
-    """A revalidation found the version it knew (304)."""
+    """The result of a revalidation that found the same version (304)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modified:
-    """A revalidation found another version; *head* is its first bytes, as many as were asked for or the object has."""
+    """The result of a revalidation that found another version.
+
+    *head* is its first bytes, as many as were requested or the object has.
+    """
 
     stat: ObjectStat
     head: bytes

@@ -1,68 +1,63 @@
-"""The few questions a store answers, as the rest of the house asks them.
+"""The operations of a store, as the rest of the program calls them.
 
-Whatever is awaited is a checkpoint, always, ends within the store's deadline, and raises only `S3MountError`s:
-`NotFound`, `AccessDenied`, `StaleVersion`, `StoreError`, `DeadlineExceeded`.
+What is awaited is a checkpoint, always, and ends within the store's deadline. It raises only
+`S3MountError`s: `NotFound`, `AccessDenied`, `StaleVersion`, `StoreError`, `DeadlineExceeded`.
 """
 
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
-import trio
-
 from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
 
 
 class Priority(IntEnum):
-    """Who waits: a reader, or nobody yet. The first never queues behind the second."""
+    """Whether a caller waits for a request. Demand never queues behind prefetch."""
 
-    DEMANDED = 0
-    AHEAD = 1
+    DEMAND = 0
+    PREFETCH = 1
 
 
-class Demand:
-    """How urgent one question is: asked ahead of everybody, it may be demanded later, while it is under way; never less again.
+class RequestPriority:
+    """The priority of one request, which may rise while it is in flight, and never falls.
 
-    *on_rise* is set, and told of it, by what the question waits for.
+    *on_promote* is set by what the request waits for, and called when the priority rises.
     """
 
-    __slots__ = ("on_rise", "urgency")
+    __slots__ = ("level", "on_promote")
 
-    def __init__(self, urgency: Priority = Priority.DEMANDED) -> None:
-        self.urgency = urgency
-        self.on_rise: Callable[[], None] | None = None
+    def __init__(self, level: Priority = Priority.DEMAND) -> None:
+        self.level = level
+        self.on_promote: Callable[[], None] | None = None
 
-    def rise(self) -> None:
-        """Somebody waits for the answer from now on."""
-        if self.urgency is Priority.AHEAD:
-            self.urgency = Priority.DEMANDED
-            if self.on_rise is not None:
-                self.on_rise()
+    def promote(self) -> None:
+        """Give the request demand priority: a caller waits for it from now on."""
+        if self.level is Priority.PREFETCH:
+            self.level = Priority.DEMAND
+            if self.on_promote is not None:
+                self.on_promote()
 
 
 OnToken = Callable[[str | None], None]
-"""Is told, as a hint, where the next page of a listing begins; only the page itself is to be believed."""
+"""Is told, as a hint, where the next page of a listing begins. Only the page is validated."""
+
+
+OnReadEnd = Callable[[ObjectVersion, BaseException | None], None]
+"""Is told how a read ended: the version, with what the store has told of it, and the failure.
+
+The failure is an S3MountError, an ExpectedError if the read was cancelled, or a bug. It is None if
+the buffer is filled."""
 
 
 class StartedRead(Protocol):
-    """A `get_range` whose first attempt was sent without waiting. *is_done*: it has ended, and the bytes are there."""
+    """A read that was started; its callback is called when it has ended."""
 
-    @property
-    def is_done(self) -> bool: ...
-
-    async def see_through(self, has_ended: trio.Event) -> None:
-        """Wait for *has_ended*, as who needs the bytes: meanwhile the store may be asked again, if it is late."""
+    def promote(self) -> None:
+        """Give it demand priority: a reader waits for it. Does nothing if it has that already."""
         ...
 
     def cancel(self) -> None:
-        """End the attempt: nobody needs the bytes. `ended` is called all the same, as soon as nobody writes to the buffer.
-
-        Does nothing once the attempt has ended.
-        """
-        ...
-
-    async def finish(self) -> None:
-        """`get_range` from here on, where the attempt has ended without the bytes; the same failures."""
+        """End it: nobody needs the bytes. Does nothing once it has ended."""
         ...
 
 
@@ -70,52 +65,47 @@ class ObjectStore(Protocol):
     """Objects of one bucket."""
 
     async def head(self, key: str) -> ObjectStat:
-        """What is known of *key* now (HeadObject)."""
+        """The current attributes of *key* (HeadObject)."""
         ...
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
-    ) -> ListPage:
-        """One page of a listing (ListObjectsV2); *demand* is its own, None: it is demanded. *on_token* may be told the next page's token before this page has been read. AccessDenied where listing is refused, NotFound where the bucket is gone."""
-        ...
-
-    async def get_range(
         self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: memoryview,
-        demand: Demand | None = None,
-    ) -> None:
-        """Fill *into*, of the length of *span*, with these bytes of exactly this version; *demand* is its own, None: it is demanded.
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
+    ) -> ListPage:
+        """One page of a listing (ListObjectsV2); *priority* is its own, demand if None.
 
-        *span* is not empty and lies within the object. StaleVersion where the store has another version by now, and this
-        one cannot be had by its version id either. After an
-        error, or a cancellation, the content of *into* is undefined; a cancellation ends the request, and the call then waits
-        until no thread writes to *into* any more, so a returned call always hands the buffer back.
+        *on_token* may be told the next page's token before this page is parsed. AccessDenied if
+        listing is refused, NotFound if the bucket is gone.
         """
         ...
 
-    def has_place(self) -> bool:
-        """Whether a request that nobody waits for would be sent at once."""
+    def has_capacity(self) -> bool:
+        """Whether a prefetch request would be sent at once."""
         ...
 
-    def begin_range(
+    def start_read(
         self,
         version: ObjectVersion,
-        span: ByteRange,
+        byte_range: ByteRange,
         into: memoryview,
-        demand: Demand,
-        ended: Callable[[], None],
-    ) -> "StartedRead | None":
-        """One attempt at `get_range`, sent at once and left to itself; None, and nothing was done, where it would have to wait.
+        on_end: OnReadEnd,
+        priority: Priority,
+    ) -> StartedRead:
+        """Fill *into*, as long as *byte_range*, with these bytes of exactly this version.
 
-        *ended* is called, later and in the run, when nobody writes to *into* any more.
+        *byte_range* is not empty and lies within the object. *on_end* is called once, later and in
+        the event loop, when nobody writes to *into* any more: after a cancellation too. It is told
+        StaleVersion if the store has another version by now, and this one cannot be read by its
+        version id either. After a failure the content of *into* is undefined.
         """
         ...
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
-        """Ask with If-None-Match whether *version* is current still; if not, bring the first *head_size* bytes of the new one.
+        """Compare *version* with the current one (If-None-Match).
 
-        NotFound where the object is gone.
+        If it was replaced, return the new one with its first *head_size* bytes. NotFound if the
+        object was deleted.
         """
         ...

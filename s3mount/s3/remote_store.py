@@ -1,36 +1,25 @@
-"""The store as the rest of the house asks it: a Transport's single attempts made into answers within a deadline.
+"""The store over its operations: single attempts become operations that end within a deadline.
 
-Each question: wait at the gate, have one attempt made, by a worker thread or for a small read in the run (`dispatch`), and judge its
-outcome. What always holds:
+Joins the parts of `scheduling`, and makes what sends each attempt.
 
-1. A question ends within *timeout* seconds of its call, by the answer, or by an S3MountError: the last attempt's failure where
-   attempts or time were used up between two of them, DeadlineExceeded where time ran out in one, or at the gate. A read may take as
-   much longer as its thread takes to notice; one that nobody waits for is told at the gate only when its turn comes.
-2. Only a Retryable is tried again, after a pause, `backoff.ATTEMPTS` times at most. Credentials that were refused as expired are
-   renewed and tried again at once, once.
-3. Whoever is cancelled is let go at once, and its thread ends by itself; but for `get_range`, which cuts its attempts and waits
-   until no thread writes into the caller's buffer. A thread keeps its place in the gate until it ends.
-4. Reading a version that was replaced goes on by its version id where that is known; else it is StaleVersion.
-5. An attempt at a read whose answer is late may have a second one beside it (`race`, `hedging`).
-6. `begin_range` makes the first attempt of a `get_range` and nobody waits for it; what it came to is judged by `finish`, or by nobody
-   where it was cancelled.
-7. An attempt for which this host has no thread is tried again like any other, unless nobody waits for its read: that one fails.
-8. What is told in the run's callbacks raises nothing there: it would end the mount.
+1. HEAD, LIST and revalidation are calls in a thread. A caller that is cancelled returns at once,
+   and the thread ends by itself. It holds its permit until then.
+2. A read is started (`range_read`), and is the only operation that writes into a caller's buffer.
+3. A callback that is called in the event loop raises nothing there: it would end the mount.
 """
 
 import contextlib
-import logging
-import random
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import TypeVar
 
 import outcome
 import trio
 
-from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StaleVersion
+from s3mount import unawaited
+from s3mount.errors import S3MountError
 from s3mount.metrics import Metrics
 from s3mount.s3.model import (
     ByteRange,
@@ -41,403 +30,160 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken, Priority, StartedRead
-from s3mount.s3.scheduling import backoff, unawaited
-from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
+from s3mount.s3.operations.bucket_operations import Operations, RangeSender
 from s3mount.s3.scheduling.executor import Executor
-from s3mount.s3.scheduling.hedge_policy import Hedge, HedgePolicy
-from s3mount.s3.scheduling.hedged_request import HedgedRequest
-from s3mount.s3.scheduling.limiter import Limiter, Permit
+from s3mount.s3.scheduling.limiter import Limiter
+from s3mount.s3.scheduling.range_read import ReadScheduler
+from s3mount.s3.scheduling.retry import BlockingCall, Retrier, monotonic, pauses
 from s3mount.s3.scheduling.thread_pool import ThreadPool
-from s3mount.s3.transport import PendingResponse, Retryable, Transport
-from s3mount.s3.version_id_cache import VersionIdCache
 
-log = logging.getLogger(__name__)
-
-_PREPARED = 8  # connections; see docs/decisions/lean-transport.md
+_PRECONNECTED = 8  # connections; see docs/decisions/lean-transport.md
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
-
-class _Question(NamedTuple):
-    """One call."""
-
-    kind: str
-    key: str
-    demand: Demand
-
-
-class _Read(NamedTuple):
-    """One `get_range`; *deadline* is in seconds of trio's clock."""
-
-    version: ObjectVersion
-    span: ByteRange
-    into: memoryview
-    demand: Demand
-    hedge: Hedge
-    deadline: float
-
-
-class _RangeAttempt(NamedTuple):
-    """`dispatch.Ask`; *until* is in `time.monotonic()` seconds."""
-
-    transport: Transport
-    version: ObjectVersion
-    span: ByteRange
-    version_id: str | None
-    until: float
-
-    def begin(
-        self, into: Callable[[], memoryview], *, cord: CancelToken
-    ) -> PendingResponse[str | None] | None:
-        return self.transport.begin_range(
-            self.version,
-            self.span,
-            into,
-            version_id=self.version_id,
-            deadline=self.until,
-            cord=cord,
-        )
-
-    def __call__(self, into: Callable[[], memoryview], *, cord: CancelToken) -> str | None:
-        return self.transport.get_range(
-            self.version,
-            self.span,
-            into,
-            version_id=self.version_id,
-            deadline=self.until,
-            cord=cord,
-        )
-
-
-class _Send(Protocol[T_co]):
-    """One attempt, whose *ticket* has entered the gate. TooSlowError past *deadline*, or what the attempt's thread makes of it."""
-
-    def __call__(self, ticket: Permit, deadline: float) -> Awaitable[T_co]: ...
-
-
-class _BegunRange:
-    """`StartedRead`; *bring* goes on from its answer."""
-
-    __slots__ = ("_bring", "race")
-
-    def __init__(
-        self,
-        race: HedgedRequest[str | None],
-        bring: Callable[[outcome.Outcome[str | None]], Awaitable[None]],
-    ) -> None:
-        self.race = race
-        self._bring = bring
-
-    @property
-    def is_done(self) -> bool:
-        return self.race.is_won
-
-    async def see_through(self, has_ended: trio.Event) -> None:
-        await self.race.see_through(has_ended)
-
-    def cancel(self) -> None:
-        self.race.cancel()
-
-    async def finish(self) -> None:
-        await self._bring(self.race.answer)
-
-
-def _pauses() -> Iterator[float]:
-    return backoff.pauses(random.random)
 
 
 class RemoteStore:
-    """`ObjectStore` over *transport*. Belongs to one trio run; *timeout* is in seconds, *bucket* is told where time runs out."""
+    """`ObjectStore` over *operations*; for one trio run.
+
+    *timeout* is in seconds. *bucket* is named by failures that know none.
+    """
 
     def __init__(
         self,
-        transport: Transport,
+        operations: Operations,
         *,
         max_connections: int,
         timeout: float,
         bucket: str | None = None,
-        pauses: Callable[[], Iterator[float]] = _pauses,
+        pauses: Callable[[], Iterator[float]] = pauses,
     ) -> None:
-        self._transport = transport
+        self._operations = operations
         self._timeout = timeout
-        self._bucket = bucket
-        self._pauses = pauses
-        self._gate = Limiter(max_connections)
-        self._hedging = HedgePolicy(self._gate)
-        self._workers = ThreadPool()
-        self._dispatch = Executor(self._workers)
-        self._pins = VersionIdCache()
-        # the metrics: requests by kind, and the rest
-        self._requests: Counter[str] = Counter()
-        self._counts: Counter[str] = Counter()
+        self._limiter = Limiter(max_connections)
+        self._thread_pool = ThreadPool()
+        self._retrier = Retrier(
+            self._limiter,
+            self._thread_pool,
+            renew_credentials=self._renew_credentials,
+            pauses=pauses,
+            bucket=bucket,
+            timeout=timeout,
+        )
+        self._reads = ReadScheduler(
+            self._retrier, self._limiter, Executor(self._thread_pool), self._make_sender, timeout
+        )
+        self._head_bytes_read = 0
+        self.start_read = self._reads.start_read  # no frame more on the path of a read
 
     async def head(self, key: str) -> ObjectStat:
-        stat = await self._answer(
-            _Question("HEAD", key, Demand()),
-            self._sender(lambda until: self._transport.head(key, deadline=until)),
-            self._deadline(),
+        stat = await self._call(
+            "HEAD", key, lambda deadline: self._operations.head(key, deadline=deadline)
         )
-        self._pins.remember(stat.version, stat.version_id)
-        return stat
+        return _with_version_id(stat)
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
-        hint = (
-            None
-            if on_token is None
-            else partial(_call_in_run, trio.lowlevel.current_trio_token(), on_token)
+        hint = None
+        if on_token is not None:
+            hint = partial(_call_in_event_loop, trio.lowlevel.current_trio_token(), on_token)
+        return await self._call(
+            "LIST",
+            query.prefix,
+            lambda deadline: self._operations.list_page(query, deadline=deadline, on_token=hint),
+            priority,
         )
-        return await self._answer(
-            _Question("LIST", query.prefix, demand or Demand()),
-            self._sender(
-                lambda until: self._transport.list_page(query, deadline=until, on_token=hint)
-            ),
-            self._deadline(),
-        )
-
-    async def get_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: memoryview,
-        demand: Demand | None = None,
-    ) -> None:
-        await self._bring(self._read(version, span, into, demand or Demand()))
-
-    def has_place(self) -> bool:
-        return self._gate.is_open_to(Priority.AHEAD)
-
-    def begin_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: memoryview,
-        demand: Demand,
-        ended: Callable[[], None],
-    ) -> StartedRead | None:
-        pin = self._pins.get(version)
-        ticket = Permit(self._gate, demand.urgency)
-        if (pin is not None and pin.is_superseded) or not ticket.enter_nowait():
-            return None
-        read = self._read(version, span, into, demand)
-        self._requests["GET"] += 1
-        race = self._race(read, None, read.deadline)
-
-        def settled() -> None:
-            if race.is_won:
-                log.debug("GET %r: done", version.key)
-                unawaited.call(
-                    "keeping count of a read", lambda: self._came(read, race.answer.unwrap())
-                )
-            ended()
-
-        race.begin(ticket, settled)
-        return _BegunRange(race, partial(self._bring, read))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
-        answer = await self._answer(
-            _Question("GET", version.key, Demand()),
-            self._sender(
-                lambda until: self._transport.revalidate(version, head_size, deadline=until)
-            ),
-            self._deadline(),
+        found = await self._call(
+            "GET",
+            version.key,
+            lambda deadline: self._operations.revalidate(version, head_size, deadline=deadline),
         )
-        if isinstance(answer, Modified):
-            self._counts["bytes_read"] += len(answer.head)
-            self._pins.remember(answer.stat.version, answer.stat.version_id)
-        return answer
+        if isinstance(found, Modified):
+            self._head_bytes_read += len(found.head)
+            return Modified(_with_version_id(found.stat), found.head)
+        return found
 
-    def prepare(self) -> None:
-        """Open connections now, so that the first questions need not wait for that: a lookup asks two at once, small files more."""
-        until = _monotonic(self._deadline())
-        for _ in range(min(_PREPARED, self._gate.allowance.allowed)):
-            self._workers.submit(partial(self._transport.prepare, deadline=until), _report_failure)
+    def has_capacity(self) -> bool:
+        return self._limiter.has_capacity(Priority.PREFETCH)
+
+    def preconnect(self) -> None:
+        """Open connections now, so that the first requests need not wait for that.
+
+        A lookup sends two requests at once, a run over small files more.
+        """
+        connect = partial(self._operations.preconnect, deadline=time.monotonic() + self._timeout)
+        for _ in range(min(_PRECONNECTED, self._limiter.aimd.allowed)):
+            self._thread_pool.submit(connect, _report_failure)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of requests; each attempt is a request."""
-        requests, counts, hedging = self._requests, self._counts, self._hedging
-        counter, gauge = metrics.counter, metrics.gauge
+        retrier, hedges, limiter = self._retrier, self._reads.hedge_policy, self._limiter
+        requests, counter = retrier.requests, metrics.counter
         counter("head_requests", "requests", "HEAD requests sent.", lambda: requests["HEAD"])
         counter("list_requests", "requests", "LIST requests sent.", lambda: requests["LIST"])
         counter(
-            "get_requests", "requests", "GET requests sent.", lambda: requests["GET"] + hedging.sent
+            "get_requests", "requests", "GET requests sent.", lambda: requests["GET"] + hedges.sent
         )
-        counter("retries", "requests", "Attempts after the first.", lambda: counts["retries"])
-        counter("throttles", "responses", "Responses that throttle.", lambda: counts["throttles"])
-        counter("request_errors", "requests", "Requests that failed.", lambda: counts["errors"])
-        counter(
-            "bytes_received", "bytes", "Bytes of bodies received.", lambda: counts["bytes_read"]
+        counter("retries", "requests", "Attempts after the first.", lambda: retrier.retries)
+        counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
+        counter("request_errors", "requests", "Requests that failed.", lambda: retrier.errors)
+        counter("bytes_received", "bytes", "Bytes of bodies received.", self._bytes_received)
+        counter("hedged_reads", "requests", "Hedged GETs sent.", lambda: hedges.sent)
+        counter("hedged_reads_won", "requests", "Hedged GETs that won.", lambda: hedges.won)
+        aimd = limiter.aimd
+        metrics.gauge(
+            "request_limit", "requests", "Requests allowed at once.", lambda: aimd.allowed
         )
-        counter("hedged_reads", "requests", "Hedged GETs sent.", lambda: hedging.sent)
-        counter("hedged_reads_won", "requests", "Hedged GETs that won.", lambda: hedging.won)
-        allowance = self._gate.allowance
-        gauge("request_limit", "requests", "Requests allowed at once.", lambda: allowance.allowed)
 
     def close(self) -> None:
-        """End the connections. Threads that are still under way fail, and end."""
-        self._workers.close()
-        self._transport.close()
+        """End the connections. Threads that still make an attempt fail, and end."""
+        self._thread_pool.close()
+        self._operations.close()
 
-    def _deadline(self) -> float:
-        return trio.current_time() + self._timeout
+    def _bytes_received(self) -> int:
+        return self._reads.bytes_read + self._head_bytes_read
 
-    def _read(
-        self, version: ObjectVersion, span: ByteRange, into: memoryview, demand: Demand
-    ) -> _Read:
-        return _Read(version, span, into, demand, self._hedging.begin(), self._deadline())
-
-    async def _bring(self, read: _Read, made: outcome.Outcome[str | None] | None = None) -> None:
-        """`get_range`, whose first attempt may have been *made*."""
-        version, pin = read.version, self._pins.get(read.version)
-        if pin is None or not pin.is_superseded:
-            try:
-                return await self._fetch(read, None, made)
-            except StaleVersion as exc:
-                unawaited.drop_frames(exc)  # which refer to the caller's buffer
-                pin = self._pins.supersede(version)
-                if pin is None:
-                    raise
-        try:
-            await self._fetch(read, pin.version_id)
-        except (NotFound, AccessDenied) as exc:
-            raise StaleVersion(
-                "the version being read was deleted", bucket=version.bucket, key=version.key
-            ) from exc
-
-    async def _fetch(
-        self, read: _Read, version_id: str | None, made: outcome.Outcome[str | None] | None = None
-    ) -> None:
-        question = _Question("GET", read.version.key, read.demand)
-
-        def send(ticket: Permit, deadline: float) -> Awaitable[str | None]:
-            return self._race(read, version_id, deadline).run(ticket, read.demand)
-
-        self._came(read, await self._answer(question, send, read.deadline, made))
-
-    def _race(
-        self, read: _Read, version_id: str | None, deadline: float
-    ) -> HedgedRequest[str | None]:
-        """One attempt at *read*. It keeps to the deadline by itself: nobody may go before it has ended."""
-        ask = _RangeAttempt(
-            self._transport, read.version, read.span, version_id, _monotonic(deadline)
+    def _make_sender(
+        self, version: ObjectVersion, byte_range: ByteRange, deadline: float
+    ) -> RangeSender:
+        version_id = version.version_id if version.is_replaced else None
+        return self._operations.get_range(
+            version, byte_range, version_id=version_id, deadline=monotonic(deadline)
         )
-        return HedgedRequest(self._dispatch, ask, self._ended, read.into, read.hedge)
 
-    def _came(self, read: _Read, version_id: str | None) -> None:
-        """The bytes of *read* are here, and so is its version's id, if the store has told one."""
-        self._counts["bytes_read"] += len(read.span)
-        self._pins.remember(read.version, version_id)
+    def _renew_credentials(self) -> None:
+        self._operations.renew_credentials()
 
-    def _sender(self, ask: Callable[[float], T]) -> _Send[T]:
-        """What has *ask* called in a thread, which may be left behind: it writes to nothing of the caller's."""
-
-        async def send(ticket: Permit, deadline: float) -> T:
-            with trio.fail_at(deadline):
-                return await self._workers.run(
-                    partial(ask, _monotonic(deadline)), partial(self._ended, ticket)
-                )
-
-        return send
-
-    def _ended(self, ticket: Permit, result: outcome.Outcome[object]) -> None:
-        """The thread of one attempt has ended, whether anybody waits for its *result* still or not."""
-        ticket.leave()
-        match result:
-            case outcome.Error(error=Retryable(is_throttle=True)):
-                self._counts["throttles"] += 1
-                ticket.throttled()
-            case (
-                outcome.Value() | outcome.Error(error=S3MountError())
-            ):  # a refusal is an answer too
-                ticket.succeeded()
-
-    async def _answer(
+    async def _call(
         self,
-        question: _Question,
-        send: _Send[T],
-        deadline: float,
-        made: outcome.Outcome[T] | None = None,
+        kind: str,
+        key: str,
+        function: Callable[[float], T],
+        priority: RequestPriority | None = None,
     ) -> T:
-        """The answer to *question*, or why there is none by *deadline* (of trio's clock). Its first attempt may have been *made*."""
+        deadline = trio.current_time() + self._timeout
+        call = BlockingCall(
+            kind, key, function, deadline=deadline, thread_pool=self._thread_pool, priority=priority
+        )
         try:
-            answer = await self._persist(question, send, deadline, made)
+            result = await self._retrier.run(call)
         except S3MountError as exc:
-            exc.bucket, exc.key = (
-                exc.bucket or self._bucket,
-                exc.key or question.key,
-            )  # credentials know of neither
-            self._counts["errors"] += not isinstance(exc, NotFound | StaleVersion)
-            log.debug("%s %r: %s", question.kind, question.key, exc)
+            self._retrier.record_end(call, exc)
             raise
-        log.debug("%s %r: done", question.kind, question.key)
-        return answer
-
-    async def _persist(
-        self, question: _Question, send: _Send[T], deadline: float, made: outcome.Outcome[T] | None
-    ) -> T:
-        waits = self._pauses()
-        is_renewed = False
-        while True:
-            try:
-                return await self._attempt(question, send, deadline, made)
-            except Retryable as fault:
-                made = None
-                unawaited.drop_frames(fault)  # which refer to the caller's buffer
-                if fault.is_stale_credentials:
-                    if is_renewed:
-                        raise fault.failure.detached() from fault
-                    await self._renew(question, deadline)
-                    is_renewed = True
-                    continue
-                pause = next(waits, None)
-                is_hopeless = fault.is_unsent and question.demand.urgency is Priority.AHEAD
-                if pause is None or is_hopeless or trio.current_time() + pause >= deadline:
-                    raise fault.failure.detached() from fault
-                log.debug("%s %r again in %.2f s: %s", question.kind, question.key, pause, fault)
-            self._counts["retries"] += 1
-            await trio.sleep(pause)
-
-    async def _renew(self, question: _Question, deadline: float) -> None:
-        """Have the credentials renewed, in a thread that may be left behind."""
-        try:
-            with trio.fail_at(deadline):
-                await self._workers.run(self._transport.renew_credentials, lambda _: None)
-        except Retryable as fault:  # no thread can be started
-            raise fault.failure.detached() from fault
-        except trio.TooSlowError as exc:
-            message = "the credentials have expired, and were not renewed in time"
-            raise DeadlineExceeded(message, bucket=self._bucket, key=question.key) from exc
-
-    async def _attempt(
-        self, question: _Question, send: _Send[T], deadline: float, made: outcome.Outcome[T] | None
-    ) -> T:
-        """One attempt, or the one that was *made*. DeadlineExceeded where time runs out in it, or before it."""
-        ticket = Permit(self._gate, question.demand.urgency)
-        question.demand.on_rise = ticket.promote
-        try:
-            if made is not None:
-                return made.unwrap()
-            await ticket.enter(deadline)
-            self._requests[question.kind] += 1
-            return await send(ticket, deadline)
-        except Retryable as fault:
-            if trio.current_time() < deadline:
-                raise
-            raise self._too_late(question) from fault
-        except trio.TooSlowError as exc:
-            raise self._too_late(question) from exc
-
-    def _too_late(self, question: _Question) -> DeadlineExceeded:
-        message = f"{question.kind} not answered within {self._timeout:g} s"
-        return DeadlineExceeded(message, bucket=self._bucket, key=question.key)
+        self._retrier.record_end(call, None)
+        return result
 
 
-def _monotonic(deadline: float) -> float:
-    """*deadline*, of trio's clock, as threads have it: in `time.monotonic()` seconds."""
-    return time.monotonic() + deadline - trio.current_time()
+def _with_version_id(stat: ObjectStat) -> ObjectStat:
+    if stat.version_id is None:
+        return stat
+    return replace(stat, version=stat.version.with_version_id(stat.version_id))
 
 
 def _report_failure(result: outcome.Outcome[None]) -> None:
@@ -445,7 +191,7 @@ def _report_failure(result: outcome.Outcome[None]) -> None:
         unawaited.report("opening a connection early", result.error)
 
 
-def _call_in_run(run: trio.lowlevel.TrioToken, on_token: OnToken, token: str | None) -> None:
-    """Pass on what a thread was told, without waiting for it."""
+def _call_in_event_loop(run: trio.lowlevel.TrioToken, on_token: OnToken, token: str | None) -> None:
+    """Call *on_token* in the event loop, from a thread, without waiting for it."""
     with contextlib.suppress(trio.RunFinishedError):
-        run.run_sync_soon(unawaited.call, "what is told of a page to come", on_token, token)
+        run.run_sync_soon(unawaited.call, "the callback of an early token", on_token, token)

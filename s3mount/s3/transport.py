@@ -1,28 +1,76 @@
-"""One request, one attempt, blocking: what a side of the store's door does in a worker thread.
+"""The protocol between S3 operations and the transports that send their requests.
 
-A small read may also be sent without waiting, and its answer taken in as it comes (`PendingResponse`). Calls come from many threads at
-once. *deadline* is in `time.monotonic()` seconds: no call blocks past it by more than a second, and then it raises a retryable
-fault. No retries here: `remote` owns them for both sides.
+Knows HTTP, not S3: an operation builds a `StoreRequest` and validates its response. A transport
+signs, sends, frames the response and keeps connections; it validates nothing and retries nothing,
+except for a kept-alive connection that the peer had closed. Deadlines are in `time.monotonic()`
+seconds: no call blocks past its deadline by more than a second.
 """
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import NamedTuple, Protocol, TypeVar
 
 from s3mount.errors import S3MountError
-from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
-from s3mount.s3.object_store import OnToken
 from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.unawaited import ExpectedError
 
 T_co = TypeVar("T_co", covariant=True)
 
+Fields = tuple[tuple[str, str], ...]
+"""Names and values, neither encoded nor quoted."""
 
-class Retryable(Exception):
-    """An attempt failed in a way that another one may not: throttled, 5xx, network, timeout, truncated, corrupt.
 
-    *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer requests (503 SlowDown,
-    429). *is_stale_credentials*: the credentials were refused as expired, and may be renewed. *is_unsent*: this host could not
-    make the attempt, for want of a thread.
+class StoreRequest(NamedTuple):
+    """One request for an object, or for the bucket if *key* is None, before it is signed.
+
+    *operation* is its name in the S3 API. *query* is sorted by name. Names of headers are in lower
+    case; *signed_headers* are part of the signature, as S3 demands of each `x-amz-` header.
+    """
+
+    operation: str
+    key: str | None
+    query: Fields = ()
+    headers: Fields = ()
+    signed_headers: Fields = ()
+    method: str = "GET"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorResponse:
+    """An S3 error response. *code* is "" if there is none (the response to a HEAD has no body).
+
+    *is_html*: the body is HTML or JSON, so a gateway or a proxy sent it. *region* and *date* are
+    the bucket's region and the store's clock, if the response has them.
+    """
+
+    status: int
+    code: str = ""
+    request_id: str | None = None
+    is_html: bool = False
+    region: str | None = None
+    date: str | None = None
+
+
+class ErrorResponseError(Exception):
+    """The store refused a request with *response*, which has been read."""
+
+    def __init__(self, response: ErrorResponse) -> None:
+        super().__init__(f"HTTP {response.status} {response.code}".rstrip())
+        self.response = response
+
+
+class InvalidResponseError(Exception):
+    """A response that breaks HTTP, or that no operation accepts; the text says why."""
+
+
+class Retryable(ExpectedError):
+    """A failed attempt that another may mend: throttled, 5xx, network, timeout, corrupt.
+
+    *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer
+    requests (503 SlowDown, 429). *is_stale_credentials*: the store refused the credentials as
+    expired. *is_unsent*: this host has no thread for the attempt.
     """
 
     def __init__(
@@ -41,89 +89,137 @@ class Retryable(Exception):
 
 
 class ReceiveState(Enum):
-    """What there is of an answer: more is to come, or all is here; or it is one that has to be waited for as any other."""
+    """How much of a response has been received; FALLBACK if only blocking calls can receive it."""
 
-    MORE = "more"
-    WHOLE = "whole"
-    OTHERWISE = "otherwise"
+    PARTIAL = "partial"
+    COMPLETE = "complete"
+    FALLBACK = "fallback"
 
 
-class PendingResponse(Protocol[T_co]):
-    """A question that was sent, and not waited for. For one thread at a time."""
+class Receiving(Protocol):
+    """A request that was sent without waiting. For one thread at a time."""
 
     @property
     def has_begun(self) -> bool:
-        """Whether any of the answer has come."""
+        """Whether any byte of the response has been received."""
         ...
 
     def fileno(self) -> int:
-        """What becomes readable when more of the answer has come."""
+        """Return the descriptor that becomes readable when there is more to receive."""
         ...
 
-    def gather(self) -> ReceiveState:
-        """Take what has come, without waiting. Raises nothing: what is wrong is for `finish` to tell."""
+    def receive_available(self) -> ReceiveState:
+        """Receive what has arrived, without waiting. Raises nothing; the blocking calls do."""
         ...
+
+
+class PendingResponse(Receiving, Protocol[T_co]):
+    """The response to a request that was sent without waiting."""
 
     def finish(self) -> T_co:
-        """The answer; to be called once.
+        """Return the validated response; call once.
 
-        Blocks as the question itself would, but not when `gather` has said WHOLE, nor once the question's cord was pulled.
+        Blocks as a blocking request does, except after COMPLETE or a cancellation.
         """
         ...
+
+
+class Response(Protocol):
+    """The status and headers of a response (names in lower case), and a body to read once.
+
+    What reads the body raises InvalidResponseError and OSErrors.
+    """
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def read_into(self, buffer: memoryview) -> None:
+        """Fill *buffer*; an error if the body ends before."""
+        ...
+
+    def read_all(self, limit: int) -> bytes:
+        """Read the rest of the body; an error if it is longer than *limit* bytes."""
+        ...
+
+    def skip(self, count: int) -> None:
+        """Read and drop *count* bytes."""
+        ...
+
+    def is_at_end(self) -> bool:
+        """Whether the body has been read to its end; may wait for the peer."""
+        ...
+
+
+class Exchange(Protocol):
+    """One request and its response: a context manager, to be entered once.
+
+    Entering sends the request, unless it was sent, and reads the response's header. Leaving it by
+    another exception than an S3MountError or an ErrorResponseError closes the connection.
+    Raises OSErrors, InvalidResponseError, RequestCancelledError, what credentials raise, and
+    ErrorResponseError if the store refuses what has to precede the request (a session).
+    """
+
+    def __enter__(self) -> Response: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+
+
+class SentExchange(Exchange, Receiving, Protocol):
+    """An exchange whose request was sent without waiting."""
 
 
 class Transport(Protocol):
-    """The blocking twin of `ObjectStore`; raises S3MountErrors that no retry would mend, and Retryable."""
+    """Sends requests to one bucket, from any thread."""
 
-    def head(self, key: str, *, deadline: float) -> ObjectStat: ...
-
-    def list_page(
-        self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
-    ) -> ListPage:
-        """As `ObjectStore.list_page`; *on_token* is called in this thread, at most once, or never."""
+    def send(
+        self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
+    ) -> Exchange:
+        """Return the exchange that will send *request*. *cancel_token* ends it, with any error."""
         ...
 
-    def get_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: Callable[[], memoryview],
-        *,
-        version_id: str | None,
-        deadline: float,
-        cord: CancelToken | None = None,
-    ) -> str | None:
-        """As `ObjectStore.get_range`; the version id, if the store told one.
+    def send_nowait(
+        self, request: StoreRequest, length: int, *, deadline: float, cancel_token: CancelToken
+    ) -> SentExchange | None:
+        """Send *request*, whose response's body should have *length* bytes, without waiting.
 
-        *into* is called in this thread, once at most, when the head of the answer has been found right: for the buffer, which is
-        written to from then until this call returns. Where it raises, so does this call. *cord* may end it, with any exception.
-        With *version_id* it asks for that version instead of sending If-Match.
+        Returns None, and sends nothing, if it would have to wait or the body is a large one.
         """
         ...
 
-    def begin_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: Callable[[], memoryview],
-        *,
-        version_id: str | None,
-        deadline: float,
-        cord: CancelToken,
-    ) -> PendingResponse[str | None] | None:
-        """Send what `get_range` asks, where that takes no waiting and the answer is small; else None, and nothing was done."""
-        ...
-
-    def revalidate(
-        self, version: ObjectVersion, head_size: int, *, deadline: float
-    ) -> Revalidation: ...
-
-    def prepare(self, *, deadline: float) -> None:
-        """Have a connection ready for a question to come, where that can be. Raises nothing."""
+    def preconnect(self, *, deadline: float) -> None:
+        """Open a connection for a later request, if the transport can. Raises nothing."""
         ...
 
     def renew_credentials(self) -> None:
-        """Have the credential chain look again, after they were refused as expired; does not wait for it."""
+        """Have the credential chain look again, because the store refused the credentials."""
         ...
 
-    def close(self) -> None: ...
+    def adjust_clock(self, date: str | None) -> bool:
+        """Sign by the store's clock from now on, as *date* (HTTP) gives it.
+
+        Returns False if the clock is as before, or cannot be adjusted.
+        """
+        ...
+
+    def close(self) -> None:
+        """Wake every thread that waits for the store, with an error."""
+        ...
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return Content-Length, or None if there is none (chunked)."""
+    raw = headers.get("content-length")
+    if raw is None:
+        return None
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 20):
+        raise InvalidResponseError(f"Content-Length {raw[:40]!r}")
+    return int(raw)

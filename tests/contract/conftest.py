@@ -1,4 +1,4 @@
-"""What the contract is held against: the store in memory, and each transport on each real server."""
+"""Stores to test the contract on: one in memory, and each transport on each real server."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 from tests.fakes.memory_store import MemoryStore
@@ -22,14 +23,14 @@ from tests.servers import Quirk, S3Server
 
 # boto3's session comes with it because it is slow to make
 TRANSPORTS: dict[str, Callable[[StoreConfig, Endpoint, Session], Transport]] = {
-    "boto3": BotoTransport,
-    "lean": lambda _config, store, _session: NativeTransport(store),
+    "boto": BotoTransport,
+    "native": lambda _config, store, _session: NativeTransport(store),
 }
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
 
 
-class Shelf(Protocol):
-    """A bucket from behind: where tests put what the store is asked for."""
+class Bucket(Protocol):
+    """A bucket to test: the store that reads it, and how tests write to it."""
 
     @property
     def store(self) -> ObjectStore: ...
@@ -45,7 +46,7 @@ class Shelf(Protocol):
 
 
 @dataclass(frozen=True)
-class MemoryShelf:
+class MemoryBucket:
     store: MemoryStore
     quirks: frozenset[Quirk]
 
@@ -60,7 +61,7 @@ class MemoryShelf:
 
 
 @dataclass(frozen=True)
-class ServerShelf:
+class ServerBucket:
     store: RemoteStore
     server: S3Server
     bucket: str
@@ -81,8 +82,8 @@ class ServerShelf:
 
 
 @dataclass(frozen=True)
-class Counter:
-    """Where shelves of one server are had: what is the same for each, made once."""
+class BucketFactory:
+    """Makes buckets of one server; holds what they share."""
 
     server: S3Server
     client: Any
@@ -94,9 +95,9 @@ class Counter:
         make_transport: Callable[[StoreConfig, Endpoint, Session], Transport],
         *,
         versioned: bool,
-    ) -> ServerShelf:
-        bucket = self.server.make_bucket(self.client, versioned=versioned)
-        config = self.server.store_config(bucket)
+    ) -> ServerBucket:
+        name = self.server.make_bucket(self.client, versioned=versioned)
+        config = self.server.store_config(name)
         store = resolve_endpoint(
             config,
             self.session,
@@ -104,17 +105,19 @@ class Counter:
             credentials=self.credentials,
         )
         remote = RemoteStore(
-            make_transport(config, store, self.session), max_connections=32, timeout=60
+            BucketOperations(make_transport(config, store, self.session), name),
+            max_connections=32,
+            timeout=60,
         )
-        return ServerShelf(remote, self.server, bucket, self.client)
+        return ServerBucket(remote, self.server, name, self.client)
 
 
 @pytest.fixture(scope="session")
-def counters() -> Iterator[Callable[[S3Server], Counter]]:
-    """The counter of a server, made at first need."""
-    made: dict[str, Counter] = {}
+def factories() -> Iterator[Callable[[S3Server], BucketFactory]]:
+    """Returns the factory of a server, which is made at first use."""
+    made: dict[str, BucketFactory] = {}
 
-    def counter(server: S3Server) -> Counter:
+    def factory(server: S3Server) -> BucketFactory:
         if server.name not in made:
             with pytest.MonkeyPatch.context() as patch:
                 for variable, value in server.environment().items():
@@ -122,41 +125,43 @@ def counters() -> Iterator[Callable[[S3Server], Counter]]:
                 config = server.store_config("any")
                 chain = credential_chain(config)
                 chain.frozen(time.monotonic() + 30)
-                made[server.name] = Counter(server, server.client(), open_session(config), chain)
+                made[server.name] = BucketFactory(
+                    server, server.client(), open_session(config), chain
+                )
         return made[server.name]
 
-    yield counter
+    yield factory
     for each in made.values():
         each.client.close()
 
 
-OpenShelf = Callable[..., Shelf]
+OpenBucket = Callable[..., Bucket]
 CHOICES = ["memory", *(f"{server}-{transport}" for server in SERVERS for transport in TRANSPORTS)]
 
 
 @pytest.fixture(params=CHOICES)
-def open_shelf(request: pytest.FixtureRequest) -> Iterator[OpenShelf]:
-    """Opens a new bucket of the store in question; `versioned=True` for one that keeps versions."""
-    opened: list[ServerShelf] = []
+def open_bucket(request: pytest.FixtureRequest) -> Iterator[OpenBucket]:
+    """Makes a new bucket of the store under test; `versioned=True`: one that keeps versions."""
+    opened: list[ServerBucket] = []
 
-    def open_memory(*, versioned: bool = False) -> Shelf:
-        return MemoryShelf(MemoryStore(keeps_versions=versioned), frozenset())
+    def open_memory(*, versioned: bool = False) -> Bucket:
+        return MemoryBucket(MemoryStore(keeps_versions=versioned), frozenset())
 
-    def open_server(*, versioned: bool = False) -> Shelf:
-        opened.append(counter.open(TRANSPORTS[transport], versioned=versioned))
+    def open_server(*, versioned: bool = False) -> Bucket:
+        opened.append(factory.open(TRANSPORTS[transport], versioned=versioned))
         return opened[-1]
 
     if request.param == "memory":
         yield open_memory
         return
     name, transport = request.param.split("-")
-    counter: Counter = request.getfixturevalue("counters")(request.getfixturevalue(name))
+    factory: BucketFactory = request.getfixturevalue("factories")(request.getfixturevalue(name))
     yield open_server
-    for shelf in opened:
-        shelf.store.close()
+    for bucket in opened:
+        bucket.store.close()
 
 
 @pytest.fixture
-def shelf(open_shelf: OpenShelf) -> Shelf:
+def bucket(open_bucket: OpenBucket) -> Bucket:
     """A new bucket."""
-    return open_shelf()
+    return open_bucket()

@@ -1,4 +1,4 @@
-"""The contract of `s3/store.py`, held against the store in memory and against real ones."""
+"""The contract of `ObjectStore`, tested on the store in memory and on real ones."""
 
 import hashlib
 
@@ -8,8 +8,9 @@ import trio.testing
 
 from s3mount.errors import AccessDenied, NotFound, StaleVersion
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
-from s3mount.s3.object_store import Demand, ObjectStore, Priority
-from tests.contract.conftest import OpenShelf, Shelf
+from s3mount.s3.object_store import ObjectStore, Priority
+from tests.contract.conftest import Bucket, OpenBucket
+from tests.fakes.started_reads import read_range
 from tests.servers import Quirk
 
 HOSTILE_KEYS = [
@@ -47,12 +48,12 @@ HOSTILE_KEYS = [
 
 async def read(store: ObjectStore, version: ObjectVersion, start: int, stop: int) -> bytes:
     into = bytearray(stop - start)
-    await store.get_range(version, ByteRange(start, stop), memoryview(into))
+    await read_range(store, version, ByteRange(start, stop), memoryview(into))
     return bytes(into)
 
 
 async def names(store: ObjectStore, query: ListQuery) -> list[str]:
-    """All that a listing brings, page by page."""
+    """Return all names of a listing, page by page."""
     found: list[str] = []
     token: str | None = None
     while True:
@@ -65,60 +66,60 @@ async def names(store: ObjectStore, query: ListQuery) -> list[str]:
             return found
 
 
-async def test_head_tells_what_was_put(shelf: Shelf) -> None:
-    shelf.put("key", b"twelve bytes")
+async def test_a_head_returns_the_attributes_of_what_was_put(bucket: Bucket) -> None:
+    bucket.put("key", b"twelve bytes")
 
-    stat = await shelf.store.head("key")
+    stat = await bucket.store.head("key")
 
     assert (stat.version.key, stat.version.size, stat.storage_class) == ("key", 12, "STANDARD")
     assert stat.version.etag == hashlib.md5(b"twelve bytes").hexdigest()
     assert not stat.is_archived
 
 
-async def test_a_missing_key_is_not_found(shelf: Shelf) -> None:
+async def test_a_missing_key_is_not_found(bucket: Bucket) -> None:
     with pytest.raises(NotFound):
-        await shelf.store.head("missing")
+        await bucket.store.head("missing")
 
 
-async def test_a_listing_and_a_head_agree_on_the_version(shelf: Shelf) -> None:
-    shelf.put("key", b"body")
+async def test_a_listing_and_a_head_agree_on_the_version(bucket: Bucket) -> None:
+    bucket.put("key", b"body")
 
-    (listed,) = (await shelf.store.list_page(ListQuery(""))).objects
-    stat = await shelf.store.head("key")
+    (listed,) = (await bucket.store.list_page(ListQuery(""))).objects
+    stat = await bucket.store.head("key")
 
     assert (listed.key, listed.etag, listed.size) == ("key", stat.version.etag, stat.version.size)
     assert listed.mtime_ns // 10**9 == stat.mtime_ns // 10**9
 
 
-async def test_keys_of_any_bytes_are_listed_found_and_read_as_they_are(shelf: Shelf) -> None:
-    keys = [key for key in HOSTILE_KEYS if shelf.can_hold(key)]
+async def test_keys_of_any_bytes_are_listed_found_and_read_unchanged(bucket: Bucket) -> None:
+    keys = [key for key in HOSTILE_KEYS if bucket.can_hold(key)]
     bodies = {key: b"" if key.endswith("/") else key.encode() for key in keys}
     for key, body in bodies.items():
-        shelf.put(key, body)
+        bucket.put(key, body)
 
-    listed = await names(shelf.store, ListQuery("", delimiter=""))
+    listed = await names(bucket.store, ListQuery("", delimiter=""))
 
     assert sorted(listed) == sorted(keys)
     for key, body in bodies.items():
-        version = (await shelf.store.head(key)).version
+        version = (await bucket.store.head(key)).version
         assert version.size == len(body)
-        assert not body or await read(shelf.store, version, 0, len(body)) == body
+        assert not body or await read(bucket.store, version, 0, len(body)) == body
 
 
-async def test_hostile_prefixes_are_listed(shelf: Shelf) -> None:
-    prefixes = [f"{key}/" for key in HOSTILE_KEYS if shelf.can_hold(f"{key}/x") and "/" not in key]
+async def test_hostile_prefixes_are_listed(bucket: Bucket) -> None:
+    prefixes = [f"{key}/" for key in HOSTILE_KEYS if bucket.can_hold(f"{key}/x") and "/" not in key]
     for prefix in prefixes:
-        shelf.put(f"{prefix}x", b"x")
+        bucket.put(f"{prefix}x", b"x")
 
-    assert sorted(await names(shelf.store, ListQuery(""))) == sorted(prefixes)
+    assert sorted(await names(bucket.store, ListQuery(""))) == sorted(prefixes)
     for prefix in prefixes:
-        assert await names(shelf.store, ListQuery(prefix)) == [f"{prefix}x"]
+        assert await names(bucket.store, ListQuery(prefix)) == [f"{prefix}x"]
 
 
 @pytest.mark.parametrize("max_keys", [1, 2, 3, 4, 1000])
 @pytest.mark.parametrize("delimiter", ["", "/"])
 async def test_a_listing_is_the_same_however_its_pages_are_cut(
-    shelf: Shelf, max_keys: int, delimiter: str
+    bucket: Bucket, max_keys: int, delimiter: str
 ) -> None:
     keys = [
         "a-b",
@@ -135,29 +136,29 @@ async def test_a_listing_is_the_same_however_its_pages_are_cut(
         "\u00e9/\u00e9",
     ]
     for key in keys:
-        shelf.put(key, b"x")
+        bucket.put(key, b"x")
 
-    listed = await names(shelf.store, ListQuery("", delimiter, max_keys=max_keys))
+    listed = await names(bucket.store, ListQuery("", delimiter, max_keys=max_keys))
 
     tops = {key if "/" not in key else key[: key.index("/") + 1] for key in keys}
     assert sorted(listed) == sorted(keys if delimiter == "" else tops)
 
 
-async def test_start_after_begins_behind_a_key(shelf: Shelf) -> None:
+async def test_a_listing_starts_after_a_key(bucket: Bucket) -> None:
     for key in ["a", "b", "c", "sp ace", "sp+ace", "\u00e9"]:
-        shelf.put(key, b"x")
+        bucket.put(key, b"x")
 
-    assert await names(shelf.store, ListQuery("", start_after="b")) == [
+    assert await names(bucket.store, ListQuery("", start_after="b")) == [
         "c",
         "sp ace",
         "sp+ace",
         "\u00e9",
     ]
-    assert await names(shelf.store, ListQuery("", start_after="sp ace", max_keys=1)) == [
+    assert await names(bucket.store, ListQuery("", start_after="sp ace", max_keys=1)) == [
         "sp+ace",
         "\u00e9",
     ]
-    assert await names(shelf.store, ListQuery("", start_after="bb")) == [
+    assert await names(bucket.store, ListQuery("", start_after="bb")) == [
         "c",
         "sp ace",
         "sp+ace",
@@ -165,163 +166,164 @@ async def test_start_after_begins_behind_a_key(shelf: Shelf) -> None:
     ]
 
 
-async def test_a_prefix_without_keys_is_an_empty_listing(shelf: Shelf) -> None:
-    shelf.put("key", b"x")
+async def test_a_prefix_without_keys_is_an_empty_listing(bucket: Bucket) -> None:
+    bucket.put("key", b"x")
 
-    page = await shelf.store.list_page(ListQuery("other/"))
+    page = await bucket.store.list_page(ListQuery("other/"))
 
     assert (page.objects, page.prefixes, page.next_token) == ([], [], None)
 
 
-async def test_an_object_beside_its_prefix_is_listed_with_it(shelf: Shelf) -> None:
-    shelf.put("a/b", b"x")
-    if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX not in shelf.quirks:
-        shelf.put("a", b"x")
+async def test_an_object_beside_its_prefix_is_listed_with_it(bucket: Bucket) -> None:
+    bucket.put("a/b", b"x")
+    if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX not in bucket.quirks:
+        bucket.put("a", b"x")
 
-    expected = ["a/"] if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX in shelf.quirks else ["a", "a/"]
-    assert sorted(await names(shelf.store, ListQuery(""))) == expected
+    expected = ["a/"] if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX in bucket.quirks else ["a", "a/"]
+    assert sorted(await names(bucket.store, ListQuery(""))) == expected
 
 
 @pytest.mark.parametrize(
     "span", [ByteRange(0, 1), ByteRange(0, 1000), ByteRange(999, 1000), ByteRange(250, 750)]
 )
-async def test_a_range_is_the_slice(shelf: Shelf, span: ByteRange) -> None:
+async def test_a_range_is_a_slice_of_the_object(bucket: Bucket, span: ByteRange) -> None:
     body = bytes(i % 251 for i in range(1000))
-    shelf.put("key", body)
-    version = (await shelf.store.head("key")).version
+    bucket.put("key", body)
+    version = (await bucket.store.head("key")).version
 
-    assert await read(shelf.store, version, span.start, span.stop) == body[span.start : span.stop]
+    assert await read(bucket.store, version, span.start, span.stop) == body[span.start : span.stop]
 
 
-async def test_many_ranges_at_once_do_not_mix(shelf: Shelf) -> None:
+async def test_many_ranges_at_once_do_not_mix(bucket: Bucket) -> None:
     body = bytes(i % 251 for i in range(200_000))
-    shelf.put("key", body)
-    version = (await shelf.store.head("key")).version
+    bucket.put("key", body)
+    version = (await bucket.store.head("key")).version
     into = bytearray(len(body))
 
     async with trio.open_nursery() as nursery:
         for start in range(0, len(body), 10_000):
             part = memoryview(into)[start : start + 10_000]
-            demand = Demand(Priority(start // 10_000 % 2))
-            nursery.start_soon(
-                shelf.store.get_range, version, ByteRange(start, start + 10_000), part, demand
-            )
+            byte_range = ByteRange(start, start + 10_000)
+            priority = Priority(start // 10_000 % 2)
+            nursery.start_soon(read_range, bucket.store, version, byte_range, part, priority)
 
     assert into == body
 
 
-async def test_an_overwritten_version_is_gone(shelf: Shelf) -> None:
-    shelf.put("key", b"old bytes")
-    old = (await shelf.store.head("key")).version
-    shelf.put("key", b"new bytes")
+async def test_an_overwritten_version_is_stale(bucket: Bucket) -> None:
+    bucket.put("key", b"old bytes")
+    old = (await bucket.store.head("key")).version
+    bucket.put("key", b"new bytes")
 
     with pytest.raises(StaleVersion):
-        await read(shelf.store, old, 0, 4)
+        await read(bucket.store, old, 0, 4)
 
 
-async def test_a_version_overwritten_by_a_shorter_one_is_gone(shelf: Shelf) -> None:
-    shelf.put("key", b"long, long bytes")
-    old = (await shelf.store.head("key")).version
-    shelf.put("key", b"no")
-
-    with pytest.raises(StaleVersion):
-        await read(shelf.store, old, 8, 12)
-
-
-async def test_a_deleted_version_is_gone(shelf: Shelf) -> None:
-    shelf.put("key", b"bytes")
-    old = (await shelf.store.head("key")).version
-    shelf.delete("key")
+async def test_a_version_overwritten_by_a_shorter_one_is_stale(bucket: Bucket) -> None:
+    bucket.put("key", b"long, long bytes")
+    old = (await bucket.store.head("key")).version
+    bucket.put("key", b"no")
 
     with pytest.raises(StaleVersion):
-        await read(shelf.store, old, 0, 4)
+        await read(bucket.store, old, 8, 12)
 
 
-async def test_in_a_versioned_bucket_an_old_version_is_read_on(open_shelf: OpenShelf) -> None:
-    shelf = open_shelf()
-    if Quirk.NO_VERSIONS not in shelf.quirks:
-        shelf = open_shelf(versioned=True)
-    shelf.put("key", b"old bytes")
-    old = (await shelf.store.head("key")).version
-    shelf.put("key", b"new bytes")
+async def test_a_deleted_version_is_stale(bucket: Bucket) -> None:
+    bucket.put("key", b"bytes")
+    old = (await bucket.store.head("key")).version
+    bucket.delete("key")
 
-    if Quirk.NO_VERSIONS in shelf.quirks:
+    with pytest.raises(StaleVersion):
+        await read(bucket.store, old, 0, 4)
+
+
+async def test_an_old_version_is_read_by_its_id_in_a_versioned_bucket(
+    open_bucket: OpenBucket,
+) -> None:
+    bucket = open_bucket()
+    if Quirk.NO_VERSIONS not in bucket.quirks:
+        bucket = open_bucket(versioned=True)
+    bucket.put("key", b"old bytes")
+    old = (await bucket.store.head("key")).version
+    bucket.put("key", b"new bytes")
+
+    if Quirk.NO_VERSIONS in bucket.quirks:
         with pytest.raises(StaleVersion):
-            await read(shelf.store, old, 0, 3)
+            await read(bucket.store, old, 0, 3)
         return
-    assert [await read(shelf.store, old, 0, 3) for _ in range(2)] == [b"old", b"old"]
-    shelf.delete("key")
-    assert await read(shelf.store, old, 4, 9) == b"bytes"
+    assert [await read(bucket.store, old, 0, 3) for _ in range(2)] == [b"old", b"old"]
+    bucket.delete("key")
+    assert await read(bucket.store, old, 4, 9) == b"bytes"
 
 
-async def test_revalidation_renews_what_has_not_changed(shelf: Shelf) -> None:
-    shelf.put("key", b"bytes")
-    shelf.put("empty", b"")
+async def test_a_revalidation_finds_the_same_version(bucket: Bucket) -> None:
+    bucket.put("key", b"bytes")
+    bucket.put("empty", b"")
 
     for key in ["key", "empty"]:
-        version = (await shelf.store.head(key)).version
+        version = (await bucket.store.head(key)).version
         for head_size in (0, 3, 100):
-            assert await shelf.store.revalidate(version, head_size) == NotModified()
+            assert await bucket.store.revalidate(version, head_size) == NotModified()
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [(b"old", b"new bytes"), (b"old", b""), (b"", b"new bytes"), (b"a" * 9, b"b")]
 )
 @pytest.mark.parametrize("head_size", [0, 3, 100])
-async def test_revalidation_brings_what_is_new(
-    shelf: Shelf, old: bytes, new: bytes, head_size: int
+async def test_a_revalidation_returns_a_new_version_with_its_first_bytes(
+    bucket: Bucket, old: bytes, new: bytes, head_size: int
 ) -> None:
-    shelf.put("key", old)
-    version = (await shelf.store.head("key")).version
-    shelf.put("key", new)
+    bucket.put("key", old)
+    version = (await bucket.store.head("key")).version
+    bucket.put("key", new)
 
-    outcome = await shelf.store.revalidate(version, head_size)
+    outcome = await bucket.store.revalidate(version, head_size)
 
-    assert outcome == Modified(await shelf.store.head("key"), new[:head_size])
+    assert outcome == Modified(await bucket.store.head("key"), new[:head_size])
 
 
-async def test_revalidation_of_a_deleted_object_is_not_found(shelf: Shelf) -> None:
-    shelf.put("key", b"bytes")
-    version = (await shelf.store.head("key")).version
-    shelf.delete("key")
+async def test_a_revalidation_of_a_deleted_object_is_not_found(bucket: Bucket) -> None:
+    bucket.put("key", b"bytes")
+    version = (await bucket.store.head("key")).version
+    bucket.delete("key")
 
     with pytest.raises(NotFound):
-        await shelf.store.revalidate(version, 10)
+        await bucket.store.revalidate(version, 10)
 
 
-async def test_an_archived_object_is_known_and_its_bytes_denied(shelf: Shelf) -> None:
-    if Quirk.NO_ARCHIVE in shelf.quirks:
+async def test_an_archived_object_is_listed_and_its_bytes_denied(bucket: Bucket) -> None:
+    if Quirk.NO_ARCHIVE in bucket.quirks:
         return
-    shelf.put("cold", b"bytes", StorageClass="GLACIER")
-    shelf.put("cool", b"bytes", StorageClass="GLACIER_IR")
+    bucket.put("cold", b"bytes", StorageClass="GLACIER")
+    bucket.put("cool", b"bytes", StorageClass="GLACIER_IR")
 
-    stat = await shelf.store.head("cold")
+    stat = await bucket.store.head("cold")
 
     assert stat.is_archived
-    assert not (await shelf.store.head("cool")).is_archived
+    assert not (await bucket.store.head("cool")).is_archived
     assert {
-        each.storage_class for each in (await shelf.store.list_page(ListQuery(""))).objects
+        each.storage_class for each in (await bucket.store.list_page(ListQuery(""))).objects
     } == {
         "GLACIER",
         "GLACIER_IR",
     }
     with pytest.raises(AccessDenied):
-        await read(shelf.store, stat.version, 0, 3)
+        await read(bucket.store, stat.version, 0, 3)
 
 
-async def test_every_question_is_a_checkpoint(shelf: Shelf) -> None:
-    shelf.put("key", b"bytes")
-    version = (await shelf.store.head("key")).version
+async def test_every_operation_is_a_checkpoint(bucket: Bucket) -> None:
+    bucket.put("key", b"bytes")
+    version = (await bucket.store.head("key")).version
 
-    for question in (
-        lambda: shelf.store.head("key"),
-        lambda: shelf.store.list_page(ListQuery("")),
-        lambda: read(shelf.store, version, 0, 5),
-        lambda: shelf.store.revalidate(version, 5),
+    for call in (
+        lambda: bucket.store.head("key"),
+        lambda: bucket.store.list_page(ListQuery("")),
+        lambda: read(bucket.store, version, 0, 5),
+        lambda: bucket.store.revalidate(version, 5),
     ):
         with trio.testing.assert_checkpoints():
-            await question()
+            await call()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await question()
+            await call()
         assert scope.cancelled_caught

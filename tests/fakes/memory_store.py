@@ -1,6 +1,7 @@
 """MemoryStore: an ObjectStore in memory, with versions, pages of any size, and faults on request.
 
-For what no real store can be made to do. It passes the contract of tests/contract, as the real ones do.
+For what no real store can be made to do. It passes the contract of tests/contract, like the real
+ones.
 """
 
 import hashlib
@@ -8,6 +9,7 @@ import itertools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import trio
 
@@ -23,7 +25,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken, Priority
+from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from tests.fakes.started_reads import TaskRead
 
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 EPOCH_NS = 1_700_000_000_000_000_000
@@ -31,13 +34,13 @@ EPOCH_NS = 1_700_000_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question, as *before* is shown it: kind is HEAD, LIST, GET or REVALIDATE; key a key or prefix."""
+    """One request, as *before* gets it: kind is HEAD, LIST, GET or REVALIDATE."""
 
     kind: str
     key: str
     span: ByteRange | None = None
     query: ListQuery | None = None
-    urgency: Priority = Priority.DEMANDED
+    priority: Priority = Priority.DEMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class _Stored:
     body: bytes
 
 
-async def _answer_at_once(_: Request) -> None:
+async def _respond_at_once(_: Request) -> None:
     await trio.lowlevel.checkpoint()
 
 
@@ -54,16 +57,16 @@ async def _answer_at_once(_: Request) -> None:
 class MemoryStore:
     """Objects of one bucket.
 
-    *before* is awaited with each request before it is answered: it may wait, count, change the store, or raise what the
-    store is to raise. *page_size* bounds every page. *is_ordered* False lists as by directories: "dir/x" before "dir-1/x".
-    *keeps_versions*: a replaced version can still be read.
+    *before* is awaited with each request, before its response: it may wait, count, change the store,
+    or raise what the store is to raise. *page_size* bounds every page. *is_ordered* False lists by
+    directories: "dir/x" before "dir-1/x". *keeps_versions*: a replaced version can still be read.
     """
 
     bucket: str = "bucket"
     page_size: int = 1000
     is_ordered: bool = True
     keeps_versions: bool = False
-    before: Callable[[Request], Awaitable[None]] = _answer_at_once
+    before: Callable[[Request], Awaitable[None]] = _respond_at_once
     requests: list[Request] = field(default_factory=list)
     _objects: dict[str, _Stored] = field(default_factory=dict)
     _former: dict[ObjectVersion, _Stored] = field(default_factory=dict)
@@ -116,22 +119,20 @@ class MemoryStore:
     async def list_page(
         self,
         query: ListQuery,
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await self._receive(Request("LIST", query.prefix, query=query))
         return self._page(query)
 
-    async def get_range(
+    async def _read(
         self,
         version: ObjectVersion,
         span: ByteRange,
         into: memoryview,
-        demand: Demand | None = None,
+        priority: Priority = Priority.DEMAND,
     ) -> None:
-        await self._receive(
-            Request("GET", version.key, span=span, urgency=(demand or Demand()).urgency)
-        )
+        await self._receive(Request("GET", version.key, span=span, priority=priority))
         stored = self._objects.get(version.key)
         if stored is None or stored.stat.version != version:
             stored = self._former.get(version)
@@ -140,11 +141,20 @@ class MemoryStore:
         self._check_readable(stored)
         into[:] = stored.body[span.start : span.stop]
 
-    def has_place(self) -> bool:
+    def has_capacity(self) -> bool:
         return True
 
-    def begin_range(self, *_: object) -> None:
-        """Each request waits, for `before`."""
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+    ) -> TaskRead:
+        """In a task, since each request waits, for `before`."""
+        read = partial(self._read, version, byte_range, into, priority)
+        return TaskRead(version, read, on_end)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._receive(Request("REVALIDATE", version.key, span=ByteRange(0, head_size)))
@@ -154,7 +164,7 @@ class MemoryStore:
         self._check_readable(stored)
         return Modified(stored.stat, stored.body[:head_size])
 
-    # what is behind
+    # internals
 
     async def _receive(self, request: Request) -> None:
         self.requests.append(request)
@@ -170,7 +180,7 @@ class MemoryStore:
             raise AccessDenied("archived", bucket=self.bucket, key=stored.stat.version.key)
 
     def _page(self, query: ListQuery) -> ListPage:
-        """Tokens are the last name given, as S3's are in effect: what comes and goes between pages is seen or not, once."""
+        """A page. Tokens are the last name given, as S3's are in effect."""
         after = None if query.token is None else query.token[1:]
         size = max(1, min(self.page_size, query.max_keys))
         names = [
@@ -186,7 +196,10 @@ class MemoryStore:
         )
 
     def _names(self, query: ListQuery) -> list[str]:
-        """Keys and common prefixes, in the order of the store. A prefix is there while a key of it comes after *start_after*."""
+        """Keys and common prefixes, in the order of the store.
+
+        A prefix is listed if one of its keys comes after *start_after*.
+        """
         skipped = query.start_after if query.token is None else None
         found = set()
         for key in self._objects:

@@ -12,6 +12,8 @@ obeys commands on stdin, one a line, and answers each with a line of JSON:
     break             have every handler fail as a bug does
     mend              have them work again
     lookups           LOOKUP requests of the kernel so far
+    requests          requests to the store since it was last asked: [kind, key, start, stop] of a
+                      read, [kind, prefix, delimiter, start_after] of a listing, else [kind, key]
     pause             once the next request is there, do nothing before the next line, not even read it
 """
 
@@ -35,6 +37,7 @@ from s3mount.daemon.interfaces import Host
 from s3mount.daemon.startup import run
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
+from s3mount.s3.model import ByteRange, ListQuery
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.mount.mounted import Mount, served
 
@@ -67,6 +70,16 @@ class _Counting(Operations):
         for name, part in self._parts.items():
             setattr(self, name, part)
         vars(handlers)["pyfuse3"] = pyfuse3
+
+
+def _as_json(request: Request) -> list[object]:
+    match request:
+        case Request(span=ByteRange() as span):
+            return [request.kind, request.key, span.start, span.stop]
+        case Request(query=ListQuery() as query):
+            return [request.kind, request.key, query.delimiter, query.start_after]
+        case _:
+            return [request.kind, request.key]
 
 
 class _Control:
@@ -104,9 +117,15 @@ class _Control:
             "break": self.operations.break_all,
             "mend": self.operations.mend,
             "lookups": lambda: self.operations.lookups,
+            "requests": self._take_requests,
             "pause": self._pause,
         }
         return commands[word](*operands)
+
+    def _take_requests(self) -> list[object]:
+        taken = self.store.requests[:]
+        self.store.requests.clear()
+        return [_as_json(request) for request in taken]
 
     def _hold(self, prefix: str) -> None:
         self._prefix, self._held, self._released = prefix, 0, trio.Event()

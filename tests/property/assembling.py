@@ -4,14 +4,16 @@ from collections.abc import Callable
 
 import trio
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
-from s3mount.filesystem.namespace.tree import Tree
+from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
+from tests.fakes.started_reads import read_range
 
 MOUNTED_NS = 1_700_000_000 * 10**9
 
@@ -27,10 +29,10 @@ class Reader:
         span = ByteRange(min(offset, self._version.size), min(offset + size, self._version.size))
         body = bytearray(len(span))
         if body:
-            await self._store.get_range(self._version, span, memoryview(body))
+            await read_range(self._store, self._version, span, memoryview(body))
         return bytes(body)
 
-    def read_held(self, offset: int, size: int) -> None:
+    def read_cached(self, offset: int, size: int) -> None:
         """Nothing is held."""
 
     def close(self) -> None: ...
@@ -63,9 +65,11 @@ def assemble(
     config: TreeConfig,
     location: StoreConfig,
     clock: Callable[[], float],
+    *,
+    no_prefetch: frozenset[Prefetch] = frozenset(),
 ) -> FileSystem:
     """The file system of *location*."""
-    tree = Tree(
+    tree = build_tree(
         store,
         nursery,
         config,
@@ -74,5 +78,8 @@ def assemble(
         mounted_ns=MOUNTED_NS,
         first_bytes=lambda _version, _head: None,
         kernel=NoKernel(),
+        no_prefetch=no_prefetch,
     )
-    return FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))
+    policies = prefetch_policies(tree, no_prefetch)
+    files = OpenFiles(tree, Blocks(store), policies)
+    return FileSystem(tree, files, OpenDirectories(tree, policies))

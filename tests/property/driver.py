@@ -170,9 +170,11 @@ async def _world_of(program: Program) -> AsyncIterator["World"]:
     )
     location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = assemble(store, nursery, config, location, clock)
+        filesystem = assemble(
+            store, nursery, config, location, clock, no_prefetch=program.no_prefetch
+        )
         if program.is_proven and program.behaviour.is_ordered:
-            filesystem.tree.catalog.order.note_page(IN_ORDER)
+            filesystem.tree.cache.order.note_page(IN_ORDER)
         yield World(program, store, filesystem, clock)
         nursery.cancel_scope.cancel()
 
@@ -184,7 +186,9 @@ def configured_limit(entries: int) -> int:
 
 def held_weight(filesystem: FileSystem) -> int:
     """What the directories weigh that are kept, counted anew; what is read and no directory's any more comes on top."""
-    return sum(directory.weight for directory in filesystem.tree.catalog.known._kept.values())
+    return sum(
+        directory.weight for directory in filesystem.tree.cache.directories._directories.values()
+    )
 
 
 @dataclass
@@ -213,7 +217,7 @@ class World:
 
     def hang_up(self) -> None:
         self.last_hang_up = self.clock()
-        self.filesystem.tree.forget_all()
+        self.filesystem.tree.invalidate_all()
 
     def change(self, step: Step) -> None:
         """What happens to the mount or its bucket from outside."""
@@ -395,7 +399,7 @@ class Agent:
         directories = self._world.filesystem.directories
         handle = directories.open(inode)
         try:
-            return await _Reading(self._world, self, prefix, step).run(directories.stream(handle))
+            return await _Reading(self._world, self, prefix, step).run(directories.handle(handle))
         finally:
             directories.release(handle)
 
@@ -422,7 +426,7 @@ class Agent:
         asked, files = world.clock(), world.filesystem.files
         trusted = max(program.ttl, LOOKUP_TO_OPEN)
         since = world.oldest(asked, lifetime=trusted, key=told.key)
-        handle = files.open_current(inode)
+        handle = files.open_nowait(inode)
         try:
             if handle is None:
                 handle = await files.open(inode)
@@ -556,7 +560,7 @@ class _Reading:
         """One getdents(2): entries from the last offset on, as many as it has room for and can be told at once."""
         offset = self._told[-1][2] if self._told else DOTS
         room = self._step.reply
-        place = stream.held(offset) or await stream.place(offset)
+        place = stream.read_nowait(offset) or await stream.read(offset)
         while place is not None and room:
             entries, start, base = place
             stop, valid_for = min(len(entries), start + room), self._agent._tree.valid_for(entries)
@@ -564,13 +568,13 @@ class _Reading:
                 size = DIRECTORY if entries.is_directory(index) else entries.sizes[index]
                 told = Told(self._prefix, entries.name(index), size)
                 self._tell(
-                    self._agent._tree.inodes.remember(entries, index),
+                    self._agent._tree.inodes.add_reference(entries, index),
                     told,
                     base + index + 1,
                     valid_for,
                 )
             room -= stop - start
-            place = stream.held(base + stop) if room else None
+            place = stream.read_nowait(base + stop) if room else None
 
     def _tell(self, inode: int, told: Told, offset: int, valid_for: float) -> None:
         self._agent._hold(inode, told)

@@ -97,15 +97,15 @@ class Kernel:
         self, handle: int, offset: int = 0, limit: int = 1 << 30
     ) -> list[tuple[bytes, Seen, int]]:
         """As `read_entries`, each with the offset behind it."""
-        stream = self.filesystem.directories.stream(handle)
+        stream = self.filesystem.directories.handle(handle)
         if offset == 0:
             await stream.rewind()
         offset = max(offset, DOTS)
         told: list[tuple[bytes, Seen, int]] = []
-        while len(told) < limit and (place := await stream.place(offset)) is not None:
+        while len(told) < limit and (place := await stream.read(offset)) is not None:
             entries, start, base = place
             for index in range(start, min(start + REPLY, len(entries))):
-                inode = self.filesystem.tree.inodes.remember(entries, index)
+                inode = self.filesystem.tree.inodes.add_reference(entries, index)
                 attributes = self.filesystem.tree.describe(inode, entries, index)
                 told.append(
                     (entries.name(index), self._hold(inode, attributes.size), base + index + 1)
@@ -137,7 +137,7 @@ async def kernel_on(
     async with trio.open_nursery() as nursery:
         kernel = Kernel(assemble(shelf, nursery, config, StoreConfig(bucket=BUCKET), clock))
         if is_proven:
-            kernel.filesystem.tree.catalog.order.note_page(_IN_ORDER)
+            kernel.filesystem.tree.cache.order.note_page(_IN_ORDER)
         yield kernel
         kernel.forget_all()
         assert len(kernel.filesystem.tree.inodes) == 0, (

@@ -7,6 +7,7 @@ import random
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import md5
 from typing import NoReturn
 
@@ -24,7 +25,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken
+from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from tests.fakes.started_reads import TaskRead
 from tests.property.history import History
 from tests.property.shelf import Order, in_byte_order, in_component_order, in_no_order
 
@@ -94,7 +96,7 @@ class MovingStore:
     async def list_page(
         self,
         query: ListQuery,
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,
     ) -> ListPage:
         await self._arrive("LIST" if query.token is None else "MORE", query.prefix)
@@ -104,12 +106,11 @@ class MovingStore:
         await self._leave()
         return page
 
-    async def get_range(
+    async def _read(
         self,
         version: ObjectVersion,
         span: ByteRange,
         into: memoryview,
-        demand: Demand | None = None,  # noqa: ARG002
     ) -> None:
         await self._arrive("GET", version.key)
         size = self.history.current.sizes.get(version.key)
@@ -118,11 +119,19 @@ class MovingStore:
             raise StaleVersion("replaced or deleted", key=version.key)
         into[:] = body_of(version.key, size)[span.start : span.stop]
 
-    def has_place(self) -> bool:
+    def has_capacity(self) -> bool:
         return True
 
-    def begin_range(self, *_: object) -> None:
-        """Each request waits."""
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,  # noqa: ARG002
+    ) -> TaskRead:
+        """In a task, since each request waits."""
+        return TaskRead(version, partial(self._read, version, byte_range, into), on_end)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._arrive("REVALIDATE", version.key)

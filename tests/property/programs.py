@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from s3mount.config import Prefetch
 from tests.property.moving_store import Behaviour
 
 Item = TypeVar("Item")
@@ -59,6 +60,7 @@ class Program:
     grace: float = 0.0
     root: str = ""
     is_proven: bool = False  # the store has listed in order for a while, so that order is relied on from the beginning
+    no_prefetch: frozenset[Prefetch] = frozenset()
     is_huge: bool = False  # `h/` holds HUGE more names
 
     def __str__(self) -> str:

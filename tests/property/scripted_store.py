@@ -6,14 +6,16 @@ while a load still fills it, reads rubbish. A cancelled load goes on until it is
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.errors import S3MountError
 from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
-from s3mount.s3.object_store import Demand, OnToken, Priority
+from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from s3mount.unawaited import ExpectedError
 
 
 def content_of(version: ObjectVersion) -> bytes:
@@ -23,78 +25,69 @@ def content_of(version: ObjectVersion) -> bytes:
 
 @dataclass(eq=False)
 class Load:
-    """A GET that was sent and not answered."""
+    """`StartedRead`: a GET that was sent and not answered.
 
+    One that is cancelled goes on until it is let through, as one does whose thread has yet to
+    notice; with *waits_for_permit* it ends by itself. With *asks_once_more* a failure is that of an
+    attempt, and another one follows.
+    """
+
+    store: "ScriptedStore"
     version: ObjectVersion
     span: ByteRange
     into: memoryview
-    demand: Demand
-    answered: trio.Event = field(default_factory=trio.Event)
-    error: Exception | None = None
+    on_end: OnReadEnd
+    priority: Priority
+    waits_for_permit: bool = False
+    asks_once_more: bool = False
+    is_cancelled: bool = False
 
     def __post_init__(self) -> None:
-        self.urgency = self.demand.urgency  # what it was sent with
+        self.sent_priority = self.priority  # what it was sent with
+
+    def promote(self) -> None:
+        self.priority = Priority.DEMAND
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        if self.waits_for_permit:
+            _soon(self._end, ExpectedError("cancelled"))
 
     def scribble(self) -> None:
         self.into[:] = b"\xee" * len(self.into)
 
     def land(self) -> None:
-        self.answered.set()
-
-    def fail(self, error: Exception) -> None:
-        self.error = error
-        self.answered.set()
-
-
-@dataclass(eq=False)
-class BegunLoad(Load):
-    """A GET that was sent at once; where it fails, what finishes it fails too, or asks once more.
-
-    One that is cancelled goes on until it is let through, as one does whose thread has yet to notice.
-    """
-
-    store: "ScriptedStore" = field(kw_only=True)
-    ended: Callable[[], None] = field(kw_only=True)
-    is_done: bool = False
-    asks_once_more: bool = False
-    is_cancelled: bool = False
-
-    def land(self) -> None:
         if self in self.store.loads:
             self.into[:] = self.store.content(self.version)[self.span.start : self.span.stop]
-            self.is_done = True
-            self._end()
+            self._end(None)
 
     def fail(self, error: Exception) -> None:
-        self.error = error
-        self._end()
+        if self.asks_once_more:
+            self.asks_once_more = False
+        else:
+            self._end(error)
 
-    async def see_through(self, has_ended: trio.Event) -> None:
-        await has_ended.wait()
+    def _end(self, error: Exception | None) -> None:
+        if self in self.store.loads:
+            self.store.loads.remove(self)
+            version = self.version.with_version_id(self.store.version_id)
+            tell = partial(self.on_end, version, error)
+            tell() if self.store.tells_at_once else _soon(tell)
 
-    def cancel(self) -> None:
-        self.is_cancelled = True
 
-    async def finish(self) -> None:
-        assert self.error is not None
-        await trio.lowlevel.checkpoint()
-        if not self.asks_once_more:
-            raise self.error
-        await self.store.get_range(self.version, self.span, self.into, self.demand)
-
-    def _end(self) -> None:
-        self.store.loads.remove(self)
-        self.ended()
+def _soon(call: Callable[..., object], *arguments: object) -> None:
+    trio.lowlevel.current_trio_token().run_sync_soon(call, *arguments)
 
 
 class ScriptedStore:
-    """An ObjectStore of ranges. *sends_at_once*: a load needs not wait for its place."""
+    """An ObjectStore of ranges. *tells_at_once*: with the end of a load, not a moment later."""
 
-    def __init__(self, *, sends_at_once: bool = False) -> None:
-        self.sends_at_once = sends_at_once
-        self.loads: list[Load] = []  # under way
+    def __init__(self, *, tells_at_once: bool = False) -> None:
+        self.tells_at_once = tells_at_once
+        self.loads: list[Load] = []  # in flight
         self.asked: list[tuple[str, ByteRange, Priority]] = []  # all there ever were
         self.is_prompt = False
+        self.version_id: str | None = None  # what each load tells
         self._contents: dict[ObjectVersion, bytes] = {}
 
     def content(self, version: ObjectVersion) -> bytes:
@@ -102,39 +95,25 @@ class ScriptedStore:
             self._contents[version] = content_of(version)
         return self._contents[version]
 
-    async def get_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: memoryview,
-        demand: Demand | None = None,
-    ) -> None:
-        load = Load(version, span, into, demand or Demand())
-        self._note(load)
-        if self.is_prompt:
-            load.land()
-        try:
-            await self._answer(load)
-        finally:
-            self.loads.remove(load)
-
-    def has_place(self) -> bool:
+    def has_capacity(self) -> bool:
         return True
 
-    def begin_range(
+    def start_read(
         self,
         version: ObjectVersion,
-        span: ByteRange,
+        byte_range: ByteRange,
         into: memoryview,
-        demand: Demand,
-        ended: Callable[[], None],
-    ) -> "BegunLoad | None":
-        if not self.sends_at_once:
-            return None
-        load = BegunLoad(version, span, into, demand, store=self, ended=ended)
-        self._note(load)
+        on_end: OnReadEnd,
+        priority: Priority,
+    ) -> Load:
+        load = Load(self, version, byte_range, into, on_end, priority)
+        assert len(into) == len(byte_range) > 0
+        assert byte_range.stop <= version.size
+        load.scribble()
+        self.asked.append((version.key, byte_range, priority))
+        self.loads.append(load)
         if self.is_prompt:
-            trio.lowlevel.current_trio_token().run_sync_soon(load.land)
+            _soon(load.land)
         return load
 
     async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
@@ -143,7 +122,7 @@ class ScriptedStore:
     async def list_page(
         self,
         query: ListQuery,  # noqa: ARG002
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         raise AssertionError("blocks ask for ranges only")
@@ -165,30 +144,11 @@ class ScriptedStore:
         self.is_prompt = True
         self.land_all()
 
-    def given_up_by(self, cache: BlockCache) -> list[Load]:
-        """The loads under way that nobody wants any more."""
-        demands = [flight.demand for flight in cache._loads._flights if flight.is_given_up]
-        return [load for load in self.loads if load.demand in demands]
+    def cancelled_by(self, cache: BlockCache) -> list[Load]:
+        """The loads in flight that nobody wants any more."""
+        reads = [fetch.read for fetch in cache._loader._fetches if fetch.is_cancelled]
+        return [load for load in self.loads if load in reads]
 
     def fail_all(self, error: S3MountError) -> None:
         for load in list(self.loads):
             load.fail(error)
-
-    def _note(self, load: Load) -> None:
-        assert len(load.into) == len(load.span) > 0
-        assert load.span.stop <= load.version.size
-        load.scribble()
-        self.asked.append((load.version.key, load.span, load.urgency))
-        self.loads.append(load)
-
-    async def _answer(self, load: Load) -> None:
-        try:
-            await load.answered.wait()
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
-                await load.answered.wait()
-            load.scribble()
-            raise
-        if load.error is not None:
-            raise load.error
-        load.into[:] = self.content(load.version)[load.span.start : load.span.stop]

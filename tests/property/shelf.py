@@ -5,6 +5,7 @@ What no real store can be made to do at will. `tests/contract` holds what all st
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import md5
 
 import trio
@@ -21,7 +22,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken
+from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from tests.fakes.started_reads import TaskRead
 
 BUCKET = "shelf"
 
@@ -62,7 +64,7 @@ class Shelf:
     async def list_page(
         self,
         query: ListQuery,
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await self._ask(f"LIST {query.prefix}")
@@ -76,23 +78,30 @@ class Shelf:
             page[-1] if rest else None,
         )
 
-    async def get_range(
+    async def _read(
         self,
         version: ObjectVersion,
         span: ByteRange,
         into: memoryview,
-        demand: Demand | None = None,  # noqa: ARG002
     ) -> None:
         await self._ask(f"GET {version.key}")
         if version.key not in self.bodies or self.version(version.key) != version:
             raise StaleVersion("replaced", key=version.key)
         into[:] = self.bodies[version.key][span.start : span.stop]
 
-    def has_place(self) -> bool:
+    def has_capacity(self) -> bool:
         return True
 
-    def begin_range(self, *_: object) -> None:
-        """Each request waits, for `before`."""
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,  # noqa: ARG002
+    ) -> TaskRead:
+        """In a task, since each request waits."""
+        return TaskRead(version, partial(self._read, version, byte_range, into), on_end)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._ask(f"GET {version.key}")

@@ -1,4 +1,4 @@
-"""Whatever readers read, in whatever order loads come back or fail, and whoever is cancelled: every reply is a slice."""
+"""Every reply is a slice, whatever readers read, whoever is cancelled, in any order of results."""
 
 import itertools
 import random
@@ -18,10 +18,10 @@ from s3mount.config import BlockConfig
 from s3mount.errors import StoreError
 from s3mount.s3.model import ObjectVersion
 from tests.metrics import read_metrics
-from tests.property.scripted_store import BegunLoad, ScriptedStore
+from tests.property.scripted_store import ScriptedStore
 
 UNIT = 64 * KIB  # from here up buffers are used again, which is what goes wrong if anything does
-GEOMETRY = FetchSizes(part=4 * UNIT, block=UNIT, small=UNIT, piece=UNIT)
+SIZES = FetchSizes(part=4 * UNIT, block=UNIT, small=UNIT, piece=UNIT)
 VERSIONS = [
     ObjectVersion("b", key, "etag", size)
     for key, size in (("long", 40 * UNIT + 7), ("short", 6 * UNIT - 1), ("small", 999))
@@ -53,7 +53,7 @@ _somewhere = st.tuples(
 
 @dataclass(frozen=True)
 class Script:
-    """What one handle reads, *width* reads at once, and the step of the play in which it is cancelled, if ever."""
+    """What one handle reads, *width* reads at once, and the step that cancels it, if any."""
 
     version: ObjectVersion
     reads: Sequence[Read]
@@ -75,24 +75,22 @@ _at_once = st.sampled_from((0.0, 0.5, 1.0))
 
 @dataclass
 class Play:
-    """A cache, a store, readers who follow their scripts, and one who lets answers through in an order of chance."""
+    """A cache, a store, readers with scripts, and results that are let through in random order."""
 
     limit: int
     chance: random.Random
     failure_rate: float
-    at_once: float  # the share of loads that find their place at once
+    at_once: float  # the share of loads whose end is told at once, not a moment later
     store: ScriptedStore = field(default_factory=ScriptedStore)
     scopes: dict[int, trio.CancelScope] = field(default_factory=dict)
     acting: int = 0
 
     def __post_init__(self) -> None:
-        self.store.sends_at_once = self.at_once > 0
+        self.store.tells_at_once = self.at_once > 0
 
     async def run(self, scripts: Sequence[Script]) -> None:
         async with trio.open_nursery() as loads:
-            self.cache = BlockCache(
-                self.store, loads, BlockConfig(memory_limit=self.limit), GEOMETRY
-            )
+            self.cache = BlockCache(self.store, loads, BlockConfig(memory_limit=self.limit), SIZES)
             try:
                 await self._perform(scripts)
             finally:
@@ -157,48 +155,52 @@ class Play:
 
     def _let_through(self) -> None:
         self.store.scribble()
-        self.store.sends_at_once = self.chance.random() < self.at_once
+        for load in self.store.loads:
+            load.waits_for_permit |= self.chance.random() < 0.1
+        self.store.tells_at_once = self.chance.random() < self.at_once
         load = self.chance.choice(self.store.loads)
         if self.chance.random() < self.failure_rate:
-            if isinstance(load, BegunLoad):
-                load.asks_once_more = self.chance.random() < 0.5
+            load.asks_once_more = self.chance.random() < 0.5
             load.fail(StoreError("ill luck"))
         else:
             load.land()
 
     def check(self, *, at_rest: bool = False) -> None:
         """Nothing twice, nothing over the limit, nothing forgotten."""
-        loads, memory = self.cache._loads, self.cache._loads.memory
-        shelves = list(self.cache._shelves.values())
-        blocks: list[Block] = [block for shelf in shelves for block in shelf._blocks]
-        for shelf in shelves:
-            ends = [(block.start, block.stop) for block in shelf._blocks]
+        loader, memory = self.cache._loader, self.cache._loader.memory
+        versions = list(self.cache._versions.values())
+        blocks: list[Block] = [
+            block for blocks_of_one in versions for block in blocks_of_one._blocks
+        ]
+        for blocks_of_one in versions:
+            ends = [(block.start, block.stop) for block in blocks_of_one._blocks]
             assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
-        unwanted = self.store.given_up_by(self.cache)
-        assert all(
-            load.is_cancelled == (load in unwanted)
-            for load in self.store.loads
-            if isinstance(load, BegunLoad)
-        )
+        unwanted = self.store.cancelled_by(self.cache)
+        assert all(load.is_cancelled == (load in unwanted) for load in self.store.loads)
         wanted = [load.span for load in self.store.loads if load not in unwanted]
-        assert len(wanted) <= sum(block.flight is not None for block in blocks)
-        landed = [block for block in blocks if block.is_landed]
-        filling = [block for block in loads._flights.values() if block.buffer is not None]
+        assert len(wanted) <= sum(block.fetch is not None for block in blocks)
+        landed = [block for block in blocks if block.is_ready]
+        filling = [
+            block
+            for block in (fetch.block for fetch in loader._fetches)
+            if block.buffer is not None
+        ]
         lent = sum(max(len(block), 2048) for block in (*landed, *filling))
         idle = sum(len(buffer) for buffers in memory._idle.values() for buffer in buffers)
         assert lent + idle == memory.used <= self.limit
         assert memory._idle_bytes == idle
-        for shelf in shelves:
-            assert shelf.readers or not any(
-                block.flight and block.was_read and not block.waiters for block in shelf._blocks
+        for blocks_of_one in versions:
+            assert blocks_of_one.readers or not any(
+                block.fetch and block.was_accessed and not block.waiters
+                for block in blocks_of_one._blocks
             )
         if at_rest:
-            assert not loads._flights
-            assert not memory._claims
-            assert not len(self.cache._streams)
-            assert (loads._ahead_flights, loads._ahead_bytes) == (0, 0)
-            assert len(blocks) == len(landed) == len(memory._cold)
-            assert not memory._unread
+            assert not loader._fetches
+            assert not memory._pending
+            assert not len(self.cache._readahead)
+            assert (loader._prefetches, loader._prefetch_bytes) == (0, 0)
+            assert len(blocks) == len(landed) == len(memory._lru)
+            assert not memory._prefetched
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,4 +1,4 @@
-"""While others change the bucket: no name twice, none lost that stayed, none invented; and when lifetimes are over, the truth."""
+"""While the bucket changes, no name is shown twice, lost or invented; after the TTL all is true."""
 
 from collections.abc import Callable, Mapping
 
@@ -32,18 +32,18 @@ def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_
 
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:
-            told = [name for name, _ in await kernel.readdir(ROOT)]
+            shown = [name for name, _ in await kernel.readdir(ROOT)]
             trees = [truth(shelf) for shelf in history()]
             always = set(trees[0]).intersection(*trees[1:])
             ever = set().union(*trees)
-            assert len(told) == len(set(told))
-            assert always <= set(told) <= ever
+            assert len(shown) == len(set(shown))
+            assert always <= set(shown) <= ever
 
     run(main)
 
 
 @given(bodies=bodies(20), page_size=page_sizes, order=orders, changes=changes)
-def test_a_walk_while_the_bucket_changes_shows_every_file_that_stayed_and_no_file_that_never_was(
+def test_a_walk_while_the_bucket_changes_shows_files_that_stayed_and_none_that_never_was(
     bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
 ) -> None:
     shelf = Shelf(bodies, page_size, order)
@@ -52,13 +52,13 @@ def test_a_walk_while_the_bucket_changes_shows_every_file_that_stayed_and_no_fil
 
     async def main() -> None:
         async with kernel_on(shelf, clock, metadata_ttl=TTL) as kernel:
-            told = await walk(kernel)
+            shown = await walk(kernel)
             trees = [truth(shelf) for shelf in history()]
-            for path in _paths(told):
-                assert kind(look(told, path)) in {kind(look(tree, path)) for tree in trees}, path
+            for path in _paths(shown):
+                assert kind(look(shown, path)) in {kind(look(tree, path)) for tree in trees}, path
             for path in set(_paths(trees[0])).intersection(*map(_paths, trees[1:])):
                 if len({kind(look(tree, path)) for tree in trees}) == 1:
-                    assert kind(look(told, path)) == kind(look(trees[0], path)), path
+                    assert kind(look(shown, path)) == kind(look(trees[0], path)), path
 
             clock.now += TTL + 1
             shelf.before = lambda _: None
@@ -74,7 +74,7 @@ def test_a_walk_while_the_bucket_changes_shows_every_file_that_stayed_and_no_fil
     ttl=st.sampled_from([0.0, TTL]),
     data=st.data(),
 )
-def test_a_change_is_seen_when_the_lifetime_is_over_and_at_once_where_it_is_zero(
+def test_a_change_is_seen_after_the_ttl_and_at_once_if_it_is_zero(
     before: dict[str, bytes],
     after: dict[str, bytes],
     page_size: int,
@@ -95,14 +95,14 @@ def test_a_change_is_seen_when_the_lifetime_is_over_and_at_once_where_it_is_zero
             shelf.bodies = after
             clock.now += ttl
             for path in late:
-                assert await _told(kernel, path) == kind(look(truth(shelf), path)), path
+                assert await _shown(kernel, path) == kind(look(truth(shelf), path)), path
             assert await walk(kernel) == truth(shelf)
 
     run(main)
 
 
 @given(body=st.binary(max_size=3), other=st.binary(max_size=3), waited=st.sampled_from([0.0, TTL]))
-def test_an_open_after_the_lifetime_reads_what_is_current_or_says_that_the_name_means_another_now(
+def test_an_open_after_the_ttl_reads_the_current_version_or_is_stale(
     body: bytes, other: bytes, waited: float
 ) -> None:
     shelf = Shelf({"a": body})
@@ -122,7 +122,7 @@ def test_an_open_after_the_lifetime_reads_what_is_current_or_says_that_the_name_
 
 
 async def _read_again(kernel: Kernel, inode: int) -> bytes | None:
-    """The file's bytes, as open(2) brings them: where its inode is stale, the kernel looks up and opens again."""
+    """The bytes as of open(2): if the inode is stale, the kernel looks up and opens again."""
     files = kernel.filesystem.files
     try:
         handle = await files.open(inode)
@@ -139,7 +139,7 @@ async def _read_again(kernel: Kernel, inode: int) -> bytes | None:
 
 
 def _apply(shelf: Shelf, changes: list[Change]) -> Callable[[], list[Shelf]]:
-    """Have *changes* happen before their requests; what is returned tells the states that the shelf was in so far."""
+    """Make *changes* before their requests; returns a function for the states until now."""
     states = [dict(shelf.bodies)]
 
     def before(number: int) -> None:
@@ -159,7 +159,7 @@ def _change(bodies: dict[str, bytes], key: str, body: bytes | None) -> None:
         bodies[key] = body
 
 
-async def _told(kernel: Kernel, path: bytes) -> str:
+async def _shown(kernel: Kernel, path: bytes) -> str:
     seen = await kernel.resolve(path)
     return (
         "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"

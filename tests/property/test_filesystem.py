@@ -1,17 +1,20 @@
-"""The whole of `filesystem/` against the reference model: many users at once, a changing bucket, SIGHUP, eviction, failures.
+"""The whole of `filesystem/` against the reference model.
 
-Each example is a program (see `programs`) that runs on a virtual clock (see `driver`). S3MOUNT_EXAMPLES sets how many there are,
+Each example is a program (see `programs`) of many users at once, with a changing bucket, SIGHUP,
+eviction and failures, on a virtual clock (see `driver`). S3MOUNT_EXAMPLES sets how many there are,
 S3MOUNT_SEED runs one. A program that fails is made smaller, and printed with what happened.
 """
 
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from s3mount.config import Prefetch
 from tests.property.driver import Deviation, outcome_of
 from tests.property.history import DIRECTORY, State
 from tests.property.programs import Program, huge_program_of, program_of, smaller
@@ -19,7 +22,7 @@ from tests.property.strategies import bodies
 from tests.reference import Directory, directories_of, look, tree_of
 
 EXAMPLES = int(os.environ.get("S3MOUNT_EXAMPLES", "300"))
-SHRINKING = 20.0  # seconds, at most; what is printed then is as small as it has become
+SHRINKING = 20.0  # seconds, at most
 SEEDS = (
     st.just(int(os.environ["S3MOUNT_SEED"]))
     if "S3MOUNT_SEED" in os.environ
@@ -31,8 +34,14 @@ SEEDS = (
     max_examples=EXAMPLES, phases=[Phase.generate], database=None
 )  # a smaller seed is no smaller program
 @given(seed=SEEDS)
-def test_every_answer_is_of_a_state_that_it_may_be_of(seed: int) -> None:
+def test_every_result_is_of_a_state_that_it_may_be_of(seed: int) -> None:
     check(program_of, seed)
+
+
+@settings(max_examples=max(1, EXAMPLES // 5), phases=[Phase.generate], database=None)
+@given(seed=SEEDS)
+def test_every_answer_without_prefetch_is_of_a_state_that_it_may_be_of(seed: int) -> None:
+    check(lambda seed: replace(program_of(seed), no_prefetch=frozenset(Prefetch)), seed)
 
 
 @pytest.mark.parametrize("seed", range(max(5, EXAMPLES // 300)))

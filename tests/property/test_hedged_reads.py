@@ -1,4 +1,7 @@
-"""Whatever is asked twice, in threads that are late, fail, or are cut when they like: readers get slices, and nothing is left behind."""
+"""Hedged reads: readers get slices, and nothing is left behind.
+
+Attempts are late, fail, or are cancelled at random, in threads and in the event loop.
+"""
 
 import random
 import socket
@@ -20,7 +23,7 @@ from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.scheduling.limiter import Permit
+from s3mount.s3.scheduling.limiter import PermitWaiter
 from s3mount.s3.transport import ReceiveState, Retryable
 from tests.metrics import read_metrics
 from tests.property.scripted_store import content_of
@@ -28,12 +31,12 @@ from tests.property.scripted_store import content_of
 UNIT = 64 * KIB
 VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7)
 CONTENT = content_of(VERSION)
-PLACES = 6
+CONNECTIONS = 6
 LATE = 0.001  # seconds
 
 
 class FickleTransport:
-    """Sleeps, fails, writes rubbish first, looks at its cord, or gets stuck until it is cut, by chance."""
+    """Sleeps, fails, writes rubbish, checks its token, or blocks until cancelled, by chance."""
 
     def __init__(self, chance: random.Random, failure_rate: float, stuck_rate: float) -> None:
         self._chance = chance
@@ -43,73 +46,84 @@ class FickleTransport:
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
-        span: ByteRange,
-        into: Callable[[], memoryview],
+        byte_range: ByteRange,
         *,
         version_id: str | None,  # noqa: ARG002 - the protocol's
         deadline: float,  # noqa: ARG002 - the protocol's
-        cord: CancelToken,
+    ) -> "FickleRange":
+        return FickleRange(self, byte_range)
+
+    def read(
+        self, span: ByteRange, into: Callable[[], memoryview], cancel_token: CancelToken
     ) -> str | None:
-        self._dawdle(cord)
+        self._delay(cancel_token)
         buffer = into()
         buffer[:] = b"\xee" * len(buffer)
-        self._dawdle(cord)
+        self._delay(cancel_token)
         buffer[:] = CONTENT[span.start : span.stop]
         return None
 
-    def begin_range(
-        self,
-        version: ObjectVersion,
-        span: ByteRange,
-        into: Callable[[], memoryview],
-        *,
-        version_id: str | None,
-        deadline: float,
-        cord: CancelToken,
+    def read_nowait(
+        self, span: ByteRange, into: Callable[[], memoryview], cancel_token: CancelToken
     ) -> "SentByChance | None":
         if self._chance.random() < 0.5:
             return None
-        finish = partial(
-            self.get_range, version, span, into, version_id=version_id, deadline=deadline, cord=cord
+        return SentByChance(
+            self._chance, cancel_token, partial(self.read, span, into, cancel_token)
         )
-        return SentByChance(self._chance, cord, finish)
 
     def close(self) -> None: ...
 
-    def _dawdle(self, cord: CancelToken) -> None:
+    def _delay(self, cancel_token: CancelToken) -> None:
         time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
         if self._chance.random() < 0.5:
-            cord.check()
-        is_in_the_run = (
+            cancel_token.check()
+        is_in_event_loop = (
             threading.current_thread() is threading.main_thread()
         )  # where all of the answer is here
-        if self._chance.random() < self._stuck_rate and not is_in_the_run:
-            was_cut = threading.Event()
-            cord.tie(was_cut.set)
-            assert was_cut.wait(20)
+        if self._chance.random() < self._stuck_rate and not is_in_event_loop:
+            was_cancelled = threading.Event()
+            cancel_token.attach(was_cancelled.set)
+            assert was_cancelled.wait(20)
         if self._chance.random() < self._failure_rate:
             raise Retryable(StoreError("ill luck"))
 
 
+class FickleRange:
+    """`RangeSender` of a `FickleTransport`."""
+
+    def __init__(self, transport: FickleTransport, byte_range: ByteRange) -> None:
+        self._transport = transport
+        self._range = byte_range
+
+    def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
+        return self._transport.read(self._range, into, cancel_token)
+
+    def send_nowait(
+        self, into: Callable[[], memoryview], cancel_token: CancelToken
+    ) -> "SentByChance | None":
+        return self._transport.read_nowait(self._range, into, cancel_token)
+
+
 class SentByChance:
-    """`Sent`: something comes at once, or later, or only when it is cut."""
+    """`PendingResponse`: bytes come at once, or later, or only when it is cancelled."""
 
     def __init__(
-        self, chance: random.Random, cord: CancelToken, finish: Callable[[], str | None]
+        self, chance: random.Random, cancel_token: CancelToken, finish: Callable[[], str | None]
     ) -> None:
         self._chance = chance
         self._finish = finish
         self._socket, self._peer = socket.socketpair()
         self.has_begun = False
-        self._cord = cord
-        cord.tie(self._come)
+        self._cord = cancel_token
+        cancel_token.attach(self._come)
         if chance.random() < 0.8:
             self._come()
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def gather(self) -> ReceiveState:
+    def receive_available(self) -> ReceiveState:
         self.has_begun = self._chance.random() < 0.5
         return self._chance.choice(list(ReceiveState))
 
@@ -117,7 +131,7 @@ class SentByChance:
         self._peer.send(b"some")
 
     def finish(self) -> str | None:
-        self._cord.untie()
+        self._cord.detach()
         with self._socket, self._peer:
             return self._finish()
 
@@ -128,19 +142,19 @@ class SentByChance:
     failure_rate=st.sampled_from((0.0, 0.2)),
     patience=st.sampled_from((0.004, 1.0)),
 )
-def test_reads_that_are_asked_twice_equal_slices(
+def test_reads_that_are_sent_twice_equal_slices(
     seed: int, failure_rate: float, patience: float
 ) -> None:
-    with patch("s3mount.s3.scheduling.executor.PATIENCE", 4 * LATE):
+    with patch("s3mount.s3.scheduling.executor.HAND_OVER_AFTER", 4 * LATE):
         trio.run(_play, random.Random(seed), failure_rate, 0.0, patience)
 
 
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), stuck_rate=st.sampled_from((0.05, 0.3)))
-def test_what_readers_leave_behind_ends_though_the_store_never_answers(
+def test_reads_without_readers_end_though_the_store_never_responds(
     seed: int, stuck_rate: float
 ) -> None:
-    with patch("s3mount.s3.scheduling.executor.PATIENCE", 4 * LATE):
+    with patch("s3mount.s3.scheduling.executor.HAND_OVER_AFTER", 4 * LATE):
         trio.run(_play, random.Random(seed), 0.1, stuck_rate, 10 * LATE)
 
 
@@ -149,29 +163,32 @@ async def _play(
 ) -> None:
     store = RemoteStore(
         FickleTransport(chance, failure_rate, stuck_rate),  # type: ignore[arg-type]  # ranges only
-        max_connections=PLACES,
+        max_connections=CONNECTIONS,
         timeout=60,
         pauses=lambda: iter([0.0] * 20),
     )
-    store._hedging._earned = 1000.0
+    store._reads.hedge_policy._earned = 1000.0
     async with trio.open_nursery() as loads:
         limit = 24 * UNIT
         cache = BlockCache(
             store, loads, BlockConfig(memory_limit=limit), FetchSizes(4 * UNIT, UNIT, UNIT, UNIT)
         )
-        store._hedging.latency.late_after = LATE
+        store._reads.hedge_policy.latency.late_after = LATE
         with trio.move_on_after(patience):
             async with trio.open_nursery() as readers:
                 for _ in range(4):
                     readers.start_soon(_read, cache, chance)
-    for _ in range(PLACES):  # each attempt has given its place back, sooner or later
+    with trio.fail_after(5):
+        while read_metrics(cache)["block_fetches_in_flight"]:  # noqa: ASYNC110 - a thread ends it
+            await trio.sleep(LATE)
+    for _ in range(CONNECTIONS):  # each attempt has released its permit, sooner or later
         with trio.fail_after(5):
-            await Permit(store._gate, Priority.DEMANDED).enter()
-    landed = sum(
-        max(len(block), 2048) for shelf in cache._shelves.values() for block in shelf._blocks
+            await PermitWaiter(store._limiter, Priority.DEMAND).acquire()
+    ready = sum(
+        max(len(block), 2048) for blocks in cache._versions.values() for block in blocks._blocks
     )
     assert read_metrics(cache)["block_fetches_in_flight"] == 0
-    assert landed + cache._loads.memory._idle_bytes == cache._loads.memory.used <= limit
+    assert ready + cache._loader.memory._idle_bytes == cache._loader.memory.used <= limit
     store.close()
 
 

@@ -1,4 +1,4 @@
-"""Inode numbers: one for each version while anybody holds it, the same after a remount, gone when the kernel forgets."""
+"""Each version has one inode number while it is referred to, the same after a remount."""
 
 import pytest
 from hypothesis import given, settings
@@ -33,7 +33,7 @@ def test_no_number_stands_for_two_and_a_remount_gives_the_same(
 
 
 @given(bodies=bodies(), page_size=page_sizes)
-def test_a_lookup_and_a_listing_tell_the_same_number(
+def test_a_lookup_and_a_listing_show_the_same_number(
     bodies: dict[str, bytes], page_size: int
 ) -> None:
     shelf = Shelf(bodies, page_size)
@@ -72,7 +72,7 @@ def test_a_new_version_has_a_new_number(body: bytes, other: bytes) -> None:
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["remember", "forget"]),
+            st.sampled_from(["look up", "forget"]),
             st.integers(0, 3),
             names,
             st.integers(0, 1),
@@ -81,7 +81,7 @@ def test_a_new_version_has_a_new_number(body: bytes, other: bytes) -> None:
         max_size=40,
     )
 )
-def test_lookup_counts_come_out_even_where_all_numbers_collide(
+def test_lookup_counts_add_up_even_if_all_numbers_collide(
     steps: list[tuple[str, int, bytes, int, int]],
 ) -> None:
     table = InodeTable()
@@ -90,10 +90,10 @@ def test_lookup_counts_come_out_even_where_all_numbers_collide(
     counts: dict[int, int] = {}
     for step, number, name, etag, count in steps:
         page = pages[number][etag]
-        if step == "remember":
+        if step == "look up":
             index = page.find(name)
             assert index is not None
-            inode = table.remember(page, index)
+            inode = table.add_reference(page, index)
             identity = (page.key(index), page.etag(index))
             assert held.setdefault(inode, identity) == identity
             counts[inode] = counts.get(inode, 0) + 1
@@ -109,7 +109,7 @@ def test_lookup_counts_come_out_even_where_all_numbers_collide(
             assert (entries.key(index), entries.etag(index)) == held[inode]
 
 
-def test_a_number_nobody_holds_is_stale() -> None:
+def test_a_number_without_a_reference_is_stale() -> None:
     table = InodeTable()
 
     with pytest.raises(StaleVersion):
@@ -117,7 +117,7 @@ def test_a_number_nobody_holds_is_stale() -> None:
 
 
 def _colliding(number: int) -> tuple[EntryPage, EntryPage]:
-    """Two listings of one directory, before and after its files were replaced; every number in them is the same."""
+    """Two listings of one directory, before and after a change; all inode numbers are the same."""
     both = tuple(
         EntryPage(
             BUCKET,
@@ -165,20 +165,20 @@ def test_the_number_of_any_entry_of_a_page_of_any_size_stands_for_that_entry(
         )
         for number, size in enumerate(sizes)
     ]
-    told = {
-        table.remember(page, index): (page, index)
+    inodes = {
+        table.add_reference(page, index): (page, index)
         for page in pages
         for index in {0, len(page) // 2, len(page) - 2, len(page) - 1} & set(range(len(page)))
     }
 
-    assert {inode: table.resolve(inode) for inode in told} == told
-    for inode in told:
+    assert {inode: table.resolve(inode) for inode in inodes} == inodes
+    for inode in inodes:
         table.forget(inode, 1)
     assert len(table) == 0
-    assert [page.live for page in pages] == [0] * len(pages)
+    assert [page.reference_count for page in pages] == [0] * len(pages)
 
 
-def test_a_page_holds_no_more_entries_than_an_index_can_count() -> None:
+def test_a_page_has_no_more_entries_than_an_index_can_count() -> None:
     with pytest.raises(ValueError, match="the limit is 65535"):
         EntryPage(BUCKET, "", [Entry(b"%06d" % index) for index in range(ENTRIES_MAX + 1)], 0.0)
 
@@ -188,8 +188,8 @@ def test_an_inode_can_be_looked_up_more_often_than_32_bits_count() -> None:
         InodeTable(),
         EntryPage(BUCKET, "", [Entry(b"a", 1, 0, "e"), Entry(b"b", 1, 0, "e")], 0.0),
     )
-    inode = table.remember(page, 0)
-    table.remember(page, 1)
+    inode = table.add_reference(page, 0)
+    table.add_reference(page, 1)
     table._references[inode] += 1 << 40  # as many lookups more
 
     assert table.resolve(inode) == (page, 0)

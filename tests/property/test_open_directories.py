@@ -35,7 +35,7 @@ def test_seeking_to_an_offset_goes_on_behind_its_entry(
             shelf.bodies = after
             clock.now += data.draw(st.sampled_from([0, 61]))
             if data.draw(st.booleans()):
-                kernel.filesystem.tree.forget_all()
+                kernel.filesystem.tree.invalidate_all()
             for start in data.draw(st.lists(st.integers(0, len(told)), max_size=5)):
                 offset = told[start - 1][2] if start else 2
                 assert [name for name, _ in await kernel.read_entries(handle, offset)] == names[
@@ -162,12 +162,10 @@ def test_a_page_of_any_size_is_told_whole_whatever_may_be_kept(size: int, page: 
     async def main(limit: int) -> int:
         async with kernel_on(shelf, Clock(), metadata_limit=limit) as kernel:
             handle = kernel.opendir(ROOT)
-            stream, offset, names = kernel.filesystem.directories.stream(handle), 2, []
-            while (place := await stream.place(offset)) is not None:
-                names += [
-                    place.entries.name(index) for index in range(place.start, len(place.entries))
-                ]
-                offset = place.base + len(place.entries)
+            stream, offset, names = kernel.filesystem.directories.handle(handle), 2, []
+            while (place := await stream.read(offset)) is not None:
+                names += [place.page.name(index) for index in range(place.start, len(place.page))]
+                offset = place.base + len(place.page)
             kernel.filesystem.directories.release(handle)
             assert len(names) == len(set(names))
             return len(names)

@@ -1,4 +1,4 @@
-"""Ranges side by side show what the listing shows alone, of whatever store; here they begin after few small pages."""
+"""Parallel listing shows what the listing alone shows; here it starts after few small pages."""
 
 from collections.abc import Iterator
 from unittest.mock import patch
@@ -54,8 +54,8 @@ changes = st.lists(
 def _few_pages_are_many() -> Iterator[None]:
     with (
         patch.object(parallel_lister, "PAGES_BEFORE", 3),
-        patch.object(parallel_lister, "STRIDE", 3),
-        patch.object(parallel_lister, "LOSS_MAX", 100),
+        patch.object(parallel_lister, "SEGMENT_PAGES", 3),
+        patch.object(parallel_lister, "WASTE_MAX", 100),
         patch.object(page_cursor, "_SAMPLED", 1),
     ):
         yield
@@ -73,20 +73,20 @@ def test_a_directory_is_shown_as_it_is(
 @given(
     keys=st.sets(st.sampled_from(COUNTED + HASHED), min_size=30), knows_start_after=st.booleans()
 )
-def test_a_store_that_lists_in_no_order_is_shown_whole_or_not_at_all(
+def test_an_unordered_store_is_shown_whole_or_not_at_all(
     keys: set[str], *, knows_start_after: bool
 ) -> None:
     shelf = Shelf(dict.fromkeys(keys, b""), 5, in_no_order, knows_start_after)
 
-    told = run(lambda: answers(_readdir(shelf)))
+    shown = run(lambda: answers(_readdir(shelf)))
 
-    assert told is None or sorted(truth(shelf)) == sorted(told)
+    assert shown is None or sorted(truth(shelf)) == sorted(shown)
 
 
 @given(
     keys=names, page_size=page_sizes, order=orders, failing=st.sets(st.integers(1, 60), min_size=1)
 )
-def test_where_requests_fail_there_is_an_error_or_the_whole_directory(
+def test_if_requests_fail_there_is_an_error_or_the_whole_directory(
     keys: set[str], page_size: int, order: Order, failing: set[int]
 ) -> None:
     shelf = Shelf(dict.fromkeys(keys, b""), page_size, order, before=fail_at(*failing))
@@ -94,8 +94,8 @@ def test_where_requests_fail_there_is_an_error_or_the_whole_directory(
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:
             for _ in range(3):
-                told = await answers(kernel.readdir(ROOT))
-                assert told is None or sorted(truth(shelf)) == sorted(name for name, _ in told)
+                shown = await answers(kernel.readdir(ROOT))
+                assert shown is None or sorted(truth(shelf)) == sorted(name for name, _ in shown)
             shelf.before = lambda _: None
             assert sorted(truth(shelf)) == sorted(name for name, _ in await kernel.readdir(ROOT))
 
@@ -103,7 +103,7 @@ def test_where_requests_fail_there_is_an_error_or_the_whole_directory(
 
 
 @given(keys=names, page_size=page_sizes, order=orders, changes=changes)
-def test_while_it_changes_no_name_comes_twice_and_none_is_lost_that_stayed(
+def test_while_it_changes_no_name_is_shown_twice_and_none_is_lost_that_stayed(
     keys: set[str], page_size: int, order: Order, changes: list[tuple[int, str, bool]]
 ) -> None:
     shelf = Shelf(dict.fromkeys(keys, b""), page_size, order)
@@ -117,10 +117,10 @@ def test_while_it_changes_no_name_comes_twice_and_none_is_lost_that_stayed(
 
     shelf.before = before
 
-    told = run(lambda: _readdir(shelf))
+    shown = run(lambda: _readdir(shelf))
 
-    assert len(told) == len(set(told))
-    assert set(trees[0]).intersection(*trees[1:]) <= set(told) <= set().union(*trees)
+    assert len(shown) == len(set(shown))
+    assert set(trees[0]).intersection(*trees[1:]) <= set(shown) <= set().union(*trees)
 
 
 async def _readdir(shelf: Shelf) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""The readahead policy alone, played with reads whose loads land at once or never."""
+"""The readahead policy alone, with reads whose fetches end at once or never."""
 
 import random
 from dataclasses import dataclass, field
@@ -11,38 +11,38 @@ from s3mount.cache.ranges import KIB, MIB, FetchSizes, gaps
 from s3mount.cache.readahead import REORDER, Readahead, SequentialStream
 from s3mount.s3.model import ByteRange
 
-GEOMETRY = FetchSizes(part=8 * MIB)
+SIZES = FetchSizes(part=8 * MIB)
 SHARE = 192 * MIB
 GIB = 1 << 30
 
 
 @dataclass
 class Reading:
-    """Somebody reads one object; what is fetched is there at once, and never evicted."""
+    """Reads of one object; what is fetched is ready at once, and never evicted."""
 
     size: int = GIB
     share: int = SHARE
-    geometry: FetchSizes = GEOMETRY
+    sizes: FetchSizes = SIZES
     fetched: list[ByteRange] = field(default_factory=list)
     misses: int = 0
 
     def __post_init__(self) -> None:
-        self.policy = Readahead(self.size, self.geometry)
+        self.policy = Readahead(self.size, self.sizes)
 
     def read(self, offset: int, length: int) -> SequentialStream:
         stop = min(offset + length, self.size)
-        sequence = self.policy.note(offset, stop)
+        stream = self.policy.record_read(offset, stop)
         if next(gaps(ByteRange(offset, stop), self.fetched), None):
             self.misses += 1
-            self.policy.stall(sequence, stop)
-            spans = self.policy.demand(sequence, offset, stop, self.share)
+            self.policy.grow_window(stream, stop)
+            spans = self.policy.demand(stream, offset, stop, self.share)
         else:
-            spans = self.policy.ahead(sequence, self.share)
+            spans = self.policy.ahead(stream, self.share)
         self.fetched = sorted(
             {*self.fetched, *(gap for span in spans for gap in gaps(span, self.fetched))}
         )
         assert next(gaps(ByteRange(offset, stop), self.fetched), None) is None
-        return sequence
+        return stream
 
     @property
     def bytes_fetched(self) -> int:
@@ -57,7 +57,7 @@ def test_the_first_read_fetches_one_block() -> None:
     assert [ByteRange(0, 128 * KIB)] == reading.fetched
 
 
-def test_the_second_read_opens_a_window_of_short_loads_first() -> None:
+def test_the_second_read_opens_a_window_of_short_fetches_first() -> None:
     reading = Reading()
 
     reading.read(0, 128 * KIB)
@@ -70,8 +70,8 @@ def test_a_fast_reader_has_the_widest_window_after_twelve_mebibytes() -> None:
     reading = Reading()
 
     for offset in range(0, 12 * MIB, 128 * KIB):
-        sequence = reading.read(offset, 128 * KIB)
-        reading.policy.stall(sequence, reading.fetched[-1].stop)
+        stream = reading.read(offset, 128 * KIB)
+        reading.policy.grow_window(stream, reading.fetched[-1].stop)
 
     assert 12 * MIB + SHARE - 8 * MIB <= reading.fetched[-1].stop <= 12 * MIB + SHARE
 
@@ -80,8 +80,8 @@ def test_a_stream_fetches_whole_parts_where_parts_begin() -> None:
     reading = Reading(size=256 * MIB)
 
     for offset in range(3 * MIB, 256 * MIB, 128 * KIB):
-        sequence = reading.read(offset, 128 * KIB)
-        reading.policy.stall(sequence, offset + 128 * KIB)
+        stream = reading.read(offset, 128 * KIB)
+        reading.policy.grow_window(stream, offset + 128 * KIB)
 
     parts = [span for span in reading.fetched if span.start >= 16 * MIB]
     assert [
@@ -156,7 +156,7 @@ def test_several_sequences_in_one_object_are_streams_each(count: int) -> None:
 
 
 @pytest.mark.parametrize(("share", "load"), [(3 * MIB, 2 * MIB), (2 * MIB, MIB), (SHARE, 8 * MIB)])
-def test_loads_shrink_until_a_small_share_has_room_for_half_as_much_again(
+def test_fetches_shrink_until_a_small_share_has_room_for_half_as_much_again(
     share: int, load: int
 ) -> None:
     reading = Reading(size=64 * MIB, share=share)
@@ -167,15 +167,15 @@ def test_loads_shrink_until_a_small_share_has_room_for_half_as_much_again(
     assert load == max(map(len, reading.fetched))
 
 
-def test_what_was_refused_is_planned_again() -> None:
-    policy = Readahead(GIB, GEOMETRY)
-    policy.demand(policy.note(0, 4096), 0, 4096, SHARE)
-    sequence = policy.note(4096, 256 * KIB)
-    planned = policy.demand(sequence, 4096, 256 * KIB, SHARE)
+def test_what_found_no_room_is_planned_again() -> None:
+    policy = Readahead(GIB, SIZES)
+    policy.demand(policy.record_read(0, 4096), 0, 4096, SHARE)
+    stream = policy.record_read(4096, 256 * KIB)
+    planned = policy.demand(stream, 4096, 256 * KIB, SHARE)
 
-    sequence.refuse(planned[1].start)
+    stream.rewind(planned[1].start)
 
-    assert planned[1:] == policy.ahead(sequence, SHARE)
+    assert planned[1:] == policy.ahead(stream, SHARE)
 
 
 @given(
@@ -191,8 +191,8 @@ def test_every_plan_lies_in_the_object_and_within_the_share(
     for offset, length in reads:
         if offset < size:
             before = {*reading.fetched}
-            sequence = reading.read(offset, length)
+            stream = reading.read(offset, length)
             new = {*reading.fetched} - before
             assert all(0 <= span.start < span.stop <= size for span in new)
-            beyond = sum(max(0, span.stop - max(span.start, sequence.position)) for span in new)
+            beyond = sum(max(0, span.stop - max(span.start, stream.position)) for span in new)
             assert beyond <= max(share, 2 * 32)

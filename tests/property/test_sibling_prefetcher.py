@@ -56,7 +56,7 @@ def test_any_files_may_be_opened_in_any_order(tree: Tree, data: st.DataObject) -
     files = files_of(tree)
     opened = data.draw(st.lists(st.integers(0, len(files) - 1), max_size=40)) if files else []
     for number in opened:
-        ahead = list(siblings.opened(*files[number]))
+        ahead = list(siblings.on_open(*files[number]))
 
         assert len(ahead) <= AHEAD_MAX
-        assert all(0 < place.entries.sizes[place.at] <= SMALL for place in ahead)
+        assert all(0 < place.page.sizes[place.at] <= SMALL for place in ahead)

@@ -1,4 +1,4 @@
-"""However it is looked at, and however the store lists: the mount shows the tree of the reference model."""
+"""The mount shows the tree of the reference model, whatever is called and however S3 lists."""
 
 from itertools import product
 
@@ -45,11 +45,11 @@ def test_looking_names_up_shows_the_tree(
 ) -> None:
     shelf = Shelf(bodies, page_size, order)
     paths = _paths(truth(shelf))
-    asked = data.draw(st.lists(st.sampled_from(paths), max_size=12))
+    paths = data.draw(st.lists(st.sampled_from(paths), max_size=12))
 
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:
-            for path in asked:
+            for path in paths:
                 await _check_lookup(kernel, shelf, path)
 
     run(main)
@@ -62,7 +62,7 @@ def test_looking_names_up_shows_the_tree(
     ttl=st.sampled_from([0.0, 10.0, float("inf")]),
     data=st.data(),
 )
-def test_looking_reading_and_forgetting_in_any_turn_show_the_tree(
+def test_lookups_readdirs_and_forgets_in_any_order_show_the_tree(
     order: Order, bodies: dict[str, bytes], page_size: int, ttl: float, data: st.DataObject
 ) -> None:
     shelf = Shelf(bodies, page_size, order)
@@ -87,13 +87,13 @@ def test_looking_reading_and_forgetting_in_any_turn_show_the_tree(
                     case "wait":
                         clock.now += 6
                     case _:
-                        kernel.filesystem.tree.forget_all()
+                        kernel.filesystem.tree.invalidate_all()
 
     run(main)
 
 
 @given(bodies=bodies(), page_size=page_sizes, limit=st.integers(1, 6))
-def test_a_memory_for_few_entries_shows_the_same_tree(
+def test_a_metadata_limit_of_few_bytes_shows_the_same_tree(
     bodies: dict[str, bytes], page_size: int, limit: int
 ) -> None:
     shelf = Shelf(bodies, page_size)
@@ -109,7 +109,7 @@ def test_a_memory_for_few_entries_shows_the_same_tree(
 
 @each_order
 @given(bodies=bodies(), page_size=page_sizes)
-def test_what_a_listing_told_is_looked_up_without_a_request(
+def test_what_a_listing_has_shown_is_looked_up_without_a_request(
     order: Order, bodies: dict[str, bytes], page_size: int
 ) -> None:
     shelf = Shelf(bodies, page_size, order)
@@ -117,25 +117,25 @@ def test_what_a_listing_told_is_looked_up_without_a_request(
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:
             await walk(kernel)
-            asked = len(shelf.asked)
+            requests = len(shelf.asked)
             for path in _paths(truth(shelf)):
                 await _check_lookup(kernel, shelf, path)
             assert await walk(kernel) == truth(shelf)
-            assert shelf.asked[asked:] == []
+            assert shelf.asked[requests:] == []
 
     run(main)
 
 
 @given(bodies=bodies(), data=st.data())
-def test_a_store_that_lists_in_no_order_shows_the_tree_where_a_page_shows_the_disorder(
+def test_an_unordered_store_shows_the_tree_if_a_page_shows_the_disorder(
     bodies: dict[str, bytes], data: st.DataObject
 ) -> None:
     shelf = Shelf(bodies, order=in_no_order)
-    asked = data.draw(st.lists(st.sampled_from(_paths(truth(shelf))), max_size=12))
+    paths = data.draw(st.lists(st.sampled_from(_paths(truth(shelf))), max_size=12))
 
     async def main() -> None:
         async with kernel_on(shelf, Clock()) as kernel:
-            for path in asked:
+            for path in paths:
                 await _check_lookup(kernel, shelf, path)
             assert await walk(kernel) == truth(shelf)
 
@@ -145,8 +145,8 @@ def test_a_store_that_lists_in_no_order_shows_the_tree_where_a_page_shows_the_di
 @given(bodies=bodies(), page_size=page_sizes)
 @example(
     bodies={"a/": b"", "b/a": b"", "b/aa": b""}, page_size=2
-)  # a sweep would see but part of it, in order
-def test_where_disorder_shows_too_late_reading_fails_rather_than_guesses(
+)  # a subtree scan would see but part of it, in order
+def test_disorder_that_shows_too_late_fails_the_readdir(
     bodies: dict[str, bytes], page_size: int
 ) -> None:
     shelf = Shelf(bodies, page_size, in_no_order)
@@ -160,22 +160,22 @@ def test_where_disorder_shows_too_late_reading_fails_rather_than_guesses(
 
 async def _check_lookup(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
     seen = await kernel.resolve(path)
-    told = (
+    shown = (
         "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
     )
-    assert told == kind(look(truth(shelf), path)), path
+    assert shown == kind(look(truth(shelf), path)), path
 
 
 async def _check_readdir(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
     seen = await kernel.resolve(path)
     assert seen is not None
-    told = [
+    shown = [
         (name, "directory" if entry.is_directory else f"file of {entry.size}")
         for name, entry in await kernel.readdir(seen.inode)
     ]
     node = look(truth(shelf), path)
     assert isinstance(node, Directory)
-    assert sorted(told) == sorted((name, kind(below)) for name, below in node.items()), path
+    assert sorted(shown) == sorted((name, kind(below)) for name, below in node.items()), path
 
 
 def _paths(tree: Directory[int]) -> list[bytes]:

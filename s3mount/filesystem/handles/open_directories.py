@@ -1,192 +1,170 @@
-"""Directories being read: offsets in, entries out, page by page.
+"""Open directories: readdir offsets to entries, page by page.
 
-An offset names a place in one scan of the directory, which the stream holds. What always holds:
+An offset names a page and an index in one of the scans that the handle reads. Invariants:
 
-1. An offset that was told stays valid until the stream starts over, whatever becomes of the directory meanwhile, for as long as the
-   stream goes on in at most `LEGS_MAX` scans.
-2. Where the page of an offset was trimmed, since the directory is too large to be kept and others have read on, the stream goes on in
-   a scan of its own, from where the raw page began and without the names that stood before the offset. So no name that was
-   there all the time is lost or told twice, however the pages of the two scans are cut.
-3. Reading from the start again shows the directory as it is then.
+1. An offset that was returned stays valid until the handle is rewound, whatever becomes of the
+   directory, as long as the handle reads at most `SEGMENTS_MAX` scans.
+2. When the page of an offset was trimmed, because the directory is too large to be kept and other
+   readers are further on, the handle resumes in a scan of its own. That scan starts where the raw
+   page started, without the names before the offset. So a name that was there all the time is
+   returned exactly once, however the two scans are cut into pages.
+3. After a rewind, the handle shows the directory as it is then.
+
+See docs/decisions/directory-offsets.md.
 """
 
+from collections.abc import Sequence
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from s3mount.errors import StoreError
-from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 
 DOTS = 2  # offsets 0 and 1 are `.` and `..`
-LEGS_MAX = 16  # scans that a stream goes on in: more are only needed to jump about in a directory that is larger than the memory
+SEGMENTS_MAX = 16  # more are only needed to seek about in a directory that is not kept
+# An offset has 63 bits.
 _INDEX_BITS = 16  # for ENTRIES_MAX
 _PAGE_BITS = 31
-_LEG_BITS = 15  # for the numbers of scans; together 62 of the 63 that an offset has
-
-
-class Scans(Protocol):
-    """Where scans come from, and who counts their readers."""
-
-    async def begin(self) -> ListingScan:
-        """A scan of the directory as it is now."""
-        ...
-
-    def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan: ...
-    def acquire(self, listing: DirectoryListing) -> None: ...
-    def release(self, listing: DirectoryListing) -> None: ...
-
-
-class _Leg(NamedTuple):
-    """A scan that the stream reads, the *number*th. It went on from the offset *resumed*; 0: from the start."""
-
-    number: int
-    passage: ListingScan
-    resumed: int
-
-    def offset(self, page: int, index: int) -> int:
-        """The offset of entry *index* of *page*: no two legs have one in common, however far each is read."""
-        return (((self.number << _PAGE_BITS) | page) << _INDEX_BITS) + index + DOTS
-
-
-class DirectoryHandle:
-    """One open directory. State: *_legs* by their numbers, the oldest first, the last of which is *_leg_count*."""
-
-    def __init__(self, inode: int, parent: int, scans: Scans) -> None:
-        self.inode = inode
-        self.parent = parent
-        self._scans = scans
-        self._legs: dict[int, _Leg] = {}
-        self._leg_count = 0
-
-    async def rewind(self) -> None:
-        """Start over, with the directory as it is now."""
-        passage = await self._scans.begin()
-        self.close()
-        self._begin_leg(passage, 0)
-
-    def close(self) -> None:
-        """Let all scans go."""
-        while self._legs:
-            self._scans.release(self._legs.popitem()[1].passage.listing)
-        self._leg_count = 0
-
-    async def place(self, offset: int) -> "EntrySlice | None":
-        """Where the entries from *offset* (DOTS or more) on are found; None behind the last. A checkpoint only if it waits.
-
-        StoreError if the offset is one of a scan that the stream has let go.
-        """
-        if not self._legs:
-            await self.rewind()
-        while (place := self.held(offset)) is None:
-            leg, page, index = self._locate(offset)
-            if leg.passage.is_trimmed_at(page):
-                self._begin_leg(
-                    self._scans.resume(leg.passage.listing, page, index), leg.offset(page, index)
-                )
-            elif await leg.passage.wait_page(page) is None and not leg.passage.is_trimmed_at(page):
-                return None
-        return place
-
-    def held(self, offset: int) -> "EntrySlice | None":
-        """`place`, if that needs no waiting; None also if it does."""
-        if not self._legs:
-            return None
-        leg, page, index = self._locate(offset)
-        entries = leg.passage.page(page)
-        return None if entries is None else EntrySlice(entries, index, leg.offset(page, 0))
-
-    def _locate(self, offset: int) -> tuple[_Leg, int, int]:
-        """The scan, and the page and index in it, where the entries from *offset* on begin; it may be a page that is still to come."""
-        position, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
-        number, page = divmod(position, 1 << _PAGE_BITS)
-        leg = self._legs.get(number)
-        while True:
-            following = self._resumed_at(offset)
-            if following is not None:  # which may have been trimmed and gone on from, too
-                leg, page, index = following, 0, 0
-            elif leg is None:
-                raise StoreError(
-                    "the directory is too large to be kept, and this place in it was left long ago"
-                )
-            else:
-                entries = leg.passage.page(page)
-                if entries is None or index < len(entries):
-                    return leg, page, index
-                page, index = page + 1, 0
-            offset = leg.offset(page, index)
-
-    def _resumed_at(self, offset: int) -> _Leg | None:
-        if len(self._legs) == 1:
-            return None
-        return next((leg for leg in self._legs.values() if leg.resumed == offset), None)
-
-    def _begin_leg(self, passage: ListingScan, resumed: int) -> None:
-        number = self._leg_count if resumed else 0
-        if number >> _LEG_BITS:
-            raise StoreError(
-                "the directory is too large to be kept, and was read at too many places at once"
-            )
-        self._scans.acquire(passage.listing)
-        self._legs[number] = _Leg(number, passage, resumed)
-        self._leg_count = number + 1
-        if len(self._legs) > LEGS_MAX:
-            oldest = next(iter(self._legs))
-            self._scans.release(self._legs.pop(oldest).passage.listing)
+_SEGMENT_BITS = 15
 
 
 class EntrySlice(NamedTuple):
-    """Entries to go on with from *start*; entry i has the offset *base* + i."""
+    """The entries of *page* from index *start* on; entry i has the offset *base* + i."""
 
-    entries: EntryPage
+    page: EntryPage
     start: int
     base: int
 
 
-class _DirectoryScans(NamedTuple):
-    """`Scans` of the directory *inode*."""
+class _Segment(NamedTuple):
+    """The *number*-th scan that a handle reads, from the offset *resumed_at* on (0: the start)."""
 
-    inode: int
-    tree: Tree
-    walks: WalkPrefetcher
+    number: int
+    scan: ListingScan
+    resumed_at: int
 
-    async def begin(self) -> ListingScan:
-        return await self.walks.passage(self.tree.directory_of(self.inode))
+    def offset(self, page: int, index: int) -> int:
+        """The offset of an entry; unique in all segments, however far each is read."""
+        return (((self.number << _PAGE_BITS) | page) << _INDEX_BITS) + index + DOTS
 
-    def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan:
-        return self.tree.catalog.resume(listing, number, index)
 
-    def acquire(self, listing: DirectoryListing) -> None:
-        self.tree.catalog.known.acquire(listing)
+class DirectoryHandle:
+    """One open directory."""
 
-    def release(self, listing: DirectoryListing) -> None:
-        self.tree.catalog.known.release(listing)
+    def __init__(
+        self, inode: int, parent: int, tree: Tree, policies: Sequence[PrefetchPolicy]
+    ) -> None:
+        self.inode = inode
+        self.parent = parent
+        self._tree = tree
+        self._policies = policies
+        # by number, oldest first; the number of the newest is *_segment_count* - 1
+        self._segments: dict[int, _Segment] = {}
+        self._segment_count = 0
+
+    async def rewind(self) -> None:
+        """Start over, with the directory as it is now."""
+        directory = self._tree.directory_of(self.inode)
+        for policy in self._policies:
+            await policy.before_readdir(directory)
+        scan = self._tree.cache.scan(directory)
+        self.close()
+        self._add_segment(scan, 0)
+
+    def close(self) -> None:
+        while self._segments:
+            self._tree.cache.directories.release(self._segments.popitem()[1].scan.listing)
+        self._segment_count = 0
+
+    async def read(self, offset: int) -> EntrySlice | None:
+        """The entries from *offset* on, which is at least DOTS; None at the end.
+
+        A checkpoint only if it waits. Raises StoreError if the scan of *offset* was dropped.
+        """
+        if not self._segments:
+            await self.rewind()
+        while (found := self.read_nowait(offset)) is None:
+            segment, page, index = self._locate(offset)
+            scan = segment.scan
+            if scan.is_trimmed_at(page):
+                resumed = self._tree.cache.resume(scan.listing, page, index)
+                self._add_segment(resumed, segment.offset(page, index))
+            elif await scan.wait_page(page) is None and not scan.is_trimmed_at(page):
+                return None
+        return found
+
+    def read_nowait(self, offset: int) -> EntrySlice | None:
+        """The same, but None also if it would have to wait."""
+        if not self._segments:
+            return None
+        segment, number, index = self._locate(offset)
+        page = segment.scan.page_nowait(number)
+        return None if page is None else EntrySlice(page, index, segment.offset(number, 0))
+
+    def _locate(self, offset: int) -> tuple[_Segment, int, int]:
+        """The segment, and in it the page and index of *offset*; the page may not have come yet."""
+        position, index = divmod(offset - DOTS, 1 << _INDEX_BITS)
+        number, page = divmod(position, 1 << _PAGE_BITS)
+        segment = self._segments.get(number)
+        while True:
+            resumed = self._segment_resumed_at(offset)
+            if resumed is not None:  # which may have been trimmed and resumed, too
+                segment, page, index = resumed, 0, 0
+            elif segment is None:
+                raise StoreError(
+                    "the directory is too large to be kept, and this offset was left too long ago"
+                )
+            else:
+                entries = segment.scan.page_nowait(page)
+                if entries is None or index < len(entries):
+                    return segment, page, index
+                page, index = page + 1, 0
+            offset = segment.offset(page, index)
+
+    def _segment_resumed_at(self, offset: int) -> _Segment | None:
+        if len(self._segments) == 1:
+            return None
+        return next((each for each in self._segments.values() if each.resumed_at == offset), None)
+
+    def _add_segment(self, scan: ListingScan, resumed_at: int) -> None:
+        number = self._segment_count if resumed_at else 0
+        if number >> _SEGMENT_BITS:
+            raise StoreError(
+                "the directory is too large to be kept, and was read at too many offsets"
+            )
+        self._tree.cache.directories.acquire(scan.listing)
+        self._segments[number] = _Segment(number, scan, resumed_at)
+        self._segment_count = number + 1
+        if len(self._segments) > SEGMENTS_MAX:
+            oldest = next(iter(self._segments))
+            self._tree.cache.directories.release(self._segments.pop(oldest).scan.listing)
 
 
 class OpenDirectories:
-    """Handles, and the streams behind them."""
+    """Open directories by file handle number."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, policies: Sequence[PrefetchPolicy]) -> None:
         self._tree = tree
-        self._walks = WalkPrefetcher(tree.catalog)
-        self._streams: dict[int, DirectoryHandle] = {}
-        self._handles = count(1)
+        self._policies = policies
+        self._handles: dict[int, DirectoryHandle] = {}
+        self._numbers = count(1)
 
     def __len__(self) -> int:
-        return len(self._streams)
+        return len(self._handles)
 
     def open(self, inode: int) -> int:
-        """A handle on a stream of the directory. NotADirectory."""
+        """Open a directory; the number of its handle. Raises NotADirectory."""
         prefix = self._tree.prefix(inode)
-        handle = next(self._handles)
-        scans = _DirectoryScans(inode, self._tree, self._walks)
-        self._streams[handle] = DirectoryHandle(inode, self._tree.inode_above(prefix), scans)
-        return handle
+        number = next(self._numbers)
+        parent = self._tree.parent_inode(prefix)
+        self._handles[number] = DirectoryHandle(inode, parent, self._tree, self._policies)
+        return number
 
-    def stream(self, handle: int) -> DirectoryHandle:
-        return self._streams[handle]
+    def handle(self, number: int) -> DirectoryHandle:
+        return self._handles[number]
 
-    def release(self, handle: int) -> None:
-        self._streams.pop(handle).close()
+    def release(self, number: int) -> None:
+        self._handles.pop(number).close()

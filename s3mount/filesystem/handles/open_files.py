@@ -1,8 +1,9 @@
-"""Open files: each is one version of one object, for as long as it is open.
+"""Open files: each is one version of one object for as long as it is open.
 
-Opening makes sure that the version is current, within the metadata lifetime; reading never looks at names again.
+Opening makes sure that the version is current, within the metadata TTL. Reading knows no names.
 """
 
+from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple, Protocol
 
@@ -10,28 +11,27 @@ from s3mount.errors import IsADirectory, StaleVersion
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
-from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.s3.model import ObjectVersion
 
 
 class Reader(Protocol):
-    """Reads one version; see `blocks`."""
+    """Reader of one version; see `cache`."""
 
     async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview: ...
-    def read_held(self, offset: int, size: int) -> bytes | memoryview | None:
-        """`read`, where that needs no waiting."""
+    def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
+        """The same, or None if it would have to wait."""
         ...
 
     def close(self) -> None: ...
 
 
 class Blocks(Protocol):
-    """Where readers come from; see `blocks`."""
+    """Source of readers; see `cache`."""
 
     def open(self, version: ObjectVersion) -> Reader: ...
     def prefetch(self, version: ObjectVersion) -> bool:
-        """Begin to fetch a small object that nobody waits for yet; False where there is no room."""
+        """Start to fetch a small object before it is opened; False if there is no room."""
         ...
 
 
@@ -41,41 +41,47 @@ class _OpenFile(NamedTuple):
 
 
 class OpenFiles:
-    """Handles, and the readers behind them."""
+    """Open files by file handle number."""
 
-    def __init__(self, tree: Tree, blocks: Blocks) -> None:
+    def __init__(self, tree: Tree, blocks: Blocks, policies: Sequence[PrefetchPolicy]) -> None:
         self._tree = tree
         self._blocks = blocks
-        self._siblings = SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root))
+        self._policies = policies
         self._files: dict[int, _OpenFile] = {}
-        self._handles = count(1)
+        self._numbers = count(1)
 
     def __len__(self) -> int:
         return len(self._files)
 
     async def open(self, inode: int) -> int:
-        """A handle on the version that *inode* is. ReplacedBeforeOpen where it is no longer current: the kernel looks it up again then."""
-        entries, index = self._resolve(inode)
-        await self._tree.revalidate(entries, index)
-        return self._open(entries, index)
+        """Open the version that *inode* is; the number of its handle.
 
-    def open_current(self, inode: int) -> int | None:
-        """`open`, where its version is known to be current; None where that has to be asked."""
-        entries, index = self._resolve(inode)
-        return self._open(entries, index) if self._tree.is_current(entries, index) else None
+        Raises ReplacedBeforeOpen if it is not current: the kernel then looks the name up again.
+        """
+        page, index = self._resolve(inode)
+        await self._tree.revalidate(page, index)
+        return self._open(page, index)
+
+    def open_nowait(self, inode: int) -> int | None:
+        """The same, or None if the version has to be revalidated."""
+        page, index = self._resolve(inode)
+        return self._open(page, index) if self._tree.is_current(page, index) else None
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
-        """The bytes from *offset*, fewer than *size* only at the end; valid until the next checkpoint. StaleVersion, and the rest."""
+        """The bytes from *offset* on, fewer than *size* only at the end.
+
+        They are valid until the next checkpoint. Raises StaleVersion, and the store's other errors.
+        """
         file = self._files[handle]
         try:
             return await file.reader.read(offset, size)
         except StaleVersion:
-            self._tree.doubt(file.version)
+            self._tree.invalidate(file.version)
             raise
 
-    def read_held(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
-        """`read`, where that needs no waiting; else None."""
-        return self._files[handle].reader.read_held(offset, size)
+    def read_cached(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
+        """The same, or None if it would have to wait."""
+        return self._files[handle].reader.read_cached(offset, size)
 
     def release(self, handle: int) -> None:
         self._files.pop(handle).reader.close()
@@ -83,19 +89,20 @@ class OpenFiles:
     def _resolve(self, inode: int) -> tuple[EntryPage, int]:
         if inode == ROOT:
             raise IsADirectory("is a directory")
-        entries, index = self._tree.inodes.resolve(inode)
-        if entries.is_directory(index):
-            raise IsADirectory("is a directory", bucket=entries.bucket, key=entries.key(index))
-        return entries, index
+        page, index = self._tree.inodes.resolve(inode)
+        if page.is_directory(index):
+            raise IsADirectory("is a directory", bucket=page.bucket, key=page.key(index))
+        return page, index
 
-    def _open(self, entries: EntryPage, index: int) -> int:
-        version = entries.version(index)
-        self._fetch_siblings(entries, index)
-        handle = next(self._handles)
-        self._files[handle] = _OpenFile(version, self._blocks.open(version))
-        return handle
+    def _open(self, page: EntryPage, index: int) -> int:
+        version = page.version(index)
+        self._prefetch(page, index)
+        number = next(self._numbers)
+        self._files[number] = _OpenFile(version, self._blocks.open(version))
+        return number
 
-    def _fetch_siblings(self, entries: EntryPage, index: int) -> None:
-        for sibling in self._siblings.opened(entries, index):
-            if not self._blocks.prefetch(sibling.entries.version(sibling.at)):
-                return
+    def _prefetch(self, page: EntryPage, index: int) -> None:
+        for policy in self._policies:
+            for following in policy.on_open(page, index):
+                if not self._blocks.prefetch(following.page.version(following.at)):
+                    return

@@ -1,10 +1,11 @@
-"""Raw listing order in, a directory's entries out: markers hidden, impossible names hidden, a directory shadowing its file.
+"""Merger of raw listing pages into a directory's entries.
 
-Pure. S3 lists keys in byte order, so between a file `a` and the directory `a/` stand all keys that begin with `a` and a byte
-below the slash (`a-b`, `a.txt`); stores over file trees list in the order of path components, `a/` right behind `a`. A file is held
-back while, in either order, its directory could still come: while the last key is its own, or leaves room behind it. In a listing in
-neither order everything is held back to the end; and until so many keys have come in order that it is no chance, too, as the first
-pages of a listing without an order may look as if they had one.
+Pure. Hides directory markers and names that no file can have; a directory shadows its file. S3
+lists keys in byte order, so between a file `a` and the directory `a/` come all keys of `a` and a
+byte below the slash (`a-b`, `a.txt`). Stores over file trees list in the order of path components,
+`a/` right after `a`. A file is held back while, in either order, its directory could still come. In
+a listing in neither order everything is held back to the end; and also until so many keys have come
+in order that it is no chance, as the first pages of an unordered listing may look ordered.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,120 +18,119 @@ from s3mount.s3.model import ListPage
 
 
 def by_component(raw: str) -> str:
-    """A sort key under which a directory's keys follow its name at once, as file trees have it."""
+    """A sort key by which a directory's keys follow its name at once, as in a file tree."""
     return raw.replace("/", "\0")
 
 
 class EntryMerger:
     """The entries of one directory, from the pages of one delimited listing of it, in turn.
 
-    States, each left for the next one only: *unproven* (in order so far, nothing is let go), *ordered* (what is certain is let go),
-    *unordered* (all that has not been let go is held to the end). *proof* is how many keys have to come in order before anything is
-    let go: 0 begins as ordered, None as unordered. `hidden` counts the keys and prefixes that cannot be shown.
+    States, in this order: *unproven* (in order so far, all is held back), *ordered* (what is
+    certain is released), *unordered* (what was not released is held to the end). *keys_needed* is
+    how many keys must come in order before anything is released: 0 starts as ordered, None as
+    unordered. `hidden_count` counts the keys and prefixes that cannot be shown.
     """
 
     __slots__ = (
-        "_frontier",
-        "_held",
         "_last_directory",
+        "_pending",
         "_prefix",
+        "_tracker",
         "_unordered",
-        "_withheld",
-        "hidden",
-        "keys",
-        "proof",
+        "_unproven",
+        "hidden_count",
+        "key_count",
+        "keys_needed",
     )
 
-    def __init__(self, prefix: str, *, proof: int | None = 0) -> None:
+    def __init__(self, prefix: str, *, keys_needed: int | None = 0) -> None:
         self._prefix = prefix
-        self.proof = proof
-        self.keys = 0  # and common prefixes that have come
-        self._withheld: list[Entry] = []  # certain, if the order is proved
-        self._held: dict[str, Entry] = {}  # files whose directory can still come
-        self._unordered: dict[bytes, Entry] | None = {} if proof is None else None
-        self._frontier = _OrderTracker()
-        self._last_directory = (
-            b""  # a page may begin with the prefix that the one before ended with
-        )
-        self.hidden = 0
+        self.keys_needed = keys_needed
+        self.key_count = 0  # received, with common prefixes
+        self.hidden_count = 0
+        # held back: what is certain if the order is proved, files whose directory can still come,
+        # and (not None: unordered) everything
+        self._unproven: list[Entry] = []
+        self._pending: dict[str, Entry] = {}
+        self._unordered: dict[bytes, Entry] | None = {} if keys_needed is None else None
+        self._tracker = _OrderTracker()
+        self._last_directory = b""  # which the next page may repeat
 
     def copy(self) -> "EntryMerger":
-        """The same state, to go on from a second time."""
+        """The same state, to continue from a second time."""
         twin = copy(self)
-        twin._withheld, twin._held = self._withheld.copy(), self._held.copy()  # noqa: SLF001 - another of this class
+        twin._unproven, twin._pending = self._unproven.copy(), self._pending.copy()  # noqa: SLF001 - its own class
         twin._unordered = None if self._unordered is None else self._unordered.copy()  # noqa: SLF001
-        twin._frontier = copy(self._frontier)  # noqa: SLF001
+        twin._tracker = copy(self._tracker)  # noqa: SLF001
         return twin
 
-    def feed(self, page: ListPage) -> list[Entry]:
-        """The entries that are certain now."""
+    def add(self, page: ListPage) -> list[Entry]:
+        """Take the next page; the entries that are certain now."""
         files = dict(self._files(page))
-        directories = list({row.name: row for row in self._directories(page)}.values())
-        self.keys += len(page.objects) + len(page.prefixes)
-        if self._unordered is None and not self._frontier.advance(page):
-            self._unordered = {row.name: row for row in (*self._withheld, *self._held.values())}
-            self._withheld, self._held = [], {}
+        directories = list({entry.name: entry for entry in self._directories(page)}.values())
+        self.key_count += len(page.objects) + len(page.prefixes)
+        if self._unordered is None and not self._tracker.advance(page):
+            held = (*self._unproven, *self._pending.values())
+            self._unordered = {entry.name: entry for entry in held}
+            self._unproven, self._pending = [], {}
         if self._unordered is None:
             return self._proved(self._certain(files, directories))
-        for row in files.values():
-            self._unordered.setdefault(row.name, row)
-        self._unordered.update((row.name, row) for row in directories)
+        for entry in files.values():
+            self._unordered.setdefault(entry.name, entry)
+        self._unordered.update((entry.name, entry) for entry in directories)
         return []
 
     def finish(self) -> list[Entry]:
         """What was held back, when no more pages come."""
-        return (
-            [*self._withheld, *self._held.values()]
-            if self._unordered is None
-            else list(self._unordered.values())
-        )
+        if self._unordered is not None:
+            return list(self._unordered.values())
+        return [*self._unproven, *self._pending.values()]
 
     @property
     def is_ordered(self) -> bool:
         return self._unordered is None
 
     @property
-    def held_count(self) -> int:
+    def pending_count(self) -> int:
         """How many entries are held back."""
-        return (
-            len(self._withheld) + len(self._held)
-            if self._unordered is None
-            else len(self._unordered)
-        )
+        if self._unordered is not None:
+            return len(self._unordered)
+        return len(self._unproven) + len(self._pending)
 
     @property
-    def held_files(self) -> frozenset[str] | None:
-        """The files that are held back alone; None if all entries are, for want of an order."""
-        return None if self._withheld or self._unordered is not None else frozenset(self._held)
+    def pending_files(self) -> frozenset[str] | None:
+        """The files that are held back; None if all entries are, for want of an order."""
+        is_proved = not self._unproven and self._unordered is None
+        return frozenset(self._pending) if is_proved else None
 
     def is_past(self, name: str) -> bool:
-        """Whether in an ordered listing neither a file nor a directory *name* can come any more: a hint, as order is not a promise."""
-        is_past = self._unordered is None and self._frontier.is_past(f"{self._prefix}{name}/")
-        return is_past and name not in self._held
+        """Whether neither a file nor a directory *name* can come any more, if the order holds."""
+        is_past = self._unordered is None and self._tracker.is_past(f"{self._prefix}{name}/")
+        return is_past and name not in self._pending
 
     def _proved(self, certain: list[Entry]) -> list[Entry]:
         """*certain*, with all that was certain before, once enough keys have come in order."""
-        if self.proof is None or self.keys < self.proof:
-            self._withheld += certain
+        if self.keys_needed is None or self.key_count < self.keys_needed:
+            self._unproven += certain
             return []
-        certain, self._withheld = self._withheld + certain if self._withheld else certain, []
+        certain, self._unproven = self._unproven + certain if self._unproven else certain, []
         return certain
 
     def _certain(self, files: dict[str, Entry], directories: list[Entry]) -> list[Entry]:
-        """What an ordered page makes certain: its directories, and the files that none of them or those to come shadows."""
-        shadows = {row.name for row in directories}
-        candidates = {**self._held, **files}
-        self._held = {}
-        certain = [row for row in directories if row.name != self._last_directory]
+        """What an ordered page makes certain: its directories, and files that none can shadow."""
+        shadows = {entry.name for entry in directories}
+        candidates = {**self._pending, **files}
+        self._pending = {}
+        certain = [entry for entry in directories if entry.name != self._last_directory]
         self._last_directory = directories[-1].name if directories else self._last_directory
-        has_room = self._frontier.room_behind(self._prefix)
-        for name, row in candidates.items():
-            if row.name in shadows:
+        may_follow = self._tracker.may_follow(self._prefix)
+        for name, entry in candidates.items():
+            if entry.name in shadows:
                 continue
-            if has_room(name):
-                self._held[name] = row
+            if may_follow(name):
+                self._pending[name] = entry
             else:
-                certain.append(row)
+                certain.append(entry)
         return certain
 
     def _files(self, page: ListPage) -> Iterator[tuple[str, Entry]]:
@@ -143,7 +143,7 @@ class EntryMerger:
             if is_valid(name):
                 yield raw, Entry(name, size, mtime_ns, etag)
             elif raw:
-                self.hidden += 1
+                self.hidden_count += 1
 
     def _directories(self, page: ListPage) -> Iterator[Entry]:
         skip = len(self._prefix)
@@ -152,11 +152,11 @@ class EntryMerger:
             if is_valid(name):
                 yield Entry(name)
             else:
-                self.hidden += 1
+                self.hidden_count += 1
 
 
 class _OrderTracker:
-    """How far an ordered listing has come, in both orders that stores list in."""
+    """The position of an ordered listing, in both orders that stores list in."""
 
     __slots__ = ("_is_byte_order", "_is_component_order", "_last", "_last_component")
 
@@ -167,49 +167,41 @@ class _OrderTracker:
         self._is_component_order = True
 
     def advance(self, page: ListPage) -> bool:
-        """Note a page; False where it is in neither order, within itself or after the one before."""
+        """Note a page; False if it is in neither order, in itself or after the one before."""
         objects, prefixes = [listed.key for listed in page.objects], page.prefixes
         if not objects and not prefixes:
             return True
         last, last_component = self._last, self._last_component
         if self._is_byte_order:
             self._is_byte_order = _rises(last, objects) and _rises(last, prefixes)
-        components = (
-            [by_component(key) for key in objects],
-            [by_component(prefix) for prefix in prefixes],
-        )
+        columns = [[by_component(raw) for raw in column] for column in (objects, prefixes)]
         if self._is_component_order:
-            self._is_component_order = all(_rises(last_component, column) for column in components)
+            self._is_component_order = all(_rises(last_component, column) for column in columns)
         self._last = max(last, *objects[-1:], *prefixes[-1:])
-        self._last_component = max(last_component, *components[0][-1:], *components[1][-1:])
+        self._last_component = max(last_component, *columns[0][-1:], *columns[1][-1:])
         return self._is_byte_order or self._is_component_order
 
     def is_past(self, raw: str) -> bool:
         return raw <= self._last and by_component(raw) <= self._last_component
 
-    def room_behind(self, prefix: str) -> Callable[[str], bool]:
-        """Whether a directory of a name could follow still, in one of the orders that are possible."""
+    def may_follow(self, prefix: str) -> Callable[[str], bool]:
+        """Whether a directory of a name can still come, in one of the orders that are possible."""
         last = self._last[len(prefix) :]
-        last_component = (
-            self._last_component[len(prefix) :].partition("\0")[0]
-            if self._is_component_order
-            else None
-        )
+        component = self._last_component[len(prefix) :].partition("\0")[0]
+        last_component = component if self._is_component_order else None
+        is_byte_order = self._is_byte_order
 
-        def has_room(name: str) -> bool:
+        def may_follow(name: str) -> bool:
             if name == last_component:
                 return True
-            return (
-                self._is_byte_order
-                and last.startswith(name)
-                and last[len(name) : len(name) + 1] < "/"
-            )
+            length = len(name)
+            return is_byte_order and last.startswith(name) and last[length : length + 1] < "/"
 
-        return has_room
+        return may_follow
 
 
 def _rises(last: str, column: list[str]) -> bool:
-    """Whether *column* is in rising order and begins behind *last*; a key told twice in a row is no disorder."""
+    """Whether *column* rises, from *last* on; a key twice in a row is in order."""
     previous = last
     for raw in column:
         if raw < previous:

@@ -1,29 +1,25 @@
-"""Some entries of one directory, in columns: what a million names must fit into.
+"""Page of a directory's entries in columns: what a million names must fit into.
 
-Immutable but for the inode numbers, which move on when two live ones collide. Sorted by name, so that a name is found by
-bisection. An entry is (this, index); a directory has the size -1.
+An entry is (page, index); a directory has the size -1. Entries are sorted by name, so that a name
+is found by bisection. Immutable but for the state of the inode table, its only writer: the column
+of inode numbers, where a number moves on if two live ones collide, and the count of references.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Final, NamedTuple
 
+from s3mount.filesystem import weights
 from s3mount.filesystem.names import decode, encode
 from s3mount.s3.model import ObjectVersion
 
 DIRECTORY = -1  # the size that marks a directory
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
 _MD5 = 32  # hex digits of the usual ETag
-
-# What memory costs, in bytes, as measured on 64-bit CPython: one object with its empty columns; an entry in the fixed columns;
-# an entry's share of the inode table, once the kernel refers to it; a str in a tuple of ETags beside its characters.
-_WEIGHT = 800
-_ENTRY_WEIGHT = 4 + 8 + 8 + 8
-_INODE_WEIGHT = 120
-_ETAG_WEIGHT = 57
 
 
 class Entry(NamedTuple):
@@ -33,13 +29,19 @@ class Entry(NamedTuple):
     size: int = DIRECTORY
     mtime_ns: int = 0
     etag: str = ""
+    version_id: str | None = None
+
+
+_VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
+_NO_VERSION_IDS: Final[Mapping[int, str]] = {}
 
 
 class EntryPage:
-    """At most `ENTRIES_MAX` entries of the directory *prefix*, as the store told them at *as_of* (clock seconds).
+    """At most `ENTRIES_MAX` entries of the directory *prefix*, requested at *requested_at*.
 
-    *weight* is what they cost in memory, in bytes. *live* counts the inodes that point here, and *number* names this among them;
-    both belong to the inode table. Raises ValueError if there are more rows.
+    *weight* is their cost in memory, in bytes. The inode table writes *reference_count*, how many
+    inodes stand for an entry here, and *table_number*, its number of this page. Raises ValueError
+    if there are more entries.
     """
 
     __slots__ = (
@@ -47,39 +49,36 @@ class EntryPage:
         "_inodes",
         "_names",
         "_stops",
-        "as_of",
+        "_version_ids",
         "bucket",
-        "live",
         "mtimes",
-        "number",
         "prefix",
+        "reference_count",
+        "requested_at",
         "sizes",
+        "table_number",
         "weight",
     )
 
-    def __init__(self, bucket: str, prefix: str, rows: Iterable[Entry], as_of: float) -> None:
-        ordered = sorted(rows)
+    def __init__(
+        self, bucket: str, prefix: str, entries: Iterable[Entry], requested_at: float
+    ) -> None:
+        ordered = sorted(entries)
         if len(ordered) > ENTRIES_MAX:
             raise ValueError(f"{len(ordered)} entries in one page; the limit is {ENTRIES_MAX}")
         self.bucket = bucket
         self.prefix = prefix
-        self.as_of = as_of
-        self._names = b"".join(row.name for row in ordered)
-        self._stops = array("I", accumulate((len(row.name) for row in ordered), initial=0))
-        self.sizes = array("q", [row.size for row in ordered])
-        self.mtimes = array("q", [row.mtime_ns for row in ordered])
-        self._etags = _pack_etags(["0" * _MD5 if row.size < 0 else row.etag for row in ordered])
+        self.requested_at = requested_at
+        self._names = b"".join(entry.name for entry in ordered)
+        self._stops = array("I", accumulate((len(entry.name) for entry in ordered), initial=0))
+        self.sizes = array("q", [entry.size for entry in ordered])
+        self.mtimes = array("q", [entry.mtime_ns for entry in ordered])
+        self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
-        etags = (
-            0
-            if isinstance(self._etags, bytes)
-            else sum(map(len, self._etags)) + (_ETAG_WEIGHT - 16) * len(ordered)
-        )
-        self.weight = (
-            _WEIGHT + len(self._names) + etags + (16 + _ENTRY_WEIGHT + _INODE_WEIGHT) * len(ordered)
-        )
-        self.live = 0
-        self.number = 0
+        self._version_ids = _version_ids(ordered)
+        self.weight = weights.PAGE + len(self._names) + self._entries_weight()
+        self.reference_count = 0
+        self.table_number = 0
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -100,8 +99,14 @@ class EntryPage:
         """The key of a file; of a directory, its prefix without the slash."""
         return self.prefix + decode(self.name(index))
 
+    def version_id(self, index: int) -> str | None:
+        """The version id of a file, if it is known."""
+        return self._version_ids.get(index)
+
     def version(self, index: int) -> ObjectVersion:
-        return ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
+        version = ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
+        version_id = self._version_ids.get(index)
+        return version if version_id is None else version.with_version_id(version_id)
 
     def inode(self, index: int) -> int:
         return self._inodes[index]
@@ -112,7 +117,7 @@ class EntryPage:
         return self._inodes
 
     def move_inode(self, index: int, inode: int) -> None:
-        """Give the entry another inode number, its own being taken."""
+        """Give the entry another inode number; for the inode table only."""
         self._inodes[index] = inode
 
     def find(self, name: bytes) -> int | None:
@@ -121,44 +126,57 @@ class EntryPage:
         return index if index < len(self.sizes) and self.name(index) == name else None
 
     @property
-    def first(self) -> bytes:
+    def first_name(self) -> bytes:
         return self.name(0)
 
     @property
-    def last(self) -> bytes:
+    def last_name(self) -> bytes:
         return self.name(len(self.sizes) - 1)
 
-    def subset(self, places: Sequence[int]) -> "EntryPage":
-        """The entries at *places*, which rise, as a page of their own."""
-        rows = [
+    def subset(self, indices: Sequence[int]) -> "EntryPage":
+        """The entries at *indices*, which rise, as a page of their own."""
+        entries = [
             Entry(
-                self.name(at),
-                self.sizes[at],
-                self.mtimes[at],
-                "" if self.is_directory(at) else self.etag(at),
+                self.name(index),
+                self.sizes[index],
+                self.mtimes[index],
+                "" if self.is_directory(index) else self.etag(index),
+                self.version_id(index),
             )
-            for at in places
+            for index in indices
         ]
-        return EntryPage(self.bucket, self.prefix, rows, self.as_of)
+        return EntryPage(self.bucket, self.prefix, entries, self.requested_at)
 
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""
-        return array(
-            "q",
-            [
-                name_hash(self.name(index), self.sizes[index] < 0)
-                for index in range(len(self.sizes))
-            ],
-        )
+        names = map(self.name, range(len(self.sizes)))
+        pairs = zip(names, self.sizes, strict=True)
+        return array("q", [name_hash(name, size < 0) for name, size in pairs])
 
     def is_same(self, index: int, other: "EntryPage", at: int) -> bool:
-        """Whether two entries are one inode: the same directory, or the same version of the same object."""
+        """Whether two entries are one inode: the same directory, or one version of an object."""
         return (self is other and index == at) or (
             self.prefix == other.prefix
             and self.sizes[index] == other.sizes[at]
             and self.name(index) == other.name(at)
             and self.etag(index) == other.etag(at)
+            and self.bucket == other.bucket
         )
+
+    def _entries_weight(self) -> int:
+        fixed = (weights.COLUMNS + weights.INODE) * len(self.sizes)
+        fixed += weights.VERSION_ID * len(self._version_ids)
+        if isinstance(self._etags, bytes):
+            return fixed + len(self._etags)
+        return fixed + weights.ETAG * len(self._etags) + sum(map(len, self._etags))
+
+
+def _version_ids(entries: list[Entry]) -> Mapping[int, str]:
+    """The known version ids by index; most pages have none."""
+    if not any(map(_VERSION_ID, entries)):
+        return _NO_VERSION_IDS
+    ids = ((index, entry.version_id) for index, entry in enumerate(entries))
+    return {index: version_id for index, version_id in ids if version_id is not None}
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts
@@ -167,7 +185,7 @@ def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key o
 
 
 def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
-    """16 bytes each where all are MD5s; else the strings themselves."""
+    """16 bytes for each if all are MD5s; else the strings themselves."""
     if any(len(etag) != _MD5 for etag in etags):
         return tuple(etags)
     text = "".join(etags)
@@ -175,15 +193,17 @@ def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
         packed = bytes.fromhex(text)
     except ValueError:
         return tuple(etags)
-    return (
-        packed if packed.hex() == text else tuple(etags)
-    )  # upper case would not come back as it was
+    # upper case would not come back as it was
+    return packed if packed.hex() == text else tuple(etags)
 
 
-def inode_numbers(bucket: str, prefix: str, rows: list[Entry]) -> Iterable[int]:
-    """A hash of each identity, so that numbers are stable over remounts: 63 bits (signed in some tools), never 0 or the root's 1."""
+def inode_numbers(bucket: str, prefix: str, entries: Iterable[Entry]) -> Iterable[int]:
+    """A hash of each entry's identity, so that inode numbers are stable over remounts.
+
+    63 bits, as some tools read them as signed; never 0, nor 1, the root's.
+    """
     seed = blake2b(encode(f"{bucket}/{prefix}"), digest_size=8)
-    for row in rows:
+    for entry in entries:
         identity = seed.copy()
-        identity.update(b"%b\0%b\0%d" % (row.name, row.etag.encode(), row.size))
+        identity.update(b"%b\0%b\0%d" % (entry.name, entry.etag.encode(), entry.size))
         yield int.from_bytes(identity.digest(), "little") >> 1 | 2

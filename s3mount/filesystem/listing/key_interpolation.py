@@ -1,7 +1,8 @@
-"""Names as numbers: where, among names not seen yet, the one that comes so many behind will be.
+"""Interpolation of keys: a guess of the name that comes so many after the names seen so far.
 
-Pure, and a guess. A name is read as a number of which each character is a digit, in the alphabet that has been seen at its place;
-so names at even distances (counters, hashes, times) are numbers at even distances, and a straight line goes on through them.
+Pure. A name is read as a number whose characters are digits, each in the alphabet that has been
+seen at its position. So names at even distances (counters, hashes, times) are numbers at even
+distances, and a straight line goes on through them.
 """
 
 from bisect import bisect_left
@@ -11,21 +12,21 @@ from operator import sub
 
 _DIGITS = frozenset("0123456789")
 _HEX = _DIGITS | frozenset("abcdef")
-_END = ""  # the character behind the last one of a name: before all others in every order
-_DEPTH = 12  # characters behind those that all names share: enough to tell one name in a trillion
+_END = ""  # the character after the last one of a name: before all others in every order
+_DEPTH = 12  # characters after those that all names share: enough to tell one in a trillion apart
 
 
 class KeyInterpolator:
-    """The space around *names*, some names at about equal distances in rising order; at least two."""
+    """Extrapolates from *names*: at least two, rising, at about equal distances."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._alphabets = _alphabets(names)
         numbers = [self._number(name) for name in names]
-        # the widest step is left out: where a digit carries, there may be a gap in which no name can be
+        # without the widest step: where a digit carries, there may be a gap that no name can fill
         *self._steps, _ = sorted(map(sub, numbers[1:], numbers)) or [0]
 
-    def behind(self, name: str, steps: int) -> str | None:
-        """Where the name so many distances behind *name* would be, if they go on as they have; None where the space ends before."""
+    def key_after(self, name: str, steps: int) -> str | None:
+        """The name *steps* distances after *name*; None if there can be none."""
         if not self._steps:
             return None
         guess = self._name(self._number(name) + sum(self._steps) * steps // len(self._steps))
@@ -50,17 +51,16 @@ class KeyInterpolator:
 
 
 def _alphabets(names: Sequence[str]) -> list[list[str]]:
-    """For each place what can stand there, in order.
+    """The alphabet of each position, in order.
 
-    Places to the right of the first one that varies have turned over, and shown all there is. That one itself, and those to the left of
-    it, have not: they are taken to be like the first that has, where that can hold what they show.
+    Positions to the right of the first that varies have turned over, and shown all characters. That
+    one itself, and those to the left of it, have not: they are taken to be like the first that has,
+    if its alphabet has what they show.
     """
     shared = _shared(names[0], names[-1])
     begin = len(shared)
-    turning, *turned = [
-        {*column}
-        for column in zip_longest(*(name[begin : begin + _DEPTH] for name in names), fillvalue=_END)
-    ] or [{_END}]
+    tails = (name[begin : begin + _DEPTH] for name in names)
+    turning, *turned = [{*column} for column in zip_longest(*tails, fillvalue=_END)] or [{_END}]
     varied = [column for column in turned if len(column) > 1] or [turning]
     others = frozenset[str]().union(turning, *varied)
     wheel = _whole(varied[0], others)
@@ -72,18 +72,14 @@ def _alphabets(names: Sequence[str]) -> list[list[str]]:
 
 
 def _whole(seen: set[str], others: frozenset[str]) -> list[str]:
-    """The alphabet of which *seen* is a part: digits, hexadecimal ones, or all that the names vary in."""
+    """The alphabet with *seen* in it: digits, hexadecimal digits, or all that the names vary in."""
     if len(seen) == 1:
         return [*seen]
-    return sorted(
-        seen
-        | next(alphabet for alphabet in (_DIGITS, _HEX, others | seen) if seen - {_END} <= alphabet)
-    )
+    alphabets = (_DIGITS, _HEX, others | seen)
+    return sorted(seen | next(each for each in alphabets if seen - {_END} <= each))
 
 
 def _shared(one: str, other: str) -> str:
-    """What both begin with."""
-    return "".join(
-        pair[0]
-        for pair in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
-    )
+    """The common beginning of two names."""
+    pairs = zip(one, other, strict=False)
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

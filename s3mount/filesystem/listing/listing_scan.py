@@ -1,4 +1,4 @@
-"""A directory's listing under way: what readers of its pages and seekers of a name wait for."""
+"""Scan of one directory: a listing, and the fetcher that brings its pages."""
 
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
@@ -6,94 +6,90 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.page_fetcher import PageFetcher
 from s3mount.s3.model import ListPage
 
-AHEAD = 3  # pages beyond the one that is asked for: one in the reader's hands soon, one being read, one in the air
+PAGES_AHEAD = 3  # of the requested one: the reader's next, one being parsed, one in flight
 
 
 class ListingScan:
-    """One scan of a directory: `listing` is what has come so far, *paging* brings the rest; None: the listing is complete, or abandoned."""
+    """A listing, and the *fetcher* of its next pages; None if it is complete, or abandoned."""
 
-    __slots__ = ("_paging", "listing")
+    __slots__ = ("_fetcher", "_pages_ahead", "listing")
 
-    def __init__(self, listing: DirectoryListing, paging: PageFetcher | None) -> None:
+    def __init__(
+        self,
+        listing: DirectoryListing,
+        fetcher: PageFetcher | None,
+        pages_ahead: int = PAGES_AHEAD,
+    ) -> None:
         self.listing = listing
-        self._paging = paging
+        self._fetcher = fetcher
+        self._pages_ahead = pages_ahead
 
-    def add(self, page: ListPage, as_of: float) -> None:
-        """Take a page that another request has brought, asked for at *as_of*."""
-        if self._paging is not None:
-            self._paging.add(page, as_of)
+    def add(self, page: ListPage, requested_at: float) -> None:
+        """Take a page that another request has brought."""
+        if self._fetcher is not None:
+            self._fetcher.add(page, requested_at)
 
-    def want(self, pages: int) -> None:
-        """Have so many pages in all fetched, without waiting for them."""
-        if self._paging is not None:
-            self._paging.want(pages)
+    def request_pages(self, total: int) -> None:
+        """Fetch up to *total* pages in all, without waiting for them."""
+        if self._fetcher is not None:
+            self._fetcher.request_pages(total)
 
-    def settle(self) -> None:
-        """Let all go that a complete listing does not need."""
+    def drop_fetcher_if_complete(self) -> None:
         if self.listing.is_complete:
-            self._paging = None
+            self._fetcher = None
 
     def abandon(self) -> None:
-        """Fetch no more: it is no directory's listing any more, and nobody reads it."""
-        if self._paging is not None:
-            self._paging.abandon()
-            self._paging = None
+        """Fetch no more: the listing is no directory's any more, and nothing reads it."""
+        if self._fetcher is not None:
+            self._fetcher.abandon()
+            self._fetcher = None
 
     @property
     def is_abandoned(self) -> bool:
-        return self._paging is None and not self.listing.is_complete
+        return self._fetcher is None and not self.listing.is_complete
 
     @property
     def is_stuck(self) -> bool:
         """Whether its pages lead nowhere."""
-        return self._paging is not None and self._paging.is_stuck
+        return self._fetcher is not None and self._fetcher.is_stuck
 
     @property
-    def has_begun(self) -> bool:
-        """Whether a page has come."""
-        return self._paging is None or self._paging.answered > 0
+    def has_received(self) -> bool:
+        """Whether a page has been received."""
+        return self._fetcher is None or self._fetcher.received > 0
 
     async def wait_page(self, number: int) -> EntryPage | None:
-        """Page *number*, or None behind the last; those behind it are on their way then. A checkpoint only if it waits."""
-        while number >= len(self.listing.pages) and not self.listing.is_complete:
-            await self._wait_progress()
-        return self.page(number)
+        """Page *number*; None at the end, or if it was trimmed. A checkpoint only if it waits."""
+        listing = self.listing
+        while number >= len(listing.pages) and not listing.is_complete:
+            if self._fetcher is None:  # not seen by a reader that has acquired the listing
+                reason = "the listing was given up"
+                raise StoreError(reason, bucket=listing.bucket, key=listing.prefix)
+            await self._fetcher.wait_progress()
+        return self.page_nowait(number)
 
-    def page(self, number: int) -> EntryPage | None:
-        """`wait_page`, if that would not wait; None also if it would, or if the page was trimmed."""
+    def page_nowait(self, number: int) -> EntryPage | None:
+        """`wait_page` without waiting; None also if the page has not been received."""
         pages = self.listing.pages
         if number >= len(pages):
             return None
-        if (
-            self._paging is not None
-            and not self.listing.is_complete
-            and number + AHEAD > len(pages)
-        ):
-            self._paging.want(self._paging.answered + AHEAD - 1)
+        fetcher = self._fetcher
+        if fetcher and not self.listing.is_complete and number + self._pages_ahead > len(pages):
+            fetcher.request_pages(fetcher.received + self._pages_ahead - 1)
         return pages[number]
 
-    async def wait_decided(self, name: bytes, pages: int) -> bool:
-        """Whether the listing has the last word on *name*, after at most so many pages more, and fewer if they will not show it."""
-        listing, paging = self.listing, self._paging
-        last = 0 if paging is None else paging.answered + pages
-        while not listing.decides(name):
-            if (
-                paging is None
-                or self.is_abandoned
-                or listing.is_past(name)
-                or paging.answered >= last
-            ):
+    async def wait_final(self, name: bytes, pages: int) -> bool:
+        """Whether the listing is final on *name*, after at most *pages* more that may have it."""
+        listing, fetcher = self.listing, self._fetcher
+        last = 0 if fetcher is None else fetcher.received + pages
+        while not listing.is_final(name):
+            if fetcher is None or fetcher.received >= last:
                 return False
-            await paging.wait_progress()
+            if self.is_abandoned or listing.is_past(name):
+                return False
+            await fetcher.wait_progress()
         return True
 
     def is_trimmed_at(self, number: int) -> bool:
-        """Whether the page has come and gone."""
+        """Whether page *number* was trimmed."""
         return number < len(self.listing.pages) and self.listing.pages[number] is None
-
-    async def _wait_progress(self) -> None:
-        if self._paging is None:  # its reader holds it, so this is not seen
-            raise StoreError(
-                "the listing was given up", bucket=self.listing.bucket, key=self.listing.prefix
-            )
-        await self._paging.wait_progress()

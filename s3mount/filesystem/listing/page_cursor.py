@@ -1,6 +1,6 @@
-"""Pages that follow one another by their continuation tokens: asked for, come, looked into, and not yet taken.
+"""Cursor over consecutive listing pages: requested, received, inspected, and not yet taken.
 
-Decides nothing; knows how far it has come, and whether its keys have risen all the way.
+Decides nothing. Records how far its pages have come, and whether their keys have risen all the way.
 """
 
 from collections import deque
@@ -9,110 +9,101 @@ from operator import lt
 import trio
 
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import Demand, Priority
+from s3mount.s3.object_store import Priority, RequestPriority
 
-_SAMPLED = 8  # of so many keys one is kept, to guess from
-_SAMPLE = 512  # and so many are kept in all: those of some four pages
+_SAMPLED = 8  # one key of so many is kept, to guess from
+_SAMPLE = 512  # keys kept in all: those of some four pages
 
 
 class PageRequest:
-    """One page asked for at *as_of*: `page` or `failure` is there when it has `landed`.
+    """One page: `page` or `failure` is set once `completed` is; `priority` is what it is now."""
 
-    *urgency* is what it began with, and `demand` what it has now.
-    """
-
-    def __init__(self, query: ListQuery, urgency: Priority, as_of: float) -> None:
+    def __init__(self, query: ListQuery, priority: Priority, requested_at: float) -> None:
         self.query = query
-        self.urgency = urgency
-        self.demand = Demand(urgency)
-        self.as_of = as_of
-        self.landed = trio.Event()
+        self.initial_priority = priority
+        self.priority = RequestPriority(priority)
+        self.requested_at = requested_at
+        self.completed = trio.Event()
         self.page: ListPage | None = None
         self.failure: Exception | None = None
 
 
 class PageCursor:
-    """Pages from behind the key *last* on."""
+    """Pages after the key *last_key*, each requested by the token of the one before."""
 
-    def __init__(self, last: str) -> None:
-        self.last = last  # the last key that has come
+    def __init__(self, last_key: str) -> None:
+        self.last_key = last_key  # the last key received
         self.requests: deque[PageRequest] = deque()  # not taken yet
-        self.tail: PageRequest | None = None  # the last of all of them, taken or not
-        self.first: ListPage | None = None
-        self.pages = 0  # that have come
-        self.sample: list[str] = []  # of the keys of the last of them, at even distances
-        self.steps = 0  # how many of these distances are a page
+        self.newest: PageRequest | None = None  # the last request, taken or not
+        # what the received pages have shown: the first of them, their number, keys of the last ones
+        # at even distances, and how many of these distances make a page
+        self.first_page: ListPage | None = None
+        self.page_count = 0
+        self.sample: list[str] = []
+        self.samples_per_page = 0
         self.is_rising = True
         self.is_flat = True  # no page has had a common prefix
-        self._unread: deque[PageRequest] = deque()
+        self._uninspected: deque[PageRequest] = deque()
 
     def add(self, request: PageRequest) -> None:
-        """*request* was sent for the page behind all others."""
+        """Append *request*, for the page after all others."""
         self.requests.append(request)
-        self._unread.append(request)
-        self.tail = request
+        self._uninspected.append(request)
+        self.newest = request
 
-    def answers(self, query: ListQuery) -> bool:
-        """Whether the first of `requests` asks for *query*, and has not failed."""
-        return (
-            bool(self.requests)
-            and self.requests[0].query == query
-            and self.requests[0].failure is None
-        )
+    def has_request_for(self, query: ListQuery) -> bool:
+        """Whether the first of `requests` is for *query*, and has not failed."""
+        first = self.requests[0] if self.requests else None
+        return first is not None and first.query == query and first.failure is None
 
-    def forget(self) -> None:
-        """Let all go that was asked for and not taken."""
+    def clear(self) -> None:
+        """Drop all requests that are not taken."""
         self.requests.clear()
-        self._unread.clear()
+        self._uninspected.clear()
 
-    def look(self) -> None:
-        """Look into the pages that have come since."""
-        while self._unread and (page := self._unread[0].page) is not None:
-            self._unread.popleft()
-            self._note(page)
+    def inspect_received(self) -> None:
+        """Inspect the pages that have been received since the last call."""
+        while self._uninspected and (page := self._uninspected[0].page) is not None:
+            self._uninspected.popleft()
+            self._inspect(page)
 
     @property
     def prefix(self) -> str:
-        """The directory that it lists."""
-        return self.tail.query.prefix if self.tail is not None else ""
+        """The prefix of the directory that is listed."""
+        return self.newest.query.prefix if self.newest is not None else ""
 
     @property
-    def begin(self) -> str:
-        """Its first key; as long as there is none, the one that it begins behind."""
-        return (
-            self.first.objects[0].key
-            if self.first is not None and self.first.objects
-            else self.last
-        )
+    def first_key(self) -> str:
+        """The first key; until one is received, the key that the cursor starts after."""
+        first = self.first_page
+        return first.objects[0].key if first is not None and first.objects else self.last_key
 
     @property
     def next_token(self) -> str | None:
-        """Where it goes on; None where it has ended, or where that is not known yet."""
-        return None if self.tail is None or self.tail.page is None else self.tail.page.next_token
+        """The token of the next page; None at the end, or if it is not known yet."""
+        page = self.newest.page if self.newest is not None else None
+        return None if page is None else page.next_token
 
     @property
     def has_ended(self) -> bool:
-        """Whether its last page has come."""
-        return (
-            self.tail is not None
-            and self.tail.page is not None
-            and self.tail.page.next_token is None
-        )
+        """Whether the last page has been received."""
+        page = self.newest.page if self.newest is not None else None
+        return page is not None and page.next_token is None
 
     @property
-    def is_barren(self) -> bool:
-        """Whether its first page has brought no key, or a common prefix, or has not come at all."""
-        if self.first is not None:
-            return not self.first.objects or bool(self.first.prefixes)
-        return self.tail is not None and self.tail.failure is not None
+    def is_unusable(self) -> bool:
+        """Whether the first page has failed, has no key, or has a common prefix."""
+        if self.first_page is not None:
+            return not self.first_page.objects or bool(self.first_page.prefixes)
+        return self.newest is not None and self.newest.failure is not None
 
-    def _note(self, page: ListPage) -> None:
+    def _inspect(self, page: ListPage) -> None:
         keys = [listed.key for listed in page.objects]
-        self.first = self.first or page
-        self.pages += 1
+        self.first_page = self.first_page or page
+        self.page_count += 1
         self.is_flat = self.is_flat and not page.prefixes
-        self.is_rising = self.is_rising and all(map(lt, [self.last, *keys], keys))
-        self.last = keys[-1] if keys else self.last
+        self.is_rising = self.is_rising and all(map(lt, [self.last_key, *keys], keys))
+        self.last_key = keys[-1] if keys else self.last_key
         sampled = keys[::_SAMPLED]
-        self.steps = len(sampled)
+        self.samples_per_page = len(sampled)
         self.sample = [*self.sample, *sampled][-_SAMPLE:]

@@ -1,11 +1,16 @@
-"""Listing pages fetched one after another while somebody wants more, each for all who wait.
+"""Fetcher of listing pages, one after another while more are wanted, each for all who wait.
 
-Invariants: pages are taken in turn, since continuation tokens are serial; but the next request may leave when the bytes of a page are
-here and before they are read, if a store tells its token that early, and where the target is eager, `ranges` may bring pages from farther
-ahead. Requests run in a nursery of their own and leave only while fewer pages have come than are wanted, so a reader that stops reading
-stops them; what is held ahead of it then is let go after a while. A failure is told to those who
-wait at that moment, and to the log if nobody does; it takes nothing from the pages that have come, and the next who wants more asks the same page again: unless
-the pages lead nowhere (`is_stuck`), which is told to whoever would begin with them.
+Invariants:
+
+1. Pages are taken in turn, since continuation tokens are serial. The next request may leave when
+   the bytes of a page have arrived and before they are parsed, if the source passes its token that
+   early; for an eager fetcher, `parallel_lister` decides on pages from farther ahead.
+2. Requests run in a nursery, so a waiter that is cancelled harms no other. They leave only while
+   fewer pages have been received than are wanted, so a reader that stops reading stops them. Pages
+   held ahead of it are dropped `IDLE_TIMEOUT` seconds later.
+3. A failure is raised to the callers that wait at that moment, and logged if there are none. Pages
+   received before stay, and the next caller that wants more repeats the request; unless the pages
+   lead nowhere (`is_stuck`), which the directory's next reader sees.
 """
 
 import logging
@@ -15,181 +20,200 @@ from typing import Protocol
 
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.page_cursor import PageRequest
 from s3mount.filesystem.listing.parallel_lister import ParallelLister
-from s3mount.filesystem.listing.single_flight import log_unawaited, own
+from s3mount.filesystem.listing.single_flight import own
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.object_store import ObjectStore, Priority
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 10.0  # seconds that pages wait for a reader that takes none
+IDLE_TIMEOUT = 10.0  # seconds that pages wait for a reader that takes none
 
 
-class Paged(Protocol):
-    """What pages make: it says which one it needs next, and takes it."""
+class ListingSource(Protocol):
+    """Listing pages below a prefix, wherever they come from; an `ObjectStore` is one."""
+
+    async def list_page(
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
+    ) -> ListPage:
+        """One page, as `ObjectStore.list_page` has it."""
+        ...
+
+
+class PageTarget(Protocol):
+    """What is built from pages: it knows which page it needs next, and takes it."""
 
     @property
     def is_complete(self) -> bool: ...
     def next_query(self) -> ListQuery: ...
-    def add(self, page: ListPage, as_of: float) -> None: ...
+    def add(self, page: ListPage, requested_at: float) -> None: ...
 
 
 class PageFetcher:
-    """Fetches the pages of *target*."""
+    """Fetches pages for *target* from *source*; *clock* stamps the requests.
+
+    *is_eager*: the next page may be requested before the one in front of it has been parsed.
+    *is_parallel*: other listings may start at guessed names.
+    """
 
     def __init__(
         self,
-        target: Paged,
-        store: ObjectStore,
+        target: PageTarget,
+        source: ListingSource,
         nursery: trio.Nursery,
         clock: Callable[[], float],
         *,
         is_eager: bool = True,
+        is_parallel: bool = True,
     ) -> None:
         self._target = target
-        self._store = store
+        self._source = source
         self._nursery = nursery
-        self._clock = clock
-        self._is_eager = (
-            is_eager  # pages may be asked for before the one in front of them has been read
-        )
-        self.answered = 0  # requests that have been answered
-        self.is_stuck = (
-            False  # the store refuses its own continuation token, or goes round in circles
-        )
-        self._wanted = 0  # and how many somebody wants to be
-        self._flight: _Flight | None = None
-        self._ranges = ParallelLister(self._ask)
-        self._is_abandoned = False  # nobody may want more
-        self._is_watched = (
-            False  # somebody sees to it that nothing is held ahead of a reader that does not come
-        )
+        self._is_eager = is_eager
+        self._is_parallel = is_parallel
+        self._lister = ParallelLister(clock)
+        self.received = 0  # pages
+        self._wanted = 0  # pages in all
+        self.is_stuck = False  # the store refuses its own token, or repeats one
+        self._run: _Run | None = None
+        self._is_abandoned = False
+        self._is_idle_watched = False  # `_drop_when_idle` runs
 
-    def add(self, page: ListPage, as_of: float) -> None:
-        """Take a page that another question has brought."""
-        self._target.add(page, as_of)
-        self.answered += 1
+    def add(self, page: ListPage, requested_at: float) -> None:
+        """Take a page that another request has brought."""
+        self._target.add(page, requested_at)
+        self.received += 1
 
-    def want(self, answers: int) -> None:
-        """Have so many pages in all fetched, without waiting for them."""
+    def request_pages(self, total: int) -> None:
+        """Fetch up to *total* pages in all, without waiting for them."""
         if not self._is_abandoned:
-            self._wanted = max(self._wanted, answers)
-            self._run_on()
-            self._grow()
+            self._wanted = max(self._wanted, total)
+            self._ensure_run()
+            self._extend()
 
     def abandon(self) -> None:
-        """Fetch no more pages than the one that is on its way: they would be kept by nobody."""
+        """Fetch no more pages than the one in flight."""
         self._is_abandoned = True
         self._wanted = 0
-        self._ranges.drop()
+        self._lister.drop()
 
     async def wait_progress(self) -> None:
-        """Wait until one more page has come, or none will. Raises what the store failed with."""
-        self.want(self.answered + 1)
-        flight, answered = self._run_on(), self.answered
-        if flight is None:  # somebody else has completed it, or it was abandoned
+        """Wait until one more page is received, or none will be. Raises the store's failure."""
+        self.request_pages(self.received + 1)
+        run, received = self._ensure_run(), self.received
+        if run is None:  # complete, or abandoned
             return
-        self._ranges.waited()
-        await flight.progress.park()
-        if flight.failure is not None and self.answered == answered:
-            raise own(flight.failure)
+        self._lister.note_wait()
+        await run.progress.park()
+        if run.failure is not None and self.received == received:
+            raise own(run.failure)
 
     def _is_short(self) -> bool:
-        return not self._target.is_complete and self.answered < self._wanted
+        return not self._target.is_complete and self.received < self._wanted
 
-    def _run_on(self) -> "_Flight | None":
-        """The run of requests that is under way, begun now if one is needed; None if none is."""
-        if self._flight is None and self._is_short():
-            self._flight = _Flight()
-            self._nursery.start_soon(self._fly, self._flight)
-        return self._flight
+    def _ensure_run(self) -> "_Run | None":
+        """The run of requests in progress, started now if one is needed; None if not."""
+        if self._run is None and self._is_short():
+            self._run = _Run()
+            self._nursery.start_soon(self._fetch_wanted, self._run)
+        return self._run
 
-    async def _fly(self, flight: "_Flight") -> None:
+    async def _fetch_wanted(self, run: "_Run") -> None:
         try:
             while self._is_short():
-                await self._advance()
-                flight.progress.unpark_all()
-        except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
-            flight.failure = exc
-            self._wanted = self.answered
-            log_unawaited("listing", exc, waiters=len(flight.progress))
+                await self._take_page()
+                run.progress.unpark_all()
+        except Exception as exc:  # noqa: BLE001  # it belongs to the waiters, not to the nursery
+            run.failure = exc
+            self._wanted = self.received
+            if not run.progress:
+                unawaited.report("listing in the background", exc)
         finally:
-            self._flight = None
-            flight.progress.unpark_all()
+            self._run = None
+            run.progress.unpark_all()
         if self._target.is_complete:
-            self._ranges.drop()
-        elif self._ranges.is_ahead and not self._is_watched:
-            self._is_watched = True
-            self._nursery.start_soon(self._watch)
+            self._lister.drop()
+        elif self._lister.has_pages_ahead and not self._is_idle_watched:
+            self._is_idle_watched = True
+            self._nursery.start_soon(self._drop_when_idle)
 
-    async def _watch(self) -> None:
-        """Let go what is held ahead, once nobody has taken a page for a while."""
-        answered = -1
-        while answered != self.answered:
-            answered = self.answered
-            await trio.sleep(PATIENCE)
-        self._is_watched = False
-        self._ranges.drop()
+    async def _drop_when_idle(self) -> None:
+        """Drop what is held ahead, once no page has been taken for `IDLE_TIMEOUT` seconds."""
+        received = -1
+        while received != self.received:
+            received = self.received
+            await trio.sleep(IDLE_TIMEOUT)
+        self._is_idle_watched = False
+        self._lister.drop()
 
-    async def _advance(self) -> None:
-        """Take one more page."""
+    async def _take_page(self) -> None:
         query = self._target.next_query()
-        request = await self._answer(query)
-        if request.failure is not None and request.urgency is Priority.AHEAD:
-            request = await self._answer(query)  # nobody has been told of that failure
-        if request.failure is not None:
-            self.is_stuck = (
-                isinstance(request.failure, StoreError) and request.failure.status == 400
-            )
-            raise own(request.failure)
+        request = await self._receive(query)
+        if request.failure is not None and request.initial_priority is Priority.PREFETCH:
+            request = await self._receive(query)  # that failure was raised to no caller
+        failure = request.failure
+        if failure is not None:
+            self.is_stuck = isinstance(failure, StoreError) and failure.status == 400
+            raise own(failure)
         self.is_stuck = True
-        self.add(*self._ranges.join(request))  # raises where the page leads back
+        self.add(*self._lister.accept(request))  # raises if the page leads back
         self.is_stuck = False
 
-    async def _answer(self, query: ListQuery) -> PageRequest:
-        request = self._ranges.take(query)
-        request.demand.rise()
-        await request.landed.wait()
+    async def _receive(self, query: ListQuery) -> PageRequest:
+        if not self._lister.has_request_for(query):
+            self._send(self._lister.restart(query))
+        request = self._lister.take()
+        request.priority.promote()
+        await request.completed.wait()
         return request
 
-    def _ask(self, query: ListQuery, urgency: Priority) -> PageRequest:
-        request = PageRequest(query, urgency, self._clock())
-        self._nursery.start_soon(self._bring, request)
-        return request
+    def _send(self, request: PageRequest) -> None:
+        self._nursery.start_soon(self._fetch, request)
 
-    async def _bring(self, request: PageRequest) -> None:
+    async def _fetch(self, request: PageRequest) -> None:
         try:
-            request.page = await self._store.list_page(
-                request.query, request.demand, partial(self._follow, request)
+            request.page = await self._source.list_page(
+                request.query, request.priority, partial(self._on_token, request)
             )
-        except Exception as exc:  # noqa: BLE001  # it belongs to those who wait; the nursery is not theirs to end
+        except Exception as exc:  # noqa: BLE001  # it belongs to the waiters, not to the nursery
             request.failure = exc
-            log_unawaited("listing", exc, waiters=request.landed.statistics().tasks_waiting)
+            if not request.completed.statistics().tasks_waiting:
+                unawaited.report("listing in the background", exc)
         finally:
             if request.page is None and request.failure is None:  # cancelled: the mount ends
                 request.failure = StoreError("the listing was given up", key=request.query.prefix)
-            request.landed.set()
-        self._grow()
+            request.completed.set()
+        self._extend()
 
-    def _follow(self, request: PageRequest, token: str | None) -> None:
-        """The answer is here and says where it goes on: ask for that while this page is being read, if it is wanted."""
-        if self._is_eager and token is not None and not request.landed.is_set():
-            self._ranges.follow(request, token, self._wanted - self.answered - 1)
+    def _on_token(self, request: PageRequest, token: str | None) -> None:
+        """Request the page at *token*, if it is wanted, while that of *request* is being parsed."""
+        if self._is_eager and token is not None and not request.completed.is_set():
+            limit = self._wanted - self.received - 1
+            following = self._lister.request_next(request, token, limit)
+            if following is not None:
+                self._send(following)
 
-    def _grow(self) -> None:
-        if not self._is_eager or not self._is_short():
+    def _extend(self) -> None:
+        if not self._is_parallel or not self._is_short():
             return
         try:
-            self._ranges.grow()
-        except Exception:  # a bug in what but saves time must cost no listing, nor end the mount
-            log.exception("what was fetched ahead of a listing is given up: this is a bug")
-            self._ranges.give_up()
+            new = self._lister.extend()
+        except Exception:  # a bug in what only saves time must cost no listing, nor end the mount
+            log.exception("listing in parallel failed and is turned off: this is a bug")
+            self._lister.disable()
+        else:
+            for request in new:
+                self._send(request)
 
 
-class _Flight:
-    """One run of requests, and those who wait for its progress."""
+class _Run:
+    """One run of requests, and the callers that wait for its progress."""
 
     def __init__(self) -> None:
         self.progress = trio.lowlevel.ParkingLot()

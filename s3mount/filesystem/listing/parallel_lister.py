@@ -1,15 +1,20 @@
-"""Huge flat directories in parallel: ranges of a listing that are fetched side by side, and told in order.
+"""Parallel listing of huge flat directories: segments fetched side by side, delivered in order.
 
-Continuation tokens are serial, `StartAfter` is not. So behind a listing that has come far, and whose reader waits, other listings of
-the same directory begin at names guessed ahead of it. What always holds, whatever a store or a guess is like:
+Decides which pages to request, and requests none itself. Continuation tokens are serial,
+`StartAfter` is not: ahead of a listing that has come far and whose reader waits, *segments*, other
+listings of the same directory, start at guessed keys. Invariants, whatever the store or the guess:
 
-1. Only a key proves where a range belongs: one of its first page that the listing before it brings, too. There that page is cut, the
-   range's page put behind it, and the listing goes on by the range's tokens. A range that the listing passes is dropped.
-2. A range is believed only where all keys have risen, its own from behind the guess, and where a range of this listing has gone on by
-   its token: so a store without an order, without `StartAfter`, or with other tokens never leads the listing astray.
-3. No failure of a range is told. A page that the reader waits for is asked for again where it has failed ahead of it.
-4. A range goes on only while the reader does, until it holds so many pages or has come to the next one. What is fetched in vain
-   is a small constant and a tenth of what was taken: where it was more, no range begins.
+1. Only a shared key shows where a segment belongs: a key of its first page that the listing brings
+   too. There the listing's page is cut, the segment's page is spliced on, and the listing continues
+   by the segment's tokens. A segment that the listing passes is dropped.
+2. A segment is spliced on only if all keys have risen, its own from after the guess, and if a
+   segment of this listing has continued by its token. So a store without an order, without
+   `StartAfter` or with other tokens never misleads the listing.
+3. No failure of a segment reaches the reader: a page that failed ahead of the reader is requested
+   again when the reader waits for it.
+4. A segment continues only while the reader does, to `SEGMENT_PAGES` pages or the start of the next
+   segment. At most `WASTE_MAX` pages and `WASTE_RATIO` of the pages taken are wasted before no more
+   segments start.
 """
 
 from collections.abc import Callable
@@ -22,171 +27,194 @@ from s3mount.filesystem.listing.page_cursor import PageCursor, PageRequest
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import Priority
 
-PAGES_BEFORE = (
-    20  # pages of a listing after which it is worth while: what is small costs nothing more
-)
-STRIDE = (
-    8  # pages from the beginning of a range to that of the next, and the most that are held of one
-)
-MARGIN = 0.25  # of a page, by which a range is to begin before one ends: right behind its end it costs a whole one more
-WAYS_MAX = 7  # ranges ahead at once; with the listing itself, 64 pages are held at most
-LOSS_MAX = 4  # pages fetched in vain
-LOSS_SHARE = 0.1  # and so many more for each that was taken
+PAGES_BEFORE = 20  # pages of a listing before the first segment: a smaller one costs nothing more
+SEGMENT_PAGES = 8  # from the start of a segment to the next, and the most held of one
+# of a page: a segment starts so much before the end of the one before it, as a start just after
+# that end costs a whole page more
+MARGIN = 0.25
+SEGMENTS_MAX = 7  # at once; with the listing itself, 64 pages are held at most
+WASTE_MAX = 4  # pages fetched in vain
+WASTE_RATIO = 0.1  # and so many more for each page that was taken
 
 
 class ParallelLister:
-    """The pages of one listing, in its order. *ask* sends a request."""
+    """Requests for the pages of one listing, in its order; *clock* stamps them.
 
-    def __init__(self, ask: Callable[[ListQuery, Priority], PageRequest]) -> None:
-        self._ask = ask
+    Owns the requests in flight. The caller sends each request that a method returns as new.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._front = PageCursor("")  # the listing itself
-        self._ahead: list[PageCursor] = []  # ranges, in the order of their keys
-        # how many ranges there may be: what the reader and the guesses have shown so far
-        self._ways = 0
-        self._taken = 0  # pages
-        self._lost = 0.0
-        self._is_proven = False  # a range has gone on by its token
-        self._is_over = False  # no range can be believed
-        # what was guessed from, and with how many pages of it to do so again
-        self._guessed: tuple[PageCursor | None, int] = None, 0
+        self._segments: list[PageCursor] = []  # in the order of their keys
+        self._segments_allowed = 0  # as far as waits of the reader have shown a need
+        self._pages_taken = 0
+        self._pages_wasted = 0.0
+        self._is_proven = False  # a segment has continued by its token
+        self._is_disabled = False  # no segment is of use any more
+        # the cursor of the last guess, and the pages that it must have before the next
+        self._last_guess: tuple[PageCursor | None, int] = None, 0
 
-    def take(self, query: ListQuery) -> PageRequest:
-        """The request for the page that comes next, sent long ago or now."""
-        if not self._front.answers(query):
-            self._front.forget()
-            self._send(self._front, query, Priority.DEMANDED)
+    def has_request_for(self, query: ListQuery) -> bool:
+        """Whether the next page is *query*'s, requested already, and has not failed."""
+        return self._front.has_request_for(query)
+
+    def restart(self, query: ListQuery) -> PageRequest:
+        """A new request for *query* as the next page, in place of those that there are."""
+        self._front.clear()
+        return self._request(self._front, query, Priority.DEMAND)
+
+    def take(self) -> PageRequest:
+        """Remove and return the request for the next page."""
         return self._front.requests.popleft()
 
-    def follow(self, request: PageRequest, token: str, limit: int) -> None:
-        """*request* is being answered, and the page behind it begins at *token*: ask for that, unless *limit* are asked for.
+    def request_next(self, request: PageRequest, token: str, limit: int) -> PageRequest | None:
+        """A new request for the page at *token*, after *request*, whose response is arriving.
 
-        Not where ranges are ahead, which make up for it: the next page may begin behind the joint, and nobody want it.
+        None if *limit* pages are requested, or if segments are ahead: these make up for it, and
+        the next page may start after the splice, where it would be wasted.
         """
-        if request is self._front.tail and len(self._front.requests) < limit and not self._ahead:
-            self._send(self._front, _behind(request.query, token), Priority.DEMANDED)
+        has_room = len(self._front.requests) < limit and not self._segments
+        if request is not self._front.newest or not has_room:
+            return None
+        return self._request(self._front, _at_token(request.query, token), Priority.DEMAND)
 
-    def join(self, request: PageRequest) -> tuple[ListPage, float]:
-        """The page that *request* has brought, and as of when; with the first page of the range that begins in it."""
+    def accept(self, request: PageRequest) -> tuple[ListPage, float]:
+        """The page of *request* and its moment, with the segment that starts in it spliced on."""
         page = request.page
         assert page is not None
-        self._taken += 1
-        self._look()
-        while self._ahead and page.objects and self._ahead[0].begin <= page.objects[-1].key:
-            nearest = self._ahead.pop(0)
-            joint = self._splice(page, nearest.first)
-            if joint is not None:
+        self._pages_taken += 1
+        self._inspect_received()
+        while self._segments and page.objects and self._is_reached(page):
+            nearest = self._segments.pop(0)
+            spliced = self._splice(page, nearest.first_page)
+            if spliced is not None:
                 self._front = nearest
-                self._lost += 1 - joint.at / len(page.objects)
-                return joint.page, min(request.as_of, nearest.requests.popleft().as_of)
-            self._lost += len(nearest.requests)
-        return page, request.as_of
+                self._pages_wasted += 1 - spliced.at / len(page.objects)
+                joined = nearest.requests.popleft()
+                return spliced.page, min(request.requested_at, joined.requested_at)
+            self._pages_wasted += len(nearest.requests)
+        return page, request.requested_at
 
-    def give_up(self) -> None:
-        """Begin no range any more, and forget those that there are."""
-        self._is_over = True
+    def disable(self) -> None:
+        """Drop all segments, and start none any more."""
+        self._is_disabled = True
         self.drop()
 
     def drop(self) -> None:
-        """Let go what is held ahead."""
-        self._front, self._ahead = PageCursor(self._front.last), []
-        self._guessed = None, 0
+        """Drop all requests ahead of the reader."""
+        self._front, self._segments = PageCursor(self._front.last_key), []
+        self._last_guess = None, 0
 
     @property
-    def is_ahead(self) -> bool:
-        """Whether anything is held ahead of the reader, or on its way."""
-        return bool(self._ahead or self._front.requests)
+    def has_pages_ahead(self) -> bool:
+        """Whether a page ahead of the reader is held or in flight."""
+        return bool(self._segments or self._front.requests)
 
-    def waited(self) -> None:
-        """The reader has to wait for a page: one more range may help, where it has waited for many."""
-        if self._taken >= PAGES_BEFORE:
-            self._ways = min(self._ways + 1, WAYS_MAX)
+    def note_wait(self) -> None:
+        """Record that the reader waits for a page: one segment more may help a long listing."""
+        if self._pages_taken >= PAGES_BEFORE:
+            self._segments_allowed = min(self._segments_allowed + 1, SEGMENTS_MAX)
 
-    def grow(self) -> None:
-        """Ask for what is to be asked for ahead of the reader now."""
-        if not self._ways:
-            return
-        self._look()
-        self._begin()
-        if self._ahead:
-            for chain, following in zip_longest((self._front, *self._ahead), self._ahead):
-                self._extend(chain, following)
+    def extend(self) -> list[PageRequest]:
+        """New requests ahead of the reader, as many as are due now."""
+        if not self._segments_allowed:
+            return []
+        self._inspect_received()
+        new = [self._start_segment()]
+        if self._segments:
+            cursors = zip_longest((self._front, *self._segments), self._segments)
+            new += [self._extend_cursor(cursor, following) for cursor, following in cursors]
+        return [request for request in new if request is not None]
 
-    def _look(self) -> None:
-        """Look into what has come; let go the ranges that turn out to be none."""
-        self._front.look()
-        self._is_over = self._is_over or not self._front.is_rising
-        for chain in [*self._ahead]:
-            chain.look()
-            self._is_proven = self._is_proven or (chain.is_rising and chain.pages > 1)
-            self._is_over = self._is_over or not chain.is_rising
-            if self._is_over or chain.is_barren:
-                self._ahead.remove(chain)
-                self._lost += len(chain.requests)
+    def _is_reached(self, page: ListPage) -> bool:
+        return self._segments[0].first_key <= page.objects[-1].key
+
+    def _inspect_received(self) -> None:
+        """Inspect what has been received, and drop segments that turn out to be of no use."""
+        self._front.inspect_received()
+        self._is_disabled = self._is_disabled or not self._front.is_rising
+        for segment in [*self._segments]:
+            segment.inspect_received()
+            self._is_proven = self._is_proven or (segment.is_rising and segment.page_count > 1)
+            self._is_disabled = self._is_disabled or not segment.is_rising
+            if self._is_disabled or segment.is_unusable:
+                self._segments.remove(segment)
+                self._pages_wasted += len(segment.requests)
 
     def _splice(self, page: ListPage, first: ListPage | None) -> "_Splice | None":
-        """*page* and a range's *first* page put together, where that can be believed."""
-        is_believed = first is not None and (self._is_proven or first.next_token is None)
-        return _splice(page, first) if first is not None and is_believed else None
+        """*page* with a segment's *first* page spliced on; None if invariant 1 or 2 forbids it."""
+        if first is None or not (self._is_proven or first.next_token is None):
+            return None
+        return _splice(page, first)
 
-    def _extend(self, chain: PageCursor, following: PageCursor | None) -> None:
-        """Ask for the next page of *chain*, if the last one has come and told where it goes on, short of *following*."""
-        has_met = following is not None and chain.last >= following.begin
-        if chain.next_token is not None and not has_met and len(chain.requests) < STRIDE:
-            assert chain.tail is not None
-            urgency = Priority.DEMANDED if chain is self._front else Priority.AHEAD
-            self._send(chain, _behind(chain.tail.query, chain.next_token), urgency)
+    def _extend_cursor(
+        self, cursor: PageCursor, following: PageCursor | None
+    ) -> PageRequest | None:
+        """A new request for the next page of *cursor*, if its token is known and it may go on."""
+        has_met = following is not None and cursor.last_key >= following.first_key
+        token = cursor.next_token
+        if token is None or has_met or len(cursor.requests) >= SEGMENT_PAGES:
+            return None
+        assert cursor.newest is not None
+        priority = Priority.DEMAND if cursor is self._front else Priority.PREFETCH
+        return self._request(cursor, _at_token(cursor.newest.query, token), priority)
 
-    def _begin(self) -> None:
-        """Begin one more range, behind the last one, where that has shown what names there are like."""
-        last = self._ahead[-1] if self._ahead else self._front
-        chain, pages = self._guessed
-        is_too_early = last is chain and last.pages < pages
-        if len(self._ahead) < self._ways and not is_too_early and self._may_begin_behind(last):
-            guess = _guess_behind(last)
-            self._guessed = last, last.pages + (1 if guess is None else STRIDE)
-            if guess is not None:
-                self._ahead.append(PageCursor(guess))
-                self._send(
-                    self._ahead[-1], ListQuery(last.prefix, start_after=guess), Priority.AHEAD
-                )
+    def _start_segment(self) -> PageRequest | None:
+        """A new segment's first request, after the last one, if that allows for a guess."""
+        last = self._segments[-1] if self._segments else self._front
+        guessed_from, pages = self._last_guess
+        is_too_early = last is guessed_from and last.page_count < pages
+        is_allowed = len(self._segments) < self._segments_allowed and not is_too_early
+        if not is_allowed or not self._may_start_after(last):
+            return None
+        guess = _guess_key_after(last)
+        self._last_guess = last, last.page_count + (1 if guess is None else SEGMENT_PAGES)
+        if guess is None:
+            return None
+        self._segments.append(PageCursor(guess))
+        query = ListQuery(last.prefix, start_after=guess)
+        return self._request(self._segments[-1], query, Priority.PREFETCH)
 
-    def _may_begin_behind(self, last: PageCursor) -> bool:
-        is_affordable = self._lost <= LOSS_MAX + LOSS_SHARE * self._taken
+    def _may_start_after(self, last: PageCursor) -> bool:
+        is_affordable = self._pages_wasted <= WASTE_MAX + WASTE_RATIO * self._pages_taken
         has_shown = len(last.sample) > 1 and last.is_flat
-        return is_affordable and not self._is_over and has_shown and not last.has_ended
+        return is_affordable and not self._is_disabled and has_shown and not last.has_ended
 
-    def _send(self, chain: PageCursor, query: ListQuery, urgency: Priority) -> None:
-        chain.add(self._ask(query, urgency))
+    def _request(self, cursor: PageCursor, query: ListQuery, priority: Priority) -> PageRequest:
+        request = PageRequest(query, priority, self._clock())
+        cursor.add(request)
+        return request
 
 
-def _behind(query: ListQuery, token: str) -> ListQuery:
+def _at_token(query: ListQuery, token: str) -> ListQuery:
     return replace(query, token=token, start_after=None)
 
 
-def _guess_behind(chain: PageCursor) -> str | None:
-    """A key a stride behind the beginning of *chain*, or behind its end where that is farther; None where no key can be."""
-    pages = max(1, STRIDE - len(chain.requests)) - MARGIN
-    space = KeyInterpolator([key.removeprefix(chain.prefix) for key in chain.sample])
-    name = space.behind(chain.last.removeprefix(chain.prefix), int(pages * chain.steps))
-    return None if name is None else chain.prefix + name
+def _guess_key_after(cursor: PageCursor) -> str | None:
+    """A key guessed a segment after the start of *cursor*, at least after its end; or None."""
+    pages = max(1, SEGMENT_PAGES - len(cursor.requests)) - MARGIN
+    names = KeyInterpolator([key.removeprefix(cursor.prefix) for key in cursor.sample])
+    last_name = cursor.last_key.removeprefix(cursor.prefix)
+    name = names.key_after(last_name, int(pages * cursor.samples_per_page))
+    return None if name is None else cursor.prefix + name
 
 
 class _Splice(NamedTuple):
-    """A page that goes on with another one from the place *at*."""
+    """A page that continues with another one from index *at* on."""
 
     page: ListPage
     at: int
 
 
 def _splice(page: ListPage, first: ListPage) -> _Splice | None:
-    """*page* up to the first key that *first* has too, and that from there on."""
+    """*page* up to the first key that *first* has too, and *first* from there on."""
     if page.prefixes or first.prefixes:
-        return None  # whether they stand before the joint or behind it is the store's secret
-    places = {listed.key: at for at, listed in enumerate(page.objects)}
+        return None  # nothing tells whether they belong before or after the splice
+    indices = {listed.key: at for at, listed in enumerate(page.objects)}
     for start, listed in enumerate(first.objects):
-        if listed.key in places:
-            at = places[listed.key]
-            return _Splice(
-                ListPage(page.objects[:at] + first.objects[start:], [], first.next_token), at
-            )
+        if listed.key in indices:
+            at = indices[listed.key]
+            objects = page.objects[:at] + first.objects[start:]
+            return _Splice(ListPage(objects, [], first.next_token), at)
     return None

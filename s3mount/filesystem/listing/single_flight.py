@@ -1,88 +1,79 @@
-"""Requests to the store that are under way, each sent once however many wait for its answer.
+"""Single flight: calls in progress by key, each made once however many callers wait for it.
 
-A flight runs in a nursery of its own, so that a waiter that is cancelled hurts no other. Whoever waits gets the answer, or the
-failure that the store gave; neither is kept beyond that. What always holds: a waiter is told of an answer only if it was asked for
-after whatever the waiter wants to be newer than; so nobody joins a flight that began too early.
+A call runs in a nursery, so a caller that is cancelled harms no other. Its result or failure goes
+to those who wait, and is not kept. Invariant: a caller gets no result of a call that started before
+what the caller wants it to be newer than.
 """
 
-import logging
 import math
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
 import trio
 
+from s3mount import unawaited
 from s3mount.errors import S3MountError, StoreError
 
-log = logging.getLogger(__name__)
-
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
 
 
-class _Flight(Generic[Answer]):
-    def __init__(self, began: float) -> None:
-        self.began = began
-        self.landed = trio.Event()
-        self.answer: Answer | None = None
+class _Call(Generic[Result]):
+    def __init__(self, started_at: float) -> None:
+        self.started_at = started_at
+        self.completed = trio.Event()
+        self.result: Result | None = None
         self.failure: Exception | None = None
 
 
-class SingleFlight(Generic[Key, Answer]):
-    """Flights by key; `join` is a checkpoint. *moment* gives the stamps of their beginnings."""
+class SingleFlight(Generic[Key, Result]):
+    """Calls by key; *clock* stamps their starts."""
 
-    def __init__(self, nursery: trio.Nursery, moment: Callable[[], float]) -> None:
+    def __init__(self, nursery: trio.Nursery, clock: Callable[[], float]) -> None:
         self._nursery = nursery
-        self._moment = moment
-        self._flights: dict[Key, _Flight[Answer]] = {}
+        self._clock = clock
+        self._calls: dict[Key, _Call[Result]] = {}
 
-    async def join(self, key: Key, since: float, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        """The answer to *ask*, which is called only if no flight for *key* has been under way since a moment after *since*."""
-        flight = self._begin(key, since, ask)
-        await flight.landed.wait()
-        if flight.failure is not None:
-            raise own(flight.failure)
-        return flight.answer  # type: ignore[return-value]  # landed without a failure
+    async def join(
+        self, key: Key, since: float, function: Callable[[], Awaitable[Result]]
+    ) -> Result:
+        """The result of a call for *key* that started after *since*. A checkpoint."""
+        call = self._start(key, since, function)
+        await call.completed.wait()
+        if call.failure is not None:
+            raise own(call.failure)
+        return call.result  # type: ignore[return-value]  # completed without a failure
 
-    def begin(self, key: Key, ask: Callable[[], Awaitable[Answer]]) -> None:
-        """Have *ask* called if no flight for *key* is under way, without waiting for it."""
-        self._begin(key, -math.inf, ask)
+    def start(self, key: Key, function: Callable[[], Awaitable[Result]]) -> None:
+        """Make the call for *key*, unless one is in progress, without waiting for it."""
+        self._start(key, -math.inf, function)
 
-    def _begin(
-        self, key: Key, since: float, ask: Callable[[], Awaitable[Answer]]
-    ) -> _Flight[Answer]:
-        flight = self._flights.get(key)
-        if flight is None or flight.began < since:
-            flight = self._flights[key] = _Flight(self._moment())
-            self._nursery.start_soon(self._fly, key, flight, ask)
-        return flight
+    def _start(
+        self, key: Key, since: float, function: Callable[[], Awaitable[Result]]
+    ) -> _Call[Result]:
+        call = self._calls.get(key)
+        if call is None or call.started_at < since:
+            call = self._calls[key] = _Call(self._clock())
+            self._nursery.start_soon(self._run, key, call, function)
+        return call
 
-    async def _fly(
-        self, key: Key, flight: _Flight[Answer], ask: Callable[[], Awaitable[Answer]]
+    async def _run(
+        self, key: Key, call: _Call[Result], function: Callable[[], Awaitable[Result]]
     ) -> None:
         try:
-            flight.answer = await ask()
-        except Exception as exc:  # noqa: BLE001  # whatever it is belongs to the waiters; the nursery is not theirs to end
-            flight.failure = exc
-            log_unawaited("lookup", exc, waiters=flight.landed.statistics().tasks_waiting)
+            call.result = await function()
+        except Exception as exc:  # noqa: BLE001  # it belongs to the callers, not to the nursery
+            call.failure = exc
+            if not call.completed.statistics().tasks_waiting:
+                unawaited.report("lookup in the background", exc)
         finally:
-            if flight.answer is None and flight.failure is None:  # cancelled: the mount ends
-                flight.failure = StoreError("the lookup was given up")
-            if self._flights.get(key) is flight:  # else a newer one has taken its place
-                del self._flights[key]
-            flight.landed.set()
+            if call.result is None and call.failure is None:  # cancelled: the mount ends
+                call.failure = StoreError("the lookup was given up")
+            if self._calls.get(key) is call:  # else a newer one has replaced it
+                del self._calls[key]
+            call.completed.set()
 
 
 def own(failure: Exception) -> Exception:
-    """*failure* to be raised by one of several who wait for it: none piles its frames on that of the others."""
+    """*failure* for one of several waiters: each adds its traceback to an exception of its own."""
     return failure.detached() if isinstance(failure, S3MountError) else failure.with_traceback(None)
-
-
-def log_unawaited(what: str, exc: Exception, *, waiters: int) -> None:
-    """Log a failure in the background that nobody waits for; a bug with its traceback."""
-    if waiters:
-        return
-    if isinstance(exc, S3MountError):
-        log.debug("%s in the background failed: %s: %r", what, exc, exc.key)
-    else:
-        log.error("%s in the background failed: this is a bug", what, exc_info=exc)

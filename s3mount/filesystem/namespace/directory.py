@@ -1,418 +1,195 @@
-"""What is known of one directory: its listing, and what single lookups have learned beside it; and all directories known.
+"""Cached state of one directory: its listing, and dentries that single lookups have put beside it.
 
-Pure but for holding the scan that is under way. What always holds:
-
-1. The newest knowledge of a name wins, by the moments at which it was asked for, in whatever order the answers come.
-   Knowledge that has expired, is doubted or was asked for before the last refresh is none.
-2. All that is kept weighs at most the limit, in bytes: directories with their listings, names learned one by one, and listings
-   that are no directory's any more but are still being read. What is being read is trimmed, never dropped. A listing that is
-   neither a directory's nor being read grows no further.
-3. The kernel's references into what is let go are given back (`dropped`), or hold no more than the entries that they are to
-   (`replaced`).
-4. A directory that was evicted never takes the place of a newer one of its prefix.
+Pure. Invariant: the newest knowledge of a name wins, by the moments at which it was requested, in
+whatever order the responses come. What has expired, was invalidated, or was requested before the
+last refresh is not used.
 """
 
 import math
-from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from cachetools import LRUCache
-
+from s3mount.filesystem import weights
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
-from s3mount.filesystem.namespace.invalidations import Invalidations
+from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidations
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 
-PAGES_KEPT = (
-    8  # of a listing that is larger than all that may be kept: enough for readers a little apart
-)
-SINGLES_MAX = 10_000  # names learned one by one; beyond that the oldest go, as a flood of misses would fill the memory
-
-# What memory costs, in bytes: a directory without a listing; a name learned by itself.
-_WEIGHT = 800
-_SINGLE_WEIGHT = 300
+DENTRIES_MAX = 10_000  # put by lookups; beyond it the oldest go, as misses could fill the memory
 
 
 class CachedDentry(NamedTuple):
-    """What is known of a name as of a moment: an entry, or (without *entries*) that there is none."""
+    """An entry, as of the moment at which it was requested; without *page*, a negative dentry."""
 
-    as_of: float
-    entries: EntryPage | None
+    requested_at: float
+    page: EntryPage | None
     at: int = 0
 
     @property
     def exists(self) -> bool:
-        return self.entries is not None
+        return self.page is not None
 
     @property
     def is_directory(self) -> bool:
-        return self.entries is not None and self.entries.is_directory(self.at)
+        return self.page is not None and self.page.is_directory(self.at)
 
-    def is_about(self, entries: EntryPage, index: int) -> bool:
-        """Whether what is known is just this entry."""
-        return self.entries is not None and self.entries.is_same(self.at, entries, index)
+    def is_about(self, page: EntryPage, index: int) -> bool:
+        """Whether it is just this entry."""
+        return self.page is not None and self.page.is_same(self.at, page, index)
 
     @property
     def weight(self) -> int:
-        return _SINGLE_WEIGHT + (0 if self.entries is None else self.entries.weight)
+        return weights.DENTRY + (0 if self.page is None else self.page.weight)
 
 
-def listed(listing: DirectoryListing, name: bytes) -> CachedDentry | None:
-    """What *listing* says of *name*; None if that is nothing that can be relied on."""
+def dentry_in(listing: DirectoryListing, name: bytes) -> CachedDentry | None:
+    """The dentry of *name* as *listing* has it; None if it does not say."""
     if listing.is_withdrawn:
         return None
     if (found := listing.find(name)) is not None:
-        # before a listing without an order is complete, a directory may still come that shadows the file
+        # before a listing without order is complete, a directory may still come and shadow the file
         is_certain = listing.is_ordered or listing.is_complete or found[0].is_directory(found[1])
-        return CachedDentry(found[0].as_of, *found) if is_certain else None
-    return CachedDentry(listing.as_of, None) if listing.decides(name) else None
+        return CachedDentry(found[0].requested_at, *found) if is_certain else None
+    return CachedDentry(listing.requested_at, None) if listing.is_final(name) else None
 
 
-def nobody() -> None:
-    """Nobody wants to know that a directory is read."""
+class LookupHistory:
+    """Lookups in one directory that missed its cache, and what listing it for them has shown."""
+
+    __slots__ = ("_since", "_slow_until", "is_too_large", "misses")
+
+    def __init__(self) -> None:
+        # misses since a moment, and whether a listing was too large to be kept since then
+        self._since = 0.0
+        self.misses = 0
+        self.is_too_large = False
+        self._slow_until = -math.inf
+
+    def count_miss(self, now: float, ttl: float) -> int:
+        """The misses of the last *ttl* seconds or so, with this one."""
+        if self._since + ttl < now:
+            self._since, self.misses, self.is_too_large = now, 0, False
+        self.misses += 1
+        return self.misses
+
+    def note_slow(self, until: float) -> None:
+        """Record that a listing was late: no lookup is to wait for one before *until*."""
+        self._slow_until = until
+
+    def is_slow(self, now: float) -> bool:
+        return self._slow_until > now
 
 
 class DirectoryState:
-    """The directory of one prefix ("" or ending with a slash)."""
+    """The directory of one prefix ("" or ending with a slash); *key* is its bucket and prefix."""
 
     __slots__ = (
-        "_doubts",
-        "_singles",
-        "_singles_weight",
+        "__weakref__",
+        "_dentries",
+        "_dentries_weight",
+        "_invalidations",
+        "_lookups",
         "inode",
-        "is_read",
-        "is_too_large",
         "is_unordered",
-        "misses",
-        "misses_since",
-        "passage",
-        "plain_reads",
+        "key",
         "prefix",
-        "slow_until",
-        "visited",
+        "scan",
     )
 
-    def __init__(self, prefix: str, doubts: Invalidations) -> None:
-        self.prefix = prefix
-        self.inode = 0  # the number that the kernel last used for it; 0 if it has not
-        self.passage: ListingScan | None = (
-            None  # the newest listing, complete or growing; `DirectoryLru` sets it
-        )
+    def __init__(self, key: DirectoryKey, invalidations: Invalidations) -> None:
+        self.key = key
+        self.prefix = key[1]
+        self.inode = 0  # the number that the kernel last used for it; 0 if none
+        self.scan: ListingScan | None = None  # the newest, complete or not; `DirectoryLru` sets it
         self.is_unordered = False  # a listing of it came out of order
-        self.is_too_large = False  # a listing of it was too large to be kept, since *misses_since*
-        self.misses = 0  # lookups since *misses_since* that no knowledge answered
-        self.misses_since = 0.0
-        self.slow_until = -math.inf  # until when no lookup waits for its listing
-        self.is_read = False  # somebody has read it, name by name
-        self.plain_reads = 0  # directories in it that were then listed one by one
-        self.visited: Callable[[], None] = (
-            nobody  # to be called when it is read: whoever listed it ahead wants to know
-        )
-        # what lookups learned, and what that weighs
-        self._singles: dict[bytes, CachedDentry] = {}
-        self._singles_weight = 0
-        self._doubts = doubts
+        # what lookups have put, oldest first, and its weight
+        self._dentries: dict[bytes, CachedDentry] = {}
+        self._dentries_weight = 0
+        self._invalidations = invalidations
+        self._lookups: LookupHistory | None = None  # most directories never need one
 
-    def recall(self, name: bytes, now: float, lifetimes: TtlPolicy) -> CachedDentry | None:
-        """What is known of *name* and holds still."""
-        known = self.latest(name)
-        if known is None or lifetimes.left(known.as_of, now, exists=known.exists) <= 0:
+    @property
+    def lookups(self) -> LookupHistory:
+        if self._lookups is None:
+            self._lookups = LookupHistory()
+        return self._lookups
+
+    def get_fresh(self, name: bytes, now: float, ttl: TtlPolicy) -> CachedDentry | None:
+        """The newest dentry of *name*, if it has not expired."""
+        known = self.get(name)
+        if known is None or ttl.remaining(known.requested_at, now, exists=known.exists) <= 0:
             return None
         return known
 
-    def latest(self, name: bytes, seen: CachedDentry | None = None) -> CachedDentry | None:
-        """The newest knowledge of *name*, expired or not. Where it was *seen* before spares a search, if it is there still."""
-        is_listed = (
-            seen is not None
-            and self.passage is not None
-            and self.passage.listing.holds(seen.entries)
-        )
-        listed, single = seen if is_listed else self._listed(name), self._singles.get(name)
-        known = (
-            single
-            if listed is None or (single is not None and single.as_of > listed.as_of)
-            else listed
-        )
-        return None if known is None or self.is_doubted(name, known.as_of) else known
+    def get(self, name: bytes, seen: CachedDentry | None = None) -> CachedDentry | None:
+        """The newest dentry of *name*, expired or not; *seen*, an old one, may spare a search."""
+        scan = self.scan
+        if scan is None:
+            listed = None
+        elif seen is not None and scan.listing.has_page(seen.page):
+            listed = seen
+        else:
+            listed = dentry_in(scan.listing, name)
+        put = self._dentries.get(name)
+        is_newer = put is not None and (listed is None or put.requested_at > listed.requested_at)
+        known = put if is_newer else listed
+        return None if known is None or self.is_invalidated(name, known.requested_at) else known
 
-    def is_doubted(self, name: bytes, as_of: float) -> bool:
-        """Whether knowledge of *name* as of then has been found wrong since."""
-        return self._doubts.since(self.prefix, name) > as_of
+    def is_invalidated(self, name: bytes, requested_at: float) -> bool:
+        """Whether *name* was invalidated after it was requested."""
+        return self._invalidations.last(self.key, name) > requested_at
 
-    def learn(self, name: bytes, known: CachedDentry) -> CachedDentry | None:
-        """Take what a lookup has learned, unless newer knowledge is here; another name's knowledge that had to go for it."""
-        before = self._singles.get(name)
-        if before is not None and before.as_of > known.as_of:
+    def put(self, name: bytes, dentry: CachedDentry) -> CachedDentry | None:
+        """Keep a dentry that a lookup has found, if newest. Returns one that was dropped for it."""
+        before = self._dentries.get(name)
+        if before is not None and before.requested_at > dentry.requested_at:
             return None
         if before is not None:
-            self._drop_single(name)
-        self._singles[name] = known
-        self._singles_weight += known.weight
-        return (
-            self._drop_single(next(iter(self._singles)))
-            if len(self._singles) > SINGLES_MAX
-            else None
-        )
+            self._drop(name)
+        self._dentries[name] = dentry
+        self._dentries_weight += dentry.weight
+        is_full = len(self._dentries) > DENTRIES_MAX
+        return self._drop(next(iter(self._dentries))) if is_full else None
 
     @property
-    def singles(self) -> list[EntryPage]:
-        """The entries that lookups learned."""
-        return [known.entries for known in self._singles.values() if known.entries is not None]
-
-    def forget(self) -> None:
-        """Know no name any more."""
-        self._singles.clear()
-        self._singles_weight = 0
-        self.misses = 0
-
-    def is_fresh(self, now: float, lifetimes: TtlPolicy) -> bool:
-        """Whether the listing, as far as it has come, is whole and holds still."""
-        if self.passage is None:
-            return False
-        listing = self.passage.listing
-        return (
-            not listing.is_trimmed
-            and not listing.is_withdrawn
-            and lifetimes.left(listing.as_of, now) > 0
-        )
-
-    @property
-    def newest_ns(self) -> int:
-        """The newest modification time among the known entries, or 0."""
-        return self.passage.listing.newest_ns if self.passage is not None else 0
-
-    @property
-    def hidden_count(self) -> int:
-        return self.passage.listing.hidden if self.passage is not None else 0
-
-    @property
-    def entry_count(self) -> int:
-        """How many names are known."""
-        listed = self.passage.listing.entry_count if self.passage is not None else 0
-        return listed + len(self._singles)
-
-    @property
-    def weight(self) -> int:
-        """How much memory this is, in bytes."""
-        listed = self.passage.listing.weight if self.passage is not None else 0
-        return _WEIGHT + len(self.prefix) + listed + self._singles_weight
-
-    def _listed(self, name: bytes) -> CachedDentry | None:
-        return None if self.passage is None else listed(self.passage.listing, name)
-
-    def _drop_single(self, name: bytes) -> CachedDentry:
-        known = self._singles.pop(name)
-        self._singles_weight -= known.weight
-        return known
-
-
-class DirectoryLru:
-    """The directories known, the least recently used ones forgotten beyond *limit* bytes over all.
-
-    A listing that is larger than the limit is not kept at all: whoever reads it holds it, and of it only the last pages
-    stay. What goes is told to *dropped*, with the inode number of its directory, so that the kernel's references to it go as well;
-    what a newer listing takes the place of is told to *replaced*.
-    """
-
-    def __init__(
-        self,
-        limit: int,
-        doubts: Invalidations,
-        dropped: Callable[[int, Sequence[EntryPage]], None],
-        replaced: Callable[[Sequence[EntryPage]], None],
-    ) -> None:
-        self._limit = limit
-        self._doubts = doubts
-        self._dropped = dropped
-        self._replaced = replaced
-        self._kept: LRUCache[str, DirectoryState] = LRUCache(
-            limit, getsizeof=lambda directory: directory.weight
-        )
-        # listings that are being read, with the number of their readers; and those of them that are no directory's any more, with
-        # what they weigh, which is no more to be had for directories, and their directory's inode number
-        self._readers: dict[DirectoryListing, int] = {}
-        self._detached: dict[DirectoryListing, tuple[int, int]] = {}
-        self._detached_weight = 0
-
-    def use(self, prefix: str) -> DirectoryState:
-        """The directory of *prefix*, new if need be, now the most recently used."""
-        directory = self._kept.get(prefix)
-        if directory is None:
-            directory = DirectoryState(prefix, self._doubts)
-            self._insert(directory)
-        return directory
-
-    def get(self, prefix: str) -> DirectoryState | None:
-        return self._kept.get(prefix)
-
-    def replace_passage(self, directory: DirectoryState, passage: ListingScan | None) -> None:
-        """Give *directory* another listing, or none; readers of the one that it had go on with that."""
-        former, directory.passage = directory.passage, passage
-        if former is not None and former is not passage:
-            self._retire(former, directory.inode)
-        self.weigh(directory)
-
-    def place(self, prefix: str, passage: ListingScan) -> DirectoryState:
-        """The directory of *prefix*, new if need be, with another listing."""
-        directory = self._kept.get(prefix)
-        if directory is not None:
-            self.replace_passage(directory, passage)
-            return directory
-        directory = DirectoryState(prefix, self._doubts)
-        directory.passage = passage
-        self._insert(directory)
-        return directory
-
-    def learn(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> None:
-        """Have *directory* take what a lookup has learned of *name*."""
-        gone = directory.learn(name, known)
-        if gone is not None and gone.entries is not None:
-            self._dropped(directory.inode, [gone.entries])
-        self.weigh(directory)
-
-    def weigh(self, directory: DirectoryState) -> None:
-        """Note that *directory* has grown, or shrunk. One that has been evicted is nobody's business."""
-        if self._kept.get(directory.prefix) is directory:
-            del self._kept[directory.prefix]
-            self._insert(directory)
-
-    def weigh_listing(self, listing: DirectoryListing) -> None:
-        """Note that *listing* has grown."""
-        directory = self._kept.get(listing.prefix)
-        if (
-            directory is not None
-            and directory.passage is not None
-            and directory.passage.listing is listing
-        ):
-            directory.passage.settle()
-            self.weigh(directory)
-        elif listing in self._detached:
-            self._weigh_detached(listing)
-            if self.weight > self._limit:
-                self._trim_detached()
-                self._evict(self._room)
-
-    def acquire(self, listing: DirectoryListing) -> None:
-        """*listing* has one more reader: it is kept until it is released as often."""
-        self._readers[listing] = self._readers.get(listing, 0) + 1
-        directory = self._kept.get(listing.prefix)
-        if (
-            directory is None
-            or directory.passage is None
-            or directory.passage.listing is not listing
-        ):
-            self._detach(listing, 0 if directory is None else directory.inode)
-
-    def release(self, listing: DirectoryListing) -> None:
-        """*listing* has one reader less."""
-        self._readers[listing] -= 1
-        if not self._readers[listing]:
-            del self._readers[listing]
-            if listing in self._detached:
-                weight, inode = self._detached.pop(listing)
-                self._detached_weight -= weight
-                self._dropped(inode, _pages_of(listing))
-
-    @property
-    def directory_count(self) -> int:
-        return len(self._kept)
-
-    @property
-    def entry_count(self) -> int:
-        return sum(directory.entry_count for directory in self._kept.values())
-
-    @property
-    def weight(self) -> int:
-        """What all that is kept weighs, in bytes."""
-        return int(self._kept.currsize) + self._detached_weight
-
-    @property
-    def hidden_count(self) -> int:
-        """Keys and prefixes below the known directories that no name can show."""
-        return sum(directory.hidden_count for directory in self._kept.values())
+    def looked_up_pages(self) -> list[EntryPage]:
+        """The entries that lookups have put."""
+        return [dentry.page for dentry in self._dentries.values() if dentry.page is not None]
 
     def clear(self) -> None:
-        """Know nothing any more, those who hold a directory included."""
-        directories = list(self._kept.values())
-        self._kept.clear()
-        for directory in directories:
-            passage, directory.passage = directory.passage, None
-            directory.forget()
-            if passage is not None:
-                self._retire(passage, directory.inode)
+        """Drop all that lookups have put."""
+        self._dentries.clear()
+        self._dentries_weight = 0
+        if self._lookups is not None:
+            self._lookups.misses = 0
+
+    def is_fresh(self, now: float, ttl: TtlPolicy) -> bool:
+        """Whether the listing, as far as it has come, is whole and has not expired."""
+        listing = self.listing
+        return (
+            listing is not None
+            and not listing.is_trimmed
+            and not listing.is_withdrawn
+            and ttl.remaining(listing.requested_at, now) > 0
+        )
 
     @property
-    def _room(self) -> int:
-        """What directories may weigh."""
-        return max(0, self._limit - self._detached_weight)
+    def listing(self) -> DirectoryListing | None:
+        """The newest listing."""
+        return None if self.scan is None else self.scan.listing
 
-    def _insert(self, directory: DirectoryState) -> None:
-        """Keep *directory*, without its listing if that is too large; not at all if even that weighs too much."""
-        if self._kept.currsize + directory.weight <= self._room:  # mostly
-            self._kept[directory.prefix] = directory
-            return
-        if directory.weight > self._room:
-            self._trim_detached()
-        if directory.weight > self._room and directory.passage is not None:
-            former, directory.passage = directory.passage, None
-            directory.is_too_large = True
-            self._let_go(former, directory.inode)
-        if directory.weight <= self._room:
-            self._evict(self._room - directory.weight)
-        if directory.weight <= self._room:  # what was evicted may be read still
-            self._kept[directory.prefix] = directory
-        elif singles := directory.singles:
-            directory.forget()
-            self._dropped(directory.inode, singles)
+    @property
+    def entry_count(self) -> int:
+        """How many names are cached."""
+        return len(self._dentries) + (0 if self.scan is None else self.scan.listing.entry_count)
 
-    def _evict(self, most: int) -> None:
-        """Evict directories, the least recently used first, until the others weigh no more than *most*."""
-        while self._kept and self._kept.currsize > most:
-            _, oldest = self._kept.popitem()
-            passage, oldest.passage = oldest.passage, None
-            if singles := oldest.singles:
-                self._dropped(oldest.inode, singles)
-            if passage is not None:
-                self._let_go(passage, oldest.inode)
+    @property
+    def weight(self) -> int:
+        """The cost in memory, in bytes."""
+        listed = 0 if self.scan is None else self.scan.listing.weight
+        return weights.DIRECTORY + len(self.prefix) + listed + self._dentries_weight
 
-    def _let_go(self, passage: ListingScan, inode: int) -> None:
-        """The listing of *passage* is not kept any more: it goes, or stays for those who read it, as far as there is room."""
-        if passage.listing in self._readers:
-            self._detach(passage.listing, inode)
-            if self.weight > self._limit:
-                self._trim_detached()
-        else:
-            if passage.has_begun:  # else it may be on its way to its first reader
-                passage.abandon()
-            self._dropped(inode, _pages_of(passage.listing))
-
-    def _retire(self, passage: ListingScan, inode: int) -> None:
-        """Another listing takes the place of that of *passage*: it goes, or stays for those who read it."""
-        if passage.listing in self._readers:
-            self._detach(passage.listing, inode)
-        else:
-            passage.abandon()
-            self._replaced(_pages_of(passage.listing))
-
-    def _detach(self, listing: DirectoryListing, inode: int) -> None:
-        """*listing* is no directory's any more: count it by itself while it is read."""
-        if listing in self._readers and listing not in self._detached:
-            self._detached[listing] = 0, inode
-            self._weigh_detached(listing)
-
-    def _weigh_detached(self, listing: DirectoryListing) -> None:
-        before, inode = self._detached[listing]
-        self._detached[listing] = listing.weight, inode
-        self._detached_weight += listing.weight - before
-
-    def _trim_detached(self) -> None:
-        for listing, (_, inode) in list(self._detached.items()):
-            if going := listing.trim(PAGES_KEPT):
-                self._weigh_detached(listing)
-                self._dropped(inode, going)
-
-
-def _pages_of(listing: DirectoryListing) -> list[EntryPage]:
-    """The pages that are kept of it."""
-    return [page for page in listing.pages if page is not None]
+    def _drop(self, name: bytes) -> CachedDentry:
+        dentry = self._dentries.pop(name)
+        self._dentries_weight -= dentry.weight
+        return dentry

@@ -1,7 +1,8 @@
-"""Inode numbers and lookup counts: what the kernel knows us by, and for how long.
+"""Inode table: inode numbers and lookup counts, as the kernel holds them.
 
-Pure. Every number the kernel has been given stands here with its lookup count, until the kernel forgets as many. What a number
-means is an entry (columns and index), packed with the count into one integer: a dict of a million inodes has no room for objects.
+Pure. Holds each number that the kernel was given until the kernel forgets it as often. A number
+stands for an entry (page and index), which is packed with the lookup count into one integer, as a
+dict of a million inodes has no room for objects. The only writer of pages' inode numbers.
 """
 
 from s3mount.errors import StaleVersion
@@ -16,32 +17,30 @@ _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
 
 class InodeTable:
-    """The inodes that the kernel holds references to; the root is not among them, it lives as long as the mount."""
+    """The inodes that the kernel refers to, but for the root, which lives as long as the mount."""
 
     def __init__(self) -> None:
-        # a reference is the number of its entries, the index in them, and the lookup count; the entries themselves are kept
-        # for as long as a reference points there (`live`)
+        # by inode number: the page's number, the index in it, and the lookup count
         self._references: dict[int, int] = {}
-        self._entries: dict[int, EntryPage] = {}
+        # by its number: each page that a reference points to (`EntryPage.reference_count`)
+        self._pages: dict[int, EntryPage] = {}
         self._last_number = 0
 
     def __len__(self) -> int:
         return len(self._references)
 
-    def remember(self, entries: EntryPage, index: int) -> int:
-        """One more reference to an entry that is being told to the kernel; its number, stable while any reference lives."""
-        inode = entries.inode(index)
+    def add_reference(self, page: EntryPage, index: int) -> int:
+        """Count one lookup of an entry; its inode number, stable while a reference lives."""
+        inode = page.inode(index)
         reference = self._references.get(inode)
-        if (
-            reference is not None
-            and reference >> _COUNT_BITS == entries.number << _INDEX_BITS | index
-        ):
+        target = page.table_number << _INDEX_BITS | index
+        if reference is not None and reference >> _COUNT_BITS == target:
             self._references[inode] = reference + 1
             return inode
-        return self._place(inode, entries, index)
+        return self._add_new(inode, page, index)
 
     def forget(self, inode: int, count: int) -> None:
-        """Take back *count* references; the last takes the inode with it."""
+        """Take back *count* lookups; the last one takes the inode with it."""
         reference = self._references.get(inode)
         if reference is None:
             return
@@ -49,60 +48,60 @@ class InodeTable:
             self._references[inode] = reference - count
             return
         del self._references[inode]
-        self._release(self._entries[reference >> (_COUNT_BITS + _INDEX_BITS)])
+        self._release(self._pages[reference >> (_COUNT_BITS + _INDEX_BITS)])
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
-        """The entry that *inode* stands for. StaleVersion where the kernel holds no reference to it (a stale NFS handle, say)."""
+        """The entry of *inode*. StaleVersion if the kernel holds no reference to it."""
         reference = self._references.get(inode)
         if reference is None:
             raise StaleVersion(f"inode {inode} is not known")
         target = reference >> _COUNT_BITS
-        return self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
+        return self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
 
-    def shrink(self, entries: EntryPage) -> None:
-        """Have the references to a few of many *entries* hold a page of their own, so that the others can go."""
-        if entries.live * SHRINK_FACTOR > len(entries):
+    def shrink(self, page: EntryPage) -> None:
+        """Move few references into a large *page* to a page of their own, so that *page* can go."""
+        if page.reference_count * SHRINK_FACTOR > len(page):
             return
-        places = [
+        referenced = [
             index
-            for index in range(len(entries))
-            if self._references.get(entries.inode(index), -1) >> _COUNT_BITS
-            == entries.number << _INDEX_BITS | index
+            for index in range(len(page))
+            if self._references.get(page.inode(index), -1) >> _COUNT_BITS
+            == page.table_number << _INDEX_BITS | index
         ]
-        page = entries.subset(places)
-        for at, index in enumerate(places):
-            inode = entries.inode(index)
-            page.move_inode(at, inode)
-            self._point(inode, page, at, self._references[inode] & _COUNT_MASK)
-            self._release(entries)
+        subset = page.subset(referenced)
+        for at, index in enumerate(referenced):
+            inode = page.inode(index)
+            subset.move_inode(at, inode)
+            self._point(inode, subset, at, self._references[inode] & _COUNT_MASK)
+            self._release(page)
 
-    def entries(self) -> list[EntryPage]:
-        """All that references point to."""
-        return list(self._entries.values())
+    def pages(self) -> list[EntryPage]:
+        """All pages that references point to."""
+        return list(self._pages.values())
 
-    def _place(self, inode: int, entries: EntryPage, index: int) -> int:
-        """One more reference to an entry that *inode* does not stand for so far, or the first one: move it there, or on to a free number."""
+    def _add_new(self, inode: int, page: EntryPage, index: int) -> int:
+        """Count a lookup: take *inode* over from an equal entry, or move on to a free number."""
         while (reference := self._references.get(inode)) is not None:
             target = reference >> _COUNT_BITS
-            other, at = self._entries[target >> _INDEX_BITS], target & _INDEX_MASK
-            if other.is_same(at, entries, index):
-                self._point(inode, entries, index, (reference & _COUNT_MASK) + 1)
+            other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
+            if other.is_same(at, page, index):
+                self._point(inode, page, index, (reference & _COUNT_MASK) + 1)
                 self._release(other)
                 return inode
             inode += 1
-            entries.move_inode(index, inode)
-        self._point(inode, entries, index, 1)
+            page.move_inode(index, inode)
+        self._point(inode, page, index, 1)
         return inode
 
-    def _point(self, inode: int, entries: EntryPage, index: int, count: int) -> None:
-        if not entries.live:
+    def _point(self, inode: int, page: EntryPage, index: int, count: int) -> None:
+        if not page.reference_count:
             self._last_number += 1
-            entries.number = self._last_number
-            self._entries[entries.number] = entries
-        entries.live += 1
-        self._references[inode] = ((entries.number << _INDEX_BITS | index) << _COUNT_BITS) | count
+            page.table_number = self._last_number
+            self._pages[page.table_number] = page
+        page.reference_count += 1
+        self._references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | count
 
-    def _release(self, entries: EntryPage) -> None:
-        entries.live -= 1
-        if not entries.live:
-            del self._entries[entries.number]
+    def _release(self, page: EntryPage) -> None:
+        page.reference_count -= 1
+        if not page.reference_count:
+            del self._pages[page.table_number]

@@ -1,38 +1,41 @@
-"""Names of which older knowledge was found wrong, and when; kept apart from the directories, which may be evicted.
+"""Invalidations of names, kept apart from the directories, which may be evicted.
 
-Pure. What always holds: nothing that was asked for before a name's doubt is believed of that name, whoever kept it. Doubts are
-few, and no longer needed when all knowledge before them has expired; if they are too many nevertheless, all older knowledge is let go.
+Pure. Invariant: nothing that was requested before a name's invalidation is used for that name,
+whatever cache has it. Invalidations are few, and not needed once all older dentries have expired;
+if there are too many nevertheless, all older dentries are invalidated instead.
 """
 
 import math
 from collections.abc import Callable
 
-DOUBTS_MAX = 10_000
+INVALIDATIONS_MAX = 10_000
+
+DirectoryKey = tuple[str, str]  # bucket and prefix
 
 
 class Invalidations:
-    """Moments by directory and name. *overflow* is told of a moment before which nothing at all may be believed any more."""
+    """Times by directory and name. *on_overflow* gets a time before which nothing is to be used."""
 
-    def __init__(self, overflow: Callable[[float], None]) -> None:
-        self._moments: dict[tuple[str, bytes], float] = {}
-        self._newest: dict[str, float] = {}  # by directory
-        self._overflow = overflow
+    def __init__(self, on_overflow: Callable[[float], None]) -> None:
+        self._times: dict[tuple[DirectoryKey, bytes], float] = {}
+        self._newest: dict[DirectoryKey, float] = {}
+        self._on_overflow = on_overflow
 
-    def add(self, prefix: str, name: bytes, moment: float) -> None:
-        """Believe nothing of *name* that was asked for before *moment*."""
-        if len(self._moments) >= DOUBTS_MAX:
+    def add(self, key: DirectoryKey, name: bytes, time: float) -> None:
+        """Invalidate what was requested of *name* before *time*."""
+        if len(self._times) >= INVALIDATIONS_MAX:
             self.clear()
-            self._overflow(moment)
-        self._moments[prefix, name] = self._newest[prefix] = moment
+            self._on_overflow(time)
+        self._times[key, name] = self._newest[key] = time
 
-    def since(self, prefix: str, name: bytes) -> float:
-        """The moment of the doubt, or one before all others."""
-        return self._moments.get((prefix, name), -math.inf) if self._moments else -math.inf
+    def last(self, key: DirectoryKey, name: bytes) -> float:
+        """The time of the last invalidation of *name*; -inf if there was none."""
+        return self._times.get((key, name), -math.inf) if self._times else -math.inf
 
-    def newest(self, prefix: str) -> float:
-        """The moment of the last doubt of any name in *prefix*, or one before all others."""
-        return self._newest.get(prefix, -math.inf) if self._newest else -math.inf
+    def newest(self, bucket: str, prefix: str) -> float:
+        """The time of the last invalidation of any name in a directory; -inf if there was none."""
+        return self._newest.get((bucket, prefix), -math.inf) if self._newest else -math.inf
 
     def clear(self) -> None:
-        self._moments.clear()
+        self._times.clear()
         self._newest.clear()

@@ -1,192 +1,194 @@
-"""What is known of the directories of one bucket, and the listings under way that tell more.
+"""Metadata cache of one bucket: directories, and scans that bring more of them.
 
-Knows directories and their pages, and never asks for a single name. Several lookups that miss in one directory are a pattern: its listing
-is fetched, a few pages for each of them, so that no lookup ever pays for a whole huge directory.
+Knows directories and their pages, and never requests a single name. Several lookups that miss in
+one directory are a pattern: its listing is fetched, a few pages for each of them, so that no lookup
+pays for a whole huge directory.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import trio
 
+from s3mount.config import Prefetch
 from s3mount.errors import S3MountError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
-from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.listing.listing_scan import ListingScan
+from s3mount.filesystem.listing.entry_page import Entry
+from s3mount.filesystem.listing.listing_scan import PAGES_AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
-from s3mount.filesystem.listing.page_fetcher import Paged, PageFetcher
-from s3mount.filesystem.namespace.directory import DirectoryLru, DirectoryState
+from s3mount.filesystem.listing.page_fetcher import ListingSource, PageFetcher, PageTarget
+from s3mount.filesystem.namespace.directory import DirectoryState
+from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.invalidations import Invalidations
-from s3mount.filesystem.namespace.ttl_policy import MonotonicStamps, TtlPolicy
+from s3mount.filesystem.namespace.ttl_policy import StrictClock, TtlPolicy
 from s3mount.s3.model import ListPage
-from s3mount.s3.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
 
-PAGES_A_MISS = 4  # listing pages that each lookup without an answer entitles its directory to
-PAGES_WAITED = 8  # pages that one lookup waits for before it asks for its name alone
-PATIENCE = (
-    1.0  # seconds that it waits for them: a listing that hangs keeps no name from being looked up
-)
-SLOW_FOR = 10.0  # seconds for which none waits after one has waited in vain
-TOLD_MAX = 10_000  # directories with hidden keys that are remembered, so that each is logged once
+PAGES_PER_MISS = 4  # listing pages that each missed lookup adds to what is fetched
+PAGES_WAITED = 8  # pages that one lookup waits for before its name is requested alone
+WAIT_TIMEOUT = 1.0  # seconds that it waits for them: no lookup hangs with a listing
+SLOW_FOR = 10.0  # seconds in which no lookup waits after one has timed out
+LOGGED_MAX = 10_000  # directories with hidden keys that are remembered, to log each once
 
 
 class MetadataCache:
-    """Directories by prefix, which weigh *limit* bytes over all; what goes beyond that is told to *dropped* (see `DirectoryLru`)."""
+    """Directories of *bucket*, kept in *directories* (of all buckets) and listed from *source*."""
 
     def __init__(
         self,
-        store: ObjectStore,
-        nursery: trio.Nursery,
         bucket: str,
-        lifetimes: TtlPolicy,
+        source: ListingSource,
+        nursery: trio.Nursery,
+        directories: DirectoryLru,
+        invalidations: Invalidations,
         *,
-        moments: MonotonicStamps,
-        limit: int,
-        dropped: Callable[[int, Sequence[EntryPage]], None],
-        replaced: Callable[[Sequence[EntryPage]], None],
+        ttl: TtlPolicy,
+        clock: StrictClock,
+        no_prefetch: frozenset[Prefetch],
     ) -> None:
         self.bucket = bucket
-        self.lifetimes = lifetimes
-        self.moments = moments
-        self.doubts = Invalidations(lifetimes.forget)
-        self.known = DirectoryLru(limit, self.doubts, dropped, replaced)
+        self.directories = directories
+        self.invalidations = invalidations
+        self.ttl = ttl
+        self.clock = clock
         # S3's directory buckets are known by their names not to list in order
         self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
-        self._store = store
+        self._source = source
         self._nursery = nursery
-        self._told: set[str] = set()  # directories with hidden keys that the log has named
+        self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
+        self._is_parallel = Prefetch.PARALLEL_LISTING not in no_prefetch
+        self._logged: set[str] = set()  # directories with hidden keys
 
     def directory(self, prefix: str) -> DirectoryState:
-        """What is known of *prefix*."""
-        return self.known.use(prefix)
+        """The state of the directory *prefix*, new if need be."""
+        return self.directories.get_or_add((self.bucket, prefix))
+
+    def find_directory(self, prefix: str) -> DirectoryState | None:
+        """The state of the directory *prefix*, if there is one."""
+        return self.directories.get((self.bucket, prefix))
 
     def is_fresh(self, directory: DirectoryState) -> bool:
-        """Whether its listing, as far as it has come, is whole and holds still."""
-        return directory.is_fresh(self.moments.now(), self.lifetimes)
+        """Whether its listing, as far as it has come, is whole and has not expired."""
+        return directory.is_fresh(self.clock.now(), self.ttl)
 
-    def passage(self, directory: DirectoryState) -> ListingScan:
-        """The listing of a directory that holds still, begun now if there is none."""
-        passage = directory.passage
-        if passage is None or passage.is_stuck or not self.is_fresh(directory):
-            passage = self._begin(directory, self.moments.next())
-        return passage
+    def scan(self, directory: DirectoryState) -> ListingScan:
+        """The scan of a directory, started now if there is none that is fresh."""
+        scan = directory.scan
+        if scan is None or scan.is_stuck or not self.is_fresh(directory):
+            scan = self._start_scan(directory, self.clock.tick())
+        return scan
 
-    def take_first_pages(self, prefix: str, pages: Sequence[ListPage], as_of: float) -> None:
-        """A lookup has brought the first pages of *prefix*: its listing begins with them, unless one is here that holds still."""
+    def put_first_pages(self, prefix: str, pages: Sequence[ListPage], requested_at: float) -> None:
+        """Start the scan of *prefix* with the pages that a lookup has brought, if they are news."""
         directory = self.directory(prefix)
-        if self._is_news(directory, as_of):
-            passage = self._begin(directory, as_of)
+        if self._is_news(directory, requested_at):
+            scan = self._start_scan(directory, requested_at)
             for page in pages:
-                passage.add(page, as_of)
+                scan.add(page, requested_at)
 
-    def publish(
-        self, prefix: str, rows: list[Entry], hidden: int, as_of: float
+    def put_complete(
+        self, prefix: str, entries: list[Entry], hidden_count: int, requested_at: float
     ) -> DirectoryState | None:
-        """Make a directory known whole, as another listing has told it; None if that is no news."""
-        if not self._is_news(self.known.get(prefix), as_of):
+        """Put all entries of a directory, derived from another listing; None if not news."""
+        if not self._is_news(self.find_directory(prefix), requested_at):
             return None
-        listing = DirectoryListing(self.bucket, prefix, as_of, self.order)
-        listing.fill(rows, hidden)
-        self._tell_hidden(listing)
-        return self.known.place(prefix, ListingScan(listing, None))
+        listing = DirectoryListing(self.bucket, prefix, requested_at, self.order)
+        listing.fill(entries, hidden_count)
+        self._log_hidden(listing)
+        return self.directories.put_scan((self.bucket, prefix), ListingScan(listing, None))
 
-    async def wait_decided(self, directory: DirectoryState, name: bytes) -> bool:
-        """Whether the listing decides *name*, which a lookup has missed, after as many pages as all such misses have earned."""
-        misses = self._count_miss(directory)
-        if not self.lifetimes.positive:
+    async def wait_final(self, directory: DirectoryState, name: bytes) -> bool:
+        """Whether the listing is final on *name*, after pages that missed lookups have earned."""
+        if not self.ttl.positive or not self.fetches_listings:
             return False
+        misses = directory.lookups.count_miss(self.clock.now(), self.ttl.positive)
         if misses == 1:
-            if (
-                directory.passage is not None
-            ):  # it is larger than its first page: the next one may be wanted soon
-                directory.passage.want(2)
+            if directory.scan is not None:  # of more than one page: the next is wanted soon
+                directory.scan.request_pages(2)
             return False
-        if (
-            directory.passage is not None and directory.passage.listing.is_filled
-        ):  # which denies nothing
-            self._begin(directory, self.moments.next())
-        passage = None if directory.is_too_large else self.passage(directory)
-        if (
-            passage is None or directory.is_too_large
-        ):  # the name alone costs less than a listing that cannot be kept
+        if directory.listing is not None and directory.listing.is_derived:  # which denies nothing
+            self._start_scan(directory, self.clock.tick())
+        scan = None if directory.lookups.is_too_large else self.scan(directory)
+        # which may have found that it is too large: one name costs less than a useless listing
+        if scan is None or directory.lookups.is_too_large:
             return False
-        is_large = passage.has_begun  # its first page is here, and did not tell
-        passage.want(PAGES_A_MISS * misses)
-        if directory.slow_until > self.moments.now():
+        is_large = scan.has_received  # its first page is here, and does not have the name
+        scan.request_pages(PAGES_PER_MISS * misses)
+        if directory.lookups.is_slow(self.clock.now()):
             return False
-        return await self._wait_decided(
-            directory, passage, name, PAGES_WAITED if misses > 2 else int(not is_large)
-        )
+        pages = PAGES_WAITED if misses > 2 else int(not is_large)
+        return await self._wait_final(directory, scan, name, pages)
 
-    async def _wait_decided(
-        self, directory: DirectoryState, passage: ListingScan, name: bytes, pages: int
+    async def _wait_final(
+        self, directory: DirectoryState, scan: ListingScan, name: bytes, pages: int
     ) -> bool:
-        """Whether *passage* decides *name* after at most so many pages more, and soon: else the name alone may be answered still."""
+        """`scan.wait_final`; False on timeout and failure, as the name may be had alone."""
         try:
-            with trio.move_on_after(PATIENCE):
-                return await passage.wait_decided(name, pages)
+            with trio.move_on_after(WAIT_TIMEOUT):
+                return await scan.wait_final(name, pages)
         except S3MountError as exc:
-            log.debug("listing of %r did not tell a name: %s", directory.prefix, exc)
-        directory.slow_until = self.moments.now() + SLOW_FOR
+            log.debug("listing of %r did not answer a lookup: %s", directory.prefix, exc)
+        directory.lookups.note_slow(self.clock.now() + SLOW_FOR)
         return False
 
     def resume(self, listing: DirectoryListing, number: int, index: int) -> ListingScan:
-        """A scan that goes on for one reader where entry *index* of the trimmed page *number* of *listing* stood."""
-        resumed = listing.resumed(number, index, self.moments.next(), self._grown)
-        return ListingScan(resumed, self.paging(resumed))
+        """A scan for one reader from entry *index* of the trimmed page *number* of *listing* on."""
+        resumed = listing.resume_at(number, index, self.clock.tick(), self._on_page)
+        return self._new_scan(resumed)
 
-    def paging(self, target: Paged, *, is_eager: bool = True) -> PageFetcher:
-        """What brings the pages of *target*."""
-        return PageFetcher(target, self._store, self._nursery, self.moments.next, is_eager=is_eager)
-
-    def forget_all(self) -> None:
-        """Believe nothing that was asked for before now."""
-        self.lifetimes.forget(self.moments.next())
-        self.known.clear()
-        self.doubts.clear()
-
-    def _begin(self, directory: DirectoryState, as_of: float) -> ListingScan:
-        former = directory.passage
-        directory.is_unordered = directory.is_unordered or (
-            former is not None and not former.listing.is_ordered
+    def new_fetcher(self, target: PageTarget, *, is_eager: bool = True) -> PageFetcher:
+        return PageFetcher(
+            target,
+            self._source,
+            self._nursery,
+            self.clock.tick,
+            is_eager=is_eager,
+            is_parallel=is_eager and self._is_parallel,
         )
+
+    def invalidate_all(self) -> None:
+        """Expire all that was requested before now."""
+        self.ttl.invalidate_before(self.clock.tick())
+        self.directories.clear()
+        self.invalidations.clear()
+
+    def _start_scan(self, directory: DirectoryState, requested_at: float) -> ListingScan:
+        former = directory.listing
+        if former is not None and not former.is_ordered:
+            directory.is_unordered = True
         listing = DirectoryListing(
             self.bucket,
             directory.prefix,
-            as_of,
+            requested_at,
             self.order,
-            self._grown,
+            self._on_page,
             holds_all=directory.is_unordered,
         )
-        passage = ListingScan(listing, self.paging(listing))
-        self.known.replace_passage(directory, passage)
-        return passage
+        scan = self._new_scan(listing)
+        self.directories.replace_scan(directory, scan)
+        return scan
 
-    def _is_news(self, directory: DirectoryState | None, as_of: float) -> bool:
-        """Whether a listing as of then holds still, and none does that is newer."""
-        if self.lifetimes.left(as_of, self.moments.now()) <= 0:
+    def _new_scan(self, listing: DirectoryListing) -> ListingScan:
+        pages_ahead = PAGES_AHEAD if self.fetches_listings else 1
+        return ListingScan(listing, self.new_fetcher(listing), pages_ahead)
+
+    def _is_news(self, directory: DirectoryState | None, requested_at: float) -> bool:
+        """Whether a listing of that moment is fresh, and newer than what is cached."""
+        if self.ttl.remaining(requested_at, self.clock.now()) <= 0:
             return False
-        if directory is None or directory.passage is None:
+        listing = None if directory is None else directory.listing
+        if directory is None or listing is None:
             return True
-        return not self.is_fresh(directory) and directory.passage.listing.newest_as_of <= as_of
+        return not self.is_fresh(directory) and listing.newest_requested_at <= requested_at
 
-    def _grown(self, listing: DirectoryListing) -> None:
-        """More of *listing* has come."""
-        self.known.weigh_listing(listing)
-        self._tell_hidden(listing)
+    def _on_page(self, listing: DirectoryListing) -> None:
+        self.directories.update_listing_weight(listing)
+        self._log_hidden(listing)
 
-    def _tell_hidden(self, listing: DirectoryListing) -> None:
-        if listing.hidden and listing.prefix not in self._told:
-            if len(self._told) >= TOLD_MAX:
-                self._told.clear()
-            self._told.add(listing.prefix)
+    def _log_hidden(self, listing: DirectoryListing) -> None:
+        if listing.hidden_count and listing.prefix not in self._logged:
+            if len(self._logged) >= LOGGED_MAX:
+                self._logged.clear()
+            self._logged.add(listing.prefix)
             log.info("keys below %r that no file name can spell are hidden", listing.prefix)
-
-    def _count_miss(self, directory: DirectoryState) -> int:
-        now = self.moments.now()
-        if directory.misses_since + self.lifetimes.positive < now:
-            directory.misses, directory.misses_since, directory.is_too_large = 0, now, False
-        directory.misses += 1
-        return directory.misses

@@ -1,7 +1,8 @@
-"""One name, asked for at the store: by HEAD `name` and LIST `name/` together, since a directory shadows a file.
+"""Resolver of single names: HEAD `name` and LIST `name/` together, as a directory shadows a file.
 
-The LIST brings the directory's first page, so what is in it needs no question; in the root, which nobody looks up, the first lookup
-brings its first page in place of the HEAD. A file of which a version was known is asked for with If-None-Match.
+The LIST brings the directory's first page, so lookups in it need no request. The root is never
+looked up: the first lookup in it brings its first page in place of the HEAD. A file of which a
+version is known is revalidated with If-None-Match.
 """
 
 from collections.abc import Callable
@@ -10,176 +11,166 @@ from functools import partial
 
 import trio
 
-from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StoreError
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.listing.single_flight import SingleFlight
 from s3mount.filesystem.names import decode
-from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState, listed
-from s3mount.filesystem.namespace.metadata_cache import MetadataCache
+from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState, dentry_in
+from s3mount.filesystem.namespace.invalidations import DirectoryKey
+from s3mount.filesystem.namespace.volume import Volume
 from s3mount.s3.model import ListPage, ListQuery, Modified, ObjectStat, ObjectVersion
-from s3mount.s3.object_store import ObjectStore
 
-FIRST_BYTES = (
-    128 << 10
-)  # what a revalidation brings of a new version: about what a first read asks for
+FIRST_BYTES = 128 << 10  # of a new version, with its revalidation: about what a first read wants
 
 
 class NameResolver:
-    """Asks *store* for names, and has *catalog* and their directories learn what it says."""
+    """Requests names from the store of *volume*, and puts the results into its metadata cache.
+
+    *on_first_bytes* gets the first bytes of a version that a revalidation has brought. *timeout* is
+    the seconds that a lookup may take in all.
+    """
 
     def __init__(
         self,
-        store: ObjectStore,
+        volume: Volume,
         nursery: trio.Nursery,
-        catalog: MetadataCache,
-        location: StoreConfig,
-        first_bytes: Callable[[ObjectVersion, bytes], None],
+        timeout: float,
+        on_first_bytes: Callable[[ObjectVersion, bytes], None],
     ) -> None:
-        self._store = store
-        self._catalog = catalog
-        self._root = location.prefix
-        self._timeout = location.timeout  # seconds after which nobody waits for an answer any more
-        self._first_bytes = (
-            first_bytes  # takes the first bytes of a version that a revalidation brought
-        )
-        self._flights: SingleFlight[tuple[str, bytes], CachedDentry] = SingleFlight(
-            nursery, catalog.moments.next
+        self._store = volume.store
+        self._cache = volume.cache
+        self._root = volume.root
+        self._timeout = timeout
+        self._on_first_bytes = on_first_bytes
+        self._calls: SingleFlight[tuple[DirectoryKey, bytes], CachedDentry] = SingleFlight(
+            nursery, self._cache.clock.tick
         )
 
-    async def ask(self, directory: DirectoryState, name: bytes) -> CachedDentry:
-        """What the store says of *name*, asked once for all who wait. Raises what it failed with, where that leaves it open."""
-        lifetimes = self._catalog.lifetimes
-        if not lifetimes.positive:  # an answer under way may be older than this question
-            return await self._ask(directory, name)
-        called = self._catalog.moments.now()
-        since = max(lifetimes.valid_since, self._catalog.doubts.since(directory.prefix, name))
-        known = await self._flights.join(
-            (directory.prefix, name), since, partial(self._ask, directory, name)
+    async def resolve(self, directory: DirectoryState, name: bytes) -> CachedDentry:
+        """Request *name* once for all callers; its dentry. Raises a failure that leaves it open."""
+        ttl = self._cache.ttl
+        if not ttl.positive:  # a response in flight may be older than this call
+            return await self._resolve(directory, name)
+        called_at = self._cache.clock.now()
+        since = max(ttl.valid_since, self._cache.invalidations.last(directory.key, name))
+        known = await self._calls.join(
+            (directory.key, name), since, partial(self._resolve, directory, name)
         )
-        if (
-            lifetimes.left(known.as_of, called, exists=known.exists) <= 0
-        ):  # it was under way for too long before
-            return await self._ask(directory, name)
+        if ttl.remaining(known.requested_at, called_at, exists=known.exists) <= 0:
+            return await self._resolve(directory, name)  # it had expired before this call
         return known
 
-    def ask_ahead(self, directory: DirectoryState, name: bytes) -> None:
-        """`ask`, where nobody waits for the answer."""
-        self._flights.begin((directory.prefix, name), partial(self._ask, directory, name))
+    def resolve_in_background(self, directory: DirectoryState, name: bytes) -> None:
+        """`resolve` without waiting."""
+        self._calls.start((directory.key, name), partial(self._resolve, directory, name))
 
-    async def _ask(self, directory: DirectoryState, name: bytes) -> CachedDentry:
-        """Ask for one name: as a file and as a directory, at once."""
+    async def _resolve(self, directory: DirectoryState, name: bytes) -> CachedDentry:
         key = directory.prefix + decode(name)
-        as_of = self._catalog.moments.next()
-        answers = _Answers()
+        requested_at = self._cache.clock.tick()
+        responses = _Responses()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ask_directory, key, answers, nursery.cancel_scope)
-            answers.listed = await self._first_page_says(directory, name)
-            if answers.listed is None:
-                await self._ask_file(key, directory.latest(name), answers)
-            elif not answers.listed.is_directory:
+            nursery.start_soon(self._list, key, responses, nursery.cancel_scope)
+            responses.listed = await self._look_in_first_page(directory, name)
+            if responses.listed is None:
+                await self._head(key, directory.get(name), responses)
+            elif not responses.listed.is_directory:
                 nursery.cancel_scope.cancel()
-        if answers.is_directory:
-            self._catalog.take_first_pages(key + "/", answers.pages, as_of)
-        if answers.listed is not None:
-            return answers.listed
-        row = answers.row(name)
-        known = CachedDentry(
-            as_of,
-            None
-            if row is None
-            else EntryPage(self._catalog.bucket, directory.prefix, [row], as_of),
-        )
-        self._catalog.known.learn(directory, name, known)
-        newest = directory.latest(
-            name
-        )  # another answer may have come meanwhile that was asked for later
-        return newest if newest is not None and newest.as_of > known.as_of else known
+        if responses.is_directory:
+            self._cache.put_first_pages(key + "/", responses.pages, requested_at)
+        if responses.listed is not None:
+            return responses.listed
+        return self._put(directory, name, responses.entry(name), requested_at)
 
-    async def _first_page_says(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
-        """What the first page of the root's listing says of *name*.
+    def _put(
+        self, directory: DirectoryState, name: bytes, entry: Entry | None, requested_at: float
+    ) -> CachedDentry:
+        """Put *entry*, or its absence. Returns the newest dentry, as responses may overtake."""
+        bucket, prefix = directory.key
+        page = None if entry is None else EntryPage(bucket, prefix, [entry], requested_at)
+        dentry = CachedDentry(requested_at, page)
+        self._cache.directories.put_dentry(directory, name, dentry)
+        newest = directory.get(name)
+        is_newer = newest is not None and newest.requested_at > requested_at
+        return newest if newest is not None and is_newer else dentry
 
-        Another directory's first page comes when it is looked up; the root is never looked up, so its first lookup brings it.
-        """
-        if (
-            directory.prefix != self._root
-            or directory.passage is not None
-            or not self._catalog.lifetimes.positive
-        ):
+    async def _look_in_first_page(
+        self, directory: DirectoryState, name: bytes
+    ) -> CachedDentry | None:
+        """The dentry of *name* in the first page of the root's listing, if that is final."""
+        cache = self._cache
+        is_needed = directory.prefix == self._root and directory.scan is None
+        if not is_needed or not cache.ttl.positive or not cache.fetches_listings:
             return None
-        passage = self._catalog.passage(directory)
+        scan = cache.scan(directory)
         try:
-            await passage.wait_decided(name, 1)
-        except S3MountError:  # the other questions will tell
+            await scan.wait_final(name, 1)
+        except S3MountError:  # the other requests will tell
             return None
-        known = listed(
-            passage.listing, name
-        )  # which may be too large to be the directory's any more
-        return None if known is None or directory.is_doubted(name, known.as_of) else known
+        # of this scan: the directory may not have kept it
+        known = dentry_in(scan.listing, name)
+        is_invalidated = known is not None and directory.is_invalidated(name, known.requested_at)
+        return None if is_invalidated else known
 
-    async def _ask_directory(self, key: str, answers: "_Answers", other: trio.CancelScope) -> None:
-        """Ask for pages until one shows that there is a directory, or none is left: S3 may send empty pages before a full one."""
-        query, end, tokens = (
-            ListQuery(key + "/"),
-            self._catalog.moments.now() + self._timeout,
-            set[str](),
-        )
+    async def _list(self, key: str, responses: "_Responses", other: trio.CancelScope) -> None:
+        """Request pages to the first that has a key; S3 may send empty pages before it."""
+        query, seen_tokens = ListQuery(key + "/"), set[str]()
+        end = self._cache.clock.now() + self._timeout
         try:
-            while not answers.is_directory:
-                if self._catalog.moments.now() > end:
+            while not responses.is_directory:
+                if self._cache.clock.now() > end:
                     raise DeadlineExceeded("the listing had empty pages only", key=key + "/")
                 page = await self._store.list_page(query)
-                answers.pages.append(page)
+                responses.pages.append(page)
                 if page.next_token is None:
                     break
-                if page.next_token in tokens:
+                if page.next_token in seen_tokens:
                     raise StoreError("the listing repeats a continuation token", key=key + "/")
-                tokens.add(page.next_token)
+                seen_tokens.add(page.next_token)
                 query = replace(query, token=page.next_token)
         except S3MountError as exc:
-            answers.list_failure = exc
+            responses.list_failure = exc
             return
-        if answers.is_directory:
+        if responses.is_directory:
             other.cancel()
 
-    async def _ask_file(self, key: str, latest: CachedDentry | None, answers: "_Answers") -> None:
+    async def _head(self, key: str, known: CachedDentry | None, responses: "_Responses") -> None:
         try:
-            answers.stat = await self._stat(key, latest)
+            responses.stat = await self._stat(key, known)
         except NotFound:
-            answers.stat = None
+            responses.stat = None
         except S3MountError as exc:
-            answers.head_failure = exc
+            responses.head_failure = exc
 
-    async def _stat(self, key: str, latest: CachedDentry | None) -> ObjectStat:
-        """HEAD, or where a version was known, the question whether it is current still."""
-        if latest is None or latest.entries is None or latest.is_directory:
+    async def _stat(self, key: str, known: CachedDentry | None) -> ObjectStat:
+        """HEAD; or a revalidation, if a version is known."""
+        if known is None or known.page is None or known.is_directory:
             return await self._store.head(key)
-        version = latest.entries.version(latest.at)
+        version = known.page.version(known.at)
         match await self._store.revalidate(version, FIRST_BYTES):
             case Modified(stat, head):
-                self._first_bytes(stat.version, head)
+                self._on_first_bytes(stat.version, head)
                 return stat
             case _:
-                return ObjectStat(version, latest.entries.mtimes[latest.at])
+                return ObjectStat(version, known.page.mtimes[known.at])
 
 
-class _Answers:
-    """What came back of the questions about one name."""
+class _Responses:
+    """The responses to the requests for one name."""
 
     def __init__(self) -> None:
-        self.listed: CachedDentry | None = None  # what the root's first page said
-        self.pages: list[ListPage] = []  # of the directory, as many as it took
+        self.listed: CachedDentry | None = None  # in the root's first page
+        self.pages: list[ListPage] = []  # of the directory, to the first that has a key
         self.stat: ObjectStat | None = None
         self.list_failure: S3MountError | None = None
         self.head_failure: S3MountError | None = None
 
     @property
     def is_directory(self) -> bool:
-        """Whether the pages show anything; only the last can."""
+        """Whether the last page, the only one that can, has a key."""
         return bool(self.pages) and bool(self.pages[-1].objects or self.pages[-1].prefixes)
 
-    def row(self, name: bytes) -> Entry | None:
-        """The entry, or None where there is none. Raises where a failure leaves it open."""
+    def entry(self, name: bytes) -> Entry | None:
+        """The entry; None if there is none. Raises a failure that leaves it open."""
         if self.is_directory:
             return Entry(name)
         if self.list_failure is not None and not isinstance(self.list_failure, AccessDenied):
@@ -187,7 +178,8 @@ class _Answers:
         if self.head_failure is not None:
             raise self.head_failure
         if self.stat is not None:
-            return Entry(name, self.stat.version.size, self.stat.mtime_ns, self.stat.version.etag)
+            version = self.stat.version
+            return Entry(name, version.size, self.stat.mtime_ns, version.etag, version.version_id)
         if self.list_failure is not None:
             raise self.list_failure
         return None

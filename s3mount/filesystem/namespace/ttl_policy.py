@@ -1,9 +1,11 @@
-"""How long knowledge holds: the one place that knows the options' arithmetic, and the order of moments.
+"""TTL policy and clock: when cached metadata expires. The one place with the options' arithmetic.
 
-Pure. Knowledge is as old as the request that brought it, so a moment is taken when a request is sent. What always holds:
+Pure. Metadata is as old as the request that brought it: its timestamp is taken when the request is
+sent. Invariants:
 
-1. No two moments are equal: which of two requests, doubts or refreshes came first is always known.
-2. Knowledge that was asked for before the last refresh (`forget`) does not hold, whenever it arrives and whoever kept it.
+1. No two timestamps are equal: of any two requests, invalidations or refreshes the order is known.
+2. What was requested before the last refresh (`invalidate_before`) has expired, whenever it arrives
+   and whatever cache has it.
 """
 
 import math
@@ -11,33 +13,31 @@ from collections.abc import Callable
 
 from s3mount.config import TreeConfig
 
-STAMPED_APART = 1e-6  # seconds that stamps may be ahead of the clock that they are taken from, so that all of them differ
+# seconds that timestamps may run ahead of the clock that they are taken from, to be different
+CLOCK_LEAD = 1e-6
 
 
-class MonotonicStamps:
-    """Clock seconds whose stamps all differ: `next` is later than all that were told before, and never ahead of a later `now`."""
+class StrictClock:
+    """Strictly monotonic clock over *clock*, in seconds: no two ticks are equal."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last = -math.inf
 
     def now(self) -> float:
-        """The present, not earlier than any stamp."""
+        """The present, not before the last tick."""
         now = self._clock()
         return max(self._last, now)
 
-    def next(self) -> float:
-        """A stamp of its own for a request, a doubt or a refresh."""
+    def tick(self) -> float:
+        """A timestamp after all others, for a request, an invalidation or a refresh."""
         now = self._clock()
         self._last = now if now > self._last else math.nextafter(self._last, math.inf)
         return self._last
 
 
 class TtlPolicy:
-    """Seconds for which entries, and the lack of them, are believed; *grace* more while they are renewed.
-
-    *valid_since* is the moment of the last refresh.
-    """
+    """Seconds until dentries expire, *grace* more while renewed; *valid_since*: last refresh."""
 
     __slots__ = ("grace", "negative", "positive", "valid_since")
 
@@ -48,21 +48,22 @@ class TtlPolicy:
         self.valid_since = -math.inf
 
     @classmethod
-    def of(cls, config: TreeConfig) -> "TtlPolicy":
+    def from_config(cls, config: TreeConfig) -> "TtlPolicy":
         negative = config.metadata_ttl if config.negative_ttl is None else config.negative_ttl
         return cls(config.metadata_ttl, negative, config.stale_while_revalidate)
 
-    def left(self, as_of: float, now: float, *, exists: bool = True) -> float:
-        """How long knowledge as of then holds still; not positive if it has expired, endlessly negative if a refresh came since."""
-        if as_of < self.valid_since:
+    def remaining(self, requested_at: float, now: float, *, exists: bool = True) -> float:
+        """Seconds until expiry, not positive if expired; -inf if a refresh came since."""
+        if requested_at < self.valid_since:
             return -math.inf
-        left = as_of + (self.positive if exists else self.negative) - now
-        return left if left > STAMPED_APART else min(left, 0.0)
+        left = requested_at + (self.positive if exists else self.negative) - now
+        return left if left > CLOCK_LEAD else min(left, 0.0)
 
-    def is_recent(self, as_of: float, now: float, least: float) -> bool:
-        """Whether knowledge of what exists holds still, or is younger than *least* seconds and was asked for since the last refresh."""
-        return as_of >= self.valid_since and as_of + max(self.positive, least) - now > STAMPED_APART
+    def is_recent(self, requested_at: float, now: float, least: float) -> bool:
+        """Whether a positive dentry is fresh, or younger than *least*, and newer than a refresh."""
+        expires_at = requested_at + max(self.positive, least)
+        return requested_at >= self.valid_since and expires_at - now > CLOCK_LEAD
 
-    def forget(self, moment: float) -> None:
-        """Let nothing hold that was asked for before *moment*."""
-        self.valid_since = moment
+    def invalidate_before(self, time: float) -> None:
+        """Expire all that was requested before *time*."""
+        self.valid_since = time

@@ -1,7 +1,8 @@
-"""A whole subtree from one undelimited listing: keys in, finished directories out.
+"""Builder of whole directories from one undelimited listing: keys in, finished directories out.
 
-Pure. Keys come in byte order or in component order (see `assembly`); in both, all keys below a directory stand together. So the open
-directories are a stack, and one that a key has left behind is finished. A listing in no such order cannot be used: Disorder.
+Pure. Keys come in byte order or in the order of path components (see `entry_merger`). In both, all
+keys below a directory stand together. So the open directories are a stack, and a directory is
+finished by the first key outside it. A listing in any other order raises UnorderedListingError.
 """
 
 from typing import NamedTuple
@@ -18,27 +19,29 @@ class UnorderedListingError(StoreError):
 
 
 class Finished(NamedTuple):
-    """A directory that is known whole, as of when its first key was asked for."""
+    """All entries of a directory, valid as of the time at which its first key was requested."""
 
     prefix: str
-    rows: list[Entry]
+    entries: list[Entry]
     hidden: int
-    as_of: float
+    requested_at: float
 
 
-class _Open:
-    """A directory whose keys are coming in."""
+class _OpenDirectory:
+    """A directory of which more keys may come."""
 
-    def __init__(self, prefix: str, as_of: float) -> None:
+    def __init__(self, prefix: str, requested_at: float) -> None:
         self.prefix = prefix
-        self.as_of = as_of
-        self.rows: dict[bytes, Entry] = {}
+        self.requested_at = requested_at
+        self.entries: dict[bytes, Entry] = {}
         self.hidden = 0
 
 
 class SubtreeBuilder:
-    """The directories below *root* from *start* on, itself included: "" or prefixes that end with a
-    slash. *start* is a directory in *root*. *root* is never finished here, since what stands before *start* is not seen. With *stop*, nothing behind it is asked for.
+    """Builder of the directories below *root* from *start* on, up to *stop* if that is given.
+
+    Prefixes are "" or end with a slash; *start* is a directory in *root*. *root* itself is never
+    finished, because the listing lacks what is before *start*.
     """
 
     def __init__(self, root: str, start: str, stop: str | None = None) -> None:
@@ -48,39 +51,39 @@ class SubtreeBuilder:
         self.is_complete = False
         self.position = start  # the last key seen
         self.pages = 0
-        self.idle_pages = 0  # pages that finished none
-        self._finished: list[Finished] = []  # since the page began
+        self.idle_pages = 0  # pages that finished no directory
+        self.children = 1  # directories in *root* that keys were seen of
+        self._last_child = _prefixes_between(root, start)[0]
+        self._finished: list[Finished] = []  # by the current page
         self._token: str | None = None
-        self._open = [_Open(root, 0.0)]
-        self._hidden: str | None = None  # a prefix that no name can show; its keys are passed over
+        self._open = [_OpenDirectory(root, 0.0)]
+        self._hidden_prefix: str | None = None  # its keys are skipped: no name can show them
         self._is_byte_order = True
         self._is_component_order = True
-        self._last_child = _between(root, start)[0]  # the directory of *root* that it came to last
-        self.children = 1  # how many directories of *root* it has come to
 
     def next_query(self) -> ListQuery:
         if self._token is None:
             return ListQuery(self.root, delimiter="", start_after=self.start)
         return ListQuery(self.root, delimiter="", token=self._token)
 
-    def add(self, page: ListPage, as_of: float) -> list[Finished]:
-        """Take the next page, asked for at *as_of*; the directories it finishes. Disorder where its keys are in no useful order."""
+    def add(self, page: ListPage, requested_at: float) -> list[Finished]:
+        """Add the next page; the directories that it finishes. Raises UnorderedListingError."""
         if page.next_token is not None and page.next_token == self._token:
             raise UnorderedListingError("the listing repeats a continuation token", key=self.root)
         if self._token is None:
-            self._open.extend(_Open(prefix, as_of) for prefix in _between(self.root, self.start))
+            for prefix in _prefixes_between(self.root, self.start):
+                self._open.append(_OpenDirectory(prefix, requested_at))
         self._finished = []
         for listed in page.objects:
             self._check_order(listed.key)
-            self._take(listed, as_of)
+            self._add_object(listed, requested_at)
         self._token = page.next_token
         if page.next_token is None:
-            self._close_down_to(self.root)
+            self._finish_outside(self.root)
         self.idle_pages += not self._finished
         self.pages += 1
-        self.is_complete = page.next_token is None or (
-            self.stop is not None and self.position >= self.stop
-        )
+        has_reached_stop = self.stop is not None and self.position >= self.stop
+        self.is_complete = page.next_token is None or has_reached_stop
         return self._finished
 
     def is_inside(self, prefix: str) -> bool:
@@ -88,7 +91,7 @@ class SubtreeBuilder:
         return any(directory.prefix == prefix for directory in self._open)
 
     def is_before(self, prefix: str) -> bool:
-        """Whether keys below *prefix* can still come, and none has."""
+        """Whether keys below *prefix* may still come, and none has."""
         is_below = prefix.startswith(self.root) and prefix != self.root
         return is_below and self.position < prefix and (self.stop is None or prefix < self.stop)
 
@@ -101,58 +104,53 @@ class SubtreeBuilder:
             raise UnorderedListingError("the keys of a listing are in no order", key=key)
         self.position = key
 
-    def _take(self, listed: ListedObject, as_of: float) -> None:
+    def _add_object(self, listed: ListedObject, requested_at: float) -> None:
         key = listed.key
-        if self._hidden is not None and key.startswith(self._hidden):
+        if self._hidden_prefix is not None and key.startswith(self._hidden_prefix):
             return
-        self._hidden = None
-        above = key[: key.rfind("/") + 1]
-        if above != self._open[-1].prefix and not self._enter(above, as_of):
+        self._hidden_prefix = None
+        parent = key[: key.rfind("/") + 1]
+        if parent != self._open[-1].prefix and not self._enter(parent, requested_at):
             return
         directory = self._open[-1]
-        if (
-            len(self._open) == 1
-        ):  # in *root*, which is never finished: its entries would only fill the memory
+        if len(self._open) == 1:  # *root*: its entries would only take memory
             return
-        name = encode(key[len(above) :])
+        name = encode(key[len(parent) :])
         if is_valid(name):
-            directory.rows[name] = Entry(name, listed.size, listed.mtime_ns, listed.etag)
+            directory.entries[name] = Entry(name, listed.size, listed.mtime_ns, listed.etag)
         elif name:
             directory.hidden += 1
 
-    def _enter(self, prefix: str, as_of: float) -> bool:
-        """Make *prefix* the innermost open directory; False where a part of it is no name."""
-        self._close_down_to(prefix)
-        for inner in _between(self._open[-1].prefix, prefix):
-            above = self._open[-1]
-            name = encode(inner[len(above.prefix) : -1])
+    def _enter(self, prefix: str, requested_at: float) -> bool:
+        """Make *prefix* the innermost open directory; False if one of its components is no name."""
+        self._finish_outside(prefix)
+        for inner in _prefixes_between(self._open[-1].prefix, prefix):
+            parent = self._open[-1]
+            name = encode(inner[len(parent.prefix) : -1])
             if not is_valid(name):
-                above.hidden += 1
-                self._hidden = inner
+                parent.hidden += 1
+                self._hidden_prefix = inner
                 return False
             if len(self._open) == 1:
                 self.children += inner != self._last_child
                 self._last_child = inner
-            else:
-                above.rows[name] = Entry(
-                    name
-                )  # a directory shadows a file of its name, which came before it
-            self._open.append(_Open(inner, as_of))
+            else:  # a directory shadows a file of its name, which came before it
+                parent.entries[name] = Entry(name)
+            self._open.append(_OpenDirectory(inner, requested_at))
         return True
 
-    def _close_down_to(self, prefix: str) -> None:
+    def _finish_outside(self, prefix: str) -> None:
+        """Finish the open directories that *prefix* is not in."""
         while len(self._open) > 1 and not prefix.startswith(self._open[-1].prefix):
             done = self._open.pop()
-            self._finished.append(
-                Finished(done.prefix, list(done.rows.values()), done.hidden, done.as_of)
-            )
+            entries = list(done.entries.values())
+            self._finished.append(Finished(done.prefix, entries, done.hidden, done.requested_at))
 
 
-def _between(outer: str, inner: str) -> list[str]:
-    """The prefixes below *outer*, down to *inner*."""
-    parts = inner[len(outer) :].split("/")[:-1]
+def _prefixes_between(outer: str, inner: str) -> list[str]:
+    """The prefixes of the directories below *outer*, down to *inner*."""
     prefixes = []
-    for part in parts:
-        outer += part + "/"
+    for component in inner[len(outer) :].split("/")[:-1]:
+        outer += component + "/"
         prefixes.append(outer)
     return prefixes

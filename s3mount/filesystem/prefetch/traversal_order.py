@@ -1,7 +1,7 @@
-"""The ways in which readers go through directories: by name, as they are listed, or by inode number, as `cp -r` sorts them.
+"""Orders in which readers traverse directories: by name, as listings are, or by inode number.
 
-Pure. A way is the entries of one directory in an order, and goes on from a directory in it to that one's entries, and in the end
-to what comes after it above: as far as listings are known, for no question is ever asked.
+`cp -r` sorts entries by inode number. Pure: an order covers the entries of one directory, and
+continues in the directories below it and after it, as far as their listings are known.
 """
 
 from array import array
@@ -14,91 +14,84 @@ from typing import NamedTuple
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.names import encode, parent_of
 
-SORTED_MAX = 100_000  # entries: more would keep the loop for longer than a twentieth of a second
-KEPT_MAX = (
-    2 * SORTED_MAX
-)  # entries of the ways that are kept; the catalogue may have forgotten them by then
-_DEEP = 32  # directories in directories before the first file
+SORTED_MAX = 100_000  # entries; to sort more would block the event loop for over 50 ms
+KEPT_MAX = 2 * SORTED_MAX  # entries of cached orders; the metadata cache may have evicted them
+_DEPTH_MAX = 32  # directories in directories before the first file
 
 
 class OrderKind(Enum):
-    """What readers go by."""
+    """What readers sort entries by."""
 
     NAME = auto()
-    NUMBER = auto()
+    INODE = auto()
 
 
 class EntryRef(NamedTuple):
-    """One entry of a directory."""
+    """One entry: index *at* of *page*."""
 
-    entries: EntryPage
+    page: EntryPage
     at: int
 
 
 class TraversalOrder:
-    """The way through one directory, of which *pages* are all entries, or all that may be looked at."""
+    """Entries of one directory in an order; *pages* are all of them, or all that may be used."""
 
     def __init__(self, kind: OrderKind, pages: Sequence[EntryPage]) -> None:
         self.kind = kind
         self.pages = pages
         self.prefix = pages[0].prefix
-        self._firsts = list(
-            accumulate(map(len, pages), initial=0)
-        )  # how many entries are in the pages before each
+        # how many entries are in the pages before each page, and in all
+        self._starts = list(accumulate(map(len, pages), initial=0))
         self._page_numbers = {page: number for number, page in enumerate(pages)}
-        self._order: Sequence[int] = range(self._firsts[-1])
-        self._numbers: array[int] | None = None
-        self._directory_ranks: Sequence[int] | None = (
-            None  # where directories stand, once that was asked
-        )
-        if kind is OrderKind.NUMBER:
-            numbers = array("Q", chain.from_iterable(page.inodes for page in pages))
-            self._order = array("L", sorted(self._order, key=numbers.__getitem__))
-            self._numbers = array("Q", sorted(numbers))
+        self._order: Sequence[int] = range(self._starts[-1])
+        self._inodes: array[int] | None = None
+        self._directory_ranks: Sequence[int] | None = None  # computed when first needed
+        if kind is OrderKind.INODE:
+            inodes = array("Q", chain.from_iterable(page.inodes for page in pages))
+            self._order = array("L", sorted(self._order, key=inodes.__getitem__))
+            self._inodes = array("Q", sorted(inodes))
 
     def __len__(self) -> int:
-        return self._firsts[-1]
+        return self._starts[-1]
 
     def __getitem__(self, rank: int) -> EntryRef:
-        at = self._order[rank]
-        page = bisect_right(self._firsts, at) - 1
-        return EntryRef(self.pages[page], at - self._firsts[page])
+        position = self._order[rank]
+        page = bisect_right(self._starts, position) - 1
+        return EntryRef(self.pages[page], position - self._starts[page])
 
-    def rank(self, entries: EntryPage, index: int) -> int:
-        """Where an entry stands; *entries* are one of the pages."""
-        if self._numbers is not None:
-            return bisect_left(self._numbers, entries.inode(index))
-        return self._firsts[self._page_numbers[entries]] + index
+    def rank(self, page: EntryPage, index: int) -> int:
+        """The position of an entry in this order; *page* is one of the pages."""
+        if self._inodes is not None:
+            return bisect_left(self._inodes, page.inode(index))
+        return self._starts[self._page_numbers[page]] + index
 
-    def __contains__(self, entries: EntryPage) -> bool:
-        """Whether *entries* are one of the pages."""
-        return entries in self._page_numbers
+    def __contains__(self, page: EntryPage) -> bool:
+        return page in self._page_numbers
 
     def has_files(self) -> bool:
         return any(
             not page.is_directory(index) for page in self.pages for index in range(len(page))
         )
 
-    def directory_behind(self, prefix: str | None) -> str | None:
-        """The prefix of the first directory in it behind *prefix*, or (None) of the first of all; None where there is none."""
+    def directory_after(self, prefix: str | None) -> str | None:
+        """The prefix of the directory after *prefix* (None: the first one), or None."""
         rank = 0 if prefix is None else self._rank_of(encode(prefix[len(self.prefix) : -1])) + 1
         ranks = self._ranks_of_directories()
         following = bisect_left(ranks, rank)
         if following == len(ranks):
             return None
-        entries, at = self[ranks[following]]
-        return entries.key(at) + "/"
+        page, at = self[ranks[following]]
+        return page.key(at) + "/"
 
     def _ranks_of_directories(self) -> Sequence[int]:
         if self._directory_ranks is None:
-            places = (self[rank] for rank in range(len(self)))
-            self._directory_ranks = array(
-                "L", [rank for rank, (page, at) in enumerate(places) if page.is_directory(at)]
-            )
+            entries = (self[rank] for rank in range(len(self)))
+            ranks = (rank for rank, (page, at) in enumerate(entries) if page.is_directory(at))
+            self._directory_ranks = array("L", ranks)
         return self._directory_ranks
 
     def _rank_of(self, name: bytes) -> int:
-        """Where the entry *name* stands; at the end, if it is not in it."""
+        """The rank of the entry *name*; the length if there is none."""
         for page in self.pages:
             if (index := page.find(name)) is not None:
                 return self.rank(page, index)
@@ -106,65 +99,68 @@ class TraversalOrder:
 
 
 class TraversalOrders:
-    """The ways below the prefix *root*. *pages_of* tells all pages of a directory that is known whole and has no more entries than asked."""
+    """Orders of the directories below *root*, and a cache of them.
+
+    *pages_of* returns the pages of a directory if all entries are known, and are at most so many.
+    """
 
     def __init__(
         self, pages_of: Callable[[str, int], Sequence[EntryPage] | None], root: str
     ) -> None:
         self._pages_of = pages_of
         self._root = root
-        self._kept: dict[tuple[OrderKind, str], TraversalOrder] = {}  # least recently used first
-        self._entries = 0  # in all that are kept
+        self._cached: dict[tuple[OrderKind, str], TraversalOrder] = {}  # least recently used first
+        self._entry_count = 0  # of all cached orders
 
-    def by_name(self, entries: EntryPage) -> TraversalOrder:
-        """The way through the directory of *entries*; if need be, through these alone."""
-        return self._through(OrderKind.NAME, entries) or TraversalOrder(OrderKind.NAME, [entries])
+    def by_name(self, page: EntryPage) -> TraversalOrder:
+        """The order of the directory of *page*; of *page* alone if the directory is not known."""
+        return self._containing(OrderKind.NAME, page) or TraversalOrder(OrderKind.NAME, [page])
 
-    def by_number(self, entries: EntryPage) -> TraversalOrder | None:
-        """The way through the directory of *entries*, if that is known whole and is not too large to be sorted."""
-        return self._through(OrderKind.NUMBER, entries)
+    def by_inode(self, page: EntryPage) -> TraversalOrder | None:
+        """The order of the directory of *page*, if it is known and not too large to be sorted."""
+        return self._containing(OrderKind.INODE, page)
 
-    def known(self, kind: OrderKind, prefix: str) -> TraversalOrder | None:
-        """The way through the directory *prefix*, if that is known whole."""
+    def get(self, kind: OrderKind, prefix: str) -> TraversalOrder | None:
+        """The order of the directory *prefix*, if all its entries are known."""
         pages = self._pages_of(prefix, SORTED_MAX)
-        return self._way(kind, pages) if pages else None
+        return self._get_or_sort(kind, pages) if pages else None
 
-    def following(self, way: TraversalOrder) -> TraversalOrder | None:
-        """The way through the directory with files that comes after that of *way*, if all between them is known."""
-        prefix = way.prefix
+    def following(self, order: TraversalOrder) -> TraversalOrder | None:
+        """The order of the next directory with files, if all directories between are known."""
+        prefix = order.prefix
         while prefix != self._root:
-            above = self.known(way.kind, parent_of(prefix[:-1]))
-            if above is None:
+            parent = self.get(order.kind, parent_of(prefix[:-1]))
+            if parent is None:
                 return None
-            if (behind := above.directory_behind(prefix)) is not None:
-                return self._first_below(way.kind, behind)
-            prefix = above.prefix
+            if (after := parent.directory_after(prefix)) is not None:
+                return self._first_with_files(order.kind, after)
+            prefix = parent.prefix
         return None
 
-    def _through(self, kind: OrderKind, entries: EntryPage) -> TraversalOrder | None:
-        way = self.known(kind, entries.prefix)
-        return way if way is not None and entries in way else None
+    def _containing(self, kind: OrderKind, page: EntryPage) -> TraversalOrder | None:
+        order = self.get(kind, page.prefix)
+        return order if order is not None and page in order else None
 
-    def _first_below(self, kind: OrderKind, prefix: str) -> TraversalOrder | None:
-        """The first way with files in *prefix*, or in the first directory of it, and so on."""
-        for _ in range(_DEEP):
-            way = self.known(kind, prefix)
-            if way is None or way.has_files():
-                return way
-            below = way.directory_behind(None)
-            if below is None:
+    def _first_with_files(self, kind: OrderKind, prefix: str) -> TraversalOrder | None:
+        """The order of *prefix* or, if it has no files, of its first directory, and so on."""
+        for _ in range(_DEPTH_MAX):
+            order = self.get(kind, prefix)
+            if order is None or order.has_files():
+                return order
+            first = order.directory_after(None)
+            if first is None:
                 return None
-            prefix = below
+            prefix = first
         return None
 
-    def _way(self, kind: OrderKind, pages: Sequence[EntryPage]) -> TraversalOrder:
+    def _get_or_sort(self, kind: OrderKind, pages: Sequence[EntryPage]) -> TraversalOrder:
         key = kind, pages[0].prefix
-        way = self._kept.pop(key, None)
-        if way is None or way.pages is not pages:
-            self._entries -= 0 if way is None else len(way)
-            way = TraversalOrder(kind, pages)
-            self._entries += len(way)
-        self._kept[key] = way
-        while self._entries > KEPT_MAX:
-            self._entries -= len(self._kept.pop(next(iter(self._kept))))
-        return way
+        order = self._cached.pop(key, None)
+        if order is None or order.pages is not pages:
+            self._entry_count -= 0 if order is None else len(order)
+            order = TraversalOrder(kind, pages)
+            self._entry_count += len(order)
+        self._cached[key] = order
+        while self._entry_count > KEPT_MAX:
+            self._entry_count -= len(self._cached.pop(next(iter(self._cached))))
+        return order

@@ -1,31 +1,35 @@
-"""Walks recognised: a subtree fetched by undelimited listings, ahead of the one who walks it.
+"""Prefetch of subtrees for readers that walk them, by undelimited listings.
 
-`find`, `du`, `rsync`, `tar` and `ls -R` read a directory and then the directories in it, one after another; a LIST for each costs a
-round trip each. When a directory is read whose parent has just been read, a *sweep* of the parent begins there: an undelimited
-listing that brings a thousand keys of many directories at a time and makes each directory it leaves behind known.
+`find`, `du`, `rsync`, `tar` and `ls -R` read a directory and then the directories in it. Each would
+cost a LIST, and a round trip. When a directory is read after its parent, a *scan* of the parent
+starts there: an undelimited listing, a thousand keys of many directories a page. It makes each
+directory that its keys have left completely known.
 
-What holds the cost down, whatever the walker does next:
-- A sweep goes on only as far as the walker follows: each page that the walker comes to entitles it to a few more. One that is
-  followed is divided among a few side by side, each of which fetches a few pages before the walker has come to it.
-- A directory that a sweep is inside of, or has not reached after a few pages, is listed the plain way meanwhile.
-- A parent whose sweeps brought nothing is swept again only at its 2nd, 4th, 8th … directory that is listed the plain way.
-So a walk that turns aside costs a small constant, and at worst the logarithm of its directories, in requests beyond the plain way.
+Whatever the reader does next, the cost is bounded:
+1. A scan proceeds only as far as the reader follows: each page that the reader comes to entitles
+   the scan to a few more. A scan that is followed is split among a few parallel ones, each of which
+   fetches a few pages before the reader comes to it.
+2. A directory that a scan is inside of, or has not reached after a few pages, is listed by itself.
+3. After a useless scan, a parent is scanned again only when the 2nd, 4th, 8th ... of its
+   directories is listed by itself.
+So a walk that turns aside costs a small constant number of requests, and at worst the logarithm of
+its directories.
 """
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from itertools import pairwise
+from weakref import WeakKeyDictionary
 
 import trio
 
 from s3mount.errors import S3MountError
-from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import PageFetcher
 from s3mount.filesystem.names import parent_of
-from s3mount.filesystem.namespace.directory import DirectoryState, nobody
+from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.subtree_builder import (
     Finished,
     SubtreeBuilder,
@@ -35,211 +39,223 @@ from s3mount.s3.model import ListPage, ListQuery
 
 log = logging.getLogger(__name__)
 
-WINDOW_MAX = 8  # pages that a sweep is ahead of its walker at most: some 8,000 entries
-PATIENCE = 2.0  # seconds that a reader waits for one of them
+WINDOW_MAX = 8  # pages that a scan is ahead of its reader: some 8,000 entries
+WAIT_MAX = 2.0  # seconds that a reader waits for one page
 PAGES_WAITED = 2  # pages that a reader waits for before it lists its directory itself
-SWEEPS_MAX = 16  # sweeps remembered at once; the oldest go
-VISITS_TO_SPREAD = 3  # directories read of one sweep, after which what is left of it is divided
-WAYS_MAX = 4  # sweeps side by side in one parent
-WAY_PAGES = 2  # pages that make it worth while to have one more of them
-WAY_AHEAD_MAX = 4  # pages that each of them fetches before the walker has come to it
-CHILDREN_SORTED = 20_000  # directories in a parent that are looked through one by one to divide it
-HALVINGS_MAX = 10  # of the occasions on which a sweep is begun
+SCANS_MAX = 16  # scans remembered at once; the oldest are dropped
+VISITS_TO_SPLIT = 3  # directories of a scan that are read before the rest of it is split
+PARALLEL_MAX = 4  # parallel scans of one parent
+SPLIT_PAGES = 2  # pages that make one more parallel scan worthwhile
+SPLIT_AHEAD_MAX = 4  # pages that each of them fetches before the reader comes to it
+CHILDREN_SORTED = 20_000  # directories of a parent that are all considered when it is split
+HALVINGS_MAX = 10  # of the occasions on which a scan starts
+READ_MAX = 2_000  # directories remembered because they were read
 
 
 class SubtreeScan:
-    """One undelimited listing, and how far the walker has come in it. What a page finishes goes to *publish*, with its number.
+    """One undelimited listing, and how far its reader has come.
 
-    Where the order breaks, or the first page does not prove it, the sweep is at its end; in the first case, what all sweeps have
-    published is withdrawn.
+    *publish* gets the directories that a page finishes, and its number. The scan ends if its keys
+    break the order, which withdraws all that scans have published, or if its first page does not
+    prove the order.
     """
 
     def __init__(
         self,
-        subtree: SubtreeBuilder,
-        as_of: float,
+        builder: SubtreeBuilder,
+        requested_at: float,
         order: OrderEvidence,
         publish: Callable[["SubtreeScan", int, list[Finished]], None],
     ) -> None:
-        self.subtree = subtree
-        self.as_of = as_of
+        self.builder = builder
+        self.requested_at = requested_at
         self._order = order
-        self._is_useless = False
         self._publish = publish
-        self.visits = 0  # directories of this sweep that the walker has read
-        self._visited_page = -1  # the last page that the walker came to a directory of
+        self._has_failed = False
+        self.visits = 0  # directories of this scan that were read
+        self._last_visited_page = -1
         self._visited_pages = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether no more pages are of use."""
-        return self.subtree.is_complete or self._is_useless
+        """Whether more pages are of no use."""
+        return self.builder.is_complete or self._has_failed
 
     def next_query(self) -> ListQuery:
-        return self.subtree.next_query()
+        return self.builder.next_query()
 
-    def add(self, page: ListPage, as_of: float) -> None:
-        number = self.subtree.pages
+    def add(self, page: ListPage, requested_at: float) -> None:
+        number = self.builder.pages
         try:
-            finished = self.subtree.add(page, as_of)
+            finished = self.builder.add(page, requested_at)
         except UnorderedListingError:
-            self._is_useless = True
-            self._order.note_break(self.subtree.root, is_walk=True)
+            self._has_failed = True
+            self._order.note_break(self.builder.root, is_walk=True)
             raise
         self._order.note_page(page)
-        if self._order.proof:
-            self._is_useless = True
+        if self._order.keys_needed:
+            self._has_failed = True
         else:
             self._publish(self, number, finished)
 
-    def visit(self, page: int) -> int:
-        """The walker reads a directory that *page* finished; how many pages the sweep is entitled to now."""
+    def record_visit(self, page: int) -> int:
+        """Record that a directory of *page* is read; how many pages the scan may fetch now."""
         self.visits += 1
-        if page > self._visited_page:
-            self._visited_page = page
+        if page > self._last_visited_page:
+            self._last_visited_page = page
             self._visited_pages += 1
         return page + 1 + min(self._visited_pages, WINDOW_MAX)
 
 
-class WalkPrefetcher:
-    """Hands out listings to readers of directories, and sees walks in what they read."""
+class WalkPrefetcher(PrefetchPolicy):
+    """Detector of walks, and owner of the scans ahead of them."""
 
     def __init__(self, catalog: MetadataCache) -> None:
         self._catalog = catalog
-        self._sweeps: dict[SubtreeScan, PageFetcher] = {}  # oldest first
-        self._occasions = 0  # on which a sweep might have begun
-        self._failures = 0  # of sweeps since one was followed
-        self._has_tried = (
-            False  # to begin a sweep before the store's order was proved, which its own keys may do
+        # For each directory that was read, how many of its directories were then listed by
+        # themselves; by prefix, since that outlasts the directory's eviction. The least recently
+        # used first.
+        self._plain_reads: dict[str, int] = {}
+        # The scan that made a directory known, and its page; as long as the directory is kept.
+        self._published: WeakKeyDictionary[DirectoryState, tuple[SubtreeScan, int]] = (
+            WeakKeyDictionary()
         )
+        self._scans: dict[SubtreeScan, PageFetcher] = {}  # oldest first
+        self._occasions = 0  # on which a scan might have started
+        self._failures = 0  # of scans since one was followed
+        self._has_tried = False  # to prove the store's order by the keys of a scan
 
-    async def passage(self, directory: DirectoryState) -> ListingScan:
-        """The listing of a directory that holds still: a sweep's, or one of its own. May wait for a sweep to come by."""
+    async def before_readdir(self, directory: DirectoryState) -> None:
         catalog = self._catalog
-        can_sweep = catalog.order.proof is not None and catalog.lifetimes.positive > 0
-        if can_sweep and not catalog.is_fresh(directory):
-            await self._follow(directory)
+        can_scan = catalog.order.keys_needed is not None and catalog.ttl.positive > 0
+        if can_scan and not catalog.is_fresh(directory):
+            await self._wait_for_scan(directory)
+        plain_reads = 0
         if catalog.is_fresh(directory):
-            directory.visited()
-            directory.visited = nobody
-        else:
-            directory.plain_reads = 0
-        directory.is_read = True
-        return catalog.passage(directory)
+            plain_reads = self._plain_reads.get(directory.prefix, 0)
+            if (published := self._published.pop(directory, None)) is not None:
+                self._visit(*published)
+        self._remember(directory.prefix, plain_reads)
 
-    async def _follow(self, directory: DirectoryState) -> None:
-        """Wait for a sweep that will soon bring *directory*, or begin one where its reader seems to walk."""
-        sweep = self._sweep_over(directory.prefix)
-        if sweep is None:
-            self._begin_if_walked(directory)
+    def _remember(self, prefix: str, plain_reads: int) -> None:
+        self._plain_reads.pop(prefix, None)
+        self._plain_reads[prefix] = plain_reads
+        if len(self._plain_reads) > READ_MAX:
+            del self._plain_reads[next(iter(self._plain_reads))]
+
+    async def _wait_for_scan(self, directory: DirectoryState) -> None:
+        """Wait for a scan that soon reaches *directory*, or start one if its reader walks."""
+        scan = self._scan_reaching(directory.prefix)
+        if scan is None:
+            self._start_if_walked(directory)
             return
         for waited in range(PAGES_WAITED):
-            if sweep not in self._sweeps or sweep.is_complete:
+            if scan not in self._scans or scan.is_complete:
                 return
-            # a sweep that is being followed may well finish the directory with its next page; another one has to prove itself
-            if sweep.subtree.is_inside(directory.prefix) and (waited or not sweep.visits):
-                self._sweeps[sweep].want(sweep.subtree.pages + 1)
+            # The next page of a scan that is followed may well finish the directory; another scan
+            # has to prove itself first.
+            if scan.builder.is_inside(directory.prefix) and (waited or not scan.visits):
+                self._scans[scan].request_pages(scan.builder.pages + 1)
                 return
-            await self._wait(sweep)
+            await self._wait_page(scan)
             if self._catalog.is_fresh(directory):
                 return
 
-    async def _wait(self, sweep: SubtreeScan) -> None:
-        """Wait for the next page of *sweep*, but not for long: the reader's own listing may well be answered sooner."""
+    async def _wait_page(self, scan: SubtreeScan) -> None:
+        """Wait for a page of *scan*, but not long: the directory's own listing may be faster."""
         try:
-            with trio.move_on_after(PATIENCE) as waiting:
-                await self._sweeps[sweep].wait_progress()
-        except S3MountError as exc:  # the reader's own listing will tell, if the store is ill
-            log.debug("sweep of %r ended: %s", sweep.subtree.root, exc)
+            with trio.move_on_after(WAIT_MAX) as waiting:
+                await self._scans[scan].wait_progress()
+        except S3MountError as exc:  # if the store fails, the directory's own listing reports it
+            log.debug("scan of %r ended: %s", scan.builder.root, exc)
         else:
             if not waiting.cancelled_caught:
                 return
         self._failures += 1
-        self._sweeps.pop(sweep, None)
+        self._scans.pop(scan, None)
 
-    def _sweep_over(self, prefix: str) -> SubtreeScan | None:
-        """The sweep that is on its way to *prefix*, or inside it; those that cannot come there soon are given up."""
-        for sweep in reversed(list(self._sweeps)):
-            if self._is_over(sweep) or self._is_stuck(sweep, prefix):
-                del self._sweeps[sweep]
-            elif sweep.subtree.is_inside(prefix) or sweep.subtree.is_before(prefix):
-                return sweep
+    def _scan_reaching(self, prefix: str) -> SubtreeScan | None:
+        """The scan that is inside *prefix* or will reach it; drops those that will not soon."""
+        for scan in reversed(list(self._scans)):
+            if self._is_over(scan) or self._is_stuck(scan, prefix):
+                del self._scans[scan]
+            elif scan.builder.is_inside(prefix) or scan.builder.is_before(prefix):
+                return scan
         return None
 
-    def _is_over(self, sweep: SubtreeScan) -> bool:
-        return (
-            sweep.is_complete
-            or self._catalog.lifetimes.left(sweep.as_of, self._catalog.moments.now()) <= 0
-        )
+    def _is_over(self, scan: SubtreeScan) -> bool:
+        now = self._catalog.clock.now()
+        return scan.is_complete or self._catalog.ttl.remaining(scan.requested_at, now) <= 0
 
     @staticmethod
-    def _is_stuck(sweep: SubtreeScan, prefix: str) -> bool:
-        """Whether the sweep is inside a large directory that the walker has left: its next pages bring nothing."""
-        if not sweep.subtree.idle_pages or not sweep.subtree.is_before(prefix):
+    def _is_stuck(scan: SubtreeScan, prefix: str) -> bool:
+        """Whether the scan is inside a large directory that the reader has left."""
+        if not scan.builder.idle_pages or not scan.builder.is_before(prefix):
             return False
-        return not prefix.startswith(parent_of(sweep.subtree.position))
+        return not prefix.startswith(parent_of(scan.builder.position))
 
-    def _begin_if_walked(self, directory: DirectoryState) -> None:
-        """Sweep the parent from *directory* on, if the parent has been read and sweeps of it have not failed too often."""
-        parent = self._catalog.known.get(parent_of(directory.prefix[:-1]))
-        if not directory.prefix or parent is None or not parent.is_read or parent is directory:
+    def _start_if_walked(self, directory: DirectoryState) -> None:
+        """Scan the parent from *directory* on, if it was read and scans are worthwhile."""
+        parent = self._catalog.find_directory(parent_of(directory.prefix[:-1]))
+        if not directory.prefix or parent is None or parent is directory:
             return
-        if not self._catalog.is_fresh(parent):
+        plain_reads = self._plain_reads.get(parent.prefix)
+        if plain_reads is None or not self._catalog.is_fresh(parent):
             return
-        parent.plain_reads += 1
-        if parent.plain_reads & (parent.plain_reads - 1) == 0 and self._is_worth_trying():
-            self._begin(SubtreeBuilder(parent.prefix, directory.prefix), 1)
+        self._remember(parent.prefix, plain_reads + 1)
+        is_power_of_two = (plain_reads + 1) & plain_reads == 0
+        if is_power_of_two and self._is_worthwhile():
+            self._start(SubtreeBuilder(parent.prefix, directory.prefix), 1)
 
-    def _is_worth_trying(self) -> bool:
-        """Whether to begin a sweep: with each that broke its order, failed or was too slow, on half as many occasions."""
-        if self._catalog.order.proof:
+    def _is_worthwhile(self) -> bool:
+        """Whether to start a scan: half as often after each that failed or was too slow."""
+        if self._catalog.order.keys_needed:
             is_first, self._has_tried = not self._has_tried, True
             return is_first
         self._occasions += 1
-        halvings = min(self._catalog.order.walk_breaks + self._failures, HALVINGS_MAX)
+        halvings = min(self._catalog.order.subtree_breaks + self._failures, HALVINGS_MAX)
         return self._occasions % (1 << halvings) == 0
 
-    def _begin(self, subtree: SubtreeBuilder, pages: int) -> None:
-        sweep = SubtreeScan(
-            subtree, self._catalog.moments.next(), self._catalog.order, self._publish
-        )
-        paging = self._catalog.paging(sweep, is_eager=False)  # any page may be its last
-        self._sweeps = {**dict(list(self._sweeps.items())[1 - SWEEPS_MAX :]), sweep: paging}
-        paging.want(pages)
+    def _start(self, builder: SubtreeBuilder, pages: int) -> None:
+        now = self._catalog.clock.tick()
+        scan = SubtreeScan(builder, now, self._catalog.order, self._publish)
+        fetcher = self._catalog.new_fetcher(scan, is_eager=False)  # any page may be its last
+        self._scans = {**dict(list(self._scans.items())[1 - SCANS_MAX :]), scan: fetcher}
+        fetcher.request_pages(pages)
 
-    def _spread(self, subtree: SubtreeBuilder) -> None:
-        """Divide what is left of a sweep that is being followed: continuation tokens are serial, sweeps are not."""
-        passage = self._catalog.directory(subtree.root).passage
-        if passage is None or not passage.listing.is_complete:
+    def _split(self, builder: SubtreeBuilder) -> None:
+        """Split the rest of a scan, to fetch it in parallel: continuation tokens are serial."""
+        listed = self._catalog.directory(builder.root).scan
+        if listed is None or not listed.listing.is_complete:
             return
-        every = 1 + passage.listing.entry_count // CHILDREN_SORTED
-        left = sorted(
-            prefix for prefix in passage.listing.child_prefixes(every) if subtree.is_before(prefix)
-        )
-        pages = len(left) * every * subtree.pages // subtree.children
-        ways = min(WAYS_MAX, pages // WAY_PAGES, len(left))
-        starts = [left[len(left) * way // ways] for way in range(1, ways)]
-        for start, stop in pairwise([*starts, subtree.stop]):
+        every = 1 + listed.listing.entry_count // CHILDREN_SORTED
+        children = listed.listing.child_prefixes(every)
+        left = sorted(prefix for prefix in children if builder.is_before(prefix))
+        pages = len(left) * every * builder.pages // builder.children
+        count = min(PARALLEL_MAX, pages // SPLIT_PAGES, len(left))
+        starts = [left[len(left) * number // count] for number in range(1, count)]
+        for start, stop in pairwise([*starts, builder.stop]):
             assert start is not None  # only the last may be
-            self._begin(
-                SubtreeBuilder(subtree.root, start, stop), min(pages // ways, WAY_AHEAD_MAX)
-            )
+            part = SubtreeBuilder(builder.root, start, stop)
+            self._start(part, min(pages // count, SPLIT_AHEAD_MAX))
         if starts:
-            subtree.stop = starts[0]
+            builder.stop = starts[0]
 
-    def _publish(self, sweep: SubtreeScan, page: int, finished: list[Finished]) -> None:
-        """Make directories known whole, unless newer knowledge of them is there."""
-        catalog = self._catalog
-        for prefix, rows, hidden, as_of in finished:
-            directory = catalog.publish(prefix, rows, hidden, as_of)
+    def _publish(self, scan: SubtreeScan, page: int, finished: list[Finished]) -> None:
+        """Make directories completely known, unless newer listings of them are cached."""
+        at = scan, page  # shared by all of them, to save memory
+        for prefix, entries, hidden, requested_at in finished:
+            directory = self._catalog.put_complete(prefix, entries, hidden, requested_at)
             if directory is not None:
-                directory.visited = partial(self._visit, sweep, page)
+                self._published[directory] = at
 
-    def _visit(self, sweep: SubtreeScan, page: int) -> None:
-        """The walker has come to what *page* of a sweep brought: let the sweep go on, ahead of it."""
-        self._catalog.directory(sweep.subtree.root).plain_reads = 0
+    def _visit(self, scan: SubtreeScan, page: int) -> None:
+        """Let *scan* proceed, since its reader has come to a directory of *page*."""
+        self._catalog.find_directory(scan.builder.root)  # used: the reader will come back to it
+        if scan.builder.root in self._plain_reads:
+            self._remember(scan.builder.root, 0)
         self._failures = 0
-        if sweep in self._sweeps:
-            self._sweeps[sweep].want(sweep.visit(page))
-            if sweep.visits == VISITS_TO_SPREAD and sweep.subtree.stop is None:
-                self._spread(sweep.subtree)
+        if scan in self._scans:
+            self._scans[scan].request_pages(scan.record_visit(page))
+            if scan.visits == VISITS_TO_SPLIT and scan.builder.stop is None:
+                self._split(scan.builder)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +10,6 @@ import botocore
 import botocore.config
 import botocore.session
 from botocore import exceptions
-from botocore.utils import parse_timestamp
 
 from s3mount import __version__
 from s3mount.config import StoreConfig
@@ -40,9 +38,6 @@ def open_session(config: StoreConfig) -> Session:
     Raises SetupError if the AWS configuration is wrong.
     """
     session = botocore.session.Session(profile=config.profile)
-    session.get_component("response_parser_factory").set_parser_defaults(
-        timestamp_parser=parse_timestamp_fast
-    )
     if config.ca_bundle is not None:  # also for token services behind the same proxy
         session.set_config_variable("ca_bundle", str(config.ca_bundle))
     try:
@@ -95,18 +90,6 @@ def common_parameters(config: StoreConfig) -> dict[str, str]:
     if config.expected_bucket_owner is not None:
         parameters["ExpectedBucketOwner"] = config.expected_bucket_owner
     return parameters
-
-
-def parse_timestamp_fast(value: Any) -> datetime:
-    """Parse as botocore does, but ISO 8601 without dateutil, which dominates the cost of a page."""
-    try:
-        parsed = datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        try:
-            parsed = parse_timestamp(value)
-        except (RuntimeError, ArithmeticError) as exc:  # of a number out of range
-            raise ValueError("no timestamp") from exc
-    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def not_addressable(config: StoreConfig, region: str, exc: Exception) -> SetupError:

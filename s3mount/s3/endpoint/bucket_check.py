@@ -12,8 +12,6 @@ from contextlib import closing
 from functools import partial
 from typing import TypeVar
 
-from botocore.exceptions import ClientError
-
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.boto.transport import BotoTransport
@@ -23,7 +21,8 @@ from s3mount.s3.endpoint.messages import no_response, setup_error
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListQuery
-from s3mount.s3.transport import Retryable
+from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.transport import ErrorResponseError, Retryable
 
 T = TypeVar("T")
 
@@ -76,9 +75,10 @@ def _list_once(config: StoreConfig, endpoint: Endpoint, session: Session) -> str
     """List the bucket. Return None, or the name of the region in which the bucket is."""
     deadline = time.monotonic() + STORE_LIMIT - 1
     with closing(BotoTransport(config, endpoint, session)) as transport:
+        operations = BucketOperations(transport, config.bucket)
         for pause in PAUSES:
             try:
-                transport.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)
+                operations.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)
             except (S3MountError, Retryable) as exc:
                 if pause is None or not _is_busy(exc):
                     return _other_region(config, endpoint, exc)
@@ -92,7 +92,7 @@ def _is_busy(failure: S3MountError | Retryable) -> bool:
     """Whether the store responded, and asks for a retry."""
     if not isinstance(failure, Retryable) or failure.is_stale_credentials:
         return False
-    return isinstance(failure.__cause__, ClientError) and failure.failure.code is not None
+    return isinstance(failure.__cause__, ErrorResponseError) and failure.failure.code is not None
 
 
 def _other_region(
@@ -122,15 +122,13 @@ _REDIRECTS = {
 
 
 def _redirect_region(cause: BaseException | None) -> str | None:
-    if not isinstance(cause, ClientError):
+    if not isinstance(cause, ErrorResponseError):
         return None
-    error = cause.response.get("Error", {})
-    headers = cause.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    code = str(error.get("Code", ""))
-    if code not in _REDIRECTS:
+    response = cause.response
+    region = response.region
+    if (response.code or str(response.status)) not in _REDIRECTS or region is None:
         return None
-    region = error.get("Region") or headers.get("x-amz-bucket-region")
-    return region if isinstance(region, str) and _REGION.fullmatch(region) else None
+    return region if _REGION.fullmatch(region) else None
 
 
 def _with_timeout(limit: float, call: Callable[[], T], *, message: str) -> T:

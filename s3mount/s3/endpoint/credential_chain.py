@@ -140,14 +140,14 @@ class CredentialChain:
         self._wake()
 
     def _wait(self, until: float, cancel_token: CancelToken) -> FrozenCredentials:
-        cancel_token.tie(
+        cancel_token.attach(
             self._wake
         )  # before the lock is taken: it calls `_wake` while it holds its own
         try:
             with self._changed:
                 return self._wait_found(until, cancel_token)
         finally:
-            cancel_token.untie()
+            cancel_token.detach()
 
     def _wait_found(self, until: float, cancel_token: CancelToken) -> FrozenCredentials:
         """Return the result of the look-up in flight, or of a new one. Called with the lock."""

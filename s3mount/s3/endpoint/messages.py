@@ -7,15 +7,13 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from botocore.exceptions import ClientError
 from urllib3 import exceptions as urllib3
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, SetupError
 from s3mount.printable import printable
 from s3mount.s3.endpoint.resolve import Endpoint
-from s3mount.s3.operations.validation import InvalidResponseError
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import ErrorResponseError, InvalidResponseError, Retryable
 
 
 def setup_error(
@@ -23,7 +21,7 @@ def setup_error(
 ) -> SetupError:
     """Return the SetupError for *failure*, whose `__cause__` is the exception of the library."""
     error = failure.failure if isinstance(failure, Retryable) else failure
-    if isinstance(failure.__cause__, ClientError):
+    if isinstance(failure.__cause__, ErrorResponseError):
         message = _error_response(config, endpoint, error)
     elif isinstance(failure, Retryable) and failure.__cause__ is not None:
         message = _network_error(endpoint, failure.__cause__)
@@ -122,9 +120,8 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
         return _BY_CODE[error.code].format_map(names)
     if error.status in (401, 403):
         return _access_denied(config)
-    if error.code is None:  # botocore reports 500 for a 200 that it cannot parse
-        how = "no S3 document" if error.status == 500 else f"HTTP {error.status}"
-        return _NOT_S3.format(how=how, **names)
+    if error.code is None:
+        return _NOT_S3.format(how=f"HTTP {error.status}", **names)
     return (
         f"{endpoint.origin} refuses to list bucket {config.bucket!r}: "
         f"{error.code[:60]!r} (HTTP {error.status})"

@@ -1,6 +1,7 @@
-"""The lean side of the store's door: the four hot calls, built, signed and read by hand over kept-alive connections.
+"""A transport of our own: HTTP/1.1 over kept-alive connections, signed with Signature Version 4.
 
-`transport` asks; `request` and `signing` write what is sent; `pool`, `dial`, `connection`, `framing` and `stream` carry it;
-`head` and `pages` read what comes back. What an answer must look like to be believed is `answers`' business, what a refusal
-means `translate`'s: both are shared with the boto3 side.
+In reading order: `transport`, `http_exchange`, `request_encoding`, `sigv4`; `connection_pool`,
+`connector`, `connection`, `response_header`, `body`, `socket_stream`. Invariants: what a response
+means is not known here; a connection that was not left clean serves no other exchange; no call
+waits past its deadline by more than a tick.
 """

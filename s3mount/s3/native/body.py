@@ -1,36 +1,38 @@
-"""Where a body ends: by its length, by its chunks, or with the connection (RFC 9112, section 6).
+"""Message bodies: where a body ends, by its length, its chunks, or the connection's end.
 
-Knows no sockets. A body gives what belongs to it and not a byte more; what breaks its framing is a InvalidResponseError, what
-breaks the connection an OSError.
+See RFC 9112, section 6. Knows no sockets. A body returns what belongs to it and not a byte more.
+What breaks its framing is an InvalidResponseError, what breaks the connection an OSError.
 """
 
 import re
 from typing import Protocol
 
 from s3mount.s3.limits import PIECE_LEAST, PIECES_LIMIT
-from s3mount.s3.native.response_header import ResponseHead
-from s3mount.s3.operations import validation
-from s3mount.s3.operations.validation import InvalidResponseError
+from s3mount.s3.native.response_header import ResponseHeader
+from s3mount.s3.transport import InvalidResponseError, content_length
 
-LINE_LIMIT = 8 * 1024  # bytes; a chunk's size with its extensions, or a trailer
+LINE_LIMIT = 8 * 1024  # bytes of a chunk's size with its extensions, or of a trailer
 TRAILER_LIMIT = 64  # lines
 
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\0\r\n]*)?")
 
 
 class Source(Protocol):
-    """The bytes of a connection, as they come."""
+    """The bytes of a connection, in order."""
 
     def receive(self, into: memoryview) -> int:
-        """At least a byte; 0 at the end."""
+        """Receive at least a byte; return 0 at the end."""
         ...
 
     def fill(self, into: memoryview) -> None:
-        """All of *into*; ConnectionError where the source ends before."""
+        """Receive all of *into*; ConnectionError if the source ends before."""
         ...
 
-    def line(self, limit: int) -> bytes:
-        """Up to the next CRLF, and without it; InvalidResponseError where it is longer than *limit*, or ends with a bare LF."""
+    def read_line(self, limit: int) -> bytes:
+        """Return what precedes the next CRLF.
+
+        Raises InvalidResponseError if that is longer than *limit*, or ends with a bare LF.
+        """
         ...
 
 
@@ -40,17 +42,18 @@ class Body(Protocol):
     is_delimited: bool
 
     def read(self, into: memoryview) -> int:
-        """Fill *into*; fewer bytes only where the body ends."""
+        """Fill *into*; return fewer bytes only if the body ends."""
         ...
 
     def is_at_end(self) -> bool:
-        """Whether all was read; may wait for the peer to say so."""
+        """Whether all has been read; may wait for the peer."""
         ...
 
 
 class ContentLengthBody:
-    """A body with a Content-Length, or none at all."""
+    """A body with a Content-Length, or no body at all."""
 
+    __slots__ = ("_left", "_source")
     is_delimited = True
 
     def __init__(self, source: Source, length: int) -> None:
@@ -69,17 +72,17 @@ class ContentLengthBody:
 
 
 class ChunkedBody:
-    """A body with Transfer-Encoding: chunked. Extensions and trailers are read and left aside."""
+    """A body with Transfer-Encoding: chunked. Extensions and trailers are read and ignored."""
 
     is_delimited = True
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._left = 0  # of this chunk
-        self._chunks = 0  # and the bytes in them
+        self._left = 0  # bytes of this chunk
+        # how many chunks have begun, the bytes in them, and whether the last one has ended
+        self._chunks = 0
         self._bytes = 0
-        self._is_first = True
-        self._is_over = False
+        self._has_ended = False
 
     def read(self, into: memoryview) -> int:
         count = 0
@@ -91,15 +94,14 @@ class ChunkedBody:
         return count
 
     def is_at_end(self) -> bool:
-        if self._left == 0 and not self._is_over:
-            self._begin_chunk()
-        return self._is_over
+        if self._left == 0 and not self._has_ended:
+            self._start_chunk()
+        return self._has_ended
 
-    def _begin_chunk(self) -> None:
-        if not self._is_first and self._source.line(LINE_LIMIT):
+    def _start_chunk(self) -> None:
+        if self._chunks and self._source.read_line(LINE_LIMIT):
             raise InvalidResponseError("a chunk is longer than it says")
-        self._is_first = False
-        line = self._source.line(LINE_LIMIT)
+        line = self._source.read_line(LINE_LIMIT)
         size = _CHUNK_SIZE.fullmatch(line)
         if size is None:
             raise InvalidResponseError(f"no size of a chunk: {line[:20]!r}")
@@ -109,44 +111,47 @@ class ChunkedBody:
         if self._chunks > PIECES_LIMIT and self._bytes < self._chunks * PIECE_LEAST:
             raise InvalidResponseError("a body in too many chunks")
         if self._left == 0:
-            self._pass_trailers()
-            self._is_over = True
+            self._skip_trailers()
+            self._has_ended = True
 
-    def _pass_trailers(self) -> None:
+    def _skip_trailers(self) -> None:
         for _ in range(TRAILER_LIMIT):
-            if not self._source.line(LINE_LIMIT):
+            if not self._source.read_line(LINE_LIMIT):
                 return
         raise InvalidResponseError("trailers without end")
 
 
 class CloseDelimitedBody:
-    """A body that ends with the connection: no cut can be told from an end, so its length must be known from elsewhere."""
+    """A body that ends with the connection.
+
+    Its end looks like a cut, so its length must be known from elsewhere.
+    """
 
     is_delimited = False
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._is_over = False
+        self._has_ended = False
 
     def read(self, into: memoryview) -> int:
         count = 0
-        while count < len(into) and not self._is_over:
+        while count < len(into) and not self._has_ended:
             step = self._source.receive(into[count:])
             count += step
-            self._is_over = step == 0
+            self._has_ended = step == 0
         return count
 
     def is_at_end(self) -> bool:
-        if not self._is_over:
-            self._is_over = self._source.receive(memoryview(bytearray(1))) == 0
-        return self._is_over
+        if not self._has_ended:
+            self._has_ended = self._source.receive(memoryview(bytearray(1))) == 0
+        return self._has_ended
 
 
-def body_of(head: ResponseHead, source: Source, *, is_bodiless: bool) -> Body:
-    """The body that follows *head*. *is_bodiless*: it answers a HEAD."""
-    coding = head.headers.get("transfer-encoding")
-    length = validation.content_length(head.headers)
-    if is_bodiless or head.status in (204, 304):
+def body_of(header: ResponseHeader, source: Source, *, is_bodiless: bool) -> Body:
+    """Return the body that follows *header*. *is_bodiless*: it is the response to a HEAD."""
+    coding = header.headers.get("transfer-encoding")
+    length = content_length(header.headers)
+    if is_bodiless or header.status in (204, 304):
         return ContentLengthBody(source, 0)
     if coding is None:
         return CloseDelimitedBody(source) if length is None else ContentLengthBody(source, length)

@@ -1,61 +1,63 @@
-"""The kept-alive connections to one store, the one used last first: so few stay open, and those stay fast.
+"""Pool of kept-alive connections to one store.
 
-Thread-safe. Bounds nothing: how many requests are under way is decided above.
+It hands out the one that was used last, so few stay open and those stay fast. Thread-safe. Limits
+nothing: scheduling decides how many requests are in flight.
 """
 
 import contextlib
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
-from s3mount.s3.native.connection import Connection, GatherRoom
-from s3mount.s3.native.connector import Adopt, Awaited
+from s3mount.s3.native.connection import BufferBudget, Connection
+from s3mount.s3.native.connector import OnWait, Waitable
 from s3mount.s3.native.socket_stream import Stream
 from s3mount.s3.scheduling.cancel_token import CancelToken
 
-GATHER_TOTAL = (
-    32 * 1024 * 1024
-)  # bytes beyond the memory limit; a hundred connections with the largest bodies
+# bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
+BUFFERS_TOTAL = 32 * 1024 * 1024
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 
 
-class Dial(Protocol):
-    """`Dialer.dial`."""
-
-    def __call__(self, deadline: float, adopt: Adopt) -> Stream: ...
-
-
 class ConnectionPool:
-    """Connections wait here between exchanges; whoever borrows one gives it back or discards it."""
+    """Keeps connections between exchanges; an acquired one is to be released or closed.
 
-    def __init__(self, dial: Dial, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._dial = dial
+    *connect* opens one by a deadline. A response's header must arrive within *idle_timeout* seconds.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[float, OnWait], Stream],
+        *,
+        idle_timeout: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._connect = connect
+        self._idle_timeout = idle_timeout
         self._clock = clock
-        self._room = GatherRoom(GATHER_TOTAL)
+        self._budget = BufferBudget(BUFFERS_TOTAL)
         self._lock = threading.Lock()
-        # under the lock: the idle ones with the moment of their return, oldest first; all sockets and look-ups of names, so
-        # that `close` can wake whoever waits for one; and whether it did
+        # under the lock: the idle connections with the time of their release, oldest first; all
+        # sockets and name look-ups, so that `close` can wake who waits for one; whether it did
         self._idle: deque[tuple[float, Connection]] = deque()
-        self._awaited: weakref.WeakSet[Awaited] = weakref.WeakSet()
+        self._waitables: weakref.WeakSet[Waitable] = weakref.WeakSet()
         self._is_closed = False
 
-    def borrow(self, deadline: float, cord: CancelToken) -> Connection:
-        """An idle connection that is alive as far as can be seen, or a new one; OSErrors where there is none by *deadline*.
+    def acquire(self, deadline: float, cancel_token: CancelToken) -> Connection:
+        """Return an idle connection that seems alive, or a new one.
 
-        Opening one ends where *cord* is pulled, with any exception.
+        OSErrors if there is none by *deadline*. *cancel_token* ends the opening, with any error.
         """
-        return self.borrow_idle(deadline) or self.open(deadline, cord)
+        return self.acquire_idle(deadline) or self.open(deadline, cancel_token)
 
-    def borrow_idle(self, deadline: float) -> Connection | None:
-        """As `borrow`, but None where a new one would have to be waited for."""
+    def acquire_idle(self, deadline: float) -> Connection | None:
+        """As `acquire`, but return None if a new connection had to be waited for."""
         while (connection := self._pop()) is not None:
-            connection.wait_until(deadline)
+            connection.set_deadline(deadline)
             is_reusable = False
             try:
-                with contextlib.suppress(OSError):  # then it is of no use either
+                with contextlib.suppress(OSError):  # then it is not reusable either
                     is_reusable = connection.is_reusable()
             finally:
                 if not is_reusable:
@@ -64,37 +66,41 @@ class ConnectionPool:
                 return connection
         return None
 
-    def open(self, deadline: float, cord: CancelToken) -> Connection:
-        """A new connection; as `borrow`."""
+    def open(self, deadline: float, cancel_token: CancelToken) -> Connection:
+        """Return a new connection; as `acquire`."""
 
-        def adopt(awaited: Awaited) -> None:
-            self._adopt(awaited)
-            cord.tie(awaited.shut_down)
+        def on_wait(waitable: Waitable) -> None:
+            self._register(waitable)
+            cancel_token.attach(waitable.shut_down)
 
         try:
-            stream = self._dial(deadline, adopt)
+            stream = self._connect(deadline, on_wait)
         finally:
-            cord.untie()
+            cancel_token.detach()
         try:
-            return Connection(stream, self._room)
+            return Connection(stream, self._budget)
         except BaseException:  # raised again
             stream.close()
             raise
 
-    def give_back(self, connection: Connection) -> None:
-        """Keep *connection* for the next; it is new, or was left clean."""
+    def header_deadline(self, deadline: float) -> float:
+        """Return when the header of a response must be here: one that drips is as good as none."""
+        return min(deadline, self._clock() + self._idle_timeout)
+
+    def release(self, connection: Connection) -> None:
+        """Keep *connection* for the next exchange; it is new, or was left clean."""
         connection.was_idle = True
         with self._lock:
-            outdated = self._take_outdated()
+            closing = self._pop_expired()
             if self._is_closed:
-                outdated.append(connection)
+                closing.append(connection)
             else:
                 self._idle.append((self._clock(), connection))
-        for each in outdated:
+        for each in closing:
             each.close()
 
     def drop_idle(self) -> None:
-        """Have the next exchange begin on a new connection."""
+        """Close all idle connections, so that the next exchange opens a new one."""
         with self._lock:
             idle = list(self._idle)
             self._idle.clear()
@@ -102,31 +108,31 @@ class ConnectionPool:
             connection.close()
 
     def close(self) -> None:
-        """Close what is idle and wake whoever waits for the rest, with an error; from then on there are no connections."""
+        """Close idle connections and wake who waits for the others; no connection opens again."""
         with self._lock:
             self._is_closed = True
-            awaited = list(self._awaited)
-        for each in awaited:
+            waitables = list(self._waitables)
+        for each in waitables:
             each.shut_down()
         self.drop_idle()
 
     def _pop(self) -> Connection | None:
         with self._lock:
-            outdated = self._take_outdated()
+            expired = self._pop_expired()
             connection = self._idle.pop()[1] if self._idle else None
-        for each in outdated:
+        for each in expired:
             each.close()
         return connection
 
-    def _take_outdated(self) -> list[Connection]:
-        outdated = []
+    def _pop_expired(self) -> list[Connection]:
+        expired = []
         horizon = self._clock() - IDLE_LIMIT
         while self._idle and self._idle[0][0] <= horizon:
-            outdated.append(self._idle.popleft()[1])
-        return outdated
+            expired.append(self._idle.popleft()[1])
+        return expired
 
-    def _adopt(self, awaited: Awaited) -> None:
+    def _register(self, waitable: Waitable) -> None:
         with self._lock:
             if self._is_closed:
-                raise ConnectionAbortedError("the store was left")
-            self._awaited.add(awaited)
+                raise ConnectionAbortedError("the store was closed")
+            self._waitables.add(waitable)

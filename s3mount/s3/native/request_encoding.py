@@ -1,60 +1,91 @@
-"""The words of a request: paths, queries and heads.
+"""Encoding of a request: its path, query and header, signed.
 
-Knows how S3 wants things written, nothing of connections. Nothing that came from a store goes into a head unchecked.
+Knows how S3 wants requests written, nothing of connections.
 """
 
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
-from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
-from s3mount.s3.operations import validation
+from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
+from s3mount.s3.endpoint.resolve import Endpoint
+from s3mount.s3.native.connector import forwarding_lines
+from s3mount.s3.native.sigv4 import Signer
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.transport import Fields, StoreRequest
+
+SKEW = 300.0  # seconds between two clocks that may explain a refusal; S3 allows 900
 
 
-def quoted(text: str, safe: str = "") -> str:
-    """Encoded once, as SigV4 and S3 both want it: of the bytes of a key all but letters, digits, `-_.~` and *safe*."""
-    return quote(text, safe, "utf-8", "surrogateescape")
+class RequestEncoder:
+    """Encodes requests to *store*, from any thread. *wall_clock* is in seconds since 1970."""
+
+    def __init__(self, store: Endpoint, wall_clock: Callable[[], float]) -> None:
+        self._credentials = store.credentials
+        self._base_path = store.base_path
+        self._wall_clock = wall_clock
+        self._signer = Signer(store.host_header, store.region, store.service, store.headers)
+        self._standing = (
+            f"User-Agent: {store.user_agent}\r\nAccept-Encoding: identity\r\n"
+            f"{forwarding_lines(store)}"
+        )
+        # a proxy that forwards wants whole URLs
+        self._origin = store.origin if store.proxy and store.scheme == "http" else ""
+        self._skew = 0.0  # seconds: the store's clock less ours, if the store refused ours
+
+    def encode_waiting(
+        self, request: StoreRequest, deadline: float, cancel_token: CancelToken
+    ) -> bytes:
+        """As `encode`, with credentials that may have to be waited for."""
+        return self.encode(request, self._credentials.frozen(deadline, cancel_token))
+
+    def encode(self, request: StoreRequest, credentials: FrozenCredentials) -> bytes:
+        """Return the header of *request*; AccessDenied if the credentials cannot be sent."""
+        path = object_path(self._base_path, request.key)
+        query = encode_query(request.query)
+        if credentials is ANONYMOUS:
+            lines = self._signer.unsigned_lines(request.signed_headers)
+        else:
+            lines = self._signer.header_lines(
+                credentials,
+                request.method,
+                path,
+                query,
+                self._wall_clock() + self._skew,
+                headers=request.signed_headers,
+            )
+        others = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
+        target = f"{path}?{query}" if query else path
+        return (
+            f"{request.method} {self._origin}{target} HTTP/1.1\r\n"
+            f"{lines}{self._standing}{others}\r\n"
+        ).encode()
+
+    def adjust_clock(self, date: str | None) -> bool:
+        """Sign by the store's clock, which *date* gives; False if it is known, or no date."""
+        try:
+            skew = parsedate_to_datetime(date or "").timestamp() - self._wall_clock()
+        except (ValueError, OverflowError):
+            return False
+        is_news = abs(skew - self._skew) > SKEW
+        if is_news:
+            self._skew = skew
+        return is_news
 
 
-def object_path(base_path: str, key: str) -> str:
-    """The path of an object. Dots and empty parts in a key are the key's own, and stay."""
-    return f"{base_path}/{quoted(key, '/')}"
+def object_path(base_path: str, key: str | None) -> str:
+    """Return the path of an object, or of the bucket if *key* is None.
 
-
-def list_query(query: ListQuery) -> str:
-    """The query of ListObjectsV2, sorted by name.
-
-    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+    Dots and empty parts in a key are the key's own, and stay.
     """
-    token = f"continuation-token={quoted(query.token)}&" if query.token else ""
-    delimiter = f"delimiter={quoted(query.delimiter)}&" if query.delimiter else ""
-    start_after = f"&start-after={quoted(query.start_after)}" if query.start_after else ""
-    return (
-        f"{token}{delimiter}encoding-type=url&list-type=2&max-keys={query.max_keys}"
-        f"&prefix={quoted(query.prefix)}{start_after}"
-    )
+    return base_path or "/" if key is None else f"{base_path}/{_quoted(key, '/')}"
 
 
-def version_query(version_id: str | None) -> str:
-    """The query of a GET for one version of a versioned bucket."""
-    return f"versionId={quoted(version_id)}" if version_id else ""
+def encode_query(query: Fields) -> str:
+    """Return *query*, which is sorted, as SigV4 wants it."""
+    return "&".join([f"{name}={_quoted(value)}" for name, value in query]) if query else ""
 
 
-def range_line(span: ByteRange) -> str:
-    """The Range header, for a span that is not empty."""
-    return f"Range: bytes={span.start}-{span.stop - 1}\r\n"
-
-
-def condition_line(name: str, version: ObjectVersion) -> str:
-    """If-Match or If-None-Match for *version*; nothing where it has no ETag that could be sent."""
-    return f'{name}: "{version.etag}"\r\n' if has_sendable_etag(version) else ""
-
-
-def has_sendable_etag(version: ObjectVersion) -> bool:
-    """Whether the ETag is the store's own, and fit for a header: a listing can bring line breaks in one."""
-    etag = version.etag
-    return (
-        bool(etag)
-        and etag.isascii()
-        and etag.isprintable()
-        and '"' not in etag
-        and not validation.is_synthetic(etag)
-    )
+def _quoted(text: str, safe: str = "") -> str:
+    """Encode *text* once, as SigV4 and S3 both want it: all but letters, digits, `-_.~`, *safe*."""
+    return quote(text, safe, "utf-8", "surrogateescape")

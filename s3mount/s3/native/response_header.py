@@ -1,16 +1,17 @@
-"""The head of a response: bytes → status and headers, strictly.
+"""Parser of response headers: bytes → status and headers, strictly.
 
-Pure. A head that is not exactly one by RFC 9112 is a InvalidResponseError: what is guessed here is what a body is cut by.
+Pure. A header that RFC 9112 does not allow is an InvalidResponseError: a guess here would decide
+where a body ends.
 """
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from s3mount.s3.operations.validation import InvalidResponseError
+from s3mount.s3.transport import InvalidResponseError
 
 END = b"\r\n\r\n"
-HEAD_LIMIT = 64 * 1024  # bytes; S3 sends at most 8 KiB of headers, metadata included
+HEADER_LIMIT = 64 * 1024  # bytes; S3 sends at most 8 KiB of headers, metadata included
 
 # No folded lines, no space before a colon, no lone CR or LF, no NUL.
 _SHAPE = re.compile(
@@ -19,19 +20,22 @@ _SHAPE = re.compile(
 )
 
 
-@dataclass(slots=True)
-class ResponseHead:
-    """*headers* have names in lower case; what came twice is joined with a comma. *is_persistent*: another request may follow."""
+class ResponseHeader(NamedTuple):
+    """The status line and the header fields of a response.
+
+    *headers* have names in lower case; repeated ones are joined with a comma. *is_persistent*:
+    another request may follow on the connection.
+    """
 
     status: int
     headers: dict[str, str]
     is_persistent: bool
 
 
-def parse_head(block: bytes) -> ResponseHead:
-    """A head, with the line break of its last line and without the empty line."""
+def parse_header(block: bytes) -> ResponseHeader:
+    """Parse *block*, which ends with the line break of its last field."""
     if not _SHAPE.fullmatch(block):
-        raise InvalidResponseError(f"no head of a response: {block[:40]!r}")
+        raise InvalidResponseError(f"no header of a response: {block[:40]!r}")
     status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
     fields = [
         (name.lower(), value.strip(" \t"))
@@ -40,13 +44,13 @@ def parse_head(block: bytes) -> ResponseHead:
     headers = dict(fields)
     if len(headers) < len(fields):
         headers = _joined(fields)
-    return ResponseHead(
+    return ResponseHeader(
         int(status_line[9:12]), headers, _is_persistent(status_line, headers.get("connection"))
     )
 
 
 def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The values of each name in one, as RFC 9110 (section 5.3) has it."""
+    """Join the values of each name, see RFC 9110, section 5.3."""
     values: dict[str, list[str]] = {}
     for name, value in fields:
         values.setdefault(name, []).append(value)

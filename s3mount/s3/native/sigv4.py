@@ -1,6 +1,7 @@
-"""Signature Version 4, for requests without a body: pure, and cheap enough to be done for each of a million requests.
+"""Signature Version 4 for requests without a body.
 
-The key of a day and everything that only changes with the credentials are kept; a request costs two hashes.
+Pure, and cheap enough for each of a million requests: what only changes with the day and the
+credentials is kept, so a request costs two hashes.
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
 
@@ -12,21 +13,23 @@ from hashlib import sha256
 
 from s3mount.errors import AccessDenied
 from s3mount.s3.endpoint.credentials import FrozenCredentials
+from s3mount.s3.transport import Fields
 
-# As botocore does for every GET and HEAD, over TLS or not: UNSIGNED-PAYLOAD saves nothing where there is no payload.
+# As botocore sends it with every GET and HEAD, over TLS or not. UNSIGNED-PAYLOAD saves nothing if
+# there is no payload.
 EMPTY_SHA256 = sha256(b"").hexdigest()
 _DATE = "x-amz-date"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Scope:
-    """All of a signature that holds for a day and one set of credentials.
+    """All of a signature that holds for a day, one set of credentials and one set of headers.
 
-    *canonical* and *sent* are the header lines before and after the stamp of x-amz-date, as hashed and as sent.
+    *canonical* and *sent* are the header lines before and after the value of x-amz-date, as hashed
+    and as sent.
     """
 
-    credentials: FrozenCredentials
-    day: str
+    valid_for: tuple[FrozenCredentials, str, Fields]  # the credentials, the day, the headers
     scope: str
     key: bytes
     signed_names: str
@@ -35,29 +38,42 @@ class _Scope:
 
 
 class Signer:
-    """Signs for one host and region; *headers* (names in lower case) go with every request. Thread-safe."""
+    """Signs for one host and region; *headers* (names in lower case) go with every request.
+
+    Thread-safe.
+    """
 
     def __init__(self, host: str, region: str, service: str, headers: Mapping[str, str]) -> None:
         self._region = region
         self._service = service
         self._headers = {"host": host, **headers}
-        self._scope: _Scope | None = (
-            None  # of the last request: replaced whole, so threads need no lock
-        )
+        # of the last request; replaced whole, so threads need no lock
+        self._scope: _Scope | None = None
 
     def header_lines(
-        self, credentials: FrozenCredentials, method: str, path: str, query: str, now: float
+        self,
+        credentials: FrozenCredentials,
+        method: str,
+        path: str,
+        query: str,
+        now: float,
+        *,
+        headers: Fields = (),
     ) -> str:
-        """Every signed header and Authorization, as lines of a request head. *path* and *query* are encoded, *query* sorted.
+        """Return every signed header, *headers* among them, and Authorization, as header lines.
 
-        *now* is the store's time, in seconds since 1970. AccessDenied where the credentials cannot be sent.
+        *path* and *query* are encoded, *query* is sorted. *now* is the store's time, in seconds
+        since 1970. AccessDenied if the credentials cannot be sent.
         """
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         scope = self._scope
-        if scope is None or scope.day != stamp[:8] or scope.credentials != credentials:
-            scope = self._scope = self._open_scope(credentials, stamp[:8])
+        if scope is None or scope.valid_for != (credentials, stamp[:8], headers):
+            scope = self._scope = self._open_scope(credentials, stamp[:8], headers)
         before, after = scope.canonical
-        canonical = f"{method}\n{path}\n{query}\n{before}{stamp}{after}\n{scope.signed_names}\n{EMPTY_SHA256}"
+        canonical = (
+            f"{method}\n{path}\n{query}\n{before}{stamp}{after}\n"
+            f"{scope.signed_names}\n{EMPTY_SHA256}"
+        )
         to_sign = (
             f"AWS4-HMAC-SHA256\n{stamp}\n{scope.scope}\n{sha256(canonical.encode()).hexdigest()}"
         )
@@ -65,12 +81,15 @@ class Signer:
         before, after = scope.sent
         return f"{before}{stamp}{after}{signature}\r\n"
 
-    def unsigned_lines(self) -> str:
-        """The same headers for a request that is not signed."""
-        return "".join(f"{name}: {value}\r\n" for name, value in self._headers.items())
+    def unsigned_lines(self, headers: Fields = ()) -> str:
+        """Return the same header lines for a request that is not signed."""
+        return "".join(f"{name}: {value}\r\n" for name, value in self._all(headers).items())
 
-    def _open_scope(self, credentials: FrozenCredentials, day: str) -> _Scope:
-        headers = {**self._headers, "x-amz-content-sha256": EMPTY_SHA256, _DATE: ""}
+    def _all(self, headers: Fields) -> dict[str, str]:
+        return {**self._headers, **dict(headers)}
+
+    def _open_scope(self, credentials: FrozenCredentials, day: str, given: Fields) -> _Scope:
+        headers = {**self._all(given), "x-amz-content-sha256": EMPTY_SHA256, _DATE: ""}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
         _check_sendable(credentials)
@@ -83,8 +102,7 @@ class Signer:
             f"SignedHeaders={signed_names}, Signature="
         )
         return _Scope(
-            credentials=credentials,
-            day=day,
+            valid_for=(credentials, day, given),
             scope=scope,
             key=_signing_key(credentials.secret_key, scope),
             signed_names=signed_names,
@@ -96,9 +114,9 @@ class Signer:
 
 
 def _check_sendable(credentials: FrozenCredentials) -> None:
-    """A line break out of a credential process must not become one of a request."""
-    shown = credentials.access_key + (credentials.token or "")
-    if not (shown.isascii() and shown.isprintable()):
+    """Raise AccessDenied if a line break of a credential process would become one of a request."""
+    sent = credentials.access_key + (credentials.token or "")
+    if not (sent.isascii() and sent.isprintable()):
         raise AccessDenied("the credentials hold characters that no request can carry")
 
 

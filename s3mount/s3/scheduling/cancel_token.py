@@ -1,46 +1,54 @@
-"""By which a blocking call in a thread is ended from outside: the socket it waits for is shut down under it.
+"""Cancel token: ends a blocking call in a thread from outside, by shutting down its socket.
 
-Thread-safe. Once untied, nobody cuts: so a connection that serves another call by now is safe.
+Thread-safe. Once detached, the token ends nothing, so a connection that serves another call by now
+is safe.
 """
 
 import threading
 from collections.abc import Callable
 
+from s3mount.unawaited import ExpectedError
 
-class RequestCancelledError(Exception):
-    """The call was ended from outside; nobody waits for its answer."""
+
+class RequestCancelledError(ExpectedError):
+    """The call was cancelled; nobody waits for its response."""
 
 
 class CancelToken:
-    """Of one call. Whoever makes the call ties and unties, another may pull."""
+    """Token of one call. The thread that makes the call attaches and detaches, another cancels."""
+
+    __slots__ = ("_end_call", "_is_cancelled", "_lock")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._cut: Callable[[], None] | None = None
-        self._is_pulled = False
+        self._end_call: Callable[[], None] | None = None
+        self._is_cancelled = False
 
-    def tie(self, cut: Callable[[], None]) -> None:
-        """Have *cut*, which must not block, called when it is pulled. RequestCancelledError where it was."""
+    def attach(self, end_call: Callable[[], None]) -> None:
+        """Have *end_call* called on cancellation, which must not block.
+
+        RequestCancelledError if the call is cancelled already.
+        """
         with self._lock:
             self.check()
-            self._cut = cut
+            self._end_call = end_call
 
     @property
-    def is_pulled(self) -> bool:
-        return self._is_pulled
+    def is_cancelled(self) -> bool:
+        return self._is_cancelled
 
     def check(self) -> None:
-        """RequestCancelledError where it was pulled."""
-        if self._is_pulled:
+        """RequestCancelledError if the call is cancelled."""
+        if self._is_cancelled:
             raise RequestCancelledError
 
-    def untie(self) -> None:
+    def detach(self) -> None:
         with self._lock:
-            self._cut = None
+            self._end_call = None
 
-    def pull(self) -> None:
+    def cancel(self) -> None:
         """End the call, now or at its next step."""
         with self._lock:
-            self._is_pulled = True
-            if self._cut is not None:
-                self._cut()
+            self._is_cancelled = True
+            if self._end_call is not None:
+                self._end_call()

@@ -1,69 +1,91 @@
-"""When a read may be asked a second time: where its answer is late, and asking again costs nobody else.
+"""Hedge policy: when a read whose response is late may be sent a second time.
 
-1. One hedge for a read; hedges are at most one in fifty of all reads, and a few at once, so that a store or a network that has
-   become slow altogether is not asked for everything twice.
-2. None while fewer requests are allowed than at most: the store was throttling lately.
-3. None that would have to wait for its place.
+1. A read is hedged once. Hedges are at most one in fifty of all reads, and a few at once, so that
+   a store or a network that has become slow altogether does not get everything twice.
+2. No read is hedged while the limit of requests is reduced: the store was throttling lately.
+3. No hedge waits for its permit.
+4. A response is late after twice the 95th percentile of the latest times to the first byte. The
+   first byte, not the last, makes reads of all lengths comparable.
 """
 
+import math
+from collections import deque
+from typing import Protocol
+
 from s3mount.s3.object_store import Priority
-from s3mount.s3.scheduling.latency import Latency
+from s3mount.s3.scheduling.deadline_queue import DeadlineQueue
 from s3mount.s3.scheduling.limiter import Limiter, Permit
 
 SHARE = 0.02  # of a hedge, which each read earns
 BURST = 8.0  # hedges that can be saved up
 
+SAMPLES = 512  # the latest ones: the store as it is now
+ROUND = 32  # samples between two computations; with fewer, the slowest twentieth are too few
+QUANTILE = 0.95  # if one response in a hundred takes a second, the 99th percentile is a second
+FACTOR = 2.0
+LEAST = 0.2  # seconds; with less, a busy machine would be taken for a late store
+
+
+class Latency:
+    """The store's latest times to the first byte, in seconds. Pure.
+
+    A response is late after *late_after* seconds: never, until enough samples are known.
+    """
+
+    def __init__(self) -> None:
+        self.late_after = math.inf
+        self._samples: deque[float] = deque(maxlen=SAMPLES)
+        self._count = 0
+
+    def add(self, seconds: float) -> None:
+        self._samples.append(seconds)
+        self._count += 1
+        if self._count % ROUND == 0:
+            usual = sorted(self._samples)[int(QUANTILE * len(self._samples))]
+            self.late_after = max(LEAST, FACTOR * usual)
+
+
+class Hedgeable(Protocol):
+    """A read that can be sent a second time."""
+
+    def send_hedge(self) -> None: ...
+
 
 class HedgePolicy:
-    """The hedges of the mount. Belongs to one trio run."""
+    """Decides about the hedges of the mount, and when each is due; for one trio run."""
 
-    def __init__(self, gate: Limiter) -> None:
-        self._gate = gate
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
         self._earned = BURST
+        self._late: DeadlineQueue[Hedgeable] = DeadlineQueue(_send_hedge)
         self.latency = Latency()
-        # what came of it
+        # statistics
         self.sent = 0
         self.won = 0
 
-    def begin(self) -> "Hedge":
-        """A read begins; what it may use."""
+    def record_read(self) -> None:
+        """Account for a new read, which earns a part of a hedge."""
         self._earned = min(BURST, self._earned + SHARE)
-        return Hedge(self)
 
-    def enter_nowait(self) -> Permit | None:
-        """A place in the gate for a hedge, if there may be one now."""
-        ticket = Permit(self._gate, Priority.DEMANDED)
-        if self._earned < 1 or self._gate.allowance.is_cut or not ticket.enter_nowait():
+    def watch(self, request: Hedgeable, sent_at: float) -> None:
+        """Have *request*, sent at *sent_at* of trio's clock, hedged once its response is late."""
+        late_after = self.latency.late_after
+        if late_after != math.inf:
+            self._late.add(request, sent_at + late_after)
+
+    def unwatch(self, request: Hedgeable) -> None:
+        self._late.discard(request)
+
+    def acquire_nowait(self) -> Permit | None:
+        """A permit for a hedge; None if there may be no hedge now."""
+        if self._earned < 1 or self._limiter.aimd.is_reduced:
             return None
-        self._earned -= 1
-        self.sent += 1
-        return ticket
+        permit = self._limiter.acquire_nowait(Priority.DEMAND)
+        if permit is not None:
+            self._earned -= 1
+            self.sent += 1
+        return permit
 
 
-class Hedge:
-    """One read's right to be asked a second time."""
-
-    __slots__ = ("_hedging", "_is_used")
-
-    def __init__(self, hedging: HedgePolicy) -> None:
-        self._hedging = hedging
-        self._is_used = False
-
-    @property
-    def late_after(self) -> float:
-        """Seconds after which it is time."""
-        return self._hedging.latency.late_after
-
-    def enter_nowait(self) -> Permit | None:
-        """Its place in the gate; None where it may not, or did already."""
-        ticket = None if self._is_used else self._hedging.enter_nowait()
-        self._is_used |= ticket is not None
-        return ticket
-
-    def answered(self, seconds: float) -> None:
-        """An attempt at the read had its first byte after so many *seconds*."""
-        self._hedging.latency.add(seconds)
-
-    def won(self) -> None:
-        """The second attempt brought the answer."""
-        self._hedging.won += 1
+def _send_hedge(request: Hedgeable) -> None:
+    request.send_hedge()

@@ -1,35 +1,43 @@
-"""Who may ask the store now: the gate in front of its connections, for the whole mount.
+"""Priority semaphore with an AIMD concurrency limit, for all requests of the mount.
 
-What always holds, whoever enters, leaves or is cancelled, in whichever order:
+Invariants, however requests acquire, release, are promoted or cancelled:
 
-1. Who enters finds fewer inside than are allowed. A cut of what is allowed puts nobody out, it only lets fewer in.
-2. No speculative request enters while a demanded one waits.
-3. Speculative requests leave a share of what is allowed to the demanded ones (an eighth, one at least), but for the last place.
-4. Within one urgency it is first come, first in. A speculative request that is demanded while it waits comes to the demanded ones
-   at that moment; one that is inside keeps the place it has.
-5. Whoever waits enters as soon as 1 to 3 let it: no place stays empty beside a waiter that might have it.
-6. Whoever is cancelled while waiting leaves no trace.
+1. A request acquires its permit only while fewer are held than the limit allows. A reduced limit
+   takes no permit away, it only lets fewer be acquired.
+2. No prefetch request acquires a permit while a demand request waits.
+3. Prefetch requests leave a share of the limit to demand requests: an eighth, at least one, but
+   never the last permit.
+4. Within one priority the order is first come, first served. A prefetch request that is promoted
+   while it waits joins the end of the demand queue. A permit that is held keeps its priority.
+5. A request that waits acquires as soon as 1 to 3 allow: no permit is free beside a request that
+   might hold it.
+6. A request that is cancelled while it waits leaves no trace.
 
-The store's throttling moves what is allowed (AIMD, as TCP does it): one that asks for less halves it, once for all the requests
-that were under way together; each success raises it by one part of itself, so a round of them by one.
+The store's throttling moves the limit as TCP does (AIMD). A throttled request halves it, once for
+all requests that were in flight together. Each success raises it by one part of itself, so one
+round of successes raises it by one.
 """
 
 import math
 from dataclasses import dataclass
 
+import outcome
 import trio
 
+from s3mount.errors import S3MountError
 from s3mount.s3.object_store import Priority
+from s3mount.s3.transport import Retryable
 
-RESERVE = 8  # one of so many places is kept from speculation
+RESERVE = 8  # one of so many permits is kept from prefetch
 
 
 class AimdLimit:
-    """How many requests at once the store can stand, between one and *limit*. Pure."""
+    """Number of requests that the store can serve at once, between one and *limit*. Pure."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        # *round* counts the cuts: whoever entered before the last one tells nothing new by being throttled
+        # *round* counts the reductions: a request sent before the last one tells nothing new by
+        # being throttled
         self._allowed = float(limit)
         self.round = 0
 
@@ -38,134 +46,155 @@ class AimdLimit:
         return int(self._allowed)
 
     @property
-    def is_cut(self) -> bool:
-        """Whether it is lower than its limit, after it was throttled."""
+    def is_reduced(self) -> bool:
+        """Whether throttling has lowered it, and successes have not raised it to its limit yet."""
         return self._allowed < self._limit
 
-    def succeeded(self) -> None:
+    def on_success(self) -> None:
         self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
 
-    def throttled(self, entered_in: int) -> None:
-        """A request that entered in round *entered_in* was told to slow down."""
-        if entered_in == self.round:
+    def on_throttle(self, round_: int) -> None:
+        """Account for a request that was sent in *round_* and throttled."""
+        if round_ == self.round:
             self._allowed = max(1.0, self._allowed / 2)
             self.round += 1
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Permit:
-    """One request's right to one place in the gate, and its place in the queue until then.
+    """The right to have one request in flight, until its thread or the event loop has ended it.
 
-    Given back when its thread has ended, even if by then nobody waits for it any more: so the gate counts what really is under way.
+    It is held even if nobody waits for the request any more, so that the limiter counts what
+    really is in flight. Permits of one priority and one round are equal, and share one object.
     """
 
-    gate: "Limiter"
-    urgency: Priority
-    round: int = 0
+    limiter: "Limiter"
+    priority: Priority
+    round: int
 
-    async def enter(self, deadline: float = math.inf) -> None:
-        """Wait for the place, and take it. A checkpoint only if it waits, or is cancelled.
+    def release(self) -> None:
+        self.limiter.release(self.priority)
 
-        TooSlowError past *deadline*, of trio's clock; but not where it is speculative: a scope costs more than all the rest.
+    def end(self, result: outcome.Outcome[object]) -> None:
+        """Release the permit, and tell the limiter what *result* says about the store's load."""
+        self.release()
+        error = result.error if isinstance(result, outcome.Error) else None
+        if error is None or isinstance(error, S3MountError):  # a refusal is a response too
+            self.limiter.on_success()
+        elif isinstance(error, Retryable) and error.is_throttle:
+            self.limiter.on_throttle(self.round)
+
+
+class PermitWaiter:
+    """One request on its way to a permit."""
+
+    __slots__ = ("_limiter", "priority")
+
+    def __init__(self, limiter: "Limiter", priority: Priority) -> None:
+        self._limiter = limiter
+        self.priority = priority
+
+    async def acquire(self, deadline: float = math.inf) -> Permit:
+        """Wait for a permit. A checkpoint only if it waits, or is cancelled.
+
+        TooSlowError past *deadline*, of trio's clock. A prefetch request has no deadline here: a
+        cancel scope costs more than all the rest.
         """
-        await self.gate.enter(self, deadline)
-        self.round = self.gate.allowance.round
-
-    def enter_nowait(self) -> bool:
-        """Take the place if nobody has to wait for it; whether it did."""
-        is_in = self.gate.enter_nowait(self)
-        self.round = self.gate.allowance.round
-        return is_in
+        await trio.lowlevel.checkpoint_if_cancelled()
+        permit = self._limiter.acquire_nowait(self.priority)
+        if permit is not None:
+            return permit
+        if self.priority is Priority.PREFETCH:
+            return await self._limiter.wait(self)
+        with trio.fail_at(deadline):
+            return await self._limiter.wait(self)
 
     def promote(self) -> None:
-        """It is demanded from now on, if it has not entered yet."""
-        self.gate.promote(self)
-
-    def leave(self) -> None:
-        self.gate.leave(self)
-
-    def succeeded(self) -> None:
-        self.gate.succeeded()
-
-    def throttled(self) -> None:
-        self.gate.allowance.throttled(self.round)
+        """Give the request demand priority, if it waits still."""
+        self._limiter.promote(self)
 
 
 class Limiter:
-    """At most *limit* requests at once, the demanded ones first. Belongs to one trio run."""
+    """At most *limit* permits at once, demand requests first; for one trio run."""
 
     def __init__(self, limit: int) -> None:
-        self.allowance = AimdLimit(limit)
-        # how many are inside, and whose task waits, by urgency; whoever is woken has been counted in already
-        self._inside = dict.fromkeys(Priority, 0)
-        self._waiting: dict[Priority, dict[Permit, trio.lowlevel.Task]] = {
-            urgency: {} for urgency in Priority
+        self.aimd = AimdLimit(limit)
+        self.throttles = 0
+        # The permits held, and the tasks that wait, by priority. A task that was rescheduled has
+        # been counted already. `_permits` are the objects shared by the requests of one round.
+        self._held = dict.fromkeys(Priority, 0)
+        self._waiting: dict[Priority, dict[PermitWaiter, trio.lowlevel.Task]] = {
+            priority: {} for priority in Priority
         }
+        self._permits: dict[Priority, Permit] = {}
 
     @property
-    def inside(self) -> int:
-        return sum(self._inside.values())
+    def held(self) -> int:
+        """Permits held now, by requests in flight."""
+        return sum(self._held.values())
 
-    async def enter(self, ticket: Permit, deadline: float) -> None:
-        """`Permit.enter`."""
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self.enter_nowait(ticket):
-            return
-        if ticket.urgency is Priority.AHEAD:
-            await self._wait(ticket)
-        else:
-            with trio.fail_at(deadline):
-                await self._wait(ticket)
+    def has_capacity(self, priority: Priority) -> bool:
+        """Whether a new request of *priority* needs not wait."""
+        return self._has_room(priority) and not self._waiting[priority]
 
-    def is_open_to(self, urgency: Priority) -> bool:
-        """Whether who comes now need not wait."""
-        return self._has_room(urgency) and not self._waiting[urgency]
+    def acquire_nowait(self, priority: Priority) -> Permit | None:
+        """A permit, if no request has to wait for it; else None."""
+        if not self.has_capacity(priority):
+            return None
+        self._held[priority] += 1
+        return self._permit(priority)
 
-    def enter_nowait(self, ticket: Permit) -> bool:
-        is_in = self.is_open_to(ticket.urgency)
-        self._inside[ticket.urgency] += is_in
-        return is_in
-
-    def promote(self, ticket: Permit) -> None:
-        if (task := self._waiting[Priority.AHEAD].pop(ticket, None)) is not None:
-            ticket.urgency = Priority.DEMANDED
-            self._waiting[Priority.DEMANDED][ticket] = task
-            self._admit()
-
-    def leave(self, ticket: Permit) -> None:
-        self._inside[ticket.urgency] -= 1
-        self._admit()
-
-    def succeeded(self) -> None:
-        self.allowance.succeeded()
-        self._admit()
-
-    async def _wait(self, ticket: Permit) -> None:
-        self._waiting[ticket.urgency][ticket] = trio.lowlevel.current_task()
+    async def wait(self, waiter: PermitWaiter) -> Permit:
+        """Wait in the queue for a permit."""
+        self._waiting[waiter.priority][waiter] = trio.lowlevel.current_task()
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            del self._waiting[ticket.urgency][
-                ticket
-            ]  # at once: nobody shall admit it before its task wakes up
-            self._admit()  # speculation may have waited for this one only
+            del self._waiting[waiter.priority][waiter]  # at once: it must not be admitted any more
+            self._admit()  # prefetch requests may have waited for this one only
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+        return self._permit(waiter.priority)
 
-    def _has_room(self, urgency: Priority) -> bool:
-        allowed = self.allowance.allowed
-        if self.inside >= allowed:
+    def promote(self, waiter: PermitWaiter) -> None:
+        task = self._waiting[Priority.PREFETCH].pop(waiter, None)
+        if task is not None:
+            waiter.priority = Priority.DEMAND
+            self._waiting[Priority.DEMAND][waiter] = task
+            self._admit()
+
+    def release(self, priority: Priority) -> None:
+        self._held[priority] -= 1
+        self._admit()
+
+    def on_success(self) -> None:
+        self.aimd.on_success()
+        self._admit()
+
+    def on_throttle(self, round_: int) -> None:
+        self.throttles += 1
+        self.aimd.on_throttle(round_)
+
+    def _permit(self, priority: Priority) -> Permit:
+        permit = self._permits.get(priority)
+        if permit is None or permit.round != self.aimd.round:
+            permit = self._permits[priority] = Permit(self, priority, self.aimd.round)
+        return permit
+
+    def _has_room(self, priority: Priority) -> bool:
+        allowed = self.aimd.allowed
+        if self.held >= allowed:
             return False
-        if urgency is Priority.DEMANDED:
+        if priority is Priority.DEMAND:
             return True
         reserved = min(max(1, allowed // RESERVE), allowed - 1)
         return (
-            not self._waiting[Priority.DEMANDED]
-            and self._inside[Priority.AHEAD] < allowed - reserved
+            not self._waiting[Priority.DEMAND]
+            and self._held[Priority.PREFETCH] < allowed - reserved
         )
 
     def _admit(self) -> None:
-        for urgency, queue in self._waiting.items():
-            while queue and self._has_room(urgency):
-                self._inside[urgency] += 1
+        for priority, queue in self._waiting.items():
+            while queue and self._has_room(priority):
+                self._held[priority] += 1
                 trio.lowlevel.reschedule(queue.pop(next(iter(queue))))

@@ -1,4 +1,4 @@
-"""What the rest of the house can count on from the block cache, fact by fact."""
+"""The contract of the block cache, fact by fact."""
 
 import gc
 import logging
@@ -18,14 +18,14 @@ from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from tests.metrics import read_metrics
-from tests.property.scripted_store import BegunLoad, Load, ScriptedStore
+from tests.property.scripted_store import ScriptedStore
 
 LARGE = ObjectVersion("b", "large", "e", 40 * MIB)
 SMALL = ObjectVersion("b", "small", "e", 300_000)
 
 
 @dataclass
-class House:
+class Rig:
     """A cache over a scripted store, and a nursery for readers."""
 
     store: ScriptedStore
@@ -34,7 +34,7 @@ class House:
     readers: trio.Nursery
 
     async def reads(self, *wanted: tuple[ObjectReader, int, int]) -> list[object]:
-        """Begin these reads, and wait until they wait; what each ends with will be in the list."""
+        """Start these reads, and wait until they wait; the list gets what each ends with."""
         outcomes: list[object] = [None] * len(wanted)
 
         async def one(number: int, reader: ObjectReader, offset: int, size: int) -> None:
@@ -49,7 +49,7 @@ class House:
         return outcomes
 
     async def open_stream(self, reader: ObjectReader) -> None:
-        """Two reads that follow each other, neither of which is answered."""
+        """Start two reads that follow each other; neither gets its bytes."""
         for offset in (0, 128 * KIB):
             await self.reads((reader, offset, 128 * KIB))
 
@@ -59,17 +59,17 @@ class House:
             self.store.land_all()
             await wait_all_tasks_blocked()
 
-    def spans(self, urgency: Priority) -> list[ByteRange]:
-        return sorted(span for _, span, asked in self.store.asked if asked is urgency)
+    def spans(self, priority: Priority) -> list[ByteRange]:
+        return sorted(span for _, span, asked in self.store.asked if asked is priority)
 
 
-@pytest.fixture(params=[False, True], ids=["loads-wait", "loads-sent-at-once"])
-async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
+@pytest.fixture(params=[False, True], ids=["told-later", "told-at-once"])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     async with trio.open_nursery() as loads, trio.open_nursery() as readers:
-        store = ScriptedStore(sends_at_once=request.param)
+        store = ScriptedStore(tells_at_once=request.param)
         cache = BlockCache(store, loads, BlockConfig(memory_limit=64 * MIB))
         try:
-            yield House(store, cache, loads, readers)
+            yield Rig(store, cache, loads, readers)
         finally:
             readers.cancel_scope.cancel()
             cache.close()
@@ -77,100 +77,100 @@ async def house(request: pytest.FixtureRequest) -> AsyncIterator[House]:
             store.let_go()
 
 
-async def test_opening_and_closing_ask_the_store_for_nothing(house: House) -> None:
-    reader = house.cache.open(LARGE)
+async def test_opening_and_closing_make_no_request(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
     reader.close()
     reader.close()
     del reader
 
     await wait_all_tasks_blocked()
 
-    assert [] == house.store.asked
-    assert not house.cache._shelves
+    assert [] == rig.store.asked
+    assert not rig.cache._versions
 
 
-async def test_a_read_is_clipped_at_the_end_of_the_object(house: House) -> None:
-    reader = house.cache.open(SMALL)
+async def test_a_read_is_clipped_at_the_end_of_the_object(rig: Rig) -> None:
+    reader = rig.cache.open(SMALL)
 
-    outcomes = await house.reads(
+    outcomes = await rig.reads(
         (reader, 299_990, 4096), (reader, 300_000, 1), (reader, 10**9, 1), (reader, 5, 0)
     )
-    await house.land()
+    await rig.land()
 
-    assert [house.store.content(SMALL)[299_990:], b"", b"", b""] == outcomes
-
-
-async def test_a_small_object_is_one_get(house: House) -> None:
-    reader = house.cache.open(SMALL)
-
-    await house.reads((reader, 4096, 4096), (reader, 200_000, 4096))
-    await house.land()
-
-    assert [("small", ByteRange(0, 300_000), Priority.DEMANDED)] == house.store.asked
+    assert [rig.store.content(SMALL)[299_990:], b"", b"", b""] == outcomes
 
 
-async def test_readers_of_the_same_bytes_share_one_load(house: House) -> None:
-    readers = [house.cache.open(LARGE) for _ in range(10)]
+async def test_a_small_object_is_one_get(rig: Rig) -> None:
+    reader = rig.cache.open(SMALL)
 
-    outcomes = await house.reads(
+    await rig.reads((reader, 4096, 4096), (reader, 200_000, 4096))
+    await rig.land()
+
+    assert [("small", ByteRange(0, 300_000), Priority.DEMAND)] == rig.store.asked
+
+
+async def test_readers_of_the_same_bytes_share_one_fetch(rig: Rig) -> None:
+    readers = [rig.cache.open(LARGE) for _ in range(10)]
+
+    outcomes = await rig.reads(
         *((reader, number * 4096, 4096) for number, reader in enumerate(readers))
     )
-    await house.land()
+    await rig.land()
 
-    assert 1 == len([span for span in house.spans(Priority.DEMANDED) if span.start < 128 * KIB])
-    assert [house.store.content(LARGE)[n * 4096 : (n + 1) * 4096] for n in range(10)] == outcomes
+    assert 1 == len([span for span in rig.spans(Priority.DEMAND) if span.start < 128 * KIB])
+    assert [rig.store.content(LARGE)[n * 4096 : (n + 1) * 4096] for n in range(10)] == outcomes
 
 
-async def test_a_hit_copies_nothing_and_does_not_wait(house: House) -> None:
-    reader = house.cache.open(LARGE)
-    await house.reads((reader, 0, 4096))
-    await house.land()
+async def test_a_hit_copies_nothing_and_does_not_wait(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    await rig.reads((reader, 0, 4096))
+    await rig.land()
 
     with trio.CancelScope() as scope:
         scope.cancel()
         reply = await reader.read(4096, 4096)
 
     assert isinstance(reply, memoryview)
-    assert house.store.content(LARGE)[4096:8192] == reply
+    assert rig.store.content(LARGE)[4096:8192] == reply
 
 
-async def test_a_cancelled_reader_does_not_fail_the_others(house: House) -> None:
-    reader, other = house.cache.open(LARGE), house.cache.open(LARGE)
+async def test_a_cancelled_reader_does_not_fail_the_others(rig: Rig) -> None:
+    reader, other = rig.cache.open(LARGE), rig.cache.open(LARGE)
     async with trio.open_nursery() as doomed:
         doomed.start_soon(reader.read, 0, 4096)
-        outcomes = await house.reads((other, 0, 4096))
+        outcomes = await rig.reads((other, 0, 4096))
         doomed.cancel_scope.cancel()
     reader.close()
 
-    await house.land()
+    await rig.land()
 
-    assert [house.store.content(LARGE)[:4096]] == outcomes
-    assert 1 == len(house.store.asked)
+    assert [rig.store.content(LARGE)[:4096]] == outcomes
+    assert 1 == len(rig.store.asked)
 
 
-async def test_a_failed_load_fails_all_who_wait_and_is_forgotten(house: House) -> None:
-    reader = house.cache.open(LARGE)
-    outcomes = await house.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
+async def test_a_failed_fetch_fails_all_waiters_and_is_forgotten(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    outcomes = await rig.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
     error = StaleVersion("replaced", key="large")
 
-    house.store.fail_all(error)
+    rig.store.fail_all(error)
     await wait_all_tasks_blocked()
-    again = await house.reads((reader, 0, 4096))
-    await house.land()
+    again = await rig.reads((reader, 0, 4096))
+    await rig.land()
 
     assert [StaleVersion, StaleVersion] == [type(outcome) for outcome in outcomes]
     assert [("replaced", "large")] * 2 == [(str(outcome), outcome.key) for outcome in outcomes]  # type: ignore[attr-defined]
-    assert [house.store.content(LARGE)[:4096]] == again
-    assert 1 == read_metrics(house.cache)["block_fetches_failed"]
+    assert [rig.store.content(LARGE)[:4096]] == again
+    assert 1 == read_metrics(rig.cache)["block_fetches_failed"]
 
 
-async def test_each_who_waits_raises_a_failure_of_its_own_that_holds_no_frames_of_others(
-    house: House,
+async def test_each_waiter_raises_a_failure_of_its_own_without_frames_of_others(
+    rig: Rig,
 ) -> None:
-    reader = house.cache.open(LARGE)
-    outcomes = await house.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
+    reader = rig.cache.open(LARGE)
+    outcomes = await rig.reads((reader, 0, 4096), (reader, 64 * KIB, 4096))
 
-    house.store.fail_all(StoreError("ill luck"))
+    rig.store.fail_all(StoreError("ill luck"))
     await wait_all_tasks_blocked()
 
     first, second = outcomes
@@ -182,45 +182,43 @@ async def test_each_who_waits_raises_a_failure_of_its_own_that_holds_no_frames_o
     assert lengths[0] == lengths[1]
 
 
-async def test_a_load_ahead_that_fails_is_nobodys_error_and_is_asked_for_again(
-    house: House,
+async def test_a_failed_prefetch_is_no_reader_s_error_and_is_fetched_again(
+    rig: Rig,
 ) -> None:
-    reader = house.cache.open(LARGE)
-    await house.open_stream(reader)
+    reader = rig.cache.open(LARGE)
+    await rig.open_stream(reader)
     await wait_all_tasks_blocked()
-    for load in house.store.loads:
-        if load.urgency is Priority.AHEAD:
+    for load in rig.store.loads:
+        if load.sent_priority is Priority.PREFETCH:
             load.fail(StoreError("ill luck"))
-    await house.land()
+    await rig.land()
 
-    outcomes = await house.reads((reader, MIB, 128 * KIB))
-    await house.land()
+    outcomes = await rig.reads((reader, MIB, 128 * KIB))
+    await rig.land()
 
-    assert [house.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
+    assert [rig.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
 
 
-async def test_a_load_ahead_that_fails_is_logged_once(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_failed_prefetch_is_logged_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "s3mount.cache")
-    house.cache.prefetch(SMALL)
+    rig.cache.prefetch(SMALL)
     await wait_all_tasks_blocked()
 
-    house.store.fail_all(StoreError("ill luck"))
+    rig.store.fail_all(StoreError("ill luck"))
     await wait_all_tasks_blocked()
 
-    assert ["fetching ahead failed for 'small': ill luck"] == [
+    assert ["prefetch of 'small' failed: ill luck"] == [
         record.getMessage() for record in caplog.records
     ]
 
 
-async def test_a_bug_in_a_load_is_a_failure_to_who_waits_and_one_traceback_in_the_log(
-    house: House, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+async def test_a_bug_in_a_fetch_fails_its_waiters_and_is_one_traceback_in_the_log(
+    rig: Rig, caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
 ) -> None:
-    expected_warnings.append("bug in a load")
-    outcomes = await house.reads(*[(house.cache.open(SMALL), 0, 1)] * 2)
+    expected_warnings.append("bug in a fetch")
+    outcomes = await rig.reads(*[(rig.cache.open(SMALL), 0, 1)] * 2)
 
-    house.store.loads[0].fail(ZeroDivisionError("a bug"))
+    rig.store.loads[0].fail(ZeroDivisionError("a bug"))
     await wait_all_tasks_blocked()
 
     assert [StoreError, StoreError] == [type(outcome) for outcome in outcomes]
@@ -230,277 +228,308 @@ async def test_a_bug_in_a_load_is_a_failure_to_who_waits_and_one_traceback_in_th
 
 
 @pytest.mark.parametrize(
-    "step", ["memory.keep", "memory.give_back", "_land", "_conclude", "_keep", "_discard"]
+    "step",
+    [
+        "memory.mark_evictable",
+        "memory.release",
+        "_on_success",
+        "_on_failure",
+        "_mark_evictable",
+        "_discard",
+    ],
 )
-@pytest.mark.parametrize("is_awaited", [False, True], ids=["prefetch", "awaited"])
-async def test_a_bug_in_the_accounting_for_a_load_fails_its_readers_only(
-    house: House,
+@pytest.mark.parametrize("has_waiter", [False, True], ids=["prefetch", "waiter"])
+async def test_a_bug_in_the_accounting_for_a_fetch_fails_its_readers_only(
+    rig: Rig,
     step: str,
     monkeypatch: pytest.MonkeyPatch,
     expected_warnings: list[str],
     *,
-    is_awaited: bool,
+    has_waiter: bool,
 ) -> None:
-    expected_warnings += ["bug in a load", "bug in giving up a block"]
-    house.cache.prefetch(SMALL)
+    expected_warnings += ["bug in a fetch", "the release of a block failed"]
+    rig.cache.prefetch(SMALL)
     await wait_all_tasks_blocked()
     failures: list[Exception | None] = []
 
     async def read() -> None:
         try:
-            await house.cache.open(SMALL).read(0, 1)
+            await rig.cache.open(SMALL).read(0, 1)
         except (StoreError, ZeroDivisionError) as exc:
             failures.append(exc)
         else:
             failures.append(None)
 
-    if is_awaited:
-        house.readers.start_soon(read)
+    if has_waiter:
+        rig.readers.start_soon(read)
         await wait_all_tasks_blocked()
-    others = await house.reads((house.cache.open(LARGE), 0, 1))
-    owner: object = house.cache._loads.memory if "." in step else house.cache._loads
+    others = await rig.reads((rig.cache.open(LARGE), 0, 1))
+    owner: object = rig.cache._loader.memory if "." in step else rig.cache._loader
     with monkeypatch.context() as patched:
         patched.setattr(owner, step.rpartition(".")[2], _broken)
-        if step in ("memory.give_back", "_discard"):
-            house.store.loads[0].fail(StoreError("ill luck"))
+        if step in ("memory.release", "_discard", "_on_failure"):
+            rig.store.loads[0].fail(StoreError("ill luck"))
         else:
-            house.store.loads[0].land()
+            rig.store.loads[0].land()
         await wait_all_tasks_blocked()
 
-    again = await house.reads((house.cache.open(SMALL), 0, 1))
-    await house.land()
+    again = await rig.reads((rig.cache.open(SMALL), 0, 1))
+    await rig.land()
 
-    assert is_awaited == len(failures)
-    assert [house.store.content(LARGE)[:1]] == others
-    assert [house.store.content(SMALL)[:1]] == again
-    assert 0 == read_metrics(house.cache)["block_fetches_in_flight"]
+    assert has_waiter == len(failures)
+    assert [rig.store.content(LARGE)[:1]] == others
+    assert [rig.store.content(SMALL)[:1]] == again
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
 
 
 def _broken(*_: object, **__: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
-async def test_a_load_that_cannot_be_launched_leaves_nothing_behind(
-    house: House, monkeypatch: pytest.MonkeyPatch
+async def test_a_read_that_cannot_be_started_leaves_nothing_behind(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(house.store, "begin_range", _broken)
+        patched.setattr(rig.cache._loader._source, "start_read", _broken)
         with pytest.raises(ZeroDivisionError):
-            await house.cache.open(SMALL).read(0, 1)
+            await rig.cache.open(SMALL).read(0, 1)
 
-    again = await house.reads((house.cache.open(SMALL), 0, 1))
-    await house.land()
+    again = await rig.reads((rig.cache.open(SMALL), 0, 1))
+    await rig.land()
 
-    assert [house.store.content(SMALL)[:1]] == again
-    assert 0 == read_metrics(house.cache)["block_fetches_in_flight"]
-    assert house.cache._loads.memory.used - house.cache._loads.memory._idle_bytes == SMALL.size
+    assert [rig.store.content(SMALL)[:1]] == again
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
+    assert rig.cache._loader.memory.used - rig.cache._loader.memory._idle_bytes == SMALL.size
 
 
-async def test_closing_the_last_reader_cancels_what_nobody_waits_for(house: House) -> None:
-    reader, other = house.cache.open(LARGE), house.cache.open(LARGE)
-    await house.open_stream(reader)
-    ahead = [load for load in house.store.loads if load.urgency is Priority.AHEAD]
+async def test_closing_the_last_reader_cancels_fetches_without_waiters(rig: Rig) -> None:
+    reader, other = rig.cache.open(LARGE), rig.cache.open(LARGE)
+    await rig.open_stream(reader)
+    ahead = [load for load in rig.store.loads if load.sent_priority is Priority.PREFETCH]
 
     reader.close()
     await wait_all_tasks_blocked()
-    given_up_with_another_reader = house.store.given_up_by(house.cache)
+    given_up_with_another_reader = rig.store.cancelled_by(rig.cache)
     other.close()
     await wait_all_tasks_blocked()
 
     assert ahead
     assert [] == given_up_with_another_reader
-    assert ahead == house.store.given_up_by(house.cache)
-    assert all(_is_cancelled(load) for load in ahead)
+    assert ahead == rig.store.cancelled_by(rig.cache)
+    assert all(load.is_cancelled for load in ahead)
 
 
-def _is_cancelled(load: Load) -> bool:
-    """Whether the request of a load that was given up has been told so; a task's is, by trio."""
-    return not isinstance(load, BegunLoad) or load.is_cancelled
-
-
-async def test_a_load_is_cancelled_with_the_last_who_waits_for_it_after_the_close(
-    house: House,
+async def test_a_fetch_is_cancelled_with_its_last_waiter_after_the_close(
+    rig: Rig,
 ) -> None:
-    reader = house.cache.open(LARGE)
+    reader = rig.cache.open(LARGE)
     async with trio.open_nursery() as doomed:
         doomed.start_soon(reader.read, 0, 4096)
         await wait_all_tasks_blocked()
         reader.close()
-        given_up_while_waited_for = house.store.given_up_by(house.cache)
+        given_up_while_waited_for = rig.store.cancelled_by(rig.cache)
         doomed.cancel_scope.cancel()
     await wait_all_tasks_blocked()
 
     assert [] == given_up_while_waited_for
-    assert house.store.loads == house.store.given_up_by(house.cache)
-    assert all(_is_cancelled(load) for load in house.store.loads)
+    assert rig.store.loads == rig.store.cancelled_by(rig.cache)
+    assert all(load.is_cancelled for load in rig.store.loads)
 
 
-async def test_a_cancelled_load_keeps_buffer_and_budget_until_nobody_writes_to_it(
-    house: House,
+async def test_a_cancelled_fetch_keeps_buffer_and_budget_until_nobody_writes_to_it(
+    rig: Rig,
 ) -> None:
-    reader, loads = house.cache.open(LARGE), house.cache._loads
-    await house.open_stream(reader)
+    reader, loads = rig.cache.open(LARGE), rig.cache._loader
+    await rig.open_stream(reader)
     reader.close()
     await wait_all_tasks_blocked()
-    cancelled = house.store.given_up_by(house.cache)
-    held, ahead = read_metrics(house.cache)["block_bytes"], loads._ahead_bytes
+    cancelled = rig.store.cancelled_by(rig.cache)
+    held, ahead = read_metrics(rig.cache)["block_bytes"], loads._prefetch_bytes
 
-    await house.land()
+    await rig.land()
 
     assert held >= sum(len(load.into) for load in cancelled)
-    assert ahead == sum(len(load.into) for load in cancelled if load.urgency is Priority.AHEAD) > 0
-    assert (0, 0) == (loads._ahead_bytes, loads._ahead_flights)
-    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._cold.currsize
+    assert (
+        ahead
+        == sum(len(load.into) for load in cancelled if load.sent_priority is Priority.PREFETCH)
+        > 0
+    )
+    assert (0, 0) == (loads._prefetch_bytes, loads._prefetches)
+    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._lru.currsize
 
 
-async def test_a_load_that_lands_as_it_is_cancelled_is_not_kept(house: House) -> None:
-    reader = house.cache.open(LARGE)
-    await house.open_stream(reader)
+async def test_a_fetch_that_succeeds_as_it_is_cancelled_is_not_kept(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    await rig.open_stream(reader)
 
-    if house.store.sends_at_once:
+    if rig.store.tells_at_once:
         reader.close()
-        house.store.land_all()
-    else:  # its task is still to run
-        house.store.land_all()
+        rig.store.land_all()
+    else:  # the loader is still to be told
+        rig.store.land_all()
         reader.close()
-    await house.land()
+    await rig.land()
 
-    statistics = read_metrics(house.cache)
-    kept = sum(len(block) for shelf in house.cache._shelves.values() for block in shelf._blocks)
-    assert 0 == statistics["block_fetches_in_flight"]
-    assert kept == house.cache._loads.memory._cold.currsize
-    assert statistics["block_fetches_cancelled"] > 0
+    metrics = read_metrics(rig.cache)
+    kept = sum(len(block) for shelf in rig.cache._versions.values() for block in shelf._blocks)
+    assert 0 == metrics["block_fetches_in_flight"]
+    assert kept == rig.cache._loader.memory._lru.currsize
+    assert metrics["block_fetches_cancelled"] > 0
 
 
-async def test_a_cancelled_span_can_be_asked_for_while_the_old_load_still_fills_its_buffer(
-    house: House,
+async def test_a_cancelled_range_can_be_fetched_while_the_old_read_still_fills_its_buffer(
+    rig: Rig,
 ) -> None:
-    reader = house.cache.open(LARGE)
-    await house.open_stream(reader)
+    reader = rig.cache.open(LARGE)
+    await rig.open_stream(reader)
     reader.close()
     await wait_all_tasks_blocked()
-    old = house.store.given_up_by(house.cache)
+    old = rig.store.cancelled_by(rig.cache)
 
-    outcomes = await house.reads((house.cache.open(LARGE), MIB, 128 * KIB))
-    for load in house.store.loads:
+    outcomes = await rig.reads((rig.cache.open(LARGE), MIB, 128 * KIB))
+    for load in rig.store.loads:
         if load not in old:
             load.land()
     await wait_all_tasks_blocked()
-    house.store.scribble()
+    rig.store.scribble()
 
-    assert [house.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
-    await house.land()
+    assert [rig.store.content(LARGE)[MIB : MIB + 128 * KIB]] == outcomes
+    await rig.land()
 
 
-async def test_seeded_bytes_are_not_fetched(house: House) -> None:
-    house.cache.seed(SMALL, house.store.content(SMALL)[: 128 * KIB])
-    reader = house.cache.open(SMALL)
+async def test_bytes_that_were_put_are_not_fetched(rig: Rig) -> None:
+    rig.cache.put(SMALL, rig.store.content(SMALL)[: 128 * KIB])
+    reader = rig.cache.open(SMALL)
 
-    outcomes = await house.reads((reader, 0, 100_000), (reader, 100_000, 100_000))
-    await house.land()
+    outcomes = await rig.reads((reader, 0, 100_000), (reader, 100_000, 100_000))
+    await rig.land()
 
     assert [
-        house.store.content(SMALL)[:100_000],
-        house.store.content(SMALL)[100_000:200_000],
+        rig.store.content(SMALL)[:100_000],
+        rig.store.content(SMALL)[100_000:200_000],
     ] == outcomes
-    assert [("small", ByteRange(128 * KIB, 300_000), Priority.DEMANDED)] == house.store.asked
+    assert [("small", ByteRange(128 * KIB, 300_000), Priority.DEMAND)] == rig.store.asked
 
 
-async def test_a_prefetched_sibling_costs_its_reader_nothing(house: House) -> None:
-    assert house.cache.prefetch(SMALL)
-    assert house.cache.prefetch(SMALL)
+async def test_a_version_id_that_a_read_told_is_used_as_long_as_a_reader_lives(
+    rig: Rig,
+) -> None:
+    rig.store.version_id = "v1"
+    reader = rig.cache.open(LARGE)
+    await rig.reads((reader, 0, 1))
+    first = [load.version.version_id for load in rig.store.loads]
+    await rig.land()
+
+    rig.store.version_id = None
+    await rig.reads((rig.cache.open(LARGE), 20 * MIB, 1))
+    second = [load.version.version_id for load in rig.store.loads]
+
+    assert (first, second) == ([None], ["v1"])
+
+
+async def test_a_version_id_that_a_lookup_told_is_used(rig: Rig) -> None:
+    rig.cache.open(LARGE)
+    reader = rig.cache.open(LARGE.with_version_id("v1"))
+
+    await rig.reads((reader, 0, 1))
+
+    assert ["v1"] == [load.version.version_id for load in rig.store.loads]
+
+
+async def test_a_prefetched_sibling_costs_its_reader_nothing(rig: Rig) -> None:
+    assert rig.cache.prefetch(SMALL)
+    assert rig.cache.prefetch(SMALL)
     await wait_all_tasks_blocked()
-    assert read_metrics(house.cache)["block_fetches_in_flight"] == 1
-    await house.land()
+    assert read_metrics(rig.cache)["block_fetches_in_flight"] == 1
+    await rig.land()
 
-    outcomes = await house.reads((house.cache.open(SMALL), 0, 300_000))
+    outcomes = await rig.reads((rig.cache.open(SMALL), 0, 300_000))
 
-    assert [house.store.content(SMALL)] == outcomes
-    assert [("small", ByteRange(0, 300_000), Priority.AHEAD)] == house.store.asked
+    assert [rig.store.content(SMALL)] == outcomes
+    assert [("small", ByteRange(0, 300_000), Priority.PREFETCH)] == rig.store.asked
 
 
-async def test_a_speculative_load_is_demanded_once_a_reader_waits_for_it(house: House) -> None:
-    reader = house.cache.open(SMALL)
+async def test_a_prefetch_is_promoted_once_a_reader_waits_for_it(rig: Rig) -> None:
+    reader = rig.cache.open(SMALL)
     for version in (ObjectVersion("b", "other", "e", 1000), SMALL):
-        house.cache.prefetch(version)
+        rig.cache.prefetch(version)
     await wait_all_tasks_blocked()
-    before = {load.version.key: load.demand.urgency for load in house.store.loads}
+    before = {load.version.key: load.priority for load in rig.store.loads}
 
-    await house.reads((reader, 0, 10))
+    await rig.reads((reader, 0, 10))
 
-    after = {load.version.key: load.demand.urgency for load in house.store.loads}
-    assert {"other": Priority.AHEAD, "small": Priority.AHEAD} == before
-    assert {"other": Priority.AHEAD, "small": Priority.DEMANDED} == after
+    after = {load.version.key: load.priority for load in rig.store.loads}
+    assert {"other": Priority.PREFETCH, "small": Priority.PREFETCH} == before
+    assert {"other": Priority.PREFETCH, "small": Priority.DEMAND} == after
 
 
-async def test_prefetching_stops_where_there_is_no_room(house: House) -> None:
+async def test_prefetching_stops_where_there_is_no_room(rig: Rig) -> None:
     siblings = [ObjectVersion("b", f"sibling-{number}", "e", MIB) for number in range(100)]
 
-    accepted = sum(house.cache.prefetch(sibling) for sibling in siblings)
-    outcomes = await house.reads((house.cache.open(SMALL), 0, 10))
-    await house.land()
+    accepted = sum(rig.cache.prefetch(sibling) for sibling in siblings)
+    outcomes = await rig.reads((rig.cache.open(SMALL), 0, 10))
+    await rig.land()
 
     assert 48 == accepted
-    assert [house.store.content(SMALL)[:10]] == outcomes
-    assert not house.cache.prefetch(LARGE)
+    assert [rig.store.content(SMALL)[:10]] == outcomes
+    assert not rig.cache.prefetch(LARGE)
 
 
-async def test_a_demanded_read_finds_memory_while_streams_fill_theirs(house: House) -> None:
+async def test_a_demand_read_finds_memory_while_streams_fill_theirs(rig: Rig) -> None:
     streams = [
-        house.cache.open(ObjectVersion("b", f"stream-{number}", "e", 40 * MIB))
-        for number in range(4)
+        rig.cache.open(ObjectVersion("b", f"stream-{number}", "e", 40 * MIB)) for number in range(4)
     ]
     for offset in range(0, 2 * MIB, 128 * KIB):
-        await house.reads(*((stream, offset, 128 * KIB) for stream in streams))
+        await rig.reads(*((stream, offset, 128 * KIB) for stream in streams))
         if offset < MIB:
-            await house.land()
+            await rig.land()
 
-    outcomes = await house.reads((house.cache.open(LARGE), 20 * MIB, 4096))
-    next(load for load in house.store.loads if load.version == LARGE).land()
+    outcomes = await rig.reads((rig.cache.open(LARGE), 20 * MIB, 4096))
+    next(load for load in rig.store.loads if load.version == LARGE).land()
     await wait_all_tasks_blocked()
 
-    assert [house.store.content(LARGE)[20 * MIB : 20 * MIB + 4096]] == outcomes
-    assert read_metrics(house.cache)["block_bytes"] <= 64 * MIB
+    assert [rig.store.content(LARGE)[20 * MIB : 20 * MIB + 4096]] == outcomes
+    assert read_metrics(rig.cache)["block_bytes"] <= 64 * MIB
 
 
-async def test_a_seek_gives_up_what_the_old_place_had_on_its_way(house: House) -> None:
-    reader = house.cache.open(LARGE)
-    await house.open_stream(reader)
-    for load in house.store.loads:
+async def test_a_seek_cancels_what_was_prefetched_at_the_old_place(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    await rig.open_stream(reader)
+    for load in rig.store.loads:
         if load.span.start < 256 * KIB:
             load.land()
     await wait_all_tasks_blocked()
-    old = [load for load in house.store.loads if load.urgency is Priority.AHEAD]
+    old = [load for load in rig.store.loads if load.sent_priority is Priority.PREFETCH]
 
     for offset in range(8 * MIB, 22 * MIB, 32 * KIB):
-        await house.reads((reader, offset, 32 * KIB))
-        for load in house.store.loads:
+        await rig.reads((reader, offset, 32 * KIB))
+        for load in rig.store.loads:
             if load not in old:
                 load.land()
         await wait_all_tasks_blocked()
 
     assert old
-    assert old == house.store.given_up_by(house.cache)
+    assert old == rig.store.cancelled_by(rig.cache)
 
 
-async def test_closing_the_cache_tells_those_who_wait(house: House) -> None:
-    outcomes = await house.reads((house.cache.open(SMALL), 0, 1))
+async def test_closing_the_cache_fails_the_waiters(rig: Rig) -> None:
+    outcomes = await rig.reads((rig.cache.open(SMALL), 0, 1))
 
-    house.cache.close()
-    await house.land()
+    rig.cache.close()
+    await rig.land()
 
     assert [StoreError] == [type(outcome) for outcome in outcomes]
-    assert 0 == read_metrics(house.cache)["block_fetches_in_flight"]
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
 
 
-async def test_nothing_is_left_of_a_version_nobody_reads_and_no_block_is_of(house: House) -> None:
-    reader = house.cache.open(SMALL)
-    await house.reads((reader, 0, 1))
-    house.store.fail_all(StoreError("ill luck"))
+async def test_nothing_is_left_of_a_version_without_readers_and_blocks(rig: Rig) -> None:
+    reader = rig.cache.open(SMALL)
+    await rig.reads((reader, 0, 1))
+    rig.store.fail_all(StoreError("ill luck"))
     await wait_all_tasks_blocked()
 
     reader.close()
     del reader
     gc.collect()  # what was raised holds the frames it came through
 
-    assert not house.cache._shelves
+    assert not rig.cache._versions

@@ -1,4 +1,4 @@
-"""The budget: who gets buffers, who waits, who loses theirs."""
+"""The budget: which fetch gets a buffer, which waits, which block is evicted."""
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -11,12 +11,14 @@ from s3mount.s3.model import ByteRange, ObjectVersion
 PART = 64 * KIB
 
 
-class Room:
-    """A memory of a few parts, and blocks that landed in it."""
+class Rig:
+    """A memory of a few parts, and ready blocks in it."""
 
     def __init__(self, parts: int) -> None:
         self.memory = BufferPool(parts * PART, self._evict)
-        self.shelf = VersionBlocks(ObjectVersion("b", "k", "e", 100 * PART), FetchSizes(PART))
+        self.version_blocks = VersionBlocks(
+            ObjectVersion("b", "k", "e", 100 * PART), FetchSizes(PART)
+        )
         self.evicted: list[int] = []
 
     def _evict(self, block: Block) -> memoryview:
@@ -25,173 +27,175 @@ class Room:
         assert buffer is not None
         return buffer
 
-    def keep(self, number: int, *, is_awaited: bool = False) -> Block:
+    def mark_evictable(self, number: int, *, is_expected: bool = False) -> Block:
         block = Block(
-            self.shelf, ByteRange(number * PART, (number + 1) * PART), self.memory.take_nowait(PART)
+            self.version_blocks,
+            ByteRange(number * PART, (number + 1) * PART),
+            self.memory.acquire_nowait(PART),
         )
         assert block.buffer is not None
-        self.memory.keep(block, is_awaited=is_awaited)
+        self.memory.mark_evictable(block, is_expected=is_expected)
         return block
 
-    async def take_into(self, taken: list[int], length: int) -> None:
-        await self.memory.take(length)
-        taken.append(length // PART)
+    async def acquire_into(self, acquired: list[int], length: int) -> None:
+        await self.memory.acquire(length)
+        acquired.append(length // PART)
 
 
-def test_the_block_read_longest_ago_goes_first() -> None:
-    room = Room(parts=3)
-    blocks = [room.keep(number) for number in range(3)]
-    room.memory.touch(blocks[0])
+def test_the_block_read_longest_ago_is_evicted_first() -> None:
+    rig = Rig(parts=3)
+    blocks = [rig.mark_evictable(number) for number in range(3)]
+    rig.memory.touch(blocks[0])
 
-    room.memory.take_nowait(PART)
-    room.memory.take_nowait(PART)
+    rig.memory.acquire_nowait(PART)
+    rig.memory.acquire_nowait(PART)
 
-    assert [1, 2] == room.evicted
-
-
-def test_speculation_never_takes_what_a_stream_will_come_by() -> None:
-    room = Room(parts=2)
-    room.keep(0, is_awaited=True)
-    room.keep(1)
-
-    first, second = room.memory.take_nowait(PART), room.memory.take_nowait(PART)
-
-    assert (first is not None, second, room.evicted) == (True, None, [1])
+    assert [1, 2] == rig.evicted
 
 
-def test_speculation_that_finds_too_little_room_evicts_nothing() -> None:
-    room = Room(parts=2)
-    room.keep(0, is_awaited=True)
-    room.keep(1)
+def test_prefetch_never_evicts_what_a_stream_is_expected_to_read() -> None:
+    rig = Rig(parts=2)
+    rig.mark_evictable(0, is_expected=True)
+    rig.mark_evictable(1)
 
-    assert room.memory.take_nowait(2 * PART) is None
-    assert [] == room.evicted
+    first, second = rig.memory.acquire_nowait(PART), rig.memory.acquire_nowait(PART)
+
+    assert (first is not None, second, rig.evicted) == (True, None, [1])
 
 
-async def test_speculation_leaves_the_block_that_was_read_last_and_a_demanded_load_takes_it(
+def test_prefetch_that_finds_too_little_memory_evicts_nothing() -> None:
+    rig = Rig(parts=2)
+    rig.mark_evictable(0, is_expected=True)
+    rig.mark_evictable(1)
+
+    assert rig.memory.acquire_nowait(2 * PART) is None
+    assert [] == rig.evicted
+
+
+async def test_prefetch_leaves_the_block_that_was_accessed_last_and_demand_evicts_it(
     nursery: trio.Nursery,
 ) -> None:
-    room = Room(parts=2)
-    blocks = [room.keep(number) for number in range(2)]
-    room.memory.touch(blocks[0])
-    taken: list[int] = []
+    rig = Rig(parts=2)
+    blocks = [rig.mark_evictable(number) for number in range(2)]
+    rig.memory.touch(blocks[0])
+    acquired: list[int] = []
 
-    first, second = room.memory.take_nowait(PART), room.memory.take_nowait(PART)
-    evicted = list(room.evicted)
-    nursery.start_soon(room.take_into, taken, PART)
+    first, second = rig.memory.acquire_nowait(PART), rig.memory.acquire_nowait(PART)
+    evicted = list(rig.evicted)
+    nursery.start_soon(rig.acquire_into, acquired, PART)
     await wait_all_tasks_blocked()
 
     assert (first is None, second) == (False, None)
-    assert ([1], [1, 0]) == (evicted, room.evicted)
-    assert [1] == taken
+    assert ([1], [1, 0]) == (evicted, rig.evicted)
+    assert [1] == acquired
 
 
-async def test_a_demanded_load_takes_what_a_stream_reaches_last() -> None:
-    room = Room(parts=3)
+async def test_demand_evicts_what_a_stream_needs_last() -> None:
+    rig = Rig(parts=3)
     for number in range(3):
-        room.keep(number, is_awaited=True)
+        rig.mark_evictable(number, is_expected=True)
 
-    await room.memory.take(PART)
+    await rig.memory.acquire(PART)
 
-    assert [2] == room.evicted
+    assert [2] == rig.evicted
 
 
-def test_a_buffer_is_used_again_by_the_next_load_of_its_length() -> None:
-    memory = Room(parts=2).memory
-    buffer = memory.take_nowait(PART)
+def test_a_buffer_is_reused_by_the_next_fetch_of_its_length() -> None:
+    memory = Rig(parts=2).memory
+    buffer = memory.acquire_nowait(PART)
     assert buffer is not None
-    memory.give_back(buffer)
+    memory.release(buffer)
 
-    assert memory.take_nowait(PART) is buffer
+    assert memory.acquire_nowait(PART) is buffer
 
 
 def test_idle_buffers_make_way_for_one_of_another_length() -> None:
-    memory = Room(parts=2).memory
-    buffers = [memory.take_nowait(PART), memory.take_nowait(PART)]
+    memory = Rig(parts=2).memory
+    buffers = [memory.acquire_nowait(PART), memory.acquire_nowait(PART)]
     for buffer in buffers:
         assert buffer is not None
-        memory.give_back(buffer)
+        memory.release(buffer)
 
-    longer = memory.take_nowait(2 * PART)
+    longer = memory.acquire_nowait(2 * PART)
 
     assert longer is not None
     assert 2 * PART == len(longer) == memory.used
 
 
-async def test_whoever_queues_for_memory_is_served_in_order_and_before_speculation(
+async def test_fetches_that_queue_for_memory_are_served_in_order_and_before_prefetch(
     nursery: trio.Nursery,
 ) -> None:
-    room = Room(parts=2)
-    held = [room.memory.take_nowait(PART), room.memory.take_nowait(PART)]
-    taken: list[int] = []
+    rig = Rig(parts=2)
+    held = [rig.memory.acquire_nowait(PART), rig.memory.acquire_nowait(PART)]
+    acquired: list[int] = []
     for length in (2 * PART, PART):
-        nursery.start_soon(room.take_into, taken, length)
+        nursery.start_soon(rig.acquire_into, acquired, length)
         await wait_all_tasks_blocked()
 
     for buffer in held:
         assert buffer is not None
-        room.memory.give_back(buffer)
-        assert room.memory.take_nowait(PART) is None
+        rig.memory.release(buffer)
+        assert rig.memory.acquire_nowait(PART) is None
     await wait_all_tasks_blocked()
 
-    assert [2] == taken
+    assert [2] == acquired
 
 
-async def test_a_cancelled_claim_lets_the_next_one_through(nursery: trio.Nursery) -> None:
-    room = Room(parts=2)
-    held = [room.memory.take_nowait(PART), room.memory.take_nowait(PART)]
+async def test_a_cancelled_allocation_lets_the_next_one_through(nursery: trio.Nursery) -> None:
+    rig = Rig(parts=2)
+    held = [rig.memory.acquire_nowait(PART), rig.memory.acquire_nowait(PART)]
     assert held[0] is not None
-    taken: list[int] = []
+    acquired: list[int] = []
     scope = trio.CancelScope()
     with scope:
         async with trio.open_nursery() as claims:
-            claims.start_soon(room.take_into, taken, 2 * PART)
+            claims.start_soon(rig.acquire_into, acquired, 2 * PART)
             await wait_all_tasks_blocked()
-            nursery.start_soon(room.take_into, taken, PART)
+            nursery.start_soon(rig.acquire_into, acquired, PART)
             await wait_all_tasks_blocked()
-            room.memory.give_back(held[0])
+            rig.memory.release(held[0])
             scope.cancel()
     await wait_all_tasks_blocked()
 
-    assert [1] == taken
+    assert [1] == acquired
 
 
-async def test_a_claim_cancelled_as_it_is_granted_gives_its_buffer_back() -> None:
-    room = Room(parts=1)
-    held = room.memory.take_nowait(PART)
+async def test_an_allocation_cancelled_as_it_is_granted_releases_its_buffer() -> None:
+    rig = Rig(parts=1)
+    held = rig.memory.acquire_nowait(PART)
     assert held is not None
     async with trio.open_nursery() as claims:
-        claims.start_soon(room.memory.take, PART)
+        claims.start_soon(rig.memory.acquire, PART)
         await wait_all_tasks_blocked()
 
         claims.cancel_scope.cancel()
-        room.memory.give_back(held)
+        rig.memory.release(held)
 
     # whether the grant or the cancellation won, nothing is lost
-    assert PART == room.memory.used
+    assert PART == rig.memory.used
 
 
-def test_small_buffers_cost_their_place_in_the_books_too() -> None:
-    memory = Room(parts=1).memory
+def test_small_buffers_cost_a_minimum() -> None:
+    memory = Rig(parts=1).memory
 
-    taken = 0
-    while memory.take_nowait(10) is not None:
-        taken += 1
+    acquired = 0
+    while memory.acquire_nowait(10) is not None:
+        acquired += 1
 
-    assert PART // 2048 == taken
+    assert PART // 2048 == acquired
 
 
 def test_dropped_buffers_go_back_to_the_kernel() -> None:
-    memory = BufferPool(64 * MIB, Room(parts=1)._evict)
-    first = memory.take_nowait(64 * MIB)
+    memory = BufferPool(64 * MIB, Rig(parts=1)._evict)
+    first = memory.acquire_nowait(64 * MIB)
     assert first is not None
     first[:] = b"x" * len(first)
-    memory.give_back(first)
+    memory.release(first)
     del first
     before = _resident()
 
     for _ in range(1024):
-        assert memory.take_nowait(64 * KIB) is not None
+        assert memory.acquire_nowait(64 * KIB) is not None
 
     assert _resident() < before - 32 * MIB
 

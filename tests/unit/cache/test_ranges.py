@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps, split, upload_part_size
 from s3mount.s3.model import ByteRange, ObjectVersion
 
-GEOMETRY = FetchSizes(part=8 * MIB)
+SIZES = FetchSizes(part=8 * MIB)
 
 
 def version(size: int, etag: str = "0123") -> ObjectVersion:
@@ -28,11 +28,11 @@ def version(size: int, etag: str = "0123") -> ObjectVersion:
 def test_a_lone_read_fetches_aligned_blocks_or_a_small_object_whole(
     offset: int, stop: int, size: int, expected: ByteRange
 ) -> None:
-    assert expected == align(offset, stop, size, GEOMETRY)
+    assert expected == align(offset, stop, size, SIZES)
 
 
 @given(st.integers(0, 20), st.integers(1, 20), st.sets(st.integers(0, 40)))
-def test_missing_and_present_together_are_what_was_wanted(
+def test_gaps_and_present_ranges_together_are_what_was_wanted(
     start: int, length: int, cuts: set[int]
 ) -> None:
     present = _pairs(sorted(cuts))
@@ -50,7 +50,7 @@ def _pairs(cuts: list[int]) -> list[ByteRange]:
     return [ByteRange(start, stop) for start, stop in zip(cuts[::2], cuts[1::2], strict=False)]
 
 
-def test_a_chopped_span_keeps_its_bytes() -> None:
+def test_a_split_range_keeps_its_bytes() -> None:
     assert [ByteRange(3, 7), ByteRange(7, 11), ByteRange(11, 12)] == list(
         split(ByteRange(3, 12), 4)
     )
@@ -113,12 +113,12 @@ def test_a_guessed_part_size_has_the_part_count_of_the_etag(
 def test_parts_begin_where_upload_parts_do(upload_mib: int, part_mib: float) -> None:
     size = 100 * upload_mib * MIB
 
-    part = GEOMETRY.for_version(version(size, "abc-100")).part
+    part = SIZES.for_version(version(size, "abc-100")).part
 
     assert int(part_mib * MIB) == part
 
 
-def test_loads_fit_many_times_into_a_small_memory() -> None:
-    geometry = GEOMETRY.within(4 * MIB)
+def test_fetches_fit_many_times_into_a_small_memory() -> None:
+    sizes = SIZES.within(4 * MIB)
 
-    assert FetchSizes(part=512 * KIB, block=128 * KIB, small=512 * KIB, piece=256 * KIB) == geometry
+    assert FetchSizes(part=512 * KIB, block=128 * KIB, small=512 * KIB, piece=256 * KIB) == sizes

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.config import Config
+from s3mount.config import Config, Prefetch
 from s3mount.errors import UsageError
 
 
@@ -38,6 +38,13 @@ def test_fuse_options_are_kept_in_their_order() -> None:
         "exec",
         "max_read=65536",
     )
+
+
+@pytest.mark.parametrize(
+    "options", ["no_prefetch=walks,no_prefetch=siblings", "no_prefetch=walks\\,siblings"]
+)
+def test_kinds_of_prefetch_add_up(options: str) -> None:
+    assert config_of(options).no_prefetch == {Prefetch.WALKS, Prefetch.SIBLINGS}
 
 
 @given(st.text("ab,\\ ", min_size=1))

@@ -19,6 +19,7 @@ from s3mount.config import (
     Config,
     LogConfig,
     MountConfig,
+    Prefetch,
     StoreConfig,
     TreeConfig,
 )
@@ -55,6 +56,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 "
         "--file-mode 0644 -o noexec -o fsname=x,dev --metadata-ttl indefinite --negative-ttl 0 "
         "--stale-while-revalidate 1h --metadata-limit 10 --part-size 1MiB --memory-limit 1GiB "
+        "--no-prefetch walks,siblings --no-prefetch readahead "
         "--log-level debug --log-file /var/log/x --log-format json"
     )
 
@@ -91,6 +93,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         blocks=BlockConfig(part_size=1 << 20, memory_limit=1 << 30),
         log=LogConfig(level="debug", file=Path("/var/log/x"), format="json"),
         foreground=True,
+        no_prefetch=frozenset((Prefetch.WALKS, Prefetch.SIBLINGS, Prefetch.READAHEAD)),
     )
 
 

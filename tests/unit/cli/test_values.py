@@ -1,6 +1,7 @@
 """Parsers of values: each is the inverse of its `show_` function, and explains a refusal."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from s3mount.cli.values import (
     parse_lifetime,
     parse_location,
     parse_mode,
+    parse_prefetch,
     parse_region,
     parse_size,
     parse_user,
@@ -25,6 +27,7 @@ from s3mount.cli.values import (
     show_size,
     suggestion,
 )
+from s3mount.config import Prefetch
 
 
 @given(st.integers(0, 1 << 50))
@@ -229,6 +232,31 @@ def test_a_prefix_is_unchanged_and_ends_with_a_slash(prefix: str) -> None:
 def test_an_invalid_location_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"bucket|prefix"):
         parse_location(text)
+
+
+def test_all_is_every_kind_of_prefetch() -> None:
+    assert parse_prefetch("walks,all") == frozenset(Prefetch)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "walk",
+            "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; did you mean walks?",
+        ),
+        (
+            "walks,x",
+            "'x' is not one of all, walks, siblings, listings, parallel-listing, readahead",
+        ),
+        ("", "'' is not one of all, walks, siblings, listings, parallel-listing, readahead"),
+    ],
+)
+def test_an_unknown_kind_of_prefetch_is_refused_with_the_known_ones(
+    text: str, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+        parse_prefetch(text)
 
 
 def test_a_bucket_owner_is_a_number_of_twelve_digits() -> None:

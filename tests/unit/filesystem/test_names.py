@@ -13,7 +13,7 @@ def test_no_linux_file_can_have_an_empty_a_dotted_a_nul_or_an_overlong_name(name
     assert not is_valid(name)
 
 
-def test_bytes_that_are_no_utf_8_survive_the_way_to_a_key_and_back() -> None:
+def test_bytes_that_are_no_utf_8_survive_the_conversion_to_a_key_and_back() -> None:
     assert encode(decode(b"\xff\xfe")) == b"\xff\xfe"
 
 

@@ -55,21 +55,21 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     return made
 
 
-async def work_off(invalidations: EntryInvalidator, kernel: Kernel, count: int) -> None:
+async def work_off(invalidator: EntryInvalidator, kernel: Kernel, count: int) -> None:
     """Until *count* names were dropped."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(invalidations.run, kernel.told_until)
+        nursery.start_soon(invalidator.run, kernel.told_until)
         while len(kernel.dropped) < count:  # noqa: ASYNC110  # a thread tells nobody
             await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
 
 
 async def test_what_is_dropped_is_told_to_the_kernel_in_order(kernel: Kernel) -> None:
-    invalidations = EntryInvalidator(lambda: 0.0)
-    invalidations.drop(ROOT, page("", b"a", b"b"))
-    invalidations.drop(DIRECTORY, page("d/", b"c"))
+    invalidator = EntryInvalidator(lambda: 0.0)
+    invalidator.drop(ROOT, page("", b"a", b"b"))
+    invalidator.drop(DIRECTORY, page("d/", b"c"))
 
-    await work_off(invalidations, kernel, 3)
+    await work_off(invalidator, kernel, 3)
 
     assert kernel.dropped == [(ROOT, b"a"), (ROOT, b"b"), (DIRECTORY, b"c")]
 
@@ -79,12 +79,12 @@ async def test_too_many_names_become_their_directories(
 ) -> None:
     monkeypatch.setattr(entry_invalidator, "NAMES_MAX", 3)
     kernel.told = [(DIRECTORY, page("d/", b"a", b"b", b"z")), (8, page("e/", b"x"))]
-    invalidations = EntryInvalidator(lambda: 0.0)
+    invalidator = EntryInvalidator(lambda: 0.0)
     for name in (b"a", b"b", b"c", b"d"):
-        invalidations.drop(DIRECTORY, page("d/", name))
-    assert not invalidations._pages
+        invalidator.drop(DIRECTORY, page("d/", name))
+    assert not invalidator._pages
 
-    await work_off(invalidations, kernel, 3)
+    await work_off(invalidator, kernel, 3)
 
     assert kernel.dropped == [(DIRECTORY, b"a"), (DIRECTORY, b"b"), (DIRECTORY, b"z")]
 
@@ -95,22 +95,22 @@ async def test_too_many_directories_become_all(
     monkeypatch.setattr(entry_invalidator, "NAMES_MAX", 1)
     monkeypatch.setattr(entry_invalidator, "DIRECTORIES_MAX", 1)
     kernel.told = [(9, page("f/", b"x")), (ROOT, page("", b"f"))]
-    invalidations = EntryInvalidator(lambda: 0.0)
+    invalidator = EntryInvalidator(lambda: 0.0)
     for parent in (7, 8):
-        invalidations.drop(parent, page("d/", b"a"))
+        invalidator.drop(parent, page("d/", b"a"))
 
-    await work_off(invalidations, kernel, 3)
+    await work_off(invalidator, kernel, 3)
 
     assert kernel.dropped == [(ROOT, b"f"), (9, b"x"), (ROOT, b"f")]
 
 
 async def test_a_refresh_drops_absent_names_as_well(kernel: Kernel) -> None:
     kernel.told = [(ROOT, page("", b"d"))]
-    invalidations = EntryInvalidator(lambda: 0.0)
-    assert invalidations.keep_absent(DIRECTORY, b"absent", 60)
-    invalidations.drop_all()
+    invalidator = EntryInvalidator(lambda: 0.0)
+    assert invalidator.add_absent(DIRECTORY, b"absent", 60)
+    invalidator.drop_all()
 
-    await work_off(invalidations, kernel, 2)
+    await work_off(invalidator, kernel, 2)
 
     assert set(kernel.dropped) == {(DIRECTORY, b"absent"), (ROOT, b"d")}
 
@@ -122,12 +122,12 @@ async def test_a_failure_delays_and_loses_nothing(
     expected_warnings.append("names were not dropped from the kernel")
     kernel.told = [(ROOT, page("", b"d"))]
     kernel.failures = 5
-    invalidations = EntryInvalidator(lambda: 0.0)
-    invalidations.keep_absent(ROOT, b"absent", 60)
-    invalidations.drop_all()
-    invalidations.drop(DIRECTORY, page("d/", b"a"))
+    invalidator = EntryInvalidator(lambda: 0.0)
+    invalidator.add_absent(ROOT, b"absent", 60)
+    invalidator.drop_all()
+    invalidator.drop(DIRECTORY, page("d/", b"a"))
 
-    await work_off(invalidations, kernel, 3)
+    await work_off(invalidator, kernel, 3)
 
     assert set(kernel.dropped) == {(ROOT, b"absent"), (ROOT, b"d"), (DIRECTORY, b"a")}
 
@@ -137,19 +137,19 @@ def test_the_kernel_keeps_no_more_absent_names_than_are_remembered(
 ) -> None:
     monkeypatch.setattr(entry_invalidator, "ABSENT_MAX", 2)
     moments = itertools.chain([0.0, 0.0, 0.0, 0.0, 100.0])
-    invalidations = EntryInvalidator(lambda: next(moments))
+    invalidator = EntryInvalidator(lambda: next(moments))
 
-    kept = [invalidations.keep_absent(ROOT, name, 60) for name in (b"a", b"b", b"a", b"c", b"c")]
+    kept = [invalidator.add_absent(ROOT, name, 60) for name in (b"a", b"b", b"a", b"c", b"c")]
 
     assert kept == [True, True, True, False, True]
 
 
 async def test_small_pages_are_dropped_many_at_a_time(kernel: Kernel) -> None:
-    invalidations = EntryInvalidator(lambda: 0.0)
+    invalidator = EntryInvalidator(lambda: 0.0)
     for inode in range(2, 2502):
-        invalidations.drop(inode, page(f"{inode}/", b"a"))
+        invalidator.drop(inode, page(f"{inode}/", b"a"))
 
-    await work_off(invalidations, kernel, 2500)
+    await work_off(invalidator, kernel, 2500)
 
     assert kernel.dropped == [(inode, b"a") for inode in range(2, 2502)]
     assert kernel.threads == 3
@@ -161,10 +161,10 @@ async def test_a_failure_keeps_every_page_of_its_batch(
 ) -> None:
     expected_warnings.append("names were not dropped from the kernel")
     kernel.failures = 1
-    invalidations = EntryInvalidator(lambda: 0.0)
+    invalidator = EntryInvalidator(lambda: 0.0)
     for name in (b"a", b"b"):
-        invalidations.drop(DIRECTORY, page("d/", name))
+        invalidator.drop(DIRECTORY, page("d/", name))
 
-    await work_off(invalidations, kernel, 2)
+    await work_off(invalidator, kernel, 2)
 
     assert kernel.dropped == [(DIRECTORY, b"a"), (DIRECTORY, b"b")]

@@ -18,8 +18,6 @@ from s3mount.fuse.error_mapping import maps_errors
 
 
 class Failing:
-    timeout = 1.0
-
     def __init__(self, failure: Exception) -> None:
         self._failure = failure
 

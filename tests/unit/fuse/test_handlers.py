@@ -57,7 +57,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Operations:
         TreeConfig(uid=0, gid=0),
         timeout=1.0,
         limiter=UNLIMITED,
-        absences=cast("Any", None),
+        invalidator=cast("Any", None),
     )
     monkeypatch.setattr(operations, "pyfuse3", part)
     return made
@@ -115,7 +115,7 @@ async def test_a_reference_that_cannot_be_given_back_keeps_no_other(
         TreeConfig(uid=0, gid=0),
         timeout=1.0,
         limiter=UNLIMITED,
-        absences=cast("Any", None),
+        invalidator=cast("Any", None),
     )
 
     await asked.forget([(2, 1), (3, 1), (4, 7), (5, 2), (6, 1)])

@@ -86,12 +86,12 @@ async def test_what_is_too_much_is_refused_at_once(
         await requests.begin(name, ALICE)
 
     with pytest.raises(TooManyRequests):
-        await limiter.enter(ALICE, 1)
+        await limiter.acquire(ALICE, 1)
     if other_is_refused:
         with pytest.raises(TooManyRequests):
-            await limiter.enter(BOB, 1)
+            await limiter.acquire(BOB, 1)
     else:
-        await limiter.enter(BOB, 1)
+        await limiter.acquire(BOB, 1)
 
 
 @pytest.mark.parametrize("seed", range(20))

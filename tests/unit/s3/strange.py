@@ -1,4 +1,4 @@
-"""A server that answers each request with the same bytes: for what no real store can be made to say."""
+"""Server that sends the same bytes to each request, as no real store would."""
 
 import contextlib
 import socket
@@ -18,7 +18,7 @@ class _Once(socketserver.StreamRequestHandler):
 
 @contextlib.contextmanager
 def answering(answer: bytes, *, stalls: bool = False) -> Iterator[str]:
-    """The URL of a server that says *answer* and closes, or *stalls*."""
+    """Yields the URL of a server that sends *answer* and closes, or *stalls*."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Once) as server:
         server.daemon_threads = True
         server.answer = answer  # type: ignore[attr-defined]
@@ -33,19 +33,19 @@ def answering(answer: bytes, *, stalls: bool = False) -> Iterator[str]:
 
 
 def stalling(answer: bytes) -> contextlib.AbstractContextManager[str]:
-    """The URL of a server that says *answer*, and no more until the client hangs up."""
+    """Yields the URL of a server that sends *answer*, and no more until the client hangs up."""
     return answering(answer, stalls=True)
 
 
 @contextlib.contextmanager
 def silent() -> Iterator[str]:
-    """The URL of a server that accepts, and says nothing."""
+    """Yields the URL of a server that accepts, and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
 def http(status: int, body: bytes, **headers: str) -> bytes:
-    """An answer with *body*; `content_type` is written Content-Type."""
+    """Return a response with *body*; `content_type` is written Content-Type."""
     named = {"content-length": str(len(body)), "connection": "close"}
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if value)
@@ -53,7 +53,7 @@ def http(status: int, body: bytes, **headers: str) -> bytes:
 
 
 def error(status: int, code: str, more: str = "", **headers: str) -> bytes:
-    """An S3 error document."""
+    """Return an S3 error document."""
     body = (
         f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>a message</Message>{more}</Error>'
     )
@@ -61,6 +61,7 @@ def error(status: int, code: str, more: str = "", **headers: str) -> bytes:
 
 
 def listing(inner: str) -> bytes:
-    """A listing's page."""
-    body = f'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{inner}</ListBucketResult>'
+    """Return a page of a listing."""
+    xmlns = "http://s3.amazonaws.com/doc/2006-03-01/"
+    body = f'<?xml version="1.0"?><ListBucketResult xmlns="{xmlns}">{inner}</ListBucketResult>'
     return http(200, body.encode(), content_type="application/xml")

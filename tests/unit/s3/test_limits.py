@@ -1,6 +1,5 @@
-"""A listing costs a bounded amount of memory, whatever a store puts into it and whichever transport reads it."""
+"""A listing costs bounded memory, whatever the store sends, over either transport."""
 
-import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -24,8 +23,9 @@ from s3mount.s3.limits import (
 )
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.native.transport import NativeTransport
-from s3mount.s3.transport import Retryable, Transport
-from tests.unit.s3.native.scripted import FixedCredentials
+from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.transport import Retryable
+from tests.unit.s3.scripted_server import FixedCredentials
 from tests.unit.s3.strange import answering, http
 
 MIB = 1 << 20
@@ -51,22 +51,22 @@ def session() -> Session:
     return open_session(StoreConfig(bucket="photos"))
 
 
-Listed = Callable[[bytes], ListPage]
+ListPageOf = Callable[[bytes], ListPage]
 
 
-@pytest.fixture(params=["lean", "boto3"])
-def listed(request: pytest.FixtureRequest, session: Session) -> Listed:
-    """What a transport makes of one answer to a listing."""
+@pytest.fixture(params=["native", "boto"])
+def list_page(request: pytest.FixtureRequest, session: Session) -> ListPageOf:
+    """Returns the page in one response, over a transport."""
 
-    def ask(answer: bytes) -> ListPage:
-        with answering(answer) as url:
-            transport, _ = (_lean if request.param == "lean" else _boto)(url, session)
+    def call(response: bytes) -> ListPage:
+        with answering(response) as url:
+            operations = (_native if request.param == "native" else _boto)(url, session)
             try:
-                return transport.list_page(ListQuery(""), deadline=time.monotonic() + 30)
+                return operations.list_page(ListQuery(""), deadline=time.monotonic() + 30)
             finally:
-                transport.close()
+                operations.close()
 
-    return ask
+    return call
 
 
 def document(inner: str) -> bytes:
@@ -96,13 +96,15 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize("inner", TOO_MUCH.values(), ids=TOO_MUCH.keys())
-def test_too_much_of_anything_is_refused_before_it_costs_memory(inner: str, listed: Listed) -> None:
-    answer = document(inner)
+def test_too_much_of_anything_is_refused_before_it_costs_memory(
+    inner: str, list_page: ListPageOf
+) -> None:
+    response = document(inner)
 
     tracemalloc.start()
     try:
         with pytest.raises(Retryable):
-            listed(answer)
+            list_page(response)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -122,14 +124,14 @@ MUCH = {
 
 
 @pytest.mark.parametrize("inner", MUCH.values(), ids=MUCH.keys())
-def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(
-    inner: str, listed: Listed
+def test_the_largest_page_is_parsed_within_the_same_memory(
+    inner: str, list_page: ListPageOf
 ) -> None:
-    answer = document(inner)
+    response = document(inner)
 
     tracemalloc.start()
     try:
-        page = listed(answer)
+        page = list_page(response)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -141,24 +143,24 @@ def test_as_much_as_a_page_may_hold_is_read_within_the_same_memory(
     assert peak < PEAK
 
 
-def test_large_pages_are_read_one_after_another(session: Session) -> None:
+def test_large_pages_are_parsed_one_after_another(session: Session) -> None:
     large = document(("<a>" + " " * 1000 + "</a>") * (LARGE_DOCUMENT // 1000) + row("k"))
     with answering(large) as url, answering(document(row("k"))) as small_url:
-        for make in (_lean, _boto):
-            transport, parsing = make(url, session)
-            small, its_parsing = make(small_url, session)
-            with parsing, its_parsing:  # another thread reads one
+        for make in (_native, _boto):
+            operations, small = make(url, session), make(small_url, session)
+            with operations._parsing, small._parsing:  # another thread parses one
                 with pytest.raises(Retryable) as caught:
-                    transport.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
+                    operations.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
                 assert (
                     len(small.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
                 )
             assert caught.value.is_throttle  # as any timeout
             assert (
-                len(transport.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects) == 1
+                len(operations.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects)
+                == 1
             )
-            assert not parsing.locked()
-            transport.close()
+            assert not operations._parsing.locked()
+            operations.close()
             small.close()
 
 
@@ -168,36 +170,34 @@ def _store(url: str, session: Session) -> tuple[StoreConfig, Endpoint]:
     return config, resolve_endpoint(config, session, region="us-east-1", credentials=keys)
 
 
-def _lean(url: str, session: Session) -> tuple[Transport, threading.Lock]:
-    transport = NativeTransport(_store(url, session)[1])
-    return transport, transport._parsing
+def _native(url: str, session: Session) -> BucketOperations:
+    return BucketOperations(NativeTransport(_store(url, session)[1]), "photos")
 
 
-def _boto(url: str, session: Session) -> tuple[Transport, threading.Lock]:
-    transport = BotoTransport(*_store(url, session), session)
-    return transport, transport._wire._parsing
+def _boto(url: str, session: Session) -> BucketOperations:
+    return BucketOperations(BotoTransport(*_store(url, session), session), "photos")
 
 
-def test_a_document_in_tiny_chunks_is_given_up(listed: Listed) -> None:
+def test_a_document_in_tiny_chunks_is_invalid(list_page: ListPageOf) -> None:
     body = f"{HEAD}{' ' * 2 * PIECES_LIMIT}{TAIL}".encode()
     chunks = b"".join(b"1\r\n%c\r\n" % octet for octet in body)
-    answer = (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n"
-        % chunks
+    response = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
     )
 
     with pytest.raises(Retryable, match=r"too many (chunks|pieces)"):
-        listed(answer)
+        list_page(response)
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_an_error_without_end_is_not_read_to_its_end(status: int, listed: Listed) -> None:
+def test_an_error_without_end_is_not_read_to_its_end(status: int, list_page: ListPageOf) -> None:
     body = b"<Error><Code>X</Code>" + b"<a/>" * ERROR_LIMIT + b"</Error>"
 
     tracemalloc.start()
     try:
         with pytest.raises((Retryable, S3MountError)) as caught:
-            listed(http(status, body, content_type="application/xml"))
+            list_page(http(status, body, content_type="application/xml"))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -210,8 +210,8 @@ def test_an_error_without_end_is_not_read_to_its_end(status: int, listed: Listed
 
 
 @pytest.mark.parametrize("kind", ["<!ENTITY a 'b'>", "<!ENTITY a SYSTEM 'file:///etc/passwd'>", ""])
-def test_a_document_type_is_refused(kind: str, listed: Listed) -> None:
+def test_a_document_type_is_refused(kind: str, list_page: ListPageOf) -> None:
     body = f"<!DOCTYPE a [{kind}]>{HEAD}{row('&a;' if kind else 'k')}{TAIL}".encode()
 
     with pytest.raises(Retryable, match="a document type"):
-        listed(http(200, body, content_type="application/xml"))
+        list_page(http(200, body, content_type="application/xml"))

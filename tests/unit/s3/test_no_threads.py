@@ -1,4 +1,4 @@
-"""A host that gives no more threads (RLIMIT_NPROC, as pids.max does it): what it leaves of the store's places and of blocks."""
+"""A host without more threads (RLIMIT_NPROC, like pids.max) leaves permits and blocks free."""
 
 import subprocess
 import sys
@@ -6,7 +6,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# The limit does not hold for root: the process becomes another user, after all imports, since nobody else may read them perhaps.
+# The limit does not hold for root: the process becomes another user, after all imports, which that
+# user may not be allowed to read.
 PROGRAM = """
 import os, resource, threading, trio
 from s3mount.cache.block_cache import BlockCache
@@ -18,12 +19,18 @@ from s3mount.s3.model import ObjectStat, ObjectVersion
 class Transport:
     def head(self, key, *, deadline):
         return ObjectStat(ObjectVersion("b", key, "e", 4096), 0)
-    def get_range(self, version, span, into, *, version_id, deadline, cord=None):
-        into()[:] = bytes(len(span))
-    def begin_range(self, *_, **__):
-        return None
+    def get_range(self, version, byte_range, *, version_id, deadline):
+        return Range(byte_range)
     def close(self):
         pass
+
+class Range:
+    def __init__(self, byte_range):
+        self.byte_range = byte_range
+    def send(self, into, cancel_token):
+        into()[:] = bytes(len(self.byte_range))
+    def send_nowait(self, into, cancel_token):
+        return None
 
 def limit_threads(soft=None):
     hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
@@ -37,7 +44,8 @@ async def ends(call, *arguments):
     return False
 
 async def main():
-    store = RemoteStore(Transport(), max_connections=2, timeout=10.0, pauses=lambda: iter([0.0] * 3))
+    pauses = lambda: iter([0.0] * 3)
+    store = RemoteStore(Transport(), max_connections=2, timeout=10.0, pauses=pauses)
     async with trio.open_nursery() as loads:
         blocks = BlockCache(store, loads, BlockConfig(memory_limit=8 << 20))
         reader = blocks.open(ObjectVersion("b", "k", "e", 4096))
@@ -47,7 +55,7 @@ async def main():
             assert await ends(reader.read, 0, 4096)
         assert blocks.prefetch(ObjectVersion("b", "sibling", "e", 4096))
         await trio.testing.wait_all_tasks_blocked()
-        assert store._gate.inside == 0
+        assert store._limiter.held == 0
         assert read_metrics(blocks)["block_fetches_in_flight"] == 0
         limit_threads()
         assert len(await reader.read(0, 4096)) == 4096

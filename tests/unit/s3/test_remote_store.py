@@ -1,4 +1,4 @@
-"""RemoteStore's policy, over a transport that does as it is told."""
+"""The policy of RemoteStore, over a scripted transport."""
 
 import _thread
 import contextlib
@@ -8,12 +8,13 @@ import mmap
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import pytest
 import trio
 import trio.testing
 
+from s3mount import unawaited
 from s3mount.errors import (
     AccessDenied,
     DeadlineExceeded,
@@ -31,12 +32,12 @@ from s3mount.s3.model import (
     ObjectVersion,
     Revalidation,
 )
-from s3mount.s3.object_store import Demand, OnToken, Priority, StartedRead
-from s3mount.s3.remote_store import RemoteStore, _call_in_run
-from s3mount.s3.scheduling import unawaited
-from s3mount.s3.scheduling.backoff import ATTEMPTS
+from s3mount.s3.object_store import OnToken, Priority, StartedRead
+from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.scheduling.retry import ATTEMPTS
 from s3mount.s3.transport import Retryable
+from tests.fakes.started_reads import read_range
 from tests.metrics import read_metrics
 
 VERSION = ObjectVersion("bucket", "key", "etag", 4)
@@ -45,7 +46,10 @@ TIMEOUT = 60.0
 
 
 class ScriptedTransport:
-    """Each attempt takes the next step of the script: an exception to raise, something to call, or None; then None for ever."""
+    """Each attempt takes the next step: an exception to raise, something to call, or None.
+
+    After the last step, every step is None.
+    """
 
     def __init__(self, *steps: Exception | Callable[[], Any] | None) -> None:
         self.steps = list(steps)
@@ -81,19 +85,18 @@ class ScriptedTransport:
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
-        span: ByteRange,  # noqa: ARG002 - the protocol's
-        into: Callable[[], memoryview],
+        byte_range: ByteRange,  # noqa: ARG002 - the protocol's
         *,
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
-        cord: CancelToken | None = None,  # noqa: ARG002 - the protocol's
-    ) -> str | None:
+    ) -> "ScriptedRange":
+        return ScriptedRange(self, version_id)
+
+    def read(self, version_id: str | None, into: Callable[[], memoryview], _: CancelToken) -> str:
         self.version_ids.append(version_id)
         self._step()
         into()[:] = b"body"
         return "v1"
-
-    def begin_range(self, *_: object, **__: object) -> None: ...
 
     def revalidate(
         self,
@@ -105,13 +108,26 @@ class ScriptedTransport:
         self._step()
         return NotModified()
 
-    def prepare(self, *, deadline: float) -> None:  # noqa: ARG002 - the protocol's
+    def preconnect(self, *, deadline: float) -> None:  # noqa: ARG002 - the protocol's
         self.prepared.release()
 
     def renew_credentials(self) -> None:
         self.renewals += 1
 
     def close(self) -> None: ...
+
+
+class ScriptedRange:
+    """`RangeSender` of a `ScriptedTransport`."""
+
+    def __init__(self, transport: ScriptedTransport, version_id: str | None) -> None:
+        self._transport = transport
+        self._version_id = version_id
+
+    def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
+        return self._transport.read(self._version_id, into, cancel_token)
+
+    def send_nowait(self, *_: object) -> None: ...
 
 
 def failed(**kind: bool) -> Retryable:
@@ -125,36 +141,69 @@ def remote(
     timeout: float = TIMEOUT,
     pause: float = 0.0,
 ) -> RemoteStore:
-    """*pause* is what lies between two attempts, in seconds. No mock clock: it would not wait for threads."""
+    """*pause* is between two attempts, in seconds. A mock clock would not wait for threads."""
     pauses = partial(itertools.repeat, pause, ATTEMPTS - 1)
     return RemoteStore(transport, max_connections=max_connections, timeout=timeout, pauses=pauses)
 
 
-Read = Callable[[RemoteStore], Awaitable[bytes]]
+class Result(NamedTuple):
+    """What a read brought: the bytes, and what the store has told of the version."""
+
+    body: bytes
+    version: ObjectVersion
 
 
-async def read(store: RemoteStore) -> bytes:
+class Read(Protocol):
+    """A way to read the four bytes of *version*."""
+
+    def __call__(
+        self, store: RemoteStore, version: ObjectVersion = VERSION
+    ) -> Awaitable[Result]: ...
+
+
+async def read(store: RemoteStore, version: ObjectVersion = VERSION) -> Result:
+    """A read whose first attempt is sent at once, if there is a permit."""
     into = bytearray(4)
-    await store.get_range(VERSION, ByteRange(0, 4), memoryview(into))
-    return bytes(into)
+    known = await read_range(store, version, ByteRange(0, 4), memoryview(into))
+    return Result(bytes(into), known)
 
 
-async def read_at_once(store: RemoteStore) -> bytes:
-    """`read`, begun before anything is awaited; as `blocks` does it."""
-    into, ended = bytearray(4), trio.Event()
-    begun = store.begin_range(VERSION, ByteRange(0, 4), memoryview(into), Demand(), ended.set)
-    if begun is None:
-        return await read(store)
-    await begun.see_through(ended)
-    if not begun.is_done:
-        await begun.finish()
-    return bytes(into)
+async def read_in_task(store: RemoteStore, version: ObjectVersion = VERSION) -> Result:
+    """A read that has to wait for its permit, and makes its attempts in a task."""
+    permits = []
+    while (permit := store._limiter.acquire_nowait(Priority.DEMAND)) is not None:
+        permits.append(permit)
+    into, ended = bytearray(4), End()
+    store.start_read(version, ByteRange(0, 4), memoryview(into), ended.told, Priority.DEMAND)
+    for permit in permits:
+        permit.release()
+    known = await ended.wait()
+    return Result(bytes(into), known)
 
 
-either_way = pytest.mark.parametrize("read", [read, read_at_once], ids=["awaited", "sent-at-once"])
+class End:
+    """The end of a read, which can be waited for."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self.ends: list[tuple[ObjectVersion, BaseException | None]] = []
+
+    def told(self, version: ObjectVersion, error: BaseException | None) -> None:
+        self.ends.append((version, error))
+        self._event.set()
+
+    async def wait(self) -> ObjectVersion:
+        await self._event.wait()
+        [(version, error)] = self.ends
+        if error is not None:
+            raise error
+        return version
 
 
-async def test_a_renewal_that_hangs_ends_no_later_than_the_question() -> None:
+either_way = pytest.mark.parametrize("read", [read, read_in_task], ids=["sent-at-once", "in-task"])
+
+
+async def test_a_renewal_that_hangs_ends_by_the_deadline() -> None:
     hold, expired = threading.Event(), Retryable(AccessDenied("expired"), is_stale_credentials=True)
     transport = ScriptedTransport(expired)
     transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]  # nothing may wait for it
@@ -179,14 +228,14 @@ async def test_a_renewal_that_hangs_can_be_cancelled() -> None:
 
 
 @either_way
-async def test_what_may_pass_is_tried_again(read: Read) -> None:
+async def test_a_retryable_failure_is_retried(read: Read) -> None:
     transport = ScriptedTransport(failed(), failed())
 
-    assert await read(remote(transport)) == b"body"
+    assert (await read(remote(transport))).body == b"body"
     assert transport.attempts == 3
 
 
-async def test_what_does_not_pass_is_given_up_after_some_attempts() -> None:
+async def test_an_operation_fails_after_some_attempts() -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
     store = remote(transport)
 
@@ -198,7 +247,7 @@ async def test_what_does_not_pass_is_given_up_after_some_attempts() -> None:
     assert read_metrics(store)["request_errors"] == 1
 
 
-async def test_a_refusal_is_not_tried_again() -> None:
+async def test_a_refusal_is_not_retried() -> None:
     transport = ScriptedTransport(NotFound("no"))
     store = remote(transport)
 
@@ -209,7 +258,7 @@ async def test_a_refusal_is_not_tried_again() -> None:
     assert read_metrics(store)["request_errors"] == 0
 
 
-async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
+async def test_there_is_no_pause_past_the_deadline() -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
 
     with trio.fail_after(30), pytest.raises(StoreError):
@@ -218,17 +267,17 @@ async def test_a_pause_that_would_pass_the_deadline_is_not_made() -> None:
     assert transport.attempts == 1
 
 
-@pytest.mark.parametrize("question", ["head", "list"])
-async def test_who_asks_is_told_at_the_deadline_though_the_thread_goes_on(question: str) -> None:
+@pytest.mark.parametrize("operation", ["head", "list"])
+async def test_the_caller_is_told_at_the_deadline_though_the_thread_goes_on(operation: str) -> None:
     hold = threading.Event()
     store = remote(ScriptedTransport(hold.wait), timeout=0.05)
 
     with trio.fail_after(5), pytest.raises(DeadlineExceeded):
-        await (store.head("key") if question == "head" else store.list_page(ListQuery("")))
+        await (store.head("key") if operation == "head" else store.list_page(ListQuery("")))
     hold.set()
 
 
-async def test_a_read_waits_for_its_thread_before_it_gives_the_buffer_back() -> None:
+async def test_a_cancelled_read_waits_for_its_thread() -> None:
     hold, entered = threading.Event(), threading.Event()
     written = []
 
@@ -262,7 +311,7 @@ async def test_a_cancelled_lookup_does_not_wait_for_its_thread() -> None:
 async def test_expired_credentials_are_renewed_once(read: Read) -> None:
     transport = ScriptedTransport(failed(is_stale_credentials=True))
 
-    assert await read(remote(transport)) == b"body"
+    assert (await read(remote(transport))).body == b"body"
     assert transport.renewals == 1
 
 
@@ -281,10 +330,26 @@ async def test_credentials_that_stay_expired_are_a_refusal(read: Read) -> None:
 async def test_a_replaced_version_is_read_by_its_version_id(read: Read) -> None:
     transport = ScriptedTransport(None, StaleVersion("replaced"))
     store = remote(transport)
-    await store.head("key")
+    version = (await store.head("key")).version
 
-    assert [await read(store), await read(store)] == [b"body", b"body"]
+    first = await read(store, version)
+    second = await read(store, first.version)
+
+    assert [first.body, second.body] == [b"body", b"body"]
     assert transport.version_ids == [None, "v1", "v1"]
+
+
+@either_way
+async def test_a_version_id_told_by_a_read_is_used_once_the_version_is_replaced(read: Read) -> None:
+    transport = ScriptedTransport(None, StaleVersion("replaced"))
+    store = remote(transport)
+
+    first = await read(store)
+    second = await read(store, first.version)
+
+    assert first.version == second.version == VERSION
+    assert (first.version.version_id, second.version.is_replaced) == ("v1", True)
+    assert transport.version_ids == [None, None, "v1"]
 
 
 @either_way
@@ -299,17 +364,17 @@ async def test_a_replaced_version_without_a_known_id_is_gone(read: Read) -> None
     "refusal", [AccessDenied("no s3:GetObjectVersion"), NotFound("no"), StaleVersion("gone")]
 )
 @either_way
-async def test_a_version_that_cannot_be_had_by_its_id_is_gone(
+async def test_a_version_that_cannot_be_read_by_its_id_is_gone(
     read: Read, refusal: Exception
 ) -> None:
     store = remote(ScriptedTransport(None, StaleVersion("replaced"), refusal))
-    await store.head("key")
+    version = (await store.head("key")).version
 
     with pytest.raises(StaleVersion):
-        await read(store)
+        await read(store, version)
 
 
-async def test_throttling_lowers_and_success_raises_what_is_allowed() -> None:
+async def test_throttling_lowers_and_success_raises_the_limit() -> None:
     store = remote(ScriptedTransport(failed(is_throttle=True)), max_connections=8)
 
     await store.head("key")
@@ -339,31 +404,32 @@ async def test_statistics_count_requests_by_kind_and_bytes(read: Read) -> None:
     assert read_metrics(store)["bytes_received"] == 4
 
 
-async def test_a_reader_that_comes_to_wait_for_a_speculative_read_gets_it_before_other_speculation() -> (
-    None
-):
-    hold, asked = threading.Event(), []
+async def test_a_promoted_prefetch_is_read_before_other_prefetches() -> None:
+    hold, ended = threading.Event(), []
     store = remote(ScriptedTransport(hold.wait), max_connections=1)
-    demands = {name: Demand(Priority.AHEAD) for name in ("ahead 1", "ahead 2", "waited for")}
-
-    async def get(name: str, demand: Demand) -> None:
-        await store.get_range(VERSION, ByteRange(0, 4), memoryview(bytearray(4)), demand)
-        asked.append(name)
+    reads: dict[str, StartedRead] = {}
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(store.head, "key")
-        for name, demand in demands.items():
+        for name in ("first", "second", "promoted"):
             await trio.testing.wait_all_tasks_blocked()
-            nursery.start_soon(get, name, demand)
+            reads[name] = prefetch(store, lambda *_, name=name: ended.append(name))
         await trio.testing.wait_all_tasks_blocked()
-        demands["waited for"].rise()
+        reads["promoted"].promote()
         hold.set()
+    with trio.fail_after(5):
+        await read_in_task(store)
 
-    assert asked == ["waited for", "ahead 1", "ahead 2"]
+    assert ended[0] == "promoted"
+
+
+def prefetch(store: RemoteStore, on_end: Callable[..., None]) -> StartedRead:
+    into = memoryview(bytearray(4))
+    return store.start_read(VERSION, ByteRange(0, 4), into, on_end, Priority.PREFETCH)
 
 
 @either_way
-async def test_what_a_store_refuses_is_asked_for_once(read: Read) -> None:
+async def test_a_refused_read_is_sent_once(read: Read) -> None:
     transport = ScriptedTransport(AccessDenied("no"))
     store = remote(transport)
 
@@ -375,7 +441,7 @@ async def test_what_a_store_refuses_is_asked_for_once(read: Read) -> None:
 
 
 @either_way
-async def test_a_read_is_given_up_after_some_attempts(read: Read) -> None:
+async def test_a_read_fails_after_some_attempts(read: Read) -> None:
     transport = ScriptedTransport(*[failed() for _ in range(100)])
 
     with pytest.raises(StoreError):
@@ -384,34 +450,29 @@ async def test_a_read_is_given_up_after_some_attempts(read: Read) -> None:
     assert transport.attempts == ATTEMPTS
 
 
-async def test_no_read_is_begun_at_once_where_it_would_have_to_wait() -> None:
-    hold = threading.Event()
-    store = remote(ScriptedTransport(hold.wait), max_connections=1)
-    ended: list[str] = []
+async def test_a_read_without_a_permit_waits_for_one() -> None:
+    hold, ended = threading.Event(), End()
+    transport = ScriptedTransport(hold.wait)
+    store = remote(transport, max_connections=1)
 
-    def begin() -> StartedRead | None:
-        return store.begin_range(
-            VERSION,
-            ByteRange(0, 4),
-            memoryview(bytearray(4)),
-            Demand(Priority.AHEAD),
-            lambda: ended.append("told"),
-        )
-
-    assert store.has_place()
-    first, second = begin(), begin()
-    had_place, told_at_once = store.has_place(), list(ended)
+    had_capacity = store.has_capacity()
+    prefetch(store, ended.told)
+    has_capacity, ends = store.has_capacity(), list(ended.ends)
+    second = End()
+    prefetch(store, second.told)
+    await trio.testing.wait_all_tasks_blocked()
+    sent = read_metrics(store)["get_requests"]
     hold.set()
     with trio.fail_after(5):
-        await read(store)  # behind the first
+        await second.wait()
 
-    assert (first is None, second, had_place, told_at_once) == (False, None, False, [])
-    assert ended == ["told"]
+    assert (had_capacity, has_capacity, ends, sent) == (True, False, [], 1)
+    assert len(ended.ends) == 1
     assert _requests(store) == (0, 0, 2)
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda s: s.head("k"),
         lambda s: s.list_page(ListQuery("")),
@@ -419,8 +480,8 @@ async def test_no_read_is_begun_at_once_where_it_would_have_to_wait() -> None:
         read,
     ],
 )
-async def test_every_question_ends_when_the_gate_stays_shut(
-    ask: Callable[[RemoteStore], Any],
+async def test_every_operation_ends_by_its_deadline_without_a_permit(
+    call: Callable[[RemoteStore], Any],
 ) -> None:
     hold = threading.Event()
     store = remote(ScriptedTransport(hold.wait), max_connections=1, timeout=0.2)
@@ -429,23 +490,21 @@ async def test_every_question_ends_when_the_gate_stays_shut(
         nursery.start_soon(_expect_late, store.head("key"))
         await trio.testing.wait_all_tasks_blocked(0.02)
         with trio.fail_after(5), pytest.raises(DeadlineExceeded):
-            await ask(store)
+            await call(store)
         hold.set()
 
 
-async def _expect_late(question: Any) -> None:
+async def _expect_late(operation: Any) -> None:
     with pytest.raises(DeadlineExceeded):
-        await question
+        await operation
 
 
 @pytest.mark.parametrize(("allowed", "prepared"), [(32, 8), (1, 1)])
-async def test_connections_are_ready_before_the_first_questions(
-    allowed: int, prepared: int
-) -> None:
+async def test_connections_are_open_before_the_first_requests(allowed: int, prepared: int) -> None:
     transport = ScriptedTransport()
     store = remote(transport, max_connections=allowed)
 
-    store.prepare()
+    store.preconnect()
     for _ in range(prepared):
         assert await trio.to_thread.run_sync(transport.prepared.acquire, True, 10)
 
@@ -457,22 +516,22 @@ def _no_thread(*_: object) -> None:
     raise RuntimeError("can't start new thread")
 
 
-every_question = pytest.mark.parametrize(
-    "ask",
+every_operation = pytest.mark.parametrize(
+    "call",
     [
         lambda store: store.head("k"),
         lambda store: store.list_page(ListQuery("")),
         lambda store: store.revalidate(VERSION, 1),
         read,
-        read_at_once,
+        read_in_task,
     ],
-    ids=["head", "list", "revalidate", "read", "read-at-once"],
+    ids=["head", "list", "revalidate", "read", "read-in-task"],
 )
 
 
-@every_question
-async def test_a_thread_that_cannot_be_started_keeps_no_place(
-    ask: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
+@every_operation
+async def test_a_thread_that_cannot_be_started_holds_no_permit(
+    call: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = ScriptedTransport()
     store = remote(transport, max_connections=2)
@@ -480,17 +539,17 @@ async def test_a_thread_that_cannot_be_started_keeps_no_place(
         patched.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
         for _ in range(3):
             with pytest.raises(StoreError, match="no thread can be started"):
-                await ask(store)
+                await call(store)
 
-    assert store._gate.inside == 0
+    assert store._limiter.held == 0
     assert transport.attempts == 0
-    await ask(store)
+    await call(store)
     assert transport.attempts == 1
 
 
-@every_question
-async def test_a_moment_without_threads_is_waited_for(
-    ask: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
+@every_operation
+async def test_a_moment_without_threads_is_outlasted(
+    call: Callable[[RemoteStore], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transport = ScriptedTransport()
     store = remote(transport)
@@ -502,42 +561,81 @@ async def test_a_moment_without_threads_is_waited_for(
         return start(*args)
 
     monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", start_at_last)
-    await ask(store)
+    await call(store)
 
     assert transport.attempts == 1
     assert read_metrics(store)["retries"] == 3
 
 
-async def test_a_read_for_nobody_fails_at_once_where_there_is_no_thread(
+async def test_a_prefetch_fails_at_once_if_there_is_no_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = remote(ScriptedTransport(), pause=30.0)
     monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
 
+    into = memoryview(bytearray(4))
     with trio.fail_after(5), pytest.raises(StoreError):
-        await store.get_range(
-            VERSION, ByteRange(0, 4), memoryview(bytearray(4)), Demand(Priority.AHEAD)
-        )
+        await read_range(store, VERSION, ByteRange(0, 4), into, Priority.PREFETCH)
 
 
-async def test_a_read_sent_at_once_and_cancelled_gives_its_place_back() -> None:
+async def test_a_cancelled_read_releases_its_permit_when_its_attempt_has_ended() -> None:
     transport = EndlessTransport()
-    store, ended = remote(transport, max_connections=1), trio.Event()
-    begun = store.begin_range(
-        VERSION, ByteRange(0, 4), memoryview(bytearray(4)), Demand(), ended.set
-    )
-    assert begun is not None
+    store, ended = remote(transport, max_connections=1), End()
+    read = prefetch(store, ended.told)
     await trio.to_thread.run_sync(transport.has_begun.wait)
 
-    begun.cancel()
-    with trio.fail_after(5):
+    read.cancel()
+    held, ends = store._limiter.held, list(ended.ends)
+    with trio.fail_after(5), pytest.raises(RequestCancelledError):
         await ended.wait()
 
-    assert not begun.is_done
-    assert store._gate.inside == 0
+    assert (held, ends) == (1, [])
+    assert store._limiter.held == 0
 
 
-async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back() -> None:
+@pytest.mark.parametrize("is_held_up", ["permit", "pause", "renewal"])
+async def test_a_cancelled_read_ends_at_once_whatever_it_waits_for(is_held_up: str) -> None:
+    hold = threading.Event()
+    expired = Retryable(AccessDenied("expired"), is_stale_credentials=True)
+    steps: dict[str, Any] = {"permit": hold.wait, "pause": failed(), "renewal": expired}
+    transport = ScriptedTransport(steps[is_held_up])
+    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]
+    store, ended = remote(transport, max_connections=1, pause=30.0), End()
+    if is_held_up == "permit":
+        prefetch(store, lambda *_: None)
+    read = prefetch(store, ended.told)
+    while _requests(store) != (0, 0, 1) or not (
+        is_held_up == "permit" or (transport.attempts and not store._limiter.held)
+    ):
+        await trio.lowlevel.checkpoint()
+    await trio.testing.wait_all_tasks_blocked()
+
+    read.cancel()
+    with trio.fail_after(5), pytest.raises(RequestCancelledError):
+        await ended.wait()
+    hold.set()
+
+    assert _requests(store) == (0, 0, 1)
+
+
+async def test_a_read_in_flight_does_not_hold_up_the_end_of_the_event_loop() -> None:
+    transport = EndlessTransport()
+    store = remote(transport)
+
+    def run() -> None:
+        trio.run(_leave_in_flight, store, transport)
+
+    with trio.fail_after(10):
+        await trio.to_thread.run_sync(run)
+
+
+async def _leave_in_flight(store: RemoteStore, transport: "EndlessTransport") -> None:
+    into = memoryview(bytearray(4))
+    store.start_read(VERSION, ByteRange(0, 4), into, lambda *_: None, Priority.DEMAND)
+    await trio.to_thread.run_sync(transport.has_begun.wait)
+
+
+async def test_a_cancelled_read_ends_its_request_and_then_returns() -> None:
     transport = EndlessTransport()
     store = remote(transport, max_connections=1)
     with trio.fail_after(5):
@@ -546,32 +644,37 @@ async def test_a_cancelled_read_ends_its_request_and_then_gives_the_buffer_back(
             await trio.to_thread.run_sync(transport.has_begun.wait)
             nursery.cancel_scope.cancel()
 
-    assert store._gate.inside == 0
+    assert store._limiter.held == 0
     assert transport.has_ended
 
 
 class EndlessTransport(ScriptedTransport):
-    """A read ends when it is cut, and not before."""
+    """A read ends when it is cancelled, and not before."""
 
     def __init__(self) -> None:
         super().__init__()
         self.has_begun = threading.Event()
         self.has_ended = False
 
-    def get_range(self, *_: object, cord: CancelToken, **__: object) -> str | None:  # type: ignore[override]
-        was_cut = threading.Event()
-        cord.tie(was_cut.set)
+    def read(
+        self,
+        version_id: str | None,  # noqa: ARG002 - the base class's
+        into: Callable[[], memoryview],  # noqa: ARG002 - the base class's
+        cancel_token: CancelToken,
+    ) -> str:
+        was_cancelled = threading.Event()
+        cancel_token.attach(was_cancelled.set)
         self.has_begun.set()
-        was_cut.wait()
+        was_cancelled.wait()
         self.has_ended = True
         raise RequestCancelledError
 
 
-async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[str]) -> None:
-    expected_warnings.append("bug in what is told of a page to come")
+async def test_the_callback_of_an_early_token_may_fail(expected_warnings: list[str]) -> None:
+    expected_warnings.append("the callback of an early token failed: this is a bug")
     transport = ScriptedTransport()
     store = remote(transport)
-    _call_in_run(trio.lowlevel.current_trio_token(), _no_thread, "token")
+    _call_in_event_loop(trio.lowlevel.current_trio_token(), _no_thread, "token")
 
     await store.list_page(ListQuery(""))
     await trio.testing.wait_all_tasks_blocked()
@@ -579,31 +682,31 @@ async def test_what_is_told_of_a_page_to_come_may_fail(expected_warnings: list[s
     assert transport.attempts == 1
 
 
-@pytest.mark.parametrize("step", ["_pins.remember", "_gate.succeeded", "_hedging.latency.add"])
+@pytest.mark.parametrize("step", ["_record_success", "on_success", "latency.add"])
 @either_way
-async def test_a_bug_in_the_accounting_for_a_read_ends_no_run(
+async def test_a_bug_in_the_accounting_for_a_read_does_not_end_the_event_loop(
     read: Read, step: str, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
-    expected_warnings.append("bug in keeping count of a read")
+    expected_warnings.append("accounting for a read failed: this is a bug")
     store = remote(ScriptedTransport())
     with monkeypatch.context() as patched:
         patched.setattr(f"s3mount.s3.{TARGETS[step]}", _no_thread)
         with contextlib.suppress(RuntimeError):
             await read(store)
 
-    assert store._gate.inside == 0
-    assert await read(store) == b"body"
+    assert store._limiter.held == 0
+    assert (await read(store)).body == b"body"
 
 
 TARGETS = {
-    "_pins.remember": "version_id_cache.VersionIdCache.remember",
-    "_gate.succeeded": "scheduling.limiter.Limiter.succeeded",
-    "_hedging.latency.add": "scheduling.latency.Latency.add",
+    "_record_success": "scheduling.range_read.RangeRead._record_success",
+    "on_success": "scheduling.limiter.Limiter.on_success",
+    "latency.add": "scheduling.hedge_policy.Latency.add",
 }
 
 
-async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
-    """What was raised holds frames, and those the buffer: a cycle there would keep it until the collector runs."""
+async def test_a_failed_read_leaves_no_cycle_with_its_buffer() -> None:
+    """Exceptions refer to frames, and those to the buffer: a cycle would keep it for long."""
     gc.disable()
     try:
         for steps in (
@@ -612,7 +715,7 @@ async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
             [StaleVersion("gone")] * 2,
             [AccessDenied("no")],
         ):
-            for read_into in (_read_into, _begin_into):
+            for read_into in (_read_into, _start_into):
                 buffer = mmap.mmap(-1, 4)
                 await read_into(remote(ScriptedTransport(*steps)), memoryview(buffer))
 
@@ -623,18 +726,16 @@ async def test_a_failed_read_leaves_its_buffer_to_no_cycle() -> None:
 
 async def _read_into(store: RemoteStore, into: memoryview) -> None:
     try:
-        await store.get_range(VERSION, ByteRange(0, 4), into)
+        await read_range(store, VERSION, ByteRange(0, 4), into)
     except S3MountError as exc:
         unawaited.drop_frames(exc)
 
 
-async def _begin_into(store: RemoteStore, into: memoryview) -> None:
-    ended = trio.Event()
-    begun = store.begin_range(VERSION, ByteRange(0, 4), into, Demand(), ended.set)
-    assert begun is not None
-    await ended.wait()
+async def _start_into(store: RemoteStore, into: memoryview) -> None:
+    ended = End()
+    store.start_read(VERSION, ByteRange(0, 4), into, ended.told, Priority.PREFETCH)
     try:
-        await begun.finish()
+        await ended.wait()
     except S3MountError as exc:
         unawaited.drop_frames(exc)
 

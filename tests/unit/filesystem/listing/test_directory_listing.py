@@ -3,7 +3,7 @@ import pytest
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
-from tests.unit.filesystem.proof import proven, unordered
+from tests.unit.filesystem.evidence import proven, unordered
 
 
 def page(*raws: str, token: str | None = None) -> ListPage:
@@ -17,7 +17,7 @@ def names(listing: DirectoryListing) -> list[bytes]:
     ]
 
 
-def test_a_page_is_asked_for_by_its_token_again_and_again_until_it_has_come() -> None:
+def test_a_page_is_requested_by_its_token_until_it_is_received() -> None:
     listing = DirectoryListing("bucket", "d/", 0.0, proven())
 
     assert listing.next_query() == ListQuery("d/")
@@ -25,18 +25,18 @@ def test_a_page_is_asked_for_by_its_token_again_and_again_until_it_has_come() ->
     assert listing.next_query() == listing.next_query() == ListQuery("d/", token="t")
 
 
-def test_what_a_complete_listing_lacks_does_not_exist() -> None:
+def test_a_complete_listing_is_final_on_absent_names() -> None:
     listing = DirectoryListing("bucket", "d/", 0.0, proven())
     listing.add(page("d/a", token="t"), 0.0)
 
-    assert not listing.decides(b"b")
+    assert not listing.is_final(b"b")
     listing.add(page("d/c"), 0.0)
-    assert listing.decides(b"b")
+    assert listing.is_final(b"b")
     assert listing.find(b"b") is None
     assert listing.find(b"c") is not None
 
 
-def test_a_listing_that_goes_round_in_circles_fails() -> None:
+def test_a_listing_that_repeats_a_token_fails() -> None:
     listing = DirectoryListing("bucket", "", 0.0, proven())
     listing.add(page("a", token="t"), 0.0)
     listing.add(page("b", token="u"), 0.0)
@@ -45,7 +45,7 @@ def test_a_listing_that_goes_round_in_circles_fails() -> None:
         listing.add(page("c", token="t"), 0.0)
 
 
-def test_disorder_found_late_neither_loses_nor_repeats_a_name() -> None:
+def test_late_disorder_neither_loses_nor_repeats_a_name() -> None:
     listing = DirectoryListing("bucket", "", 0.0, proven())
     listing.add(page("b", "c", "d", token="t"), 0.0)
     listing.add(page("a", "b", "e"), 0.0)
@@ -61,26 +61,26 @@ def test_disorder_that_makes_a_shown_file_a_directory_fails() -> None:
         listing.add(page("a", "b/"), 0.0)
 
 
-def test_pages_without_an_entry_are_no_pages() -> None:
+def test_pages_without_an_entry_are_left_out() -> None:
     listing = DirectoryListing("bucket", "", 0.0, proven())
     listing.add(page(token="t"), 0.0)
     listing.add(page("a"), 0.0)
 
     assert len(listing.pages) == 1
-    assert listing.newest_ns == 7
+    assert listing.newest_mtime_ns == 7
 
 
-def test_where_no_order_is_to_be_expected_nothing_is_shown_or_decided_before_the_end() -> None:
+def test_without_order_nothing_is_shown_or_final_before_the_end() -> None:
     listing = DirectoryListing("bucket", "", 0.0, unordered())
     listing.add(page("a", "b", token="t"), 0.0)
 
     assert not names(listing)
-    assert not listing.decides(b"aa")
+    assert not listing.is_final(b"aa")
     listing.add(page("aa", "b/"), 0.0)
     assert sorted(names(listing)) == [b"a", b"aa", b"b"]
 
 
-def test_disorder_is_told_even_where_it_ends_the_listing() -> None:
+def test_disorder_is_recorded_even_if_the_listing_fails_by_it() -> None:
     order = proven()
     listing = DirectoryListing("bucket", "", 0.0, order)
     listing.add(page("b", "c", "d", token="t"), 0.0)
@@ -88,4 +88,27 @@ def test_disorder_is_told_even_where_it_ends_the_listing() -> None:
     with pytest.raises(StoreError):
         listing.add(page("a", "b/"), 0.0)
     assert not listing.is_ordered
-    assert order.proof
+    assert order.keys_needed
+
+
+def test_a_file_that_was_held_back_for_long_does_not_slow_the_search_down() -> None:
+    listing = DirectoryListing("bucket", "", 0.0, proven())
+    listing.add(page("img", *(f"img-{number:04}" for number in range(100)), token="t0"), 0.0)
+    for number in range(1, 50):
+        listing.add(
+            page(*(f"img-{number * 100 + n:04}" for n in range(100)), token=f"t{number}"), 0.0
+        )
+    listing.add(page("jpg"), 0.0)
+
+    assert len(list(listing._candidates(b"img-2345"))) <= 2
+    names = [b"img", b"jpg", *(b"img-%04d" % number for number in range(5000))]
+    found = [listing.find(name) for name in names]
+    assert [None if each is None else each[0].name(each[1]) for each in found] == names
+    assert all(listing.has_page(each) for each in listing.pages)
+
+
+def test_a_prefix_twice_in_a_page_is_shown_once() -> None:
+    listing = DirectoryListing("bucket", "", 0.0, proven())
+    listing.add(ListPage([], ["a/", "a/", "b/"], None), 0.0)
+
+    assert [len(each) for each in listing.pages if each is not None] == [2]

@@ -1,4 +1,4 @@
-"""Raw pages in, entries out. Whole trees are held against the reference model in tests/property."""
+"""Raw pages in, entries out; tests/property compares whole trees with the reference model."""
 
 from s3mount.filesystem.listing.entry_merger import EntryMerger
 from s3mount.s3.model import ListedObject, ListPage
@@ -9,78 +9,78 @@ def page(*raws: str, token: str | None = "more") -> ListPage:
     return ListPage(objects, [raw for raw in raws if raw.endswith("/")], token)
 
 
-def feed(assembler: EntryMerger, *raws: str) -> list[str]:
-    return sorted(row.name.decode() for row in assembler.feed(page(*raws)))
+def add(merger: EntryMerger, *raws: str) -> list[str]:
+    return sorted(entry.name.decode() for entry in merger.add(page(*raws)))
 
 
-def finish(assembler: EntryMerger) -> list[str]:
-    return [row.name.decode() for row in assembler.finish()]
+def finish(merger: EntryMerger) -> list[str]:
+    return [entry.name.decode() for entry in merger.finish()]
 
 
 def test_a_file_is_held_back_while_its_directory_can_still_come() -> None:
-    assembler = EntryMerger("")
+    merger = EntryMerger("")
 
-    assert feed(assembler, "a") == []
-    assert feed(assembler, "a-b") == []
-    assert feed(assembler, "b") == ["a", "a-b"]
-    assert finish(assembler) == ["b"]
+    assert add(merger, "a") == []
+    assert add(merger, "a-b") == []
+    assert add(merger, "b") == ["a", "a-b"]
+    assert finish(merger) == ["b"]
 
 
 def test_a_directory_shadows_its_file_over_any_number_of_pages() -> None:
-    assembler = EntryMerger("")
+    merger = EntryMerger("")
 
-    assert feed(assembler, "a") == []
-    assert feed(assembler, "a-b") == []
-    assert feed(assembler, "a/") == ["a", "a-b"]
-    assert finish(assembler) == []
+    assert add(merger, "a") == []
+    assert add(merger, "a-b") == []
+    assert add(merger, "a/") == ["a", "a-b"]
+    assert finish(merger) == []
 
 
-def test_a_million_names_behind_a_held_one_are_not_held_with_it() -> None:
-    assembler = EntryMerger("")
-    feed(assembler, "a")
+def test_names_after_a_held_file_are_not_held_with_it() -> None:
+    merger = EntryMerger("")
+    add(merger, "a")
 
-    assert feed(assembler, "a-1", "a-2", "a-3") == ["a-1", "a-2"]
+    assert add(merger, "a-1", "a-2", "a-3") == ["a-1", "a-2"]
 
 
 def test_component_order_is_an_order_too() -> None:
-    assembler = EntryMerger("")
+    merger = EntryMerger("")
 
-    assert feed(assembler, "a/") == ["a"]
-    assert feed(assembler, "a-b", "b") == ["a-b"]
-    assert assembler.is_ordered
+    assert add(merger, "a/") == ["a"]
+    assert add(merger, "a-b", "b") == ["a-b"]
+    assert merger.is_ordered
 
 
-def test_in_a_listing_without_order_nothing_is_certain_before_its_end() -> None:
-    assembler = EntryMerger("")
+def test_an_unordered_listing_has_nothing_certain_before_its_end() -> None:
+    merger = EntryMerger("")
 
-    assert feed(assembler, "c", "a", "b") == []
-    assert feed(assembler, "a/") == []
-    assert sorted(finish(assembler)) == ["a", "b", "c"]
-    assert not assembler.is_ordered
+    assert add(merger, "c", "a", "b") == []
+    assert add(merger, "a/") == []
+    assert sorted(finish(merger)) == ["a", "b", "c"]
+    assert not merger.is_ordered
 
 
 def test_a_page_that_repeats_the_last_name_of_the_one_before_adds_nothing() -> None:
-    assembler = EntryMerger("")
+    merger = EntryMerger("")
 
-    assert feed(assembler, "a/", "b") == ["a"]
-    assert feed(assembler, "b", "c/") == ["b", "c"]
-    assert feed(assembler, "c/", "d/") == ["d"]
+    assert add(merger, "a/", "b") == ["a"]
+    assert add(merger, "b", "c/") == ["b", "c"]
+    assert add(merger, "c/", "d/") == ["d"]
 
 
 def test_markers_are_not_shown_and_impossible_names_are_counted() -> None:
-    assembler = EntryMerger("d/")
+    merger = EntryMerger("d/")
 
     marker = ListPage([ListedObject("d/", 0, 0, "e")], [], "more")
 
-    assert assembler.feed(marker) == []
-    assert feed(assembler, "d/.", "d/..", "d//", "d/./", "d/ok/") == ["ok"]
-    assert assembler.hidden == 4
+    assert merger.add(marker) == []
+    assert add(merger, "d/.", "d/..", "d//", "d/./", "d/ok/") == ["ok"]
+    assert merger.hidden_count == 4
 
 
-def test_a_listing_in_order_is_past_a_name_when_neither_it_nor_its_directory_can_come() -> None:
-    assembler = EntryMerger("d/")
-    feed(assembler, "d/a", "d/b", "d/c")
+def test_an_ordered_listing_is_past_a_name_when_neither_it_nor_its_directory_can_come() -> None:
+    merger = EntryMerger("d/")
+    add(merger, "d/a", "d/b", "d/c")
 
-    assert assembler.is_past("a")
-    assert assembler.is_past("aa")
-    assert not assembler.is_past("c")
+    assert merger.is_past("a")
+    assert merger.is_past("aa")
+    assert not merger.is_past("c")

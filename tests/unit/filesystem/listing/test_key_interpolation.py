@@ -1,4 +1,4 @@
-"""Guesses of names not seen yet: near where names go on as they have, and harmless where they do not."""
+"""Guessed names are near if names go on as they have, and harmless if they do not."""
 
 import random
 import string
@@ -29,7 +29,7 @@ def _drawn(alphabet: str, length: int) -> list[str]:
     ],
 )
 def test_names_at_even_distances_go_on(seen: list[str], steps: int, expected: str) -> None:
-    assert expected == KeyInterpolator(seen).behind(seen[-1], steps)
+    assert expected == KeyInterpolator(seen).key_after(seen[-1], steps)
 
 
 @pytest.mark.parametrize(
@@ -43,25 +43,29 @@ def test_names_at_even_distances_go_on(seen: list[str], steps: int, expected: st
     ],
     ids=["unpadded", "two levels", "hashes", "base 62", "uuids"],
 )
-def test_a_guess_is_seldom_farther_off_than_the_distance_it_was_to_bridge(names: list[str]) -> None:
+def test_a_guess_is_seldom_farther_off_than_the_distance_it_bridges(names: list[str]) -> None:
     wide = 0
     for at in range(500, len(names) - 2000, 500):
         seen = names[at - 500 : at]
-        guess = KeyInterpolator(seen).behind(seen[-1], 1000)
+        guess = KeyInterpolator(seen).key_after(seen[-1], 1000)
         wide += guess is not None and bisect(names, guess) > at + 2000
 
     assert wide < 3
 
 
-def test_where_the_space_ends_there_is_no_guess() -> None:
-    assert KeyInterpolator(["7", "8", "9"]).behind("9", 1) is None
-    assert KeyInterpolator(["only"]).behind("only", 1) is None
-    assert KeyInterpolator(["one", "two"]).behind("two", 1) is None  # one step, which may be a gap
+def test_there_is_no_guess_after_the_last_possible_name() -> None:
+    assert KeyInterpolator(["7", "8", "9"]).key_after("9", 1) is None
+    assert KeyInterpolator(["only"]).key_after("only", 1) is None
+    assert (
+        KeyInterpolator(["one", "two"]).key_after("two", 1) is None
+    )  # one step, which may be a gap
 
 
 @given(st.sets(st.text(max_size=20), min_size=1, max_size=30), st.integers(0, 10_000), st.text())
-def test_a_guess_is_behind_whatever_the_names_are(names: set[str], steps: int, name: str) -> None:
-    guess = KeyInterpolator(sorted(names)).behind(name, steps)
+def test_a_guess_comes_after_the_name_whatever_names_are(
+    names: set[str], steps: int, name: str
+) -> None:
+    guess = KeyInterpolator(sorted(names)).key_after(name, steps)
 
     assert guess is None or guess > name
 
@@ -75,7 +79,7 @@ def test_a_gap_that_no_name_can_fill_does_not_widen_the_steps() -> None:
         "file2000",
     ]
 
-    guess = KeyInterpolator(seen).behind("file2000", 3)
+    guess = KeyInterpolator(seen).key_after("file2000", 3)
 
     assert guess is not None
     assert guess < "file21"

@@ -1,5 +1,5 @@
-"""A directory of a hundred pages, at 20 ms a page: sooner whole, in order, for few requests more; whatever the store is like."""
-# ruff: noqa: ARG001 - a clock is taken for its effect
+"""A directory of a hundred pages, at 20 ms a page, is listed sooner for few requests more."""
+# ruff: noqa: ARG001 - a clock for its effect
 
 import random
 from bisect import bisect_right
@@ -13,16 +13,16 @@ from trio.testing import MockClock
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.listing_scan import ListingScan
-from s3mount.filesystem.listing.page_fetcher import PATIENCE, PageFetcher
+from s3mount.filesystem.listing.page_fetcher import IDLE_TIMEOUT, PageFetcher
 from s3mount.filesystem.listing.parallel_lister import (
     PAGES_BEFORE,
-    STRIDE,
-    WAYS_MAX,
+    SEGMENT_PAGES,
+    SEGMENTS_MAX,
     _splice,
 )
 from s3mount.s3.model import ListedObject, ListPage, ListQuery
-from s3mount.s3.object_store import Demand, OnToken, Priority
-from tests.unit.filesystem.proof import proven
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
+from tests.unit.filesystem.evidence import proven
 
 PAGES = 100
 PAGE = 100  # keys
@@ -40,16 +40,19 @@ class Store:
     """Lists *keys*; *before* may raise. A key that ends with a slash is a common prefix."""
 
     keys: list[str]
-    before: Callable[[ListQuery, Priority], None] = lambda _query, _urgency: None
-    asked: list[ListQuery] = field(default_factory=list)
+    before: Callable[[ListQuery, Priority], None] = lambda _query, _priority: None
+    requests: list[ListQuery] = field(default_factory=list)
 
     async def list_page(
-        self, query: ListQuery, demand: Demand | None = None, on_token: OnToken | None = None
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
     ) -> ListPage:
-        urgency = (demand or Demand()).urgency
-        self.asked.append(query)
+        level = (priority or RequestPriority()).level
+        self.requests.append(query)
         await trio.sleep(LATENCY)
-        self.before(query, urgency)
+        self.before(query, level)
         page = self.page(query)
         assert on_token is not None
         on_token(page.next_token)
@@ -68,46 +71,46 @@ class Reader:
     store: Store
     nursery: trio.Nursery
     names: list[str] = field(default_factory=list)
-    held: int = 0  # pages ahead, at most
+    most_ahead: int = 0  # pages
 
     def __post_init__(self) -> None:
         listing = DirectoryListing("bucket", "", trio.current_time(), proven())
-        self.paging = PageFetcher(listing, self.store, self.nursery, trio.current_time)  # type: ignore[arg-type]  # it lists only
-        self.passage = ListingScan(listing, self.paging)
+        self.fetcher = PageFetcher(listing, self.store, self.nursery, trio.current_time)
+        self.scan = ListingScan(listing, self.fetcher)
 
     async def read(self, pages: int = 10**9) -> None:
         for number in range(pages):
-            entries = await self.passage.wait_page(number)
+            entries = await self.scan.wait_page(number)
             if entries is None:
                 return
             self.names += [entries.key(index) for index in range(len(entries))]
-            self.held = max(self.held, self.pages_ahead())
+            self.most_ahead = max(self.most_ahead, self.pages_ahead())
             await trio.sleep(CONSUMED_IN)
 
     def pages_ahead(self) -> int:
-        ranges = self.paging._ranges
-        return sum(len(chain.requests) for chain in (ranges._front, *ranges._ahead))
+        lister = self.fetcher._lister
+        return sum(len(cursor.requests) for cursor in (lister._front, *lister._segments))
 
 
 @pytest.mark.parametrize("keys", [counted, hashed], ids=["counted", "hashed"])
-async def test_a_huge_directory_is_read_sooner_for_few_requests_more(
+async def test_a_huge_directory_is_listed_sooner_for_few_requests_more(
     keys: list[str], autojump_clock: MockClock
 ) -> None:
     reader = await _read(Store(keys))
 
     assert keys == reader.names
-    assert len(reader.store.asked) <= PAGES * 1.12
+    assert len(reader.store.requests) <= PAGES * 1.12
     assert autojump_clock.current_time() < 0.75 * PAGES * LATENCY
-    assert STRIDE < reader.held <= STRIDE * (1 + WAYS_MAX)
+    assert SEGMENT_PAGES < reader.most_ahead <= SEGMENT_PAGES * (1 + SEGMENTS_MAX)
 
 
-async def test_a_directory_of_fewer_pages_costs_what_it_has(autojump_clock: MockClock) -> None:
+async def test_a_directory_of_few_pages_costs_a_request_a_page(autojump_clock: MockClock) -> None:
     reader = await _read(Store(counted[: PAGES_BEFORE * PAGE]))
 
-    assert PAGES_BEFORE == len(reader.store.asked)
+    assert PAGES_BEFORE == len(reader.store.requests)
 
 
-async def test_a_store_that_ignores_where_to_start_is_tried_once(autojump_clock: MockClock) -> None:
+async def test_a_store_that_ignores_start_after_is_tried_once(autojump_clock: MockClock) -> None:
     store = Store(counted)
     page = store.page
     store.page = lambda query: page(replace(query, start_after=None))  # type: ignore[method-assign]
@@ -115,13 +118,13 @@ async def test_a_store_that_ignores_where_to_start_is_tried_once(autojump_clock:
     reader = await _read(store)
 
     assert counted == reader.names
-    assert sum(query.start_after is not None for query in store.asked) == 1
+    assert sum(query.start_after is not None for query in store.requests) == 1
 
 
-async def test_tokens_that_forget_where_a_range_began_lead_no_reader_astray(
+async def test_tokens_that_ignore_where_a_segment_started_mislead_no_reader(
     autojump_clock: MockClock,
 ) -> None:
-    """Tokens that count from the beginning of the whole listing, whatever listing they were told in."""
+    """Tokens count from the start of the whole listing, whichever listing they came with."""
     store = Store(counted)
 
     def page(query: ListQuery) -> ListPage:
@@ -138,21 +141,21 @@ async def test_tokens_that_forget_where_a_range_began_lead_no_reader_astray(
     reader = await _read(store)
 
     assert counted == reader.names
-    assert len(store.asked) <= PAGES * 1.12
+    assert len(store.requests) <= PAGES * 1.12
 
 
-@pytest.mark.parametrize("urgent", ["begin", "all"])
-async def test_what_fails_ahead_of_the_reader_is_no_failure(
-    urgent: str, autojump_clock: MockClock
+@pytest.mark.parametrize("which", ["started", "all"])
+async def test_a_failure_ahead_of_the_reader_does_not_reach_it(
+    which: str, autojump_clock: MockClock
 ) -> None:
-    def before(query: ListQuery, urgency: Priority) -> None:
-        if urgency is Priority.AHEAD and (urgent == "all" or query.token is not None):
+    def before(query: ListQuery, priority: Priority) -> None:
+        if priority is Priority.PREFETCH and (which == "all" or query.token is not None):
             raise StoreError("slow down", status=503)
 
     reader = await _read(Store(counted, before))
 
     assert counted == reader.names
-    assert len(reader.store.asked) <= 1.3 * PAGES
+    assert len(reader.store.requests) <= 1.3 * PAGES
 
 
 async def test_common_prefixes_among_the_keys_are_shown_once(autojump_clock: MockClock) -> None:
@@ -161,11 +164,11 @@ async def test_common_prefixes_among_the_keys_are_shown_once(autojump_clock: Moc
     reader = await _read(Store(keys))
 
     assert [key.removesuffix("/") for key in keys] == sorted(reader.names)
-    assert len(reader.store.asked) <= PAGES * 1.15
+    assert len(reader.store.requests) <= PAGES * 1.15
 
 
 @pytest.mark.parametrize("begin", [0, 15])
-async def test_empty_pages_teach_nothing_and_cost_no_entry(
+async def test_empty_pages_start_no_segment_and_lose_no_entry(
     begin: int, autojump_clock: MockClock
 ) -> None:
     full = [counted[start : start + PAGE] for start in range(0, len(counted), PAGE)]
@@ -188,32 +191,34 @@ async def test_empty_pages_teach_nothing_and_cost_no_entry(
     assert counted == reader.names
 
 
-async def test_a_bug_in_what_goes_ahead_costs_no_listing(
+async def test_a_bug_in_parallel_listing_costs_no_listing(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("this is a bug")
-    monkeypatch.setattr("s3mount.filesystem.listing.parallel_lister._guess_behind", lambda _: 1 / 0)
+    monkeypatch.setattr(
+        "s3mount.filesystem.listing.parallel_lister._guess_key_after", lambda _: 1 / 0
+    )
 
     reader = await _read(Store(counted))
 
     assert counted == reader.names
-    assert len(reader.store.asked) <= PAGES + 1
+    assert len(reader.store.requests) <= PAGES + 1
 
 
-async def test_ranges_stop_with_the_reader_and_are_let_go_after_a_while(
+async def test_segments_stop_with_the_reader_and_are_dropped_after_a_while(
     autojump_clock: MockClock,
 ) -> None:
     store = Store(counted)
     async with trio.open_nursery() as nursery:
         reader = Reader(store, nursery)
         await reader.read(40)
-        asked = len(store.asked)
-        await trio.sleep(PATIENCE / 2)
+        count = len(store.requests)
+        await trio.sleep(IDLE_TIMEOUT / 2)
 
-        assert len(store.asked) <= asked + 1 + WAYS_MAX
+        assert len(store.requests) <= count + 1 + SEGMENTS_MAX
         assert reader.pages_ahead()
 
-        await trio.sleep(2 * PATIENCE)
+        await trio.sleep(2 * IDLE_TIMEOUT)
 
         assert not reader.pages_ahead()
 
@@ -223,25 +228,25 @@ async def test_ranges_stop_with_the_reader_and_are_let_go_after_a_while(
         assert counted == reader.names
 
 
-async def test_a_slow_reader_begins_no_range(autojump_clock: MockClock) -> None:
+async def test_a_slow_reader_starts_no_segment(autojump_clock: MockClock) -> None:
     store = Store(counted)
     async with trio.open_nursery() as nursery:
         reader = Reader(store, nursery)
         for number in range(60):
-            await reader.passage.wait_page(number)
+            await reader.scan.wait_page(number)
             await trio.sleep(1)
 
-    assert all(query.start_after is None for query in store.asked)
+    assert all(query.start_after is None for query in store.requests)
 
 
-def test_pages_are_put_together_at_the_first_key_that_both_have() -> None:
-    joint = _splice(_page(["a", "b", "d", "e"]), _page(["c", "d", "f"]))
+def test_pages_are_spliced_at_the_first_key_that_both_have() -> None:
+    spliced = _splice(_page(["a", "b", "d", "e"]), _page(["c", "d", "f"]))
 
-    assert joint is not None
-    assert ["a", "b", "d", "f"] == [listed.key for listed in joint.page.objects]
+    assert spliced is not None
+    assert ["a", "b", "d", "f"] == [listed.key for listed in spliced.page.objects]
 
 
-def test_pages_without_a_key_in_common_or_with_a_common_prefix_are_not_put_together() -> None:
+def test_pages_without_a_key_in_common_or_with_a_common_prefix_are_not_spliced() -> None:
     assert _splice(_page(["a", "c"]), _page(["b", "d"])) is None
     assert _splice(_page(["a", "b", "b/"]), _page(["b", "d"])) is None
     assert _splice(_page(["a", "b"]), _page(["b", "b/", "d"])) is None

@@ -5,34 +5,34 @@ from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.namespace.inode_table import InodeTable
 
 
-def entries(*names: bytes, etag: str = "e", as_of: float = 0.0) -> EntryPage:
-    return EntryPage("bucket", "d/", [Entry(name, 1, 0, etag) for name in names], as_of)
+def entries(*names: bytes, etag: str = "e", requested_at: float = 0.0) -> EntryPage:
+    return EntryPage("bucket", "d/", [Entry(name, 1, 0, etag) for name in names], requested_at)
 
 
 def test_an_inode_lives_until_every_reference_is_forgotten() -> None:
-    table, columns = InodeTable(), entries(b"a")
-    inode = table.remember(columns, 0)
-    table.remember(columns, 0)
+    table, page = InodeTable(), entries(b"a")
+    inode = table.add_reference(page, 0)
+    table.add_reference(page, 0)
 
     table.forget(inode, 1)
-    assert table.resolve(inode) == (columns, 0)
+    assert table.resolve(inode) == (page, 0)
     table.forget(inode, 1)
     assert len(table) == 0
-    assert columns.live == 0
+    assert page.reference_count == 0
 
 
-def test_what_the_kernel_does_not_know_is_stale() -> None:
+def test_an_inode_that_the_kernel_does_not_refer_to_is_stale() -> None:
     with pytest.raises(StaleVersion):
         InodeTable().resolve(99)
 
 
-def test_newer_knowledge_of_the_same_version_takes_the_inode_over() -> None:
-    table, old, new = InodeTable(), entries(b"a"), entries(b"a", as_of=1.0)
-    inode = table.remember(old, 0)
+def test_a_newer_entry_of_the_same_version_takes_the_inode_over() -> None:
+    table, old, new = InodeTable(), entries(b"a"), entries(b"a", requested_at=1.0)
+    inode = table.add_reference(old, 0)
 
-    assert table.remember(new, 0) == inode
+    assert table.add_reference(new, 0) == inode
     assert table.resolve(inode) == (new, 0)
-    assert old.live == 0
+    assert old.reference_count == 0
     table.forget(inode, 2)
     assert len(table) == 0
 
@@ -40,24 +40,55 @@ def test_newer_knowledge_of_the_same_version_takes_the_inode_over() -> None:
 def test_another_version_is_another_inode() -> None:
     table = InodeTable()
 
-    assert table.remember(entries(b"a"), 0) != table.remember(entries(b"a", etag="f"), 0)
+    assert table.add_reference(entries(b"a"), 0) != table.add_reference(entries(b"a", etag="f"), 0)
 
 
 def test_of_two_live_inodes_of_one_number_the_second_moves_on() -> None:
     table, first, second = InodeTable(), entries(b"a"), entries(b"b")
-    inode = table.remember(first, 0)
+    inode = table.add_reference(first, 0)
     second.move_inode(0, inode)
 
-    assert table.remember(second, 0) == inode + 1
-    assert table.remember(second, 0) == inode + 1
+    assert table.add_reference(second, 0) == inode + 1
+    assert table.add_reference(second, 0) == inode + 1
     assert table.resolve(inode) == (first, 0)
     assert table.resolve(inode + 1) == (second, 0)
 
 
-def test_forgetting_more_than_was_remembered_does_no_harm() -> None:
+def test_forgetting_more_than_was_referred_to_does_no_harm() -> None:
     table = InodeTable()
-    inode = table.remember(entries(b"a"), 0)
+    inode = table.add_reference(entries(b"a"), 0)
 
     table.forget(inode, 5)
     table.forget(inode, 5)
     assert len(table) == 0
+
+
+def test_a_page_with_few_references_shrinks_to_the_entries_that_have_them() -> None:
+    table = InodeTable()
+    page = EntryPage(
+        "bucket", "", [Entry(b"%04d" % index, index, 0, "e") for index in range(1000)], 0.0
+    )
+    inodes = {table.add_reference(page, index): index for index in (7, 500, 999)}
+    for index in inodes.values():
+        table.add_reference(page, index)
+    table.shrink(page)
+
+    assert page.reference_count == 0
+    for inode, index in inodes.items():
+        subset, at = table.resolve(inode)
+        assert (len(subset), subset.name(at), subset.inode(at)) == (3, b"%04d" % index, inode)
+        table.forget(inode, 2)
+    assert len(table) == 0
+
+
+def test_a_page_with_many_references_stays_as_it_is() -> None:
+    table = InodeTable()
+    page = EntryPage(
+        "bucket", "", [Entry(b"%04d" % index, index, 0, "e") for index in range(10)], 0.0
+    )
+    inode = table.add_reference(page, 3)
+    for index in range(5):
+        table.add_reference(page, index)
+    table.shrink(page)
+
+    assert table.resolve(inode) == (page, 3)

@@ -1,4 +1,4 @@
-"""What a walk through very many small directories costs in memory: the metadata limit, and little more."""
+"""A walk through very many small directories takes little more memory than the limit."""
 
 import gc
 import time
@@ -7,23 +7,22 @@ import tracemalloc
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
-from s3mount.filesystem.namespace.tree import Tree
+from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
-from s3mount.s3.object_store import Demand, OnToken
+from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.property.assembling import Blocks
 
 TOPS = 15
 DIRECTORIES = 1000  # in each of them
 LIMIT = 4 << 20
-SLACK = (
-    12 << 20
-)  # pages of several sweeps on their way, and the walker's own lists; without a limit, all would be 36 MiB
+SLACK = 12 << 20  # pages in flight, and the walker's own lists; without a limit, 36 MiB in all
 
 
 class ManyDirectories:
@@ -32,7 +31,7 @@ class ManyDirectories:
     async def list_page(
         self,
         query: ListQuery,
-        demand: Demand | None = None,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
         await trio.lowlevel.checkpoint()
@@ -52,7 +51,7 @@ class ManyDirectories:
         raise NotFound("no such key", key=key)
 
     def _keys(self, query: ListQuery) -> ListPage:
-        """An undelimited page: what is left of one top directory, or the next one."""
+        """An undelimited page: what is left of one top directory, or the next."""
         top, _, rest = (query.start_after or query.prefix).partition("/")
         at = (
             int(query.token)
@@ -72,7 +71,7 @@ class ManyDirectories:
 
 
 class ForgetfulKernel:
-    """Holds references as the kernel does, and gives those back that it is told to drop, but for what is in use."""
+    """Holds references as the kernel does, and forgets those dropped that are not in use."""
 
     def __init__(self) -> None:
         self.filesystem: FileSystem
@@ -95,15 +94,15 @@ async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> i
     """Walk everything below *inode*; the number of its files."""
     kernel.in_use.add(inode)
     handle = filesystem.directories.open(inode)
-    stream, offset, files, directories = filesystem.directories.stream(handle), 2, 0, []
-    while (place := await stream.place(offset)) is not None:
-        for index in range(place.start, len(place.entries)):
-            kernel.hold(filesystem.tree.inodes.remember(place.entries, index))
-            if place.entries.is_directory(index):
-                directories.append(place.entries.name(index))
+    stream, offset, files, directories = filesystem.directories.handle(handle), 2, 0, []
+    while (place := await stream.read(offset)) is not None:
+        for index in range(place.start, len(place.page)):
+            kernel.hold(filesystem.tree.inodes.add_reference(place.page, index))
+            if place.page.is_directory(index):
+                directories.append(place.page.name(index))
             else:
                 files += 1
-        offset = place.base + len(place.entries)
+        offset = place.base + len(place.page)
     filesystem.directories.release(handle)
     for name in directories:
         child = (await filesystem.tree.lookup(inode, name)).inode
@@ -117,7 +116,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
     store, kernel = ManyDirectories(), ForgetfulKernel()
     config = TreeConfig(uid=0, gid=0, metadata_limit=LIMIT, metadata_ttl=3600.0)
     async with trio.open_nursery() as nursery:
-        tree = Tree(
+        tree = build_tree(
             store,  # type: ignore[arg-type]  # it is listed only
             nursery,
             config,
@@ -127,7 +126,9 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
             first_bytes=lambda _version, _head: None,
             kernel=kernel,
         )
-        kernel.filesystem = FileSystem(tree, OpenFiles(tree, Blocks(store)), OpenDirectories(tree))  # type: ignore[arg-type]
+        policies = prefetch_policies(tree, frozenset())
+        files_of_tree = OpenFiles(tree, Blocks(store), policies)  # type: ignore[arg-type]
+        kernel.filesystem = FileSystem(tree, files_of_tree, OpenDirectories(tree, policies))
         gc.collect()
         tracemalloc.start()
         files = await find(kernel.filesystem, kernel, ROOT)
@@ -138,6 +139,6 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
         nursery.cancel_scope.cancel()
 
     assert files == TOPS * DIRECTORIES
-    assert tree.catalog.known.weight <= LIMIT
+    assert tree.cache.directories.weight <= LIMIT
     assert held <= LIMIT + SLACK / 6
     assert peak <= LIMIT + SLACK

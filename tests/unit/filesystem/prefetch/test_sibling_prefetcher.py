@@ -20,7 +20,7 @@ class Reader:
         self._siblings = SiblingPrefetcher(TraversalOrders(self._pages_of, ""))
 
     def open(self, entries: EntryPage, index: int) -> list[tuple[EntryPage, int]]:
-        return [(place.entries, place.at) for place in self._siblings.opened(entries, index)]
+        return [(place.page, place.at) for place in self._siblings.on_open(entries, index)]
 
     def open_in(self, entries: EntryPage, index: int) -> list[int]:
         """The same, where all of it is in *entries* too."""
@@ -112,10 +112,10 @@ def test_directories_large_and_empty_files_are_not_fetched_ahead() -> None:
 def test_what_there_was_no_room_for_is_asked_for_again() -> None:
     columns = entries(100)
     siblings = SiblingPrefetcher(TraversalOrders(lambda _prefix, _most: None, ""))
-    list(siblings.opened(columns, 0))
-    next(siblings.opened(columns, 1))
+    list(siblings.on_open(columns, 0))
+    next(siblings.on_open(columns, 1))
 
-    assert next(siblings.opened(columns, 2)) == (columns, 3)
+    assert next(siblings.on_open(columns, 2)) == (columns, 3)
 
 
 def test_pages_of_one_directory_are_one_way() -> None:

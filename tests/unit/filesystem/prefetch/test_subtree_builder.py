@@ -14,7 +14,9 @@ def page(*keys: str, token: str | None = None) -> ListPage:
 
 def shown(finished: list[Finished]) -> dict[str, list[str]]:
     return {
-        directory.prefix: sorted(row.name.decode() + "/" * (row.size < 0) for row in directory.rows)
+        directory.prefix: sorted(
+            row.name.decode() + "/" * (row.size < 0) for row in directory.entries
+        )
         for directory in finished
     }
 
@@ -66,4 +68,4 @@ def test_a_directory_is_as_old_as_its_first_key() -> None:
     subtree.add(page("a/1", "b/1", token="t"), 5.0)
 
     [finished] = subtree.add(page("b/2"), 9.0)
-    assert (finished.prefix, finished.as_of) == ("b/", 5.0)
+    assert (finished.prefix, finished.requested_at) == ("b/", 5.0)

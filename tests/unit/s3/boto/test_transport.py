@@ -1,28 +1,31 @@
-"""What the boto3 side believes of a store that misbehaves."""
+"""What only the transport over botocore has to withstand: its connections, cancellation, chunks."""
 
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from s3mount.config import StoreConfig
-from s3mount.errors import S3MountError, StaleVersion, StoreError
+from s3mount.errors import AccessDenied, S3MountError, StaleVersion, StoreError
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.endpoint.resolve import resolve_endpoint
-from s3mount.s3.model import ByteRange, ListQuery, NotModified, ObjectVersion
+from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
-from tests.unit.s3.native.scripted import FixedCredentials, Line, Peer, drips, scripted
+from tests.unit.s3.clients import read, soon
+from tests.unit.s3.scripted_server import FixedCredentials, Line, Peer, drips, scripted
 from tests.unit.s3.strange import answering, error, http, listing, silent, stalling
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)
-ENTRY = "<Contents><Key>a</Key><LastModified>2022-10-12T17:50:00.000Z</LastModified><ETag>e</ETag><Size>1</Size></Contents>"
-WHOLE = "<IsTruncated>false</IsTruncated>"
+RANGE = ByteRange(2, 6)
+"""The bytes that most responses here bring."""
 
 
 @pytest.fixture(scope="module")
@@ -30,61 +33,32 @@ def session() -> Session:
     return open_session(StoreConfig(bucket="photos"))
 
 
-Connect = Callable[[str], BotoTransport]
+Connect = Callable[[str], BucketOperations]
 
 
 @pytest.fixture
 def connect(session: Session) -> Connect:
-    def make(url: str) -> BotoTransport:
+    def make(url: str) -> BucketOperations:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         keys = FrozenCredentials("AKID", "secret")
         store = resolve_endpoint(
             config, session, region="us-east-1", credentials=FixedCredentials(keys)
         )
-        return BotoTransport(config, store, session)
+        return BucketOperations(BotoTransport(config, store, session), "photos")
 
     return make
 
 
-def soon() -> float:
-    return time.monotonic() + 5
-
-
 def part(body: bytes, content_range: str, status: int = 206, **headers: str) -> bytes:
-    said = {"etag": '"etag"', "last_modified": MODIFIED, "content_range": content_range}
-    return http(status, body, **(said | headers))
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        error(200, "InternalError"),
-        http(200, b"<html><body>hello</body></html>", content_type="text/html"),
-        http(200, b"not xml <"),
-        http(200, b""),
-        listing(ENTRY),
-        listing("<IsTruncated>true</IsTruncated>" + ENTRY),
-        listing(WHOLE + ENTRY.replace("<Size>1</Size>", "")),
-        listing(WHOLE + ENTRY.replace("<Size>1</Size>", "<Size>-1</Size>")),
-        listing(WHOLE + ENTRY.replace("<Size>1</Size>", "<Size>many</Size>")),
-        listing(WHOLE + ENTRY.replace("2022-10", "2022-99")),
-        listing(WHOLE + ENTRY.replace("<Key>a</Key>", "")),
-        listing(WHOLE + ENTRY.replace("<Key>a</Key>", "<Key>a/b</Key>")),
-        listing(WHOLE + "<CommonPrefixes><Prefix>no-slash</Prefix></CommonPrefixes>"),
-        listing(WHOLE + ENTRY)[:-20],
-        listing(WHOLE + ENTRY).replace(b"\r\n\r\n", b"\r\nno-colon\r\n\r\n", 1)[:60],
-    ],
-)
-def test_what_is_no_listing_is_never_an_empty_one(answer: bytes, connect: Connect) -> None:
-    with answering(answer) as url, pytest.raises(Retryable):
-        connect(url).list_page(ListQuery(""), deadline=soon())
+    named = {"etag": '"etag"', "last_modified": MODIFIED, "content_range": content_range}
+    return http(status, body, **(named | headers))
 
 
 GOOD = part(b"0123", "bytes 2-5/10")
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("response", "expected"),
     [
         (GOOD, b"0123"),
         (part(b"0123", "bytes 2-5/10", status=200), b"0123"),
@@ -93,19 +67,15 @@ GOOD = part(b"0123", "bytes 2-5/10")
         (part(b"ab0123cdef", "", status=200), b"0123"),
     ],
 )
-def test_these_bytes_are_the_right_ones(answer: bytes, expected: bytes, connect: Connect) -> None:
-    into = bytearray(4)
-
-    with answering(answer) as url:
-        connect(url).get_range(
-            VERSION, ByteRange(2, 6), lambda: memoryview(into), version_id=None, deadline=soon()
-        )
-
-    assert into == expected
+def test_a_valid_response_that_ends_its_connection_brings_the_bytes(
+    response: bytes, expected: bytes, connect: Connect
+) -> None:
+    with answering(response) as url:
+        assert read(connect(url), VERSION, RANGE) == expected
 
 
 @pytest.mark.parametrize(
-    ("answer", "kind"),
+    ("response", "kind"),
     [
         (part(b"0123", "bytes 2-5/10", etag='"other"'), StaleVersion),
         (part(b"0123", "bytes 2-5/11"), StaleVersion),
@@ -124,141 +94,98 @@ def test_these_bytes_are_the_right_ones(answer: bytes, expected: bytes, connect:
         (b"", Retryable),
     ],
 )
-def test_these_bytes_are_not_believed(
-    answer: bytes, kind: type[Exception], connect: Connect
+def test_an_invalid_response_that_ends_its_connection_is_a_failure(
+    response: bytes, kind: type[Exception], connect: Connect
 ) -> None:
-    with answering(answer) as url, pytest.raises(kind):
-        connect(url).get_range(
-            VERSION,
-            ByteRange(2, 6),
-            lambda: memoryview(bytearray(4)),
-            version_id=None,
-            deadline=soon(),
-        )
-
-
-def test_a_store_that_does_not_know_if_none_match_says_unchanged_by_its_etag(
-    connect: Connect,
-) -> None:
-    with answering(part(b"0123", "bytes 0-3/10")) as url:
-        assert connect(url).revalidate(VERSION, 4, deadline=soon()) == NotModified()
-
-
-def test_a_304_to_a_plain_question_is_not_believed(connect: Connect) -> None:
-    stand_in = ObjectVersion("photos", "key", "s3mount-stand-in-0-10", 10)
-
-    with answering(http(304, b"")) as url, pytest.raises((Retryable, S3MountError)):
-        connect(url).revalidate(stand_in, 4, deadline=soon())
+    with answering(response) as url, pytest.raises(kind):
+        read(connect(url), VERSION, RANGE)
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "response",
     [
-        lambda t, until: t.head("key", deadline=until),
-        lambda t, until: t.list_page(ListQuery(""), deadline=until),
-        lambda t, until: t.revalidate(VERSION, 4, deadline=until),
-        lambda t, until: t.get_range(
-            VERSION,
-            ByteRange(2, 6),
-            lambda: memoryview(bytearray(4)),
-            version_id=None,
-            deadline=until,
-        ),
+        error(200, "InternalError"),
+        http(200, b"<html><body>hello</body></html>", content_type="text/html"),
+        listing("<IsTruncated>false</IsTruncated>").replace(b"\r\n\r\n", b"\r\nno-colon\r\n\r\n")[
+            :60
+        ],
     ],
 )
-def test_no_attempt_outlasts_its_deadline(
-    ask: Callable[[BotoTransport, float], Any], connect: Connect
+def test_a_page_that_is_none_and_ends_its_connection_is_a_failure(
+    response: bytes, connect: Connect
 ) -> None:
+    with answering(response) as url, pytest.raises(Retryable):
+        connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+# cancellation
+
+
+def test_a_read_that_waits_for_its_response_is_cancelled_at_once(connect: Connect) -> None:
     with silent() as url:
-        transport = connect(url)
-        until = time.monotonic() + 0.2
-        with pytest.raises(Retryable) as caught:
-            ask(transport, until)
-
-    assert caught.value.is_throttle
-    assert time.monotonic() < until + 1
+        assert_is_cancelled_at_once(connect(url))
 
 
-def test_a_read_that_waits_for_its_answer_is_cut_at_once(connect: Connect) -> None:
-    with silent() as url:
-        assert_is_cut_at_once(connect(url))
-
-
-def test_a_read_is_cut_in_its_body(connect: Connect) -> None:
+def test_a_read_is_cancelled_in_its_body(connect: Connect) -> None:
     begun = part(b"0123", "bytes 0-9/10", content_length="10", connection="keep-alive")
     with stalling(begun) as url:
-        assert_is_cut_at_once(connect(url))
+        assert_is_cancelled_at_once(connect(url))
 
 
-def test_a_read_that_was_cut_before_it_began_sends_nothing_more(connect: Connect) -> None:
-    cord = CancelToken()
-    cord.pull()
+def test_a_read_that_was_cancelled_before_it_began_sends_nothing(connect: Connect) -> None:
+    token = CancelToken()
+    token.cancel()
     with silent() as url, pytest.raises(RequestCancelledError):
-        connect(url).get_range(
-            VERSION,
-            ByteRange(0, 10),
-            lambda: memoryview(bytearray(10)),
-            version_id=None,
-            deadline=time.monotonic() + 30,
-            cord=cord,
-        )
+        read(connect(url), VERSION, RANGE, deadline=soon(30), cancel_token=token)
 
 
-def test_a_read_is_cut_while_it_waits_for_credentials(
+def test_a_read_is_cancelled_while_it_waits_for_credentials(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wait(
-        _: FixedCredentials, deadline: float, cord: CancelToken | None = None
+        _: FixedCredentials, deadline: float, cancel_token: CancelToken | None = None
     ) -> FrozenCredentials:
-        is_cut = threading.Event()
-        (cord or CancelToken()).tie(is_cut.set)
-        if not is_cut.wait(min(20, deadline - time.monotonic())):
+        is_cancelled = threading.Event()
+        (cancel_token or CancelToken()).attach(is_cancelled.set)
+        if not is_cancelled.wait(min(20, deadline - time.monotonic())):
             raise Retryable(StoreError("no credentials"))
         raise RequestCancelledError
 
     with silent() as url:
-        transport = connect(url)
+        operations = connect(url)
         monkeypatch.setattr(FixedCredentials, "frozen", wait)
-        assert_is_cut_at_once(transport)
+        assert_is_cancelled_at_once(operations)
 
 
-def assert_is_cut_at_once(transport: BotoTransport) -> None:
-    cord, into, begun = CancelToken(), memoryview(bytearray(10)), time.monotonic()
-    threading.Timer(0.2, cord.pull).start()
+def assert_is_cancelled_at_once(operations: BucketOperations) -> None:
+    token, began = CancelToken(), time.monotonic()
+    threading.Timer(0.2, token.cancel).start()
 
     with pytest.raises((Retryable, RequestCancelledError)):
-        transport.get_range(
-            VERSION,
-            ByteRange(0, 10),
-            lambda: into,
-            version_id=None,
-            deadline=time.monotonic() + 30,
-            cord=cord,
-        )
+        read(operations, VERSION, ByteRange(0, 10), deadline=soon(30), cancel_token=token)
 
-    assert time.monotonic() - begun < 10
-    transport.close()
+    assert time.monotonic() - began < 10
+    operations.close()
 
 
-def test_an_answer_that_cannot_be_read_costs_its_connection_at_once(connect: Connect) -> None:
+# connections
+
+
+def test_a_response_that_is_invalid_costs_its_connection_at_once(connect: Connect) -> None:
     is_closed = threading.Event()
-    answer = part(b"0123", "bytes 2-5/10", last_modified="yesterday", connection="keep-alive")
+    response = part(b"0123", "bytes 2-5/10", last_modified="yesterday", connection="keep-alive")
+    version = ObjectVersion("photos", "key", "s3mount-stand-in-0-10", 10)
 
-    def says_and_waits_for_the_end(peer: Peer) -> None:
-        peer.socket.sendall(answer[:-2])
+    def sends_and_waits_for_the_end(peer: Peer) -> None:
+        peer.socket.sendall(response[:-2])
         if not peer.socket.recv(1):
             is_closed.set()
         raise StopIteration
 
-    with scripted(says_and_waits_for_the_end) as server:
-        transport = connect(f"http://127.0.0.1:{server.port}")
-        into = memoryview(bytearray(4))
-        with pytest.raises(
-            Retryable
-        ) as caught:  # which is kept, and with it all that its traceback refers to
-            transport.get_range(
-                VERSION, ByteRange(2, 6), lambda: into, version_id=None, deadline=soon()
-            )
+    with scripted(sends_and_waits_for_the_end) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with pytest.raises(Retryable) as caught:  # it is kept, with all that its traceback holds
+            read(operations, version, RANGE)
         assert is_closed.wait(5)
 
     assert caught.value.__cause__ is not None
@@ -268,7 +195,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ntransfer-encodin
 
 
 def floods(piece: bytes) -> Line:
-    """Sends *piece* for as long as anybody takes it."""
+    """Sends *piece* for as long as the client takes it."""
 
     def line(peer: Peer) -> None:
         while not peer.ended.is_set():
@@ -300,56 +227,116 @@ def after(beginning: bytes, line: Line) -> Line:
 def test_no_chunk_outlasts_the_deadline(
     beginning: bytes, line: Line, connection: bytes, connect: Connect
 ) -> None:
-    head = CHUNKED + b"connection: " + connection + b"\r\n\r\n"
-    with scripted(after(head + beginning, line)) as server:
-        transport = connect(f"http://127.0.0.1:{server.port}")
-        until = time.monotonic() + 0.5
+    header = CHUNKED + b"connection: " + connection + b"\r\n\r\n"
+    with scripted(after(header + beginning, line)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        until = soon(0.5)
         with pytest.raises(Retryable):
-            transport.list_page(ListQuery(""), deadline=until)
+            operations.list_page(ListQuery(""), deadline=until)
 
         assert time.monotonic() < until + 2
 
 
-@pytest.mark.parametrize("stamp", ["1e300", "inf", "9" * 400, "1" * 50 + ":" + "1" * 50])
-def test_a_time_that_is_a_number_of_no_moment_is_no_bug(stamp: str, connect: Connect) -> None:
-    answer = listing(WHOLE + ENTRY.replace("2022-10-12T17:50:00.000Z", stamp))
-
-    with answering(answer) as url, pytest.raises(Retryable, match="it cannot be parsed"):
-        connect(url).list_page(ListQuery(""), deadline=soon())
+# S3 Express: botocore opens a session by itself, and signs with it
 
 
-@pytest.mark.parametrize("status", [301, 404, 503])
+SESSION = (
+    b'<?xml version="1.0"?><CreateSessionResult><Credentials><AccessKeyId>SESSION</AccessKeyId>'
+    b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
+    b"<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></CreateSessionResult>"
+)
+EXPRESS_BUCKET = "photos--use1-az4--x-s3"
+
+
+@pytest.fixture
+def express(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[str], BucketOperations]:
+    """Operations on a directory bucket, whose host names all lead to the URL of a test's server."""
+
+    def make(url: str) -> BucketOperations:
+        config = StoreConfig(bucket=EXPRESS_BUCKET, region="us-east-1")
+        session = open_session(config)
+        store = resolve_endpoint(
+            config,
+            session,
+            region="us-east-1",
+            credentials=FixedCredentials(FrozenCredentials("AKID", "secret")),
+        )
+        transport = BotoTransport(config, store, session)
+        pool = transport._http._pool
+        by_url = pool.connection_from_url
+        monkeypatch.setattr(pool, "connection_from_url", lambda _: by_url(url))
+        return BucketOperations(transport, EXPRESS_BUCKET)
+
+    return make
+
+
+def test_a_session_is_opened_and_signs_the_request(
+    express: Callable[[str], BucketOperations],
+) -> None:
+    responses = [
+        http(200, SESSION, content_type="application/xml", connection="keep-alive"),
+        part(b"0123", "bytes 2-5/10", connection="keep-alive"),
+    ]
+
+    def sends(peer: Peer) -> None:
+        peer.socket.sendall(responses.pop(0))
+
+    with scripted(sends, sends) as server:
+        content = read(express(f"http://127.0.0.1:{server.port}"), VERSION, RANGE)
+        requests = server.requests
+
+    assert content == b"0123"
+    assert "?session" in requests[0].splitlines()[0]
+    assert "Credential=AKID/" in requests[0]
+    assert "Credential=SESSION/" in requests[1]
+    assert "x-amz-s3session-token: t" in requests[1].lower()
+
+
 @pytest.mark.parametrize(
-    "inner",
+    ("response", "kind"),
     [
-        "<Error></Error><RequestId></RequestId>",
-        "<Code>TRUE</Code><Message></Message><Error>inf</Error>",
-        "<Error><Code><IsTruncated></IsTruncated></Code></Error>",
-        "<RequestId><Owner>x</Owner></RequestId>",
-        "<Error><Code>NoSuchKey</Code><RequestId><Owner>x</Owner></RequestId></Error>",
+        (error(403, "AccessDenied"), AccessDenied),
+        (error(404, "NoSuchBucket"), S3MountError),
+        (error(503, "SlowDown"), Retryable),
+        (http(200, b"<html>", content_type="text/html"), Retryable),
+        (http(200, SESSION.replace(b"2099", b"a"), content_type="application/xml"), Retryable),
+        (b"", Retryable),
     ],
 )
-def test_an_error_document_of_another_shape_is_no_bug(
-    inner: str, status: int, connect: Connect
+def test_no_session_is_a_failure_of_the_request(
+    response: bytes, kind: type[Exception], express: Callable[[str], BucketOperations]
 ) -> None:
-    for document in (f"<Foo>{inner}</Foo>", f"<Error>{inner}</Error>"):
-        answer = http(status, document.encode(), content_type="application/xml")
-
-        with answering(answer) as url, pytest.raises((Retryable, S3MountError)):
-            connect(url).list_page(ListQuery(""), deadline=soon())
+    with answering(response) as url, pytest.raises(kind):
+        read(express(url), VERSION, RANGE)
 
 
-@pytest.mark.parametrize("status", [201, 204, 206, 299])
-def test_a_success_of_another_kind_is_not_believed(status: int, connect: Connect) -> None:
-    told = {"etag": '"etag"', "last_modified": MODIFIED, "content_range": "bytes 0-3/10"}
+def test_a_bug_in_a_call_of_botocore_is_no_invalid_session(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations = connect("http://127.0.0.1:1")
+    transport: Any = operations._transport
+    monkeypatch.setattr(transport._client, "_convert_to_request_dict", Mock(side_effect=KeyError))
 
-    with (
-        answering(http(status, b"", **told, content_length="4")) as url,
-        pytest.raises(Retryable, match=f"HTTP {status}"),
-    ):
-        connect(url).head("key", deadline=soon())
-    with (
-        answering(listing(WHOLE).replace(b" 200 ", b" %d " % status)) as url,
-        pytest.raises(Retryable),
-    ):
-        connect(url).list_page(ListQuery(""), deadline=soon())
+    with pytest.raises(KeyError):
+        operations.head("key", deadline=soon())
+
+
+# botocore's parameters
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters"),
+    [
+        ("GetObject", {"range": "Range", "if-match": "IfMatch", "versionId": "VersionId"}),
+        ("HeadObject", {"x-amz-checksum-mode": "ChecksumMode"}),
+        ("ListObjectsV2", {"list-type": "", "prefix": "Prefix", "start-after": "StartAfter"}),
+    ],
+)
+def test_a_field_of_a_request_is_a_parameter_of_botocore(
+    operation: str, parameters: dict[str, str], connect: Connect
+) -> None:
+    transport: Any = connect("http://127.0.0.1:1")._transport
+
+    assert transport._names(operation).items() >= parameters.items()

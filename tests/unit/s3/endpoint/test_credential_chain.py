@@ -163,7 +163,7 @@ def test_a_waiter_can_be_cancelled(chain: CredentialChain, source: Source) -> No
     cancel_token = CancelToken()
     with asking(1, lambda: chain.frozen(2000.0, cancel_token)) as asked:
         source.wait_asked()
-        cancel_token.pull()
+        cancel_token.cancel()
 
         with pytest.raises(RequestCancelledError):
             asked[0].result(PATIENCE)

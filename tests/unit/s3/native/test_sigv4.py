@@ -1,4 +1,4 @@
-"""Our signatures are botocore's."""
+"""Our signatures are those of botocore."""
 
 from datetime import UTC, datetime
 from unittest.mock import patch
@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ListQuery
-from s3mount.s3.native.request_encoding import list_query, object_path, version_query
+from s3mount.s3.native.request_encoding import encode_query, object_path
 from s3mount.s3.native.sigv4 import Signer
+from s3mount.s3.operations.list_dialect import ListObjectsV2
 
 WORDS = st.text("abcXYZ019/+=", min_size=1, max_size=40)
 CREDENTIALS = st.builds(FrozenCredentials, WORDS, WORDS, st.none() | WORDS)
@@ -24,6 +25,11 @@ KEYS = st.text(
 )
 STANDING = st.dictionaries(
     st.sampled_from(["x-amz-request-payer", "x-amz-expected-bucket-owner", "x-a"]),
+    st.text("abc 123", min_size=1).map(str.strip),
+)
+
+OF_AN_OPERATION = st.dictionaries(
+    st.sampled_from(["x-amz-checksum-mode", "x-amz-server-side-encryption-customer-key", "x-a"]),
     st.text("abc 123", min_size=1).map(str.strip),
 )
 
@@ -50,22 +56,35 @@ def headers_of(lines: str) -> dict[str, str]:
     return {name.lower(): value for name, _, value in pairs}
 
 
-@given(CREDENTIALS, KEYS, st.sampled_from(["GET", "HEAD"]), st.none() | KEYS, STANDING)
+@given(
+    CREDENTIALS,
+    KEYS,
+    st.tuples(st.sampled_from(["GET", "HEAD"]), st.none() | KEYS),
+    STANDING,
+    OF_AN_OPERATION,
+)
 def test_a_request_for_an_object_is_signed_as_by_botocore(
     credentials: FrozenCredentials,
     key: str,
-    method: str,
-    version_id: str | None,
+    request: tuple[str, str | None],
     standing: dict[str, str],
+    headers: dict[str, str],
 ) -> None:
     now = 1_795_350_707
-    path, query = object_path("/bucket", key), version_query(version_id)
+    method, version_id = request
+    path = object_path("/bucket", key)
+    query = encode_query((("versionId", version_id),) if version_id else ())
     signer = Signer("store.test:9000", "eu-west-1", "s3", standing)
 
-    ours = headers_of(signer.header_lines(credentials, method, path, query, now))
+    ours = headers_of(
+        signer.header_lines(credentials, method, path, query, now, headers=tuple(headers.items()))
+    )
 
     url = f"http://store.test:9000{path}" + (f"?{query}" if query else "")
-    assert {"host": "store.test:9000", **theirs(credentials, method, url, standing, now)} == ours
+    assert {
+        "host": "store.test:9000",
+        **theirs(credentials, method, url, standing | headers, now),
+    } == ours
 
 
 @given(
@@ -74,9 +93,9 @@ def test_a_request_for_an_object_is_signed_as_by_botocore(
     NOW,
 )
 def test_a_listing_is_signed_as_by_botocore(
-    credentials: FrozenCredentials, asked: ListQuery, now: int
+    credentials: FrozenCredentials, list_query: ListQuery, now: int
 ) -> None:
-    query = list_query(asked)
+    query = encode_query(ListObjectsV2().request(list_query).query)
     signer = Signer("bucket.store.test", "eu-west-1", "s3", {})
 
     ours = headers_of(signer.header_lines(credentials, "GET", "/", query, now))
@@ -100,7 +119,7 @@ def test_new_credentials_and_new_days_reach_a_signer_that_keeps_its_keys(
 
 
 @given(KEYS)
-def test_a_path_stands_in_a_request_line_as_it_is(key: str) -> None:
+def test_a_path_needs_no_more_encoding_in_a_request_line(key: str) -> None:
     path = object_path("", key)
 
     assert path.isascii()
@@ -115,7 +134,7 @@ def test_a_request_that_is_not_signed_has_the_standing_headers_only() -> None:
     assert signer.unsigned_lines() == "host: store.test\r\nx-amz-request-payer: requester\r\n"
 
 
-def test_what_is_kept_between_requests_shows_no_key_and_no_token() -> None:
+def test_the_repr_of_a_kept_scope_shows_no_key_and_no_token() -> None:
     signer = Signer("store.test", "eu-west-1", "s3", {})
     signer.header_lines(
         FrozenCredentials("AKID", "a-secret", "a-token"), "GET", "/", "", 1_700_000_000

@@ -15,9 +15,12 @@ from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native import connection, connector, socket_stream
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
-from tests.unit.s3.native.scripted import (
+from tests.unit.s3.clients import read
+from tests.unit.s3.native.test_tls import Authority, authority
+from tests.unit.s3.scripted_server import (
     FixedCredentials,
     part,
     says,
@@ -25,23 +28,22 @@ from tests.unit.s3.native.scripted import (
     scripted,
     store_at,
 )
-from tests.unit.s3.native.test_tls import Authority, authority
 
 __all__ = ["authority"]  # a fixture
 
 CONTENT = bytes(range(250)) * 4
 VERSION = ObjectVersion("bucket", "key", "abc", len(CONTENT))
-SPAN = ByteRange(100, 900)
-ANSWER = part(CONTENT, SPAN.start, SPAN.stop)
+RANGE = ByteRange(100, 900)
+RESPONSE = part(CONTENT, RANGE.start, RANGE.stop)
 STEPS_MAX = 200
 
 
 class Injected(Exception):
-    """What nobody expects."""
+    """An unexpected failure."""
 
 
 class Steps:
-    """Counts the steps that can fail; *failing* is the number of the one that does, and *failure* what it raises."""
+    """Counts the steps that can fail. The one with number *failing* raises *failure*."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -49,7 +51,7 @@ class Steps:
         self.failure: Exception = OSError()
         self.sockets: list[
             socket.socket
-        ] = []  # referred to, so that a socket that was left is not closed by chance
+        ] = []  # kept, so that a socket that was left open is not closed by chance
 
     def begin(self, failing: int, failure: Exception) -> None:
         self.count, self.failing, self.failure = 0, failing, failure
@@ -70,7 +72,7 @@ class Steps:
 
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
-    """Every call that opens, sets up or uses a socket in `dial`, `stream` and `connection` is a step."""
+    """Steps: the calls that open, set up or use a socket in `s3/native`."""
     steps = Steps()
 
     class Stepping(socket.socket):
@@ -94,7 +96,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
         SimpleNamespace(**{**vars(select), "poll": steps.around(select.poll)}),
     )
     monkeypatch.setattr(connector, "TlsStream", steps.around(socket_stream.TlsStream))
-    monkeypatch.setattr(connection, "_BufferedSource", steps.around(connection._BufferedSource))
+    monkeypatch.setattr(connection, "_ReceiveBuffer", steps.around(connection._ReceiveBuffer))
     return steps
 
 
@@ -109,18 +111,19 @@ class SteppingCredentials(FixedCredentials):
 
 
 def _use(transport: NativeTransport) -> None:
-    """A connection is prepared, used without waiting and with, lost to its peer, replaced, and put back."""
+    """Open a connection early, use it without waiting and with, lose it, replace it, release it."""
     deadline = time.monotonic() + 10
-    into = bytearray(len(SPAN))
-    ask = {"version_id": None, "deadline": deadline, "cord": CancelToken()}
-    transport.prepare(deadline=deadline)
-    sent = transport.begin_range(VERSION, SPAN, lambda: memoryview(into), **ask)  # type: ignore[arg-type]  # one dict for all
-    if sent is not None:
+    into = bytearray(len(RANGE))
+    operations = BucketOperations(transport, "bucket")
+    operations.preconnect(deadline=deadline)
+    sender = operations.get_range(VERSION, RANGE, version_id=None, deadline=deadline)
+    pending = sender.send_nowait(lambda: memoryview(into), CancelToken())
+    if pending is not None:
         with suppress(S3MountError, Retryable, Injected):
-            sent.finish()
+            pending.finish()
     for _ in range(2):
         with suppress(S3MountError, Retryable):
-            transport.get_range(VERSION, SPAN, lambda: memoryview(into), **ask)  # type: ignore[arg-type]  # one dict for all
+            sender.send(lambda: memoryview(into), CancelToken())
 
 
 @pytest.fixture(params=["plain", "tls"])
@@ -146,9 +149,9 @@ def test_whichever_step_fails_no_socket_is_left_open(
         failing += 1
         steps.begin(-1, failure)
         with scripted(
-            says(ANSWER),
+            says(RESPONSE),
             says_and_ends(b""),
-            *[says(ANSWER)] * 5,
+            *[says(RESPONSE)] * 5,
             context=tls.context if tls else None,
         ) as server:
             steps.begin(failing, failure)
@@ -157,7 +160,7 @@ def test_whichever_step_fails_no_socket_is_left_open(
             )
             with suppress(Injected, AccessDenied, MemoryError):
                 _use(transport)
-            in_pool = {each.fileno() for _, each in transport._exchange._pool._idle}
+            in_pool = {each.fileno() for _, each in transport._pool._idle}
             left = [each for each in steps.sockets if each.fileno() not in {-1, *in_pool}]
             transport.close()
             left_at_end = [each for each in steps.sockets if each.fileno() != -1]
@@ -168,36 +171,33 @@ def test_whichever_step_fails_no_socket_is_left_open(
     assert 20 < failing < STEPS_MAX
 
 
-def test_an_address_of_a_family_that_this_machine_lacks_is_passed_over(
+def test_an_address_of_an_unsupported_family_is_skipped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with scripted(says(ANSWER)) as server:
+    with scripted(says(RESPONSE)) as server:
         ours = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
         lacking = (socket.AF_X25, socket.SOCK_STREAM, 6, "", ("nowhere", 1))
-        monkeypatch.setattr(connector, "resolved", lambda *_: [lacking, ours])
+        monkeypatch.setattr(connector, "resolve_name", lambda *_: [lacking, ours])
         transport = NativeTransport(store_at(server.port))
-        into = bytearray(len(SPAN))
 
-        transport.get_range(
-            VERSION, SPAN, lambda: memoryview(into), version_id=None, deadline=time.monotonic() + 10
-        )
+        content = read(BucketOperations(transport, "bucket"), VERSION, RANGE)
 
         transport.close()
-        assert into == CONTENT[SPAN.start : SPAN.stop]
+        assert content == CONTENT[RANGE.start : RANGE.stop]
 
 
-def test_a_connection_whose_peer_reads_nothing_serves_no_more() -> None:
+def test_a_connection_with_a_full_send_buffer_is_not_idle() -> None:
     """The event loop would wait for its send buffer, half a second with each request."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         plain = socket_stream.PlainStream(socket.socket(), idle_timeout=10.0)
         plain.connect(server.getsockname(), 10.0)
-        plain.wait_until(time.monotonic() + 10)
+        plain.set_deadline(time.monotonic() + 10)
         peer, _ = server.accept()
 
-        assert plain.is_quiet()
+        assert plain.is_idle()
         with suppress(TimeoutError):
             plain.send(bytes(1 << 26))
-        assert not plain.is_quiet()
+        assert not plain.is_idle()
 
         plain.close()
         peer.close()

@@ -1,4 +1,4 @@
-"""The same over TLS, and through a proxy's tunnel."""
+"""The native transport over TLS, and through a proxy's tunnel."""
 
 import contextlib
 import os
@@ -17,16 +17,18 @@ from s3mount.errors import StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.socket_stream import TlsStream
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import ReceiveState, Retryable
-from tests.unit.s3.native.scripted import (
+from tests.unit.s3.clients import read as read_range
+from tests.unit.s3.scripted_server import (
     Line,
     Peer,
     ScriptedServer,
     drips,
-    gather,
     head,
     part,
+    receive,
     says,
     says_and_ends,
     scripted,
@@ -37,7 +39,7 @@ from tests.unit.s3.native.scripted import (
 CONTENT = os.urandom(1 << 20)
 VERSION = ObjectVersion("bucket", "k", "abc", len(CONTENT))
 NEARLY_ALL = ByteRange(100, len(CONTENT) - 100)
-ANSWER = part(CONTENT, NEARLY_ALL.start, NEARLY_ALL.stop)
+RESPONSE = part(CONTENT, NEARLY_ALL.start, NEARLY_ALL.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,90 +61,85 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @contextlib.contextmanager
-def asking(
+def connecting(
     authority: Authority, *script: Line, **settings: object
-) -> Iterator[tuple[NativeTransport, ScriptedServer]]:
+) -> Iterator[tuple[BucketOperations, ScriptedServer]]:
     settings = {"ca_bundle": authority.bundle, **settings}
     with scripted(*script, context=authority.context) as server:
-        transport = NativeTransport(store_at(server.port, scheme="https", **settings))
+        operations = connect(server.port, **settings)
         try:
-            yield transport, server
+            yield operations, server
         finally:
-            transport.close()
+            operations.close()
+
+
+def connect(port: int, **settings: object) -> BucketOperations:
+    return BucketOperations(NativeTransport(store_at(port, scheme="https", **settings)), "bucket")
 
 
 def soon() -> float:
     return time.monotonic() + 10
 
 
-def read(transport: NativeTransport, *, seconds: float = 10) -> bytes:
-    into = bytearray(len(NEARLY_ALL))
-    transport.get_range(
-        VERSION,
-        NEARLY_ALL,
-        lambda: memoryview(into),
-        version_id=None,
-        deadline=time.monotonic() + seconds,
-    )
-    return bytes(into)
+def read(operations: BucketOperations, *, seconds: float = 10) -> bytes:
+    return read_range(operations, VERSION, NEARLY_ALL, deadline=time.monotonic() + seconds)
 
 
-def test_a_prepared_connection_serves_the_first_request_whatever_tls_has_said_by_then(
+def test_an_early_connection_serves_the_first_request_after_tls_tickets(
     authority: Authority,
 ) -> None:
-    with asking(authority, says(ANSWER)) as (transport, server):
-        transport.prepare(deadline=time.monotonic() + 10)
-        [(_, connection)] = transport._exchange._pool._idle
+    with connecting(authority, says(RESPONSE)) as (operations, server):
+        operations.preconnect(deadline=time.monotonic() + 10)
+        native = operations._transport
+        assert isinstance(native, NativeTransport)
+        [(_, connection)] = native._pool._idle
         stream = connection._stream
         assert isinstance(stream, TlsStream)
         assert stream._plain._poll.poll(10_000), "the server sent no tickets"
 
-        assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+        assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
         assert server.connections == 1
 
 
-def in_records_of(size: int, answer: bytes = ANSWER) -> Line:
+def in_records_of(size: int, response: bytes = RESPONSE) -> Line:
     def line(peer: Peer) -> None:
-        for start in range(0, len(answer), size):
-            peer.socket.sendall(answer[start : start + size])
+        for start in range(0, len(response), size):
+            peer.socket.sendall(response[start : start + size])
 
     return line
 
 
 def leaves_without_goodbye(peer: Peer) -> None:
-    peer.socket.sendall(ANSWER[:-1])
+    peer.socket.sendall(RESPONSE[:-1])
     os.close(peer.socket.detach())
 
 
 @pytest.mark.parametrize("size", [1 << 21, 16384, 16383, 5000, 700])
-def test_bytes_come_out_right_however_they_are_parted_into_records(
-    authority: Authority, size: int
-) -> None:
-    with asking(authority, *[in_records_of(size)] * 3) as (transport, server):
+def test_bytes_are_right_however_they_are_cut_into_records(authority: Authority, size: int) -> None:
+    with connecting(authority, *[in_records_of(size)] * 3) as (operations, server):
         for _ in range(3):
-            assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+            assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
         assert server.connections == 1
 
 
 @pytest.mark.parametrize("size", [1 << 21, 16384, 16383, 5000, 700, 1])
-def test_small_answers_are_gathered_however_they_are_parted_into_records(
+def test_small_responses_are_received_however_they_are_cut_into_records(
     authority: Authority, size: int
 ) -> None:
-    span = ByteRange(100, 20_000)
-    line = in_records_of(size, part(CONTENT, span.start, span.stop))
-    with asking(authority, *[line] * 3) as (transport, server):
-        transport.prepare(deadline=soon())
-        into = memoryview(bytearray(len(span)))
+    byte_range = ByteRange(100, 20_000)
+    line = in_records_of(size, part(CONTENT, byte_range.start, byte_range.stop))
+    with connecting(authority, *[line] * 3) as (operations, server):
+        operations.preconnect(deadline=soon())
+        into = memoryview(bytearray(len(byte_range)))
         for _ in range(3):
-            sent = transport.begin_range(
-                VERSION, span, lambda: into, version_id=None, deadline=soon(), cord=CancelToken()
-            )
-            assert sent is not None
-            assert gather(sent, soon()) is ReceiveState.WHOLE
-            sent.finish()
-            assert into == CONTENT[span.start : span.stop]
-            into[:] = bytes(len(span))
+            sender = operations.get_range(VERSION, byte_range, version_id=None, deadline=soon())
+            pending = sender.send_nowait(lambda: into, CancelToken())
+            assert pending is not None
+            assert receive(pending, soon()) is ReceiveState.COMPLETE
+            pending.finish()
+            assert into == CONTENT[byte_range.start : byte_range.stop]
+            into[:] = bytes(len(byte_range))
 
         assert server.connections == 1
 
@@ -150,8 +147,8 @@ def test_small_answers_are_gathered_however_they_are_parted_into_records(
 def test_a_connection_that_the_store_closed_between_requests_is_no_failure(
     authority: Authority,
 ) -> None:
-    with asking(authority, says_and_ends(ANSWER), says(ANSWER)) as (transport, server):
-        assert read(transport) == read(transport)
+    with connecting(authority, says_and_ends(RESPONSE), says(RESPONSE)) as (operations, server):
+        assert read(operations) == read(operations)
         assert server.connections == 2
 
 
@@ -159,71 +156,71 @@ def test_stray_bytes_on_an_idle_connection_never_answer_the_next_request(
     authority: Authority,
 ) -> None:
     lie = part(bytes(len(CONTENT)), NEARLY_ALL.start, NEARLY_ALL.stop)
-    with asking(authority, says(ANSWER, lie), says(ANSWER)) as (transport, server):
-        assert read(transport) == read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+    with connecting(authority, says(RESPONSE, lie), says(RESPONSE)) as (operations, server):
+        assert read(operations) == read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
         assert server.connections == 2
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        says_and_ends(ANSWER[:-1]),
+        says_and_ends(RESPONSE[:-1]),
         says_and_ends(b""),
         says_and_ends(head()[:30]),
         leaves_without_goodbye,
         lambda peer: os.write(peer.socket.fileno(), b"this is not TLS" * 100),
     ],
 )
-def test_a_cut_or_broken_stream_may_be_asked_again(authority: Authority, line: Line) -> None:
-    with asking(authority, line) as (transport, _), pytest.raises(Retryable) as caught:
-        read(transport)
+def test_a_cut_or_broken_stream_may_be_retried(authority: Authority, line: Line) -> None:
+    with connecting(authority, line) as (operations, _), pytest.raises(Retryable) as caught:
+        read(operations)
 
     assert isinstance(caught.value.failure, StoreError)
 
 
-@pytest.mark.parametrize("line", [stalls_after(b""), stalls_after(ANSWER[:-1]), drips(ANSWER)])
+@pytest.mark.parametrize("line", [stalls_after(b""), stalls_after(RESPONSE[:-1]), drips(RESPONSE)])
 def test_a_deadline_holds_whatever_the_store_does(authority: Authority, line: Line) -> None:
-    with asking(authority, line) as (transport, _):
+    with connecting(authority, line) as (operations, _):
         began = time.monotonic()
 
         with pytest.raises(Retryable):
-            read(transport, seconds=0.6)
+            read(operations, seconds=0.6)
 
         assert time.monotonic() - began < 0.6 + 1.0
 
 
-def test_a_server_that_never_shakes_hands_is_left_by_the_deadline(authority: Authority) -> None:
+def test_a_handshake_ends_by_the_deadline(authority: Authority) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        transport = NativeTransport(store_at(port, scheme="https", ca_bundle=authority.bundle))
+        operations = connect(port, ca_bundle=authority.bundle)
         began = time.monotonic()
 
         with pytest.raises(Retryable):
-            read(transport, seconds=0.6)
+            read(operations, seconds=0.6)
 
         assert time.monotonic() - began < 0.6 + 1.0
 
 
 @pytest.mark.parametrize("settings", [{"ca_bundle": None}, {"host": "localhost"}])
-def test_a_certificate_that_is_not_trusted_is_told_by_its_cause(
+def test_a_certificate_that_is_not_trusted_is_the_cause_of_the_failure(
     authority: Authority, settings: dict[str, object]
 ) -> None:
     with (
-        asking(authority, says(ANSWER), **settings) as (transport, _),
+        connecting(authority, says(RESPONSE), **settings) as (operations, _),
         pytest.raises(Retryable) as caught,
     ):
-        read(transport)
+        read(operations)
 
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
-def test_no_certificate_is_looked_at_where_that_was_asked_for(authority: Authority) -> None:
-    with asking(authority, says(ANSWER), ca_bundle=None, verify_ssl=False) as (transport, _):
-        assert read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+def test_no_certificate_is_verified_without_verify_ssl(authority: Authority) -> None:
+    with connecting(authority, says(RESPONSE), ca_bundle=None, verify_ssl=False) as (operations, _):
+        assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
 
 def tunnel_to(port: int, tunnelled: list[str]) -> Line:
-    """A proxy's CONNECT: then bytes go both ways."""
+    """Serves CONNECT, and then passes bytes on both ways."""
 
     def line(peer: Peer) -> None:
         with socket.create_connection(("127.0.0.1", port)) as beyond:
@@ -245,19 +242,21 @@ def pour(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
 
 
-def test_a_proxy_is_asked_for_a_tunnel(authority: Authority) -> None:
-    with scripted(says(ANSWER), says(ANSWER), context=authority.context) as server:
+def test_a_proxy_opens_a_tunnel(authority: Authority) -> None:
+    with scripted(says(RESPONSE), says(RESPONSE), context=authority.context) as server:
         over: list[str] = []
         with scripted(tunnel_to(server.port, over)) as proxy:
             settings = {
                 "ca_bundle": authority.bundle,
                 "proxy": f"http://user:pass@127.0.0.1:{proxy.port}",
             }
-            transport = NativeTransport(store_at(server.port, scheme="https", **settings))
+            operations = connect(server.port, **settings)
 
-            assert read(transport) == read(transport) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+            assert (
+                read(operations) == read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
+            )
 
-            transport.close()
+            operations.close()
         assert over == ["over"]
     assert [request.splitlines()[0] for request in proxy.requests] == [
         f"CONNECT 127.0.0.1:{server.port} HTTP/1.1"
@@ -274,12 +273,12 @@ def test_a_proxy_is_asked_for_a_tunnel(authority: Authority) -> None:
         says(b"garbage\r\n\r\n"),
     ],
 )
-def test_a_proxy_that_refuses_may_be_asked_again(authority: Authority, line: Line) -> None:
+def test_a_proxy_that_refuses_may_be_retried(authority: Authority, line: Line) -> None:
     with scripted(line) as proxy:
         settings = {"ca_bundle": authority.bundle, "proxy": f"http://127.0.0.1:{proxy.port}"}
-        transport = NativeTransport(store_at(1, scheme="https", **settings))
+        operations = connect(1, **settings)
 
         with pytest.raises(Retryable) as caught:
-            read(transport)
+            read(operations)
 
     assert isinstance(caught.value.__cause__, ConnectionError)

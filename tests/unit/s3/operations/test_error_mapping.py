@@ -2,53 +2,52 @@ import pytest
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion, StoreError
 from s3mount.s3.operations.error_mapping import (
-    ErrorResponse,
     Operation,
     from_error_response,
     from_invalid_response,
 )
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import ErrorResponse, Retryable
 
-LASTING = [
-    (403, "AccessDenied", Operation.VERSION, AccessDenied),
-    (403, "", Operation.OBJECT, AccessDenied),
-    (403, "InvalidObjectState", Operation.VERSION, AccessDenied),
-    (400, "KMS.DisabledException", Operation.VERSION, AccessDenied),
-    (401, "", Operation.LISTING, AccessDenied),
-    (403, "RequestTimeTooSkewed", Operation.LISTING, AccessDenied),
-    (404, "NoSuchKey", Operation.VERSION, StaleVersion),
-    (404, "NoSuchVersion", Operation.VERSION, StaleVersion),
-    (404, "NoSuchBucket", Operation.VERSION, NotFound),
-    (404, "NoSuchKey", Operation.CHANGE, NotFound),
-    (404, "", Operation.OBJECT, NotFound),
-    (404, "NoSuchBucket", Operation.LISTING, NotFound),
-    (412, "PreconditionFailed", Operation.VERSION, StaleVersion),
-    (416, "InvalidRange", Operation.VERSION, StaleVersion),
-    (405, "MethodNotAllowed", Operation.VERSION, StaleVersion),
-    (416, "InvalidRange", Operation.CHANGE, StoreError),
-    (304, "", Operation.CHANGE, StoreError),
-    (501, "NotImplemented", Operation.LISTING, StoreError),
-    (400, "InvalidArgument", Operation.LISTING, StoreError),
-    (301, "PermanentRedirect", Operation.OBJECT, StoreError),
+PERMANENT = [
+    (403, "AccessDenied", Operation.GET, AccessDenied),
+    (403, "", Operation.HEAD, AccessDenied),
+    (403, "InvalidObjectState", Operation.GET, AccessDenied),
+    (400, "KMS.DisabledException", Operation.GET, AccessDenied),
+    (401, "", Operation.LIST, AccessDenied),
+    (403, "RequestTimeTooSkewed", Operation.LIST, AccessDenied),
+    (404, "NoSuchKey", Operation.GET, StaleVersion),
+    (404, "NoSuchVersion", Operation.GET, StaleVersion),
+    (404, "NoSuchBucket", Operation.GET, NotFound),
+    (404, "NoSuchKey", Operation.REVALIDATION, NotFound),
+    (404, "", Operation.HEAD, NotFound),
+    (404, "NoSuchBucket", Operation.LIST, NotFound),
+    (412, "PreconditionFailed", Operation.GET, StaleVersion),
+    (416, "InvalidRange", Operation.GET, StaleVersion),
+    (405, "MethodNotAllowed", Operation.GET, StaleVersion),
+    (416, "InvalidRange", Operation.REVALIDATION, StoreError),
+    (304, "", Operation.REVALIDATION, StoreError),
+    (501, "NotImplemented", Operation.LIST, StoreError),
+    (400, "InvalidArgument", Operation.LIST, StoreError),
+    (301, "PermanentRedirect", Operation.HEAD, StoreError),
 ]
-PASSING = [
-    (500, "InternalError", Operation.OBJECT),
-    (502, "", Operation.VERSION),
-    (504, "", Operation.LISTING),
-    (400, "RequestTimeout", Operation.VERSION),
-    (409, "OperationAborted", Operation.VERSION),
-    (200, "InternalError", Operation.LISTING),
-    (404, "", Operation.LISTING),
-    (307, "TemporaryRedirect", Operation.LISTING),
+TRANSIENT = [
+    (500, "InternalError", Operation.HEAD),
+    (502, "", Operation.GET),
+    (504, "", Operation.LIST),
+    (400, "RequestTimeout", Operation.GET),
+    (409, "OperationAborted", Operation.GET),
+    (200, "InternalError", Operation.LIST),
+    (404, "", Operation.LIST),
+    (307, "TemporaryRedirect", Operation.LIST),
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "asked", "kind"), LASTING)
-def test_what_no_retry_would_mend(
-    status: int, code: str, asked: Operation, kind: type[S3MountError]
+@pytest.mark.parametrize(("status", "code", "operation", "kind"), PERMANENT)
+def test_what_no_retry_mends_is_a_failure_of_its_kind(
+    status: int, code: str, operation: Operation, kind: type[S3MountError]
 ) -> None:
     outcome = from_error_response(
-        ErrorResponse(status=status, code=code, request_id="r"), asked, bucket="b", key="k"
+        ErrorResponse(status=status, code=code, request_id="r"), operation, bucket="b", key="k"
     )
 
     assert type(outcome) is kind
@@ -67,10 +66,10 @@ def test_what_no_retry_would_mend(
     )
 
 
-@pytest.mark.parametrize(("status", "code", "asked"), PASSING)
-def test_what_may_pass(status: int, code: str, asked: Operation) -> None:
+@pytest.mark.parametrize(("status", "code", "operation"), TRANSIENT)
+def test_what_is_transient_may_be_retried(status: int, code: str, operation: Operation) -> None:
     outcome = from_error_response(
-        ErrorResponse(status=status, code=code), asked, bucket="b", key="k"
+        ErrorResponse(status=status, code=code), operation, bucket="b", key="k"
     )
 
     assert isinstance(outcome, Retryable)
@@ -83,9 +82,9 @@ def test_what_may_pass(status: int, code: str, asked: Operation) -> None:
     ("status", "code"),
     [(503, "SlowDown"), (503, ""), (429, ""), (400, "Throttling"), (200, "SlowDown")],
 )
-def test_what_asks_for_fewer_requests(status: int, code: str) -> None:
+def test_a_throttled_request_may_be_retried_with_fewer_beside_it(status: int, code: str) -> None:
     outcome = from_error_response(
-        ErrorResponse(status=status, code=code), Operation.OBJECT, bucket="b", key="k"
+        ErrorResponse(status=status, code=code), Operation.HEAD, bucket="b", key="k"
     )
 
     assert isinstance(outcome, Retryable)
@@ -95,27 +94,29 @@ def test_what_asks_for_fewer_requests(status: int, code: str) -> None:
 @pytest.mark.parametrize(
     ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId"), (400, "")]
 )
-def test_what_newer_credentials_may_mend(status: int, code: str) -> None:
+def test_credentials_that_the_store_refuses_may_be_stale(status: int, code: str) -> None:
     outcome = from_error_response(
-        ErrorResponse(status=status, code=code), Operation.OBJECT, bucket="b", key="k"
+        ErrorResponse(status=status, code=code), Operation.HEAD, bucket="b", key="k"
     )
 
     assert isinstance(outcome, Retryable)
     assert outcome.is_stale_credentials
 
 
-@pytest.mark.parametrize("asked", [Operation.VERSION, Operation.CHANGE, Operation.LISTING])
-def test_a_web_page_is_never_an_absence(asked: Operation) -> None:
+@pytest.mark.parametrize("operation", [Operation.GET, Operation.REVALIDATION, Operation.LIST])
+def test_a_web_page_is_never_an_absence(operation: Operation) -> None:
     assert isinstance(
-        from_error_response(ErrorResponse(status=404, is_page=True), asked, bucket="b", key="k"),
+        from_error_response(
+            ErrorResponse(status=404, is_html=True), operation, bucket="b", key="k"
+        ),
         Retryable,
     )
 
 
-@pytest.mark.parametrize("asked", Operation)
+@pytest.mark.parametrize("operation", Operation)
 @pytest.mark.parametrize("status", range(400, 600))
-def test_only_a_404_is_an_absence(status: int, asked: Operation) -> None:
-    outcome = from_error_response(ErrorResponse(status=status), asked, bucket="b", key="k")
+def test_only_a_404_is_an_absence(status: int, operation: Operation) -> None:
+    outcome = from_error_response(ErrorResponse(status=status), operation, bucket="b", key="k")
 
     failure = outcome.failure if isinstance(outcome, Retryable) else outcome
     assert isinstance(failure, NotFound) <= (status == 404)
@@ -126,10 +127,10 @@ def test_what_a_store_says_is_escaped_and_cut_in_messages() -> None:
         status=403, code="x (HTTP 403)\n2026-11-26 02:00:00 CRITICAL root: forged" + "A" * 60_000
     )
 
-    refused = str(from_error_response(forged, Operation.VERSION, bucket="b", key="k"))
+    refused = str(from_error_response(forged, Operation.GET, bucket="b", key="k"))
     wrong = str(
         from_invalid_response(
-            "a document <\x1b[2J\u2028" + "A" * 60_000, Operation.LISTING, bucket="b", key="k"
+            "a document <\x1b[2J\u2028" + "A" * 60_000, Operation.LIST, bucket="b", key="k"
         )
     )
 

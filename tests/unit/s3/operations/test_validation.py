@@ -4,29 +4,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.model import ByteRange, ListedObject, ListQuery, ObjectVersion
+from s3mount.s3.model import ListedObject, ListQuery, ObjectVersion
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.validation import (
-    InvalidResponseError,
-    decoded,
+    ContentRange,
+    content_range,
+    decode_key,
     is_version,
-    part_of,
     plain_etag,
     synthetic_etag,
 )
+from s3mount.s3.transport import InvalidResponseError
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("bucket", "key", "etag", 100)
 
 
-def test_a_part_is_what_content_range_says() -> None:
-    part = part_of(206, {"content-range": "bytes 10-19/100", "content-length": "10"})
+def test_the_bytes_of_a_body_are_those_of_content_range() -> None:
+    content = content_range(206, {"content-range": "bytes 10-19/100", "content-length": "10"})
 
-    assert (part.span, part.size) == (ByteRange(10, 20), 100)
+    assert content == ContentRange(10, 20, 100)
 
 
 def test_a_200_without_content_range_is_the_whole_object() -> None:
-    assert part_of(200, {"content-length": "100"}).span == ByteRange(0, 100)
+    assert content_range(200, {"content-length": "100"}) == ContentRange(0, 100, 100)
 
 
 @pytest.mark.parametrize(
@@ -46,21 +47,21 @@ def test_a_200_without_content_range_is_the_whole_object() -> None:
         (200, {"content-length": "9" * 30}),
     ],
 )
-def test_a_head_that_makes_no_sense_is_no_answer(status: int, headers: dict[str, str]) -> None:
+def test_headers_that_make_no_sense_are_invalid(status: int, headers: dict[str, str]) -> None:
     with pytest.raises(InvalidResponseError):
-        part_of(status, headers)
+        content_range(status, headers)
 
 
 @given(st.text("0123456789-/*bytes ", max_size=30))
-def test_any_content_range_is_a_sound_part_or_refused(raw: str) -> None:
+def test_any_content_range_is_sound_or_invalid(raw: str) -> None:
     try:
-        part = part_of(206, {"content-range": raw})
+        start, stop, size = content_range(206, {"content-range": raw})
     except InvalidResponseError:
         return
-    assert 0 <= part.span.start < part.span.stop <= part.size
+    assert 0 <= start < stop <= size
 
 
-def test_the_version_is_told_by_etag_and_size() -> None:
+def test_a_version_is_known_by_etag_and_size() -> None:
     assert is_version(VERSION, {"etag": '"etag"'}, 100)
     assert not is_version(VERSION, {"etag": '"other"'}, 100)
     assert not is_version(VERSION, {"etag": '"etag"'}, 99)
@@ -68,7 +69,7 @@ def test_the_version_is_told_by_etag_and_size() -> None:
         is_version(VERSION, {}, 100)
 
 
-def test_without_etags_the_version_is_told_by_date_and_size() -> None:
+def test_without_etags_a_version_is_known_by_date_and_size() -> None:
     headers = {"last-modified": MODIFIED}
     stat = validation.object_stat("bucket", "key", headers, 100)
 
@@ -79,14 +80,14 @@ def test_without_etags_the_version_is_told_by_date_and_size() -> None:
     assert not is_version(stat.version, {"last-modified": MODIFIED.replace(":00 ", ":01 ")}, 100)
 
 
-def test_a_stand_in_of_a_listing_equals_that_of_a_head() -> None:
+def test_a_synthetic_etag_of_a_listing_equals_that_of_a_head() -> None:
     head = validation.object_stat("bucket", "key", {"last-modified": MODIFIED}, 5)
 
     assert synthetic_etag(head.mtime_ns + 123_000_000, 5) == head.version.etag
 
 
 @pytest.mark.parametrize("raw", ["", "junk", "32 Foo 9999"])
-def test_a_garbled_date_is_no_answer(raw: str) -> None:
+def test_a_garbled_date_is_invalid(raw: str) -> None:
     with pytest.raises(InvalidResponseError):
         validation.object_stat("bucket", "key", {"last-modified": raw, "etag": "x"}, 5)
 
@@ -114,7 +115,7 @@ def test_a_garbled_date_is_no_answer(raw: str) -> None:
         ),
     ],
 )
-def test_what_is_archived(headers: dict[str, str], is_archived: bool) -> None:  # noqa: FBT001
+def test_an_object_is_archived_by_its_headers(headers: dict[str, str], is_archived: bool) -> None:  # noqa: FBT001
     stat = validation.object_stat(
         "bucket", "key", {"last-modified": MODIFIED, "etag": '"x"', **headers}, 5
     )
@@ -122,7 +123,7 @@ def test_what_is_archived(headers: dict[str, str], is_archived: bool) -> None:  
     assert stat.is_archived is is_archived
 
 
-def test_the_null_version_is_none_to_go_back_to() -> None:
+def test_the_null_version_has_no_id() -> None:
     headers = {"last-modified": MODIFIED, "etag": '"x"', "x-amz-version-id": "null"}
 
     assert validation.object_stat("bucket", "key", headers, 5).version_id is None
@@ -136,18 +137,18 @@ def test_an_etag_is_without_quotes(raw: str) -> None:
 @given(st.binary(max_size=20))
 def test_any_bytes_survive_the_encoding_of_a_listing(raw: bytes) -> None:
     key = raw.decode("utf-8", "surrogateescape")
-    assert decoded(quote_from_bytes(raw), is_encoded=True) == key
-    assert decoded(quote_plus(raw), is_encoded=True) == key
+    assert decode_key(quote_from_bytes(raw)) == key
+    assert decode_key(quote_plus(raw)) == key
 
 
-def page(query: ListQuery, keys: list[str], prefixes: list[str], **said: object) -> object:
+def page(query: ListQuery, keys: list[str], prefixes: list[str], **fields: object) -> object:
     objects = [ListedObject(key, 1, 0, "e") for key in keys]
-    options = {"is_truncated": False, "next_token": None, **said}
+    options = {"is_truncated": False, "next_token": None, **fields}
     return validation.list_page(query, objects, prefixes, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("keys", "prefixes", "said"),
+    ("keys", "prefixes", "fields"),
     [
         ([], [], {"is_truncated": None}),
         ([], [], {"is_truncated": True}),
@@ -160,16 +161,16 @@ def page(query: ListQuery, keys: list[str], prefixes: list[str], **said: object)
         (["dir/after"], [], {}),
     ],
 )
-def test_an_answer_to_another_question_is_no_listing(
-    keys: list[str], prefixes: list[str], said: dict[str, object]
+def test_a_page_of_another_listing_is_invalid(
+    keys: list[str], prefixes: list[str], fields: dict[str, object]
 ) -> None:
     query = ListQuery("dir/", token="asked", start_after="dir/after")
 
     with pytest.raises(InvalidResponseError):
-        page(query, keys, prefixes, **said)
+        page(query, keys, prefixes, **fields)
 
 
-def test_a_page_is_what_it_says() -> None:
+def test_a_valid_page_is_returned_as_it_is() -> None:
     found = validation.list_page(
         ListQuery("dir/"),
         [ListedObject("dir/", 0, 0, "e")],
@@ -186,14 +187,14 @@ def test_a_page_is_what_it_says() -> None:
 
 
 @pytest.mark.parametrize("name", ["etag", "x-amz-storage-class", "x-amz-version-id"])
-def test_words_that_a_mount_would_keep_are_short(name: str) -> None:
+def test_words_that_a_mount_keeps_are_short(name: str) -> None:
     headers = {"last-modified": "Sun, 22 Nov 2026 12:31:47 GMT", "etag": "e", name: "x" * 1025}
 
     with pytest.raises(InvalidResponseError, match="a word of 1025 bytes"):
         validation.object_stat("b", "k", headers, 1)
 
 
-def test_a_size_that_no_file_can_have_is_no_answer() -> None:
+def test_a_size_that_no_file_can_have_is_invalid() -> None:
     """It was an OverflowError in the tables of the tree, and in the attributes for the kernel."""
     headers = {"last-modified": MODIFIED, "etag": "e"}
 

@@ -3,33 +3,33 @@ import pytest
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 
 
-def test_pulling_cuts_what_is_tied() -> None:
-    cord, cuts = CancelToken(), []
+def test_pulling_ended_what_is_tied() -> None:
+    token, ended = CancelToken(), []
 
-    cord.tie(lambda: cuts.append("first"))
-    cord.tie(lambda: cuts.append("second"))
-    cord.pull()
+    token.attach(lambda: ended.append("first"))
+    token.attach(lambda: ended.append("second"))
+    token.cancel()
 
-    assert cuts == ["second"]
-
-
-def test_nothing_is_cut_once_untied() -> None:
-    cord, cuts = CancelToken(), []
-
-    cord.tie(lambda: cuts.append("cut"))
-    cord.untie()
-    cord.pull()
-
-    assert cuts == []
+    assert ended == ["second"]
 
 
-def test_what_is_tied_too_late_does_not_begin() -> None:
-    cord = CancelToken()
-    cord.check()
+def test_nothing_is_ended_once_detached() -> None:
+    token, ended = CancelToken(), []
 
-    cord.pull()
+    token.attach(lambda: ended.append("call"))
+    token.detach()
+    token.cancel()
+
+    assert ended == []
+
+
+def test_a_call_attached_after_cancellation_does_not_begin() -> None:
+    token = CancelToken()
+    token.check()
+
+    token.cancel()
 
     with pytest.raises(RequestCancelledError):
-        cord.check()
+        token.check()
     with pytest.raises(RequestCancelledError):
-        cord.tie(lambda: None)
+        token.attach(lambda: None)

@@ -1,10 +1,14 @@
-"""Attempts that are made in the run, and those that a thread has to make: sockets are real, what comes over them is the test's."""
+"""Attempts that the event loop makes, and those that a thread has to make.
+
+The sockets are real; what comes over them is the test's.
+"""
 
 import errno
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest.mock import Mock, patch
 
 import outcome
@@ -12,48 +16,59 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from s3mount.s3.object_store import Priority
+from s3mount.s3.scheduling.attempt import Attempt, GetBuffer
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.scheduling.executor import PATIENCE, Executor, Into
+from s3mount.s3.scheduling.executor import HAND_OVER_AFTER, Executor
+from s3mount.s3.scheduling.limiter import Limiter, Permit
 from s3mount.s3.scheduling.thread_pool import ThreadPool
 from s3mount.s3.transport import ReceiveState, Retryable
 
 MORE, WHOLE, OTHERWISE = b"m", b"w", b"o"
+PERMIT = Permit(Limiter(1), Priority.DEMAND, 0)
 
 
-class Question:
-    """`Ask` and `Sent` in one. Each byte that comes says what there is of the answer; the answer is the thread that finished it."""
+class Request:
+    """`Sender`, `PendingResponse` and `AttemptOwner` in one.
+
+    Each byte that comes says what there is of the response. The result is the thread that finished
+    it.
+    """
 
     def __init__(
         self,
         *,
-        is_at_hand: bool = True,
+        can_send_nowait: bool = True,
         failure: Exception | None = None,
         is_broken: str | None = None,
     ) -> None:
-        self._is_at_hand = is_at_hand
+        self._can_send_nowait = can_send_nowait
         self._failure = failure
         self._is_broken = is_broken
-        self.cord = CancelToken()
         self._socket, self.peer = socket.socketpair()
         self.outcomes: list[outcome.Outcome[threading.Thread]] = []
         self.has_ended = trio.Event()
         self.has_begun = False
+        self.attempt = Attempt(self, self, PERMIT)
 
-    def begin(self, into: Into, *, cord: CancelToken) -> "Question | None":  # noqa: ARG002 - the protocol's
-        return self if self._is_at_hand else None
+    def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "Request | None":  # noqa: ARG002 - the protocol's
+        return self if self._can_send_nowait else None
 
-    def __call__(self, into: Into, *, cord: CancelToken) -> threading.Thread:  # noqa: ARG002 - the protocol's
+    def send(self, into: GetBuffer, cancel_token: CancelToken) -> threading.Thread:  # noqa: ARG002 - the protocol's
         return self.finish()
+
+    def claim_buffer(self, attempt: Attempt[Any]) -> memoryview:  # noqa: ARG002 - the protocol's
+        raise AssertionError("no response asks for a buffer here")
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def gather(self) -> ReceiveState:
+    def receive_available(self) -> ReceiveState:
         self.has_begun = True
         if self._is_broken == "gather":
             raise ZeroDivisionError
-        return {MORE: ReceiveState.MORE, WHOLE: ReceiveState.WHOLE}.get(
-            self._socket.recv(1), ReceiveState.OTHERWISE
+        return {MORE: ReceiveState.PARTIAL, WHOLE: ReceiveState.COMPLETE}.get(
+            self._socket.recv(1), ReceiveState.FALLBACK
         )
 
     def finish(self) -> threading.Thread:
@@ -61,17 +76,19 @@ class Question:
             raise self._failure
         return threading.current_thread()
 
-    def ended(self, result: outcome.Outcome[threading.Thread]) -> None:
+    def attempt_ended(self, attempt: Attempt[Any], result: outcome.Outcome[Any]) -> None:
+        assert attempt is self.attempt
         self.outcomes.append(result)
         self.has_ended.set()
         if self._is_broken == "ended":
             raise ZeroDivisionError
 
-    def send_over(self, dispatch: Executor) -> None:
-        dispatch.send(self, lambda: memoryview(b""), self.cord, self.ended)
+    def send_over(self, executor: Executor) -> None:
+        self.attempt = Attempt(self, self, PERMIT)
+        executor.start(self.attempt)
 
-    async def answered_by(self) -> threading.Thread:
-        """Who finished it, once."""
+    async def finished_by(self) -> threading.Thread:
+        """The thread that finished it, once."""
         with trio.fail_after(10):
             await self.has_ended.wait()
         [result] = self.outcomes
@@ -83,126 +100,128 @@ class Question:
 
 
 @contextmanager
-def asking(*questions: Question) -> Iterator[Executor]:
-    """Sends *questions*."""
-    workers = ThreadPool()
-    dispatch = Executor(workers)
+def sending(*requests: Request) -> Iterator[Executor]:
+    """Sends *requests*."""
+    thread_pool = ThreadPool()
+    executor = Executor(thread_pool)
     try:
-        for question in questions:
-            question.send_over(dispatch)
-            assert not question.outcomes
-        yield dispatch
+        for request in requests:
+            request.send_over(executor)
+            assert not request.outcomes
+        yield executor
     finally:
-        workers.close()
-        for question in questions:
-            question.close()
+        thread_pool.close()
+        for request in requests:
+            request.close()
 
 
-def is_the_run(thread: threading.Thread) -> bool:
+def is_main_thread(thread: threading.Thread) -> bool:
     return thread is threading.current_thread()
 
 
-async def test_an_answer_that_is_all_here_is_finished_in_the_run() -> None:
-    question = Question()
-    with asking(question):
-        question.peer.send(MORE)
+async def test_a_complete_response_is_finished_in_the_event_loop() -> None:
+    request = Request()
+    with sending(request):
+        request.peer.send(MORE)
         await wait_all_tasks_blocked()
-        question.peer.send(WHOLE)
+        request.peer.send(WHOLE)
 
-        assert is_the_run(await question.answered_by())
+        assert is_main_thread(await request.finished_by())
 
 
-async def test_whatever_else_comes_is_finished_by_a_thread() -> None:
-    odd, cut, unsent = Question(), Question(), Question(is_at_hand=False)
-    with asking(odd, cut, unsent):
+async def test_any_other_response_is_finished_by_a_thread() -> None:
+    odd, cut, unsent = Request(), Request(), Request(can_send_nowait=False)
+    with sending(odd, cut, unsent):
         odd.peer.send(OTHERWISE)
         cut.peer.close()
 
         assert not any(
-            [is_the_run(await question.answered_by()) for question in (odd, cut, unsent)]
+            [is_main_thread(await request.finished_by()) for request in (odd, cut, unsent)]
         )
 
 
-async def test_so_is_what_does_not_come_in_time(mock_clock: MockClock) -> None:
-    slow = Question()
-    with asking(slow) as dispatch:
+async def test_a_response_that_does_not_come_in_time_is_finished_by_a_thread(
+    mock_clock: MockClock,
+) -> None:
+    slow = Request()
+    with sending(slow) as executor:
         slow.peer.send(MORE)
         await wait_all_tasks_blocked()
-        mock_clock.jump(PATIENCE)
-        assert not is_the_run(await slow.answered_by())
+        mock_clock.jump(HAND_OVER_AFTER)
+        assert not is_main_thread(await slow.finished_by())
 
-        later, quick = Question(), Question()  # patience is each one's own
-        later.send_over(dispatch)
-        mock_clock.jump(PATIENCE / 2)
-        quick.send_over(dispatch)
-        mock_clock.jump(PATIENCE / 2)
-        assert not is_the_run(await later.answered_by())
+        later, quick = Request(), Request()  # patience is each one's own
+        later.send_over(executor)
+        mock_clock.jump(HAND_OVER_AFTER / 2)
+        quick.send_over(executor)
+        mock_clock.jump(HAND_OVER_AFTER / 2)
+        assert not is_main_thread(await later.finished_by())
         quick.peer.send(WHOLE)
-        assert is_the_run(await quick.answered_by())
+        assert is_main_thread(await quick.finished_by())
     later.close()
     quick.close()
 
 
-async def test_a_failure_is_an_outcome_wherever_it_is_found() -> None:
-    in_the_run, in_a_thread = (
-        Question(failure=ZeroDivisionError()),
-        Question(failure=ZeroDivisionError()),
+async def test_a_failure_is_an_outcome_in_the_event_loop_and_in_a_thread() -> None:
+    in_the_event_loop, in_a_thread = (
+        Request(failure=ZeroDivisionError()),
+        Request(failure=ZeroDivisionError()),
     )
-    with asking(in_the_run, in_a_thread):
-        in_the_run.peer.send(WHOLE)
+    with sending(in_the_event_loop, in_a_thread):
+        in_the_event_loop.peer.send(WHOLE)
         in_a_thread.peer.send(OTHERWISE)
         with trio.fail_after(10):
-            await in_the_run.has_ended.wait()
+            await in_the_event_loop.has_ended.wait()
             await in_a_thread.has_ended.wait()
 
-    assert [type(result) for result in in_the_run.outcomes + in_a_thread.outcomes] == [
+    assert [type(result) for result in in_the_event_loop.outcomes + in_a_thread.outcomes] == [
         outcome.Error
     ] * 2
 
 
-async def test_a_connection_is_watched_again_for_its_next_answer() -> None:
-    first = Question()
-    with asking(first) as dispatch:
+async def test_a_connection_is_watched_again_for_its_next_response() -> None:
+    first = Request()
+    with sending(first) as executor:
         for _ in range(3):
             first.peer.send(WHOLE)
-            await first.answered_by()
+            await first.finished_by()
             first.outcomes.clear()
             first.has_ended = trio.Event()
             first.peer.send(MORE)  # while nobody watches
             await wait_all_tasks_blocked()
             assert not first.outcomes
-            first.send_over(dispatch)
+            first.send_over(executor)
 
 
-async def test_what_the_system_lets_nobody_watch_is_finished_by_a_thread() -> None:
-    question = Question()
+async def test_a_request_is_finished_by_a_thread_if_the_system_has_no_epoll_left() -> None:
+    request = Request()
     exhausted = Mock(epoll=Mock(side_effect=OSError(errno.EMFILE, "no descriptors left")))
-    with patch("s3mount.s3.scheduling.executor.select", exhausted), asking(question):
-        assert not is_the_run(await question.answered_by())
+    with patch("s3mount.s3.scheduling.executor.select", exhausted), sending(request):
+        assert not is_main_thread(await request.finished_by())
 
 
-async def test_what_is_cut_is_finished_in_the_run() -> None:
-    question = Question()
-    with asking(question):
-        question.cord.tie(question.peer.close)
-        question.cord.pull()
+async def test_a_cancelled_request_is_finished_in_the_event_loop() -> None:
+    request = Request()
+    with sending(request):
+        request.attempt.attach(request.peer.close)
+        request.attempt.cancel()
 
-        assert is_the_run(await question.answered_by())
+        assert is_main_thread(await request.finished_by())
 
 
-async def test_what_no_thread_can_finish_fails_and_its_connection_is_given_up(
+async def test_a_request_that_no_thread_can_finish_fails_and_its_connection_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    question, finished = Question(), []
-    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
-    with asking(question):
+    request, finished = Request(), []
+    request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
+    with sending(request):
         monkeypatch.setattr(
             "s3mount.s3.scheduling.thread_pool._thread.start_new_thread",
             Mock(side_effect=RuntimeError("no more")),
         )
-        question.peer.send(OTHERWISE)
+        request.peer.send(OTHERWISE)
         with pytest.raises(Retryable):
-            await question.answered_by()
+            await request.finished_by()
 
     assert finished == [True]
 
@@ -212,84 +231,84 @@ async def test_what_no_thread_can_finish_fails_and_its_connection_is_given_up(
 async def test_a_bug_in_one_attempt_leaves_the_others_watched(
     broken: str, comes: bytes, expected_warnings: list[str]
 ) -> None:
-    expected_warnings.append("bug in what is told of")
-    one, other = Question(is_broken=broken), Question()
-    with asking(one, other):
+    expected_warnings.append("the callback of")
+    one, other = Request(is_broken=broken), Request()
+    with sending(one, other):
         one.peer.send(comes)
         with trio.fail_after(10):
             await one.has_ended.wait()
         other.peer.send(WHOLE)
 
-        assert is_the_run(await other.answered_by())
+        assert is_main_thread(await other.finished_by())
     assert len(one.outcomes) == 1
 
 
 async def test_a_bug_in_one_attempt_closes_its_connection() -> None:
-    """What was sent is finished once, with its cord pulled: else its socket and its share of the gather room were lost."""
-    question, finished = Question(is_broken="gather"), []
-    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
-    with asking(question):
-        question.peer.send(WHOLE)
+    """It is finished once, with its token cancelled, which gives back its socket and gather room."""
+    request, finished = Request(is_broken="gather"), []
+    request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
+    with sending(request):
+        request.peer.send(WHOLE)
         with pytest.raises(ZeroDivisionError):
-            await question.answered_by()
+            await request.finished_by()
 
     assert finished == [True]
 
 
-async def test_what_was_sent_and_cannot_be_watched_at_all_is_given_up() -> None:
-    question, finished = Question(), []
-    question.finish = lambda: finished.append(question.cord.is_pulled)  # type: ignore[method-assign, assignment, return-value]
+async def test_a_request_that_cannot_be_watched_because_of_a_bug_is_abandoned() -> None:
+    request, finished = Request(), []
+    request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with (
-        asking() as dispatch,
-        patch.object(dispatch, "_watch", side_effect=ZeroDivisionError),
+        sending() as executor,
+        patch.object(executor, "_watch", side_effect=ZeroDivisionError),
         pytest.raises(ZeroDivisionError),
     ):
-        question.send_over(dispatch)
-    question.close()
+        request.send_over(executor)
+    request.close()
 
     assert finished == [True]
-    assert not question.outcomes
+    assert not request.outcomes
 
 
-async def test_a_bug_in_what_lost_patience_leaves_the_others_watched(mock_clock: MockClock) -> None:
-    one, other = Question(), Question()
-    with asking(one) as dispatch:
-        with patch.object(dispatch, "_finish_in_a_thread", side_effect=ZeroDivisionError):
-            mock_clock.jump(PATIENCE)
+async def test_a_bug_in_a_hand_over_leaves_the_others_watched(mock_clock: MockClock) -> None:
+    one, other = Request(), Request()
+    with sending(one) as executor:
+        with patch.object(executor, "_finish_in_thread", side_effect=ZeroDivisionError):
+            mock_clock.jump(HAND_OVER_AFTER)
             await one.has_ended.wait()
-        other.send_over(dispatch)
-        mock_clock.jump(PATIENCE)
-        assert not is_the_run(await other.answered_by())
+        other.send_over(executor)
+        mock_clock.jump(HAND_OVER_AFTER)
+        assert not is_main_thread(await other.finished_by())
     other.close()
     assert [type(result) for result in one.outcomes] == [outcome.Error]
 
 
-async def test_an_attempt_whose_descriptor_was_closed_ends_too(mock_clock: MockClock) -> None:
-    question = Question()
-    with asking(question):
-        question._socket.close()
-        mock_clock.jump(PATIENCE)
+async def test_an_attempt_whose_descriptor_was_closed_ends(mock_clock: MockClock) -> None:
+    request = Request()
+    with sending(request):
+        request._socket.close()
+        mock_clock.jump(HAND_OVER_AFTER)
 
-        assert not is_the_run(await question.answered_by())
-
-
-async def test_many_answers_at_once_are_each_told_once() -> None:
-    questions = [Question() for _ in range(100)]
-    with asking(*questions):
-        for number, question in enumerate(questions):
-            question.peer.send(OTHERWISE if number % 3 else WHOLE)
-
-        for number, question in enumerate(questions):
-            assert is_the_run(await question.answered_by()) == (number % 3 == 0)
+        assert not is_main_thread(await request.finished_by())
 
 
-def test_a_run_may_end_with_answers_on_their_way() -> None:
-    question = Question()
+async def test_many_responses_at_once_are_each_told_once() -> None:
+    requests = [Request() for _ in range(100)]
+    with sending(*requests):
+        for number, request in enumerate(requests):
+            request.peer.send(OTHERWISE if number % 3 else WHOLE)
+
+        for number, request in enumerate(requests):
+            assert is_main_thread(await request.finished_by()) == (number % 3 == 0)
+
+
+def test_the_event_loop_may_end_with_requests_in_flight() -> None:
+    request = Request()
 
     async def leave() -> None:
-        with asking(question):
+        with sending(request):
             await wait_all_tasks_blocked()
 
     trio.run(leave)
 
-    assert not question.outcomes
+    assert not request.outcomes

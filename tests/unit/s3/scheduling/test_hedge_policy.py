@@ -1,68 +1,106 @@
+import math
+import random
+
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3mount.s3.object_store import Priority
-from s3mount.s3.scheduling.hedge_policy import BURST, SHARE, Hedge, HedgePolicy
-from s3mount.s3.scheduling.limiter import Limiter, Permit
+from s3mount.s3.scheduling.hedge_policy import (
+    BURST,
+    LEAST,
+    ROUND,
+    SAMPLES,
+    SHARE,
+    HedgePolicy,
+    Latency,
+)
+from s3mount.s3.scheduling.limiter import Limiter, PermitWaiter
 
 
-def sent(hedging: HedgePolicy, reads: int) -> int:
-    """How many of so many *reads*, all of them late, are asked a second time, one after another."""
-    before = hedging.sent
+def sent(policy: HedgePolicy, reads: int) -> int:
+    """How many of so many *reads*, all of them late, are hedged, one after another."""
+    before = policy.sent
     for _ in range(reads):
-        if (ticket := hedging.begin().enter_nowait()) is not None:
-            ticket.leave()
-    return hedging.sent - before
+        policy.record_read()
+        if (permit := policy.acquire_nowait()) is not None:
+            permit.release()
+    return policy.sent - before
 
 
-def test_a_read_is_hedged_once() -> None:
-    hedge = HedgePolicy(Limiter(8)).begin()
-
-    assert [hedge.enter_nowait() is None for _ in range(3)] == [False, True, True]
-
-
-def test_a_store_that_is_slow_altogether_is_asked_little_more() -> None:
+def test_a_store_that_is_slow_altogether_gets_few_requests_more() -> None:
     assert sent(HedgePolicy(Limiter(8)), 1000) == pytest.approx(1000 * SHARE + BURST, abs=1)
 
 
-async def test_no_hedge_waits_for_its_place() -> None:
-    gate = Limiter(1)
-    hedging = HedgePolicy(gate)
-    ticket = Permit(gate, Priority.DEMANDED)
-    await ticket.enter()
+async def test_no_hedge_waits_for_its_permit() -> None:
+    limiter = Limiter(1)
+    policy = HedgePolicy(limiter)
+    permit = await PermitWaiter(limiter, Priority.DEMAND).acquire()
 
-    refused = hedging.begin().enter_nowait()
-    ticket.leave()
-    hedge: Hedge = hedging.begin()
+    refused = policy.acquire_nowait()
+    permit.release()
 
     assert refused is None
-    assert hedge.enter_nowait() is not None
-    assert gate.inside == 1
+    assert policy.acquire_nowait() is not None
+    assert limiter.held == 1
 
 
-async def test_no_hedge_passes_a_demanded_request_that_waits() -> None:
-    gate = Limiter(2)
-    hedging = HedgePolicy(gate)
-    gate.allowance.throttled(0)
-    inside, waiting = Permit(gate, Priority.DEMANDED), Permit(gate, Priority.DEMANDED)
-    await inside.enter()
+async def test_no_hedge_overtakes_a_demand_request_that_waits() -> None:
+    limiter = Limiter(2)
+    policy = HedgePolicy(limiter)
+    limiter.aimd.on_throttle(0)
+    permit = await PermitWaiter(limiter, Priority.DEMAND).acquire()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(waiting.enter)
+        nursery.start_soon(PermitWaiter(limiter, Priority.DEMAND).acquire)
         await trio.testing.wait_all_tasks_blocked()
-        assert hedging.begin().enter_nowait() is None
-        inside.leave()
+        assert policy.acquire_nowait() is None
+        permit.release()
 
 
-def test_a_store_that_throttles_is_not_asked_twice_until_it_stands_all_again() -> None:
-    gate = Limiter(4)
-    hedging = HedgePolicy(gate)
+def test_a_store_that_throttles_gets_no_hedge_until_the_limit_is_restored() -> None:
+    limiter = Limiter(4)
+    policy = HedgePolicy(limiter)
 
-    gate.allowance.throttled(0)
-    refused = hedging.begin().enter_nowait()
-    while gate.allowance.allowed < 4:
-        gate.succeeded()
+    limiter.on_throttle(0)
+    refused = policy.acquire_nowait()
+    while limiter.aimd.allowed < 4:
+        limiter.on_success()
 
     assert refused is None
-    assert hedging.begin().enter_nowait() is not None
+    assert policy.acquire_nowait() is not None
+
+
+def latency_of(*samples: float) -> Latency:
+    latency = Latency()
+    for seconds in samples:
+        latency.add(seconds)
+    return latency
+
+
+def test_nothing_is_late_before_enough_is_known() -> None:
+    assert latency_of(*[0.02] * (ROUND - 1)).late_after == math.inf
+    assert latency_of(*[0.3] * ROUND).late_after == 0.6
+
+
+def test_a_response_of_a_near_store_is_not_late_at_once() -> None:
+    assert latency_of(*[0.001] * ROUND).late_after == LEAST
+
+
+@given(st.randoms(use_true_random=False), st.sampled_from((1, 2, 3)))
+def test_a_slow_tail_does_not_make_itself_usual(chance: random.Random, percent: int) -> None:
+    samples = [0.02] * (100 - percent) * 5 + [1.5] * percent * 5
+    chance.shuffle(samples)
+
+    assert latency_of(*samples, *[0.02] * ROUND).late_after == LEAST
+
+
+def test_a_store_that_becomes_slow_altogether_is_not_late_for_long() -> None:
+    latency = latency_of(*[0.02] * SAMPLES)
+
+    for _ in range(2 * ROUND):
+        latency.add(0.5)
+
+    assert latency.late_after == 1.0

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import trio
 import trio.testing
@@ -5,179 +7,204 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.s3.object_store import Priority
-from s3mount.s3.scheduling.limiter import RESERVE, AimdLimit, Limiter, Permit
+from s3mount.s3.scheduling.limiter import RESERVE, AimdLimit, Limiter, Permit, PermitWaiter
 
-DEMANDED, AHEAD = Priority.DEMANDED, Priority.AHEAD
+DEMAND, PREFETCH = Priority.DEMAND, Priority.PREFETCH
+
+
+class Request:
+    """A request that waits for a permit, and then holds it."""
+
+    def __init__(self, limiter: Limiter, priority: Priority) -> None:
+        self._waiter = PermitWaiter(limiter, priority)
+        self._permit: Permit | None = None
+
+    @property
+    def priority(self) -> Priority:
+        return self._waiter.priority
+
+    @property
+    def is_held(self) -> bool:
+        return self._permit is not None
+
+    async def acquire(self, deadline: float = math.inf) -> None:
+        self._permit = await self._waiter.acquire(deadline)
+
+    def promote(self) -> None:
+        self._waiter.promote()
+
+    def release(self) -> None:
+        assert self._permit is not None
+        self._permit.release()
 
 
 async def crowd(
-    nursery: trio.Nursery, gate: Limiter, urgency: Priority, count: int
-) -> list[Permit]:
+    nursery: trio.Nursery, limiter: Limiter, priority: Priority, count: int
+) -> list[Request]:
     """Let *count* tasks come in, or wait."""
-    tickets = [Permit(gate, urgency) for _ in range(count)]
-    for ticket in tickets:
-        nursery.start_soon(ticket.enter)
+    requests = [Request(limiter, priority) for _ in range(count)]
+    for request in requests:
+        nursery.start_soon(request.acquire)
     await trio.testing.wait_all_tasks_blocked()
-    return tickets
+    return requests
 
 
-async def pass_through(ticket: Permit, name: str, order: list[str]) -> None:
-    await ticket.enter()
+async def pass_through(request: Request, name: str, order: list[str]) -> None:
+    await request.acquire()
     order.append(name)
-    ticket.leave()
+    request.release()
 
 
-async def test_no_more_enter_than_are_allowed() -> None:
-    gate = Limiter(4)
+async def test_no_more_permits_are_held_than_are_allowed() -> None:
+    limiter = Limiter(4)
 
     async with trio.open_nursery() as nursery:
-        tickets = await crowd(nursery, gate, DEMANDED, 6)
-        assert gate.inside == 4
-        tickets[0].leave()
-        tickets[1].leave()
+        requests = await crowd(nursery, limiter, DEMAND, 6)
+        assert limiter.held == 4
+        first, second, *_ = [request for request in requests if request.is_held]
+        first.release()
+        second.release()
 
-    assert gate.inside == 4
+    assert limiter.held == 4
 
 
-async def test_a_demanded_request_passes_the_speculative_ones_that_wait() -> None:
-    gate = Limiter(1)
+async def test_a_demand_request_overtakes_prefetch_requests_that_wait() -> None:
+    limiter = Limiter(1)
     order: list[str] = []
 
-    first = Permit(gate, DEMANDED)
-    await first.enter()
+    first = Request(limiter, DEMAND)
+    await first.acquire()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pass_through, Permit(gate, AHEAD), "speculative", order)
+        nursery.start_soon(pass_through, Request(limiter, PREFETCH), "prefetch", order)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(pass_through, Permit(gate, DEMANDED), "demanded", order)
+        nursery.start_soon(pass_through, Request(limiter, DEMAND), "demand", order)
         await trio.testing.wait_all_tasks_blocked()
-        first.leave()
+        first.release()
 
-    assert order == ["demanded", "speculative"]
+    assert order == ["demand", "prefetch"]
 
 
-async def test_speculation_that_comes_to_be_demanded_passes_the_rest_of_it_but_not_the_demanded_before_it() -> (
-    None
-):
-    gate = Limiter(1)
+async def test_a_promoted_request_overtakes_other_prefetches_but_no_earlier_demand() -> None:
+    limiter = Limiter(1)
     order: list[str] = []
-    first = Permit(gate, DEMANDED)
-    await first.enter()
+    first = Request(limiter, DEMAND)
+    await first.acquire()
 
     async with trio.open_nursery() as nursery:
-        tickets = {name: Permit(gate, AHEAD) for name in ("ahead 1", "ahead 2", "ahead 3")}
-        for name, ticket in [*tickets.items(), ("demanded", Permit(gate, DEMANDED))]:
-            nursery.start_soon(pass_through, ticket, name, order)
+        requests = {name: Request(limiter, PREFETCH) for name in ("ahead 1", "ahead 2", "ahead 3")}
+        for name, request in [*requests.items(), ("demand", Request(limiter, DEMAND))]:
+            nursery.start_soon(pass_through, request, name, order)
             await trio.testing.wait_all_tasks_blocked()
-        tickets["ahead 3"].promote()
-        first.leave()
+        requests["ahead 3"].promote()
+        first.release()
 
-    assert order == ["demanded", "ahead 3", "ahead 1", "ahead 2"]
+    assert order == ["demand", "ahead 3", "ahead 1", "ahead 2"]
 
 
-async def test_promotion_opens_the_places_kept_from_speculation() -> None:
-    gate = Limiter(16)
+async def test_a_promoted_request_may_use_the_reserve() -> None:
+    limiter = Limiter(16)
 
     async with trio.open_nursery() as nursery:
-        await crowd(nursery, gate, AHEAD, 20)
-        before = gate.inside
-        next(iter(gate._waiting[AHEAD])).promote()
+        await crowd(nursery, limiter, PREFETCH, 20)
+        before = limiter.held
+        next(iter(limiter._waiting[PREFETCH])).promote()
         await trio.testing.wait_all_tasks_blocked()
-        assert gate.inside == before + 1
+        assert limiter.held == before + 1
         nursery.cancel_scope.cancel()
 
 
-async def test_promotion_of_one_that_is_inside_changes_nothing() -> None:
-    gate = Limiter(2)
-    ticket = Permit(gate, AHEAD)
-    await ticket.enter()
+async def test_promotion_of_a_request_that_holds_its_permit_changes_nothing() -> None:
+    limiter = Limiter(2)
+    request = Request(limiter, PREFETCH)
+    await request.acquire()
 
-    ticket.promote()
-    ticket.leave()
-    ticket.promote()
+    request.promote()
+    request.release()
+    request.promote()
 
-    assert gate.inside == 0
-    assert gate._inside == {DEMANDED: 0, AHEAD: 0}
+    assert limiter.held == 0
+    assert limiter._held == {DEMAND: 0, PREFETCH: 0}
 
 
-async def test_speculation_leaves_places_to_whoever_is_demanded() -> None:
-    gate = Limiter(16)
+async def test_prefetch_leaves_permits_to_demand_requests() -> None:
+    limiter = Limiter(16)
 
     async with trio.open_nursery() as nursery:
-        await crowd(nursery, gate, AHEAD, 20)
-        assert gate.inside == 16 - 16 // RESERVE
+        await crowd(nursery, limiter, PREFETCH, 20)
+        assert limiter.held == 16 - 16 // RESERVE
         with trio.fail_after(5):
-            await Permit(gate, DEMANDED).enter()
+            await Request(limiter, DEMAND).acquire()
         nursery.cancel_scope.cancel()
 
 
-async def test_with_one_place_speculation_goes_on_when_nobody_demands() -> None:
-    gate = Limiter(1)
+async def test_with_one_permit_prefetch_goes_on_without_demand() -> None:
+    limiter = Limiter(1)
 
     with trio.fail_after(5):
-        await Permit(gate, AHEAD).enter()
+        await Request(limiter, PREFETCH).acquire()
 
-    assert gate.inside == 1
+    assert limiter.held == 1
 
 
-async def test_a_cancelled_demand_lets_speculation_in() -> None:
-    gate = Limiter(4)
-    gate.allowance.throttled(0)
-    inside = [Permit(gate, DEMANDED), Permit(gate, DEMANDED)]
-    for ticket in inside:
-        await ticket.enter()
+async def test_a_cancelled_demand_request_lets_prefetch_acquire() -> None:
+    limiter = Limiter(4)
+    limiter.aimd.on_throttle(0)
+    held = [Request(limiter, DEMAND), Request(limiter, DEMAND)]
+    for request in held:
+        await request.acquire()
     demand = trio.CancelScope()
 
     async def wait() -> None:
         with demand:
-            await Permit(gate, DEMANDED).enter()
+            await Request(limiter, DEMAND).acquire()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(Permit(gate, AHEAD).enter)
+        nursery.start_soon(Request(limiter, PREFETCH).acquire)
         await trio.testing.wait_all_tasks_blocked()
-        inside[0].leave()  # the demand gets it
-        inside[1].leave()
+        held[0].release()  # the demand gets it
+        held[1].release()
         demand.cancel()
 
-    assert gate.inside <= 2
+    assert limiter.held <= 2
 
 
-async def test_whoever_is_cancelled_as_a_place_becomes_free_does_not_take_it() -> None:
-    gate = Limiter(1)
-    first, doomed, last = (Permit(gate, DEMANDED) for _ in range(3))
-    await first.enter()
+async def test_a_request_cancelled_as_a_permit_is_released_does_not_acquire_it() -> None:
+    limiter = Limiter(1)
+    first, doomed, last = (Request(limiter, DEMAND) for _ in range(3))
+    await first.acquire()
 
     async with trio.open_nursery() as nursery, trio.open_nursery() as cancelled:
-        cancelled.start_soon(doomed.enter)
+        cancelled.start_soon(doomed.acquire)
         await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(last.enter)
+        nursery.start_soon(last.acquire)
         await trio.testing.wait_all_tasks_blocked()
         cancelled.cancel_scope.cancel()
-        first.leave()  # before the cancelled task has its turn
+        first.release()  # before the cancelled task has its turn
 
-    assert gate.inside == 1
-    last.leave()
-    assert gate.inside == 0
+    assert limiter.held == 1
+    last.release()
+    assert limiter.held == 0
 
 
-async def test_who_is_cancelled_does_not_enter() -> None:
-    gate = Limiter(2)
+async def test_a_cancelled_request_does_not_acquire() -> None:
+    limiter = Limiter(2)
 
-    await Permit(gate, DEMANDED).enter()
+    await Request(limiter, DEMAND).acquire()
     with trio.CancelScope() as scope:
         scope.cancel()
-        await Permit(gate, DEMANDED).enter()
+        await Request(limiter, DEMAND).acquire()
 
-    assert gate.inside == 1
+    assert limiter.held == 1
 
 
 @given(
     limit=st.integers(1, 20),
     steps=st.lists(
         st.one_of(
-            st.tuples(st.just("enter"), st.sampled_from(Priority)),
-            st.tuples(st.just("leave"), st.integers(0, 30)),
+            st.tuples(st.just("acquire"), st.sampled_from(Priority)),
+            st.tuples(st.just("release"), st.integers(0, 30)),
             st.tuples(st.just("cancel"), st.integers(0, 30)),
             st.tuples(st.just("promote"), st.integers(0, 30)),
             st.tuples(st.just("swap"), st.integers(0, 30)),
@@ -186,108 +213,108 @@ async def test_who_is_cancelled_does_not_enter() -> None:
         max_size=40,
     ),
 )
-def test_whatever_happens_the_gate_keeps_its_promises(
+def test_the_invariants_hold_in_any_order_of_events(
     limit: int, steps: list[tuple[str, int | None]]
 ) -> None:
     trio.run(_play, limit, steps)
 
 
 async def _play(limit: int, steps: list[tuple[str, int | None]]) -> None:
-    gate = Limiter(limit)
-    inside: list[Permit] = []
-    waiting: dict[Permit, trio.CancelScope] = {}
+    limiter = Limiter(limit)
+    held: list[Request] = []
+    waiting: dict[Request, trio.CancelScope] = {}
 
-    async def come(ticket: Permit, scope: trio.CancelScope) -> None:
+    async def come(request: Request, scope: trio.CancelScope) -> None:
         with scope:
-            await ticket.enter()
-            inside.append(ticket)
-        waiting.pop(ticket)
+            await request.acquire()
+            held.append(request)
+        waiting.pop(request)
 
     async with trio.open_nursery() as nursery:
         for name, choice in steps:
-            if name == "enter":
-                ticket = Permit(gate, Priority(choice or 0))
-                waiting[ticket] = trio.CancelScope()
-                nursery.start_soon(come, ticket, waiting[ticket])
+            if name == "acquire":
+                request = Request(limiter, Priority(choice or 0))
+                waiting[request] = trio.CancelScope()
+                nursery.start_soon(come, request, waiting[request])
             else:
-                _step(gate, inside, waiting, name, choice or 0)
-            before = len(inside)
+                _step(limiter, held, waiting, name, choice or 0)
+            before = len(held)
             await trio.testing.wait_all_tasks_blocked()
             _check(
-                gate,
-                [ticket.urgency for ticket in inside],
-                [ticket.urgency for ticket in waiting],
-                grew=len(inside) > before,
+                limiter,
+                [request.priority for request in held],
+                [request.priority for request in waiting],
+                grew=len(held) > before,
             )
         nursery.cancel_scope.cancel()
-    assert not any(gate._waiting.values())
-    for ticket in inside:
-        ticket.leave()
-    assert not any(gate._inside.values())
+    assert not any(limiter._waiting.values())
+    for request in held:
+        request.release()
+    assert not any(limiter._held.values())
 
 
 def _step(
-    gate: Limiter,
-    inside: list[Permit],
-    waiting: dict[Permit, trio.CancelScope],
+    limiter: Limiter,
+    held: list[Request],
+    waiting: dict[Request, trio.CancelScope],
     name: str,
     choice: int,
 ) -> None:
     if name in ("cancel", "swap") and waiting:
         list(waiting.values())[choice % len(waiting)].cancel()
-    if name in ("leave", "swap") and inside:
-        inside.pop(choice % len(inside)).leave()
-    if name == "promote" and (everybody := [*waiting, *inside]):
+    if name in ("release", "swap") and held:
+        held.pop(choice % len(held)).release()
+    if name == "promote" and (everybody := [*waiting, *held]):
         everybody[choice % len(everybody)].promote()
     if name == "throttle":
-        gate.allowance.throttled(gate.allowance.round)
+        limiter.aimd.on_throttle(limiter.aimd.round)
     if name == "succeed":
-        gate.succeeded()
+        limiter.on_success()
 
 
-def _check(gate: Limiter, inside: list[Priority], waiting: list[Priority], *, grew: bool) -> None:
-    allowed = gate.allowance.allowed
+def _check(limiter: Limiter, held: list[Priority], waiting: list[Priority], *, grew: bool) -> None:
+    allowed = limiter.aimd.allowed
     reserved = min(max(1, allowed // RESERVE), allowed - 1)
-    assert gate.inside == len(inside)
+    assert limiter.held == len(held)
     if grew:
-        assert len(inside) <= allowed
-    if DEMANDED in waiting:
-        assert len(inside) >= allowed
-    elif AHEAD in waiting:
-        assert len(inside) >= allowed or inside.count(AHEAD) >= allowed - reserved
+        assert len(held) <= allowed
+    if DEMAND in waiting:
+        assert len(held) >= allowed
+    elif PREFETCH in waiting:
+        assert len(held) >= allowed or held.count(PREFETCH) >= allowed - reserved
 
 
 @given(st.integers(1, 100), st.lists(st.booleans(), max_size=200))
-def test_the_allowance_stays_between_one_and_its_limit(limit: int, outcomes: list[bool]) -> None:
-    allowance = AimdLimit(limit)
+def test_the_limit_stays_between_one_and_its_maximum(limit: int, outcomes: list[bool]) -> None:
+    aimd = AimdLimit(limit)
 
     for is_success in outcomes:
         if is_success:
-            allowance.succeeded()
+            aimd.on_success()
         else:
-            allowance.throttled(allowance.round)
-        assert 1 <= allowance.allowed <= limit
+            aimd.on_throttle(aimd.round)
+        assert 1 <= aimd.allowed <= limit
 
 
-def test_requests_that_were_under_way_together_are_throttled_once() -> None:
-    allowance = AimdLimit(32)
+def test_requests_in_flight_together_reduce_the_limit_once() -> None:
+    aimd = AimdLimit(32)
 
     for _ in range(10):
-        allowance.throttled(0)
+        aimd.on_throttle(0)
 
-    assert allowance.allowed == 16
+    assert aimd.allowed == 16
 
 
 @pytest.mark.parametrize("limit", [2, 8, 32])
-def test_a_throttled_store_is_asked_at_full_strength_again_after_enough_successes(
+def test_enough_successes_restore_the_limit(
     limit: int,
 ) -> None:
-    allowance = AimdLimit(limit)
-    allowance.throttled(0)
+    aimd = AimdLimit(limit)
+    aimd.on_throttle(0)
 
     successes = 0
-    while allowance.allowed < limit:
-        allowance.succeeded()
+    while aimd.allowed < limit:
+        aimd.on_success()
         successes += 1
 
     assert successes <= limit * limit

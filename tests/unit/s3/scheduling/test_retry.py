@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.scheduling.backoff import ATTEMPTS, LONGEST_PAUSE, pauses
+from s3mount.s3.scheduling.retry import ATTEMPTS, LONGEST_PAUSE, pauses
 
 
 @given(st.floats(0, 1, exclude_max=True))

@@ -1,4 +1,4 @@
-"""A server that says what a test wants it to say, over real sockets, however wrong that is."""
+"""Scripted server: it sends over real sockets what a test wants, however wrong that is."""
 
 import select
 import socket
@@ -16,7 +16,7 @@ from s3mount.s3.transport import PendingResponse, ReceiveState
 ETAG = '"abc"'
 MODIFIED = "Sun, 22 Nov 2026 12:31:47 GMT"
 
-Line = Callable[["Peer"], object]  # what is done about one request
+Line = Callable[["Peer"], object]  # serves one request
 
 
 class Peer:
@@ -28,7 +28,7 @@ class Peer:
         self._unread = b""
 
     def read_request(self) -> str | None:
-        """The head of the next request; None where the client has left."""
+        """Return the header of the next request; None if the client has left."""
         while b"\r\n\r\n" not in self._unread:
             piece = self.socket.recv(65536)
             if not piece:
@@ -39,7 +39,7 @@ class Peer:
 
 
 class ScriptedServer:
-    """Serves the *script*, a line a request, in the order in which requests arrive. `requests` has their heads."""
+    """Serves the *script*, a line a request, in their order. `requests` has their headers."""
 
     def __init__(self, script: Sequence[Line], context: ssl.SSLContext | None) -> None:
         self.requests: list[str] = []
@@ -117,7 +117,7 @@ def says_and_ends(*pieces: bytes) -> Line:
 
 
 def drips(*pieces: bytes) -> Line:
-    """Sends *pieces* a byte at a time, without end if need be."""
+    """Sends *pieces* a byte at a time, as long as the test lasts."""
 
     def line(peer: Peer) -> None:
         for byte in b"".join(pieces):
@@ -139,7 +139,10 @@ def stalls_after(*pieces: bytes) -> Line:
 
 
 def head(status: str = "200 OK", /, version: object = "1.1", **headers: object) -> bytes:
-    """A response's head. ETag and Last-Modified are there unless given as None; underscores become dashes."""
+    """A response's header, with ETag and Last-Modified unless they are given as None.
+
+    Underscores in names become dashes.
+    """
     given = {"ETag": ETAG, "Last_Modified": MODIFIED, **headers}
     lines = [
         f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value is not None
@@ -160,19 +163,18 @@ def refusal(status: str, code: str = "", **headers: object) -> bytes:
     return head(status, ETag=None, Last_Modified=None, Content_Length=len(body), **headers) + body
 
 
-def gather(sent: PendingResponse[object], deadline: float) -> ReceiveState:
-    """Take in what comes, until that is all, or something else, or nothing comes any more."""
+def receive(pending: PendingResponse[object], deadline: float) -> ReceiveState:
+    """Receive what arrives, until it is complete, or something else, or 0.3 seconds pass."""
     poll = select.poll()
-    poll.register(sent.fileno(), select.POLLIN)
-    patience = 0.3  # seconds
-    while poll.poll(max(0, min(patience, deadline - time.monotonic())) * 1000):
-        if (coming := sent.gather()) is not ReceiveState.MORE:
-            return coming
-    return ReceiveState.MORE
+    poll.register(pending.fileno(), select.POLLIN)
+    while poll.poll(max(0, min(0.3, deadline - time.monotonic())) * 1000):
+        if (state := pending.receive_available()) is not ReceiveState.PARTIAL:
+            return state
+    return ReceiveState.PARTIAL
 
 
 class FixedCredentials:
-    """`Credentials` that nobody renews. *is_ready*: they need not be waited for."""
+    """`Credentials` that are never renewed. *is_ready*: they need not be waited for."""
 
     def __init__(self, keys: FrozenCredentials, *, is_ready: bool = True) -> None:
         self._keys = keys

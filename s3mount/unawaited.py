@@ -1,6 +1,6 @@
 """Failures that no caller awaits: logged once, and kept away from the event loop.
 
-trio ends the run, and with it the mount, if a callback that it was handed (`run_sync_soon`) or a system task raises.
+trio ends the run, and with it the mount, if a callback (`run_sync_soon`) or a system task raises.
 """
 
 import logging
@@ -8,22 +8,24 @@ from collections.abc import Callable
 from typing import ParamSpec
 
 from s3mount.errors import S3MountError
-from s3mount.s3.scheduling.cancel_token import RequestCancelledError
-from s3mount.s3.transport import Retryable
 
 log = logging.getLogger(__name__)
-
-_EXPECTED = (S3MountError, Retryable, RequestCancelledError)
 
 Arguments = ParamSpec("Arguments")
 
 
+class ExpectedError(Exception):
+    """A failure that is no bug, though it is not an S3MountError: it never reaches the user."""
+
+
 def report(what: str, exc: BaseException) -> None:
-    """Log that *what* failed, which nobody is told otherwise: a bug with its traceback, the rest at debug."""
-    if isinstance(exc, _EXPECTED):
+    """Log that *what* failed: a bug with its traceback, an expected failure at debug."""
+    if isinstance(exc, S3MountError):
+        log.debug("%s failed: %s: %r", what, exc, exc.key)
+    elif isinstance(exc, ExpectedError):
         log.debug("%s failed: %s", what, exc)
     else:
-        log.error("bug in %s", what, exc_info=exc)
+        log.error("%s failed: this is a bug", what, exc_info=exc)
 
 
 def call(
@@ -35,14 +37,15 @@ def call(
     """Call *callback*, and report its failure instead of raising it."""
     try:
         callback(*args, **kwargs)
-    except Exception as exc:  # noqa: BLE001 - whatever it is, the event loop must not meet it
+    except Exception as exc:  # noqa: BLE001 - the event loop must not meet it, whatever it is
         report(what, exc)
 
 
 def drop_frames(exc: BaseException) -> None:
-    """Forget through which calls *exc* came, and what it was raised from.
+    """Remove the traceback from *exc* and from each exception in its chain.
 
-    Their local variables hold buffers and connections, and often *exc* itself: such a cycle lives until the collector runs.
+    Local variables of the frames hold buffers and connections, and often *exc* itself. Such a
+    cycle lives until the garbage collector runs.
     """
     chain: list[BaseException] = [exc]
     for each in chain:

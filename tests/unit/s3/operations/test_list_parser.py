@@ -1,8 +1,8 @@
-"""Pages are read as botocore reads them, or refused."""
+"""Listing pages are parsed as botocore parses them, or refused."""
 
 import time
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -13,11 +13,12 @@ from botocore.parsers import ResponseParserError, create_parser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3mount.s3.endpoint.boto_session import parse_timestamp_fast
 from s3mount.s3.model import ListedObject, ListQuery
-from s3mount.s3.native.list_parser import ErrorDocument, next_token_of, read_error, read_page
 from s3mount.s3.operations import validation
-from s3mount.s3.operations.validation import InvalidResponseError
+from s3mount.s3.operations.list_dialect import ListObjectsV2
+from s3mount.s3.operations.list_parser import read_page
+from s3mount.s3.operations.xml_document import read_error_document
+from s3mount.s3.transport import ErrorResponseError, InvalidResponseError
 
 XMLNS = ' xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
 SHAPE = (
@@ -32,6 +33,7 @@ OBJECT = (
     f"<Contents><Key>a%2Fb+c</Key><LastModified>{STAMP}</LastModified><ETag>&quot;abc&quot;</ETag>"
     "<Size>5</Size><StorageClass>STANDARD</StorageClass></Contents>"
 )
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MTIME = 1_795_350_707_000_000_000
 
 
@@ -45,8 +47,8 @@ def page(
     ).encode()
 
 
-def botocores(body: bytes) -> dict[str, Any]:
-    """What botocore makes of a page, with its own decoding; raises whatever it raises."""
+def parsed_by_botocore(body: bytes) -> dict[str, Any]:
+    """Return the page as botocore parses and decodes it; raises what botocore raises."""
     assert SHAPE is not None
     parsed = create_parser("rest-xml").parse(
         {"status_code": 200, "headers": {}, "body": body}, SHAPE
@@ -55,41 +57,39 @@ def botocores(body: bytes) -> dict[str, Any]:
     return dict(parsed)
 
 
-def told(listed: Iterable[ListedObject]) -> list[tuple[str, int, int, str, str]]:
-    """Ours, with a key's stray bytes replaced as botocore replaces them."""
+def fields(listed: Iterable[ListedObject]) -> list[tuple[str, int, int, str, str]]:
+    """Return our objects, with stray bytes in keys replaced as botocore replaces them."""
     return [
-        (replaced(each.key), each.size, each.mtime_ns, each.etag, each.storage_class)
+        (with_replacements(each.key), each.size, each.mtime_ns, each.etag, each.storage_class)
         for each in listed
     ]
 
 
-def replaced(key: str) -> str:
+def with_replacements(key: str) -> str:
     return key.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def expected(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
+def fields_of(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
     modified = contents["LastModified"]
     assert isinstance(modified, datetime)
-    listed = validation.listed_object(
-        contents["Key"],
-        contents["Size"],
-        parse_timestamp_fast(modified.isoformat()),
-        contents.get("ETag"),
-        None,
-    )
-    return (*told([listed])[0][:4], contents.get("StorageClass") or "STANDARD")
+    since = (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) - EPOCH
+    mtime_ns = since // timedelta(microseconds=1) * 1000
+    size = contents["Size"]
+    etag = validation.plain_etag(contents.get("ETag")) or validation.synthetic_etag(mtime_ns, size)
+    storage_class = contents.get("StorageClass") or "STANDARD"
+    return with_replacements(contents["Key"]), size, mtime_ns, etag, storage_class
 
 
 def check_as_botocore(body: bytes, query: ListQuery) -> None:
-    """If we read *body* at all, botocore reads the same out of it."""
+    """Check that a *body* that we accept is parsed as by botocore."""
     try:
         ours = read_page(body, query)
-    except (InvalidResponseError, ErrorDocument):
+    except (InvalidResponseError, ErrorResponseError):
         return
-    theirs = botocores(body)
-    assert [expected(each) for each in theirs.get("Contents", [])] == told(ours.objects)
+    theirs = parsed_by_botocore(body)
+    assert [fields_of(each) for each in theirs.get("Contents", [])] == fields(ours.objects)
     assert [each["Prefix"] for each in theirs.get("CommonPrefixes", [])] == [
-        replaced(each) for each in ours.prefixes
+        with_replacements(each) for each in ours.prefixes
     ]
     assert theirs["IsTruncated"] == (ours.next_token is not None)
     assert not theirs["IsTruncated"] or theirs["NextContinuationToken"] == ours.next_token
@@ -99,7 +99,7 @@ TEXTS = st.text("ab/.-+%20F0C3A9 é\u00a0☃\x7f\n\t\r&<>'\"]", max_size=8)
 
 
 def mostly(usual: st.SearchStrategy[str], odd: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Pages have many parts: most have to be sound for one to be read at all."""
+    """Pages have many parts: most must be sound, or few pages would be accepted."""
     return st.integers(0, 19).flatmap(lambda die: odd if die == 0 else usual)
 
 
@@ -210,7 +210,7 @@ TRUNCATIONS = mostly(
 
 
 @given(ELEMENTS, NAMESPACES, st.sampled_from(["url", "", "URL"]), TRUNCATIONS)
-def test_whatever_is_read_is_what_botocore_reads(
+def test_a_page_that_is_parsed_is_parsed_as_by_botocore(
     elements: list[str], xmlns: str, encoding: str, truncated: str
 ) -> None:
     query = ListQuery("") if "<CommonPrefixes" in "".join(elements) else ANY
@@ -244,9 +244,7 @@ PLAIN = page(
         ]
     ),
 )
-def test_a_damaged_page_is_refused_or_read_as_botocore_reads_it(
-    at: int, cut: int, put: bytes
-) -> None:
+def test_a_damaged_page_is_refused_or_parsed_as_by_botocore(at: int, cut: int, put: bytes) -> None:
     check_as_botocore(PLAIN[:at] + put + PLAIN[at + cut :], BY_SLASH)
 
 
@@ -290,7 +288,7 @@ def test_every_key_survives_its_encoding(
     assert [ListedObject(key, number, MTIME, "abc") for number, key in enumerate(keys)] == objects
 
 
-def test_keys_are_taken_literally_where_the_store_did_not_encode_them() -> None:
+def test_keys_are_literal_if_the_store_did_not_encode_them() -> None:
     body = page(OBJECT.replace("a%2Fb+c", "a%2Fb+c &amp; d"), encoding="")
 
     assert [each.key for each in read_page(body, ANY).objects] == ["a%2Fb+c & d"]
@@ -307,7 +305,7 @@ def test_objects_with_and_without_checksums_share_a_page() -> None:
     assert [ListedObject("a/b c", 5, MTIME, "abc")] * 3 == objects
 
 
-def test_an_object_without_an_etag_gets_a_stand_in() -> None:
+def test_an_object_without_an_etag_gets_a_synthetic_one() -> None:
     body = page(OBJECT.replace("<ETag>&quot;abc&quot;</ETag>", ""))
 
     assert [each.etag for each in read_page(body, ANY).objects] == [
@@ -370,22 +368,22 @@ def test_keys_outside_of_the_prefix_are_refused() -> None:
 
 
 @pytest.mark.parametrize("xmlns", ["", XMLNS])
-def test_an_error_under_a_200_tells_its_code(xmlns: str) -> None:
+def test_an_error_document_under_a_200_has_its_code(xmlns: str) -> None:
     body = f"<Error{xmlns}><Code>InternalError</Code><Message>try again</Message></Error>".encode()
 
-    with pytest.raises(ErrorDocument) as caught:
+    with pytest.raises(ErrorResponseError) as caught:
         read_page(body, ANY)
 
-    assert caught.value.code == "InternalError"
+    assert caught.value.response.code == "InternalError"
 
 
 @given(st.text("ab/=+&<>'\"%é", min_size=1))
-def test_the_token_is_found_before_the_page_is_read(token: str) -> None:
+def test_the_next_token_is_found_before_the_page_is_parsed(token: str) -> None:
     body = page(
         OBJECT, f"<NextContinuationToken>{escape(token)}</NextContinuationToken>", truncated="true"
     )
 
-    assert read_page(body, ANY).next_token == next_token_of(body) == token
+    assert read_page(body, ANY).next_token == ListObjectsV2().next_position(body) == token
 
 
 @pytest.mark.parametrize(
@@ -402,7 +400,7 @@ def test_the_token_is_found_before_the_page_is_read(token: str) -> None:
     ],
 )
 def test_no_token_is_guessed(body: bytes) -> None:
-    assert next_token_of(body) is None
+    assert ListObjectsV2().next_position(body) is None
 
 
 @pytest.mark.parametrize(
@@ -418,10 +416,10 @@ def test_no_token_is_guessed(body: bytes) -> None:
         (b"", ""),
     ],
 )
-def test_an_error_document_tells_its_code(body: bytes, code: str) -> None:
-    assert read_error(body)[0] == code
+def test_an_error_document_has_its_code(body: bytes, code: str) -> None:
+    assert read_error_document(body)[0] == code
 
 
 def test_botocore_still_refuses_what_we_take_for_granted() -> None:
     with pytest.raises(ResponseParserError):
-        botocores(page(OBJECT)[:-1])
+        parsed_by_botocore(page(OBJECT)[:-1])

@@ -1,4 +1,4 @@
-"""A store whose order has been proved, or is known to be none."""
+"""Evidence of a store whose order is proved, or of one without order."""
 
 from s3mount.filesystem.listing.order_evidence import PROOF, OrderEvidence
 from s3mount.s3.model import ListedObject, ListPage
@@ -10,10 +10,10 @@ def proven() -> OrderEvidence:
     order.note_page(
         ListPage([ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None)
     )
-    assert order.proof == 0
+    assert order.keys_needed == 0
     return order
 
 
 def unordered() -> OrderEvidence:
-    """A store that is known to list in no order."""
+    """Evidence of a store that lists in no order."""
     return OrderEvidence(is_unordered=True)

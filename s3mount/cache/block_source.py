@@ -1,0 +1,60 @@
+"""Block source: where the block loader gets bytes that it does not hold.
+
+Sources form tiers, each over the next, and the store is the last one. A tier above the store (a
+disk cache) serves what it has, reads the rest from the next source, and keeps it.
+"""
+
+from typing import Protocol
+
+from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.object_store import ObjectStore, OnReadEnd, Priority, StartedRead
+
+
+class BlockSource(Protocol):
+    """One tier. Its extents are parts of a version on a grid of `FetchSizes.block` bytes.
+
+    An extent begins at a multiple of that size, and ends at one or at the end of the object. Reads
+    begin and end anywhere: a tier serves, and keeps, the whole extents within them.
+    """
+
+    def has_capacity(self) -> bool:
+        """Whether a prefetch would be read at once."""
+        ...
+
+    def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:
+        """Whether *byte_range* can be read without a request to the store."""
+        ...
+
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+    ) -> StartedRead:
+        """`ObjectStore.start_read`. The source writes to *into*, and reads it, until *on_end*."""
+        ...
+
+    def keep(self, version: ObjectVersion, start: int, content: bytes) -> None:
+        """Take *content*, the bytes of *version* from *start*, which came by another way."""
+        ...
+
+    def evict(self, version: ObjectVersion) -> None:
+        """Drop every extent of *version*."""
+        ...
+
+
+class StoreSource:
+    """The store as the last tier: it keeps nothing. Its reads are the store's, without a frame."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.start_read = store.start_read
+        self.has_capacity = store.has_capacity
+
+    def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:  # noqa: ARG002 - the protocol's
+        return False
+
+    def keep(self, version: ObjectVersion, start: int, content: bytes) -> None: ...
+
+    def evict(self, version: ObjectVersion) -> None: ...

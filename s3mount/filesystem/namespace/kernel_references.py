@@ -1,0 +1,39 @@
+"""The kernel's references to entries that the metadata cache drops."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.inode_table import InodeTable
+
+
+class KernelCache(Protocol):
+    """The kernel's dentry cache."""
+
+    def drop(self, parent: int, page: EntryPage) -> None:
+        """Have the kernel forget these entries of the directory *parent*, soon."""
+        ...
+
+    def drop_all(self) -> None:
+        """Have the kernel forget all entries that it was given before now, soon."""
+        ...
+
+
+class KernelReferences:
+    """Keeps the inodes that the kernel refers to from holding whole pages in memory."""
+
+    def __init__(self, inodes: InodeTable, kernel: KernelCache) -> None:
+        self._inodes = inodes
+        self._kernel = kernel
+
+    def on_evicted(self, inode: int, pages: Sequence[EntryPage]) -> None:
+        """Have the kernel give back its references to entries of the directory *inode*."""
+        for page in pages:
+            if page.reference_count and inode:
+                self._kernel.drop(inode, page)
+
+    def on_replaced(self, pages: Sequence[EntryPage]) -> None:
+        """Keep only the entries that the kernel refers to."""
+        for page in pages:
+            if page.reference_count:
+                self._inodes.shrink(page)

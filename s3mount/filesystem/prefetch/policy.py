@@ -1,0 +1,27 @@
+"""Interface of the prefetch policies, which the composition root makes and passes to the handles."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.directory import DirectoryState
+from s3mount.filesystem.prefetch.traversal_order import EntryRef
+
+
+class PrefetchPolicy(Protocol):
+    """One policy; it overrides the methods that it needs, since these do nothing."""
+
+    async def before_readdir(self, directory: DirectoryState) -> None:
+        """Prepare for a reader that starts *directory* from its first entry.
+
+        May wait for the listing of *directory*; a checkpoint only if it waits.
+        """
+        del directory
+
+    def on_open(self, page: EntryPage, index: int) -> Iterable[EntryRef]:
+        """Record that a file is opened; returns the small files to fetch now, nearest first.
+
+        The caller stops iterating when there is no room for more.
+        """
+        del page, index
+        return ()

@@ -1,0 +1,239 @@
+"""The operations on one bucket: HEAD, LIST, GET of a range, and revalidation."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from s3mount.errors import StoreError
+from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT
+from s3mount.s3.model import (
+    ByteRange,
+    ListPage,
+    ListQuery,
+    Modified,
+    NotModified,
+    ObjectStat,
+    ObjectVersion,
+    Revalidation,
+)
+from s3mount.s3.object_store import OnToken
+from s3mount.s3.operations import validation
+from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.get_range import (
+    GetRange,
+    Into,
+    check_body_ends,
+    condition_header,
+    range_header,
+)
+from s3mount.s3.operations.list_dialect import ListDialect, ListObjectsV2
+from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.transport import (
+    InvalidResponseError,
+    PendingResponse,
+    Response,
+    Retryable,
+    StoreRequest,
+    Transport,
+    content_length,
+)
+
+
+class RangeSender(Protocol):
+    """Sends GETs of one byte range; each call is one attempt. Returns the version id, if any."""
+
+    def send(self, into: Into, cancel_token: CancelToken) -> str | None:
+        """Block until the response has ended; *cancel_token* ends it, with any error.
+
+        *into* returns the buffer. It is called once at most, when the response's header is valid;
+        if it raises, so does this call, which returns only when nobody writes to the buffer.
+        """
+        ...
+
+    def send_nowait(
+        self, into: Into, cancel_token: CancelToken
+    ) -> PendingResponse[str | None] | None:
+        """Send without waiting; return None, and send nothing, if it would have to wait."""
+        ...
+
+
+class Operations(Protocol):
+    """Single attempts at the operations of `ObjectStore`, from any thread.
+
+    Every call blocks, until *deadline* (`time.monotonic()` seconds) at most, and raises
+    S3MountErrors that no retry would mend, and Retryable.
+    """
+
+    def head(self, key: str, *, deadline: float) -> ObjectStat:
+        """Return the attributes of *key* (HeadObject)."""
+        ...
+
+    def list_page(
+        self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
+    ) -> ListPage:
+        """Return one page of a listing.
+
+        *on_token* is called in this thread, at most once, before the page is parsed. What it gets
+        is a hint; only the page itself is validated.
+        """
+        ...
+
+    def get_range(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        *,
+        version_id: str | None,
+        deadline: float,
+    ) -> RangeSender:
+        """Return the sender of GETs for *byte_range* of *version*; nothing is sent yet.
+
+        It requests *version_id* if that is given, and else sends If-Match.
+        """
+        ...
+
+    def revalidate(
+        self, version: ObjectVersion, head_size: int, *, deadline: float
+    ) -> Revalidation:
+        """Return whether *version* is current, and else the first *head_size* bytes of the new."""
+        ...
+
+    def preconnect(self, *, deadline: float) -> None: ...
+
+    def renew_credentials(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class BucketOperations:
+    """`Operations` on *bucket*, over *transport*."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        bucket: str,
+        *,
+        dialect: ListDialect | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._bucket = bucket
+        self._runner = OperationRunner(transport, bucket)
+        self._dialect = dialect or ListObjectsV2()
+        self._clock = clock
+        self._parsing = threading.Lock()  # held while a large page is parsed
+        # the transport's own calls, for whoever holds the operations
+        self.preconnect = transport.preconnect
+        self.renew_credentials = transport.renew_credentials
+        self.close = transport.close
+
+    def head(self, key: str, *, deadline: float) -> ObjectStat:
+        request = StoreRequest("HeadObject", key, method="HEAD")
+
+        def receive() -> ObjectStat:
+            with self._transport.send(request, deadline=deadline) as response:
+                if response.status != 200:
+                    raise read_error(response)
+                size = content_length(response.headers)
+                if size is None:
+                    raise InvalidResponseError("no Content-Length")
+                return validation.object_stat(self._bucket, key, response.headers, size)
+
+        return self._runner.run(Operation.HEAD, key, receive)
+
+    def list_page(
+        self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
+    ) -> ListPage:
+        request = self._dialect.request(query)
+
+        def receive() -> bytes:
+            with self._transport.send(request, deadline=deadline) as response:
+                if response.status != 200:
+                    raise read_error(response)
+                return response.read_all(DOCUMENT_LIMIT)
+
+        body = self._runner.run(Operation.LIST, query.prefix, receive)
+        if on_token is not None:
+            on_token(self._dialect.next_position(body))
+        return self._runner.run(
+            Operation.LIST, query.prefix, self._read_page, body, query, deadline
+        )
+
+    def get_range(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        *,
+        version_id: str | None,
+        deadline: float,
+    ) -> GetRange:
+        return GetRange(self._runner, version, byte_range, version_id=version_id, deadline=deadline)
+
+    def revalidate(
+        self, version: ObjectVersion, head_size: int, *, deadline: float
+    ) -> Revalidation:
+        outcome = None
+        if head_size:  # a range of no bytes cannot be requested
+            headers = range_header(ByteRange(0, head_size))
+            headers += condition_header("if-none-match", version)
+            request = StoreRequest("GetObject", version.key, headers=headers)
+
+            def receive() -> Revalidation | None:
+                with self._transport.send(request, deadline=deadline) as response:
+                    return self._read_revalidation(response, version, head_size)
+
+            outcome = self._runner.run(Operation.REVALIDATION, version.key, receive)
+        return outcome or self._compare(version, head_size, deadline)
+
+    def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
+        """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
+        if len(body) <= LARGE_DOCUMENT:
+            return self._dialect.read_page(body, query)
+        if not self._parsing.acquire(timeout=max(0, deadline - self._clock())):
+            raise TimeoutError("the deadline has passed")
+        try:
+            return self._dialect.read_page(body, query)
+        finally:
+            self._parsing.release()
+
+    def _read_revalidation(
+        self, response: Response, version: ObjectVersion, head_size: int
+    ) -> Revalidation | None:
+        """Return None for 416: an empty object has no range, be it the old one or the new."""
+        match response.status:
+            case 200 | 206:
+                return self._read_modified(response, version, head_size)
+            case 304 if validation.has_sendable_etag(version):
+                validation.check_not_modified(version, response.headers)
+                return NotModified()
+            case 416:
+                return None
+            case _:
+                raise read_error(response)
+
+    def _read_modified(
+        self, response: Response, version: ObjectVersion, head_size: int
+    ) -> Revalidation:
+        content = validation.content_range(response.status, response.headers)
+        if validation.is_version(version, response.headers, content.size):
+            return NotModified()  # from a store that ignores If-None-Match
+        head = bytearray(min(head_size, content.size))
+        validation.check_covers(content, ByteRange(0, len(head)))
+        response.read_into(memoryview(head))
+        check_body_ends(response, content.stop - len(head))
+        stat = validation.object_stat(self._bucket, version.key, response.headers, content.size)
+        return Modified(stat, bytes(head))
+
+    def _compare(self, version: ObjectVersion, head_size: int, deadline: float) -> Revalidation:
+        """Revalidate by HEAD, if no range can be requested."""
+        stat = self.head(version.key, deadline=deadline)
+        if stat.version == version:
+            return NotModified()
+        if head_size and stat.version.size:
+            failure = StoreError(
+                "replaced during its revalidation", bucket=self._bucket, key=version.key
+            )
+            raise Retryable(failure)
+        return Modified(stat, b"")

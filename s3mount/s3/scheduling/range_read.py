@@ -1,0 +1,233 @@
+"""A read of one byte range of one version: hedged, retried, and told once how it ended.
+
+The first attempt is sent from within `start` if a permit is free. Only a read that has to wait, for
+a permit or for another attempt, has a task. That task is a system task of the event loop: it waits
+for no attempt when it is cancelled, so nothing holds it up at the end of the run.
+
+Invariants:
+
+1. *on_end* is called once, in the event loop, and never from within `start`. Nobody writes into the
+   buffer from then on.
+2. A cancelled read ends as soon as no attempt is in flight, whatever it waited for.
+3. A version that was replaced is read by its version id, if the store has told it; else the read
+   fails with StaleVersion.
+4. A bug ends the read with itself, and nothing but the read.
+"""
+
+from collections.abc import Callable
+from typing import TypeGuard
+
+import outcome
+import trio
+
+from s3mount import unawaited
+from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion
+from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.object_store import OnReadEnd, Priority
+from s3mount.s3.scheduling.attempt import Sender
+from s3mount.s3.scheduling.cancel_token import RequestCancelledError
+from s3mount.s3.scheduling.executor import Executor
+from s3mount.s3.scheduling.hedge_policy import HedgePolicy
+from s3mount.s3.scheduling.hedged_request import HedgedRequest
+from s3mount.s3.scheduling.limiter import Limiter, Permit
+from s3mount.s3.scheduling.retry import Retrier
+from s3mount.s3.transport import Retryable
+from s3mount.unawaited import ExpectedError
+
+MakeSender = Callable[[ObjectVersion, ByteRange, float], Sender[str | None]]
+
+
+class ReadScheduler:
+    """Starts the reads of one store, and holds what they share.
+
+    *make_sender* makes what sends each attempt at a read, by a deadline in seconds of trio's clock.
+    The sender returns the version id, if the store tells one. *timeout* is in seconds.
+    """
+
+    def __init__(
+        self,
+        retrier: Retrier,
+        limiter: Limiter,
+        executor: Executor,
+        make_sender: MakeSender,
+        timeout: float,
+    ) -> None:
+        self.retrier = retrier
+        self.executor = executor
+        self.make_sender = make_sender
+        self.hedge_policy = HedgePolicy(limiter)
+        self.bytes_read = 0
+        self._limiter = limiter
+        self._timeout = timeout
+
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+    ) -> "RangeRead":
+        """`ObjectStore.start_read`."""
+        deadline = trio.current_time() + self._timeout
+        read = RangeRead(
+            self, version, byte_range, into, on_end=on_end, priority=priority, deadline=deadline
+        )
+        permit = self._limiter.acquire_nowait(priority)
+        if permit is None:
+            read.start_task(None)
+        else:
+            self.retrier.requests["GET"] += 1
+            read.start_round(permit)
+        return read
+
+
+class RangeRead(HedgedRequest[str | None]):
+    """`StartedRead`, and a `Call` of the retrier; *deadline* is of trio's clock."""
+
+    __slots__ = (
+        "_byte_range",
+        "_on_end",
+        "_round_end",
+        "_scheduler",
+        "_scope",
+        "_version",
+        "deadline",
+    )
+    kind = "GET"
+
+    def __init__(
+        self,
+        scheduler: ReadScheduler,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        *,
+        on_end: OnReadEnd,
+        priority: Priority,
+        deadline: float,
+    ) -> None:
+        sender = scheduler.make_sender(version, byte_range, deadline)
+        super().__init__(scheduler.executor, scheduler.hedge_policy, sender, into, priority)
+        self._scheduler = scheduler
+        self._version = version
+        self._byte_range = byte_range
+        self._on_end: OnReadEnd | None = on_end
+        self.deadline = deadline
+        # while there is a task: the scope of its waiting, and the round that it waits for
+        self._scope: trio.CancelScope | None = None
+        self._round_end: _RoundEnd | None = None
+
+    @property
+    def key(self) -> str:
+        return self._version.key
+
+    def start_task(self, failure: Exception | None) -> None:
+        """Make attempts in a task; *failure* is that of a first one made already."""
+        self._scope = trio.CancelScope()
+        trio.lowlevel.spawn_system_task(self._run, self._scope, failure)
+
+    def cancel(self) -> None:
+        super().cancel()
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def send(self, permit: Permit) -> str | None:
+        self._round_end = end = _RoundEnd()
+        try:
+            self.start_round(permit)
+            await end.event.wait()
+        except trio.Cancelled:
+            self.cancel()  # the read ends with its attempts, and without this task
+            raise
+        finally:
+            self._round_end = None
+        return end.take().unwrap()
+
+    def use_version_id(self) -> bool:
+        if not self._has_version_id:
+            return False
+        self._version = self._version.with_version_id(self._version.version_id, is_replaced=True)
+        self.sender = self._scheduler.make_sender(self._version, self._byte_range, self.deadline)
+        return True
+
+    @property
+    def _has_version_id(self) -> bool:
+        """Whether the version can be read by its version id, which has not been tried."""
+        return self._version.version_id is not None and not self._version.is_replaced
+
+    async def _run(self, scope: trio.CancelScope, failure: Exception | None) -> None:
+        result: outcome.Outcome[str | None] = outcome.Error(RequestCancelledError())
+        try:
+            with scope:
+                result = outcome.Value(await self._scheduler.retrier.run(self, failure))
+        except Exception as exc:  # noqa: BLE001 - it belongs to the reader, a bug too
+            result = outcome.Error(exc)
+        finally:
+            del failure
+            self._scope = None
+            if not self._is_in_round:  # else the last attempt ends the read
+                self._end(result)
+
+    def _round_ended(self, result: outcome.Outcome[str | None]) -> None:
+        if self._round_end is not None:
+            self._round_end.set(result)
+        elif isinstance(result, outcome.Error) and self._may_go_on(result.error):
+            self.start_task(result.error)
+        else:
+            self._end(result)
+
+    def _may_go_on(self, error: BaseException) -> TypeGuard[Exception]:
+        if self._is_cancelled:
+            return False
+        return isinstance(error, Retryable) or (
+            isinstance(error, StaleVersion) and self._has_version_id
+        )
+
+    def _end(self, result: outcome.Outcome[str | None]) -> None:
+        """Tell *on_end*, once."""
+        on_end, self._on_end = self._on_end, None
+        assert on_end is not None
+        self._drop_buffer()
+        if isinstance(result, outcome.Error):
+            error = self._failure(result.error)
+        else:
+            error = None
+            unawaited.call("accounting for a read", self._record_success, result.unwrap())
+        self._scheduler.retrier.record_end(self, error)
+        unawaited.call("the callback of a read", on_end, self._version, error)
+
+    def _record_success(self, version_id: str | None) -> None:
+        self._scheduler.bytes_read += len(self._byte_range)
+        if version_id is not None and self._version.version_id is None:
+            self._version = self._version.with_version_id(version_id)
+
+    def _failure(self, error: BaseException) -> BaseException:
+        """What the reader is told of *error*, without the frames that refer to the buffer."""
+        if isinstance(error, NotFound | AccessDenied) and self._version.is_replaced:
+            version = self._version
+            message = "the version being read was deleted"
+            error = StaleVersion(message, bucket=version.bucket, key=version.key)
+        if isinstance(error, S3MountError | ExpectedError):
+            unawaited.drop_frames(error)
+        return error
+
+
+class _RoundEnd:
+    """The end of one round, which a task waits for."""
+
+    __slots__ = ("_result", "event")
+
+    def __init__(self) -> None:
+        self.event = trio.Event()
+        self._result: outcome.Outcome[str | None] | None = None
+
+    def set(self, result: outcome.Outcome[str | None]) -> None:
+        self._result = result
+        self.event.set()
+
+    def take(self) -> outcome.Outcome[str | None]:
+        """The result, which is kept no longer: it will refer to the frame that raises it."""
+        result, self._result = self._result, None
+        assert result is not None
+        return result

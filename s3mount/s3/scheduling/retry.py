@@ -1,0 +1,242 @@
+"""Retries: one loop over the attempts at an operation, until it succeeds or its deadline passes.
+
+Invariants:
+
+1. An operation ends by its deadline: with its result, the failure of the last attempt, or
+   DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. A read may
+   take as much longer as its thread takes to notice.
+2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. If credentials
+   were refused as expired, they are renewed and the operation is retried at once, once.
+3. An attempt for which this host has no thread is retried like any other, unless nobody waits for
+   the operation: then it fails.
+"""
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+import trio
+
+from s3mount import unawaited
+from s3mount.errors import DeadlineExceeded, NotFound, S3MountError, StaleVersion
+from s3mount.s3.object_store import Priority, RequestPriority
+from s3mount.s3.scheduling.limiter import Limiter, Permit, PermitWaiter
+from s3mount.s3.scheduling.thread_pool import ThreadPool
+from s3mount.s3.transport import Retryable
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 10
+FIRST_PAUSE = 0.1  # seconds, at most
+LONGEST_PAUSE = 5.0  # seconds, at most
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+def pauses(chance: Callable[[], float] = random.random) -> Iterator[float]:
+    """Seconds to wait after each attempt but the last; *chance* gives numbers in [0, 1). Pure.
+
+    Exponential, with jitter in half of it. The other half is certain, so that ten attempts outlast
+    a store that is away for ten seconds.
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    for attempt in range(ATTEMPTS - 1):
+        yield (1 + chance()) / 2 * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+
+
+class Call(Protocol[T_co]):
+    """An operation under a deadline, in seconds of trio's clock. *kind* and *key* are for logs."""
+
+    kind: str
+    on_promote: Callable[[], None] | None
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+    @property
+    def priority(self) -> Priority: ...
+
+    async def send(self, permit: Permit) -> T_co:
+        """Make one attempt, which ends *permit*. TooSlowError past the deadline."""
+        ...
+
+    def use_version_id(self) -> bool:
+        """Go on with the version that was replaced, by its version id; False if that cannot be."""
+        ...
+
+
+class Retrier:
+    """Makes attempts until one succeeds; counts requests by kind, retries and errors.
+
+    *renew_credentials* is called in a thread. *bucket* and *timeout* are for messages.
+    """
+
+    def __init__(
+        self,
+        limiter: Limiter,
+        thread_pool: ThreadPool,
+        *,
+        renew_credentials: Callable[[], None],
+        pauses: Callable[[], Iterator[float]],
+        bucket: str | None,
+        timeout: float,
+    ) -> None:
+        self._limiter = limiter
+        self._thread_pool = thread_pool
+        self._renew_credentials = renew_credentials
+        self._pauses = pauses
+        self._bucket = bucket
+        self._timeout = timeout
+        # statistics
+        self.requests: Counter[str] = Counter()
+        self.retries = 0
+        self.errors = 0
+
+    async def run(self, call: Call[T], failure: Exception | None = None) -> T:
+        """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
+        waits = _Waits(self._pauses)
+        while True:
+            if failure is not None:
+                await self._wait_for_retry(call, failure, waits)
+            try:
+                return await self._attempt(call)
+            except (Retryable, StaleVersion) as exc:
+                failure = exc
+                unawaited.drop_frames(exc)  # which refer to the caller's buffer
+
+    def record_end(self, call: Call[Any], error: BaseException | None) -> None:
+        """Count and log how *call* ended; complete what *error* says."""
+        if error is None:
+            log.debug("%s %r: done", call.kind, call.key)
+        elif isinstance(error, S3MountError):
+            error.bucket = error.bucket or self._bucket  # credentials know neither
+            error.key = error.key or call.key
+            self.errors += not isinstance(error, NotFound | StaleVersion)
+            log.debug("%s %r: %s", call.kind, call.key, error)
+
+    async def _attempt(self, call: Call[T]) -> T:
+        waiter = PermitWaiter(self._limiter, call.priority)
+        call.on_promote = waiter.promote
+        try:
+            permit = await waiter.acquire(call.deadline)
+            self.requests[call.kind] += 1
+            return await call.send(permit)
+        except trio.TooSlowError as exc:
+            raise self._too_late(call) from exc
+        finally:
+            call.on_promote = None
+
+    async def _wait_for_retry(self, call: Call[Any], failure: Exception, waits: "_Waits") -> None:
+        """Wait until *call* may be tried again; raises its last failure if it may not."""
+        if isinstance(failure, StaleVersion):
+            if not call.use_version_id():
+                raise failure
+            waits.restart()
+            return
+        if not isinstance(failure, Retryable):
+            raise failure
+        now = trio.current_time()
+        if now >= call.deadline:
+            raise self._too_late(call) from failure
+        if failure.is_stale_credentials:
+            if waits.is_renewed:
+                raise failure.failure.detached() from failure
+            waits.is_renewed = True
+            await self._renew(call)
+            return
+        pause = waits.next()
+        is_hopeless = failure.is_unsent and call.priority is Priority.PREFETCH
+        if pause is None or is_hopeless or now + pause >= call.deadline:
+            raise failure.failure.detached() from failure
+        log.debug("%s %r again in %.2f s: %s", call.kind, call.key, pause, failure)
+        self.retries += 1
+        await trio.sleep(pause)
+
+    async def _renew(self, call: Call[Any]) -> None:
+        """Renew the credentials, in a thread that may be left behind."""
+        try:
+            with trio.fail_at(call.deadline):
+                await self._thread_pool.run(self._renew_credentials, lambda _: None)
+        except Retryable as exc:  # no thread can be started
+            raise exc.failure.detached() from exc
+        except trio.TooSlowError as exc:
+            message = "the credentials have expired, and were not renewed in time"
+            raise DeadlineExceeded(message, bucket=self._bucket, key=call.key) from exc
+
+    def _too_late(self, call: Call[Any]) -> DeadlineExceeded:
+        message = f"{call.kind} not answered within {self._timeout:g} s"
+        return DeadlineExceeded(message, bucket=self._bucket, key=call.key)
+
+
+class BlockingCall(Generic[T]):
+    """`Call` of *function* in a thread, with a deadline in `time.monotonic()` seconds.
+
+    The thread may be left behind: it writes to nothing of the caller's.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        key: str,
+        function: Callable[[float], T],
+        *,
+        deadline: float,
+        thread_pool: ThreadPool,
+        priority: RequestPriority | None = None,
+    ) -> None:
+        self.kind = kind
+        self.key = key
+        self.deadline = deadline
+        self._function = function
+        self._thread_pool = thread_pool
+        self._priority = priority or RequestPriority()
+
+    @property
+    def priority(self) -> Priority:
+        return self._priority.level
+
+    @property
+    def on_promote(self) -> Callable[[], None] | None:
+        return self._priority.on_promote
+
+    @on_promote.setter
+    def on_promote(self, callback: Callable[[], None] | None) -> None:
+        self._priority.on_promote = callback
+
+    async def send(self, permit: Permit) -> T:
+        call = partial(self._function, monotonic(self.deadline))
+        with trio.fail_at(self.deadline):
+            return await self._thread_pool.run(call, permit.end)
+
+    def use_version_id(self) -> bool:
+        return False
+
+
+class _Waits:
+    """What is left of the pauses of one operation, and whether its credentials were renewed."""
+
+    __slots__ = ("_make", "_pauses", "is_renewed")
+
+    def __init__(self, make: Callable[[], Iterator[float]]) -> None:
+        self._make = make
+        self.restart()
+
+    def restart(self) -> None:
+        self._pauses = self._make()
+        self.is_renewed = False
+
+    def next(self) -> float | None:
+        return next(self._pauses, None)
+
+
+def monotonic(deadline: float) -> float:
+    """*deadline*, of trio's clock, in the `time.monotonic()` seconds that threads use."""
+    return time.monotonic() + deadline - trio.current_time()
