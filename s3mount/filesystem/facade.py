@@ -1,4 +1,4 @@
-"""The file system as its door sees it: the tree, the open files and the open directories of one mount.
+"""The file system as `fuse/` sees it: tree, open files and open directories of one mount.
 
 Joins the parts and decides nothing.
 """
