@@ -165,7 +165,7 @@ async def serve(config: Config, host: Host) -> None:
     async with trio.open_nursery() as loads:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
-        await wiring._serve_session(config, host, cast("Any", control.store), background)
+        await wiring._serve_session(config, host, control.store, background)
         loads.cancel_scope.cancel()
 
 

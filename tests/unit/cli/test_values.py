@@ -239,7 +239,7 @@ def test_all_is_every_kind_of_prefetch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         (
             "walk",
@@ -256,9 +256,9 @@ def test_all_is_every_kind_of_prefetch() -> None:
     ],
 )
 def test_an_unknown_kind_of_prefetch_is_refused_with_the_known_ones(
-    text: str, complaint: str
+    text: str, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         parse_prefetch(text)
 
 
