@@ -54,7 +54,7 @@ from s3mount.s3.version_id_cache import VersionIdCache
 
 log = logging.getLogger(__name__)
 
-_PREPARED = 8  # connections; see docs/decisions/lean-transport.md
+_PREPARED = 8  # connections; see docs/decisions/connection-setup.md
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

@@ -78,7 +78,7 @@ def test_a_group_of_its_own_is_kept(service: Service) -> None:
 
 
 def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service: Service) -> None:
-    """The drop-in that docs/decisions/systemd.md has."""
+    """The drop-in that docs/decisions/systemd-users.md has."""
     service.sandbox.run("useradd", "--system", "--home-dir", "/var/lib/s3mount-own", "s3mount-own")
     service.override(
         User="s3mount-own", Group="s3mount", StateDirectory="\nStateDirectory=s3mount-own"
