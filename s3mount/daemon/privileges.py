@@ -2,7 +2,7 @@
 
 Invariants once `become` or `give_up` has returned: all user and group ids, and the groups, are as told; no capability is permitted,
 effective, inheritable or ambient, nor in the bounding set if it could be emptied; no program that is run gains any, not even as root;
-nobody but root reads this process's memory. It is read back from the kernel, not assumed. See docs/decisions/helper-process.md.
+nobody but root reads this process's memory. It is read back from the kernel, not assumed. See docs/decisions/run-as.md.
 """
 
 import os

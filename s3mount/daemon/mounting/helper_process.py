@@ -3,7 +3,7 @@
 Invariants: it is forked before privileges are dropped and before any thread is started; all it may do was fixed then; it takes
 three words of one letter over a socket, and no argument; it mounts once; it unmounts nothing but that mount; it holds no descriptor of
 the mount, so the mount never outlives its server; when the socket ends, whoever ended it, or the server was killed while a thread of it
-waits in the kernel and keeps the socket open, it unmounts and exits. See docs/decisions/helper-process.md.
+waits in the kernel and keeps the socket open, it unmounts and exits. See docs/decisions/run-as.md.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The mount point: what stands there before anything is mounted, and a descriptor of it from then on.
 
 Invariant: a mount point is opened once, when it is checked. What is mounted later is mounted on that descriptor, so a user who may
-rename it, or a directory above it, cannot choose another place meanwhile. See docs/decisions/mount-point.md.
+rename it, or a directory above it, cannot choose another place meanwhile. See docs/decisions/run-as.md.
 Asks the kernel's mount table first: a dead mount answers nothing else. Knows nothing of how to mount.
 """
 
