@@ -39,7 +39,7 @@ from s3mount.s3.scheduling.range_read import ReadScheduler
 from s3mount.s3.scheduling.retry import BlockingCall, Retrier, monotonic, pauses
 from s3mount.s3.scheduling.thread_pool import ThreadPool
 
-_PRECONNECTED = 8  # connections; see docs/decisions/lean-transport.md
+_PRECONNECTED = 8  # connections; see docs/decisions/connection-setup.md
 
 T = TypeVar("T")
 
