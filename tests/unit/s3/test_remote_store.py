@@ -624,7 +624,7 @@ async def test_a_read_that_cannot_be_sent_because_of_a_bug_fails_and_holds_no_pe
 ) -> None:
     store = remote(ScriptedTransport())
     with monkeypatch.context() as patched:
-        patched.setattr(ScriptedTransport, "begin_range", _broken)
+        patched.setattr(ScriptedRange, "send_nowait", _broken)
         with trio.fail_after(5), pytest.raises(ZeroDivisionError):
             await read(store)
 
