@@ -1,1 +1,1 @@
-"""How fast s3mount is, beside its peers: `scripts/bench` is the way in, `run.py` the plan of a run."""
+"""Benchmarks of s3mount and its peers, started by `scripts/bench`; `run.py` is one run."""

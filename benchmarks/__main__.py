@@ -1,4 +1,4 @@
-"""python -m benchmarks: what `scripts/bench` calls once the machine has what it needs."""
+"""Command line of the benchmarks, which `scripts/bench` runs with all requirements installed."""
 
 import argparse
 import contextlib
@@ -18,18 +18,17 @@ from benchmarks.samples import Report, Sample
 from benchmarks.servers import CHECKOUT
 from benchmarks.systems import System, systems
 
-_MEMORY = Path("/dev/shm")  # where dropped caches do not make the store slow
-_DATA_SIZE = 6 << 30  # bytes of all datasets, and some to spare
-_OPTIONAL = {"s3mount-boto3"}  # takes part where it is asked for by name
-_READING_ONLY = {"rclone-16"}  # streams make no listing faster
+_MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
+_DATA_SIZE = 6 << 30  # bytes of all datasets, with a reserve
+_OPTIONAL = {"s3mount-boto3"}  # measured only if named
+_READING_ONLY = {"rclone-16"}  # its streams do not make listings faster
 
 
 def main() -> None:
-    """Measures, prints the table, and writes what else was asked for."""
+    """Measure, print the table, and write the requested files."""
     args = _arguments()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # so that nothing stays behind
+    # the contexts end, and nothing stays
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report = Report.load(args.from_json) if args.from_json else _measure(args)
     print("\n" + table.text(report))
     if args.json:
@@ -43,10 +42,10 @@ def main() -> None:
 
 
 def _measure(args: argparse.Namespace) -> Report:
-    machine, rows, there = measure.machine(), _chosen_rows(args), _chosen_systems(args)
+    machine, rows, installed = measure.machine(), _chosen_rows(args), _chosen_systems(args)
     report = Report(
         machine=machine,
-        versions={system.name: system.version() for system in there},
+        versions={system.name: system.version() for system in installed},
         relay_cost=None,
     )
     with contextlib.ExitStack() as stack:
@@ -56,29 +55,31 @@ def _measure(args: argparse.Namespace) -> Report:
         if any(row.dataset == "gibibyte" for row in rows) and shutil.which("curl"):
             report = replace(report, relay_cost=relay_cost(bench))
         print("\n".join(table.head(report)), flush=True)
-        for sample in _samples(args, rows, there, bench):
+        for sample in _samples(args, rows, installed, bench):
             report.samples.append(sample)
             print(_progress(sample), flush=True)
     return report
 
 
 def _samples(
-    args: argparse.Namespace, rows: list[Row], there: list[System], bench: Bench
+    args: argparse.Namespace, rows: list[Row], installed: list[System], bench: Bench
 ) -> Iterator[Sample]:
     for row in rows:
         for link in row.links:
             if link in args.links:
-                yield from samples_of(row, link, _taking_part(row, there, args), args.rounds, bench)
+                yield from samples_of(
+                    row, link, _systems_for(row, installed, args), args.rounds, bench
+                )
 
 
-def _taking_part(row: Row, there: list[System], args: argparse.Namespace) -> list[System]:
-    """Those of *there* that have something to say in *row*; all of them where they were named."""
+def _systems_for(row: Row, installed: list[System], args: argparse.Namespace) -> list[System]:
+    """Return the systems of *installed* to measure in *row*; all of them if they were named."""
     if args.systems:
-        return there
+        return installed
     idle = _READING_ONLY if row.beside != READERS else set()
     return [
         system
-        for system in there
+        for system in installed
         if system.name not in idle and (row.systems is None or system.name in row.systems)
     ]
 
@@ -102,20 +103,20 @@ def _chosen_systems(args: argparse.Namespace) -> list[System]:
         raise SystemExit(
             f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
         )
-    return [known[name] for name in names if known[name].is_there]
+    return [known[name] for name in names if known[name].is_installed]
 
 
 @contextlib.contextmanager
-def _data(asked: Path | None) -> Iterator[Path]:
-    """A directory for the store's data: *asked*, which is kept, or one in memory that is not."""
-    if asked is not None:
-        asked.mkdir(parents=True, exist_ok=True)
-        with (asked / "lock").open("w") as lock:
+def _data(chosen: Path | None) -> Iterator[Path]:
+    """Yield a directory for the store's data: *chosen*, which stays, or one in memory."""
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
+        with (chosen / "lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SystemExit(f"{asked} is in use by another run") from None
-            yield asked
+                raise SystemExit(f"{chosen} is in use by another run") from None
+            yield chosen
         return
     has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
     with tempfile.TemporaryDirectory(
@@ -134,41 +135,47 @@ def _progress(sample: Sample) -> str:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="scripts/bench", description="Measures s3mount beside its peers."
+        prog="scripts/bench",
+        description="Measure s3mount and its peers on local servers, and print a table.",
     )
     parser.add_argument(
-        "--rows", metavar="NAME,…", help=f"of {', '.join(row.name for row in ROWS)}"
+        "--rows",
+        metavar="NAME,…",
+        help=f"run these rows only: {', '.join(row.name for row in ROWS)}",
     )
-    parser.add_argument("--systems", metavar="NAME,…", help=f"of {', '.join(systems('floor'))}")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--systems",
+        metavar="NAME,…",
+        help=f"measure these systems only: {', '.join(systems('floor'))}",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each row (default: 3)")
     for link in (FAR, NEAR, HTTPS):
         parser.add_argument(
             f"--{link}",
             dest="links",
             action="append_const",
             const=link,
-            help="only the links named",
+            help=f"run over the {link} link; without any of the three, over all",
         )
     parser.add_argument(
-        "--quick", action="store_true", help="one round, and 100,000 names instead of 1,000,000"
+        "--quick",
+        action="store_true",
+        help="run one round, with 100,000 names instead of 1,000,000",
     )
     parser.add_argument(
         "--floor",
         metavar="CMD",
-        help="a bare mount to stand beside: CMD BUCKET MOUNTPOINT --endpoint-url URL",
+        help="measure a bare mount too, started as CMD BUCKET MOUNTPOINT --endpoint-url URL",
     )
     parser.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="where the store's data is, and stays for the next run",
+        "--data", type=Path, metavar="DIR", help="keep the store's data in DIR for the next run"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="writes every sample")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample as JSON")
     parser.add_argument(
-        "--from-json", type=Path, metavar="FILE", help="reads samples instead of measuring"
+        "--from-json", type=Path, metavar="FILE", help="read samples instead of measuring"
     )
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draws the table (.png or .svg)")
-    parser.add_argument("--write-results", action="store_true", help="writes benchmarks/RESULTS.md")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the table (.png or .svg)")
+    parser.add_argument("--write-results", action="store_true", help="write benchmarks/RESULTS.md")
     args = parser.parse_args()
     args.links = args.links or [FAR, NEAR, HTTPS]
     args.rounds, args.keys = (1, 100_000) if args.quick else (args.rounds, MILLION_KEYS)

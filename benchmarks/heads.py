@@ -1,11 +1,11 @@
-"""The heads of HTTP/1.1 messages, as far as a relay must understand them.
+"""Parser of HTTP/1.1 heads, as far as a relay needs one.
 
-Where a message ends, and which kind of S3 request it is; never what it means.
+Finds where a message ends and which S3 operation a request calls, never what it means.
 """
 
 from dataclasses import dataclass
 
-# What a ListObjects (v1 or v2) may ask; any other name in the query is a subresource (?location, ?versioning).
+# Query parameters of ListObjects, v1 or v2; any other is a subresource (?location, ?versioning).
 _LIST_QUERY = frozenset(
     [
         "list-type",
@@ -24,19 +24,19 @@ _LIST_QUERY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A body of *length* bytes; 0 where there is none."""
+    """Body of *length* bytes; 0 if there is none."""
 
     length: int
 
 
 @dataclass(frozen=True, slots=True)
 class Chunked:
-    """A body in chunks that say their own length (RFC 9112, 7.1)."""
+    """Chunked body, which contains its own length (RFC 9112, 7.1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class UntilClose:
-    """A body that ends with its connection."""
+    """Body that ends with its connection."""
 
 
 Body = Sized | Chunked | UntilClose
@@ -44,7 +44,7 @@ Body = Sized | Chunked | UntilClose
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The head of a request: *kind* is what it is counted as."""
+    """Head of a request; *kind* is what it is counted as."""
 
     method: str
     kind: str
@@ -53,7 +53,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The head of a response; *closes* is whether its connection ends with it."""
+    """Head of a response; *closes* is whether its connection ends with it."""
 
     status: int
     body: Body
@@ -61,13 +61,13 @@ class Response:
 
 
 def read_request(head: bytes) -> Request:
-    """*head* up to and with its empty line; ValueError where it is no request."""
+    """Parse *head*, its empty line included; raises ValueError if it is no request."""
     method, target, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     return Request(method, kind_of(method, target), _body(_fields(head), otherwise=Sized(0)))
 
 
 def read_response(head: bytes, method: str) -> Response:
-    """*head* of the answer to a request by *method*; ValueError where it is no response."""
+    """Parse the *head* of the response to a *method*; raises ValueError if it is no response."""
     status = int(head.split(b" ", 2)[1])
     fields = _fields(head)
     is_bare = method == "HEAD" or status in {204, 304} or status < 200
@@ -77,15 +77,15 @@ def read_response(head: bytes, method: str) -> Response:
 
 
 def kind_of(method: str, target: str) -> str:
-    """What a path-style S3 request is counted as: LIST, BUCKETS, the name of a subresource, or its method."""
+    """Return the kind of a path-style S3 request: LIST, BUCKETS, a subresource, or its method."""
     path, _, query = target.partition("?")
     bucket, _, key = path.strip("/").partition("/")
     if method != "GET" or key:
         return method
     if not bucket:
         return "BUCKETS"
-    asked = {part.partition("=")[0] for part in query.split("&") if part}
-    return "?" + min(asked - _LIST_QUERY) if asked - _LIST_QUERY else "LIST"
+    names = {part.partition("=")[0] for part in query.split("&") if part}
+    return "?" + min(names - _LIST_QUERY) if names - _LIST_QUERY else "LIST"
 
 
 def _fields(head: bytes) -> dict[bytes, bytes]:

@@ -1,9 +1,10 @@
-"""A server of listings: one flat bucket of any number of keys, each page made the moment it is asked for.
+"""Server of listings of one flat bucket with any number of keys.
 
-Every entry has the same length, so the whole bucket is one long row of bytes of which a page is a slice; nothing is stored.
-Speaks what mounts ask of a bucket they only list: ListObjects v1 and v2, HEAD, ?location. Checks no signature.
+Each page is made when it is requested: all entries have the same length, so the bucket is one long
+row of bytes of which a page is a slice, and nothing is stored. Implements what mounts ask of a
+bucket that they only list: ListObjects v1 and v2, HEAD, ?location. Checks no signature.
 
-    python -m benchmarks.listing --keys 1000000
+python -m benchmarks.listing --keys 1000000
 """
 
 import argparse
@@ -14,11 +15,14 @@ from typing import cast
 
 _STEM = "object-"
 _DIGITS = 7
-_BLOCK = 1000  # entries rendered at a time: they differ from the next block's in four digits
+_BLOCK = (
+    1000  # entries rendered at a time, which differ from those of the next block in four digits
+)
 _SIZE = 1024
 _ENTRY = (
     f"<Contents><Key>{_STEM}@@@@%03d</Key><LastModified>2024-05-01T12:00:00.000Z</LastModified>"
-    f"<ETag>&quot;{'0' * 25}@@@@%03d&quot;</ETag><Size>{_SIZE}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+    f"<ETag>&quot;{'0' * 25}@@@@%03d&quot;</ETag><Size>{_SIZE}</Size>"
+    f"<StorageClass>STANDARD</StorageClass></Contents>"
 )
 _PAGE = (
     '<?xml version="1.0" encoding="UTF-8"?>\n<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -31,7 +35,7 @@ _LOCATION = (
 
 
 class FlatBucket:
-    """The keys object-0000000, object-0000001, … up to *count* of them, in the order of S3."""
+    """The *count* keys object-0000000, object-0000001, …, in S3's order."""
 
     def __init__(self, count: int) -> None:
         self._numbers = range(count)
@@ -47,7 +51,7 @@ class FlatBucket:
         return at < len(self._numbers) and self.key(at) == key
 
     def select(self, prefix: str, after: str) -> range:
-        """The numbers of the keys that begin with *prefix* and sort behind *after*."""
+        """Return the numbers of the keys that start with *prefix* and sort after *after*."""
         begin = bisect.bisect_left(self._numbers, prefix, key=self.key)
         end = bisect.bisect_right(
             self._numbers, prefix, key=lambda number: self.key(number)[: len(prefix)]
@@ -57,7 +61,7 @@ class FlatBucket:
         ]
 
     def entries(self, numbers: range) -> bytes:
-        """The <Contents> elements of *numbers*, which follow one another."""
+        """Return the <Contents> elements of consecutive *numbers*."""
         if not numbers:
             return b""
         blocks = range(numbers[0] // _BLOCK, numbers[-1] // _BLOCK + 1)
@@ -66,7 +70,7 @@ class FlatBucket:
         return rendered[first * self._entry_length : (first + len(numbers)) * self._entry_length]
 
     def page(self, bucket: str, query: dict[str, str]) -> bytes:
-        """One page of ListObjects, v2 or v1. A continuation token is the last key of the page before it."""
+        """Return a page of ListObjects, v2 or v1; its continuation token is its last key."""
         is_v2 = query.get("list-type") == "2"
         after = (
             query.get("continuation-token", query.get("start-after", ""))
@@ -91,7 +95,7 @@ class FlatBucket:
 
 
 class ListingServer(ThreadingHTTPServer):
-    """Serves *bucket* under every bucket name."""
+    """HTTP server of *bucket* under every bucket name."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -104,7 +108,7 @@ class ListingServer(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # head and body leave in one piece
+    wbufsize = -1  # head and body in one packet
 
     def do_GET(self) -> None:
         bucket, key, query = self._target()
@@ -140,11 +144,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Says nothing: a line a request would be most of the work."""
+        """Log nothing: a line for each request would be most of the work."""
 
 
 def main() -> None:
-    """Serves until it is ended."""
+    """Serve until the process is ended."""
     parser = argparse.ArgumentParser(description="Serves listings of one flat, generated bucket.")
     parser.add_argument("--keys", type=int, default=1_000_000)
     parser.add_argument("--port", type=int, default=0)

@@ -1,4 +1,4 @@
-"""What a mount costs the machine, from /proc, and how busy the machine is by itself."""
+"""CPU and memory of a mount, from /proc, and how busy the machine is."""
 
 import os
 import platform
@@ -14,17 +14,17 @@ _RESET_PEAK = "5"  # see proc_pid_clear_refs(5)
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU that *pid* and its children, ended ones included, have used; in steps of 10 ms."""
+    """Return the CPU seconds of *pid* and its children, ended ones included; in steps of 10 ms."""
     return sum(sum(map(int, _stat(member)[11:15])) for member in _family(pid)) / _TICKS
 
 
 def resident(pid: int) -> int:
-    """Bytes that *pid* and its children have in memory now."""
+    """Return the resident memory of *pid* and its children in bytes."""
     return sum(_status(member, "VmRSS") for member in _family(pid))
 
 
 def peak_resident(pid: int) -> int:
-    """The most bytes they had since they began, or since `reset_peak`."""
+    """Return their peak resident memory in bytes, since their start or `reset_peak`."""
     return sum(_status(member, "VmHWM") for member in _family(pid))
 
 
@@ -35,7 +35,7 @@ def reset_peak(pid: int) -> None:
 
 
 def drop_caches() -> bool:
-    """Empties the kernel's caches; returns whether that was permitted."""
+    """Drop the kernel's caches; returns whether that was permitted."""
     os.sync()
     try:
         Path("/proc/sys/vm/drop_caches").write_text(_DROP_ALL)
@@ -46,7 +46,7 @@ def drop_caches() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and when a run was made; *spin* is how much longer a typical one of equal loops took than the fastest."""
+    """Machine and time of a run; *spin* is the median time of equal loops over the fastest one."""
 
     date: str
     processor: str
@@ -72,7 +72,7 @@ def machine() -> Machine:
 
 
 def _spin() -> float:
-    """1.0 on a quiet machine: 50 equal loops of some 4 ms each, their median over the fastest."""
+    """Time 50 equal loops of some 4 ms, and return median over minimum: 1.0 on a quiet machine."""
     times = []
     for _ in range(50):
         start = time.perf_counter()
@@ -82,25 +82,25 @@ def _spin() -> float:
 
 
 def _family(pid: int) -> list[int]:
-    """*pid* and all below it that live."""
+    """Return *pid* and all its living descendants."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with suppress(OSError):
                 parents[int(entry.name)] = int(_stat(int(entry.name))[1])
     family = [pid]
-    for member in family:  # grows while it is walked
+    for member in family:  # grows during the loop
         family += [child for child, parent in parents.items() if parent == member]
     return family
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of proc_pid_stat(5) from the third, behind the name, which may hold anything."""
+    """Return the fields of proc_pid_stat(5) after the name, which may hold anything."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def _status(pid: int, name: str) -> int:
-    """Bytes; 0 for a process that has just ended."""
+    """Return a field in bytes; 0 for a process that has just ended."""
     with suppress(OSError, KeyError):
         return int(_field(f"/proc/{pid}/status", name).split()[0]) << 10
     return 0

@@ -1,4 +1,4 @@
-"""A report as a picture: one line for each row, a dot for each system where its time is, on a logarithmic scale."""
+"""Plot of a report: a line for each row, a dot for each system's time, on a logarithmic scale."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ _ROW_HEIGHT, _WIDTH = 0.36, 9.0  # inches
 
 
 def draw(report: Report, path: Path) -> None:
-    """Writes *path*, whose suffix says the format."""
+    """Write *path* in the format of its suffix."""
     mpl.use("agg")
     cold = (block for block in blocks(report) if not block.again)
     found = [block for block in cold if any(name in _MARKS for name in block.lines)]

@@ -1,11 +1,12 @@
-"""A relay in front of an S3 server: adds a delay to each request, holds each connection to a rate, counts.
+"""Relay in front of an S3 server: delays requests, limits the rate of connections, and counts.
 
-Bodies travel by splice(2), from socket to socket inside the kernel, so that the relay is not what is measured. It changes
-no byte: signatures that were made for the relay's own host and port stay valid. Path-style plain HTTP only.
+Bodies move by splice(2) from socket to socket inside the kernel, so that the relay is not what is
+measured. It changes no byte: signatures for the relay's own host and port stay valid. Supports
+path-style plain HTTP only.
 
-    python -m benchmarks.relay --upstream http://127.0.0.1:8333 --port 9000 --delay-ms 20 --rate 90e6
+python -m benchmarks.relay --upstream http://127.0.0.1:8333 --port 9000 --delay-ms 20 --rate 90e6
 
-prints its counts as JSON on SIGUSR1, when it ends, and to whoever connects to its control port.
+prints its counts as JSON on SIGUSR1, at its end, and to each client of its control port.
 """
 
 import argparse
@@ -28,22 +29,22 @@ from typing import Self
 
 from benchmarks.heads import Chunked, Sized, UntilClose, read_request, read_response
 
-_CHUNK = (
-    1 << 20
-)  # what one splice may move: the largest pipe that needs no privilege (pipe-max-size)
-_PACED_CHUNK = 512 << 10  # the same on a connection that is held to a rate: about 6 ms of 90 MB/s
-_CATCH_UP = 0.005  # seconds of lateness (a sleep that woke late, a server that paused) that may be made good
+# bytes of one splice: the largest pipe without privileges (pipe-max-size)
+_CHUNK = 1 << 20
+_PACED_CHUNK = 512 << 10  # the same on a rate-limited connection: about 6 ms at 90 MB/s
+# seconds of lateness (a sleep that woke late, a server that paused) that may be made up
+_CATCH_UP = 0.005
 _HEAD_MAX = 64 << 10
-_F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, since Python 3.10 on Linux only
+_F_SETPIPE_SZ = 1031  # fcntl.F_SETPIPE_SZ, which Python before 3.10 lacks
 
 
 class HungUpError(Exception):
-    """One side ended the connection; the other is told the same."""
+    """One side closed the connection; the relay closes the other."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """What went through: answers by kind and status, bytes of bodies to clients, connections made."""
+    """Counts: responses by kind and status, bytes of bodies to clients, connections."""
 
     requests: Counter[str] = field(default_factory=Counter)
     down: int = 0
@@ -65,7 +66,7 @@ class Counts:
 
 
 class Pace:
-    """When the next bytes of one connection may leave, at *rate* bytes a second (None: at once)."""
+    """Pace of a connection: when its next bytes may leave, at *rate* bytes a second."""
 
     def __init__(self, rate: float | None) -> None:
         self._rate = rate
@@ -86,7 +87,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """How long requests are kept: *usual* seconds, but for a *late_share* of the GETs, which stores answer 1 to 2 s late."""
+    """Delay of requests: *usual* seconds, but 1 to 2 s for a *late_share* of the GETs."""
 
     usual: float
     late_share: float = 0
@@ -97,7 +98,7 @@ class Delay:
 
 
 class Side:
-    """One of the two sockets of a relayed connection, with the bytes read beyond the last head."""
+    """One of the two sockets of a relayed connection, with the bytes read after the last head."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -109,7 +110,10 @@ class Side:
         return bool(self._rest)
 
     def read_until(self, mark: bytes) -> bytes:
-        """All up to and with *mark*; HungUpError where the connection ends before, ValueError where it does not come."""
+        """Return all bytes up to and with *mark*.
+
+        Raises HungUpError if the connection ends before, ValueError if the mark does not come.
+        """
         while (end := self._rest.find(mark)) < 0:
             if len(self._rest) > _HEAD_MAX:
                 raise ValueError("no end of head")
@@ -117,7 +121,7 @@ class Side:
         return self.take(end + len(mark))
 
     def take(self, most: int) -> bytes:
-        """What was read already, at most *most* bytes of it."""
+        """Return at most *most* of the bytes that were read already."""
         taken = bytes(self._rest[:most])
         del self._rest[:most]
         return taken
@@ -130,7 +134,7 @@ class Side:
 
 
 class Connection:
-    """A client, a connection of its own to the server, and the requests that pass between, one after another."""
+    """A client, its own connection to the server, and their requests in turn."""
 
     def __init__(
         self, client: socket.socket, server: socket.socket, counts: Counts, delay: Delay, pace: Pace
@@ -138,16 +142,17 @@ class Connection:
         self._client, self._server = Side(client), Side(server)
         self._counts, self._delay, self._pace = counts, delay, pace
         self._pipe = os.pipe()
-        with contextlib.suppress(PermissionError):  # the user's pipes are all in use: smaller steps
+        with contextlib.suppress(PermissionError):  # the user's pipes are used up: smaller steps
             fcntl.fcntl(self._pipe[1], _F_SETPIPE_SZ, _CHUNK)
 
     def serve(self) -> None:
-        """Until either side hangs up."""
+        """Serve until either side closes."""
         try:
             while self._exchange():
                 pass
         except (HungUpError, OSError, ValueError):
-            pass  # hung up, reset, or no HTTP: both sides see the connection end, as without a relay
+            # closed, reset, or no HTTP: both sides see the connection end, as without a relay
+            pass
         finally:
             self._close()
 
@@ -158,7 +163,7 @@ class Connection:
             side.sock.close()
 
     def _exchange(self) -> bool:
-        """One request and its answer; returns whether another may follow."""
+        """Relay a request and its response; returns whether another may follow."""
         self._wait_request()
         head = self._client.read_until(b"\r\n\r\n")
         request = read_request(head)
@@ -175,7 +180,7 @@ class Connection:
         return not response.closes
 
     def _wait_request(self) -> None:
-        """Returns when the client has something to say; HungUpError where the server ends an idle connection."""
+        """Wait for the client's next request; raises HungUpError if the server closes."""
         if self._client.has_rest:
             return
         poll = select.poll()
@@ -196,7 +201,7 @@ class Connection:
                     self._pass(source, sink, sys.maxsize)
 
     def _pass_chunk(self, source: Side, sink: Side) -> int:
-        """One chunk with its frame; returns its length, 0 for the last. Trailers are not expected."""
+        """Relay one chunk, and return its length, 0 for the last; trailers are unsupported."""
         frame = source.read_until(b"\r\n")
         length = int(frame.split(b";")[0], 16)
         sink.sock.sendall(frame, socket.MSG_MORE)
@@ -204,7 +209,7 @@ class Connection:
         return length
 
     def _pass(self, source: Side, sink: Side, count: int) -> None:
-        """*count* bytes: first those read with the head, the rest without looking at them."""
+        """Relay *count* bytes: first those read with the head, the rest by splice."""
         first = source.take(count)
         sink.sock.sendall(first)
         self._passed(sink, len(first))
@@ -221,7 +226,7 @@ class Connection:
             self._counts.add(down=count)
 
     def _splice(self, source: Side, sink: Side, most: int) -> int:
-        """Moves what is there, at most *most* bytes, and returns how many; waits for the first."""
+        """Move the bytes at hand, at most *most*, and return how many; waits for the first."""
         out, into = self._pipe
         moved = os.splice(source.sock.fileno(), into, most)
         if not moved:
@@ -233,7 +238,7 @@ class Connection:
 
 
 class Relay:
-    """Listens on 127.0.0.1:*port* (0: any free one) and passes on to *upstream*; seconds and bytes a second."""
+    """Relay from 127.0.0.1:*port* (0: any free one) to *upstream*; seconds, and bytes a second."""
 
     def __init__(
         self,
@@ -263,12 +268,12 @@ class Relay:
         return int(self._control.getsockname()[1])
 
     def start(self) -> None:
-        """Serves from threads of its own, until `close`."""
+        """Serve from own threads until `close`."""
         for listener, answer in ((self._listener, self._relay), (self._control, self._report)):
             threading.Thread(target=self._accept, args=(listener, answer), daemon=True).start()
 
     def close(self) -> None:
-        """Takes no more connections; those there are end with their clients."""
+        """Accept no more connections; the present ones end with their clients."""
         for listener in (self._listener, self._control):
             listener.shutdown(socket.SHUT_RDWR)  # wakes accept, which close alone does not
             listener.close()
@@ -301,7 +306,7 @@ class Relay:
 
 
 def main() -> None:
-    """Relays until SIGTERM or SIGINT."""
+    """Relay until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
         "--upstream", required=True, metavar="URL", help="the S3 server, plain HTTP"

@@ -1,4 +1,4 @@
-"""The rows of the table: what is done, over which link, beside whom, and what s3mount must show.
+"""Rows of the table: workload, link, compared systems, and the limits for s3mount.
 
 Knows targets, never how anything is measured.
 """
@@ -16,12 +16,12 @@ OURS = "s3mount"
 RCLONE = ("rclone",)
 READERS = ("rclone", "rclone-16", "s3fs")
 LOCAL = "local file"  # the same bytes from a file in the page cache
-SERIAL = "serial LIST"  # a plain client that asks for page after page
+SERIAL = "serial LIST"  # a plain client that requests page after page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The most that s3mount may show; None is not limited. *ratio* is of the time of the best of the row's `beside`."""
+    """Limits for s3mount, None if unlimited; *ratio* is to the best of the row's `beside`."""
 
     ratio: float | None = None
     seconds: float | None = None
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One workload; *seen* is what it must report, *again* the limits of a second run on the same mount."""
+    """One workload; *seen* is its required result, *again* limits a second run."""
 
     name: str
     title: str
@@ -45,13 +45,11 @@ class Row:
     dataset: str
     seen: int
     links: Mapping[str, Limits]
-    beside: tuple[str, ...]  # the systems that its ratio is taken to
+    beside: tuple[str, ...]  # the systems of its ratio
     again: Limits | None = None
-    warmed_by: str | None = (
-        None  # a workload that comes first, on the same mount, and is not measured
-    )
+    warmed_by: str | None = None  # an unmeasured workload before it, on the same mount
     ttl: int = 60
-    systems: frozenset[str] | None = None  # the only ones by default: the others take minutes
+    systems: frozenset[str] | None = None  # the only systems by default: the others take minutes
 
     @property
     def bucket(self) -> str:

@@ -1,4 +1,4 @@
-"""One run: servers up, objects in, every system through every row, in turn within each round.
+"""One run: start the servers, seed the objects, and measure each system in each row, in turn.
 
 python -m benchmarks.run --rows ls,find --systems s3mount,rclone --rounds 3
 """
@@ -35,12 +35,12 @@ from benchmarks.systems import Mount, System, Target, mounted
 DELAY = 0.020  # seconds that a far request takes longer
 RATE = 90e6  # bytes a second of a far connection
 _WORKLOAD_TIMEOUT = 900.0  # seconds
-_LONG = 10.0  # seconds: where a row takes longer, only the fastest peer stays for all rounds
+_LONG = 10.0  # seconds: in longer rows only the fastest peer runs in all rounds
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a store can be reached over one link, and who counts there."""
+class StoreAddress:
+    """Address of a store over one link, and the source of its request counts."""
 
     url: str
     relay: RelayAddress | None = None
@@ -52,43 +52,43 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Everything a run measures on: places by link and kind of bucket, and a directory for what is passing."""
+    """Environment of a run: addresses by link and kind of bucket, and a temporary directory."""
 
     store: SeaweedFS
-    places: Mapping[tuple[str, bool], Place]  # the bool: whether for the million
+    addresses: Mapping[tuple[str, bool], StoreAddress]  # the bool: whether for the million
     scratch: Path
     keys: int
 
-    def place(self, row: Row, link: str) -> Place:
-        return self.places[link, row.dataset == MILLION]
+    def address(self, row: Row, link: str) -> StoreAddress:
+        return self.addresses[link, row.dataset == MILLION]
 
 
 @contextlib.contextmanager
 def bench_for(rows: list[Row], data: Path, scratch: Path, keys: int) -> Iterator[Bench]:
-    """The servers for *rows*, their objects in *data*; all of it ends with the context."""
+    """Start the servers for *rows*, with their objects in *data*; the context ends all of it."""
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         store = enter(seaweedfs(data, scratch))
         seed(store, {row.dataset for row in rows} - {MILLION}, data / "seeded.json")
         far = enter(relay(store.url, scratch, delay=DELAY, rate=RATE))
         near = enter(relay(store.url, scratch))
-        places = {
-            (FAR, False): Place(far.url, far),
-            (NEAR, False): Place(near.url, near),
-            (HTTPS, False): Place(store.https_url, ca=store.ca),
+        addresses = {
+            (FAR, False): StoreAddress(far.url, far),
+            (NEAR, False): StoreAddress(near.url, near),
+            (HTTPS, False): StoreAddress(store.https_url, ca=store.ca),
         }
         if any(row.dataset == MILLION for row in rows):
             far = enter(
                 relay(enter(listing_server(keys, scratch)), scratch, delay=DELAY, rate=RATE)
             )
-            places[FAR, True] = Place(far.url, far)
-        yield Bench(store, places, scratch, keys)
+            addresses[FAR, True] = StoreAddress(far.url, far)
+        yield Bench(store, addresses, scratch, keys)
 
 
 def samples_of(
     row: Row, link: str, systems: list[System], rounds: int, bench: Bench
 ) -> Iterator[Sample]:
-    """Every system in turn, *rounds* times; a peer that cannot decide anything any more sits out the later ones."""
+    """Measure each system in turn, *rounds* times; peers that are too slow skip the later ones."""
     row = replace(row, seen=bench.keys) if row.dataset == MILLION else row
     first: list[Sample] = []
     for number in range(rounds):
@@ -103,14 +103,17 @@ def samples_of(
 
 
 def relay_cost(bench: Bench) -> float:
-    """How much longer four parallel ranges of 1 GiB take through the near relay than without it; the best of three each."""
-    direct, relayed = bench.store.url, bench.places[NEAR, False].url
+    """Return the time of four parallel ranges of 1 GiB through the near relay over that without it.
+
+    Both are the best of three.
+    """
+    direct, relayed = bench.store.url, bench.addresses[NEAR, False].url
     times = [(_parallel_ranges(direct), _parallel_ranges(relayed)) for _ in range(3)]
     return min(through for _, through in times) / min(without for without, _ in times)
 
 
 def _parallel_ranges(url: str) -> float:
-    """Seconds that four curls take together for a quarter of the 1 GiB object each."""
+    """Return the seconds that four curls take together, each for a quarter of the 1 GiB object."""
     signed = ["--aws-sigv4", f"aws:amz:{REGION}:s3", "--user", f"{ACCESS_KEY}:{SECRET_KEY}"]
     quarter = 256 * MIB
     start = time.perf_counter()
@@ -136,7 +139,7 @@ def _parallel_ranges(url: str) -> float:
 
 
 def _decides(name: str, row: Row, link: str, first: list[Sample]) -> bool:
-    """Whether *name* is needed for more than its *first* round: s3mount is, and whoever a ratio may be taken to."""
+    """Return whether *name* needs more than its *first* round: s3mount, and ratio candidates."""
     if name.startswith(OURS):
         return True
     times = {sample.system: sample.seconds for sample in first if not sample.error}
@@ -149,27 +152,29 @@ def _decides(name: str, row: Row, link: str, first: list[Sample]) -> bool:
 
 
 def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> Iterator[Sample]:
-    """A fresh mount with cold caches, the workload, and the workload again where the row wants that."""
-    place = bench.place(row, link)
+    """Measure a fresh mount with cold caches, and again if the row wants that."""
+    address = bench.address(row, link)
     label = Sample(row=row.name, link=link, system=system.name, round=number)
-    target = Target(place.url, row.bucket, bench.scratch / "mnt", bench.scratch, row.ttl, place.ca)
+    target = Target(
+        address.url, row.bucket, bench.scratch / "mnt", bench.scratch, row.ttl, address.ca
+    )
     measure.drop_caches()
     try:
         with mounted(system, target) as mount:
             if row.warmed_by is not None:
                 _work(row.warmed_by, mount.root, mount.pid)
-            cold = _sample(label, row, mount, place)
+            cold = _sample(label, row, mount, address)
             yield cold
             if row.again is not None and (cold.seconds < _LONG or system.name not in row.beside):
-                yield _sample(replace(label, again=True), row, mount, place)
+                yield _sample(replace(label, again=True), row, mount, address)
     except (RuntimeError, OSError) as exc:
         yield replace(label, error=str(exc))
 
 
-def _sample(label: Sample, row: Row, mount: Mount, place: Place) -> Sample:
+def _sample(label: Sample, row: Row, mount: Mount, address: StoreAddress) -> Sample:
     measure.reset_peak(mount.pid)
     counted, cpu, resident = (
-        place.counted(),
+        address.counted(),
         measure.cpu_seconds(mount.pid),
         measure.resident(mount.pid),
     )
@@ -184,25 +189,25 @@ def _sample(label: Sample, row: Row, mount: Mount, place: Place) -> Sample:
         growth=measure.resident(mount.pid) - resident,
         error=None if done["seen"] == row.seen else f"saw {done['seen']:.0f} of {row.seen}",
     )
-    if counted is None or (now := place.counted()) is None:
+    if counted is None or (now := address.counted()) is None:
         return label
     passed = now.since(counted)
     return replace(label, requests=passed.requests, down=passed.down)
 
 
 def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sample:
-    """The same work without a mount: on a local file in the page cache, or by a plain client."""
+    """Measure the same work without a mount: on a cached local file, or by a plain client."""
     if name == LOCAL:
         root = _local_copy(bench.scratch)
         _work(row.workload, root)
         done = _work(row.workload, root)
     else:
-        done = _work("serial_list", bench.place(row, link).url)
+        done = _work("serial_list", bench.address(row, link).url)
     return Sample(row=row.name, link=link, system=name, round=number, seconds=done["seconds"])
 
 
 def _work(workload: str, root: Path | str, mount_pid: int | None = None) -> dict[str, float]:
-    """What *workload* reports of *root*; RuntimeError where it fails, or takes so long that the mount is ended."""
+    """Return what *workload* reports; raises RuntimeError if it fails or takes too long."""
     command = [sys.executable, "-m", "benchmarks.workloads", workload, str(root)]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What was measured: a sample is one workload on one mount, a report all samples of a run, kept as JSON."""
+"""Samples and reports: a sample is one workload on one mount, a report all samples of a run."""
 
 import dataclasses
 import json
@@ -10,7 +10,11 @@ from benchmarks.measure import Machine
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """Seconds and bytes; *seen* is what the workload reported; *again* where the workload had run on this mount before; *error* where it did not work."""
+    """One measurement, in seconds and bytes.
+
+    *seen* is the workload's result, *again* whether it had run on this mount before, *error* its
+    failure.
+    """
 
     row: str
     link: str
@@ -23,17 +27,17 @@ class Sample:
     cpu: float = 0.0
     peak: int = 0
     growth: int = 0
-    requests: dict[str, int] | None = None  # by kind and status; None where nobody counted
+    requests: dict[str, int] | None = None  # by kind and status; None if nothing counted them
     down: int = 0
     error: str | None = None
 
     @property
     def growth_each(self) -> float:
-        """Bytes of resident memory that the mount grew by for each thing seen."""
+        """Bytes of resident memory that the mount grew by for each item seen."""
         return self.growth / (self.seen or 1)
 
     def kinds(self) -> dict[str, int]:
-        """Requests by kind, whatever their status."""
+        """Requests by kind, of any status."""
         kinds: dict[str, int] = {}
         for name, count in (self.requests or {}).items():
             kind = name.split(" ")[0]
@@ -43,13 +47,13 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run: where, with which versions, how far the relay can be trusted, and its samples."""
+    """One run: machine, versions, the relay's cost, and the samples; stored as JSON."""
 
     machine: Machine
     versions: dict[str, str]
     relay_cost: (
         float | None
-    )  # the time of parallel ranges through the near relay over the time without it
+    )  # time of parallel ranges through the near relay over the time without it
     samples: list[Sample] = field(default_factory=list)
 
     def save(self, path: Path) -> None:

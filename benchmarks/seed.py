@@ -1,6 +1,6 @@
-"""The objects that the workloads look at: names and sizes of each dataset, and the way they get into SeaweedFS.
+"""Datasets of the workloads: names, sizes and bodies, and their upload into SeaweedFS.
 
-Every 4 KiB of an object begin with their own offset, so that a workload can tell that it read what it asked for.
+Each 4 KiB of an object start with their own offset, so that a workload can check what it read.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ PAGE = 4 * KIB
 PART = 8 * MIB
 _THREADS = 8
 _READABLE_TIMEOUT = 60.0  # seconds
-_SMALL = 4 * MIB  # above it, objects are uploaded in parts through S3, as people do
+_SMALL = 4 * MIB  # larger objects are uploaded in parts through S3, as people do
 
 Sizes = Iterator[tuple[str, int]]  # keys with their sizes
 
@@ -48,18 +48,18 @@ def tree() -> Sizes:
 
 
 def deep() -> Sizes:
-    """2,000 in 100 directories, each in the one before."""
+    """2,000 in 100 nested directories."""
     paths = itertools.accumulate((f"level-{n:03}/" for n in range(1, 100)), initial="deep/")
     return ((f"{path}file-{n:02}.txt", 600) for path in paths for n in range(20))
 
 
 def few() -> Sizes:
-    """50 in one directory, beside which names are asked for that do not exist."""
+    """50 in one directory, for lookups of absent names beside them."""
     return ((f"few/file-{n:02}.txt", 600) for n in range(50))
 
 
 def wide() -> Sizes:
-    """One directory of 100,000, and 1,000 of three, in the root."""
+    """One directory of 100,000, and 1,000 directories of three, in the root."""
     big = ((f"big/file-{n:06}.txt", 600) for n in range(100_000))
     return itertools.chain(
         big, ((f"small-{n:04}/file-{m}.txt", 600) for n in range(1000) for m in range(3))
@@ -85,7 +85,7 @@ def quarters() -> Sizes:
 
 
 def many() -> Sizes:
-    """64 of 16 MiB: four times what a mount may remember by default."""
+    """64 of 16 MiB: four times the default memory limit."""
     return ((f"many/file-{n:02}.bin", 16 * MIB) for n in range(64))
 
 
@@ -105,8 +105,8 @@ DATASETS: Mapping[str, Dataset] = {
 
 
 def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
-    """Puts the datasets *names* into *store*, save those that *ledger*, a file beside the store's data, says are there."""
-    there = set(json.loads(ledger.read_text())) if ledger.exists() else set()
+    """Upload the datasets *names*, except those in the file *ledger* beside the store's data."""
+    seeded = set(json.loads(ledger.read_text())) if ledger.exists() else set()
     client = boto3.client(
         "s3",
         endpoint_url=store.url,
@@ -115,7 +115,7 @@ def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
         aws_secret_access_key=SECRET_KEY,
         config=Config(s3={"addressing_style": "path"}),
     )
-    for name in sorted(names - there):
+    for name in sorted(names - seeded):
         dataset = DATASETS[name]
         print(f"seeding {name} …", flush=True)
         with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
@@ -128,14 +128,14 @@ def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
                 client.upload_fileobj(
                     cast("IO[bytes]", Body(size)), dataset.bucket, key, Config=transfer
                 )
-        there.add(name)
-        ledger.write_text(json.dumps(sorted(there)))
+        seeded.add(name)
+        ledger.write_text(json.dumps(sorted(seeded)))
     for name in names:
         _await_readable(client, DATASETS[name])
 
 
 def _await_readable(client: Any, dataset: Dataset) -> None:
-    """A SeaweedFS that has just started over old data lists objects some seconds before it can find their bytes."""
+    """Wait the seconds until a restarted SeaweedFS can read the objects that it lists."""
     key, _ = next(dataset.objects())
     deadline = time.monotonic() + _READABLE_TIMEOUT
     while True:
@@ -150,30 +150,32 @@ def _await_readable(client: Any, dataset: Dataset) -> None:
 
 
 def body(start: int, stop: int) -> bytes:
-    """The bytes from *start* (a multiple of 4 KiB) to *stop* of any object."""
+    """Return the bytes of any object from *start* (a multiple of 4 KiB) to *stop*."""
     pages = bytearray(_PAGE_REST * -(-(stop - start) // PAGE))
     for at in range(0, len(pages), PAGE):
         struct.pack_into("<Q", pages, at, start + at)
     return bytes(pages[: stop - start])
 
 
-_PAGE_REST = bytes(n * 167 & 0xFF for n in range(PAGE))  # hardly a pattern, and no run of zeros
+_PAGE_REST = bytes(
+    n * 167 & 0xFF for n in range(PAGE)
+)  # nearly patternless, and without runs of zeros
 
 
 class Body:
-    """A file to upload of *size* bytes."""
+    """File-like object of *size* bytes for an upload."""
 
     def __init__(self, size: int) -> None:
         self._at, self._size = 0, size
 
     def read(self, count: int = -1) -> bytes:
-        """*count* is a multiple of 4 KiB, as boto3's is."""
+        """Read *count* bytes, a multiple of 4 KiB as boto3 requests."""
         start, self._at = self._at, self._size if count < 0 else min(self._at + count, self._size)
         return body(start, self._at)
 
 
 def _put_small(store: SeaweedFS, bucket: str, objects: list[tuple[str, int]]) -> None:
-    """Through SeaweedFS's filer, where a bucket is a directory: several times as fast as signed PUTs."""
+    """Upload through SeaweedFS's filer, which is much faster than signed PUTs."""
     with ThreadPoolExecutor(_THREADS) as pool:
         shares = [
             pool.submit(_put_share, store, bucket, objects[n::_THREADS]) for n in range(_THREADS)

@@ -1,6 +1,6 @@
-"""The programs a run stands on, each a child process on loopback: SeaweedFS, the listing server, relays.
+"""Child processes of a run on loopback: SeaweedFS, the listing server, relays.
 
-Each ends with its context, and says where it can be reached.
+Each is a context manager that yields its address.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ACCESS_KEY, SECRET_KEY, REGION = "benchmark", "benchmark-secret", "us-east-1"
-_START_TIMEOUT = 60.0  # seconds; a loaded machine starts SeaweedFS in ten
+_START_TIMEOUT = 60.0  # seconds; a busy machine starts SeaweedFS in ten
 
 
 @dataclass(frozen=True, slots=True)
 class SeaweedFS:
-    """A SeaweedFS: its S3 side (plain, and over TLS with *ca* as its authority) and its own (filer)."""
+    """Addresses of a SeaweedFS: S3 over HTTP, over TLS with the authority *ca*, and its filer."""
 
     url: str
     https_url: str
@@ -35,7 +35,7 @@ class SeaweedFS:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What went through a relay between two moments; bytes of bodies."""
+    """Traffic of a relay between two moments; bytes of bodies."""
 
     requests: dict[str, int]
     down: int
@@ -51,7 +51,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class RelayAddress:
-    """A relay that runs."""
+    """Address of a running relay."""
 
     url: str
     control_port: int
@@ -67,7 +67,7 @@ class RelayAddress:
 
 @contextlib.contextmanager
 def program(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """*command*, its output in *log*, ended with SIGTERM (SIGKILL after ten seconds)."""
+    """Run *command* with its output in *log*; ends it by SIGTERM, in ten seconds by SIGKILL."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -76,7 +76,7 @@ def program(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             stderr=output,
             stdin=subprocess.DEVNULL,
             env=environment,
-            start_new_session=True,  # Ctrl-C at the terminal is for us, who end it in order
+            start_new_session=True,  # Ctrl-C is for this process, which ends the others in order
         )
     try:
         yield process
@@ -85,7 +85,7 @@ def program(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def end(process: subprocess.Popen[bytes], grace: float = 10) -> None:
-    """Asks *process* to end, and ends it after *grace* seconds."""
+    """Terminate *process*, and kill it after *grace* seconds."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(grace)
@@ -95,7 +95,7 @@ def end(process: subprocess.Popen[bytes], grace: float = 10) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
+    """Return ports that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [
             stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
@@ -105,7 +105,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
-    """SeaweedFS over *data*, which may hold objects of an earlier run; certificate and logs in *scratch*."""
+    """Run SeaweedFS over *data*, with its certificate and logs in *scratch*."""
     certificate, key = _certificate(scratch)
     s3, https, filer, *others = free_ports(9)
     identities = scratch / "identities.json"
@@ -130,7 +130,7 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
         "s3.key.file": key,
         "s3.config": identities,
         "s3.iam": "false",
-        "s3.localSocket": scratch / "s3.sock",  # else left in /tmp, as the others are
+        "s3.localSocket": scratch / "s3.sock",  # else left in /tmp, like the others
         "filer.localSocket": scratch / "filer.sock",
         "filer.port": filer,
         "master.telemetry": "false",
@@ -160,7 +160,7 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
 
 @contextlib.contextmanager
 def listing_server(keys: int, scratch: Path) -> Iterator[str]:
-    """The address of a server of listings of *keys* generated keys."""
+    """Run a server of listings of *keys* generated keys, and yield its address."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "benchmarks.listing", "--keys", str(keys), "--port", str(port)]
     with program(command, scratch / "listing.log") as process:
@@ -172,7 +172,7 @@ def listing_server(keys: int, scratch: Path) -> Iterator[str]:
 def relay(
     upstream: str, scratch: Path, *, delay: float = 0, rate: float | None = None
 ) -> Iterator[RelayAddress]:
-    """A relay of its own process in front of *upstream*; seconds, bytes a second of a connection."""
+    """Run a relay process in front of *upstream*; seconds, and bytes a second of a connection."""
     port, control_port = free_ports(2)
     command = [
         sys.executable,
@@ -202,7 +202,7 @@ def _identity() -> dict[str, object]:
 
 
 def _weed() -> str:
-    """Beside this Python, where pip puts it, or on PATH."""
+    """Return the path of weed beside this Python, or on PATH."""
     beside = Path(sys.executable).parent / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if found is None:
@@ -211,7 +211,7 @@ def _weed() -> str:
 
 
 def _certificate(scratch: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that is its own authority, and its key."""
+    """Make a self-signed certificate for 127.0.0.1, and its key."""
     certificate, key = scratch / "certificate.pem", scratch / "key.pem"
     subject = [
         "-subj",
@@ -241,7 +241,7 @@ def _await_answer(url: str, process: subprocess.Popen[bytes]) -> None:
             with urllib.request.urlopen(url, timeout=5):
                 return True
         except urllib.error.HTTPError:
-            return True  # it refuses, so it is there
+            return True  # it refuses, so it is up
         except OSError:
             return False
 

@@ -1,6 +1,6 @@
-"""The mounts that are compared, each a command in the foreground; equal metadata lifetimes, all else as it comes.
+"""Compared mounts: each a command in the foreground, with equal metadata lifetimes and defaults.
 
-Knows how each is started and told its store, never what is done with it.
+Knows how each is started and configured, never what is done with it.
 """
 
 import contextlib
@@ -17,12 +17,13 @@ from pathlib import Path
 from benchmarks.servers import ACCESS_KEY, CHECKOUT, REGION, SECRET_KEY, end
 
 _MOUNT_TIMEOUT = 60.0  # seconds
-_SETTLE = 0.6  # seconds after the mount answers: what a mount does for itself (checks, read-ahead) is over
+# seconds after the mount responds, in which its own startup work (checks, readahead) ends
+_SETTLE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to mount, where; *ttl* is the metadata lifetime in seconds, *ca* the authority of an HTTPS *url*."""
+    """What to mount; *ttl* is the metadata lifetime in seconds, *ca* an HTTPS *url*'s authority."""
 
     url: str
     bucket: str
@@ -34,7 +35,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A program that mounts, its arguments for a target, and how it is asked its version."""
+    """A program that mounts: its arguments for a target, and its version command."""
 
     name: str
     program: tuple[str, ...]
@@ -42,7 +43,7 @@ class System:
     version_option: str = "--version"
 
     @property
-    def is_there(self) -> bool:
+    def is_installed(self) -> bool:
         return _find(self.program[0]) is not None
 
     def command(self, target: Target) -> list[str]:
@@ -53,7 +54,7 @@ class System:
         ]
 
     def version(self) -> str:
-        """The first line it says of itself."""
+        """Return the first line of the version command's output."""
         command = [
             _find(self.program[0]) or self.program[0],
             *self.program[1:],
@@ -120,7 +121,10 @@ def _s3fs(to: Target) -> list[str]:
     password = to.scratch / "s3fs-password"
     password.touch(mode=0o600)
     password.write_text(f"{ACCESS_KEY}:{SECRET_KEY}\n")
-    options = f"ro,url={to.url},use_path_request_style,passwd_file={password},stat_cache_expire={to.ttl},retries=3"
+    options = (
+        f"ro,url={to.url},use_path_request_style,passwd_file={password},"
+        f"stat_cache_expire={to.ttl},retries=3"
+    )
     return [to.bucket, str(to.mountpoint), "-f", "-o", options]
 
 
@@ -171,7 +175,7 @@ _SYSTEMS = (
 
 
 def systems(floor: str | None) -> dict[str, System]:
-    """Every system by its name; *floor* is the command of a bare mount, the least that is possible."""
+    """Return every system by its name; *floor* is the command of a bare mount."""
     known = {system.name: system for system in _SYSTEMS}
     return (
         known
@@ -182,7 +186,7 @@ def systems(floor: str | None) -> dict[str, System]:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount that answers."""
+    """A mount that responds."""
 
     pid: int
     root: Path
@@ -190,7 +194,7 @@ class Mount:
 
 @contextlib.contextmanager
 def mounted(system: System, target: Target) -> Iterator[Mount]:
-    """A fresh mount of *target* by *system*; RuntimeError where it does not come up."""
+    """Mount *target* with *system*; raises RuntimeError if it does not come up."""
     target.mountpoint.mkdir(exist_ok=True)
     log_path = target.scratch / f"{system.name}.log"
     with log_path.open("wb") as log:
@@ -200,7 +204,7 @@ def mounted(system: System, target: Target) -> Iterator[Mount]:
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C at the terminal is for us, who unmount
+            start_new_session=True,  # Ctrl-C at the terminal is for this process, which unmounts
         )
     try:
         _await_mount(process, target.mountpoint, log_path)
@@ -222,7 +226,7 @@ def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, log: Path) 
 
 
 def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
-    """Unmounts, the hard way where the soft one fails, and sees the process end."""
+    """Unmount, lazily if that fails, and wait for the process to end."""
     for option in ("-u", "-uz"):
         if (
             subprocess.run(
@@ -238,7 +242,7 @@ def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
 
 
 def _environment(ca: Path | None) -> dict[str, str]:
-    """Credentials as the environment gives them, and *ca* under each name that some program looks at."""
+    """Return the environment, with *ca* under each variable that a program reads."""
     trusted = (
         {}
         if ca is None
@@ -259,6 +263,6 @@ def _environment(ca: Path | None) -> dict[str, str]:
 
 
 def _find(program: str) -> str | None:
-    """Beside this Python, where pip puts programs, or on PATH."""
+    """Return the path of a program beside this Python, or on PATH."""
     beside = Path(sys.executable).parent / program
     return str(beside) if beside.exists() else shutil.which(program)

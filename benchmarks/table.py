@@ -1,4 +1,4 @@
-"""A report as people read it: each row with its systems, and whether s3mount shows what it must.
+"""Table of a report: each row with its systems, and whether s3mount keeps its limits.
 
 Pure: samples in, lines and Markdown out.
 """
@@ -12,13 +12,13 @@ from benchmarks.samples import Report, Sample
 from benchmarks.seed import MIB
 
 LINKS = {FAR: "far (20 ms, 90 MB/s a connection)", NEAR: "near", HTTPS: "HTTPS, loopback"}
-_ERROR_LENGTH = 100  # of what a table shows; the whole of it is in the JSON
+_ERROR_LENGTH = 100  # characters of an error in a table; the JSON has all of it
 _HEADS = ("", "seconds (min, max)", "CPU s", "peak MiB", "requests", "MiB down", "ratio", "n")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One limit: what it says, what was seen, and whether that is within; None where it could not be judged."""
+    """One limit: its text, the measured value, and whether it is kept; None if undecidable."""
 
     limit: str
     seen: str
@@ -45,12 +45,12 @@ class Block:
 
     @property
     def reference(self) -> tuple[str, float] | None:
-        """Whom the ratio is taken to, and the median of its seconds: the fastest of those the row names."""
+        """Return the fastest of the systems that the row names, and the median of its seconds."""
         return _reference(self.row, self.lines)
 
 
 def blocks(report: Report) -> Iterator[Block]:
-    """In the order of the rows, far before near, what came again right behind what came first."""
+    """Return blocks in the order of the rows: far before near, second runs after first ones."""
     for row in ROWS:
         for link, limits in row.links.items():
             first = _lines(report.samples, row, link, again=False)
@@ -62,26 +62,28 @@ def blocks(report: Report) -> Iterator[Block]:
 
 
 def head(report: Report) -> list[str]:
-    """Machine, versions, and how far to trust the figures."""
+    """Return lines about the machine, the versions and the reliability of the figures."""
     machine = report.machine
     cost = "not measured" if report.relay_cost is None else f"{report.relay_cost:.2f} (limit 1.3)"
-    where = f"{machine.processor}, {machine.cores} cores, {machine.memory / 2**30:.0f} GiB, Linux {machine.kernel}"
+    memory = f"{machine.memory / 2**30:.0f} GiB"
+    where = f"{machine.processor}, {machine.cores} cores, {memory}, Linux {machine.kernel}"
+    loops = f"a typical one of equal loops {machine.spin:.2f} times the fastest"
     return [
         f"{machine.date} · {where} · Python {machine.python}",
-        f"before: load {machine.load:.2f}, a typical one of equal loops {machine.spin:.2f} times the fastest",
+        f"before: load {machine.load:.2f}, {loops}",
         f"four parallel ranges through the near relay, over the time without it: {cost}",
         " · ".join(f"{name}: {version}" for name, version in report.versions.items()),
     ]
 
 
 def median_seconds(samples: list[Sample]) -> float | None:
-    """Of those that worked."""
+    """Return the median seconds of the samples without an error."""
     times = [sample.seconds for sample in samples if not sample.error]
     return statistics.median(times) if times else None
 
 
 def text(report: Report) -> str:
-    """For a terminal."""
+    """Format the table for a terminal."""
     parts = ["\n".join(head(report))]
     for block in blocks(report):
         rows = [_HEADS, *_cells(block)]
@@ -95,7 +97,7 @@ def text(report: Report) -> str:
 
 
 def markdown(report: Report) -> str:
-    """For benchmarks/RESULTS.md: the judgement first, every figure behind it."""
+    """Format the table for benchmarks/RESULTS.md: the checks first, then every figure."""
     found = list(blocks(report))
     lines = [
         "# Results",
@@ -126,7 +128,8 @@ _SUMMARY = "| workload | link | s3mount, seconds | must show | seen | |"
 def _summary(block: Block, check: Check) -> str:
     title = block.row.title + (", again" if block.again else "")
     ours = block.lines.get(OURS, [])
-    return f"| {title} | {block.link} | {_seconds(ours)} | {check.limit} | {check.seen} | {check.mark} |"
+    columns = (title, block.link, _seconds(ours), check.limit, check.seen, check.mark)
+    return f"| {' | '.join(columns)} |"
 
 
 def _lines(
@@ -140,7 +143,7 @@ def _lines(
 
 
 def _reference(row: Row, lines: dict[str, list[Sample]]) -> tuple[str, float] | None:
-    """A system that failed once is nobody to be measured by."""
+    """Return the reference, ignoring systems that failed once."""
     medians = {
         name: _median(lines[name], lambda sample: sample.seconds)
         for name in row.beside
@@ -150,7 +153,7 @@ def _reference(row: Row, lines: dict[str, list[Sample]]) -> tuple[str, float] | 
 
 
 def _checks(limits: Limits, row: Row, lines: dict[str, list[Sample]]) -> list[Check]:
-    """Every limit of s3mount; times and CPU by their medians, counts and memory by the worst round."""
+    """Check every limit: times and CPU by medians, counts and memory by the worst round."""
     ours = lines.get(OURS, [])
     if not ours:
         return []
@@ -234,7 +237,7 @@ def _cells(block: Block) -> Iterator[tuple[str, ...]]:
 
 
 def _memory(block: Block, samples: list[Sample]) -> str:
-    """The peak, and what a name costs where that is limited."""
+    """Check the peak memory, and its growth for each name if that is limited."""
     peak = f"{max(sample.peak for sample in samples) / MIB:.0f}"
     if block.again or block.row.links[block.link].growth is None:
         return peak
@@ -242,7 +245,7 @@ def _memory(block: Block, samples: list[Sample]) -> str:
 
 
 def _requests(samples: list[Sample]) -> str:
-    """By kind, the most of all rounds."""
+    """Return the requests by kind, the most of all rounds."""
     if samples[0].requests is None:
         return ""
     kinds = sorted({kind for sample in samples for kind in sample.kinds()})

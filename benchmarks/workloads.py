@@ -1,9 +1,9 @@
-"""What is done with a mount, each in a process of its own that times itself.
+"""Workloads on a mount, each in a process that times itself.
 
-A workload is handed the root of the mount and returns what it saw, which the row of the table knows beforehand: a mount
-that is fast because it is wrong does not pass.
+A workload receives the root of the mount and returns what it saw, which the row of the table knows
+in advance: a mount that is fast because it is wrong fails.
 
-    python -m benchmarks.workloads NAME ROOT        prints {"seconds": …, "seen": …}
+python -m benchmarks.workloads NAME ROOT        prints {"seconds": …, "seen": …}
 """
 
 import http.client
@@ -22,19 +22,19 @@ from pathlib import Path
 
 from benchmarks.seed import GIB, KIB, MIB, PAGE
 
-_READ = MIB  # bytes a read asks for, as cp and dd bs=1M do
-_SEED = 20240501  # every system is asked for the same random names and offsets
+_READ = MIB  # bytes of a read, as in cp and dd bs=1M
+_SEED = 20240501  # every system gets the same random names and offsets
 
 
 class Stopwatch:
-    """Begins when the work does, and notes marks on the way."""
+    """Stopwatch that starts with the work, and records marks."""
 
     def __init__(self) -> None:
         self.marks: dict[str, float] = {}
         self._start = time.perf_counter()
 
     def start(self) -> None:
-        """What came before was preparation."""
+        """Start: everything before was preparation."""
         self._start = time.perf_counter()
 
     def mark(self, name: str) -> None:
@@ -74,14 +74,14 @@ def stat_missing(root: Path, watch: Stopwatch) -> int:
 
 
 def ls_million(root: Path, watch: Stopwatch) -> int:
-    """Counts what `ls -f` prints; marks the first of it."""
+    """Count the lines of `ls -f`, and mark the first."""
     with subprocess.Popen(["ls", "-f", root], stdout=subprocess.PIPE, bufsize=0, env=_PLAIN) as ls:
         assert ls.stdout is not None
         some = ls.stdout.read(64 * KIB)
         watch.mark("first")
         names = -sum(
             name in {b".", b".."} for name in some.split(b"\n")
-        )  # not every mount lists them
+        )  # some mounts do not list them
         while some:
             names += some.count(b"\n")
             some = ls.stdout.read(64 * KIB)
@@ -89,7 +89,7 @@ def ls_million(root: Path, watch: Stopwatch) -> int:
 
 
 def pair(root: Path, _: Stopwatch) -> int:
-    """One small directory listed, one name in another looked up."""
+    """List one small directory, and look up a name in another."""
     names = list((root / "small-0100").iterdir())
     return len(names) + ((root / "small-0700/file-1.txt").stat().st_size > 0)
 
@@ -122,7 +122,7 @@ def first_byte(root: Path, watch: Stopwatch) -> int:
 
 
 def random_reads(root: Path, watch: Stopwatch) -> int:
-    """100 single reads of 4 KiB; counts those that brought the page that was asked for."""
+    """Do 100 single reads of 4 KiB, and count those that returned the requested page."""
     offsets = random.Random(_SEED).choices(range(0, GIB, PAGE), k=100)
     watch.start()
     file = os.open(root / "gibibyte/file.bin", os.O_RDONLY)
@@ -133,7 +133,7 @@ def random_reads(root: Path, watch: Stopwatch) -> int:
 
 
 def small_files(root: Path, _: Stopwatch) -> int:
-    """Every file read whole, in the order of os.walk and sorted names."""
+    """Read every file whole, in the order of os.walk and sorted names."""
     total = 0
     for directory, subdirectories, names in os.walk(root / "small"):
         subdirectories.sort()
@@ -144,7 +144,7 @@ def small_files(root: Path, _: Stopwatch) -> int:
 
 
 def serial_list(url: str, _: Stopwatch) -> int:
-    """Not of a mount: a plain client that asks *url* for a bucket's pages, one after another."""
+    """Request *url*'s pages of a bucket one after another, without a mount."""
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
     names, follow = 0, ""
     while True:
@@ -157,17 +157,17 @@ def serial_list(url: str, _: Stopwatch) -> int:
         follow = f"&continuation-token={urllib.parse.quote(token[1])}"
 
 
-_PLAIN = os.environ | {"LC_ALL": "C"}  # no time goes into the order of a language
+_PLAIN = os.environ | {"LC_ALL": "C"}  # no time goes into a locale's order
 
 
 def _lines(command: list[str]) -> int:
-    """How many lines *command* prints; -1 where it fails."""
+    """Count the lines that *command* prints; -1 if it fails."""
     ended = subprocess.run(command, stdout=subprocess.PIPE, env=_PLAIN, check=False)
     return ended.stdout.count(b"\n") if ended.returncode == 0 else -1
 
 
 def _read_whole(path: Path) -> int:
-    """Bytes read; each read must begin with its own offset."""
+    """Read a file and count its bytes; each read must start with its own offset."""
     total, buffer = 0, bytearray(_READ)
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
@@ -178,7 +178,7 @@ def _read_whole(path: Path) -> int:
 
 
 def _read_together(paths: list[Path]) -> int:
-    """Bytes that a thread for each of *paths* read."""
+    """Read *paths* with a thread each, and count all bytes."""
     totals = [0] * len(paths)
 
     def read(number: int) -> None:
@@ -193,7 +193,7 @@ def _read_together(paths: list[Path]) -> int:
 
 
 def _begins_at(page: bytes | bytearray, offset: int) -> bool:
-    """Whether *page* is what `seed.body` has at *offset*."""
+    """Return whether *page* is what `seed.body` has at *offset*."""
     return bytes(page[:8]) == struct.pack("<Q", offset)
 
 
@@ -205,7 +205,7 @@ WORKLOADS = {workload.__name__: workload for workload in _ALL}
 
 
 def main() -> None:
-    """Does one workload and prints its time and what it saw."""
+    """Run one workload, and print its time and what it saw."""
     name, root = sys.argv[1:]
     watch = Stopwatch()
     seen = serial_list(root, watch) if name == "serial_list" else WORKLOADS[name](Path(root), watch)

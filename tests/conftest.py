@@ -1,4 +1,4 @@
-"""What every suite may have: the real servers, started once, and a watch over the log."""
+"""Fixtures of all suites: the real servers, each started once, and a check of the log."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hypothesis import settings
 from tests import servers
 from tests.servers import S3Server
 
-settings.register_profile("s3mount", deadline=None)  # timing never decides a test
+settings.register_profile("s3mount", deadline=None)  # no test fails for its duration
 settings.load_profile("s3mount")
 
 
@@ -24,7 +24,7 @@ class _Watch(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def expected_warnings() -> Iterator[list[str]]:
-    """A log record of s3mount at WARNING or above fails the test, unless a part of it was appended to this list."""
+    """Fail the test for each record at WARNING or above that no text in this list is a part of."""
     expected: list[str] = []
     records: list[logging.LogRecord] = []
     watch = _Watch(records)

@@ -61,17 +61,29 @@ class BlockCache:
         memory = loader.memory
         counter, gauge = metrics.counter, metrics.gauge
         counter("reads", "reads", "Reads of open files.", lambda: readahead.reads)
-        counter("reads_waited", "reads", "Those that waited.", lambda: readahead.reads_that_waited)
-        counter("block_fetches", "requests", "Fetches started.", lambda: loader.started)
-        counter("block_fetches_failed", "requests", "Those that failed.", lambda: loader.failed)
-        counter("block_fetches_cancelled", "requests", "Cancelled.", lambda: loader.cancelled)
-        gauge("block_fetches_in_flight", "requests", "Not yet finished.", lambda: loader.in_flight)
+        counter("reads_waited", "reads", "Reads that waited.", lambda: readahead.reads_that_waited)
+        counter("block_fetches", "requests", "Block fetches started.", lambda: loader.started)
         counter(
-            "bytes_fetched", "bytes", "Bytes of finished fetches.", lambda: loader.bytes_fetched
+            "block_fetches_failed", "requests", "Block fetches that failed.", lambda: loader.failed
         )
-        counter("bytes_wasted", "bytes", "Prefetched, never read.", lambda: loader.bytes_wasted)
-        gauge("block_bytes", "bytes", "Memory used for blocks.", lambda: memory.used)
-        gauge("block_bytes_limit", "bytes", "Memory allowed for them.", lambda: memory.limit)
+        counter(
+            "block_fetches_cancelled",
+            "requests",
+            "Block fetches cancelled.",
+            lambda: loader.cancelled,
+        )
+        gauge(
+            "block_fetches_in_flight",
+            "requests",
+            "Block fetches in flight.",
+            lambda: loader.in_flight,
+        )
+        counter("bytes_fetched", "bytes", "Bytes fetched.", lambda: loader.bytes_fetched)
+        counter(
+            "bytes_wasted", "bytes", "Bytes prefetched, never read.", lambda: loader.bytes_wasted
+        )
+        gauge("block_bytes", "bytes", "Memory of blocks.", lambda: memory.used)
+        gauge("block_bytes_limit", "bytes", "Its limit: --memory-limit.", lambda: memory.limit)
         gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(readahead))
 
     def close(self) -> None:

@@ -31,7 +31,10 @@ class MountArguments:
 
 
 def build_config(arguments: MountArguments) -> Config:
-    """Build the Config: later values win, FUSE options and --no-prefetch add up. Raises UsageError."""
+    """Build the Config. Raises UsageError.
+
+    Later values win; FUSE options and --no-prefetch add up.
+    """
     if not arguments.location or not arguments.mountpoint:
         missing = "BUCKET" if not arguments.location else "MOUNTPOINT"
         raise UsageError(

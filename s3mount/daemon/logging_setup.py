@@ -126,8 +126,8 @@ def register_log_metrics(metrics: Metrics) -> None:
 
 def _register(limit: LogLimit, metrics: Metrics) -> None:
     counter = metrics.counter
-    counter("log_warnings", "records", "Logged at WARNING or above.", lambda: limit.warnings)
-    counter("log_suppressed", "records", "Over the rate limit.", lambda: limit.suppressed)
+    counter("log_warnings", "records", "Records at WARNING or above.", lambda: limit.warnings)
+    counter("log_suppressed", "records", "Records that were suppressed.", lambda: limit.suppressed)
 
 
 def log_suppressed() -> None:

@@ -41,6 +41,7 @@ from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.resolve import supports_native
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
@@ -95,6 +96,7 @@ async def serve(config: Config, host: Host) -> None:
     with closing(credential_chain(config.store)) as credentials:
         connect = partial(_connect, config.store, credentials)
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
+        store.register_metrics(host.metrics)
         try:
             store.preconnect()
             async with trio.open_nursery() as nursery:
@@ -109,15 +111,15 @@ async def serve(config: Config, host: Host) -> None:
 
 
 async def _serve_session(
-    config: Config, host: Host, store: RemoteStore, background: trio.Nursery
+    config: Config, host: Host, store: ObjectStore, background: trio.Nursery
 ) -> None:
     invalidator = EntryInvalidator(_clock)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     blocks = BlockCache(store, background, config.blocks, has_readahead=has_readahead)
     filesystem = _filesystem(config, store, blocks, invalidator, background)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
-    for part in (store, blocks, filesystem):
-        part.register_metrics(host.metrics)
+    blocks.register_metrics(host.metrics)
+    filesystem.register_metrics(host.metrics)
     operations = Operations(
         filesystem,
         config.tree,
@@ -190,7 +192,7 @@ def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
 
 def _filesystem(
     config: Config,
-    store: RemoteStore,
+    store: ObjectStore,
     blocks: BlockCache,
     kernel: KernelCache,
     background: trio.Nursery,

@@ -1,4 +1,4 @@
-"""The file system as its door sees it: the tree, the open files and the open directories of one mount.
+"""Facade of one mounted file system: the tree, the open files and the open directories.
 
 Joins the parts and decides nothing.
 """
@@ -24,9 +24,14 @@ class FileSystem:
         inodes, known = self.tree.inodes, self.tree.cache.directories
         gauge = metrics.gauge
         gauge("inodes", "inodes", "Inodes that the kernel refers to.", lambda: len(inodes))
-        gauge("cached_directories", "directories", "Cached.", lambda: known.directory_count)
-        gauge("cached_entries", "entries", "In cached directories.", lambda: known.entry_count)
-        gauge("metadata_bytes", "bytes", "Names and attributes.", lambda: known.weight)
+        gauge(
+            "cached_directories",
+            "directories",
+            "Directories cached.",
+            lambda: known.directory_count,
+        )
+        gauge("cached_entries", "entries", "Entries cached.", lambda: known.entry_count)
+        gauge("metadata_bytes", "bytes", "Memory of names and attributes.", lambda: known.weight)
         gauge("hidden_keys", "keys", "Keys that no path names.", lambda: known.hidden_count)
         gauge("open_files", "handles", "Open files.", lambda: len(self.files))
         gauge("open_directories", "handles", "Open directories.", lambda: len(self.directories))

@@ -39,7 +39,7 @@ from s3mount.s3.scheduling.range_read import ReadScheduler
 from s3mount.s3.scheduling.retry import BlockingCall, Retrier, monotonic, pauses
 from s3mount.s3.scheduling.thread_pool import ThreadPool
 
-_PRECONNECTED = 8  # connections; see docs/decisions/lean-transport.md
+_PRECONNECTED = 8  # connections; see docs/decisions/connection-setup.md
 
 T = TypeVar("T")
 
@@ -126,17 +126,21 @@ class RemoteStore:
         """Register what is counted of requests; each attempt is a request."""
         retrier, hedges, limiter = self._retrier, self._reads.hedge_policy, self._limiter
         requests, counter = retrier.requests, metrics.counter
-        counter("head_requests", "requests", "HEAD sent.", lambda: requests["HEAD"])
-        counter("list_requests", "requests", "LIST sent.", lambda: requests["LIST"])
-        counter("get_requests", "requests", "GET sent.", lambda: requests["GET"] + hedges.sent)
-        counter("retries", "requests", "Sent again after a failure.", lambda: retrier.retries)
-        counter("throttles", "responses", "Asked to slow down.", lambda: limiter.throttles)
-        counter("request_errors", "requests", "Failed for good.", lambda: retrier.errors)
-        counter("bytes_received", "bytes", "Bodies received.", self._bytes_received)
-        counter("hedged_reads", "requests", "Second GETs of late reads.", lambda: hedges.sent)
-        counter("hedged_reads_won", "requests", "Those that came first.", lambda: hedges.won)
+        counter("head_requests", "requests", "HEAD requests sent.", lambda: requests["HEAD"])
+        counter("list_requests", "requests", "LIST requests sent.", lambda: requests["LIST"])
+        counter(
+            "get_requests", "requests", "GET requests sent.", lambda: requests["GET"] + hedges.sent
+        )
+        counter("retries", "requests", "Attempts after the first.", lambda: retrier.retries)
+        counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
+        counter("request_errors", "requests", "Requests that failed.", lambda: retrier.errors)
+        counter("bytes_received", "bytes", "Bytes of bodies received.", self._bytes_received)
+        counter("hedged_reads", "requests", "Hedged GETs sent.", lambda: hedges.sent)
+        counter("hedged_reads_won", "requests", "Hedged GETs that won.", lambda: hedges.won)
         aimd = limiter.aimd
-        metrics.gauge("request_limit", "requests", "Allowed at once.", lambda: aimd.allowed)
+        metrics.gauge(
+            "request_limit", "requests", "Requests allowed at once.", lambda: aimd.allowed
+        )
 
     def close(self) -> None:
         """End the connections. Threads that still make an attempt fail, and end."""

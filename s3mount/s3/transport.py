@@ -89,7 +89,7 @@ class Retryable(ExpectedError):
 
 
 class ReceiveState(Enum):
-    """How much of a response has been received; FALLBACK if only blocking calls can receive it."""
+    """Progress of a response; FALLBACK if only blocking calls can receive the rest."""
 
     PARTIAL = "partial"
     COMPLETE = "complete"

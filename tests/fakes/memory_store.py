@@ -1,19 +1,21 @@
-"""MemoryStore: an ObjectStore in memory, with versions, pages of any size, and faults on request.
+"""ObjectStore in memory, with policies for key order, page size, versions and failures.
 
-For what no real store can be made to do. It passes the contract of tests/contract, like the real
-ones.
+It passes the contract suite of tests/contract, as the real stores do.
 """
 
 import hashlib
 import itertools
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import KW_ONLY, InitVar, dataclass, field
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, StaleVersion
+from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
@@ -26,53 +28,93 @@ from s3mount.s3.model import (
     Revalidation,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from tests.fakes.key_order import Order, in_byte_order, is_common_prefix, items_of
 from tests.fakes.started_reads import TaskRead
 
+BUCKET = "bucket"
+PAGE_MAX = 1000  # keys, of S3
 ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 EPOCH_NS = 1_700_000_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, as *before* gets it: kind is HEAD, LIST, GET or REVALIDATE."""
+    """One request, as the hook *before* sees it.
+
+    *kind* is HEAD, LIST, GET or REVALIDATE, *key* a key or prefix; *number* counts from 1.
+    """
 
     kind: str
     key: str
     span: ByteRange | None = None
     query: ListQuery | None = None
     priority: Priority = Priority.DEMAND
+    number: int = field(default=0, compare=False)
+
+
+Hook = Callable[[Request], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
+    """One version of an object."""
+
     stat: ObjectStat
     body: bytes
 
 
-async def _respond_at_once(_: Request) -> None:
+async def respond_at_once(_: Request) -> None:
+    """Hook that adds nothing but the checkpoint."""
     await trio.lowlevel.checkpoint()
 
 
-@dataclass(slots=True, kw_only=True)
-class MemoryStore:
-    """Objects of one bucket.
+def hook(act: Callable[[Request], None]) -> Hook:
+    """Make a hook of *act*, which may change the store or raise."""
 
-    *before* is awaited with each request, before its response: it may wait, count, change the store,
-    or raise what the store is to raise. *page_size* bounds every page. *is_ordered* False lists by
-    directories: "dir/x" before "dir-1/x". *keeps_versions*: a replaced version can still be read.
+    async def before(request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        act(request)
+
+    return before
+
+
+def fail_at(*numbers: int) -> Hook:
+    """Hook that fails the requests of these *numbers* with 503."""
+
+    def act(request: Request) -> None:
+        if request.number in numbers:
+            raise StoreError(f"injected into {request}", status=503, code="SlowDown")
+
+    return hook(act)
+
+
+@dataclass(slots=True)
+class MemoryStore:
+    """Objects of one bucket, at first *objects*; *order* is the order of its listings.
+
+    *before* is awaited ahead of each response: it may wait, change the store, or raise. *page_size*
+    bounds every page; above 1000 a page ignores max-keys. With *keeps_versions* a replaced version
+    can still be read.
     """
 
-    bucket: str = "bucket"
-    page_size: int = 1000
-    is_ordered: bool = True
+    objects: InitVar[Mapping[str, bytes]] = MappingProxyType({})
+    _: KW_ONLY
+    bucket: str = BUCKET
+    page_size: int = PAGE_MAX
+    order: Order = in_byte_order
+    knows_start_after: bool = True
     keeps_versions: bool = False
-    before: Callable[[Request], Awaitable[None]] = _respond_at_once
+    before: Hook = respond_at_once
     requests: list[Request] = field(default_factory=list)
     _objects: dict[str, _Stored] = field(default_factory=dict)
     _former: dict[ObjectVersion, _Stored] = field(default_factory=dict)
     _ticks: Iterator[int] = field(default_factory=itertools.count)
 
-    # arranging
+    def __post_init__(self, objects: Mapping[str, bytes]) -> None:
+        for key, body in objects.items():
+            self.put(key, body)
+
+    # ---- contents
 
     def put(
         self,
@@ -82,7 +124,7 @@ class MemoryStore:
         storage_class: str = "STANDARD",
         mtime_ns: int | None = None,
     ) -> ObjectVersion:
-        """Store *body* under *key*; the new version."""
+        """Store *body* under *key*, and return the new version."""
         if key in self._objects and self.keeps_versions:
             former = self._objects[key]
             self._former[former.stat.version] = former
@@ -98,22 +140,43 @@ class MemoryStore:
         return stat.version
 
     def delete(self, key: str) -> None:
+        """Delete *key*; raises KeyError if there is none."""
         stored = self._objects.pop(key)
         if self.keeps_versions:
             self._former[stored.stat.version] = stored
 
+    def change(self, key: str, body: bytes | None) -> None:
+        """Store *body* under *key*, or, if it is None, delete what is there."""
+        if body is not None:
+            self.put(key, body)
+        elif key in self._objects:
+            self.delete(key)
+
+    def replace_all(self, bodies: Mapping[str, bytes]) -> None:
+        """Make *bodies* the contents; equal objects keep their version."""
+        for key in self._objects.keys() - bodies.keys():
+            self.delete(key)
+        for key, body in bodies.items():
+            if key not in self._objects or self._objects[key].body != body:
+                self.put(key, body)
+
+    @property
+    def bodies(self) -> dict[str, bytes]:
+        """A copy of the contents."""
+        return {key: stored.body for key, stored in self._objects.items()}
+
     def stat(self, key: str) -> ObjectStat:
-        """What HEAD would say, without a request."""
+        """Return what a HEAD would, without a request."""
         return self._current(key).stat
 
     def counts(self) -> Counter[str]:
         """Requests so far, by kind."""
         return Counter(request.kind for request in self.requests)
 
-    # ObjectStore
+    # ---- ObjectStore
 
     async def head(self, key: str) -> ObjectStat:
-        await self._receive(Request("HEAD", key))
+        await self._receive("HEAD", key)
         return self._current(key).stat
 
     async def list_page(
@@ -122,7 +185,7 @@ class MemoryStore:
         priority: RequestPriority | None = None,  # noqa: ARG002
         on_token: OnToken | None = None,  # noqa: ARG002
     ) -> ListPage:
-        await self._receive(Request("LIST", query.prefix, query=query))
+        await self._receive("LIST", query.prefix, query=query)
         return self._page(query)
 
     async def _read(
@@ -132,7 +195,7 @@ class MemoryStore:
         into: memoryview,
         priority: Priority = Priority.DEMAND,
     ) -> None:
-        await self._receive(Request("GET", version.key, span=span, priority=priority))
+        await self._receive("GET", version.key, span=span, priority=priority)
         stored = self._objects.get(version.key)
         if stored is None or stored.stat.version != version:
             stored = self._former.get(version)
@@ -152,21 +215,22 @@ class MemoryStore:
         on_end: OnReadEnd,
         priority: Priority,
     ) -> TaskRead:
-        """In a task, since each request waits, for `before`."""
+        """Read in a task, since each request waits for the hook."""
         read = partial(self._read, version, byte_range, into, priority)
         return TaskRead(version, read, on_end)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
-        await self._receive(Request("REVALIDATE", version.key, span=ByteRange(0, head_size)))
+        await self._receive("REVALIDATE", version.key, span=ByteRange(0, head_size))
         stored = self._current(version.key)
         if stored.stat.version == version:
             return NotModified()
         self._check_readable(stored)
         return Modified(stored.stat, stored.body[:head_size])
 
-    # internals
+    # ---- requests and pages
 
-    async def _receive(self, request: Request) -> None:
+    async def _receive(self, kind: str, key: str, **details: Any) -> None:
+        request = Request(kind, key, number=len(self.requests) + 1, **details)
         self.requests.append(request)
         await self.before(request)
 
@@ -180,45 +244,28 @@ class MemoryStore:
             raise AccessDenied("archived", bucket=self.bucket, key=stored.stat.version.key)
 
     def _page(self, query: ListQuery) -> ListPage:
-        """A page. Tokens are the last name given, as S3's are in effect."""
-        after = None if query.token is None else query.token[1:]
-        size = max(1, min(self.page_size, query.max_keys))
-        names = [
-            name
-            for name in self._names(query)
-            if after is None or self._rank(name) > self._rank(after)
-        ]
-        chosen = names[:size]
+        """Return the next page; its token is the last item, as S3's is in effect.
+
+        So keys that come and go between two pages are listed at most once.
+        """
+        items = items_of(self._keys(query), query, self.order)
+        if query.token is not None:
+            items = items[bisect_right(items, self.order(query.token[1:]), key=self.order) :]
+        is_bounded = self.page_size <= PAGE_MAX
+        size = min(self.page_size, query.max_keys) if is_bounded else self.page_size
+        page = items[:size]
         return ListPage(
-            [self._listed(name) for name in chosen if not self._is_common(name, query)],
-            [name for name in chosen if self._is_common(name, query)],
-            f"t{chosen[-1]}" if len(names) > size else None,
+            [self._listed(item) for item in page if not is_common_prefix(item, query)],
+            [item for item in page if is_common_prefix(item, query)],
+            f"t{page[-1]}" if len(items) > size else None,
         )
 
-    def _names(self, query: ListQuery) -> list[str]:
-        """Keys and common prefixes, in the order of the store.
-
-        A prefix is listed if one of its keys comes after *start_after*.
-        """
-        skipped = query.start_after if query.token is None else None
-        found = set()
-        for key in self._objects:
-            if key.startswith(query.prefix) and (
-                skipped is None or self._rank(key) > self._rank(skipped)
-            ):
-                below = key[len(query.prefix) :]
-                name, delimiter, _ = (
-                    below.partition(query.delimiter) if query.delimiter else (below, "", "")
-                )
-                found.add(query.prefix + name + delimiter)
-        return sorted(found, key=self._rank)
-
-    def _is_common(self, name: str, query: ListQuery) -> bool:
-        return bool(query.delimiter) and name.endswith(query.delimiter) and name != query.prefix
-
-    def _rank(self, name: str) -> tuple[bytes, ...]:
-        raw = name.encode("utf-8", "surrogateescape")
-        return (raw,) if self.is_ordered else tuple(raw.split(b"/"))
+    def _keys(self, query: ListQuery) -> Iterator[str]:
+        """All keys, or those after StartAfter if the store knows it."""
+        if not self.knows_start_after or query.start_after is None or query.token is not None:
+            return iter(self._objects)
+        first = self.order(query.start_after)
+        return (key for key in self._objects if self.order(key) > first)
 
     def _listed(self, key: str) -> ListedObject:
         stat = self._objects[key].stat

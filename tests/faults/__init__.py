@@ -1,7 +1,7 @@
-"""A store that misbehaves, and what a mount makes of it.
+"""Fault injection: a hostile store, and what a mount of it shows the user.
 
-`bucket` answers as S3 does, from memory. `hostile` puts it on a socket, and lets a script of `mischief` and `lies` spoil
-chosen answers. `catalogue` lists every misbehaviour with the outcome that is right for it; `test_survival` tries them all
-through the real kernel. A fake only for what no real part can be made to do: that a mount is right on a store that
-behaves is shown elsewhere, on real stores.
+`bucket` computes S3's responses from memory. `hostile_store` serves them on a socket, and applies
+the faults of `http_faults` and `content_faults` to chosen requests. `catalogue` lists every
+misbehaviour with its correct outcomes; `test_survival` runs each through the real kernel.
+The other suites show on real stores that a mount is correct while its store is.
 """

@@ -1,6 +1,6 @@
-"""One bucket in memory, and the answers S3 would give about it.
+"""Bucket in memory, and the correct S3 response to each request.
 
-Knows requests and answers, never sockets: what a store that behaves would say. `hostile` decides whether that is said.
+Knows requests and responses, never sockets; `hostile_store` decides what is sent.
 """
 
 import base64
@@ -28,7 +28,7 @@ REASONS = {
 
 
 class Kind(StrEnum):
-    """What a request asks for."""
+    """Operation that a request calls."""
 
     HEAD = "HEAD"
     GET = "GET"
@@ -38,7 +38,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it was read from the wire; header names in lower case."""
+    """Request as received; header names are in lower case."""
 
     method: str
     target: str
@@ -65,12 +65,12 @@ class Request:
         return Kind.LIST if "list-type" in self.query else Kind.BUCKET
 
     @property
-    def place(self) -> str:
-        """The key that is asked for, or the prefix that is listed."""
+    def key_or_prefix(self) -> str:
+        """The requested key, or the listed prefix."""
         return self.query.get("prefix", "") if self.kind is Kind.LIST else self.key
 
-    def asking(self, changes: Mapping[str, str | None]) -> "Request":
-        """The same with these parameters of the query set, or dropped where None."""
+    def with_query(self, changes: Mapping[str, str | None]) -> "Request":
+        """Return a copy with these query parameters set, or removed if None."""
         query = {
             name: value for name, value in {**self.query, **changes}.items() if value is not None
         }
@@ -86,16 +86,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What is said to a request; *body* is left out on the wire where the request was a HEAD."""
+class Response:
+    """HTTP response; the body of a response to HEAD is never sent."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    is_bodiless: bool = False  # to a HEAD the length is told, and the body is not sent
+    is_bodiless: bool = False  # to a HEAD: Content-Length is set, the body is not sent
 
-    def with_header(self, name: str, value: str | None) -> "Answer":
-        """The same with this one header; without it where *value* is None."""
+    def with_header(self, name: str, value: str | None) -> "Response":
+        """Return a copy with this header set, or removed if *value* is None."""
         others = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
         return replace(self, headers=others if value is None else (*others, (name, value)))
 
@@ -118,7 +118,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One version of one object."""
+    """One version of an object."""
 
     body: bytes
     etag: str
@@ -136,13 +136,13 @@ class Blob:
 
 
 class Bucket:
-    """Objects by key, every version of each; safe to use from many threads."""
+    """Objects by key, with every version of each; thread-safe."""
 
     def __init__(self, name: str, *, page_size: int = 1000, is_versioned: bool = False) -> None:
         self.name = name
         self.page_size = page_size
         self._is_versioned = is_versioned
-        # The versions of a key, oldest first, None where it was deleted; and the keys as bytes, in S3's order.
+        # The versions of each key, oldest first, None for a delete marker; all keys in S3's order.
         self._versions: dict[str, list[Blob | None]] = {}
         self._order: list[bytes] = []
         self._serial = itertools.count(1)
@@ -161,14 +161,14 @@ class Bucket:
             self._versions[key].append(None)
 
     def bodies(self, key: str) -> list[bytes]:
-        """Every body that *key* ever had, oldest first."""
+        """Return every body that *key* ever had, oldest first."""
         return [blob.body for blob in self._versions[key] if blob]
 
-    def answer(self, request: Request) -> Answer:
+    def respond(self, request: Request) -> Response:
         with self._lock:
-            return replace(self._answer(request), is_bodiless=request.method == "HEAD")
+            return replace(self._respond(request), is_bodiless=request.method == "HEAD")
 
-    def _answer(self, request: Request) -> Answer:
+    def _respond(self, request: Request) -> Response:
         match request.kind:
             case Kind.LIST:
                 return self._list(request)
@@ -180,14 +180,14 @@ class Bucket:
     def _current(self, key: str) -> Blob | None:
         return self._versions.get(key, [None])[-1]
 
-    def _bucket(self, request: Request) -> Answer:
+    def _bucket(self, request: Request) -> Response:
         if request.bucket and request.bucket != self.name:
             return failure(404, "NoSuchBucket", "The specified bucket does not exist")
         if "location" in request.query:
             return document("LocationConstraint", "")
         return xml("").with_header("x-amz-bucket-region", "us-east-1")
 
-    def _object(self, request: Request) -> Answer:
+    def _object(self, request: Request) -> Response:
         blob = self._asked_version(request)
         if blob is None:
             return failure(404, "NoSuchKey", "The specified key does not exist")
@@ -196,7 +196,7 @@ class Bucket:
                 412, "PreconditionFailed", "At least one of the pre-conditions did not hold"
             )
         if request.headers.get("if-none-match") == blob.etag:
-            return Answer(304, blob.headers)
+            return Response(304, blob.headers)
         return self._body_of(blob, request)
 
     def _asked_version(self, request: Request) -> Blob | None:
@@ -212,7 +212,7 @@ class Bucket:
             None,
         )
 
-    def _body_of(self, blob: Blob, request: Request) -> Answer:
+    def _body_of(self, blob: Blob, request: Request) -> Response:
         size = len(blob.body)
         start, stop = _range(request.headers.get("range"), size)
         if start >= stop and size:
@@ -223,21 +223,23 @@ class Bucket:
             (("x-amz-version-id", blob.version_id),) if self._is_versioned else ()
         )
         body = blob.body[start:stop]
-        answer = Answer(200, (*headers, ("Content-Length", str(len(body)))), body)
+        response = Response(200, (*headers, ("Content-Length", str(len(body)))), body)
         if "range" in request.headers and size:
-            answer = replace(answer, status=206).with_header(
+            response = replace(response, status=206).with_header(
                 "Content-Range", f"bytes {start}-{stop - 1}/{size}"
             )
-        return _with_checksum(answer, blob, request)
+        return _with_checksum(response, blob, request)
 
-    def _list(self, request: Request) -> Answer:
+    def _list(self, request: Request) -> Response:
         query = request.query
         if not query.get("continuation-token", _token("")).startswith(_token("")[:8]):
             return failure(400, "InvalidArgument", "The continuation token provided is incorrect")
         limit = min(int(query.get("max-keys", "1000")), self.page_size)
         items = list(itertools.islice(self._items(query), limit + 1))
         page, is_truncated = items[:limit], len(items) > limit
-        rest = f"<Name>{self.name}</Name><Prefix>{_told(query.get('prefix', ''), query)}</Prefix>"
+        rest = (
+            f"<Name>{self.name}</Name><Prefix>{_encoded(query.get('prefix', ''), query)}</Prefix>"
+        )
         rest += f"<KeyCount>{len(page)}</KeyCount><MaxKeys>{limit}</MaxKeys>"
         rest += "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
         rest += f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>"
@@ -248,7 +250,7 @@ class Bucket:
         )
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
-        """Keys with their objects, and common prefixes with None, in order, from where the query begins."""
+        """Yield keys with their objects, and common prefixes with None, from the query's start."""
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
         begin = (
             _untoken(query["continuation-token"])
@@ -279,23 +281,23 @@ class Bucket:
                 return
 
 
-def xml(text: str, status: int = 200) -> Answer:
+def xml(text: str, status: int = 200) -> Response:
     body = (
         ('<?xml version="1.0" encoding="UTF-8"?>\n' + text).encode(errors="surrogateescape")
         if text
         else b""
     )
-    return Answer(
+    return Response(
         status, (("Content-Type", "application/xml"), ("Content-Length", str(len(body)))), body
     )
 
 
-def document(root: str, inside: str) -> Answer:
+def document(root: str, inside: str) -> Response:
     return xml(f'<{root} xmlns="{XMLNS}">{inside}</{root}>')
 
 
-def failure(status: int, code: str, message: str) -> Answer:
-    """S3's error document, with its request id to be added by the store."""
+def failure(status: int, code: str, message: str) -> Response:
+    """Return S3's error document; the store fills in its request id."""
     return xml(
         f"<Error><Code>{code}</Code><Message>{message}</Message><RequestId>@REQUEST@</RequestId></Error>",
         status,
@@ -304,15 +306,16 @@ def failure(status: int, code: str, message: str) -> Answer:
 
 def _element(item: str, blob: Blob | None, query: Mapping[str, str]) -> str:
     if blob is None:
-        return f"<CommonPrefixes><Prefix>{_told(item, query)}</Prefix></CommonPrefixes>"
+        return f"<CommonPrefixes><Prefix>{_encoded(item, query)}</Prefix></CommonPrefixes>"
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(blob.mtime))
     return (
-        f"<Contents><Key>{_told(item, query)}</Key><LastModified>{stamp}</LastModified><ETag>{escape(blob.etag)}</ETag>"
-        f"<Size>{len(blob.body)}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+        f"<Contents><Key>{_encoded(item, query)}</Key><LastModified>{stamp}</LastModified>"
+        f"<ETag>{escape(blob.etag)}</ETag><Size>{len(blob.body)}</Size>"
+        f"<StorageClass>STANDARD</StorageClass></Contents>"
     )
 
 
-def _told(key: str, query: Mapping[str, str]) -> str:
+def _encoded(key: str, query: Mapping[str, str]) -> str:
     return quote(_raw(key), safe="/") if query.get("encoding-type") == "url" else escape(key)
 
 
@@ -325,14 +328,14 @@ def _range(text: str | None, size: int) -> tuple[int, int]:
     return int(first), min(int(last) + 1, size) if last else size
 
 
-def _with_checksum(answer: Answer, blob: Blob, request: Request) -> Answer:
-    """S3 tells the checksum of a whole object to who asks for it, and with whole objects only."""
-    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(answer.body) != len(
+def _with_checksum(response: Response, blob: Blob, request: Request) -> Response:
+    """Add the checksum if *request* asks for it and the response holds the whole object."""
+    if request.headers.get("x-amz-checksum-mode") != "ENABLED" or len(response.body) != len(
         blob.body
     ):
-        return answer
-    told = base64.b64encode(zlib.crc32(blob.body).to_bytes(4, "big")).decode()
-    return answer.with_header("x-amz-checksum-crc32", told).with_header(
+        return response
+    checksum = base64.b64encode(zlib.crc32(blob.body).to_bytes(4, "big")).decode()
+    return response.with_header("x-amz-checksum-crc32", checksum).with_header(
         "x-amz-checksum-type", "FULL_OBJECT"
     )
 

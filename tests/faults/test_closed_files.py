@@ -1,6 +1,6 @@
-"""A file that is closed, by its reader or because that was killed: what was still on its way for it is cancelled at once.
+"""Closing a file, or killing its reader, cancels its requests at once.
 
-Through the command line and the real kernel, over a store that begins answers and does not end them.
+Through the command line and the real kernel, over a store whose responses do not end.
 """
 
 import contextlib
@@ -17,53 +17,54 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bucket import Bucket, Kind
-from tests.faults.hostile import Exchange, HangUp, HostileStore, Step, behave
-from tests.faults.rig import CREDENTIALS
-from tests.mount.mounted import Mount, mounted
+from tests.faults.faulty_mount import CREDENTIALS
+from tests.faults.hostile_store import Exchange, HangUp, HostileStore, Step, behave
+from tests.mount.mount_process import Mount, mounted
 
 KIB, MIB = 1 << 10, 1 << 20
 BODY = random.Random(10).randbytes(24 * MIB)
 MEMORY_LIMIT = 16 * MIB
-READ = 512 * KIB  # how far readers read
+READ = 512 * KIB  # bytes that readers read
 CONNECTIONS = 4
-SOON = 30.0  # seconds in which what is cancelled has ended, on a busy machine; without, it takes `--timeout`
+# seconds for a cancelled request to end on a busy machine; an uncancelled one takes `--timeout`
+SOON = 30.0
 TIMEOUT = 120
 
-# Reads the beginning, bypassing the kernel's readahead, and stays; ours goes on.
+# Reads the start, bypassing the kernel's readahead, and stays open; s3mount's readahead goes on.
 READER = """
 import os, sys
 file = os.open(sys.argv[1], os.O_RDONLY)
 os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
-for place in range(0, int(sys.argv[2]), 128 << 10):
-    os.pread(file, 128 << 10, place)
+for offset in range(0, int(sys.argv[2]), 128 << 10):
+    os.pread(file, 128 << 10, offset)
 print("read", flush=True)
 sys.stdin.read()
 """
 
 
-class Unended:
-    """A fault: of what lies beyond READ half an answer comes, and then a byte a second until the client hangs up.
+class UnendedResponse:
+    """Fault: half a response beyond READ, then a byte a second until the client disconnects.
 
-    Never silent, so that only a client that wants no more ends it before its deadline.
+    It is never silent, so only a client that cancels ends it before the deadline.
     """
 
     def __init__(self) -> None:
-        self.has_begun = threading.Semaphore(0)
-        self.was_cut = threading.Semaphore(0)
-        self.begun = 0
+        self.has_started = threading.Semaphore(0)
+        self.was_cancelled = threading.Semaphore(0)
+        self.started = 0
 
     def __call__(self, exchange: Exchange) -> None:
         if int(exchange.request.headers["range"].removeprefix("bytes=").split("-")[0]) < READ:
             behave(exchange)
             return
-        answer = exchange.stamp(exchange.answer)
-        self.begun += 1
-        exchange.send(answer.head + answer.sent_body[: len(answer.body) // 2])
-        self.has_begun.release()
+        response = exchange.stamp(exchange.response)
+        self.started += 1
+        exchange.send(response.head + response.sent_body[: len(response.body) // 2])
+        self.has_started.release()
         with contextlib.suppress(OSError):
             while not select.select([exchange.connection], [], [], 1.0)[0]:
                 exchange.send(bytes(1))
-        self.was_cut.release()
+        self.was_cancelled.release()
         raise HangUp
 
 
@@ -76,7 +77,7 @@ def store() -> Iterator[HostileStore]:
         yield running
 
 
-@pytest.fixture(params=["lean", "boto3"])
+@pytest.fixture(params=["native", "boto3"])
 def mount(store: HostileStore, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Mount]:
     options = {
         "--endpoint-url": store.url,
@@ -93,7 +94,7 @@ def mount(store: HostileStore, tmp_path: Path, request: pytest.FixtureRequest) -
 
 @contextlib.contextmanager
 def reader(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that has read the beginning of the file at *path*."""
+    """Start a process that has read the start of the file at *path*."""
     process = subprocess.Popen(
         [sys.executable, "-c", READER, str(path), str(READ)],
         stdin=subprocess.PIPE,
@@ -110,22 +111,22 @@ def reader(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.parametrize("is_killed", [False, True], ids=["closed", "killed"])
-def test_what_a_reader_leaves_behind_is_cancelled_at_once(
+def test_the_requests_of_a_closed_or_killed_reader_are_cancelled_at_once(
     store: HostileStore, mount: Mount, *, is_killed: bool
 ) -> None:
-    unended = Unended()
-    store.misbehave(Step(Kind.GET, unended, place="big"))
+    unended = UnendedResponse()
+    store.misbehave(Step(Kind.GET, unended, prefix="big"))
 
     with reader(mount / "big") as process:
-        assert unended.has_begun.acquire(timeout=SOON)
+        assert unended.has_started.acquire(timeout=SOON)
         if is_killed:
             process.send_signal(signal.SIGKILL)
         else:
             process.communicate()
         process.wait()
-        for _ in range(unended.begun):
-            assert unended.was_cut.acquire(timeout=SOON)
-    store.mend()
+        for _ in range(unended.started):
+            assert unended.was_cancelled.acquire(timeout=SOON)
+    store.end_faults()
 
     assert (mount / "other").read_bytes() == BODY
     assert (mount / "big").read_bytes() == BODY
@@ -136,8 +137,8 @@ def test_resident_memory_stays_near_its_limit_over_many_readers(mount: Mount) ->
         start = number * 5 * MIB // 2 % (len(BODY) - READ)
         file = os.open(mount / "big", os.O_RDONLY)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_RANDOM)
-        for place in range(start, start + READ, 128 * KIB):
-            assert os.pread(file, 128 * KIB, place) == BODY[place : place + 128 * KIB]
+        for offset in range(start, start + READ, 128 * KIB):
+            assert os.pread(file, 128 * KIB, offset) == BODY[offset : offset + 128 * KIB]
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
         os.close(file)
 
@@ -145,6 +146,6 @@ def test_resident_memory_stays_near_its_limit_over_many_readers(mount: Mount) ->
 
 
 def _resident(process: int) -> int:
-    """Bytes of memory that *process* has now."""
+    """Return the resident memory of *process* in bytes."""
     pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")

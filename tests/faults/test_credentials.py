@@ -1,4 +1,4 @@
-"""Credentials that expire under a mount, and are renewed by the program that gave them, or not."""
+"""Expiring credentials: renewal by `credential_process`, and its failures."""
 
 import errno
 import json
@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.bucket import Bucket
-from tests.faults.hostile import Exchange, Step, behave
-from tests.faults.mischief import refused
-from tests.faults.rig import BUCKET, PATIENCE, Flavour, Rig
+from tests.faults.faulty_mount import BUCKET, PATIENCE, FaultyMount, MountOptions
+from tests.faults.hostile_store import Exchange, Step, behave
+from tests.faults.http_faults import refused
 from tests.faults.workloads import SMALL
 
 EXPIRED = refused(400, "ExpiredToken", "The provided token has expired.")
@@ -26,7 +26,7 @@ TIMEOUT = 4.0  # seconds, of the mounts
 
 
 class Issuer:
-    """Gives out credentials by `credential_process`, as a company's login tool does."""
+    """A `credential_process` program, as an organization's login tool is one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -39,27 +39,29 @@ class Issuer:
         self.issue("first-token")
 
     def named(self, command: str) -> None:
-        """Have the profile name the program so."""
+        """Make the profile run *command*."""
         self.config.write_text(f"[default]\ncredential_process = {command}\n")
 
     def issue(self, token: str, expires: str = "2099-01-01T00:00:00Z") -> None:
-        """From now on give out *token*."""
+        """Issue *token* from now on."""
         credentials = {"AccessKeyId": "AKIDISSUED", "SecretAccessKey": "s", "SessionToken": token}
         self._credentials.write_text(
             json.dumps({"Version": 1, **credentials, "Expiration": expires})
         )
 
     def does(self, text: str = "{give}") -> None:
-        """From now on be the shell's program *text*, in which *{give}* gives out the credentials."""
+        """Make the program run the script *text*, in which *{give}* prints the credentials."""
         program = self._program.with_suffix(".new")
         program.write_text("#!/bin/sh\n" + text.format(give=f"cat {self._credentials}") + "\n")
         program.chmod(0o755)
         program.rename(self._program)
 
     def hangs(self) -> None:
-        """From now on say nothing, for ever, but `pid`."""
+        """Make the program hang without output; `pid` is its process."""
         self.does(
-            f"echo $$ >{self.folder}/pid.new\nmv {self.folder}/pid.new {self.folder}/pid\nexec sleep 1000"
+            f"echo $$ >{self.folder}/pid.new\n"
+            f"mv {self.folder}/pid.new {self.folder}/pid\n"
+            "exec sleep 1000"
         )
 
     @property
@@ -77,36 +79,36 @@ def issuer(tmp_path: Path) -> Issuer:
     return Issuer(tmp_path)
 
 
-@pytest.fixture(params=["lean", "boto3"])
-def flavour(request: pytest.FixtureRequest) -> Flavour:
-    return Flavour(request.param, 60, TIMEOUT)
+@pytest.fixture(params=["native", "boto3"])
+def options(request: pytest.FixtureRequest) -> MountOptions:
+    return MountOptions(request.param, 60, TIMEOUT)
 
 
 @pytest.fixture
-def rig(flavour: Flavour, issuer: Issuer) -> Iterator[Rig]:
-    with _rig(flavour, issuer) as running:
+def mount(options: MountOptions, issuer: Issuer) -> Iterator[FaultyMount]:
+    with _faulty_mount(options, issuer) as running:
         yield running
 
 
-def _rig(flavour: Flavour, issuer: Issuer) -> Rig:
+def _faulty_mount(options: MountOptions, issuer: Issuer) -> FaultyMount:
     bucket = Bucket(BUCKET)
     bucket.put("before", SMALL)
     for key in ("after", "deep/down"):
         bucket.put(key, SMALL)
     search = f"{issuer.folder}/first:{issuer.folder}/bin:{os.environ['PATH']}"
-    return Rig(flavour, bucket, {"AWS_CONFIG_FILE": str(issuer.config), "PATH": search})
+    return FaultyMount(options, bucket, {"AWS_CONFIG_FILE": str(issuer.config), "PATH": search})
 
 
-def _expire(rig: Rig, token: str) -> None:
+def _expire(mount: FaultyMount, token: str) -> None:
     def fault(exchange: Exchange) -> None:
         is_expired = exchange.request.headers.get("x-amz-security-token") == token
         (EXPIRED if is_expired else behave)(exchange)
 
-    rig.store.misbehave(Step(None, fault))
+    mount.store.misbehave(Step(None, fault))
 
 
 def _reading(path: Path) -> subprocess.Popen[str]:
-    """A process that reads *path*, and can be killed where it hangs."""
+    """Start a process that reads *path*; it is killed if it hangs."""
     program = f"open({str(path)!r}, 'rb').read()"
     return subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", program], stderr=subprocess.PIPE, text=True
@@ -114,7 +116,7 @@ def _reading(path: Path) -> subprocess.Popen[str]:
 
 
 def _failure(path: Path) -> str:
-    """How reading *path* fails."""
+    """Read *path*, and return how that fails."""
     with _reading(path) as reader:
         try:
             _, said = reader.communicate(timeout=PATIENCE)
@@ -127,7 +129,7 @@ def _failure(path: Path) -> str:
 def _wait_gone(pid: int) -> None:
     end = time.monotonic() + PATIENCE
     while Path(f"/proc/{pid}").exists() and b"\0State:\tZ" not in _status(pid):
-        assert time.monotonic() < end, "a process is left behind"
+        assert time.monotonic() < end, "a process still runs"
         time.sleep(0.02)
 
 
@@ -138,76 +140,80 @@ def _status(pid: int) -> bytes:
         return b"\0State:\tZ"
 
 
-def test_credentials_that_expire_are_asked_for_again(rig: Rig, issuer: Issuer) -> None:
-    assert (rig.mountpoint / "before").read_bytes() == SMALL
+def test_credentials_that_expire_are_requested_again(mount: FaultyMount, issuer: Issuer) -> None:
+    assert (mount.mountpoint / "before").read_bytes() == SMALL
 
     issuer.issue("second-token")
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
 
-    assert (rig.mountpoint / "after").read_bytes() == SMALL
-    assert rig.store.requests[-1].headers["x-amz-security-token"] == "second-token"
+    assert (mount.mountpoint / "after").read_bytes() == SMALL
+    assert mount.store.requests[-1].headers["x-amz-security-token"] == "second-token"
 
 
-def test_credentials_that_nobody_renews_are_told_as_no_access(rig: Rig) -> None:
-    assert (rig.mountpoint / "before").read_bytes() == SMALL
+def test_credentials_that_are_not_renewed_are_reported_as_no_access(mount: FaultyMount) -> None:
+    assert (mount.mountpoint / "before").read_bytes() == SMALL
 
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
     with pytest.raises(PermissionError):
-        (rig.mountpoint / "after").read_bytes()
+        (mount.mountpoint / "after").read_bytes()
 
-    rig.store.mend()
-    assert (rig.mountpoint / "after").read_bytes() == SMALL
-    assert "first-token" not in rig.log_text
+    mount.store.end_faults()
+    assert (mount.mountpoint / "after").read_bytes() == SMALL
+    assert "first-token" not in mount.log_text
 
 
-@pytest.mark.parametrize("end", [Rig.unmount, Rig.terminate], ids=["unmounted", "SIGTERM"])
-def test_a_program_that_hangs_fails_readers_in_time_and_keeps_nothing_from_ending(
-    end: Callable[[Rig], None], rig: Rig, issuer: Issuer
+@pytest.mark.parametrize(
+    "end", [FaultyMount.unmount, FaultyMount.terminate], ids=["unmounted", "SIGTERM"]
+)
+def test_a_program_that_hangs_fails_reads_in_time_and_does_not_prevent_unmounting(
+    end: Callable[[FaultyMount], None], mount: FaultyMount, issuer: Issuer
 ) -> None:
-    assert (rig.mountpoint / "before").read_bytes() == SMALL
+    assert (mount.mountpoint / "before").read_bytes() == SMALL
     issuer.hangs()
     issuer.issue("second-token")
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
 
     began = time.monotonic()
-    failures = [_failure(rig.mountpoint / "after"), _failure(rig.mountpoint / "deep/neither")]
+    failures = [_failure(mount.mountpoint / "after"), _failure(mount.mountpoint / "deep/neither")]
     took = time.monotonic() - began
-    cached = (rig.mountpoint / "before").read_bytes()
-    end(rig)
-    status = rig.wait_ended()
+    cached = (mount.mountpoint / "before").read_bytes()
+    end(mount)
+    status = mount.wait_ended()
 
     assert failures == ["ETIMEDOUT", "ETIMEDOUT"]
     assert took < 2 * TIMEOUT + PATIENCE / 4
     assert cached == SMALL
     assert status == 0
-    assert "does not answer (credential_process)" in rig.log_text
+    assert "does not answer (credential_process)" in mount.log_text
     _wait_gone(issuer.pid)
 
 
 @pytest.mark.parametrize(
-    "flavour", [Flavour("lean", 60, 1000.0), Flavour("boto3", 60, 1000.0)], ids=["lean", "boto3"]
+    "options",
+    [MountOptions("native", 60, 1000.0), MountOptions("boto3", 60, 1000.0)],
+    ids=["native", "boto3"],
 )
-def test_readers_who_wait_for_credentials_keep_nothing_from_ending(
-    rig: Rig, issuer: Issuer
+def test_readers_that_wait_for_credentials_do_not_prevent_unmounting(
+    mount: FaultyMount, issuer: Issuer
 ) -> None:
     issuer.hangs()
-    _expire(rig, "first-token")
-    with _reading(rig.mountpoint / "before") as reader:
+    _expire(mount, "first-token")
+    with _reading(mount.mountpoint / "before") as reader:
         while not issuer.has_hung:
             assert reader.poll() is None
             time.sleep(0.02)
-        rig.terminate()
-        status = rig.wait_ended()
+        mount.terminate()
+        status = mount.wait_ended()
         reader.kill()
 
     assert status == 0
     _wait_gone(issuer.pid)
 
 
-def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Issuer) -> None:
+def test_the_mount_recovers_when_a_hanging_program_ends(mount: FaultyMount, issuer: Issuer) -> None:
     issuer.hangs()
-    _expire(rig, "first-token")
-    failure = _failure(rig.mountpoint / "after")
+    _expire(mount, "first-token")
+    failure = _failure(mount.mountpoint / "after")
 
     issuer.does()
     issuer.issue("second-token")
@@ -215,40 +221,38 @@ def test_the_mount_goes_on_when_a_program_that_hung_is_gone(rig: Rig, issuer: Is
     _wait_gone(issuer.pid)
     time_is_up = time.monotonic() + PATIENCE
     while (
-        again := _failure(rig.mountpoint / "after")
-    ) == "EACCES":  # for a moment the failure is told to others
+        again := _failure(mount.mountpoint / "after")
+    ) == "EACCES":  # the failure is shared with other readers for a moment
         assert time.monotonic() < time_is_up
 
     assert (failure, again) == ("ETIMEDOUT", "")
 
 
 @pytest.mark.parametrize("number", ["ALRM", "TERM"])
-def test_a_program_gets_the_signals_that_it_waits_for(
-    number: str, rig: Rig, issuer: Issuer
-) -> None:
+def test_a_program_receives_its_signals(number: str, mount: FaultyMount, issuer: Issuer) -> None:
     issuer.does(f"trap '{{give}}; exit 0' {number}\nkill -{number} $$\nexit 1")
     issuer.issue("second-token")
-    _expire(rig, "first-token")
+    _expire(mount, "first-token")
 
-    assert _failure(rig.mountpoint / "after") == ""
+    assert _failure(mount.mountpoint / "after") == ""
 
 
-def test_a_program_is_found_where_its_search_leads_through_the_mount(
-    rig: Rig, issuer: Issuer
+def test_a_program_is_found_by_a_search_path_through_the_mount(
+    mount: FaultyMount, issuer: Issuer
 ) -> None:
-    """The directory is looked at while the program is started, and answered by the mount that waits for it."""
+    """The program starts only after the mount, which waits for it, has served a lookup."""
     issuer.named("issue")
     issuer.issue("second-token")
-    (issuer.folder / "first").symlink_to(rig.mountpoint)
-    _expire(rig, "first-token")
+    (issuer.folder / "first").symlink_to(mount.mountpoint)
+    _expire(mount, "first-token")
 
-    assert _failure(rig.mountpoint / "after") in ("", "ETIMEDOUT", "EACCES", "EIO")
-    rig.terminate()
-    assert rig.wait_ended() == 0
+    assert _failure(mount.mountpoint / "after") in ("", "ETIMEDOUT", "EACCES", "EIO")
+    mount.terminate()
+    assert mount.wait_ended() == 0
 
 
-def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
-    flavour: Flavour, issuer: Issuer
+def test_a_refresh_that_fails_ahead_of_time_harms_no_request_and_is_not_quoted(
+    options: MountOptions, issuer: Issuer
 ) -> None:
     issuer.issue("first-token", (datetime.now(UTC) + timedelta(minutes=12)).isoformat())
     once = issuer.folder / "once"
@@ -256,16 +260,16 @@ def test_a_refresh_that_fails_ahead_of_time_harms_nobody_and_is_not_quoted(
         f"[ ! -e {once} ] || {{{{ echo first-token >&2; exit 1; }}}}\ntouch {once}\n{{give}}"
     )
 
-    with _rig(flavour, issuer) as rig:
-        body = (rig.mountpoint / "before").read_bytes()
-        log = rig.log_text
+    with _faulty_mount(options, issuer) as mount:
+        body = (mount.mountpoint / "before").read_bytes()
+        log = mount.log_text
 
     assert body == SMALL
     assert "first-token" not in log
 
 
 @pytest.mark.parametrize("options", [[], ["--foreground"]], ids=["background", "foreground"])
-def test_a_program_that_hangs_at_the_start_is_told_in_one_line(
+def test_a_program_that_hangs_at_the_start_is_reported_in_one_line(
     options: list[str], issuer: Issuer
 ) -> None:
     issuer.hangs()
@@ -287,7 +291,7 @@ def test_a_program_that_hangs_at_the_start_is_told_in_one_line(
     _wait_gone(issuer.pid)
 
 
-def test_a_program_that_hangs_at_the_start_keeps_nobody_from_stopping(issuer: Issuer) -> None:
+def test_a_program_that_hangs_at_the_start_does_not_prevent_stopping(issuer: Issuer) -> None:
     os.mkfifo(issuer.folder / "began")
     issuer.does(f"echo $$ >{issuer.folder}/began\nexec sleep 1000")
     with subprocess.Popen(

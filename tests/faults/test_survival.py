@@ -1,7 +1,7 @@
-"""Each misbehaviour of the catalogue, through the command line and the real kernel.
+"""Every misbehaviour of the catalogue, through the command line and the real kernel.
 
-The user is told what the catalogue calls right, in time; the mount lives on and is right as soon as the store is; the log
-says what failed, and nothing that is secret.
+The user gets an outcome of the catalogue in time; the mount survives, and is right when the store
+is; the log says what failed, and contains no secret.
 """
 
 import os
@@ -11,69 +11,73 @@ from typing import Any
 import pytest
 
 from tests.faults.catalogue import CATALOGUE
-from tests.faults.catalogue.rows import GRACE, TIMEOUT, Outcome
-from tests.faults.rig import BUCKET, KEY_ID, SECRET, TOKEN
-from tests.faults.trials import Report, Trial, Trials, trials_of
+from tests.faults.catalogue.rows import GRACE, OUTAGE_SECONDS, TIMEOUT, Outcome
+from tests.faults.faulty_mount import BUCKET, KEY_ID, SECRET, TOKEN
+from tests.faults.scenarios import Scenario, ScenarioResult, ScenarioRunner, scenarios_of
 
 ALL_ROWS = [row for rows in CATALOGUE.values() for row in rows]
-SAMPLE = int(
-    os.environ.get("S3MOUNT_FAULTS_SAMPLE", "4")
-)  # every n-th row is tried with boto3 too; 1 for all of them
-TRIALS = [*trials_of(ALL_ROWS, "lean"), *trials_of(ALL_ROWS[::SAMPLE], "boto3", first=5000)]
-LINES_MAX = 8  # reads that are ahead fail too
+# every n-th row is run with boto3 too; 1 runs all of them
+SAMPLE = int(os.environ.get("S3MOUNT_FAULTS_SAMPLE", "4"))
+SCENARIOS = [
+    *scenarios_of(ALL_ROWS, "native"),
+    *scenarios_of(ALL_ROWS[::SAMPLE], "boto3", first=5000),
+]
+LINES_MAX = 8  # prefetched reads fail too
 WIDTH = int(os.environ.get("S3MOUNT_FAULTS_AT_ONCE", "16"))
 
 
 @pytest.fixture(scope="session")
-def trials(request: pytest.FixtureRequest) -> Iterator[Trials]:
-    """All chosen trials, running side by side while the tests ask for one after another."""
+def scenarios(request: pytest.FixtureRequest) -> Iterator[ScenarioRunner]:
+    """Run all collected scenarios side by side; each test waits for its own."""
     callspecs = (getattr(item, "callspec", None) for item in request.session.items)
     chosen = [
-        callspec.params["trial"]
+        callspec.params["scenario"]
         for callspec in callspecs
-        if callspec and "trial" in callspec.params
+        if callspec and "scenario" in callspec.params
     ]
-    running = Trials(chosen, WIDTH)
+    running = ScenarioRunner(chosen, WIDTH)
     yield running
     running.close()
 
 
-@pytest.mark.parametrize("trial", TRIALS, ids=lambda trial: trial.name)
-def test_a_mount_survives(trial: Trial, trials: Trials) -> None:
-    report = trials.report(trial)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_mount_survives(scenario: Scenario, scenarios: ScenarioRunner) -> None:
+    result = scenarios.result(scenario)
 
-    assert report.hits > 0, "nothing met the fault"
-    assert report.is_alive
-    assert report.outcome in trial.expected, f"{report.outcome} after {report.seconds:.1f} s"
-    assert report.seconds < TIMEOUT * trial.row.workload.calls + GRACE
-    assert report.after in trial.row.after, "when the fault was over"
-    assert report.strangers == 0, "a redirect was followed"
-    assert_the_log_tells(report, trial)
+    assert result.hits > 0, "nothing met the fault"
+    if scenario.row.outage is not None and scenario.is_once:
+        assert result.seconds > OUTAGE_SECONDS / 2, "nothing met the outage"
+    assert result.is_alive
+    assert result.outcome in scenario.expected, f"{result.outcome} after {result.seconds:.1f} s"
+    assert result.seconds < TIMEOUT * scenario.row.workload.calls + GRACE
+    assert result.after in scenario.row.after, "when the fault was over"
+    assert result.redirected == 0, "a redirect was followed"
+    check_log(result, scenario)
 
 
-def assert_the_log_tells(report: Report, trial: Trial) -> None:
-    """What failed, a line for each request of the kernel's, and nothing that is secret."""
+def check_log(result: ScenarioResult, scenario: Scenario) -> None:
+    """Check that the log has a line for each failed request, and no secret."""
     for secret in (SECRET, TOKEN, KEY_ID):
-        assert secret not in str(report.records)
-    assert not any("Traceback" in str(record) for record in report.records)
+        assert secret not in str(result.records)
+    assert not any("Traceback" in str(record) for record in result.records)
     failures = [
         record
-        for record in report.records
-        if record["level"] != "DEBUG" and _is_about(trial, record)
+        for record in result.records
+        if record["level"] != "DEBUG" and _is_about(scenario, record)
     ]
     assert all(record.get("bucket", BUCKET) == BUCKET for record in failures)
-    if report.outcome != Outcome.RIGHT:
+    if result.outcome != Outcome.RIGHT:
         assert 1 <= len(failures) <= LINES_MAX
-    if trial.expected == Outcome.RIGHT:
+    if scenario.expected == Outcome.RIGHT:
         assert not failures
 
 
-def _is_about(trial: Trial, record: Mapping[str, Any]) -> bool:
-    """Whether a log record tells a failure of this trial's, not one that a trial before it left behind.
+def _is_about(scenario: Scenario, record: Mapping[str, Any]) -> bool:
+    """Return whether a log record belongs to *scenario*, not to an earlier one of the same mount.
 
-    A request of the kernel's that is cut off between two questions has no key to tell.
+    A request that is cancelled between two operations has no key in its record.
     """
     key = record.get("key")
     if key is None:
         return "no answer within" in record["message"]
-    return key.startswith(trial.prefix) or trial.prefix.startswith(key)
+    return key.startswith(scenario.prefix) or scenario.prefix.startswith(key)

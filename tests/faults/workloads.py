@@ -1,7 +1,7 @@
-"""What a user does while the store misbehaves, and how it is known whether it came out right.
+"""Workloads: what a user does while the store misbehaves, and the check of what they see.
 
-Knows a directory of the mount and the bucket behind it. System calls that let other threads run are used throughout, as
-the store serves from threads of this process.
+Knows a directory of the mount and the bucket behind it. Every system call releases the GIL,
+because the store serves from threads of this process.
 """
 
 import os
@@ -14,18 +14,18 @@ from tests.faults.bucket import Bucket
 CHUNK = 1 << 17
 LARGE = b"".join(
     number.to_bytes(8, "big") for number in range(3 << 17)
-)  # 3 MiB, no two words alike
+)  # 3 MiB, in which no two words are alike
 SMALL = LARGE[:50_000]
 NAMES = ("a", "a b+c%20d", "b", "c-1", "c/x", "d", "e/y", "f", "g/z", "h")
 
 
-class WrongAnswerError(AssertionError):
-    """The user was shown what never was in the bucket. There is no excuse."""
+class WrongContentError(AssertionError):
+    """The user saw what was never in the bucket: never allowed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a workload works: a directory of the mount, which is a prefix of the bucket."""
+class WorkDirectory:
+    """Directory of the mount that a workload uses, and its prefix of the bucket."""
 
     mountpoint: Path
     bucket: Bucket
@@ -37,29 +37,30 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What a user does, said in a word: *prepare* while the store behaves, *run* while it does not, and again after.
+    """What a user does: *prepare* before the fault, *run* during and after it.
 
-    *run* returns where all is right, raises OSError where the user is told of a failure, and WrongAnswerError otherwise. *ttl* is
-    the mount's metadata lifetime in seconds, *calls* how many system calls of its may each take the mount's timeout.
+    *run* returns if all is right, raises OSError if a system call fails, else WrongContentError.
+    *ttl* is the mount's metadata lifetime in seconds; each of *calls* system calls may take the
+    timeout.
     """
 
     word: str
     objects: Mapping[str, bytes]
-    run: Callable[[Place], None]
-    prepare: Callable[[Place], None] = lambda _: None
+    run: Callable[[WorkDirectory], None]
+    prepare: Callable[[WorkDirectory], None] = lambda _: None
     ttl: int = 60
     calls: int = 1
 
 
-def read_file(name: str) -> Callable[[Place], None]:
-    """Read a file to its end: one version of it, whole."""
+def read_file(name: str) -> Callable[[WorkDirectory], None]:
+    """Read a file to its end, and check that it is one whole version."""
 
-    def run(place: Place) -> None:
-        candidates = place.bucket.bodies(place.prefix + name)
-        descriptor = os.open(place.path(name), os.O_RDONLY)
+    def run(directory: WorkDirectory) -> None:
+        candidates = directory.bucket.bodies(directory.prefix + name)
+        descriptor = os.open(directory.path(name), os.O_RDONLY)
         try:
             _read_to_the_end(
-                descriptor, candidates + place.bucket.bodies(place.prefix + name), place
+                descriptor, candidates + directory.bucket.bodies(directory.prefix + name), directory
             )
         finally:
             os.close(descriptor)
@@ -67,29 +68,29 @@ def read_file(name: str) -> Callable[[Place], None]:
     return run
 
 
-def _read_to_the_end(descriptor: int, candidates: list[bytes], place: Place) -> None:
+def _read_to_the_end(descriptor: int, candidates: list[bytes], directory: WorkDirectory) -> None:
     offset = 0
     while chunk := os.pread(descriptor, CHUNK, offset):
         candidates = [body for body in candidates if body[offset : offset + len(chunk)] == chunk]
         offset += len(chunk)
         if not candidates:
-            raise WrongAnswerError(
-                f"bytes before {offset} of a file below {place.prefix} are of no version, or of several"
+            raise WrongContentError(
+                f"bytes before {offset} of a file below {directory.prefix} match no single version"
             )
     if all(len(body) != offset for body in candidates):
-        raise WrongAnswerError(f"a file below {place.prefix} ends at {offset}")
+        raise WrongContentError(f"a file below {directory.prefix} ends at {offset}")
 
 
-def list_directory(place: Place) -> None:
-    """Names, kinds and sizes of a directory, all of them and nothing else."""
-    with os.scandir(place.path("")) as entries:
+def list_directory(directory: WorkDirectory) -> None:
+    """Check the names, kinds and sizes of a directory: all of them and nothing else."""
+    with os.scandir(directory.path("")) as entries:
         seen = sorted(
             (entry.name, entry.is_dir(), entry.stat(follow_symlinks=False).st_size)
             for entry in entries
         )
     expected = sorted({_shown(name) for name in NAMES})
     if seen != expected:
-        raise WrongAnswerError(f"{place.prefix} shows {seen}, not {expected}")
+        raise WrongContentError(f"{directory.prefix} shows {seen}, not {expected}")
 
 
 def _shown(name: str) -> tuple[str, bool, int]:
@@ -97,33 +98,33 @@ def _shown(name: str) -> tuple[str, bool, int]:
     return (head, True, 0) if is_below else (head, False, len(SMALL))
 
 
-def stat_file(name: str) -> Callable[[Place], None]:
-    def run(place: Place) -> None:
-        size = place.path(name).stat().st_size
-        if size not in map(len, place.bucket.bodies(place.prefix + name)):
-            raise WrongAnswerError(f"{name} below {place.prefix} has {size} bytes")
+def stat_file(name: str) -> Callable[[WorkDirectory], None]:
+    def run(directory: WorkDirectory) -> None:
+        size = directory.path(name).stat().st_size
+        if size not in map(len, directory.bucket.bodies(directory.prefix + name)):
+            raise WrongContentError(f"{name} below {directory.prefix} has {size} bytes")
 
     return run
 
 
-def look_for_nothing(place: Place) -> None:
-    """A name that is not there: that is said, and nothing else is right."""
+def look_for_nothing(directory: WorkDirectory) -> None:
+    """Check that a lookup of an absent name fails with ENOENT."""
     try:
-        place.path("nothing").stat()
+        directory.path("nothing").stat()
     except FileNotFoundError:
         return
-    raise WrongAnswerError("a name is shown that is not there")
+    raise WrongContentError("a name is shown that is not there")
 
 
-def know_the_root(place: Place) -> None:
-    """So that the directory of a workload is known, and its first page is not."""
-    (place.mountpoint / "nothing").exists()
+def know_the_root(directory: WorkDirectory) -> None:
+    """Look up a name in the root, so that only the workload's own directory is unknown."""
+    (directory.mountpoint / "nothing").exists()
 
 
-def stat_many(place: Place) -> None:
+def stat_many(directory: WorkDirectory) -> None:
     """Look up the files of a directory one by one, the last first."""
     for name in reversed([name for name in NAMES if "/" not in name]):
-        stat_file(name)(place)
+        stat_file(name)(directory)
 
 
 READ = Workload(

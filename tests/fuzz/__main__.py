@@ -1,8 +1,10 @@
-"""Runs rounds until the time is over or one deviates.
+"""Command line of the fuzzer: runs rounds until the time is over or one deviates.
 
-python -m tests.fuzz [--seconds N] [--seed N [--times N]] [--limit ENTRIES] [--order ORDER] [--keep-going]
+python -m tests.fuzz [--seconds N] [--seed N [--times N]] [--limit ENTRIES] [--order ORDER]
+                     [--keep-going]
 
-A seed fixes the options, the bucket and what each user tries; not the timing, so a round may have to run several times.
+A seed fixes the options, the bucket and the actions of each user, but not the timing: repeat a
+round with --times.
 """
 
 import argparse
@@ -16,7 +18,7 @@ from tests.fuzz.users import Deviation
 
 
 def main() -> int:
-    """The exit status: 1 if a round deviated."""
+    """Run rounds; returns the exit status, 1 if a round deviated."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.fuzz", description="Random rounds through the real kernel."
     )
@@ -46,7 +48,7 @@ def main() -> int:
 
 
 def is_fine(options: Options) -> bool:
-    """Run one round; what deviated is printed."""
+    """Run one round, print its deviation, and return whether there was none."""
     try:
         run_round(options)
     except (Deviation, AssertionError, OSError) as exc:

@@ -1,10 +1,10 @@
-"""What one round is like; it follows from the seed."""
+"""Options of one round, drawn from its seed."""
 
 import random
 from dataclasses import dataclass, replace
 
 from tests.property.driver import configured_limit
-from tests.property.moving_store import Behaviour
+from tests.property.history_store import Behaviour
 from tests.property.programs import random_keys
 
 ORDERS = ("bytes", "bytes", "bytes", "components", "none", "at first")
@@ -12,7 +12,10 @@ ORDERS = ("bytes", "bytes", "bytes", "components", "none", "at first")
 
 @dataclass(frozen=True)
 class Options:
-    """*limit* is in entries, about (0: the default), *ttl* in seconds; no *pause* (seconds): nothing changes, or no SIGHUP comes."""
+    """Options of a round; *limit* is in entries (0: the default), *ttl* and pauses are in seconds.
+
+    Without a pause there are no changes, or no SIGHUPs.
+    """
 
     seed: int
     behaviour: Behaviour
@@ -33,19 +36,19 @@ class Options:
 
     @property
     def arguments(self) -> list[str]:
-        """The command line of the mount."""
+        """The mount's command line options."""
         limit = ("--metadata-limit", str(configured_limit(self.limit))) if self.limit else ()
         return ["--metadata-ttl", self.ttl, "--transport", self.transport, *limit]
 
 
 def options_of(seed: int, *, order: str | None = None, **fixed: object) -> Options:
-    """The options of this seed, but for those that are *fixed*."""
+    """Draw the options of *seed*, except those that are *fixed*."""
     rnd = random.Random(seed)
     drawn = rnd.choice(ORDERS)
     behaviour = Behaviour(
         order=order or drawn,
         page_max=rnd.choice((1, 2, 3, 5, 10, 50, 1000)),
-        is_cut_anew=rnd.random() < 0.5,
+        has_random_pages=rnd.random() < 0.5,
         delay=rnd.choice((0.0, 0.002, 0.02)),
     )
     options = Options(
@@ -54,7 +57,7 @@ def options_of(seed: int, *, order: str | None = None, **fixed: object) -> Optio
         keys=tuple(_keys(rnd)),
         limit=rnd.choice((20, 20, 100, 0)),
         ttl=rnd.choice(("0", "1", "60", "60", "indefinite")),
-        transport=rnd.choice(("lean", "lean", "lean", "boto3")),
+        transport=rnd.choice(("native", "native", "native", "boto3")),
         users=rnd.randint(2, 5),
         tools=rnd.randint(0, 2),
         change_pause=rnd.choice((0.0, 0.02, 0.2)),

@@ -1,4 +1,4 @@
-"""One round: a store, a mount, users, changes and SIGHUPs for a few seconds, and at the end the last state of the bucket."""
+"""One round: a mount with users, changes and SIGHUPs for a few seconds, then a final check."""
 
 import random
 import shutil
@@ -10,24 +10,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.rig import KEY_ID, SECRET
+from tests.faults.faulty_mount import KEY_ID, SECRET
 from tests.fuzz.options import Options
 from tests.fuzz.store import ChangingBucket, LateStore
-from tests.fuzz.users import Deviation, User, Views, list_directory, run_tools
-from tests.mount.mounted import Mount, abort, mounted
-from tests.property.moving_store import Behaviour
+from tests.fuzz.users import Checker, Deviation, User, list_directory, run_tools
+from tests.mount.mount_process import Mount, abort, mounted
+from tests.property.history_store import Behaviour
 from tests.property.programs import random_key
 
 BUCKET = "fuzzy"
 ROUND = 3.0  # seconds of use
 CHANGES_MAX = 60
-HANGS_AFTER = 60.0  # seconds, in which no call returns
-SEEN_WITHIN = 20.0  # seconds after a SIGHUP, far less than the lifetimes that it ends
+HANGS_AFTER = 60.0  # seconds without a returning call
+SEEN_WITHIN = 20.0  # seconds after a SIGHUP: far less than the lifetimes that it ends
 MARKER = "zz-marker"
 
 
 def run_round(options: Options) -> None:
-    """Raises Deviation, or AssertionError for the log and the end of the mount."""
+    """Run a round; raises Deviation, or AssertionError for the log and the mount's end."""
     rnd = random.Random(options.seed)
     bucket = ChangingBucket(BUCKET, options.keys, options.behaviour, rnd)
     environment = {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET}
@@ -39,10 +39,10 @@ def run_round(options: Options) -> None:
             if options.change_pause:
                 mount.allow("ESTALE")
             try:
-                _use(options, bucket, mount, Views(mount.path, bucket.history, options.behaviour))
-                _check_the_end(bucket, mount, options.behaviour)
+                _use(options, bucket, mount, Checker(mount.path, bucket.history, options.behaviour))
+                _check_final_state(bucket, mount, options.behaviour)
             except Deviation as exc:
-                raise Deviation(f"{exc}\n{_serious(mount)}") from exc
+                raise Deviation(f"{exc}\n{_last_problems(mount)}") from exc
 
 
 @contextmanager
@@ -54,31 +54,31 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _serious(mount: Mount) -> str:
-    """The last things that the mount complained of."""
+def _last_problems(mount: Mount) -> str:
+    """Return the last warnings and errors of the mount."""
     records = [record for record in mount.records() if record["level"] not in ("DEBUG", "INFO")]
     return "\n".join(str(record.get("exc_info") or record["message"]) for record in records[-5:])
 
 
-def _use(options: Options, bucket: ChangingBucket, mount: Mount, views: Views) -> None:
-    """Everybody at once, until the time is over or one sees a deviation."""
-    stop, crew = threading.Event(), _Crew()
+def _use(options: Options, bucket: ChangingBucket, mount: Mount, checker: Checker) -> None:
+    """Run all users at once, until the time is over or one sees a deviation."""
+    stop, threads = threading.Event(), _Threads()
     for number in range(options.users):
-        crew.start(User(views, f"{options.seed} {number}", stop).run, stop)
+        threads.start(User(checker, f"{options.seed} {number}", stop).run, stop)
     for number in range(options.tools):
         rnd = random.Random(f"{options.seed} tool {number}")
-        crew.start(lambda rnd=rnd: run_tools(mount.path, rnd, stop), stop)  # type: ignore[misc]  # bound now
+        threads.start(lambda rnd=rnd: run_tools(mount.path, rnd, stop), stop)  # type: ignore[misc]  # bound now
     if options.change_pause:
-        crew.start(lambda: _change(options, bucket, stop), stop)
+        threads.start(lambda: _change(options, bucket, stop), stop)
     if options.hang_up_pause:
-        crew.start(lambda: _hang_up(options, mount, stop), stop)
+        threads.start(lambda: _send_sighups(options, mount, stop), stop)
     stop.wait(ROUND)
     stop.set()
-    crew.join(mount)
+    threads.join(mount)
 
 
-class _Crew:
-    """Threads, and the first failure of one."""
+class _Threads:
+    """Group of threads that reports their first failure."""
 
     def __init__(self) -> None:
         self._threads: list[threading.Thread] = []
@@ -120,33 +120,33 @@ def _change(options: Options, bucket: ChangingBucket, stop: threading.Event) -> 
             return
 
 
-def _hang_up(options: Options, mount: Mount, stop: threading.Event) -> None:
+def _send_sighups(options: Options, mount: Mount, stop: threading.Event) -> None:
     rnd = random.Random(f"{options.seed} hang up")
     while not stop.wait(rnd.random() * options.hang_up_pause):
         mount.process.send_signal(signal.SIGHUP)
 
 
-def _check_the_end(bucket: ChangingBucket, mount: Mount, behaviour: Behaviour) -> None:
-    """After a SIGHUP, the last state of the bucket is seen, and no other."""
+def _check_final_state(bucket: ChangingBucket, mount: Mount, behaviour: Behaviour) -> None:
+    """Check that, after a SIGHUP, the mount shows the last state of the bucket."""
     end = time.monotonic()
     if len(bucket.history.states) > 1:
         _refresh(bucket, mount)
         end = time.monotonic() + SEEN_WITHIN
     del bucket.history.states[:-1]
-    last = Views(mount.path, bucket.history, behaviour)
+    last = Checker(mount.path, bucket.history, behaviour)
     while True:
         try:
             _walk(last)
         except Deviation as exc:
             if time.monotonic() > end:
                 raise Deviation(f"at the end, {exc}") from exc
-            time.sleep(0.2)  # the kernel is told of a SIGHUP a little later
+            time.sleep(0.2)  # the kernel drops its entries a little after the SIGHUP
         else:
             return
 
 
 def _refresh(bucket: ChangingBucket, mount: Mount) -> None:
-    """Send a SIGHUP, and wait until it has been obeyed: until a new file is seen whose absence was known."""
+    """Send a SIGHUP, and wait until a new file appears whose absence was cached."""
     marker = mount / MARKER
     marker.exists()
     bucket.replace(MARKER)
@@ -158,13 +158,13 @@ def _refresh(bucket: ChangingBucket, mount: Mount) -> None:
         time.sleep(0.05)
 
 
-def _walk(views: Views) -> None:
-    ahead = [""]
-    while ahead:
-        path = ahead.pop()
-        for name, is_directory in list_directory(views, path, lambda: None).items():
+def _walk(checker: Checker) -> None:
+    pending = [""]
+    while pending:
+        path = pending.pop()
+        for name, is_directory in list_directory(checker, path, lambda: None).items():
             below = f"{path}/{name.decode()}".removeprefix("/")
             if is_directory:
-                ahead.append(below)
-            elif (size := views.path(below).stat().st_size) not in views.sizes(below):
-                raise Deviation(f"{below!r} has {size} bytes, and not {views.sizes(below)}")
+                pending.append(below)
+            elif (size := checker.path(below).stat().st_size) not in checker.sizes(below):
+                raise Deviation(f"{below!r} has {size} bytes, and not {checker.sizes(below)}")

@@ -1,17 +1,19 @@
-"""A bucket with a history on a loopback socket: listed in any order, in pages cut anywhere, and answered late."""
+"""S3 server of a bucket with a history: any key order, random pages, late responses."""
 
 import random
 import time
 from collections.abc import Iterator, Mapping
 
+from s3mount.s3.model import ListQuery
+from tests.fakes.key_order import is_common_prefix, items_of
 from tests.faults.bucket import Blob, Bucket, Request, _untoken
-from tests.faults.hostile import Exchange, Fault, HostileStore
+from tests.faults.hostile_store import Exchange, Fault, HostileStore
 from tests.property.history import History
-from tests.property.moving_store import ORDERS, Behaviour, begins_behind, body_of, size_of
+from tests.property.history_store import ORDERS, Behaviour, body_of, is_after, size_of
 
 
 class ChangingBucket(Bucket):
-    """A bucket that remembers its states; moments are those of `time.monotonic`."""
+    """Bucket that records its states; moments are those of `time.monotonic`."""
 
     def __init__(
         self, name: str, keys: tuple[str, ...], behaviour: Behaviour, rnd: random.Random
@@ -43,35 +45,29 @@ class ChangingBucket(Bucket):
     def page_size(self) -> int:
         """A size for the next page."""
         most = self._behaviour.page_max
-        return self._rnd.randint(1, most) if self._behaviour.is_cut_anew else most
+        return self._rnd.randint(1, most) if self._behaviour.has_random_pages else most
 
     @page_size.setter
     def page_size(self, size: int) -> None:
-        """It follows from the behaviour."""
+        """Ignore *size*: page sizes follow from the behaviour."""
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
-        order, prefix, delimiter = (
-            ORDERS[self._behaviour.order],
-            query.get("prefix", ""),
-            query.get("delimiter", ""),
-        )
-        token, start_after = query.get("continuation-token"), query.get("start-after", "")
-        found = set()
-        for key in self.history.current.sizes:
-            if key.startswith(prefix) and (
-                token is not None or begins_behind(key, start_after, self._behaviour)
-            ):
-                head, slash, _ = key.removeprefix(prefix).partition("/")
-                found.add(prefix + head + "/" if slash and delimiter else key)
-        rank = None if token is None else order(_untoken(token))
-        for item in sorted(found, key=order):
-            if rank is None or order(item) > rank:
-                is_common = bool(delimiter) and "/" in item[len(prefix) :]
-                yield item, None if is_common else self._current(item)
+        order, token = ORDERS[self._behaviour.order], query.get("continuation-token")
+        start_after = query.get("start-after", "")
+        listed = ListQuery(query.get("prefix", ""), query.get("delimiter", ""))
+        keys = [
+            key
+            for key in self.history.current.sizes
+            if token is not None or is_after(key, start_after, self._behaviour)
+        ]
+        last = None if token is None else order(_untoken(token))
+        for item in items_of(keys, listed, order):
+            if last is None or order(item) > last:
+                yield item, None if is_common_prefix(item, listed) else self._current(item)
 
 
 class LateStore(HostileStore):
-    """Serves *bucket*, each request up to *delay* seconds late before and after it is evaluated."""
+    """Server of *bucket*, up to *delay* seconds late before and after evaluating a request."""
 
     def __init__(self, bucket: ChangingBucket, delay: float, rnd: random.Random) -> None:
         self._delay = delay
@@ -79,13 +75,13 @@ class LateStore(HostileStore):
         super().__init__(bucket)
 
     def _fault_for(self, request: Request) -> Fault:  # noqa: ARG002  # all are late
-        return self._answer_late
+        return self._respond_late
 
-    def _answer_late(self, exchange: Exchange) -> None:
+    def _respond_late(self, exchange: Exchange) -> None:
         self._wait()
-        answer = exchange.answer
+        response = exchange.response
         self._wait()
-        exchange.reply(answer)
+        exchange.reply(response)
 
     def _wait(self) -> None:
         if self._delay:

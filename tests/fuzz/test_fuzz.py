@@ -1,4 +1,7 @@
-"""Fresh seeds for the better part of a minute; a failure names the seed to run again with `python -m tests.fuzz --seed`."""
+"""Fuzzing with fresh seeds for 45 seconds.
+
+A failure names its seed; repeat it with `python -m tests.fuzz --seed`.
+"""
 
 import random
 import time
@@ -9,7 +12,7 @@ from tests.fuzz.rounds import run_round
 SECONDS = 45.0
 
 
-def test_what_users_see_is_what_the_bucket_held() -> None:
+def test_users_see_only_states_of_the_bucket() -> None:
     end, fresh = time.monotonic() + SECONDS, random.SystemRandom()
     while time.monotonic() < end:
         options = options_of(fresh.randrange(1 << 32))

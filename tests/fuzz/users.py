@@ -1,7 +1,7 @@
-"""Users of a mount: each does random things to it, and compares what it sees with the history of the bucket.
+"""Users of a mount: random actions, whose results are compared with the bucket's history.
 
-What is told must be true of a state that the bucket was in since the round began: so no verdict depends on how fast anything is.
-In a round without changes there is one such state. `rounds` checks that in the end the last state is seen.
+A result must match a state of the bucket since the round began, so that no check depends on speed.
+A round without changes has one such state. `rounds` checks the last state at the end.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
-from tests.property.moving_store import Behaviour, body_of
+from tests.property.history_store import Behaviour, body_of
 from tests.reference import can_be_a_name
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -27,7 +27,7 @@ NO_NAME = (errno.ENOENT, errno.ENOTDIR)
 
 
 class Deviation(Exception):
-    """The mount told what no state of the bucket explains."""
+    """A result that no state of the bucket explains."""
 
 
 class Dirent(NamedTuple):
@@ -36,8 +36,8 @@ class Dirent(NamedTuple):
     offset: int
 
 
-class Views:
-    """What may be seen below the mount point *root*, given the *history* of its bucket."""
+class Checker:
+    """Checker of what users may see below the mount point *root*, given the bucket's *history*."""
 
     def __init__(self, root: Path, history: History, behaviour: Behaviour) -> None:
         self.root = root
@@ -52,7 +52,7 @@ class Views:
         return self.root / path
 
     def sizes(self, path: str) -> set[int | None]:
-        """What may stand at *path*: None: nothing."""
+        """Return what may be at *path*: sizes, DIRECTORY, or None for nothing."""
         above, _, name = path.rpartition("/")
         missing = {None} if above and self.sizes(above) != {DIRECTORY} else set()
         return sizes_of(self.states, above + "/" if above else "", os.fsencode(name)) | missing
@@ -62,7 +62,7 @@ class Views:
             raise Deviation(story)
 
     def check_failure(self, path: str, exc: OSError, verb: str) -> None:
-        """A name may be missing if it was once, and a file be stale if it was replaced; a listing may fail for its order."""
+        """Check that *exc* may occur: for an absent name, a replaced file, an unordered listing."""
         sizes = self.sizes(path) if path else {DIRECTORY}
         is_unordered = self.behaviour.order in ("none", "at first")
         is_right = (
@@ -75,10 +75,10 @@ class Views:
 
 
 class User:
-    """Does one random thing after another until *stop*."""
+    """User that does random actions until *stop*."""
 
-    def __init__(self, views: Views, seed: str, stop: threading.Event) -> None:
-        self._views = views
+    def __init__(self, checker: Checker, seed: str, stop: threading.Event) -> None:
+        self._checker = checker
         self._rnd = random.Random(seed)
         self._stop = stop
 
@@ -89,8 +89,8 @@ class User:
             )()
 
     def _path(self) -> str:
-        """A path that was there in some state, or perhaps one beside it."""
-        keys = list(self._views.states[self._rnd.choice((0, -1))].sizes) or ["a"]
+        """Return a path that existed in some state, or perhaps a sibling of one."""
+        keys = list(self._checker.states[self._rnd.choice((0, -1))].sizes) or ["a"]
         parts = self._rnd.choice(keys).split("/")
         parts = parts[: self._rnd.randint(1, len(parts))]
         if self._rnd.random() < 0.15:
@@ -98,118 +98,122 @@ class User:
         return "/".join(parts) if all(map(can_be_a_name, map(os.fsencode, parts))) else "a"
 
     def _walk(self) -> None:
-        """As find and grep -r do."""
-        ahead = [""]
-        while ahead and not self._stop.is_set():
-            path = ahead.pop()
-            names = list_directory(self._views, path, lambda: None)
+        """Walk the tree, as find and grep -r do."""
+        pending = [""]
+        while pending and not self._stop.is_set():
+            path = pending.pop()
+            names = list_directory(self._checker, path, lambda: None)
             for name, is_directory in names.items():
                 below = f"{path}/{name.decode()}".removeprefix("/")
                 if is_directory:
-                    ahead.append(below)
+                    pending.append(below)
                 elif self._rnd.random() < 0.2:
-                    cat(self._views, below)
+                    cat(self._checker, below)
 
     def _list(self) -> None:
-        """As a slow reader does, who now and then seeks back."""
-        list_directory(self._views, self._path().rpartition("/")[0], self._pause, self._rnd)
+        """List a directory slowly, with occasional seeks."""
+        list_directory(self._checker, self._path().rpartition("/")[0], self._pause, self._rnd)
 
     def _pause(self) -> None:
         if self._rnd.random() < 0.3:
             self._stop.wait(self._rnd.random() * 0.05)
 
     def _stat(self) -> None:
-        path, views = self._path(), self._views
+        path, checker = self._path(), self._checker
         try:
-            found = views.path(path).stat()
+            found = checker.path(path).stat()
         except OSError as exc:
-            views.check_failure(path, exc, "stat")
+            checker.check_failure(path, exc, "stat")
             return
         size = DIRECTORY if stat.S_ISDIR(found.st_mode) else found.st_size
-        sizes = views.sizes(path)
-        views.check(size in sizes, f"stat of {path!r} says {size}, may say {sizes}")
+        sizes = checker.sizes(path)
+        checker.check(size in sizes, f"stat of {path!r} returns {size}, may return {sizes}")
 
     def _cat(self) -> None:
-        cat(self._views, self._path())
+        cat(self._checker, self._path())
 
 
-def cat(views: Views, path: str) -> None:
-    """Open a file and read it: the bytes are those of one version of its own key."""
+def cat(checker: Checker, path: str) -> None:
+    """Open and read a file, and check that its bytes are those of one version of its key."""
     try:
-        descriptor = os.open(views.path(path), os.O_RDONLY)
+        descriptor = os.open(checker.path(path), os.O_RDONLY)
     except OSError as exc:
-        views.check_failure(path, exc, "open")
+        checker.check_failure(path, exc, "open")
         return
     try:
         size, body = os.fstat(descriptor).st_size, os.read(descriptor, 1 << 16)
     except OSError as exc:
-        is_directory = exc.errno == errno.EISDIR and DIRECTORY in views.sizes(path)
+        is_directory = exc.errno == errno.EISDIR and DIRECTORY in checker.sizes(path)
         if not is_directory:
-            views.check_failure(path, exc, "read")
+            checker.check_failure(path, exc, "read")
         return
     finally:
         os.close(descriptor)
-    views.check(
+    checker.check(
         body == body_of(path, len(body)), f"{path!r} reads {body[:80]!r}, {len(body)} bytes"
     )
-    views.check(size == len(body), f"{path!r} has {size} bytes by fstat, and reads {len(body)}")
-    views.check(
-        size in views.sizes(path), f"{path!r} has {size} bytes, may have {views.sizes(path)}"
+    checker.check(size == len(body), f"{path!r} has {size} bytes by fstat, and reads {len(body)}")
+    checker.check(
+        size in checker.sizes(path), f"{path!r} has {size} bytes, may have {checker.sizes(path)}"
     )
 
 
 def list_directory(
-    views: Views, path: str, pause: Callable[[], None], seeks: random.Random | None = None
+    checker: Checker, path: str, pause: Callable[[], None], seeks: random.Random | None = None
 ) -> dict[bytes, bool]:
-    """The names in a directory, and whether each is one, by getdents(2); perhaps with seeks."""
+    """List a directory by getdents(2), perhaps with seeks; each name with its is_directory."""
     try:
-        descriptor = os.open(views.path(path), os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = os.open(checker.path(path), os.O_RDONLY | os.O_DIRECTORY)
     except OSError as exc:
-        views.check_failure(path, exc, "open")
+        checker.check_failure(path, exc, "open")
         return {}
     try:
-        told = _read_entries(descriptor, views, path, pause, seeks)
+        entries = _read_entries(descriptor, checker, path, pause, seeks)
     except OSError as exc:
-        views.check_failure(path, exc, "readdir")
+        checker.check_failure(path, exc, "readdir")
         return {}
     finally:
         os.close(descriptor)
-    prefix, states = path + "/" if path else "", views.states
-    lost = sorted(stable_names(states, prefix) - told.keys())
-    views.check(not lost, f"readdir of {path!r} lacks {lost[:5]}, and tells {len(told)} names")
-    return told
+    prefix, states = path + "/" if path else "", checker.states
+    lost = sorted(stable_names(states, prefix) - entries.keys())
+    checker.check(not lost, f"readdir of {path!r} lacks {lost[:5]}, and shows {len(entries)} names")
+    return entries
 
 
 def _read_entries(
-    descriptor: int, views: Views, path: str, pause: Callable[[], None], seeks: random.Random | None
+    descriptor: int,
+    checker: Checker,
+    path: str,
+    pause: Callable[[], None],
+    seeks: random.Random | None,
 ) -> dict[bytes, bool]:
     size = 4096 if seeks is None else seeks.choice((280, 280, 600, 4096))
-    told: list[Dirent] = []
+    entries: list[Dirent] = []
     prefix, seeks_left = path + "/" if path else "", 2
     while batch := list(_getdents(descriptor, size)):
-        names = {entry.name for entry in told}
+        names = {entry.name for entry in entries}
         for name, is_directory, offset in batch:
             if name in (b".", b".."):
                 continue
-            views.check(name not in names, f"readdir of {path!r} tells {name!r} twice")
+            checker.check(name not in names, f"readdir of {path!r} returns {name!r} twice")
             names.add(name)
-            sizes = sizes_of(views.states, prefix, name)
+            sizes = sizes_of(checker.states, prefix, name)
             is_right = DIRECTORY in sizes if is_directory else bool(sizes - {DIRECTORY, None})
-            views.check(
+            checker.check(
                 is_right,
-                f"readdir of {path!r} tells {name!r}, a directory: {is_directory}; may be {sizes}",
+                f"readdir of {path!r}: {name!r} is a directory: {is_directory}; sizes {sizes}",
             )
-            told.append(Dirent(name, is_directory, offset))
+            entries.append(Dirent(name, is_directory, offset))
         pause()
-        if seeks is not None and seeks_left and told and seeks.random() < 0.1:
+        if seeks is not None and seeks_left and entries and seeks.random() < 0.1:
             seeks_left -= 1
-            del told[seeks.randint(1, len(told)) :]
-            os.lseek(descriptor, told[-1].offset, os.SEEK_SET)
-    return {entry.name: entry.is_directory for entry in told}
+            del entries[seeks.randint(1, len(entries)) :]
+            os.lseek(descriptor, entries[-1].offset, os.SEEK_SET)
+    return {entry.name: entry.is_directory for entry in entries}
 
 
 def _getdents(descriptor: int, size: int) -> Iterator[Dirent]:
-    """What one call of getdents64(2) brings."""
+    """Yield the entries of one getdents64(2) call."""
     buffer = ctypes.create_string_buffer(size)
     count = LIBC.getdents64(descriptor, buffer, size)
     if count < 0:

@@ -1,4 +1,4 @@
-"""Filling buckets: many objects at once, from memory or from a directory, and what a server then holds."""
+"""Bucket contents: uploads of many objects, and listings of what a server holds."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ WRITERS = 16
 
 
 def fill(server: S3Server, bodies: Mapping[str, bytes], bucket: str | None = None) -> str:
-    """Put all of *bodies* into *bucket*, or a new one; its name."""
+    """Put all *bodies* into *bucket*, or into a new one, and return its name."""
     bucket = bucket or server.make_bucket()
     client = _client(server)
     with ThreadPoolExecutor(WRITERS) as writers:
@@ -33,7 +33,7 @@ def fill(server: S3Server, bodies: Mapping[str, bytes], bucket: str | None = Non
 
 
 def fill_with_many(server: S3Server, keys: Iterable[str], body: bytes) -> str:
-    """A new bucket with thousands of *keys* that are paths, all with one *body*; its name."""
+    """Make a bucket with thousands of *keys* that are paths, all with one *body*."""
     with TemporaryDirectory() as source:
         for key in keys:
             path = Path(source, key)
@@ -43,7 +43,10 @@ def fill_with_many(server: S3Server, keys: Iterable[str], body: bytes) -> str:
 
 
 def fill_from(server: S3Server, source: Path) -> str:
-    """A new bucket with every file below *source*; its name. By rclone, which takes a tenth of the time that boto3 does."""
+    """Make a bucket with every file below *source*; returns its name.
+
+    Uses rclone, which takes a tenth of boto3's time.
+    """
     bucket = server.make_bucket()
     subprocess.run(
         [
@@ -74,9 +77,9 @@ def fill_from(server: S3Server, source: Path) -> str:
 
 
 def fill_as_far_as_it_can(server: S3Server, keys: Sequence[str]) -> tuple[str, dict[str, bytes]]:
-    """A new bucket with those of *keys* that *server* takes, and what it then says that it holds.
+    """Make a bucket with those of *keys* that *server* takes; return it with its contents.
 
-    Each key is its own body. Keys that begin alike are put in their turn.
+    Each key is its own body. Keys with a common start are put one after another.
     """
     bucket = server.make_bucket()
     client = _client(server, retries={"total_max_attempts": 1})
@@ -96,12 +99,12 @@ def fill_as_far_as_it_can(server: S3Server, keys: Sequence[str]) -> tuple[str, d
 
 
 def _body_of(key: str) -> bytes:
-    """A body that tells objects apart: empty for a marker, as file managers make them."""
+    """Return a body that identifies the object: empty for a marker, as file managers make them."""
     return b"" if key.endswith("/") else key.encode("utf-8", "surrogateescape")
 
 
 def keys_in(server: S3Server, bucket: str) -> list[str]:
-    """Every key that *server* lists, as botocore reads it."""
+    """Return every key that *server* lists, as botocore parses it."""
     pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return [listed["Key"] for page in pages for listed in page.get("Contents", ())]
 

@@ -1,40 +1,40 @@
-"""Each server in turn, and buckets and mounts of a module's own."""
+"""Fixtures of the mount tests: each server in turn, and mount points."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.mount.machine import Machine, adopting, public_directory
+from tests.mount.mount_runner import MountRunner, adopting, public_directory
 from tests.servers import S3Server
 
 
 @pytest.fixture(scope="session", params=["seaweedfs", "moto", "rclone"])
 def server(request: pytest.FixtureRequest) -> S3Server:
-    """Each server in turn: what works on all three works in the field."""
+    """Each server in turn: what works on all three should work on others."""
     found: S3Server = request.getfixturevalue(request.param)
     return found
 
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Where any user may go."""
+    """Directory that every user may enter."""
     with public_directory() as made:
         yield made
 
 
 @pytest.fixture
-def machine(directory: Path) -> Iterator[Machine]:
-    """s3mount with the stand-in for the store, at a mount point of its own."""
+def runner(directory: Path) -> Iterator[MountRunner]:
+    """Runner of the one-file mount, at its own mount point."""
     place = directory / "mount"
     place.mkdir(mode=0o777)
-    with adopting(place) as machine:
-        yield machine
+    with adopting(place) as runner:
+        yield runner
 
 
 @pytest.fixture
 def open_device() -> Iterator[None]:
-    """/dev/fuse as udev leaves it, and some containers do not."""
+    """Open /dev/fuse to all users, as udev does and some containers do not."""
     device = Path("/dev/fuse")
     mode = device.stat().st_mode
     device.chmod(0o666)

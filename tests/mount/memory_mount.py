@@ -1,20 +1,20 @@
-"""s3mount over a store in memory that does as a test tells it: what no server can be made to do, through the real kernel.
+"""s3mount over a store in memory that a test controls, through the real kernel.
 
-`python tests/mount/memory_mount.py ARGUMENT ...` takes the arguments of s3mount. All of it is the real one but the store. It
-obeys commands on stdin, one a line, and answers each with a line of JSON:
+`python tests/mount/memory_mount.py ARGUMENT ...` takes the arguments of s3mount. Everything is real
+except the store. It reads commands from stdin, one a line, and replies to each with a line of JSON:
 
     put KEY BODY      store an object
     delete KEY        delete it
     pages SIZE        list pages of SIZE entries from now on
     hold PREFIX       let requests for keys below PREFIX wait
-    held              how many wait
-    release           answer those that wait, and hold none any more
-    break             have every handler fail as a bug does
-    mend              have them work again
-    lookups           LOOKUP requests of the kernel so far
-    requests          requests to the store since it was last asked: [kind, key, start, stop] of a
-                      read, [kind, prefix, delimiter, start_after] of a listing, else [kind, key]
-    pause             once the next request is there, do nothing before the next line, not even read it
+    held              return how many wait
+    release           let those continue that wait, and hold none any more
+    break             make every handler fail as a bug does
+    repair            make the handlers work again
+    lookups           return the number of LOOKUP requests so far
+    requests          return the requests to the store since the last time: [kind, key, start,
+                      stop] of a read, [kind, prefix, delimiter, start_after] of a LIST
+    pause             after the next request arrives, do nothing until the next line
 """
 
 import json
@@ -39,16 +39,18 @@ from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
 from s3mount.s3.model import ByteRange, ListQuery
 from tests.fakes.memory_store import MemoryStore, Request
-from tests.mount.mounted import Mount, served
+from tests.mount.mount_process import Mount, served
 
 
 class _Broken:
+    """Replacement whose every attribute raises, as a bug does."""
+
     def __getattr__(self, name: str) -> NoReturn:
         raise ZeroDivisionError(name)
 
 
-class _Counting(Operations):
-    """The handlers, which can be broken; LOOKUPs are counted."""
+class _TestOperations(Operations):
+    """Handlers that can be broken, and that count LOOKUPs."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -66,7 +68,7 @@ class _Counting(Operations):
             setattr(self, name, _Broken())
         vars(handlers)["pyfuse3"] = _Broken()
 
-    def mend(self) -> None:
+    def repair(self) -> None:
         for name, part in self._parts.items():
             setattr(self, name, part)
         vars(handlers)["pyfuse3"] = pyfuse3
@@ -83,30 +85,30 @@ def _as_json(request: Request) -> list[object]:
 
 
 class _Control:
-    """Commands, and the store that they arrange."""
+    """Commands, and the store and handlers that they change."""
 
     def __init__(self) -> None:
         self.store = MemoryStore(before=self._before)
-        self.operations: _Counting
+        self.operations: _TestOperations
         self._prefix: str | None = None
         self._held = 0
         self._released = trio.Event()
         self._is_to_pause = False
         self._wait_readable = trio.lowlevel.wait_readable
 
-    def make_operations(self, *arguments: Any, **options: Any) -> _Counting:
-        self.operations = _Counting(*arguments, **options)
+    def make_operations(self, *arguments: Any, **options: Any) -> _TestOperations:
+        self.operations = _TestOperations(*arguments, **options)
         return self.operations
 
-    async def obey(self) -> None:
+    async def run_commands(self) -> None:
         pending = b""
         async for chunk in trio.lowlevel.FdStream(0):
             *lines, pending = (pending + chunk).split(b"\n")
             for line in lines:
-                sys.stdout.write(json.dumps(self._answer(*line.decode().split(" ", 2))) + "\n")
+                sys.stdout.write(json.dumps(self._do(*line.decode().split(" ", 2))) + "\n")
                 sys.stdout.flush()
 
-    def _answer(self, word: str, *operands: str) -> object:
+    def _do(self, word: str, *operands: str) -> object:
         commands: dict[str, Callable[..., object]] = {
             "put": lambda key, body="": self.store.put(key, body.encode()).etag,
             "delete": self.store.delete,
@@ -115,7 +117,7 @@ class _Control:
             "held": lambda: self._held,
             "release": self._release,
             "break": self.operations.break_all,
-            "mend": self.operations.mend,
+            "repair": self.operations.repair,
             "lookups": lambda: self.operations.lookups,
             "requests": self._take_requests,
             "pause": self._pause,
@@ -135,7 +137,7 @@ class _Control:
         self._released.set()
 
     async def wait_readable(self, fd: Any) -> None:
-        """As trio's, which pyfuse3 calls before each read."""
+        """Replace trio's wait_readable, which pyfuse3 calls before each read."""
         await self._wait_readable(fd)
         if self._is_to_pause and fd != 0:
             self._is_to_pause = False
@@ -156,19 +158,19 @@ class _Control:
 
 
 async def serve(config: Config, host: Host) -> None:
-    """What the composition root does, over a store in memory."""
+    """Wire the mount as the composition root does, over a store in memory."""
     control = _Control()
     trio.lowlevel.wait_readable = control.wait_readable
     vars(wiring)["Operations"] = control.make_operations
     async with trio.open_nursery() as loads:
-        loads.start_soon(control.obey)
+        loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
-        await wiring._serve_session(config, host, cast("Any", control.store), background)
+        await wiring._serve_session(config, host, control.store, background)
         loads.cancel_scope.cancel()
 
 
-class Told:
-    """A mount that does as it is told."""
+class ControlledMount:
+    """Mount that a test controls by commands."""
 
     def __init__(self, served_mount: Mount) -> None:
         self.mount = served_mount
@@ -177,24 +179,24 @@ class Told:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
-    def tell(self, *words: str) -> Any:
-        """Give a command; its answer."""
+    def command(self, *words: str) -> Any:
+        """Send a command, and return its reply."""
         self.send(" ".join(words) + "\n")
-        return self.hear()
+        return self.receive()
 
     def send(self, text: str) -> None:
         assert self.mount.process.stdin is not None
         self.mount.process.stdin.write(text.encode())
         self.mount.process.stdin.flush()
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         assert self.mount.process.stdout is not None
         return json.loads(self.mount.process.stdout.readline())
 
 
 @contextmanager
-def memory_mount(at: Path, *options: str) -> Iterator[Told]:
-    """A mount of an empty bucket in memory at the new directory *at*; the end checks exit status and log."""
+def memory_mount(at: Path, *options: str) -> Iterator[ControlledMount]:
+    """Mount an empty bucket at the new directory *at*; the end checks exit status and log."""
     words = [
         sys.executable,
         __file__,
@@ -205,8 +207,8 @@ def memory_mount(at: Path, *options: str) -> Iterator[Told]:
         "json",
         *options,
     ]
-    with served(words, at, env={}, is_told=True) as made:
-        yield Told(made)
+    with served(words, at, env={}, has_pipes=True) as made:
+        yield ControlledMount(made)
 
 
 def _main() -> int:

@@ -1,7 +1,7 @@
-"""A relay that stands between a mount and its server, and counts what is asked.
+"""Relay between a mount and its server that records the requests.
 
-It forwards bytes as they are (the Host header too, which signatures cover) and reads only the heads of requests. Made for
-what a mount sends: requests without bodies, over plain HTTP.
+Forwards all bytes unchanged (the Host header too, which signatures cover), and parses only the
+heads of requests. Supports what a mount sends: requests without bodies, over plain HTTP.
 """
 
 import socket
@@ -19,7 +19,7 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True)
 class Request:
-    """The head of one request; *headers* are in lower case."""
+    """Head of one request; header names are in lower case."""
 
     method: str
     path: str
@@ -34,24 +34,24 @@ class Request:
 
 @dataclass
 class Traffic:
-    """What has passed since the last `take`."""
+    """Traffic since the last `take`."""
 
-    server: S3Server  # as it is met through the relay
-    is_down: bool = False  # every connection is closed as soon as something is asked
-    is_silent: bool = False  # nothing that is asked is answered
+    server: S3Server  # with the relay's address
+    is_down: bool = False  # every connection is closed at its next request
+    is_silent: bool = False  # no request gets a response
     _requests: list[Request] = field(default_factory=list)
     _bytes_down: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def take(self) -> list[Request]:
-        """The requests since the last call."""
+        """Return the requests since the last call."""
         with self._lock:
             requests, self._requests, self._bytes_down = self._requests, [], 0
             return requests
 
     @property
     def bytes_down(self) -> int:
-        """Bytes of answers, heads included, since the last `take`."""
+        """Bytes of responses, heads included, since the last `take`."""
         with self._lock:
             return self._bytes_down
 
@@ -66,7 +66,7 @@ class Traffic:
 
 @contextmanager
 def relay(server: S3Server) -> Iterator[Traffic]:
-    """A relay on a port of its own to *server*."""
+    """Run a relay to *server* on its own port."""
     with _Relay(server) as listening:
         thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()

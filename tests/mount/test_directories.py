@@ -1,4 +1,4 @@
-"""Directories of any length, read in any way: whole, in parts, by many at once, while others change them."""
+"""Directories: whole and partial readings, concurrent readers, concurrent changes."""
 
 import ctypes
 import os
@@ -10,8 +10,8 @@ from typing import Self
 import pytest
 
 from tests.mount.buckets import fill_with_many
-from tests.mount.looking import read_tree
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import read_tree
+from tests.mount.mount_process import Mount, mount_of
 from tests.reference import directories_of, files_of, tree_of
 from tests.servers import S3Server
 
@@ -42,7 +42,7 @@ _libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
 
 
 class Stream:
-    """A directory stream as C has it."""
+    """Directory stream of the C library."""
 
     def __init__(self, path: Path) -> None:
         self._stream = _libc.opendir(os.fsencode(path))
@@ -55,7 +55,7 @@ class Stream:
         _libc.closedir(self._stream)
 
     def next(self) -> str | None:
-        """The next name but `.` and `..`."""
+        """Return the next name except `.` and `..`."""
         while entry := _libc.readdir(self._stream):
             name: str = entry.contents.name.decode()
             if name not in (".", ".."):
@@ -96,7 +96,7 @@ def test_a_tree_is_walked_whole(mount: Mount) -> None:
     assert read_tree(mount / "nested") == tree_of(dict.fromkeys(NESTED, b"x"))
 
 
-def test_a_stream_rewound_is_read_anew(mount: Mount) -> None:
+def test_a_rewound_stream_reads_the_directory_anew(mount: Mount) -> None:
     with Stream(mount / "long") as stream:
         first = [stream.next() for _ in range(150)]
         stream.rewind()
@@ -105,7 +105,7 @@ def test_a_stream_rewound_is_read_anew(mount: Mount) -> None:
         assert len(stream.rest()) == len(LONG) - 150
 
 
-def test_a_place_told_can_be_returned_to(mount: Mount) -> None:
+def test_seekdir_returns_to_a_position_of_telldir(mount: Mount) -> None:
     with Stream(mount / "long") as stream:
         places = [stream.tell()]
         names = []
@@ -119,7 +119,7 @@ def test_a_place_told_can_be_returned_to(mount: Mount) -> None:
         assert stream.next() is None
 
 
-def test_an_interrupted_walk_goes_on_after_the_directory_has_expired(
+def test_an_interrupted_walk_continues_after_the_directory_has_expired(
     server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     with (
@@ -149,10 +149,7 @@ def test_sixteen_walkers_at_once_all_see_the_whole_tree(
     server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     expected = tree_of(dict.fromkeys(NESTED, b"x"))
-    with (
-        mount_of(server, bucket, tmp_path / "mnt") as mount,
-        ThreadPoolExecutor(16) as walkers,
-    ):
+    with mount_of(server, bucket, tmp_path / "mnt") as mount, ThreadPoolExecutor(16) as walkers:
         seen = list(walkers.map(read_tree, [mount / "nested"] * 16))
         names = list(walkers.map(os.listdir, [mount / "long"] * 16))
 
@@ -160,7 +157,7 @@ def test_sixteen_walkers_at_once_all_see_the_whole_tree(
     assert all(sorted(each) == LONG for each in names)
 
 
-def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_stayed(
+def test_a_directory_read_while_it_changes_repeats_no_name_and_loses_no_name_that_stayed(
     server: S3Server, tmp_path: Path
 ) -> None:
     stay = [f"d/{number:04}" for number in range(0, 2000, 2)]
@@ -189,7 +186,7 @@ def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_
 
 
 def test_a_file_handle_opens_the_same_file_without_its_name(mount: Mount) -> None:
-    """As an NFS server does: name_to_handle_at(2), open_by_handle_at(2)."""
+    """An NFS server uses name_to_handle_at(2) and open_by_handle_at(2) so."""
     descriptor = os.open(mount.path, os.O_RDONLY)
     try:
         handle, mount_id = ctypes.create_string_buffer(8 + 128), ctypes.c_int()
@@ -223,7 +220,7 @@ def test_inode_numbers_are_distinct_and_the_same_after_a_remount(
     assert numbers(tmp_path / "second") == first
 
 
-def test_the_inode_told_by_readdir_is_the_one_told_by_stat(mount: Mount) -> None:
+def test_readdir_and_stat_return_the_same_inode(mount: Mount) -> None:
     with os.scandir(mount.path) as entries:
         assert all(entry.inode() == os.stat(entry.path).st_ino for entry in entries)
 
@@ -236,7 +233,7 @@ def test_dot_and_dot_dot_lead_where_they_should(mount: Mount) -> None:
     assert os.path.samefile(mount / "nested/..", mount.path)
 
 
-def test_a_mount_of_a_prefix_shows_what_is_below_it_and_nothing_else(
+def test_a_mount_of_a_prefix_shows_only_what_is_below_it(
     server: S3Server, bucket: str, tmp_path: Path
 ) -> None:
     with mount_of(server, f"{bucket}/nested/b", tmp_path / "mnt") as mount:

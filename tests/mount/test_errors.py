@@ -1,4 +1,4 @@
-"""Errors, row by row of docs/semantics.md: what happens, and the errno that a program sees."""
+"""Errors, row by row of docs/semantics.md: the cause, and the errno that a program gets."""
 
 import ctypes
 import os
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import failure_of, read_file, wait_until
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.mount_process import Mount, mount_of
 from tests.servers import S3Server
 
 Call = Callable[[Path], object]
@@ -21,7 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _raw(name: str, *arguments: object) -> None:
-    """A call of the C library that Python has no name for."""
+    """Call a function of the C library that Python lacks."""
     if getattr(_libc, name)(*arguments) < 0:
         raise OSError(ctypes.get_errno(), name)
 
@@ -123,7 +123,7 @@ def test_a_name_too_long_in_a_lookup_is_enametoolong(mount: Mount) -> None:
     assert failure_of(lambda: os.stat(mount / "directory" / ("x" * 256))) == "ENAMETOOLONG"
 
 
-def test_a_key_longer_than_s3_has_any_is_enoent(mount: Mount) -> None:
+def test_a_key_longer_than_s3_allows_is_enoent(mount: Mount) -> None:
     path = mount.path.joinpath("directory", *["p" * 200] * 6)
 
     assert failure_of(lambda: os.stat(path)) == "ENOENT"
@@ -158,9 +158,7 @@ def test_an_archived_object_is_eacces(moto: S3Server, tmp_path: Path) -> None:
         assert failure_of(lambda: read_file(mount / "archived")) == "EACCES"
 
 
-def test_a_flood_of_failures_is_a_few_lines_of_the_log_and_a_count(
-    moto: S3Server, tmp_path: Path
-) -> None:
+def test_a_flood_of_failures_is_a_few_log_lines_and_a_count(moto: S3Server, tmp_path: Path) -> None:
     bucket = moto.make_bucket()
     moto.client().put_object(Bucket=bucket, Key="archived", Body=BODY, StorageClass="GLACIER")
     with mount_of(moto, bucket, tmp_path / "mnt") as mount:
@@ -173,15 +171,17 @@ def test_a_flood_of_failures_is_a_few_lines_of_the_log_and_a_count(
 
         failures = [record for record in mount.records() if record.get("errno") == "EACCES"]
         assert len(failures) == 5
-        [told] = [record for record in mount.records() if "suppressed" in record]
-        assert told["message"].startswith(f"read: EACCES: {told['suppressed']} more like this in ")
+        [record] = [each for each in mount.records() if "suppressed" in each]
+        assert record["message"].startswith(
+            f"read: EACCES: {record['suppressed']} more like this in "
+        )
         [statistics] = [
             record["statistics"] for record in mount.records() if "statistics" in record
         ]
-        assert statistics["log_suppressed"] == told["suppressed"] >= 15
+        assert statistics["log_suppressed"] == record["suppressed"] >= 15
 
 
-def test_a_failed_request_is_one_line_of_the_log_with_all_that_the_store_said(
+def test_a_failed_request_is_one_log_line_with_the_details_of_the_store(
     server: S3Server, tmp_path: Path
 ) -> None:
     bucket = fill(server, {"big": bytes(30 << 20)})
@@ -202,10 +202,10 @@ def test_a_failed_request_is_one_line_of_the_log_with_all_that_the_store_said(
         } == {(bucket, "big", 404, "NoSuchKey")}
         assert len({record["request_id"] for record in records}) == len(
             records
-        )  # the kernel tries a page twice
+        )  # the kernel tries to read a page twice
 
 
-def test_no_error_is_left_for_the_next_call(mount: Mount) -> None:
+def test_an_error_does_not_affect_the_next_call(mount: Mount) -> None:
     for _ in range(3):
         assert failure_of(lambda: os.stat(mount / "nothing")) == "ENOENT"
         assert read_file(mount / "file") == BODY

@@ -1,4 +1,4 @@
-"""HTTPS with a certificate of one's own: right with --ca-bundle and with AWS_CA_BUNDLE, told without them."""
+"""HTTPS with a private authority: --ca-bundle, AWS_CA_BUNDLE, and the error without them."""
 
 import os
 from dataclasses import replace
@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import read_tree
-from tests.mount.mounted import mount_of, refused
+from tests.mount.filesystem_access import read_tree
+from tests.mount.mount_process import mount_of, refused
 from tests.reference import tree_of
 from tests.servers import S3Server
 
 BODIES = {"a": b"a", "d/big": os.urandom(1 << 20) * 20, "d/e/f": b"f"}
 
-each_transport = pytest.mark.parametrize("transport", ["lean", "boto3"])
+each_transport = pytest.mark.parametrize("transport", ["native", "boto3"])
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def bucket(seaweedfs_https: S3Server) -> str:
 
 
 @each_transport
-def test_with_ca_bundle_it_mounts_and_reads_right(
+def test_with_ca_bundle_it_mounts_and_reads_correctly(
     seaweedfs_https: S3Server, bucket: str, tmp_path: Path, transport: str
 ) -> None:
     with mount_of(seaweedfs_https, bucket, tmp_path / "mnt", "--transport", transport) as mount:
@@ -31,7 +31,7 @@ def test_with_ca_bundle_it_mounts_and_reads_right(
 
 
 @each_transport
-def test_with_aws_ca_bundle_it_mounts_and_reads_right(
+def test_with_aws_ca_bundle_it_mounts_and_reads_correctly(
     seaweedfs_https: S3Server, bucket: str, tmp_path: Path, transport: str
 ) -> None:
     server = replace(seaweedfs_https, ca_bundle=None)
@@ -43,7 +43,7 @@ def test_with_aws_ca_bundle_it_mounts_and_reads_right(
 
 
 @each_transport
-def test_without_them_the_error_says_what_to_do(
+def test_without_a_ca_bundle_the_error_says_what_to_do(
     seaweedfs_https: S3Server, bucket: str, tmp_path: Path, transport: str
 ) -> None:
     at = tmp_path / "mnt"
@@ -63,12 +63,12 @@ def test_without_them_the_error_says_what_to_do(
 
 
 @each_transport
-def test_with_no_verify_ssl_it_mounts_and_reads_right(
+def test_with_no_verify_ssl_it_mounts_and_reads_correctly(
     seaweedfs_https: S3Server, bucket: str, tmp_path: Path, transport: str
 ) -> None:
     server = replace(seaweedfs_https, ca_bundle=None)
     with mount_of(
         server, bucket, tmp_path / "mnt", "--transport", transport, "--no-verify-ssl"
     ) as mount:
-        mount.allow("verif")  # it may be warned of
+        mount.allow("verif")  # a warning is allowed
         assert read_tree(mount.path) == tree_of(BODIES)

@@ -1,7 +1,8 @@
-"""Directories around and far beyond 65,535 names, in order and in none: every name once, and each file its own bytes.
+"""Directories around and above 65,535 names, in any key order: every name once, with its own file.
 
-No real store lists out of order, so the store is a scripted one. The bucket's name is one of S3's directory buckets where no order
-is to be expected; else one directory that comes out of order is read first, which must cost the others nothing.
+No real store of the tests lists out of order, so the store is scripted. One bucket has the name of
+a directory bucket, which announces that there is no order. With the other name, an unordered
+directory is read first, which must not affect the ordered ones.
 """
 
 import bisect
@@ -11,10 +12,10 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.faults.bucket import Answer, Blob, Bucket, Request, _untoken, document
-from tests.faults.hostile import HostileStore
-from tests.mount.looking import read_file
-from tests.mount.mounted import Mount, mounted
+from tests.faults.bucket import Blob, Bucket, Request, Response, _untoken, document
+from tests.faults.hostile_store import HostileStore
+from tests.mount.filesystem_access import read_file
+from tests.mount.mount_process import Mount, mounted
 
 SIZES = (65_535, 65_536, 65_537, 200_000)
 ODD = ("odd/b", "odd/a")
@@ -26,9 +27,10 @@ def body_of(key: str) -> bytes:
 
 
 class NumberedBucket(Bucket):
-    """Directories `d65535/` and so on of as many files, each of which holds its own key; made when they are asked for.
+    """Bucket of directories such as `d65535/` with as many files, generated on request.
 
-    `odd/` comes out of order in any case; without order all do, and nothing begins behind a name.
+    Each file contains its key. `odd/` is always unordered; without order all directories are, and
+    StartAfter is ignored.
     """
 
     def __init__(self, name: str, *, is_ordered: bool) -> None:
@@ -37,7 +39,7 @@ class NumberedBucket(Bucket):
         self._items_of: dict[str, list[str]] = {}
         self._positions: dict[str, int] = {}
 
-    def _bucket(self, request: Request) -> Answer:
+    def _bucket(self, request: Request) -> Response:
         if "session" not in request.query:
             return super()._bucket(request)
         keys = "".join(
@@ -69,7 +71,7 @@ class NumberedBucket(Bucket):
             yield item, None if item.endswith("/") else self._current(item)
 
     def _listed(self, prefix: str) -> list[str]:
-        """What a delimited listing of *prefix* tells."""
+        """Return the names that a delimited listing of *prefix* has."""
         if prefix not in self._items_of:
             items = self._made(prefix)
             self._items_of[prefix] = items
@@ -128,7 +130,7 @@ def test_a_huge_directory_has_every_name_once_and_each_file_its_own_bytes(
         (directory / f"f{size:06}").stat()
 
 
-def test_what_is_in_one_huge_directory_is_not_in_another(mount: Mount) -> None:
+def test_huge_directories_share_no_entries(mount: Mount) -> None:
     for size in SIZES:
         for number in range(0, size, size // 40):
             assert read_file(mount / f"d{size}/f{number:06}") == body_of(f"d{size}/f{number:06}")

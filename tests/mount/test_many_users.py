@@ -1,4 +1,4 @@
-"""Many requests at once, of one user and of others: what needs no store never waits for what does."""
+"""Concurrent requests of several users: what needs no store never waits for what does."""
 
 import os
 import subprocess
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.looking import read_file, wait_until
-from tests.mount.memory_mount import Told, memory_mount
+from tests.mount.filesystem_access import read_file, wait_until
+from tests.mount.memory_mount import ControlledMount, memory_mount
 
 NOBODY = 65534
 CONNECTIONS = 32
@@ -34,68 +34,68 @@ for number in range(int(sys.argv[2])):
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def mount() -> Iterator[ControlledMount]:
     with tempfile.TemporaryDirectory(prefix="s3mount-users-") as made:
-        Path(made).chmod(0o755)  # pytest's own directories are for their owner alone
+        Path(made).chmod(0o755)  # pytest's own directories are for their owner only
         options = ("--allow-other", "--metadata-ttl", "3600", "--max-connections", str(CONNECTIONS))
         with memory_mount(Path(made) / "mount", *options) as mount:
-            mount.tell("pages", "2")  # so that no first page says what is absent
+            mount.command("pages", "2")  # so that the first page does not prove absences
             for key in ("here/file", "here/other", "slow/a", "slow/b", "slow/c"):
-                mount.tell("put", key, key * 100)
+                mount.command("put", key, key * 100)
             yield mount
 
 
 @contextmanager
-def stuck_in(told: Told, directory: str) -> Iterator[None]:
-    """Another user's processes, each in a lookup of a name of its own that the store does not answer before the end."""
-    os.stat(told / directory)
-    told.tell("hold", directory + "/")
-    before = told.tell("lookups")
+def stuck_in(mount: ControlledMount, directory: str) -> Iterator[None]:
+    """Run another user's processes, each in a lookup of its own name that the store holds."""
+    os.stat(mount / directory)
+    mount.command("hold", directory + "/")
+    before = mount.command("lookups")
     process = subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", LOOK_UP, str(told / directory), str(STUCK)],
+        [sys.executable, "-I", "-S", "-c", LOOK_UP, str(mount / directory), str(STUCK)],
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_until(lambda: told.tell("lookups") - before >= STUCK)
+        wait_until(lambda: mount.command("lookups") - before >= STUCK)
         yield
     finally:
-        told.tell("release")
+        mount.command("release")
         process.wait()
 
 
 def read_anew(path: Path) -> bytes:
-    """The bytes of a file as the mount has them, not as the kernel does."""
+    """Read a file past the kernel's cache."""
     with open(path, "rb", buffering=0) as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         return file.read()
 
 
-def test_what_is_cached_is_served_while_one_user_waits_for_the_store(told: Told) -> None:
-    read_file(told / "here/file")
-    names = os.listdir(told / "here")
+def test_cached_data_is_served_while_a_user_waits_for_the_store(mount: ControlledMount) -> None:
+    read_file(mount / "here/file")
+    names = os.listdir(mount / "here")
 
-    with stuck_in(told, "slow"):
-        assert read_anew(told / "here/file") == b"here/file" * 100
-        assert os.listdir(told / "here") == names
+    with stuck_in(mount, "slow"):
+        assert read_anew(mount / "here/file") == b"here/file" * 100
+        assert os.listdir(mount / "here") == names
 
 
-def test_one_user_leaves_connections_to_others(told: Told) -> None:
-    with stuck_in(told, "slow"):
+def test_one_user_does_not_take_all_connections(mount: ControlledMount) -> None:
+    with stuck_in(mount, "slow"):
         assert (
-            told.tell("held") <= SHARE + 8
-        )  # lookups ask for two things each; and a few pages are fetched ahead
-        assert read_file(told / "here/other") == b"here/other" * 100
+            mount.command("held") <= SHARE + 8
+        )  # a lookup sends two requests, and some pages are prefetched
+        assert read_file(mount / "here/other") == b"here/other" * 100
 
 
-def test_with_allow_root_nobody_else_sees_what_the_kernel_has_cached() -> None:
+def test_with_allow_root_no_other_user_sees_what_the_kernel_has_cached() -> None:
     with tempfile.TemporaryDirectory(prefix="s3mount-users-") as made:
         Path(made).chmod(0o755)
-        with memory_mount(Path(made) / "mount", "--allow-root") as told:
-            told.tell("put", "file", "secret")
-            os.stat(told / "file")
+        with memory_mount(Path(made) / "mount", "--allow-root") as mount:
+            mount.command("put", "file", "secret")
+            os.stat(mount / "file")
 
             other = subprocess.run(
-                ["stat", told / "file"],
+                ["stat", mount / "file"],
                 user=NOBODY,
                 group=NOBODY,
                 extra_groups=[],
@@ -105,4 +105,4 @@ def test_with_allow_root_nobody_else_sees_what_the_kernel_has_cached() -> None:
 
             assert other.returncode != 0
             assert b"Permission denied" in other.stderr
-            assert read_file(told / "file") == b"secret"
+            assert read_file(mount / "file") == b"secret"

@@ -1,6 +1,7 @@
-"""The mount point against users who may rename it: nothing is ever mounted, or unmounted, elsewhere.
+"""Mount points that users may rename: no mount and no unmount ever happens elsewhere.
 
-What USER of `--run-as` may do meanwhile runs at its worst moment, through the stand-in's bucket `swaps`, so each race is certain.
+The action of the `--run-as` user runs at the worst moment, by the bucket `swaps` of the one-file
+mount, so that each race happens in each run.
 """
 
 import errno
@@ -24,18 +25,29 @@ from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
-from tests.mount.looking import wait_until
-from tests.mount.machine import AS_NOBODY, NOBODY, Machine, adopted, adopting, keeper_of, wait_exit
+from tests.mount.filesystem_access import wait_until
+from tests.mount.mount_runner import (
+    AS_NOBODY,
+    NOBODY,
+    MountRunner,
+    adopted,
+    adopting,
+    helper_of,
+    wait_exit,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
-MOVED = "was moved or replaced after it was checked, so nothing is mounted; mount where no other user may rename a directory"
+MOVED = (
+    "was moved or replaced after it was checked, so nothing is mounted; "
+    "mount where no other user may rename a directory"
+)
 RUN_AS_NOBODY = ("--run-as", "nobody", "--allow-other")
 
 
 @pytest.fixture
 def home(directory: Path) -> Path:
-    """The directory of a user, with `way/mount` in it, which is where to mount."""
+    """Home directory of a user, with the mount point `way/mount`."""
     place = directory / "home/way/mount"
     place.mkdir(parents=True)
     for path in (place, place.parent, directory / "home"):
@@ -44,16 +56,16 @@ def home(directory: Path) -> Path:
 
 
 @pytest.fixture
-def at_home(home: Path) -> Iterator[Machine]:
-    with adopting(home / "way/mount") as machine:
-        yield machine
+def at_home(home: Path) -> Iterator[MountRunner]:
+    with adopting(home / "way/mount") as runner:
+        yield runner
         for entry in mounts_below(home.parent):
             subprocess.run(["umount", "--lazy", entry.path], check=True)
 
 
 @pytest.fixture
 def target(directory: Path) -> Path:
-    """What nobody but root may mount over."""
+    """Directory that only root may mount over."""
     (directory / "target/mount").mkdir(parents=True)
     (directory / "target/mount/treasure").touch()
     return directory / "target"
@@ -65,7 +77,9 @@ def mounts_below(path: Path) -> list[MountEntry]:
 
 SWAPS = {
     "the mount point is a link": "rmdir way/mount; ln -s ../../target/mount way/mount",
-    "the mount point was renamed, and is a link": "mv way/mount old; ln -s ../../target/mount way/mount",
+    "the mount point was renamed, and is a link": (
+        "mv way/mount old; ln -s ../../target/mount way/mount"
+    ),
     "the mount point was renamed": "mv way/mount way/other; mkdir way/mount",
     "the mount point is gone": "rmdir way/mount",
     "the directory above is a link": "mv way old; ln -s ../target way",
@@ -77,14 +91,14 @@ SWAPS = {
 @pytest.mark.parametrize("swap", SWAPS.values(), ids=SWAPS)
 @pytest.mark.parametrize("options", [(), ("--foreground",)])
 def test_a_mount_point_replaced_after_its_check_is_refused(
-    at_home: Machine, home: Path, target: Path, swap: str, options: tuple[str, ...]
+    at_home: MountRunner, home: Path, target: Path, swap: str, options: tuple[str, ...]
 ) -> None:
     at_home.environment |= {"SWAP": f"cd {home}; {swap}"}
 
     done = at_home.run(*RUN_AS_NOBODY, *options, bucket="swaps")
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"s3mount: the mount point {at_home.place} {MOVED}\n"
+    assert done.stderr == f"s3mount: the mount point {at_home.mountpoint} {MOVED}\n"
     assert mounts_below(home.parent) == []
     assert [path.name for path in (target / "mount").iterdir()] == ["treasure"]
     wait_until(lambda: not adopted())
@@ -97,12 +111,12 @@ def test_a_mount_point_replaced_after_its_check_is_refused(
     ["mv way/mount old && ln -s ../other/mount way/mount", "mv way old && ln -s other way"],
     ids=["point", "way"],
 )
-def test_what_fusermount3_mounted_elsewhere_is_undone(
-    at_home: Machine, home: Path, swap: str, options: tuple[str, ...], machine: Machine
+def test_a_mount_that_fusermount3_made_elsewhere_is_undone(
+    at_home: MountRunner, home: Path, swap: str, options: tuple[str, ...], runner: MountRunner
 ) -> None:
-    """The last moment: fusermount3 itself is held up by the swap. A mount of the same user beside it is left alone."""
-    machine.place.chmod(0o777)
-    machine.mount(prefix=AS_NOBODY)
+    """The swap delays fusermount3 itself; another mount of the same user is left alone."""
+    runner.mountpoint.chmod(0o777)
+    runner.mount(prefix=AS_NOBODY)
     program = home.parent / "bin/fusermount3"
     program.parent.mkdir()
     swap = f"(cd {home} && mkdir -p other/mount && {swap})"
@@ -117,15 +131,17 @@ def test_what_fusermount3_mounted_elsewhere_is_undone(
     assert (home / "other").exists()
     assert (done.returncode, done.stderr) == (
         1,
-        f"s3mount: the mount point {at_home.place} {MOVED}\n",
+        f"s3mount: the mount point {at_home.mountpoint} {MOVED}\n",
     )
-    wait_until(lambda: [entry.path for entry in mounts_below(home.parent)] == [str(machine.place)])
+    wait_until(
+        lambda: [entry.path for entry in mounts_below(home.parent)] == [str(runner.mountpoint)]
+    )
 
 
-def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(
+def test_a_mount_that_was_made_elsewhere_is_undone(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last moment, between the look at the mount point and the mount itself."""
+    """The swap comes between the check of the mount point and the mount."""
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     mounter = KernelMounter(MountRequest(place.path, "source"), place, 0, 0)
     real = syscalls.move_mount
@@ -145,7 +161,7 @@ def test_a_mount_is_undone_if_it_comes_to_stand_elsewhere(
 
 @pytest.mark.parametrize("link", ["way", "way/mount"])
 def test_root_follows_no_link_of_another_user(
-    at_home: Machine, home: Path, target: Path, link: str
+    at_home: MountRunner, home: Path, target: Path, link: str
 ) -> None:
     shutil.rmtree(home / link)
     (home / link).symlink_to(target if link == "way" else target / "mount")
@@ -155,8 +171,8 @@ def test_root_follows_no_link_of_another_user(
 
     assert done.returncode == 1
     assert (
-        f"has a symbolic link of uid {NOBODY}, which root does not follow; name the directory itself"
-        in done.stderr
+        f"has a symbolic link of uid {NOBODY}, which root does not follow; "
+        "name the directory itself" in done.stderr
     )
     assert mounts_below(home.parent) == []
 
@@ -171,9 +187,9 @@ def test_root_follows_no_link_of_another_user(
     ids=["their directory", "their sticky directory", "a shared directory"],
 )
 def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
-    at_home: Machine, home: Path, uid: int, mode: int, whose: str
+    at_home: MountRunner, home: Path, uid: int, mode: int, whose: str
 ) -> None:
-    """`sudo ln -s /etc etc` in a user's home was enough: the user moved the link to where the mount was to be."""
+    """`sudo ln -s /etc etc` in a user's home was enough: the user moved the link."""
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
     os.chown(home / "way", uid, 0)
@@ -192,7 +208,9 @@ def test_root_follows_no_link_of_its_own_that_another_user_may_have_moved(
 @pytest.mark.parametrize(
     "mode", [0o755, 0o1777], ids=["a directory of root's", "a directory like /tmp"]
 )
-def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path, mode: int) -> None:
+def test_a_link_of_root_is_followed(
+    at_home: MountRunner, home: Path, target: Path, mode: int
+) -> None:
     (home / "way/mount").rmdir()
     (home / "way/mount").symlink_to("../../target/mount")
     os.chown(home / "way", 0, 0)
@@ -205,8 +223,8 @@ def test_a_link_of_root_is_followed(at_home: Machine, home: Path, target: Path, 
 
 @pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
-    at_home: Machine, home: Path, target: Path, number: int, options: tuple[str, ...]
+def test_a_moved_mount_is_unmounted_and_its_replacement_is_not(
+    at_home: MountRunner, home: Path, target: Path, number: int, options: tuple[str, ...]
 ) -> None:
     pid = at_home.mount(*options)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target / "mount"], check=True)
@@ -222,23 +240,23 @@ def test_a_mount_that_was_moved_is_unmounted_and_what_took_its_place_is_not(
     wait_until(lambda: not adopted() or wait_exit(min(adopted())) == 0)
 
 
-def test_a_mount_that_another_one_covers_stays_below_it_and_the_other_one_is_left_alone(
-    at_home: Machine, home: Path
+def test_a_covered_mount_stays_and_the_covering_mount_is_left_alone(
+    at_home: MountRunner, home: Path
 ) -> None:
     pid = at_home.mount(*RUN_AS_NOBODY, "--log-file", home / "log")
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", at_home.place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", at_home.mountpoint], check=True)
 
     os.kill(pid, signal.SIGTERM)
 
     assert wait_exit(pid) == 0
-    assert [entry.fstype for entry in mounts_below(at_home.place.parent)] == [
+    assert [entry.fstype for entry in mounts_below(at_home.mountpoint.parent)] == [
         "fuse.s3mount",
         "tmpfs",
     ]
     assert "the mount could not be detached" in (home / "log").read_text()
 
 
-def test_the_keeper_mounts_once(home: Path) -> None:
+def test_the_helper_process_mounts_once(home: Path) -> None:
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     kept = HelperMounter(KernelMounter(MountRequest(place.path, "source"), place, 0, 0))
 
@@ -257,7 +275,7 @@ def test_the_keeper_mounts_once(home: Path) -> None:
 
 
 def test_a_later_mount_with_the_same_ids_is_left_alone(home: Path) -> None:
-    """The kernel gives the numbers of the mount table away again at once."""
+    """The kernel reuses the ids of the mount table at once."""
     place = checked_mountpoint(MountConfig(mountpoint=str(home / "way/mount")))
     request = MountRequest(place.path, "source")
     first, second = (KernelMounter(request, place, 0, 0) for _ in range(2))
@@ -282,15 +300,15 @@ def closed(mounted: AttachedMount) -> None:
             os.close(descriptor)
 
 
-def killed(machine: Machine) -> None:
-    """Leave a dead mount behind."""
-    pid = machine.mount(*RUN_AS_NOBODY)
-    for each in (keeper_of(pid), pid):
+def killed(runner: MountRunner) -> None:
+    """Kill the mount's processes, which leaves a dead mount."""
+    pid = runner.mount(*RUN_AS_NOBODY)
+    for each in (helper_of(pid), pid):
         os.kill(each, signal.SIGKILL)
     wait_exit(pid)
 
 
-def test_clearing_follows_no_link_of_another_user(at_home: Machine, home: Path) -> None:
+def test_clearing_follows_no_link_of_another_user(at_home: MountRunner, home: Path) -> None:
     killed(at_home)
     (home / "link").symlink_to("way")
     os.chown(home / "link", NOBODY, NOBODY, follow_symlinks=False)
@@ -301,14 +319,14 @@ def test_clearing_follows_no_link_of_another_user(at_home: Machine, home: Path) 
         clear(str(home / "link/mount"))
 
     assert len(mounts_below(home)) == 1
-    clear(str(at_home.place))
+    clear(str(at_home.mountpoint))
     assert mounts_below(home) == []
 
 
-def test_clearing_takes_away_the_mount_that_it_looked_at(
-    at_home: Machine, home: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+def test_clearing_unmounts_the_mount_that_it_checked(
+    at_home: MountRunner, home: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look and the unmount, the user puts a link to another mount in its place."""
+    """Between the check and the unmount, the user replaces the mount by a link to another one."""
     killed(at_home)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", target / "mount"], check=True)
     real = unmounting.detach_root
@@ -321,7 +339,7 @@ def test_clearing_takes_away_the_mount_that_it_looked_at(
 
     monkeypatch.setattr(unmounting, "detach_root", swap_and_detach)
 
-    clear(str(at_home.place))
+    clear(str(at_home.mountpoint))
 
     assert [entry.path for entry in mounts_below(home.parent)] == [str(target / "mount")]
 
@@ -339,41 +357,41 @@ STRANGE = {
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
 @pytest.mark.parametrize("options", [RUN_AS_NOBODY, ()], ids=["run-as", "root"])
-def test_nobody_elses_mount_stops_us_whatever_its_name(
-    machine: Machine, directory: Path, name: bytes, options: tuple[str, ...]
+def test_no_mount_of_another_user_prevents_mounting_whatever_its_name(
+    runner: MountRunner, directory: Path, name: bytes, options: tuple[str, ...]
 ) -> None:
     strange = os.path.join(os.fsencode(directory), name)
     os.mkdir(strange)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", strange], check=True)
     try:
-        pid = machine.mount(*options)
+        pid = runner.mount(*options)
         os.kill(pid, signal.SIGTERM)
         status = wait_exit(pid)
-        was_unmounted = not machine.is_mounted
+        was_unmounted = not runner.is_mounted
         assert not adopted()
-        killed(machine)
-        clear(str(machine.place))
+        killed(runner)
+        clear(str(runner.mountpoint))
     finally:
         subprocess.run(["umount", strange], check=True)
 
-    assert (status, was_unmounted, machine.is_mounted) == (0, True, False)
+    assert (status, was_unmounted, runner.is_mounted) == (0, True, False)
 
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
 def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
     place = directory / os.fsdecode(name)
     place.mkdir(mode=0o777)
-    with adopting(place) as machine:
-        pid = machine.mount(*RUN_AS_NOBODY)
+    with adopting(place) as runner:
+        pid = runner.mount(*RUN_AS_NOBODY)
         served = (place / "hello").read_text()
         os.kill(pid, signal.SIGTERM)
         status = wait_exit(pid)
-        was_unmounted = not machine.is_mounted
-        killed(machine)
-        refused = machine.run()
+        was_unmounted = not runner.is_mounted
+        killed(runner)
+        refused = runner.run()
         clear(str(place))
 
-        assert (served, status, was_unmounted, machine.is_mounted) == (
+        assert (served, status, was_unmounted, runner.is_mounted) == (
             "Hello, world\n",
             0,
             True,
@@ -382,38 +400,38 @@ def test_a_mount_point_may_have_any_name(directory: Path, name: bytes) -> None:
         assert "is a dead mount" in refused.stderr
 
 
-def test_the_mount_table_names_what_is_mounted(machine: Machine) -> None:
-    machine.mount("-o", "fsname=a b,subtype=x.y")
+def test_the_mount_table_names_what_is_mounted(runner: MountRunner) -> None:
+    runner.mount("-o", "fsname=a b,subtype=x.y")
 
-    found = mount_at(str(machine.place))
+    found = mount_at(str(runner.mountpoint))
 
     assert found is not None
     assert (found.source, found.fstype) == ("a b", "fuse.x.y")
 
 
 def test_a_mount_that_cannot_be_looked_up_is_undone(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+    runner: MountRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a descriptor left to read the mount table with, a dead mount stayed that nobody knew of."""
+    """Without a descriptor to read the mount table, an unknown dead mount stayed."""
 
     def fail(_root: int) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(unmounting, "own_mount", fail)
-    place = checked_mountpoint(MountConfig(mountpoint=str(machine.place)))
+    place = checked_mountpoint(MountConfig(mountpoint=str(runner.mountpoint)))
     mounter = KernelMounter(MountRequest(mountpoint=place.path, source="s3://bucket"), place, 0, 0)
 
     with pytest.raises(SetupError, match="Too many open files"):
         mounter.mount()
 
-    assert not machine.is_mounted
+    assert not runner.is_mounted
     os.close(place.descriptor)
 
 
-def test_of_two_that_were_started_at_once_the_later_one_is_refused(machine: Machine) -> None:
-    """Both had found the place free; the one that was covered could not be unmounted, and stayed as a dead mount."""
+def test_of_two_simultaneous_mounts_the_later_one_is_refused(runner: MountRunner) -> None:
+    """Both had found the mount point free; the covered one stayed as a dead mount."""
     first, second = (
-        checked_mountpoint(MountConfig(mountpoint=str(machine.place))) for _ in range(2)
+        checked_mountpoint(MountConfig(mountpoint=str(runner.mountpoint))) for _ in range(2)
     )
     request = MountRequest(mountpoint=first.path, source="s3://bucket")
     mounter = KernelMounter(request, first, 0, 0)

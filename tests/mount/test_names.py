@@ -1,7 +1,7 @@
-"""Names in any bytes: what a server can hold as a key is shown as the same bytes, or hidden as the reference model says.
+"""Names of any bytes: shown unchanged, or hidden as the reference model says.
 
-Every hostile key is tried on every server. What a server cannot hold stands in a table here, and the test fails when it
-is wrong in either direction.
+Every hostile key is tried on every server. A table lists the keys that a server cannot hold, and
+the test fails if it is wrong in either direction.
 """
 
 import os
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_as_far_as_it_can
-from tests.mount.looking import read_tree
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import read_tree
+from tests.mount.mount_process import Mount, mount_of
 from tests.reference import Directory, directories_of, files_of, tree_of
 from tests.servers import S3Server
 
@@ -148,9 +148,7 @@ HELD_AS: Mapping[str, Mapping[str, str]] = {  # another key than the one that wa
         "k/": "k",
     },
 }
-NOT_TRIED: Mapping[
-    str, AbstractSet[str]
-] = {  # it lists them under names that it then does not know
+NOT_TRIED: Mapping[str, AbstractSet[str]] = {  # listed under names that GET then does not find
     "seaweedfs": set(),
     "moto": set(),
     "rclone": {*CONTROLS, *_NO_LEAVES, "nul\0", "l/nul\0/b", "with-marker/file"},
@@ -158,8 +156,8 @@ NOT_TRIED: Mapping[
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A mount of all that a server could hold of ALL, and the tree that the reference model makes of it."""
+class ShownKeys:
+    """Mount of all keys that a server could hold, and the reference model's tree of them."""
 
     mount: Mount
     bucket: str
@@ -168,16 +166,16 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+def shown(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ShownKeys]:
     bucket, held = fill_as_far_as_it_can(
         server, [key for key in ALL if key not in NOT_TRIED[server.name]]
     )
     with mount_of(server, bucket, tmp_path_factory.mktemp("names") / "mnt") as mount:
-        yield Shown(mount, bucket, frozenset(held), tree_of(held))
+        yield ShownKeys(mount, bucket, frozenset(held), tree_of(held))
 
 
-def test_every_key_is_held_but_those_that_the_server_is_known_to_refuse_or_to_change(
-    server: S3Server, shown: Shown
+def test_the_server_holds_every_key_but_those_that_it_is_known_to_refuse_or_change(
+    server: S3Server, shown: ShownKeys
 ) -> None:
     changed = HELD_AS[server.name]
     expected = {
@@ -189,12 +187,12 @@ def test_every_key_is_held_but_those_that_the_server_is_known_to_refuse_or_to_ch
     assert shown.keys == expected
 
 
-def test_walking_shows_exactly_the_tree_of_the_reference_model(shown: Shown) -> None:
+def test_walking_shows_exactly_the_tree_of_the_reference_model(shown: ShownKeys) -> None:
     assert read_tree(shown.mount.path) == shown.tree
 
 
-def test_each_name_is_found_by_itself_before_anything_is_listed(
-    server: S3Server, tmp_path: Path, shown: Shown
+def test_each_name_is_found_before_any_listing(
+    server: S3Server, tmp_path: Path, shown: ShownKeys
 ) -> None:
     with mount_of(server, shown.bucket, tmp_path / "mnt") as mount:
         for path, body in files_of(shown.tree):

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from s3mount.config import Prefetch
-from tests.mount.looking import read_tree
-from tests.mount.memory_mount import Told, memory_mount
+from tests.mount.filesystem_access import read_tree
+from tests.mount.memory_mount import ControlledMount, memory_mount
 
 KIB = 1 << 10
 BLOCK = 128 * KIB
@@ -21,32 +21,32 @@ Request = list[Any]  # as `memory_mount` gives it
 
 
 def requests_with_and_without(
-    at: Path, kind: Prefetch, call: Callable[[Told], None]
+    at: Path, kind: Prefetch, call: Callable[[ControlledMount], None]
 ) -> tuple[list[Request], list[Request]]:
     """The requests of *call*, with *kind* turned on and off, each in a mount of its own."""
-    with memory_mount(at / "on") as told:
-        call(told)
-        on = told.tell("requests")
-    with memory_mount(at / "off", "--no-prefetch", kind) as told:
-        call(told)
-        return on, told.tell("requests")
+    with memory_mount(at / "on") as mount:
+        call(mount)
+        on = mount.command("requests")
+    with memory_mount(at / "off", "--no-prefetch", kind) as mount:
+        call(mount)
+        return on, mount.command("requests")
 
 
 def of_kind(requests: list[Request], kind: str) -> list[Request]:
     return [request for request in requests if request[0] == kind]
 
 
-def put(told: Told, *keys: str, body: str = "x") -> None:
+def put(mount: ControlledMount, *keys: str, body: str = "x") -> None:
     for key in keys:
-        told.tell("put", key, body)
-    told.tell("requests")
+        mount.command("put", key, body)
+    mount.command("requests")
 
 
-def walk(told: Told) -> None:
-    put(told, *(f"{directory:02}/{name:02}" for directory in range(20) for name in range(40)))
-    told.tell("requests")
-    for directory in sorted(os.listdir(told.path)):
-        os.listdir(told / directory)
+def walk(mount: ControlledMount) -> None:
+    put(mount, *(f"{directory:02}/{name:02}" for directory in range(20) for name in range(40)))
+    mount.command("requests")
+    for directory in sorted(os.listdir(mount.path)):
+        os.listdir(mount / directory)
 
 
 def test_a_walk_lists_each_directory_and_no_subtree(tmp_path: Path) -> None:
@@ -58,10 +58,10 @@ def test_a_walk_lists_each_directory_and_no_subtree(tmp_path: Path) -> None:
     ]
 
 
-def read_five_files(told: Told) -> None:
-    put(told, *(f"d/{number:02}" for number in range(40)))
-    for name in sorted(os.listdir(told / "d"))[:5]:
-        (told / "d" / name).read_bytes()
+def read_five_files(mount: ControlledMount) -> None:
+    put(mount, *(f"d/{number:02}" for number in range(40)))
+    for name in sorted(os.listdir(mount / "d"))[:5]:
+        (mount / "d" / name).read_bytes()
 
 
 def test_small_files_are_read_one_by_one(tmp_path: Path) -> None:
@@ -77,11 +77,11 @@ def test_300_lookups_in_one_directory_are_300_heads_and_no_listing_of_it(
 ) -> None:
     names = [f"{number:03}" for number in range(300)]
 
-    def stat_all(told: Told) -> None:
-        told.tell("pages", "10")
-        put(told, *(f"{directory}{name}" for name in names))
+    def stat_all(mount: ControlledMount) -> None:
+        mount.command("pages", "10")
+        put(mount, *(f"{directory}{name}" for name in names))
         for name in names:
-            (told / directory / name).stat()
+            (mount / directory / name).stat()
 
     on, off = requests_with_and_without(tmp_path, Prefetch.LISTINGS, stat_all)
 
@@ -92,13 +92,13 @@ def test_300_lookups_in_one_directory_are_300_heads_and_no_listing_of_it(
     assert [prefix for _, prefix, _, _ in of_kind(off, "LIST")] == [f"{key}/" for key in looked_up]
 
 
-def read_first_entries(told: Told) -> None:
-    told.tell("pages", "50")  # long enough to rely on its order, so that its entries are shown
-    put(told, *(f"{number:04}" for number in range(300)))
-    with os.scandir(told.path) as entries:
+def read_first_entries(mount: ControlledMount) -> None:
+    mount.command("pages", "50")  # long enough to rely on its order, so that its entries are shown
+    put(mount, *(f"{number:04}" for number in range(300)))
+    with os.scandir(mount.path) as entries:
         next(entries)
         for _ in range(10):  # each is one round of the event loop at least, in which all tasks run
-            told.tell("lookups")
+            mount.command("lookups")
 
 
 def test_a_listing_is_not_read_ahead_of_its_reader(tmp_path: Path) -> None:
@@ -108,10 +108,10 @@ def test_a_listing_is_not_read_ahead_of_its_reader(tmp_path: Path) -> None:
     assert of_kind(off, "LIST") == [["LIST", "", "/", None]]
 
 
-def list_huge_directory(told: Told) -> None:
-    told.tell("pages", "10")
-    put(told, *(f"{number:05}" for number in range(2000)))
-    assert len(os.listdir(told.path)) == 2000
+def list_huge_directory(mount: ControlledMount) -> None:
+    mount.command("pages", "10")
+    put(mount, *(f"{number:05}" for number in range(2000)))
+    assert len(os.listdir(mount.path)) == 2000
 
 
 def test_a_huge_directory_is_listed_page_after_page(tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_a_huge_directory_is_listed_page_after_page(tmp_path: Path) -> None:
     assert off == [["LIST", "", "/", None]] * 200
 
 
-def read_sequentially(told: Told) -> None:
-    put(told, "file", body="x" * (4096 * KIB))
-    descriptor = os.open(told / "file", os.O_RDONLY)
+def read_sequentially(mount: ControlledMount) -> None:
+    put(mount, "file", body="x" * (4096 * KIB))
+    descriptor = os.open(mount / "file", os.O_RDONLY)
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)  # or the kernel itself reads ahead
     for offset in range(0, 8 * BLOCK, BLOCK):
         assert len(os.pread(descriptor, BLOCK, offset)) == BLOCK
@@ -143,12 +143,12 @@ def test_with_all_of_it_off_the_mount_shows_the_same(tmp_path: Path) -> None:
     keys = [f"{a}/{b}/{c}" for a in "ab" for b in "cd" for c in range(30)]
     trees = []
     for place, options in (("on", ()), ("off", ("--no-prefetch", "all"))):
-        with memory_mount(tmp_path / place, *options) as told:
-            told.tell("pages", "7")
+        with memory_mount(tmp_path / place, *options) as mount:
+            mount.command("pages", "7")
             for key in keys:
-                told.tell("put", key, key)
-            trees.append(read_tree(told.path))
-            requests = told.tell("requests")
+                mount.command("put", key, key)
+            trees.append(read_tree(mount.path))
+            requests = mount.command("requests")
 
     assert trees[0] == trees[1]
     assert len(of_kind(requests, "GET")) == len(keys)

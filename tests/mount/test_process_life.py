@@ -1,6 +1,6 @@
-"""The life of the process, through the real kernel: what it returns, prints, leaves behind, and how it ends.
+"""Life of the process through the real kernel: exit status, output, leftovers and end.
 
-The file system is the stand-in beside this file; the test process adopts what goes to the background, so that exit statuses are seen.
+The mount serves one file; the test process adopts background processes, to see their exit statuses.
 """
 
 import contextlib
@@ -23,16 +23,16 @@ from s3mount.daemon.mounting.kernel_mounter import KernelMounter
 from s3mount.daemon.mounting.mount_point import checked_mountpoint
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.syscalls import unmount
-from tests.mount.looking import wait_until
-from tests.mount.machine import (
+from tests.mount.filesystem_access import wait_until
+from tests.mount.mount_runner import (
     AS_NOBODY,
     NOBODY,
     ROOT,
     STAND_IN,
     WITHIN,
-    Machine,
+    MountRunner,
     adopted,
-    keeper_of,
+    helper_of,
     status_of,
     wait_exit,
 )
@@ -42,18 +42,18 @@ CAPABILITY_SETS: Final = ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
-def test_it_returns_once_the_mount_answers(machine: Machine) -> None:
-    done = machine.run()
+def test_the_command_returns_once_the_mount_responds(runner: MountRunner) -> None:
+    done = runner.run()
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert (machine.place / "hello").read_text() == "Hello, world\n"
+    assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
 
 
-def test_what_is_mounted_is_named_in_the_mount_table(machine: Machine) -> None:
-    machine.mount("-o", "noexec", bucket="bucket/with, comma")
+def test_the_mount_table_names_the_bucket(runner: MountRunner) -> None:
+    runner.mount("-o", "noexec", bucket="bucket/with, comma")
 
     found = subprocess.run(
-        ["findmnt", "-no", "SOURCE,FSTYPE,OPTIONS", machine.place],
+        ["findmnt", "-no", "SOURCE,FSTYPE,OPTIONS", runner.mountpoint],
         capture_output=True,
         text=True,
         check=True,
@@ -62,39 +62,41 @@ def test_what_is_mounted_is_named_in_the_mount_table(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("program", [("fusermount3", "-u"), ("umount",)])
-def test_an_unmount_from_outside_ends_it_with_0(machine: Machine, program: tuple[str, ...]) -> None:
-    pid = machine.mount()
+def test_an_unmount_from_outside_ends_the_process_with_0(
+    runner: MountRunner, program: tuple[str, ...]
+) -> None:
+    pid = runner.mount()
 
-    subprocess.run([*program, machine.place], check=True)
+    subprocess.run([*program, runner.mountpoint], check=True)
 
     assert wait_exit(pid) == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_a_signal_unmounts_and_ends_it_with_0(
-    machine: Machine, number: int, options: tuple[str, ...]
+def test_a_signal_unmounts_and_ends_the_process_with_0(
+    runner: MountRunner, number: int, options: tuple[str, ...]
 ) -> None:
-    pid = machine.mount(*options)
+    pid = runner.mount(*options)
 
     os.kill(pid, number)
 
     assert wait_exit(pid) == 0
-    assert not machine.is_mounted
+    assert not runner.is_mounted
     assert not adopted()
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody", "--allow-other")])
-def test_a_signal_ends_it_although_files_are_open(
-    machine: Machine, options: tuple[str, ...]
+def test_a_signal_ends_the_process_although_files_are_open(
+    runner: MountRunner, options: tuple[str, ...]
 ) -> None:
-    pid = machine.mount(*options)
+    pid = runner.mount(*options)
 
-    descriptor = os.open(machine.place / "hello", os.O_RDONLY)
+    descriptor = os.open(runner.mountpoint / "hello", os.O_RDONLY)
     os.kill(pid, signal.SIGTERM)
 
     assert wait_exit(pid) == 0
-    assert not machine.is_mounted
+    assert not runner.is_mounted
     with pytest.raises(OSError, match=r"not connected|aborted") as raised:
         os.fstatvfs(descriptor)
     with contextlib.suppress(OSError):
@@ -104,9 +106,9 @@ def test_a_signal_ends_it_although_files_are_open(
 
 
 def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(
-    machine: Machine,
+    runner: MountRunner,
 ) -> None:
-    pid = machine.mount()
+    pid = runner.mount()
     namespace = subprocess.Popen(
         ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo; read line"],
         stdin=subprocess.PIPE,
@@ -116,7 +118,7 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(
     namespace.stdout.readline()
 
     os.kill(pid, signal.SIGTERM)
-    wait_until(lambda: not machine.is_mounted)
+    wait_until(lambda: not runner.is_mounted)
     before = time.monotonic()
     os.kill(pid, signal.SIGTERM)
     status = wait_exit(pid)
@@ -126,72 +128,71 @@ def test_a_second_signal_does_not_wait_for_a_session_that_goes_on_elsewhere(
     assert time.monotonic() - before < 2
 
 
-def test_killed_with_its_keeper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(
-    machine: Machine,
+def test_killed_with_its_helper_it_leaves_a_dead_mount_and_the_next_one_says_how_to_clear_it(
+    runner: MountRunner,
 ) -> None:
-    pid = machine.mount()
-    for each in (keeper_of(pid), pid):
+    pid = runner.mount()
+    for each in (helper_of(pid), pid):
         os.kill(each, signal.SIGKILL)
     wait_exit(pid)
 
-    done = machine.run()
+    done = runner.run()
 
     assert done.returncode == 1
     assert done.stderr == (
-        f"s3mount: {machine.place} is a dead mount (Transport endpoint is not connected); clear it first: "
-        f"fusermount3 -u {machine.place} (or, as root: umount -l {machine.place})\n"
+        f"s3mount: {runner.mountpoint} is a dead mount (Transport endpoint is not connected); "
+        f"clear it first: fusermount3 -u {runner.mountpoint} "
+        f"(or, as root: umount -l {runner.mountpoint})\n"
     )
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody"), ("-o", "auto_unmount")])
-def test_killed_it_leaves_nothing(machine: Machine, options: tuple[str, ...]) -> None:
-    pid = machine.mount(*options)
+def test_a_killed_process_leaves_nothing(runner: MountRunner, options: tuple[str, ...]) -> None:
+    pid = runner.mount(*options)
 
     os.kill(pid, signal.SIGKILL)
 
     wait_exit(pid)
-    wait_until(lambda: not machine.is_mounted)
-    (keeper,) = adopted()
-    assert wait_exit(keeper) == 0
+    wait_until(lambda: not runner.is_mounted)
+    (helper,) = adopted()
+    assert wait_exit(helper) == 0
 
 
-def test_a_second_mount_at_the_same_place_is_refused(machine: Machine) -> None:
-    machine.mount()
+def test_a_second_mount_at_the_same_place_is_refused(runner: MountRunner) -> None:
+    runner.mount()
 
-    done = machine.run()
+    done = runner.run()
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "is already mounted" in done.stderr
 
 
 @pytest.mark.parametrize("options", [(), ("--foreground",), ("--run-as", "nobody")])
-def test_a_refusal_is_one_line_and_nothing_was_mounted(
-    machine: Machine, options: tuple[str, ...]
+def test_a_refusal_is_one_line_and_nothing_is_mounted(
+    runner: MountRunner, options: tuple[str, ...]
 ) -> None:
-    done = machine.run(*options, bucket="refused")
+    done = runner.run(*options, bucket="refused")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "s3mount: there is no bucket 'refused'; check its name\n"
-    assert not machine.is_mounted
+    assert not runner.is_mounted
     assert not adopted()
 
 
-def test_a_bug_is_one_line_too_and_the_log_has_its_traceback(
-    machine: Machine, tmp_path: Path
+def test_a_bug_is_one_line_and_the_log_has_its_traceback(
+    runner: MountRunner, tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
 
-    done = machine.run("--log-file", log, bucket="breaks")
+    done = runner.run("--log-file", log, bucket="breaks")
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "ZeroDivisionError" in done.stderr
     assert "Traceback" in log.read_text()
 
 
-@pytest.fixture
-def private_library() -> Path:
-    """Python's library where only root may read it, as in root's home."""
-    library = Path(os.__file__).resolve().parent
+def is_library_private(library: Path) -> bool:
+    """Return whether only root may read Python's *library*, as in root's home."""
     nobody = (
         "setpriv",
         f"--reuid={NOBODY}",
@@ -200,39 +201,36 @@ def private_library() -> Path:
         "--bounding-set=-all",
         "--inh-caps=-all",
     )
-    if subprocess.run([*nobody, "test", "-r", library], check=False).returncode == 0:
-        pytest.skip("every user may read Python's library here")
-    return library
+    return subprocess.run([*nobody, "test", "-r", library], check=False).returncode != 0
 
 
-def test_a_late_failure_names_a_library_that_the_user_may_not_read(
-    machine: Machine, private_library: Path
-) -> None:
-    done = machine.run("--run-as", "nobody", bucket="breaks")
+def test_a_late_failure_names_the_library_if_the_user_may_not_read_it(runner: MountRunner) -> None:
+    library = Path(os.__file__).resolve().parent
+
+    done = runner.run("--run-as", "nobody", bucket="breaks")
 
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "s3mount: internal error: ZeroDivisionError('a bug'); the user who serves may not read"
-    )
-    assert str(private_library) in done.stderr
+    assert done.stderr.startswith("s3mount: internal error: ZeroDivisionError('a bug')")
+    hints = ("the user who serves may not read", str(library))
+    assert [hint in done.stderr for hint in hints] == [is_library_private(library)] * 2
 
 
-def test_a_caller_who_closed_its_streams_gets_a_mount_and_its_status(machine: Machine) -> None:
-    machine.mount(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
+def test_a_caller_who_closed_its_streams_gets_a_mount_and_its_status(runner: MountRunner) -> None:
+    runner.mount(prefix=("sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"))
 
-    assert (machine.place / "hello").read_text() == "Hello, world\n"
+    assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
 
 
 @pytest.mark.parametrize("options", [(), ("--run-as", "nobody")])
 def test_the_log_file_is_for_its_owner_and_group_under_any_umask(
-    machine: Machine, directory: Path, options: tuple[str, ...]
+    runner: MountRunner, directory: Path, options: tuple[str, ...]
 ) -> None:
     log = directory / "log"
     directory.chmod(0o1777)
 
     before = os.umask(0)
     try:
-        pid = machine.mount("--log-file", log, *options)
+        pid = runner.mount("--log-file", log, *options)
     finally:
         os.umask(before)
 
@@ -245,7 +243,7 @@ def test_the_log_file_is_for_its_owner_and_group_under_any_umask(
 
 @pytest.mark.parametrize("place", ["link", "theirs", "way/log"])
 def test_a_log_file_that_another_user_put_there_is_refused_and_nothing_is_mounted(
-    machine: Machine, directory: Path, tmp_path: Path, place: str
+    runner: MountRunner, directory: Path, tmp_path: Path, place: str
 ) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine\n")
@@ -256,21 +254,21 @@ def test_a_log_file_that_another_user_put_there_is_refused_and_nothing_is_mounte
     for name in ("link", "theirs", "way"):
         os.chown(directory / name, NOBODY, NOBODY, follow_symlinks=False)
 
-    done = machine.run("--log-file", directory / place)
+    done = runner.run("--log-file", directory / place)
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert done.stderr.startswith(
         f"s3mount: --log-file {directory / place}: it cannot be written: "
     )
-    assert not machine.is_mounted
+    assert not runner.is_mounted
     assert (victim.read_text(), (directory / "theirs").read_text()) == ("mine\n", "theirs\n")
     assert [path.name for path in tmp_path.iterdir()] == ["victim"]
 
 
-def test_ctrl_c_before_the_mount_answers_ends_both_processes(machine: Machine) -> None:
-    command = machine.start(bucket="waits")
+def test_ctrl_c_before_the_mount_answers_ends_both_processes(runner: MountRunner) -> None:
+    command = runner.start(bucket="waits")
     children = Path(f"/proc/{command.pid}/task/{command.pid}/children")
-    # it has left the terminal: not one of the programs that imports run
+    # the process has left the terminal, and is not a program that an import runs
     wait_until(
         lambda: any(os.getsid(int(child)) == int(child) for child in children.read_text().split())
     )
@@ -280,13 +278,13 @@ def test_ctrl_c_before_the_mount_answers_ends_both_processes(machine: Machine) -
     command.communicate()
 
     assert wait_exit(int(child)) == 0
-    assert not machine.is_mounted
+    assert not runner.is_mounted
 
 
-def test_the_background_keeps_no_descriptor_of_the_caller(machine: Machine) -> None:
+def test_the_background_keeps_no_descriptor_of_the_caller(runner: MountRunner) -> None:
     ours, theirs = os.pipe()
 
-    pid = machine.mount(pass_fds=(theirs,))
+    pid = runner.mount(pass_fds=(theirs,))
     os.close(theirs)
 
     assert os.read(ours, 1) == b""
@@ -298,8 +296,8 @@ def test_the_background_keeps_no_descriptor_of_the_caller(machine: Machine) -> N
     }
 
 
-def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
-    pid = machine.mount("--run-as", "nobody")
+def test_run_as_leaves_the_serving_process_nothing(runner: MountRunner) -> None:
+    pid = runner.mount("--run-as", "nobody")
 
     status = status_of(pid)
 
@@ -308,8 +306,8 @@ def test_run_as_leaves_the_serving_process_nothing(machine: Machine) -> None:
     assert (status["NoNewPrivs"], status["Groups"]) == ("1", str(NOBODY))
 
 
-def test_root_itself_serves_without_any_capability(machine: Machine) -> None:
-    pid = machine.mount()
+def test_root_itself_serves_without_any_capability(runner: MountRunner) -> None:
+    pid = runner.mount()
 
     status = status_of(pid)
 
@@ -317,7 +315,7 @@ def test_root_itself_serves_without_any_capability(machine: Machine) -> None:
     assert {status[name] for name in CAPABILITY_SETS} == {"0" * 16}
     assert status["NoNewPrivs"] == "1"
     assert {
-        int(status_of(keeper_of(pid))[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")
+        int(status_of(helper_of(pid))[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")
     } == {1 << 21 | 1 << 2}
 
 
@@ -327,14 +325,14 @@ def test_root_itself_serves_without_any_capability(machine: Machine) -> None:
     [(54321, 54321, "54321"), (NOBODY, 1, "2,3")],
     ids=["no passwd entry", "another group"],
 )
-def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(
-    machine: Machine, uid: int, gid: int, groups: str
+def test_a_user_who_may_mount_serves_as_itself_without_other_privileges(
+    runner: MountRunner, uid: int, gid: int, groups: str
 ) -> None:
-    """As a unit's User=, Group= and SupplementaryGroups= say, with AmbientCapabilities=CAP_SYS_ADMIN."""
-    kept = "+sys_admin,+dac_read_search"  # the second one for an interpreter in root's home
+    """Like a unit's User=, Group=, SupplementaryGroups=, AmbientCapabilities=CAP_SYS_ADMIN."""
+    kept = "+sys_admin,+dac_read_search"  # the second one is for an interpreter in root's home
     ids = ("setpriv", f"--reuid={uid}", f"--regid={gid}", f"--groups={groups}")
 
-    pid = machine.mount(
+    pid = runner.mount(
         prefix=(
             *ids,
             f"--inh-caps=-all,{kept}",
@@ -357,12 +355,12 @@ def test_who_may_mount_serves_as_it_is_and_gives_up_the_rest(
     ids=["root", "run-as", "user"],
 )
 def test_no_process_of_the_same_user_reads_its_memory_or_its_environment(
-    machine: Machine, options: tuple[str, ...], prefix: tuple[str, ...], uid: int
+    runner: MountRunner, options: tuple[str, ...], prefix: tuple[str, ...], uid: int
 ) -> None:
-    machine.place.chmod(0o777)
-    server = machine.mount(*options, prefix=prefix)
-    # root's own keeper has more capabilities than a serving process, which alone would protect it
-    processes = [server] if prefix else [server, keeper_of(server)]
+    runner.mountpoint.chmod(0o777)
+    server = runner.mount(*options, prefix=prefix)
+    # root's own helper process has more capabilities, which alone would protect it
+    processes = [server] if prefix else [server, helper_of(server)]
     sibling = (
         "setpriv",
         f"--reuid={uid}",
@@ -385,7 +383,10 @@ import os, sys
 from s3mount.daemon import privileges, syscalls
 setattr(sys.modules[sys.argv[1]], sys.argv[2], lambda *_: None)
 try:
-    privileges.become(privileges.account("nobody")) if sys.argv[3] == "become" else privileges.give_up()
+    if sys.argv[3] == "become":
+        privileges.become(privileges.account("nobody"))
+    else:
+        privileges.give_up()
 except Exception as exc:
     print(exc)
 """
@@ -403,14 +404,14 @@ except Exception as exc:
         ("os", "setresuid", "user ids"),
     ],
 )
-def test_what_was_given_up_is_read_back_from_the_kernel(
+def test_dropped_privileges_are_read_back_from_the_kernel(
     module: str, function: str, left: str
 ) -> None:
-    """Each step in turn has no effect."""
+    """Each privilege step in turn has no effect."""
     is_by_root = function in (
         "retain_capabilities",
         "forbid_dumps",
-    )  # a change of user alone does these as well
+    )  # a change of user alone does these too
     words = [
         sys.executable,
         "-c",
@@ -432,25 +433,25 @@ def test_what_was_given_up_is_read_back_from_the_kernel(
     assert done.stdout == f"privileges are left after giving them up: {left}\n"
 
 
-def test_the_keeper_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(
-    machine: Machine,
+def test_the_helper_process_keeps_only_what_mounting_needs_and_no_descriptor_of_the_mount(
+    runner: MountRunner,
 ) -> None:
-    keeper = keeper_of(machine.mount("--run-as", "nobody"))
+    helper = helper_of(runner.mount("--run-as", "nobody"))
 
-    status = status_of(keeper)
+    status = status_of(helper)
 
     assert status["Name"] == "s3mount-helper"
     assert {int(status[name], 16) for name in ("CapPrm", "CapEff", "CapBnd")} == {1 << 21 | 1 << 2}
-    assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{keeper}/fd").iterdir()}
+    assert Path("/dev/fuse") not in {fd.readlink() for fd in Path(f"/proc/{helper}/fd").iterdir()}
 
 
-def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(
-    machine: Machine,
+def test_run_as_shows_the_files_to_that_user_only_unless_others_are_allowed(
+    runner: MountRunner,
 ) -> None:
-    machine.mount("--run-as", "nobody")
+    runner.mount("--run-as", "nobody")
 
     read = subprocess.run(
-        ["cat", machine.place / "hello"],
+        ["cat", runner.mountpoint / "hello"],
         user=NOBODY,
         group=NOBODY,
         capture_output=True,
@@ -459,16 +460,16 @@ def test_run_as_shows_the_files_to_that_user_only_unless_others_are_let_in(
 
     assert read.stdout == b"Hello, world\n"
     with pytest.raises(PermissionError):
-        list(machine.place.iterdir())
+        list(runner.mountpoint.iterdir())
 
 
 @pytest.mark.usefixtures("open_device")
-def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
-    machine.place.chmod(0o777)
-    pid = machine.mount(prefix=AS_NOBODY)
+def test_a_user_mounts_with_fusermount3(runner: MountRunner) -> None:
+    runner.mountpoint.chmod(0o777)
+    pid = runner.mount(prefix=AS_NOBODY)
 
     read = subprocess.run(
-        ["cat", machine.place / "hello"],
+        ["cat", runner.mountpoint / "hello"],
         user=NOBODY,
         group=NOBODY,
         capture_output=True,
@@ -478,21 +479,22 @@ def test_a_user_mounts_with_fusermount3(machine: Machine) -> None:
 
     assert read.stdout == b"Hello, world\n"
     assert wait_exit(pid) == 0
-    assert not machine.is_mounted
+    assert not runner.is_mounted
 
 
 @pytest.mark.usefixtures("open_device")
-def test_fusermount3_is_run_with_no_signal_blocked(machine: Machine, directory: Path) -> None:
-    machine.place.chmod(0o777)
+def test_fusermount3_is_run_with_no_signal_blocked(runner: MountRunner, directory: Path) -> None:
+    runner.mountpoint.chmod(0o777)
     program = directory / "bin/fusermount3"
     program.parent.mkdir()
     # by the shell itself, which blocks signals while it starts another program
-    lines = f"while read -r line; do case $line in SigBlk*) echo $line ;; esac; done </proc/$$/status >>{directory}/signals"
+    loop = "while read -r line; do case $line in SigBlk*) echo $line ;; esac; done"
+    lines = f"{loop} </proc/$$/status >>{directory}/signals"
     program.write_text(f'#!/bin/sh\n{lines}\nexec /usr/bin/fusermount3 "$@"\n')
     program.chmod(0o755)
-    machine.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    runner.environment |= {"PATH": f"{program.parent}:{os.environ['PATH']}"}
 
-    pid = machine.mount(prefix=AS_NOBODY)
+    pid = runner.mount(prefix=AS_NOBODY)
     os.kill(pid, signal.SIGTERM)
     status = wait_exit(pid)
 
@@ -500,10 +502,8 @@ def test_fusermount3_is_run_with_no_signal_blocked(machine: Machine, directory: 
     assert (directory / "signals").read_text().splitlines() == 2 * ["SigBlk: " + "0" * 16]
 
 
-def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(
-    machine: Machine,
-) -> None:
-    done = machine.run("--allow-other", prefix=AS_NOBODY)
+def test_a_user_may_not_allow_others_if_the_machine_does_not_permit_it(runner: MountRunner) -> None:
+    done = runner.run("--allow-other", prefix=AS_NOBODY)
 
     assert done.returncode == 1
     assert (
@@ -513,54 +513,56 @@ def test_a_user_may_not_let_others_in_where_the_machine_does_not_permit_it(
 
 
 @pytest.mark.usefixtures("open_device")
-def test_a_user_who_may_not_write_to_the_mount_point_is_told(machine: Machine) -> None:
-    machine.place.chmod(0o755)
+def test_a_mount_point_without_write_permission_is_an_error(runner: MountRunner) -> None:
+    runner.mountpoint.chmod(0o755)
 
-    done = machine.run(prefix=AS_NOBODY)
+    done = runner.run(prefix=AS_NOBODY)
 
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "you may not write there" in done.stderr
 
 
-def test_run_as_needs_root(machine: Machine) -> None:
-    done = machine.run("--run-as", "daemon", prefix=AS_NOBODY)
+def test_run_as_needs_root(runner: MountRunner) -> None:
+    done = runner.run("--run-as", "daemon", prefix=AS_NOBODY)
 
     assert done.returncode == 1
     assert done.stderr.startswith("s3mount: --run-as needs root")
 
 
-def test_allow_root_lets_root_in_and_nobody_else(machine: Machine) -> None:
-    machine.mount("--run-as", "nobody", "--allow-root")
+def test_allow_root_allows_root_and_no_other_user(runner: MountRunner) -> None:
+    runner.mount("--run-as", "nobody", "--allow-root")
 
-    other = subprocess.run(["ls", machine.place], user=1, capture_output=True, check=False)
+    other = subprocess.run(["ls", runner.mountpoint], user=1, capture_output=True, check=False)
 
-    assert list(machine.place.iterdir()) == [machine.place / "hello"]
+    assert list(runner.mountpoint.iterdir()) == [runner.mountpoint / "hello"]
     assert other.returncode != 0
 
 
-def test_a_descriptor_mounted_by_a_parent_is_served(machine: Machine) -> None:
-    place = checked_mountpoint(MountConfig(mountpoint=str(machine.place)))
-    mounter = KernelMounter(MountRequest(str(machine.place), "source"), place, 0, 0)
+def test_a_descriptor_mounted_by_a_parent_is_served(runner: MountRunner) -> None:
+    place = checked_mountpoint(MountConfig(mountpoint=str(runner.mountpoint)))
+    mounter = KernelMounter(MountRequest(str(runner.mountpoint), "source"), place, 0, 0)
     mounted = mounter.mount()
     descriptor = mounted.fuse_fd
 
     command = [*STAND_IN, "bucket", f"/dev/fd/{descriptor}"]
     done = subprocess.run(
-        command, pass_fds=(descriptor,), env=machine.environment, check=False, timeout=WITHIN
+        command, pass_fds=(descriptor,), env=runner.environment, check=False, timeout=WITHIN
     )
     for each in (descriptor, place.descriptor, mounted.root_fd, mounted.read_ahead_fd):
         if each is not None:
             os.close(each)
 
     assert done.returncode == 0
-    assert (machine.place / "hello").read_text() == "Hello, world\n"
+    assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
     mounter.detach()
 
 
-def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_path: Path) -> None:
+def test_sigusr1_logs_statistics_and_sighup_resets_them(
+    runner: MountRunner, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
-    pid = machine.mount("--log-file", log, "--log-format", "json")
-    (machine.place / "hello").read_bytes()
+    pid = runner.mount("--log-file", log, "--log-format", "json")
+    (runner.mountpoint / "hello").read_bytes()
 
     def records() -> list[dict[str, object]]:
         return [json.loads(line) for line in log.read_text().splitlines()]
@@ -573,7 +575,7 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
         wait_until(partial(has_logged, count))
 
     assert [record["message"] for record in records()] == [
-        f"mounted s3://bucket at {machine.place}",
+        f"mounted s3://bucket at {runner.mountpoint}",
         "statistics: reads=1, log_warnings=0, log_suppressed=0",
         "invalidated the cached metadata of s3://bucket",
         "statistics: reads=0, log_warnings=0, log_suppressed=0",
@@ -581,16 +583,16 @@ def test_sigusr1_logs_statistics_and_sighup_forgets_them(machine: Machine, tmp_p
     assert records()[1]["statistics"] == {"reads": 1, "log_warnings": 0, "log_suppressed": 0}
 
 
-def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(
-    machine: Machine, directory: Path
+def test_a_newline_in_the_mount_point_adds_no_message_to_the_service_manager(
+    runner: MountRunner, directory: Path
 ) -> None:
-    machine.place = directory / "mount" / "x\nMAINPID=1"
-    machine.place.mkdir()
+    runner.mountpoint = directory / "mount" / "x\nMAINPID=1"
+    runner.mountpoint.mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(directory / "notify"))
         manager.settimeout(WITHIN)
-        machine.environment |= {"NOTIFY_SOCKET": str(directory / "notify")}
-        machine.mount()
+        runner.environment |= {"NOTIFY_SOCKET": str(directory / "notify")}
+        runner.mount()
 
         message = manager.recv(4096).decode()
 
@@ -598,21 +600,21 @@ def test_a_newline_in_the_mount_point_tells_the_service_manager_nothing_more(
         "READY=1",
         f"STATUS=serving s3://bucket at {directory}/mount/x\\nMAINPID=1",
     ]
-    unmount(str(machine.place))
+    unmount(str(runner.mountpoint))
 
 
 @pytest.mark.parametrize("is_abstract", [False, True])
-def test_the_service_manager_hears_of_every_turn(
-    machine: Machine, tmp_path: Path, *, is_abstract: bool
+def test_the_service_manager_is_notified_of_every_state(
+    runner: MountRunner, tmp_path: Path, *, is_abstract: bool
 ) -> None:
     name = f"@s3mount-test-{os.getpid()}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name.replace("@", "\0"))
         manager.settimeout(WITHIN)
-        machine.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "200000"}
-        command = machine.start("--foreground")
+        runner.environment |= {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "200000"}
+        command = runner.start("--foreground")
 
-        status = f"STATUS=serving s3://bucket at {machine.place}"
+        status = f"STATUS=serving s3://bucket at {runner.mountpoint}"
         heard = [manager.recv(1024).decode() for _ in range(3)]
         command.send_signal(signal.SIGHUP)
         while not (reloading := manager.recv(1024).decode()).startswith("RELOADING"):
@@ -630,56 +632,58 @@ def test_the_service_manager_hears_of_every_turn(
     assert stopping == "STOPPING=1\nSTATUS=unmounting"
 
 
-def test_in_the_foreground_the_log_goes_to_stderr(machine: Machine) -> None:
-    command = machine.start("--foreground")
-    wait_until(lambda: machine.is_mounted)
-    (machine.place / "hello").read_bytes()
+def test_in_the_foreground_the_log_goes_to_stderr(runner: MountRunner) -> None:
+    command = runner.start("--foreground")
+    wait_until(lambda: runner.is_mounted)
+    (runner.mountpoint / "hello").read_bytes()
 
     command.send_signal(signal.SIGINT)
     _, log = command.communicate(timeout=WITHIN)
 
     assert command.returncode == 0
-    assert f"mounted s3://bucket at {machine.place}" in log
+    assert f"mounted s3://bucket at {runner.mountpoint}" in log
 
 
 @pytest.mark.parametrize(
     "options", ["max_read=131072", "fsname=photos,subtype=s3", "dev,suid,rw,_netdev,x-gvfs-hide"]
 )
-def test_mount_options_are_taken_by_the_kernel(machine: Machine, options: str) -> None:
-    machine.mount("-o", options)
+def test_mount_options_reach_the_kernel(runner: MountRunner, options: str) -> None:
+    runner.mount("-o", options)
 
-    assert (machine.place / "hello").read_text() == "Hello, world\n"
-
-
-def test_a_prefix_may_be_longer_than_what_the_kernel_names_a_mount_by(machine: Machine) -> None:
-    machine.mount(bucket=f"bucket/{'p' * 1000}")
-
-    assert (machine.place / "hello").read_text() == "Hello, world\n"
+    assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
 
 
-def test_a_killed_keeper_is_told_when_the_mount_stays(machine: Machine, tmp_path: Path) -> None:
+def test_a_prefix_may_be_longer_than_a_mount_source_of_the_kernel(runner: MountRunner) -> None:
+    runner.mount(bucket=f"bucket/{'p' * 1000}")
+
+    assert (runner.mountpoint / "hello").read_text() == "Hello, world\n"
+
+
+def test_a_killed_helper_process_is_reported_when_the_mount_stays(
+    runner: MountRunner, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
-    pid = machine.mount("--log-file", log)
-    os.kill(keeper_of(pid), signal.SIGKILL)
+    pid = runner.mount("--log-file", log)
+    os.kill(helper_of(pid), signal.SIGKILL)
 
     os.kill(pid, signal.SIGTERM)
 
     assert wait_exit(pid) == 0
-    assert machine.is_mounted
+    assert runner.is_mounted
     assert (
-        f"the mount could not be detached; if it stays: s3mount-clear {machine.place}"
+        f"the mount could not be detached; if it stays: s3mount-clear {runner.mountpoint}"
         in log.read_text()
     )
 
 
-def test_a_descriptor_that_is_no_mount_is_refused_in_one_line(machine: Machine) -> None:
+def test_a_descriptor_that_is_no_mount_is_refused_in_one_line(runner: MountRunner) -> None:
     ours, theirs = os.pipe()
 
     command = [*STAND_IN, "bucket", f"/dev/fd/{theirs}"]
     done = subprocess.run(
         command,
         pass_fds=(theirs,),
-        env=machine.environment,
+        env=runner.environment,
         check=False,
         capture_output=True,
         text=True,

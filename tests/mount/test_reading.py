@@ -1,4 +1,4 @@
-"""Reading: every byte is the object's, in whatever order and by however many it is read, and for few requests."""
+"""Reading: every byte is right in any order and concurrency, with few requests."""
 
 import os
 import random
@@ -12,8 +12,8 @@ import pytest
 
 from s3mount.s3.scheduling.hedge_policy import BURST, SHARE
 from tests.mount.buckets import fill, fill_from
-from tests.mount.looking import output_of, read_file, read_mapped, wait_until
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import output_of, read_file, read_mapped, wait_until
+from tests.mount.mount_process import Mount, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
 
@@ -35,12 +35,12 @@ SIZES = (
 )
 BIG = 21 * MIB + 12_345
 
-each_transport = pytest.mark.parametrize("transport", ["lean", "boto3"])
+each_transport = pytest.mark.parametrize("transport", ["native", "boto3"])
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A mount behind a relay, and what its objects hold."""
+    """Mount behind a relay, and the contents of its objects."""
 
     mount: Mount
     traffic: Traffic
@@ -70,8 +70,8 @@ def reading(
     tmp_path: Path,
     request: pytest.FixtureRequest,
 ) -> Iterator[Reading]:
-    """Cold: a mount of each test's own."""
-    options = ("--transport", getattr(request, "param", "lean"))
+    """A fresh mount for each test."""
+    options = ("--transport", getattr(request, "param", "native"))
     with (
         relay(server) as traffic,
         mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount,
@@ -84,7 +84,7 @@ def test_a_file_of_any_size_is_read_whole(reading: Reading) -> None:
         assert read_file(reading / f"sizes/{size}") == reading.bodies[f"sizes/{size}"]
 
 
-@pytest.mark.parametrize("reading", ["lean", "boto3"], indirect=True)
+@pytest.mark.parametrize("reading", ["native", "boto3"], indirect=True)
 def test_any_slice_is_exactly_the_slice_of_the_object(reading: Reading) -> None:
     body, chance = reading.bodies["big"], random.Random(1)
     descriptor = os.open(reading / "big", os.O_RDONLY)
@@ -125,8 +125,8 @@ def test_several_sequences_in_one_file_are_each_right(reading: Reading) -> None:
     os.close(descriptor)
 
 
-@pytest.mark.parametrize("reading", ["lean", "boto3"], indirect=True)
-def test_ten_readers_at_once_download_each_byte_once(reading: Reading) -> None:
+@pytest.mark.parametrize("reading", ["native", "boto3"], indirect=True)
+def test_ten_concurrent_readers_download_each_byte_once(reading: Reading) -> None:
     reading.traffic.take()
     with ThreadPoolExecutor(10) as readers:
         bodies = list(readers.map(read_file, [reading / "big"] * 10))
@@ -135,7 +135,7 @@ def test_ten_readers_at_once_download_each_byte_once(reading: Reading) -> None:
     assert reading.traffic.bytes_down < BIG * 1.01 + 50_000
 
 
-def test_opened_anew_within_the_lifetime_it_costs_no_request(reading: Reading) -> None:
+def test_reopening_a_file_within_the_lifetime_costs_no_request(reading: Reading) -> None:
     assert read_file(reading / "big") == reading.bodies["big"]
     reading.traffic.take()
 
@@ -164,16 +164,19 @@ def test_small_files_in_order_cost_one_get_each_and_nothing_else(reading: Readin
     for name in names:
         assert read_file(reading / f"small/{name}") == reading.bodies[f"small/{name}"]
 
-    asked = reading.traffic.take()
+    requests = reading.traffic.take()
     wanted = [name for name in names if reading.bodies[f"small/{name}"]]
-    late = BURST + SHARE * len(wanted)  # may have been asked for a second time
-    assert {request.kind for request in asked} == {"GET"}
+    late = BURST + SHARE * len(wanted)  # may have been requested a second time
+    assert {request.kind for request in requests} == {"GET"}
     assert (
-        len({request.path for request in asked}) == len(wanted) <= len(asked) <= len(wanted) + late
+        len({request.path for request in requests})
+        == len(wanted)
+        <= len(requests)
+        <= len(wanted) + late
     )
 
 
-def test_small_files_are_fetched_ahead_of_cp_which_opens_them_by_number(
+def test_small_files_are_prefetched_for_cp_which_opens_them_by_inode_number(
     reading: Reading, tmp_path: Path
 ) -> None:
     with os.scandir(reading / "small") as listed:
@@ -182,13 +185,13 @@ def test_small_files_are_fetched_ahead_of_cp_which_opens_them_by_number(
             for entry in sorted(listed, key=os.DirEntry.inode)
             if reading.bodies[f"small/{entry.name}"]
         ]
-    opened, asked = names[:8], set[str]()
+    opened, fetched = names[:8], set[str]()
     for name in opened:
         assert read_file(reading / f"small/{name}") == reading.bodies[f"small/{name}"]
 
     def are_the_next_ones_asked_for() -> bool:
-        asked.update(request.path.rpartition("/")[2] for request in reading.traffic.take())
-        return asked >= set(names[:16])
+        fetched.update(request.path.rpartition("/")[2] for request in reading.traffic.take())
+        return fetched >= set(names[:16])
 
     wait_until(are_the_next_ones_asked_for)
     subprocess.run(["cp", "-r", reading / "small", tmp_path / "copy"], check=True)
@@ -196,7 +199,7 @@ def test_small_files_are_fetched_ahead_of_cp_which_opens_them_by_number(
         assert path.read_bytes() == reading.bodies[f"small/{path.name}"]
 
 
-def test_a_reader_that_is_killed_leaves_no_fetch_behind(reading: Reading) -> None:
+def test_a_killed_reader_leaves_no_fetch_behind(reading: Reading) -> None:
     reader = subprocess.Popen(["tail", "-f", "-c", "+1", reading / "big"], stdout=subprocess.PIPE)
     assert reader.stdout is not None
     assert reader.stdout.read(100_000) == reading.bodies["big"][:100_000]

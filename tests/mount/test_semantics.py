@@ -1,4 +1,4 @@
-"""docs/semantics.md, line by line: each line is quoted by the test that executes it, and a line without a test fails."""
+"""docs/semantics.md, line by line: each line has a test that quotes and executes it."""
 
 import ast
 import os
@@ -16,8 +16,8 @@ import trio
 
 from s3mount.fuse.error_mapping import maps_errors
 from tests.mount.buckets import fill
-from tests.mount.looking import failure_of, output_of, read_file, read_tree, wait_until
-from tests.mount.mounted import REPOSITORY, Mount, mount_of
+from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
+from tests.mount.mount_process import REPOSITORY, Mount, mount_of
 from tests.mount.relay import relay
 from tests.reference import tree_of
 from tests.servers import S3Server
@@ -63,7 +63,7 @@ def mount(
 
 @pytest.fixture(scope="module")
 def hostile(moto: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
-    """A mount of keys that only moto holds, of the servers that the tests have."""
+    """Mount of keys that, of the test servers, only moto holds."""
     with mount_of(moto, fill(moto, HOSTILE), tmp_path_factory.mktemp("hostile") / "mnt") as mount:
         yield mount
 
@@ -75,16 +75,18 @@ def test_every_line_of_the_document_is_quoted_by_a_test() -> None:
         if isinstance(node, ast.FunctionDef)
     ]
     quoted = {" ".join((ast.get_docstring(function) or "").split()) for function in functions}
-    lines = [line for line in DOCUMENT.read_text().splitlines() if re.match(r"- |\| [^|]", line)]
+    text = re.sub(r"\n +", " ", DOCUMENT.read_text())  # a wrapped list item is one line
+    lines = [line for line in text.splitlines() if re.match(r"- |\| [^|]", line)]
     headings = {"keys", "what happens"}
 
-    told = [line.removeprefix("- ").strip("| ") for line in lines]
+    stated = [line.removeprefix("- ").strip("| ") for line in lines]
+    assert len(stated) > len(headings)
     assert [
-        line for line in told if line.split(" |")[0] not in headings and line not in quoted
+        line for line in stated if line.split(" |")[0] not in headings and line not in quoted
     ] == []
 
 
-# ---- names -----------------------------------------------------------------------------------------------------------
+# ---- names
 
 
 def test_keys_are_split_at_slashes(mount: Mount) -> None:
@@ -93,8 +95,8 @@ def test_keys_are_split_at_slashes(mount: Mount) -> None:
 
 
 def test_impossible_names_hide_their_keys(hostile: Mount) -> None:
-    """A component that no Linux file name can be (empty, `.`, `..`, with a NUL, or over 255 bytes) hides the key from
-    the tree; the valid directories above it are shown.
+    """A component that no Linux file name can be (empty, `.`, `..`, with a NUL, or over 255 bytes)
+    hides the key from the tree; the valid directories above it are shown.
     """
     assert read_tree(hostile.path) == tree_of(HOSTILE)
     for above in ("e", "f", "g", "h", "i"):
@@ -103,8 +105,8 @@ def test_impossible_names_hide_their_keys(hostile: Mount) -> None:
 
 
 def test_hidden_keys_are_counted(hostile: Mount) -> None:
-    """Hidden keys are counted, and the count can be seen in the statistics (SIGUSR1); the log names a directory once,
-    not a key each time.
+    """Hidden keys are counted, and the count can be seen in the statistics (SIGUSR1); the log
+    names a directory once, not a key each time.
     """
     for _ in range(2):
         read_tree(hostile.path)
@@ -112,8 +114,8 @@ def test_hidden_keys_are_counted(hostile: Mount) -> None:
     hostile.process.send_signal(signal.SIGUSR1)
 
     wait_until(lambda: any("hidden_keys" in str(record) for record in hostile.records()))
-    [told] = [str(record) for record in hostile.records() if "hidden_keys" in str(record)]
-    assert re.search(r"hidden_keys\D+6\b", told), told
+    [record] = [str(record) for record in hostile.records() if "hidden_keys" in str(record)]
+    assert re.search(r"hidden_keys\D+6\b", record), record
     named = [record["message"] for record in hostile.records() if "are hidden" in record["message"]]
     assert sorted(named) == sorted(set(named))
     assert len(named) == 6  # the root, and `a` in e, f, g, h and i
@@ -126,7 +128,9 @@ def test_a_marker_is_an_empty_directory(hostile: Mount) -> None:
 
 
 def test_a_directory_shadows_a_file(moto: S3Server, hostile: Mount, tmp_path: Path) -> None:
-    """`a`, `a/b` | directory `a` with `b`: a directory shadows a file of its name; when `a/b` goes, the file `a` appears"""
+    """`a`, `a/b` | directory `a` with `b`: a directory shadows a file of its name; when `a/b`
+    goes, the file `a` appears
+    """
     assert os.listdir(hostile / "s/a") == ["b"]
 
     bucket = fill(moto, {"a": b"file", "a/b": b"b"})
@@ -166,36 +170,45 @@ def test_case_matters(mount: Mount) -> None:
     assert failure_of((mount / "case/CASE").stat) == "ENOENT"
 
 
-# ---- attributes ------------------------------------------------------------------------------------------------------
+# ---- attributes
 
 
 def test_attributes_of_files(server: S3Server, bucket: str, mount: Mount) -> None:
-    """Files: the object's size; mtime, ctime, atime = LastModified; nlink 1; blocks = ceil(size/512); mode 0444 by
-    default.
+    """Files: the object's size; mtime, ctime, atime = LastModified; nlink 1; blocks =
+    ceil(size/512); mode 0444 by default.
     """
     client = server.client()
     headed = client.head_object(Bucket=bucket, Key="plain/a")["LastModified"]
     (listed,) = client.list_objects_v2(Bucket=bucket, Prefix="plain/a", MaxKeys=1)["Contents"]
-    told = os.stat(mount / "plain/a")
+    attributes = os.stat(mount / "plain/a")
 
-    assert (told.st_size, told.st_nlink, told.st_blocks, told.st_mode) == (
+    assert (attributes.st_size, attributes.st_nlink, attributes.st_blocks, attributes.st_mode) == (
         1000,
         1,
         2,
         stat.S_IFREG | 0o444,
     )
-    assert told.st_mtime == told.st_ctime == told.st_atime
-    # a store may tell the two apart: a listing with its fraction, and so at times rounded into the next second
-    assert int(told.st_mtime) in {int(headed.timestamp()), int(listed["LastModified"].timestamp())}
+    assert attributes.st_mtime == attributes.st_ctime == attributes.st_atime
+    # HEAD and LIST may differ: a listing has fractions, which may round to the next second
+    assert int(attributes.st_mtime) in {
+        int(headed.timestamp()),
+        int(listed["LastModified"].timestamp()),
+    }
 
 
 def test_attributes_of_directories(mount: Mount) -> None:
-    """Directories: mode 0555, nlink 1, size 0; times = the newest known child, else the time of the mount."""
+    """Directories: mode 0555, nlink 1, size 0; times = the newest known child, else the time of
+    the mount.
+    """
     for path in (mount.path, mount / "plain", mount / "plain/b"):
         os.listdir(path)
-        told = os.stat(path)
-        assert (told.st_mode, told.st_nlink, told.st_size) == (stat.S_IFDIR | 0o555, 1, 0)
-        assert abs(told.st_mtime - time.time()) < 3600
+        attributes = os.stat(path)
+        assert (attributes.st_mode, attributes.st_nlink, attributes.st_size) == (
+            stat.S_IFDIR | 0o555,
+            1,
+            0,
+        )
+        assert abs(attributes.st_mtime - time.time()) < 3600
     assert os.stat(mount / "plain/b").st_mtime in (
         os.stat(mount / "plain/b/c").st_mtime,
         os.stat(mount.path).st_mtime,
@@ -212,8 +225,12 @@ def test_owners(server: S3Server, bucket: str, mount: Mount, tmp_path: Path) -> 
     options = ("--uid", "1234", "--gid", "0", "--file-mode", "0440", "--dir-mode", "0750")
     with mount_of(server, bucket, tmp_path / "mnt", *options) as other:
         for name, mode in (("top", 0o440), ("plain", 0o750)):
-            told = os.stat(other / name)
-            assert (told.st_uid, told.st_gid, stat.S_IMODE(told.st_mode)) == (1234, 0, mode)
+            attributes = os.stat(other / name)
+            assert (attributes.st_uid, attributes.st_gid, stat.S_IMODE(attributes.st_mode)) == (
+                1234,
+                0,
+                mode,
+            )
 
 
 def test_inode_numbers(server: S3Server, tmp_path: Path) -> None:
@@ -232,20 +249,20 @@ def test_inode_numbers(server: S3Server, tmp_path: Path) -> None:
 
 def test_statfs(mount: Mount) -> None:
     """statfs: a large, constant, read-only file system with a name limit of 255."""
-    told = os.statvfs(mount.path)
+    filesystem = os.statvfs(mount.path)
 
-    assert told == os.statvfs(mount / "plain/a")
-    assert told.f_blocks * told.f_frsize >= 1 << 50
-    assert told.f_namemax == 255
-    assert told.f_flag & os.ST_RDONLY
+    assert filesystem == os.statvfs(mount / "plain/a")
+    assert filesystem.f_blocks * filesystem.f_frsize >= 1 << 50
+    assert filesystem.f_namemax == 255
+    assert filesystem.f_flag & os.ST_RDONLY
 
 
-# ---- consistency -----------------------------------------------------------------------------------------------------
+# ---- consistency
 
 
 def test_an_open_file_is_one_version(server: S3Server, tmp_path: Path) -> None:
-    """An open file is one version: reads return bytes of the version that was opened, or ESTALE once they can no
-    longer be had. Never a mixture, also through the page cache and `mmap`.
+    """An open file is one version: reads return bytes of the version that was opened, or ESTALE
+    once they can no longer be had. Never a mixture, also through the page cache and `mmap`.
     """
     old, new = b"old!" * (5 << 18), b"newer" * (4 << 18)
     bucket = fill(server, {"a": old})
@@ -264,8 +281,9 @@ def test_an_open_file_is_one_version(server: S3Server, tmp_path: Path) -> None:
 
 
 def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
-    """Opening sees what is current within the metadata lifetime (`--metadata-ttl`, 60 s by default; `0`: every open
-    revalidates, and sees what was current when it was called; `indefinite`: nothing is asked twice).
+    """Opening sees what is current within the metadata lifetime (`--metadata-ttl`, 60 s by
+    default; `0`: every open revalidates, and sees what was current when it was called;
+    `indefinite`: nothing is asked twice).
     """
     bucket = fill(server, {"a": b"old"})
     with (
@@ -286,8 +304,8 @@ def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_
 
 
 def test_a_listing_is_what_s3_said_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
-    """A listing is what S3 said within the metadata lifetime. A file that is created or deleted by others appears or
-    disappears within it; a refresh on request (SIGHUP) is immediate.
+    """A listing is what S3 said within the metadata lifetime. A file that is created or deleted by
+    others appears or disappears within it; a refresh on request (SIGHUP) is immediate.
     """
     bucket = fill(server, {"d/stays": b"", "d/goes": b""})
     with (
@@ -307,7 +325,9 @@ def test_a_listing_is_what_s3_said_within_the_lifetime(server: S3Server, tmp_pat
 
 
 def test_a_failure_is_never_an_absence(server: S3Server, bucket: str, tmp_path: Path) -> None:
-    """A failure is never an absence: a 5xx, a timeout or a 403 is never shown, nor remembered, as "no such file"."""
+    """A failure is never an absence: a 5xx, a timeout or a 403 is never shown, nor remembered, as
+    "no such file".
+    """
     with (
         relay(server) as traffic,
         mount_of(
@@ -330,7 +350,7 @@ def test_a_failure_is_never_an_absence(server: S3Server, bucket: str, tmp_path: 
         assert read_tree(mount.path) == tree_of(BODIES)
 
 
-# ---- errors ----------------------------------------------------------------------------------------------------------
+# ---- errors
 
 
 def test_enoent(mount: Mount) -> None:
@@ -383,7 +403,9 @@ def test_enametoolong(mount: Mount) -> None:
 
 
 def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
-    """Throttled, 5xx, network down, truncated or corrupt body, after retries and within the deadline | EIO"""
+    """Throttled, 5xx, network down, truncated or corrupt body, after retries and within the
+    deadline | EIO
+    """
     options = ("--timeout", "4", "--metadata-ttl", "indefinite")
     with (
         relay(server) as traffic,

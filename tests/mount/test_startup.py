@@ -1,4 +1,4 @@
-"""What cannot be mounted: one clear line that says what is wrong and what to do, status 1, before going to the background."""
+"""Failures to mount: one line with the cause and the remedy, status 1, before the background."""
 
 import http.server
 import socket
@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.looking import output_of, read_file
-from tests.mount.mounted import is_mounted, mount_of, refused, run_command
+from tests.mount.filesystem_access import output_of, read_file
+from tests.mount.mount_process import is_mounted, mount_of, refused, run_command
 from tests.servers import S3Server
 
-UNREACHABLE_WITHIN = 15  # seconds, see issue 3
+UNREACHABLE_WITHIN = 15  # seconds
 
 
 def refusal(server: S3Server, source: str, at: Path, *options: str, **variables: str) -> str:
-    """The one line that the command says, and ends with status 1."""
+    """Return the one line of a command that ends with status 1."""
     at.mkdir()
     done = refused(
         source,
@@ -38,7 +38,7 @@ def refusal(server: S3Server, source: str, at: Path, *options: str, **variables:
     return done.stderr
 
 
-def test_a_bucket_that_is_not_there_is_named(server: S3Server, tmp_path: Path) -> None:
+def test_a_missing_bucket_is_named(server: S3Server, tmp_path: Path) -> None:
     line = refusal(server, "no-such-bucket-here", tmp_path / "mnt")
 
     assert "no-such-bucket-here" in line
@@ -46,10 +46,10 @@ def test_a_bucket_that_is_not_there_is_named(server: S3Server, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["seaweedfs", "rclone"])
-def test_a_wrong_secret_is_told_as_such(
+def test_a_wrong_secret_is_reported_as_such(
     name: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Not on moto, which lets anybody in."""
+    """Not on moto, which accepts any secret."""
     server: S3Server = request.getfixturevalue(name)
     bucket = server.make_bucket()
 
@@ -70,7 +70,7 @@ def test_an_anonymous_request_is_denied(
     assert "denied" in line.lower() or "refuses" in line
 
 
-def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(
+def test_missing_credentials_are_reported_with_the_places_searched(
     server: S3Server, tmp_path: Path
 ) -> None:
     bucket = server.make_bucket()
@@ -86,7 +86,7 @@ def test_no_credentials_at_all_are_told_with_where_they_are_looked_for(
     assert "credentials" in done.stderr
 
 
-def test_no_credentials_are_needed_where_anybody_may_read(moto: S3Server, tmp_path: Path) -> None:
+def test_no_credentials_are_needed_for_a_public_bucket(moto: S3Server, tmp_path: Path) -> None:
     bucket = moto.make_bucket()
     moto.client().put_object(Bucket=bucket, Key="a", Body=b"public", ACL="public-read")
     with mount_of(
@@ -100,7 +100,7 @@ def test_no_credentials_are_needed_where_anybody_may_read(moto: S3Server, tmp_pa
         assert read_file(mount / "a") == b"public"
 
 
-def test_a_bucket_in_another_region_is_found_there_when_none_was_named(
+def test_a_bucket_in_another_region_is_found_if_no_region_was_named(
     moto: S3Server, tmp_path: Path
 ) -> None:
     bucket = "elsewhere"
@@ -113,7 +113,7 @@ def test_a_bucket_in_another_region_is_found_there_when_none_was_named(
         assert read_file(mount / "a") == b"far"
 
 
-def test_an_endpoint_that_refuses_connections_is_told_at_once(
+def test_an_endpoint_that_refuses_connections_is_reported_at_once(
     moto: S3Server, tmp_path: Path
 ) -> None:
     with socket.socket() as closed:
@@ -123,7 +123,7 @@ def test_an_endpoint_that_refuses_connections_is_told_at_once(
     assert "127.0.0.1" in line
 
 
-def test_an_endpoint_that_never_answers_is_told_within_15_seconds(
+def test_an_endpoint_that_never_responds_is_reported_within_15_seconds(
     moto: S3Server, tmp_path: Path
 ) -> None:
     with socket.socket() as silent:
@@ -134,26 +134,28 @@ def test_an_endpoint_that_never_answers_is_told_within_15_seconds(
     assert "127.0.0.1" in line
 
 
-def test_an_endpoint_without_a_name_is_told_with_it(moto: S3Server, tmp_path: Path) -> None:
+def test_an_endpoint_that_does_not_resolve_is_named(moto: S3Server, tmp_path: Path) -> None:
     line = _timed(moto, tmp_path, "http://no-such-host.invalid")
 
     assert "no-such-host.invalid" in line
 
 
-def test_what_is_no_s3_endpoint_is_told_as_such(moto: S3Server, tmp_path: Path) -> None:
+def test_an_endpoint_that_is_no_s3_server_is_reported_as_such(
+    moto: S3Server, tmp_path: Path
+) -> None:
     with _web_server() as url:
         line = _timed(moto, tmp_path, url)
 
     assert "S3" in line
 
 
-def test_what_went_wrong_is_told_in_the_foreground_too(server: S3Server, tmp_path: Path) -> None:
+def test_errors_are_reported_in_the_foreground_too(server: S3Server, tmp_path: Path) -> None:
     assert "no-such-bucket-here" in refusal(
         server, "no-such-bucket-here", tmp_path / "mnt", "--foreground"
     )
 
 
-def test_the_command_returns_0_once_the_mount_answers(server: S3Server, tmp_path: Path) -> None:
+def test_the_command_returns_0_once_the_mount_responds(server: S3Server, tmp_path: Path) -> None:
     bucket = fill(server, {"a": b"there"})
     at = tmp_path / "mnt"
     at.mkdir()
@@ -178,7 +180,7 @@ def _timed(server: S3Server, tmp_path: Path, endpoint_url: str) -> str:
 
 @contextmanager
 def _web_server() -> Iterator[str]:
-    """A server that answers every request with a page."""
+    """Run a server that responds to every request with a web page."""
 
     class Page(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -192,7 +194,7 @@ def _web_server() -> Iterator[str]:
         do_HEAD = do_GET  # noqa: N815
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as web:
         thread = threading.Thread(target=web.serve_forever)

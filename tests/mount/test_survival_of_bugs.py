@@ -1,4 +1,4 @@
-"""Bugs in handlers, through the kernel: the call fails with EIO, and the mount lives on."""
+"""Bugs in handlers, through the kernel: the call fails with EIO, and the mount survives."""
 
 import os
 import signal
@@ -9,85 +9,87 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.looking import failure_of, read_file, wait_until
-from tests.mount.memory_mount import Told, memory_mount
-from tests.mount.mounted import ENDED_WITHIN, is_mounted
+from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.memory_mount import ControlledMount, memory_mount
+from tests.mount.mount_process import ENDED_WITHIN, is_mounted
 
 
 @pytest.fixture
-def told(tmp_path: Path) -> Iterator[Told]:
+def mount(tmp_path: Path) -> Iterator[ControlledMount]:
     with memory_mount(tmp_path / "mount") as made:
-        made.tell("put", "file", "bytes")
-        made.tell("put", "d/inner", "more")
+        made.command("put", "file", "bytes")
+        made.command("put", "d/inner", "more")
         yield made
 
 
 HANDLERS = ("lookup", "opendir", "readdir", "releasedir", "release", "statfs", "forget")
 
 
-def test_a_bug_in_any_handler_ends_no_mount(told: Told) -> None:
+def test_a_bug_in_a_handler_ends_no_mount(mount: ControlledMount) -> None:
     bugs = [f"{name} failed: this is a bug" for name in HANDLERS]
-    told.mount.expect(*bugs)
-    read_file(told / "d/inner")  # makes inodes for the kernel to forget
-    directory = os.open(told.path, os.O_RDONLY | os.O_DIRECTORY)
-    file = os.open(told / "file", os.O_RDONLY)
+    mount.mount.expect(*bugs)
+    read_file(mount / "d/inner")  # makes inodes for the kernel to forget
+    directory = os.open(mount.path, os.O_RDONLY | os.O_DIRECTORY)
+    file = os.open(mount / "file", os.O_RDONLY)
 
-    told.tell("break")
+    mount.command("break")
     failures = [
-        failure_of(lambda: os.stat(told / "absent")),
-        failure_of(lambda: os.statvfs(told.path)),
+        failure_of(lambda: os.stat(mount / "absent")),
+        failure_of(lambda: os.statvfs(mount.path)),
         failure_of(lambda: os.listdir(directory)),
-        failure_of(lambda: os.open(told.path, os.O_RDONLY | os.O_DIRECTORY)),
+        failure_of(lambda: os.open(mount.path, os.O_RDONLY | os.O_DIRECTORY)),
     ]
     os.close(file)
     os.close(directory)
-    os.kill(told.mount.process.pid, signal.SIGHUP)  # the kernel then gives its references back
-    wait_until(lambda: {record["message"] for record in told.mount.records()}.issuperset(bugs))
-    told.tell("mend")
+    os.kill(mount.mount.process.pid, signal.SIGHUP)  # the kernel then returns its references
+    wait_until(lambda: {record["message"] for record in mount.mount.records()}.issuperset(bugs))
+    mount.command("repair")
 
     assert failures == ["EIO"] * 4
-    assert read_file(told / "file") == b"bytes"
-    assert os.listdir(told / "d") == ["inner"]
+    assert read_file(mount / "file") == b"bytes"
+    assert os.listdir(mount / "d") == ["inner"]
 
 
-def test_a_request_that_the_kernel_takes_back_blocks_no_other(told: Told) -> None:
+def test_a_request_that_the_kernel_withdraws_blocks_no_other(mount: ControlledMount) -> None:
     wait_until(
-        lambda: any("mounted" in record["message"] for record in told.mount.records())
-    )  # it asks the mount itself, once
-    told.tell("pause")
-    caller = stat_in_a_process(told / "absent")
-    assert told.hear() is None  # the loop has seen the request, and has not read it
+        lambda: any("mounted" in record["message"] for record in mount.mount.records())
+    )  # the interpreter reads its own mount once
+    mount.command("pause")
+    caller = stat_in_a_process(mount / "absent")
+    assert mount.receive() is None  # the event loop has seen the request, and has not read it
 
     caller.kill()
     caller.wait()
-    told.send("\n")
+    mount.send("\n")
 
-    assert told.tell("lookups") == 0  # a loop that waits for another request answers nothing
+    assert (
+        mount.command("lookups") == 0
+    )  # an event loop that waits for another request replies to nothing
 
 
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGKILL, -signal.SIGKILL)]
 )
-def test_it_ends_while_a_notification_waits_for_a_lookup_that_nobody_answers(
+def test_the_mount_ends_while_a_notification_waits_for_an_unanswered_lookup(
     tmp_path: Path, number: signal.Signals, status: int
 ) -> None:
-    """A thread in the kernel waits for the lock that the lookup holds: it cannot be killed, and keeps the connection open."""
-    with memory_mount(tmp_path / "mount", "--metadata-ttl", "0") as told:
-        told.mount.is_left = True
-        server = told.mount.process.pid
-        told.tell("put", "d/inner", "bytes")
-        inner = os.open(told / "d/inner", os.O_RDONLY)  # the kernel keeps it
-        told.tell("hold", "d/absent")
-        caller = stat_in_a_process(told / "d/absent")
-        wait_until(lambda: told.tell("held") > 0)
+    """A kernel thread waits for the lookup's lock: it cannot be killed and keeps the connection."""
+    with memory_mount(tmp_path / "mount", "--metadata-ttl", "0") as mount:
+        mount.mount.is_left = True
+        server = mount.mount.process.pid
+        mount.command("put", "d/inner", "bytes")
+        inner = os.open(mount / "d/inner", os.O_RDONLY)  # the kernel caches it
+        mount.command("hold", "d/absent")
+        caller = stat_in_a_process(mount / "d/absent")
+        wait_until(lambda: mount.command("held") > 0)
         os.kill(server, signal.SIGHUP)  # drops the names of d
         wait_until(lambda: is_any_thread_in(server, "fuse_reverse_inval_entry"))
 
         os.kill(server, number)
 
-        assert told.mount.process.wait(ENDED_WITHIN) == status
+        assert mount.mount.process.wait(ENDED_WITHIN) == status
         assert caller.wait(ENDED_WITHIN) == 1
-        wait_until(lambda: not is_mounted(told.path))
+        wait_until(lambda: not is_mounted(mount.path))
         os.close(inner)
 
 
@@ -99,7 +101,7 @@ def stat_in_a_process(path: Path) -> subprocess.Popen[bytes]:
 
 
 def is_any_thread_in(process: int, function: str) -> bool:
-    """Whether a thread of *process* waits in a *function* of the kernel."""
+    """Return whether a thread of *process* waits in a *function* of the kernel."""
     return any(
         task.joinpath("wchan").read_text() == function
         for task in Path(f"/proc/{process}/task").iterdir()

@@ -1,4 +1,4 @@
-"""Programs that people use: on the mount they say what they say on a local read-only disk."""
+"""Programs of users: their output on the mount equals that on a local read-only disk."""
 
 import os
 import shutil
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_from
-from tests.mount.looking import output_of, read_file, read_mapped
-from tests.mount.mounted import Mount, mount_of
+from tests.mount.filesystem_access import output_of, read_file, read_mapped
+from tests.mount.mount_process import Mount, mount_of
 from tests.servers import S3Server
 
 ROWS = 20_000
@@ -20,7 +20,7 @@ ROWS = 20_000
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the programs work on: text, a repository, a database, archives, and a file with holes."""
+    """Files for the programs: text, a repository, a database, archives, and a file with holes."""
     source = tmp_path_factory.mktemp("tools") / "source"
     library = Path(os.__file__).parent
     shutil.copytree(
@@ -52,19 +52,19 @@ def mount(
 
 
 def same(source: Path, mount: Mount, *words: str) -> None:
-    """The program says the same in both directories."""
+    """Check that a program prints the same in both directories."""
     assert output_of(*words, cwd=mount.path) == output_of(*words, cwd=source)
 
 
 def test_df_shows_a_large_empty_read_only_file_system(mount: Mount) -> None:
     [_, line] = output_of("df", "--output=fstype,used,target", mount.path).splitlines()
-    told = os.statvfs(mount.path)
+    filesystem = os.statvfs(mount.path)
 
     assert line.split() == ["fuse.s3mount", "0", str(mount.path)]
-    assert told.f_namemax == 255
-    assert told.f_flag & os.ST_RDONLY
-    assert told.f_blocks * told.f_frsize >= 1 << 50
-    assert told.f_bfree == told.f_blocks
+    assert filesystem.f_namemax == 255
+    assert filesystem.f_flag & os.ST_RDONLY
+    assert filesystem.f_blocks * filesystem.f_frsize >= 1 << 50
+    assert filesystem.f_bfree == filesystem.f_blocks
 
 
 def test_stat_shows_sizes_kinds_and_times(source: Path, mount: Mount) -> None:
@@ -180,7 +180,7 @@ def test_archives_are_read_at_random(mount: Mount, source: Path) -> None:
 def test_a_player_seeks_from_the_head_to_the_index_at_the_end_and_back(
     mount: Mount, source: Path
 ) -> None:
-    """As ffprobe does with a film whose index comes last."""
+    """As ffprobe does with a film whose index is at its end."""
     expected = read_file(source / "holes")
     with open(mount / "holes", "rb") as file:
         assert file.read(32) == expected[:32]
@@ -212,7 +212,7 @@ def test_a_file_is_locked_for_reading_as_on_a_disk(mount: Mount) -> None:
     output_of("flock", "--shared", "--nonblock", mount / "lines", "true")
 
 
-def test_a_map_shows_the_file(mount: Mount, source: Path) -> None:
+def test_a_mapping_shows_the_file(mount: Mount, source: Path) -> None:
     assert read_mapped(mount / "lines") == read_file(source / "lines")
 
 
@@ -239,7 +239,7 @@ def _make_repository(at: Path, files: Path) -> None:
     output_of("git", "-C", at, "pack-refs", "--all")
     (at / "refs/heads/keep").write_text(
         output_of("git", "-C", at, "rev-parse", "main")
-    )  # git wants its directory
+    )  # git requires the directory
     shutil.rmtree(work)
 
 

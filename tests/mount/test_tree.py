@@ -1,4 +1,4 @@
-"""5,000 real files: Python's own library and some large binaries, uploaded, mounted, and equal to their source."""
+"""5,000 real files, uploaded and mounted, equal their source."""
 
 import itertools
 import shutil
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill_from
-from tests.mount.looking import output_of
-from tests.mount.mounted import mount_of
+from tests.mount.filesystem_access import output_of
+from tests.mount.mount_process import mount_of
 from tests.servers import S3Server
 
 FILES = 5000
@@ -20,7 +20,7 @@ CHECKSUMS = "find . -type f -print0 | sort -z | xargs -0 sha256sum"
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Real files: names, sizes and bytes as people have them. Empty directories are none in S3, and are not made."""
+    """Python's own library and some large binaries, without empty directories, which S3 has not."""
     source = tmp_path_factory.mktemp("tree")
     roots = [Path(sysconfig.get_path(name)) for name in ("stdlib", "purelib")]
     found = (

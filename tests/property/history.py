@@ -1,7 +1,8 @@
-"""Past and present contents of a bucket: which states an answer of the mount may reflect.
+"""History of a bucket's contents, and the states that a result of the mount may show.
 
-Pure. A moment is a number of clock seconds, and no two events share one. The rules of visibility are those of docs/semantics.md;
-`tests.reference` defines them for one state, and `test_filesystem` checks that both agree.
+Pure. A moment is a number of clock seconds, and no two events share one. docs/semantics.md has the
+rules of visibility; `tests.reference` implements them for one state, and `test_filesystem` checks
+that both agree.
 """
 
 from bisect import bisect_right
@@ -14,7 +15,7 @@ DIRECTORY = -1  # the size of a directory
 
 
 class Child(NamedTuple):
-    """The keys behind one name: *is_directory* if one is below `name/`, *size* of the object `name` itself."""
+    """The keys of one name: *is_directory* if one is below `name/`, *size* of the object `name`."""
 
     is_directory: bool
     size: int | None
@@ -32,7 +33,7 @@ class State:
         self._children: dict[str, dict[bytes, Child]] = {}
 
     def children(self, prefix: str) -> dict[bytes, Child]:
-        """The names in the directory *prefix*."""
+        """Return the names in the directory *prefix*."""
         if prefix not in self._children:
             found: dict[bytes, Child] = {}
             for key, size in self.sizes.items():
@@ -66,7 +67,7 @@ class History:
         self.states.append(State(now, sizes if size is None else {**sizes, key: size}))
 
     def between(self, since: float, until: float) -> Sequence[State]:
-        """Every state that the bucket was in at any moment between the two."""
+        """Return every state of the bucket between the two moments."""
         begins = [state.begin for state in self.states]
         return self.states[max(0, bisect_right(begins, since) - 1) : bisect_right(begins, until)]
 
@@ -74,19 +75,19 @@ class History:
 def sizes_of(
     states: Iterable[State], prefix: str, name: bytes, *, is_list_denied: bool = False
 ) -> set[int | None]:
-    """What a lookup of *name* may answer: sizes, DIRECTORY, or None for its absence.
+    """Return the possible results of a lookup of *name*: sizes, DIRECTORY, or None for its absence.
 
-    HEAD and LIST are two requests, so each may see a state of its own. If LIST is refused, HEAD alone decides.
+    HEAD and LIST are two requests, so each may see another state. If LIST is denied, HEAD decides.
     """
     children = [state.children(prefix).get(name, NOTHING) for state in states]
-    answers: set[int | None] = {DIRECTORY for child in children if child.is_directory}
+    results: set[int | None] = {DIRECTORY for child in children if child.is_directory}
     if is_list_denied or not all(child.is_directory for child in children):
-        answers |= {child.size for child in children}
-    return answers
+        results |= {child.size for child in children}
+    return results
 
 
 def stable_names(states: Sequence[State], prefix: str) -> set[bytes]:
-    """The names in *prefix* that have a key in common in all *states*: no listing of that time may lack them."""
+    """Return the names in *prefix* with a key common to all *states*: no listing may lack them."""
     common = set(states[0].sizes)
     for state in states[1:]:
         common &= state.sizes.keys()

@@ -1,6 +1,6 @@
-"""What the kernel does to a file system, without a kernel: it looks names up, reads directories, counts its references, forgets.
+"""Simulated kernel: looks up names, reads directories, counts references and forgets them.
 
-Drives `filesystem` as `fuse` does, a few entries a reply, and holds it to what the kernel relies on at every step.
+Calls `filesystem` as `fuse` does, a few entries a reply, and checks what the kernel relies on.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,24 +15,19 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
-from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.namespace.inode_table import ROOT
-from s3mount.s3.model import ListedObject, ListPage
-from tests.property.assembling import assemble
-from tests.property.shelf import BUCKET, Shelf
+from tests.fakes.memory_store import BUCKET, MemoryStore
+from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
 from tests.reference import Directory, Node, tree_of
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-_IN_ORDER = ListPage(
-    [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
-)
 REPLY = 2  # entries in one readdir reply; the real one holds some 25
 
 
 @dataclass
 class Clock:
-    """Seconds that pass when a test says so."""
+    """Clock that a test sets."""
 
     now: float = 1000.0
 
@@ -42,7 +37,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a lookup or a readdir told of a name: its inode, and the size (negative for a directory)."""
+    """Inode and size that a lookup or a readdir returned; the size of a directory is negative."""
 
     inode: int
     size: int
@@ -54,13 +49,13 @@ class Seen:
 
 @dataclass
 class Kernel:
-    """References to inodes, each taken by a lookup or an entry of a readdir."""
+    """Kernel with its references to inodes, one for each lookup and each entry of a readdir."""
 
     filesystem: FileSystem
     references: dict[int, int] = field(default_factory=dict)
 
     async def lookup(self, parent: int, name: bytes) -> Seen | None:
-        """What *name* is; None where there is none."""
+        """Look up *name*; returns None if it is absent."""
         try:
             attributes = await self.filesystem.tree.lookup(parent, name)
         except NotFound:
@@ -68,7 +63,7 @@ class Kernel:
         return self._hold(attributes.inode, attributes.size)
 
     async def resolve(self, path: bytes) -> Seen | None:
-        """What stands at *path*, component by component; the root for an empty path."""
+        """Look up *path* by components; an empty path is the root."""
         seen: Seen | None = Seen(ROOT, -1)
         for name in path.split(b"/") if path else ():
             if seen is None or not seen.is_directory:
@@ -77,7 +72,7 @@ class Kernel:
         return seen
 
     async def readdir(self, inode: int) -> list[tuple[bytes, Seen]]:
-        """All entries of a directory, with opendir and releasedir."""
+        """Return all entries of a directory, with opendir and releasedir."""
         handle = self.opendir(inode)
         try:
             return await self.read_entries(handle)
@@ -90,31 +85,31 @@ class Kernel:
     async def read_entries(
         self, handle: int, offset: int = 0, limit: int = 1 << 30
     ) -> list[tuple[bytes, Seen]]:
-        """The entries behind *offset*, at most *limit*, reply by reply."""
+        """Return at most *limit* entries after *offset*, read reply by reply."""
         return [(name, seen) for name, seen, _ in await self.read_places(handle, offset, limit)]
 
     async def read_places(
         self, handle: int, offset: int = 0, limit: int = 1 << 30
     ) -> list[tuple[bytes, Seen, int]]:
-        """As `read_entries`, each with the offset behind it."""
+        """Return the same as `read_entries`, each with the offset after it."""
         stream = self.filesystem.directories.handle(handle)
         if offset == 0:
             await stream.rewind()
         offset = max(offset, DOTS)
-        told: list[tuple[bytes, Seen, int]] = []
-        while len(told) < limit and (place := await stream.read(offset)) is not None:
+        entries_read: list[tuple[bytes, Seen, int]] = []
+        while len(entries_read) < limit and (place := await stream.read(offset)) is not None:
             entries, start, base = place
             for index in range(start, min(start + REPLY, len(entries))):
                 inode = self.filesystem.tree.inodes.add_reference(entries, index)
                 attributes = self.filesystem.tree.describe(inode, entries, index)
-                told.append(
+                entries_read.append(
                     (entries.name(index), self._hold(inode, attributes.size), base + index + 1)
                 )
                 offset = base + index + 1
-        return told
+        return entries_read
 
     def forget_all(self) -> None:
-        """Give every reference back, as the kernel does under memory pressure and at unmount."""
+        """Forget every reference, as the kernel does under memory pressure and at unmount."""
         for inode, count in self.references.items():
             self.filesystem.tree.inodes.forget(inode, count)
         self.references.clear()
@@ -127,17 +122,17 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel_on(
-    shelf: Shelf, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
+    store: MemoryStore, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
 ) -> AsyncIterator[Kernel]:
-    """A kernel over a file system over *shelf*; at the end, every reference given back leaves nothing.
+    """Make a kernel and a file system over *store*, and check that no inode is left at the end.
 
-    *is_proven*: the store has listed many keys in order before, so that walks are fetched ahead in a small tree, too.
+    With *is_proven* the store has proved its key order, so that a small tree is prefetched too.
     """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
-        kernel = Kernel(assemble(shelf, nursery, config, StoreConfig(bucket=BUCKET), clock))
+        kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=BUCKET), clock))
         if is_proven:
-            kernel.filesystem.tree.cache.order.note_page(_IN_ORDER)
+            kernel.filesystem.tree.cache.order.note_page(ORDERED_PAGE)
         yield kernel
         kernel.forget_all()
         assert len(kernel.filesystem.tree.inodes) == 0, (
@@ -148,7 +143,7 @@ async def kernel_on(
 
 
 async def walk(kernel: Kernel, inode: int = ROOT) -> Directory[int]:
-    """The whole tree as readdir tells it; files by their sizes. Fails where a name comes twice."""
+    """Read the whole tree, files by their sizes; fails if a name comes twice."""
     tree: Directory[int] = Directory()
     for name, seen in await kernel.readdir(inode):
         assert name not in tree, f"{name!r} comes twice"
@@ -156,21 +151,21 @@ async def walk(kernel: Kernel, inode: int = ROOT) -> Directory[int]:
     return tree
 
 
-async def answers(question: Awaitable[Answer]) -> Answer | None:
-    """What *question* says, or None where it failed as a file system may."""
+async def answers(call: Awaitable[Result]) -> Result | None:
+    """Await *call*; returns None if it failed with an expected error."""
     try:
-        return await question
+        return await call
     except S3MountError:
         return None
 
 
-def truth(shelf: Shelf) -> Directory[int]:
-    """What the mount of *shelf* shows now."""
-    return tree_of({key: len(body) for key, body in shelf.bodies.items()})
+def truth(store: MemoryStore) -> Directory[int]:
+    """Return the tree that a mount of *store* shows now."""
+    return tree_of({key: len(body) for key, body in store.bodies.items()})
 
 
 def kind(node: Node[int] | None) -> str:
-    """What a name is, in a word."""
+    """Return a word for the kind of *node*."""
     return (
         "nothing"
         if node is None

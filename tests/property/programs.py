@@ -1,6 +1,6 @@
-"""Random programs for a file system: a bucket, a store's behaviour, options, and what several agents do at the same time.
+"""Generator of random programs: a bucket, a store's behaviour, options, and the steps of agents.
 
-A program follows from its seed, and is a value: it can be printed, and made smaller while it still fails.
+A program follows from its seed. It is a value, which can be printed, and shrunk while it fails.
 """
 
 import random
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from s3mount.config import Prefetch
-from tests.property.moving_store import Behaviour
+from tests.property.history_store import Behaviour
 
 Item = TypeVar("Item")
 
@@ -19,10 +19,11 @@ DEFAULT_LIMIT = 2_000_000  # entries: nothing is evicted
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that an agent does. *patience*: seconds after which it is cancelled, 0 for never.
+    """One action of an agent; *patience* is the seconds after which it is cancelled, 0 for never.
 
-    For "list": *reply* entries a reply, *pause* seconds between replies, after *seek_after* replies back to the entry *seek_to*,
-    and given up after *stop_after* replies (0: never). For "open": *pause* seconds between open and read.
+    For "list": *reply* entries a reply, and *pause* seconds between replies. After *seek_after*
+    replies the reader seeks back to the entry *seek_to*; after *stop_after* replies (0: never) it
+    stops. For "open": *pause* seconds between open and read.
     """
 
     verb: str
@@ -48,7 +49,10 @@ _PLAIN = Step("")
 
 @dataclass(frozen=True)
 class Program:
-    """*limit* is in entries, lifetimes are in seconds; the prefix *root* is mounted, and paths of readers begin there."""
+    """Program over a bucket; *limit* is in entries, lifetimes are in seconds.
+
+    The prefix *root* is mounted, and the paths of readers are relative to it.
+    """
 
     seed: int
     behaviour: Behaviour
@@ -59,7 +63,7 @@ class Program:
     negative_ttl: float | None = None
     grace: float = 0.0
     root: str = ""
-    is_proven: bool = False  # the store has listed in order for a while, so that order is relied on from the beginning
+    is_proven: bool = False  # the store has proved its order before the program starts
     no_prefetch: frozenset[Prefetch] = frozenset()
     is_huge: bool = False  # `h/` holds HUGE more names
 
@@ -70,9 +74,11 @@ class Program:
             for name, value in vars(self.behaviour).items()
             if value != getattr(plain, name)
         }
+        lifetimes = f"ttl {self.ttl}, negative {self.negative_ttl}, grace {self.grace}"
         lines = [
-            f"seed {self.seed}: ttl {self.ttl}, negative {self.negative_ttl}, grace {self.grace}, limit {self.limit}",
-            f"mounted {self.root!r}, {'proven ' if self.is_proven else ''}store {odd}{', h/ is huge' if self.is_huge else ''}",
+            f"seed {self.seed}: limit {self.limit}, {lifetimes}",
+            f"mounted {self.root!r}, {'proven ' if self.is_proven else ''}store {odd}"
+            + (", h/ is huge" if self.is_huge else ""),
             f"keys {list(self.keys)}",
         ]
         for number, steps in enumerate(self.agents):
@@ -81,7 +87,7 @@ class Program:
 
 
 def program_of(seed: int) -> Program:
-    """The program of this seed: two of five of any kind, the others where several things must meet to go wrong."""
+    """Return the program of *seed*: two of five are general, the others aim at rare cases."""
     rnd = random.Random(seed)
     any_program = _any_program(rnd, seed)
     return rnd.choice((_any, _any, _contended, _trimmed, _walked))(rnd, any_program)
@@ -113,7 +119,7 @@ def _any_program(rnd: random.Random, seed: int) -> Program:
 
 
 def _contended(rnd: random.Random, program: Program) -> Program:
-    """Few files, replaced again and again while they are looked up and open: what was asked before a change comes after it."""
+    """Replace a few files again and again while agents look them up and open them."""
     keys = sorted({rnd.choice(("a", "b", "a/a", "a/b", "b/a", "a/-")) for _ in range(3)})
     agents = [_contending_reader(rnd, keys) for _ in range(rnd.randint(2, 4))]
     behaviour = replace(program.behaviour, has_empty_pages=False, delay=rnd.choice((0.3, 1.0, 4.0)))
@@ -149,7 +155,7 @@ def _contending_reader(rnd: random.Random, keys: list[str]) -> list[Step]:
 
 
 def _trimmed(rnd: random.Random, program: Program) -> Program:
-    """One directory that is larger than the limit, and several readers of it who pause and seek."""
+    """Let several readers pause and seek in one directory that is larger than the limit."""
     prefix = rnd.choice(("", "a/", "a/b/"))
     names = rnd.choice(("0123", "ab-.", "a-"))
     keys = {
@@ -161,7 +167,7 @@ def _trimmed(rnd: random.Random, program: Program) -> Program:
         for key in rnd.sample(sorted(keys), min(len(keys), rnd.randint(0, 6)))
     }
     behaviour = replace(
-        program.behaviour, page_max=rnd.choice((1, 2, 3, 8)), is_cut_anew=rnd.random() < 0.8
+        program.behaviour, page_max=rnd.choice((1, 2, 3, 8)), has_random_pages=rnd.random() < 0.8
     )
     readers = [
         tuple(_list_step(rnd, prefix[:-1], 0.0) for _ in range(rnd.randint(1, 3)))
@@ -178,7 +184,7 @@ def _trimmed(rnd: random.Random, program: Program) -> Program:
 
 
 def _walked(rnd: random.Random, program: Program) -> Program:
-    """Many small directories, walks over them, changes, and SIGHUPs in between."""
+    """Walk many small directories, with changes and SIGHUPs meanwhile."""
     prefix = rnd.choice(("", "a/"))
     directories = [f"{prefix}d{number}" for number in range(rnd.randint(3, 9))]
     files = "ab-01234"[: rnd.randint(1, 8)]
@@ -207,11 +213,11 @@ def _walked(rnd: random.Random, program: Program) -> Program:
 
 
 def huge_program_of(seed: int) -> Program:
-    """A program with a directory of more entries than 16 bits can number."""
+    """Return a program with a directory of more entries than 16 bits can number."""
     rnd = random.Random(seed)
     order = ("bytes", "none", "at first", "directory bucket", "components")[seed % 5]
     page_max = rnd.choice((1000, 20_000, 66_000, HUGE))
-    behaviour = Behaviour(order=order, page_max=page_max, is_cut_anew=rnd.random() < 0.5)
+    behaviour = Behaviour(order=order, page_max=page_max, has_random_pages=rnd.random() < 0.5)
     keys = ["odd/b", "odd/a", "odd/-"]
     names = [f"h/f{rnd.randrange(HUGE):06}" for _ in range(10)] + [
         "h/f065535",
@@ -225,7 +231,7 @@ def huge_program_of(seed: int) -> Program:
 
 
 def smaller(program: Program) -> Iterator[Program]:
-    """Programs that do a little less, the smallest first."""
+    """Yield programs that do a little less, the smallest first."""
     for number in range(len(program.agents)):
         yield replace(program, agents=program.agents[:number] + program.agents[number + 1 :])
     for number, steps in enumerate(program.agents):
@@ -245,7 +251,7 @@ def smaller(program: Program) -> Iterator[Program]:
 
 
 def _without_some(items: tuple[Item, ...]) -> Iterator[list[Item]]:
-    """*items* without a half, a quarter, …, one of them."""
+    """Yield *items* without a half, a quarter, …, one of them."""
     size = len(items) // 2
     while size:
         for start in range(0, len(items), size):
@@ -276,7 +282,7 @@ def _behaviour(rnd: random.Random) -> Behaviour:
             ("bytes", "bytes", "bytes", "components", "none", "at first", "directory bucket")
         ),
         page_max=rnd.choice((1, 2, 3, 5, 8, 1000)),
-        is_cut_anew=rnd.random() < 0.5,
+        has_random_pages=rnd.random() < 0.5,
         repeats=rnd.random() < 0.1,
         has_empty_pages=rnd.random() < 0.07,
         knows_start_after=rnd.random() < 0.8,
@@ -314,7 +320,7 @@ def random_keys(rnd: random.Random) -> list[str]:
 
 
 def _paths(keys: list[str]) -> list[str]:
-    """Directories and files that may be there, without those that no path can name."""
+    """Return the possible directories and files, without those that no path can name."""
     paths = {
         "",
         *(

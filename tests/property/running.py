@@ -1,4 +1,4 @@
-"""Running an async property: each example in a trio of its own, where a deadlock is an error at once and not a hang."""
+"""Runner of async properties on a virtual clock, where a deadlock fails at once."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -6,14 +6,14 @@ from typing import TypeVar
 import trio
 import trio.testing
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-def run(main: Callable[[], Awaitable[Answer]]) -> Answer:
-    """What *main* returns; TooSlowError where all of its tasks wait for each other."""
+def run(main: Callable[[], Awaitable[Result]]) -> Result:
+    """Run *main* and return its result; raises TooSlowError if its tasks wait for each other."""
 
-    async def limited() -> Answer:
-        with trio.fail_after(60):  # of a clock that jumps there as soon as nothing else can happen
+    async def limited() -> Result:
+        with trio.fail_after(60):  # of virtual time, which jumps there as soon as all tasks wait
             return await main()
 
     return trio.run(limited, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -1,7 +1,8 @@
-"""A store whose answers come when, and as, a test says: for the orders and the ill luck that no real server can be made to have.
+"""ObjectStore whose responses come when, and as, a test says.
 
-Until an answer is let through its buffer holds rubbish, written again and again: whoever reads it too early, or is lent it
-while a load still fills it, reads rubbish. A cancelled load goes on until it is let through, as one in a thread does.
+Until a response is released, its buffer holds garbage that is written again and again. A reader of
+a block that is not ready would read garbage. A cancelled read goes on until it is released, as one
+in a thread does.
 """
 
 import random

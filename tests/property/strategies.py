@@ -1,4 +1,4 @@
-"""Small buckets: a tiny alphabet finds more than Unicode does, since everything collides in it."""
+"""Hypothesis strategies for small buckets: in a tiny alphabet every kind of collision occurs."""
 
 from hypothesis import strategies as st
 
@@ -7,5 +7,5 @@ page_sizes = st.integers(1, 3)
 
 
 def bodies(max_size: int = 12) -> st.SearchStrategy[dict[str, bytes]]:
-    """Buckets of up to *max_size* keys, and their bodies."""
+    """Generate buckets of up to *max_size* keys, and their bodies."""
     return st.dictionaries(keys, st.binary(max_size=2), max_size=max_size)

@@ -1,6 +1,6 @@
-"""Whatever is typed or written: a Config, or a UsageError of one line that repeats no secret; and no value that would be two lines.
+"""Any input makes a Config, or a UsageError of one line without secrets.
 
-Control characters in a header, an address, a status of the service manager or the options of a mount are how one value becomes two.
+Control characters in a header, an address or a mount option could make one value two.
 """
 
 import contextlib

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from s3mount.errors import StaleVersion
 from s3mount.filesystem.namespace.inode_table import ROOT
+from tests.fakes.key_order import Order, in_byte_order, in_component_order
+from tests.fakes.memory_store import MemoryStore, Request, hook, respond_at_once
 from tests.property.kernel import Clock, Kernel, kernel_on, kind, truth, walk
 from tests.property.running import run
-from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order
 from tests.property.strategies import bodies, keys, page_sizes
 from tests.reference import Directory, directories_of, look
 
@@ -27,13 +28,13 @@ orders = st.sampled_from([in_byte_order, in_component_order])
 def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_stayed(
     bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)
-    history = _apply(shelf, changes)
+    store = MemoryStore(bodies, page_size=page_size, order=order)
+    history = _apply(store, changes)
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             shown = [name for name, _ in await kernel.readdir(ROOT)]
-            trees = [truth(shelf) for shelf in history()]
+            trees = [truth(store) for store in history()]
             always = set(trees[0]).intersection(*trees[1:])
             ever = set().union(*trees)
             assert len(shown) == len(set(shown))
@@ -46,14 +47,14 @@ def test_a_directory_read_while_it_changes_has_no_name_twice_and_none_lost_that_
 def test_a_walk_while_the_bucket_changes_shows_files_that_stayed_and_none_that_never_was(
     bodies: dict[str, bytes], page_size: int, order: Order, changes: list[Change]
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)
+    store = MemoryStore(bodies, page_size=page_size, order=order)
     clock = Clock()
-    history = _apply(shelf, changes)
+    history = _apply(store, changes)
 
     async def main() -> None:
-        async with kernel_on(shelf, clock, metadata_ttl=TTL) as kernel:
+        async with kernel_on(store, clock, metadata_ttl=TTL) as kernel:
             shown = await walk(kernel)
-            trees = [truth(shelf) for shelf in history()]
+            trees = [truth(store) for store in history()]
             for path in _paths(shown):
                 assert kind(look(shown, path)) in {kind(look(tree, path)) for tree in trees}, path
             for path in set(_paths(trees[0])).intersection(*map(_paths, trees[1:])):
@@ -61,8 +62,8 @@ def test_a_walk_while_the_bucket_changes_shows_files_that_stayed_and_none_that_n
                     assert kind(look(shown, path)) == kind(look(trees[0], path)), path
 
             clock.now += TTL + 1
-            shelf.before = lambda _: None
-            assert await walk(kernel) == truth(shelf)
+            store.before = respond_at_once
+            assert await walk(kernel) == truth(store)
 
     run(main)
 
@@ -81,22 +82,22 @@ def test_a_change_is_seen_after_the_ttl_and_at_once_if_it_is_zero(
     ttl: float,
     data: st.DataObject,
 ) -> None:
-    shelf = Shelf(dict(before), page_size)
+    store = MemoryStore(before, page_size=page_size)
     clock = Clock()
-    paths = sorted({b"a", *_paths(truth(shelf)), *_paths(truth(Shelf(after)))})
+    paths = sorted({b"a", *_paths(truth(store)), *_paths(truth(MemoryStore(after)))})
     early = data.draw(st.lists(st.sampled_from(paths), max_size=6))
     late = data.draw(st.lists(st.sampled_from(paths), max_size=6))
 
     async def main() -> None:
-        async with kernel_on(shelf, clock, metadata_ttl=ttl) as kernel:
+        async with kernel_on(store, clock, metadata_ttl=ttl) as kernel:
             for path in early:
                 await kernel.resolve(path)
             await walk(kernel)
-            shelf.bodies = after
+            store.replace_all(after)
             clock.now += ttl
             for path in late:
-                assert await _shown(kernel, path) == kind(look(truth(shelf), path)), path
-            assert await walk(kernel) == truth(shelf)
+                assert await _shown(kernel, path) == kind(look(truth(store), path)), path
+            assert await walk(kernel) == truth(store)
 
     run(main)
 
@@ -105,14 +106,14 @@ def test_a_change_is_seen_after_the_ttl_and_at_once_if_it_is_zero(
 def test_an_open_after_the_ttl_reads_the_current_version_or_is_stale(
     body: bytes, other: bytes, waited: float
 ) -> None:
-    shelf = Shelf({"a": body})
+    store = MemoryStore({"a": body})
     clock = Clock()
 
     async def main() -> None:
-        async with kernel_on(shelf, clock, metadata_ttl=TTL) as kernel:
+        async with kernel_on(store, clock, metadata_ttl=TTL) as kernel:
             seen = await kernel.lookup(ROOT, b"a")
             assert seen is not None
-            shelf.bodies["a"] = other
+            store.put("a", other)
             clock.now += waited
             is_lost = not waited and body not in (other, b"")
             expected = other if waited else body
@@ -138,25 +139,18 @@ async def _read_again(kernel: Kernel, inode: int) -> bytes | None:
         files.release(handle)
 
 
-def _apply(shelf: Shelf, changes: list[Change]) -> Callable[[], list[Shelf]]:
+def _apply(store: MemoryStore, changes: list[Change]) -> Callable[[], list[MemoryStore]]:
     """Make *changes* before their requests; returns a function for the states until now."""
-    states = [dict(shelf.bodies)]
+    states = [store.bodies]
 
-    def before(number: int) -> None:
+    def change(request: Request) -> None:
         for at, key, body in changes:
-            if at == number:
-                _change(shelf.bodies, key, body)
-                states.append(dict(shelf.bodies))
+            if at == request.number:
+                store.change(key, body)
+                states.append(store.bodies)
 
-    shelf.before = before
-    return lambda: [Shelf(state) for state in states]
-
-
-def _change(bodies: dict[str, bytes], key: str, body: bytes | None) -> None:
-    if body is None:
-        bodies.pop(key, None)
-    else:
-        bodies[key] = body
+    store.before = hook(change)
+    return lambda: [MemoryStore(state) for state in states]
 
 
 async def _shown(kernel: Kernel, path: bytes) -> str:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.ranges import KIB, FetchSizes
 from s3mount.config import BlockConfig
-from s3mount.errors import StoreError
+from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
@@ -29,34 +29,45 @@ from tests.metrics import read_metrics
 from tests.property.scripted_store import content_of
 
 UNIT = 64 * KIB
-VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7)
+VERSION = ObjectVersion("b", "key", "etag", 30 * UNIT + 7).with_version_id("v1")
 CONTENT = content_of(VERSION)
 CONNECTIONS = 6
 LATE = 0.001  # seconds
 
 
 class FickleTransport:
-    """Sleeps, fails, writes rubbish, checks its token, or blocks until cancelled, by chance."""
+    """Sleeps, fails, writes rubbish, checks its token, or blocks until cancelled, by chance.
+
+    The version is replaced at some time, and read by its version id from then on.
+    """
 
     def __init__(self, chance: random.Random, failure_rate: float, stuck_rate: float) -> None:
         self._chance = chance
         self._failure_rate = failure_rate
         self._stuck_rate = stuck_rate
+        self._is_replaced = False
 
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
         byte_range: ByteRange,
         *,
-        version_id: str | None,  # noqa: ARG002 - the protocol's
+        version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
     ) -> "FickleRange":
-        return FickleRange(self, byte_range)
+        return FickleRange(self, byte_range, version_id)
 
     def read(
-        self, span: ByteRange, into: Callable[[], memoryview], cancel_token: CancelToken
+        self,
+        span: ByteRange,
+        version_id: str | None,
+        into: Callable[[], memoryview],
+        cancel_token: CancelToken,
     ) -> str | None:
         self._delay(cancel_token)
+        self._is_replaced |= self._chance.random() < 0.02
+        if self._is_replaced and version_id is None:
+            raise StaleVersion("replaced")
         buffer = into()
         buffer[:] = b"\xee" * len(buffer)
         self._delay(cancel_token)
@@ -64,13 +75,16 @@ class FickleTransport:
         return None
 
     def read_nowait(
-        self, span: ByteRange, into: Callable[[], memoryview], cancel_token: CancelToken
+        self,
+        span: ByteRange,
+        version_id: str | None,
+        into: Callable[[], memoryview],
+        cancel_token: CancelToken,
     ) -> "SentByChance | None":
         if self._chance.random() < 0.5:
             return None
-        return SentByChance(
-            self._chance, cancel_token, partial(self.read, span, into, cancel_token)
-        )
+        finish = partial(self.read, span, version_id, into, cancel_token)
+        return SentByChance(self._chance, cancel_token, finish)
 
     def close(self) -> None: ...
 
@@ -92,17 +106,20 @@ class FickleTransport:
 class FickleRange:
     """`Sender` of a `FickleTransport`."""
 
-    def __init__(self, transport: FickleTransport, byte_range: ByteRange) -> None:
+    def __init__(
+        self, transport: FickleTransport, byte_range: ByteRange, version_id: str | None
+    ) -> None:
         self._transport = transport
         self._range = byte_range
+        self._version_id = version_id
 
     def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
-        return self._transport.read(self._range, into, cancel_token)
+        return self._transport.read(self._range, self._version_id, into, cancel_token)
 
     def send_nowait(
         self, into: Callable[[], memoryview], cancel_token: CancelToken
     ) -> "SentByChance | None":
-        return self._transport.read_nowait(self._range, into, cancel_token)
+        return self._transport.read_nowait(self._range, self._version_id, into, cancel_token)
 
 
 class SentByChance:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from s3mount.errors import StaleVersion
 from s3mount.filesystem.listing.entry_page import ENTRIES_MAX, Entry, EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
+from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.property.kernel import Clock, Kernel, Seen, kernel_on, truth
 from tests.property.running import run
-from tests.property.shelf import BUCKET, Shelf
 from tests.property.strategies import bodies, page_sizes
 from tests.reference import directories_of, files_of
 
@@ -20,10 +20,10 @@ names = st.sampled_from([b"a", b"b", b"ab"])
 def test_no_number_stands_for_two_and_a_remount_gives_the_same(
     bodies: dict[str, bytes], page_size: int
 ) -> None:
-    shelf = Shelf(bodies, page_size)
+    store = MemoryStore(bodies, page_size=page_size)
 
     async def main() -> dict[bytes, int]:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             numbers = await _numbers(kernel)
             assert len(set(numbers.values())) == len(numbers)
             assert ROOT not in numbers.values()
@@ -36,16 +36,16 @@ def test_no_number_stands_for_two_and_a_remount_gives_the_same(
 def test_a_lookup_and_a_listing_show_the_same_number(
     bodies: dict[str, bytes], page_size: int
 ) -> None:
-    shelf = Shelf(bodies, page_size)
-    paths = [*directories_of(truth(shelf)), *(path for path, _ in files_of(truth(shelf)))]
+    store = MemoryStore(bodies, page_size=page_size)
+    paths = [*directories_of(truth(store)), *(path for path, _ in files_of(truth(store)))]
 
     async def looked_up() -> dict[bytes, int]:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             found = {path: await kernel.resolve(path) for path in paths}
             return {path: seen.inode for path, seen in found.items() if seen is not None}
 
     async def listed() -> dict[bytes, int]:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             return await _numbers(kernel)
 
     assert run(looked_up) == run(listed)
@@ -53,13 +53,13 @@ def test_a_lookup_and_a_listing_show_the_same_number(
 
 @given(body=st.binary(max_size=3), other=st.binary(max_size=3))
 def test_a_new_version_has_a_new_number(body: bytes, other: bytes) -> None:
-    shelf = Shelf({"a": body})
+    store = MemoryStore({"a": body})
     clock = Clock()
 
     async def main() -> None:
-        async with kernel_on(shelf, clock) as kernel:
+        async with kernel_on(store, clock) as kernel:
             before = await kernel.lookup(ROOT, b"a")
-            shelf.bodies["a"] = other
+            store.put("a", other)
             clock.now += 61
             after = await kernel.lookup(ROOT, b"a")
             assert before is not None

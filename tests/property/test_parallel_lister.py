@@ -12,16 +12,10 @@ from s3mount.filesystem.listing import (
     parallel_lister,
 )
 from s3mount.filesystem.namespace.inode_table import ROOT
+from tests.fakes.key_order import Order, in_byte_order, in_component_order, in_no_order
+from tests.fakes.memory_store import MemoryStore, Request, fail_at, hook, respond_at_once
 from tests.property.kernel import Clock, answers, kernel_on, truth
 from tests.property.running import run
-from tests.property.shelf import (
-    Order,
-    Shelf,
-    fail_at,
-    in_byte_order,
-    in_component_order,
-    in_no_order,
-)
 
 COUNTED = [f"k{number:03}" for number in range(60)]
 HASHED = [f"{number * 2654435761 % (1 << 24):06x}" for number in range(60)]
@@ -65,9 +59,14 @@ def _few_pages_are_many() -> Iterator[None]:
 def test_a_directory_is_shown_as_it_is(
     keys: set[str], page_size: int, order: Order, *, knows_start_after: bool
 ) -> None:
-    shelf = Shelf(dict.fromkeys(keys, b""), page_size, order, knows_start_after)
+    store = MemoryStore(
+        dict.fromkeys(keys, b""),
+        page_size=page_size,
+        order=order,
+        knows_start_after=knows_start_after,
+    )
 
-    assert sorted(truth(shelf)) == sorted(run(lambda: _readdir(shelf)))
+    assert sorted(truth(store)) == sorted(run(lambda: _readdir(store)))
 
 
 @given(
@@ -76,11 +75,16 @@ def test_a_directory_is_shown_as_it_is(
 def test_an_unordered_store_is_shown_whole_or_not_at_all(
     keys: set[str], *, knows_start_after: bool
 ) -> None:
-    shelf = Shelf(dict.fromkeys(keys, b""), 5, in_no_order, knows_start_after)
+    store = MemoryStore(
+        dict.fromkeys(keys, b""),
+        page_size=5,
+        order=in_no_order,
+        knows_start_after=knows_start_after,
+    )
 
-    shown = run(lambda: answers(_readdir(shelf)))
+    shown = run(lambda: answers(_readdir(store)))
 
-    assert shown is None or sorted(truth(shelf)) == sorted(shown)
+    assert shown is None or sorted(truth(store)) == sorted(shown)
 
 
 @given(
@@ -89,15 +93,17 @@ def test_an_unordered_store_is_shown_whole_or_not_at_all(
 def test_if_requests_fail_there_is_an_error_or_the_whole_directory(
     keys: set[str], page_size: int, order: Order, failing: set[int]
 ) -> None:
-    shelf = Shelf(dict.fromkeys(keys, b""), page_size, order, before=fail_at(*failing))
+    store = MemoryStore(
+        dict.fromkeys(keys, b""), page_size=page_size, order=order, before=fail_at(*failing)
+    )
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             for _ in range(3):
                 shown = await answers(kernel.readdir(ROOT))
-                assert shown is None or sorted(truth(shelf)) == sorted(name for name, _ in shown)
-            shelf.before = lambda _: None
-            assert sorted(truth(shelf)) == sorted(name for name, _ in await kernel.readdir(ROOT))
+                assert shown is None or sorted(truth(store)) == sorted(name for name, _ in shown)
+            store.before = respond_at_once
+            assert sorted(truth(store)) == sorted(name for name, _ in await kernel.readdir(ROOT))
 
     run(main)
 
@@ -106,23 +112,23 @@ def test_if_requests_fail_there_is_an_error_or_the_whole_directory(
 def test_while_it_changes_no_name_is_shown_twice_and_none_is_lost_that_stayed(
     keys: set[str], page_size: int, order: Order, changes: list[tuple[int, str, bool]]
 ) -> None:
-    shelf = Shelf(dict.fromkeys(keys, b""), page_size, order)
-    trees = [truth(shelf)]
+    store = MemoryStore(dict.fromkeys(keys, b""), page_size=page_size, order=order)
+    trees = [truth(store)]
 
-    def before(number: int) -> None:
+    def change(request: Request) -> None:
         for at, key, is_there in changes:
-            if at == number:
-                shelf.bodies.update({key: b""}) if is_there else shelf.bodies.pop(key, None)
-                trees.append(truth(shelf))
+            if at == request.number:
+                store.change(key, b"" if is_there else None)
+                trees.append(truth(store))
 
-    shelf.before = before
+    store.before = hook(change)
 
-    shown = run(lambda: _readdir(shelf))
+    shown = run(lambda: _readdir(store))
 
     assert len(shown) == len(set(shown))
     assert set(trees[0]).intersection(*trees[1:]) <= set(shown) <= set().union(*trees)
 
 
-async def _readdir(shelf: Shelf) -> list[bytes]:
-    async with kernel_on(shelf, Clock()) as kernel:
+async def _readdir(store: MemoryStore) -> list[bytes]:
+    async with kernel_on(store, Clock()) as kernel:
         return [name for name, _ in await kernel.readdir(ROOT)]

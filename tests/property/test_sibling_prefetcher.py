@@ -1,4 +1,4 @@
-"""Whatever is opened, in whatever order, and whatever is known of the tree: what is fetched ahead is small, and bounded."""
+"""Prefetched files are small and bounded, in whatever order files are opened."""
 
 from collections.abc import Sequence
 
@@ -59,4 +59,4 @@ def test_any_files_may_be_opened_in_any_order(tree: Tree, data: st.DataObject) -
         ahead = list(siblings.on_open(*files[number]))
 
         assert len(ahead) <= AHEAD_MAX
-        assert all(0 < place.page.sizes[place.at] <= SMALL for place in ahead)
+        assert all(0 < found.page.sizes[found.at] <= SMALL for found in ahead)

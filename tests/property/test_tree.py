@@ -6,9 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.fakes.key_order import Order, in_byte_order, in_component_order, in_no_order
+from tests.fakes.memory_store import MemoryStore
 from tests.property.kernel import Clock, Kernel, answers, kernel_on, kind, truth, walk
 from tests.property.running import run
-from tests.property.shelf import Order, Shelf, in_byte_order, in_component_order, in_no_order
 from tests.property.strategies import bodies, page_sizes
 from tests.reference import Directory, directories_of, look
 
@@ -29,11 +30,11 @@ each_order = pytest.mark.parametrize(
 def test_reading_every_directory_shows_the_tree(
     order: Order, bodies: dict[str, bytes], page_size: int
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)
+    store = MemoryStore(bodies, page_size=page_size, order=order)
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
-            assert await walk(kernel) == truth(shelf)
+        async with kernel_on(store, Clock()) as kernel:
+            assert await walk(kernel) == truth(store)
 
     run(main)
 
@@ -43,14 +44,14 @@ def test_reading_every_directory_shows_the_tree(
 def test_looking_names_up_shows_the_tree(
     order: Order, bodies: dict[str, bytes], page_size: int, data: st.DataObject
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)
-    paths = _paths(truth(shelf))
+    store = MemoryStore(bodies, page_size=page_size, order=order)
+    paths = _paths(truth(store))
     paths = data.draw(st.lists(st.sampled_from(paths), max_size=12))
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             for path in paths:
-                await _check_lookup(kernel, shelf, path)
+                await _check_lookup(kernel, store, path)
 
     run(main)
 
@@ -65,8 +66,8 @@ def test_looking_names_up_shows_the_tree(
 def test_lookups_readdirs_and_forgets_in_any_order_show_the_tree(
     order: Order, bodies: dict[str, bytes], page_size: int, ttl: float, data: st.DataObject
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)
-    tree = truth(shelf)
+    store = MemoryStore(bodies, page_size=page_size, order=order)
+    tree = truth(store)
     clock = Clock()
     directories = [b"", *directories_of(tree)]
     look_up = st.tuples(st.just("look up"), st.sampled_from(_paths(tree)))
@@ -75,13 +76,13 @@ def test_lookups_readdirs_and_forgets_in_any_order_show_the_tree(
     steps = data.draw(st.lists(st.one_of(look_up, read, others), max_size=15))
 
     async def main() -> None:
-        async with kernel_on(shelf, clock, metadata_ttl=ttl) as kernel:
+        async with kernel_on(store, clock, metadata_ttl=ttl) as kernel:
             for step, path in steps:
                 match step:
                     case "look up":
-                        await _check_lookup(kernel, shelf, path)
+                        await _check_lookup(kernel, store, path)
                     case "read":
-                        await _check_readdir(kernel, shelf, path)
+                        await _check_readdir(kernel, store, path)
                     case "forget":
                         kernel.forget_all()
                     case "wait":
@@ -96,13 +97,13 @@ def test_lookups_readdirs_and_forgets_in_any_order_show_the_tree(
 def test_a_metadata_limit_of_few_bytes_shows_the_same_tree(
     bodies: dict[str, bytes], page_size: int, limit: int
 ) -> None:
-    shelf = Shelf(bodies, page_size)
+    store = MemoryStore(bodies, page_size=page_size)
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock(), metadata_limit=limit) as kernel:
-            assert await walk(kernel) == truth(shelf)
-            for path in _paths(truth(shelf))[:6]:
-                await _check_lookup(kernel, shelf, path)
+        async with kernel_on(store, Clock(), metadata_limit=limit) as kernel:
+            assert await walk(kernel) == truth(store)
+            for path in _paths(truth(store))[:6]:
+                await _check_lookup(kernel, store, path)
 
     run(main)
 
@@ -112,16 +113,16 @@ def test_a_metadata_limit_of_few_bytes_shows_the_same_tree(
 def test_what_a_listing_has_shown_is_looked_up_without_a_request(
     order: Order, bodies: dict[str, bytes], page_size: int
 ) -> None:
-    shelf = Shelf(bodies, page_size, order)
+    store = MemoryStore(bodies, page_size=page_size, order=order)
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             await walk(kernel)
-            requests = len(shelf.asked)
-            for path in _paths(truth(shelf)):
-                await _check_lookup(kernel, shelf, path)
-            assert await walk(kernel) == truth(shelf)
-            assert shelf.asked[requests:] == []
+            requests = len(store.requests)
+            for path in _paths(truth(store)):
+                await _check_lookup(kernel, store, path)
+            assert await walk(kernel) == truth(store)
+            assert store.requests[requests:] == []
 
     run(main)
 
@@ -130,14 +131,14 @@ def test_what_a_listing_has_shown_is_looked_up_without_a_request(
 def test_an_unordered_store_shows_the_tree_if_a_page_shows_the_disorder(
     bodies: dict[str, bytes], data: st.DataObject
 ) -> None:
-    shelf = Shelf(bodies, order=in_no_order)
-    paths = data.draw(st.lists(st.sampled_from(_paths(truth(shelf))), max_size=12))
+    store = MemoryStore(bodies, order=in_no_order)
+    paths = data.draw(st.lists(st.sampled_from(_paths(truth(store))), max_size=12))
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
+        async with kernel_on(store, Clock()) as kernel:
             for path in paths:
-                await _check_lookup(kernel, shelf, path)
-            assert await walk(kernel) == truth(shelf)
+                await _check_lookup(kernel, store, path)
+            assert await walk(kernel) == truth(store)
 
     run(main)
 
@@ -149,31 +150,31 @@ def test_an_unordered_store_shows_the_tree_if_a_page_shows_the_disorder(
 def test_disorder_that_shows_too_late_fails_the_readdir(
     bodies: dict[str, bytes], page_size: int
 ) -> None:
-    shelf = Shelf(bodies, page_size, in_no_order)
+    store = MemoryStore(bodies, page_size=page_size, order=in_no_order)
 
     async def main() -> None:
-        async with kernel_on(shelf, Clock()) as kernel:
-            assert await answers(walk(kernel)) in (None, truth(shelf))
+        async with kernel_on(store, Clock()) as kernel:
+            assert await answers(walk(kernel)) in (None, truth(store))
 
     run(main)
 
 
-async def _check_lookup(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
+async def _check_lookup(kernel: Kernel, store: MemoryStore, path: bytes) -> None:
     seen = await kernel.resolve(path)
     shown = (
         "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
     )
-    assert shown == kind(look(truth(shelf), path)), path
+    assert shown == kind(look(truth(store), path)), path
 
 
-async def _check_readdir(kernel: Kernel, shelf: Shelf, path: bytes) -> None:
+async def _check_readdir(kernel: Kernel, store: MemoryStore, path: bytes) -> None:
     seen = await kernel.resolve(path)
     assert seen is not None
     shown = [
         (name, "directory" if entry.is_directory else f"file of {entry.size}")
         for name, entry in await kernel.readdir(seen.inode)
     ]
-    node = look(truth(shelf), path)
+    node = look(truth(store), path)
     assert isinstance(node, Directory)
     assert sorted(shown) == sorted((name, kind(below)) for name, below in node.items()), path
 

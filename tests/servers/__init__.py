@@ -1,6 +1,6 @@
-"""Real S3 servers, each on loopback, on free ports, over a directory of its own that goes with it.
+"""Real S3 servers on loopback, on free ports, each with a temporary directory.
 
-How they differ from S3 and from each other is said by `Quirk`, and in docs/servers.md.
+`Quirk` and docs/servers.md say how they differ from S3 and from each other.
 """
 
 from tests.servers.moto import moto

@@ -1,4 +1,4 @@
-"""moto: S3's behaviour in much detail, in memory; hostile keys, versions, storage classes, restore."""
+"""Moto: detailed S3 behaviour in memory, with hostile keys, versions and storage classes."""
 
 import sys
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ QUIRKS = frozenset({Quirk.ANYBODY_MAY_READ, Quirk.NO_NEWLINES})
 
 @contextmanager
 def moto() -> Iterator[S3Server]:
-    """A moto server in a process of its own."""
+    """Run a moto server."""
     (port,) = free_ports(1)
     command = [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     with (

@@ -1,4 +1,4 @@
-"""`rclone serve s3`: a sloppy store over a directory."""
+"""Rclone's S3 server: an approximate store over a directory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,15 +23,15 @@ QUIRKS = frozenset(
 
 @contextmanager
 def rclone() -> Iterator[S3Server]:
-    """An rclone that serves an empty directory."""
+    """Run an rclone server of an empty directory."""
     (port,) = free_ports(1)
     server = S3Server("rclone", f"http://127.0.0.1:{port}", QUIRKS)
     with TemporaryDirectory(prefix="rclone-") as home:
-        shelf = Path(home, "buckets")
-        shelf.mkdir()
+        folder = Path(home, "buckets")
+        folder.mkdir()
         command = [
             program("rclone"),
-            *("serve", "s3", str(shelf)),
+            *("serve", "s3", str(folder)),
             *("--config", str(Path(home, "rclone.conf")), "--cache-dir", str(Path(home, "cache"))),
             *("--addr", f"127.0.0.1:{port}"),
             *("--auth-key", f"{server.access_key},{server.secret_key}"),

@@ -1,4 +1,4 @@
-"""Starting a server's process and ending it, with nothing left behind."""
+"""Start and stop of a server process that leaves nothing behind."""
 
 import contextlib
 import random
@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shutil import which
 
-START_LIMIT = 60.0  # seconds; a busy machine is slow
+START_LIMIT = 60.0  # seconds, for a busy machine
 
 
-PORTS = range(20_000, 32_000)  # below those that the kernel gives to outgoing connections
+PORTS = range(20_000, 32_000)  # below the range of outgoing connections
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now, and that no connection will take before a server does."""
+    """Return ports that are free now, and that no outgoing connection can take."""
     found: list[int] = []
     with contextlib.ExitStack() as stack:
         for port in random.sample(PORTS, len(PORTS)):
@@ -31,7 +31,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def program(name: str) -> str:
-    """The path of a program that came with a package of this environment, or from PATH."""
+    """Return the path of a program from this environment, or from PATH."""
     beside = Path(sysconfig.get_path("scripts"), name)
     found = str(beside) if beside.exists() else which(name)
     if found is None:
@@ -45,9 +45,9 @@ def program(name: str) -> str:
 def running(
     command: Sequence[str], *, port: int, log: Path, patience: float = 10.0
 ) -> Iterator[None]:
-    """Run *command*, from when *port* accepts connections to the end of the block; *patience* seconds to stop by itself."""
+    """Run *command* for the block, once *port* accepts; it has *patience* seconds to stop."""
     with log.open("wb") as output:
-        # a test run that is killed leaves no server behind
+        # the server dies with a killed test run
         bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:

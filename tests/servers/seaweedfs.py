@@ -1,4 +1,4 @@
-"""SeaweedFS: a whole store, with versions and conditional requests, over HTTP and, with a certificate of its own, HTTPS."""
+"""SeaweedFS: a complete store with versions and conditional requests, over HTTP and HTTPS."""
 
 import json
 import time
@@ -21,7 +21,7 @@ QUIRKS = frozenset(
 
 @contextmanager
 def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
-    """One SeaweedFS, as it is met over HTTP and over HTTPS."""
+    """Run one SeaweedFS, and return it as an HTTP and as an HTTPS server."""
     with TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as home:
         ports = free_ports(9)
         plain = S3Server("seaweedfs", f"http://127.0.0.1:{ports[0]}", QUIRKS)
@@ -33,7 +33,7 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
             ca_bundle=bundle,
         )
         _write_identity(Path(home), plain)
-        # no patience: its orderly end takes 15 s, and what it keeps is thrown away
+        # killed at once: an orderly end takes 15 s, and its data is deleted anyway
         try:
             with running(
                 _command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0
@@ -45,7 +45,7 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
 
 
 def _remove_sockets(ports: list[int]) -> None:
-    """It makes one for each of its ports in /tmp, whatever TMPDIR says."""
+    """Remove the sockets that SeaweedFS makes in /tmp for each port, whatever TMPDIR says."""
     for port in ports:
         for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
             path.unlink(missing_ok=True)
@@ -70,12 +70,12 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     s3, https, s3_grpc, master, master_grpc, volume, volume_grpc, filer, filer_grpc = map(
         str, ports
     )
-    shelf = home / "volumes"
-    shelf.mkdir()
+    folder = home / "volumes"
+    folder.mkdir()
     return [
         *("env", "WEED_MASTER_VOLUME_GROWTH_COPY_1=1"),  # one volume for a bucket instead of seven
         *(program("weed"), "-logtostderr"),
-        *("server", f"-dir={shelf}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
+        *("server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
         *(f"-master.port={master}", f"-master.port.grpc={master_grpc}"),
         *("-master.volumeSizeLimitMB=256", "-master.telemetry=false", "-master.electionTimeout=1s"),
         *(f"-volume.port={volume}", f"-volume.port.grpc={volume_grpc}", "-volume.max=10000"),

@@ -1,4 +1,4 @@
-"""What a test knows of a server: where it is, who may ask, and where it is not like S3."""
+"""Description of a test server: its address, its credentials and its quirks."""
 
 import uuid
 from collections.abc import Mapping
@@ -14,19 +14,21 @@ from s3mount.config import StoreConfig
 
 
 class Quirk(Enum):
-    """A way in which a server is not like S3; docs/servers.md tells each as it was seen."""
+    """Difference of a server from S3; docs/servers.md describes each as observed."""
 
-    IGNORES_IF_MATCH = auto()  # on GET: answers with whatever it has
+    IGNORES_IF_MATCH = auto()  # on GET: responds with the current version
     NO_VERSIONS = auto()
-    NO_ARCHIVE = auto()  # gives the bytes of archived objects away, or knows no storage classes
+    NO_ARCHIVE = auto()  # serves archived objects, or has no storage classes
     KEYS_ARE_PATHS = auto()  # no "a//b", no "a/../b", no name over 255 bytes
     NO_OBJECT_BESIDE_ITS_PREFIX = auto()  # "a" or "a/b"
     NO_MARKERS = auto()  # an object "a/" is an object "a"
     NO_CONTROL_CHARACTERS = auto()
     NO_NEWLINES = auto()
     BACKSLASH_IS_SLASH = auto()
-    LISTS_BY_DIRECTORY = auto()  # "dir/x" before "dir-1/x", against the order of keys; and pages so
-    ANYBODY_MAY_READ = auto()  # wrong keys are not refused
+    LISTS_BY_DIRECTORY = (
+        auto()
+    )  # "dir/x" before "dir-1/x", against S3's key order, also between pages
+    ANYBODY_MAY_READ = auto()  # accepts wrong keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class S3Server:
     ca_bundle: Path | None = None
 
     def client(self, **config: Any) -> Any:
-        """A boto3 client for arranging things."""
+        """Return a boto3 client."""
         return boto3.session.Session().client(
             "s3",
             endpoint_url=self.endpoint_url,
@@ -58,7 +60,7 @@ class S3Server:
         )
 
     def make_bucket(self, client: Any = None, *, versioned: bool = False) -> str:
-        """A new, empty bucket, made by *client* or a new one."""
+        """Make an empty bucket, by *client* or a new one, and return its name."""
         bucket = f"bucket-{uuid.uuid4().hex[:12]}"
         client = client or self.client()
         client.create_bucket(Bucket=bucket)
@@ -69,12 +71,12 @@ class S3Server:
         return bucket
 
     def store_config(self, bucket: str, **options: Any) -> StoreConfig:
-        """How the mount is told of *bucket*."""
+        """Return the configuration of a mount of *bucket*."""
         options = {"endpoint_url": self.endpoint_url, "ca_bundle": self.ca_bundle, **options}
         return StoreConfig(bucket=bucket, **options)
 
     def can_hold(self, key: str) -> bool:
-        """Whether an object of this key can be made, and comes back under it."""
+        """Return whether the server can store an object under *key* and return it."""
         components = key.removesuffix("/").split("/")
         is_path = not {"", ".", ".."} & set(components) and all(
             len(each.encode()) <= 255 for each in components
@@ -89,7 +91,7 @@ class S3Server:
         return all(is_met for quirk, is_met in limits.items() if quirk in self.quirks)
 
     def environment(self) -> Mapping[str, str]:
-        """What a program needs in its environment to be let in, and no configuration of the machine's own."""
+        """Return environment variables with the server's credentials and no other AWS settings."""
         return {
             "AWS_ACCESS_KEY_ID": self.access_key,
             "AWS_SECRET_ACCESS_KEY": self.secret_key,

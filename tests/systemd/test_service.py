@@ -79,7 +79,7 @@ def test_a_group_of_its_own_is_kept(service: Service) -> None:
 
 
 def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service: Service) -> None:
-    """The drop-in of docs/decisions/systemd.md."""
+    """The drop-in of docs/decisions/systemd-users.md."""
     service.sandbox.run("useradd", "--system", "--home-dir", "/var/lib/s3mount-own", "s3mount-own")
     service.override(
         User="s3mount-own", Group="s3mount", StateDirectory="\nStateDirectory=s3mount-own"

@@ -99,10 +99,6 @@ class EntryPage:
         """The key of a file; of a directory, its prefix without the slash."""
         return self.prefix + decode(self.name(index))
 
-    def version_id(self, index: int) -> str | None:
-        """The version id of a file, if it is known."""
-        return self._version_ids.get(index)
-
     def version(self, index: int) -> ObjectVersion:
         version = ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
         version_id = self._version_ids.get(index)
@@ -141,7 +137,7 @@ class EntryPage:
                 self.sizes[index],
                 self.mtimes[index],
                 "" if self.is_directory(index) else self.etag(index),
-                self.version_id(index),
+                self._version_ids.get(index),
             )
             for index in indices
         ]

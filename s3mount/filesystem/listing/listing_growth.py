@@ -9,7 +9,7 @@ from s3mount.s3.model import ListPage
 
 
 class Origin(NamedTuple):
-    """Where a raw page began: its token and the merger then; None at the start of the listing."""
+    """Start of a raw page: its token and the merger then; None at the start of the listing."""
 
     token: str | None
     merger: EntryMerger | None

@@ -45,10 +45,6 @@ class ListingScan:
             self._fetcher = None
 
     @property
-    def is_abandoned(self) -> bool:
-        return self._fetcher is None and not self.listing.is_complete
-
-    @property
     def is_stuck(self) -> bool:
         """Whether its pages lead nowhere."""
         return self._fetcher is not None and self._fetcher.is_stuck
@@ -83,9 +79,9 @@ class ListingScan:
         listing, fetcher = self.listing, self._fetcher
         last = 0 if fetcher is None else fetcher.received + pages
         while not listing.is_final(name):
-            if fetcher is None or fetcher.received >= last:
+            if fetcher is None or fetcher.received >= last or listing.is_past(name):
                 return False
-            if self.is_abandoned or listing.is_past(name):
+            if self._fetcher is None:  # abandoned meanwhile
                 return False
             await fetcher.wait_progress()
         return True

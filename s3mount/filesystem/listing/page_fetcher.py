@@ -47,7 +47,7 @@ class ListingSource(Protocol):
 
 
 class PageTarget(Protocol):
-    """What is built from pages: it knows which page it needs next, and takes it."""
+    """Consumer of pages: it knows which page it needs next, and takes it."""
 
     @property
     def is_complete(self) -> bool: ...

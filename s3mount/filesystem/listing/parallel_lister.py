@@ -87,7 +87,9 @@ class ParallelLister:
         self._inspect_received()
         while self._segments and page.objects and self._is_reached(page):
             nearest = self._segments.pop(0)
-            spliced = self._splice(page, nearest.first_page)
+            first = nearest.first_page
+            may_splice = first is not None and (self._is_proven or first.next_token is None)
+            spliced = _splice(page, first) if first is not None and may_splice else None
             if spliced is not None:
                 self._front = nearest
                 self._pages_wasted += 1 - spliced.at / len(page.objects)
@@ -141,12 +143,6 @@ class ParallelLister:
             if self._is_disabled or segment.is_unusable:
                 self._segments.remove(segment)
                 self._pages_wasted += len(segment.requests)
-
-    def _splice(self, page: ListPage, first: ListPage | None) -> "_Splice | None":
-        """*page* with a segment's *first* page spliced on; None if invariant 1 or 2 forbids it."""
-        if first is None or not (self._is_proven or first.next_token is None):
-            return None
-        return _splice(page, first)
 
     def _extend_cursor(
         self, cursor: PageCursor, following: PageCursor | None

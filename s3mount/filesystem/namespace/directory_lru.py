@@ -54,7 +54,7 @@ class DirectoryLru:
 
     def get_or_add(self, key: DirectoryKey) -> DirectoryState:
         """The directory of *key*, new if need be, now the most recently used."""
-        try:  # half the time of `get`, on the way of every lookup
+        try:  # on the path of every lookup, where `get` would search twice
             return self._directories[key]
         except KeyError:
             directory = DirectoryState(key, self._invalidations)

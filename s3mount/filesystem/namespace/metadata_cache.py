@@ -99,7 +99,7 @@ class MetadataCache:
         return self.directories.put_scan((self.bucket, prefix), ListingScan(listing, None))
 
     async def wait_final(self, directory: DirectoryState, name: bytes) -> bool:
-        """Whether the listing is final on *name*, after pages that missed lookups have earned."""
+        """Whether the listing is final on *name*, after some pages more with each missed lookup."""
         if not self.ttl.positive or not self.fetches_listings:
             return False
         misses = directory.lookups.count_miss(self.clock.now(), self.ttl.positive)

@@ -171,7 +171,7 @@ class Tree:
         return await self._resolver.resolve(directory, name)
 
     async def revalidate(self, page: EntryPage, index: int) -> None:
-        """Make sure that a file's version is current. ReplacedBeforeOpen if not, and caches it."""
+        """Check that a file's version is current, else cache the new one: ReplacedBeforeOpen."""
         known = self._get_recent(page, index)
         if known is None:
             directory = self.cache.directory(page.prefix)

@@ -25,7 +25,7 @@ _PROVEN = 3  # opens in order, after which the next directory is expected to be 
 
 
 class _Progress:
-    """How far a reader has come in an order (ranks), and how far files were prefetched for it."""
+    """Progress of a reader in an order, in ranks, and of the prefetch for it."""
 
     def __init__(self, opened: int, streak: int) -> None:
         self.opened = opened

@@ -49,18 +49,6 @@ class Attempt(CancelToken, Generic[T]):
     `time.monotonic()`. A thread sees the head; the event loop sees a response that is complete.
     """
 
-    __slots__ = (
-        "descriptor",
-        "first_byte_at",
-        "is_hedge",
-        "owner",
-        "owns_buffer",
-        "pending",
-        "permit",
-        "sender",
-        "sent_at",
-    )
-
     def __init__(
         self, owner: AttemptOwner, sender: Sender[T], permit: Permit, *, is_hedge: bool = False
     ) -> None:

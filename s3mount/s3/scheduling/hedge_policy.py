@@ -10,6 +10,7 @@
 
 import math
 from collections import deque
+from operator import methodcaller
 from typing import Protocol
 
 from s3mount.s3.object_store import Priority
@@ -57,7 +58,7 @@ class HedgePolicy:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._earned = BURST
-        self._late: DeadlineQueue[Hedgeable] = DeadlineQueue(_send_hedge)
+        self._late: DeadlineQueue[Hedgeable] = DeadlineQueue(methodcaller("send_hedge"))
         self.latency = Latency()
         # statistics
         self.sent = 0
@@ -85,7 +86,3 @@ class HedgePolicy:
             self._earned -= 1
             self.sent += 1
         return permit
-
-
-def _send_hedge(request: Hedgeable) -> None:
-    request.send_hedge()

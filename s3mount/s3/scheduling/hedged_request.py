@@ -48,22 +48,6 @@ class HedgedRequest(Generic[T]):
     *sender* sends each attempt. *on_promote* is set while the read waits for a permit.
     """
 
-    __slots__ = (
-        "_attempts",
-        "_buffer",
-        "_buffer_lock",
-        "_executor",
-        "_hedge_policy",
-        "_is_cancelled",
-        "_is_hedged",
-        "_is_in_round",
-        "_result",
-        "_round_at",
-        "on_promote",
-        "priority",
-        "sender",
-    )
-
     def __init__(
         self,
         executor: Executor,
@@ -164,6 +148,7 @@ class HedgedRequest(Generic[T]):
             self._executor.start(attempt)
         except BaseException:  # raised again: it was not sent, and nothing will be told
             self._attempts.remove(attempt)
+            self._is_in_round = bool(self._attempts)
             attempt.pending = None
             attempt.permit.release()
             raise

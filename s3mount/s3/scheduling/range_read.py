@@ -1,13 +1,13 @@
 """A read of one byte range of one version: hedged, retried, and told once how it ended.
 
-The first attempt is sent from within `start` if a permit is free. Only a read that has to wait, for
-a permit or for another attempt, has a task. That task is a system task of the event loop: it waits
-for no attempt when it is cancelled, so nothing holds it up at the end of the run.
+The first attempt is sent from within `start_read` if a permit is free. Only a read that has to
+wait, for a permit or for another attempt, has a task. That is a system task of the event loop. It
+waits for no attempt when it is cancelled, so nothing holds it up at the end of the run.
 
 Invariants:
 
-1. *on_end* is called once, in the event loop, and never from within `start`. Nobody writes into the
-   buffer from then on.
+1. *on_end* is called once, in the event loop, and never from within `start_read` or `cancel`.
+   Nobody writes into the buffer from then on. If `start_read` raises, it is not called.
 2. A cancelled read ends as soon as no attempt is in flight, whatever it waited for.
 3. A version that was replaced is read by its version id, if the store has told it; else the read
    fails with StaleVersion.
@@ -85,15 +85,6 @@ class ReadScheduler:
 class RangeRead(HedgedRequest[str | None]):
     """`StartedRead`, and a `Call` of the retrier; *deadline* is of trio's clock."""
 
-    __slots__ = (
-        "_byte_range",
-        "_on_end",
-        "_round_end",
-        "_scheduler",
-        "_scope",
-        "_version",
-        "deadline",
-    )
     kind = "GET"
 
     def __init__(
@@ -114,9 +105,11 @@ class RangeRead(HedgedRequest[str | None]):
         self._byte_range = byte_range
         self._on_end: OnReadEnd | None = on_end
         self.deadline = deadline
-        # while there is a task: the scope of its waiting, and the round that it waits for
+        # while there is a task: the scope of its waiting, the end of a round that it waits for, and
+        # its result
         self._scope: trio.CancelScope | None = None
-        self._round_end: _RoundEnd | None = None
+        self._round_end: trio.Event | None = None
+        self._round_result: outcome.Outcome[str | None] | None = None
 
     @property
     def key(self) -> str:
@@ -133,16 +126,19 @@ class RangeRead(HedgedRequest[str | None]):
             self._scope.cancel()
 
     async def send(self, permit: Permit) -> str | None:
-        self._round_end = end = _RoundEnd()
+        self._round_end = trio.Event()
         try:
             self.start_round(permit)
-            await end.event.wait()
+            await self._round_end.wait()
         except trio.Cancelled:
             self.cancel()  # the read ends with its attempts, and without this task
             raise
         finally:
             self._round_end = None
-        return end.take().unwrap()
+        result = self._round_result
+        self._round_result = None  # a failure will refer to this frame
+        assert result is not None
+        return result.unwrap()
 
     def use_version_id(self) -> bool:
         if not self._has_version_id:
@@ -171,7 +167,8 @@ class RangeRead(HedgedRequest[str | None]):
 
     def _round_ended(self, result: outcome.Outcome[str | None]) -> None:
         if self._round_end is not None:
-            self._round_end.set(result)
+            self._round_result = result
+            self._round_end.set()
         elif isinstance(result, outcome.Error) and self._may_go_on(result.error):
             self.start_task(result.error)
         else:
@@ -211,23 +208,3 @@ class RangeRead(HedgedRequest[str | None]):
         if isinstance(error, S3MountError | ExpectedError):
             unawaited.drop_frames(error)
         return error
-
-
-class _RoundEnd:
-    """The end of one round, which a task waits for."""
-
-    __slots__ = ("_result", "event")
-
-    def __init__(self) -> None:
-        self.event = trio.Event()
-        self._result: outcome.Outcome[str | None] | None = None
-
-    def set(self, result: outcome.Outcome[str | None]) -> None:
-        self._result = result
-        self.event.set()
-
-    def take(self) -> outcome.Outcome[str | None]:
-        """The result, which is kept no longer: it will refer to the frame that raises it."""
-        result, self._result = self._result, None
-        assert result is not None
-        return result

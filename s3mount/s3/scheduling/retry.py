@@ -102,15 +102,27 @@ class Retrier:
 
     async def run(self, call: Call[T], failure: Exception | None = None) -> T:
         """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
-        waits = _Waits(self._pauses)
+        pauses, is_renewed = self._pauses(), False
         while True:
-            if failure is not None:
-                await self._wait_for_retry(call, failure, waits)
-            try:
-                return await self._attempt(call)
-            except (Retryable, StaleVersion) as exc:
-                failure = exc
-                unawaited.drop_frames(exc)  # which refer to the caller's buffer
+            if failure is None:
+                try:
+                    return await self._attempt(call)
+                except (Retryable, StaleVersion) as exc:
+                    failure = exc
+                    unawaited.drop_frames(exc)  # which refer to the caller's buffer
+            match failure:
+                case StaleVersion() if call.use_version_id():
+                    pauses, is_renewed = self._pauses(), False
+                case Retryable(is_stale_credentials=True) if not self._is_late(call):
+                    if is_renewed:
+                        raise failure.failure.detached() from failure
+                    is_renewed = True
+                    await self._renew(call)
+                case Retryable():
+                    await self._pause(call, failure, next(pauses, None))
+                case _:
+                    raise failure
+            failure = None
 
     def record_end(self, call: Call[Any], error: BaseException | None) -> None:
         """Count and log how *call* ended; complete what *error* says."""
@@ -134,31 +146,20 @@ class Retrier:
         finally:
             call.on_promote = None
 
-    async def _wait_for_retry(self, call: Call[Any], failure: Exception, waits: "_Waits") -> None:
-        """Wait until *call* may be tried again; raises its last failure if it may not."""
-        if isinstance(failure, StaleVersion):
-            if not call.use_version_id():
-                raise failure
-            waits.restart()
-            return
-        if not isinstance(failure, Retryable):
-            raise failure
-        now = trio.current_time()
-        if now >= call.deadline:
+    async def _pause(self, call: Call[Any], failure: Retryable, pause: float | None) -> None:
+        """Wait until *call* may be tried again; raises why it failed if it may not."""
+        if self._is_late(call):
             raise self._too_late(call) from failure
-        if failure.is_stale_credentials:
-            if waits.is_renewed:
-                raise failure.failure.detached() from failure
-            waits.is_renewed = True
-            await self._renew(call)
-            return
-        pause = waits.next()
         is_hopeless = failure.is_unsent and call.priority is Priority.PREFETCH
-        if pause is None or is_hopeless or now + pause >= call.deadline:
+        if pause is None or is_hopeless or trio.current_time() + pause >= call.deadline:
             raise failure.failure.detached() from failure
         log.debug("%s %r again in %.2f s: %s", call.kind, call.key, pause, failure)
         self.retries += 1
         await trio.sleep(pause)
+
+    @staticmethod
+    def _is_late(call: Call[Any]) -> bool:
+        return trio.current_time() >= call.deadline
 
     async def _renew(self, call: Call[Any]) -> None:
         """Renew the credentials, in a thread that may be left behind."""
@@ -218,23 +219,6 @@ class BlockingCall(Generic[T]):
 
     def use_version_id(self) -> bool:
         return False
-
-
-class _Waits:
-    """What is left of the pauses of one operation, and whether its credentials were renewed."""
-
-    __slots__ = ("_make", "_pauses", "is_renewed")
-
-    def __init__(self, make: Callable[[], Iterator[float]]) -> None:
-        self._make = make
-        self.restart()
-
-    def restart(self) -> None:
-        self._pauses = self._make()
-        self.is_renewed = False
-
-    def next(self) -> float | None:
-        return next(self._pauses, None)
 
 
 def monotonic(deadline: float) -> float:

@@ -1,7 +1,7 @@
-"""Every misbehaviour known, and what is right to make of each.
+"""Catalogue of known misbehaviours, and the correct outcomes of each.
 
-The rows stand in the modules beside, by the layer that misbehaves. What an outcome means to a user stands in
-docs/semantics.md, section Errors; docs/faults.md is this catalogue for users, and is checked against it.
+One module for each layer that misbehaves. docs/semantics.md, section Errors, says what an outcome
+means; `documentation` generates docs/faults.md from this catalogue.
 """
 
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
@@ -10,9 +10,9 @@ __all__ = ["CATALOGUE", "Misbehaviour", "Outcome"]
 
 from tests.faults.catalogue import (
     access,
+    availability,
     connection,
     content,
-    door,
     listing,
     metadata,
     protocol,
@@ -20,9 +20,9 @@ from tests.faults.catalogue import (
 )
 
 CATALOGUE: dict[str, tuple[Misbehaviour, ...]] = {
-    "The door": door.ROWS,
-    "The connection": connection.ROWS,
-    "The protocol": protocol.ROWS,
+    "Availability": availability.ROWS,
+    "Connection": connection.ROWS,
+    "HTTP": protocol.ROWS,
     "Statuses": status.ROWS,
     "Credentials and redirects": access.ROWS,
     "Objects": content.ROWS,

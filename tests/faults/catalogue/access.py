@@ -1,16 +1,16 @@
-"""The store refuses, or sends the client to somebody else."""
+"""Authorization failures and redirects."""
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import page, redirect, refused, wordless
+from tests.faults.http_faults import bodiless, page, redirect, refused
 from tests.faults.workloads import LIST, READ_SMALL, STAT
 
 RIGHT, EIO, ETIMEDOUT, EACCES = Outcome.RIGHT, Outcome.EIO, Outcome.ETIMEDOUT, Outcome.EACCES
 
 _REFUSED = {
-    "401 without body": wordless(401),
+    "401 without body": bodiless(401),
     "403 AccessDenied": refused(403, "AccessDenied"),
-    "403 without body": wordless(403),
+    "403 without body": bodiless(403),
     "403 of a proxy": page(403),
     "403 SignatureDoesNotMatch": refused(403, "SignatureDoesNotMatch"),
     "403 InvalidAccessKeyId": refused(403, "InvalidAccessKeyId"),
@@ -39,39 +39,21 @@ _REDIRECTS = {
 
 ROWS = (
     *(
-        Misbehaviour(
-            name=name,
-            workload=READ_SMALL,
-            on=Kind.GET,
-            fault=fault,
-            once=RIGHT | EACCES,
-            always=EACCES,
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT | EACCES, always=EACCES)
         for name, fault in _REFUSED.items()
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a {thing}", workload=workload, on=kind, fault=fault, always=EACCES
-        )
+        Misbehaviour(f"{name}, to a {thing}", workload, kind, fault, always=EACCES)
         for name, fault in _REFUSED.items()
         for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
         if name in ("403 AccessDenied", "403 without body")
     ),
     *(
-        Misbehaviour(
-            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT | EIO, always=EIO
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT | EIO, always=EIO)
         for name, fault in _REDIRECTS.items()
     ),
     *(
-        Misbehaviour(
-            name=f"{name}, to a listing",
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            once=RIGHT | EIO,
-            always=EIO,
-        )
+        Misbehaviour(f"{name}, to a listing", LIST, Kind.LIST, fault, once=RIGHT | EIO, always=EIO)
         for name, fault in _REDIRECTS.items()
         if name.startswith("30")
     ),

@@ -1,8 +1,8 @@
-"""The connection misbehaves: it breaks, falls silent, or says too much."""
+"""Connection faults: resets, stalls, and bytes beyond the response."""
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import (
+from tests.faults.http_faults import (
     all_but_a_byte,
     broken,
     crumble,
@@ -11,7 +11,7 @@ from tests.faults.mischief import (
     endless,
     finish,
     followed,
-    followed_by_a_stranger,
+    followed_by_another_response,
     half_close,
     half_the_body,
     half_the_head,
@@ -26,7 +26,7 @@ from tests.faults.workloads import LIST, LOOK, READ, READ_SMALL, STAT
 RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 
 _PORTIONS = {
-    "before the answer": nothing,
+    "before the response": nothing,
     "within the head": half_the_head,
     "between head and body": the_head,
     "within the body": half_the_body,
@@ -35,12 +35,7 @@ _PORTIONS = {
 
 _BROKEN = tuple(
     Misbehaviour(
-        name=f"{what} {where}",
-        workload=READ,
-        on=Kind.GET,
-        fault=broken(portion, ending),
-        once=RIGHT,
-        always=FAILED,
+        f"{what} {where}", READ, Kind.GET, broken(portion, ending), once=RIGHT, always=FAILED
     )
     for what, ending in {"reset": reset, "closed": finish, "half-closed": half_close}.items()
     for where, portion in _PORTIONS.items()
@@ -48,10 +43,10 @@ _BROKEN = tuple(
 
 _SILENT = tuple(
     Misbehaviour(
-        name=f"{what} {where}",
-        workload=READ,
-        on=Kind.GET,
-        fault=broken(portion, ending),
+        f"{what} {where}",
+        READ,
+        Kind.GET,
+        broken(portion, ending),
         once=RIGHT if ending is stall else RIGHT | FAILED,
         always=FAILED,
     )
@@ -61,19 +56,12 @@ _SILENT = tuple(
 )
 
 _ELSEWHERE = tuple(
-    Misbehaviour(
-        name=f"{what} {where} of a {thing}",
-        workload=workload,
-        on=kind,
-        fault=fault,
-        once=once,
-        always=always,
-    )
+    Misbehaviour(f"{what} {where} of a {thing}", workload, kind, fault, once=once, always=always)
     for thing, workload, kind in (("listing", LIST, Kind.LIST), ("HEAD", STAT, Kind.HEAD))
     for what, where, fault, once, always in (
-        ("reset", "before the answer", broken(nothing, reset), RIGHT, FAILED),
+        ("reset", "before the response", broken(nothing, reset), RIGHT, FAILED),
         ("closed", "within the head", broken(half_the_head, finish), RIGHT, FAILED),
-        ("silence", "before the answer", broken(nothing, stall), RIGHT, FAILED),
+        ("silence", "before the response", broken(nothing, stall), RIGHT, FAILED),
     )
 )
 
@@ -82,99 +70,58 @@ ROWS = (
     *_SILENT,
     *_ELSEWHERE,
     Misbehaviour(
-        name="a listing closed within its body",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=broken(half_the_body, finish),
+        "a listing closed within its body",
+        LIST,
+        Kind.LIST,
+        broken(half_the_body, finish),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="silence within the body of a listing",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=broken(half_the_body, stall),
+        "silence within the body of a listing",
+        LIST,
+        Kind.LIST,
+        broken(half_the_body, stall),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="silence where a name is looked for that is not there",
-        workload=LOOK,
-        on=None,
-        fault=broken(nothing, stall),
+        "silence where a name is looked for that is not there",
+        LOOK,
+        None,
+        broken(nothing, stall),
         always=FAILED,
     ),
+    Misbehaviour("byte by byte", READ_SMALL, Kind.GET, broken(nothing, crumble), always=RIGHT),
+    Misbehaviour("every response a second late", READ_SMALL, Kind.GET, delayed(1), always=RIGHT),
     Misbehaviour(
-        name="byte by byte",
-        workload=READ_SMALL,
-        on=Kind.GET,
-        fault=broken(nothing, crumble),
+        "every response later than the timeout", READ_SMALL, Kind.GET, delayed(8), always=FAILED
+    ),
+    Misbehaviour(
+        "closed after each response, unannounced", READ, Kind.GET, then(finish), always=RIGHT
+    ),
+    Misbehaviour(
+        "reset after each response", READ_SMALL, Kind.GET, then(reset), always=RIGHT | FAILED
+    ),
+    Misbehaviour("half-closed after each response", READ, Kind.GET, then(half_close), always=RIGHT),
+    Misbehaviour(
+        "junk after each response", READ, Kind.GET, followed(b"\0junk\r\n\r\n"), always=RIGHT
+    ),
+    Misbehaviour(
+        "a 408 after each response",
+        READ,
+        Kind.GET,
+        followed(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="every answer a second late",
-        workload=READ_SMALL,
-        on=Kind.GET,
-        fault=delayed(1),
+        "a second response of zeros after each response",
+        READ,
+        Kind.GET,
+        followed_by_another_response,
         always=RIGHT,
     ),
     Misbehaviour(
-        name="every answer later than the timeout",
-        workload=READ_SMALL,
-        on=Kind.GET,
-        fault=delayed(8),
-        always=FAILED,
-    ),
-    Misbehaviour(
-        name="closed after each answer, unannounced",
-        workload=READ,
-        on=Kind.GET,
-        fault=then(finish),
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="reset after each answer",
-        workload=READ_SMALL,
-        on=Kind.GET,
-        fault=then(reset),
-        always=RIGHT | FAILED,
-    ),
-    Misbehaviour(
-        name="half-closed after each answer",
-        workload=READ,
-        on=Kind.GET,
-        fault=then(half_close),
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="junk behind each answer",
-        workload=READ,
-        on=Kind.GET,
-        fault=followed(b"\0junk\r\n\r\n"),
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="a 408 behind each answer",
-        workload=READ,
-        on=Kind.GET,
-        fault=followed(
-            b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        ),
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="a second answer of zeros behind each answer",
-        workload=READ,
-        on=Kind.GET,
-        fault=followed_by_a_stranger,
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="noise without end",
-        workload=READ,
-        on=Kind.GET,
-        fault=endless(b"\xde\xad\xbe\xef"),
-        once=RIGHT,
-        always=FAILED,
+        "noise without end", READ, Kind.GET, endless(b"\xde\xad\xbe\xef"), once=RIGHT, always=FAILED
     ),
 )

@@ -1,10 +1,10 @@
-"""An object's bytes are not those that were asked for."""
+"""Object content faults: wrong ranges, wrong versions, wrong ETags."""
 
 from dataclasses import replace
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.lies import (
+from tests.faults.content_faults import (
     both,
     content_range,
     delete_object,
@@ -13,7 +13,7 @@ from tests.faults.lies import (
     replace_object,
     rewritten,
 )
-from tests.faults.mischief import edited, header, resized
+from tests.faults.http_faults import edited, header, resized
 from tests.faults.workloads import READ, READ_SMALL, REOPEN
 
 RIGHT, FAILED, ESTALE, ENOENT = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE, Outcome.ENOENT
@@ -22,11 +22,11 @@ _OTHER_ETAG = '"00000000000000000000000000000000"'
 _MULTIPART = "multipart/byteranges; boundary=b"
 
 _WRONG_PARTS = {
-    "another Content-Range than asked": content_range(
+    "another Content-Range than requested": content_range(
         lambda first, last, total: f"bytes {first + 1}-{last + 1}/{total}"
     ),
-    "a part that begins elsewhere": other_range(lambda first, last: (first + 1, last)),
-    "a part that lies elsewhere": other_range(lambda first, last: (first + 7, last + 7)),
+    "a part that starts elsewhere": other_range(lambda first, last: (first + 1, last)),
+    "a part from elsewhere": other_range(lambda first, last: (first + 7, last + 7)),
     "another total in Content-Range": content_range(
         lambda first, last, total: f"bytes {first}-{last}/{total + 1}"
     ),
@@ -40,7 +40,7 @@ _WRONG_PARTS = {
         lambda first, last, total: f"items {first}-{last}/{total}"
     ),
     "multipart/byteranges": edited(
-        lambda answer: answer.with_header("Content-Range", None).with_header(
+        lambda response: response.with_header("Content-Range", None).with_header(
             "Content-Type", _MULTIPART
         )
     ),
@@ -55,154 +55,130 @@ _WHOLE = ignoring("range")
 ROWS = (
     *(
         Misbehaviour(
-            name=name,
-            workload=READ,
-            on=Kind.GET,
-            fault=fault,
-            once=RIGHT | FAILED | ESTALE,
-            always=FAILED | ESTALE,
+            name, READ, Kind.GET, fault, once=RIGHT | FAILED | ESTALE, always=FAILED | ESTALE
         )
         for name, fault in _WRONG_PARTS.items()
     ),
     Misbehaviour(
-        name="half of the range, honestly labelled",
-        workload=READ,
-        on=Kind.GET,
-        fault=_SHORT,
+        "half of the range, honestly labelled",
+        READ,
+        Kind.GET,
+        _SHORT,
         once=RIGHT,
         always=RIGHT | FAILED,
     ),
     Misbehaviour(
-        name="more than the range, honestly labelled",
-        workload=READ,
-        on=Kind.GET,
-        fault=other_range(lambda first, last: (first, last + 100)),
+        "more than the range, honestly labelled",
+        READ,
+        Kind.GET,
+        other_range(lambda first, last: (first, last + 100)),
         once=RIGHT,
         always=RIGHT | FAILED,
     ),
     Misbehaviour(
-        name="the total not told in Content-Range",
-        workload=READ,
-        on=Kind.GET,
-        fault=content_range(lambda first, last, _: f"bytes {first}-{last}/*"),
+        "no total in Content-Range",
+        READ,
+        Kind.GET,
+        content_range(lambda first, last, _: f"bytes {first}-{last}/*"),
         always=RIGHT | FAILED,
     ),
+    Misbehaviour("200 with the whole object", READ, Kind.GET, _WHOLE, once=RIGHT, always=RIGHT),
     Misbehaviour(
-        name="200 with the whole object",
-        workload=READ,
-        on=Kind.GET,
-        fault=_WHOLE,
-        once=RIGHT,
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="200 with the whole of another version",
-        workload=READ,
-        on=Kind.GET,
-        fault=both(replace_object, ignoring("range", "if-match")),
+        "200 with the whole of another version",
+        READ,
+        Kind.GET,
+        both(replace_object, ignoring("range", "if-match")),
         skip=1,
         once=RIGHT | ESTALE,
     ),
+    Misbehaviour("no ETag", READ, Kind.GET, header("ETag", None), always=RIGHT | FAILED | ESTALE),
     Misbehaviour(
-        name="no ETag",
-        workload=READ,
-        on=Kind.GET,
-        fault=header("ETag", None),
-        always=RIGHT | FAILED | ESTALE,
-    ),
-    Misbehaviour(
-        name="replaced, If-Match ignored, no ETag",
-        workload=READ,
-        on=Kind.GET,
-        fault=both(
+        "replaced, If-Match ignored, no ETag",
+        READ,
+        Kind.GET,
+        both(
             replace_object,
-            ignoring("if-match", edit=lambda answer: answer.with_header("ETag", None)),
+            ignoring("if-match", edit=lambda response: response.with_header("ETag", None)),
         ),
         skip=1,
         once=RIGHT | FAILED | ESTALE,
     ),
     Misbehaviour(
-        name="a weak ETag",
-        workload=READ,
-        on=Kind.GET,
-        fault=edited(lambda answer: answer.with_header("ETag", "W/" + answer.header("ETag"))),
+        "a weak ETag",
+        READ,
+        Kind.GET,
+        edited(lambda response: response.with_header("ETag", "W/" + response.header("ETag"))),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="an ETag without quotes",
-        workload=READ,
-        on=Kind.GET,
-        fault=edited(lambda answer: answer.with_header("ETag", answer.header("ETag").strip('"'))),
+        "an ETag without quotes",
+        READ,
+        Kind.GET,
+        edited(lambda response: response.with_header("ETag", response.header("ETag").strip('"'))),
         always=RIGHT,
     ),
+    Misbehaviour("another ETag", READ, Kind.GET, header("ETag", _OTHER_ETAG), always=ESTALE),
     Misbehaviour(
-        name="another ETag",
-        workload=READ,
-        on=Kind.GET,
-        fault=header("ETag", _OTHER_ETAG),
-        always=ESTALE,
-    ),
-    Misbehaviour(
-        name="another ETag in the middle of a file",
-        workload=READ,
-        on=Kind.GET,
-        fault=header("ETag", _OTHER_ETAG),
+        "another ETag in the middle of a file",
+        READ,
+        Kind.GET,
+        header("ETag", _OTHER_ETAG),
         skip=1,
         always=ESTALE,
     ),
     Misbehaviour(
-        name="replaced while read",
-        workload=READ,
-        on=Kind.GET,
-        fault=rewritten(replace_object),
+        "replaced while read",
+        READ,
+        Kind.GET,
+        rewritten(replace_object),
         skip=1,
         once=RIGHT | ESTALE,
     ),
     Misbehaviour(
-        name="replaced while read, If-Match ignored",
-        workload=READ,
-        on=Kind.GET,
-        fault=both(replace_object, ignoring("if-match")),
+        "replaced while read, If-Match ignored",
+        READ,
+        Kind.GET,
+        both(replace_object, ignoring("if-match")),
         skip=1,
         once=RIGHT | ESTALE,
     ),
     Misbehaviour(
-        name="replaced with every request, If-Match ignored",
-        workload=READ,
-        on=Kind.GET,
-        fault=both(replace_object, ignoring("if-match")),
+        "replaced with every request, If-Match ignored",
+        READ,
+        Kind.GET,
+        both(replace_object, ignoring("if-match")),
         always=ESTALE,
-        tries_after=2,  # what was read ahead may replace it once more
+        tries_after=2,  # a readahead request may replace it once more
     ),
     Misbehaviour(
-        name="deleted while read",
-        workload=READ,
-        on=Kind.GET,
-        fault=rewritten(delete_object),
+        "deleted while read",
+        READ,
+        Kind.GET,
+        rewritten(delete_object),
         skip=1,
         once=ESTALE,
         after=ENOENT | ESTALE,
     ),
     Misbehaviour(
-        name="an answer that claims gzip",
-        workload=READ,
-        on=Kind.GET,
-        fault=header("Content-Encoding", "gzip"),
+        "a response that claims gzip",
+        READ,
+        Kind.GET,
+        header("Content-Encoding", "gzip"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="an answer that claims aws-chunked",
-        workload=READ,
-        on=Kind.GET,
-        fault=header("Content-Encoding", "aws-chunked"),
+        "a response that claims aws-chunked",
+        READ,
+        Kind.GET,
+        header("Content-Encoding", "aws-chunked"),
         always=RIGHT,
     ),
     Misbehaviour(
-        name="an answer to another object's name",
-        workload=READ_SMALL,
-        on=Kind.GET,
-        fault=edited(
-            lambda answer: replace(answer, body=bytes(len(answer.body))).with_header(
+        "a response to another object's name",
+        READ_SMALL,
+        Kind.GET,
+        edited(
+            lambda response: replace(response, body=bytes(len(response.body))).with_header(
                 "ETag", _OTHER_ETAG
             )
         ),
@@ -210,17 +186,13 @@ ROWS = (
         always=ESTALE,
     ),
     Misbehaviour(
-        name="If-None-Match ignored",
-        workload=REOPEN,
-        on=Kind.GET,
-        fault=ignoring("if-none-match"),
-        always=RIGHT,
+        "If-None-Match ignored", REOPEN, Kind.GET, ignoring("if-none-match"), always=RIGHT
     ),
     Misbehaviour(
-        name="replaced before it is opened again",
-        workload=REOPEN,
-        on=Kind.GET,
-        fault=rewritten(replace_object),
+        "replaced before it is opened again",
+        REOPEN,
+        Kind.GET,
+        rewritten(replace_object),
         once=RIGHT,
     ),
 )

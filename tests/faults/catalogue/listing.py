@@ -1,4 +1,4 @@
-"""A listing is broken, incomplete, or not of what was asked."""
+"""Listing faults: broken, incomplete or wrong pages."""
 
 import base64
 import re
@@ -6,9 +6,9 @@ from urllib.parse import unquote_to_bytes
 
 from tests.faults.bucket import Kind, document, xml
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.hostile import Exchange, Fault, behave
-from tests.faults.lies import asking, rewrite, swap
-from tests.faults.mischief import (
+from tests.faults.content_faults import asking, rewrite, swap
+from tests.faults.hostile_store import Exchange, Fault, behave
+from tests.faults.http_faults import (
     HTML,
     broken,
     delayed,
@@ -22,14 +22,14 @@ from tests.faults.mischief import (
 from tests.faults.workloads import LIST, STAT_MANY
 
 RIGHT, FAILED, EACCES = Outcome.RIGHT, Outcome.FAILED, Outcome.EACCES
-PAGE_SIZE = 3  # keys: four pages make the directory
+PAGE_SIZE = 3  # keys: the directory has four pages
 
 _TOKEN = "<NextContinuationToken>(.*?)</NextContinuationToken>"
 _BOMB = '<!DOCTYPE b [<!ENTITY a0 "ha">' + "".join(
     f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 10)
 )
 _EXTERNAL = '<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
-_STRANGER = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
+_OTHER_OBJECT = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
 _NAMELESS = "<Contents><Key></Key><Size>1</Size></Contents>"
 
 _NO_LISTINGS = {
@@ -62,13 +62,13 @@ _NO_LISTINGS = {
 
 
 def _reversed(text: str) -> str:
-    """The objects of a page, last first."""
+    """Reverse the objects of a page."""
     objects = re.findall("<Contents>.*?</Contents>", text)
     return text.replace("".join(objects), "".join(reversed(objects)))
 
 
 def _overlapping(text: str) -> str:
-    """A page whose token leads to its own last item again."""
+    """Return a page whose token leads to its own last item again."""
     names = re.findall("<(?:Key|CommonPrefixes><Prefix)>(.*?)</", text)
     if len(names) < 2:
         return text
@@ -77,28 +77,28 @@ def _overlapping(text: str) -> str:
 
 
 def _empty_pages(exchange: Exchange, *, count: float) -> None:
-    """So many pages with nothing but a new token, before the right ones."""
+    """Return *count* empty pages, each with a new token, before the correct ones."""
     token = exchange.request.query.get("continuation-token", "empty-0")
     number = int(token.removeprefix("empty-")) if token.startswith("empty-") else count
     if number < count:
-        more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>empty-{number + 1}</NextContinuationToken>"
-        exchange.reply(document("ListBucketResult", more))
+        is_truncated = "<IsTruncated>true</IsTruncated>"
+        exchange.reply(document("ListBucketResult", is_truncated + _token(f"empty-{number + 1}")))
         return
     if token.startswith("empty-"):
-        exchange.request = exchange.request.asking({"continuation-token": None})
+        exchange.request = exchange.request.with_query({"continuation-token": None})
     behave(exchange)
 
 
 def _circle(exchange: Exchange) -> None:
-    """The second page leads to the first, for ever."""
+    """Make the second page lead back to the first, for ever."""
     token = exchange.request.query.get("continuation-token", "odd")
-    exchange.request = exchange.request.asking({"continuation-token": None})
-    answer = exchange.answer.body.decode().partition("\n")[2]
-    exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), answer)))
+    exchange.request = exchange.request.with_query({"continuation-token": None})
+    response = exchange.response.body.decode().partition("\n")[2]
+    exchange.reply(xml(re.sub(_TOKEN, _token("even" if token == "odd" else "odd"), response)))
 
 
 def _behind_the_first(fault: Fault) -> Fault:
-    """*fault* where a token is told, and S3's own answer to the first page of any listing."""
+    """Apply *fault* to requests with a token, and respond correctly to those without."""
     return lambda exchange: (fault if "continuation-token" in exchange.request.query else behave)(
         exchange
     )
@@ -116,8 +116,8 @@ _HARMLESS = {
     "no namespace": swap(' xmlns="[^"]*"', ""),
     "another namespace": swap(' xmlns="[^"]*"', ' xmlns="http://doc.example.com/"'),
     "comments and white space": swap("><", ">\n  <!-- more -->\n  <"),
-    "elements nobody knows": swap("<Size>", "<Owner><ID>me</ID></Owner><Odd/><Size>"),
-    "names not encoded, although asked": asking({"encoding-type": None}),
+    "unknown elements": swap("<Size>", "<Owner><ID>me</ID></Owner><Odd/><Size>"),
+    "names not encoded, although requested": asking({"encoding-type": None}),
     "elements nested thirty thousand deep": swap(
         "</ListBucketResult>", "<a>" * 30_000 + "</a>" * 30_000 + "</ListBucketResult>"
     ),
@@ -140,7 +140,7 @@ _UNUSUAL = {
     "keys in reverse order": rewrite(_reversed),
     "each key twice in a page": swap("(<Contents>.*?</Contents>)", r"\1\1"),
     "each page beginning with the end of the last": rewrite(_overlapping),
-    "a key of another prefix": swap("<Contents>", _STRANGER + "<Contents>", 1),
+    "a key of another prefix": swap("<Contents>", _OTHER_OBJECT + "<Contents>", 1),
     "a key of nothing": swap("<Contents>", _NAMELESS + "<Contents>", 1),
     "a common prefix of another prefix": swap(
         "(?=</ListBucketResult>)", "<CommonPrefixes><Prefix>elsewhere/</Prefix></CommonPrefixes>"
@@ -153,7 +153,7 @@ _UNUSUAL = {
     ),
     "NextMarker instead of a token": swap(_TOKEN, r"<NextMarker>\1</NextMarker>"),
     "a bucket of another name": swap("<Name>.*?</Name>", "<Name>other</Name>"),
-    "the prefix of another question": swap("<Prefix>", "<Prefix>other/", 1),
+    "the prefix of another request": swap("<Prefix>", "<Prefix>other/", 1),
     "fifty empty pages first": lambda exchange: _empty_pages(exchange, count=50),
 }
 
@@ -167,90 +167,69 @@ _ENDLESS = {
 ROWS = (
     *(
         Misbehaviour(
-            name=name,
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            once=RIGHT | FAILED,
-            always=FAILED,
-            page_size=PAGE_SIZE,
+            name, LIST, Kind.LIST, fault, once=RIGHT | FAILED, always=FAILED, page_size=PAGE_SIZE
         )
         for name, fault in _NO_LISTINGS.items()
     ),
     *(
-        Misbehaviour(
-            name=name, workload=LIST, on=Kind.LIST, fault=fault, always=RIGHT, page_size=PAGE_SIZE
-        )
+        Misbehaviour(name, LIST, Kind.LIST, fault, always=RIGHT, page_size=PAGE_SIZE)
         for name, fault in _HARMLESS.items()
     ),
     *(
-        Misbehaviour(
-            name=name,
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            always=RIGHT | FAILED,
-            page_size=PAGE_SIZE,
-        )
+        Misbehaviour(name, LIST, Kind.LIST, fault, always=RIGHT | FAILED, page_size=PAGE_SIZE)
         for name, fault in _UNUSUAL.items()
     ),
     *(
         Misbehaviour(
-            name=name,
-            workload=LIST,
-            on=Kind.LIST,
-            fault=fault,
-            always=FAILED,
-            page_size=PAGE_SIZE,
-            tries_after=2,
+            name, LIST, Kind.LIST, fault, always=FAILED, page_size=PAGE_SIZE, tries_after=2
         )
         for name, fault in _ENDLESS.items()
     ),
     Misbehaviour(
-        name="500 to the second page",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=refused(500, "InternalError"),
+        "500 to the second page",
+        LIST,
+        Kind.LIST,
+        refused(500, "InternalError"),
         skip=1,
         once=RIGHT,
         always=FAILED,
         page_size=PAGE_SIZE,
     ),
     Misbehaviour(
-        name="403 to the second page",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=refused(403, "AccessDenied"),
+        "403 to the second page",
+        LIST,
+        Kind.LIST,
+        refused(403, "AccessDenied"),
         skip=1,
         always=EACCES,
         page_size=PAGE_SIZE,
     ),
     *(
         Misbehaviour(
-            name=f"{status} to each page but the first, while looking up",
-            workload=STAT_MANY,
-            on=Kind.LIST,
-            fault=_behind_the_first(refused(status, code)),
+            f"{status} to each page but the first, while looking up",
+            STAT_MANY,
+            Kind.LIST,
+            _behind_the_first(refused(status, code)),
             always=RIGHT,
             page_size=PAGE_SIZE,
         )
         for status, code in ((400, "InvalidArgument"), (403, "AccessDenied"), (404, "NoSuchKey"))
     ),
     Misbehaviour(
-        name="reset within the second page",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=broken(half_the_body, reset),
+        "reset within the second page",
+        LIST,
+        Kind.LIST,
+        broken(half_the_body, reset),
         skip=1,
         once=RIGHT,
         always=FAILED,
         page_size=PAGE_SIZE,
     ),
     Misbehaviour(
-        name="a second page later than the timeout",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=delayed(8),
+        "a second page later than the timeout",
+        LIST,
+        Kind.LIST,
+        delayed(8),
         skip=1,
         always=FAILED,
         page_size=PAGE_SIZE,

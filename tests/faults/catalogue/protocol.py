@@ -1,10 +1,10 @@
-"""HTTP misbehaves: status lines, heads, lengths and codings."""
+"""HTTP faults: status lines, headers, lengths and transfer codings."""
 
 from functools import partial
 
 from tests.faults.bucket import Kind
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
-from tests.faults.mischief import (
+from tests.faults.http_faults import (
     bare_line_feeds,
     chunked,
     chunks,
@@ -51,7 +51,7 @@ _ONLY_ONCE_BAD = {
     "a chunk size that is no number": chunked(lambda _: b"zz\r\nhello\r\n0\r\n\r\n", finish),
     "a negative chunk size": chunked(lambda _: b"-5\r\nhello\r\n0\r\n\r\n", finish),
     "chunks that end early": chunked(lambda body: chunks(body[:-1])),
-    "a body cut, its length not told": until_close(half_the_body),
+    "a truncated body without a length": until_close(half_the_body),
     "a 103 without end": endless(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
 }
 
@@ -64,7 +64,7 @@ _HARMLESS = {
     "chunks with extensions and trailers": chunked(
         partial(chunks, extension=b";name=value", last=b"0\r\nX-Trailer: yes\r\n\r\n")
     ),
-    "a body whose length is not told": until_close(everything),
+    "a body without a length": until_close(everything),
     "Connection: close": header("Connection", "close"),
     "headers that are not ASCII": head_line(b"X-Amz-Meta-Name: J\xc3\xbcrgen \xff\r\n"),
     "odd spelling of header names": head_line(
@@ -83,70 +83,49 @@ _DOUBTFUL = {
     "chunks without the last": chunked(partial(chunks, last=b""), finish),
     "lines that end in a bare line feed": bare_line_feeds,
     "a folded header": head_line(b"X-Folded: a\r\n b\r\n"),
-    "chunks and a length": chunked(chunks, is_length_told=True),
+    "chunks and a length": chunked(chunks, has_length=True),
     "the same length twice": head_line(b"Content-Length: 50000\r\n"),
 }
 
 ROWS = (
     *(
-        Misbehaviour(
-            name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, once=RIGHT, always=FAILED
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT, always=FAILED)
         for name, fault in _ONLY_ONCE_BAD.items()
     ),
     *(
-        Misbehaviour(name=name, workload=READ_SMALL, on=Kind.GET, fault=fault, always=RIGHT)
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, always=RIGHT)
         for name, fault in _HARMLESS.items()
     ),
     *(
-        Misbehaviour(
-            name=name,
-            workload=READ_SMALL,
-            on=Kind.GET,
-            fault=fault,
-            once=RIGHT,
-            always=RIGHT | FAILED,
-        )
+        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT, always=RIGHT | FAILED)
         for name, fault in _DOUBTFUL.items()
     ),
+    Misbehaviour("a large body in chunks", READ, Kind.GET, chunked(chunks), always=RIGHT),
+    Misbehaviour("a listing in chunks", LIST, Kind.LIST, chunked(chunks), always=RIGHT),
     Misbehaviour(
-        name="a large body in chunks",
-        workload=READ,
-        on=Kind.GET,
-        fault=chunked(chunks),
-        always=RIGHT,
-    ),
-    Misbehaviour(
-        name="a listing in chunks", workload=LIST, on=Kind.LIST, fault=chunked(chunks), always=RIGHT
-    ),
-    Misbehaviour(
-        name="a listing in chunks, cut",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=chunked(partial(chunks, last=b""), finish),
+        "a listing in chunks, cut",
+        LIST,
+        Kind.LIST,
+        chunked(partial(chunks, last=b""), finish),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="a listing whose length is not told",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=until_close(everything),
-        always=RIGHT,
+        "a listing without a length", LIST, Kind.LIST, until_close(everything), always=RIGHT
     ),
     Misbehaviour(
-        name="a listing cut, its length not told",
-        workload=LIST,
-        on=Kind.LIST,
-        fault=until_close(half_the_body),
+        "a truncated listing without a length",
+        LIST,
+        Kind.LIST,
+        until_close(half_the_body),
         once=RIGHT,
         always=FAILED,
     ),
     Misbehaviour(
-        name="a HEAD without a length of any kind",
-        workload=STAT,
-        on=Kind.HEAD,
-        fault=header("Content-Length", None),
+        "a HEAD without a length of any kind",
+        STAT,
+        Kind.HEAD,
+        header("Content-Length", None),
         always=RIGHT | FAILED,
     ),
 )

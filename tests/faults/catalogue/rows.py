@@ -1,23 +1,24 @@
-"""One row of the catalogue: a misbehaviour, when it is met, and what is right then."""
+"""Row of the catalogue: a misbehaviour, its requests and its correct outcomes."""
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Flag, auto
 
 from tests.faults.bucket import Kind
-from tests.faults.hostile import Fault, HostileStore, Step, behave
+from tests.faults.hostile_store import Fault, HostileStore, Step, behave
 from tests.faults.workloads import Workload
 
-TIMEOUT = 4.0  # the mount's --timeout, seconds
-A_SECOND = 1.0  # how long a scene lasts that happens once
-GRACE = 2.0  # seconds beyond it until a user must have been answered
+TIMEOUT = 4.0  # seconds: the mount's --timeout
+OUTAGE_SECONDS = 1.0  # seconds that an outage lasts which happens once
+GRACE = 2.0  # seconds after the timeout within which a system call must return
 
 
 class Outcome(Flag):
-    """What the user is told. Several joined: either, as may befall; wrong bytes or names are never among them.
+    """Outcome of a user's system calls; joined flags are alternatives.
 
-    FAILED is what comes of a fault that may pass and does not: EIO when attempts are used up, ETIMEDOUT when time is.
+    Wrong bytes and wrong names are never allowed. FAILED is the outcome of a transient fault that
+    persists: EIO when the attempts are used up, ETIMEDOUT when the time is.
     """
 
     RIGHT = auto()
@@ -29,19 +30,22 @@ class Outcome(Flag):
     FAILED = EIO | ETIMEDOUT
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Misbehaviour:
-    """*fault* is met by requests of kind *on* during *workload*: by the first (behind *skip*), then by every one for ever.
+    """Fault in requests of kind *on* during *workload*, or an *outage* of the whole store.
 
-    Or *scene* befalls the whole store, for a second or for ever. *once* and *always* are what is right, each where it makes sense; *after* what is right when it is over, at the last of
-    *tries_after*: a listing that goes on with a token of the store's own making fails once more.
+    The fault hits one request after *skip* others, or all from there on; an outage lasts a second,
+    or until it is ended. *once* and *always* are the correct outcomes, None if not applicable.
+    *after* is the correct outcome at the last of *tries_after* attempts after the fault: a listing
+    that continues with a false token fails once more.
     """
 
     name: str
     workload: Workload
     on: Kind | None = None
     fault: Fault = behave
-    scene: Callable[[HostileStore], None] | None = None
+    _: KW_ONLY
+    outage: Callable[[HostileStore], None] | None = None
     once: Outcome | None = None
     always: Outcome | None = None
     after: Outcome = Outcome.RIGHT
@@ -49,5 +53,5 @@ class Misbehaviour:
     skip: int = 0
     page_size: int = 1000
 
-    def step(self, place: str, *, is_once: bool) -> Step:
-        return Step(self.on, self.fault, place, self.skip, 1 if is_once else math.inf)
+    def step(self, prefix: str, *, is_once: bool) -> Step:
+        return Step(self.on, self.fault, prefix, self.skip, 1 if is_once else math.inf)

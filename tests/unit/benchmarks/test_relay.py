@@ -17,7 +17,7 @@ BODY = random.Random(1).randbytes(3 << 20)
 
 
 class Origin(BaseHTTPRequestHandler):
-    """Answers with BODY, whole, in chunks, or until the connection ends; remembers what it was sent."""
+    """Sends BODY whole, in chunks, or until the connection ends; records the requests."""
 
     protocol_version = "HTTP/1.1"
     seen: list[tuple[str, bytes]] = []  # noqa: RUF012  # of one test: the fixture empties it

@@ -239,11 +239,14 @@ def test_all_is_every_kind_of_prefetch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         (
             "walk",
-            "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; did you mean walks?",
+            (
+                "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; "
+                "did you mean walks?"
+            ),
         ),
         (
             "walks,x",
@@ -253,9 +256,9 @@ def test_all_is_every_kind_of_prefetch() -> None:
     ],
 )
 def test_an_unknown_kind_of_prefetch_is_refused_with_the_known_ones(
-    text: str, complaint: str
+    text: str, message: str
 ) -> None:
-    with pytest.raises(ValueError, match=f"^{re.escape(complaint)}$"):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         parse_prefetch(text)
 
 

@@ -1,4 +1,4 @@
-"""What the kernel is told to forget: all of it, whatever comes between, and in bounded memory."""
+"""The kernel drops every dentry that it is to drop, whatever fails, in bounded memory."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -22,19 +22,19 @@ def page(prefix: str, *names: bytes) -> EntryPage:
 
 @dataclass
 class Kernel:
-    """What it was told of, and what it was told to drop; *failures* calls fail before one works, each in a thread."""
+    """Its references, and what it dropped; the first *failures* calls of a thread fail."""
 
-    told: list[tuple[int, EntryPage]] = field(default_factory=list)
+    referenced: list[tuple[int, EntryPage]] = field(default_factory=list)
     dropped: list[tuple[int, bytes]] = field(default_factory=list)
     failures: int = 0
     threads: int = 0
 
-    def told_until(self, _: float) -> list[tuple[int, EntryPage]]:
-        return self.told
+    def referenced_pages(self, _: float) -> list[tuple[int, EntryPage]]:
+        return self.referenced
 
     def invalidate(self, parent: int, name: bytes) -> None:
         self.dropped.append((parent, name))
-        raise FileNotFoundError  # it has dropped it by itself
+        raise FileNotFoundError  # the kernel has dropped it itself
 
 
 @pytest.fixture
@@ -56,15 +56,15 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 async def work_off(invalidator: EntryInvalidator, kernel: Kernel, count: int) -> None:
-    """Until *count* names were dropped."""
+    """Run the invalidator until *count* names were dropped."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(invalidator.run, kernel.told_until)
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
         while len(kernel.dropped) < count:  # noqa: ASYNC110  # a thread tells nobody
             await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
 
 
-async def test_what_is_dropped_is_told_to_the_kernel_in_order(kernel: Kernel) -> None:
+async def test_names_are_dropped_in_order(kernel: Kernel) -> None:
     invalidator = EntryInvalidator(lambda: 0.0)
     invalidator.drop(ROOT, page("", b"a", b"b"))
     invalidator.drop(DIRECTORY, page("d/", b"c"))
@@ -74,11 +74,11 @@ async def test_what_is_dropped_is_told_to_the_kernel_in_order(kernel: Kernel) ->
     assert kernel.dropped == [(ROOT, b"a"), (ROOT, b"b"), (DIRECTORY, b"c")]
 
 
-async def test_too_many_names_become_their_directories(
+async def test_too_many_names_are_replaced_by_their_directories(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entry_invalidator, "NAMES_MAX", 3)
-    kernel.told = [(DIRECTORY, page("d/", b"a", b"b", b"z")), (8, page("e/", b"x"))]
+    kernel.referenced = [(DIRECTORY, page("d/", b"a", b"b", b"z")), (8, page("e/", b"x"))]
     invalidator = EntryInvalidator(lambda: 0.0)
     for name in (b"a", b"b", b"c", b"d"):
         invalidator.drop(DIRECTORY, page("d/", name))
@@ -89,12 +89,12 @@ async def test_too_many_names_become_their_directories(
     assert kernel.dropped == [(DIRECTORY, b"a"), (DIRECTORY, b"b"), (DIRECTORY, b"z")]
 
 
-async def test_too_many_directories_become_all(
+async def test_too_many_directories_are_replaced_by_all(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entry_invalidator, "NAMES_MAX", 1)
     monkeypatch.setattr(entry_invalidator, "DIRECTORIES_MAX", 1)
-    kernel.told = [(9, page("f/", b"x")), (ROOT, page("", b"f"))]
+    kernel.referenced = [(9, page("f/", b"x")), (ROOT, page("", b"f"))]
     invalidator = EntryInvalidator(lambda: 0.0)
     for parent in (7, 8):
         invalidator.drop(parent, page("d/", b"a"))
@@ -104,8 +104,8 @@ async def test_too_many_directories_become_all(
     assert kernel.dropped == [(ROOT, b"f"), (9, b"x"), (ROOT, b"f")]
 
 
-async def test_a_refresh_drops_absent_names_as_well(kernel: Kernel) -> None:
-    kernel.told = [(ROOT, page("", b"d"))]
+async def test_a_refresh_drops_negative_dentries_as_well(kernel: Kernel) -> None:
+    kernel.referenced = [(ROOT, page("", b"d"))]
     invalidator = EntryInvalidator(lambda: 0.0)
     assert invalidator.add_absent(DIRECTORY, b"absent", 60)
     invalidator.drop_all()
@@ -116,11 +116,11 @@ async def test_a_refresh_drops_absent_names_as_well(kernel: Kernel) -> None:
 
 
 @pytest.mark.usefixtures("autojump_clock")
-async def test_a_failure_delays_and_loses_nothing(
+async def test_a_failure_delays_names_and_loses_none(
     kernel: Kernel, expected_warnings: list[str]
 ) -> None:
     expected_warnings.append("names were not dropped from the kernel")
-    kernel.told = [(ROOT, page("", b"d"))]
+    kernel.referenced = [(ROOT, page("", b"d"))]
     kernel.failures = 5
     invalidator = EntryInvalidator(lambda: 0.0)
     invalidator.add_absent(ROOT, b"absent", 60)
@@ -132,7 +132,7 @@ async def test_a_failure_delays_and_loses_nothing(
     assert set(kernel.dropped) == {(ROOT, b"absent"), (ROOT, b"d"), (DIRECTORY, b"a")}
 
 
-def test_the_kernel_keeps_no_more_absent_names_than_are_remembered(
+def test_negative_dentries_are_bounded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(entry_invalidator, "ABSENT_MAX", 2)
@@ -144,7 +144,7 @@ def test_the_kernel_keeps_no_more_absent_names_than_are_remembered(
     assert kept == [True, True, True, False, True]
 
 
-async def test_small_pages_are_dropped_many_at_a_time(kernel: Kernel) -> None:
+async def test_small_pages_are_dropped_in_batches(kernel: Kernel) -> None:
     invalidator = EntryInvalidator(lambda: 0.0)
     for inode in range(2, 2502):
         invalidator.drop(inode, page(f"{inode}/", b"a"))

@@ -1,4 +1,4 @@
-"""What the kernel and the log are told of a failure."""
+"""The errno and the log level of each failure."""
 
 import errno
 import logging
@@ -39,7 +39,7 @@ class Failing:
         (StoreError("no answer"), logging.WARNING),
     ],
 )
-async def test_a_failure_is_logged_as_loudly_as_it_is_seen(
+async def test_a_failure_is_logged_at_the_level_of_its_kind(
     failure: S3MountError,
     level: int,
     caplog: pytest.LogCaptureFixture,

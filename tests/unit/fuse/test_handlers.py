@@ -1,4 +1,4 @@
-"""A failure in any handler, each in turn: the request fails, and the mount lives on."""
+"""A bug in any handler fails its request, and the mount lives on."""
 
 import errno
 import inspect
@@ -34,14 +34,14 @@ WITHOUT_REPLY = {"forget"}
 
 
 class Broken:
-    """Whatever is asked of it fails as a bug does."""
+    """Object whose every attribute raises, as a bug would."""
 
     def __getattr__(self, name: str) -> NoReturn:
         raise ZeroDivisionError(name)
 
 
 def handlers() -> set[str]:
-    """The handlers of pyfuse3 that are ours."""
+    """The handlers of pyfuse3 that `Operations` overrides."""
     return {
         name
         for name in vars(Operations)
@@ -98,7 +98,7 @@ async def test_a_bug_in_a_handler_without_a_reply_raises_nothing(
     assert [record.levelno for record in caplog.records if record.exc_info] == [logging.ERROR]
 
 
-async def test_a_reference_that_cannot_be_given_back_keeps_no_other(
+async def test_a_reference_that_cannot_be_released_keeps_no_other(
     expected_warnings: list[str],
 ) -> None:
     expected_warnings.append("forget failed: this is a bug")
@@ -110,7 +110,7 @@ async def test_a_reference_that_cannot_be_given_back_keeps_no_other(
         forgotten.append((inode, count))
 
     tree = cast("Any", SimpleNamespace(inodes=SimpleNamespace(forget=forget)))
-    asked = Operations(
+    made = Operations(
         FileSystem(tree, cast("Any", None), cast("Any", None)),
         TreeConfig(uid=0, gid=0),
         timeout=1.0,
@@ -118,6 +118,6 @@ async def test_a_reference_that_cannot_be_given_back_keeps_no_other(
         invalidator=cast("Any", None),
     )
 
-    await asked.forget([(2, 1), (3, 1), (4, 7), (5, 2), (6, 1)])
+    await made.forget([(2, 1), (3, 1), (4, 7), (5, 2), (6, 1)])
 
     assert forgotten == [(2, 1), (4, 7), (6, 1)]

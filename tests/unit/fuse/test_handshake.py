@@ -1,4 +1,4 @@
-"""libfuse's reply to INIT, and what is added to it."""
+"""Flags that are added to libfuse's reply to INIT."""
 
 import struct
 
@@ -24,11 +24,11 @@ def reply(
     return struct.pack("=IiQ", 80, error, 2) + init + REST
 
 
-def test_directories_are_served_in_parallel() -> None:
+def test_parallel_directory_operations_are_requested() -> None:
     assert amended(request(), reply(), is_shared=False) == reply(flags=ASYNC_READ | PARALLEL_DIROPS)
 
 
-def test_reads_of_many_users_are_sent_side_by_side() -> None:
+def test_a_shared_mount_has_more_reads_in_flight() -> None:
     expected = reply(
         flags=ASYNC_READ | PARALLEL_DIROPS, background=BACKGROUND_MAX, congested=CONGESTED_FROM
     )
@@ -36,12 +36,12 @@ def test_reads_of_many_users_are_sent_side_by_side() -> None:
     assert amended(request(), reply(), is_shared=True) == expected
 
 
-def test_nothing_is_asked_for_that_the_kernel_does_not_offer() -> None:
+def test_only_offered_flags_are_requested() -> None:
     assert amended(request(offered=ASYNC_READ), reply(), is_shared=False) == reply()
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("init", "answer"),
     [
         (request(opcode=1), reply()),
         (request(), reply(error=-71)),
@@ -49,5 +49,5 @@ def test_nothing_is_asked_for_that_the_kernel_does_not_offer() -> None:
         (request(), reply()[:16]),
     ],
 )
-def test_what_is_not_as_expected_is_passed_on_as_it_is(asked: bytes, said: bytes) -> None:
-    assert amended(asked, said, is_shared=True) == said
+def test_an_unexpected_request_or_reply_is_passed_on_unchanged(init: bytes, answer: bytes) -> None:
+    assert amended(init, answer, is_shared=True) == answer

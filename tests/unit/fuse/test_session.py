@@ -1,4 +1,4 @@
-"""The loop of pyfuse3 with what is put round it; the kernel is one end of a socket pair."""
+"""The request loop that replaces pyfuse3's; the kernel is one end of a socket pair."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class Loop:
-    """pyfuse3's functions, of which each read fails with the next of *failures*."""
+    """pyfuse3's functions; each read fails with the next of *failures*."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *failures: int) -> None:
         self.failures = list(failures)
@@ -47,7 +47,7 @@ def functions() -> list[Any]:
 
 
 @pytest.mark.usefixtures("autojump_clock")
-async def test_reading_nothing_begins_anew_and_lack_of_memory_a_moment_later(
+async def test_an_empty_read_is_retried_at_once_and_a_lack_of_memory_after_a_pause(
     ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = Loop(monkeypatch, errno.EAGAIN, errno.ENOMEM, errno.ENOENT)
@@ -81,7 +81,7 @@ async def test_a_session_that_cannot_be_read_ends(
 
 
 @pytest.mark.parametrize("missing", NAMES)
-def test_another_pyfuse3_is_left_as_it_is(
+def test_an_unknown_pyfuse3_is_not_changed(
     missing: str, ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delitem(vars(pyfuse3), missing)
@@ -104,7 +104,7 @@ def test_a_session_without_a_first_request_keeps_its_descriptor(
         assert os.read(libfuse.fileno(), 10) == b"later"
 
 
-async def test_the_descriptor_is_the_kernels_again_once_the_reply_was_sent(
+async def test_the_descriptor_is_the_kernels_again_after_the_reply(
     ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Loop(monkeypatch)

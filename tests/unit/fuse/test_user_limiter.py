@@ -1,4 +1,4 @@
-"""Requests that wait for the store, by user: bounded for each, in order, and no user waits for another."""
+"""Requests of each user are bounded and in order, and no user waits for another."""
 
 import pytest
 import trio
@@ -11,7 +11,7 @@ ALICE, BOB = 1000, 1001
 
 
 class Requests:
-    """Requests that stay admitted until they are told to end, each by a name of its own."""
+    """Requests by name; each stays admitted until it is ended."""
 
     def __init__(self, nursery: trio.Nursery, limiter: UserLimiter) -> None:
         self._nursery = nursery
@@ -34,7 +34,7 @@ class Requests:
                 await trio.sleep_forever()
 
 
-async def test_a_user_waits_for_none_but_its_own_requests(nursery: trio.Nursery) -> None:
+async def test_a_user_waits_only_for_its_own_requests(nursery: trio.Nursery) -> None:
     requests = Requests(nursery, UserLimiter(share=2, queue=10, total=20))
     for name in ("a1", "a2", "a3"):
         await requests.begin(name, ALICE)
@@ -47,7 +47,7 @@ async def test_a_user_waits_for_none_but_its_own_requests(nursery: trio.Nursery)
     assert requests.admitted == ["a1", "a2", "b1", "a3"]
 
 
-async def test_a_costly_request_keeps_its_place_before_cheap_ones(nursery: trio.Nursery) -> None:
+async def test_a_costly_request_is_admitted_before_later_cheap_ones(nursery: trio.Nursery) -> None:
     requests = Requests(nursery, UserLimiter(share=3, queue=10, total=20))
     await requests.begin("first", ALICE, 2)
     await requests.begin("costly", ALICE, 2)
@@ -77,7 +77,7 @@ async def test_a_request_that_costs_more_than_the_share_is_admitted_alone(
 
 
 @pytest.mark.parametrize(("queue", "total", "other_is_refused"), [(3, 20, False), (20, 3, True)])
-async def test_what_is_too_much_is_refused_at_once(
+async def test_too_many_requests_are_refused_at_once(
     nursery: trio.Nursery, *, queue: int, total: int, other_is_refused: bool
 ) -> None:
     limiter = UserLimiter(share=1, queue=queue, total=total)
@@ -95,7 +95,7 @@ async def test_what_is_too_much_is_refused_at_once(
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_whatever_is_cancelled_leaves_nothing(seed: int) -> None:
+async def test_cancelled_requests_leave_no_trace(seed: int) -> None:
     limiter = UserLimiter(share=3, queue=50, total=80)
     names = [str(number) for number in range(40)]
     async with trio.open_nursery() as nursery:

@@ -25,8 +25,8 @@ from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.transport import Retryable
+from tests.unit.s3.canned_server import answering, http
 from tests.unit.s3.scripted_server import FixedCredentials
-from tests.unit.s3.strange import answering, http
 
 MIB = 1 << 20
 PEAK = 64 * MIB  # of one listing; before there were limits 1,400 MiB

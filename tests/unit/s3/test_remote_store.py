@@ -618,6 +618,24 @@ async def test_a_cancelled_read_ends_at_once_whatever_it_waits_for(is_held_up: s
     assert _requests(store) == (0, 0, 1)
 
 
+@either_way
+async def test_a_read_that_cannot_be_sent_because_of_a_bug_fails_and_holds_no_permit(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = remote(ScriptedTransport())
+    with monkeypatch.context() as patched:
+        patched.setattr(ScriptedRange, "send_nowait", _broken)
+        with trio.fail_after(5), pytest.raises(ZeroDivisionError):
+            await read(store)
+
+    assert store._limiter.held == 0
+    assert (await read(store)).body == b"body"
+
+
+def _broken(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
+
+
 async def test_a_read_in_flight_does_not_hold_up_the_end_of_the_event_loop() -> None:
     transport = EndlessTransport()
     store = remote(transport)

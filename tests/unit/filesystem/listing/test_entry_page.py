@@ -55,10 +55,3 @@ def test_an_inode_number_is_above_the_root_s_and_has_63_bits() -> None:
 
 def test_an_empty_etag_is_not_mistaken_for_zeros() -> None:
     assert not entries(Entry(b"a", 1, 0, "")).is_same(0, entries(Entry(b"a", 1, 0, "0" * 32)), 0)
-
-
-def test_a_version_id_is_kept_for_the_entries_that_have_one() -> None:
-    page = entries(Entry(b"a", 1, 10, MD5), Entry(b"b", 1, 10, MD5, version_id="v1"))
-
-    assert [None, "v1"] == [page.version_id(index) for index in range(2)]
-    assert page.subset([1]).version_id(0) == "v1"

@@ -17,7 +17,7 @@ from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
 from s3mount.s3.object_store import OnToken, RequestPriority
-from tests.property.assembling import Blocks
+from tests.property.filesystem_factory import UncachedBlocks
 
 TOPS = 15
 DIRECTORIES = 1000  # in each of them
@@ -127,7 +127,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit() -> N
             kernel=kernel,
         )
         policies = prefetch_policies(tree, frozenset())
-        files_of_tree = OpenFiles(tree, Blocks(store), policies)  # type: ignore[arg-type]
+        files_of_tree = OpenFiles(tree, UncachedBlocks(store), policies)  # type: ignore[arg-type]
         kernel.filesystem = FileSystem(tree, files_of_tree, OpenDirectories(tree, policies))
         gc.collect()
         tracemalloc.start()

@@ -22,7 +22,7 @@ from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.fakes.memory_store import MemoryStore, Request
-from tests.property.assembling import assemble
+from tests.property.filesystem_factory import make_filesystem
 from tests.property.kernel import Kernel
 
 
@@ -43,7 +43,9 @@ class Held:
 async def file_system(store: MemoryStore, **tree: float) -> AsyncIterator[FileSystem]:
     async with trio.open_nursery() as nursery:
         config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # TTLs and limits only
-        yield assemble(store, nursery, config, StoreConfig(bucket="bucket"), trio.current_time)
+        yield make_filesystem(
+            store, nursery, config, StoreConfig(bucket="bucket"), trio.current_time
+        )
         nursery.cancel_scope.cancel()
 
 

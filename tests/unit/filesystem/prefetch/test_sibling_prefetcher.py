@@ -5,29 +5,30 @@ from s3mount.filesystem.prefetch.sibling_prefetcher import AHEAD_MAX, SMALL, Sib
 from s3mount.filesystem.prefetch.traversal_order import SORTED_MAX, TraversalOrders
 
 
-def entries(count: int, prefix: str = "d/", size: int = 100) -> EntryPage:
+def page_of(count: int, prefix: str = "d/", size: int = 100) -> EntryPage:
     return EntryPage(
         "bucket", prefix, [Entry(b"%05d" % index, size, 0, "e") for index in range(count)], 0.0
     )
 
 
 class Reader:
-    """Opens files of *pages*, each directory's known whole, and has what is to be fetched ahead then."""
+    """Reader of files of *pages*, whose directories are completely known."""
 
     def __init__(self, *pages: EntryPage, is_whole: bool = True) -> None:
         self.pages = pages
         self._is_whole = is_whole
         self._siblings = SiblingPrefetcher(TraversalOrders(self._pages_of, ""))
 
-    def open(self, entries: EntryPage, index: int) -> list[tuple[EntryPage, int]]:
-        return [(place.page, place.at) for place in self._siblings.on_open(entries, index)]
+    def open(self, page: EntryPage, index: int) -> list[tuple[EntryPage, int]]:
+        """Open a file; the files to prefetch."""
+        return [(found.page, found.at) for found in self._siblings.on_open(page, index)]
 
-    def open_in(self, entries: EntryPage, index: int) -> list[int]:
-        """The same, where all of it is in *entries* too."""
-        return [at for page, at in self.open(entries, index) if page is entries]
+    def open_in(self, page: EntryPage, index: int) -> list[int]:
+        """The same, but only the files of *page*."""
+        return [at for found, at in self.open(page, index) if found is page]
 
-    def by_number(self, prefix: str = "d/") -> list[tuple[EntryPage, int]]:
-        """Every file of a directory as `cp -r` opens them."""
+    def by_inode(self, prefix: str = "d/") -> list[tuple[EntryPage, int]]:
+        """The files of a directory in the order in which `cp -r` opens them."""
         files = [
             (page, at)
             for page in self._of(prefix)
@@ -45,55 +46,53 @@ class Reader:
 
 
 def tree(*names: str, files: int) -> tuple[EntryPage, ...]:
-    """A root with the directories *names*, and so many *files* in each."""
+    """A root page, and a page for each of the directories *names*, with so many *files*."""
     root = EntryPage("bucket", "", [Entry(name.encode()) for name in names], 0.0)
-    return root, *(entries(files, prefix=f"{name}/") for name in names)
+    return root, *(page_of(files, prefix=f"{name}/") for name in names)
 
 
-def test_one_file_opened_says_nothing() -> None:
-    columns = entries(10)
+def test_one_open_prefetches_nothing() -> None:
+    page = page_of(10)
 
-    assert Reader(columns).open(columns, 3) == []
+    assert Reader(page).open(page, 3) == []
 
 
-def test_files_opened_in_order_have_twice_as_many_fetched_ahead_at_each_step() -> None:
-    columns = entries(1000)
-    reader = Reader(columns)
-    fetched = [reader.open_in(columns, index) for index in range(8)]
+def test_each_open_in_order_doubles_what_is_prefetched() -> None:
+    page = page_of(1000)
+    reader = Reader(page)
+    fetched = [reader.open_in(page, index) for index in range(8)]
 
     assert fetched[1] == [2, 3, 4, 5]
     assert all(len(step) <= AHEAD_MAX for step in fetched)
     assert list(chain.from_iterable(fetched)) == list(range(2, 8 + AHEAD_MAX))  # each once
 
 
-def test_files_opened_at_random_have_none_fetched_ahead() -> None:
-    columns = entries(1000)
-    reader = Reader(columns)
+def test_random_opens_prefetch_nothing() -> None:
+    page = page_of(1000)
+    reader = Reader(page)
 
-    assert all(not reader.open_in(columns, index) for index in (500, 20, 800, 300, 10, 990))
+    assert all(not reader.open_in(page, index) for index in (500, 20, 800, 300, 10, 990))
 
 
-def test_workers_a_little_out_of_step_are_in_order_still() -> None:
-    columns = entries(1000)
-    reader = Reader(columns)
-    fetched = [
-        index for opened in (0, 2, 1, 3, 5, 4, 6) for index in reader.open_in(columns, opened)
-    ]
+def test_opens_slightly_out_of_order_count_as_in_order() -> None:
+    page = page_of(1000)
+    reader = Reader(page)
+    fetched = [index for opened in (0, 2, 1, 3, 5, 4, 6) for index in reader.open_in(page, opened)]
 
     assert fetched == sorted(set(fetched))
     assert fetched[-1] > 6 + AHEAD_MAX // 4
 
 
-def test_who_has_read_one_directory_in_order_is_believed_from_the_first_file_of_the_next() -> None:
-    columns, following = entries(20), entries(20, prefix="e/")
-    reader = Reader(columns, following)
+def test_a_directory_read_in_order_is_followed_from_the_first_file_of_the_next() -> None:
+    page, following = page_of(20), page_of(20, prefix="e/")
+    reader = Reader(page, following)
     for index in range(20):
-        reader.open_in(columns, index)
+        reader.open_in(page, index)
 
     assert reader.open(following, 0)
 
 
-def test_directories_large_and_empty_files_are_not_fetched_ahead() -> None:
+def test_directories_and_large_and_empty_files_are_not_prefetched() -> None:
     rows = [
         Entry(b"a", 1, 0, "e"),
         Entry(b"b", 1, 0, "e"),
@@ -102,66 +101,66 @@ def test_directories_large_and_empty_files_are_not_fetched_ahead() -> None:
         Entry(b"e", 0),
         Entry(b"f", 9, 0, "e"),
     ]
-    columns = EntryPage("bucket", "", rows, 0.0)
-    reader = Reader(columns)
-    reader.open(columns, 0)
+    page = EntryPage("bucket", "", rows, 0.0)
+    reader = Reader(page)
+    reader.open(page, 0)
 
-    assert reader.open_in(columns, 1) == [5]
+    assert reader.open_in(page, 1) == [5]
 
 
-def test_what_there_was_no_room_for_is_asked_for_again() -> None:
-    columns = entries(100)
+def test_a_file_without_room_is_returned_again() -> None:
+    page = page_of(100)
     siblings = SiblingPrefetcher(TraversalOrders(lambda _prefix, _most: None, ""))
-    list(siblings.on_open(columns, 0))
-    next(siblings.on_open(columns, 1))
+    list(siblings.on_open(page, 0))
+    next(siblings.on_open(page, 1))
 
-    assert next(siblings.on_open(columns, 2)) == (columns, 3)
+    assert next(siblings.on_open(page, 2)) == (page, 3)
 
 
-def test_pages_of_one_directory_are_one_way() -> None:
-    first = entries(20)
+def test_pages_of_one_directory_are_one_order() -> None:
+    first = page_of(20)
     second = EntryPage(
         "bucket", "d/", [Entry(b"x%05d" % index, 100, 0, "e") for index in range(20)], 0.0
     )
     reader = Reader(first, second)
-    ahead = [place for index in range(20) for place in reader.open(first, index)]
+    ahead = [found for index in range(20) for found in reader.open(first, index)]
 
     assert ahead == [*((first, at) for at in range(2, 20)), *((second, at) for at in range(20))]
 
 
-def test_files_opened_in_the_order_of_their_numbers_have_the_next_ones_fetched_ahead() -> None:
+def test_files_opened_by_inode_number_have_the_next_ones_prefetched() -> None:
     reader = Reader(
-        entries(1000),
+        page_of(1000),
         EntryPage("bucket", "d/", [Entry(b"x%d" % n, 1, 0, "e") for n in range(500)], 0.0),
     )
-    order = reader.by_number()
-    ahead = [place for page, index in order[:12] for place in reader.open(page, index)]
+    order = reader.by_inode()
+    ahead = [found for page, index in order[:12] for found in reader.open(page, index)]
 
     assert len(set(ahead)) == len(ahead)
     assert set(ahead) >= set(order[4 : 11 + AHEAD_MAX // 2])
     assert len(ahead) <= 11 + 2 * AHEAD_MAX  # some by chance, being the next by name as well
 
 
-def test_who_has_read_one_directory_by_number_is_believed_from_the_first_file_of_the_next() -> None:
-    reader = Reader(entries(30), entries(30, prefix="e/"))
-    for page, index in reader.by_number():
+def test_a_directory_read_by_inode_is_followed_from_the_first_file_of_the_next() -> None:
+    reader = Reader(page_of(30), page_of(30, prefix="e/"))
+    for page, index in reader.by_inode():
         reader.open(page, index)
 
-    page, index = reader.by_number("e/")[0]
-    assert reader.open(page, index)[:2] == reader.by_number("e/")[1:3]
+    page, index = reader.by_inode("e/")[0]
+    assert reader.open(page, index)[:2] == reader.by_inode("e/")[1:3]
 
 
-def test_a_directory_that_is_not_known_whole_or_is_huge_has_no_order_of_numbers() -> None:
-    unknown = Reader(entries(100), is_whole=False)
-    huge = Reader(*(entries(50_000) for _ in range(SORTED_MAX // 50_000 + 1)))
+def test_an_incomplete_or_huge_directory_is_not_sorted_by_inode() -> None:
+    unknown = Reader(page_of(100), is_whole=False)
+    huge = Reader(*(page_of(50_000) for _ in range(SORTED_MAX // 50_000 + 1)))
     for reader in (unknown, huge):
-        opened = reader.by_number()[:40]
-        ahead = [place for page, index in opened for place in reader.open(page, index)]
+        opened = reader.by_inode()[:40]
+        ahead = [found for page, index in opened for found in reader.open(page, index)]
 
         assert len(ahead) < len(opened)  # by chance
 
 
-def test_who_went_on_into_the_next_directory_has_the_one_after_fetched_too() -> None:
+def test_a_reader_that_went_on_to_the_next_directory_has_the_one_after_prefetched() -> None:
     root, a, b, c, d = tree("a", "b", "c", "d", files=5)
     reader = Reader(root, a, b, c, d)
     for index in range(5):
@@ -175,7 +174,7 @@ def test_who_went_on_into_the_next_directory_has_the_one_after_fetched_too() -> 
     assert reader.open(b, 1) == []
 
 
-def test_whoever_turns_aside_has_no_other_directory_fetched() -> None:
+def test_a_reader_that_skips_a_directory_has_no_other_directory_prefetched() -> None:
     root, a, b, c = tree("a", "b", "c", files=20)
     reader = Reader(root, a, b, c)
     for index in range(20):
@@ -185,11 +184,11 @@ def test_whoever_turns_aside_has_no_other_directory_fetched() -> None:
     assert all(page is c for page, _ in reader.open(c, 1))
 
 
-def test_the_next_directory_may_be_above_or_below() -> None:
+def test_the_next_directory_may_be_at_another_depth() -> None:
     root = EntryPage("bucket", "", [Entry(b"a"), Entry(b"z")], 0.0)
     a = EntryPage("bucket", "a/", [Entry(b"x"), Entry(b"y")], 0.0)
     z = EntryPage("bucket", "z/", [Entry(b"deep")], 0.0)
-    leaves = [entries(4, prefix=prefix) for prefix in ("a/x/", "a/y/", "z/deep/")]
+    leaves = [page_of(4, prefix=prefix) for prefix in ("a/x/", "a/y/", "z/deep/")]
     reader = Reader(root, a, z, *leaves)
     for index in range(4):
         reader.open(leaves[0], index)
@@ -202,7 +201,7 @@ def test_the_next_directory_may_be_above_or_below() -> None:
     ]
 
 
-def test_directories_that_are_not_known_end_it() -> None:
+def test_an_unknown_directory_ends_the_prefetch() -> None:
     root, a, b, _ = tree("a", "b", "c", files=5)
     reader = Reader(root, a, b)
     for index in range(5):
@@ -211,20 +210,20 @@ def test_directories_that_are_not_known_end_it() -> None:
     assert reader.open(b, 0) == [(b, at) for at in range(1, 5)]
 
 
-def test_a_copy_goes_on_by_number() -> None:
+def test_a_reader_by_inode_goes_on_to_the_next_directory_by_inode() -> None:
     root, *directories = tree("a", "b", "c", "d", files=6)
     reader = Reader(root, *directories)
     first, second, third, *_ = sorted(
         directories, key=lambda each: root.inode(directories.index(each))
     )
-    for page, index in reader.by_number(first.prefix):
+    for page, index in reader.by_inode(first.prefix):
         reader.open(page, index)
     ahead = [
-        place
-        for page, index in reader.by_number(second.prefix)[:2]
-        for place in reader.open(page, index)
+        found
+        for page, index in reader.by_inode(second.prefix)[:2]
+        for found in reader.open(page, index)
     ]
 
     assert [at for page, at in ahead if page is third][:3] == [
-        at for _, at in reader.by_number(third.prefix)[:3]
+        at for _, at in reader.by_inode(third.prefix)[:3]
     ]

@@ -30,7 +30,7 @@ def test_a_directory_is_finished_when_a_key_has_left_it() -> None:
     assert subtree.is_complete
 
 
-def test_the_first_directory_is_finished_even_where_no_key_is_in_it() -> None:
+def test_the_first_directory_is_finished_even_if_no_key_is_in_it() -> None:
     assert shown(SubtreeBuilder("", "a/").add(page("b/1"), 0.0)) == {"a/": [], "b/": ["1"]}
 
 
@@ -41,7 +41,7 @@ def test_a_directory_shadows_a_file_of_its_name() -> None:
     }
 
 
-def test_what_no_name_can_show_is_counted_once_for_each_component() -> None:
+def test_invalid_names_are_counted_once_for_each_component() -> None:
     [inner, outer] = SubtreeBuilder("", "a/").add(
         page("a/", "a/.", "a/./d", "a//b", "a//c", "a/ok/e"), 0.0
     )
@@ -50,12 +50,12 @@ def test_what_no_name_can_show_is_counted_once_for_each_component() -> None:
     assert outer.hidden == 3
 
 
-def test_keys_out_of_order_are_of_no_use() -> None:
+def test_keys_out_of_order_raise() -> None:
     with pytest.raises(UnorderedListingError):
         SubtreeBuilder("", "a/").add(page("a/2", "b/1", "a/1"), 0.0)
 
 
-def test_a_pass_begins_behind_its_start_and_goes_on_by_token() -> None:
+def test_a_listing_starts_after_its_start_and_continues_by_token() -> None:
     subtree = SubtreeBuilder("p/", "p/a/")
 
     assert subtree.next_query() == ListQuery("p/", delimiter="", start_after="p/a/")
@@ -63,7 +63,7 @@ def test_a_pass_begins_behind_its_start_and_goes_on_by_token() -> None:
     assert subtree.next_query() == ListQuery("p/", delimiter="", token="t")
 
 
-def test_a_directory_is_as_old_as_its_first_key() -> None:
+def test_a_directory_is_as_old_as_the_request_for_its_first_key() -> None:
     subtree = SubtreeBuilder("", "a/")
     subtree.add(page("a/1", "b/1", token="t"), 5.0)
 

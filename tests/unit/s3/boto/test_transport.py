@@ -18,9 +18,9 @@ from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
+from tests.unit.s3.canned_server import answering, error, http, listing, silent, stalling
 from tests.unit.s3.clients import read, soon
 from tests.unit.s3.scripted_server import FixedCredentials, Line, Peer, drips, scripted
-from tests.unit.s3.strange import answering, error, http, listing, silent, stalling
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)

@@ -14,7 +14,7 @@ from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from tests.servers import Quirk, S3Server
-from tests.unit.s3.strange import answering, error, http, listing, silent
+from tests.unit.s3.canned_server import answering, error, http, listing, silent
 
 SECRET = "a/very+secret/key"
 

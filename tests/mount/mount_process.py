@@ -1,0 +1,250 @@
+"""Mount under test: the real command, through the real kernel, on a real server.
+
+No process and no mount is left after a test. An unexpected log record at WARNING or above, a
+traceback, or an exit status other than 0 fails it. A hanging mount is aborted, so that its reader
+gets an error.
+"""
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from s3mount.daemon.mounting.mount_table import mount_at
+from tests.servers import S3Server
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+STARTED_WITHIN = 30.0  # seconds, for a busy machine and boto3's imports
+ENDED_WITHIN = 15.0
+HANGS_AFTER = 150.0
+
+
+@dataclass
+class Mount:
+    """A serving mount at *path*.
+
+    *expected* and *allowed* are patterns of log records at WARNING or above. A test that ends the
+    process itself sets *is_left*.
+    """
+
+    path: Path
+    process: subprocess.Popen[bytes]
+    log_file: Path
+    expected: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
+    is_left: bool = False
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def expect(self, *patterns: str) -> None:
+        """Require log records at WARNING or above that match *patterns*."""
+        self.expected.extend(patterns)
+
+    def allow(self, *patterns: str) -> None:
+        """Allow log records at WARNING or above that match *patterns*."""
+        self.allowed.extend(patterns)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the log records so far; other lines (a traceback, a print) have the level RAW."""
+        return [_record(line) for line in self.log_file.read_text().splitlines()]
+
+
+def command(source: str, at: Path, *options: str) -> list[str]:
+    """Return the command line of a user, with this environment's Python."""
+    return [sys.executable, "-m", "s3mount", source, str(at), *options]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return an environment without AWS configuration and instance metadata."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONDONTWRITEBYTECODE": os.environ.get("PYTHONDONTWRITEBYTECODE", ""),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        **variables,
+    }
+
+
+@contextmanager
+def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Iterator[Mount]:
+    """Mount *source* at the new directory *at*; the end checks exit status and log."""
+    words = command(source, at, "--foreground", "--log-format", "json", *options)
+    with served(words, at, env=env) as mount:
+        yield mount
+
+
+@contextmanager
+def served(
+    words: list[str], at: Path, *, env: Mapping[str, str], has_pipes: bool = False
+) -> Iterator[Mount]:
+    """Do as `mounted`, by the command *words*; with *has_pipes* its stdin and stdout are pipes."""
+    at.mkdir(parents=True)
+    log_file = at.with_name(f"{at.name}.log")
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            words,
+            env=environment(**env),
+            cwd="/",
+            stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
+            stdout=subprocess.PIPE if has_pipes else log,
+            stderr=log,
+        )
+    mount = Mount(at, process, log_file)
+    watchdog = threading.Timer(HANGS_AFTER, abort, [at])
+    watchdog.start()
+    try:
+        _wait_mounted(mount)
+        yield mount
+        if not mount.is_left:
+            _unmount(mount)
+    finally:
+        watchdog.cancel()
+        _clear(mount)
+    check_log(mount)
+
+
+@contextmanager
+def mount_of(
+    server: S3Server, source: str, at: Path, *options: str, **variables: str
+) -> Iterator[Mount]:
+    """Mount *source* (a bucket, perhaps with a prefix) of *server* at the new directory *at*."""
+    env = {**server.environment(), **variables}
+    if server.ca_bundle is not None:
+        options = ("--ca-bundle", str(server.ca_bundle), *options)
+    with mounted(source, at, "--endpoint-url", server.endpoint_url, *options, env=env) as mount:
+        yield mount
+
+
+def run_command(
+    source: str, at: Path, *options: str, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run the command without --foreground, and return its result; the caller unmounts."""
+    return subprocess.run(
+        command(source, at, *options),
+        env=environment(**env),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=STARTED_WITHIN,
+        check=False,
+    )
+
+
+def refused(
+    source: str, at: Path, *options: str, env: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command that must fail to mount, and return its result; unmounts if it succeeds."""
+    try:
+        return run_command(source, at, *options, env=env)
+    finally:
+        if is_mounted(at):
+            _run("umount", "--lazy", str(at))
+
+
+def check_log(mount: Mount) -> None:
+    """Check that each record at WARNING or above is expected, and none is missing."""
+    serious = [record for record in mount.records() if record["level"] not in ("DEBUG", "INFO")]
+    texts = [json.dumps(record, ensure_ascii=False) for record in serious]
+    unexpected = [
+        text
+        for text in texts
+        if not any(re.search(pattern, text) for pattern in [*mount.expected, *mount.allowed])
+    ]
+    missing = [
+        pattern for pattern in mount.expected if not any(re.search(pattern, text) for text in texts)
+    ]
+    assert not unexpected, "unexpected log records:\n" + "\n".join(unexpected)
+    assert not missing, f"the log lacks {missing} among {texts}"
+
+
+def abort(at: Path) -> None:
+    """Make the kernel fail every request of the mount at *at*, without asking the mount."""
+    connection = _connection(at)
+    if connection is None:
+        return
+    if not connection.exists():
+        _run("mount", "-t", "fusectl", "fusectl", str(CONNECTIONS))
+    with suppress(OSError):
+        (connection / "abort").write_text("1")
+
+
+def is_mounted(at: Path) -> bool:
+    """Return whether something is mounted at *at*, without an access to it, which may hang."""
+    return _connection(at) is not None
+
+
+def _connection(at: Path) -> Path | None:
+    entry = mount_at(str(at))
+    return CONNECTIONS / entry.device.split(":")[1] if entry else None
+
+
+def _wait_mounted(mount: Mount) -> None:
+    """Wait for the mount table to change (which poll reports), or for the process to end."""
+    table = os.open("/proc/self/mountinfo", os.O_RDONLY)
+    process = os.pidfd_open(mount.process.pid)
+    try:
+        poll = select.poll()
+        poll.register(table, select.POLLERR | select.POLLPRI)
+        poll.register(process, select.POLLIN)
+        while not is_mounted(mount.path):
+            changed = poll.poll(STARTED_WITHIN * 1000)
+            ended = any(descriptor == process for descriptor, _ in changed)
+            assert changed, "no mount came up in time"
+            assert not ended, f"no mount came up:\n{mount.log_file.read_text()}"
+    finally:
+        os.close(table)
+        os.close(process)
+    mount.path.stat()  # the kernel delays this until the mount responds
+
+
+def _unmount(mount: Mount) -> None:
+    done = (
+        _run("umount", str(mount.path))
+        if os.geteuid() == 0
+        else _run("fusermount3", "-u", str(mount.path))
+    )
+    assert done.returncode == 0, f"unmounting failed: {done.stderr}\n{mount.log_file.read_text()}"
+    try:
+        status = mount.process.wait(ENDED_WITHIN)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(
+            f"the unmounted process goes on:\n{mount.log_file.read_text()}"
+        ) from None
+    assert status == 0, f"exit status {status}:\n{mount.log_file.read_text()}"
+
+
+def _clear(mount: Mount) -> None:
+    if is_mounted(mount.path):
+        abort(mount.path)
+        _run("umount", "--lazy", str(mount.path))
+    if mount.process.poll() is None:
+        mount.process.kill()
+        mount.process.wait(ENDED_WITHIN)
+    for pipe in (mount.process.stdin, mount.process.stdout):
+        if pipe is not None:
+            pipe.close()
+
+
+def _record(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {"level": "RAW", "message": line}
+    return {**record, "level": str(record.get("level", record.get("levelname", "RAW"))).upper()}
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, timeout=ENDED_WITHIN, check=False)

@@ -1,0 +1,90 @@
+"""File system over a store, wired as in the composition root, but without a block cache."""
+
+from collections.abc import Callable
+
+import trio
+
+from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.daemon.wiring import prefetch_policies
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import OpenDirectories
+from s3mount.filesystem.handles.open_files import OpenFiles
+from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.order_evidence import PROOF
+from s3mount.filesystem.namespace.tree import build_tree
+from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
+from s3mount.s3.object_store import ObjectStore
+from tests.fakes.started_reads import read_range
+
+MOUNTED_NS = 1_700_000_000 * 10**9
+# a page that proves the order of its store
+ORDERED_PAGE = ListPage(
+    [ListedObject(f"{number:04}", 1, 0, "e") for number in range(PROOF + 1)], [], None
+)
+
+
+class UncachedReader:
+    """Reader of one version, straight from the store."""
+
+    def __init__(self, store: ObjectStore, version: ObjectVersion) -> None:
+        self._store = store
+        self._version = version
+
+    async def read(self, offset: int, size: int) -> bytes:
+        span = ByteRange(min(offset, self._version.size), min(offset + size, self._version.size))
+        body = bytearray(len(span))
+        if body:
+            await read_range(self._store, self._version, span, memoryview(body))
+        return bytes(body)
+
+    def read_cached(self, offset: int, size: int) -> None:
+        """Return None: nothing is cached."""
+
+    def close(self) -> None: ...
+
+
+class UncachedBlocks:
+    """Factory of readers without a cache."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def open(self, version: ObjectVersion) -> UncachedReader:
+        return UncachedReader(self._store, version)
+
+    def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
+        """Return False: there is no room for prefetching."""
+        return False
+
+
+class NullInvalidator:
+    """Kernel cache that holds no names."""
+
+    def drop(self, parent: int, entries: EntryPage) -> None: ...
+    def drop_all(self) -> None: ...
+
+
+def make_filesystem(
+    store: ObjectStore,
+    nursery: trio.Nursery,
+    config: TreeConfig,
+    location: StoreConfig,
+    clock: Callable[[], float],
+    *,
+    no_prefetch: frozenset[Prefetch] = frozenset(),
+) -> FileSystem:
+    """Return the file system of *location*."""
+    tree = build_tree(
+        store,
+        nursery,
+        config,
+        location,
+        clock=clock,
+        mounted_ns=MOUNTED_NS,
+        first_bytes=lambda _version, _head: None,
+        kernel=NullInvalidator(),
+        no_prefetch=no_prefetch,
+    )
+    policies = prefetch_policies(tree, no_prefetch)
+    files = OpenFiles(tree, UncachedBlocks(store), policies)
+    return FileSystem(tree, files, OpenDirectories(tree, policies))
