@@ -1,4 +1,4 @@
-"""Open files and open directories: what stands behind the kernel's file handles.
+"""Open files and open directories, which the kernel's file handles refer to.
 
 `open_files` reads one object version each; `open_directories` turns readdir offsets into entries.
 Both tell the prefetch policies, which are passed in, what is opened. A handle is valid until it is

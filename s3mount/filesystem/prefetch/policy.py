@@ -1,4 +1,4 @@
-"""Interface of the prefetch policies; the composition root passes them to the handles."""
+"""Interface of prefetch policies, which the composition root makes and passes to the handles."""
 
 from collections.abc import Iterable
 from typing import Protocol
