@@ -1,4 +1,7 @@
-"""Command line of the benchmarks, which `scripts/bench` runs with all requirements installed."""
+"""Command line of the benchmarks, which `scripts/bench` runs with all requirements installed.
+
+It runs without them for --help: their imports are late.
+"""
 
 import argparse
 import contextlib

@@ -16,11 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-import boto3
-from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
 from benchmarks.servers import ACCESS_KEY, REGION, SECRET_KEY, SeaweedFS
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -106,6 +101,11 @@ DATASETS: Mapping[str, Dataset] = {
 
 def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
     """Upload the datasets *names*, except those in the file *ledger* beside the store's data."""
+    # late: scripts/bench --help runs on a machine that has only Python
+    import boto3  # noqa: PLC0415
+    from boto3.s3.transfer import TransferConfig  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
     seeded = set(json.loads(ledger.read_text())) if ledger.exists() else set()
     client = boto3.client(
         "s3",
@@ -136,6 +136,8 @@ def seed(store: SeaweedFS, names: set[str], ledger: Path) -> None:
 
 def _await_readable(client: Any, dataset: Dataset) -> None:
     """Wait the seconds until a restarted SeaweedFS can read the objects that it lists."""
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
     key, _ = next(dataset.objects())
     deadline = time.monotonic() + _READABLE_TIMEOUT
     while True:
