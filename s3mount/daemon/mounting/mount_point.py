@@ -2,7 +2,7 @@
 
 Invariant: a mount point is opened once, when it is checked, and the mount is attached to that
 descriptor. So a user who may rename it, or a directory above it, cannot choose another one
-meanwhile. See docs/decisions/run-as.md. The kernel's mount table is read first: a dead mount
+meanwhile. See docs/decisions/mount-point.md. The kernel's mount table is read first: a dead mount
 answers nothing else.
 """
 
