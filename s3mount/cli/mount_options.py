@@ -10,6 +10,7 @@ from typing import Final
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, canonical
 from s3mount.cli.values import has_control_characters, suggestion
+from s3mount.config import Prefetch
 from s3mount.daemon.mounting.options import PLAIN_OPTIONS, VALUED_OPTIONS
 from s3mount.errors import UsageError
 
@@ -81,9 +82,8 @@ def _flag_set(where: str, name: str) -> bool:
     """Return the value of a flag without one. Raises UsageError for other options."""
     option = BY_NAME[name]
     if not option.is_flag:
-        raise UsageError(
-            f"{where} {option.key}: it needs a value, as in {option.key}={option.type.metavar}"
-        )
+        metavar = option.type.metavar.partition("[")[0]  # a comma would end the word
+        raise UsageError(f"{where} {option.key}: it needs a value, as in {option.key}={metavar}")
     return True
 
 
@@ -104,6 +104,10 @@ def _unknown(where: str, name: str, *, has_value: bool) -> str:
         return f"{where} remount: a mount cannot be changed; unmount it and mount again"
     if name in PLAIN_OPTIONS | VALUED_OPTIONS:
         return f"{where} {name}: {'it takes no value' if has_value else 'it needs a value'}"
+    if name in (*Prefetch, "all"):  # split off from no_prefetch=NAME,NAME
+        return (
+            f"{where} {name!r}: there is no such option; for several kinds, repeat no_prefetch=NAME"
+        )
     known = {*PLAIN_OPTIONS, *VALUED_OPTIONS, *_IGNORED, *(set(BY_NAME) - _NOT_HERE)}
     names = {other.replace("-", "_") for other in known}
     return f"{where} {name!r}: there is no such option{suggestion(name.replace('-', '_'), names)}"

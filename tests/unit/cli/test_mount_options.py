@@ -88,6 +88,25 @@ def test_a_wrong_word_is_named(options: str, message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("no_prefetch", "-o no_prefetch: it needs a value, as in no_prefetch=NAME"),
+        (
+            "no_prefetch=walks,siblings",
+            "-o 'siblings': there is no such option; for several kinds, repeat no_prefetch=NAME",
+        ),
+    ],
+)
+def test_an_error_says_how_several_kinds_of_prefetch_are_written(
+    options: str, message: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        config_of(options)
+
+    assert str(raised.value) == message
+
+
 def test_the_helper_accepts_the_arguments_of_mount() -> None:
     config, is_wanted = helper_config(
         ["bucket/a b", "/mnt/x", "-s", "-n", "-v", "-t", "s3mount", "-o", "rw,region=x,_netdev"]
