@@ -9,6 +9,7 @@ pyproject.toml):
     filesystem   handles > prefetch > namespace > listing: names, inodes, directories, open files
     cache        blocks of object versions: single-flight loads, memory, readahead
     s3           the object store: requests, retries, hedging; transports, endpoint, credentials
+    unawaited    reports of failures that no caller awaits
     config, errors, metrics, printable   values and helpers for all of them
 """
 
