@@ -12,17 +12,17 @@ from tests.faults.catalogue.rows import Misbehaviour, Outcome
 PREFACE = """\
 # What happens when the store misbehaves
 
-Stores, proxies and networks fail in many ways. These tables say what a user of the mount then sees:
-*right* bytes and names, or an error (`EIO`, `ETIMEDOUT`, `EACCES`, `ESTALE`, `ENOENT`) within
-`--timeout`. A user never sees wrong bytes, never a part of a directory as the whole of it, never a
-failure as an absence. The mount survives every fault, and is right again when the store is.
+Stores, proxies and networks fail in many ways. These tables say what a user of the mount then sees.
+It is *right* bytes and names, or an error (`EIO`, `ETIMEDOUT`, `EACCES`, `ESTALE`, `ENOENT`) within
+`--timeout`. A user never sees wrong bytes, an incomplete directory, or a failure as an absence. The
+mount survives every fault, and works again as soon as the store does.
 
-*Once*: one request meets the fault, or the fault lasts a second; s3mount retries what may pass
+*Once*: one request meets the fault, or the fault lasts a second. s3mount retries transient failures
 until attempts or time are used up. *For ever*: every such request meets the fault. A dash means
 that the case makes no sense. `tests/faults` tests each line through the kernel, with the native
-transport, and every fourth line with boto3 too; it also generates this page.
+transport, and every fourth line with boto3 too. It also generates this page.
 
-No client can detect wrong bytes under the right length, range and ETag: the tables leave them out.
+No client can detect wrong bytes under the right length, range and ETag, so the tables omit them.
 """
 
 

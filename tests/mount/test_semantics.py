@@ -7,6 +7,7 @@ import signal
 import stat
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,11 @@ import pyfuse3
 import pytest
 import trio
 
+from s3mount.daemon.wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
 from tests.mount.buckets import fill
 from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
+from tests.mount.memory_mount import memory_mount
 from tests.mount.mount_process import REPOSITORY, Mount, mount_of
 from tests.mount.relay import relay
 from tests.reference import tree_of
@@ -105,8 +108,8 @@ def test_impossible_names_hide_their_keys(hostile: Mount) -> None:
 
 
 def test_hidden_keys_are_counted(hostile: Mount) -> None:
-    """Hidden keys are counted, and the count can be seen in the statistics (SIGUSR1); the log
-    names a directory once, not a key each time.
+    """The statistics (SIGUSR1) have the number of hidden keys; the log names each directory of
+    such keys once.
     """
     for _ in range(2):
         read_tree(hostile.path)
@@ -216,7 +219,7 @@ def test_attributes_of_directories(mount: Mount) -> None:
 
 
 def test_owners(server: S3Server, bucket: str, mount: Mount, tmp_path: Path) -> None:
-    """Owner: who mounted, or as configured (0 allowed)."""
+    """Owner: the user who mounted, or as configured (0 allowed)."""
     assert (os.stat(mount / "top").st_uid, os.stat(mount / "top").st_gid) == (
         os.geteuid(),
         os.getegid(),
@@ -262,7 +265,7 @@ def test_statfs(mount: Mount) -> None:
 
 def test_an_open_file_is_one_version(server: S3Server, tmp_path: Path) -> None:
     """An open file is one version: reads return bytes of the version that was opened, or ESTALE
-    once they can no longer be had. Never a mixture, also through the page cache and `mmap`.
+    once the store no longer has them. Never a mixture, also through the page cache and `mmap`.
     """
     old, new = b"old!" * (5 << 18), b"newer" * (4 << 18)
     bucket = fill(server, {"a": old})
@@ -281,9 +284,9 @@ def test_an_open_file_is_one_version(server: S3Server, tmp_path: Path) -> None:
 
 
 def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
-    """Opening sees what is current within the metadata lifetime (`--metadata-ttl`, 60 s by
+    """An open sees what is current within the metadata lifetime (`--metadata-ttl`, 60 s by
     default; `0`: every open revalidates, and sees what was current when it was called;
-    `indefinite`: nothing is asked twice).
+    `indefinite`: no request is repeated).
     """
     bucket = fill(server, {"a": b"old"})
     with (
@@ -304,8 +307,8 @@ def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_
 
 
 def test_a_listing_is_what_s3_said_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
-    """A listing is what S3 said within the metadata lifetime. A file that is created or deleted by
-    others appears or disappears within it; a refresh on request (SIGHUP) is immediate.
+    """A listing shows what S3 returned within the metadata lifetime. A file that others create or
+    delete appears or disappears within it; a refresh on request (SIGHUP) is immediate.
     """
     bucket = fill(server, {"d/stays": b"", "d/goes": b""})
     with (
@@ -419,7 +422,7 @@ def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
 
 
 def test_etimedout(server: S3Server, bucket: str, tmp_path: Path) -> None:
-    """No answer within the deadline (`--timeout`) | ETIMEDOUT"""
+    """No response within the deadline (`--timeout`) | ETIMEDOUT"""
     with (
         relay(server) as traffic,
         mount_of(traffic.server, bucket, tmp_path / "mnt", "--timeout", "2") as mount,
@@ -428,6 +431,32 @@ def test_etimedout(server: S3Server, bucket: str, tmp_path: Path) -> None:
         traffic.is_silent = True
 
         assert failure_of((mount / "plain/a").stat) == "ETIMEDOUT"
+
+
+def test_eagain(tmp_path: Path) -> None:
+    """Too many requests of one user wait for the store (with `--allow-other`: 1,024) | EAGAIN"""
+    failures: list[str] = []
+
+    def look_up(path: Path) -> None:
+        failures.append(failure_of(path.stat))
+
+    with memory_mount(tmp_path / "mnt", "--allow-other") as controlled:
+        controlled.mount.expect("EAGAIN")
+        controlled.command("pages", "2")  # so that the first page does not prove absences
+        for key in ("here", "slow/a", "slow/b", "slow/c"):
+            controlled.command("put", key, key)
+        os.stat(controlled / "slow")
+        controlled.command("hold", "slow/")
+
+        with ThreadPoolExecutor(QUEUE_MAX + 6) as users:
+            try:
+                for number in range(QUEUE_MAX + 6):
+                    users.submit(look_up, controlled / f"slow/absent{number}")
+                wait_until(lambda: len(failures) == 6)
+            finally:
+                controlled.command("release")
+        assert failures == ["EAGAIN"] * 6 + ["ENOENT"] * QUEUE_MAX
+        assert read_file(controlled / "here") == b"here"
 
 
 def test_a_bug(caplog: pytest.LogCaptureFixture, expected_warnings: list[str]) -> None:
