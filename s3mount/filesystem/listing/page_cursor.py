@@ -35,8 +35,8 @@ class PageCursor:
         self.last_key = last_key  # the last key received
         self.requests: deque[PageRequest] = deque()  # not taken yet
         self.newest: PageRequest | None = None  # the last request, taken or not
-        # what the received pages have shown: the first of them, their number, keys of the last ones
-        # at even distances, and how many of these distances make a page
+        # what the received pages have shown: the first of them (until one is taken), their number,
+        # keys of the last ones at even distances, and how many of these distances make a page
         self.first_page: ListPage | None = None
         self.page_count = 0
         self.sample: list[str] = []
@@ -66,6 +66,12 @@ class PageCursor:
         while self._uninspected and (page := self._uninspected[0].page) is not None:
             self._uninspected.popleft()
             self._inspect(page)
+
+    def drop_page(self, request: PageRequest) -> None:
+        """Keep only the token of a page that was taken: raw pages are in no memory limit."""
+        if request.page is not None:
+            request.page = ListPage([], [], request.page.next_token)
+        self.first_page = None  # only of use before it is taken
 
     @property
     def prefix(self) -> str:

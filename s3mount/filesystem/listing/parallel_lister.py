@@ -85,6 +85,7 @@ class ParallelLister:
         assert page is not None
         self._pages_taken += 1
         self._inspect_received()
+        self._front.drop_page(request)
         while self._segments and page.objects and self._is_reached(page):
             nearest = self._segments.pop(0)
             first = nearest.first_page
@@ -94,6 +95,7 @@ class ParallelLister:
                 self._front = nearest
                 self._pages_wasted += 1 - spliced.at / len(page.objects)
                 joined = nearest.requests.popleft()
+                nearest.drop_page(joined)
                 return spliced.page, min(request.requested_at, joined.requested_at)
             self._pages_wasted += len(nearest.requests)
         return page, request.requested_at

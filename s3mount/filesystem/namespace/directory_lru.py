@@ -11,9 +11,9 @@ Pure but for abandoning scans in progress. Invariants:
 3. A directory that was evicted never takes the place of a newer one of its key.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
@@ -131,7 +131,7 @@ class DirectoryLru:
 
     @property
     def entry_count(self) -> int:
-        return sum(directory.entry_count for directory in self._directories.values())
+        return sum(directory.entry_count for directory in self._each_directory())
 
     @property
     def weight(self) -> int:
@@ -141,7 +141,7 @@ class DirectoryLru:
     @property
     def hidden_count(self) -> int:
         """How many keys and prefixes below the directories no file name can spell."""
-        listings = (directory.listing for directory in self._directories.values())
+        listings = (directory.listing for directory in self._each_directory())
         return sum(listing.hidden_count for listing in listings if listing is not None)
 
     def clear(self) -> None:
@@ -153,6 +153,10 @@ class DirectoryLru:
             directory.clear()
             if scan is not None:
                 self._retire(scan, directory.inode, is_replaced=True)
+
+    def _each_directory(self) -> Iterator[DirectoryState]:
+        """All directories; `LRUCache.values` would count a use of each."""
+        return (Cache.__getitem__(self._directories, key) for key in self._directories)
 
     @property
     def _room(self) -> int:

@@ -54,7 +54,7 @@ class SubtreeBuilder:
         self.idle_pages = 0  # pages that finished no directory
         self.children = 1  # directories in *root* that keys were seen of
         self._last_child = _prefixes_between(root, start)[0]
-        self._finished: list[Finished] = []  # by the current page
+        self._finished: list[Finished] = []  # by the page that is being added
         self._token: str | None = None
         self._open = [_OpenDirectory(root, 0.0)]
         self._hidden_prefix: str | None = None  # its keys are skipped: no name can show them
@@ -73,18 +73,18 @@ class SubtreeBuilder:
         if self._token is None:
             for prefix in _prefixes_between(self.root, self.start):
                 self._open.append(_OpenDirectory(prefix, requested_at))
-        self._finished = []
         for listed in page.objects:
             self._check_order(listed.key)
             self._add_object(listed, requested_at)
         self._token = page.next_token
         if page.next_token is None:
             self._finish_outside(self.root)
-        self.idle_pages += not self._finished
+        finished, self._finished = self._finished, []  # a scan is remembered for long
+        self.idle_pages += not finished
         self.pages += 1
         has_reached_stop = self.stop is not None and self.position >= self.stop
         self.is_complete = page.next_token is None or has_reached_stop
-        return self._finished
+        return finished
 
     def is_inside(self, prefix: str) -> bool:
         """Whether keys below *prefix* have come, and more may."""

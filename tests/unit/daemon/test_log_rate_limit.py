@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Self
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3mount.daemon.log_rate_limit import BURST, BURST_INFO, KINDS_MAX, PERIOD, LogLimit
@@ -169,10 +169,16 @@ def test_threads_that_fail_at_once_are_counted_correctly(bench: Bench) -> None:
     assert (bench.limit.warnings, bench.limit.suppressed) == (4000, 4000 - BURST)
 
 
+def test_each_failure_is_logged_or_counted(expected_warnings: list[str]) -> None:
+    expected_warnings.append("more like this")
+    _check_each_failure_is_logged_or_counted()
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["open", "read", "lookup"]), st.floats(0, 90)), max_size=60)
 )
-def test_each_failure_is_logged_or_counted(failures: list[tuple[str, float]]) -> None:
+@example([("open", 0.0)] * (BURST + 1))
+def _check_each_failure_is_logged_or_counted(failures: list[tuple[str, float]]) -> None:
     with Bench() as bench:
         bench.log = logging.getLogger("elsewhere")
         for operation, pause in failures:

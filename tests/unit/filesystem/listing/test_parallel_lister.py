@@ -5,6 +5,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from weakref import ReferenceType, ref
 
 import pytest
 import trio
@@ -237,6 +238,36 @@ async def test_a_slow_reader_starts_no_segment(autojump_clock: MockClock) -> Non
             await trio.sleep(1)
 
     assert all(query.start_after is None for query in store.requests)
+
+
+@pytest.mark.parametrize("pages", [1, 2, PAGES // 2])
+async def test_a_reader_that_stops_leaves_no_raw_page_in_memory(
+    pages: int, autojump_clock: MockClock
+) -> None:
+    """The metadata limit counts entries in columns, which take a third of their raw page."""
+    store, raw_pages = Store(counted), list[ReferenceType[_Objects]]()
+    page = store.page
+
+    def tracked(query: ListQuery) -> ListPage:
+        made = page(query)
+        objects = _Objects(made.objects)
+        raw_pages.append(ref(objects))
+        return replace(made, objects=objects)
+
+    store.page = tracked  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        reader = Reader(store, nursery)
+        await reader.read(pages)
+        await trio.sleep(3 * IDLE_TIMEOUT)
+
+        assert len(raw_pages) >= pages
+        assert not reader.scan.listing.is_complete
+        assert [each() for each in raw_pages] == [None] * len(raw_pages)
+        nursery.cancel_scope.cancel()
+
+
+class _Objects(list[ListedObject]):
+    """A list that can be referred to weakly."""
 
 
 def test_pages_are_spliced_at_the_first_key_that_both_have() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from s3mount.filesystem import weights
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
@@ -10,6 +11,8 @@ from s3mount.filesystem.namespace.directory_lru import PAGES_KEPT, DirectoryLru
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
 from tests.unit.filesystem.evidence import proven
+
+DIRECTORIES_KEPT = 5
 
 
 class Cache:
@@ -61,6 +64,19 @@ def test_dentries_that_lookups_put_count() -> None:
 
     assert cache.directories.weight <= 100_000
     assert cache.directories.directory_count < 5
+
+
+def test_statistics_use_no_directory() -> None:
+    cache = Cache(DIRECTORIES_KEPT * (weights.DIRECTORY + len("d0/")))
+    for number in range(DIRECTORIES_KEPT):
+        cache.directory(f"d{number}/")
+    cache.directory("d0/")
+
+    assert (cache.directories.entry_count, cache.directories.hidden_count) == (0, 0)
+    cache.directory("new/")
+
+    assert cache.directories.get(("bucket", "d0/")) is not None
+    assert cache.directories.get(("bucket", "d1/")) is None
 
 
 def test_an_evicted_directory_does_not_take_the_place_of_a_newer_one() -> None:

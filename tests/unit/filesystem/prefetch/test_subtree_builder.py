@@ -30,6 +30,16 @@ def test_a_directory_is_finished_when_a_key_has_left_it() -> None:
     assert subtree.is_complete
 
 
+def test_a_finished_directory_is_not_kept() -> None:
+    """A scan is remembered for long, and what it keeps is not in the metadata limit."""
+    subtree = SubtreeBuilder("", "a/")
+
+    finished = subtree.add(page("a/x/1", "b/2", token="t"), 0.0)
+
+    assert len(finished) == 2
+    assert subtree._finished == []
+
+
 def test_the_first_directory_is_finished_even_if_no_key_is_in_it() -> None:
     assert shown(SubtreeBuilder("", "a/").add(page("b/1"), 0.0)) == {"a/": [], "b/": ["1"]}
 
