@@ -268,6 +268,7 @@ class BlockLoader:
             self.cancelled += 1
         else:
             self.failed += 1
+        block.fetch = None  # a cycle, which would keep all of the version until the collector runs
         self._return_buffer(block)
 
     def _return_buffer(self, block: Block) -> None:

@@ -3,7 +3,8 @@
 import gc
 import logging
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -533,3 +534,28 @@ async def test_nothing_is_left_of_a_version_without_readers_and_blocks(rig: Rig)
     gc.collect()  # what was raised holds the frames it came through
 
     assert not rig.cache._versions
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_a_fetch_that_brought_nothing_is_freed_without_the_collector(
+    rig: Rig, end: str
+) -> None:
+    with no_collector():
+        assert rig.cache.prefetch(SMALL)
+        if end == "failed":
+            rig.store.fail_all(StoreError("ill luck"))
+        else:
+            rig.cache.close()
+            rig.store.land_all()
+        await wait_all_tasks_blocked()
+
+        assert not rig.cache._versions
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
