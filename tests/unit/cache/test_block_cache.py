@@ -428,6 +428,54 @@ async def test_a_version_id_that_a_read_told_is_used_as_long_as_a_reader_lives(
     assert (first, second) == ([None], ["v1"])
 
 
+async def test_a_read_that_finds_its_version_replaced_uses_a_version_id_told_since_its_start(
+    rig: Rig,
+) -> None:
+    """It began without an id, beside the read that was told it."""
+    reader = rig.cache.open(LARGE)
+    outcomes = await rig.reads((reader, 0, 1), (reader, 20 * MIB, 1))
+    first, second = rig.store.loads
+    rig.store.version_id = "v1"
+    first.land()
+    await wait_all_tasks_blocked()
+    rig.store.version_id = None
+    second.fail(StaleVersion("replaced"))
+    await wait_all_tasks_blocked()
+
+    again = [(load.version.version_id, load.version.is_replaced) for load in rig.store.loads]
+    await rig.land()
+
+    assert [("v1", True)] == again
+    assert [rig.store.content(LARGE)[at : at + 1] for at in (0, 20 * MIB)] == outcomes
+
+
+async def test_a_cancelled_read_that_finds_its_version_replaced_is_not_repeated(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    await rig.reads((reader, 0, 1))
+    rig.cache.open(LARGE.with_version_id("v1"))
+    [load] = rig.store.loads
+    rig.cache.close()
+
+    load.fail(StaleVersion("replaced"))
+    await wait_all_tasks_blocked()
+
+    assert not rig.store.loads
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
+
+
+async def test_a_version_that_cannot_be_read_by_a_version_id_told_since_is_gone(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    outcomes = await rig.reads((reader, 0, 1))
+    rig.cache.open(LARGE.with_version_id("v1"))
+
+    for _ in range(2):
+        rig.store.fail_all(StaleVersion("replaced"))
+        await wait_all_tasks_blocked()
+
+    assert [StaleVersion] == [type(outcome) for outcome in outcomes]
+    assert not rig.store.loads
+
+
 async def test_a_version_id_that_a_lookup_told_is_used(rig: Rig) -> None:
     rig.cache.open(LARGE)
     reader = rig.cache.open(LARGE.with_version_id("v1"))
