@@ -105,8 +105,8 @@ class BlockLoader:
         assert fetch is not None
         block.waiters += 1
         block.was_accessed = True
-        fetch.promote()
         try:
+            fetch.promote()
             await fetch.ended.wait()
         finally:
             block.waiters -= 1

@@ -287,6 +287,20 @@ def _broken(*_: object, **__: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
+async def test_a_reader_that_fails_before_it_waits_does_not_count_as_a_waiter(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = rig.cache.open(SMALL)
+    assert rig.cache.prefetch(SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr("tests.property.scripted_store.Load.promote", _broken)
+        with pytest.raises(ZeroDivisionError):
+            await reader.read(0, 1)
+    await rig.land()
+
+    assert [0] == [block.waiters for block in rig.cache._loader.memory._lru]
+
+
 async def test_a_read_that_cannot_be_started_leaves_nothing_behind(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
