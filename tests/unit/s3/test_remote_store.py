@@ -495,6 +495,25 @@ async def test_every_operation_ends_by_its_deadline_without_a_permit(
         hold.set()
 
 
+async def test_a_prefetch_whose_permit_comes_past_its_deadline_is_not_sent(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """The attempt would time out at once, and a timeout counts as a throttle."""
+    transport, ended = ScriptedTransport(), End()
+    store = remote(transport, max_connections=1)
+    permit = store._limiter.acquire_nowait(Priority.DEMAND)
+    assert permit is not None
+    prefetch(store, ended.told)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(TIMEOUT)
+
+    permit.release()
+    with pytest.raises(DeadlineExceeded):
+        await ended.wait()
+
+    assert (transport.attempts, store._limiter.held) == (0, 0)
+
+
 async def _expect_late(operation: Any) -> None:
     with pytest.raises(DeadlineExceeded):
         await operation
