@@ -27,7 +27,7 @@ from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.ranges import split
-from s3mount.errors import S3MountError, StoreError
+from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.unawaited import ExpectedError
@@ -105,8 +105,8 @@ class BlockLoader:
         assert fetch is not None
         block.waiters += 1
         block.was_accessed = True
-        fetch.promote()
         try:
+            fetch.promote()
             await fetch.ended.wait()
         finally:
             block.waiters -= 1
@@ -203,10 +203,12 @@ class BlockLoader:
     ) -> None:
         """Account for the end of the read of *fetch*. Called by the event loop."""
         try:
-            if error is not None:
-                self._on_failure(fetch, error)
-            else:
+            if error is None:
                 self._on_success(fetch, version)
+            elif self._read_by_version_id(fetch, version, error):
+                return
+            else:
+                self._on_failure(fetch, error)
         except Exception as exc:  # noqa: BLE001 - a bug too: the waiters are told
             fetch.error = _failure(fetch.block, exc)
         self._finalize(fetch)
@@ -219,6 +221,26 @@ class BlockLoader:
             block.version_blocks.version = version
         if not fetch.is_cancelled:
             block.fetch = None
+
+    def _read_by_version_id(
+        self, fetch: BlockFetch, version: ObjectVersion, error: BaseException
+    ) -> bool:
+        """Read a replaced version again if its id was told since the read began; whether it is."""
+        block, blocks = fetch.block, fetch.block.version_blocks
+        if (
+            not isinstance(error, StaleVersion)
+            or version.version_id is not None  # the read has tried it
+            or blocks.version.version_id is None
+            or block.buffer is None
+            or fetch.is_cancelled
+        ):
+            return False
+        blocks.version = version.with_version_id(blocks.version.version_id, is_replaced=True)
+        priority = Priority.DEMAND if block.waiters else fetch.priority
+        fetch.read = self._source.start_read(
+            blocks.version, ByteRange(block.start, block.stop), block.buffer, fetch.end, priority
+        )
+        return True
 
     @staticmethod
     def _on_failure(fetch: BlockFetch, error: BaseException) -> None:
@@ -268,6 +290,7 @@ class BlockLoader:
             self.cancelled += 1
         else:
             self.failed += 1
+        block.fetch = None  # a cycle, which would keep all of the version until the collector runs
         self._return_buffer(block)
 
     def _return_buffer(self, block: Block) -> None:

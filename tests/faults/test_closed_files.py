@@ -59,9 +59,9 @@ class UnendedResponse:
             return
         response = exchange.stamp(exchange.response)
         self.started += 1
-        exchange.send(response.head + response.sent_body[: len(response.body) // 2])
-        self.has_started.release()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # the client may cancel as soon as the head is sent
+            exchange.send(response.head + response.sent_body[: len(response.body) // 2])
+            self.has_started.release()
             while not select.select([exchange.connection], [], [], 1.0)[0]:
                 exchange.send(bytes(1))
         self.was_cancelled.release()

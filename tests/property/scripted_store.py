@@ -71,7 +71,8 @@ class Load:
     def _end(self, error: Exception | None) -> None:
         if self in self.store.loads:
             self.store.loads.remove(self)
-            version = self.version.with_version_id(self.store.version_id)
+            version_id = self.version.version_id or self.store.version_id
+            version = self.version.with_version_id(version_id, is_replaced=self.version.is_replaced)
             tell = partial(self.on_end, version, error)
             tell() if self.store.tells_at_once else _soon(tell)
 

@@ -97,15 +97,19 @@ class PermitWaiter:
     async def acquire(self, deadline: float = math.inf) -> Permit:
         """Wait for a permit. A checkpoint only if it waits, or is cancelled.
 
-        TooSlowError past *deadline*, of trio's clock. A prefetch request has no deadline here: a
-        cancel scope costs more than all the rest.
+        TooSlowError past *deadline*, of trio's clock. A prefetch request is told so only when its
+        turn comes: a cancel scope costs more than all the rest.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         permit = self._limiter.acquire_nowait(self.priority)
         if permit is not None:
             return permit
         if self.priority is Priority.PREFETCH:
-            return await self._limiter.wait(self)
+            permit = await self._limiter.wait(self)
+            if trio.current_time() < deadline:
+                return permit
+            permit.release()  # an attempt would time out, which counts as a throttle
+            raise trio.TooSlowError
         with trio.fail_at(deadline):
             return await self._limiter.wait(self)
 

@@ -201,10 +201,10 @@ class RangeRead(HedgedRequest[str | None]):
 
     def _failure(self, error: BaseException) -> BaseException:
         """What the reader is told of *error*, without the frames that refer to the buffer."""
+        if isinstance(error, S3MountError | ExpectedError):
+            unawaited.drop_frames(error)
         if isinstance(error, NotFound | AccessDenied) and self._version.is_replaced:
             version = self._version
             message = "the version being read was deleted"
-            error = StaleVersion(message, bucket=version.bucket, key=version.key)
-        if isinstance(error, S3MountError | ExpectedError):
-            unawaited.drop_frames(error)
+            return StaleVersion(message, bucket=version.bucket, key=version.key)
         return error

@@ -3,7 +3,8 @@
 import gc
 import logging
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -286,6 +287,20 @@ def _broken(*_: object, **__: object) -> None:
     raise ZeroDivisionError("a bug")
 
 
+async def test_a_reader_that_fails_before_it_waits_does_not_count_as_a_waiter(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = rig.cache.open(SMALL)
+    assert rig.cache.prefetch(SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr("tests.property.scripted_store.Load.promote", _broken)
+        with pytest.raises(ZeroDivisionError):
+            await reader.read(0, 1)
+    await rig.land()
+
+    assert [0] == [block.waiters for block in rig.cache._loader.memory._lru]
+
+
 async def test_a_read_that_cannot_be_started_leaves_nothing_behind(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -427,6 +442,54 @@ async def test_a_version_id_that_a_read_told_is_used_as_long_as_a_reader_lives(
     assert (first, second) == ([None], ["v1"])
 
 
+async def test_a_read_that_finds_its_version_replaced_uses_a_version_id_told_since_its_start(
+    rig: Rig,
+) -> None:
+    """It began without an id, beside the read that was told it."""
+    reader = rig.cache.open(LARGE)
+    outcomes = await rig.reads((reader, 0, 1), (reader, 20 * MIB, 1))
+    first, second = rig.store.loads
+    rig.store.version_id = "v1"
+    first.land()
+    await wait_all_tasks_blocked()
+    rig.store.version_id = None
+    second.fail(StaleVersion("replaced"))
+    await wait_all_tasks_blocked()
+
+    again = [(load.version.version_id, load.version.is_replaced) for load in rig.store.loads]
+    await rig.land()
+
+    assert [("v1", True)] == again
+    assert [rig.store.content(LARGE)[at : at + 1] for at in (0, 20 * MIB)] == outcomes
+
+
+async def test_a_cancelled_read_that_finds_its_version_replaced_is_not_repeated(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    await rig.reads((reader, 0, 1))
+    rig.cache.open(LARGE.with_version_id("v1"))
+    [load] = rig.store.loads
+    rig.cache.close()
+
+    load.fail(StaleVersion("replaced"))
+    await wait_all_tasks_blocked()
+
+    assert not rig.store.loads
+    assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
+
+
+async def test_a_version_that_cannot_be_read_by_a_version_id_told_since_is_gone(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    outcomes = await rig.reads((reader, 0, 1))
+    rig.cache.open(LARGE.with_version_id("v1"))
+
+    for _ in range(2):
+        rig.store.fail_all(StaleVersion("replaced"))
+        await wait_all_tasks_blocked()
+
+    assert [StaleVersion] == [type(outcome) for outcome in outcomes]
+    assert not rig.store.loads
+
+
 async def test_a_version_id_that_a_lookup_told_is_used(rig: Rig) -> None:
     rig.cache.open(LARGE)
     reader = rig.cache.open(LARGE.with_version_id("v1"))
@@ -533,3 +596,28 @@ async def test_nothing_is_left_of_a_version_without_readers_and_blocks(rig: Rig)
     gc.collect()  # what was raised holds the frames it came through
 
     assert not rig.cache._versions
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_a_fetch_that_brought_nothing_is_freed_without_the_collector(
+    rig: Rig, end: str
+) -> None:
+    with no_collector():
+        assert rig.cache.prefetch(SMALL)
+        if end == "failed":
+            rig.store.fail_all(StoreError("ill luck"))
+        else:
+            rig.cache.close()
+            rig.store.land_all()
+        await wait_all_tasks_blocked()
+
+        assert not rig.cache._versions
+
+
+@contextmanager
+def no_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ import gc
 import itertools
 import mmap
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -494,6 +495,25 @@ async def test_every_operation_ends_by_its_deadline_without_a_permit(
         hold.set()
 
 
+async def test_a_prefetch_whose_permit_comes_past_its_deadline_is_not_sent(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    """The attempt would time out at once, and a timeout counts as a throttle."""
+    transport, ended = ScriptedTransport(), End()
+    store = remote(transport, max_connections=1)
+    permit = store._limiter.acquire_nowait(Priority.DEMAND)
+    assert permit is not None
+    prefetch(store, ended.told)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(TIMEOUT)
+
+    permit.release()
+    with pytest.raises(DeadlineExceeded):
+        await ended.wait()
+
+    assert (transport.attempts, store._limiter.held) == (0, 0)
+
+
 async def _expect_late(operation: Any) -> None:
     with pytest.raises(DeadlineExceeded):
         await operation
@@ -738,6 +758,24 @@ async def test_a_failed_read_leaves_no_cycle_with_its_buffer() -> None:
                 await read_into(remote(ScriptedTransport(*steps)), memoryview(buffer))
 
                 buffer.close()  # BufferError while anything refers to it
+    finally:
+        gc.enable()
+
+
+async def test_a_read_of_a_deleted_version_leaves_no_cycle() -> None:
+    store = remote(ScriptedTransport(StaleVersion("replaced"), NotFound("deleted")))
+    version, ended = VERSION.with_version_id("v1"), End()
+    gc.disable()
+    try:
+        into = memoryview(bytearray(4))
+        read = store.start_read(version, ByteRange(0, 4), into, ended.told, Priority.DEMAND)
+        reference = weakref.ref(read)
+        del read
+        with pytest.raises(StaleVersion):
+            await ended.wait()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert reference() is None
     finally:
         gc.enable()
 
