@@ -22,10 +22,17 @@ OnWait = Callable[[socket.socket], None]
 """Called, in the requesting thread, with the socket that it waits for from now on."""
 
 
-def limit_header_time(pools: PoolManager, watchdog: "Watchdog", on_wait: OnWait) -> None:
+OnAcquire = Callable[[Any], None]
+"""Called, in the requesting thread, with the connection that its request is to be sent over."""
+
+
+def limit_header_time(
+    pools: PoolManager, watchdog: "Watchdog", *, on_acquire: OnAcquire, on_wait: OnWait
+) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
-    *on_wait* is called before that; what it raises ends the request.
+    *on_acquire* is called before the request is sent, *on_wait* before the header is read; what
+    *on_wait* raises ends the request.
     """
 
     class Connection(HTTPConnection):
@@ -41,8 +48,18 @@ def limit_header_time(pools: PoolManager, watchdog: "Watchdog", on_wait: OnWait)
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
 
+        def _get_conn(self, timeout: float | None = None) -> Any:
+            connection = super()._get_conn(timeout)
+            on_acquire(connection)
+            return connection
+
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = SecureConnection
+
+        def _get_conn(self, timeout: float | None = None) -> Any:
+            connection = super()._get_conn(timeout)
+            on_acquire(connection)
+            return connection
 
     pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
 

@@ -1,6 +1,7 @@
 """HTTP client over urllib3, with the caller's deadline over every byte.
 
-Follows no redirect, retries nothing, decodes no content. What urllib3 raises leaves as an OSError.
+Follows no redirect, decodes no content, and retries nothing, except on a kept-alive connection that
+the peer had closed. What urllib3 raises leaves as an OSError.
 """
 
 import contextlib
@@ -12,11 +13,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.util import Timeout, make_headers
 
 from s3mount.s3.boto.header_timeout import (
+    OnAcquire,
     OnWait,
     ShutdownTimer,
     Watchdog,
@@ -36,11 +38,14 @@ CHUNK = 256 * 1024  # bytes a read
 class Call(threading.local):
     """The call that this thread makes. botocore and urllib3 pass none of this on.
 
-    *has_sent*: botocore has sent a request by itself, before that of *operation*.
+    *has_sent*: botocore has sent a request by itself, before that of *operation*. *is_reused*: the
+    last request was sent over a kept-alive connection. *is_repeat*: the next one must not be.
     """
 
     operation = ""
     has_sent = False
+    is_reused = False
+    is_repeat = False
     deadline = 0.0
     cancel_token = CancelToken()
 
@@ -61,10 +66,26 @@ class HttpClient:
         self._call = call
         self._clock = clock
         self._watchdog = Watchdog()
-        self._pool = _open_pool(store, connections, self._watchdog, self._attach)
+        self._pool = _open_pool(
+            store, connections, self._watchdog, on_acquire=self._acquired, on_wait=self._attach
+        )
 
     def send(self, request: Any) -> "HttpResponse":
         """Return the response to one of botocore's prepared requests, with its body to be read."""
+        call = self._call
+        try:
+            return self._send(request)
+        except ConnectionError as exc:
+            if not (call.is_reused and _is_unanswered(exc)):
+                raise
+        call.cancel_token.check()  # else the token closed the connection
+        call.is_repeat = True
+        try:
+            return self._send(request)
+        finally:
+            call.is_repeat = False
+
+    def _send(self, request: Any) -> "HttpResponse":
         deadline = self._call.deadline
         left = deadline - self._clock()
         if left <= 0:
@@ -90,6 +111,13 @@ class HttpClient:
 
     def close(self) -> None:
         self._pool.clear()
+
+    def _acquired(self, connection: Any) -> None:
+        """Have the repeat of a request open a new connection; note whether another request did."""
+        call = self._call
+        if call.is_repeat:
+            connection.close()
+        call.is_reused = not connection.is_closed
 
     def _attach(self, sock: Any) -> None:
         """Have this thread's cancel token shut *sock* down."""
@@ -181,6 +209,12 @@ class HttpResponse:
             return self._response.read1(size)
 
 
+def _is_unanswered(exc: ConnectionError) -> bool:
+    """Whether the connection ended before there was a response."""
+    cause = exc.__cause__  # as urllib3 reports what http.client raised
+    return isinstance(cause, ProtocolError) and isinstance(cause.args[-1], ConnectionError)
+
+
 @contextlib.contextmanager
 def _os_errors() -> Iterator[None]:
     try:
@@ -192,7 +226,12 @@ def _os_errors() -> Iterator[None]:
 
 
 def _open_pool(
-    store: Endpoint, connections: int, watchdog: Watchdog, on_wait: OnWait
+    store: Endpoint,
+    connections: int,
+    watchdog: Watchdog,
+    *,
+    on_acquire: OnAcquire,
+    on_wait: OnWait,
 ) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
@@ -202,7 +241,7 @@ def _open_pool(
     pools = (
         urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
     )
-    limit_header_time(pools, watchdog, on_wait)
+    limit_header_time(pools, watchdog, on_acquire=on_acquire, on_wait=on_wait)
     return pools
 
 

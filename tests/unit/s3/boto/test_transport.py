@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from unittest.mock import Mock
 
@@ -20,7 +21,7 @@ from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledErro
 from s3mount.s3.transport import Retryable
 from tests.unit.s3.canned_server import answering, error, http, listing, silent, stalling
 from tests.unit.s3.clients import read, soon
-from tests.unit.s3.scripted_server import FixedCredentials, Line, Peer, drips, scripted
+from tests.unit.s3.scripted_server import FixedCredentials, Line, Peer, drips, says, scripted
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)
@@ -189,6 +190,78 @@ def test_a_response_that_is_invalid_costs_its_connection_at_once(connect: Connec
         assert is_closed.wait(5)
 
     assert caught.value.__cause__ is not None
+
+
+def ends_at_the_next_request(*pieces: bytes) -> Line:
+    """Sends *pieces*, and closes the connection when another request has arrived."""
+
+    def line(peer: Peer) -> None:
+        peer.socket.sendall(b"".join(pieces))
+        peer.read_request()
+        raise StopIteration
+
+    return line
+
+
+def ends(_: Peer) -> None:
+    raise StopIteration
+
+
+WHOLE = part(b"0123", "bytes 2-5/10", connection="keep-alive")
+
+
+def test_a_request_on_a_connection_that_the_store_closes_is_repeated_on_a_new_one(
+    connect: Connect,
+) -> None:
+    line = ends_at_the_next_request(WHOLE)
+    with scripted(line, line, says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        for _ in range(3):
+            assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 3
+
+
+def test_a_repeat_never_uses_another_kept_alive_connection(connect: Connect) -> None:
+    both = threading.Barrier(2)
+
+    def answers_together(peer: Peer) -> None:
+        both.wait(10)
+        ends_at_the_next_request(WHOLE)(peer)
+
+    with scripted(answers_together, answers_together, says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: read(operations, VERSION, RANGE), range(2)))
+
+        assert read(operations, VERSION, RANGE) == b"0123"
+        assert server.connections == 3
+
+
+def test_a_new_connection_that_the_store_closes_is_a_failure(connect: Connect) -> None:
+    with scripted(ends_at_the_next_request(WHOLE), ends) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        read(operations, VERSION, RANGE)
+        with pytest.raises(Retryable):
+            read(operations, VERSION, RANGE)
+
+        assert server.connections == 2
+
+
+def test_a_cancelled_request_is_not_repeated(connect: Connect) -> None:
+    token = CancelToken()
+
+    def cancels(peer: Peer) -> None:
+        token.cancel()
+        peer.ended.wait()
+
+    with scripted(says(WHOLE), cancels) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        read(operations, VERSION, RANGE)
+        with pytest.raises(RequestCancelledError):
+            read(operations, VERSION, RANGE, cancel_token=token)
+
+        assert server.connections == 1
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ntransfer-encoding: chunked\r\n"
