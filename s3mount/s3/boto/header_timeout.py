@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -68,6 +68,25 @@ def socket_of(response: Any) -> socket.socket:
     """Return the socket of *response*, also if its connection has let go of it."""
     sock: socket.socket = response.socket
     return sock
+
+
+class PutBack(Protocol):
+    """Puts a connection back into its pool, closed unless *is_reusable*; to be called once."""
+
+    def __call__(self, *, is_reusable: bool) -> None: ...
+
+
+def detach_connection(response: Any) -> PutBack:
+    """Have *response* keep its connection out of the pool until the result is called."""
+    connection, pool = response._connection, response._pool  # noqa: SLF001 - no other way
+    response._connection = None  # noqa: SLF001
+
+    def put_back(*, is_reusable: bool) -> None:
+        if not is_reusable:
+            connection.close()
+        pool._put_conn(connection)  # noqa: SLF001
+
+    return put_back
 
 
 def shut_down(sock: socket.socket) -> None:

@@ -20,8 +20,10 @@ from urllib3.util import Timeout, make_headers
 from s3mount.s3.boto.header_timeout import (
     OnAcquire,
     OnWait,
+    PutBack,
     ShutdownTimer,
     Watchdog,
+    detach_connection,
     limit_header_time,
     shut_down,
     socket_of,
@@ -107,7 +109,14 @@ class HttpClient:
                 preload_content=False,
                 decode_content=False,
             )
-        return HttpResponse(response, deadline, self._idle_timeout, self._watchdog, self._clock)
+        return HttpResponse(
+            response,
+            self._call.cancel_token,
+            deadline,
+            idle_timeout=self._idle_timeout,
+            watchdog=self._watchdog,
+            clock=self._clock,
+        )
 
     def close(self) -> None:
         self._pool.clear()
@@ -125,25 +134,32 @@ class HttpClient:
 
 
 class HttpResponse:
-    """`transport.Response`: each read is one receive, and none outlasts the deadline."""
+    """`transport.Response`: each read is one receive, and none outlasts the deadline.
+
+    Keeps its connection until `close`: by itself urllib3 would pool it with the body's last byte,
+    when *cancel_token* can still shut it down.
+    """
 
     def __init__(
         self,
-        response: urllib3.BaseHTTPResponse,
+        response: Any,
+        cancel_token: CancelToken,
         deadline: float,
+        *,
         idle_timeout: float,
         watchdog: Watchdog,
         clock: Callable[[], float],
     ) -> None:
         self.status = response.status
-        fields: Any = response.headers
-        self.headers = {name.lower(): value for name, value in fields.itermerged()}
+        self.headers = {name.lower(): value for name, value in response.headers.itermerged()}
         self._response = response
+        self._cancel_token = cancel_token
         self._deadline = deadline
         self._idle_timeout = idle_timeout
         self._clock = clock
         self._watchdog = watchdog
         self._socket = socket_of(response)
+        self._put_back: PutBack | None = detach_connection(response)
         self._is_chunked = "transfer-encoding" in self.headers
         self._timer: ShutdownTimer | None = None
 
@@ -179,15 +195,21 @@ class HttpResponse:
             count -= len(self._read_some(count))
 
     def is_at_end(self) -> bool:
-        return not self._read(1)
+        left: int | None = self._response.length_remaining
+        return not self._read(1) if left is None else left == 0
 
     def close(self, *, is_clean: bool = False) -> None:
-        """Return the connection to the pool; it is closed first unless *is_clean*."""
+        """Return the connection to the pool; it is closed first unless *is_clean*.
+
+        A response below 200 is never clean: http.client takes it for the final one.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        if not is_clean:
-            self._response.close()
-        self._response.release_conn()
+        self._cancel_token.detach()
+        put_back, self._put_back = self._put_back, None
+        self._response.close()
+        if put_back is not None:
+            put_back(is_reusable=is_clean and self.status >= 200)
 
     def _read_some(self, most: int) -> bytes:
         piece = self._read(min(CHUNK, most))
@@ -206,7 +228,8 @@ class HttpResponse:
         with contextlib.suppress(OSError):  # closed already, with the end of the body buffered
             self._socket.settimeout(min(self._idle_timeout, left))
         with _os_errors():
-            return self._response.read1(size)
+            piece: bytes = self._response.read1(size)
+        return piece
 
 
 def _is_unanswered(exc: ConnectionError) -> bool:

@@ -166,7 +166,6 @@ class BotoExchange:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        self.cancel_token.detach()
         response, self.response = self.response, None
         assert response is not None
         # after any other exception the end of the response is unknown

@@ -11,17 +11,25 @@ import pytest
 
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, S3MountError, StaleVersion, StoreError
-from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.boto.transport import BotoExchange, BotoTransport
 from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.endpoint.resolve import resolve_endpoint
-from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
+from s3mount.s3.model import ByteRange, ListQuery, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import Retryable, StoreRequest
 from tests.unit.s3.canned_server import answering, error, http, listing, silent, stalling
 from tests.unit.s3.clients import read, soon
-from tests.unit.s3.scripted_server import FixedCredentials, Line, Peer, drips, says, scripted
+from tests.unit.s3.scripted_server import (
+    FixedCredentials,
+    Line,
+    Peer,
+    drips,
+    says,
+    scripted,
+    stalls_after,
+)
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)
@@ -201,6 +209,67 @@ def ends_at_the_next_request(*pieces: bytes) -> Line:
         raise StopIteration
 
     return line
+
+
+def send(operations: BucketOperations, cancel_token: CancelToken | None = None) -> BotoExchange:
+    """Return the exchange of one request for an object."""
+    transport: Any = operations._transport
+    exchange: BotoExchange = transport.send(
+        StoreRequest("GetObject", "key"), deadline=soon(), cancel_token=cancel_token
+    )
+    return exchange
+
+
+def test_a_connection_is_reused_only_after_its_exchange(connect: Connect) -> None:
+    token = CancelToken()
+    with scripted(says(WHOLE), says(WHOLE), says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with send(operations, token) as response:
+            assert response.read_all(10) == b"0123"
+            with send(operations):  # not over the connection that the token still shuts down
+                token.cancel()
+        assert server.connections == 2
+
+
+def test_the_end_of_a_body_is_known_without_waiting_for_more_of_it(connect: Connect) -> None:
+    header = WHOLE.removesuffix(b"0123")
+    with scripted(stalls_after(header)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        began = time.monotonic()
+        with pytest.raises(StaleVersion):
+            read(operations, ObjectVersion("photos", "key", "other", 10), RANGE)
+
+        assert time.monotonic() - began < 5
+
+
+def test_a_response_without_a_body_leaves_its_connection_clean(connect: Connect) -> None:
+    headers = {"transfer_encoding": "chunked", "content_length": "", "connection": "keep-alive"}
+    line = says(http(304, b"", etag='"etag"', **headers))
+    with scripted(line, line) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        for _ in range(2):
+            assert operations.revalidate(VERSION, 4, deadline=soon()) == NotModified()
+
+        assert server.connections == 1
+
+
+def test_the_response_behind_an_informational_one_answers_no_other_request(
+    connect: Connect,
+) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+
+    def sends_the_rest_later(peer: Peer) -> None:
+        peer.socket.sendall(hint)
+        peer.read_request()
+        peer.socket.sendall(WHOLE)
+
+    with scripted(sends_the_rest_later, says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with pytest.raises(Retryable):
+            read(operations, VERSION, RANGE)
+        assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 2
 
 
 def ends(_: Peer) -> None:
