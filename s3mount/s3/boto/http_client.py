@@ -182,12 +182,17 @@ class HttpResponse:
         raise InvalidResponseError("a document in too many pieces")
 
     def stream(self) -> Iterator[bytes]:
-        """Return the body as botocore reads it, if botocore sent the request by itself."""
+        """Return the body as botocore reads it, if botocore sent the request by itself.
+
+        A document type is not passed on: botocore's parser would expand its entities.
+        """
         document, is_clean = b"", False
         try:
             document, is_clean = self.read_all(ERROR_LIMIT), True
         finally:
             self.close(is_clean=is_clean)
+        if b"<!DOCTYPE" in document:
+            raise InvalidResponseError("a document type")
         yield document
 
     def skip(self, count: int) -> None:

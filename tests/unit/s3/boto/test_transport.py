@@ -387,6 +387,9 @@ SESSION = (
     b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
     b"<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></CreateSessionResult>"
 )
+WITH_ENTITIES = SESSION.replace(
+    b"?><", b'?><!DOCTYPE CreateSessionResult [<!ENTITY key "SESSION">]><', 1
+).replace(b">SESSION<", b">&key;<")
 EXPRESS_BUCKET = "photos--use1-az4--x-s3"
 
 
@@ -443,7 +446,17 @@ def test_a_session_is_opened_and_signs_the_request(
         (error(404, "NoSuchBucket"), S3MountError),
         (error(503, "SlowDown"), Retryable),
         (http(200, b"<html>", content_type="text/html"), Retryable),
+        (http(404, b"<html>not here</html>", content_type="text/html"), Retryable),
         (http(200, SESSION.replace(b"2099", b"a"), content_type="application/xml"), Retryable),
+        (http(200, SESSION.replace(b"2099", b"1999"), content_type="application/xml"), Retryable),
+        (
+            http(
+                200,
+                SESSION.replace(b"2099-01-01T00:00:00Z", b"9" * 300),
+                content_type="application/xml",
+            ),
+            Retryable,
+        ),
         (b"", Retryable),
     ],
 )
@@ -452,6 +465,21 @@ def test_no_session_is_a_failure_of_the_request(
 ) -> None:
     with answering(response) as url, pytest.raises(kind):
         read(express(url), VERSION, RANGE)
+
+
+def test_no_entity_of_a_session_is_expanded(express: Callable[[str], BucketOperations]) -> None:
+    session = http(200, WITH_ENTITIES, content_type="application/xml", connection="keep-alive")
+    with scripted(says(session), says(WHOLE)) as server:
+        with pytest.raises(Retryable):
+            read(express(f"http://127.0.0.1:{server.port}"), VERSION, RANGE)
+
+        assert len(server.requests) == 1
+
+
+def test_no_session_is_no_absence(express: Callable[[str], BucketOperations]) -> None:
+    response = http(404, b"<html>not here</html>", content_type="text/html")
+    with answering(response) as url, pytest.raises(Retryable):
+        express(url).head("key", deadline=soon())
 
 
 def test_a_bug_in_a_call_of_botocore_is_no_invalid_session(
