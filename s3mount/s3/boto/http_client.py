@@ -119,6 +119,10 @@ class HttpClient:
         )
 
     def close(self) -> None:
+        """Close the idle connections, and the others with their responses."""
+        pools: Any = self._pool.pools
+        for key in pools.keys():  # noqa: SIM118 - urllib3's container cannot be iterated
+            pools[key].close()  # `clear` leaves that to the garbage collector
         self._pool.clear()
 
     def _acquired(self, connection: Any) -> None:

@@ -1,13 +1,21 @@
 """What only the transport over botocore has to withstand: its connections, cancellation, chunks."""
 
+import os
+import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import trustme
 
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, S3MountError, StaleVersion, StoreError
@@ -287,6 +295,51 @@ def test_a_request_on_a_connection_that_the_store_closes_is_repeated_on_a_new_on
         operations = connect(f"http://127.0.0.1:{server.port}")
         for _ in range(3):
             assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 3
+
+
+def test_idle_connections_are_closed_with_the_transport(connect: Connect) -> None:
+    is_closed = threading.Event()
+
+    def waits_for_the_end(peer: Peer) -> None:
+        peer.socket.sendall(WHOLE)
+        if peer.read_request() is None:
+            is_closed.set()
+
+    with scripted(waits_for_the_end) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        read(operations, VERSION, RANGE)
+        operations.close()
+
+        assert is_closed.wait(3)
+
+
+def leaves_without_goodbye(peer: Peer) -> None:
+    """Sends the response, and resets a TLS connection when another request has arrived."""
+    peer.socket.sendall(WHOLE)
+    peer.read_request()
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(peer.socket.detach())
+    raise StopIteration
+
+
+@pytest.mark.parametrize("line", [ends_at_the_next_request(WHOLE), leaves_without_goodbye])
+def test_a_request_is_repeated_over_tls_too(line: Line, session: Session, tmp_path: Path) -> None:
+    issuer, bundle = trustme.CA(), tmp_path / "ca.pem"
+    issuer.cert_pem.write_to_path(bundle)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("127.0.0.1").configure_cert(context)
+    with scripted(line, line, says(WHOLE), context=context) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        config = StoreConfig(bucket="photos", endpoint_url=url)
+        keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
+        endpoint = resolve_endpoint(config, session, region="us-east-1", credentials=keys)
+        endpoint = replace(endpoint, ca_bundle=str(bundle))
+        operations = BucketOperations(BotoTransport(config, endpoint, session), "photos")
+        with closing(operations):
+            for _ in range(3):
+                assert read(operations, VERSION, RANGE) == b"0123"
 
         assert server.connections == 3
 
