@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -22,10 +22,17 @@ OnWait = Callable[[socket.socket], None]
 """Called, in the requesting thread, with the socket that it waits for from now on."""
 
 
-def limit_header_time(pools: PoolManager, watchdog: "Watchdog", on_wait: OnWait) -> None:
+OnAcquire = Callable[[Any], None]
+"""Called, in the requesting thread, with the connection that its request is to be sent over."""
+
+
+def limit_header_time(
+    pools: PoolManager, watchdog: "Watchdog", *, on_acquire: OnAcquire, on_wait: OnWait
+) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
-    *on_wait* is called before that; what it raises ends the request.
+    *on_acquire* is called before the request is sent, *on_wait* before the header is read; what
+    *on_wait* raises ends the request.
     """
 
     class Connection(HTTPConnection):
@@ -41,8 +48,18 @@ def limit_header_time(pools: PoolManager, watchdog: "Watchdog", on_wait: OnWait)
     class Pool(HTTPConnectionPool):
         ConnectionCls = Connection
 
+        def _get_conn(self, timeout: float | None = None) -> Any:
+            connection = super()._get_conn(timeout)
+            on_acquire(connection)
+            return connection
+
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = SecureConnection
+
+        def _get_conn(self, timeout: float | None = None) -> Any:
+            connection = super()._get_conn(timeout)
+            on_acquire(connection)
+            return connection
 
     pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
 
@@ -51,6 +68,25 @@ def socket_of(response: Any) -> socket.socket:
     """Return the socket of *response*, also if its connection has let go of it."""
     sock: socket.socket = response.socket
     return sock
+
+
+class PutBack(Protocol):
+    """Puts a connection back into its pool, closed unless *is_reusable*; to be called once."""
+
+    def __call__(self, *, is_reusable: bool) -> None: ...
+
+
+def detach_connection(response: Any) -> PutBack:
+    """Have *response* keep its connection out of the pool until the result is called."""
+    connection, pool = response._connection, response._pool  # noqa: SLF001 - no other way
+    response._connection = None  # noqa: SLF001
+
+    def put_back(*, is_reusable: bool) -> None:
+        if not is_reusable:
+            connection.close()
+        pool._put_conn(connection)  # noqa: SLF001
+
+    return put_back
 
 
 def shut_down(sock: socket.socket) -> None:

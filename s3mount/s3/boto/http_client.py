@@ -1,6 +1,7 @@
 """HTTP client over urllib3, with the caller's deadline over every byte.
 
-Follows no redirect, retries nothing, decodes no content. What urllib3 raises leaves as an OSError.
+Follows no redirect, decodes no content, and retries nothing, except on a kept-alive connection that
+the peer had closed. What urllib3 raises leaves as an OSError.
 """
 
 import contextlib
@@ -12,14 +13,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.util import Timeout, make_headers
 
 from s3mount.s3.boto.header_timeout import (
+    OnAcquire,
     OnWait,
+    PutBack,
     ShutdownTimer,
     Watchdog,
+    detach_connection,
     limit_header_time,
     shut_down,
     socket_of,
@@ -36,11 +40,14 @@ CHUNK = 256 * 1024  # bytes a read
 class Call(threading.local):
     """The call that this thread makes. botocore and urllib3 pass none of this on.
 
-    *has_sent*: botocore has sent a request by itself, before that of *operation*.
+    *has_sent*: botocore has sent a request by itself, before that of *operation*. *is_reused*: the
+    last request was sent over a kept-alive connection. *is_repeat*: the next one must not be.
     """
 
     operation = ""
     has_sent = False
+    is_reused = False
+    is_repeat = False
     deadline = 0.0
     cancel_token = CancelToken()
 
@@ -61,10 +68,26 @@ class HttpClient:
         self._call = call
         self._clock = clock
         self._watchdog = Watchdog()
-        self._pool = _open_pool(store, connections, self._watchdog, self._attach)
+        self._pool = _open_pool(
+            store, connections, self._watchdog, on_acquire=self._acquired, on_wait=self._attach
+        )
 
     def send(self, request: Any) -> "HttpResponse":
         """Return the response to one of botocore's prepared requests, with its body to be read."""
+        call = self._call
+        try:
+            return self._send(request)
+        except ConnectionError as exc:
+            if not (call.is_reused and _is_unanswered(exc)):
+                raise
+        call.cancel_token.check()  # else the token closed the connection
+        call.is_repeat = True
+        try:
+            return self._send(request)
+        finally:
+            call.is_repeat = False
+
+    def _send(self, request: Any) -> "HttpResponse":
         deadline = self._call.deadline
         left = deadline - self._clock()
         if left <= 0:
@@ -86,10 +109,28 @@ class HttpClient:
                 preload_content=False,
                 decode_content=False,
             )
-        return HttpResponse(response, deadline, self._idle_timeout, self._watchdog, self._clock)
+        return HttpResponse(
+            response,
+            self._call.cancel_token,
+            deadline,
+            idle_timeout=self._idle_timeout,
+            watchdog=self._watchdog,
+            clock=self._clock,
+        )
 
     def close(self) -> None:
+        """Close the idle connections, and the others with their responses."""
+        pools: Any = self._pool.pools
+        for key in pools.keys():  # noqa: SIM118 - urllib3's container cannot be iterated
+            pools[key].close()  # `clear` leaves that to the garbage collector
         self._pool.clear()
+
+    def _acquired(self, connection: Any) -> None:
+        """Have the repeat of a request open a new connection; note whether another request did."""
+        call = self._call
+        if call.is_repeat:
+            connection.close()
+        call.is_reused = not connection.is_closed
 
     def _attach(self, sock: Any) -> None:
         """Have this thread's cancel token shut *sock* down."""
@@ -97,25 +138,32 @@ class HttpClient:
 
 
 class HttpResponse:
-    """`transport.Response`: each read is one receive, and none outlasts the deadline."""
+    """`transport.Response`: each read is one receive, and none outlasts the deadline.
+
+    Keeps its connection until `close`: by itself urllib3 would pool it with the body's last byte,
+    when *cancel_token* can still shut it down.
+    """
 
     def __init__(
         self,
-        response: urllib3.BaseHTTPResponse,
+        response: Any,
+        cancel_token: CancelToken,
         deadline: float,
+        *,
         idle_timeout: float,
         watchdog: Watchdog,
         clock: Callable[[], float],
     ) -> None:
         self.status = response.status
-        fields: Any = response.headers
-        self.headers = {name.lower(): value for name, value in fields.itermerged()}
+        self.headers = {name.lower(): value for name, value in response.headers.itermerged()}
         self._response = response
+        self._cancel_token = cancel_token
         self._deadline = deadline
         self._idle_timeout = idle_timeout
         self._clock = clock
         self._watchdog = watchdog
         self._socket = socket_of(response)
+        self._put_back: PutBack | None = detach_connection(response)
         self._is_chunked = "transfer-encoding" in self.headers
         self._timer: ShutdownTimer | None = None
 
@@ -138,12 +186,17 @@ class HttpResponse:
         raise InvalidResponseError("a document in too many pieces")
 
     def stream(self) -> Iterator[bytes]:
-        """Return the body as botocore reads it, if botocore sent the request by itself."""
+        """Return the body as botocore reads it, if botocore sent the request by itself.
+
+        A document type is not passed on: botocore's parser would expand its entities.
+        """
         document, is_clean = b"", False
         try:
             document, is_clean = self.read_all(ERROR_LIMIT), True
         finally:
             self.close(is_clean=is_clean)
+        if b"<!DOCTYPE" in document:
+            raise InvalidResponseError("a document type")
         yield document
 
     def skip(self, count: int) -> None:
@@ -151,15 +204,21 @@ class HttpResponse:
             count -= len(self._read_some(count))
 
     def is_at_end(self) -> bool:
-        return not self._read(1)
+        left: int | None = self._response.length_remaining
+        return not self._read(1) if left is None else left == 0
 
     def close(self, *, is_clean: bool = False) -> None:
-        """Return the connection to the pool; it is closed first unless *is_clean*."""
+        """Return the connection to the pool; it is closed first unless *is_clean*.
+
+        A response below 200 is never clean: http.client takes it for the final one.
+        """
         if self._timer is not None:
             self._timer.cancel()
-        if not is_clean:
-            self._response.close()
-        self._response.release_conn()
+        self._cancel_token.detach()
+        put_back, self._put_back = self._put_back, None
+        self._response.close()
+        if put_back is not None:
+            put_back(is_reusable=is_clean and self.status >= 200)
 
     def _read_some(self, most: int) -> bytes:
         piece = self._read(min(CHUNK, most))
@@ -178,7 +237,14 @@ class HttpResponse:
         with contextlib.suppress(OSError):  # closed already, with the end of the body buffered
             self._socket.settimeout(min(self._idle_timeout, left))
         with _os_errors():
-            return self._response.read1(size)
+            piece: bytes = self._response.read1(size)
+        return piece
+
+
+def _is_unanswered(exc: ConnectionError) -> bool:
+    """Whether the connection ended before there was a response."""
+    cause = exc.__cause__  # as urllib3 reports what http.client raised
+    return isinstance(cause, ProtocolError) and isinstance(cause.args[-1], ConnectionError)
 
 
 @contextlib.contextmanager
@@ -192,7 +258,12 @@ def _os_errors() -> Iterator[None]:
 
 
 def _open_pool(
-    store: Endpoint, connections: int, watchdog: Watchdog, on_wait: OnWait
+    store: Endpoint,
+    connections: int,
+    watchdog: Watchdog,
+    *,
+    on_acquire: OnAcquire,
+    on_wait: OnWait,
 ) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
@@ -202,7 +273,7 @@ def _open_pool(
     pools = (
         urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
     )
-    limit_header_time(pools, watchdog, on_wait)
+    limit_header_time(pools, watchdog, on_acquire=on_acquire, on_wait=on_wait)
     return pools
 
 

@@ -29,6 +29,12 @@ from s3mount.s3.transport import (
     StoreRequest,
 )
 
+# what botocore raises for a session that is none, or that has ended
+_PARSER_ERRORS = (
+    *(ResponseParserError, exceptions.CredentialRetrievalError),
+    *(ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError),
+)
+
 
 class _SignedRequest(BaseException):
     """Ends a call into botocore with the request that it would send.
@@ -97,11 +103,10 @@ class BotoTransport:
         except _SignedRequest as signed:
             return signed.request
         except exceptions.ClientError as exc:  # no session
-            raise ErrorResponseError(_error_response(exc)) from exc
-        except (ResponseParserError, ValueError, AttributeError, LookupError, TypeError) as exc:
+            raise _session_error(exc) from exc
+        except _PARSER_ERRORS as exc:
             if not self._call.has_sent:
                 raise
-            # how botocore meets a session that is none
             raise InvalidResponseError(f"no session ({type(exc).__name__})") from exc
         raise AssertionError("botocore did not send the request")
 
@@ -166,7 +171,6 @@ class BotoExchange:
         traceback: TracebackType | None,
         /,
     ) -> None:
-        self.cancel_token.detach()
         response, self.response = self.response, None
         assert response is not None
         # after any other exception the end of the response is unknown
@@ -177,15 +181,20 @@ class BotoExchange:
         response.close(is_clean=is_clean)
 
 
-def _error_response(exc: exceptions.ClientError) -> ErrorResponse:
-    """Return the response to a request that botocore made by itself."""
+def _session_error(exc: exceptions.ClientError) -> ErrorResponseError | InvalidResponseError:
+    """Return what the response to a CreateSession of botocore means.
+
+    A 404 without a code is not from S3, and would be taken for the absence of a key.
+    """
     metadata = exc.response["ResponseMetadata"]
+    status = int(metadata["HTTPStatusCode"])
     code = str(exc.response.get("Error", {}).get("Code", ""))
-    return ErrorResponse(
-        status=int(metadata["HTTPStatusCode"]),
-        code="" if code.isdigit() else code,  # botocore puts the status if there is no code
-        request_id=str(metadata.get("RequestId", "")) or None,
-    )
+    if code.isdigit():  # botocore puts the status if there is no code
+        code = ""
+    if status == 404 and not code:
+        return InvalidResponseError("no session (HTTP 404)")
+    request_id = str(metadata.get("RequestId", "")) or None
+    return ErrorResponseError(ErrorResponse(status=status, code=code, request_id=request_id))
 
 
 def _sent(value: str) -> str | bytes:

@@ -1,26 +1,43 @@
 """What only the transport over botocore has to withstand: its connections, cancellation, chunks."""
 
+import os
+import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import trustme
 
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, S3MountError, StaleVersion, StoreError
-from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.boto.transport import BotoExchange, BotoTransport
 from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.endpoint.resolve import resolve_endpoint
-from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
+from s3mount.s3.model import ByteRange, ListQuery, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import Retryable, StoreRequest
 from tests.unit.s3.canned_server import answering, error, http, listing, silent, stalling
 from tests.unit.s3.clients import read, soon
-from tests.unit.s3.scripted_server import FixedCredentials, Line, Peer, drips, scripted
+from tests.unit.s3.scripted_server import (
+    FixedCredentials,
+    Line,
+    Peer,
+    drips,
+    says,
+    scripted,
+    stalls_after,
+)
 
 MODIFIED = "Wed, 12 Oct 2022 17:50:00 GMT"
 VERSION = ObjectVersion("photos", "key", "etag", 10)
@@ -191,6 +208,184 @@ def test_a_response_that_is_invalid_costs_its_connection_at_once(connect: Connec
     assert caught.value.__cause__ is not None
 
 
+def ends_at_the_next_request(*pieces: bytes) -> Line:
+    """Sends *pieces*, and closes the connection when another request has arrived."""
+
+    def line(peer: Peer) -> None:
+        peer.socket.sendall(b"".join(pieces))
+        peer.read_request()
+        raise StopIteration
+
+    return line
+
+
+def send(operations: BucketOperations, cancel_token: CancelToken | None = None) -> BotoExchange:
+    """Return the exchange of one request for an object."""
+    transport: Any = operations._transport
+    exchange: BotoExchange = transport.send(
+        StoreRequest("GetObject", "key"), deadline=soon(), cancel_token=cancel_token
+    )
+    return exchange
+
+
+def test_a_connection_is_reused_only_after_its_exchange(connect: Connect) -> None:
+    token = CancelToken()
+    with scripted(says(WHOLE), says(WHOLE), says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with send(operations, token) as response:
+            assert response.read_all(10) == b"0123"
+            with send(operations):  # not over the connection that the token still shuts down
+                token.cancel()
+        assert server.connections == 2
+
+
+def test_the_end_of_a_body_is_known_without_waiting_for_more_of_it(connect: Connect) -> None:
+    header = WHOLE.removesuffix(b"0123")
+    with scripted(stalls_after(header)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        began = time.monotonic()
+        with pytest.raises(StaleVersion):
+            read(operations, ObjectVersion("photos", "key", "other", 10), RANGE)
+
+        assert time.monotonic() - began < 5
+
+
+def test_a_response_without_a_body_leaves_its_connection_clean(connect: Connect) -> None:
+    headers = {"transfer_encoding": "chunked", "content_length": "", "connection": "keep-alive"}
+    line = says(http(304, b"", etag='"etag"', **headers))
+    with scripted(line, line) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        for _ in range(2):
+            assert operations.revalidate(VERSION, 4, deadline=soon()) == NotModified()
+
+        assert server.connections == 1
+
+
+def test_the_response_behind_an_informational_one_answers_no_other_request(
+    connect: Connect,
+) -> None:
+    hint = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+
+    def sends_the_rest_later(peer: Peer) -> None:
+        peer.socket.sendall(hint)
+        peer.read_request()
+        peer.socket.sendall(WHOLE)
+
+    with scripted(sends_the_rest_later, says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with pytest.raises(Retryable):
+            read(operations, VERSION, RANGE)
+        assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 2
+
+
+def ends(_: Peer) -> None:
+    raise StopIteration
+
+
+WHOLE = part(b"0123", "bytes 2-5/10", connection="keep-alive")
+
+
+def test_a_request_on_a_connection_that_the_store_closes_is_repeated_on_a_new_one(
+    connect: Connect,
+) -> None:
+    line = ends_at_the_next_request(WHOLE)
+    with scripted(line, line, says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        for _ in range(3):
+            assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 3
+
+
+def test_idle_connections_are_closed_with_the_transport(connect: Connect) -> None:
+    is_closed = threading.Event()
+
+    def waits_for_the_end(peer: Peer) -> None:
+        peer.socket.sendall(WHOLE)
+        if peer.read_request() is None:
+            is_closed.set()
+
+    with scripted(waits_for_the_end) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        read(operations, VERSION, RANGE)
+        operations.close()
+
+        assert is_closed.wait(3)
+
+
+def leaves_without_goodbye(peer: Peer) -> None:
+    """Sends the response, and resets a TLS connection when another request has arrived."""
+    peer.socket.sendall(WHOLE)
+    peer.read_request()
+    peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    os.close(peer.socket.detach())
+    raise StopIteration
+
+
+@pytest.mark.parametrize("line", [ends_at_the_next_request(WHOLE), leaves_without_goodbye])
+def test_a_request_is_repeated_over_tls_too(line: Line, session: Session, tmp_path: Path) -> None:
+    issuer, bundle = trustme.CA(), tmp_path / "ca.pem"
+    issuer.cert_pem.write_to_path(bundle)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("127.0.0.1").configure_cert(context)
+    with scripted(line, line, says(WHOLE), context=context) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        config = StoreConfig(bucket="photos", endpoint_url=url)
+        keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
+        endpoint = resolve_endpoint(config, session, region="us-east-1", credentials=keys)
+        endpoint = replace(endpoint, ca_bundle=str(bundle))
+        operations = BucketOperations(BotoTransport(config, endpoint, session), "photos")
+        with closing(operations):
+            for _ in range(3):
+                assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 3
+
+
+def test_a_repeat_never_uses_another_kept_alive_connection(connect: Connect) -> None:
+    both = threading.Barrier(2)
+
+    def answers_together(peer: Peer) -> None:
+        both.wait(10)
+        ends_at_the_next_request(WHOLE)(peer)
+
+    with scripted(answers_together, answers_together, says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(lambda _: read(operations, VERSION, RANGE), range(2)))
+
+        assert read(operations, VERSION, RANGE) == b"0123"
+        assert server.connections == 3
+
+
+def test_a_new_connection_that_the_store_closes_is_a_failure(connect: Connect) -> None:
+    with scripted(ends_at_the_next_request(WHOLE), ends) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        read(operations, VERSION, RANGE)
+        with pytest.raises(Retryable):
+            read(operations, VERSION, RANGE)
+
+        assert server.connections == 2
+
+
+def test_a_cancelled_request_is_not_repeated(connect: Connect) -> None:
+    token = CancelToken()
+
+    def cancels(peer: Peer) -> None:
+        token.cancel()
+        peer.ended.wait()
+
+    with scripted(says(WHOLE), cancels) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        read(operations, VERSION, RANGE)
+        with pytest.raises(RequestCancelledError):
+            read(operations, VERSION, RANGE, cancel_token=token)
+
+        assert server.connections == 1
+
+
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/xml\r\ntransfer-encoding: chunked\r\n"
 
 
@@ -245,6 +440,9 @@ SESSION = (
     b"<SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>"
     b"<Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></CreateSessionResult>"
 )
+WITH_ENTITIES = SESSION.replace(
+    b"?><", b'?><!DOCTYPE CreateSessionResult [<!ENTITY key "SESSION">]><', 1
+).replace(b">SESSION<", b">&key;<")
 EXPRESS_BUCKET = "photos--use1-az4--x-s3"
 
 
@@ -301,7 +499,17 @@ def test_a_session_is_opened_and_signs_the_request(
         (error(404, "NoSuchBucket"), S3MountError),
         (error(503, "SlowDown"), Retryable),
         (http(200, b"<html>", content_type="text/html"), Retryable),
+        (http(404, b"<html>not here</html>", content_type="text/html"), Retryable),
         (http(200, SESSION.replace(b"2099", b"a"), content_type="application/xml"), Retryable),
+        (http(200, SESSION.replace(b"2099", b"1999"), content_type="application/xml"), Retryable),
+        (
+            http(
+                200,
+                SESSION.replace(b"2099-01-01T00:00:00Z", b"9" * 300),
+                content_type="application/xml",
+            ),
+            Retryable,
+        ),
         (b"", Retryable),
     ],
 )
@@ -310,6 +518,21 @@ def test_no_session_is_a_failure_of_the_request(
 ) -> None:
     with answering(response) as url, pytest.raises(kind):
         read(express(url), VERSION, RANGE)
+
+
+def test_no_entity_of_a_session_is_expanded(express: Callable[[str], BucketOperations]) -> None:
+    session = http(200, WITH_ENTITIES, content_type="application/xml", connection="keep-alive")
+    with scripted(says(session), says(WHOLE)) as server:
+        with pytest.raises(Retryable):
+            read(express(f"http://127.0.0.1:{server.port}"), VERSION, RANGE)
+
+        assert len(server.requests) == 1
+
+
+def test_no_session_is_no_absence(express: Callable[[str], BucketOperations]) -> None:
+    response = http(404, b"<html>not here</html>", content_type="text/html")
+    with answering(response) as url, pytest.raises(Retryable):
+        express(url).head("key", deadline=soon())
 
 
 def test_a_bug_in_a_call_of_botocore_is_no_invalid_session(
