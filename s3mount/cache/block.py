@@ -20,7 +20,7 @@ _start: Final = attrgetter("start")
 
 
 class BlockFetch:
-    """The fetch of one block, in flight. *on_end* is told of it when its read has ended.
+    """The fetch of one block, in flight. *on_end* is called with it when its read has ended.
 
     *ended* is set once the block is ready, or *error* says why it never will be. *priority* is what
     the fetch began with. *read* is its read, once it has a buffer; *scope* is of its wait for one.
@@ -97,7 +97,7 @@ class Block:
 class VersionBlocks:
     """The blocks of one object version, and the readahead over it.
 
-    *version* has what the store has told of its version id, for as long as a reader or a block
+    *version* keeps its version id, once the store has sent it, for as long as a reader or a block
     lives. *readers* counts open handles. *last_read* is the number of the mount's reads at the
     latest one here.
     """

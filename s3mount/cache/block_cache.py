@@ -87,7 +87,7 @@ class BlockCache:
         gauge("readahead_streams", "streams", "Sequential readers.", lambda: len(readahead))
 
     def close(self) -> None:
-        """Cancel all fetches; their waiters are told so.
+        """Cancel all fetches; their waiters get an error.
 
         To be called before the nursery ends: a fetch may want a task of it.
         """

@@ -127,7 +127,7 @@ class BlockLoader:
                 self._cancel(block, block.fetch)
 
     def cancel_all(self) -> None:
-        """Cancel every fetch; its waiters are told so."""
+        """Cancel every fetch; its waiters get an error."""
         for fetch in list(self._fetches):
             fetch.cancel()
 

@@ -39,11 +39,11 @@ class RequestPriority:
 
 
 OnToken = Callable[[str | None], None]
-"""Is told, as a hint, where the next page of a listing begins. Only the page is validated."""
+"""Called with the token of the next page, as a hint. Only the page itself is validated."""
 
 
 OnReadEnd = Callable[[ObjectVersion, BaseException | None], None]
-"""Is told how a read ended: the version, with what the store has told of it, and the failure.
+"""Called when a read has ended: with the version, its version id if known, and the failure.
 
 The failure is an S3MountError, an ExpectedError if the read was cancelled, or a bug. It is None if
 the buffer is filled."""
@@ -57,7 +57,7 @@ class StartedRead(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End it: nobody needs the bytes. Does nothing once it has ended."""
+        """End it: its bytes are not needed. Does nothing once it has ended."""
         ...
 
 
@@ -76,7 +76,7 @@ class ObjectStore(Protocol):
     ) -> ListPage:
         """One page of a listing (ListObjectsV2); *priority* is its own, demand if None.
 
-        *on_token* may be told the next page's token before this page is parsed. AccessDenied if
+        *on_token* may be called before this page is parsed. AccessDenied if
         listing is refused, NotFound if the bucket is gone.
         """
         ...

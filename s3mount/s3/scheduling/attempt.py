@@ -1,4 +1,4 @@
-"""One attempt at a read: what is sent, what it holds while it is in flight, and who is told."""
+"""One attempt at a read: its request, its permit and its buffer, until it ends."""
 
 import time
 from collections.abc import Callable

@@ -9,7 +9,7 @@ Invariants:
 
 1. The event loop never waits for a peer. A response that is not complete, or not as expected, is
    finished by a thread. So deadlines, and new connections, belong to code that may block.
-2. A request that was sent is finished once, and its outcome is told once, in the event loop.
+2. A request that was sent is finished once, and its callback called once, in the event loop.
 3. A response that has not come within HAND_OVER_AFTER is waited for by a thread.
 4. A socket is no longer watched when its response is being finished.
 5. A request that was sent and then cancelled is finished in the event loop, without waiting.

@@ -1,4 +1,4 @@
-"""A read of one byte range of one version: hedged, retried, and told once how it ended.
+"""Read of one byte range of one version: hedged, retried, with one callback at its end.
 
 The first attempt is sent from within `start_read` if a permit is free. Only a read that has to
 wait, for a permit or for another attempt, has a task. That is a system task of the event loop. It
@@ -9,8 +9,8 @@ Invariants:
 1. *on_end* is called once, in the event loop, and never from within `start_read` or `cancel`.
    Nobody writes into the buffer from then on. If `start_read` raises, it is not called.
 2. A cancelled read ends as soon as no attempt is in flight, whatever it waited for.
-3. A version that was replaced is read by its version id, if the store has told it; else the read
-   fails with StaleVersion.
+3. A version that was replaced is read by its version id, if that is known; else the read fails
+   with StaleVersion.
 4. A bug ends the read with itself, and nothing but the read.
 """
 
@@ -200,7 +200,7 @@ class RangeRead(HedgedRequest[str | None]):
             self._version = self._version.with_version_id(version_id)
 
     def _failure(self, error: BaseException) -> BaseException:
-        """What the reader is told of *error*, without the frames that refer to the buffer."""
+        """*error* as the reader gets it, without the frames that refer to the buffer."""
         if isinstance(error, S3MountError | ExpectedError):
             unawaited.drop_frames(error)
         if isinstance(error, NotFound | AccessDenied) and self._version.is_replaced:

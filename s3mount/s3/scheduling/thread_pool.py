@@ -6,13 +6,13 @@ of the CPU, which counts if a call is one small object.
 
 Invariants:
 
-1. A thread is busy until the outcome of its call has been told, in the event loop, also if nobody
+1. A thread is busy until the callback of its call has run, in the event loop, also if nobody
    waits any more.
 2. A thread is started only if none is idle, so there are as many as there were calls at once.
    Threads are daemons, and no exit waits for them.
-3. Every outcome is told. A thread first adds it, and then looks whether the event loop was woken.
-   The event loop first notes that it has to be woken again, and then takes the outcomes.
-4. If no thread can be started, the call is told so in the same way, later and in the event loop.
+3. Every callback is called. A thread first adds the outcome, and then looks whether the event loop
+   was woken. The event loop first notes that it has to be woken again, and then takes the outcomes.
+4. If no thread can be started, the callback gets that failure, later and in the event loop.
 5. A callback that raises ends nothing but its own request.
 """
 
@@ -33,7 +33,7 @@ from s3mount.s3.transport import Retryable
 T = TypeVar("T")
 
 OnEnd = Callable[[outcome.Outcome[T]], None]
-"""Is told the outcome of a call, in the event loop."""
+"""Called with the outcome of a call, in the event loop."""
 
 
 class _Call:
@@ -52,8 +52,7 @@ class ThreadPool:
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        # the calls that have ended and are not told yet, and whether the event loop was woken for
-        # them
+        # the ended calls whose callbacks wait, and whether the event loop was woken for them
         self._ended: deque[_Call] = deque()
         self._is_woken = False
         self._threads = 0
@@ -62,7 +61,7 @@ class ThreadPool:
     async def run(self, function: Callable[[], T], on_end: OnEnd[T]) -> T:
         """What *function* returns or raises in a thread.
 
-        A checkpoint. *on_end* is told in the event loop when the thread has ended it, in any case.
+        A checkpoint. *on_end* is called in the event loop when the call has ended, in any case.
         Raises what *on_end* raises. A cancellation leaves the call behind.
         """
         task: trio.lowlevel.Task | None = trio.lowlevel.current_task()
@@ -70,7 +69,7 @@ class ThreadPool:
         def wake(result: outcome.Outcome[T]) -> None:
             try:
                 on_end(result)
-            except Exception as exc:  # noqa: BLE001 - the caller's bug, which the caller is told
+            except Exception as exc:  # noqa: BLE001 - the caller's bug, raised to the caller
                 result = outcome.Error(exc)
             if task is not None:
                 trio.lowlevel.reschedule(task, result)
@@ -87,7 +86,7 @@ class ThreadPool:
         return result
 
     def submit(self, function: Callable[[], T], on_end: OnEnd[T]) -> None:
-        """Call *function* in a thread; *on_end* is told its outcome, later and in the event loop.
+        """Call *function* in a thread; *on_end* gets its outcome, later and in the event loop.
 
         That is a Retryable if no thread can be started.
         """
