@@ -48,7 +48,7 @@ class Workload:
     objects: Mapping[str, bytes]
     run: Callable[[WorkDirectory], None]
     prepare: Callable[[WorkDirectory], None] = lambda _: None
-    ttl: int = 60
+    ttl: int = 600  # seconds; longer than the suite, so that nothing expires within a scenario
     calls: int = 1
 
 
