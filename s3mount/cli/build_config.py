@@ -23,7 +23,7 @@ CONNECTIONS_MAX: Final = 1024  # a usual RLIMIT_NOFILE
 
 @dataclass(frozen=True, slots=True)
 class MountArguments:
-    """What to mount, at which mount point, and the values of options."""
+    """Arguments of a mount: the bucket, the mount point, and the values of options."""
 
     location: str | None
     mountpoint: str | None

@@ -96,8 +96,8 @@ async def serve(config: Config, host: Host) -> None:
     with closing(credential_chain(config.store)) as credentials:
         connect = partial(_connect, config.store, credentials)
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
-        store.register_metrics(host.metrics)
         try:
+            store.register_metrics(host.metrics)
             store.preconnect()
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class _VersionIdentity(NamedTuple):
-    """What makes two versions equal. A tuple, since versions are hashed with every open."""
+    """Fields that make two versions equal. A tuple, since versions are hashed with every open."""
 
     bucket: str
     key: str

@@ -12,7 +12,7 @@ from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectV
 
 
 class Priority(IntEnum):
-    """Whether a caller waits for a request. Demand never queues behind prefetch."""
+    """Priority of a request. A caller waits for a demand, which never queues behind prefetch."""
 
     DEMAND = 0
     PREFETCH = 1

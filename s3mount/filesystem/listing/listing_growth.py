@@ -19,7 +19,7 @@ START = Origin(None, None)
 
 
 class ListingGrowth:
-    """What a listing needs only while it grows; *is_resumed*: its reader has seen names before."""
+    """State of a listing that grows; *is_resumed*: its reader has seen names before."""
 
     __slots__ = ("_pending_since", "_seen_tokens", "is_resumed", "merger", "token")
 

@@ -16,7 +16,7 @@ _DOUBLINGS = 6  # at most: more would hold back many pages of every listing
 
 
 class OrderEvidence:
-    """What the listings of one store have shown. *is_unordered*: the store promises no order."""
+    """Evidence of one store's order. *is_unordered*: the store promises no order."""
 
     def __init__(self, *, is_unordered: bool) -> None:
         self._is_unordered = is_unordered

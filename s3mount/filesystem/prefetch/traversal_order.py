@@ -20,7 +20,7 @@ _DEPTH_MAX = 32  # directories in directories before the first file
 
 
 class OrderKind(Enum):
-    """What readers sort entries by."""
+    """Sort key of a traversal order."""
 
     NAME = auto()
     INODE = auto()

@@ -23,7 +23,7 @@ _Address = tuple[Any, ...]  # as getaddrinfo returns it
 
 
 class Waitable(Protocol):
-    """What the opening of a connection waits for: a socket or a name look-up."""
+    """Socket or name look-up that the opening of a connection waits for."""
 
     def shut_down(self) -> None:
         """Wake the thread that waits here, with an error. From any thread."""
