@@ -13,7 +13,7 @@ from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.exit_status import run_command
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
-from s3mount.daemon.startup import run
+from s3mount.daemon.startup import is_mounted, run
 from s3mount.errors import UsageError
 
 _USAGE = (
@@ -57,5 +57,6 @@ def helper_config(arguments: Sequence[str]) -> tuple[Config, bool]:
 
 
 def _mount(arguments: Sequence[str]) -> int:
+    """Mount; without effect if the same is mounted already, see docs/decisions/mount-twice.md."""
     config, is_wanted = helper_config(arguments)
-    return run(config) if is_wanted else 0
+    return run(config) if is_wanted and not is_mounted(config) else 0

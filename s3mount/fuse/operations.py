@@ -59,8 +59,10 @@ class Operations(pyfuse3.Operations):
         self._read_retries = ReadRetryTracker()
         self._uid = config.uid
         self._gid = config.gid
-        self._file_mode = stat.S_IFREG | config.file_mode
-        self._directory_mode = stat.S_IFDIR | config.dir_mode
+        file_mode = config.file_mode & ~(config.umask | config.fmask)
+        directory_mode = config.dir_mode & ~(config.umask | config.dmask)
+        self._file_mode = stat.S_IFREG | file_mode
+        self._directory_mode = stat.S_IFDIR | directory_mode
 
     # ---- names -----------------------------------------------------------------------------------
 

@@ -71,6 +71,64 @@ def test_mounting_all_again_mounts_nothing_twice(sandbox: Sandbox, place: str) -
     sandbox.run("umount", place)
 
 
+@pytest.mark.parametrize(
+    "spelling", ["{0}", "{0}/", "{0}/dir\\040x", "{0}/dir\\040x/", "s3://{0}/d"]
+)
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_mounting_all_again_succeeds_however_the_source_is_spelt(
+    sandbox: Sandbox, place: str, bucket: str, server: S3Server, spelling: str
+) -> None:
+    """s3fs #1468, #981: a source shown otherwise than in fstab was mounted again each time."""
+    server.client().put_object(Bucket=bucket, Key="dir x/file", Body=b"1")
+    line = sandbox.output("cat", "/etc/fstab").replace(f"s3://{bucket} ", "SOURCE ")
+    line = line.replace(f" {place} ", f" {place}/ ")
+    sandbox.write("/etc/fstab", line.replace("SOURCE", spelling.format(bucket)) + "\n", mode="644")
+
+    for _ in range(2):
+        again = sandbox.run("mount", "--all", "--verbose")
+    by_hand = sandbox.run("mount", "--fstab", "/etc/fstab", f"{place}/", check=False)
+
+    assert "already mounted" in again.stdout
+    assert (by_hand.returncode, by_hand.stderr) == (0, "")
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("umount", place)
+
+
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_something_else_is_not_mounted_over_a_mount(
+    sandbox: Sandbox, place: str, bucket: str
+) -> None:
+    sandbox.run("mount", place)
+    options = sandbox.output("cat", "/etc/fstab").split()[3]
+
+    same = sandbox.run("mount", "-t", "s3mount", "-o", options, f"{bucket}/", place, check=False)
+    other = sandbox.run("mount", "-t", "s3mount", "-o", options, f"{bucket}/d", place, check=False)
+
+    assert (same.returncode, same.stderr) == (0, "")
+    assert other.returncode != 0
+    assert f"mount.s3mount: {place} is already mounted (s3://{bucket}, fuse." in other.stderr
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("umount", place)
+
+
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_a_line_of_another_file_system_mounts(sandbox: Sandbox, place: str) -> None:
+    """Options that people bring along from sshfs, s3fs, cifs and NFS."""
+    line = sandbox.output("cat", "/etc/fstab")
+    options = (
+        "noauto,users,exec,noatime,nonempty,default_permissions,umask=0027,uid=0,gid=0,"
+        'kernel_cache,attr_timeout=1,context="system_u:object_r:nfs_t:s0:c1,c2"'
+    )
+    sandbox.write("/etc/fstab", line.replace("_netdev", f"_netdev,{options}") + "\n", mode="644")
+
+    sandbox.run("mount", place)
+
+    assert sandbox.output("stat", "-c", "%a", place, f"{place}/{KEY}") == "550\n440"
+    denied = sandbox.run("runuser", "-u", "nobody", "--", "ls", place, check=False)
+    assert (denied.returncode, "Permission denied" in denied.stderr) == (2, True)
+    sandbox.run("umount", place)
+
+
 def test_systemd_mounts_and_unmounts_by_the_line(sandbox: Sandbox, place: str) -> None:
     unit = sandbox.output("systemd-escape", "--path", "--suffix=mount", place)
 
