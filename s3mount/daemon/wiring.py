@@ -203,7 +203,7 @@ def _filesystem(
         config.tree,
         config.store,
         clock=_clock,
-        mounted_ns=time.time_ns(),
+        mounted_ns=int(time.time()) * 10**9,  # whole seconds, which every archive can hold
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
