@@ -120,6 +120,12 @@ class Tree:
         directory = self.directory_of(parent)
         return self._refer_to(directory, name, await self._find_out(directory, name))
 
+    async def lookup_in(self, prefix: str, name: bytes) -> Attributes:
+        """`lookup` in the directory *prefix*, which the kernel need not refer to."""
+        directory = self.cache.directory(prefix)
+        known = self.get_fresh(directory, name) or await self._find_out(directory, name)
+        return self._refer_to(directory, name, known)
+
     def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
         """`lookup` from the cache; None if that needs a request."""
         if len(name) > NAME_MAX:
