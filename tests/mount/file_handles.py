@@ -49,6 +49,14 @@ def read_handle(mount: Path, handle: Handle) -> bytes:
         os.close(descriptor)
 
 
+def list_handle(mount: Path, handle: Handle) -> list[str]:
+    descriptor = open_handle(mount, handle, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return sorted(os.listdir(descriptor))
+    finally:
+        os.close(descriptor)
+
+
 def shrink_dentries(mount: Path) -> None:
     """Have the kernel forget all unused names of the file system at *mount*; FORGETs follow.
 

@@ -10,20 +10,13 @@ import pytest
 from tests.mount.file_handles import (
     Handle,
     handle_of,
+    list_handle,
     open_handle,
     read_handle,
     shrink_dentries,
 )
 from tests.mount.filesystem_access import failure_of, wait_until
 from tests.mount.memory_mount import ControlledMount, memory_mount
-
-
-def list_handle(mount: ControlledMount, handle: Handle) -> list[str]:
-    descriptor = open_handle(mount.path, handle, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        return sorted(os.listdir(descriptor))
-    finally:
-        os.close(descriptor)
 
 
 def failure_of_handle(mount: ControlledMount, handle: Handle) -> str:
@@ -74,11 +67,11 @@ def test_directories_are_listed_by_handles_that_the_kernel_has_forgotten(
 ) -> None:
     root, sub, top = forgotten(mount, ttl, "", "dir/sub", "dir")
 
-    assert list_handle(mount, sub) == ["deep", "other"]
-    assert list_handle(mount, root) == ["dir", "top"]
-    assert list_handle(mount, top) == ["file", "sub"]
+    assert list_handle(mount.path, sub) == ["deep", "other"]
+    assert list_handle(mount.path, root) == ["dir", "top"]
+    assert list_handle(mount.path, top) == ["file", "sub"]
     drop_dentries(mount)
-    assert list_handle(mount, sub) == ["deep", "other"]
+    assert list_handle(mount.path, sub) == ["deep", "other"]
 
 
 def test_a_directory_of_a_handle_has_its_path(mount: ControlledMount, ttl: str) -> None:

@@ -92,6 +92,34 @@ def test_mounting_all_again_succeeds_however_the_source_is_spelt(
     assert (by_hand.returncode, by_hand.stderr) == (0, "")
     assert _mounts(sandbox, place) == ["fuse.s3mount"]
     sandbox.run("umount", place)
+    sandbox.run("systemctl", "daemon-reload")
+    unit = sandbox.output("systemd-escape", "--path", "--suffix=mount", place)
+    sandbox.run("systemctl", "start", unit)
+    sandbox.run("systemctl", "restart", unit)
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("systemctl", "stop", unit)
+
+
+@pytest.mark.parametrize(
+    ("source", "fstype"), [("{0}", "fuse.s3mount"), ("s3mount#{0}/", "fuse"), ("{0}/", "s3mount")]
+)
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_a_line_of_type_fuse_mounts_once(
+    sandbox: Sandbox, place: str, bucket: str, source: str, fstype: str
+) -> None:
+    """As people write it for s3fs and goofys; mount.fuse3 then runs the command s3mount."""
+    line = sandbox.output("cat", "/etc/fstab")
+    line = line.replace(f"s3://{bucket} ", f"{source.format(bucket)} ")
+    sandbox.write("/etc/fstab", line.replace(" s3mount _net", f" {fstype} _net") + "\n", mode="644")
+
+    for _ in range(2):
+        sandbox.run("mount", "--all")
+        assert sandbox.output("cat", f"{place}/{KEY}") == BODY.decode().strip()
+
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    changed = sandbox.run("mount", "-o", "remount,noexec", place, check=False)
+    assert "remount: a mount cannot be changed; unmount it and mount again" in changed.stderr
+    sandbox.run("umount", "--lazy", place)
 
 
 @pytest.mark.parametrize("user", ["root"], indirect=True)

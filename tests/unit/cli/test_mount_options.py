@@ -211,3 +211,9 @@ def test_the_mount_table_shows_the_source_as_it_was_written() -> None:
         config, _ = helper_config([source, "/mnt/x"])
 
         assert config.mount.source == source
+
+
+def test_a_source_that_mount_made_a_path_of_is_refused_with_the_remedy() -> None:
+    """At boot mount(8) runs in /, so a bucket named `media` arrived as /media."""
+    with pytest.raises(UsageError, match=r"^BUCKET: '/media' is a path; .* write s3://BUCKET"):
+        helper_config(["/media", "/mnt/x", "-o", "rw"])
