@@ -100,17 +100,17 @@ def test_mounting_all_again_succeeds_however_the_source_is_spelt(
     sandbox.run("systemctl", "stop", unit)
 
 
-@pytest.mark.parametrize(
-    ("source", "fstype"), [("{0}", "fuse.s3mount"), ("s3mount#{0}/", "fuse"), ("{0}/", "s3mount")]
-)
+@pytest.mark.parametrize("source", ["{0}", "{0}/"])
 @pytest.mark.parametrize("user", ["root"], indirect=True)
 def test_a_line_of_type_fuse_mounts_once(
-    sandbox: Sandbox, place: str, bucket: str, source: str, fstype: str
+    sandbox: Sandbox, place: str, bucket: str, source: str
 ) -> None:
     """As people write it for s3fs and goofys; mount.fuse3 then runs the command s3mount."""
     line = sandbox.output("cat", "/etc/fstab")
     line = line.replace(f"s3://{bucket} ", f"{source.format(bucket)} ")
-    sandbox.write("/etc/fstab", line.replace(" s3mount _net", f" {fstype} _net") + "\n", mode="644")
+    sandbox.write(
+        "/etc/fstab", line.replace(" s3mount _net", " fuse.s3mount _net") + "\n", mode="644"
+    )
 
     for _ in range(2):
         sandbox.run("mount", "--all")
@@ -179,6 +179,37 @@ def test_systemd_mounts_by_the_line_at_the_first_access(sandbox: Sandbox, place:
     assert sandbox.output("cat", f"{place}/{KEY}") == BODY.decode().strip()
     assert _mounts(sandbox, place) == ["autofs", "fuse.s3mount"]
     sandbox.run("systemctl", "stop", unit.replace(".automount", ".mount"), unit)
+
+
+@pytest.mark.parametrize("user", ["s3mount"], indirect=True)
+@pytest.mark.parametrize(
+    ("text", "is_permitted"),
+    [
+        ("mount_max = 9\n \tuser_allow_other  # for s3\n", True),
+        ("#user_allow_other\n", False),
+        ("user_allow_other", False),  # fusermount3: "missing newline at end of file"
+    ],
+)
+def test_fuse_conf_is_read_as_fusermount3_reads_it(
+    sandbox: Sandbox, place: str, bucket: str, server: S3Server, text: str, *, is_permitted: bool
+) -> None:
+    sandbox.write("/etc/fuse.conf", text, mode="644")
+    sandbox.run("chown", "s3mount", place)
+    options = ["--endpoint-url", server.endpoint_url, "--region", server.region, "--allow-other"]
+    home = sandbox.output("sh", "-c", "echo ~s3mount")
+    as_user = ["runuser", "-u", "s3mount", "--", "env", f"HOME={home}"]
+
+    ours = sandbox.run(*as_user, "s3mount", bucket, place, *options, "--path-style", check=False)
+
+    assert (ours.returncode == 0) == is_permitted, ours.stderr
+    if is_permitted:
+        assert sandbox.output("runuser", "-u", "nobody", "--", "ls", place) == KEY.partition("/")[0]
+        sandbox.run(*as_user, "fusermount3", "-u", place)
+        return
+    assert "add the line user_allow_other" in ours.stderr
+    as_user.append("_FUSE_COMMFD=0")  # it opens no socket before it has read its options
+    theirs = sandbox.run(*as_user, "fusermount3", "-o", "allow_other", "--", place, check=False)
+    assert "only allowed if 'user_allow_other' is set" in theirs.stderr
 
 
 def test_a_line_that_cannot_be_mounted_fails_with_one_line(sandbox: Sandbox, place: str) -> None:
