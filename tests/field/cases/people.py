@@ -61,6 +61,23 @@ def mounting_again(source: str, status: int, error: str = "") -> Step:
     return step
 
 
+def rsync_and_tar_see_no_change(run: Run) -> None:
+    """Check that a second rsync finds nothing to do, and that tar sees nothing change."""
+    copy, at = run.home / "copy", run.mount.path
+    found = []
+    for _ in range(2):
+        done = subprocess.run(
+            ["rsync", "-aiX", f"{at}/", copy], capture_output=True, text=True, check=True
+        )
+        found.append(done.stdout)
+        time.sleep(1.1)  # whole seconds differ
+    subprocess.run(["chmod", "-R", "u+w", copy], check=True)
+    tar = subprocess.run(
+        f"tar -C {at} -cf - . | wc -c", shell=True, capture_output=True, text=True, check=True
+    )
+    assert ("photos/2024/one.jpg" in found[0], found[1], tar.stderr) == (True, "", "")
+
+
 def opens_by_handle(run: Run) -> None:
     """Check handles after the kernel has forgotten the names, and after a file was replaced."""
     reads_all()(run)
@@ -190,6 +207,13 @@ CASES = (
             f"s3://{BUCKET}/photos",
             f"{BUCKET}/photos/my trip",
         )
+    ),
+    Case(
+        "a second rsync finds nothing to do",
+        "rsync listed every directory again, and tar said: file changed as we read it.",
+        options=("--metadata-ttl", "0"),
+        steps=(rsync_and_tar_see_no_change,),
+        transports=NATIVE,
     ),
     Case(
         "a handle outlives the names in the kernel",
