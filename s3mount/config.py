@@ -51,6 +51,10 @@ class TreeConfig:
     gid: int
     dir_mode: int = 0o555
     file_mode: int = 0o444
+    # permission bits that no file and directory, no file, no directory has, whatever its mode
+    umask: int = 0
+    fmask: int = 0
+    dmask: int = 0
     metadata_ttl: float = 60.0
     negative_ttl: float | None = None  # None: as metadata_ttl
     stale_while_revalidate: float = 0.0
@@ -70,6 +74,7 @@ class MountConfig:
     """Mount point, users and FUSE options."""
 
     mountpoint: str  # absolute, or /dev/fd/N: a FUSE descriptor that a parent has mounted
+    source: str = ""  # the bucket and prefix as they were written, for the mount table
     allow_other: bool = False
     allow_root: bool = False
     run_as: str | None = None

@@ -79,6 +79,10 @@ class ReplacedBeforeOpen(StaleVersion):
     """
 
 
+class UnknownHandle(StaleVersion):
+    """A file handle (of NFS, or open_by_handle_at) whose file is not known, or was replaced."""
+
+
 class NameTooLong(S3MountError):
     """A name of more than 255 bytes was looked up."""
 

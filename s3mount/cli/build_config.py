@@ -51,7 +51,11 @@ def build_config(arguments: MountArguments) -> Config:
     config = Config(
         store=StoreConfig(bucket=bucket, prefix=prefix, **sections[StoreConfig]),
         tree=TreeConfig(**_owner(by_name), **(_modes(by_name) | sections[TreeConfig])),
-        mount=MountConfig(mountpoint=_absolute(arguments.mountpoint), **sections[MountConfig]),
+        mount=MountConfig(
+            mountpoint=_absolute(arguments.mountpoint),
+            source=arguments.location,
+            **sections[MountConfig],
+        ),
         blocks=BlockConfig(**sections[BlockConfig]),
         log=LogConfig(**sections[LogConfig]),
         **sections[Config],

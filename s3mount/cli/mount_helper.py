@@ -13,7 +13,7 @@ from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.exit_status import run_command
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
-from s3mount.daemon.startup import run
+from s3mount.daemon.startup import is_mounted, run
 from s3mount.errors import UsageError
 
 _USAGE = (
@@ -51,11 +51,26 @@ def helper_config(arguments: Sequence[str]) -> tuple[Config, bool]:
         given = command.make_context("mount.s3mount", list(arguments)).params
     except click.UsageError as exc:
         raise UsageError(f"{exc.format_message().rstrip('.')}; {_USAGE}") from exc
+    _refuse_path(given["bucket"])
     values = tuple(each for text in given["options"] for each in parse_mount_options(text, "-o"))
     config = build_config(MountArguments(given["bucket"], given["mountpoint"], values))
     return config, not given["fake"]
 
 
+def _refuse_path(source: str) -> None:
+    """Raise UsageError if *source* is a path.
+
+    mount(8) makes one of a source that is also the name of a file in its directory (libmount,
+    mnt_resolve_path), which is / at boot. What was written cannot be told from it for certain.
+    """
+    if source.startswith("/"):
+        raise UsageError(
+            f"BUCKET: {source!r} is a path; mount(8) makes one of a bucket whose name is also a "
+            "file's there: write s3://BUCKET/PREFIX"
+        )
+
+
 def _mount(arguments: Sequence[str]) -> int:
+    """Mount; without effect if the same is mounted already, see docs/decisions/mount-twice.md."""
     config, is_wanted = helper_config(arguments)
-    return run(config) if is_wanted else 0
+    return run(config) if is_wanted and not is_mounted(config) else 0

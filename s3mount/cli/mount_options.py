@@ -1,10 +1,12 @@
 """Parser of `-o`, as in fstab and mount(8): FUSE's options, and s3mount's own by name. Pure.
 
-Every word is parsed, or ignored because it is for another program, or named in a `UsageError`.
+Every word is parsed, or ignored because it is for another program or changes nothing here, or
+named in a `UsageError`.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
@@ -46,20 +48,94 @@ _IGNORED: Final = frozenset(
         "nolazytime",
         "silent",
         "loud",
+        "iversion",
+        "noiversion",
+        "mand",
+        "nomand",
+        "symfollow",
+        "nosymfollow",
+        "seclabel",  # as the mount table shows it
+        "netdev",
+        "netmount",
     ]
 )
-_IGNORED_WITH_VALUE: Final = re.compile(r"(?:x-|X-|comment=|user=|uhelper=|helper=).*", re.DOTALL)
+# Of libfuse 2 and 3: how a mount caches, reads, locks and numbers files. Each is so here already,
+# or makes no difference to a reader. Mounting over a directory with files is always permitted.
+_IGNORED_OF_FUSE: Final = frozenset(
+    [
+        "nonempty",
+        "big_writes",
+        "large_read",
+        "kernel_cache",
+        "auto_cache",
+        "noauto_cache",
+        "direct_io",
+        "async_read",
+        "sync_read",
+        "async_dio",
+        "atomic_o_trunc",
+        "hard_remove",
+        "use_ino",
+        "readdir_ino",
+        "nopath",
+        "intr",
+        "no_remote_lock",
+        "no_remote_flock",
+        "no_remote_posix_lock",
+        "splice_read",
+        "splice_write",
+        "splice_move",
+        "no_splice_read",
+        "no_splice_write",
+        "no_splice_move",
+        "clone_fd",
+        "read_only",
+        "read-only",
+    ]
+)
+_IGNORED_WITH_VALUE: Final = re.compile(
+    r"(?:(?:x-|X-|comment=|user=|uhelper=|helper=).*"
+    # attributes of an inode never change; the kernel's own figures; as the mount table shows them
+    r"|(?:ac_)?attr_timeout=[\d.]+|(?:max_write|max_readahead|max_background|max_idle_threads|"
+    r"congestion_threshold|blksize|user_id|group_id|rootmode|fd)=\d+)",
+    re.DOTALL | re.ASCII,
+)
+# libfuse's names of s3mount's options
+_ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {"entry_timeout": "metadata-ttl", "negative_timeout": "negative-ttl"}
+)
+# what other programs that mount buckets call s3mount's options, for the error
+_NEAR: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "url": "endpoint_url",
+        "host": "endpoint_url",
+        "endpoint": "endpoint_url",
+        "use_path_request_style": "path_style",
+        "force_path_style": "path_style",
+        "use_path_style": "path_style",
+        "public_bucket": "no_sign_request",
+        "stat_cache_expire": "metadata_ttl",
+        "stat_cache_ttl": "metadata_ttl",
+        "type_cache_ttl": "metadata_ttl",
+        "dir_cache_time": "metadata_ttl",
+        "mp_umask": "umask",
+        "debug": "log_level=debug",
+        "dbglevel": "log_level=debug",
+        "logfile": "log_file",
+    }
+)
 _NOT_HERE: Final = frozenset({"foreground", "o", "fuse-options"})
+_WORD: Final = re.compile(r'([^,="\\]+=)"([^"]*)"(?=,|\Z)|((?:\\.|[^,\\])+)', re.DOTALL)
 
 
 def parse_mount_options(text: str, where: str) -> Iterable[OptionValue]:
     """Yield the values in *text*, the argument of `-o`. UsageErrors name *where*."""
     for word in _split(text):
         name, has_value, value = word.partition("=")
-        if word in _IGNORED or _IGNORED_WITH_VALUE.fullmatch(word) or not word:
+        if word in _IGNORED or word in _IGNORED_OF_FUSE or _IGNORED_WITH_VALUE.fullmatch(word):
             continue
         refuse_secret(where, name)
-        option = canonical(name)
+        option = _ALIASES.get(name, canonical(name))
         if word in PLAIN_OPTIONS or (name in VALUED_OPTIONS and value):
             checked = (_checked(where, name, word),)
             yield OptionValue(f"{where} {name}", BY_NAME["fuse-options"], checked)
@@ -70,12 +146,15 @@ def parse_mount_options(text: str, where: str) -> Iterable[OptionValue]:
             raise UsageError(_unknown(where, name, has_value=bool(has_value)))
 
 
-def _split(text: str) -> list[str]:
-    r"""Split at commas; `\,` is a comma within a value."""
-    return [
-        re.sub(r"\\([\\,])", r"\1", part)
-        for part in re.findall(r"(?:\\.|[^,\\])+", text, re.DOTALL)
-    ]
+def _split(text: str) -> Iterator[str]:
+    r"""Split at commas; `\,` is a comma within a value, and so is one in `name="a,b"`.
+
+    Dashes before a name, as on a command line, are dropped.
+    """
+    for name, quoted, plain in _WORD.findall(text):
+        word = name + quoted if name else re.sub(r"\\([\\,])", r"\1", plain)
+        if word := word.lstrip("-"):
+            yield word
 
 
 def _flag_set(where: str, name: str) -> bool:
@@ -108,6 +187,11 @@ def _unknown(where: str, name: str, *, has_value: bool) -> str:
         return (
             f"{where} {name!r}: there is no such option; for several kinds, repeat no_prefetch=NAME"
         )
-    known = {*PLAIN_OPTIONS, *VALUED_OPTIONS, *_IGNORED, *(set(BY_NAME) - _NOT_HERE)}
+    if name in _NEAR:
+        return f"{where} {name!r}: there is no such option; did you mean {_NEAR[name]}?"
+    if name == "iam_role":
+        return f"{where} iam_role: leave it out: the machine's role is found without an option"
+    known = {*PLAIN_OPTIONS, *VALUED_OPTIONS, *_IGNORED, *_IGNORED_OF_FUSE}
+    known |= set(BY_NAME) - _NOT_HERE
     names = {other.replace("-", "_") for other in known}
     return f"{where} {name!r}: there is no such option{suggestion(name.replace('-', '_'), names)}"

@@ -6,7 +6,7 @@ Whatever is wrong is a `UsageError` that names the place: a flag, a line of a fi
 import re
 from typing import Final, NamedTuple
 
-from s3mount.cli.options import MODE, Option
+from s3mount.cli.options import MASK, MODE, Option
 from s3mount.errors import UsageError
 
 # A key that looks like one of these is refused before its value is read. `profile` is none.
@@ -55,6 +55,8 @@ def _parse(option: Option, raw: object) -> object:
             return option.type.parse(raw)
         case int() | float() if option.type is MODE:
             return _parse_mode(raw)
+        case int() | float() if option.type is MASK:  # TOML's 0o27 and 27 cannot be told apart
+            raise ValueError('write the mask in quotes, in octal, as in "0027"')
         case int() | float() if option.is_flag:
             raise ValueError(f"{raw!r} is neither true nor false")
         case int():

@@ -59,6 +59,7 @@ DURATION: Final = OptionType("SECONDS", values.parse_duration, values.show_durat
 LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_duration)
 COUNT: Final = OptionType("N", values.parse_count)
 MODE: Final = OptionType("MODE", values.parse_mode, values.show_mode)
+MASK: Final = replace(MODE, metavar="MASK")
 USER: Final = OptionType("USER", values.parse_user)
 USER_NAME: Final = OptionType("USER", values.parse_name)
 GROUP: Final = OptionType("GROUP", values.parse_group)
@@ -162,6 +163,12 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Permission bits of directories, in octal.", default="0555, with --allow-root 0500"),
     Option(_TREE, "file-mode", TreeConfig, "file_mode", MODE,
            "Permission bits of files, in octal.", default="0444, with --allow-root 0400"),
+    Option(_TREE, "umask", TreeConfig, "umask", MASK,
+           "Permission bits to take from all modes, in octal, as in 0027."),
+    Option(_TREE, "fmask", TreeConfig, "fmask", MASK,
+           "Permission bits to take from the mode of files."),
+    Option(_TREE, "dmask", TreeConfig, "dmask", MASK,
+           "Permission bits to take from the mode of directories."),
     Option(_TREE, "metadata-ttl", TreeConfig, "metadata_ttl", LIFETIME,
            "How long listings and attributes are cached. "
            '0: each open revalidates; "indefinite": they never expire.'),

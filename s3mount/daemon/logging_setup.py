@@ -9,6 +9,7 @@
    escaped when it enters a message, and again by the formatters, for the messages of libraries.
 """
 
+import errno
 import logging
 import os
 import sys
@@ -33,6 +34,8 @@ _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal add time and level
 _JSON: Final = ("asctime", "levelname", "name", "message")
 _TRACEBACK_LIMIT: Final = 32 * 1024  # bytes
+_REPLY_FAILED: Final = "fuse_reply_* failed with %s"  # pyfuse3's handlers.pxi, of each handler
+_GONE: Final = os.strerror(errno.ENOENT)
 _SYSLOG: Final = "/dev/log"
 _AT_WARNING: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
 # botocore warns of a failed refresh with a traceback, which quotes a credential process's output
@@ -40,6 +43,8 @@ _AT_ERROR: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
+
+log = logging.getLogger(__name__)
 
 
 class _LineFormatter(logging.Formatter):
@@ -116,6 +121,19 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     for name in _AT_ERROR:
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("pyfuse3").addFilter(_is_reply_wanted)
+
+
+def _is_reply_wanted(record: logging.LogRecord) -> bool:
+    """Filter pyfuse3's errors about replies that nobody waits for, and log them at debug.
+
+    ENOENT of a write to /dev/fuse: the request is gone, since its caller was killed, or since the
+    mount was removed or aborted meanwhile.
+    """
+    is_lost = str(record.msg).endswith(_REPLY_FAILED) and record.args == (_GONE,)
+    if is_lost:
+        log.debug("a request was withdrawn before its reply: %s", record.getMessage())
+    return not is_lost
 
 
 def register_log_metrics(metrics: Metrics) -> None:

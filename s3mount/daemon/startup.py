@@ -8,7 +8,8 @@ before the credentials are looked for, and before the log is opened.
 import dataclasses
 import logging
 import os
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 import trio
 
@@ -21,9 +22,14 @@ from s3mount.daemon.logging_setup import log_suppressed, set_up_log
 from s3mount.daemon.mounting.fusermount_mounter import FusermountMounter
 from s3mount.daemon.mounting.helper_process import HelperMounter
 from s3mount.daemon.mounting.kernel_mounter import KernelMounter
-from s3mount.daemon.mounting.mount_point import MountPoint, check_allow_other, checked_mountpoint
+from s3mount.daemon.mounting.mount_point import (
+    MountPoint,
+    check_allow_other,
+    checked_mountpoint,
+    living_mount,
+)
 from s3mount.daemon.mounting.mounter import Mounter
-from s3mount.daemon.mounting.options import mount_request
+from s3mount.daemon.mounting.options import MountRequest, is_same_source, mount_request
 from s3mount.daemon.mounting.passed_descriptor import (
     PassedDescriptor,
     descriptor_of,
@@ -34,6 +40,8 @@ from s3mount.daemon.sd_notify import Notifier
 from s3mount.errors import S3MountError, SetupError
 
 _E = TypeVar("_E", bound=Exception)
+
+_SELINUX: Final = Path("/sys/fs/selinux/enforce")  # there while SELinux is on, enforcing or not
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +59,22 @@ def run(config: Config, serve: Serve | None = None) -> int:
     return in_background(
         lambda listener: _live(config, serve, user, mount_point, listener),
         (_descriptor(config, mount_point),),
+    )
+
+
+def is_mounted(config: Config) -> bool:
+    """Whether *config*'s bucket and prefix are mounted at its mount point already, and served.
+
+    Raises SetupError if the mount point cannot be reached.
+    """
+    if is_passed_descriptor(config.mount.mountpoint):
+        return False
+    entry = living_mount(config.mount)
+    request = _request(config)
+    return (
+        entry is not None
+        and entry.fstype == request.fstype
+        and is_same_source(request, entry.source)
     )
 
 
@@ -164,11 +188,16 @@ def _mounter(config: Config, user: Account | None, mount_point: MountPoint | Non
     """Return the Mounter that is permitted here; with CAP_SYS_ADMIN, fork the helper process."""
     if mount_point is None:
         return PassedDescriptor(config.mount.mountpoint)
-    request = mount_request(config.mount, source(config.store))
+    request = _request(config)
     if user is None and not _may_mount():
         return FusermountMounter(request, mount_point)
     uid, gid = (user.uid, user.gid) if user else (os.geteuid(), os.getegid())
     return HelperMounter(KernelMounter(request, mount_point, uid, gid))
+
+
+def _request(config: Config) -> MountRequest:
+    source_shown = config.mount.source or source(config.store)
+    return mount_request(config.mount, source_shown, has_selinux=_SELINUX.exists())
 
 
 def _descriptor(config: Config, mount_point: MountPoint | None) -> int:

@@ -26,6 +26,7 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.namespace.kernel_references import KernelCache
+from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
@@ -203,13 +204,18 @@ def _filesystem(
         config.tree,
         config.store,
         clock=_clock,
-        mounted_ns=time.time_ns(),
+        mounted_ns=int(time.time()) * 10**9,  # whole seconds, which every archive can hold
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
     )
     policies = prefetch_policies(tree, config.no_prefetch)
-    return FileSystem(tree, OpenFiles(tree, blocks, policies), OpenDirectories(tree, policies))
+    return FileSystem(
+        tree,
+        OpenFiles(tree, blocks, policies),
+        OpenDirectories(tree, policies),
+        NumberLookup(tree),
+    )
 
 
 def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
+from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.metrics import Metrics
 
@@ -18,6 +19,7 @@ class FileSystem:
     tree: Tree
     files: OpenFiles
     directories: OpenDirectories
+    numbers: NumberLookup
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is held now of names, attributes and handles."""

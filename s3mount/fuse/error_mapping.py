@@ -25,13 +25,19 @@ from s3mount.errors import (
     NotFound,
     ReplacedBeforeOpen,
     S3MountError,
+    UnknownHandle,
 )
 from s3mount.printable import printable
 
 log = logging.getLogger(__name__)
 
 GRACE = 0.25  # seconds; the deadline of the store comes first, and its error names the key
-_EXPECTED = (NotFound, NameTooLong, NotADirectory)  # correct replies; nothing has failed
+_EXPECTED = (
+    NotFound,
+    NameTooLong,
+    NotADirectory,
+    UnknownHandle,
+)  # correct replies; nothing has failed
 
 Arguments = ParamSpec("Arguments")
 Reply = TypeVar("Reply")

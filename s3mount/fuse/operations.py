@@ -28,13 +28,14 @@ FOREVER = 1e8  # seconds: three years, which the arithmetic of every kernel can 
 BLOCK = 4096  # bytes, for statfs and st_blksize; some readers size their buffers by it
 CAPACITY = 1 << 50  # bytes that df shows, all of them free
 NAME_COST = 2  # requests to the store: HEAD and LIST
+_DOTS = (b".", b"..")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
 
 
 class Operations(pyfuse3.Operations):
     """Handlers of one mount, called by pyfuse3."""
 
-    supports_dot_lookup = False
+    supports_dot_lookup = True  # of numbers that the kernel has forgotten, for NFS
     enable_writeback_cache = False
 
     def __init__(
@@ -54,18 +55,23 @@ class Operations(pyfuse3.Operations):
         self._file_users: dict[int, int] = {}
         self._directory_users: dict[int, int] = {}
         self._tree = filesystem.tree
+        self._numbers = filesystem.numbers
         self._files = filesystem.files
         self._directories = filesystem.directories
         self._read_retries = ReadRetryTracker()
         self._uid = config.uid
         self._gid = config.gid
-        self._file_mode = stat.S_IFREG | config.file_mode
-        self._directory_mode = stat.S_IFDIR | config.dir_mode
+        file_mode = config.file_mode & ~(config.umask | config.fmask)
+        directory_mode = config.dir_mode & ~(config.umask | config.dmask)
+        self._file_mode = stat.S_IFREG | file_mode
+        self._directory_mode = stat.S_IFDIR | directory_mode
 
     # ---- names -----------------------------------------------------------------------------------
 
     @maps_errors
     async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        if name in _DOTS:
+            return self._reply(await self._lookup_dot(parent_inode, name, ctx))
         try:
             attributes = self._tree.lookup_nowait(parent_inode, name)
             if attributes is None:
@@ -79,6 +85,13 @@ class Operations(pyfuse3.Operations):
                 return self._reply_absent(exc.valid_for)
             raise
         return self._reply(attributes)
+
+    async def _lookup_dot(self, inode: int, name: bytes, ctx: RequestContext) -> Attributes:
+        """Look an inode (".") or its directory ("..") up by its number."""
+        numbers = self._numbers
+        with request_deadline(self._timeout):
+            async with self._limiter.admitted(ctx.uid, NAME_COST):
+                return await (numbers.lookup if name == b"." else numbers.lookup_parent)(inode)
 
     @maps_errors
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002

@@ -12,6 +12,7 @@ except the store. It reads commands from stdin, one a line, and replies to each 
     break             make every handler fail as a bug does
     repair            make the handlers work again
     lookups           return the number of LOOKUP requests so far
+    inodes            return how many inodes the kernel refers to
     requests          return the requests to the store since the last time: [kind, key, start,
                       stop] of a read, [kind, prefix, delimiter, start_after] of a LIST
     pause             after the next request arrives, do nothing until the next line
@@ -62,6 +63,10 @@ class _TestOperations(Operations):
     ) -> pyfuse3.EntryAttributes:
         self.lookups += 1
         return await super().lookup(parent_inode, name, ctx)
+
+    @property
+    def inode_count(self) -> int:
+        return len(self._tree.inodes)
 
     def break_all(self) -> None:
         for name in self._parts:
@@ -119,6 +124,7 @@ class _Control:
             "break": self.operations.break_all,
             "repair": self.operations.repair,
             "lookups": lambda: self.operations.lookups,
+            "inodes": lambda: self.operations.inode_count,
             "requests": self._take_requests,
             "pause": self._pause,
         }

@@ -58,7 +58,7 @@ def test_the_mount_table_names_the_bucket(runner: MountRunner) -> None:
         text=True,
         check=True,
     )
-    assert found.stdout.startswith("s3://bucket/with, comma fuse.s3mount ro,nosuid,nodev,noexec")
+    assert found.stdout.startswith("bucket/with, comma fuse.s3mount ro,nosuid,nodev,noexec")
 
 
 @pytest.mark.parametrize("program", [("fusermount3", "-u"), ("umount",)])

@@ -11,6 +11,7 @@ from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.order_evidence import PROOF
+from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
@@ -87,4 +88,4 @@ def make_filesystem(
     )
     policies = prefetch_policies(tree, no_prefetch)
     files = OpenFiles(tree, UncachedBlocks(store), policies)
-    return FileSystem(tree, files, OpenDirectories(tree, policies))
+    return FileSystem(tree, files, OpenDirectories(tree, policies), NumberLookup(tree))

@@ -71,6 +71,92 @@ def test_mounting_all_again_mounts_nothing_twice(sandbox: Sandbox, place: str) -
     sandbox.run("umount", place)
 
 
+@pytest.mark.parametrize(
+    "spelling", ["{0}", "{0}/", "{0}/dir\\040x", "{0}/dir\\040x/", "s3://{0}/d"]
+)
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_mounting_all_again_succeeds_however_the_source_is_spelt(
+    sandbox: Sandbox, place: str, bucket: str, server: S3Server, spelling: str
+) -> None:
+    """s3fs #1468, #981: a source shown otherwise than in fstab was mounted again each time."""
+    server.client().put_object(Bucket=bucket, Key="dir x/file", Body=b"1")
+    line = sandbox.output("cat", "/etc/fstab").replace(f"s3://{bucket} ", "SOURCE ")
+    line = line.replace(f" {place} ", f" {place}/ ")
+    sandbox.write("/etc/fstab", line.replace("SOURCE", spelling.format(bucket)) + "\n", mode="644")
+
+    for _ in range(2):
+        again = sandbox.run("mount", "--all", "--verbose")
+    by_hand = sandbox.run("mount", "--fstab", "/etc/fstab", f"{place}/", check=False)
+
+    assert "already mounted" in again.stdout
+    assert (by_hand.returncode, by_hand.stderr) == (0, "")
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("umount", place)
+    sandbox.run("systemctl", "daemon-reload")
+    unit = sandbox.output("systemd-escape", "--path", "--suffix=mount", place)
+    sandbox.run("systemctl", "start", unit)
+    sandbox.run("systemctl", "restart", unit)
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("systemctl", "stop", unit)
+
+
+@pytest.mark.parametrize("source", ["{0}", "{0}/"])
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_a_line_of_type_fuse_mounts_once(
+    sandbox: Sandbox, place: str, bucket: str, source: str
+) -> None:
+    """As people write it for s3fs and goofys; mount.fuse3 then runs the command s3mount."""
+    line = sandbox.output("cat", "/etc/fstab")
+    line = line.replace(f"s3://{bucket} ", f"{source.format(bucket)} ")
+    sandbox.write(
+        "/etc/fstab", line.replace(" s3mount _net", " fuse.s3mount _net") + "\n", mode="644"
+    )
+
+    for _ in range(2):
+        sandbox.run("mount", "--all")
+        assert sandbox.output("cat", f"{place}/{KEY}") == BODY.decode().strip()
+
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    changed = sandbox.run("mount", "-o", "remount,noexec", place, check=False)
+    assert "remount: a mount cannot be changed; unmount it and mount again" in changed.stderr
+    sandbox.run("umount", "--lazy", place)
+
+
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_something_else_is_not_mounted_over_a_mount(
+    sandbox: Sandbox, place: str, bucket: str
+) -> None:
+    sandbox.run("mount", place)
+    options = sandbox.output("cat", "/etc/fstab").split()[3]
+
+    same = sandbox.run("mount", "-t", "s3mount", "-o", options, f"{bucket}/", place, check=False)
+    other = sandbox.run("mount", "-t", "s3mount", "-o", options, f"{bucket}/d", place, check=False)
+
+    assert (same.returncode, same.stderr) == (0, "")
+    assert other.returncode != 0
+    assert f"mount.s3mount: {place} is already mounted (s3://{bucket}, fuse." in other.stderr
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("umount", place)
+
+
+@pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_a_line_of_another_file_system_mounts(sandbox: Sandbox, place: str) -> None:
+    """Options that people bring along from sshfs, s3fs, cifs and NFS."""
+    line = sandbox.output("cat", "/etc/fstab")
+    options = (
+        "noauto,users,exec,noatime,nonempty,default_permissions,umask=0027,uid=0,gid=0,"
+        'kernel_cache,attr_timeout=1,context="system_u:object_r:nfs_t:s0:c1,c2"'
+    )
+    sandbox.write("/etc/fstab", line.replace("_netdev", f"_netdev,{options}") + "\n", mode="644")
+
+    sandbox.run("mount", place)
+
+    assert sandbox.output("stat", "-c", "%a", place, f"{place}/{KEY}") == "550\n440"
+    denied = sandbox.run("runuser", "-u", "nobody", "--", "ls", place, check=False)
+    assert (denied.returncode, "Permission denied" in denied.stderr) == (2, True)
+    sandbox.run("umount", place)
+
+
 def test_systemd_mounts_and_unmounts_by_the_line(sandbox: Sandbox, place: str) -> None:
     unit = sandbox.output("systemd-escape", "--path", "--suffix=mount", place)
 
@@ -93,6 +179,37 @@ def test_systemd_mounts_by_the_line_at_the_first_access(sandbox: Sandbox, place:
     assert sandbox.output("cat", f"{place}/{KEY}") == BODY.decode().strip()
     assert _mounts(sandbox, place) == ["autofs", "fuse.s3mount"]
     sandbox.run("systemctl", "stop", unit.replace(".automount", ".mount"), unit)
+
+
+@pytest.mark.parametrize("user", ["s3mount"], indirect=True)
+@pytest.mark.parametrize(
+    ("text", "is_permitted"),
+    [
+        ("mount_max = 9\n \tuser_allow_other  # for s3\n", True),
+        ("#user_allow_other\n", False),
+        ("user_allow_other", False),  # fusermount3: "missing newline at end of file"
+    ],
+)
+def test_fuse_conf_is_read_as_fusermount3_reads_it(
+    sandbox: Sandbox, place: str, bucket: str, server: S3Server, text: str, *, is_permitted: bool
+) -> None:
+    sandbox.write("/etc/fuse.conf", text, mode="644")
+    sandbox.run("chown", "s3mount", place)
+    options = ["--endpoint-url", server.endpoint_url, "--region", server.region, "--allow-other"]
+    home = sandbox.output("sh", "-c", "echo ~s3mount")
+    as_user = ["runuser", "-u", "s3mount", "--", "env", f"HOME={home}"]
+
+    ours = sandbox.run(*as_user, "s3mount", bucket, place, *options, "--path-style", check=False)
+
+    assert (ours.returncode == 0) == is_permitted, ours.stderr
+    if is_permitted:
+        assert sandbox.output("runuser", "-u", "nobody", "--", "ls", place) == KEY.partition("/")[0]
+        sandbox.run(*as_user, "fusermount3", "-u", place)
+        return
+    assert "add the line user_allow_other" in ours.stderr
+    as_user.append("_FUSE_COMMFD=0")  # it opens no socket before it has read its options
+    theirs = sandbox.run(*as_user, "fusermount3", "-o", "allow_other", "--", place, check=False)
+    assert "only allowed if 'user_allow_other' is set" in theirs.stderr
 
 
 def test_a_line_that_cannot_be_mounted_fails_with_one_line(sandbox: Sandbox, place: str) -> None:

@@ -40,6 +40,11 @@ class FusermountMounter:
 
     def mount(self) -> AttachedMount:
         mounter.check_mountable(self._mount_point)
+        if self._request.contexts:
+            raise SetupError(
+                f"-o {self._request.contexts[0][0]}: fusermount3 takes no context of SELinux; "
+                "mount as root"
+            )
         _check_permission(self._program, self._mount_point.path)
         before = set(self._mounts())
         fuse_fd = self._receive_descriptor()

@@ -17,10 +17,17 @@ from typing import Final
 from s3mount.config import MountConfig
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting.mount_table import MountEntry, mount_id, mount_of
-from s3mount.daemon.mounting.path_resolution import UntrustedLinkError, open_path, path_of
+from s3mount.daemon.mounting.path_resolution import (
+    UntrustedLinkError,
+    closing,
+    open_path,
+    path_of,
+)
 from s3mount.errors import SetupError
+from s3mount.printable import printable
 
 _ANSWER_TIMEOUT: Final = 2.0  # seconds
+_CONF_LINE_MAX: Final = 255  # bytes of a line of fuse.conf, with its newline; fusermount.c
 _FUSE_CONFIGS: Final = (Path("/etc/fuse.conf"), Path("/usr/local/etc/fuse.conf"))
 
 
@@ -49,6 +56,20 @@ def mount_on(descriptor: int) -> MountEntry | None:
     return entry if entry is not None and entry.path == path_of(descriptor) else None
 
 
+def living_mount(config: MountConfig) -> MountEntry | None:
+    """Return the FUSE mount at the mount point if it has a server; None if there is none.
+
+    Raises SetupError if the mount point cannot be reached.
+    """
+    with closing(_opened(config.mountpoint)) as descriptor:
+        try:
+            entry = mount_on(descriptor)
+        except OSError:  # its path is too long; mounting will say so
+            return None
+        is_living = entry is not None and entry.fstype.startswith("fuse")
+        return entry if is_living and not is_dead(descriptor) else None
+
+
 def checked_mountpoint(config: MountConfig) -> MountPoint:
     """Open the mount point, with links resolved. Raises SetupError if it cannot be mounted on."""
     descriptor = _opened(config.mountpoint)
@@ -71,7 +92,7 @@ def check_allow_other(config: MountConfig) -> None:
         name = "--allow-other" if config.allow_other else "--allow-root"
         raise SetupError(
             f"{name} is not permitted to users here; as root, add the line user_allow_other "
-            f"to {_FUSE_CONFIGS[0]}, or mount as root"
+            f"to {_FUSE_CONFIGS[0]} (the last line ends with a newline, too), or mount as root"
         )
 
 
@@ -137,7 +158,8 @@ def _refuse_fuse_mount(mount_point: MountPoint) -> None:
             f"clear it first: fusermount3 -u {path} (or, as root: umount -l {path})"
         )
     raise SetupError(
-        f"{path} is already mounted ({entry.fstype}); unmount it first: fusermount3 -u {path}"
+        f"{path} is already mounted ({printable(entry.source)}, {entry.fstype}); "
+        f"unmount it first: fusermount3 -u {path}"
     )
 
 
@@ -162,9 +184,19 @@ def is_dead(descriptor: int) -> bool:
 
 def _has_user_allow_other(path: Path) -> bool:
     try:
-        return any(
-            line.strip() == "user_allow_other"
-            for line in path.read_text(errors="replace").split("\n")
-        )
+        return has_user_allow_other(path.read_bytes())
     except OSError:
         return False
+
+
+def has_user_allow_other(text: bytes) -> bool:
+    """Whether fusermount3 reads user_allow_other in *text*, of fuse.conf.
+
+    As read_conf of libfuse's util/fusermount.c does: a comment begins anywhere, white space around
+    does not count, and a line is ignored if it is too long or has no newline.
+    """
+    *lines, _ = text.split(b"\n")
+    return any(
+        len(line) < _CONF_LINE_MAX and line.partition(b"#")[0].strip() == b"user_allow_other"
+        for line in lines
+    )

@@ -20,7 +20,9 @@ _SET: Final[Mapping[str, int]] = MappingProxyType(
 # a bucket has no devices and no set-user-id files: mount(8) and mount.fuse3 add `dev,suid` unasked
 _WITHOUT_EFFECT: Final = ("suid", "dev", "default_permissions")
 PLAIN_OPTIONS: Final = frozenset({*_SET, "exec", "auto_unmount", *_WITHOUT_EFFECT})
-VALUED_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read"})
+# of SELinux, see "FILESYSTEM-INDEPENDENT MOUNT OPTIONS" of mount(8)
+CONTEXTS: Final = ("context", "fscontext", "defcontext", "rootcontext")
+VALUED_OPTIONS: Final = frozenset({"fsname", "subtype", "max_read", *CONTEXTS})
 _VALUE_MAX: Final = 255  # bytes that fsconfig(2) takes of a string; a prefix may have 1,024
 
 
@@ -28,7 +30,8 @@ _VALUE_MAX: Final = 255  # bytes that fsconfig(2) takes of a string; a prefix ma
 class MountRequest:
     """The arguments of mount(2), less the descriptor and the owner.
 
-    *is_auto_unmounted*: the mount is removed when its server dies, for whatever reason.
+    *contexts* are SELinux's, by name. *is_auto_unmounted*: the mount is removed when its server
+    dies, for whatever reason.
     """
 
     mountpoint: str
@@ -38,6 +41,7 @@ class MountRequest:
     is_open_to_others: bool = False
     max_read: int | None = None
     is_auto_unmounted: bool = False
+    contexts: tuple[tuple[str, str], ...] = ()
 
     @property
     def fstype(self) -> str:
@@ -48,8 +52,12 @@ class MountRequest:
 
         A long source is cut.
         """
-        source = os.fsdecode(os.fsencode(self.source)[:_VALUE_MAX])
-        options: dict[str, str | None] = {"source": source, "subtype": self.subtype, "ro": None}
+        options: dict[str, str | None] = {
+            "source": cut_source(self.source),
+            "subtype": self.subtype,
+            "ro": None,
+            **dict(self.contexts),
+        }
         for option in self.kernel_data(fuse_fd=fuse_fd, uid=uid, gid=gid).split(","):
             name, has_value, value = option.partition("=")
             options[name] = value if has_value else None
@@ -78,9 +86,13 @@ class MountRequest:
         ]
 
 
-def mount_request(config: MountConfig, source: str) -> MountRequest:
-    """Return the request for *config*; *source* is what `df` shows, unless fsname is given."""
+def mount_request(config: MountConfig, source: str, *, has_selinux: bool = False) -> MountRequest:
+    """Return the request for *config*; *source* is what `df` shows, unless fsname is given.
+
+    Without SELinux, contexts are left out, as mount(8) does: the kernel would refuse them.
+    """
     valued = dict(option.split("=", 1) for option in config.fuse_options if "=" in option)
+    contexts = [(name, valued[name]) for name in CONTEXTS if has_selinux and name in valued]
     return MountRequest(
         mountpoint=config.mountpoint,
         source=valued.get("fsname", source),
@@ -90,12 +102,32 @@ def mount_request(config: MountConfig, source: str) -> MountRequest:
         is_open_to_others=config.allow_other or config.allow_root,
         max_read=int(valued["max_read"]) if "max_read" in valued else None,
         is_auto_unmounted="auto_unmount" in config.fuse_options or config.run_as is not None,
+        contexts=tuple(contexts),
     )
+
+
+def cut_source(source: str) -> str:
+    """Return *source* as the kernel has room for it."""
+    return os.fsdecode(os.fsencode(source)[:_VALUE_MAX])
+
+
+def is_same_source(request: MountRequest, shown: str) -> bool:
+    """Whether *shown*, of the mount table, names what *request* mounts, in any spelling.
+
+    A source that was cut names nothing for certain.
+    """
+    is_cut = cut_source(request.source) != request.source
+    return not is_cut and _unspelled(shown) == _unspelled(request.source)
 
 
 def session_options(config: MountConfig) -> set[str]:
     """Return the options of `pyfuse3.init`; the others went to the kernel with the mount."""
     return {"allow_root"} if config.allow_root else set()
+
+
+def _unspelled(source: str) -> str:
+    """One of the spellings `bucket/prefix`, `bucket/prefix/`, `s3://bucket/prefix`, for all."""
+    return source.removeprefix("s3://").removesuffix("/")
 
 
 def _flags(options: Sequence[str]) -> int:

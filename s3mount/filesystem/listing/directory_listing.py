@@ -61,7 +61,6 @@ class DirectoryListing:
         "is_derived",
         "is_ordered",
         "is_trimmed",
-        "newest_mtime_ns",
         "newest_requested_at",
         "pages",
         "prefix",
@@ -82,7 +81,6 @@ class DirectoryListing:
         self.prefix = prefix
         self.requested_at = requested_at
         self.newest_requested_at = requested_at  # of the newest page
-        self.newest_mtime_ns = 0
         self.is_complete = False
         self.is_derived = False  # from another listing
         self.hidden_count = 0
@@ -287,7 +285,6 @@ class DirectoryListing:
         self.pages.append(page)
         self.entry_count += len(entries)
         self.newest_requested_at = max(self.newest_requested_at, requested_at)
-        self.newest_mtime_ns = max(self.newest_mtime_ns, *(entry.mtime_ns for entry in entries), 0)
 
     def _add_to_index(self, page: EntryPage) -> None:
         if not self.pages:

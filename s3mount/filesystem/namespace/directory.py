@@ -6,6 +6,7 @@ last refresh is not used.
 """
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from s3mount.filesystem import weights
@@ -150,6 +151,12 @@ class DirectoryState:
         self._dentries_weight += dentry.weight
         is_full = len(self._dentries) > DENTRIES_MAX
         return self._drop(next(iter(self._dentries))) if is_full else None
+
+    def known_pages(self) -> Iterator[EntryPage]:
+        """All entries that are known, of the listing and of lookups, page by page."""
+        listing = self.listing
+        yield from () if listing is None else filter(None, listing.pages[:])
+        yield from self.looked_up_pages
 
     @property
     def looked_up_pages(self) -> list[EntryPage]:

@@ -125,6 +125,10 @@ class DirectoryLru:
                 self._detached_weight -= weight
                 self._on_evicted(inode, _pages_of(listing))
 
+    def snapshot(self) -> list[DirectoryState]:
+        """All directories as of now; without counting a use of them."""
+        return list(self._each_directory())
+
     @property
     def directory_count(self) -> int:
         return len(self._directories)

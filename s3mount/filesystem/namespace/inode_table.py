@@ -52,9 +52,16 @@ class InodeTable:
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
         """The entry of *inode*. StaleVersion if the kernel holds no reference to it."""
+        found = self.get(inode)
+        if found is None:
+            raise StaleVersion(f"inode {inode} is not known")
+        return found
+
+    def get(self, inode: int) -> tuple[EntryPage, int] | None:
+        """The entry of *inode*; None if the kernel holds no reference to it."""
         reference = self._references.get(inode)
         if reference is None:
-            raise StaleVersion(f"inode {inode} is not known")
+            return None
         target = reference >> _COUNT_BITS
         return self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
 

@@ -38,7 +38,7 @@ class Attributes(NamedTuple):
 
 
 class Tree:
-    """The directories and files of *volume*; *mounted_ns* is the mtime of directories without."""
+    """The directories and files of *volume*; *mounted_ns* is the mtime of all directories."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Tree:
     def attributes(self, inode: int) -> Attributes:
         """The attributes of an inode, without a request: an inode is one version."""
         if inode == ROOT:
-            return Attributes(ROOT, -1, self._directory_mtime(self.root), self._ttl.positive)
+            return Attributes(ROOT, -1, self._mounted_ns, self._ttl.positive)
         return self.describe(inode, *self.inodes.resolve(inode))
 
     def describe(self, inode: int, page: EntryPage, index: int) -> Attributes:
@@ -107,15 +107,8 @@ class Tree:
         return max(0.0, self._ttl.remaining(requested_at, self._clock.now(), exists=exists))
 
     def mtime_ns(self, page: EntryPage, index: int) -> int:
-        """The mtime of an entry; for a directory, the newest mtime known of what is in it."""
-        if page.is_directory(index):
-            return self._directory_mtime(page.key(index) + "/")
-        return page.mtimes[index]
-
-    def _directory_mtime(self, prefix: str) -> int:
-        directory = self.cache.find_directory(prefix)
-        listing = None if directory is None else directory.listing
-        return (0 if listing is None else listing.newest_mtime_ns) or self._mounted_ns
+        """The mtime of an entry; all directories have the same, see directory-times.md."""
+        return self._mounted_ns if page.is_directory(index) else page.mtimes[index]
 
     # ---- lookup --------------------------------------------------------------------------------
 
@@ -126,6 +119,12 @@ class Tree:
             return cached
         directory = self.directory_of(parent)
         return self._refer_to(directory, name, await self._find_out(directory, name))
+
+    async def lookup_in(self, prefix: str, name: bytes) -> Attributes:
+        """`lookup` in the directory *prefix*, which the kernel need not refer to."""
+        directory = self.cache.directory(prefix)
+        known = self.get_fresh(directory, name) or await self._find_out(directory, name)
+        return self._refer_to(directory, name, known)
 
     def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
         """`lookup` from the cache; None if that needs a request."""

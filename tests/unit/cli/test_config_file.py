@@ -200,3 +200,13 @@ def test_a_file_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
 def test_an_impossible_path_is_one_line(path: str) -> None:
     with pytest.raises(UsageError, match=r"^--config[^\n]*: [^\n]*$"):
         parse_arguments(["--config", path])
+
+
+@pytest.mark.parametrize("number", ["27", "0o27", "27.0"])
+def test_a_mask_is_written_in_quotes(number: str) -> None:
+    """TOML's 0o27 arrives as 23, which cannot be told from a decimal number."""
+    file = parse_config_file("f", 'umask = "0027"')
+
+    assert build_config(MountArguments("b", "/m", file.values)).tree.umask == 0o027
+    with pytest.raises(UsageError, match='umask: write the mask in quotes, in octal, as in "0027"'):
+        parse_config_file("f", f"umask = {number}")

@@ -131,3 +131,89 @@ def test_a_fake_mount_is_only_checked() -> None:
 def test_the_helper_shows_its_usage(arguments: list[str]) -> None:
     with pytest.raises(UsageError, match=r"usage: mount\.s3mount"):
         helper_config(arguments)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "nonempty,big_writes,kernel_cache,auto_cache,direct_io,use_ino,readdir_ino,hard_remove",
+        "async_read,sync_read,no_remote_lock,splice_read,clone_fd,intr,read-only,read_only",
+        "attr_timeout=0,ac_attr_timeout=1.5,max_readahead=131072,max_write=4096,blksize=4096",
+        "user_id=0,group_id=0,seclabel,nosymfollow,iversion,x-mount.mkdir=0755,X-mount.owner=me",
+        "x-gvfs-hide,x-systemd.requires=network-online.target,x-systemd.idle-timeout=1min",
+        "comment=a b,uhelper=udisks2,,",
+    ],
+)
+def test_options_that_change_nothing_here_are_accepted(options: str) -> None:
+    """s3fs #449, rclone #5808, goofys #515: lines of fstab with them did not mount."""
+    assert config_of(options) == config_of("")
+
+
+def test_masks_are_those_of_other_file_systems() -> None:
+    tree = config_of("umask=0027,fmask=0133,dmask=022").tree
+
+    assert (tree.umask, tree.fmask, tree.dmask) == (0o027, 0o133, 0o022)
+
+
+def test_times_of_libfuse_set_the_ttls() -> None:
+    tree = config_of("entry_timeout=5,negative_timeout=0").tree
+
+    assert (tree.metadata_ttl, tree.negative_ttl) == (5, 0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'noexec,context="system_u:object_r:container_file_t:s0:c1,c2",dev',
+        "noexec,context=system_u:object_r:container_file_t:s0:c1\\,c2,dev",
+    ],
+)
+def test_a_security_context_may_have_commas(options: str) -> None:
+    """s3fs #1799; mount(8) wants quotes around a context with categories."""
+    assert config_of(options).mount.fuse_options == (
+        "noexec",
+        "context=system_u:object_r:container_file_t:s0:c1,c2",
+        "dev",
+    )
+
+
+def test_options_may_be_spelt_as_flags() -> None:
+    """As for goofys and Mountpoint, which take flags in fstab: goofys #515."""
+    config = config_of("--allow-other,--file-mode=0400,--metadata-ttl=5m")
+
+    assert (config.mount.allow_other, config.tree.file_mode) == (True, 0o400)
+    assert config.tree.metadata_ttl == 300
+
+
+@pytest.mark.parametrize(
+    ("option", "near"),
+    [
+        ("url=https://s3.example.org", "endpoint_url"),
+        ("use_path_request_style", "path_style"),
+        ("stat_cache_expire=5", "metadata_ttl"),
+        ("mp_umask=0022", "umask"),
+        ("dbglevel=info", "log_level=debug"),
+        ("nonempy", "nonempty"),
+        ("unmask=0027", "umask"),
+        ("contxt=a:b:c:d", "context"),
+    ],
+)
+def test_the_options_of_other_programs_are_refused_with_the_near_one(
+    option: str, near: str
+) -> None:
+    with pytest.raises(UsageError, match=f"; did you mean {near}\\?$"):
+        config_of(option)
+
+
+def test_the_mount_table_shows_the_source_as_it_was_written() -> None:
+    """mount(8) compares it with fstab: s3fs #1468."""
+    for source in ("bucket", "bucket/", "bucket/a b", "bucket/a/", "s3://bucket/a"):
+        config, _ = helper_config([source, "/mnt/x"])
+
+        assert config.mount.source == source
+
+
+def test_a_source_that_mount_made_a_path_of_is_refused_with_the_remedy() -> None:
+    """At boot mount(8) runs in /, so a bucket named `media` arrived as /media."""
+    with pytest.raises(UsageError, match=r"^BUCKET: '/media' is a path; .* write s3://BUCKET"):
+        helper_config(["/media", "/mnt/x", "-o", "rw"])

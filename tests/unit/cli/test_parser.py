@@ -42,7 +42,7 @@ def test_without_options_the_config_has_its_defaults() -> None:
     assert config_of("bucket/prefix", "/mnt/s3") == Config(
         store=StoreConfig(bucket="bucket", prefix="prefix/"),
         tree=TreeConfig(uid=os.getuid(), gid=os.getgid()),
-        mount=MountConfig(mountpoint="/mnt/s3"),
+        mount=MountConfig(mountpoint="/mnt/s3", source="bucket/prefix"),
     )
 
 
@@ -54,7 +54,8 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         "--profile me --path-style --requester-pays --expected-bucket-owner 123456789012 "
         f"--ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
         "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 "
-        "--file-mode 0644 -o noexec -o fsname=x,dev --metadata-ttl indefinite --negative-ttl 0 "
+        "--file-mode 0644 --umask 027 --fmask 1 --dmask 2 -o noexec -o fsname=x,dev "
+        "--metadata-ttl indefinite --negative-ttl 0 "
         "--stale-while-revalidate 1h --metadata-limit 10 --part-size 1MiB --memory-limit 1GiB "
         "--no-prefetch walks,siblings --no-prefetch readahead "
         "--log-level debug --log-file /var/log/x --log-format json"
@@ -79,6 +80,9 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
             gid=7,
             dir_mode=0o755,
             file_mode=0o644,
+            umask=0o027,
+            fmask=1,
+            dmask=2,
             metadata_ttl=INDEFINITE,
             negative_ttl=0,
             stale_while_revalidate=3600,
@@ -86,6 +90,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         ),
         mount=MountConfig(
             mountpoint="/mnt/s3",
+            source="s3://bucket",
             allow_other=True,
             run_as="nobody",
             fuse_options=("noexec", "fsname=x", "dev"),
@@ -284,7 +289,8 @@ def test_every_option_has_a_field_of_its_own() -> None:
 
 def test_every_field_of_the_config_is_in_the_table() -> None:
     told = {(setting.section, setting.field) for setting in OPTION_TABLE}
-    positional = {"bucket", "prefix", "mountpoint", "store", "tree", "mount", "blocks", "log"}
+    positional = {"bucket", "prefix", "source", "mountpoint"}
+    positional |= {"store", "tree", "mount", "blocks", "log"}
     sections = (StoreConfig, TreeConfig, MountConfig, BlockConfig, LogConfig, Config)
 
     untold = {

@@ -1,5 +1,6 @@
 """The log: formats, destinations, and what is never logged."""
 
+import errno
 import json
 import logging
 import os
@@ -223,3 +224,20 @@ def test_a_syslog_daemon_that_reads_nothing_blocks_nothing(
 
         assert not writing.is_alive()
         assert b"s3mount.x: line 0" in daemon.recv(1000)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_logged"), [(errno.ENOENT, False), (errno.EINVAL, True), (errno.ENODEV, True)]
+)
+def test_a_reply_that_nobody_waits_for_is_no_error(
+    tmp_path: Path, error: int, *, is_logged: bool
+) -> None:
+    """pyfuse3 logs an error if the reader was killed, or the mount removed, before a reply."""
+    file = tmp_path / "log"
+    logging_setup.set_up_log(LogConfig(file=file), foreground=True)
+
+    logging.getLogger("pyfuse3").error(
+        "fuse_read(): fuse_reply_* failed with %s", os.strerror(error)
+    )
+
+    assert ("fuse_reply_* failed" in file.read_text()) == is_logged

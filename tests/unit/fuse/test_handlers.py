@@ -53,7 +53,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Operations:
     """Operations whose every part is broken."""
     part = cast("Any", Broken())
     made = Operations(
-        FileSystem(part, part, part),
+        FileSystem(part, part, part, part),
         TreeConfig(uid=0, gid=0),
         timeout=1.0,
         limiter=UNLIMITED,
@@ -111,7 +111,7 @@ async def test_a_reference_that_cannot_be_released_keeps_no_other(
 
     tree = cast("Any", SimpleNamespace(inodes=SimpleNamespace(forget=forget)))
     made = Operations(
-        FileSystem(tree, cast("Any", None), cast("Any", None)),
+        FileSystem(tree, cast("Any", None), cast("Any", None), cast("Any", None)),
         TreeConfig(uid=0, gid=0),
         timeout=1.0,
         limiter=UNLIMITED,

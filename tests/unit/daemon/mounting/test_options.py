@@ -11,6 +11,8 @@ from s3mount.daemon.mounting.options import (
     MS_NOSUID,
     MS_RDONLY,
     MountRequest,
+    cut_source,
+    is_same_source,
     mount_request,
     session_options,
 )
@@ -67,3 +69,36 @@ def test_allow_root_is_allow_other_for_the_kernel_and_enforced_by_the_session() 
 
 def test_run_as_never_leaves_a_dead_mount() -> None:
     assert mount_request(MountConfig(mountpoint="/m", run_as="nobody"), "s").is_auto_unmounted
+
+
+CONTEXTS = ("context=a:b:c:s0:c1,c2", "rootcontext=d:e:f:s0")
+
+
+def test_the_kernel_gets_the_contexts_of_selinux() -> None:
+    config = MountConfig(mountpoint="/m", fuse_options=CONTEXTS)
+
+    options = mount_request(config, "b", has_selinux=True).kernel_options(fuse_fd=5, uid=1, gid=2)
+
+    assert (options["context"], options["rootcontext"]) == ("a:b:c:s0:c1,c2", "d:e:f:s0")
+
+
+def test_without_selinux_contexts_are_left_out() -> None:
+    """The kernel would refuse them as unknown; mount(8) leaves them out, too."""
+    assert request_of(*CONTEXTS) == request_of()
+
+
+@pytest.mark.parametrize("source", ["b/p", "b/p/", "s3://b/p", "s3://b/p/"])
+@pytest.mark.parametrize("shown", ["b/p", "b/p/", "s3://b/p", "s3://b/p/"])
+def test_all_spellings_of_a_source_are_the_same(source: str, shown: str) -> None:
+    assert is_same_source(mount_request(MountConfig(mountpoint="/m"), source), shown)
+
+
+@pytest.mark.parametrize("shown", ["b", "b/p//", "b/P", "s3://b/p/q", "c/p", ""])
+def test_another_source_is_another(shown: str) -> None:
+    assert not is_same_source(mount_request(MountConfig(mountpoint="/m"), "b/p"), shown)
+
+
+def test_a_source_that_was_cut_is_never_taken_for_the_same() -> None:
+    request = mount_request(MountConfig(mountpoint="/m"), "b/" + "p" * 300)
+
+    assert not is_same_source(request, cut_source(request.source))

@@ -1,4 +1,6 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.s3.model import ObjectVersion
@@ -55,3 +57,14 @@ def test_an_inode_number_is_above_the_root_s_and_has_63_bits() -> None:
 
 def test_an_empty_etag_is_not_mistaken_for_zeros() -> None:
     assert not entries(Entry(b"a", 1, 0, "")).is_same(0, entries(Entry(b"a", 1, 0, "0" * 32)), 0)
+
+
+@given(st.lists(st.integers(0, 2**63 - 1) | st.sampled_from([0x0101, 0x010101010101]), min_size=1))
+def test_an_entry_is_found_by_its_inode_number(numbers: list[int]) -> None:
+    """Also where the bytes of two neighbours together look like a number."""
+    page = entries(*(Entry(b"%04d" % index) for index in range(len(numbers))))
+    for index, number in enumerate(numbers):
+        page.move_inode(index, number)
+
+    assert [page.index_of(each) for each in numbers] == [numbers.index(each) for each in numbers]
+    assert page.index_of(2**63 - 2) == (numbers.index(2**63 - 2) if 2**63 - 2 in numbers else None)

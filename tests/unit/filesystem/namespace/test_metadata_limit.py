@@ -14,6 +14,7 @@ from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
 from s3mount.s3.object_store import OnToken, RequestPriority
@@ -130,7 +131,9 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit(
         )
         policies = prefetch_policies(tree, frozenset())
         files_of_tree = OpenFiles(tree, UncachedBlocks(store), policies)  # type: ignore[arg-type]
-        kernel.filesystem = FileSystem(tree, files_of_tree, OpenDirectories(tree, policies))
+        kernel.filesystem = FileSystem(
+            tree, files_of_tree, OpenDirectories(tree, policies), NumberLookup(tree)
+        )
         gc.collect()
         tracemalloc.start()
         files = await find(kernel.filesystem, kernel, ROOT)
