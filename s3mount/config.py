@@ -34,6 +34,7 @@ class StoreConfig:
     profile: str | None = None
     sign_requests: bool = True
     path_style: bool = False
+    list_version: Literal["auto", "1", "2"] = "auto"
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
     ca_bundle: Path | None = None

@@ -65,6 +65,7 @@ USER_NAME: Final = OptionType("USER", values.parse_name)
 GROUP: Final = OptionType("GROUP", values.parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 FORMAT: Final = choice("text", "json")
+LIST_VERSION: Final = choice("auto", "1", "2")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
@@ -131,6 +132,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Send requests without credentials: for public buckets.", inverts=True),
     Option(_STORE, "path-style", StoreConfig, "path_style", FLAG,
            "Name the bucket in the path of URLs, not in the host."),
+    Option(_STORE, "list-version", StoreConfig, "list_version", LIST_VERSION,
+           "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,

@@ -44,6 +44,7 @@ from s3mount.s3.endpoint.resolve import supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 
@@ -184,7 +185,7 @@ def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
     return RemoteStore(
-        BucketOperations(transport, config.bucket),
+        BucketOperations(transport, config.bucket, dialect=ListObjects(config.list_version)),
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,

@@ -17,7 +17,7 @@ MARKUP_LIMIT = 64 * 1024  # tags, comments and instructions; an object has 28 at
 TEXT_LIMIT = 16 * 1024  # bytes between two tags; a key of 1 KiB has 6 KiB at most
 WORD_LIMIT = 1024  # bytes of an ETag, a version id or a storage class; Amazon's are below 100
 
-# Amazon S3 sends at most 1,000 rows a page, objects and common prefixes together, as its imitators
-# do. The limit is twice that, and independent of max-keys: a server may ignore max-keys, or count
-# objects and prefixes apart.
-ROWS_LIMIT = 1000  # objects, and as many common prefixes
+# Amazon S3 sends at most 1,000 rows a page, objects and common prefixes together, as most imitators
+# do. Others ignore max-keys, or send the whole listing as one page. The limits of a document bound
+# that too: some 5,000 objects of six parts in a document that is parsed as a tree.
+ROWS_LIMIT = 10_000  # objects, and as many common prefixes

@@ -5,6 +5,7 @@ bytes survive the way from a listing to a request. An ETag is without quotes and
 """
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import NamedTuple
 
 
@@ -90,16 +91,37 @@ class ListQuery:
     max_keys: int = 1000
 
 
+class RowOddity(Enum):
+    """Kind of an odd row of a listing page; the value says for the log what is made of the row."""
+
+    NO_KEY = "a row without a key is skipped"
+    OUTSIDE = "a row outside of the prefix is skipped"
+    REPEATED = "a row that the page was to begin after is skipped"
+    OWN_PREFIX = "the prefix itself, as a common prefix, is skipped"
+    DIRECTORY_OBJECT = "a directory as an object is shown as a directory"
+    BELOW_DELIMITER = "what is below a directory is shown as the directory"
+    NO_DELIMITER = "a common prefix without its delimiter is shown as a directory"
+    NO_TIME = "a time that is none is shown as 1970-01-01"
+    NO_VERSION = "an object without a valid size, ETag or time is requested by itself"
+    NOT_FOUND_OUT = "an object whose size and version were not found out is skipped"
+
+
 @dataclass(frozen=True, slots=True)
 class ListPage:
     """One page of a listing: objects, and common prefixes (each ends with the delimiter).
 
-    *next_token* continues the listing; None on the last page.
+    *next_token* continues the listing; None on the last page. *odd_rows* counts rows that were
+    skipped, or read otherwise than they stand. *incomplete* has keys of objects whose size or
+    version the page does not tell, each with its index in *objects*. *is_partial*: objects were
+    left out, so no absence follows from the page.
     """
 
     objects: list[ListedObject]
     prefixes: list[str]
     next_token: str | None
+    odd_rows: tuple[tuple[RowOddity, int], ...] = ()
+    incomplete: tuple[tuple[int, str], ...] = ()
+    is_partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)

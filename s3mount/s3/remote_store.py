@@ -32,6 +32,7 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.operations.bucket_operations import Operations
+from s3mount.s3.operations.odd_row_log import OddRowLog
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
@@ -75,6 +76,7 @@ class RemoteStore:
             self._retrier, self._limiter, Executor(self._thread_pool), self._make_sender, timeout
         )
         self._head_bytes_read = 0
+        self._odd_rows = OddRowLog()
         self.start_read = self._reads.start_read  # no frame more on the path of a read
 
     async def head(self, key: str) -> ObjectStat:
@@ -92,12 +94,15 @@ class RemoteStore:
         hint = None
         if on_token is not None:
             hint = partial(_call_in_event_loop, trio.lowlevel.current_trio_token(), on_token)
-        return await self._call(
+        page = await self._call(
             "LIST",
             query.prefix,
             lambda deadline: self._operations.list_page(query, deadline=deadline, on_token=hint),
             priority,
         )
+        if page.odd_rows:
+            self._odd_rows.note(query.prefix, page.odd_rows)
+        return page
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         found = await self._call(
@@ -131,6 +136,7 @@ class RemoteStore:
         counter(
             "get_requests", "requests", "GET requests sent.", lambda: requests["GET"] + hedges.sent
         )
+        self._odd_rows.register_metrics(metrics)
         counter("retries", "requests", "Attempts after the first.", lambda: retrier.retries)
         counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
         counter("request_errors", "requests", "Requests that failed.", lambda: retrier.errors)

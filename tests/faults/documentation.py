@@ -15,7 +15,9 @@ PREFACE = """\
 Stores, proxies and networks fail in many ways. These tables say what a user of the mount then sees.
 It is *right* bytes and names, or an error (`EIO`, `ETIMEDOUT`, `EACCES`, `ESTALE`, `ENOENT`) within
 `--timeout`. A user never sees wrong bytes, an incomplete directory, or a failure as an absence. The
-mount survives every fault, and works again as soon as the store does.
+mount survives every fault, and works again as soon as the store does. One odd row of a listing
+costs no other row: it is skipped, read generously or shown plainly. A row without a key, or whose
+size nobody tells, is left out, and the log says so.
 
 *Once*: one request meets the fault, or the fault lasts a second. s3mount retries transient failures
 until attempts or time are used up. *For ever*: every such request meets the fault. A dash means

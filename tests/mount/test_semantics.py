@@ -17,6 +17,8 @@ import trio
 
 from s3mount.daemon.wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
+from tests.field import kinds
+from tests.field.case import Case, Run, check, fails, has_mtime, lists, reads, reads_all
 from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
 from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
@@ -125,6 +127,94 @@ def test_hidden_keys_are_counted(hostile: Mount) -> None:
     assert len(named) == 6  # the root, and `a` in e, f, g, h and i
 
 
+def test_odd_rows_cost_no_other_row(tmp_path: Path) -> None:
+    """One odd row of a listing costs no other row: it is skipped, read generously or shown
+    plainly, counted (`odd_rows` in the statistics), and logged once for each directory and kind.
+    """
+    odd = kinds.add_rows(kinds.row("") + kinds.row("elsewhere"), kinds.of(kinds.LIST, "photos/"))
+    case = Case(
+        "odd rows",
+        "A listing with a row without a key, and one of another prefix.",
+        oddities=(odd,),
+        options=("--no-prefetch", "all"),
+        steps=(reads_all(), reads_all(), _logs_odd_rows),
+        log=("without a key", "outside of the prefix"),
+    )
+
+    check(case, "native", tmp_path)
+
+
+def _logs_odd_rows(run: Run) -> None:
+    run.mount.process.send_signal(signal.SIGUSR1)
+    counted = re.compile(r"odd_rows\W+[1-9]")
+    wait_until(lambda: any(counted.search(str(record)) for record in run.mount.records()))
+    messages = [record["message"] for record in run.mount.records()]
+    lines = [line for line in messages if "odd rows in the listing of 'photos/'" in line]
+    assert len(lines) == len({*lines}) == 2
+
+
+def test_directories_are_shown_however_they_are_listed(tmp_path: Path) -> None:
+    """A directory is shown however it is listed: as a common prefix with or without its slash, as
+    an object, or by what is below it.
+    """
+    ignored = kinds.ask(kinds.LIST, lambda request: request.with_query({"delimiter": None}))
+    without_slash = kinds.swap("(<CommonPrefixes><Prefix>[^<]*)/</Prefix>", r"\1</Prefix>")
+    for name, oddity in {
+        "slash": without_slash,
+        "object": kinds.directories_as_objects,
+        "below": ignored,
+    }.items():
+        check(Case(name, "Odd directories.", oddities=(oddity,)), "native", tmp_path / name)
+
+
+def test_incomplete_rows_are_requested_by_themselves(tmp_path: Path) -> None:
+    """A listed object without a valid size, or with neither ETag nor time, is requested by itself;
+    if that fails, it is not shown, and its name is still looked up.
+    """
+    no_size = kinds.swap("(<Key>a.txt</Key>.*?)<Size>.*?</Size>", r"\1")
+    no_head = kinds.first(2, kinds.of(kinds.HEAD, "a.txt"), kinds.refuses(kinds.HEAD, 403, ""))
+    check(Case("sizes", "A row has no size.", oddities=(no_size,)), "native", tmp_path / "right")
+    refused = Case(
+        "refused",
+        "A row has no size, and its first HEADs are refused.",
+        oddities=(no_size, no_head),
+        steps=(lists("", "empty", "photos", "z"), reads("a.txt")),
+        may_log=("a.txt", "not found out"),
+        options=("--no-prefetch", "all"),
+    )
+
+    check(refused, "native", tmp_path / "refused")
+
+
+def test_an_unbelievable_listing_fails(tmp_path: Path) -> None:
+    """A listing fails as a whole only if it is unbelievable: no XML, another bucket or prefix, a
+    count above its rows, tokens or markers that lead back.
+    """
+    changes = {
+        "<ListBucketResult": "<Oops><ListBucketResult",
+        "<Name>[^<]*": "<Name>another",
+        "photos/": "zoo/",
+        "<KeyCount>.*?<": "<KeyCount>900<",
+        "<IsTruncated>false": "<IsTruncated>true",
+    }
+    photos = kinds.of(kinds.LIST, "photos/")
+    for number, (pattern, text) in enumerate(changes.items()):
+        oddity = kinds.swap(pattern, text, match=photos)
+        ask = kinds.ask(photos, lambda query: query.with_query({"start-after": "", "marker": ""}))
+        case = Case(
+            f"unbelievable {number}",
+            "A listing that is none.",
+            oddities=(ask, oddity),
+            options=("--no-prefetch", "all", "--timeout", "4"),
+            steps=(
+                lists("", "a.txt", "empty", "photos", "z"),
+                fails("EIO|ETIMEDOUT", "photos", os.listdir),
+            ),
+            may_log=("photos/",),
+        )
+        check(case, "native", tmp_path / str(number))
+
+
 def test_a_marker_is_an_empty_directory(hostile: Mount) -> None:
     """`d/` | directory `d`, empty; the marker object itself is not shown"""
     assert os.listdir(hostile / "m") == ["d"]
@@ -215,6 +305,15 @@ def test_attributes_of_directories(mount: Mount) -> None:
         )
         assert abs(attributes.st_mtime - time.time()) < 3600
         assert before.st_mtime_ns == attributes.st_mtime_ns == os.stat(mount.path).st_mtime_ns
+
+
+def test_times_that_are_none(tmp_path: Path) -> None:
+    """A time that is none (missing, malformed, the year 1) is shown as 1970-01-01."""
+    for number, text in enumerate(("", "once", "0001-01-01T00:00:00Z")):
+        oddity = kinds.swap("(?<=<LastModified>)[^<]*", text)
+        steps = (reads_all(), has_mtime("a.txt", 0))
+        case = Case(str(number), "No time.", oddities=(oddity,), steps=steps)
+        check(case, "native", tmp_path / str(number))
 
 
 def test_owners(server: S3Server, bucket: str, mount: Mount, tmp_path: Path) -> None:

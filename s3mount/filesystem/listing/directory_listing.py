@@ -6,7 +6,8 @@ Pure. Invariants:
    it stays valid while a reader holds it. A trimmed page keeps its number, and what a new listing
    needs to continue there (`resume_at`).
 2. A name is absent only if a complete listing of its own directory lacks it. A listing that is
-   derived from another one (`fill`), trimmed, incomplete or withdrawn denies nothing.
+   derived from another one (`fill`), trimmed, incomplete, partial (a page left objects out) or
+   withdrawn denies nothing.
 3. No page has more than `ENTRIES_MAX` entries, however many a store sends at once.
 4. An entry is as old as the request that brought it, or older, however long it was held back.
 5. No name is shown twice. If order breaks after names were shown, the rest is shown without them;
@@ -60,6 +61,7 @@ class DirectoryListing:
         "is_complete",
         "is_derived",
         "is_ordered",
+        "is_partial",
         "is_trimmed",
         "newest_requested_at",
         "pages",
@@ -83,6 +85,7 @@ class DirectoryListing:
         self.newest_requested_at = requested_at  # of the newest page
         self.is_complete = False
         self.is_derived = False  # from another listing
+        self.is_partial = False  # a page has left objects out
         self.hidden_count = 0
         self.entry_count = 0
         self._on_page: Callable[[DirectoryListing], None] | None = on_page
@@ -114,6 +117,7 @@ class DirectoryListing:
         origin = growth.next_origin()
         entries, oldest = growth.merge(page, requested_at)
         self.hidden_count = growth.merger.hidden_count
+        self.is_partial = self.is_partial or page.is_partial
         self._note_order(page, growth)
         if page.next_token is None:
             entries = entries + self._last_entries(growth.merger)
@@ -159,7 +163,8 @@ class DirectoryListing:
         """Whether the result of `find` for *name* is final, an absence included."""
         if self.is_trimmed:
             return False
-        return (self.is_complete and not self.is_derived) or self.find(name) is not None
+        denies = self.is_complete and not (self.is_derived or self.is_partial)
+        return denies or self.find(name) is not None
 
     def is_past(self, name: bytes) -> bool:
         """Whether later pages will probably not have *name*."""

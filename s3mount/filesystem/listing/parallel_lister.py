@@ -214,5 +214,6 @@ def _splice(page: ListPage, first: ListPage) -> _Splice | None:
         if listed.key in indices:
             at = indices[listed.key]
             objects = page.objects[:at] + first.objects[start:]
-            return _Splice(ListPage(objects, [], first.next_token), at)
+            is_partial = page.is_partial or first.is_partial
+            return _Splice(ListPage(objects, [], first.next_token, is_partial=is_partial), at)
     return None

@@ -128,7 +128,9 @@ class NameResolver:
                 seen_tokens.add(page.next_token)
                 query = replace(query, token=page.next_token)
         except S3MountError as exc:
-            responses.list_failure = exc
+            # some stores have no empty listings: nothing is below the prefix
+            is_empty = isinstance(exc, NotFound) and exc.code == "NoSuchKey"
+            responses.list_failure = None if is_empty else exc
             return
         if responses.is_directory:
             other.cancel()

@@ -22,6 +22,7 @@ from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListQuery
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.transport import ErrorResponseError, Retryable
 
 T = TypeVar("T")
@@ -75,7 +76,8 @@ def _list_once(config: StoreConfig, endpoint: Endpoint, session: Session) -> str
     """List the bucket. Return None, or the name of the region in which the bucket is."""
     deadline = time.monotonic() + STORE_LIMIT - 1
     with closing(BotoTransport(config, endpoint, session)) as transport:
-        operations = BucketOperations(transport, config.bucket)
+        dialect = ListObjects(config.list_version)
+        operations = BucketOperations(transport, config.bucket, dialect=dialect)
         for pause in PAUSES:
             try:
                 operations.list_page(ListQuery(config.prefix, max_keys=1), deadline=deadline)

@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol
 
-from s3mount.errors import StoreError
+from s3mount.errors import NotFound, S3MountError, StoreError
 from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT
 from s3mount.s3.model import (
     ByteRange,
+    ListedObject,
     ListPage,
     ListQuery,
     Modified,
@@ -16,6 +18,7 @@ from s3mount.s3.model import (
     ObjectStat,
     ObjectVersion,
     Revalidation,
+    RowOddity,
 )
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations import validation
@@ -26,7 +29,7 @@ from s3mount.s3.operations.get_range import (
     condition_header,
     range_header,
 )
-from s3mount.s3.operations.list_dialect import ListDialect, ListObjectsV2
+from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.transport import (
@@ -37,6 +40,8 @@ from s3mount.s3.transport import (
     Transport,
     content_length,
 )
+
+COMPLETED_MAX = 100  # objects of one page that are requested by themselves, one after another
 
 
 class Operations(Protocol):
@@ -101,7 +106,7 @@ class BucketOperations:
         self._transport = transport
         self._bucket = bucket
         self._runner = OperationRunner(transport, bucket)
-        self._dialect = dialect or ListObjectsV2()
+        self._dialect = dialect or ListObjects()
         self._clock = clock
         self._parsing = threading.Lock()  # held while a large page is parsed
         # the transport's own calls, for whoever holds the operations
@@ -126,20 +131,18 @@ class BucketOperations:
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
     ) -> ListPage:
-        request = self._dialect.request(query)
-
-        def receive() -> bytes:
-            with self._transport.send(request, deadline=deadline) as response:
-                if response.status != 200:
-                    raise read_error(response)
-                return response.read_all(DOCUMENT_LIMIT)
-
-        body = self._runner.run(Operation.LIST, query.prefix, receive)
+        try:
+            body = self._list(query, deadline)
+        except StoreError as exc:
+            if not self._dialect.is_to_repeat(exc.status, exc.code):
+                raise
+            body = self._list(query, deadline)
         if on_token is not None:
             on_token(self._dialect.next_position(body))
-        return self._runner.run(
+        page = self._runner.run(
             Operation.LIST, query.prefix, self._read_page, body, query, deadline
         )
+        return self._completed(page, deadline) if page.incomplete else page
 
     def get_range(
         self,
@@ -167,6 +170,17 @@ class BucketOperations:
             outcome = self._runner.run(Operation.REVALIDATION, version.key, receive)
         return outcome or self._compare(version, head_size, deadline)
 
+    def _list(self, query: ListQuery, deadline: float) -> bytes:
+        request = self._dialect.request(query)
+
+        def receive() -> bytes:
+            with self._transport.send(request, deadline=deadline) as response:
+                if response.status != 200:
+                    raise read_error(response)
+                return response.read_all(DOCUMENT_LIMIT)
+
+        return self._runner.run(Operation.LIST, query.prefix, receive)
+
     def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
         """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
         if len(body) <= LARGE_DOCUMENT:
@@ -177,6 +191,24 @@ class BucketOperations:
             return self._dialect.read_page(body, query)
         finally:
             self._parsing.release()
+
+    def _completed(self, page: ListPage, deadline: float) -> ListPage:
+        """Return *page* with the objects whose size or version it does not tell, by HEAD."""
+        objects, lost = page.objects.copy(), max(0, len(page.incomplete) - COMPLETED_MAX)
+        for index, key in reversed(page.incomplete[:COMPLETED_MAX]):
+            try:
+                stat = self.head(key, deadline=deadline)
+            except NotFound:
+                continue
+            except (S3MountError, Retryable):  # the lookup of its name will tell why
+                lost += 1
+                continue
+            size, etag = stat.version.size, stat.version.etag
+            objects.insert(index, ListedObject(key, size, stat.mtime_ns, etag, stat.storage_class))
+        if not lost:
+            return replace(page, objects=objects, incomplete=())
+        odd_rows = (*page.odd_rows, (RowOddity.NOT_FOUND_OUT, lost))
+        return replace(page, objects=objects, odd_rows=odd_rows, incomplete=(), is_partial=True)
 
     def _read_revalidation(
         self, response: Response, version: ObjectVersion, head_size: int

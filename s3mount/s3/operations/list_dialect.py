@@ -1,15 +1,36 @@
-"""Dialects of the LIST operation: the request, the page in the response, the next position."""
+"""Dialects of the LIST operation: the request, the page in the response, the next position.
 
+Stores without continuation tokens list behind a key: version 1 calls it marker, version 2
+start-after. A position of ours in such a listing is that key behind a NUL, which no token can have.
+Invariants:
+
+1. `prefix` is always sent, empty too: policies may allow nothing else.
+2. A page that is cut off is never taken for the last one. Its successor begins behind its last row,
+   or where the store says; a successor that leads back is invalid.
+3. What a store pages by is found out once. It is certain when a second page has gone forward. A
+   store that refuses version 2 before any page gets version 1.
+"""
+
+import logging
 import re
+from enum import Enum
 from html import unescape
-from typing import Protocol
+from typing import Literal, NoReturn, Protocol
 
 from s3mount.s3.limits import TEXT_LIMIT
 from s3mount.s3.model import ListPage, ListQuery
-from s3mount.s3.operations.list_parser import read_page
-from s3mount.s3.transport import StoreRequest
+from s3mount.s3.operations.list_parser import ParsedPage, parse_page
+from s3mount.s3.transport import InvalidResponseError, StoreRequest
+
+log = logging.getLogger(__name__)
+
+ListVersion = Literal["auto", "1", "2"]
 
 _TOKEN = re.compile(rb"<NextContinuationToken>([^<]{1,%d})</NextContinuationToken>" % TEXT_LIMIT)
+_BEHIND = "\0"  # begins a position that is a key
+_REFUSED = (400, 405, 501)  # statuses
+_REFUSALS = {"InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"}
+_LAST = "\U0010ffff"  # comes after all that names in a directory begin with
 
 
 class ListDialect(Protocol):
@@ -27,28 +48,55 @@ class ListDialect(Protocol):
         """Return the page; an ErrorResponseError or InvalidResponseError if *body* is none."""
         ...
 
+    def is_to_repeat(self, status: int | None, code: str | None) -> bool:
+        """Whether a request that the store refused is to be sent anew, written otherwise."""
+        ...
 
-class ListObjectsV2:
-    """`ListDialect` of ListObjectsV2.
+
+class Paging(Enum):
+    """What a page begins at; the value is for the log."""
+
+    TOKEN = "continuation tokens"  # noqa: S105 - no password
+    START_AFTER = "start-after"
+    MARKER = "marker"
+
+
+class ListObjects:
+    """`ListDialect` of ListObjectsV2, and of ListObjects (version 1) where a store needs it.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html
     """
 
+    def __init__(self, version: ListVersion = "auto") -> None:
+        # called from several threads; each attribute is written once, or again with the same value
+        self._paging = Paging.MARKER if version == "1" else Paging.TOKEN
+        self._is_certain = version != "auto"  # what the store pages by
+        self._has_listed = False
+        self._bucket = ""  # as the store names it in its listings
+
     def request(self, query: ListQuery) -> StoreRequest:
+        after = position_key(query)
+        token = None if after is not None else query.token
+        is_by_marker = self._paging is Paging.MARKER and token is None
+        after = query.start_after if after is None else after
         parameters = (
-            ("continuation-token", query.token),
+            ("continuation-token", token),
             ("delimiter", query.delimiter),
             ("encoding-type", "url"),
-            ("list-type", "2"),
+            ("list-type", "" if is_by_marker else "2"),
+            ("marker", after if is_by_marker else None),
             ("max-keys", str(query.max_keys)),
             ("prefix", query.prefix),
-            ("start-after", query.start_after),
+            ("start-after", None if is_by_marker else after),
         )
-        given = tuple((name, value) for name, value in parameters if value)
-        return StoreRequest("ListObjectsV2", None, given)
+        given = tuple(
+            (name, value or "") for name, value in parameters if value or name == "prefix"
+        )
+        return StoreRequest("ListObjects" if is_by_marker else "ListObjectsV2", None, given)
 
     def next_position(self, body: bytes) -> str | None:
-        if b"<IsTruncated>true</IsTruncated>" not in body:
+        if b"<IsTruncated>true</IsTruncated>" not in body or self._paging is Paging.MARKER:
             return None
         tokens = _TOKEN.findall(body)
         if len(tokens) != 1:
@@ -59,4 +107,91 @@ class ListObjectsV2:
             return None
 
     def read_page(self, body: bytes, query: ListQuery) -> ListPage:
-        return read_page(body, query)
+        behind = position_key(query)
+        page = parse_page(body, query, after=query.start_after if behind is None else behind)
+        self._check_bucket(page)
+        self._has_listed = True
+        if behind is not None:
+            self._check_forward(page, behind)
+        if not _goes_on(page, query):
+            return page.at(None)
+        if page.token is not None and self._paging is not Paging.MARKER:
+            if page.token == query.token:
+                raise InvalidResponseError("a listing that comes back to the same page")
+            return page.at(page.token)
+        return page.at(_BEHIND + self._next_key(page, behind))
+
+    def _next_key(self, page: ParsedPage, behind: str | None) -> str:
+        """Return the key that the next page begins behind; *behind* is that of this page."""
+        key = page.next_marker or page.last_row
+        if key is None or (self._paging is Paging.TOKEN and self._is_certain):
+            raise InvalidResponseError("a listing that is cut off without a continuation token")
+        if self._paging is Paging.TOKEN:
+            self._paging = Paging.MARKER if page.has_marker else Paging.START_AFTER
+        if behind is not None and key == behind and key.endswith("/"):
+            return key + _LAST  # the store lists what is in a directory behind its prefix
+        if behind is not None and _is_at_or_before(key, behind):
+            self._fail(behind)
+        return key
+
+    def _check_forward(self, page: ParsedPage, behind: str) -> None:
+        """Raise InvalidResponseError if all rows are before *behind*; the row itself may come."""
+        last = page.last_row
+        if last is None or last == behind:
+            return
+        if _is_at_or_before(last, behind):
+            self._fail(behind)
+        if not self._is_certain:
+            self._is_certain = True
+            log.info("the store pages listings by %s, not by tokens", self._paging.value)
+
+    def _fail(self, behind: str) -> NoReturn:
+        self._use_other()
+        raise InvalidResponseError(f"a listing that comes back to {behind!r}")
+
+    def is_to_repeat(self, status: int | None, code: str | None) -> bool:
+        if self._is_certain or status not in _REFUSED or (code or "") not in {"", *_REFUSALS}:
+            return False
+        if status == 400 and not code:  # more often a redirect, or a refused signature
+            return False
+        if self._has_listed and self._paging is Paging.TOKEN:  # it knows version 2
+            return False
+        self._use_other()
+        return True
+
+    def _use_other(self) -> None:
+        """Let the next attempt page by the other parameter, unless what it pages by is certain."""
+        if not self._is_certain:
+            is_by_marker = self._paging is Paging.MARKER
+            self._paging = Paging.START_AFTER if is_by_marker else Paging.MARKER
+
+    def _check_bucket(self, page: ParsedPage) -> None:
+        """Raise InvalidResponseError if *page* names another bucket than the pages before.
+
+        The first name may be another than ours: that of an alias, or without its tenant.
+        """
+        if page.bucket and self._bucket not in ("", page.bucket):
+            raise InvalidResponseError(f"a listing of the bucket {page.bucket[:80]!r}")
+        if page.bucket and page.row_count:
+            self._bucket = page.bucket
+
+
+def position_key(query: ListQuery) -> str | None:
+    """Return the key that the page of *query* begins behind, if its token is a position of ours."""
+    token = query.token
+    return token[1:] if token is not None and token.startswith(_BEHIND) else None
+
+
+def _goes_on(page: ParsedPage, query: ListQuery) -> bool:
+    """Whether more pages follow. A full page whose store does not say is not taken for the last."""
+    if page.is_truncated is not None:
+        return page.is_truncated
+    has_position = page.token is not None or page.next_marker is not None
+    return has_position or page.row_count >= query.max_keys
+
+
+def _is_at_or_before(key: str, behind: str) -> bool:
+    """Whether *key* is no later than *behind*, in both orders that stores list in."""
+    first, second = (each.encode("utf-8", "surrogateescape") for each in (key, behind))
+    is_before = first.replace(b"/", b"\0") < second.replace(b"/", b"\0")
+    return first == second or (first < second and is_before)

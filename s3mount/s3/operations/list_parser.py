@@ -1,45 +1,88 @@
-"""Parser of ListObjectsV2 pages: bytes → ListPage, fast, and strict.
+"""Parser of LIST pages: bytes → ParsedPage, fast, and strict about the page as a whole.
 
-Returns what botocore's parser returns for every page that is well formed and complete. Raises
-InvalidResponseError for everything else: HTML, a page cut short, a document type (without one
-there are no entities), an element with a part missing or twice.
+Raises InvalidResponseError for what is no whole listing of what was requested: HTML, a page cut
+short, a document type (without one there are no entities), a count that is above the rows, rows
+that are all outside of the prefix. Odd rows are read by `list_rows`.
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
 
 import re
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
-from s3mount.s3.model import ListedObject, ListPage, ListQuery
+from s3mount.s3.model import ListPage, ListQuery, RowOddity
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.list_fast_parser import PARTS, Columns, take_columns
+from s3mount.s3.operations.list_rows import PageRows, read_rows
 from s3mount.s3.operations.xml_document import child_text, parse_document
 from s3mount.s3.transport import ErrorResponse, ErrorResponseError, InvalidResponseError
 
-_TIMESTAMP = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)?", re.ASCII
-)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROOT = re.compile("List(?:Bucket|Objects)(?:V2)?(?:Result|Response|Output)")
+_TRUNCATED = {"true": True, "1": True, "false": False, "0": False, "": None}
+_LONGEST = 10  # digits of a count
 _ESCAPES_AT_ONCE = 64 * 1024  # `unquote` needs 230 bytes for each
-_SIZE_DIGITS = 18  # the most that a file offset is sure to hold
+_PARTS_OF_EMPTY = ("IsTruncated", "Name", "Prefix", "KeyCount", "MaxKeys")
+_STRAY_OCTET = re.compile("[\udc80-\udcff]")
 
 
-def read_page(body: bytes, query: ListQuery) -> ListPage:
-    """Return the page in *body*, if it is one that *query* describes.
+class ParsedPage(NamedTuple):
+    """One LIST page, before a dialect decides where the next one begins.
+
+    *is_truncated* is None if the store does not say. *last_row* is the key or common prefix that
+    comes last, None without any; *next_marker* comes no later. *has_marker*: the page is written as
+    version 1 of the API has it. *row_count* counts odd rows too.
+    """
+
+    rows: PageRows
+    bucket: str
+    is_truncated: bool | None
+    token: str | None
+    next_marker: str | None
+    last_row: str | None
+    has_marker: bool
+    row_count: int
+
+    def at(self, next_token: str | None) -> ListPage:
+        """Return the page, which *next_token* continues."""
+        rows = self.rows
+        return ListPage(
+            rows.objects,
+            rows.prefixes,
+            next_token,
+            odd_rows=rows.odd_rows,
+            incomplete=rows.incomplete,
+            is_partial=rows.is_partial,
+        )
+
+
+def parse_page(body: bytes, query: ListQuery, *, after: str | None = None) -> ParsedPage:
+    """Return the page in *body*, if it is one that *query* describes, of rows behind *after*.
 
     Raises ErrorResponseError for an error document: S3 may send one under a 200 that it had begun.
     """
     columns, root = _parse_fast(body) or _parse_full(body)
     is_encoded = child_text(root, "EncodingType") == "url"
-    truncated = child_text(root, "IsTruncated") or ""
-    prefixes = [child_text(each, "Prefix") or "" for each in root.iterfind("CommonPrefixes")]
-    return validation.list_page(
-        query,
-        _objects(columns, is_encoded=is_encoded),
-        _decode_keys(prefixes) if is_encoded else prefixes,
-        is_truncated={"true": True, "false": False}.get(truncated),
-        next_token=child_text(root, "NextContinuationToken"),
+    prefixes = [each.text or "" for each in root.iterfind("CommonPrefixes/Prefix") if not len(each)]
+    rows_as_sent = [*columns.keys, *prefixes]
+    decoded = _decode_keys(rows_as_sent, query.prefix) if is_encoded else rows_as_sent
+    count = len(decoded)
+    keys, prefixes = decoded[: len(columns.keys)], decoded[len(columns.keys) :]
+    _check_count(root, count, query)
+    rows = read_rows(query, columns, keys, prefixes, after)
+    if not (rows.objects or rows.prefixes or rows.incomplete):
+        _check_empty(root, query, dict(rows.odd_rows))
+    marker, last_row = child_text(root, "NextMarker"), _last_row(keys, prefixes, query.prefix)
+    return ParsedPage(
+        rows,
+        (child_text(root, "Name") or "").strip(),
+        _read_truncated(root),
+        child_text(root, "NextContinuationToken") or None,
+        _next_marker(marker, decoded, last_row, query, is_encoded=is_encoded),
+        last_row,
+        marker is not None or child_text(root, "Marker") is not None,
+        count,
     )
 
 
@@ -61,73 +104,120 @@ def _parse_full(body: bytes) -> tuple[Columns, ET.Element]:
     root = parse_document(body)
     if root.tag == "Error":
         raise ErrorResponseError(ErrorResponse(status=200, code=root.findtext("Code", "")))
-    if root.tag != "ListBucketResult":
+    if not _ROOT.fullmatch(root.tag):
         raise InvalidResponseError(f"a document <{root.tag[:40]}>")
     contents = root.findall("Contents")
-    keys, sizes, mtimes, etags, classes = (
-        [child_text(each, name) or "" for each in contents] for name in PARTS
-    )
+    keys, sizes, mtimes, etags, classes = ([_part(row, name) for row in contents] for name in PARTS)
     for word in (*etags, *classes):
         validation.check_word(word)
-    etags = [validation.plain_etag(etag) for etag in etags]
-    return Columns(keys, sizes, mtimes, etags, classes), root
-
-
-def _objects(columns: Columns, *, is_encoded: bool) -> list[ListedObject]:
-    mtimes = {text: _mtime_ns(text) for text in set(columns.mtimes)}
-    # one string for all that are equal
-    classes = {name: name or "STANDARD" for name in columns.storage_classes}
-    return [
-        ListedObject(
-            key,
-            size,
-            mtimes[mtime],
-            etag or validation.synthetic_etag(mtimes[mtime], size),
-            classes[name],
-        )
-        for key, size, mtime, etag, name in zip(
-            _decode_keys(columns.keys) if is_encoded else columns.keys,
-            _sizes(columns.sizes),
-            columns.mtimes,
-            columns.etags,
-            columns.storage_classes,
-            strict=True,
-        )
+    # of two ETags none tells the version: without a size, it is found out by itself
+    sizes = [
+        "" if len(row.findall("ETag")) > 1 else size
+        for row, size in zip(contents, sizes, strict=True)
     ]
+    if child_text(root, "EncodingType") and any(map(_STRAY_OCTET.search, keys)):
+        raise InvalidResponseError("octets that are not UTF-8 in a listing with encoded keys")
+    return Columns(keys, sizes, mtimes, list(map(validation.plain_etag, etags)), classes), root
 
 
-def _decode_keys(texts: list[str]) -> list[str]:
+def _part(row: ET.Element, name: str) -> str:
+    """Return the text of a part of *row*; "" if it has none, or contradicts itself."""
+    found = row.findall(name)
+    return found[0].text or "" if len(found) == 1 and not len(found[0]) else ""
+
+
+def _read_truncated(root: ET.Element) -> bool | None:
+    text = (child_text(root, "IsTruncated") or "").strip().lower()
+    if text not in _TRUNCATED:
+        raise InvalidResponseError(f"IsTruncated {text[:40]!r}")
+    return _TRUNCATED[text]
+
+
+def _check_count(root: ET.Element, count: int, query: ListQuery) -> None:
+    """Raise InvalidResponseError if the page lacks rows that it counts.
+
+    A count above what a page may have is not about this page: s3ninja counts the whole bucket.
+    """
+    counted = _read_number(root, "KeyCount")
+    limit = min(query.max_keys, _read_number(root, "MaxKeys") or query.max_keys)
+    if counted is not None and count < counted <= limit:
+        raise InvalidResponseError(f"{count} rows in a page that counts {counted}")
+
+
+def _read_number(root: ET.Element, name: str) -> int | None:
+    text = (child_text(root, name) or "").strip()
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _LONGEST else None
+
+
+def _check_empty(root: ET.Element, query: ListQuery, odd_rows: Mapping[RowOddity, int]) -> None:
+    """Raise InvalidResponseError if *root*, without usable rows, does not say that there are none.
+
+    It may be no listing, or one of another prefix. One row outside of the prefix is an odd row; of
+    more, or without the prefix as it was requested, the page is believed to be another one.
+    """
+    if all(root.find(name) is None for name in _PARTS_OF_EMPTY):
+        raise InvalidResponseError("no listing")
+    raw = child_text(root, "Prefix") or ""
+    echoes = {raw, validation.decode_key(raw), unquote(raw, errors="surrogateescape")}
+    if RowOddity.OUTSIDE in odd_rows:
+        foreign = odd_rows[RowOddity.OUTSIDE] + odd_rows.get(RowOddity.OWN_PREFIX, 0)
+        is_other = query.prefix not in echoes or foreign > 1
+    elif odd_rows:
+        is_other = bool(raw) and query.prefix not in echoes
+    else:
+        is_other = bool(raw) and query.prefix.strip("/") not in {each.strip("/") for each in echoes}
+    if is_other:
+        raise InvalidResponseError(f"a listing of {raw[:80]!r} instead of {query.prefix!r}")
+
+
+def _decode_keys(texts: list[str], prefix: str) -> list[str]:
     """Decode the keys of a page all at once, joined by NUL, which XML cannot carry."""
     joined = "\0".join(texts)
     if not texts or not ("%" in joined or "+" in joined):
         return texts
     # %2F is nearly all there is to decode in most buckets
-    spaced = joined.replace("+", " ").replace("%2F", "/")
+    plain = joined.replace("%2F", "/")
+    spaced = plain if _is_plus_literal(texts[0], plain, prefix) else plain.replace("+", " ")
     if "%00" in spaced or spaced.count("%") > _ESCAPES_AT_ONCE:
         return [validation.decode_key(text) for text in texts]
     return unquote(spaced, "utf-8", "surrogateescape").split("\0")
 
 
-def _sizes(texts: list[str]) -> list[int]:
-    if texts and not (all(texts) and (joined := "".join(texts)).isascii() and joined.isdecimal()):
-        raise InvalidResponseError("a size that is no number")
-    if max(map(len, texts), default=0) > _SIZE_DIGITS:
-        raise InvalidResponseError("a size that no file can have")
-    return [int(text) for text in texts]
+def _is_plus_literal(first: str, joined: str, prefix: str) -> bool:
+    """Whether the store leaves a plus as it is, instead of writing it for a space.
 
-
-def _mtime_ns(text: str) -> int:
-    """Convert ISO 8601 in the one form that S3 sends; without a time zone it is UTC.
-
-    `datetime.fromisoformat` accepts more forms, and some that are no time.
+    It does if it writes %20 for a space, or if else the keys were not below *prefix*.
     """
-    if not _TIMESTAMP.fullmatch(text):
-        raise InvalidResponseError(f"LastModified {text[:40]!r}")
-    try:
-        modified = datetime.fromisoformat(text)
-        since = (modified if modified.tzinfo else modified.replace(tzinfo=UTC)) - _EPOCH
-    except (ValueError, OverflowError) as exc:
-        raise InvalidResponseError(f"LastModified {text[:40]!r}") from exc
-    return validation.check_mtime(
-        (since.days * 86400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    if "+" not in joined:
+        return False
+    is_below = validation.decode_key(first).startswith(prefix)
+    return "%20" in joined or (
+        not is_below and unquote(first, errors="surrogateescape").startswith(prefix)
     )
+
+
+def _last_row(keys: list[str], prefixes: list[str], prefix: str) -> str | None:
+    last = [
+        next((each for each in reversed(column) if each.startswith(prefix)), "")
+        for column in (keys, prefixes)
+    ]
+    return max(last, key=_bytes) or None
+
+
+def _next_marker(
+    marker: str | None, rows: list[str], last_row: str | None, query: ListQuery, *, is_encoded: bool
+) -> str | None:
+    """Return the store's marker of the next page; None if rows could be missing before it.
+
+    It is the last row of the page. After a page without rows it is how far the store has come.
+    """
+    key = validation.decode_key(marker) if is_encoded and marker else marker
+    if not key or key in rows or marker in rows:
+        return (key if key in rows else marker) or None
+    if last_row is None:
+        return key if key.startswith(query.prefix) else None
+    return key if _bytes(key) <= _bytes(last_row) else None
+
+
+def _bytes(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")

@@ -1,17 +1,18 @@
 """Checks that stand between a response and our values.
 
 Pure: headers (names in lower case) and fields in, values out. Whatever is missing, malformed or
-not what was requested is an InvalidResponseError, never a guess.
+not what was requested is an InvalidResponseError, never a guess. Only a time may be missing: it
+tells nothing of the bytes, unless it has to stand for an ETag.
 """
 
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from s3mount.s3.limits import ROWS_LIMIT, WORD_LIMIT
-from s3mount.s3.model import ByteRange, ListedObject, ListPage, ListQuery, ObjectStat, ObjectVersion
+from s3mount.s3.limits import WORD_LIMIT
+from s3mount.s3.model import ByteRange, ObjectStat, ObjectVersion
+from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.transport import InvalidResponseError, content_length
 
 Headers = Mapping[str, str]
@@ -62,7 +63,7 @@ def is_version(version: ObjectVersion, headers: Headers, size: int) -> bool:
     Checked whatever the store made of If-Match.
     """
     if is_synthetic(version.etag):
-        return synthetic_etag(_last_modified_ns(headers), size) == version.etag
+        return _synthetic_etag_of(headers, size) == version.etag
     etag = plain_etag(headers.get("etag"))
     if not etag:
         raise InvalidResponseError("no ETag")
@@ -82,12 +83,12 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
     """
     if size > _INT64_MAX:
         raise InvalidResponseError(f"an object of {size} bytes")
-    mtime_ns = _last_modified_ns(headers)
+    mtime_ns = parse_time(headers.get("last-modified", ""))
     storage_class = check_word(headers.get("x-amz-storage-class")) or "STANDARD"
-    etag = plain_etag(check_word(headers.get("etag"))) or synthetic_etag(mtime_ns, size)
+    etag = plain_etag(check_word(headers.get("etag"))) or _synthetic_etag_of(headers, size)
     return ObjectStat(
         version=ObjectVersion(bucket, key, etag, size),
-        mtime_ns=mtime_ns,
+        mtime_ns=mtime_ns or 0,
         storage_class=storage_class,
         version_id=version_id(headers),
         is_archived=_is_archived(storage_class, headers),
@@ -105,39 +106,6 @@ def check_word(word: str | None) -> str | None:
     if word is not None and len(word) > WORD_LIMIT:
         raise InvalidResponseError(f"a word of {len(word)} bytes: {word[:40]!r}")
     return word
-
-
-def check_mtime(mtime_ns: int) -> int:
-    """Return *mtime_ns* if 64 bits hold it: nothing was modified after the year 2262."""
-    if abs(mtime_ns) > _INT64_MAX:
-        raise InvalidResponseError(f"modified {mtime_ns} ns after 1970")
-    return mtime_ns
-
-
-def list_page(
-    query: ListQuery,
-    objects: list[ListedObject],
-    prefixes: list[str],
-    *,
-    is_truncated: bool | None,
-    next_token: str | None,
-) -> ListPage:
-    """Return a page, if it is one that *query* describes; *is_truncated* is None if not said."""
-    if is_truncated is None:
-        raise InvalidResponseError("no listing")
-    if is_truncated and not next_token:
-        raise InvalidResponseError("a listing that is cut off without a continuation token")
-    if is_truncated and next_token == query.token:
-        raise InvalidResponseError("a listing that comes back to the same page")
-    if max(len(objects), len(prefixes)) > ROWS_LIMIT:
-        raise InvalidResponseError(
-            f"a page of {len(objects)} objects and {len(prefixes)} common prefixes"
-        )
-    for listed in objects:
-        _check_key(listed.key, query)
-    for prefix in prefixes:
-        _check_common_prefix(prefix, query)
-    return ListPage(objects, prefixes, next_token if is_truncated else None)
 
 
 def decode_key(text: str) -> str:
@@ -185,25 +153,6 @@ def has_sendable_etag(version: ObjectVersion) -> bool:
     )
 
 
-def _check_key(key: str, query: ListQuery) -> None:
-    if not key.startswith(query.prefix) or not key:
-        raise InvalidResponseError(f"{key!r} in a listing of {query.prefix!r}")
-    if (
-        query.delimiter
-        and query.delimiter in key[len(query.prefix) :]
-        and not key.endswith(query.delimiter)
-    ):
-        raise InvalidResponseError(f"{key!r} in a listing by {query.delimiter!r}")
-    if key == query.start_after:
-        raise InvalidResponseError(f"{key!r} in a listing of what comes after it")
-
-
-def _check_common_prefix(prefix: str, query: ListQuery) -> None:
-    is_below = len(prefix) > len(query.prefix) and prefix.startswith(query.prefix)
-    if not (is_below and query.delimiter and prefix.endswith(query.delimiter)):
-        raise InvalidResponseError(f"common prefix {prefix!r} in a listing of {query.prefix!r}")
-
-
 def _parse_content_range(raw: str) -> ContentRange:
     match = _CONTENT_RANGE.fullmatch(raw)
     if match is None:
@@ -214,14 +163,13 @@ def _parse_content_range(raw: str) -> ContentRange:
     return ContentRange(first, last + 1, size)
 
 
-def _last_modified_ns(headers: Headers) -> int:
-    try:
-        mtime_ns = int(parsedate_to_datetime(headers["last-modified"]).timestamp()) * 1_000_000_000
-    except (KeyError, ValueError, OverflowError) as exc:
-        raise InvalidResponseError(
-            f"Last-Modified {headers.get('last-modified', 'missing')[:40]!r}"
-        ) from exc
-    return check_mtime(mtime_ns)
+def _synthetic_etag_of(headers: Headers, size: int) -> str:
+    """Raise InvalidResponseError without a time: the size alone tells no two versions apart."""
+    mtime_ns = parse_time(headers.get("last-modified", ""))
+    if mtime_ns is None:
+        last_modified = headers.get("last-modified", "missing")[:40]
+        raise InvalidResponseError(f"no ETag, and Last-Modified {last_modified!r}")
+    return synthetic_etag(mtime_ns, size)
 
 
 def _is_archived(storage_class: str, headers: Headers) -> bool:

@@ -1,5 +1,10 @@
-"""XML documents that S3 sends, parsed within bounds."""
+"""XML documents that S3 sends, parsed within bounds.
 
+XML has no control characters, and UTF-8 no stray octets. Keys have both, and not every store
+encodes them. A document that only they spoil is read with placeholders for them.
+"""
+
+import re
 from xml.etree import ElementTree as ET
 
 from s3mount.s3.limits import (
@@ -13,20 +18,33 @@ from s3mount.s3.transport import InvalidResponseError
 
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _BARE_ROOT = b"<ListBucketResult>"
+_BOM = b"\xef\xbb\xbf"
+# of Unicode's last private plane, which nobody has seen in a key
+_CONTROL, _OCTET, _NONCHARACTER = 0x10F000, 0x10F100, 0x10F200
+_PLACEHOLDERS = {
+    **{_CONTROL + code: chr(code) for code in range(0x20) if chr(code) not in "\t\n\r"},
+    **{_OCTET + code: chr(0xDC00 + code) for code in range(0x80, 0x100)},
+    **{_NONCHARACTER + code: chr(0xFFFE + code) for code in range(2)},
+}
+_PLACEHOLDER_OF = {char: chr(code) for code, char in _PLACEHOLDERS.items()}
+_PLACEHOLDER = re.compile(f"[{chr(_CONTROL)}-{chr(_NONCHARACTER + 1)}]")
+_SPOILT = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\udc80-\udcff\ufffe\uffff]|&#(x?)([0-9A-Fa-f]{1,7});"
+)
 
 
 def parse_document(body: bytes) -> ET.Element:
     """Return the root of *body*; no name in it has a namespace."""
     check_document(body)
+    if body[:1] != b"<":
+        body = body.removeprefix(_BOM).lstrip()
     before = body[: max(body.find(_DECLARED_ROOT), 0)]
     is_markup = b"<!" not in before  # else this may stand in a comment
     bare = body.replace(_DECLARED_ROOT, _BARE_ROOT, 1) if is_markup else body
-    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - no document type, no entities to expand
     try:
-        parser.feed(bare)
-        root: ET.Element = parser.close()
+        root = _parse(bare)
     except (ET.ParseError, ValueError) as exc:
-        raise InvalidResponseError("no whole XML document") from exc
+        root = _parse_spoilt(bare, exc)
     if b"xmlns" in bare:
         for element in root.iter():
             element.tag = element.tag.rpartition("}")[2]
@@ -56,6 +74,43 @@ def child_text(parent: ET.Element, name: str) -> str | None:
     if len(found) > 1 or len(found[0]):
         raise InvalidResponseError(f"more than one {name}")
     return found[0].text or ""
+
+
+def _parse(body: bytes) -> ET.Element:
+    parser = ET.XMLParser(encoding="utf-8")  # noqa: S314 - no document type, no entities to expand
+    parser.feed(body)
+    root: ET.Element = parser.close()
+    return root
+
+
+def _parse_spoilt(body: bytes, failure: Exception) -> ET.Element:
+    """Parse *body*, which has failed to parse, if characters that XML forbids are all that it has.
+
+    A text keeps them as they were sent, and stray octets as `surrogateescape` has them.
+    """
+    text = body.decode("utf-8", "surrogateescape") if len(body) <= LARGE_DOCUMENT else ""
+    mended = "" if _PLACEHOLDER.search(text) else _SPOILT.sub(_placeholder, text)
+    if mended == text:
+        raise InvalidResponseError("no whole XML document") from failure
+    try:
+        root = _parse(mended.encode())
+    except (ET.ParseError, ValueError) as exc:
+        raise InvalidResponseError("no whole XML document") from exc
+    for element in root.iter():
+        element.text = element.text and element.text.translate(_PLACEHOLDERS)
+    return root
+
+
+def _placeholder(match: re.Match[str]) -> str:
+    """Return what stands for a forbidden character, be it plain or a character reference."""
+    if match[2] is None:
+        return _PLACEHOLDER_OF[match[0]]
+    try:
+        character = chr(int(match[2], 16 if match[1] else 10))
+    except ValueError:  # no number, or no character
+        return match[0]
+    is_surrogate = "\ud800" <= character <= "\udfff"  # which no reference can mean
+    return match[0] if is_surrogate else _PLACEHOLDER_OF.get(character, match[0])
 
 
 def read_error_document(body: bytes) -> tuple[str, str | None, str | None]:

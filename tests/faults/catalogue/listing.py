@@ -32,6 +32,8 @@ _EXTERNAL = '<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
 _OTHER_OBJECT = "<Contents><Key>elsewhere/x</Key><Size>1</Size></Contents>"
 _NAMELESS = "<Contents><Key></Key><Size>1</Size></Contents>"
 
+_PARTS = f"<Size>0</Size><LastModified>2024-05-06T07:08:09Z</LastModified><ETag>{'0' * 32}</ETag>"
+
 _NO_LISTINGS = {
     "XML that ends early": resized(lambda body: body[: len(body) // 2]),
     "XML without its last tag": resized(lambda body: body.removesuffix(b"</ListBucketResult>")),
@@ -44,17 +46,12 @@ _NO_LISTINGS = {
     "an external entity": rewrite(lambda text: _EXTERNAL + text.replace("<Key>", "<Key>&f;", 1)),
     "XML nested a hundred thousand deep": rewrite(lambda _: "<ListBucketResult>" + "<a>" * 100_000),
     "octets that are not UTF-8": resized(lambda body: body.replace(b"<Key>", b"<Key>\xff\xfe")),
-    "no Size": swap("<Size>.*?</Size>", ""),
-    "a negative Size": swap("<Size>.*?</Size>", "<Size>-1</Size>"),
-    "a Size that is no number": swap("<Size>.*?</Size>", "<Size>big</Size>"),
-    "a Size of 10^30": swap("<Size>.*?</Size>", f"<Size>{10**30}</Size>"),
-    "no Key": swap("<Key>.*?</Key>", "", 1),
-    "more to come, and no token": swap(_TOKEN, ""),
+    "a KeyCount above the rows": swap("<KeyCount>.*?</KeyCount>", "<KeyCount>3</KeyCount>"),
     "a million empty elements": swap(
         "</ListBucketResult>", "<a/>" * 1_000_000 + "</ListBucketResult>"
     ),
     "a million elements that are not closed": swap("</ListBucketResult>", "<a>" * 1_000_000),
-    "more objects than a page may have": swap("(<Contents>.*</Contents>)", r"\1" * 1001),
+    "more objects than a page may have": swap("(<Contents>.*</Contents>)", r"\1" * 5001),
     "a document of nine megabytes": swap(
         "</ListBucketResult>", " " * 9_000_000 + "</ListBucketResult>"
     ),
@@ -104,11 +101,25 @@ def _behind_the_first(fault: Fault) -> Fault:
     )
 
 
+def _with_own_prefix(text: str) -> str:
+    """Name the listed prefix among the common prefixes."""
+    prefix = re.search("<Prefix>.*?</Prefix>", text)
+    assert prefix is not None
+    own = f"<CommonPrefixes>{prefix[0]}</CommonPrefixes></ListBucketResult>"
+    return text.replace("</ListBucketResult>", own)
+
+
 def _token(token: str) -> str:
     return f"<NextContinuationToken>{token}</NextContinuationToken>"
 
 
 _HARMLESS = {
+    "NextMarker instead of a token": swap(_TOKEN, r"<NextMarker>\1</NextMarker>"),
+    "more to come, and no token": swap(_TOKEN, ""),
+    "a Size of 10^30": swap("<Size>.*?</Size>", f"<Size>{10**30}</Size>"),
+    "a Size that is no number": swap("<Size>.*?</Size>", "<Size>big</Size>"),
+    "a negative Size": swap("<Size>.*?</Size>", "<Size>-1</Size>"),
+    "no Size": swap("<Size>.*?</Size>", ""),
     "no StorageClass": swap("<StorageClass>.*?</StorageClass>", ""),
     "an unknown StorageClass": swap("STANDARD", "FLOPPY_DISK"),
     "a KeyCount that is wrong": swap("<KeyCount>.*?</KeyCount>", "<KeyCount>4711</KeyCount>"),
@@ -122,24 +133,16 @@ _HARMLESS = {
         "</ListBucketResult>", "<a>" * 30_000 + "</a>" * 30_000 + "</ListBucketResult>"
     ),
     "an ETag without quotes": swap('"(?=<|[0-9a-f]{32})', ""),
-}
-
-_UNUSUAL = {
-    "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
     "no LastModified": swap("<LastModified>.*?</LastModified>", ""),
     "a LastModified that is none": swap(
         "<LastModified>.*?</LastModified>", "<LastModified>once</LastModified>"
     ),
     "a LastModified in year 0": swap("<LastModified>....", "<LastModified>0000"),
     "no ETag": swap("<ETag>.*?</ETag>", ""),
-    "a namespace with a prefix": swap("<(/?)(?=[A-Z])", r"<\1s3:"),
     "white space before the XML": resized(lambda body: b"\n\n " + body),
     "a byte order mark": resized(lambda body: b"\xef\xbb\xbf" + body),
-    "an unknown encoding": resized(lambda body: body.replace(b"UTF-8", b"UTF-99")),
     "everything below, the delimiter ignored": asking({"delimiter": None}),
-    "keys in reverse order": rewrite(_reversed),
     "each key twice in a page": swap("(<Contents>.*?</Contents>)", r"\1\1"),
-    "each page beginning with the end of the last": rewrite(_overlapping),
     "a key of another prefix": swap("<Contents>", _OTHER_OBJECT + "<Contents>", 1),
     "a key of nothing": swap("<Contents>", _NAMELESS + "<Contents>", 1),
     "a common prefix of another prefix": swap(
@@ -151,10 +154,25 @@ _UNUSUAL = {
     "a token on the last page": swap(
         "(?<=<IsTruncated>false</IsTruncated>)", _token("YWZ0ZXIgeno=")
     ),
-    "NextMarker instead of a token": swap(_TOKEN, r"<NextMarker>\1</NextMarker>"),
-    "a bucket of another name": swap("<Name>.*?</Name>", "<Name>other</Name>"),
     "the prefix of another request": swap("<Prefix>", "<Prefix>other/", 1),
     "fifty empty pages first": lambda exchange: _empty_pages(exchange, count=50),
+    "three thousand objects in a page": swap("(<Contents>.*</Contents>)", r"\1" * 1001),
+    "the prefix itself among its common prefixes": rewrite(_with_own_prefix),
+    "directories as objects": swap(
+        "<CommonPrefixes><Prefix>(.*?)</Prefix></CommonPrefixes>",
+        rf"<Contents><Key>\1</Key>{_PARTS}</Contents>",
+    ),
+    "a LastModified in +0000": swap("[.]000Z</LastModified>", "+0000</LastModified>"),
+    "IsTruncated only where there is more": swap("<IsTruncated>false</IsTruncated>", ""),
+}
+
+_UNUSUAL = {
+    "a namespace with a prefix": swap("<(/?)(?=[A-Z])", r"<\1s3:"),
+    "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
+    "an unknown encoding": resized(lambda body: body.replace(b"UTF-8", b"UTF-99")),
+    "keys in reverse order": rewrite(_reversed),
+    "each page beginning with the end of the last": rewrite(_overlapping),
+    "a bucket of another name": swap("<Name>.*?</Name>", "<Name>other</Name>"),
 }
 
 _ENDLESS = {

@@ -117,8 +117,8 @@ MUCH = {
     + "".join(prefix(f"{number:04}") for number in range(ROWS_LIMIT)),
     "depth": "<a>" * (MARKUP_LIMIT // 2 - 10) + "</a>" * (MARKUP_LIMIT // 2 - 10),
     "keys of escapes": "<EncodingType>url</EncodingType>"
-    + "".join(row(f"{number:04}" + "%01" * 1020) for number in range(ROWS_LIMIT)),
-    "long keys": "".join(row(f"{number:04}" + "&amp;" * 1020) for number in range(ROWS_LIMIT)),
+    + "".join(row(f"{number:04}" + "%01" * 1020) for number in range(2500)),
+    "long keys": "".join(row(f"{number:04}" + "&amp;" * 1020) for number in range(1500)),
     "a long key": row("k" * TEXT_LIMIT),
 }
 

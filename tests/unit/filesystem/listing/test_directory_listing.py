@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from s3mount.errors import StoreError
@@ -111,3 +113,13 @@ def test_a_prefix_twice_in_a_page_is_shown_once() -> None:
     listing.add(ListPage([], ["a/", "a/", "b/"], None), 0.0)
 
     assert [len(each) for each in listing.pages if each is not None] == [2]
+
+
+def test_a_listing_that_left_objects_out_denies_nothing() -> None:
+    listing = DirectoryListing("bucket", "d/", 0.0, proven())
+    listing.add(replace(page("d/a", token="t"), is_partial=True), 0.0)
+    listing.add(page("d/b"), 0.0)
+
+    assert listing.is_complete
+    assert listing.is_final(b"a")
+    assert not listing.is_final(b"c")

@@ -281,6 +281,32 @@ async def test_empty_pages_before_the_first_key_deny_nothing(autojump_clock: Moc
         assert await names_in(filesystem, b"d", b"b") == [b"c"]
 
 
+class KnowsNoEmptyListing(MemoryStore):
+    """Says of a prefix that has nothing that there is no such key, as rclone did (#7455)."""
+
+    async def list_page(
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
+    ) -> ListPage:
+        page = await super().list_page(query, priority, on_token)
+        if not page.objects and not page.prefixes:
+            raise NotFound("LIST refused", key=query.prefix, code="NoSuchKey")
+        return page
+
+
+async def test_a_listing_that_is_not_found_hides_no_file(autojump_clock: MockClock) -> None:
+    store = KnowsNoEmptyListing()
+    store.put("d/a", b"12345")
+    async with file_system(store, metadata_limit=1) as filesystem:
+        directory = await inode_of(filesystem, b"d")
+
+        assert (await filesystem.tree.lookup(directory, b"a")).size == 5
+        with pytest.raises(NotFound):
+            await filesystem.tree.lookup(directory, b"b")
+
+
 class NeverShows(MemoryStore):
     """Lists empty pages without end."""
 

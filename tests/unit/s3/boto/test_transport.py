@@ -555,6 +555,7 @@ def test_a_bug_in_a_call_of_botocore_is_no_invalid_session(
         ("GetObject", {"range": "Range", "if-match": "IfMatch", "versionId": "VersionId"}),
         ("HeadObject", {"x-amz-checksum-mode": "ChecksumMode"}),
         ("ListObjectsV2", {"list-type": "", "prefix": "Prefix", "start-after": "StartAfter"}),
+        ("ListObjects", {"marker": "Marker", "prefix": "Prefix", "encoding-type": "EncodingType"}),
     ],
 )
 def test_a_field_of_a_request_is_a_parameter_of_botocore(

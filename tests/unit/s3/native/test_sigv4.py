@@ -15,7 +15,7 @@ from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ListQuery
 from s3mount.s3.native.request_encoding import encode_query, object_path
 from s3mount.s3.native.sigv4 import Signer
-from s3mount.s3.operations.list_dialect import ListObjectsV2
+from s3mount.s3.operations.list_dialect import ListObjects
 
 WORDS = st.text("abcXYZ019/+=", min_size=1, max_size=40)
 CREDENTIALS = st.builds(FrozenCredentials, WORDS, WORDS, st.none() | WORDS)
@@ -95,7 +95,7 @@ def test_a_request_for_an_object_is_signed_as_by_botocore(
 def test_a_listing_is_signed_as_by_botocore(
     credentials: FrozenCredentials, list_query: ListQuery, now: int
 ) -> None:
-    query = encode_query(ListObjectsV2().request(list_query).query)
+    query = encode_query(ListObjects().request(list_query).query)
     signer = Signer("bucket.store.test", "eu-west-1", "s3", {})
 
     ours = headers_of(signer.header_lines(credentials, "GET", "/", query, now))

@@ -13,10 +13,9 @@ from botocore.parsers import ResponseParserError, create_parser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from s3mount.s3.model import ListedObject, ListQuery
+from s3mount.s3.model import ListedObject, ListPage, ListQuery
 from s3mount.s3.operations import validation
-from s3mount.s3.operations.list_dialect import ListObjectsV2
-from s3mount.s3.operations.list_parser import read_page
+from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.xml_document import read_error_document
 from s3mount.s3.transport import ErrorResponseError, InvalidResponseError
 
@@ -45,6 +44,10 @@ def page(
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<ListBucketResult{xmlns}><IsTruncated>{truncated}</IsTruncated>{''.join(elements)}{encoding_type}</ListBucketResult>"
     ).encode()
+
+
+def read_page(body: bytes, query: ListQuery) -> ListPage:
+    return ListObjects("2").read_page(body, query)
 
 
 def parsed_by_botocore(body: bytes) -> dict[str, Any]:
@@ -81,18 +84,26 @@ def fields_of(contents: dict[str, Any]) -> tuple[str, int, int, str, str]:
 
 
 def check_as_botocore(body: bytes, query: ListQuery) -> None:
-    """Check that a *body* that we accept is parsed as by botocore."""
+    """Check that a *body* that we accept, without odd rows, is parsed as by botocore."""
     try:
         ours = read_page(body, query)
     except (InvalidResponseError, ErrorResponseError):
         return
-    theirs = parsed_by_botocore(body)
-    assert [fields_of(each) for each in theirs.get("Contents", [])] == fields(ours.objects)
+    if ours.odd_rows:
+        return
+    try:
+        theirs = parsed_by_botocore(body)
+        rows = [fields_of(each) for each in theirs.get("Contents", [])]
+    except (ResponseParserError, AttributeError, KeyError, ValueError):
+        return  # a time that only we read, an empty row, or a part that is there twice
+    if any(isinstance(part, list) for row in rows for part in row):
+        return
+    assert rows == fields(ours.objects)
     assert [each["Prefix"] for each in theirs.get("CommonPrefixes", [])] == [
         with_replacements(each) for each in ours.prefixes
     ]
-    assert theirs["IsTruncated"] == (ours.next_token is not None)
-    assert not theirs["IsTruncated"] or theirs["NextContinuationToken"] == ours.next_token
+    assert theirs.get("IsTruncated", False) == (ours.next_token is not None)
+    assert not theirs.get("IsTruncated") or theirs["NextContinuationToken"] == ours.next_token
 
 
 TEXTS = st.text("ab/.-+%20F0C3A9 é\u00a0☃\x7f\n\t\r&<>'\"]", max_size=8)
@@ -325,22 +336,14 @@ def test_an_object_without_an_etag_gets_a_synthetic_one() -> None:
         page(OBJECT).replace(b"ListBucketResult", b"ListBucketsResult"),
         page(OBJECT).replace(b"\n<", b"\n<!DOCTYPE x [<!ENTITY e 'a'>]><", 1),
         page(OBJECT.replace("<Key>a%2Fb+c</Key>", "<Key>&e;</Key>")),
-        page(OBJECT.replace("<Key>a%2Fb+c</Key>", "")),
-        page(OBJECT.replace("<Key>a%2Fb+c</Key>", "<Key/>")),
-        page(OBJECT.replace("<Size>5</Size>", "")),
-        page(OBJECT.replace("<Size>5</Size>", "<Size>-5</Size>")),
-        page(OBJECT.replace("<Size>5</Size>", "<Size>5</Size><Size>6</Size>")),
-        page(OBJECT.replace("<Size>5</Size>", f"<Size>{2**63}</Size>")),
-        page(OBJECT.replace(f"<LastModified>{STAMP}</LastModified>", "")),
-        page(OBJECT.replace(STAMP, "yesterday")),
-        page(OBJECT, truncated=""),
-        page(OBJECT, truncated="True"),
+        page(OBJECT, truncated="perhaps"),
         page(OBJECT, truncated="true"),
+        page(OBJECT, "<KeyCount>2</KeyCount>"),
         page(OBJECT, truncated="true</IsTruncated><IsTruncated>false"),
         page("<CommonPrefixes><Prefix>d%2F</Prefix></CommonPrefixes>"),
-        page(OBJECT).replace(b"<Contents>", b"<Contents/><Contents>"),
         page(OBJECT).replace(b"c</Key>", b"\xff</Key>"),
-        page(OBJECT).replace(b"c</Key>", b"\x01</Key>"),
+        page("<KeyCount>0</KeyCount><Prefix>b</Prefix>"),
+        b"<ListBucketResult></ListBucketResult>",
     ],
 )
 def test_what_is_no_listing_is_refused(body: bytes) -> None:
@@ -383,7 +386,7 @@ def test_the_next_token_is_found_before_the_page_is_parsed(token: str) -> None:
         OBJECT, f"<NextContinuationToken>{escape(token)}</NextContinuationToken>", truncated="true"
     )
 
-    assert read_page(body, ANY).next_token == ListObjectsV2().next_position(body) == token
+    assert read_page(body, ANY).next_token == ListObjects().next_position(body) == token
 
 
 @pytest.mark.parametrize(
@@ -400,7 +403,7 @@ def test_the_next_token_is_found_before_the_page_is_parsed(token: str) -> None:
     ],
 )
 def test_no_token_is_guessed(body: bytes) -> None:
-    assert ListObjectsV2().next_position(body) is None
+    assert ListObjects().next_position(body) is None
 
 
 @pytest.mark.parametrize(

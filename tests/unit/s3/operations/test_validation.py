@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.model import ListedObject, ListQuery, ObjectVersion
+from s3mount.s3.model import ObjectVersion
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.validation import (
     ContentRange,
@@ -87,9 +87,17 @@ def test_a_synthetic_etag_of_a_listing_equals_that_of_a_head() -> None:
 
 
 @pytest.mark.parametrize("raw", ["", "junk", "32 Foo 9999"])
-def test_a_garbled_date_is_invalid(raw: str) -> None:
+def test_a_garbled_date_is_1970(raw: str) -> None:
+    stat = validation.object_stat("bucket", "key", {"last-modified": raw, "etag": "x"}, 5)
+
+    assert (stat.mtime_ns, stat.version.etag) == (0, "x")
+
+
+@pytest.mark.parametrize("headers", [{}, {"etag": '""'}, {"last-modified": "0001-01-01T00:00:00Z"}])
+def test_an_object_with_neither_etag_nor_date_is_invalid(headers: dict[str, str]) -> None:
+    """Its size would be all that tells it from the object that replaces it."""
     with pytest.raises(InvalidResponseError):
-        validation.object_stat("bucket", "key", {"last-modified": raw, "etag": "x"}, 5)
+        validation.object_stat("bucket", "key", headers, 5)
 
 
 @pytest.mark.parametrize(
@@ -139,51 +147,6 @@ def test_any_bytes_survive_the_encoding_of_a_listing(raw: bytes) -> None:
     key = raw.decode("utf-8", "surrogateescape")
     assert decode_key(quote_from_bytes(raw)) == key
     assert decode_key(quote_plus(raw)) == key
-
-
-def page(query: ListQuery, keys: list[str], prefixes: list[str], **fields: object) -> object:
-    objects = [ListedObject(key, 1, 0, "e") for key in keys]
-    options = {"is_truncated": False, "next_token": None, **fields}
-    return validation.list_page(query, objects, prefixes, **options)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("keys", "prefixes", "fields"),
-    [
-        ([], [], {"is_truncated": None}),
-        ([], [], {"is_truncated": True}),
-        ([], [], {"is_truncated": True, "next_token": "asked"}),
-        (["other/x"], [], {}),
-        (["dir/sub/x"], [], {}),
-        ([], ["other/"], {}),
-        ([], ["dir/"], {}),
-        ([], ["dir/sub"], {}),
-        (["dir/after"], [], {}),
-    ],
-)
-def test_a_page_of_another_listing_is_invalid(
-    keys: list[str], prefixes: list[str], fields: dict[str, object]
-) -> None:
-    query = ListQuery("dir/", token="asked", start_after="dir/after")
-
-    with pytest.raises(InvalidResponseError):
-        page(query, keys, prefixes, **fields)
-
-
-def test_a_valid_page_is_returned_as_it_is() -> None:
-    found = validation.list_page(
-        ListQuery("dir/"),
-        [ListedObject("dir/", 0, 0, "e")],
-        ["dir/sub/"],
-        is_truncated=True,
-        next_token="t",
-    )
-
-    assert ([each.key for each in found.objects], found.prefixes, found.next_token) == (
-        ["dir/"],
-        ["dir/sub/"],
-        "t",
-    )
 
 
 @pytest.mark.parametrize("name", ["etag", "x-amz-storage-class", "x-amz-version-id"])

@@ -1,0 +1,206 @@
+"""Listings go on by token, by marker or by start-after, and never lose a row between two pages."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.operations.list_dialect import ListObjects, ListVersion
+from s3mount.s3.transport import InvalidResponseError, StoreRequest
+
+
+def contents(key: str) -> str:
+    return (
+        f"<Contents><Key>{key}</Key><LastModified>2026-11-22T12:31:47Z</LastModified>"
+        "<ETag>e</ETag><Size>1</Size></Contents>"
+    )
+
+
+def element(row: str) -> str:
+    if row.endswith("/"):
+        return f"<CommonPrefixes><Prefix>{row}</Prefix></CommonPrefixes>"
+    return contents(row)
+
+
+def document(*rows: str, truncated: bool = True, more: str = "") -> bytes:
+    said = f"<IsTruncated>{str(truncated).lower()}</IsTruncated>"
+    rest = "".join(map(element, rows))
+    return f"<ListBucketResult><Name>b</Name>{said}{more}{rest}</ListBucketResult>".encode()
+
+
+class Store:
+    """Lists *rows*, *size* a page, behind the value of the parameter *by*; tells no tokens."""
+
+    def __init__(self, rows: list[str], size: int, by: str, *, repeats: bool, tells: bool) -> None:
+        self.rows, self.size, self.by = rows, size, by
+        self.repeats, self.tells = repeats, tells
+        self.requests: list[StoreRequest] = []
+
+    def respond(self, request: StoreRequest) -> bytes:
+        self.requests.append(request)
+        behind = dict(request.query).get(self.by, "")
+        # some stores list what is in a directory behind its prefix: the prefix comes again
+        left = [
+            row
+            for row in self.rows
+            if row > behind or (self.repeats and row == behind and row.endswith("/"))
+        ]
+        page = left[: self.size]
+        marker = f"<NextMarker>{page[-1]}</NextMarker>" if self.tells and page else ""
+        more = marker if self.by == "marker" else ""
+        return document(*page, truncated=len(left) > self.size, more=more)
+
+
+def list_all(dialect: ListObjects, store: Store) -> list[str]:
+    """Return the rows of a whole listing; each page may be requested three times."""
+    rows, query, failures = [], ListQuery(""), 0
+    while True:
+        try:
+            page = dialect.read_page(store.respond(dialect.request(query)), query)
+        except InvalidResponseError:
+            failures += 1
+            if failures == 3:
+                raise
+            continue
+        failures = 0
+        rows += [each.key for each in page.objects] + page.prefixes
+        if page.next_token is None:
+            return rows
+        query = ListQuery("", token=page.next_token)
+
+
+ROWS = st.sets(st.text("ab-~", min_size=1, max_size=3), max_size=12).flatmap(
+    lambda names: st.lists(st.booleans(), min_size=len(names), max_size=len(names)).map(
+        lambda kinds: sorted(
+            name + "/" * is_directory for name, is_directory in zip(names, kinds, strict=True)
+        )
+    )
+)
+
+
+@given(
+    ROWS,
+    st.integers(2, 4),
+    st.sampled_from(["marker", "start-after"]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_a_store_without_tokens_is_listed_whole(
+    rows: list[str],
+    size: int,
+    by: str,
+    repeats: bool,  # noqa: FBT001
+    tells: bool,  # noqa: FBT001
+) -> None:
+    store = Store(rows, size, by, repeats=repeats, tells=tells)
+
+    listed = list_all(ListObjects(), store)
+
+    assert sorted({*listed}) == rows
+
+
+@given(ROWS, st.integers(2, 4))
+def test_version_1_is_requested_from_the_beginning_if_it_is_chosen(
+    rows: list[str], size: int
+) -> None:
+    store = Store(rows, size, "marker", repeats=False, tells=True)
+
+    assert sorted(list_all(ListObjects("1"), store)) == rows
+    assert all(request.operation == "ListObjects" for request in store.requests)
+    assert not any("list-type" in dict(request.query) for request in store.requests)
+
+
+@pytest.mark.parametrize("version", ["auto", "1"])
+def test_a_store_that_sends_its_first_page_for_ever_is_refused(version: ListVersion) -> None:
+    store = Store(["a", "b", "c"], 2, "nothing", repeats=False, tells=False)
+
+    with pytest.raises(InvalidResponseError):
+        list_all(ListObjects(version), store)
+
+
+def test_version_2_alone_needs_a_token() -> None:
+    with pytest.raises(InvalidResponseError):
+        ListObjects("2").read_page(document("a"), ListQuery(""))
+
+
+def test_what_a_store_pages_by_is_remembered() -> None:
+    dialect = ListObjects()
+    store = Store(["a", "b", "c", "d"], 2, "marker", repeats=False, tells=True)
+    list_all(dialect, store)
+    store.requests.clear()
+
+    list_all(dialect, store)
+
+    assert [request.operation for request in store.requests] == ["ListObjects"] * 2
+
+
+@pytest.mark.parametrize("version", ["auto", "1", "2"])
+def test_the_prefix_is_always_sent(version: ListVersion) -> None:
+    assert ("prefix", "") in ListObjects(version).request(ListQuery("")).query
+
+
+def test_a_start_is_a_marker_in_version_1() -> None:
+    query = dict(ListObjects("1").request(ListQuery("d/", start_after="d/k")).query)
+
+    assert (query["marker"], "start-after" in query) == ("d/k", False)
+
+
+@pytest.mark.parametrize(
+    ("marker", "begins_behind"),
+    [("b", "b"), ("a", "a"), ("zz", "b"), ("", "b"), ("b%2B", "b")],
+)
+def test_a_marker_that_could_pass_rows_over_is_not_used(marker: str, begins_behind: str) -> None:
+    body = document("a", "b", more=f"<NextMarker>{marker}</NextMarker>")
+
+    page = ListObjects("1").read_page(body, ListQuery(""))
+
+    assert page.next_token == "\0" + begins_behind
+
+
+def test_an_empty_page_goes_on_where_the_store_says() -> None:
+    dialect = ListObjects("1")
+    body = document(more="<NextMarker>d/x</NextMarker>")
+
+    assert dialect.read_page(body, ListQuery("d/")).next_token == "\0d/x"
+    with pytest.raises(InvalidResponseError):
+        dialect.read_page(body, ListQuery("e/"))
+    with pytest.raises(InvalidResponseError):
+        dialect.read_page(document(), ListQuery("d/"))
+
+
+@pytest.mark.parametrize(("rows", "more"), [(("a", "b"), True), (("a",), False), ((), False)])
+def test_a_full_page_is_not_the_last_one_unless_the_store_says_so(
+    rows: tuple[str, ...],
+    more: bool,  # noqa: FBT001
+) -> None:
+    body = document(*rows).replace(b"<IsTruncated>true</IsTruncated>", b"")
+
+    page = ListObjects().read_page(body, ListQuery("", max_keys=2))
+
+    assert (page.next_token is not None) is more
+
+
+def test_a_listing_of_another_bucket_is_invalid() -> None:
+    dialect = ListObjects()
+    dialect.read_page(document("a", truncated=False), ListQuery(""))
+
+    with pytest.raises(InvalidResponseError):
+        dialect.read_page(document("a").replace(b"<Name>b<", b"<Name>c<"), ListQuery(""))
+
+
+def test_version_1_is_tried_once_if_version_2_is_refused() -> None:
+    dialect = ListObjects()
+
+    assert not dialect.is_to_repeat(403, "AccessDenied")
+    assert dialect.is_to_repeat(501, "NotImplemented")
+    assert dialect.request(ListQuery("")).operation == "ListObjects"
+    page: ListPage = dialect.read_page(document("a", truncated=False), ListQuery(""))
+    assert [each.key for each in page.objects] == ["a"]
+    assert not ListObjects("2").is_to_repeat(501, "NotImplemented")
+
+
+def test_a_store_that_knows_version_2_keeps_it() -> None:
+    dialect = ListObjects()
+    dialect.read_page(document("a", truncated=False), ListQuery(""))
+
+    assert not dialect.is_to_repeat(400, "InvalidArgument")
