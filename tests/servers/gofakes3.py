@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.servers.running import free_ports, program, running
+from tests.servers.running import program, reserved_ports, running
 from tests.servers.server import Quirk, S3Server
 
 QUIRKS = frozenset(
@@ -23,10 +23,7 @@ QUIRKS = frozenset(
 @contextmanager
 def gofakes3() -> Iterator[S3Server]:
     """Run a server."""
-    (port,) = free_ports(1)
-    command = [program("gofakes3"), "-host", f"127.0.0.1:{port}", "-backend", "memory"]
-    with (
-        TemporaryDirectory(prefix="gofakes3-") as home,
-        running(command, port=port, log=Path(home, "log")),
-    ):
-        yield S3Server("gofakes3", f"http://127.0.0.1:{port}", QUIRKS)
+    with TemporaryDirectory(prefix="gofakes3-") as home, reserved_ports(1) as (port,):
+        command = [program("gofakes3"), "-host", f"127.0.0.1:{port}", "-backend", "memory"]
+        with running(command, port=port, log=Path(home, "log")):
+            yield S3Server("gofakes3", f"http://127.0.0.1:{port}", QUIRKS)

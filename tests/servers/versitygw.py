@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.servers.running import free_ports, program, running
+from tests.servers.running import program, reserved_ports, running
 from tests.servers.server import Quirk, S3Server
 
 QUIRKS = frozenset(
@@ -21,9 +21,8 @@ QUIRKS = frozenset(
 @contextmanager
 def versitygw() -> Iterator[S3Server]:
     """Run a gateway of an empty directory."""
-    (port,) = free_ports(1)
-    server = S3Server("versitygw", f"http://127.0.0.1:{port}", QUIRKS)
-    with TemporaryDirectory(prefix="versitygw-") as home:
+    with TemporaryDirectory(prefix="versitygw-") as home, reserved_ports(1) as (port,):
+        server = S3Server("versitygw", f"http://127.0.0.1:{port}", QUIRKS)
         for name in ("buckets", "versions"):
             Path(home, name).mkdir()
         command = [
