@@ -16,7 +16,6 @@ QUIRKS = frozenset(
         Quirk.KEYS_ARE_PATHS,
         Quirk.NO_OBJECT_BESIDE_ITS_PREFIX,
         Quirk.NO_MARKERS,
-        Quirk.NO_CONTROL_CHARACTERS,
     }
 )
 

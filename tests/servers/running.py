@@ -48,7 +48,7 @@ def program(name: str) -> str:
     found = str(beside) if beside.exists() else which(name)
     if found is None:
         raise FileNotFoundError(
-            f"{name} is not installed: see the dependency group 'dev' in pyproject.toml"
+            f"{name} is not installed: scripts/test does that (scripts/lib/setup.sh)"
         )
     return found
 
