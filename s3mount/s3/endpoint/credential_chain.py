@@ -55,6 +55,13 @@ class Source(Protocol):
         """
         ...
 
+    def may_have_changed(self) -> bool | None:
+        """Whether a look-up may find other credentials; None if only a look-up can tell.
+
+        Blocks as stat(2) does.
+        """
+        ...
+
     def close(self) -> None:
         """Kill the programs that were started for a look-up; never blocks."""
         ...

@@ -128,7 +128,7 @@ def test_missing_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch)
 def test_incomplete_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    assert "both" in message(endpoint_url="http://127.0.0.1:1")
+    assert "AWS_SECRET_ACCESS_KEY is missing" in message(endpoint_url="http://127.0.0.1:1")
 
 
 def test_a_credential_process_is_not_quoted(
@@ -141,7 +141,7 @@ def test_a_credential_process_is_not_quoted(
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
-    assert "source of credentials" in message(endpoint_url="http://127.0.0.1:1")
+    assert "credential_process of profile 'default': it ended with status 1" in message(endpoint_url="http://127.0.0.1:1")
 
 
 def test_a_wrong_configured_region_is_reported_with_the_right_one() -> None:
