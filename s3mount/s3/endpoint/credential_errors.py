@@ -4,6 +4,7 @@ They never quote what a program, a file or a service said, which may hold a secr
 exceptions only those of a configuration are quoted: they hold names of profiles.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -32,9 +33,10 @@ _NO_ANSWER: Final = (
     exceptions.ConnectionError,
     exceptions.HTTPClientError,
     exceptions.MetadataRetrievalError,
-    TimeoutError,
-    ConnectionError,
+    OSError,  # but for those of a wrong path
 )
+_WRONG_PATH: Final = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+_WRONG_FILE: Final = {errno.ENOEXEC, errno.ELOOP, errno.ENAMETOOLONG}
 _PAIRS: Final = (  # variables that mean nothing without another
     ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"),
     ("AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID"),
@@ -94,7 +96,8 @@ def source_error(exc: BaseException, origin: Origin) -> S3MountError | Retryable
     """Return the error for *exc*, which a provider of *origin* raised."""
     if isinstance(exc, S3MountError | Retryable):
         return exc
-    if isinstance(exc, _NO_ANSWER):
+    is_wrong_file = getattr(exc, "errno", None) in _WRONG_FILE
+    if isinstance(exc, _NO_ANSWER) and not (isinstance(exc, _WRONG_PATH) or is_wrong_file):
         what = f"the source of the credentials does not answer ({type(exc).__name__})"
         return Retryable(StoreError(f"{what}: {origin.subject}"))
     if isinstance(exc, exceptions.ClientError):
