@@ -50,8 +50,13 @@ _REFUSED_CREDENTIALS = {  # see docs/decisions/refused-keys.md
     *("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
     *("AuthFailure", "NotSignedUp", "AccessDenied", "AccessDeniedException"),
 }
-# of a GET without the key of SSE-C: AWS, MinIO, SeaweedFS; Ceph
-_NEEDS_KEY = {"InvalidRequest", "InvalidArgument"}
+# of a request without the key of SSE-C: AWS, MinIO, SeaweedFS; Ceph, and on a GET much else
+_NEEDS_KEY = {
+    ("InvalidRequest", Operation.HEAD),
+    ("InvalidRequest", Operation.GET),
+    ("InvalidRequest", Operation.REVALIDATION),
+    ("InvalidArgument", Operation.REVALIDATION),
+}
 _DENIED = {
     *("AllAccessDisabled", "AccountProblem", "InvalidObjectState", "RequestTimeTooSkewed"),
     *("InvalidPayer", "UnauthorizedAccess"),
@@ -162,8 +167,7 @@ def _is_denied(response: ErrorResponse, operation: Operation) -> bool:
 
 def _needs_customer_key(response: ErrorResponse, operation: Operation) -> bool:
     """Whether the object is encrypted with a key of the customer's (SSE-C), as far as we know."""
-    is_refused = response.status == 400 and response.code in _NEEDS_KEY
-    return is_refused and operation is not Operation.LIST
+    return response.status == 400 and (response.code, operation) in _NEEDS_KEY
 
 
 def _message(response: ErrorResponse, operation: Operation) -> str:
