@@ -65,6 +65,10 @@ class AccessDenied(S3MountError):
     errno = errno.EACCES
 
 
+class CredentialsRefused(AccessDenied):
+    """The store refused these credentials; others may be accepted."""
+
+
 class StaleVersion(S3MountError):
     """The version being read was replaced (412, or another ETag) or deleted (404)."""
 

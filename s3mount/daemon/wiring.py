@@ -37,6 +37,7 @@ from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
@@ -95,6 +96,7 @@ class Background:
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
+    drop_empty_variables()
     with closing(credential_chain(config.store)) as credentials:
         connect = partial(_connect, config.store, credentials)
         store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)

@@ -164,8 +164,10 @@ class RemoteStore:
             version, byte_range, version_id=version_id, deadline=monotonic(deadline)
         )
 
-    def _renew_credentials(self) -> None:
-        self._operations.renew_credentials()
+    def _renew_credentials(self, deadline: float, *, is_expired: bool) -> bool:
+        """Whether there may be other credentials than those of an operation until *deadline*."""
+        since = deadline - self._timeout
+        return self._operations.renew_credentials(since, deadline, is_expired=is_expired)
 
     async def _call(
         self,

@@ -199,8 +199,8 @@ class Transport(Protocol):
         """Open a connection for a later request, if the transport can. Raises nothing."""
         ...
 
-    def renew_credentials(self) -> None:
-        """Have the credential chain look again, because the store refused the credentials."""
+    def renew_credentials(self, since: float, deadline: float, *, is_expired: bool) -> bool:
+        """Have the credential chain look again; see `Credentials.renew`."""
         ...
 
     def adjust_clock(self, date: str | None) -> bool:

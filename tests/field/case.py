@@ -86,7 +86,7 @@ class Case:
     source: str = BUCKET
     options: tuple[str, ...] = ()
     environ: Mapping[str, str | None] = field(default_factory=dict)  # None: not set
-    home: Mapping[str, str] = field(default_factory=dict)  # files below $HOME
+    home: Mapping[str, str] = field(default_factory=dict)  # files below $HOME, or `{home}`
     host: str = "127.0.0.1"
     addresses: tuple[str, ...] = ()  # of each name below `s3.test`; a dead one ignores connections
     late: float = 0.0  # seconds after which the store begins to listen
@@ -341,7 +341,7 @@ def _make_home(case: Case, folder: Path) -> Path:
     home.mkdir(parents=True)
     for name, text in case.home.items():
         (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).write_text(text)
+        (home / name).write_text(text.replace("{home}", str(home)))
     return home
 
 
@@ -357,4 +357,8 @@ def _environ(case: Case, home: Path) -> dict[str, str]:
             "PYTHONPATH": f"{NAMES}:{NAMES.parents[2]}",
             "FIELD_ADDRESSES": " ".join(case.addresses),
         }
-    return {name: value for name, value in variables.items() if value is not None}
+    return {
+        name: value.replace("{home}", str(home))
+        for name, value in variables.items()
+        if value is not None
+    }

@@ -1,6 +1,7 @@
 """docs/semantics.md, line by line: each line has a test that quotes and executes it."""
 
 import ast
+import itertools
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from s3mount.daemon.wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
 from tests.field import kinds
 from tests.field.case import Case, Run, check, fails, has_mtime, lists, reads, reads_all
+from tests.field.cases import environ, settings
 from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
 from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
@@ -28,6 +31,7 @@ from tests.mount.relay import relay
 from tests.reference import tree_of
 from tests.servers import S3Server
 
+NATIVE = "native"
 DOCUMENT = REPOSITORY / "docs/semantics.md"
 
 BODIES = {
@@ -499,6 +503,11 @@ def test_eacces(moto: S3Server, tmp_path: Path) -> None:
         assert failure_of(lambda: read_file(mount / "private")) == "EACCES"
 
 
+def test_eacces_of_a_customer_key(tmp_path: Path) -> None:
+    """Encrypted with a customer key (SSE-C), which s3mount does not have | EACCES"""
+    check(reported("an object is encrypted with a customer key, AWS and MinIO"), NATIVE, tmp_path)
+
+
 def test_estale(server: S3Server, tmp_path: Path) -> None:
     """The version being read was replaced (412) or deleted (404 on GET of an open file) | ESTALE"""
     bucket = fill(server, {"replaced": bytes(9 << 20), "deleted": bytes(9 << 20)})
@@ -599,3 +608,38 @@ def test_a_bug(caplog: pytest.LogCaptureFixture, expected_warnings: list[str]) -
 
     assert os.strerror(failure.value.errno) == "Input/output error"
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+# ---- the environment
+
+
+def test_the_environment_is_heeded(tmp_path: Path) -> None:
+    """What the environment says to AWS tools (variables, `~/.aws`) is heeded. `AWS_REGION` wins
+    over `AWS_DEFAULT_REGION`, and an empty variable is an unset one.
+    """
+    case = reported("the region is in AWS_REGION")
+    others = {"AWS_DEFAULT_REGION": "us-west-2", "AWS_PROFILE": "", "AWS_CA_BUNDLE": ""}
+    check(replace(case, environ={**case.environ, **others}), NATIVE, tmp_path)
+
+
+def test_what_is_wrong_with_the_environment_is_named(tmp_path: Path) -> None:
+    """What is wrong with it is named in one line before the mount: the variable, file or profile,
+    and what must be there instead. No such mistake is an internal error.
+    """
+    mistakes = (case for case in settings.CASES if case.refused)
+    for number, case in enumerate(itertools.islice(mistakes, 3)):
+        check(case, NATIVE, tmp_path / str(number))
+
+
+def test_replaced_keys_are_used(tmp_path: Path) -> None:
+    """When the store refuses the keys, their source is looked at again, at most every few seconds.
+    Other keys are used from then on; the refusal of the same keys is EACCES.
+    """
+    check(reported("keys are replaced in their file, after 403 AccessDenied"), NATIVE, tmp_path)
+    same = reported("a refusal of unchanged keys in a file sends nothing more")
+    check(same, NATIVE, tmp_path / "same")
+
+
+def reported(name: str) -> Case:
+    """Return the report of that *name* about the environment."""
+    return next(case for case in environ.CASES if case.name == name)

@@ -42,6 +42,9 @@ class Chain(RuleBasedStateMachine):
             raise self.found
         return self.found
 
+    def may_have_changed(self) -> bool | None:
+        return None
+
     def close(self) -> None: ...
 
     @initialize()

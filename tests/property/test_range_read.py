@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
+from s3mount.errors import AccessDenied, CredentialsRefused, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.attempt import Attempt
@@ -31,6 +31,7 @@ FAILURES = (
     lambda: Retryable(StoreError("slow down"), is_throttle=True),
     lambda: Retryable(StoreError("no thread"), is_unsent=True),
     lambda: Retryable(AccessDenied("expired"), is_stale_credentials=True),
+    lambda: CredentialsRefused("denied"),
     lambda: StaleVersion("replaced"),
     lambda: NotFound("deleted"),
     lambda: AccessDenied("refused"),
@@ -50,7 +51,7 @@ class Play:
         retrier = Retrier(
             self.limiter,
             self,  # type: ignore[arg-type]
-            renew_credentials=lambda: None,
+            renew_credentials=lambda *_, **__: chance.random() < 0.8,
             pauses=partial(pauses, chance.random),
             bucket="b",
             timeout=TIMEOUT,

@@ -73,8 +73,8 @@ class BotoTransport:
     def preconnect(self, *, deadline: float) -> None:
         """Do nothing: urllib3 opens a connection with its first request, and not before."""
 
-    def renew_credentials(self) -> None:
-        self._credentials.invalidate()
+    def renew_credentials(self, since: float, deadline: float, *, is_expired: bool) -> bool:
+        return self._credentials.renew(since, deadline, is_expired=is_expired)
 
     def adjust_clock(self, date: str | None) -> bool:  # noqa: ARG002 - botocore has its own clock
         return False

@@ -1,6 +1,7 @@
 """The endpoint of the bucket: where and how requests are sent, and with which credentials.
 
-Read: resolve (the Endpoint), boto_session; credentials (value and interface), credential_chain
+Read: resolve (the Endpoint), boto_session, aws_settings and aws_files (mistakes of the
+environment); credentials (value and interface), credential_chain
 (their cache), credential_source, credential_process, credential_errors; tls; bucket_check and
 messages, which run once before the mount.
 

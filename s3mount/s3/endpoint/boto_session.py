@@ -1,9 +1,10 @@
 """boto3 sessions and clients of one mount: profile, configuration, credentials, no retries."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import boto3.session
 import botocore
@@ -14,6 +15,19 @@ from botocore import exceptions
 from s3mount import __version__
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
+from s3mount.printable import printable
+from s3mount.s3.endpoint.aws_files import check_files, file_problems, malformed
+from s3mount.s3.endpoint.aws_settings import (
+    Profile,
+    Setting,
+    address_problem,
+    ca_bundle_setting,
+    check_services,
+    check_settings,
+    endpoint_setting,
+    region_setting,
+    switches,
+)
 from s3mount.s3.endpoint.credentials import BotoCredentialAdapter, FrozenCredentials
 
 USER_AGENT = f"s3mount/{__version__}"
@@ -26,29 +40,56 @@ class Session:
     above: boto3.session.Session
     below: Any
 
+    @property
+    def profile(self) -> Profile:
+        return Profile(self.below.profile or "default", self.below.get_scoped_config())
+
     def setting(self, name: str) -> str | None:
         """Return botocore's configuration variable *name*, from the environment or the profile."""
-        value: str | None = self.below.get_config_variable(name)
+        with unknown_failures_named():
+            value: str | None = self.below.get_config_variable(name)
         return value
 
 
 def open_session(config: StoreConfig) -> Session:
     """Open a session of the profile; no credentials are looked up.
 
-    Raises SetupError if the AWS configuration is wrong.
+    Raises SetupError if the AWS configuration is wrong, with the name of what is.
     """
     session = botocore.session.Session(profile=config.profile)
     if config.ca_bundle is not None:  # also for token services behind the same proxy
         session.set_config_variable("ca_bundle", str(config.ca_bundle))
+    check_files()
+    with unknown_failures_named():
+        try:
+            profile = Profile(session.profile or "default", session.get_scoped_config())
+        except exceptions.ProfileNotFound as exc:
+            raise SetupError(_no_such_profile(config, session)) from exc
+        except exceptions.ConfigParseError as exc:
+            raise SetupError(malformed(exc)) from exc
+        check_settings(profile)
+        check_services(profile, session.full_config.get("services", {}))
+        region = region_setting(profile)
+        if region is not None or config.region is not None:  # also for token services
+            session.set_config_variable("region", region.value if region else config.region)
+        return Session(boto3.session.Session(botocore_session=session), session)
+
+
+@contextmanager
+def unknown_failures_named() -> Iterator[None]:
+    """Raise SetupError for an exception of botocore that nothing else gives a name.
+
+    Around calls of botocore that only read the configuration: no bug of ours raises there.
+    """
     try:
-        session.get_scoped_config()
-    except exceptions.ProfileNotFound as exc:
-        raise SetupError(_no_such_profile(session)) from exc
-    except (exceptions.ConfigParseError, UnicodeDecodeError) as exc:
+        yield
+    except SetupError:
+        raise
+    except Exception as exc:
         raise SetupError(
-            "the AWS configuration (~/.aws/config, ~/.aws/credentials) cannot be read: malformed"
+            f"the AWS configuration is not usable ({type(exc).__name__}): "
+            "check the variables AWS_* and ~/.aws/config"
         ) from exc
-    return Session(boto3.session.Session(botocore_session=session), session)
 
 
 def open_client(
@@ -62,21 +103,24 @@ def open_client(
 
     *credentials* sign its requests. Raises SetupError if a bucket or endpoint cannot be addressed.
     """
-    _check_endpoint_url(config.endpoint_url)
+    endpoint_url = configured_endpoint(config, session)
+    if endpoint_url is not None:
+        _check_endpoint_url(str(endpoint_url.value), endpoint_url.where)
     session.below.register_component(
         "credential_provider", BotoCredentialAdapter(credentials if config.sign_requests else None)
     )
     # else it keeps the credentials of the session's first client
     session.below._credentials = None  # noqa: SLF001
-    try:
-        client = session.above.client(
-            "s3",
-            region_name=region,
-            endpoint_url=config.endpoint_url,
-            config=_client_config(config),
-        )
-    except (ValueError, exceptions.BotoCoreError) as exc:
-        raise not_addressable(config, region, exc) from exc
+    with unknown_failures_named():
+        try:
+            client = session.above.client(
+                "s3",
+                region_name=region,
+                endpoint_url=config.endpoint_url,
+                config=_client_config(config),
+            )
+        except (ValueError, exceptions.BotoCoreError) as exc:
+            raise not_addressable(config, session, region, exc) from exc
     client.meta.events.register_first("needs-retry.s3", _never_retry)
     client.meta.events.register("before-call.s3", _never_redirect)
     return client
@@ -92,16 +136,38 @@ def common_parameters(config: StoreConfig) -> dict[str, str]:
     return parameters
 
 
-def not_addressable(config: StoreConfig, region: str, exc: Exception) -> SetupError:
+def configured_endpoint(config: StoreConfig, session: Session) -> Setting | None:
+    """Return the URL of the endpoint, and what sets it; None for AWS's own."""
+    if config.endpoint_url is not None:
+        return Setting(config.endpoint_url, "--endpoint-url")
+    if session.setting("ignore_configured_endpoint_urls"):
+        return None
+    services = session.below.full_config.get("services", {})
+    return endpoint_setting(session.profile, services)
+
+
+def configured_ca_bundle(config: StoreConfig, session: Session) -> Setting | None:
+    """Return the file of certificate authorities, and what names it; None for the system's."""
+    if config.ca_bundle is not None:
+        return Setting(str(config.ca_bundle), "--ca-bundle")
+    return ca_bundle_setting(session.profile)
+
+
+def not_addressable(
+    config: StoreConfig, session: Session, region: str, exc: Exception
+) -> SetupError:
     """Return the error for a bucket or region that botocore makes no address of."""
     if isinstance(exc, exceptions.InvalidRegionError):
         message = f"{region!r} is not the name of a region"
     elif isinstance(exc, exceptions.ParamValidationError):
         message = f"no bucket can be named {config.bucket!r}: check its spelling"
     else:
+        endpoint = configured_endpoint(config, session)
+        settings = [endpoint.where] if endpoint is not None else []
+        causes = ["both names", *settings, *switches(session.profile)]
         message = (
             f"bucket {config.bucket!r} in region {region!r} cannot be addressed "
-            f"({type(exc).__name__}): check both names"
+            f"({type(exc).__name__}): check {', and '.join(causes)}"
         )
     return SetupError(message, bucket=config.bucket)
 
@@ -128,26 +194,26 @@ def _never_redirect(*, context: dict[str, Any], **_: Any) -> None:
     context.setdefault("s3_redirect", {})["redirected"] = True
 
 
-def _no_such_profile(session: Any) -> str:
-    known = ", ".join(repr(name) for name in session.available_profiles) or "none"
-    return f"no profile {session.profile!r} in the AWS configuration (profiles there: {known})"
+def _no_such_profile(config: StoreConfig, session: Any) -> str:
+    """Return where the name of the profile comes from, and which profiles there are."""
+    name = session.profile
+    variables = (each for each in ("AWS_DEFAULT_PROFILE", "AWS_PROFILE") if os.environ.get(each))
+    where = "--profile" if config.profile is not None else next(variables, "AWS_PROFILE")
+    shown = printable(name)
+    known = ", ".join(repr(each) for each in session.available_profiles) or "none"
+    reasons = "".join(f"; {problem}" for problem in file_problems())
+    return (
+        f"{where}: there is no profile {printable(repr(name))} in the AWS configuration "
+        f"(profiles there: {printable(known)}); it is headed [profile {shown}] in ~/.aws/config, "
+        f"and [{shown}] in ~/.aws/credentials{reasons}"
+    )
 
 
-def _check_endpoint_url(url: str | None) -> None:
-    if url is None:
-        return
+def _check_endpoint_url(url: str, where: str) -> None:
     if "@" in url:
         raise SetupError(
-            "the URL of the endpoint contains a user name or a password: "
+            f"{where}: the URL of the endpoint contains a user name or a password: "
             "credentials belong in a profile or the environment"
         )
-    try:
-        parts = urlsplit(url)
-        is_valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port out of range, half an IPv6 address
-        is_valid = False
-    if not is_valid or any(c.isspace() for c in url):
-        raise SetupError(
-            f"the endpoint {url!r} is not the address of a server: "
-            "http://HOST[:PORT] or https://HOST[:PORT] is needed"
-        )
+    if (problem := address_problem(url)) is not None:
+        raise SetupError(f"{where}: {printable(repr(url))} {problem}")

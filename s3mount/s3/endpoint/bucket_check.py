@@ -4,6 +4,7 @@ Every failure is a SetupError of one line: what is wrong, and what to do. Nothin
 mount's prefix is listed, since that may be all that the credentials allow.
 """
 
+import logging
 import re
 import threading
 import time
@@ -15,7 +16,8 @@ from typing import TypeVar
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.boto.transport import BotoTransport
-from s3mount.s3.endpoint.boto_session import Session, open_session
+from s3mount.s3.endpoint.aws_files import file_problems
+from s3mount.s3.endpoint.boto_session import Session, configured_ca_bundle, open_session
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.messages import no_response, setup_error
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
@@ -26,6 +28,8 @@ from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.transport import ErrorResponseError, Retryable
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 CREDENTIALS_LIMIT = 30.0  # seconds; a credential process may be slow, metadata gives up after 2
 STORE_LIMIT = 12.0  # seconds; with the machine's own look-ups it is less than 15
@@ -41,12 +45,16 @@ def check_bucket(config: StoreConfig, credentials: Credentials) -> Endpoint:
     Raises SetupError if it cannot be listed.
     """
     session = open_session(config)
-    if config.verify_ssl and config.ca_bundle is not None:
-        tls_context(ca_bundle=str(config.ca_bundle), verify_ssl=True)
+    for problem in file_problems():
+        log.warning("%s", problem)
+    if config.ca_bundle is not None:
+        _check_ca_bundle(config, session)
     _look_up(config, credentials)
     region = config.region or session.setting("region") or DEFAULT_REGION
     for _ in range(REGIONS_MAX):
         endpoint = resolve_endpoint(config, session, region=region, credentials=credentials)
+        if endpoint.scheme == "https":
+            _check_ca_bundle(config, session)
         other_region = _with_timeout(
             STORE_LIMIT,
             partial(_list_once, config, endpoint, session),
@@ -58,6 +66,17 @@ def check_bucket(config: StoreConfig, credentials: Credentials) -> Endpoint:
     raise SetupError(
         f"bucket {config.bucket!r} is redirected from region to region: name it with --region"
     )
+
+
+def _check_ca_bundle(config: StoreConfig, session: Session) -> None:
+    """Raise SetupError, with the name of its option or variable, if the bundle cannot be used."""
+    bundle = configured_ca_bundle(config, session)
+    if not config.verify_ssl or bundle is None:
+        return
+    try:
+        tls_context(ca_bundle=str(bundle.value), verify_ssl=True)
+    except SetupError as exc:
+        raise SetupError(f"{bundle.where}: {exc}") from exc
 
 
 def _look_up(config: StoreConfig, credentials: Credentials) -> None:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 INVALIDATION_INTERVAL = 5.0  # seconds; many requests notice the same expiry
 REFRESH_INTERVAL = 60.0  # seconds between two refreshes of credentials that are still valid
+RENEWAL_WAIT = 5.0  # seconds that a refused request waits for a source to give others
 FAILURE_TTL = 1.0  # seconds; so that not every request starts a program that fails
 DEADLINE_MARGIN = 0.1  # seconds before a deadline in which credentials are of no use any more
 
@@ -55,6 +56,13 @@ class Source(Protocol):
         """
         ...
 
+    def may_have_changed(self) -> bool | None:
+        """Whether a look-up may find other credentials; None if only a look-up can tell.
+
+        Blocks as stat(2) does.
+        """
+        ...
+
     def close(self) -> None:
         """Kill the programs that were started for a look-up; never blocks."""
         ...
@@ -73,7 +81,9 @@ class CredentialChain:
        look-up runs beside the requests.
     4. The result of a look-up that was started before `invalidate` is dropped: its source may not
        have known yet that the old credentials had ended.
-    5. A failure is raised in each request that waits for it, and for `FAILURE_TTL` seconds in later
+    5. A refusal that does not speak of expiry starts a look-up while the present credentials stay:
+       at most every `INVALIDATION_INTERVAL` seconds, unless the source knows that it has others.
+    6. A failure is raised in each request that waits for it, and for `FAILURE_TTL` seconds in later
        ones, as a new exception each time.
     """
 
@@ -103,6 +113,10 @@ class CredentialChain:
         self._failure: Callable[[], S3MountError | Retryable] | None = None
         self._failed_until = -math.inf
         self._refresh_from = -math.inf
+        self._renew_from = -math.inf
+        self._began_at = -math.inf
+        self._last: FrozenCredentials | None = None
+        self._replaced_at = -math.inf
         self._is_closed = False
 
     def frozen(self, deadline: float, cancel_token: CancelToken | None = None) -> FrozenCredentials:
@@ -124,6 +138,7 @@ class CredentialChain:
         return keys.frozen
 
     def invalidate(self) -> None:
+        """Discard the credentials, which the store refused; the next request looks up others."""
         with self._changed:
             if self._keys is None:  # older ones were refused
                 return
@@ -132,6 +147,23 @@ class CredentialChain:
                 self._generation += 1
                 self._must_be_fresh = True
                 self._keys = self._failure = None
+
+    def renew(self, since: float, deadline: float, *, is_expired: bool) -> bool:
+        """See `Credentials.renew`."""
+        if not self._is_signing:
+            return False
+        may_have_changed = self._source.may_have_changed()
+        with self._changed:
+            if self._replaced_at > since or self._keys is None:
+                return True
+            if may_have_changed is False:
+                return False
+            if not is_expired:
+                return self._look_beside(deadline, is_certain=may_have_changed is True)
+        if may_have_changed is True:
+            self._invalidated_at = -math.inf
+        self.invalidate()
+        return self._keys is None
 
     def close(self) -> None:
         """Fail the requests that wait for the source, and later ones; never blocks."""
@@ -169,6 +201,26 @@ class CredentialChain:
             cancel_token.check()
         return keys.frozen
 
+    def _look_beside(self, deadline: float, *, is_certain: bool) -> bool:
+        """Look up others while the present ones stay; whether there are any. Called with the lock.
+
+        Raises Retryable if there is no thread for it.
+        """
+        generation, last = self._generation, self._last
+        if not self._is_in_flight:
+            if self._clock() < self._renew_from and not is_certain:
+                return False
+            self._renew_from = self._clock() + INVALIDATION_INTERVAL
+            self._must_be_fresh = True
+            self._start()
+        until = min(deadline - DEADLINE_MARGIN, self._began_at + RENEWAL_WAIT)
+        while self._is_in_flight and not self._is_closed and self._last is last:
+            left = until - self._clock()
+            if left <= 0:
+                return False
+            self._changed.wait(left)
+        return self._last != last or generation != self._generation
+
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
@@ -189,6 +241,7 @@ class CredentialChain:
         """Start a look-up. Raises Retryable if there is no thread for it. Called with the lock."""
         self._failure = None
         self._is_in_flight = True
+        self._began_at = self._clock()
         try:
             _thread.start_new_thread(self._look_up, (self._generation, self._must_be_fresh))
         except (RuntimeError, MemoryError):  # pids.max, RLIMIT_NPROC, or no memory for a stack
@@ -219,6 +272,8 @@ class CredentialChain:
         match found:
             case outcome.Value(value=keys) if self._wall_clock() < keys.expires_at:
                 self._keys = keys
+                if keys.frozen != self._last:
+                    self._last, self._replaced_at = keys.frozen, now
                 return
             case outcome.Error(error=exc):
                 self._failure = partial(credential_error, _without_traceback(exc))

@@ -5,6 +5,7 @@ do: the search for the program may lead through the mount, which then cannot ans
 """
 
 import contextlib
+import json
 import os
 import selectors
 import signal
@@ -12,7 +13,7 @@ import subprocess
 import time
 from typing import Any, Final
 
-from s3mount.errors import AccessDenied
+import dateutil.parser
 
 PROCESS_LIMIT: Final = 60.0  # seconds, as the read timeout of botocore's own requests
 OUTPUT_LIMIT: Final = 1 << 20  # bytes; credentials are some kilobytes
@@ -20,6 +21,10 @@ _WAIT_TIMEOUT: Final = 1.0  # seconds after SIGKILL; a program may hang in the k
 
 # https://docs.python.org/3/library/subprocess.html#disabling-use-of-vfork-or-posix-spawn
 subprocess._USE_VFORK = False  # type: ignore[misc]  # noqa: SLF001 - not a constant there
+
+
+class ProcessFailedError(Exception):
+    """A failed program; the text repeats nothing that it printed."""
 
 
 class CredentialProcess(subprocess.Popen[bytes]):
@@ -38,7 +43,7 @@ class CredentialProcess(subprocess.Popen[bytes]):
         input: bytes | None = None,  # noqa: A002, ARG002 - the signature of subprocess.Popen
         timeout: float | None = None,  # noqa: ARG002
     ) -> tuple[bytes, bytes]:
-        """Return stdout and stderr. Raises TimeoutError, or AccessDenied for too much output."""
+        """Return stdout and stderr. Raises TimeoutError, and ProcessFailedError for bad output."""
         end = time.monotonic() + PROCESS_LIMIT
         try:
             outputs = self._read(end)
@@ -49,6 +54,8 @@ class CredentialProcess(subprocess.Popen[bytes]):
             self.end()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.wait(_WAIT_TIMEOUT)
+        _check_status(self.returncode)
+        check_output(outputs[0])
         return outputs
 
     def end(self) -> None:
@@ -80,9 +87,50 @@ class CredentialProcess(subprocess.Popen[bytes]):
             chunk = os.read(key.fd, 65536)
             key.data.extend(chunk)
             if len(key.data) > OUTPUT_LIMIT:
-                raise AccessDenied("the credential_process prints without end")
+                raise ProcessFailedError("it prints without end")
             if not chunk:
                 selector.unregister(key.fileobj)
+
+
+def check_output(printed: bytes) -> None:
+    """Raise ProcessFailedError if *printed* is not credentials.
+
+    https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+    """
+    try:
+        found = json.loads(printed.decode())
+    except (ValueError, RecursionError):
+        raise ProcessFailedError("it prints no JSON") from None
+    if not isinstance(found, dict):
+        raise ProcessFailedError("it prints no JSON object")
+    if found.get("Version") != 1:
+        raise ProcessFailedError('it prints no "Version": 1')
+    for name in ("AccessKeyId", "SecretAccessKey"):
+        if not (isinstance(found.get(name), str) and found[name]):
+            raise ProcessFailedError(f"it prints no {name}")
+    if not isinstance(found.get("SessionToken"), str | None):
+        raise ProcessFailedError("it prints a SessionToken that is no text")
+    if (expiration := found.get("Expiration")) is not None:
+        _check_expiration(expiration)
+
+
+def _check_expiration(expiration: object) -> None:
+    try:
+        end = dateutil.parser.parse(expiration)
+        has_ended = end.timestamp() <= time.time()
+    except (ValueError, TypeError, OverflowError):
+        raise ProcessFailedError("it prints an Expiration that is no time") from None
+    if end.tzinfo is None:
+        raise ProcessFailedError("it prints an Expiration without a time zone, such as Z")
+    if has_ended:
+        raise ProcessFailedError("it prints credentials that have expired")
+
+
+def _check_status(status: int | None) -> None:
+    if status is not None and status < 0:
+        raise ProcessFailedError(f"it was killed by signal {-status}")
+    if status:
+        raise ProcessFailedError(f"it ended with status {status}: run it by hand")
 
 
 def _has_terminal() -> bool:

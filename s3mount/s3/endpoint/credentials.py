@@ -38,8 +38,13 @@ class Credentials(Protocol):
         """Return the present credentials; None if they must be looked up. Never blocks."""
         ...
 
-    def invalidate(self) -> None:
-        """Discard credentials that the store refused; the next request looks up others."""
+    def renew(self, since: float, deadline: float, *, is_expired: bool) -> bool:
+        """Look for others, because the store refused those of a request that began at *since*.
+
+        Returns whether another attempt may succeed. Blocks for some seconds at most, and not past
+        *deadline*; both are in `time.monotonic()` seconds. *is_expired*: the store says that the
+        credentials are no longer valid, so they are discarded. Raises Retryable without a thread.
+        """
         ...
 
 

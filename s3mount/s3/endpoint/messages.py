@@ -27,19 +27,30 @@ def setup_error(
         message = _network_error(endpoint, failure.__cause__)
     else:
         message = str(error)
+    message = _as_named(endpoint, message)
     return SetupError(message, bucket=config.bucket, status=error.status, code=error.code)
 
 
 def no_response(endpoint: Endpoint, seconds: float) -> str:
-    return (
+    message = (
         f"no answer from {endpoint.origin} within {seconds:.0f} s: "
         "check --endpoint-url, the network and its firewalls"
     )
+    return _as_named(endpoint, message)
+
+
+def _as_named(endpoint: Endpoint, message: str) -> str:
+    """Return *message* with the name of the variable or setting that gives the endpoint."""
+    return message.replace("--endpoint-url", endpoint.named_by)
 
 
 _EXPIRED = "the credentials have expired: renew them (for SSO: aws sso login)"
 _WRONG_REGION = (
     "bucket {bucket!r} is not at {origin}, but elsewhere: check --region and --endpoint-url"
+)
+
+_UNKNOWN_KEY = (
+    "{origin} does not know this access key: check the credentials (and --profile, --endpoint-url)"
 )
 
 _BY_CODE = {
@@ -51,10 +62,7 @@ _BY_CODE = {
         "bucket {bucket!r} does not exist at {origin}: check its name (and --endpoint-url)"
     ),
     "InvalidBucketName": "no bucket can be named {bucket!r}: check its spelling",
-    "InvalidAccessKeyId": (
-        "{origin} does not know this access key: "
-        "check the credentials (and --profile, --endpoint-url)"
-    ),
+    "InvalidAccessKeyId": _UNKNOWN_KEY,
     "SignatureDoesNotMatch": (
         "the secret key does not match the access key: check the credentials (and --profile)"
     ),
@@ -62,6 +70,11 @@ _BY_CODE = {
     "ExpiredTokenException": _EXPIRED,
     "RequestExpired": _EXPIRED,
     "TokenRefreshRequired": _EXPIRED,
+    "InvalidTokenId": "the session token, or the access key, is not valid: renew the credentials",
+    "InvalidClientTokenId": _UNKNOWN_KEY,
+    "UnrecognizedClientException": _UNKNOWN_KEY,
+    "InvalidAccessKey": _UNKNOWN_KEY,
+    "AuthFailure": _UNKNOWN_KEY,
     "InvalidToken": "the session token is not valid: renew the credentials",
     "RequestTimeTooSkewed": (
         "the clock of this machine is wrong, so its requests are refused: "

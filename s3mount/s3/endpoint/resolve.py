@@ -18,8 +18,11 @@ from s3mount.s3.endpoint.boto_session import (
     USER_AGENT,
     Session,
     common_parameters,
+    configured_ca_bundle,
+    configured_endpoint,
     not_addressable,
     open_client,
+    unknown_failures_named,
 )
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.tls import proxy_for
@@ -56,6 +59,7 @@ class Endpoint:
     user_agent: str = USER_AGENT
     connect_timeout: float = CONNECT_LIMIT
     idle_timeout: float = IDLE_LIMIT
+    named_by: str = "--endpoint-url"  # the option, variable or setting to change, for messages
 
     @property
     def host_header(self) -> str:
@@ -89,7 +93,8 @@ def resolve_endpoint(
     Raises SetupError as `open_client` does.
     """
     client = open_client(config, session, region=region, credentials=_unused_credentials)
-    address = _prepared_address(config, client)
+    setting, ca_bundle = configured_endpoint(config, session), configured_ca_bundle(config, session)
+    address = _prepared_address(config, session, client)
     parts = urlsplit(address.url)
     scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
     return Endpoint(
@@ -103,12 +108,13 @@ def resolve_endpoint(
         signature=address.signature,
         credentials=credentials,
         headers=MappingProxyType(_common_headers(config)),
-        ca_bundle=session.setting("ca_bundle"),
+        ca_bundle=str(ca_bundle.value) if ca_bundle else None,
         verify_ssl=config.verify_ssl,
         proxy=proxy_for(address.url),
         # half of the time limit at most: after an attempt without a response, another one has time
         connect_timeout=min(CONNECT_LIMIT, config.timeout / 2),
         idle_timeout=min(IDLE_LIMIT, config.timeout / 2),
+        named_by=setting.where if setting else "--endpoint-url",
     )
 
 
@@ -143,20 +149,21 @@ def _unused_credentials() -> FrozenCredentials:
     raise AssertionError("the request must not be signed")
 
 
-def _prepared_address(config: StoreConfig, client: Any) -> _Address:
+def _prepared_address(config: StoreConfig, session: Session, client: Any) -> _Address:
     client.meta.events.register("before-sign.s3.ListObjectsV2", _stop_before_signing)
-    try:
-        client.list_objects_v2(**common_parameters(config))
-    except _PreparedError as prepared:
-        return prepared.address
-    except exceptions.MissingDependencyException as exc:
-        message = (
-            f"bucket {config.bucket!r} needs a signature that takes another package: "
-            "pip install 'botocore[crt]'"
-        )
-        raise SetupError(message, bucket=config.bucket) from exc
-    except (ValueError, exceptions.BotoCoreError) as exc:
-        raise not_addressable(config, client.meta.region_name, exc) from exc
+    with unknown_failures_named():
+        try:
+            client.list_objects_v2(**common_parameters(config))
+        except _PreparedError as prepared:
+            return prepared.address
+        except exceptions.MissingDependencyException as exc:
+            message = (
+                f"bucket {config.bucket!r} needs a signature that takes another package: "
+                "pip install 'botocore[crt]'"
+            )
+            raise SetupError(message, bucket=config.bucket) from exc
+        except (ValueError, exceptions.BotoCoreError) as exc:
+            raise not_addressable(config, session, client.meta.region_name, exc) from exc
     raise AssertionError("the request must not be sent")
 
 

@@ -72,8 +72,8 @@ class NativeTransport:
         with contextlib.suppress(OSError):  # the next request reports it
             self._pool.release(self._pool.open(deadline, CancelToken()))
 
-    def renew_credentials(self) -> None:
-        self._credentials.invalidate()
+    def renew_credentials(self, since: float, deadline: float, *, is_expired: bool) -> bool:
+        return self._credentials.renew(since, deadline, is_expired=is_expired)
 
     def close(self) -> None:
         self._pool.close()

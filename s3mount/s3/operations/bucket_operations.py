@@ -87,7 +87,7 @@ class Operations(Protocol):
 
     def preconnect(self, *, deadline: float) -> None: ...
 
-    def renew_credentials(self) -> None: ...
+    def renew_credentials(self, since: float, deadline: float, *, is_expired: bool) -> bool: ...
 
     def close(self) -> None: ...
 
@@ -117,16 +117,19 @@ class BucketOperations:
     def head(self, key: str, *, deadline: float) -> ObjectStat:
         request = StoreRequest("HeadObject", key, method="HEAD")
 
-        def receive() -> ObjectStat:
+        def receive() -> ObjectStat | None:
             with self._transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
-                    raise read_error(response)
+                    return self._refused_head(response)
                 size = content_length(response.headers)
                 if size is None:
                     raise InvalidResponseError("no Content-Length")
                 return validation.object_stat(self._bucket, key, response.headers, size)
 
-        return self._runner.run(Operation.HEAD, key, receive)
+        stat = self._runner.run(Operation.HEAD, key, receive)
+        return stat or self._runner.run(
+            Operation.REVALIDATION, key, self._stat_by_get, key, deadline
+        )
 
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
@@ -180,6 +183,26 @@ class BucketOperations:
                 return response.read_all(DOCUMENT_LIMIT)
 
         return self._runner.run(Operation.LIST, query.prefix, receive)
+
+    @staticmethod
+    def _refused_head(response: Response) -> None:
+        """Raise the refusal of a HEAD; return if only a GET says what it means."""
+        error = read_error(response)
+        if response.status != 400 or error.response.code:
+            raise error
+
+    def _stat_by_get(self, key: str, deadline: float) -> ObjectStat:
+        """Return the attributes from a GET, whose refusal has the code that a HEAD lacks.
+
+        S3 refuses a HEAD with 400 for an expired token, and for an object under SSE-C.
+        """
+        request = StoreRequest("GetObject", key, headers=range_header(ByteRange(0, 1)))
+        with self._transport.send(request, deadline=deadline) as response:
+            if response.status not in (200, 206):
+                raise read_error(response)
+            content = validation.content_range(response.status, response.headers)
+            check_body_ends(response, content.stop - content.start)
+            return validation.object_stat(self._bucket, key, response.headers, content.size)
 
     def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
         """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""

@@ -6,7 +6,14 @@ sent. A code that is shown is escaped and cut, since it may be anything.
 
 from enum import Enum
 
-from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion, StoreError
+from s3mount.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+    StoreError,
+)
 from s3mount.printable import printable
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.transport import ErrorResponse, Retryable
@@ -36,14 +43,25 @@ _TRANSIENT = {
 }
 _STALE_CREDENTIALS = {
     *("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"),
-    # perhaps rotated away: the credential chain may know the new ones
-    *("InvalidToken", "InvalidAccessKeyId"),
+}
+# perhaps replaced meanwhile: the credential chain may know the new ones
+_REFUSED_CREDENTIALS = {  # see docs/decisions/refused-keys.md
+    *("InvalidToken", "InvalidTokenId", "InvalidAccessKeyId", "InvalidAccessKey"),
+    *("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
+    *("AuthFailure", "NotSignedUp", "AccessDenied", "AccessDeniedException"),
+}
+# of a request without the key of SSE-C: AWS, MinIO, SeaweedFS; Ceph, and on a GET much else
+_NEEDS_KEY = {
+    ("InvalidRequest", Operation.HEAD),
+    ("InvalidRequest", Operation.GET),
+    ("InvalidRequest", Operation.REVALIDATION),
+    ("InvalidArgument", Operation.REVALIDATION),
 }
 _DENIED = {
-    *("AccessDenied", "AccessDeniedException", "AllAccessDisabled", "AccountProblem"),
-    *("InvalidObjectState", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "InvalidPayer"),
-    *("NotSignedUp", "UnauthorizedAccess"),
+    *("AllAccessDisabled", "AccountProblem", "InvalidObjectState", "RequestTimeTooSkewed"),
+    *("InvalidPayer", "UnauthorizedAccess"),
 }
+_WITHOUT_BODY = (Operation.HEAD, Operation.REVALIDATION)
 _PERMANENT_5XX = {501, 505, 508, 510, 511}
 _TRANSIENT_4XX = {408, 425, 429}
 
@@ -52,6 +70,7 @@ _REASONS = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "InvalidAccessKeyId": "the access key is unknown to the store",
+    "InvalidTokenId": "the access key or the token is unknown to the store",
     "NoSuchBucket": "the bucket does not exist",
 }
 
@@ -73,8 +92,8 @@ def from_error_response(
 
     if response.code in _STALE_CREDENTIALS:
         return Retryable(make(AccessDenied), is_stale_credentials=True)
-    if response.status == 400 and not response.code and operation is Operation.HEAD:
-        # the response to a HEAD with an expired token
+    if response.status == 400 and not response.code and operation in _WITHOUT_BODY:
+        # perhaps an expired token; the response to a GET had no code either
         return Retryable(make(StoreError), is_stale_credentials=True)
     if is_throttle(response):
         return Retryable(make(StoreError), is_throttle=True)
@@ -125,11 +144,11 @@ def _is_transient(response: ErrorResponse, operation: Operation) -> bool:
 
 
 def _kind(response: ErrorResponse, operation: Operation) -> type[S3MountError]:
+    if _is_denied(response, operation):
+        return AccessDenied
+    if response.status in (401, 403) or response.code in _REFUSED_CREDENTIALS:
+        return CredentialsRefused
     match response.status, operation:
-        case _ if response.code in _DENIED or response.code.startswith("KMS."):
-            return AccessDenied
-        case 401 | 403, _:
-            return AccessDenied
         case 404, Operation.GET:
             return NotFound if response.code == "NoSuchBucket" else StaleVersion
         case 404, _:
@@ -140,8 +159,21 @@ def _kind(response: ErrorResponse, operation: Operation) -> type[S3MountError]:
     return StoreError
 
 
+def _is_denied(response: ErrorResponse, operation: Operation) -> bool:
+    """Whether no other credentials would help."""
+    is_denied = response.code in _DENIED or response.code.startswith("KMS.")
+    return is_denied or _needs_customer_key(response, operation)
+
+
+def _needs_customer_key(response: ErrorResponse, operation: Operation) -> bool:
+    """Whether the object is encrypted with a key of the customer's (SSE-C), as far as we know."""
+    return response.status == 400 and (response.code, operation) in _NEEDS_KEY
+
+
 def _message(response: ErrorResponse, operation: Operation) -> str:
     reason = _REASONS.get(response.code) or printable(response.code)
+    if _needs_customer_key(response, operation):
+        reason = f"encrypted with a customer key (SSE-C), and s3mount has none: {response.code}"
     if not reason and response.is_html:
         reason = "the response is not from S3"
     refused = f"{operation.value} refused"

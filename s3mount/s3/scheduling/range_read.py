@@ -21,7 +21,7 @@ import outcome
 import trio
 
 from s3mount import unawaited
-from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion
+from s3mount.errors import AccessDenied, CredentialsRefused, NotFound, S3MountError, StaleVersion
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import OnReadEnd, Priority
 from s3mount.s3.scheduling.attempt import Sender
@@ -177,7 +177,7 @@ class RangeRead(HedgedRequest[str | None]):
     def _may_go_on(self, error: BaseException) -> TypeGuard[Exception]:
         if self._is_cancelled:
             return False
-        return isinstance(error, Retryable) or (
+        return isinstance(error, Retryable | CredentialsRefused) or (
             isinstance(error, StaleVersion) and self._has_version_id
         )
 

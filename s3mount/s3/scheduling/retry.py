@@ -6,7 +6,7 @@ Invariants:
    DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. A read may
    take as much longer as its thread takes to notice.
 2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. If credentials
-   were refused as expired, they are renewed and the operation is retried at once, once.
+   were refused, the operation is retried at once, once, if there may be others by then.
 3. An attempt for which this host has no thread is retried like any other, unless nobody waits for
    the operation: then it fails.
 """
@@ -22,7 +22,13 @@ from typing import Any, Generic, Protocol, TypeVar
 import trio
 
 from s3mount import unawaited
-from s3mount.errors import DeadlineExceeded, NotFound, S3MountError, StaleVersion
+from s3mount.errors import (
+    CredentialsRefused,
+    DeadlineExceeded,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+)
 from s3mount.s3.object_store import Priority, RequestPriority
 from s3mount.s3.scheduling.limiter import Limiter, Permit, PermitWaiter
 from s3mount.s3.scheduling.thread_pool import ThreadPool
@@ -73,10 +79,17 @@ class Call(Protocol[T_co]):
         ...
 
 
+class RenewCredentials(Protocol):
+    """Looks for other credentials; returns whether another attempt may succeed. Blocks."""
+
+    def __call__(self, deadline: float, *, is_expired: bool) -> bool: ...
+
+
 class Retrier:
     """Makes attempts until one succeeds; counts requests by kind, retries and errors.
 
-    *renew_credentials* is called in a thread. *bucket* and *timeout* are for messages.
+    *renew_credentials* is called in a thread, with the deadline of the operation. *bucket* and
+    *timeout* are for messages.
     """
 
     def __init__(
@@ -84,7 +97,7 @@ class Retrier:
         limiter: Limiter,
         thread_pool: ThreadPool,
         *,
-        renew_credentials: Callable[[], None],
+        renew_credentials: RenewCredentials,
         pauses: Callable[[], Iterator[float]],
         bucket: str | None,
         timeout: float,
@@ -107,17 +120,18 @@ class Retrier:
             if failure is None:
                 try:
                     return await self._attempt(call)
-                except (Retryable, StaleVersion) as exc:
+                except (Retryable, StaleVersion, CredentialsRefused) as exc:
                     failure = exc
                     unawaited.drop_frames(exc)  # which refer to the caller's buffer
             match failure:
                 case StaleVersion() if call.use_version_id():
                     pauses, is_renewed = self._pauses(), False
-                case Retryable(is_stale_credentials=True) if not self._is_late(call):
-                    if is_renewed:
-                        raise failure.failure.detached() from failure
+                case Retryable(is_stale_credentials=True) | CredentialsRefused() if (
+                    not self._is_late(call)
+                ):
+                    if is_renewed or not await self._renew(call, failure):
+                        raise _final(failure)
                     is_renewed = True
-                    await self._renew(call)
                 case Retryable():
                     await self._pause(call, failure, next(pauses, None))
                 case _:
@@ -161,11 +175,13 @@ class Retrier:
     def _is_late(call: Call[Any]) -> bool:
         return trio.current_time() >= call.deadline
 
-    async def _renew(self, call: Call[Any]) -> None:
-        """Renew the credentials, in a thread that may be left behind."""
+    async def _renew(self, call: Call[Any], refusal: Exception) -> bool:
+        """Renew the credentials, in a thread that may be left behind; whether to try again."""
+        is_expired = isinstance(refusal, Retryable)
+        renew = partial(self._renew_credentials, monotonic(call.deadline), is_expired=is_expired)
         try:
             with trio.fail_at(call.deadline):
-                await self._thread_pool.run(self._renew_credentials, lambda _: None)
+                return await self._thread_pool.run(renew, lambda _: None)
         except Retryable as exc:  # no thread can be started
             raise exc.failure.detached() from exc
         except trio.TooSlowError as exc:
@@ -175,6 +191,11 @@ class Retrier:
     def _too_late(self, call: Call[Any]) -> DeadlineExceeded:
         message = f"{call.kind} not answered within {self._timeout:g} s"
         return DeadlineExceeded(message, bucket=self._bucket, key=call.key)
+
+
+def _final(failure: Exception) -> Exception:
+    """Return what to raise of a refusal that stands."""
+    return failure.failure.detached() if isinstance(failure, Retryable) else failure
 
 
 class BlockingCall(Generic[T]):

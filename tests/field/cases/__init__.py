@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tests.field.case import Case
-from tests.field.cases import bodies, environ, lists, network, people, start, versions
+from tests.field.cases import bodies, environ, lists, network, people, settings, start, versions
 
 TABLES: Mapping[str, tuple[Case, ...]] = {
     "lists": lists.CASES,
@@ -12,5 +12,6 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "start": start.CASES,
     "network": network.CASES,
     "environ": environ.CASES,
+    "settings": settings.CASES,
     "people": people.CASES,
 }

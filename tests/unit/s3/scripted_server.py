@@ -186,7 +186,8 @@ class FixedCredentials:
     def frozen_nowait(self) -> FrozenCredentials | None:
         return self._keys if self._is_ready else None
 
-    def invalidate(self) -> None: ...
+    def renew(self, since: float, deadline: float, *, is_expired: bool) -> bool:  # noqa: ARG002
+        return False
 
 
 def store_at(port: int, **changes: object) -> Endpoint:

@@ -18,6 +18,7 @@ import trio.testing
 from s3mount import unawaited
 from s3mount.errors import (
     AccessDenied,
+    CredentialsRefused,
     DeadlineExceeded,
     NotFound,
     S3MountError,
@@ -55,6 +56,7 @@ class ScriptedTransport:
     def __init__(self, *steps: Exception | Callable[[], Any] | None) -> None:
         self.steps = list(steps)
         self.renewals = 0
+        self.has_others = True
         self.prepared = threading.Semaphore(0)
         self.version_ids: list[str | None] = []
         self.attempts = 0
@@ -112,8 +114,9 @@ class ScriptedTransport:
     def preconnect(self, *, deadline: float) -> None:  # noqa: ARG002 - the protocol's
         self.prepared.release()
 
-    def renew_credentials(self) -> None:
+    def renew_credentials(self, since: float, deadline: float, *, is_expired: bool) -> bool:  # noqa: ARG002
         self.renewals += 1
+        return self.has_others
 
     def close(self) -> None: ...
 
@@ -207,7 +210,7 @@ either_way = pytest.mark.parametrize("read", [read, read_in_task], ids=["sent-at
 async def test_a_renewal_that_hangs_ends_by_the_deadline() -> None:
     hold, expired = threading.Event(), Retryable(AccessDenied("expired"), is_stale_credentials=True)
     transport = ScriptedTransport(expired)
-    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]  # nothing may wait for it
+    transport.renew_credentials = lambda *_, **__: hold.wait()  # type: ignore[method-assign]  # nothing may wait for it
 
     with trio.fail_after(5), pytest.raises(DeadlineExceeded) as caught:
         await remote(transport, timeout=0.05).head("key")
@@ -219,7 +222,7 @@ async def test_a_renewal_that_hangs_ends_by_the_deadline() -> None:
 async def test_a_renewal_that_hangs_can_be_cancelled() -> None:
     hold, expired = threading.Event(), Retryable(AccessDenied("expired"), is_stale_credentials=True)
     transport = ScriptedTransport(expired)
-    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]  # nothing may wait for it
+    transport.renew_credentials = lambda *_, **__: hold.wait()  # type: ignore[method-assign]  # nothing may wait for it
 
     with trio.fail_after(5), trio.move_on_after(0.05) as scope:
         await remote(transport).head("key")
@@ -325,6 +328,35 @@ async def test_credentials_that_stay_expired_are_a_refusal(read: Read) -> None:
         await read(remote(transport))
 
     assert (transport.attempts, transport.renewals) == (2, 1)
+
+
+@either_way
+async def test_a_refusal_is_retried_if_there_are_other_credentials(read: Read) -> None:
+    transport = ScriptedTransport(CredentialsRefused("denied"))
+
+    assert (await read(remote(transport))).body == b"body"
+    assert (transport.attempts, transport.renewals) == (2, 1)
+
+
+@either_way
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        CredentialsRefused("denied"),
+        Retryable(AccessDenied("expired"), is_stale_credentials=True),
+    ],
+    ids=["denied", "expired"],
+)
+async def test_a_refusal_stands_if_there_are_no_other_credentials(
+    read: Read, refusal: Exception
+) -> None:
+    transport = ScriptedTransport(refusal)
+    transport.has_others = False
+
+    with pytest.raises(AccessDenied):
+        await read(remote(transport))
+
+    assert (transport.attempts, transport.renewals) == (1, 1)
 
 
 @either_way
@@ -619,7 +651,7 @@ async def test_a_cancelled_read_ends_at_once_whatever_it_waits_for(is_held_up: s
     expired = Retryable(AccessDenied("expired"), is_stale_credentials=True)
     steps: dict[str, Any] = {"permit": hold.wait, "pause": failed(), "renewal": expired}
     transport = ScriptedTransport(steps[is_held_up])
-    transport.renew_credentials = hold.wait  # type: ignore[method-assign,assignment]
+    transport.renew_credentials = lambda *_, **__: hold.wait()  # type: ignore[method-assign]
     store, ended = remote(transport, max_connections=1, pause=30.0), End()
     if is_held_up == "permit":
         prefetch(store, lambda *_: None)

@@ -25,6 +25,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_PROFILE",
         "AWS_CA_BUNDLE",
         "AWS_DEFAULT_REGION",
+        "AWS_REGION",
         "AWS_SESSION_TOKEN",
         "HTTP_PROXY",
         "http_proxy",
@@ -112,6 +113,106 @@ def test_each_mistake_has_its_message(options: dict[str, Any], part: str) -> Non
     assert part in message(**options)
 
 
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        ("garbage", "http://HOST[:PORT]"),
+        ("127.0.0.1:9000", "http://HOST[:PORT]"),
+        ("http://", "http://HOST[:PORT]"),
+        ("ftp://h", "http://HOST[:PORT]"),
+        ("http://127.0.0.1:99999", "http://HOST[:PORT]"),
+        (" http://127.0.0.1:1", "http://HOST[:PORT]"),
+        ("http://127.0.0.1:1 ", "http://HOST[:PORT]"),
+        ('"http://127.0.0.1:1"', "http://HOST[:PORT]"),
+        ("http://127.0.0.1:1/?x=1", "http://HOST[:PORT]"),
+        ("http://[::1", "http://HOST[:PORT]"),
+        ("http://under_score.invalid", "cannot be addressed"),
+        (f"http://AKID:{SECRET}@host", "credentials belong in a profile"),
+        ("http://127.0.0.1:1", "refuses connections"),
+        ("http://host.invalid", "is not known"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "profile"])
+def test_an_endpoint_of_the_environment_is_named(
+    url: str, part: str, variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if variable == "profile":
+        variable = "endpoint_url of profile 'default'"
+        if url != url.strip():
+            pytest.skip("botocore strips the values of its files")
+        (tmp_path / "config").write_text(f"[default]\nendpoint_url = {url}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    else:
+        monkeypatch.setenv(variable, url)
+
+    line = message()
+
+    assert variable in line
+    assert part in line
+
+
+def test_services_of_a_profile_name_the_endpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text(
+        "[default]\nservices = local\n[services local]\ns3 =\n  endpoint_url = garbage\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    assert "endpoint_url of the section [services local]: 'garbage' is not" in message()
+
+
+@pytest.mark.parametrize(
+    ("given", "region"),
+    [
+        ({"AWS_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "eu-west-1"}, "eu-north-1"),
+        ({}, "us-east-1"),
+    ],
+)
+def test_the_region_of_the_environment_is_heeded(
+    given: dict[str, str], region: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with answering(listing("<IsTruncated>false</IsTruncated>")) as url:
+        assert probed(StoreConfig(bucket="photos", endpoint_url=url)).region == region
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("bundle", ["/missing.pem", "/etc/passwd"])
+def test_a_ca_bundle_of_the_environment_is_named(
+    variable: str, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, bundle)
+
+    assert message(endpoint_url="https://127.0.0.1:1").startswith(
+        f"{variable}: the CA bundle {bundle!r} cannot be used: "
+    )
+
+
+@pytest.mark.parametrize("text", [b"# caf\xe9\n", "[default]\n".encode("utf-16")])
+def test_a_file_that_is_not_utf_8_is_named(
+    text: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_bytes(text)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+
+    assert "config (AWS_CONFIG_FILE): it is not UTF-8 text" in message()
+
+
+def test_an_exception_of_botocore_that_nothing_names_is_no_internal_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError(SECRET)
+
+    monkeypatch.setattr("botocore.session.Session.get_scoped_config", fail)
+
+    assert message().startswith("the AWS configuration is not usable (AttributeError): check")
+
+
 def test_a_silent_store_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket_check, "STORE_LIMIT", 1.5)
     with silent() as url:
@@ -128,7 +229,7 @@ def test_missing_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch)
 def test_incomplete_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
 
-    assert "both" in message(endpoint_url="http://127.0.0.1:1")
+    assert "AWS_SECRET_ACCESS_KEY is missing" in message(endpoint_url="http://127.0.0.1:1")
 
 
 def test_a_credential_process_is_not_quoted(
@@ -141,7 +242,9 @@ def test_a_credential_process_is_not_quoted(
     )
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
-    assert "source of credentials" in message(endpoint_url="http://127.0.0.1:1")
+    assert "credential_process of profile 'default': it ended with status 1" in message(
+        endpoint_url="http://127.0.0.1:1"
+    )
 
 
 def test_a_wrong_configured_region_is_reported_with_the_right_one() -> None:
@@ -211,7 +314,7 @@ def test_invalidated_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyP
             store = check_bucket(config, credentials)
             monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "newer")
 
-            store.credentials.invalidate()
+            credentials.invalidate()
 
             assert store.credentials.frozen(time.monotonic() + 30).secret_key == "newer"
 

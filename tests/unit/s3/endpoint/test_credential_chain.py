@@ -18,6 +18,7 @@ from s3mount.s3.endpoint.credential_chain import (
     FAILURE_TTL,
     INVALIDATION_INTERVAL,
     REFRESH_INTERVAL,
+    RENEWAL_WAIT,
     CredentialChain,
     Keys,
 )
@@ -36,6 +37,7 @@ class Source:
 
     def __init__(self) -> None:
         self.looks: list[bool] = []
+        self.has_others: bool | None = None
         self.at_once = self.most_at_once = 0
         self.masks: list[set[int]] = []
         self._begun: queue.SimpleQueue[bool] = queue.SimpleQueue()
@@ -52,6 +54,9 @@ class Source:
         if isinstance(found, BaseException):
             raise found
         return found
+
+    def may_have_changed(self) -> bool | None:
+        return self.has_others
 
     def close(self) -> None: ...
 
@@ -242,6 +247,121 @@ def test_many_refusals_of_one_expiry_invalidate_once(
     chain.invalidate()
 
     assert (after_a_moment, chain.frozen_nowait()) == (NEW, None)
+
+
+def renewed(chain: CredentialChain, *, since: float = 1000.0, is_expired: bool = False) -> bool:
+    """`renew` for a request of an operation that began at *since*."""
+    return chain.renew(since, 2000.0, is_expired=is_expired)
+
+
+@pytest.mark.parametrize(("found", "may_succeed"), [(NEW, True), (OLD, False)])
+def test_a_refusal_is_worth_another_attempt_if_there_are_other_credentials(
+    found: FrozenCredentials, *, may_succeed: bool, chain: CredentialChain, source: Source
+) -> None:
+    hold(chain, source, Keys(OLD))
+    source.finds(Keys(found))
+
+    assert renewed(chain) is may_succeed
+    assert chain.frozen_nowait() == found
+    assert source.looks == [False, True]
+
+
+def test_a_refusal_that_a_look_up_did_not_help_starts_no_other_for_some_seconds(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD))
+    source.finds(Keys(OLD), Keys(NEW), Keys(NEW))
+
+    first, second = renewed(chain), renewed(chain)
+    source.has_others = True
+    certain = renewed(chain)
+    clocks.advance(INVALIDATION_INTERVAL)
+    source.has_others = None
+
+    assert (first, second, certain) == (False, False, True)
+    assert renewed(chain, since=clocks.now) is False
+    assert source.looks == [False, True, True, True]
+
+
+@pytest.mark.parametrize("is_expired", [False, True])
+def test_a_source_that_cannot_change_is_not_asked(
+    chain: CredentialChain, source: Source, *, is_expired: bool
+) -> None:
+    hold(chain, source, Keys(OLD))
+    source.has_others = False
+
+    assert renewed(chain, is_expired=is_expired) is False
+    assert chain.frozen_nowait() == OLD
+    assert source.looks == [False]
+
+
+def test_refusals_at_the_same_time_share_one_look_up(
+    chain: CredentialChain, source: Source
+) -> None:
+    hold(chain, source, Keys(OLD))
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(renewed, chain) for _ in range(8)]
+        source.wait_asked()
+        source.finds(Keys(NEW))
+        results = [each.result(PATIENCE) for each in asked]
+
+    assert results == [True] * 8
+    assert source.looks == [False, True]
+
+
+def test_a_refusal_of_credentials_that_were_replaced_meanwhile_needs_no_look_up(
+    chain: CredentialChain, source: Source, clocks: Clocks
+) -> None:
+    hold(chain, source, Keys(OLD))
+    source.finds(Keys(NEW))
+    clocks.advance(1)
+    renewed(chain)
+
+    assert renewed(chain, since=1000.5) is True
+    assert renewed(chain, since=clocks.now) is False
+    assert source.looks == [False, True]
+
+
+def test_a_look_up_that_fails_leaves_refused_credentials_in_use(
+    chain: CredentialChain, source: Source, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("credentials not refreshed")
+    hold(chain, source, Keys(OLD))
+    source.finds(OSError())
+
+    assert renewed(chain) is False
+    assert chain.frozen_nowait() == OLD
+
+
+def test_a_source_that_hangs_does_not_hold_up_later_refusals(
+    source: Source, clocks: Clocks
+) -> None:
+    chain = CredentialChain(source, sign=True, clock=lambda: clocks.now)
+    hold(chain, source, Keys(OLD))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(renewed, chain)
+        source.wait_asked()
+        clocks.advance(RENEWAL_WAIT)
+
+        assert renewed(chain) is False
+        source.finds(Keys(OLD))
+        assert first.result(PATIENCE) is False
+
+
+def test_credentials_that_have_expired_are_invalidated_at_once_if_there_are_others(
+    chain: CredentialChain, source: Source
+) -> None:
+    hold(chain, source, Keys(OLD))
+    renewed(chain, is_expired=True)
+    hold(chain, source, Keys(OLD))
+
+    again = renewed(chain, is_expired=True)
+    source.has_others = True
+    certain = renewed(chain, is_expired=True)
+
+    assert (again, certain) == (False, True)
+    assert chain.frozen_nowait() is None
 
 
 def test_valid_credentials_are_used_while_a_refresh_hangs(

@@ -144,7 +144,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(
     monkeypatch.setattr(credential_process, "_has_terminal", lambda: False)
     program(f"echo $$ >{tmp_path}/shell\nsleep 1000 &\necho $! >{tmp_path}/child\nwait", section)
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Retryable):
         source.look_up(fresh=False)
 
     assert source.kind == "credential_process"
@@ -160,7 +160,7 @@ def test_a_child_that_a_program_left_with_its_pipes_is_killed(
     monkeypatch.setattr(credential_process, "_has_terminal", lambda: False)
     program(f"sleep 60 &\necho $! >{tmp_path}/child")
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(Retryable):
         source.look_up(fresh=False)
 
     wait_gone(int((tmp_path / "child").read_text()))
@@ -291,7 +291,7 @@ def test_the_failure_of_a_program_is_one_line_without_its_output(
 ) -> None:
     program(text)
 
-    with pytest.raises(AccessDenied, match="the configured source of credentials gives") as caught:
+    with pytest.raises(AccessDenied, match=r"_process of profile .*: it ") as caught:
         chain_of(source).frozen(soon())
 
     assert "a-secret" not in str(caught.value)
@@ -303,3 +303,40 @@ def test_a_missing_program_is_reported(program: Program, source: ChainSource) ->
 
     with pytest.raises(AccessDenied, match="cannot be run"):
         chain_of(source).frozen(soon())
+
+
+def test_only_files_that_changed_may_have_other_keys(
+    source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    keys = "[default]\naws_access_key_id = A\naws_secret_access_key = "
+    (tmp_path / "credentials").write_text(f"{keys}old\n")
+    source.look_up(fresh=True)
+    before = source.may_have_changed()
+
+    (tmp_path / "new").write_text(f"{keys}new\n")
+    (tmp_path / "new").rename(tmp_path / "credentials")
+    after = source.may_have_changed()
+    found = source.look_up(fresh=True)
+
+    assert (before, after, source.may_have_changed()) == (False, True, False)
+    assert found.frozen.secret_key == "new"
+
+
+def test_keys_of_the_environment_never_change(
+    source: ChainSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "A")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    source.look_up(fresh=True)
+
+    assert source.may_have_changed() is False
+
+
+def test_what_a_program_gives_may_always_have_changed(
+    program: Program, source: ChainSource
+) -> None:
+    program(printing())
+    source.look_up(fresh=True)
+
+    assert source.may_have_changed() is None

@@ -382,6 +382,34 @@ def test_expired_credentials_may_be_renewed(reader: Reader) -> None:
         assert retryable(lambda: reader(operations)).is_stale_credentials
 
 
+def test_a_get_says_what_a_head_without_a_code_means(connect: Clients) -> None:
+    """Of an object under SSE-C, S3 refuses the HEAD with 400 and no body, as of an old token."""
+    with connect(
+        says(refusal("400 Bad Request", "")), says(refusal("400 B", "InvalidRequest"))
+    ) as (
+        operations,
+        server,
+    ):
+        failure = failure_of(AccessDenied, lambda: operations.head("k", deadline=soon()))
+
+    assert "SSE-C" in str(failure)
+    assert "range: bytes=0-0" in server.requests[1].lower()
+
+
+def test_an_object_whose_head_is_refused_is_known_by_a_get(connect: Clients) -> None:
+    with connect(says(refusal("400 Bad Request", "")), says(part(CONTENT, 0, 1))) as (
+        operations,
+        _,
+    ):
+        assert operations.head("k", deadline=soon()).version.size == len(CONTENT)
+
+
+def test_a_get_for_a_refused_head_may_say_that_the_token_has_expired(connect: Clients) -> None:
+    answers = [says(refusal("400 Bad Request", "")), says(refusal("400 B", "ExpiredToken"))]
+    with connect(*answers) as (operations, _):
+        assert retryable(lambda: operations.head("k", deadline=soon())).is_stale_credentials
+
+
 def test_a_version_without_an_etag_is_known_by_its_time_and_size(connect: Clients) -> None:
     with connect(
         says(head(Content_Length=len(CONTENT), ETag=None)),

@@ -1,6 +1,13 @@
 import pytest
 
-from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion, StoreError
+from s3mount.errors import (
+    AccessDenied,
+    CredentialsRefused,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+    StoreError,
+)
 from s3mount.s3.operations.error_mapping import (
     Operation,
     from_error_response,
@@ -9,11 +16,17 @@ from s3mount.s3.operations.error_mapping import (
 from s3mount.s3.transport import ErrorResponse, Retryable
 
 PERMANENT = [
-    (403, "AccessDenied", Operation.GET, AccessDenied),
-    (403, "", Operation.HEAD, AccessDenied),
+    (403, "AccessDenied", Operation.GET, CredentialsRefused),
+    (403, "", Operation.HEAD, CredentialsRefused),
+    (403, "InvalidAccessKeyId", Operation.HEAD, CredentialsRefused),
+    (403, "InvalidTokenId", Operation.HEAD, CredentialsRefused),
+    (403, "SomethingElse", Operation.LIST, CredentialsRefused),
+    (400, "InvalidToken", Operation.LIST, CredentialsRefused),
+    (400, "InvalidRequest", Operation.GET, AccessDenied),
+    (400, "InvalidArgument", Operation.REVALIDATION, AccessDenied),
     (403, "InvalidObjectState", Operation.GET, AccessDenied),
     (400, "KMS.DisabledException", Operation.GET, AccessDenied),
-    (401, "", Operation.LIST, AccessDenied),
+    (401, "", Operation.LIST, CredentialsRefused),
     (403, "RequestTimeTooSkewed", Operation.LIST, AccessDenied),
     (404, "NoSuchKey", Operation.GET, StaleVersion),
     (404, "NoSuchVersion", Operation.GET, StaleVersion),
@@ -92,7 +105,7 @@ def test_a_throttled_request_may_be_retried_with_fewer_beside_it(status: int, co
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(400, "ExpiredToken"), (403, "InvalidAccessKeyId"), (400, "")]
+    ("status", "code"), [(400, "ExpiredToken"), (403, "RequestExpired"), (400, "")]
 )
 def test_credentials_that_the_store_refuses_may_be_stale(status: int, code: str) -> None:
     outcome = from_error_response(
