@@ -27,12 +27,18 @@ OnAcquire = Callable[[Any], None]
 
 
 def limit_header_time(
-    pools: PoolManager, watchdog: "Watchdog", *, on_acquire: OnAcquire, on_wait: OnWait
+    pools: PoolManager,
+    watchdog: "Watchdog",
+    *,
+    handshake_timeout: float,
+    on_acquire: OnAcquire,
+    on_wait: OnWait,
 ) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
-    *on_acquire* is called before the request is sent, *on_wait* before the header is read; what
-    *on_wait* raises ends the request.
+    *handshake_timeout* is how long TLS may wait for each piece from the peer; urllib3 would apply
+    the connect timeout. *on_acquire* is called before the request is sent, *on_wait* before the
+    header is read; what *on_wait* raises ends the request.
     """
 
     class Connection(HTTPConnection):
@@ -41,6 +47,11 @@ def limit_header_time(
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
     class SecureConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            sock.settimeout(handshake_timeout)
+            return sock
+
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)

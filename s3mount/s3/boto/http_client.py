@@ -273,7 +273,13 @@ def _open_pool(
     pools = (
         urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
     )
-    limit_header_time(pools, watchdog, on_acquire=on_acquire, on_wait=on_wait)
+    limit_header_time(
+        pools,
+        watchdog,
+        handshake_timeout=store.idle_timeout,
+        on_acquire=on_acquire,
+        on_wait=on_wait,
+    )
     return pools
 
 
