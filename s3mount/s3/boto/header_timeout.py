@@ -56,23 +56,26 @@ def limit_header_time(
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
+    pools.pool_classes_by_scheme = {
+        "http": _acquiring(HTTPConnectionPool, Connection, on_acquire),
+        "https": _acquiring(HTTPSConnectionPool, SecureConnection, on_acquire),
+    }
+
+
+def _acquiring(
+    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], on_acquire: OnAcquire
+) -> type[HTTPConnectionPool]:
+    """Return a class of pools that call *on_acquire* with each *connection* they give."""
+
+    class Pool(pool):  # type: ignore[misc, valid-type]  # mypy does not follow a base in a variable
+        ConnectionCls = connection
 
         def _get_conn(self, timeout: float | None = None) -> Any:
             connection = super()._get_conn(timeout)
             on_acquire(connection)
             return connection
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-        def _get_conn(self, timeout: float | None = None) -> Any:
-            connection = super()._get_conn(timeout)
-            on_acquire(connection)
-            return connection
-
-    pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    return Pool
 
 
 def socket_of(response: Any) -> socket.socket:

@@ -107,22 +107,19 @@ def resolve_endpoint(
         ca_bundle=session.setting("ca_bundle"),
         verify_ssl=config.verify_ssl,
         proxy=proxy_for(address.url),
-        **_timeouts(config),
+        connect_timeout=_connect_timeout(config),
+        idle_timeout=_idle_timeout(config),
     )
 
 
-def _timeouts(config: StoreConfig) -> dict[str, float]:
-    """Return the timeouts of an attempt.
+def _connect_timeout(config: StoreConfig) -> float:
+    """Half of the time limit at most: after an attempt without a response, another has time."""
+    default = min(CONNECT_TIMEOUT, config.timeout / 2)
+    return min(config.connect_timeout or default, LONGEST_WAIT)
 
-    By default half of the time limit at most: after an attempt without a response, another has time.
-    """
-    half = config.timeout / 2
-    connect = config.connect_timeout or min(CONNECT_TIMEOUT, half)
-    idle = config.idle_timeout or half
-    return {
-        "connect_timeout": min(connect, LONGEST_WAIT),
-        "idle_timeout": min(idle, LONGEST_WAIT),
-    }
+
+def _idle_timeout(config: StoreConfig) -> float:
+    return min(config.idle_timeout or config.timeout / 2, LONGEST_WAIT)
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:

@@ -17,7 +17,7 @@ from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.native.response_header import END, HEADER_LIMIT, parse_header
 from s3mount.s3.native.socket_stream import PlainStream, Stream, TlsStream, ciphertext_size
-from s3mount.s3.transport import InvalidResponseError
+from s3mount.s3.transport import InvalidResponseError, ProxyRefusedError
 
 _Address = tuple[Any, ...]  # as getaddrinfo returns it
 
@@ -197,4 +197,4 @@ def _open_tunnel(plain: PlainStream, store: Endpoint, proxy: SplitResult) -> Non
     except InvalidResponseError as exc:
         raise ConnectionRefusedError("the proxy does not speak HTTP") from exc
     if not 200 <= status < 300:
-        raise ConnectionRefusedError(f"the proxy refused (HTTP {status})")
+        raise ProxyRefusedError(status)

@@ -96,10 +96,12 @@ def from_network_error(exc: OSError, operation: Operation, *, bucket: str, key: 
     return Retryable(failure, is_throttle=isinstance(exc, TimeoutError))
 
 
-def from_invalid_response(reason: str, operation: Operation, *, bucket: str, key: str) -> Retryable:
+def from_invalid_response(
+    reason: str, operation: Operation, *, is_cut: bool = False, bucket: str, key: str
+) -> Retryable:
     """Return the failure for a response that is cut short, corrupt, or to another request."""
     message = f"invalid response to {operation.value}: {printable(reason)}"
-    return Retryable(StoreError(message, bucket=bucket, key=key))
+    return Retryable(StoreError(message, bucket=bucket, key=key), is_invalid=not is_cut)
 
 
 def from_replacement(version: ObjectVersion, *, request_id: str | None = None) -> StaleVersion:

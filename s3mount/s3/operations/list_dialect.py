@@ -41,10 +41,13 @@ class ListObjectsV2:
             ("encoding-type", "url"),
             ("list-type", "2"),
             ("max-keys", str(query.max_keys)),
+            # an empty one, too: a policy may allow LIST only with a prefix in the query
             ("prefix", query.prefix),
             ("start-after", query.start_after),
         )
-        given = tuple((name, value) for name, value in parameters if value)
+        given = tuple(
+            (name, value or "") for name, value in parameters if value or name == "prefix"
+        )
         return StoreRequest("ListObjectsV2", None, given)
 
     def next_position(self, body: bytes) -> str | None:
