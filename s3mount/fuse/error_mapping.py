@@ -73,7 +73,8 @@ def logs_errors(
 def request_deadline(timeout: float, *, spent: float = 0.0) -> Iterator[None]:
     """Raise DeadlineExceeded if the block takes more than *timeout* seconds and a moment of grace.
 
-    *spent* are seconds of them that the request has waited before. It costs as much CPU as the rest of a request that does not wait, so only what may wait has one.
+    *spent* are seconds of them that the request has waited before. It costs as much CPU as the rest
+    of a request that does not wait, so only what may wait has one.
     """
     with trio.move_on_after(max(0.0, timeout - spent) + GRACE) as scope:
         yield

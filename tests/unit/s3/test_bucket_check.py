@@ -1,6 +1,8 @@
 """Messages for users when the mount cannot begin."""
 
+import dataclasses
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trustme
 
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
@@ -308,7 +311,8 @@ def test_a_failure_that_may_pass_is_outlasted(
     expected_warnings.append("not mounted yet")
     failing: list[Line] = PASSING[name]
     with scripted(*failing, says_and_ends(EMPTY)) as server:
-        opened(at(server, timeout=2.0), transport)
+        is_stall = name.startswith("silence") or name == "byte by byte"
+        opened(at(server, timeout=4.0 if is_stall else 60.0), transport)
 
     assert len(server.requests) == len(failing) + 1
 
@@ -366,9 +370,74 @@ def test_an_invalid_page_is_tried_three_times(expected_warnings: list[str]) -> N
     assert "does not answer like S3" in line
 
 
-def test_a_store_that_is_slower_than_any_cap_is_opened() -> None:
-    with scripted(slow(3.0, EMPTY)) as server:
-        opened(at(server, timeout=3.5, idle_timeout=3.5, start_timeout=0.0))
+@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_NONAME])
+def test_a_name_that_is_not_known_yet_is_waited_for(
+    code: int, expected_warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine boots before its network, a container before that of its store."""
+    expected_warnings.append("the host 'store.test' is not known")
+    real, failures = socket.getaddrinfo, [1, 2]
+
+    def look_up(_host: str, *args: Any, **options: Any) -> Any:
+        if options.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "not numeric")
+        if failures:
+            failures.pop()
+            raise socket.gaierror(code, "no name server")
+        return real("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with scripted(says_and_ends(EMPTY)) as server:
+        config = at(server, endpoint_url=f"http://store.test:{server.port}", path_style=True)
+        opened(config)
+
+    assert failures == []
+
+
+class SlowContext(ssl.SSLContext):
+    """TLS of a server that begins each handshake late."""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        time.sleep(1.0)
+        return super().wrap_socket(*args, **options)
+
+
+@EACH_TRANSPORT
+def test_a_slow_handshake_has_the_idle_timeout(transport: str, tmp_path: Path) -> None:
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = SlowContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("127.0.0.1").configure_cert(context)
+    with scripted(says_and_ends(EMPTY), context=context) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        bundle = tmp_path / "ca.pem"
+        config = at(server, endpoint_url=url, ca_bundle=bundle, connect_timeout=0.5)
+        opened(dataclasses.replace(config, start_timeout=0.0), transport)
+
+
+@EACH_TRANSPORT
+def test_a_store_that_is_slower_than_half_of_the_timeout_is_opened(transport: str) -> None:
+    with scripted(slow(2.0, EMPTY)) as server:
+        opened(at(server, timeout=3.0, idle_timeout=3.0, start_timeout=0.0), transport)
+
+
+@pytest.mark.parametrize(
+    ("given", "connect", "idle"),
+    [
+        ({}, 10.0, 30.0),
+        ({"timeout": 4.0}, 2.0, 2.0),
+        ({"timeout": 120.0}, 10.0, 60.0),
+        ({"timeout": 4.0, "connect_timeout": 3.0, "idle_timeout": 4.0}, 3.0, 4.0),
+        ({"timeout": 1e9, "connect_timeout": 1e9}, 86_400.0, 86_400.0),
+    ],
+)
+def test_an_attempt_has_half_of_the_timeout_unless_told_otherwise(
+    given: dict[str, float], connect: float, idle: float
+) -> None:
+    with answering(EMPTY) as url:
+        endpoint = opened(StoreConfig(bucket="photos", endpoint_url=url, **given))  # type: ignore[arg-type]  # floats only
+
+    assert (endpoint.connect_timeout, endpoint.idle_timeout) == (connect, idle)
 
 
 def slow(seconds: float, answer: bytes) -> Line:
