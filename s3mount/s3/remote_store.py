@@ -84,13 +84,18 @@ class RemoteStore:
         return _with_version_id(stat)
 
     async def list_once(self, query: ListQuery) -> ListPage:
-        """As `list_page`, by one attempt; the error's cause is the Retryable, if it is one."""
-        return await self._call(
+        """As `list_page`, by one attempt; the error's cause is the Retryable, if it is one.
+
+        A success is the end of a start: what the store refused before says nothing of its load.
+        """
+        page = await self._call(
             "LIST",
             query.prefix,
             lambda deadline: self._operations.list_page(query, deadline=deadline),
             pauses=PausesLeft(iter(()), iter(())),
         )
+        self._limiter.aimd.reset()
+        return page
 
     async def list_page(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.field.cases.start import STARTING
 
 PREFACE = """\
 # What happens when the store misbehaves
@@ -26,6 +27,17 @@ No client can detect wrong bytes under the right length, range and ETag, so the 
 """
 
 
+STARTING_PREFACE = """\
+## While the mount starts
+
+Starting is serving: the first request is sent as all later ones. Failures that may pass are retried
+for `--start-timeout` (15 s); a request that is in flight then may take its `--timeout`. What does
+not pass ends the start at once, with one line that says what to do. `tests/field` tests each line.
+
+| what the store or network does | the mount |
+|---|---|"""
+
+
 def pages() -> Iterator[str]:
     """Yield the lines of the document."""
     yield PREFACE
@@ -35,6 +47,10 @@ def pages() -> Iterator[str]:
         yield "|---|---|---|---|"
         yield from map(_line, rows)
         yield ""
+    yield STARTING_PREFACE
+    for case in STARTING:
+        outcome = "refused, with one line" if case.refused else "starts, and is right"
+        yield f"| {case.name} | {outcome} |"
 
 
 def _line(row: Misbehaviour) -> str:

@@ -15,19 +15,21 @@ import trio
 import trustme
 
 from s3mount.config import StoreConfig
-from s3mount.errors import SetupError
+from s3mount.errors import SetupError, StoreError
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.credential_source import credential_chain
-from s3mount.s3.endpoint.credentials import Credentials
+from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
-from s3mount.s3.transport import Transport
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.transport import Retryable, Transport
 from tests.servers import Quirk, S3Server
 from tests.unit.s3.canned_server import answering, error, http, listing, silent
 from tests.unit.s3.scripted_server import (
+    FixedCredentials,
     Line,
     Peer,
     ScriptedServer,
@@ -390,6 +392,30 @@ def test_a_name_that_is_not_known_yet_is_waited_for(
     with scripted(says_and_ends(EMPTY)) as server:
         config = at(server, endpoint_url=f"http://store.test:{server.port}", path_style=True)
         opened(config)
+
+    assert failures == []
+
+
+def test_a_source_of_credentials_that_does_not_answer_yet_is_waited_for(
+    expected_warnings: list[str],
+) -> None:
+    """A machine's metadata service answers some seconds after the machine boots."""
+    expected_warnings.append("the source is away")
+    failures = [Retryable(StoreError("the source is away")) for _ in range(2)]
+
+    class LateCredentials(FixedCredentials):
+        def frozen(
+            self, deadline: float, cancel_token: CancelToken | None = None
+        ) -> FrozenCredentials:
+            if failures:
+                raise failures.pop()
+            return super().frozen(deadline, cancel_token)
+
+    with answering(EMPTY) as url:
+        opened_with(
+            StoreConfig(bucket="photos", endpoint_url=url),
+            LateCredentials(FrozenCredentials("AKID", SECRET)),
+        )
 
     assert failures == []
 

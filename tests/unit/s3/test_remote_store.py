@@ -268,6 +268,17 @@ async def test_the_only_attempt_of_a_start_tells_why_it_failed() -> None:
     assert transport.attempts == 1
 
 
+async def test_a_store_that_has_started_is_not_throttled_any_more() -> None:
+    store = remote(ScriptedTransport(failed(is_throttle=True)))
+    with pytest.raises(StoreError):
+        await store.list_once(ListQuery(""))
+    assert read_metrics(store)["request_limit"] == 16
+
+    await store.list_once(ListQuery(""))
+
+    assert read_metrics(store)["request_limit"] == 32
+
+
 async def test_a_refusal_is_not_retried() -> None:
     transport = ScriptedTransport(NotFound("no"))
     store = remote(transport)
