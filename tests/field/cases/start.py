@@ -112,7 +112,7 @@ STARTING = (
     ),
     Case(
         "the first byte of each LIST takes long",
-        "A store of many delete markers takes 20 s to the first byte of each LIST.",
+        "boto3 #3324: list_objects_v2 takes 15 to 25 s, for one file too.",
         oddities=(kinds.slow(LIST, 16.5),),
         objects=FEW,
         options=("--timeout", "120"),
@@ -135,7 +135,7 @@ STARTING = (
     ),
     Case(
         "the store comes up late",
-        "A machine boots its mount and its store together; the store listens 8 s later.",
+        "goofys #489: at boot the network is not there yet, and the mount fails for good.",
         late=8,
         starts_within=20,
         objects=FEW,
@@ -194,7 +194,7 @@ STARTING = (
     ),
     Case(
         "the first request is slow",
-        "A store that scales to zero takes 25 s to its first answer.",
+        "s3fs #1955: checking the bucket takes longer than its timeout, which no option sets.",
         oddities=(first(1, ANY, kinds.slow(ANY, 9)),),
         options=("--timeout", "20"),
         starts_within=20,
@@ -335,7 +335,7 @@ TIME = (
     # ---- time: one system call, one timeout
     Case(
         "every read stalls",
-        "A store takes connections and requests, and sends nothing.",
+        "mountpoint-s3 #706: operations hang for ever; a store sends nothing.",
         objects={"big": bytes(8 << 20)},
         oddities=(kinds.slow(GET, 60),),
         options=("--timeout", "4"),
