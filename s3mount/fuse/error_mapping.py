@@ -79,7 +79,7 @@ def request_deadline(timeout: float, *, spent: float = 0.0) -> Iterator[None]:
     with trio.move_on_after(max(0.0, timeout - spent) + GRACE) as scope:
         yield
     if scope.cancelled_caught:
-        raise DeadlineExceeded(f"no answer within {timeout:g} s")
+        raise DeadlineExceeded(f"no answer within {timeout:g} s (--timeout)")
 
 
 def _log_and_map(operation: str, exc: Exception) -> int:

@@ -206,7 +206,7 @@ class Retrier:
             raise DeadlineExceeded(message, bucket=self._bucket, key=call.key) from exc
 
     def _too_late(self, call: Call[Any]) -> DeadlineExceeded:
-        message = f"{call.kind} not answered within {self._timeout:g} s"
+        message = f"{call.kind} not answered within {self._timeout:g} s (--timeout)"
         return DeadlineExceeded(message, bucket=self._bucket, key=call.key)
 
 

@@ -7,6 +7,7 @@ timeout.
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -56,6 +57,16 @@ def _closes_after(visit: Visit, answer: Answer) -> Response:
 def _truncated_without_token(visit: Visit, answer: Answer) -> Response:
     page = kinds.swap("<IsTruncated>false", "<IsTruncated>true")(visit, answer)
     return kinds.no_token(visit, lambda _request: page)
+
+
+def _goes_away(seconds: float) -> Step:
+    """Refuse connections for some seconds."""
+
+    def step(run: Run) -> None:
+        run.store.refuse()
+        threading.Timer(seconds, run.store.listen).start()
+
+    return step
 
 
 def asking_token(request: Request) -> bool:
@@ -391,6 +402,43 @@ TIME = (
         may_log=_TIMES_OUT,
         within=30,
         steps=(in_time(6, fails("EIO|ETIMEDOUT", "d", _names)),),
+    ),
+    *(
+        Case(
+            f"a second page {name}",
+            "A gateway sends a malformed page in the middle of a directory.",
+            objects={f"d/{number:04}": b"" for number in range(60)},
+            page_size=20,
+            oddities=(oddity,),
+            options=("--timeout", "20"),
+            may_log=("EIO",),
+            within=30,
+            steps=(in_time(6, fails("EIO", "d", _names)),),
+            transports=NATIVE,
+        )
+        for name, oddity in {
+            "is a web page": kinds.instead(asking_token, _page(200, b"<html>Sign in</html>")),
+            "ends in the middle": edit(asking_token, lambda page: page.with_body(page.body[:200])),
+            "is cut by the connection": edit(
+                asking_token, lambda page: replace(page, cut_after=200)
+            ),
+        }.items()
+    ),
+    Case(
+        "a listing is malformed twice",
+        "A proxy cuts two answers while it is replaced.",
+        oddities=(
+            after(1, LIST, first(2, LIST, edit(LIST, lambda page: page.with_body(page.body[:9])))),
+        ),
+        options=("--no-prefetch", "all"),
+        within=15,
+    ),
+    Case(
+        "the store goes away for some seconds",
+        "A store is restarted: connections are refused for 4 s.",
+        steps=(_goes_away(4), reads_all()),
+        within=30,
+        options=("--metadata-ttl", "0"),
     ),
     Case(
         "the pages of a directory are slow",
