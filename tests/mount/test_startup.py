@@ -118,7 +118,8 @@ def test_an_endpoint_that_refuses_connections_is_reported_within_the_start_timeo
 ) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        line = _timed(moto, tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}")
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        line = _timed(moto, tmp_path, url, "--start-timeout", "5")
 
     assert "127.0.0.1" in line
 
@@ -136,7 +137,7 @@ def test_an_endpoint_that_never_responds_is_reported_within_both_timeouts(
 
 
 def test_an_endpoint_that_does_not_resolve_is_named(moto: S3Server, tmp_path: Path) -> None:
-    line = _timed(moto, tmp_path, "http://no-such-host.invalid")
+    line = _timed(moto, tmp_path, "http://no-such-host.invalid", "--start-timeout", "5")
 
     assert "no-such-host.invalid" in line
 
