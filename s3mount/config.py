@@ -41,6 +41,9 @@ class StoreConfig:
     verify_ssl: bool = True
     max_connections: int = 32
     timeout: float = 60.0  # seconds, for one read or lookup in all
+    connect_timeout: float | None = None  # seconds; None: a default that depends on *timeout*
+    idle_timeout: float | None = None  # seconds; None: half of *timeout*
+    start_timeout: float = 15.0  # seconds in which a mount that starts retries what may pass
     transport: Literal["native", "boto3"] = "native"
 
 

@@ -165,6 +165,8 @@ def _check_bounds(config: Config, by_name: Mapping[str, OptionValue]) -> None:
             f"it must be 1 to {CONNECTIONS_MAX}",
         ),
         (config.store.timeout > 0, "timeout", "it must be more than 0"),
+        (config.store.connect_timeout != 0, "connect-timeout", "it must be more than 0"),
+        (config.store.idle_timeout != 0, "idle-timeout", "it must be more than 0"),
         (config.tree.metadata_limit > 0, "metadata-limit", "it must be more than 0"),
         (not is_path_of_access_point, "path-style", "an access point cannot be named in a path"),
     )

@@ -147,6 +147,16 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Maximum number of requests at the same time."),
     Option(_STORE, "timeout", StoreConfig, "timeout", DURATION,
            "Time limit of a single read or lookup, retries included."),
+    Option(_STORE, "connect-timeout", StoreConfig, "connect_timeout", DURATION,
+           "Time limit of a name look-up and of a TCP connection; the request is then retried.",
+           default="10, and at most half of --timeout"),
+    Option(_STORE, "idle-timeout", StoreConfig, "idle_timeout", DURATION,
+           "How long a response may be silent before the request is sent again. "
+           "The header of a response must be complete by then.",
+           default="half of --timeout"),
+    Option(_STORE, "start-timeout", StoreConfig, "start_timeout", DURATION,
+           "How long a mount that starts retries failures that may pass (no network yet, 503). "
+           "A request that is in flight then may take its --timeout."),
     Option(_STORE, "transport", StoreConfig, "transport", TRANSPORT,
            "What sends requests: s3mount itself if it can, or always boto3."),
     Option(_MOUNT, "allow-other", MountConfig, "allow_other", FLAG,

@@ -61,6 +61,7 @@ class MountLifecycle:
 
     async def live(self) -> None:
         """Return when the mount has ended. Raises what *serve* raises, in groups."""
+        self._notifier.starting(f"waiting for {self._source}", _start_limit(self._config.store))
         with signals.receiver() as received:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(signals.dispatch, received, self)
@@ -169,6 +170,11 @@ class MountLifecycle:
 def source(store: StoreConfig) -> str:
     """Return the source of the mount, as users write it and `df` shows it."""
     return f"s3://{store.bucket}/{store.prefix}".rstrip("/")
+
+
+def _start_limit(store: StoreConfig) -> float:
+    """Return the most seconds of a start: credentials, the first LIST, the mount's first answer."""
+    return 2 * store.timeout + store.start_timeout + ANSWER_TIMEOUT
 
 
 def _statvfs_and_close(root: int) -> None:

@@ -25,6 +25,11 @@ class Notifier:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self.watchdog_interval = _watchdog_interval(environment)
 
+    def starting(self, status: str, seconds: float) -> None:
+        """Announce that the start may take *seconds*, if TimeoutStartSec is less."""
+        extended = f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}"
+        self._send(f"{extended}\nSTATUS={printable(status, LINE_LIMIT)}")
+
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={printable(status, LINE_LIMIT)}")
 

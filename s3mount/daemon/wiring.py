@@ -37,11 +37,10 @@ from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credential_source import credential_chain
-from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.resolve import supports_native
+from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -98,8 +97,7 @@ async def serve(config: Config, host: Host) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     drop_empty_variables()
     with closing(credential_chain(config.store)) as credentials:
-        connect = partial(_connect, config.store, credentials)
-        store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
+        store = await open_store(config.store, credentials, partial(_connect, config.store))
         try:
             store.register_metrics(host.metrics)
             store.preconnect()
@@ -177,12 +175,13 @@ def _configure_gc() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
-    """Check the bucket, and choose a transport. Raises SetupError, with what to do."""
-    endpoint = check_bucket(config, credentials)
+def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStore]:
+    """Choose a transport; return what makes the store over it, in the event loop."""
     if config.transport == "native" and supports_native(endpoint):
-        return NativeTransport(endpoint, connections=config.max_connections)
-    return BotoTransport(config, endpoint)
+        return partial(
+            _store, NativeTransport(endpoint, connections=config.max_connections), config
+        )
+    return partial(_store, BotoTransport(config, endpoint), config)
 
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:

@@ -76,15 +76,16 @@ def logs_errors(
 
 
 @contextmanager
-def request_deadline(timeout: float) -> Iterator[None]:
+def request_deadline(timeout: float, *, spent: float = 0.0) -> Iterator[None]:
     """Raise DeadlineExceeded if the block takes more than *timeout* seconds and a moment of grace.
 
-    It costs as much CPU as the rest of a request that does not wait, so only what may wait has one.
+    *spent* are seconds of them that the request has waited before. It costs as much CPU as the rest
+    of a request that does not wait, so only what may wait has one.
     """
-    with trio.move_on_after(timeout + GRACE) as scope:
+    with trio.move_on_after(max(0.0, timeout - spent) + GRACE) as scope:
         yield
     if scope.cancelled_caught:
-        raise DeadlineExceeded(f"no answer within {timeout:g} s")
+        raise DeadlineExceeded(f"no answer within {timeout:g} s (--timeout)")
 
 
 def _log_and_map(operation: str, exc: Exception) -> int:

@@ -131,25 +131,27 @@ class Operations(pyfuse3.Operations):
     async def _reply_pages(
         self, handle: DirectoryHandle, uid: int, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
-        if start_id == 0:
-            await self._rewind(handle, uid)
+        spent = await self._rewind(handle, uid) if start_id == 0 else 0.0
         attributes = self._attributes()
         offset = self._reply_dots(handle, start_id, token, attributes)
         found = handle.read_nowait(offset)
         if found is None and offset == start_id:  # nothing has been replied yet
-            with request_deadline(self._timeout):
+            with request_deadline(self._timeout, spent=spent):
                 async with self._limiter.admitted(uid):
                     found = await handle.read(offset)
         while found is not None and self._reply_entries(found, token, attributes):
             found = handle.read_nowait(found.base + len(found.page))
 
-    async def _rewind(self, handle: DirectoryHandle, uid: int) -> None:
+    async def _rewind(self, handle: DirectoryHandle, uid: int) -> float:
+        """Go back to the beginning; return the seconds that it took."""
         if self._tree.is_listing_fresh(handle.inode):  # then it does not wait
             await handle.rewind()
-            return
+            return 0.0
+        started = trio.current_time()
         with request_deadline(self._timeout):
             async with self._limiter.admitted(uid):
                 await handle.rewind()
+        return trio.current_time() - started
 
     def _reply_dots(
         self,
@@ -220,14 +222,14 @@ class Operations(pyfuse3.Operations):
     async def _read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:
         started = trio.current_time()
         failed = self._read_retries.take(fh, off, off + size, started)
-        if failed is not None:
-            return await self._read_again(fh, off, size, failed)
         try:
-            return await self._files.read(fh, off, size)
+            if failed is None:
+                return await self._files.read(fh, off, size)
+            return await self._read_again(fh, off, size, failed)
         except (S3MountError, trio.Cancelled) as exc:
             ended = trio.current_time()
             failure = FailedRead(off, off + size, started, ended, _reason(exc))
-            self._read_retries.record(fh, failure)
+            self._read_retries.record(fh, failure, retried=failed)
             raise
 
     async def _read_again(

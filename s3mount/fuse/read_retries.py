@@ -1,8 +1,9 @@
 """Tracker of failed reads: the kernel retries them, and for the user both reads are one.
 
 The kernel reads ahead in large requests. If one fails, it drops the error, and requests the one
-page that a user waits for. Both share the deadline of the first, or a user would wait twice as long
-as promised. Pure.
+page that a user waits for. For a page fault it does so twice (mm/filemap.c: filemap_fault, after
+VM_FAULT_RETRY). All share the deadline of the first, or a user would wait twice as long as
+promised. Pure.
 
 What is kept is bounded in number and age, and holds neither frames nor buffers of failed reads.
 """
@@ -21,13 +22,17 @@ READS_MAX: Final = 16  # of a file; the kernel has 12 in flight at once (FUSE's 
 
 
 class FailedRead(NamedTuple):
-    """A read of [*start*, *stop*) of an open file, its time in seconds of one clock, and why."""
+    """A read of [*start*, *stop*) of an open file, its time in seconds of one clock, and why.
+
+    *started* is that of the first read if it is a retry.
+    """
 
     start: int
     stop: int
     started: float
     ended: float
     failure: S3MountError
+    is_retry: bool = False
 
 
 class ReadRetryTracker:
@@ -36,8 +41,15 @@ class ReadRetryTracker:
     def __init__(self) -> None:
         self._failed: dict[int, list[FailedRead]] = {}  # in the order of the latest failure
 
-    def record(self, handle: int, failed: FailedRead) -> None:
-        """Expect a retry of a part of *failed*, which has just ended."""
+    def record(self, handle: int, failed: FailedRead, *, retried: FailedRead | None = None) -> None:
+        """Expect a retry of a part of *failed*, which has just ended, and has retried *retried*.
+
+        After a second retry, the next read is the user's own.
+        """
+        if retried is not None:
+            if retried.is_retry:
+                return
+            failed = failed._replace(started=retried.started, is_retry=True)
         horizon = failed.ended - RETRIED_WITHIN
         recent = [each for each in self._failed.pop(handle, ()) if each.ended >= horizon]
         kept = failed._replace(failure=failed.failure.detached())

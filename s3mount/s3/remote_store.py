@@ -37,7 +37,7 @@ from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
 from s3mount.s3.scheduling.range_read import ReadScheduler
-from s3mount.s3.scheduling.retry import BlockingCall, Retrier, monotonic, pauses
+from s3mount.s3.scheduling.retry import BlockingCall, PausesLeft, Retrier, monotonic, pauses
 from s3mount.s3.scheduling.thread_pool import ThreadPool
 
 _PRECONNECTED = 8  # connections; see docs/decisions/connection-setup.md
@@ -84,6 +84,20 @@ class RemoteStore:
             "HEAD", key, lambda deadline: self._operations.head(key, deadline=deadline)
         )
         return _with_version_id(stat)
+
+    async def list_once(self, query: ListQuery) -> ListPage:
+        """As `list_page`, by one attempt; the error's cause is the Retryable, if it is one.
+
+        A success is the end of a start: what the store refused before says nothing of its load.
+        """
+        page = await self._call(
+            "LIST",
+            query.prefix,
+            lambda deadline: self._operations.list_page(query, deadline=deadline),
+            pauses=PausesLeft(iter(()), iter(())),
+        )
+        self._limiter.aimd.reset()
+        return page
 
     async def list_page(
         self,
@@ -175,13 +189,15 @@ class RemoteStore:
         key: str,
         function: Callable[[float], T],
         priority: RequestPriority | None = None,
+        *,
+        pauses: PausesLeft | None = None,
     ) -> T:
         deadline = trio.current_time() + self._timeout
         call = BlockingCall(
             kind, key, function, deadline=deadline, thread_pool=self._thread_pool, priority=priority
         )
         try:
-            result = await self._retrier.run(call)
+            result = await self._retrier.run(call, pauses=pauses)
         except S3MountError as exc:
             self._retrier.record_end(call, exc)
             raise

@@ -65,12 +65,25 @@ class InvalidResponseError(Exception):
     """A response that breaks HTTP, or that no operation accepts; the text says why."""
 
 
+class CutShortError(InvalidResponseError):
+    """A body that ends before its announced end: the bytes before may be right."""
+
+
+class ProxyRefusedError(ConnectionRefusedError):
+    """A proxy refused to connect to the store, with the HTTP *status*."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the proxy refused (HTTP {status})")
+        self.status = status
+
+
 class Retryable(ExpectedError):
     """A failed attempt that another may mend: throttled, 5xx, network, timeout, corrupt.
 
     *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer
     requests (503 SlowDown, 429). *is_stale_credentials*: the store refused the credentials as
-    expired. *is_unsent*: this host has no thread for the attempt.
+    expired. *is_unsent*: this host has no thread for the attempt. *is_invalid*: the response was
+    none that S3 sends, which seldom passes.
     """
 
     def __init__(
@@ -80,12 +93,14 @@ class Retryable(ExpectedError):
         is_throttle: bool = False,
         is_stale_credentials: bool = False,
         is_unsent: bool = False,
+        is_invalid: bool = False,
     ) -> None:
         super().__init__(str(failure))
         self.failure = failure
         self.is_throttle = is_throttle
         self.is_stale_credentials = is_stale_credentials
         self.is_unsent = is_unsent
+        self.is_invalid = is_invalid
 
 
 class ReceiveState(Enum):

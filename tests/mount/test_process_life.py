@@ -594,8 +594,9 @@ def test_a_newline_in_the_mount_point_adds_no_message_to_the_service_manager(
         runner.environment |= {"NOTIFY_SOCKET": str(directory / "notify")}
         runner.mount()
 
-        message = manager.recv(4096).decode()
+        starting, message = (manager.recv(4096).decode() for _ in range(2))
 
+    assert starting.startswith("EXTEND_TIMEOUT_USEC=")
     assert message.splitlines() == [
         "READY=1",
         f"STATUS=serving s3://bucket at {directory}/mount/x\\nMAINPID=1",
@@ -615,7 +616,7 @@ def test_the_service_manager_is_notified_of_every_state(
         command = runner.start("--foreground")
 
         status = f"STATUS=serving s3://bucket at {runner.mountpoint}"
-        heard = [manager.recv(1024).decode() for _ in range(3)]
+        heard = [manager.recv(1024).decode() for _ in range(4)]
         command.send_signal(signal.SIGHUP)
         while not (reloading := manager.recv(1024).decode()).startswith("RELOADING"):
             pass
@@ -626,7 +627,8 @@ def test_the_service_manager_is_notified_of_every_state(
 
         assert command.wait(WITHIN) == 0
         command.communicate()
-    assert heard == [f"READY=1\n{status}", "WATCHDOG=1", "WATCHDOG=1"]
+    starting = "EXTEND_TIMEOUT_USEC=165000000\nSTATUS=waiting for s3://bucket"
+    assert heard == [starting, f"READY=1\n{status}", "WATCHDOG=1", "WATCHDOG=1"]
     assert reloading.startswith("RELOADING=1\nMONOTONIC_USEC=")
     assert ready == f"READY=1\n{status}"
     assert stopping == "STOPPING=1\nSTATUS=unmounting"

@@ -19,8 +19,22 @@ import trio
 
 from s3mount.daemon.wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
+from tests.faults.bucket import Kind
 from tests.field import kinds
-from tests.field.case import Case, Run, check, fails, has_mtime, lists, reads, reads_all
+from tests.field.case import (
+    BOTH,
+    Case,
+    Run,
+    check,
+    fails,
+    has_mtime,
+    has_size,
+    in_time,
+    lists,
+    logs,
+    reads,
+    reads_all,
+)
 from tests.field.cases import environ, settings
 from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
@@ -479,6 +493,109 @@ def test_a_failure_is_never_an_absence(server: S3Server, bucket: str, tmp_path: 
 
         assert read_file(mount / "plain/a") == BODIES["plain/a"]
         assert read_tree(mount.path) == tree_of(BODIES)
+
+
+# ---- starting and time
+
+
+@pytest.mark.parametrize("transport", BOTH)
+def test_starting_is_serving(transport: str, tmp_path: Path) -> None:
+    """Starting is serving: a mount starts when the first page of its directory is answered, and
+    sends that request as all later ones: the same transport, parameters, parser and `--timeout`.
+    """
+
+    def sends_one_query(run: Run) -> None:
+        os.listdir(run.mount.path)
+        targets = {each.target for each in run.requests(Kind.LIST) if "photos" not in each.target}
+        assert len(targets) == 1
+
+    slow = kinds.slow(kinds.LIST, 3.0)
+    options = ("--timeout", "8", "--no-prefetch", "all")
+    check(
+        Case("", "", oddities=(slow,), options=options, steps=(sends_one_query,)),
+        transport,
+        tmp_path,
+    )
+
+
+def test_a_start_outlasts_what_may_pass(tmp_path: Path) -> None:
+    """A start outlasts failures that may pass (no connection, no name, silence, 429, 5xx, a wrong
+    clock) for `--start-timeout`, 15 s by default; the log says once what is waited for. What does
+    not pass (403, no bucket, an untrusted certificate, no S3) ends it at once.
+    """
+    waits = "not mounted yet"
+    busy = Case("", "", oddities=(kinds.busy(4),), log=(waits,), steps=(logs(waits),))
+    denied = kinds.refuses(kinds.LIST, 403, "AccessDenied")
+
+    check(busy, "native", tmp_path / "busy")
+    check(
+        Case("", "", oddities=(denied,), refused="is denied", starts_within=8),
+        "native",
+        tmp_path / "denied",
+    )
+
+
+def test_a_request_ends_within_the_timeout(tmp_path: Path) -> None:
+    """A request of the kernel ends within `--timeout`, and with it the kernel's repeats of a failed
+    read. A path of several names that are not cached is one request for each name, an open one for
+    its name and one for the file.
+    """
+    times_out = "EIO|ETIMEDOUT"
+    stalled = Case(
+        "",
+        "",
+        oddities=(kinds.slow(kinds.GET, 60),),
+        options=("--timeout", "3"),
+        may_log=(times_out,),
+        steps=(in_time(5, fails(times_out, "a.txt")),),
+    )
+    slow = Case(
+        "",
+        "",
+        oddities=(kinds.after(1, kinds.LIST, kinds.slow(kinds.LIST, 1.5)),),
+        options=("--timeout", "4", "--no-prefetch", "all"),
+        steps=(has_size("photos/2024/one.jpg", 10240),),
+    )
+
+    check(stalled, "native", tmp_path / "stalled")
+    check(slow, "native", tmp_path / "slow")
+
+
+@pytest.mark.parametrize(("idle", "outcome"), [(None, "fails"), ("4", "is right")])
+def test_an_attempt_has_half_of_the_timeout(idle: str | None, outcome: str, tmp_path: Path) -> None:
+    """`--timeout` is what a request may take; an attempt without a connection ends after
+    `--connect-timeout`, one without a header or a byte after `--idle-timeout`: half of
+    `--timeout`, unless told otherwise.
+    """
+    options = ("--timeout", "4") if idle is None else ("--timeout", "4", "--idle-timeout", idle)
+    step = fails("EIO|ETIMEDOUT", "a.txt") if outcome == "fails" else reads("a.txt")
+    check(
+        Case(
+            "",
+            "",
+            oddities=(kinds.slow(kinds.GET, 2.8),),
+            options=options,
+            may_log=("EIO|ETIMEDOUT",),
+            steps=(step,),
+        ),
+        "native",
+        tmp_path,
+    )
+
+
+def test_malformed_for_good_is_an_error_soon(tmp_path: Path) -> None:
+    """A response that is malformed for good (no XML, cut in the middle, no token) is an error after
+    three attempts, within a few seconds.
+    """
+    half = kinds.edit(kinds.LIST, lambda page: page.with_body(page.body[:100]))
+    malformed = Case(
+        "",
+        "",
+        oddities=(kinds.after(1, kinds.LIST, half),),
+        may_log=("EIO",),
+        steps=(in_time(6, fails("EIO", "", os.listdir)),),
+    )
+    check(malformed, "native", tmp_path)
 
 
 # ---- errors

@@ -113,29 +113,31 @@ def test_a_bucket_in_another_region_is_found_if_no_region_was_named(
         assert read_file(mount / "a") == b"far"
 
 
-def test_an_endpoint_that_refuses_connections_is_reported_at_once(
+def test_an_endpoint_that_refuses_connections_is_reported_within_the_start_timeout(
     moto: S3Server, tmp_path: Path
 ) -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        line = _timed(moto, tmp_path, f"http://127.0.0.1:{closed.getsockname()[1]}")
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        line = _timed(moto, tmp_path, url, "--start-timeout", "5")
 
     assert "127.0.0.1" in line
 
 
-def test_an_endpoint_that_never_responds_is_reported_within_15_seconds(
+def test_an_endpoint_that_never_responds_is_reported_within_both_timeouts(
     moto: S3Server, tmp_path: Path
 ) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
-        line = _timed(moto, tmp_path, f"http://127.0.0.1:{silent.getsockname()[1]}")
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        line = _timed(moto, tmp_path, url, "--timeout", "8", "--start-timeout", "4")
 
     assert "127.0.0.1" in line
 
 
 def test_an_endpoint_that_does_not_resolve_is_named(moto: S3Server, tmp_path: Path) -> None:
-    line = _timed(moto, tmp_path, "http://no-such-host.invalid")
+    line = _timed(moto, tmp_path, "http://no-such-host.invalid", "--start-timeout", "5")
 
     assert "no-such-host.invalid" in line
 
@@ -167,11 +169,11 @@ def test_the_command_returns_0_once_the_mount_responds(server: S3Server, tmp_pat
     assert (done.returncode, done.stdout, done.stderr, body) == (0, "", "", b"there")
 
 
-def _timed(server: S3Server, tmp_path: Path, endpoint_url: str) -> str:
+def _timed(server: S3Server, tmp_path: Path, endpoint_url: str, *options: str) -> str:
     at = tmp_path / "mnt"
     at.mkdir()
     began = time.monotonic()
-    done = refused("bucket", at, "--endpoint-url", endpoint_url, env=server.environment())
+    done = refused("bucket", at, "--endpoint-url", endpoint_url, *options, env=server.environment())
     assert time.monotonic() - began < UNREACHABLE_WITHIN
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr

@@ -27,12 +27,18 @@ OnAcquire = Callable[[Any], None]
 
 
 def limit_header_time(
-    pools: PoolManager, watchdog: "Watchdog", *, on_acquire: OnAcquire, on_wait: OnWait
+    pools: PoolManager,
+    watchdog: "Watchdog",
+    *,
+    handshake_timeout: float,
+    on_acquire: OnAcquire,
+    on_wait: OnWait,
 ) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
-    *on_acquire* is called before the request is sent, *on_wait* before the header is read; what
-    *on_wait* raises ends the request.
+    *handshake_timeout* is how long TLS may wait for each piece from the peer; urllib3 would apply
+    the connect timeout. *on_acquire* is called before the request is sent, *on_wait* before the
+    header is read; what *on_wait* raises ends the request.
     """
 
     class Connection(HTTPConnection):
@@ -41,27 +47,35 @@ def limit_header_time(
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
     class SecureConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            sock = super()._new_conn()
+            sock.settimeout(handshake_timeout)
+            return sock
+
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
+    pools.pool_classes_by_scheme = {
+        "http": _acquiring(HTTPConnectionPool, Connection, on_acquire),
+        "https": _acquiring(HTTPSConnectionPool, SecureConnection, on_acquire),
+    }
+
+
+def _acquiring(
+    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], on_acquire: OnAcquire
+) -> type[HTTPConnectionPool]:
+    """Return a class of pools that call *on_acquire* with each *connection* they give."""
+
+    class Pool(pool):  # type: ignore[misc, valid-type]  # mypy does not follow a base in a variable
+        ConnectionCls = connection
 
         def _get_conn(self, timeout: float | None = None) -> Any:
             connection = super()._get_conn(timeout)
             on_acquire(connection)
             return connection
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-        def _get_conn(self, timeout: float | None = None) -> Any:
-            connection = super()._get_conn(timeout)
-            on_acquire(connection)
-            return connection
-
-    pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    return Pool
 
 
 def socket_of(response: Any) -> socket.socket:

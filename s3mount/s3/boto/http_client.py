@@ -32,7 +32,7 @@ from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.limits import ERROR_LIMIT, PIECES_LIMIT
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.transport import InvalidResponseError
+from s3mount.s3.transport import CutShortError, InvalidResponseError
 
 CHUNK = 256 * 1024  # bytes a read
 
@@ -223,7 +223,7 @@ class HttpResponse:
     def _read_some(self, most: int) -> bytes:
         piece = self._read(min(CHUNK, most))
         if not piece:
-            raise InvalidResponseError("the body is cut short")
+            raise CutShortError("the body is cut short")
         return piece
 
     def _read(self, size: int) -> bytes:
@@ -273,7 +273,13 @@ def _open_pool(
     pools = (
         urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
     )
-    limit_header_time(pools, watchdog, on_acquire=on_acquire, on_wait=on_wait)
+    limit_header_time(
+        pools,
+        watchdog,
+        handshake_timeout=store.idle_timeout,
+        on_acquire=on_acquire,
+        on_wait=on_wait,
+    )
     return pools
 
 

@@ -10,10 +10,15 @@ from collections.abc import Iterator
 from urllib3 import exceptions as urllib3
 
 from s3mount.config import StoreConfig
-from s3mount.errors import S3MountError, SetupError
+from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.printable import printable
 from s3mount.s3.endpoint.resolve import Endpoint
-from s3mount.s3.transport import ErrorResponseError, InvalidResponseError, Retryable
+from s3mount.s3.transport import (
+    ErrorResponseError,
+    InvalidResponseError,
+    ProxyRefusedError,
+    Retryable,
+)
 
 
 def setup_error(
@@ -33,7 +38,7 @@ def setup_error(
 
 def no_response(endpoint: Endpoint, seconds: float) -> str:
     message = (
-        f"no answer from {endpoint.origin} within {seconds:.0f} s: "
+        f"no answer from {endpoint.origin} within {seconds:g} s (--timeout): "
         "check --endpoint-url, the network and its firewalls"
     )
     return _as_named(endpoint, message)
@@ -42,6 +47,12 @@ def no_response(endpoint: Endpoint, seconds: float) -> str:
 def _as_named(endpoint: Endpoint, message: str) -> str:
     """Return *message* with the name of the variable or setting that gives the endpoint."""
     return message.replace("--endpoint-url", endpoint.named_by)
+
+
+def no_credentials(failure: DeadlineExceeded, seconds: float) -> SetupError:
+    return SetupError(
+        f"no credentials within {seconds:g} s: {failure}; try it by hand, or allow more (--timeout)"
+    )
 
 
 _EXPIRED = "the credentials have expired: renew them (for SSO: aws sso login)"
@@ -86,6 +97,13 @@ _UNTRUSTED = (
     "the certificate of {origin} is not trusted: "
     "name its certificate authority with --ca-bundle FILE (or AWS_CA_BUNDLE)"
 )
+_PROXY_REFUSES = (
+    "the proxy (HTTPS_PROXY, HTTP_PROXY) refuses the connection: check it, or set NO_PROXY"
+)
+_NO_ANSWER = (
+    "no answer from {origin} in time (--connect-timeout, --idle-timeout): "
+    "check --endpoint-url, the network and its firewalls"
+)
 _NOT_HTTP = (
     "{origin} closes the connection, or does not speak HTTP: is it https://? Check --endpoint-url"
 )
@@ -99,8 +117,8 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "{origin} does not speak TLS correctly: is it http://? Check --endpoint-url",
     ),
     (
-        (urllib3.ProxyError,),
-        "the proxy (HTTPS_PROXY, HTTP_PROXY) refuses the connection: check it, or set NO_PROXY",
+        (urllib3.ProxyError, ProxyRefusedError),
+        _PROXY_REFUSES,
     ),
     (
         (socket.gaierror, urllib3.NameResolutionError),
@@ -112,14 +130,14 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
     (
         (urllib3.TimeoutError, TimeoutError),
-        "no answer from {origin} in time: check --endpoint-url, the network and its firewalls",
+        _NO_ANSWER,
     ),
     (
         (urllib3.NewConnectionError,),
         "{origin} cannot be reached: check --endpoint-url and the network",
     ),
     (
-        (urllib3.ProtocolError,),
+        (urllib3.ProtocolError, ConnectionError),
         _NOT_HTTP,
     ),
 )
@@ -131,6 +149,8 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
     names = {"bucket": config.bucket, "origin": endpoint.origin}
     if error.code in _BY_CODE:
         return _BY_CODE[error.code].format_map(names)
+    if error.status == 407:
+        return _PROXY_REFUSES
     if error.status in (401, 403):
         return _access_denied(config)
     if error.code is None:
@@ -156,15 +176,17 @@ def _access_denied(config: StoreConfig) -> str:
 
 
 def _network_error(endpoint: Endpoint, cause: BaseException) -> str:
-    reasons = tuple(_chain(cause))
+    reasons = tuple(causes_of(cause))
     for kinds, sentence in _BY_CAUSE:
         if any(isinstance(reason, kinds) for reason in reasons):
             return sentence.format(origin=endpoint.origin, host=endpoint.host)
+    if isinstance(cause, OSError):
+        return f"{endpoint.origin} cannot be reached: check --endpoint-url and the network"
     how = printable(str(cause)) if isinstance(cause, InvalidResponseError) else type(cause).__name__
     return _NOT_S3.format(origin=endpoint.origin, how=how)
 
 
-def _chain(cause: BaseException | None) -> Iterator[BaseException]:
+def causes_of(cause: BaseException | None) -> Iterator[BaseException]:
     """Yield *cause* and what it wraps; urllib3 has some of that in `reason` only."""
     while cause is not None:
         yield cause

@@ -27,8 +27,8 @@ from s3mount.s3.endpoint.boto_session import (
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.tls import proxy_for
 
-CONNECT_LIMIT = 5.0  # seconds
-IDLE_LIMIT = 15.0  # seconds
+CONNECT_TIMEOUT = 10.0  # seconds; resolv.conf(5) asks the second name server after 5
+LONGEST_WAIT = 86_400.0  # seconds, in effect for ever; poll(2) takes no more than 24 days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,8 @@ class Endpoint:
     "" or "/bucket", quoted already, after the path of an endpoint URL. *headers* are sent and
     signed with every request (requester pays, expected owner). *proxy* is a URL. *signature* is
     "v4", "none", or another that only botocore can make. An attempt fails after *connect_timeout*
-    seconds without a connection, or *idle_timeout* seconds without a byte.
+    seconds without a TCP connection. It fails after *idle_timeout* seconds without TLS, without the
+    header of a response, or without a byte of its body.
     """
 
     bucket: str
@@ -57,8 +58,8 @@ class Endpoint:
     verify_ssl: bool = True
     proxy: str | None = field(default=None, repr=False)  # may contain a password
     user_agent: str = USER_AGENT
-    connect_timeout: float = CONNECT_LIMIT
-    idle_timeout: float = IDLE_LIMIT
+    connect_timeout: float = CONNECT_TIMEOUT
+    idle_timeout: float = 30.0
     named_by: str = "--endpoint-url"  # the option, variable or setting to change, for messages
 
     @property
@@ -111,11 +112,20 @@ def resolve_endpoint(
         ca_bundle=str(ca_bundle.value) if ca_bundle else None,
         verify_ssl=config.verify_ssl,
         proxy=proxy_for(address.url),
-        # half of the time limit at most: after an attempt without a response, another one has time
-        connect_timeout=min(CONNECT_LIMIT, config.timeout / 2),
-        idle_timeout=min(IDLE_LIMIT, config.timeout / 2),
+        connect_timeout=_connect_timeout(config),
+        idle_timeout=_idle_timeout(config),
         named_by=setting.where if setting else "--endpoint-url",
     )
+
+
+def _connect_timeout(config: StoreConfig) -> float:
+    """Half of the time limit at most: after an attempt without a response, another has time."""
+    default = min(CONNECT_TIMEOUT, config.timeout / 2)
+    return min(config.connect_timeout or default, LONGEST_WAIT)
+
+
+def _idle_timeout(config: StoreConfig) -> float:
+    return min(config.idle_timeout or config.timeout / 2, LONGEST_WAIT)
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:

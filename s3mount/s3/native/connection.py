@@ -15,7 +15,12 @@ import threading
 from s3mount.s3.native.body import Body, body_of
 from s3mount.s3.native.response_header import END, HEADER_LIMIT, ResponseHeader, parse_header
 from s3mount.s3.native.socket_stream import Stream
-from s3mount.s3.transport import InvalidResponseError, ReceiveState, content_length
+from s3mount.s3.transport import (
+    CutShortError,
+    InvalidResponseError,
+    ReceiveState,
+    content_length,
+)
 
 SMALL_BODY = 256 * 1024  # bytes received beside a header at most: a random read, most small files
 INFORMATIONAL_LIMIT = 8  # 1xx responses before the final one
@@ -145,7 +150,7 @@ class Response:
 
     def read_into(self, buffer: memoryview) -> None:
         if self._body.read(buffer) < len(buffer):
-            raise InvalidResponseError("the body is cut short")
+            raise CutShortError("the body is cut short")
 
     def read_all(self, limit: int) -> bytes:
         length = content_length(self.headers)

@@ -17,7 +17,7 @@ from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.native.response_header import END, HEADER_LIMIT, parse_header
 from s3mount.s3.native.socket_stream import PlainStream, Stream, TlsStream, ciphertext_size
-from s3mount.s3.transport import InvalidResponseError
+from s3mount.s3.transport import InvalidResponseError, ProxyRefusedError
 
 _Address = tuple[Any, ...]  # as getaddrinfo returns it
 
@@ -54,20 +54,22 @@ class Connector:
     def connect(self, deadline: float, on_wait: OnWait) -> Stream:
         """Return a connection, ready for a request.
 
-        OSErrors if there is none by *deadline*, or within the store's connect timeout.
+        OSErrors if there is none by *deadline*. Name and TCP have the store's connect timeout, TLS
+        and a proxy's tunnel its idle timeout.
         """
-        deadline = min(deadline, self._clock() + self._store.connect_timeout)
+        connected_by = min(deadline, self._clock() + self._store.connect_timeout)
         host, port = (
             (self._store.host, self._store.port)
             if self._proxy is None
             else _proxy_address(self._proxy)
         )
-        addresses = resolve_name(host, port, deadline - self._clock(), on_wait)
-        plain = self._connect_first(addresses, deadline, on_wait)
+        addresses = resolve_name(host, port, connected_by - self._clock(), on_wait)
+        plain = self._connect_first(addresses, connected_by, on_wait)
         if self._context is None:
             return plain
         try:
-            return self._secure(plain, self._context, deadline)
+            secured_by = min(deadline, self._clock() + self._store.idle_timeout)
+            return self._secure(plain, self._context, secured_by)
         except BaseException:  # raised again; the caller has no stream that it could close
             plain.close()
             raise
@@ -195,4 +197,4 @@ def _open_tunnel(plain: PlainStream, store: Endpoint, proxy: SplitResult) -> Non
     except InvalidResponseError as exc:
         raise ConnectionRefusedError("the proxy does not speak HTTP") from exc
     if not 200 <= status < 300:
-        raise ConnectionRefusedError(f"the proxy refused (HTTP {status})")
+        raise ProxyRefusedError(status)

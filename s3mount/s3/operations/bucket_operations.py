@@ -180,7 +180,7 @@ class BucketOperations:
             with self._transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
                     raise read_error(response)
-                return response.read_all(DOCUMENT_LIMIT)
+                return _read_document(response)
 
         return self._runner.run(Operation.LIST, query.prefix, receive)
 
@@ -272,3 +272,11 @@ class BucketOperations:
             )
             raise Retryable(failure)
         return Modified(stat, b"")
+
+
+def _read_document(response: Response) -> bytes:
+    """Read a document. One that the connection's end cuts is as invalid as half a document."""
+    try:
+        return response.read_all(DOCUMENT_LIMIT)
+    except ConnectionError as exc:
+        raise InvalidResponseError("a document that ends early") from exc

@@ -109,16 +109,18 @@ def is_throttle(response: ErrorResponse) -> bool:
 
 def from_network_error(exc: OSError, operation: Operation, *, bucket: str, key: str) -> Retryable:
     """Return the failure for no response, or a part of one. A timeout counts as a throttle."""
-    failure = StoreError(
-        f"no response to {operation.value} ({type(exc).__name__})", bucket=bucket, key=key
-    )
-    return Retryable(failure, is_throttle=isinstance(exc, TimeoutError))
+    is_timeout = isinstance(exc, TimeoutError)
+    reason = "in time, see --idle-timeout" if is_timeout else f"({type(exc).__name__})"
+    failure = StoreError(f"no response to {operation.value} {reason}", bucket=bucket, key=key)
+    return Retryable(failure, is_throttle=is_timeout)
 
 
-def from_invalid_response(reason: str, operation: Operation, *, bucket: str, key: str) -> Retryable:
+def from_invalid_response(
+    reason: str, operation: Operation, *, is_cut: bool = False, bucket: str, key: str
+) -> Retryable:
     """Return the failure for a response that is cut short, corrupt, or to another request."""
     message = f"invalid response to {operation.value}: {printable(reason)}"
-    return Retryable(StoreError(message, bucket=bucket, key=key))
+    return Retryable(StoreError(message, bucket=bucket, key=key), is_invalid=not is_cut)
 
 
 def from_replacement(version: ObjectVersion, *, request_id: str | None = None) -> StaleVersion:

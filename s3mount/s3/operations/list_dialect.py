@@ -87,6 +87,7 @@ class ListObjects:
             ("list-type", "" if is_by_marker else "2"),
             ("marker", after if is_by_marker else None),
             ("max-keys", str(query.max_keys)),
+            # an empty one, too: a policy may allow LIST only with a prefix in the query
             ("prefix", query.prefix),
             ("start-after", None if is_by_marker else after),
         )

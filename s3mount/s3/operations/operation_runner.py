@@ -9,6 +9,7 @@ from s3mount.s3.operations import error_mapping
 from s3mount.s3.operations.error_mapping import Operation, RequestFailure
 from s3mount.s3.operations.xml_document import read_error_document
 from s3mount.s3.transport import (
+    CutShortError,
     ErrorResponse,
     ErrorResponseError,
     InvalidResponseError,
@@ -53,7 +54,10 @@ class OperationRunner:
             case OSError():
                 return error_mapping.from_network_error(exc, operation, **where)
             case _:
-                return error_mapping.from_invalid_response(str(exc), operation, **where)
+                is_cut = isinstance(exc, CutShortError)
+                return error_mapping.from_invalid_response(
+                    str(exc), operation, is_cut=is_cut, **where
+                )
 
     def _was_clock_wrong(self, response: ErrorResponse) -> bool:
         """Whether the store refused our clock, which now follows the store's.

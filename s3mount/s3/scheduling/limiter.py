@@ -53,6 +53,10 @@ class AimdLimit:
     def on_success(self) -> None:
         self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
 
+    def reset(self) -> None:
+        """Forget all throttling."""
+        self._allowed = float(self._limit)
+
     def on_throttle(self, round_: int) -> None:
         """Account for a request that was sent in *round_* and throttled."""
         if round_ == self.round:

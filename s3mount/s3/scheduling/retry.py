@@ -5,8 +5,10 @@ Invariants:
 1. An operation ends by its deadline: with its result, the failure of the last attempt, or
    DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. A read may
    take as much longer as its thread takes to notice.
-2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. If credentials
-   were refused, the operation is retried at once, once, if there may be others by then.
+2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. An invalid
+   response is not the first sign of a store that recovers: INVALID_ATTEMPTS of them fail the
+   operation. If credentials were refused, the operation is retried at once, once, if there may be
+   others by then.
 3. An attempt for which this host has no thread is retried like any other, unless nobody waits for
    the operation: then it fails.
 """
@@ -16,6 +18,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -37,8 +40,10 @@ from s3mount.s3.transport import Retryable
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 10
+INVALID_ATTEMPTS = 3
 FIRST_PAUSE = 0.1  # seconds, at most
 LONGEST_PAUSE = 5.0  # seconds, at most
+INVALID_PAUSE = 1.0  # seconds, at most: the first after an invalid response
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -53,6 +58,27 @@ def pauses(chance: Callable[[], float] = random.random) -> Iterator[float]:
     """
     for attempt in range(ATTEMPTS - 1):
         yield (1 + chance()) / 2 * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+
+
+def invalid_pauses(chance: Callable[[], float] = random.random) -> Iterator[float]:
+    """Seconds to wait after each invalid response but the last: three at most in all. Pure.
+
+    Longer than the first of `pauses`: three attempts should outlast a peer that is replaced.
+    """
+    for attempt in range(INVALID_ATTEMPTS - 1):
+        yield (1 + chance()) / 2 * INVALID_PAUSE * 2**attempt
+
+
+@dataclass(frozen=True, slots=True)
+class PausesLeft:
+    """The pauses that an operation may still make: after invalid responses, after all else."""
+
+    after_invalid: Iterator[float]
+    after_others: Iterator[float]
+
+    def next_after(self, failure: Retryable) -> float | None:
+        """Return the pause after *failure*; None if it was the last attempt."""
+        return next(self.after_invalid if failure.is_invalid else self.after_others, None)
 
 
 class Call(Protocol[T_co]):
@@ -101,11 +127,13 @@ class Retrier:
         pauses: Callable[[], Iterator[float]],
         bucket: str | None,
         timeout: float,
+        invalid_pauses: Callable[[], Iterator[float]] = invalid_pauses,
     ) -> None:
         self._limiter = limiter
         self._thread_pool = thread_pool
         self._renew_credentials = renew_credentials
         self._pauses = pauses
+        self._invalid_pauses = invalid_pauses
         self._bucket = bucket
         self._timeout = timeout
         # statistics
@@ -113,9 +141,11 @@ class Retrier:
         self.retries = 0
         self.errors = 0
 
-    async def run(self, call: Call[T], failure: Exception | None = None) -> T:
+    async def run(
+        self, call: Call[T], failure: Exception | None = None, pauses: PausesLeft | None = None
+    ) -> T:
         """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
-        pauses, is_renewed = self._pauses(), False
+        pauses, is_renewed = pauses or self._all_pauses(), False
         while True:
             if failure is None:
                 try:
@@ -125,7 +155,7 @@ class Retrier:
                     unawaited.drop_frames(exc)  # which refer to the caller's buffer
             match failure:
                 case StaleVersion() if call.use_version_id():
-                    pauses, is_renewed = self._pauses(), False
+                    pauses, is_renewed = self._all_pauses(), False
                 case Retryable(is_stale_credentials=True) | CredentialsRefused() if (
                     not self._is_late(call)
                 ):
@@ -133,7 +163,7 @@ class Retrier:
                         raise _final(failure)
                     is_renewed = True
                 case Retryable():
-                    await self._pause(call, failure, next(pauses, None))
+                    await self._pause(call, failure, pauses.next_after(failure))
                 case _:
                     raise failure
             failure = None
@@ -147,6 +177,9 @@ class Retrier:
             error.key = error.key or call.key
             self.errors += not isinstance(error, NotFound | StaleVersion)
             log.debug("%s %r: %s", call.kind, call.key, error)
+
+    def _all_pauses(self) -> PausesLeft:
+        return PausesLeft(self._invalid_pauses(), self._pauses())
 
     async def _attempt(self, call: Call[T]) -> T:
         waiter = PermitWaiter(self._limiter, call.priority)
@@ -189,13 +222,17 @@ class Retrier:
             raise DeadlineExceeded(message, bucket=self._bucket, key=call.key) from exc
 
     def _too_late(self, call: Call[Any]) -> DeadlineExceeded:
-        message = f"{call.kind} not answered within {self._timeout:g} s"
+        message = f"{call.kind} not answered within {self._timeout:g} s (--timeout)"
         return DeadlineExceeded(message, bucket=self._bucket, key=call.key)
 
 
 def _final(failure: Exception) -> Exception:
-    """Return what to raise of a refusal that stands."""
-    return failure.failure.detached() if isinstance(failure, Retryable) else failure
+    """Return what to raise of a refusal that stands; a start reads its `__cause__`."""
+    if not isinstance(failure, Retryable):
+        return failure
+    final = failure.failure.detached()
+    final.__cause__ = failure
+    return final
 
 
 class BlockingCall(Generic[T]):

@@ -1,4 +1,4 @@
-"""The kernel retries a part of a failed read, once."""
+"""The kernel retries a part of a failed read, once, and after a page fault twice."""
 
 from s3mount.errors import StoreError
 from s3mount.fuse.read_retries import (
@@ -35,6 +35,20 @@ def test_a_failed_read_is_retried_once() -> None:
 
     assert tracker.take(1, *PAGE, 14.0) is None
     assert tracker.take(1, BESIDE.start, BESIDE.stop, 14.0) is None
+
+
+def test_a_retry_that_fails_is_retried_once_within_the_time_of_the_first_read() -> None:
+    tracker = _expecting(FAILED)
+    first = tracker.take(1, *PAGE, 14.0)
+    retry = FailedRead(*PAGE, started=14.0, ended=14.1, failure=StoreError("down"))
+    tracker.record(1, retry, retried=first)
+
+    second = tracker.take(1, *PAGE, 14.1)
+    tracker.record(1, retry, retried=second)
+
+    assert second is not None
+    assert second.started == FAILED.started
+    assert tracker.take(1, *PAGE, 14.2) is None
 
 
 def test_another_range_another_file_and_a_later_time_are_no_retry() -> None:

@@ -37,7 +37,7 @@ from s3mount.s3.model import (
 from s3mount.s3.object_store import OnToken, Priority, StartedRead
 from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
-from s3mount.s3.scheduling.retry import ATTEMPTS
+from s3mount.s3.scheduling.retry import ATTEMPTS, INVALID_ATTEMPTS
 from s3mount.s3.transport import Retryable
 from tests.fakes.started_reads import read_range
 from tests.metrics import read_metrics
@@ -249,6 +249,37 @@ async def test_an_operation_fails_after_some_attempts() -> None:
     assert transport.attempts == ATTEMPTS
     assert read_metrics(store)["retries"] == ATTEMPTS - 1
     assert read_metrics(store)["request_errors"] == 1
+
+
+async def test_an_invalid_response_is_retried_twice() -> None:
+    transport = ScriptedTransport(*[failed(is_invalid=True) for _ in range(100)])
+
+    with pytest.raises(StoreError):
+        await remote(transport).head("key")
+
+    assert transport.attempts == INVALID_ATTEMPTS
+
+
+async def test_the_only_attempt_of_a_start_tells_why_it_failed() -> None:
+    transport = ScriptedTransport(failed(is_throttle=True), failed())
+
+    with pytest.raises(StoreError) as caught:
+        await remote(transport).list_once(ListQuery(""))
+
+    assert isinstance(caught.value.__cause__, Retryable)
+    assert caught.value.__cause__.is_throttle
+    assert transport.attempts == 1
+
+
+async def test_a_store_that_has_started_is_not_throttled_any_more() -> None:
+    store = remote(ScriptedTransport(failed(is_throttle=True)))
+    with pytest.raises(StoreError):
+        await store.list_once(ListQuery(""))
+    assert read_metrics(store)["request_limit"] == 16
+
+    await store.list_once(ListQuery(""))
+
+    assert read_metrics(store)["request_limit"] == 32
 
 
 async def test_a_refusal_is_not_retried() -> None:

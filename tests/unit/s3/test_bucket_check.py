@@ -1,20 +1,43 @@
 """Messages for users when the mount cannot begin."""
 
+import dataclasses
+import socket
+import ssl
+import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trustme
 
 from s3mount.config import StoreConfig
-from s3mount.errors import SetupError
-from s3mount.s3.endpoint import bucket_check
-from s3mount.s3.endpoint.bucket_check import check_bucket
+from s3mount.errors import SetupError, StoreError
+from s3mount.s3.boto.transport import BotoTransport
+from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
+from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.transport import Retryable, Transport
 from tests.servers import Quirk, S3Server
 from tests.unit.s3.canned_server import answering, error, http, listing, silent
+from tests.unit.s3.scripted_server import (
+    FixedCredentials,
+    Line,
+    Peer,
+    ScriptedServer,
+    drips,
+    says_and_ends,
+    scripted,
+    stalls_after,
+)
 
 SECRET = "a/very+secret/key"
 
@@ -38,21 +61,54 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
 
-def probed(config: StoreConfig) -> Endpoint:
+def opened(config: StoreConfig, transport: str = "native") -> Endpoint:
+    """Open and close the store; return its last endpoint."""
     with closing(credential_chain(config)) as credentials:
-        return check_bucket(config, credentials)
+        return opened_with(config, credentials, transport)
+
+
+def opened_with(
+    config: StoreConfig, credentials: Credentials, transport: str = "native"
+) -> Endpoint:
+    endpoints: list[Endpoint] = []
+
+    def connect(endpoint: Endpoint) -> Callable[[], RemoteStore]:
+        endpoints.append(endpoint)
+        made: Transport = (
+            NativeTransport(endpoint) if transport == "native" else BotoTransport(config, endpoint)
+        )
+        return lambda: RemoteStore(
+            BucketOperations(made, config.bucket), max_connections=4, timeout=config.timeout
+        )
+
+    async def main() -> None:
+        (await open_store(config, credentials, connect)).close()
+
+    try:
+        trio.run(main)
+    except SetupError as exc:
+        exc.__traceback__ = None
+        raise
+    return endpoints[-1]
+
+
+def at(server: ScriptedServer, **options: Any) -> StoreConfig:
+    url = f"http://127.0.0.1:{server.port}"
+    return StoreConfig(**{"bucket": "photos", "endpoint_url": url, **options})
 
 
 def message(**options: Any) -> str:
-    """Return the line of the failure."""
+    """Return the line of the failure; nothing is tried again unless *start_timeout* is given."""
     with pytest.raises(SetupError) as caught:
-        probed(StoreConfig(**{"bucket": "photos", **options}))
+        opened(StoreConfig(**{"bucket": "photos", "start_timeout": 0.0, **options}))
     message = str(caught.value)
     assert message.isprintable()
     assert SECRET not in message
     return message
 
 
+EMPTY = listing("<IsTruncated>false</IsTruncated>")
+BUSY = error(503, "SlowDown", retry_after="120")
 WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/html")
 
 
@@ -76,14 +132,12 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         (http(200, b"{}", content_type="application/json"), "does not answer like S3"),
         (http(200, b""), "does not answer like S3"),
         (http(404, b"<html>not here</html>", content_type="text/html"), "does not answer like S3"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not speak HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "does not answer like S3"),
+        (http(407, b""), "the proxy"),
         (b"", "does not speak HTTP"),
     ],
 )
-def test_each_failure_has_its_message(
-    answer: bytes, part: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bucket_check, "PAUSES", (0.0, None))
+def test_each_failure_has_its_message(answer: bytes, part: str) -> None:
     with answering(answer) as url:
         assert part in message(endpoint_url=url)
 
@@ -121,8 +175,6 @@ def test_each_mistake_has_its_message(options: dict[str, Any], part: str) -> Non
         ("http://", "http://HOST[:PORT]"),
         ("ftp://h", "http://HOST[:PORT]"),
         ("http://127.0.0.1:99999", "http://HOST[:PORT]"),
-        (" http://127.0.0.1:1", "http://HOST[:PORT]"),
-        ("http://127.0.0.1:1 ", "http://HOST[:PORT]"),
         ('"http://127.0.0.1:1"', "http://HOST[:PORT]"),
         ("http://127.0.0.1:1/?x=1", "http://HOST[:PORT]"),
         ("http://[::1", "http://HOST[:PORT]"),
@@ -138,8 +190,6 @@ def test_an_endpoint_of_the_environment_is_named(
 ) -> None:
     if variable == "profile":
         variable = "endpoint_url of profile 'default'"
-        if url != url.strip():
-            pytest.skip("botocore strips the values of its files")
         (tmp_path / "config").write_text(f"[default]\nendpoint_url = {url}\n")
         monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     else:
@@ -149,6 +199,14 @@ def test_an_endpoint_of_the_environment_is_named(
 
     assert variable in line
     assert part in line
+
+
+@pytest.mark.parametrize("url", [" http://127.0.0.1:1", "http://127.0.0.1:1 "])
+def test_white_space_in_an_endpoint_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+
+    assert "AWS_ENDPOINT_URL" in (line := message())
+    assert "http://HOST[:PORT]" in line
 
 
 def test_services_of_a_profile_name_the_endpoint(
@@ -177,7 +235,7 @@ def test_the_region_of_the_environment_is_heeded(
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     with answering(listing("<IsTruncated>false</IsTruncated>")) as url:
-        assert probed(StoreConfig(bucket="photos", endpoint_url=url)).region == region
+        assert opened(StoreConfig(bucket="photos", endpoint_url=url)).region == region
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
@@ -213,10 +271,9 @@ def test_an_exception_of_botocore_that_nothing_names_is_no_internal_error(
     assert message().startswith("the AWS configuration is not usable (AttributeError): check")
 
 
-def test_a_silent_store_fails_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bucket_check, "STORE_LIMIT", 1.5)
+def test_a_silent_store_fails_in_time() -> None:
     with silent() as url:
-        assert "no answer from" in message(endpoint_url=url)
+        assert "no answer from" in message(endpoint_url=url, timeout=1.0)
 
 
 def test_missing_credentials_have_their_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,20 +311,14 @@ def test_a_wrong_configured_region_is_reported_with_the_right_one() -> None:
         assert "use --region eu-north-1" in message(endpoint_url=url, region="us-west-2")
 
 
-def test_a_redirect_is_followed_if_no_region_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    regions: list[str] = []
-    knock = bucket_check._list_once
+@pytest.mark.parametrize("transport", ["native", "boto3"])
+def test_a_redirect_is_followed_if_no_region_is_configured(transport: str) -> None:
+    redirect = error(301, "PermanentRedirect", x_amz_bucket_region="eu-north-1")
+    with scripted(says_and_ends(redirect), says_and_ends(EMPTY)) as server:
+        endpoint = opened(at(server), transport)
 
-    def notice(config: StoreConfig, store: Any, session: Any) -> str | None:
-        regions.append(store.region)
-        return knock(config, store, session) if len(regions) == 1 else None
-
-    monkeypatch.setattr(bucket_check, "_list_once", notice)
-    with answering(error(301, "PermanentRedirect", x_amz_bucket_region="eu-north-1")) as url:
-        store = probed(StoreConfig(bucket="photos", endpoint_url=url))
-
-    assert regions == ["us-east-1", "eu-north-1"]
-    assert store.region == "eu-north-1"
+    assert ["us-east-1" in request for request in server.requests] == [True, False]
+    assert endpoint.region == "eu-north-1"
 
 
 @pytest.mark.parametrize("region", ["eu.example.com", "a" * 64, "é", "eu north", "eu/north"])
@@ -280,9 +331,8 @@ def test_a_redirect_to_an_invalid_region_is_not_followed(region: str) -> None:
 
 
 def test_the_repr_of_an_endpoint_hides_credentials() -> None:
-    empty = listing("<IsTruncated>false</IsTruncated>")
-    with answering(empty) as url:
-        store = probed(
+    with answering(EMPTY) as url:
+        store = opened(
             StoreConfig(
                 bucket="photos",
                 endpoint_url=f"{url}/s3",
@@ -308,10 +358,10 @@ def test_the_repr_of_an_endpoint_hides_credentials() -> None:
 
 
 def test_invalidated_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(listing("<IsTruncated>false</IsTruncated>")) as url:
+    with answering(EMPTY) as url:
         config = StoreConfig(bucket="photos", endpoint_url=url)
         with closing(credential_chain(config)) as credentials:
-            store = check_bucket(config, credentials)
+            store = opened_with(config, credentials)
             monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "newer")
 
             credentials.invalidate()
@@ -319,20 +369,220 @@ def test_invalidated_credentials_are_looked_up_again(monkeypatch: pytest.MonkeyP
             assert store.credentials.frozen(time.monotonic() + 30).secret_key == "newer"
 
 
-@pytest.mark.parametrize(("timeout", "limit"), [(1.0, "1 s"), (60.0, "2 s")])
 def test_credentials_that_time_out_are_reported_with_their_source(
-    timeout: float, limit: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(bucket_check, "CREDENTIALS_LIMIT", 2.0)
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     (tmp_path / "config").write_text("[default]\ncredential_process = sleep 1000\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
 
-    line = message(endpoint_url="http://127.0.0.1:1", timeout=timeout)
+    line = message(endpoint_url="http://127.0.0.1:1", timeout=1.0)
 
-    assert line.startswith(f"no credentials within {limit}: ")
+    assert line.startswith("no credentials within 1 s: ")
     assert "(credential_process)" in line
+
+
+EACH_TRANSPORT = pytest.mark.parametrize("transport", ["native", "boto3"])
+
+
+@EACH_TRANSPORT
+def test_the_first_list_is_sent_as_all_later_ones(transport: str) -> None:
+    with scripted(says_and_ends(EMPTY)) as server:
+        opened(at(server), transport)
+
+    path = server.requests[0].split()[1]
+    assert "max-keys=1000" in path
+    assert path.partition("?")[2].endswith("prefix=") or "&prefix=&" in path
+
+
+PASSING = {
+    "503": [says_and_ends(BUSY)] * 3,
+    "429": [says_and_ends(error(429, "TooManyRequests"))] * 3,
+    "500": [says_and_ends(error(500, "InternalError"))] * 3,
+    "408": [says_and_ends(error(408, "RequestTimeout"))] * 3,
+    "502 of a gateway": [says_and_ends(http(502, b"<html>", content_type="text/html"))] * 3,
+    "404 of a gateway": [says_and_ends(http(404, b"no route", content_type="text/plain"))] * 3,
+    "an empty page": [says_and_ends(http(200, b""))] * 2,
+    "closed": [says_and_ends(b"")] * 3,
+    "silence": [stalls_after(b"")],
+    "silence within the header": [stalls_after(BUSY[:9])],
+    "silence within the body": [stalls_after(EMPTY[:-9])],
+    "byte by byte": [drips(EMPTY)],
+}
+
+
+@EACH_TRANSPORT
+@pytest.mark.parametrize("name", PASSING)
+def test_a_failure_that_may_pass_is_outlasted(
+    transport: str, name: str, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("not mounted yet")
+    failing: list[Line] = PASSING[name]
+    with scripted(*failing, says_and_ends(EMPTY)) as server:
+        is_stall = name.startswith("silence") or name == "byte by byte"
+        opened(at(server, timeout=4.0 if is_stall else 60.0), transport)
+
+    assert len(server.requests) == len(failing) + 1
+
+
+def test_a_store_that_comes_up_late_is_waited_for(expected_warnings: list[str]) -> None:
+    expected_warnings.append("not mounted yet, trying for 15 s (--start-timeout)")
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    ready = threading.Event()
+
+    def serve_late() -> None:
+        time.sleep(1)
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            peer, _ = listener.accept()
+            with peer:
+                peer.recv(65536)
+                peer.sendall(EMPTY)
+                ready.wait(10)
+
+    thread = threading.Thread(target=serve_late)
+    thread.start()
+    opened(StoreConfig(bucket="photos", endpoint_url=f"http://127.0.0.1:{port}"))
+    ready.set()
+    thread.join()
+
+
+def test_it_is_said_once_what_is_waited_for(expected_warnings: list[str]) -> None:
+    expected_warnings.append("not mounted yet")  # that is, one line
+
+    line = message(endpoint_url="http://127.0.0.1:1", start_timeout=8.0)
+
+    assert line.endswith("(tried for 8 s, see --start-timeout)")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        error(403, "AccessDenied"),
+        error(404, "NoSuchBucket"),
+        error(400, "InvalidToken"),  # of keys in the environment, which has no others
+    ],
+)
+def test_a_refusal_is_not_tried_again(answer: bytes) -> None:
+    with scripted(*[says_and_ends(answer)] * 3) as server:
+        message(endpoint_url=f"http://127.0.0.1:{server.port}", start_timeout=15.0)
+
+    assert len(server.requests) == 1
+
+
+def test_an_invalid_page_is_tried_three_times(expected_warnings: list[str]) -> None:
+    expected_warnings.append("not mounted yet")
+    cut = listing("<IsTruncated>true</IsTruncated>")
+    with scripted(*[says_and_ends(cut)] * 5) as server:
+        line = message(endpoint_url=f"http://127.0.0.1:{server.port}", start_timeout=15.0)
+
+    assert len(server.requests) == 3
+    assert "does not answer like S3" in line
+
+
+@pytest.mark.parametrize("code", [socket.EAI_AGAIN, socket.EAI_NONAME])
+def test_a_name_that_is_not_known_yet_is_waited_for(
+    code: int, expected_warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine boots before its network, a container before that of its store."""
+    expected_warnings.append("the host 'store.test' is not known")
+    real, failures = socket.getaddrinfo, [1, 2]
+
+    def look_up(_host: str, *args: Any, **options: Any) -> Any:
+        if options.get("flags"):
+            raise socket.gaierror(socket.EAI_NONAME, "not numeric")
+        if failures:
+            failures.pop()
+            raise socket.gaierror(code, "no name server")
+        return real("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with scripted(says_and_ends(EMPTY)) as server:
+        config = at(server, endpoint_url=f"http://store.test:{server.port}", path_style=True)
+        opened(config)
+
+    assert failures == []
+
+
+def test_a_source_of_credentials_that_does_not_answer_yet_is_waited_for(
+    expected_warnings: list[str],
+) -> None:
+    """A machine's metadata service answers some seconds after the machine boots."""
+    expected_warnings.append("the source is away")
+    failures = [Retryable(StoreError("the source is away")) for _ in range(2)]
+
+    class LateCredentials(FixedCredentials):
+        def frozen(
+            self, deadline: float, cancel_token: CancelToken | None = None
+        ) -> FrozenCredentials:
+            if failures:
+                raise failures.pop()
+            return super().frozen(deadline, cancel_token)
+
+    with answering(EMPTY) as url:
+        opened_with(
+            StoreConfig(bucket="photos", endpoint_url=url),
+            LateCredentials(FrozenCredentials("AKID", SECRET)),
+        )
+
+    assert failures == []
+
+
+class SlowContext(ssl.SSLContext):
+    """TLS of a server that begins each handshake late."""
+
+    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+        time.sleep(1.0)
+        return super().wrap_socket(*args, **options)
+
+
+@EACH_TRANSPORT
+def test_a_slow_handshake_has_the_idle_timeout(transport: str, tmp_path: Path) -> None:
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = SlowContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("127.0.0.1").configure_cert(context)
+    with scripted(says_and_ends(EMPTY), context=context) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        bundle = tmp_path / "ca.pem"
+        config = at(server, endpoint_url=url, ca_bundle=bundle, connect_timeout=0.5)
+        opened(dataclasses.replace(config, start_timeout=0.0), transport)
+
+
+@EACH_TRANSPORT
+def test_a_store_that_is_slower_than_half_of_the_timeout_is_opened(transport: str) -> None:
+    with scripted(slow(2.0, EMPTY)) as server:
+        opened(at(server, timeout=3.0, idle_timeout=3.0, start_timeout=0.0), transport)
+
+
+@pytest.mark.parametrize(
+    ("given", "connect", "idle"),
+    [
+        ({}, 10.0, 30.0),
+        ({"timeout": 4.0}, 2.0, 2.0),
+        ({"timeout": 120.0}, 10.0, 60.0),
+        ({"timeout": 4.0, "connect_timeout": 3.0, "idle_timeout": 4.0}, 3.0, 4.0),
+        ({"timeout": 1e9, "connect_timeout": 1e9}, 86_400.0, 86_400.0),
+    ],
+)
+def test_an_attempt_has_half_of_the_timeout_unless_told_otherwise(
+    given: dict[str, float], connect: float, idle: float
+) -> None:
+    with answering(EMPTY) as url:
+        endpoint = opened(StoreConfig(bucket="photos", endpoint_url=url, **given))  # type: ignore[arg-type]  # floats only
+
+    assert (endpoint.connect_timeout, endpoint.idle_timeout) == (connect, idle)
+
+
+def slow(seconds: float, answer: bytes) -> Line:
+    def line(peer: Peer) -> None:
+        peer.ended.wait(seconds)
+        peer.socket.sendall(answer)
+        raise StopIteration
+
+    return line
 
 
 def test_the_message_for_an_untrusted_certificate_says_how_to_trust_it(
@@ -351,7 +601,7 @@ def test_a_trusted_certificate_is_accepted(
         monkeypatch.setenv("AWS_CA_BUNDLE", str(seaweedfs_https.ca_bundle))
     bundle = seaweedfs_https.ca_bundle if way == "option" else None
 
-    store = probed(
+    store = opened(
         StoreConfig(
             bucket=seaweedfs_https.make_bucket(),
             endpoint_url=seaweedfs_https.endpoint_url,

@@ -1,0 +1,254 @@
+"""Opening of the store that will serve: its first LIST, in the right region, as all later ones.
+
+Starting is serving: the transport, the operations and the query are those of the mount, and each
+attempt has its `--timeout`. Only the pauses differ: a failure that may pass is retried until
+`--start-timeout` has passed. Every other failure is a SetupError of one line: what is wrong, and
+what to do. Nothing outside of the mount's prefix is listed, since that may be all that the
+credentials allow.
+"""
+
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol, TypeVar
+
+import trio
+
+from s3mount.config import StoreConfig
+from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
+from s3mount.s3.endpoint.aws_files import file_problems
+from s3mount.s3.endpoint.boto_session import Session, configured_ca_bundle, open_session
+from s3mount.s3.endpoint.credentials import Credentials
+from s3mount.s3.endpoint.messages import causes_of, no_credentials, no_response, setup_error
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
+from s3mount.s3.endpoint.tls import tls_context
+from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
+from s3mount.s3.transport import ErrorResponseError, ProxyRefusedError, Retryable
+
+T = TypeVar("T")
+
+DEFAULT_REGION = "us-east-1"  # tried first for an unknown region; private stores sign with it
+REGIONS_MAX = 3
+FIRST_PAUSE = 0.2  # seconds after a failed attempt
+LONGEST_PAUSE = 1.0
+RESERVE = 1.0  # seconds of the start for imports before, and for the mount itself
+_REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
+
+log = logging.getLogger(__name__)
+
+
+class OpenedStore(Protocol):
+    """A store that may serve."""
+
+    async def list_once(self, query: ListQuery) -> ListPage:
+        """Return the page by one attempt. Raises S3MountError, from a Retryable if it is one."""
+        ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=OpenedStore)
+
+Connect = Callable[[Endpoint], Callable[[], S]]
+"""Called in a thread, where boto3 may read files; the result makes the store in the event loop."""
+
+
+async def open_store(config: StoreConfig, credentials: Credentials, connect: Connect[S]) -> S:
+    """Return the store that *connect* makes, once its bucket has been listed.
+
+    Raises SetupError if it cannot be listed.
+    """
+    start = _Start(config)
+    session = await _in_thread(partial(_open_session, config))
+    await _look_up(start, credentials)
+    region = config.region or session.setting("region") or DEFAULT_REGION
+    for _ in range(REGIONS_MAX):
+        endpoint = await _in_thread(
+            partial(_endpoint, config, session, region=region, credentials=credentials)
+        )
+        store = (await _in_thread(partial(connect, endpoint)))()
+        try:
+            other_region = await _list(start, endpoint, store)
+        except BaseException:  # raised again
+            store.close()
+            raise
+        if other_region is None:
+            return store
+        store.close()
+        region = other_region
+    raise SetupError(
+        f"bucket {config.bucket!r} is redirected from region to region: name it with --region"
+    )
+
+
+class _Start:
+    """The time in which failures are retried; says once what is waited for."""
+
+    def __init__(self, config: StoreConfig) -> None:
+        self.config = config
+        self._ends_at = trio.current_time() + config.start_timeout - RESERVE
+        self._pause = FIRST_PAUSE
+        self._has_waited = False
+
+    async def wait(self, failure: SetupError) -> None:
+        """Wait until the next attempt; raise *failure* if there is no time for one."""
+        if trio.current_time() + self._pause > self._ends_at:
+            raise self._given_up(failure)
+        if not self._has_waited:
+            self._has_waited = True
+            log.warning(
+                "not mounted yet, trying for %g s (--start-timeout): %s",
+                self.config.start_timeout,
+                failure,
+            )
+        await trio.sleep(self._pause)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _given_up(self, failure: SetupError) -> SetupError:
+        if not self._has_waited:
+            return failure
+        tried = f"{failure} (tried for {self.config.start_timeout:g} s, see --start-timeout)"
+        return SetupError(tried, bucket=failure.bucket, status=failure.status, code=failure.code)
+
+
+def _open_session(config: StoreConfig) -> Session:
+    session = open_session(config)
+    for problem in file_problems():
+        log.warning("%s", problem)
+    if config.ca_bundle is not None:
+        _check_ca_bundle(config, session)
+    return session
+
+
+def _endpoint(
+    config: StoreConfig, session: Session, *, region: str, credentials: Credentials
+) -> Endpoint:
+    endpoint = resolve_endpoint(config, session, region=region, credentials=credentials)
+    if endpoint.scheme == "https":
+        _check_ca_bundle(config, session)
+    return endpoint
+
+
+def _check_ca_bundle(config: StoreConfig, session: Session) -> None:
+    """Raise SetupError, with the name of its option or variable, if the bundle cannot be used."""
+    bundle = configured_ca_bundle(config, session)
+    if not config.verify_ssl or bundle is None:
+        return
+    try:
+        tls_context(ca_bundle=str(bundle.value), verify_ssl=True)
+    except SetupError as exc:
+        raise SetupError(f"{bundle.where}: {exc}") from exc
+
+
+async def _look_up(start: _Start, credentials: Credentials) -> None:
+    """Look credentials up, as each request would."""
+    timeout = start.config.timeout
+    while True:
+        try:
+            await _in_thread(lambda: credentials.frozen(time.monotonic() + timeout))
+        except DeadlineExceeded as exc:
+            raise no_credentials(exc, timeout) from exc
+        except S3MountError as exc:
+            raise SetupError(str(exc)) from exc
+        except Retryable as exc:
+            await start.wait(SetupError(str(exc)))
+        else:
+            return
+
+
+async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | None:
+    """List the bucket. Return None, or the name of the region in which the bucket is."""
+    config, query, invalid = start.config, ListQuery(start.config.prefix), 0
+    while True:
+        try:
+            await store.list_once(query)
+        except S3MountError as exc:
+            failure = _unwrapped(exc)
+            region = _other_region(config, endpoint, failure)
+            if region is not None:
+                return region
+            invalid += isinstance(failure, Retryable) and failure.is_invalid
+            error = _setup_error(config, endpoint, failure)
+            if invalid >= INVALID_ATTEMPTS or not _may_pass(failure):
+                raise error from exc
+            await start.wait(error)
+        else:
+            return None
+
+
+def _unwrapped(exc: S3MountError) -> S3MountError | Retryable:
+    """Return the failure of the attempt, whose `__cause__` is the exception of a library."""
+    return exc.__cause__ if isinstance(exc.__cause__, Retryable) else exc
+
+
+def _setup_error(
+    config: StoreConfig, endpoint: Endpoint, failure: S3MountError | Retryable
+) -> SetupError:
+    if isinstance(failure, DeadlineExceeded):
+        return SetupError(no_response(endpoint, config.timeout), bucket=config.bucket)
+    return setup_error(config, endpoint, failure)
+
+
+def _may_pass(failure: S3MountError | Retryable) -> bool:
+    """Whether another attempt may succeed, although nobody changes the configuration."""
+    if not isinstance(failure, Retryable):
+        # a clock that is being set while the machine boots
+        is_clock = isinstance(failure, S3MountError) and failure.code == "RequestTimeTooSkewed"
+        return is_clock or isinstance(failure, DeadlineExceeded)
+    return not failure.is_stale_credentials and not any(map(_is_definite, causes_of(failure)))
+
+
+def _is_definite(cause: BaseException) -> bool:
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return True
+        case ssl.SSLError():
+            return cause.reason == "WRONG_VERSION_NUMBER"  # the peer does not speak TLS
+        case ProxyRefusedError():
+            return cause.status in (401, 403, 407)
+    return False
+
+
+# codes for a wrong region; a status if the response has no code
+_REDIRECTS = {
+    *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
+    *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "400"),
+}
+
+
+def _other_region(
+    config: StoreConfig, endpoint: Endpoint, failure: S3MountError | Retryable
+) -> str | None:
+    """Return the region of the bucket from a redirect; None if *failure* names no other region.
+
+    Raises SetupError if the region was configured.
+    """
+    region = _redirect_region(failure.__cause__)
+    if region is None or region == endpoint.region:
+        return None
+    if config.region is not None:
+        message = (
+            f"bucket {config.bucket!r} is in region {region!r}, not {endpoint.region!r}: "
+            f"use --region {region}, or none"
+        )
+        raise SetupError(message, bucket=config.bucket) from failure
+    return region
+
+
+def _redirect_region(cause: BaseException | None) -> str | None:
+    if not isinstance(cause, ErrorResponseError):
+        return None
+    response = cause.response
+    region = response.region
+    if (response.code or str(response.status)) not in _REDIRECTS or region is None:
+        return None
+    return region if _REGION.fullmatch(region) else None
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """Call *call* in a thread that a cancellation leaves behind."""
+    return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
