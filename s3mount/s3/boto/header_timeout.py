@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 LINGER = 5.0  # seconds
 
@@ -26,21 +27,36 @@ OnAcquire = Callable[[Any], None]
 """Called, in the requesting thread, with the connection that its request is to be sent over."""
 
 
+Connect = Callable[[str, int, float], socket.socket]
+"""Connects to a host and a port within a number of seconds; OSErrors."""
+
+
 def limit_header_time(
-    pools: PoolManager, watchdog: "Watchdog", *, on_acquire: OnAcquire, on_wait: OnWait
+    pools: PoolManager,
+    watchdog: "Watchdog",
+    *,
+    on_acquire: OnAcquire,
+    on_wait: OnWait,
+    connect: Connect,
 ) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
     *on_acquire* is called before the request is sent, *on_wait* before the header is read; what
-    *on_wait* raises ends the request.
+    *on_wait* raises ends the request. *connect* opens the connections.
     """
 
     class Connection(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, connect)
+
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
     class SecureConnection(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _connected(self, connect)
+
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
@@ -62,6 +78,22 @@ def limit_header_time(
             return connection
 
     pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+
+
+def _connected(connection: HTTPConnection, connect: Connect) -> socket.socket:
+    """Return a new socket of *connection*; raises what urllib3's own `_new_conn` does."""
+    host, seconds = connection._dns_host, connection.timeout  # noqa: SLF001 - as urllib3 does
+    try:
+        sock = connect(host, connection.port, seconds)  # type: ignore[arg-type]  # always a number
+        for option in connection.socket_options or ():
+            sock.setsockopt(*option)
+    except socket.gaierror as exc:
+        raise NameResolutionError(connection.host, connection, exc) from exc
+    except TimeoutError as exc:
+        raise ConnectTimeoutError(connection, f"no connection within {seconds} s") from exc
+    except OSError as exc:
+        raise NewConnectionError(connection, f"no connection: {exc}") from exc
+    return sock
 
 
 def socket_of(response: Any) -> socket.socket:

@@ -12,6 +12,7 @@ from urllib3 import exceptions as urllib3
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, SetupError
 from s3mount.printable import printable
+from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.transport import ErrorResponseError, InvalidResponseError, Retryable
 
@@ -86,7 +87,7 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "{origin} does not speak TLS correctly: is it http://? Check --endpoint-url",
     ),
     (
-        (urllib3.ProxyError,),
+        (urllib3.ProxyError, ProxyError),
         "the proxy (HTTPS_PROXY, HTTP_PROXY) refuses the connection: check it, or set NO_PROXY",
     ),
     (

@@ -22,7 +22,7 @@ from s3mount.s3.endpoint.boto_session import (
     open_client,
 )
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
-from s3mount.s3.endpoint.tls import proxy_for
+from s3mount.s3.endpoint.proxy import proxy_for
 
 CONNECT_LIMIT = 5.0  # seconds
 IDLE_LIMIT = 15.0  # seconds
@@ -86,7 +86,7 @@ def resolve_endpoint(
 ) -> Endpoint:
     """Resolve the endpoint from a request that botocore prepares and does not send.
 
-    Raises SetupError as `open_client` does.
+    Raises SetupError as `open_client` does, and for a proxy that cannot be used.
     """
     client = open_client(config, session, region=region, credentials=_unused_credentials)
     address = _prepared_address(config, client)
