@@ -64,6 +64,7 @@ USER_NAME: Final = OptionType("USER", values.parse_name)
 GROUP: Final = OptionType("GROUP", values.parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 FORMAT: Final = choice("text", "json")
+ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
@@ -128,8 +129,11 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Profile of ~/.aws/config to take credentials from."),
     Option(_STORE, "no-sign-request", StoreConfig, "sign_requests", FLAG,
            "Send requests without credentials: for public buckets.", inverts=True),
+    Option(_STORE, "addressing-style", StoreConfig, "addressing_style", ADDRESSING,
+           "Where URLs name the bucket: path, or virtual: in the host, as some stores demand. "
+           "auto: as the profile says, else in the host at AWS, and in the path elsewhere."),
     Option(_STORE, "path-style", StoreConfig, "path_style", FLAG,
-           "Name the bucket in the path of URLs, not in the host."),
+           "Short for --addressing-style path."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,

@@ -44,40 +44,40 @@ def limit_header_time(
     *on_acquire* is called before the request is sent, *on_wait* before the header is read; what
     *on_wait* raises ends the request. *connect* opens the connections.
     """
+    kinds: dict[str, tuple[Any, Any]] = {
+        "http": (HTTPConnection, HTTPConnectionPool),
+        "https": (HTTPSConnection, HTTPSConnectionPool),
+    }
+    pools.pool_classes_by_scheme = {
+        scheme: _pool_class(
+            pool, _connection_class(connection, watchdog, on_wait, connect), on_acquire
+        )
+        for scheme, (connection, pool) in kinds.items()
+    }
 
-    class Connection(HTTPConnection):
+
+def _connection_class(base: Any, watchdog: "Watchdog", on_wait: OnWait, connect: Connect) -> Any:
+    class Connection(base):  # type: ignore[misc]  # one of urllib3's two
         def _new_conn(self) -> socket.socket:
             return _connected(self, connect)
 
-        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
+        def getresponse(self) -> HTTPResponse:
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
-    class SecureConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _connected(self, connect)
+    return Connection
 
-        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
-            on_wait(self.sock)
-            return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
-    class Pool(HTTPConnectionPool):
-        ConnectionCls = Connection
+def _pool_class(base: Any, connection_class: Any, on_acquire: OnAcquire) -> Any:
+    class Pool(base):  # type: ignore[misc]  # one of urllib3's two
+        ConnectionCls = connection_class
 
         def _get_conn(self, timeout: float | None = None) -> Any:
             connection = super()._get_conn(timeout)
             on_acquire(connection)
             return connection
 
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = SecureConnection
-
-        def _get_conn(self, timeout: float | None = None) -> Any:
-            connection = super()._get_conn(timeout)
-            on_acquire(connection)
-            return connection
-
-    pools.pool_classes_by_scheme = {"http": Pool, "https": SecurePool}
+    return Pool
 
 
 def _connected(connection: HTTPConnection, connect: Connect) -> socket.socket:

@@ -10,6 +10,7 @@ import botocore
 import botocore.config
 import botocore.session
 from botocore import exceptions
+from botocore.handlers import validate_bucket_name
 
 from s3mount import __version__
 from s3mount.config import StoreConfig
@@ -79,6 +80,8 @@ def open_client(
         raise not_addressable(config, region, exc) from exc
     client.meta.events.register_first("needs-retry.s3", _never_retry)
     client.meta.events.register("before-call.s3", _never_redirect)
+    if is_of_tenant(config.bucket):
+        client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
     return client
 
 
@@ -90,6 +93,11 @@ def common_parameters(config: StoreConfig) -> dict[str, str]:
     if config.expected_bucket_owner is not None:
         parameters["ExpectedBucketOwner"] = config.expected_bucket_owner
     return parameters
+
+
+def is_of_tenant(bucket: str) -> bool:
+    """Whether *bucket* is TENANT:BUCKET, as Ceph names the buckets of others."""
+    return ":" in bucket and not bucket.startswith("arn:")
 
 
 def not_addressable(config: StoreConfig, region: str, exc: Exception) -> SetupError:
@@ -107,6 +115,7 @@ def not_addressable(config: StoreConfig, region: str, exc: Exception) -> SetupEr
 
 
 def _client_config(config: StoreConfig) -> Any:
+    style = config.style
     return botocore.config.Config(
         signature_version=None if config.sign_requests else botocore.UNSIGNED,
         user_agent=USER_AGENT,
@@ -114,7 +123,8 @@ def _client_config(config: StoreConfig) -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if config.path_style else None,
+        # None: the profile may say something
+        s3={"addressing_style": style} if style != "auto" else None,
     )
 
 

@@ -43,7 +43,13 @@ _WRONG_REGION = (
     "bucket {bucket!r} is not at {origin}, but elsewhere: check --region and --endpoint-url"
 )
 
+_VIRTUAL_ONLY = "{origin} wants the bucket in the host name: use --addressing-style virtual"
+
 _BY_CODE = {
+    "SecondLevelDomainForbidden": _VIRTUAL_ONLY,  # Alibaba OSS
+    "PathStyleDomainForbidden": _VIRTUAL_ONLY,  # Tencent COS
+    "InvalidPathAccess": _VIRTUAL_ONLY,  # Volcengine TOS
+    "VirtualHostDomainRequired": _VIRTUAL_ONLY,  # Huawei OBS
     "PermanentRedirect": _WRONG_REGION,
     "TemporaryRedirect": _WRONG_REGION,
     "AuthorizationHeaderMalformed": _WRONG_REGION,
@@ -69,6 +75,19 @@ _BY_CODE = {
         "set it (timedatectl set-ntp true)"
     ),
 }
+
+# codes for a bucket or a key that the store does not find, or signs otherwise
+_MISPLACED = {"NoSuchBucket", "NoSuchKey", "InvalidPathAccess", "SignatureDoesNotMatch"}
+_NAMED_TWICE = "; does --endpoint-url contain the name of the bucket, too?"
+_PATH_INSTEAD = ", or use --addressing-style path"
+
+# OpenSSL's reasons for a certificate that is not trusted, see openssl/x509_vfy.h
+_BY_VERIFY_CODE = {
+    10: "the certificate of {origin} has expired: it must be renewed, or the clock set",
+    62: "the certificate of {origin} is for another host: check --endpoint-url",
+    64: "the certificate of {origin} is for another host: name it, not its address",
+}
+_OLD_TLS = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"}
 
 _UNTRUSTED = (
     "the certificate of {origin} is not trusted: "
@@ -117,16 +136,24 @@ _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
     names = {"bucket": config.bucket, "origin": endpoint.origin}
+    hint = _NAMED_TWICE if error.code in _MISPLACED and _is_named_twice(endpoint) else ""
     if error.code in _BY_CODE:
-        return _BY_CODE[error.code].format_map(names)
+        return _BY_CODE[error.code].format_map(names) + hint
     if error.status in (401, 403):
         return _access_denied(config)
     if error.code is None:
         return _NOT_S3.format(how=f"HTTP {error.status}", **names)
     return (
         f"{endpoint.origin} refuses to list bucket {config.bucket!r}: "
-        f"{error.code[:60]!r} (HTTP {error.status})"
+        f"{error.code[:60]!r} (HTTP {error.status}){hint}"
     )
+
+
+def _is_named_twice(endpoint: Endpoint) -> bool:
+    """Whether the URL of an endpoint had the bucket in it before the bucket was put there."""
+    labels, parts = endpoint.host.split("."), endpoint.base_path.split("/")
+    bucket = endpoint.bucket
+    return (labels + parts).count(bucket) > 1 and bucket in (labels[0], *parts[:-1])
 
 
 def _access_denied(config: StoreConfig) -> str:
@@ -145,11 +172,31 @@ def _access_denied(config: StoreConfig) -> str:
 
 def _network_error(endpoint: Endpoint, cause: BaseException) -> str:
     reasons = tuple(_chain(cause))
+    names = {"origin": endpoint.origin, "host": endpoint.host}
     for kinds, sentence in _BY_CAUSE:
-        if any(isinstance(reason, kinds) for reason in reasons):
-            return sentence.format(origin=endpoint.origin, host=endpoint.host)
+        reason = next((each for each in reasons if isinstance(each, kinds)), None)
+        if reason is not None:
+            return _more_exactly(reason, sentence).format_map(names) + _hint(endpoint, reason)
     how = printable(str(cause)) if isinstance(cause, InvalidResponseError) else type(cause).__name__
     return _NOT_S3.format(origin=endpoint.origin, how=how)
+
+
+def _more_exactly(reason: BaseException, sentence: str) -> str:
+    """Return what is to be said of *reason*; *sentence* if nothing more is known."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _BY_VERIFY_CODE.get(reason.verify_code, sentence)
+    if isinstance(reason, ssl.SSLError) and reason.reason in _OLD_TLS:
+        return "{origin} speaks only a version of TLS that is no longer safe: it must be updated"
+    return sentence
+
+
+def _hint(endpoint: Endpoint, reason: BaseException) -> str:
+    """Return what else may help: a host with the bucket's name in it may be none."""
+    is_about_host = isinstance(
+        reason, socket.gaierror | urllib3.NameResolutionError | ssl.SSLCertVerificationError
+    )
+    is_virtual = endpoint.host.startswith(f"{endpoint.bucket.lower()}.")
+    return _PATH_INSTEAD if is_about_host and is_virtual else ""
 
 
 def _chain(cause: BaseException | None) -> Iterator[BaseException]:

@@ -3,11 +3,12 @@
 Sends nothing. Credentials come from boto3's chain only; they are in no message and in no `repr`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import botocore
 from botocore import exceptions
@@ -91,6 +92,7 @@ def resolve_endpoint(
     client = open_client(config, session, region=region, credentials=_unused_credentials)
     address = _prepared_address(config, client)
     parts = urlsplit(address.url)
+    _check_style(config, parts)
     scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
     return Endpoint(
         bucket=config.bucket,
@@ -110,6 +112,32 @@ def resolve_endpoint(
         connect_timeout=min(CONNECT_LIMIT, config.timeout / 2),
         idle_timeout=min(IDLE_LIMIT, config.timeout / 2),
     )
+
+
+def _check_style(config: StoreConfig, url: SplitResult) -> None:
+    """Raise SetupError if the bucket is to be named in the host of *url*, and cannot be."""
+    bucket, host = config.bucket, url.netloc
+    rest = host.lower().removeprefix(f"{bucket.lower()}.")
+    is_of_address = rest != host.lower() and _is_address(rest)
+    if not is_of_address and (config.style != "virtual" or bucket.startswith("arn:")):
+        return
+    if is_of_address or _is_address(host):
+        reason = "an address has no names below it"
+    elif rest != host.lower():
+        return
+    elif "." in bucket and url.scheme == "https":
+        reason = "no certificate of a store is for a bucket with dots"
+    else:
+        reason = "no host can have its name"
+    raise SetupError(
+        f"bucket {bucket!r} cannot be named in the host of {url.scheme}://{rest}: {reason}; "
+        "use --addressing-style path",
+        bucket=bucket,
+    )
+
+
+def _is_address(netloc: str) -> bool:
+    return re.fullmatch(r"(\[.*\]|[0-9.]+)(:[0-9]*)?", netloc) is not None
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:

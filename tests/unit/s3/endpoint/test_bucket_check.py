@@ -1,5 +1,6 @@
 """Messages for users when the mount cannot begin."""
 
+import ssl
 import time
 from contextlib import closing
 from pathlib import Path
@@ -8,13 +9,16 @@ from typing import Any
 import pytest
 
 from s3mount.config import StoreConfig
-from s3mount.errors import SetupError
+from s3mount.errors import NotFound, SetupError, StoreError
 from s3mount.s3.endpoint import bucket_check
 from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.messages import setup_error
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
+from s3mount.s3.transport import ErrorResponse, ErrorResponseError, Retryable
 from tests.servers import Quirk, S3Server
 from tests.unit.s3.canned_server import answering, error, http, listing, silent
+from tests.unit.s3.scripted_server import store_at
 
 SECRET = "a/very+secret/key"
 
@@ -28,6 +32,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_SESSION_TOKEN",
         "HTTP_PROXY",
         "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -270,3 +276,70 @@ def test_messages_for_errors_of_real_servers(
         monkeypatch.setenv(name, value)
 
     assert "bucket 'photos' does not exist" in message(**where)
+
+
+def endpoint_at(host: str) -> Endpoint:
+    return store_at(443, bucket="photos", scheme="https", host=host, base_path="/photos")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "SecondLevelDomainForbidden",
+        "PathStyleDomainForbidden",
+        "InvalidPathAccess",
+        "VirtualHostDomainRequired",
+    ],
+)
+def test_a_store_that_wants_virtual_hosts_is_reported_with_the_option(code: str) -> None:
+    with answering(error(403, code)) as url:
+        assert message(endpoint_url=url) == (
+            f"{url} wants the bucket in the host name: use --addressing-style virtual"
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "is_twice"), [("/photos", True), ("/photos/", True), ("/s3", False), ("", False)]
+)
+def test_a_bucket_in_the_endpoint_is_asked_about(path: str, *, is_twice: bool) -> None:
+    with answering(error(404, "NoSuchKey")) as url:
+        assert message(endpoint_url=url + path).endswith("the bucket, too?") is is_twice
+
+
+def test_a_bucket_in_the_host_of_the_endpoint_is_asked_about() -> None:
+    endpoint = endpoint_at("photos.s3.amazonaws.com")
+    failure = NotFound("x", code="NoSuchKey", status=404)
+    failure.__cause__ = ErrorResponseError(ErrorResponse(status=404, code="NoSuchKey"))
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint, failure))
+
+    assert said.endswith("does --endpoint-url contain the name of the bucket, too?")
+
+
+def test_an_unknown_virtual_host_is_reported_with_the_other_style() -> None:
+    said = message(endpoint_url="http://host.invalid", addressing_style="virtual")
+
+    assert said == (
+        "the host 'photos.host.invalid' is not known: check --endpoint-url, and the network (DNS), "
+        "or use --addressing-style path"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
+        (10, "has expired"),
+        (62, "is for another host"),
+        (64, "not its address"),
+        (19, "--ca-bundle"),
+    ],
+)
+def test_each_fault_of_a_certificate_has_its_message(code: int, part: str) -> None:
+    cause = ssl.SSLCertVerificationError("x")
+    cause.verify_code = code
+    failure = Retryable(StoreError("x"))
+    failure.__cause__ = cause
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint_at("store.test"), failure))
+
+    assert part in said
