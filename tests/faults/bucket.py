@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from xml.sax.saxutils import escape
 
 XMLNS = "http://s3.amazonaws.com/doc/2006-03-01/"
+DOMAIN = "s3.test"  # of virtual-hosted requests
 REASONS = {
     200: "OK",
     206: "Partial Content",
@@ -62,7 +63,8 @@ class Request:
     def kind(self) -> Kind:
         if self.key:
             return Kind(self.method)
-        return Kind.LIST if "list-type" in self.query else Kind.BUCKET
+        is_listing = self.method == "GET" and self.bucket and "location" not in self.query
+        return Kind.LIST if is_listing else Kind.BUCKET
 
     @property
     def key_or_prefix(self) -> str:
@@ -80,9 +82,20 @@ class Request:
         )
 
     @property
+    def is_virtual_hosted(self) -> bool:
+        return self._host.endswith(f".{DOMAIN}")
+
+    @property
+    def _host(self) -> str:
+        return self.headers.get("host", "").partition(":")[0]
+
+    @property
     def _segments(self) -> tuple[str, str]:
-        bucket, _, key = urlsplit(self.target).path.removeprefix("/").partition("/")
-        return bucket, unquote(key, errors="surrogateescape")
+        path = urlsplit(self.target).path.removeprefix("/")
+        if self.is_virtual_hosted:
+            return self._host.removesuffix(f".{DOMAIN}"), unquote(path, errors="surrogateescape")
+        bucket, _, key = path.partition("/")
+        return unquote(bucket), unquote(key, errors="surrogateescape")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +106,16 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     is_bodiless: bool = False  # to a HEAD: Content-Length is set, the body is not sent
+    cut_after: int | None = None  # bytes of the body, then the connection is closed
 
     def with_header(self, name: str, value: str | None) -> "Response":
         """Return a copy with this header set, or removed if *value* is None."""
         others = tuple(pair for pair in self.headers if pair[0].lower() != name.lower())
         return replace(self, headers=others if value is None else (*others, (name, value)))
+
+    def with_body(self, body: bytes) -> "Response":
+        """Return a copy with this body and its length."""
+        return replace(self, body=body).with_header("Content-Length", str(len(body)))
 
     def header(self, name: str) -> str:
         return next(value for key, value in self.headers if key.lower() == name.lower())
@@ -113,7 +131,7 @@ class Response:
 
     @property
     def sent_body(self) -> bytes:
-        return b"" if self.is_bodiless else self.body
+        return b"" if self.is_bodiless else self.body[: self.cut_after]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,7 @@ class Blob:
     body: bytes
     etag: str
     version_id: str
+    extra: tuple[tuple[str, str], ...] = ()  # headers of the object's own
     mtime: float = field(default_factory=lambda: float(int(time.time())))
 
     @property
@@ -132,6 +151,7 @@ class Blob:
             ("Last-Modified", email.utils.formatdate(self.mtime, usegmt=True)),
             ("Accept-Ranges", "bytes"),
             ("Content-Type", "binary/octet-stream"),
+            *self.extra,
         )
 
 
@@ -148,10 +168,10 @@ class Bucket:
         self._serial = itertools.count(1)
         self._lock = threading.RLock()
 
-    def put(self, key: str, body: bytes) -> None:
+    def put(self, key: str, body: bytes, *headers: tuple[str, str]) -> None:
         with self._lock:
             etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
-            blob = Blob(body, f'"{etag}"', f"v{next(self._serial)}")
+            blob = Blob(body, f'"{etag}"', f"v{next(self._serial)}", headers)
             if key not in self._versions:
                 bisect.insort(self._order, _raw(key))
             self._versions.setdefault(key, []).append(blob)
@@ -232,6 +252,8 @@ class Bucket:
 
     def _list(self, request: Request) -> Response:
         query = request.query
+        if "list-type" not in query:
+            query["start-after"] = query.pop("marker", "")
         if not query.get("continuation-token", _token("")).startswith(_token("")[:8]):
             return failure(400, "InvalidArgument", "The continuation token provided is incorrect")
         limit = min(int(query.get("max-keys", "1000")), self.page_size)
@@ -240,11 +262,12 @@ class Bucket:
         rest = (
             f"<Name>{self.name}</Name><Prefix>{_encoded(query.get('prefix', ''), query)}</Prefix>"
         )
-        rest += f"<KeyCount>{len(page)}</KeyCount><MaxKeys>{limit}</MaxKeys>"
+        rest += f"<KeyCount>{len(page)}</KeyCount>" if "list-type" in query else ""
+        rest += f"<MaxKeys>{limit}</MaxKeys>"
         rest += "<EncodingType>url</EncodingType>" if query.get("encoding-type") == "url" else ""
         rest += f"<IsTruncated>{str(is_truncated).lower()}</IsTruncated>"
         if is_truncated:
-            rest += f"<NextContinuationToken>{_token(page[-1][0])}</NextContinuationToken>"
+            rest += _next_page(page[-1][0], query)
         return document(
             "ListBucketResult", rest + "".join(_element(item, blob, query) for item, blob in page)
         )
@@ -257,11 +280,7 @@ class Bucket:
             if "continuation-token" in query
             else query.get("start-after", "")
         )
-        last = (
-            begin
-            if "continuation-token" in query and delimiter and begin.endswith(delimiter)
-            else None
-        )
+        last = begin if delimiter and begin.endswith(delimiter) and _is_exclusive(query) else None
         for key in self._keys_after(max(begin, prefix, key=_raw), prefix):
             blob = self._current(key)
             head, found, _ = (
@@ -313,6 +332,18 @@ def _element(item: str, blob: Blob | None, query: Mapping[str, str]) -> str:
         f"<ETag>{escape(blob.etag)}</ETag><Size>{len(blob.body)}</Size>"
         f"<StorageClass>STANDARD</StorageClass></Contents>"
     )
+
+
+def _is_exclusive(query: Mapping[str, str]) -> bool:
+    """Whether a common prefix that the page begins at was on an earlier page."""
+    return "continuation-token" in query or "list-type" not in query
+
+
+def _next_page(last: str, query: Mapping[str, str]) -> str:
+    """Return the element that says where the next page begins: in version 1, a marker."""
+    if "list-type" in query:
+        return f"<NextContinuationToken>{_token(last)}</NextContinuationToken>"
+    return f"<NextMarker>{_encoded(last, query)}</NextMarker>" if "delimiter" in query else ""
 
 
 def _encoded(key: str, query: Mapping[str, str]) -> str:

@@ -54,6 +54,8 @@ class Exchange:
         """Send *response* as a correct server does."""
         stamped = replace(self.stamp(response), is_bodiless=self.request.method == "HEAD")
         self.send(stamped.head + stamped.sent_body)
+        if stamped.cut_after is not None and not stamped.is_bodiless:
+            raise HangUp
 
     def pause(self, seconds: float = math.inf) -> None:
         """Send nothing for *seconds*; raises HangUp if the faults end meanwhile."""
@@ -111,8 +113,9 @@ def _bound_to(port: int) -> socket.socket:
 class HostileStore:
     """Server of one bucket on loopback: a thread for each connection, and a script of faults."""
 
-    def __init__(self, bucket: Bucket) -> None:
+    def __init__(self, bucket: Bucket, behaviour: Fault = behave) -> None:
         self.bucket = bucket
+        self._behaviour = behaviour  # outside of the script
         self.faults_ended = threading.Event()
         self.at_accept: Callable[[socket.socket], None] | None = None
         self.elsewhere = ""  # URL, the target of redirects
@@ -252,7 +255,9 @@ class HostileStore:
     def _fault_for(self, request: Request) -> Fault:
         with self._lock:
             self.requests.append(request)
-            return next((step.fault for step in self._script if step.take(request)), behave)
+            return next(
+                (step.fault for step in self._script if step.take(request)), self._behaviour
+            )
 
 
 def parse(head: bytes) -> Request:

@@ -54,7 +54,7 @@ class NumberedBucket(Bucket):
         if key not in ODD and not (name[1:].isdigit() and int(name[1:]) < size):
             return None
         body = body_of(key)
-        return Blob(body, f'"{hashlib.md5(body).hexdigest()}"', "v1", 1.0)
+        return Blob(body, f'"{hashlib.md5(body).hexdigest()}"', "v1", mtime=1.0)
 
     def _items(self, query: Mapping[str, str]) -> Iterator[tuple[str, Blob | None]]:
         items = self._listed(

@@ -1,0 +1,16 @@
+"""Tables of reports, by area."""
+
+from collections.abc import Mapping
+
+from tests.field.case import Case
+from tests.field.cases import bodies, environ, lists, network, people, start, versions
+
+TABLES: Mapping[str, tuple[Case, ...]] = {
+    "lists": lists.CASES,
+    "versions": versions.CASES,
+    "bodies": bodies.CASES,
+    "start": start.CASES,
+    "network": network.CASES,
+    "environ": environ.CASES,
+    "people": people.CASES,
+}
