@@ -35,6 +35,7 @@ class StoreConfig:
     profile: str | None = None
     sign_requests: bool = True
     addressing_style: AddressingStyle = "auto"
+    follow_redirects: bool = False
     path_style: bool = False  # short for addressing_style="path"
     requester_pays: bool = False
     expected_bucket_owner: str | None = None

@@ -134,6 +134,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "auto: as the profile says, else in the host at AWS, and in the path elsewhere."),
     Option(_STORE, "path-style", StoreConfig, "path_style", FLAG,
            "Short for --addressing-style path."),
+    Option(_STORE, "follow-redirects", StoreConfig, "follow_redirects", FLAG,
+           "Follow redirects of the store to other hosts, up to 3, without a signature. "
+           "A store could aim the mount at any of them."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,

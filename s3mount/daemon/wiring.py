@@ -40,6 +40,7 @@ from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.resolve import supports_native
+from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -176,9 +177,14 @@ def _configure_gc() -> None:
 def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
     """Check the bucket, and choose a transport. Raises SetupError, with what to do."""
     endpoint = check_bucket(config, credentials)
+    transport: Transport
     if config.transport == "native" and supports_native(endpoint):
-        return NativeTransport(endpoint, connections=config.max_connections)
-    return BotoTransport(config, endpoint)
+        transport = NativeTransport(endpoint, connections=config.max_connections)
+    else:
+        transport = BotoTransport(config, endpoint)
+    if config.follow_redirects:
+        return RedirectFollower(transport, endpoint, connections=config.max_connections)
+    return transport
 
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:

@@ -42,7 +42,8 @@ class ErrorResponse:
     """An S3 error response. *code* is "" if there is none (the response to a HEAD has no body).
 
     *is_html*: the body is HTML or JSON, so a gateway or a proxy sent it. *region* and *date* are
-    the bucket's region and the store's clock, if the response has them.
+    the bucket's region and the store's clock, if the response has them. *redirect* says of a
+    redirect where it leads, and why it is not followed.
     """
 
     status: int
@@ -51,6 +52,7 @@ class ErrorResponse:
     is_html: bool = False
     region: str | None = None
     date: str | None = None
+    redirect: str | None = None
 
 
 class ErrorResponseError(Exception):

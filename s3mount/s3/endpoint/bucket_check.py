@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -17,12 +18,13 @@ from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.messages import no_response, setup_error
+from s3mount.s3.endpoint.messages import VIRTUAL_ONLY_CODES, no_response, setup_error
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListQuery
+from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.operations.bucket_operations import BucketOperations
-from s3mount.s3.transport import ErrorResponseError, Retryable
+from s3mount.s3.transport import ErrorResponseError, Retryable, Transport
 
 T = TypeVar("T")
 
@@ -43,6 +45,20 @@ def check_bucket(config: StoreConfig, credentials: Credentials) -> Endpoint:
     if config.verify_ssl and config.ca_bundle is not None:
         tls_context(ca_bundle=str(config.ca_bundle), verify_ssl=True)
     _look_up(config, credentials)
+    try:
+        return _find(config, session, credentials)
+    except SetupError as exc:
+        if config.style != "auto" or exc.code not in VIRTUAL_ONLY_CODES:
+            raise
+        virtual = replace(config, addressing_style="virtual")
+        try:
+            return _find(virtual, session, credentials)
+        except SetupError:
+            raise exc from None  # the path was the store's own remark
+
+
+def _find(config: StoreConfig, session: Session, credentials: Credentials) -> Endpoint:
+    """Return the endpoint in the region of the bucket."""
     region = config.region or session.setting("region") or DEFAULT_REGION
     for _ in range(REGIONS_MAX):
         endpoint = resolve_endpoint(config, session, region=region, credentials=credentials)
@@ -74,7 +90,10 @@ def _look_up(config: StoreConfig, credentials: Credentials) -> None:
 def _list_once(config: StoreConfig, endpoint: Endpoint, session: Session) -> str | None:
     """List the bucket. Return None, or the name of the region in which the bucket is."""
     deadline = time.monotonic() + STORE_LIMIT - 1
-    with closing(BotoTransport(config, endpoint, session)) as transport:
+    transport: Transport = BotoTransport(config, endpoint, session)
+    if config.follow_redirects:
+        transport = RedirectFollower(transport, endpoint)
+    with closing(transport):
         operations = BucketOperations(transport, config.bucket)
         for pause in PAUSES:
             try:

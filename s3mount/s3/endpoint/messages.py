@@ -22,13 +22,20 @@ def setup_error(
 ) -> SetupError:
     """Return the SetupError for *failure*, whose `__cause__` is the exception of the library."""
     error = failure.failure if isinstance(failure, Retryable) else failure
-    if isinstance(failure.__cause__, ErrorResponseError):
+    redirect = _redirect(failure.__cause__)
+    if redirect is not None:
+        message = f"{endpoint.origin} redirects {redirect}: check --endpoint-url, too"
+    elif isinstance(failure.__cause__, ErrorResponseError):
         message = _error_response(config, endpoint, error)
     elif isinstance(failure, Retryable) and failure.__cause__ is not None:
         message = _network_error(endpoint, failure.__cause__)
     else:
         message = str(error)
     return SetupError(message, bucket=config.bucket, status=error.status, code=error.code)
+
+
+def _redirect(cause: BaseException | None) -> str | None:
+    return cause.response.redirect if isinstance(cause, ErrorResponseError) else None
 
 
 def no_response(endpoint: Endpoint, seconds: float) -> str:
@@ -45,11 +52,14 @@ _WRONG_REGION = (
 
 _VIRTUAL_ONLY = "{origin} wants the bucket in the host name: use --addressing-style virtual"
 
+# Alibaba OSS, Tencent COS, Volcengine TOS, Huawei OBS
+VIRTUAL_ONLY_CODES = {
+    *("SecondLevelDomainForbidden", "PathStyleDomainForbidden"),
+    *("InvalidPathAccess", "VirtualHostDomainRequired"),
+}
+
 _BY_CODE = {
-    "SecondLevelDomainForbidden": _VIRTUAL_ONLY,  # Alibaba OSS
-    "PathStyleDomainForbidden": _VIRTUAL_ONLY,  # Tencent COS
-    "InvalidPathAccess": _VIRTUAL_ONLY,  # Volcengine TOS
-    "VirtualHostDomainRequired": _VIRTUAL_ONLY,  # Huawei OBS
+    **dict.fromkeys(VIRTUAL_ONLY_CODES, _VIRTUAL_ONLY),
     "PermanentRedirect": _WRONG_REGION,
     "TemporaryRedirect": _WRONG_REGION,
     "AuthorizationHeaderMalformed": _WRONG_REGION,

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import botocore
 from botocore import exceptions
 
-from s3mount.config import StoreConfig
+from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3.endpoint.boto_session import (
     USER_AGENT,
@@ -54,6 +54,7 @@ class Endpoint:
     ca_bundle: str | None = None  # None: the system's, see `tls`
     verify_ssl: bool = True
     proxy: str | None = field(default=None, repr=False)  # may contain a password
+    style: AddressingStyle = "auto"  # as the bucket was named, or may be named
     user_agent: str = USER_AGENT
     connect_timeout: float = CONNECT_LIMIT
     idle_timeout: float = IDLE_LIMIT
@@ -104,6 +105,7 @@ def resolve_endpoint(
         service=address.service,
         signature=address.signature,
         credentials=credentials,
+        style=config.style,
         headers=MappingProxyType(_common_headers(config)),
         ca_bundle=session.setting("ca_bundle"),
         verify_ssl=config.verify_ssl,

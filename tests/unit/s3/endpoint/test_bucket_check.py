@@ -72,7 +72,14 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         (error(403, "RequestTimeTooSkewed"), "clock of this machine"),
         (error(503, "SlowDown"), "SlowDown"),
         (error(301, "PermanentRedirect"), "--region and --endpoint-url"),
-        (http(302, b"", location="http://127.0.0.1:1/"), "does not answer like S3"),
+        (
+            http(302, b"", location="http://127.0.0.1:1/?hush"),
+            "redirects to http://127.0.0.1:1, which only --follow-redirects allows",
+        ),
+        (
+            error(307, "TemporaryRedirect", location="http://h:1/"),
+            "redirects to http://h:1, which only --follow-redirects allows",
+        ),
         (WEB_PAGE, "does not answer like S3"),
         (
             http(200, b"<!doctype html><p>Welcome<br>", content_type="text/html"),
