@@ -6,7 +6,7 @@ except for a kept-alive connection that the peer had closed. Deadlines are in `t
 seconds: no call blocks past its deadline by more than a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -222,6 +222,16 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     raw = headers.get("content-length")
     if raw is None:
         return None
+    if "," in raw:  # told several times: RFC 9110, section 8.6
+        raw = join_values([each.strip() for each in raw.split(",")])
     if not (raw.isascii() and raw.isdigit() and len(raw) < 20):
         raise InvalidResponseError(f"Content-Length {raw[:40]!r}")
     return int(raw)
+
+
+def join_values(values: Sequence[str]) -> str:
+    """Return the value of a header field that was sent several times.
+
+    A value that a proxy repeats counts once; others are joined, see RFC 9110, section 5.3.
+    """
+    return values[0] if len(set(values)) == 1 else ", ".join(values)

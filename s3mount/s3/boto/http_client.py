@@ -32,7 +32,7 @@ from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.limits import ERROR_LIMIT, PIECES_LIMIT
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import TcpConnector, Waitable
-from s3mount.s3.transport import InvalidResponseError
+from s3mount.s3.transport import InvalidResponseError, join_values
 
 CHUNK = 256 * 1024  # bytes a read
 
@@ -167,7 +167,7 @@ class HttpResponse:
         clock: Callable[[], float],
     ) -> None:
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.itermerged()}
+        self.headers = _headers(response.headers)
         self._response = response
         self._cancel_token = cancel_token
         self._deadline = deadline
@@ -251,6 +251,14 @@ class HttpResponse:
         with _os_errors():
             piece: bytes = self._response.read1(size)
         return piece
+
+
+def _headers(fields: Any) -> dict[str, str]:
+    """Return *fields*, of urllib3, as the native transport has them."""
+    return {
+        name.lower(): join_values([value.strip() for value in fields.getlist(name)])
+        for name in fields
+    }
 
 
 def _is_unanswered(exc: ConnectionError) -> bool:
