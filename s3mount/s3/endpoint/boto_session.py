@@ -74,7 +74,7 @@ def open_client(
             "s3",
             region_name=region,
             endpoint_url=config.endpoint_url,
-            config=_client_config(config),
+            config=_client_config(config, session),
         )
     except (ValueError, exceptions.BotoCoreError) as exc:
         raise not_addressable(config, region, exc) from exc
@@ -114,10 +114,10 @@ def not_addressable(config: StoreConfig, region: str, exc: Exception) -> SetupEr
     return SetupError(message, bucket=config.bucket)
 
 
-def _client_config(config: StoreConfig) -> Any:
+def _client_config(config: StoreConfig, session: Session) -> Any:
     style = config.style
     return botocore.config.Config(
-        signature_version=None if config.sign_requests else botocore.UNSIGNED,
+        signature_version=_signature(session) if config.sign_requests else botocore.UNSIGNED,
         user_agent=USER_AGENT,
         parameter_validation=False,
         retries={"total_max_attempts": 1, "mode": "standard"},
@@ -126,6 +126,13 @@ def _client_config(config: StoreConfig) -> Any:
         # None: the profile may say something
         s3={"addressing_style": style} if style != "auto" else None,
     )
+
+
+def _signature(session: Session) -> str | None:
+    """Return "s3", the old signature, if the profile demands it; botocore itself ignores that."""
+    settings = session.below.get_scoped_config().get("s3")
+    is_old = isinstance(settings, dict) and settings.get("signature_version") == "s3"
+    return "s3" if is_old else None
 
 
 def _never_retry(**_: Any) -> bool:

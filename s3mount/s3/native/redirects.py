@@ -144,6 +144,7 @@ class FollowingExchange:
                 response = found = self._enter(url)
             except LocationError as exc:
                 raise _refused(status, str(exc)) from exc
+            self._origins.announce(url)
             if not is_redirect(found.status, found.headers):
                 for name in _CLAIMS:
                     found.headers.pop(name, None)
@@ -200,10 +201,12 @@ class _Origins:
         self._connections = connections
         self._clock = clock
         self._lock = threading.Lock()
-        # under the lock: the pools that are kept, by origin; all pools; whether they were closed
+        # under the lock: the pools that are kept, by origin; all pools; whether they were closed;
+        # the origins that the log names
         self._kept: dict[str, _Origin] = {}
         self._pools: weakref.WeakSet[ConnectionPool] = weakref.WeakSet()
         self._is_closed = False
+        self._announced: set[str] = set()
 
     def exchange(
         self, url: Url, request: StoreRequest, deadline: float, cancel_token: CancelToken
@@ -219,6 +222,15 @@ class _Origins:
         path, query = object_path(endpoint.base_path, request.key), encode_query(request.query)
         target = f"{path}?{query}" if query else path
         return Url(endpoint.scheme, endpoint.host, endpoint.port, target)
+
+    def announce(self, url: Url) -> None:
+        """Log, once, that *url*'s host answers what the store was asked."""
+        with self._lock:
+            is_news = url.origin not in self._announced and len(self._announced) < ORIGINS_MAX
+            if is_news:
+                self._announced.add(url.origin)
+        if is_news:
+            log.info("the store redirects to %r, which is followed", url.origin)
 
     def release(self, exchange: HttpExchange) -> None:
         """Close the connection of *exchange*, which has ended, unless its pool is kept."""
@@ -242,7 +254,6 @@ class _Origins:
                 self._pools.add(origin.pool)
                 if len(self._kept) < ORIGINS_MAX:
                     self._kept[url.origin] = origin
-                    log.info("the store redirects to %r, which is followed", url.origin)
             if self._is_closed:
                 origin.pool.close()
         return origin

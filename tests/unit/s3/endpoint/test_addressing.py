@@ -9,7 +9,7 @@ from s3mount.errors import SetupError
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.boto_session import open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint, supports_native
 from s3mount.s3.model import ListQuery
 from s3mount.s3.native.request_encoding import RequestEncoder
 from s3mount.s3.transport import StoreRequest
@@ -119,3 +119,21 @@ def test_a_tenant_s_bucket_is_asked_for_alike_by_both_transports() -> None:
 
     assert request.startswith("GET /tenant%3Aphotos?")
     assert own.startswith("GET /tenant%3Aphotos HTTP/1.1")
+
+
+def test_a_store_that_knows_only_the_old_signature_gets_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default]\ns3 =\n    signature_version = s3\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    with scripted(says(head(Content_Length=5))) as server:
+        config = StoreConfig(bucket="photos", endpoint_url=f"http://127.0.0.1:{server.port}")
+        session = open_session(config)
+        endpoint = resolve_endpoint(
+            config, session, region="us-east-1", credentials=FixedCredentials(KEYS)
+        )
+        with operations_over(BotoTransport(config, endpoint, session)) as operations:
+            operations.head("key", deadline=soon())
+
+    assert not supports_native(endpoint)
+    assert "\r\nAuthorization: AWS AKID:" in server.requests[0]
