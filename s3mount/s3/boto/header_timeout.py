@@ -6,6 +6,7 @@ end. A response that arrives byte by byte would keep a thread for hours.
 
 import contextlib
 import heapq
+import http.client
 import itertools
 import socket
 import threading
@@ -17,6 +18,7 @@ from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolM
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+INFORMATIONAL_LIMIT = 8  # 1xx responses before the final one
 LINGER = 5.0  # seconds
 
 OnWait = Callable[[socket.socket], None]
@@ -58,6 +60,8 @@ def limit_header_time(
 
 def _connection_class(base: Any, watchdog: "Watchdog", on_wait: OnWait, connect: Connect) -> Any:
     class Connection(base):  # type: ignore[misc]  # one of urllib3's two
+        response_class = _FinalResponse
+
         def _new_conn(self) -> socket.socket:
             return _connected(self, connect)
 
@@ -66,6 +70,18 @@ def _connection_class(base: Any, watchdog: "Watchdog", on_wait: OnWait, connect:
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 
     return Connection
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """Response that takes no 1xx for the final one; http.client does, except for 100."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(INFORMATIONAL_LIMIT):
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # its own
+            if not 101 < status < 200:
+                break
+            http.client._read_headers(self.fp)  # type: ignore[attr-defined]  # noqa: SLF001
+        return version, status, reason
 
 
 def _pool_class(base: Any, connection_class: Any, on_acquire: OnAcquire) -> Any:

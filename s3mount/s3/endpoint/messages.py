@@ -94,10 +94,13 @@ _PATH_INSTEAD = ", or use --addressing-style path"
 # OpenSSL's reasons for a certificate that is not trusted, see openssl/x509_vfy.h
 _BY_VERIFY_CODE = {
     10: "the certificate of {origin} has expired: it must be renewed, or the clock set",
-    62: "the certificate of {origin} is for another host: check --endpoint-url",
-    64: "the certificate of {origin} is for another host: name it, not its address",
+    62: "the certificate of {origin} has no such host among its names: check --endpoint-url",
+    64: "the certificate of {origin} has no such address among its names: use its host's name",
 }
-_OLD_TLS = {"UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"}
+_OLD_TLS = {
+    *("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+    *("DH_KEY_TOO_SMALL", "UNSAFE_LEGACY_RENEGOTIATION_DISABLED"),
+}
 
 _UNTRUSTED = (
     "the certificate of {origin} is not trusted: "
@@ -196,7 +199,7 @@ def _more_exactly(reason: BaseException, sentence: str) -> str:
     if isinstance(reason, ssl.SSLCertVerificationError):
         return _BY_VERIFY_CODE.get(reason.verify_code, sentence)
     if isinstance(reason, ssl.SSLError) and reason.reason in _OLD_TLS:
-        return "{origin} speaks only a version of TLS that is no longer safe: it must be updated"
+        return "{origin} speaks no TLS that is still safe (version, ciphers): it must be updated"
     return sentence
 
 

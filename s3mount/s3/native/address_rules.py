@@ -1,4 +1,4 @@
-"""Rules for addresses that a redirect may lead to: none of this machine, none of its link.
+"""Rules for addresses that a redirect may lead to: none that is loopback or link-local.
 
 Pure. A store must not be able to aim the mount at services that trust their own machine, or at the
 metadata of a cloud. Addresses inside of others (IPv4 in IPv6) count as what they lead to.

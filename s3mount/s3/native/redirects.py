@@ -8,8 +8,8 @@ Invariants:
 1. Requests to another URL have no signature and no header but those that choose bytes: no
    Authorization, no token, no key of a customer, no cookie.
 2. At most REDIRECTS_MAX are followed, to http and https only, and never from https to http.
-3. No connection is opened to an address of this machine, of its link or of a metadata service,
-   whatever the name says; unless the endpoint itself has such an address (never: metadata).
+3. No connection is opened to a loopback, link-local or multicast address, whatever the name says,
+   unless the endpoint itself has such an address; and never to a metadata service.
    A proxy resolves names itself; a name that this machine resolves to such an address is refused.
 4. Nothing is followed in the event loop: a response that is a redirect is never COMPLETE, so a
    thread finishes it; a cancelled request follows nothing.

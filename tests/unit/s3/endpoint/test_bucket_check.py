@@ -323,6 +323,18 @@ def test_a_bucket_in_the_host_of_the_endpoint_is_asked_about() -> None:
     assert said.endswith("does --endpoint-url contain the name of the bucket, too?")
 
 
+@pytest.mark.parametrize("reason", ["TLSV1_ALERT_PROTOCOL_VERSION", "DH_KEY_TOO_SMALL"])
+def test_an_old_tls_has_its_message(reason: str) -> None:
+    cause = ssl.SSLError("x")
+    cause.reason = reason
+    failure = Retryable(StoreError("x"))
+    failure.__cause__ = cause
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint_at("store.test"), failure))
+
+    assert "no TLS that is still safe" in said
+
+
 def test_an_unknown_virtual_host_is_reported_with_the_other_style() -> None:
     said = message(endpoint_url="http://host.invalid", addressing_style="virtual")
 
@@ -336,8 +348,8 @@ def test_an_unknown_virtual_host_is_reported_with_the_other_style() -> None:
     ("code", "part"),
     [
         (10, "has expired"),
-        (62, "is for another host"),
-        (64, "not its address"),
+        (62, "no such host"),
+        (64, "no such address"),
         (19, "--ca-bundle"),
     ],
 )
