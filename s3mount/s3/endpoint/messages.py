@@ -3,6 +3,7 @@
 They repeat no text of a store or a library, which may contain a secret or line breaks.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ def setup_error(
     error = failure.failure if isinstance(failure, Retryable) else failure
     redirect = _redirect(failure.__cause__)
     if redirect is not None:
-        message = f"{endpoint.origin} redirects {redirect}: check --endpoint-url, too"
+        message = _redirected(endpoint, redirect)
     elif isinstance(failure.__cause__, ErrorResponseError):
         message = _error_response(config, endpoint, error)
     elif isinstance(failure, Retryable) and failure.__cause__ is not None:
@@ -36,6 +37,13 @@ def setup_error(
 
 def _redirect(cause: BaseException | None) -> str | None:
     return cause.response.redirect if isinstance(cause, ErrorResponseError) else None
+
+
+def _redirected(endpoint: Endpoint, redirect: str) -> str:
+    is_to_https = re.match(rf"to https://{re.escape(endpoint.host)}\b", redirect)
+    if endpoint.scheme == "http" and is_to_https:
+        return f"{endpoint.origin} wants https: write https:// in --endpoint-url"
+    return f"{endpoint.origin} redirects {redirect}: check --endpoint-url, too"
 
 
 def no_response(endpoint: Endpoint, seconds: float) -> str:
@@ -87,7 +95,7 @@ _BY_CODE = {
 }
 
 # codes for a bucket or a key that the store does not find, or signs otherwise
-_MISPLACED = {"NoSuchBucket", "NoSuchKey", "InvalidPathAccess", "SignatureDoesNotMatch"}
+_MISPLACED = {"NoSuchBucket", "NoSuchKey", "SignatureDoesNotMatch", *VIRTUAL_ONLY_CODES}
 _NAMED_TWICE = "; does --endpoint-url contain the name of the bucket, too?"
 _PATH_INSTEAD = ", or use --addressing-style path"
 
@@ -144,6 +152,7 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
 )
 
+_PROXY_WANTS_USER = "the proxy (HTTPS_PROXY, HTTP_PROXY) wants a password: name it as http://USER:PASSWORD@HOST:PORT"
 _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 
@@ -154,8 +163,12 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
         return _BY_CODE[error.code].format_map(names) + hint
     if error.status in (401, 403):
         return _access_denied(config)
+    if error.status == 407:
+        return _PROXY_WANTS_USER
     if error.code is None:
-        return _NOT_S3.format(how=f"HTTP {error.status}", **names)
+        is_tls = endpoint.scheme == "http" and error.status == 400
+        how = f"HTTP {error.status}{'; is it https://?' if is_tls else ''}"
+        return _NOT_S3.format(how=how, **names)
     return (
         f"{endpoint.origin} refuses to list bucket {config.bucket!r}: "
         f"{error.code[:60]!r} (HTTP {error.status}){hint}"
@@ -209,6 +222,8 @@ def _hint(endpoint: Endpoint, reason: BaseException) -> str:
         reason, socket.gaierror | urllib3.NameResolutionError | ssl.SSLCertVerificationError
     )
     is_virtual = endpoint.host.startswith(f"{endpoint.bucket.lower()}.")
+    if is_about_host and _is_named_twice(endpoint):
+        return _NAMED_TWICE
     return _PATH_INSTEAD if is_about_host and is_virtual else ""
 
 

@@ -80,6 +80,9 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
             error(307, "TemporaryRedirect", location="http://h:1/"),
             "redirects to http://h:1, which only --follow-redirects allows",
         ),
+        (http(400, b"Client sent an HTTP request to an HTTPS server.\n"), "is it https://?"),
+        (http(407, b""), "wants a password"),
+        (http(308, b"", location="https://127.0.0.1/"), "write https:// in --endpoint-url"),
         (WEB_PAGE, "does not answer like S3"),
         (
             http(200, b"<!doctype html><p>Welcome<br>", content_type="text/html"),
@@ -333,6 +336,13 @@ def test_an_old_tls_has_its_message(reason: str) -> None:
     said = str(setup_error(StoreConfig(bucket="photos"), endpoint_at("store.test"), failure))
 
     assert "no TLS that is still safe" in said
+
+
+def test_a_virtual_host_below_a_virtual_host_is_asked_about() -> None:
+    said = message(endpoint_url="http://photos.host.invalid", addressing_style="virtual")
+
+    assert said.startswith("the host 'photos.photos.host.invalid' is not known")
+    assert said.endswith("does --endpoint-url contain the name of the bucket, too?")
 
 
 def test_an_unknown_virtual_host_is_reported_with_the_other_style() -> None:
