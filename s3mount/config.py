@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 MIB = 1 << 20
+AddressingStyle = Literal["auto", "path", "virtual"]
 INDEFINITE = math.inf  # a TTL that never expires
 
 
@@ -33,7 +34,9 @@ class StoreConfig:
     region: str | None = None
     profile: str | None = None
     sign_requests: bool = True
-    path_style: bool = False
+    addressing_style: AddressingStyle = "auto"
+    path_style: bool = False  # short for addressing_style="path"
+    follow_redirects: bool = False
     list_version: Literal["auto", "1", "2"] = "auto"
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
@@ -45,6 +48,11 @@ class StoreConfig:
     idle_timeout: float | None = None  # seconds; None: half of *timeout*
     start_timeout: float = 15.0  # seconds in which a mount that starts retries what may pass
     transport: Literal["native", "boto3"] = "native"
+
+    @property
+    def style(self) -> AddressingStyle:
+        """Where URLs name the bucket; auto leaves the choice to boto3's chain."""
+        return "path" if self.path_style else self.addressing_style
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -140,6 +140,12 @@ def _check_combinations(by_name: Mapping[str, OptionValue]) -> None:
             raise UsageError(
                 f"{by_name[one].where} and {by_name[other].where} contradict each other: {reason}"
             )
+    style = by_name.get("addressing-style")
+    if style is not None and style.value != "path" and _is_on(by_name, "path-style"):
+        raise UsageError(
+            f"{by_name['path-style'].where} and {style.where} contradict each other: "
+            f"{style.value!r} is not 'path'"
+        )
 
 
 def _is_on(by_name: Mapping[str, OptionValue], name: str) -> bool:
@@ -155,7 +161,10 @@ def _check_bounds(config: Config, by_name: Mapping[str, OptionValue]) -> None:
     )
     part_bounds = f"it must be {show_size(PART_MIN)} to {show_size(PART_MAX)}"
     connections = config.store.max_connections
-    is_path_of_access_point = config.store.path_style and config.store.bucket.startswith("arn:")
+    style = "path-style" if _is_on(by_name, "path-style") else "addressing-style"
+    is_path_of_access_point = config.store.style == "path" and config.store.bucket.startswith(
+        "arn:"
+    )
     bounds = (
         (PART_MIN <= part <= PART_MAX, "part-size", part_bounds),
         (memory >= 2 * part, "memory-limit", too_small),
@@ -168,7 +177,7 @@ def _check_bounds(config: Config, by_name: Mapping[str, OptionValue]) -> None:
         (config.store.connect_timeout != 0, "connect-timeout", "it must be more than 0"),
         (config.store.idle_timeout != 0, "idle-timeout", "it must be more than 0"),
         (config.tree.metadata_limit > 0, "metadata-limit", "it must be more than 0"),
-        (not is_path_of_access_point, "path-style", "an access point cannot be named in a path"),
+        (not is_path_of_access_point, style, "an access point cannot be named in a path"),
     )
     for holds, name, demand in bounds:
         if not holds:

@@ -66,6 +66,7 @@ GROUP: Final = OptionType("GROUP", values.parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 FORMAT: Final = choice("text", "json")
 LIST_VERSION: Final = choice("auto", "1", "2")
+ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
@@ -130,8 +131,14 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Profile of ~/.aws/config to take credentials from."),
     Option(_STORE, "no-sign-request", StoreConfig, "sign_requests", FLAG,
            "Send requests without credentials: for public buckets.", inverts=True),
+    Option(_STORE, "addressing-style", StoreConfig, "addressing_style", ADDRESSING,
+           "Where URLs name the bucket: path, or virtual: in the host, as some stores demand. "
+           "auto: as the profile says, else in the host at AWS, and in the path elsewhere."),
     Option(_STORE, "path-style", StoreConfig, "path_style", FLAG,
-           "Name the bucket in the path of URLs, not in the host."),
+           "Short for --addressing-style path."),
+    Option(_STORE, "follow-redirects", StoreConfig, "follow_redirects", FLAG,
+           "Follow redirects of the store to other hosts, up to 3, without a signature. "
+           "A store could aim the mount at any of them."),
     Option(_STORE, "list-version", StoreConfig, "list_version", LIST_VERSION,
            "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,

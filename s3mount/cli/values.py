@@ -31,7 +31,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?", re.ASCII)
 _OWNER = re.compile(r"[0-9]{12}", re.ASCII)
 _REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)  # a host label
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0, DEL, C1, Unicode line ends
-_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
+# with a tenant before it at Ceph, see https://docs.ceph.com/en/latest/radosgw/multitenancy/
+_BUCKET = re.compile(r"(?!arn:)(?:[\w.-]{0,255}:)?[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
 _ACCESS_POINT = re.compile(
     r"(arn:[\w-]+:s3[\w-]*:[\w-]*:\d*:(?:outpost[/:][\w-]+[/:])?accesspoint[/:][\w.-]+)(?:/(.*))?",
     re.ASCII | re.DOTALL,
@@ -224,7 +225,7 @@ def has_control_characters(text: str) -> bool:
 
 
 def parse_location(text: str) -> Location:
-    """`BUCKET[/PREFIX]`, `s3://BUCKET[/PREFIX]` or `ARN-OF-AN-ACCESS-POINT[/PREFIX]`."""
+    """`[s3://][TENANT:]BUCKET[/PREFIX]` or `ARN-OF-AN-ACCESS-POINT[/PREFIX]`."""
     path = text.removeprefix("s3://")
     if "@" in path.partition("/")[0]:
         raise ValueError(

@@ -41,6 +41,7 @@ from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
+from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -177,11 +178,14 @@ def _configure_gc() -> None:
 
 def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStore]:
     """Choose a transport; return what makes the store over it, in the event loop."""
+    transport: Transport
     if config.transport == "native" and supports_native(endpoint):
-        return partial(
-            _store, NativeTransport(endpoint, connections=config.max_connections), config
-        )
-    return partial(_store, BotoTransport(config, endpoint), config)
+        transport = NativeTransport(endpoint, connections=config.max_connections)
+    else:
+        transport = BotoTransport(config, endpoint)
+    if config.follow_redirects:
+        transport = RedirectFollower(transport, endpoint, connections=config.max_connections)
+    return partial(_store, transport, config)
 
 
 def _store(transport: Transport, config: StoreConfig) -> RemoteStore:

@@ -12,6 +12,7 @@ import re
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -22,12 +23,19 @@ from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.endpoint.aws_files import file_problems
 from s3mount.s3.endpoint.boto_session import Session, configured_ca_bundle, open_session
 from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.messages import causes_of, no_credentials, no_response, setup_error
+from s3mount.s3.endpoint.messages import (
+    VIRTUAL_ONLY_CODES,
+    causes_of,
+    no_credentials,
+    no_response,
+    setup_error,
+)
+from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
-from s3mount.s3.transport import ErrorResponseError, ProxyRefusedError, Retryable
+from s3mount.s3.transport import ErrorResponseError, Retryable
 
 T = TypeVar("T")
 
@@ -65,6 +73,23 @@ async def open_store(config: StoreConfig, credentials: Credentials, connect: Con
     start = _Start(config)
     session = await _in_thread(partial(_open_session, config))
     await _look_up(start, credentials)
+    try:
+        return await _open_in_region(start, session, credentials, connect)
+    except SetupError as exc:
+        if config.style != "auto" or exc.code not in VIRTUAL_ONLY_CODES:
+            raise
+        start.config = replace(config, addressing_style="virtual")
+        try:
+            return await _open_in_region(start, session, credentials, connect)
+        except SetupError:
+            raise exc from None  # the path was the store's own remark
+
+
+async def _open_in_region(
+    start: "_Start", session: Session, credentials: Credentials, connect: Connect[S]
+) -> S:
+    """Return the store in the region of the bucket. Raises SetupError."""
+    config = start.config
     region = config.region or session.setting("region") or DEFAULT_REGION
     for _ in range(REGIONS_MAX):
         endpoint = await _in_thread(
@@ -208,7 +233,7 @@ def _is_definite(cause: BaseException) -> bool:
             return True
         case ssl.SSLError():
             return cause.reason == "WRONG_VERSION_NUMBER"  # the peer does not speak TLS
-        case ProxyRefusedError():
+        case ProxyError():
             return cause.status in (401, 403, 407)
     return False
 

@@ -6,7 +6,7 @@ except for a kept-alive connection that the peer had closed. Deadlines are in `t
 seconds: no call blocks past its deadline by more than a second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -42,7 +42,8 @@ class ErrorResponse:
     """An S3 error response. *code* is "" if there is none (the response to a HEAD has no body).
 
     *is_html*: the body is HTML or JSON, so a gateway or a proxy sent it. *region* and *date* are
-    the bucket's region and the store's clock, if the response has them.
+    the bucket's region and the store's clock, if the response has them. *redirect* says of a
+    redirect where it leads, and why it is not followed.
     """
 
     status: int
@@ -51,6 +52,7 @@ class ErrorResponse:
     is_html: bool = False
     region: str | None = None
     date: str | None = None
+    redirect: str | None = None
 
 
 class ErrorResponseError(Exception):
@@ -67,14 +69,6 @@ class InvalidResponseError(Exception):
 
 class CutShortError(InvalidResponseError):
     """A body that ends before its announced end: the bytes before may be right."""
-
-
-class ProxyRefusedError(ConnectionRefusedError):
-    """A proxy refused to connect to the store, with the HTTP *status*."""
-
-    def __init__(self, status: int) -> None:
-        super().__init__(f"the proxy refused (HTTP {status})")
-        self.status = status
 
 
 class Retryable(ExpectedError):
@@ -235,6 +229,16 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     raw = headers.get("content-length")
     if raw is None:
         return None
+    if "," in raw:  # told several times: RFC 9110, section 8.6
+        raw = join_values([each.strip() for each in raw.split(",")])
     if not (raw.isascii() and raw.isdigit() and len(raw) < 20):
         raise InvalidResponseError(f"Content-Length {raw[:40]!r}")
     return int(raw)
+
+
+def join_values(values: Sequence[str]) -> str:
+    """Return the value of a header field that was sent several times.
+
+    A value that a proxy repeats counts once; others are joined, see RFC 9110, section 5.3.
+    """
+    return values[0] if len(set(values)) == 1 else ", ".join(values)

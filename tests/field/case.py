@@ -73,6 +73,7 @@ class Case:
 
     *oddities* apply in order: the last one has the last word. The *steps* run in order on the
     mount, and must end after *within* seconds altogether; by default they read the whole tree.
+    "{port}" in *options* and *environ* is the store's.
     A *refused* mount must end with *status* and one line that matches. *log* are patterns of
     records at WARNING or above that must be there, *may_log* those that may; no others may be.
     """
@@ -276,7 +277,7 @@ def check(case: Case, transport: str, folder: Path) -> None:
     home = _make_home(case, folder)
     with _stores(case) as (store, elsewhere):
         options = (*_options(case, store), "--transport", transport)
-        environ = _environ(case, home)
+        environ = _environ(case, home, store)
         began = time.monotonic()
         if case.refused:
             _check_refusal(case, folder / "mnt", options, environ)
@@ -347,10 +348,11 @@ def _make_home(case: Case, folder: Path) -> Path:
 
 def _options(case: Case, store: ScriptedStore) -> tuple[str, ...]:
     endpoint = f"http://{case.host}:{store.port}"
-    return ("--endpoint-url", endpoint, *case.options)
+    options = (each.replace("{port}", str(store.port)) for each in case.options)
+    return ("--endpoint-url", endpoint, *options)
 
 
-def _environ(case: Case, home: Path) -> dict[str, str]:
+def _environ(case: Case, home: Path, store: ScriptedStore) -> dict[str, str]:
     variables = {**KEYS, "HOME": str(home), **case.environ}
     if case.addresses:
         variables |= {
@@ -358,7 +360,7 @@ def _environ(case: Case, home: Path) -> dict[str, str]:
             "FIELD_ADDRESSES": " ".join(case.addresses),
         }
     return {
-        name: value.replace("{home}", str(home))
+        name: value.replace("{home}", str(home)).replace("{port}", str(store.port))
         for name, value in variables.items()
         if value is not None
     }

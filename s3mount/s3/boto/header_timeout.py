@@ -6,6 +6,7 @@ end. A response that arrives byte by byte would keep a thread for hours.
 
 import contextlib
 import heapq
+import http.client
 import itertools
 import socket
 import threading
@@ -15,7 +16,9 @@ from typing import Any, Protocol
 
 from urllib3 import HTTPConnectionPool, HTTPResponse, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
+INFORMATIONAL_LIMIT = 8  # 1xx responses before the final one
 LINGER = 5.0  # seconds
 
 OnWait = Callable[[socket.socket], None]
@@ -26,6 +29,10 @@ OnAcquire = Callable[[Any], None]
 """Called, in the requesting thread, with the connection that its request is to be sent over."""
 
 
+Connect = Callable[[str, int, float], socket.socket]
+"""Connects to a host and a port within a number of seconds; OSErrors."""
+
+
 def limit_header_time(
     pools: PoolManager,
     watchdog: "Watchdog",
@@ -33,42 +40,66 @@ def limit_header_time(
     handshake_timeout: float,
     on_acquire: OnAcquire,
     on_wait: OnWait,
+    connect: Connect,
 ) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
     *handshake_timeout* is how long TLS may wait for each piece from the peer; urllib3 would apply
     the connect timeout. *on_acquire* is called before the request is sent, *on_wait* before the
-    header is read; what *on_wait* raises ends the request.
+    header is read; what *on_wait* raises ends the request. *connect* opens the connections.
     """
 
-    class Connection(HTTPConnection):
-        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
-            on_wait(self.sock)
-            return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
+    def open_socket(connection: HTTPConnection) -> socket.socket:
+        sock = _connected(connection, connect)
+        sock.settimeout(handshake_timeout)
+        return sock
 
-    class SecureConnection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            sock = super()._new_conn()
-            sock.settimeout(handshake_timeout)
-            return sock
-
-        def getresponse(self) -> HTTPResponse:  # type: ignore[override]  # urllib3's own has this type too
-            on_wait(self.sock)
-            return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
-
+    kinds: dict[str, tuple[Any, Any]] = {
+        "http": (HTTPConnection, HTTPConnectionPool),
+        "https": (HTTPSConnection, HTTPSConnectionPool),
+    }
     pools.pool_classes_by_scheme = {
-        "http": _acquiring(HTTPConnectionPool, Connection, on_acquire),
-        "https": _acquiring(HTTPSConnectionPool, SecureConnection, on_acquire),
+        scheme: _pool_class(
+            pool, _connection_class(connection, watchdog, on_wait, open_socket), on_acquire
+        )
+        for scheme, (connection, pool) in kinds.items()
     }
 
 
-def _acquiring(
-    pool: type[HTTPConnectionPool], connection: type[HTTPConnection], on_acquire: OnAcquire
-) -> type[HTTPConnectionPool]:
-    """Return a class of pools that call *on_acquire* with each *connection* they give."""
+def _connection_class(
+    base: Any,
+    watchdog: "Watchdog",
+    on_wait: OnWait,
+    open_socket: Callable[[HTTPConnection], socket.socket],
+) -> Any:
+    class Connection(base):  # type: ignore[misc]  # one of urllib3's two
+        response_class = _FinalResponse
 
-    class Pool(pool):  # type: ignore[misc, valid-type]  # mypy does not follow a base in a variable
-        ConnectionCls = connection
+        def _new_conn(self) -> socket.socket:
+            return open_socket(self)
+
+        def getresponse(self) -> HTTPResponse:
+            on_wait(self.sock)
+            return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
+
+    return Connection
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """Response that takes no 1xx for the final one; http.client does, except for 100."""
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(INFORMATIONAL_LIMIT):
+            version, status, reason = super()._read_status()  # type: ignore[misc]  # its own
+            if not 101 < status < 200:
+                break
+            http.client._read_headers(self.fp)  # type: ignore[attr-defined]  # noqa: SLF001
+        return version, status, reason
+
+
+def _pool_class(base: Any, connection_class: Any, on_acquire: OnAcquire) -> Any:
+    class Pool(base):  # type: ignore[misc]  # one of urllib3's two
+        ConnectionCls = connection_class
 
         def _get_conn(self, timeout: float | None = None) -> Any:
             connection = super()._get_conn(timeout)
@@ -76,6 +107,22 @@ def _acquiring(
             return connection
 
     return Pool
+
+
+def _connected(connection: HTTPConnection, connect: Connect) -> socket.socket:
+    """Return a new socket of *connection*; raises what urllib3's own `_new_conn` does."""
+    host, seconds = connection._dns_host, connection.timeout  # noqa: SLF001 - as urllib3 does
+    try:
+        sock = connect(host, connection.port, seconds)  # type: ignore[arg-type]  # always a number
+        for option in connection.socket_options or ():
+            sock.setsockopt(*option)
+    except socket.gaierror as exc:
+        raise NameResolutionError(connection.host, connection, exc) from exc
+    except TimeoutError as exc:
+        raise ConnectTimeoutError(connection, f"no connection within {seconds} s") from exc
+    except OSError as exc:
+        raise NewConnectionError(connection, f"no connection: {exc}") from exc
+    return sock
 
 
 def socket_of(response: Any) -> socket.socket:

@@ -5,6 +5,7 @@ the peer had closed. What urllib3 raises leaves as an OSError.
 """
 
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,6 @@ from urllib3.exceptions import TimeoutError as HttpTimeoutError
 from urllib3.util import Timeout, make_headers
 
 from s3mount.s3.boto.header_timeout import (
-    OnAcquire,
-    OnWait,
     PutBack,
     ShutdownTimer,
     Watchdog,
@@ -32,7 +31,8 @@ from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.limits import ERROR_LIMIT, PIECES_LIMIT
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.transport import CutShortError, InvalidResponseError
+from s3mount.s3.tcp_connect import TcpConnector, Waitable
+from s3mount.s3.transport import CutShortError, InvalidResponseError, join_values
 
 CHUNK = 256 * 1024  # bytes a read
 
@@ -68,8 +68,15 @@ class HttpClient:
         self._call = call
         self._clock = clock
         self._watchdog = Watchdog()
-        self._pool = _open_pool(
-            store, connections, self._watchdog, on_acquire=self._acquired, on_wait=self._attach
+        self._tcp = TcpConnector(clock=clock)
+        self._pool = _open_pool(store, connections)
+        limit_header_time(
+            self._pool,
+            self._watchdog,
+            handshake_timeout=self._idle_timeout,
+            on_acquire=self._acquired,
+            on_wait=self._attach,
+            connect=self._connect,
         )
 
     def send(self, request: Any) -> "HttpResponse":
@@ -132,6 +139,12 @@ class HttpClient:
             connection.close()
         call.is_reused = not connection.is_closed
 
+    def _connect(self, host: str, port: int, seconds: float) -> socket.socket:
+        def on_wait(waitable: Waitable) -> None:
+            self._call.cancel_token.attach(waitable.shut_down)
+
+        return self._tcp.connect(host, port, self._clock() + seconds, on_wait)
+
     def _attach(self, sock: Any) -> None:
         """Have this thread's cancel token shut *sock* down."""
         self._call.cancel_token.attach(partial(shut_down, sock))
@@ -155,7 +168,7 @@ class HttpResponse:
         clock: Callable[[], float],
     ) -> None:
         self.status = response.status
-        self.headers = {name.lower(): value for name, value in response.headers.itermerged()}
+        self.headers = _headers(response.headers)
         self._response = response
         self._cancel_token = cancel_token
         self._deadline = deadline
@@ -241,6 +254,14 @@ class HttpResponse:
         return piece
 
 
+def _headers(fields: Any) -> dict[str, str]:
+    """Return *fields*, of urllib3, as the native transport has them."""
+    return {
+        name.lower(): join_values([value.strip() for value in fields.getlist(name)])
+        for name in fields
+    }
+
+
 def _is_unanswered(exc: ConnectionError) -> bool:
     """Whether the connection ended before there was a response."""
     cause = exc.__cause__  # as urllib3 reports what http.client raised
@@ -257,30 +278,19 @@ def _os_errors() -> Iterator[None]:
         raise ConnectionError(str(exc)) from exc
 
 
-def _open_pool(
-    store: Endpoint,
-    connections: int,
-    watchdog: Watchdog,
-    *,
-    on_acquire: OnAcquire,
-    on_wait: OnWait,
-) -> urllib3.PoolManager:
+def _open_pool(store: Endpoint, connections: int) -> urllib3.PoolManager:
     options: dict[str, Any] = {"maxsize": connections, "block": False}
     if store.scheme == "https":
         options["ssl_context"] = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
         if not store.verify_ssl:
             urllib3.disable_warnings(InsecureRequestWarning)  # the configuration asks for it
-    pools = (
-        urllib3.PoolManager(**options) if store.proxy is None else _open_proxy(store.proxy, options)
-    )
-    limit_header_time(
-        pools,
-        watchdog,
-        handshake_timeout=store.idle_timeout,
-        on_acquire=on_acquire,
-        on_wait=on_wait,
-    )
-    return pools
+    if store.proxy is None:
+        return urllib3.PoolManager(**options)
+    if store.proxy.startswith("https:"):
+        options["proxy_ssl_context"] = tls_context(
+            ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl
+        )
+    return _open_proxy(store.proxy, options)
 
 
 def _open_proxy(url: str, options: dict[str, Any]) -> urllib3.PoolManager:

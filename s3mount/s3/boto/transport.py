@@ -7,7 +7,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
@@ -58,6 +58,7 @@ class BotoTransport:
         self._call = Call()
         self._http = HttpClient(store, self._call, connections=config.max_connections)
         session = session or open_session(config)
+        config = replace(config, addressing_style=store.style, path_style=False)
         self._client = open_client(config, session, region=store.region, credentials=self._frozen)
         self._client.meta.events.register("before-send.s3", self._before_send)
         self._parameters: dict[str, dict[str, str]] = {}  # of each operation, see `_names`

@@ -11,6 +11,7 @@ import botocore
 import botocore.config
 import botocore.session
 from botocore import exceptions
+from botocore.handlers import validate_bucket_name
 
 from s3mount import __version__
 from s3mount.config import StoreConfig
@@ -117,12 +118,14 @@ def open_client(
                 "s3",
                 region_name=region,
                 endpoint_url=config.endpoint_url,
-                config=_client_config(config),
+                config=_client_config(config, session),
             )
         except (ValueError, exceptions.BotoCoreError) as exc:
             raise not_addressable(config, session, region, exc) from exc
     client.meta.events.register_first("needs-retry.s3", _never_retry)
     client.meta.events.register("before-call.s3", _never_redirect)
+    if is_of_tenant(config.bucket):
+        client.meta.events.unregister("before-parameter-build.s3", validate_bucket_name)
     return client
 
 
@@ -134,6 +137,11 @@ def common_parameters(config: StoreConfig) -> dict[str, str]:
     if config.expected_bucket_owner is not None:
         parameters["ExpectedBucketOwner"] = config.expected_bucket_owner
     return parameters
+
+
+def is_of_tenant(bucket: str) -> bool:
+    """Whether *bucket* is TENANT:BUCKET, as Ceph names the buckets of others."""
+    return ":" in bucket and not bucket.startswith("arn:")
 
 
 def configured_endpoint(config: StoreConfig, session: Session) -> Setting | None:
@@ -172,16 +180,25 @@ def not_addressable(
     return SetupError(message, bucket=config.bucket)
 
 
-def _client_config(config: StoreConfig) -> Any:
+def _client_config(config: StoreConfig, session: Session) -> Any:
+    style = config.style
     return botocore.config.Config(
-        signature_version=None if config.sign_requests else botocore.UNSIGNED,
+        signature_version=_signature(session) if config.sign_requests else botocore.UNSIGNED,
         user_agent=USER_AGENT,
         parameter_validation=False,
         retries={"total_max_attempts": 1, "mode": "standard"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        s3={"addressing_style": "path"} if config.path_style else None,
+        # None: the profile may say something
+        s3={"addressing_style": style} if style != "auto" else None,
     )
+
+
+def _signature(session: Session) -> str | None:
+    """Return "s3", the old signature, if the profile demands it; botocore itself ignores that."""
+    settings = session.below.get_scoped_config().get("s3")
+    is_old = isinstance(settings, dict) and settings.get("signature_version") == "s3"
+    return "s3" if is_old else None
 
 
 def _never_retry(**_: Any) -> bool:

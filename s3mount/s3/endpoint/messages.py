@@ -3,6 +3,7 @@
 They repeat no text of a store or a library, which may contain a secret or line breaks.
 """
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,11 +13,11 @@ from urllib3 import exceptions as urllib3
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.printable import printable
+from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.transport import (
     ErrorResponseError,
     InvalidResponseError,
-    ProxyRefusedError,
     Retryable,
 )
 
@@ -26,7 +27,10 @@ def setup_error(
 ) -> SetupError:
     """Return the SetupError for *failure*, whose `__cause__` is the exception of the library."""
     error = failure.failure if isinstance(failure, Retryable) else failure
-    if isinstance(failure.__cause__, ErrorResponseError):
+    redirect = _redirect(failure.__cause__)
+    if redirect is not None:
+        message = _redirected(endpoint, redirect)
+    elif isinstance(failure.__cause__, ErrorResponseError):
         message = _error_response(config, endpoint, error)
     elif isinstance(failure, Retryable) and failure.__cause__ is not None:
         message = _network_error(endpoint, failure.__cause__)
@@ -34,6 +38,17 @@ def setup_error(
         message = str(error)
     message = _as_named(endpoint, message)
     return SetupError(message, bucket=config.bucket, status=error.status, code=error.code)
+
+
+def _redirect(cause: BaseException | None) -> str | None:
+    return cause.response.redirect if isinstance(cause, ErrorResponseError) else None
+
+
+def _redirected(endpoint: Endpoint, redirect: str) -> str:
+    is_to_https = re.match(rf"to https://{re.escape(endpoint.host)}\b", redirect)
+    if endpoint.scheme == "http" and is_to_https:
+        return f"{endpoint.origin} wants https: write https:// in --endpoint-url"
+    return f"{endpoint.origin} redirects {redirect}: check --endpoint-url, too"
 
 
 def no_response(endpoint: Endpoint, seconds: float) -> str:
@@ -63,8 +78,16 @@ _WRONG_REGION = (
 _UNKNOWN_KEY = (
     "{origin} does not know this access key: check the credentials (and --profile, --endpoint-url)"
 )
+_VIRTUAL_ONLY = "{origin} wants the bucket in the host name: use --addressing-style virtual"
+
+# Alibaba OSS, Tencent COS, Volcengine TOS, Huawei OBS
+VIRTUAL_ONLY_CODES = {
+    *("SecondLevelDomainForbidden", "PathStyleDomainForbidden"),
+    *("InvalidPathAccess", "VirtualHostDomainRequired"),
+}
 
 _BY_CODE = {
+    **dict.fromkeys(VIRTUAL_ONLY_CODES, _VIRTUAL_ONLY),
     "PermanentRedirect": _WRONG_REGION,
     "TemporaryRedirect": _WRONG_REGION,
     "AuthorizationHeaderMalformed": _WRONG_REGION,
@@ -93,6 +116,22 @@ _BY_CODE = {
     ),
 }
 
+# codes for a bucket or a key that the store does not find, or signs otherwise
+_MISPLACED = {"NoSuchBucket", "NoSuchKey", "SignatureDoesNotMatch", *VIRTUAL_ONLY_CODES}
+_NAMED_TWICE = "; does --endpoint-url contain the name of the bucket, too?"
+_PATH_INSTEAD = ", or use --addressing-style path"
+
+# OpenSSL's reasons for a certificate that is not trusted, see openssl/x509_vfy.h
+_BY_VERIFY_CODE = {
+    10: "the certificate of {origin} has expired: it must be renewed, or the clock set",
+    62: "the certificate of {origin} has no such host among its names: check --endpoint-url",
+    64: "the certificate of {origin} has no such address among its names: use its host's name",
+}
+_OLD_TLS = {
+    *("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION", "SSLV3_ALERT_HANDSHAKE_FAILURE"),
+    *("DH_KEY_TOO_SMALL", "UNSAFE_LEGACY_RENEGOTIATION_DISABLED"),
+}
+
 _UNTRUSTED = (
     "the certificate of {origin} is not trusted: "
     "name its certificate authority with --ca-bundle FILE (or AWS_CA_BUNDLE)"
@@ -117,7 +156,7 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
         "{origin} does not speak TLS correctly: is it http://? Check --endpoint-url",
     ),
     (
-        (urllib3.ProxyError, ProxyRefusedError),
+        (urllib3.ProxyError, ProxyError),
         _PROXY_REFUSES,
     ),
     (
@@ -142,23 +181,34 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
 )
 
+_PROXY_WANTS_USER = "the proxy (HTTPS_PROXY, HTTP_PROXY) wants a password: name it as http://USER:PASSWORD@HOST:PORT"
 _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 
 def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
     names = {"bucket": config.bucket, "origin": endpoint.origin}
+    hint = _NAMED_TWICE if error.code in _MISPLACED and _is_named_twice(endpoint) else ""
     if error.code in _BY_CODE:
-        return _BY_CODE[error.code].format_map(names)
-    if error.status == 407:
-        return _PROXY_REFUSES
+        return _BY_CODE[error.code].format_map(names) + hint
     if error.status in (401, 403):
         return _access_denied(config)
+    if error.status == 407:
+        return _PROXY_WANTS_USER
     if error.code is None:
-        return _NOT_S3.format(how=f"HTTP {error.status}", **names)
+        is_tls = endpoint.scheme == "http" and error.status == 400
+        how = f"HTTP {error.status}{'; is it https://?' if is_tls else ''}"
+        return _NOT_S3.format(how=how, **names)
     return (
         f"{endpoint.origin} refuses to list bucket {config.bucket!r}: "
-        f"{error.code[:60]!r} (HTTP {error.status})"
+        f"{error.code[:60]!r} (HTTP {error.status}){hint}"
     )
+
+
+def _is_named_twice(endpoint: Endpoint) -> bool:
+    """Whether the URL of an endpoint had the bucket in it before the bucket was put there."""
+    labels, parts = endpoint.host.split("."), endpoint.base_path.split("/")
+    bucket = endpoint.bucket
+    return (labels + parts).count(bucket) > 1 and bucket in (labels[0], *parts[:-1])
 
 
 def _access_denied(config: StoreConfig) -> str:
@@ -177,13 +227,35 @@ def _access_denied(config: StoreConfig) -> str:
 
 def _network_error(endpoint: Endpoint, cause: BaseException) -> str:
     reasons = tuple(causes_of(cause))
+    names = {"origin": endpoint.origin, "host": endpoint.host}
     for kinds, sentence in _BY_CAUSE:
-        if any(isinstance(reason, kinds) for reason in reasons):
-            return sentence.format(origin=endpoint.origin, host=endpoint.host)
+        reason = next((each for each in reasons if isinstance(each, kinds)), None)
+        if reason is not None:
+            return _more_exactly(reason, sentence).format_map(names) + _hint(endpoint, reason)
     if isinstance(cause, OSError):
         return f"{endpoint.origin} cannot be reached: check --endpoint-url and the network"
     how = printable(str(cause)) if isinstance(cause, InvalidResponseError) else type(cause).__name__
     return _NOT_S3.format(origin=endpoint.origin, how=how)
+
+
+def _more_exactly(reason: BaseException, sentence: str) -> str:
+    """Return what is to be said of *reason*; *sentence* if nothing more is known."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _BY_VERIFY_CODE.get(reason.verify_code, sentence)
+    if isinstance(reason, ssl.SSLError) and reason.reason in _OLD_TLS:
+        return "{origin} speaks no TLS that is still safe (version, ciphers): it must be updated"
+    return sentence
+
+
+def _hint(endpoint: Endpoint, reason: BaseException) -> str:
+    """Return what else may help: a host with the bucket's name in it may be none."""
+    is_about_host = isinstance(
+        reason, socket.gaierror | urllib3.NameResolutionError | ssl.SSLCertVerificationError
+    )
+    is_virtual = endpoint.host.startswith(f"{endpoint.bucket.lower()}.")
+    if is_about_host and _is_named_twice(endpoint):
+        return _NAMED_TWICE
+    return _PATH_INSTEAD if is_about_host and is_virtual else ""
 
 
 def causes_of(cause: BaseException | None) -> Iterator[BaseException]:

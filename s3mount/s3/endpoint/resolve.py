@@ -3,16 +3,17 @@
 Sends nothing. Credentials come from boto3's chain only; they are in no message and in no `repr`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import botocore
 from botocore import exceptions
 
-from s3mount.config import StoreConfig
+from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3.endpoint.boto_session import (
     USER_AGENT,
@@ -25,7 +26,7 @@ from s3mount.s3.endpoint.boto_session import (
     unknown_failures_named,
 )
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
-from s3mount.s3.endpoint.tls import proxy_for
+from s3mount.s3.endpoint.proxy import proxy_for
 
 CONNECT_TIMEOUT = 10.0  # seconds; resolv.conf(5) asks the second name server after 5
 LONGEST_WAIT = 86_400.0  # seconds, in effect for ever; poll(2) takes no more than 24 days
@@ -57,6 +58,7 @@ class Endpoint:
     ca_bundle: str | None = None  # None: the system's, see `tls`
     verify_ssl: bool = True
     proxy: str | None = field(default=None, repr=False)  # may contain a password
+    style: AddressingStyle = "auto"  # as the bucket was named, or may be named
     user_agent: str = USER_AGENT
     connect_timeout: float = CONNECT_TIMEOUT
     idle_timeout: float = 30.0
@@ -91,12 +93,13 @@ def resolve_endpoint(
 ) -> Endpoint:
     """Resolve the endpoint from a request that botocore prepares and does not send.
 
-    Raises SetupError as `open_client` does.
+    Raises SetupError as `open_client` does, and for a proxy that cannot be used.
     """
     client = open_client(config, session, region=region, credentials=_unused_credentials)
     setting, ca_bundle = configured_endpoint(config, session), configured_ca_bundle(config, session)
     address = _prepared_address(config, session, client)
     parts = urlsplit(address.url)
+    _check_style(config, parts)
     scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
     return Endpoint(
         bucket=config.bucket,
@@ -108,6 +111,7 @@ def resolve_endpoint(
         service=address.service,
         signature=address.signature,
         credentials=credentials,
+        style=config.style,
         headers=MappingProxyType(_common_headers(config)),
         ca_bundle=str(ca_bundle.value) if ca_bundle else None,
         verify_ssl=config.verify_ssl,
@@ -126,6 +130,32 @@ def _connect_timeout(config: StoreConfig) -> float:
 
 def _idle_timeout(config: StoreConfig) -> float:
     return min(config.idle_timeout or config.timeout / 2, LONGEST_WAIT)
+
+
+def _check_style(config: StoreConfig, url: SplitResult) -> None:
+    """Raise SetupError if the bucket is to be named in the host of *url*, and cannot be."""
+    bucket, host = config.bucket, url.netloc
+    rest = host.lower().removeprefix(f"{bucket.lower()}.")
+    is_of_address = rest != host.lower() and _is_address(rest)
+    if not is_of_address and (config.style != "virtual" or bucket.startswith("arn:")):
+        return
+    if is_of_address or _is_address(host):
+        reason = "an address has no names below it"
+    elif rest != host.lower():
+        return
+    elif "." in bucket and url.scheme == "https":
+        reason = "no certificate of a store is for a bucket with dots"
+    else:
+        reason = "no host can have its name"
+    raise SetupError(
+        f"bucket {bucket!r} cannot be named in the host of {url.scheme}://{rest}: {reason}; "
+        "use --addressing-style path",
+        bucket=bucket,
+    )
+
+
+def _is_address(netloc: str) -> bool:
+    return re.fullmatch(r"(\[.*\]|[0-9.]+)(:[0-9]*)?", netloc) is not None
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:

@@ -1,9 +1,7 @@
-"""TLS trust and proxy of an endpoint, the same for both transports."""
+"""TLS trust of an endpoint, the same for both transports."""
 
 import ssl
-import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import botocore.httpsession
 
@@ -42,12 +40,3 @@ def _context_for(bundle: Path) -> ssl.SSLContext:
 def _has_hashed_authorities() -> bool:
     directory = ssl.get_default_verify_paths().capath
     return directory is not None and any(Path(directory).glob("*.0"))
-
-
-def proxy_for(url: str) -> str | None:
-    """Return the proxy for *url* from the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
-    parts = urlsplit(url)
-    if urllib.request.proxy_bypass(parts.netloc):
-        return None
-    proxy = urllib.request.getproxies().get(parts.scheme)
-    return f"http://{proxy}" if proxy and "://" not in proxy else proxy or None

@@ -149,12 +149,20 @@ class CloseDelimitedBody:
 
 def body_of(header: ResponseHeader, source: Source, *, is_bodiless: bool) -> Body:
     """Return the body that follows *header*. *is_bodiless*: it is the response to a HEAD."""
-    coding = header.headers.get("transfer-encoding")
+    coding = _coding(header.headers.get("transfer-encoding"))
     length = content_length(header.headers)
     if is_bodiless or header.status in (204, 304):
         return ContentLengthBody(source, 0)
     if coding is None:
         return CloseDelimitedBody(source) if length is None else ContentLengthBody(source, length)
-    if coding.lower() != "chunked" or length is not None:  # both: how requests are smuggled
+    if coding != "chunked" or length is not None:  # both: how requests are smuggled
         raise InvalidResponseError(f"Transfer-Encoding {coding[:40]!r}, Content-Length {length}")
     return ChunkedBody(source)
+
+
+def _coding(value: str | None) -> str | None:
+    """Return the transfer codings in lower case; None without, or for HTTP/1.0's `identity`."""
+    if value is None or value.lower() == "chunked":
+        return value and "chunked"
+    words = [word.strip() for word in value.lower().split(",")]
+    return ", ".join(word for word in words if word != "identity") or None

@@ -236,6 +236,8 @@ class _ReceiveBuffer:
         self._compact()
         searched = 0
         while (end := self._buffer.find(END, searched, self._stop)) < 0:
+            if self._buffer.find(b"\n\n", searched, self._stop) >= 0:  # no END will come
+                raise InvalidResponseError("a header with line ends of its own")
             searched = max(0, self._stop - len(END) + 1)
             self._receive_more("a header")
         if end > HEADER_LIMIT:  # the buffer is larger if it has room for a body beside the header

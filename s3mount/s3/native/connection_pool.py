@@ -10,9 +10,9 @@ from collections import deque
 from collections.abc import Callable
 
 from s3mount.s3.native.connection import BufferBudget, Connection
-from s3mount.s3.native.connector import OnWait, Waitable
 from s3mount.s3.native.socket_stream import Stream
 from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.tcp_connect import OnWait, Waitable
 
 # bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
 BUFFERS_TOTAL = 32 * 1024 * 1024

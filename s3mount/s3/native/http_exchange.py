@@ -6,11 +6,11 @@ a new connection.
 
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
 from s3mount.errors import S3MountError
 from s3mount.s3.native.connection import Connection, Response, StaleConnectionError
 from s3mount.s3.native.connection_pool import ConnectionPool
-from s3mount.s3.native.request_encoding import RequestEncoder
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     ErrorResponseError,
@@ -18,6 +18,16 @@ from s3mount.s3.transport import (
     ReceiveState,
     StoreRequest,
 )
+
+
+class Encoder(Protocol):
+    """Encodes requests for the connections of one pool."""
+
+    def encode_waiting(
+        self, request: StoreRequest, deadline: float, cancel_token: CancelToken
+    ) -> bytes:
+        """Return the header of *request*; raises what credentials raise."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +38,7 @@ class HttpExchange:
     """
 
     pool: ConnectionPool
-    encoder: RequestEncoder
+    encoder: Encoder
     request: StoreRequest
     deadline: float
     cancel_token: CancelToken

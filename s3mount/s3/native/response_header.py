@@ -8,16 +8,18 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from s3mount.s3.transport import InvalidResponseError
+from s3mount.s3.transport import InvalidResponseError, join_values
 
 END = b"\r\n\r\n"
 HEADER_LIMIT = 64 * 1024  # bytes; S3 sends at most 8 KiB of headers, metadata included
 
-# No folded lines, no space before a colon, no lone CR or LF, no NUL.
+# No space before a colon, no lone CR or LF, no NUL.
 _SHAPE = re.compile(
     rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [^\0\r\n]*)?\r\n"
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0\r\n]*\r\n)*"
 )
+
+_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+(?=[^ \t\r\n])")
 
 
 class ResponseHeader(NamedTuple):
@@ -35,7 +37,7 @@ class ResponseHeader(NamedTuple):
 def parse_header(block: bytes) -> ResponseHeader:
     """Parse *block*, which ends with the line break of its last field."""
     if not _SHAPE.fullmatch(block):
-        raise InvalidResponseError(f"no header of a response: {block[:40]!r}")
+        block = _unfolded(block)
     status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
     fields = [
         (name.lower(), value.strip(" \t"))
@@ -49,12 +51,21 @@ def parse_header(block: bytes) -> ResponseHeader:
     )
 
 
+def _unfolded(block: bytes) -> bytes:
+    """Return *block* with each field on one line, as RFC 9112, section 5.2, says."""
+    status_line, line_end, fields = block.partition(b"\r\n")
+    unfolded = status_line + line_end + _FOLD.sub(b" ", fields)
+    if not _SHAPE.fullmatch(unfolded):
+        raise InvalidResponseError(f"no header of a response: {block[:40]!r}")
+    return unfolded
+
+
 def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Join the values of each name, see RFC 9110, section 5.3."""
+    """Join the values of each name."""
     values: dict[str, list[str]] = {}
     for name, value in fields:
         values.setdefault(name, []).append(value)
-    return {name: ", ".join(each) for name, each in values.items()}
+    return {name: join_values(each) for name, each in values.items()}
 
 
 def _is_persistent(status_line: str, connection: str | None) -> bool:

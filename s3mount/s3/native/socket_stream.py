@@ -13,7 +13,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 TICK = 0.5  # seconds; how late a deadline may be noticed
 RECORD = 17 * 1024  # bytes: no TLS record is longer, RFC 8446 section 5.2
@@ -61,7 +61,7 @@ class Stream(Protocol):
 
 
 class PlainStream:
-    """A socket, which it owns. `connect` comes first."""
+    """A connected socket, which it owns. `configure` comes first."""
 
     def __init__(
         self,
@@ -77,13 +77,8 @@ class PlainStream:
         self._poll = select.poll()
         self._poll.register(sock, _INCOMING | select.POLLOUT)
 
-    def connect(self, address: Any, timeout: float) -> None:
-        """Connect to *address* within *timeout* seconds, or raise an OSError."""
-        if timeout <= 0:
-            raise TimeoutError("the deadline has passed")
-        self._socket.settimeout(timeout)
-        self._socket.connect(address)
-        self._socket.settimeout(None)
+    def configure(self) -> None:
+        """Set the options of the socket, or raise an OSError."""
         tick = struct.pack("ll", 0, int(min(TICK, self._idle_timeout / 2) * 1_000_000))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, tick)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, tick)

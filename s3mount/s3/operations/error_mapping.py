@@ -90,6 +90,8 @@ def from_error_response(
             request_id=response.request_id,
         )
 
+    if response.redirect is not None:
+        return make(StoreError)
     if response.code in _STALE_CREDENTIALS:
         return Retryable(make(AccessDenied), is_stale_credentials=True)
     if response.status == 400 and not response.code and operation in _WITHOUT_BODY:
@@ -178,5 +180,7 @@ def _message(response: ErrorResponse, operation: Operation) -> str:
         reason = f"encrypted with a customer key (SSE-C), and s3mount has none: {response.code}"
     if not reason and response.is_html:
         reason = "the response is not from S3"
+    if response.redirect is not None:
+        reason = f"the store redirects {response.redirect}"
     refused = f"{operation.value} refused"
     return f"{refused}{reason and f': {reason}'} (HTTP {response.status})"

@@ -5,6 +5,7 @@ from typing import ParamSpec, TypeVar
 
 from s3mount.errors import S3MountError
 from s3mount.s3.limits import ERROR_LIMIT
+from s3mount.s3.location import refused_redirect
 from s3mount.s3.operations import error_mapping
 from s3mount.s3.operations.error_mapping import Operation, RequestFailure
 from s3mount.s3.operations.xml_document import read_error_document
@@ -89,6 +90,7 @@ def read_error(response: Response) -> ErrorResponseError:
             is_html=_is_html(response),
             region=region or headers.get("x-amz-bucket-region"),
             date=headers.get("date"),
+            redirect=refused_redirect(response.status, headers),
         )
     )
 

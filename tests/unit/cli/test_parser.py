@@ -51,7 +51,8 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
     bundle.touch()
     line = (
         "s3://bucket /mnt/s3 --endpoint-url http://127.0.0.1:9000 --region eu-west-1 "
-        "--profile me --path-style --requester-pays --expected-bucket-owner 123456789012 "
+        "--profile me --addressing-style path --path-style --requester-pays "
+        "--expected-bucket-owner 123456789012 "
         f"--ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
         "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 "
         "--file-mode 0644 --umask 027 --fmask 1 --dmask 2 -o noexec -o fsname=x,dev "
@@ -67,6 +68,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
             endpoint_url="http://127.0.0.1:9000",
             region="eu-west-1",
             profile="me",
+            addressing_style="path",
             path_style=True,
             requester_pays=True,
             expected_bucket_owner="123456789012",
@@ -226,10 +228,41 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
             ("arn:aws:s3:eu-west-1:123456789012:accesspoint/x", "/m", "--path-style"),
             "--path-style: an access point cannot be named in a path",
         ),
+        (
+            (
+                "arn:aws:s3:eu-west-1:123456789012:accesspoint/x",
+                *("/m", "--addressing-style", "path"),
+            ),
+            "--addressing-style: an access point cannot be named in a path",
+        ),
+        (
+            ("b", "/m", "--path-style", "--addressing-style=virtual"),
+            "--path-style and --addressing-style contradict each other: 'virtual' is not 'path'",
+        ),
+        (
+            ("b", "/m", "--addressing-style", "auto", "--path-style"),
+            "--path-style and --addressing-style contradict each other: 'auto' is not 'path'",
+        ),
     ],
 )
 def test_wrong_arguments_are_named(arguments: tuple[str, ...], message: str) -> None:
     assert error_of(*arguments) == message
+
+
+@pytest.mark.parametrize(
+    ("words", "style"),
+    [
+        ("", "auto"),
+        ("--path-style", "path"),
+        ("--path-style --addressing-style path", "path"),
+        ("--addressing-style virtual", "virtual"),
+        ("--addressing-style auto", "auto"),
+        ("-o addressing_style=virtual", "virtual"),
+        ("-o path_style", "path"),
+    ],
+)
+def test_the_addressing_style(words: str, style: str) -> None:
+    assert config_of("b", "/m", *words.split()).store.style == style
 
 
 @pytest.mark.parametrize(

@@ -15,17 +15,18 @@ import trio
 import trustme
 
 from s3mount.config import StoreConfig
-from s3mount.errors import SetupError, StoreError
+from s3mount.errors import NotFound, SetupError, StoreError
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
+from s3mount.s3.endpoint.messages import setup_error
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.transport import Retryable, Transport
+from s3mount.s3.transport import ErrorResponse, ErrorResponseError, Retryable, Transport
 from tests.servers import Quirk, S3Server
 from tests.unit.s3.canned_server import answering, error, http, listing, silent
 from tests.unit.s3.scripted_server import (
@@ -37,6 +38,7 @@ from tests.unit.s3.scripted_server import (
     says_and_ends,
     scripted,
     stalls_after,
+    store_at,
 )
 
 SECRET = "a/very+secret/key"
@@ -52,6 +54,8 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_SESSION_TOKEN",
         "HTTP_PROXY",
         "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
@@ -123,7 +127,17 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         (error(403, "RequestTimeTooSkewed"), "clock of this machine"),
         (error(503, "SlowDown"), "SlowDown"),
         (error(301, "PermanentRedirect"), "--region and --endpoint-url"),
-        (http(302, b"", location="http://127.0.0.1:1/"), "does not answer like S3"),
+        (
+            http(302, b"", location="http://127.0.0.1:1/?hush"),
+            "redirects to http://127.0.0.1:1, which only --follow-redirects allows",
+        ),
+        (
+            error(307, "TemporaryRedirect", location="http://h:1/"),
+            "redirects to http://h:1, which only --follow-redirects allows",
+        ),
+        (http(400, b"Client sent an HTTP request to an HTTPS server.\n"), "is it https://?"),
+        (http(407, b""), "wants a password"),
+        (http(308, b"", location="https://127.0.0.1/"), "write https:// in --endpoint-url"),
         (WEB_PAGE, "does not answer like S3"),
         (
             http(200, b"<!doctype html><p>Welcome<br>", content_type="text/html"),
@@ -623,3 +637,89 @@ def test_messages_for_errors_of_real_servers(
         monkeypatch.setenv(name, value)
 
     assert "bucket 'photos' does not exist" in message(**where)
+
+
+def endpoint_at(host: str) -> Endpoint:
+    return store_at(443, bucket="photos", scheme="https", host=host, base_path="/photos")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "SecondLevelDomainForbidden",
+        "PathStyleDomainForbidden",
+        "InvalidPathAccess",
+        "VirtualHostDomainRequired",
+    ],
+)
+def test_a_store_that_wants_virtual_hosts_is_reported_with_the_option(code: str) -> None:
+    with answering(error(403, code)) as url:
+        assert message(endpoint_url=url) == (
+            f"{url} wants the bucket in the host name: use --addressing-style virtual"
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "is_twice"), [("/photos", True), ("/photos/", True), ("/s3", False), ("", False)]
+)
+def test_a_bucket_in_the_endpoint_is_asked_about(path: str, *, is_twice: bool) -> None:
+    with answering(error(404, "NoSuchKey")) as url:
+        assert message(endpoint_url=url + path).endswith("the bucket, too?") is is_twice
+
+
+def test_a_bucket_in_the_host_of_the_endpoint_is_asked_about() -> None:
+    endpoint = endpoint_at("photos.s3.amazonaws.com")
+    failure = NotFound("x", code="NoSuchKey", status=404)
+    failure.__cause__ = ErrorResponseError(ErrorResponse(status=404, code="NoSuchKey"))
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint, failure))
+
+    assert said.endswith("does --endpoint-url contain the name of the bucket, too?")
+
+
+@pytest.mark.parametrize("reason", ["TLSV1_ALERT_PROTOCOL_VERSION", "DH_KEY_TOO_SMALL"])
+def test_an_old_tls_has_its_message(reason: str) -> None:
+    cause = ssl.SSLError("x")
+    cause.reason = reason
+    failure = Retryable(StoreError("x"))
+    failure.__cause__ = cause
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint_at("store.test"), failure))
+
+    assert "no TLS that is still safe" in said
+
+
+def test_a_virtual_host_below_a_virtual_host_is_asked_about() -> None:
+    said = message(endpoint_url="http://photos.host.invalid", addressing_style="virtual")
+
+    assert said.startswith("the host 'photos.photos.host.invalid' is not known")
+    assert said.endswith("does --endpoint-url contain the name of the bucket, too?")
+
+
+def test_an_unknown_virtual_host_is_reported_with_the_other_style() -> None:
+    said = message(endpoint_url="http://host.invalid", addressing_style="virtual")
+
+    assert said == (
+        "the host 'photos.host.invalid' is not known: check --endpoint-url, and the network (DNS), "
+        "or use --addressing-style path"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "part"),
+    [
+        (10, "has expired"),
+        (62, "no such host"),
+        (64, "no such address"),
+        (19, "--ca-bundle"),
+    ],
+)
+def test_each_fault_of_a_certificate_has_its_message(code: int, part: str) -> None:
+    cause = ssl.SSLCertVerificationError("x")
+    cause.verify_code = code
+    failure = Retryable(StoreError("x"))
+    failure.__cause__ = cause
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint_at("store.test"), failure))
+
+    assert part in said

@@ -264,7 +264,7 @@ def test_a_response_without_a_body_leaves_its_connection_clean(connect: Connect)
 def test_the_response_behind_an_informational_one_answers_no_other_request(
     connect: Connect,
 ) -> None:
-    hint = b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"
+    hint = b"HTTP/1.1 101 Switching Protocols\r\nlink: </x>\r\n\r\n"
 
     def sends_the_rest_later(peer: Peer) -> None:
         peer.socket.sendall(hint)
@@ -278,6 +278,17 @@ def test_the_response_behind_an_informational_one_answers_no_other_request(
         assert read(operations, VERSION, RANGE) == b"0123"
 
         assert server.connections == 2
+
+
+@pytest.mark.parametrize("status", ["100 Continue", "102 Processing", "103 Early Hints"])
+def test_an_informational_response_precedes_the_final_one(connect: Connect, status: str) -> None:
+    hint = f"HTTP/1.1 {status}\r\nlink: </x>\r\n\r\n".encode()
+    with scripted(says(hint, hint, WHOLE), says(WHOLE)) as server:
+        operations = connect(f"http://127.0.0.1:{server.port}")
+        for _ in range(2):
+            assert read(operations, VERSION, RANGE) == b"0123"
+
+        assert server.connections == 1
 
 
 def ends(_: Peer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from s3mount.errors import AccessDenied, S3MountError
+from s3mount.s3 import tcp_connect
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native import connection, connector, socket_stream
@@ -82,19 +83,18 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
             steps.sockets.append(self)
 
         settimeout = steps.around(socket.socket.settimeout)
-        connect = steps.around(socket.socket.connect)
+        connect_ex = steps.around(socket.socket.connect_ex)
+        getsockopt = steps.around(socket.socket.getsockopt)
         setsockopt = steps.around(socket.socket.setsockopt)
         sendall = steps.around(socket.socket.sendall)
         recv_into = steps.around(socket.socket.recv_into)
 
     monkeypatch.setattr(
-        connector, "socket", SimpleNamespace(**{**vars(socket), "socket": Stepping})
+        tcp_connect, "socket", SimpleNamespace(**{**vars(socket), "socket": Stepping})
     )
-    monkeypatch.setattr(
-        socket_stream,
-        "select",
-        SimpleNamespace(**{**vars(select), "poll": steps.around(select.poll)}),
-    )
+    polling = SimpleNamespace(**{**vars(select), "poll": steps.around(select.poll)})
+    monkeypatch.setattr(tcp_connect, "select", polling)
+    monkeypatch.setattr(socket_stream, "select", polling)
     monkeypatch.setattr(connector, "TlsStream", steps.around(socket_stream.TlsStream))
     monkeypatch.setattr(connection, "_ReceiveBuffer", steps.around(connection._ReceiveBuffer))
     return steps
@@ -177,7 +177,7 @@ def test_an_address_of_an_unsupported_family_is_skipped(
     with scripted(says(RESPONSE)) as server:
         ours = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))
         lacking = (socket.AF_X25, socket.SOCK_STREAM, 6, "", ("nowhere", 1))
-        monkeypatch.setattr(connector, "resolve_name", lambda *_: [lacking, ours])
+        monkeypatch.setattr(tcp_connect, "resolve_name", lambda *_: [lacking, ours])
         transport = NativeTransport(store_at(server.port))
 
         content = read(BucketOperations(transport, "bucket"), VERSION, RANGE)
@@ -189,8 +189,9 @@ def test_an_address_of_an_unsupported_family_is_skipped(
 def test_a_connection_with_a_full_send_buffer_is_not_idle() -> None:
     """The event loop would wait for its send buffer, half a second with each request."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        plain = socket_stream.PlainStream(socket.socket(), idle_timeout=10.0)
-        plain.connect(server.getsockname(), 10.0)
+        sock = socket.create_connection(server.getsockname())
+        plain = socket_stream.PlainStream(sock, idle_timeout=10.0)
+        plain.configure()
         plain.set_deadline(time.monotonic() + 10)
         peer, _ = server.accept()
 
