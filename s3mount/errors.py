@@ -79,6 +79,13 @@ class ReplacedBeforeOpen(StaleVersion):
     """
 
 
+class SizeCorrected(StaleVersion):
+    """A read was requested by a size that was told, and that proved to be too large.
+
+    The kernel requests the page that a user waits for again (mm/filemap.c: filemap_update_page).
+    """
+
+
 class NameTooLong(S3MountError):
     """A name of more than 255 bytes was looked up."""
 
