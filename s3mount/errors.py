@@ -87,6 +87,13 @@ class UnknownHandle(StaleVersion):
     """A file handle (of NFS, or open_by_handle_at) whose file is not known, or was replaced."""
 
 
+class SizeCorrected(StaleVersion):
+    """A read was requested by a size that was told, and that proved to be too large.
+
+    The kernel requests the page that a user waits for again (mm/filemap.c: filemap_update_page).
+    """
+
+
 class NameTooLong(S3MountError):
     """A name of more than 255 bytes was looked up."""
 

@@ -98,14 +98,15 @@ class VersionBlocks:
     """The blocks of one object version, and the readahead over it.
 
     *version* keeps its version id, once the store has sent it, for as long as a reader or a block
-    lives. *readers* counts open handles. *last_read* is the number of the mount's reads at the
-    latest one here.
+    lives. *has_had_bytes*: a response has brought some of it. *readers* counts open handles.
+    *last_read* is the number of the mount's reads at the latest one here.
     """
 
     __slots__ = (
         "__weakref__",
         "_blocks",
         "_starts",
+        "has_had_bytes",
         "last_read",
         "readahead",
         "readers",
@@ -118,6 +119,7 @@ class VersionBlocks:
         self.sizes = sizes.for_version(version)
         self.readahead = Readahead(version.size, self.sizes)
         self.readers = 0
+        self.has_had_bytes = False
         self.last_read = 0
         # the starts of `_blocks`, in step with it: bisect is faster without a key
         self._starts: list[int] = []

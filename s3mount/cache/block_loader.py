@@ -93,6 +93,7 @@ class BlockLoader:
             buffer[:] = content
             block = Block(version_blocks, wanted, buffer)
             version_blocks.add(block)
+            version_blocks.has_had_bytes = True
             self._mark_evictable(block)
             self._source.keep(version_blocks.version, wanted.start, content)
 
@@ -217,6 +218,7 @@ class BlockLoader:
         """The bytes are here. A cancelled block stays in fetch until `_finalize` discards it."""
         block = fetch.block
         self.bytes_fetched += len(block)
+        block.version_blocks.has_had_bytes = True
         if version.version_id is not None and not block.version_blocks.version.is_replaced:
             block.version_blocks.version = version
         if not fetch.is_cancelled:

@@ -51,6 +51,11 @@ class ObjectReader:
         self._readahead.on_hit(self, version_blocks, offset, stop)
         return reply
 
+    @property
+    def has_had_bytes(self) -> bool:
+        """Whether bytes of the version have come, for this reader or another."""
+        return self._version_blocks.has_had_bytes
+
     def close(self) -> None:
         """No read will come; those in flight may still end. Closing again does nothing."""
         if self._is_open:

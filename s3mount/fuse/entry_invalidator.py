@@ -75,6 +75,16 @@ class EntryInvalidator:
         self._clear_pages()
         self._has_work.set()
 
+    @staticmethod
+    def expire_attributes(inode: int) -> None:
+        """Have the kernel ask for the attributes of *inode* again, from now on.
+
+        It takes no lock that a request holds, so it does not block (fs/fuse/inode.c,
+        fuse_reverse_inval_inode with a negative offset).
+        """
+        with contextlib.suppress(OSError):  # ENOENT: the kernel has no such inode
+            pyfuse3.invalidate_inode(pyfuse3.InodeT(inode), attr_only=True)
+
     def add_absent(self, parent: int, name: bytes, valid_for: float) -> bool:
         """Record a negative dentry of *valid_for* seconds; False if the kernel has too many."""
         now = self._clock()

@@ -25,6 +25,7 @@ from s3mount.errors import (
     NotFound,
     ReplacedBeforeOpen,
     S3MountError,
+    SizeCorrected,
     UnknownHandle,
 )
 from s3mount.printable import printable
@@ -113,7 +114,8 @@ def _log_failure(operation: str, exc: S3MountError) -> None:
     }
     text = " ".join(f"{name}={printable(repr(value))}" for name, value in known.items())
     code = errno.errorcode[exc.errno]
-    # the kernel looks a replaced file up again, so its user sees no failure
-    level = logging.INFO if isinstance(exc, ReplacedBeforeOpen) else logging.WARNING
+    # the kernel repeats the lookup, or the read, so its user sees no failure
+    is_repeated = isinstance(exc, ReplacedBeforeOpen | SizeCorrected)
+    level = logging.INFO if is_repeated else logging.WARNING
     fields = known | {"operation": operation, "errno": code}  # the log's rate limit counts by these
     log.log(level, "%s: %s: %s %s", operation, code, exc, text, extra=fields)

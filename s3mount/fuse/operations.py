@@ -179,7 +179,10 @@ class Operations(pyfuse3.Operations):
         tree, sizes, describe = self._tree, page.sizes, self._describe
         add_reference = tree.inodes.add_reference
         valid_for, is_directory = tree.valid_for(page), None
+        has_corrections = tree.versions.corrections.has_any(page)
         for index in range(start, len(page)):
+            if has_corrections:
+                tree.versions.apply(page, index)
             if (sizes[index] < 0) is not is_directory:
                 is_directory = sizes[index] < 0
                 self._set_kind(attributes, valid_for, is_directory=is_directory)

@@ -4,9 +4,14 @@ Knows no library and no I/O. A key is a `str`, decoded from UTF-8 with `surrogat
 bytes survive the way from a listing to a request. An ETag is without quotes and without `W/`.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+# what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress
+_CODING_SUFFIX: Final = re.compile(r"(--?|;)gzip$")
+_HEX_DIGITS: Final = re.compile(r"[0-9A-Fa-f]{32}(-\d+)?")  # an MD5, or a multipart upload's ETag
 
 
 class _VersionIdentity(NamedTuple):
@@ -37,6 +42,23 @@ class ObjectVersion(_VersionIdentity):
         version.version_id = version_id
         version.is_replaced = is_replaced
         return version
+
+    def is_same(self, other: "ObjectVersion") -> bool:
+        """Whether *other*, of the same key, is this version, however their ETags are spelt."""
+        return self.size == other.size and is_same_etag(self.etag, other.etag)
+
+
+def is_same_etag(one: str, other: str) -> bool:
+    """Whether two plain ETags are spellings of one: a proxy's suffix, or the case of hex digits.
+
+    A body that was compressed has another size, which each caller compares too.
+    """
+    return one == other or _bare_etag(one) == _bare_etag(other)
+
+
+def _bare_etag(etag: str) -> str:
+    bare = _CODING_SUFFIX.sub("", etag)
+    return bare.lower() if _HEX_DIGITS.fullmatch(bare) else bare
 
 
 @dataclass(frozen=True, slots=True, order=True)

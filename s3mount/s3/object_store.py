@@ -68,6 +68,10 @@ class ObjectStore(Protocol):
         """The current attributes of *key* (HeadObject)."""
         ...
 
+    async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:
+        """The attributes of *key* in the response to a GET: of its first byte, or of all of it."""
+        ...
+
     async def list_page(
         self,
         query: ListQuery,

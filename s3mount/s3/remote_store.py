@@ -99,6 +99,11 @@ class RemoteStore:
         self._limiter.aimd.reset()
         return page
 
+    async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:
+        call = partial(self._operations.head_by_get, key, is_whole=is_whole)
+        stat = await self._call("GET", key, lambda deadline: call(deadline=deadline))
+        return _with_version_id(stat)
+
     async def list_page(
         self,
         query: ListQuery,
@@ -171,11 +176,20 @@ class RemoteStore:
         return self._reads.bytes_read + self._head_bytes_read
 
     def _make_sender(
-        self, version: ObjectVersion, byte_range: ByteRange, deadline: float
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        deadline: float,
+        *,
+        is_conditional: bool,
     ) -> Sender[str | None]:
         version_id = version.version_id if version.is_replaced else None
         return self._operations.get_range(
-            version, byte_range, version_id=version_id, deadline=monotonic(deadline)
+            version,
+            byte_range,
+            version_id=version_id,
+            deadline=monotonic(deadline),
+            is_conditional=is_conditional,
         )
 
     def _renew_credentials(self, deadline: float, *, is_expired: bool) -> bool:

@@ -179,6 +179,11 @@ class MemoryStore:
         await self._receive("HEAD", key)
         return self._current(key).stat
 
+    async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:
+        size = self._objects[key].stat.version.size if key in self._objects else 0
+        await self._receive("GET", key, span=ByteRange(0, size if is_whole else min(1, size)))
+        return self._current(key).stat
+
     async def list_page(
         self,
         query: ListQuery,

@@ -36,6 +36,7 @@ from tests.field.case import (
     reads_all,
 )
 from tests.field.cases import environ, settings
+from tests.field.cases.versions import replaced_between
 from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
 from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
@@ -397,6 +398,30 @@ def test_an_open_file_is_one_version(server: S3Server, tmp_path: Path) -> None:
         assert os.pread(file.fileno(), 4096, 0) == old[:4096]
         assert failure_of(lambda: os.pread(file.fileno(), 4096, 4 << 20)) == "ESTALE"
         assert read_file(mount / "a") == new
+
+
+def test_the_bytes_decide(tmp_path: Path) -> None:
+    """The bytes decide: where a store lists another size or ETag than GET brings, or refuses a
+    condition that holds, a file is read as GET brings it, and shown so from then on. A reader who
+    has had bytes of one version gets ESTALE instead.
+    """
+    told = (kinds.list_sizes(lambda size: size + 16), kinds.list_etags('"another"'))
+    names = {"a": b"first", "b": b"second" * 9000}
+    oddities = (*told, kinds.refuses_if_match)
+    right = Case("gateway", "", oddities=oddities, objects=names, steps=(reads_all(), reads("b")))
+    options = ("--metadata-ttl", "0", "--no-prefetch", "readahead", "--part-size", "1MiB")
+    big = Case(
+        "gateway",
+        "",
+        oddities=oddities,
+        objects={"big": bytes(9 << 20)},
+        options=options,
+        steps=(replaced_between("big", 100),),
+        may_log=("ESTALE",),
+    )
+
+    check(right, "native", tmp_path / "right")
+    check(big, "native", tmp_path / "big")
 
 
 def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:

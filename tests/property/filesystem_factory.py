@@ -27,19 +27,27 @@ ORDERED_PAGE = ListPage(
 class UncachedReader:
     """Reader of one version, straight from the store."""
 
-    def __init__(self, store: ObjectStore, version: ObjectVersion) -> None:
+    def __init__(
+        self, store: ObjectStore, version: ObjectVersion, had_bytes: set[ObjectVersion]
+    ) -> None:
         self._store = store
         self._version = version
+        self._had_bytes = had_bytes
 
     async def read(self, offset: int, size: int) -> bytes:
         span = ByteRange(min(offset, self._version.size), min(offset + size, self._version.size))
         body = bytearray(len(span))
         if body:
             await read_range(self._store, self._version, span, memoryview(body))
+            self._had_bytes.add(self._version)
         return bytes(body)
 
     def read_cached(self, offset: int, size: int) -> None:
         """Return None: nothing is cached."""
+
+    @property
+    def has_had_bytes(self) -> bool:
+        return self._version in self._had_bytes
 
     def close(self) -> None: ...
 
@@ -49,9 +57,10 @@ class UncachedBlocks:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._had_bytes: set[ObjectVersion] = set()
 
     def open(self, version: ObjectVersion) -> UncachedReader:
-        return UncachedReader(self._store, version)
+        return UncachedReader(self._store, version, self._had_bytes)
 
     def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
         """Return False: there is no room for prefetching."""
@@ -63,6 +72,7 @@ class NullInvalidator:
 
     def drop(self, parent: int, entries: EntryPage) -> None: ...
     def drop_all(self) -> None: ...
+    def expire_attributes(self, inode: int) -> None: ...
 
 
 def make_filesystem(

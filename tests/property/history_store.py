@@ -104,6 +104,12 @@ class HistoryStore:
         await self._leave()
         return self._stat(key, size)
 
+    async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:  # noqa: ARG002
+        await self._arrive("GET", key)
+        size = self.history.current.sizes.get(key)
+        await self._leave()
+        return self._stat(key, size)
+
     async def list_page(
         self,
         query: ListQuery,

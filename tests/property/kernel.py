@@ -100,6 +100,7 @@ class Kernel:
         while len(entries_read) < limit and (place := await stream.read(offset)) is not None:
             entries, start, base = place
             for index in range(start, min(start + REPLY, len(entries))):
+                self.filesystem.tree.versions.apply(entries, index)
                 inode = self.filesystem.tree.inodes.add_reference(entries, index)
                 attributes = self.filesystem.tree.describe(inode, entries, index)
                 entries_read.append(

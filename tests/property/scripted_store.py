@@ -121,6 +121,9 @@ class ScriptedStore:
     async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
         raise AssertionError("blocks ask for ranges only")
 
+    async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:  # noqa: ARG002
+        raise AssertionError("blocks ask for ranges only")
+
     async def list_page(
         self,
         query: ListQuery,  # noqa: ARG002

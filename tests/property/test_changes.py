@@ -106,11 +106,14 @@ def test_a_change_is_seen_after_the_ttl_and_at_once_if_it_is_zero(
 def test_an_open_after_the_ttl_reads_the_current_version_or_is_stale(
     body: bytes, other: bytes, waited: float
 ) -> None:
-    store = MemoryStore({"a": body})
+    store = MemoryStore({"a": body, "first": b"first"})
     clock = Clock()
 
     async def main() -> None:
         async with kernel_on(store, clock, metadata_ttl=TTL) as kernel:
+            first = await kernel.lookup(ROOT, b"first")
+            assert first is not None
+            assert await _read_again(kernel, first.inode) == b"first"  # its open is checked
             seen = await kernel.lookup(ROOT, b"a")
             assert seen is not None
             store.put("a", other)

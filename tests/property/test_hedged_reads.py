@@ -54,6 +54,7 @@ class FickleTransport:
         *,
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
+        is_conditional: bool = True,  # noqa: ARG002 - the protocol's
     ) -> "FickleRange":
         return FickleRange(self, byte_range, version_id)
 

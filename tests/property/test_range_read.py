@@ -60,7 +60,7 @@ class Play:
             retrier,
             self.limiter,
             self,  # type: ignore[arg-type]
-            lambda *_: None,  # type: ignore[arg-type]
+            lambda *_, **__: None,  # type: ignore[arg-type]
             TIMEOUT,
         )
         self.scheduler.hedge_policy.latency.late_after = 0.3

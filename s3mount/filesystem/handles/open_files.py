@@ -1,18 +1,32 @@
 """Open files: each is one version of one object for as long as it is open.
 
 Opening makes sure that the version is current, within the metadata TTL. Reading knows no names.
+
+A version that GET denies, though nothing has replaced it, is corrected while no byte of it is read
+(`version_checker`): the file goes on as the version that GET tells.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from s3mount.errors import IsADirectory, StaleVersion
+import trio
+
+from s3mount.errors import (
+    IsADirectory,
+    ReplacedBeforeOpen,
+    S3MountError,
+    SizeCorrected,
+    StaleVersion,
+)
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
-from s3mount.s3.model import ObjectVersion
+from s3mount.s3.model import ObjectStat, ObjectVersion
+
+CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wait for the same
 
 
 class Reader(Protocol):
@@ -21,6 +35,11 @@ class Reader(Protocol):
     async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview: ...
     def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
         """The same, or None if it would have to wait."""
+        ...
+
+    @property
+    def has_had_bytes(self) -> bool:
+        """Whether bytes of the version have come, for this reader or another."""
         ...
 
     def close(self) -> None: ...
@@ -35,9 +54,19 @@ class Blocks(Protocol):
         ...
 
 
-class _OpenFile(NamedTuple):
+@dataclass(slots=True)
+class _OpenFile:
+    """*is_final*: the version will not be corrected (again).
+
+    *is_shorter_than_told*: the kernel was told a larger size than the file has.
+    """
+
+    inode: int
     version: ObjectVersion
+    mtime_ns: int
     reader: Reader
+    is_final: bool = False
+    is_shorter_than_told: bool = False
 
 
 class OpenFiles:
@@ -60,12 +89,17 @@ class OpenFiles:
         """
         page, index = self._resolve(inode)
         await self._tree.revalidate(page, index)
-        return self._open(page, index)
+        number = self._open(inode, page, index)
+        if self._is_doubtful(inode, page, index):
+            await self._check(number, page)
+        return number
 
     def open_nowait(self, inode: int) -> int | None:
-        """The same, or None if the version has to be revalidated."""
+        """The same, or None if the version has to be revalidated, or seen."""
         page, index = self._resolve(inode)
-        return self._open(page, index) if self._tree.is_current(page, index) else None
+        if not self._tree.is_current(page, index) or self._is_doubtful(inode, page, index):
+            return None
+        return self._open(inode, page, index)
 
     async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
         """The bytes from *offset* on, fewer than *size* only at the end.
@@ -73,18 +107,25 @@ class OpenFiles:
         They are valid until the next checkpoint. Raises StaleVersion, and the store's other errors.
         """
         file = self._files[handle]
-        try:
-            return await file.reader.read(offset, size)
-        except StaleVersion:
-            self._tree.invalidate(file.version)
-            raise
+        size_before = file.version.size
+        reply = await self._read(file, offset, size)
+        is_beyond = file.is_shorter_than_told and offset >= file.version.size
+        if is_beyond or file.version.size < size_before:
+            raise _too_far(file.version)
+        return reply
 
     def read_cached(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
         """The same, or None if it would have to wait."""
-        return self._files[handle].reader.read_cached(offset, size)
+        file = self._files[handle]
+        reply = file.reader.read_cached(offset, size)
+        is_beyond = file.is_shorter_than_told and reply is not None and not len(reply)
+        return None if is_beyond else reply
 
     def release(self, handle: int) -> None:
-        self._files.pop(handle).reader.close()
+        file = self._files.pop(handle)
+        if file.reader.has_had_bytes:
+            self._tree.inodes.mark_read(file.inode)
+        file.reader.close()
 
     def _resolve(self, inode: int) -> tuple[EntryPage, int]:
         if inode == ROOT:
@@ -94,15 +135,104 @@ class OpenFiles:
             raise IsADirectory("is a directory", bucket=page.bucket, key=page.key(index))
         return page, index
 
-    def _open(self, page: EntryPage, index: int) -> int:
+    def _open(self, inode: int, page: EntryPage, index: int) -> int:
         version = page.version(index)
         self._prefetch(page, index)
         number = next(self._numbers)
-        self._files[number] = _OpenFile(version, self._blocks.open(version))
+        reader = self._blocks.open(version)
+        self._files[number] = _OpenFile(inode, version, page.mtimes[index], reader)
         return number
 
+    def _is_doubtful(self, inode: int, page: EntryPage, index: int) -> bool:
+        """Whether a file's first bytes are to tell its version and size before it is open."""
+        if not self._tree.versions.corrections.doubts(page, index):
+            return False
+        return not self._tree.inodes.was_read(inode)
+
+    async def _check(self, number: int, page: EntryPage) -> None:
+        """Correct the version of a new file if its first bytes tell another.
+
+        Raises ReplacedBeforeOpen, without the file, if it was replaced.
+        """
+        file = self._files[number]
+        try:
+            with trio.move_on_after(CHECKED_WITHIN):
+                if file.version.size:
+                    await self._read(file, 0, 1)
+                else:
+                    await self._correct(file)
+        except StaleVersion as exc:
+            self.release(number)
+            raise ReplacedBeforeOpen(str(exc), bucket=exc.bucket, key=exc.key) from exc
+        except S3MountError:
+            pass  # its reads will tell
+        except trio.Cancelled:
+            self.release(number)
+            raise
+        self._tree.versions.corrections.record_open(page)
+
+    async def _read(
+        self, file: _OpenFile, offset: int, size: int
+    ) -> bytes | bytearray | memoryview:
+        while True:
+            reader = file.reader
+            try:
+                reply = await reader.read(offset, size)
+            except StaleVersion:
+                if file.reader is reader and not await self._correct(file):
+                    self._tree.invalidate(file.version)
+                    raise
+            else:
+                if file.reader is reader:  # else it was corrected meanwhile
+                    return reply
+
+    async def _correct(self, file: _OpenFile) -> bool:
+        """Whether *file*, whose version was denied, goes on as another that was no replacement."""
+        versions, reader = self._tree.versions, file.reader
+        if file.is_final or not self._may_correct(file):
+            return False
+        try:
+            stat = await versions.find_actual(file.version, file.mtime_ns)
+        except S3MountError:
+            return False
+        if file.reader is not reader:  # another read has corrected it
+            return True
+        if stat is None or not self._may_correct(file):
+            file.is_final = True
+            return False
+        versions.correct(file.inode, stat)
+        for each in [each for each in self._files.values() if each.inode == file.inode]:
+            self._go_on(each, stat)
+        return True
+
+    def _may_correct(self, file: _OpenFile) -> bool:
+        """Whether no reader of the inode, nor the kernel, can have bytes of the version."""
+        if file.reader.has_had_bytes or self._tree.inodes.was_read(file.inode):
+            return False
+        page, index = self._tree.inodes.resolve(file.inode)
+        return page.version(index) == file.version
+
+    def _go_on(self, file: _OpenFile, stat: ObjectStat) -> None:
+        former, file.reader = file.reader, self._blocks.open(stat.version)
+        file.is_shorter_than_told |= stat.version.size < file.version.size
+        file.version, file.mtime_ns, file.is_final = stat.version, stat.mtime_ns, True
+        former.close()
+
     def _prefetch(self, page: EntryPage, index: int) -> None:
+        corrections = self._tree.versions.corrections
         for policy in self._policies:
             for following in policy.on_open(page, index):
+                if corrections.doubts(following.page, following.at):
+                    continue  # the store may not have this version
                 if not self._blocks.prefetch(following.page.version(following.at)):
                     return
+
+
+def _too_far(version: ObjectVersion) -> SizeCorrected:
+    """The failure of a read that was requested by a size that proved to be too large.
+
+    A short reply would not do: several of them, in another order, leave the kernel with a size
+    between the two, and the user with zeros (fs/fuse/file.c, fuse_short_read).
+    """
+    message = "the object is smaller than was told"
+    return SizeCorrected(message, bucket=version.bucket, key=version.key)

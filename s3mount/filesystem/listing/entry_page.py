@@ -1,8 +1,10 @@
 """Page of a directory's entries in columns: what a million names must fit into.
 
 An entry is (page, index); a directory has the size -1. Entries are sorted by name, so that a name
-is found by bisection. Immutable but for the state of the inode table, its only writer: the column
-of inode numbers, where a number moves on if two live ones collide, and the count of references.
+is found by bisection. Immutable but for two things. The inode table writes the column of inode
+numbers, where a number moves on if two live ones collide, and the count of references. And a file
+of which the listing told another version than the store has (`corrections`) is corrected in place,
+as long as the kernel has none of its bytes.
 """
 
 from array import array
@@ -16,7 +18,7 @@ from typing import Final, NamedTuple
 
 from s3mount.filesystem import weights
 from s3mount.filesystem.names import decode, encode
-from s3mount.s3.model import ObjectVersion
+from s3mount.s3.model import ObjectStat, ObjectVersion
 
 DIRECTORY = -1  # the size that marks a directory
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
@@ -35,23 +37,27 @@ class Entry(NamedTuple):
 
 _VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
 _NO_VERSION_IDS: Final[Mapping[int, str]] = {}
+_NO_CORRECTIONS: Final[Mapping[int, str]] = {}
 
 
 class EntryPage:
     """At most `ENTRIES_MAX` entries of the directory *prefix*, requested at *requested_at*.
 
+    They are of a listing, unless the page is *is_looked_up*: then a lookup brought its one entry.
     *weight* is their cost in memory, in bytes. The inode table writes *reference_count*, how many
     inodes stand for an entry here, and *table_number*, its number of this page. Raises ValueError
     if there are more entries.
     """
 
     __slots__ = (
+        "_corrected_etags",
         "_etags",
         "_inodes",
         "_names",
         "_stops",
         "_version_ids",
         "bucket",
+        "is_looked_up",
         "mtimes",
         "prefix",
         "reference_count",
@@ -62,7 +68,13 @@ class EntryPage:
     )
 
     def __init__(
-        self, bucket: str, prefix: str, entries: Iterable[Entry], requested_at: float
+        self,
+        bucket: str,
+        prefix: str,
+        entries: Iterable[Entry],
+        requested_at: float,
+        *,
+        is_looked_up: bool = False,
     ) -> None:
         ordered = sorted(entries)
         if len(ordered) > ENTRIES_MAX:
@@ -70,6 +82,7 @@ class EntryPage:
         self.bucket = bucket
         self.prefix = prefix
         self.requested_at = requested_at
+        self.is_looked_up = is_looked_up
         self._names = b"".join(entry.name for entry in ordered)
         self._stops = array("I", accumulate((len(entry.name) for entry in ordered), initial=0))
         self.sizes = array("q", [entry.size for entry in ordered])
@@ -77,6 +90,7 @@ class EntryPage:
         self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
         self._version_ids = _version_ids(ordered)
+        self._corrected_etags = _NO_CORRECTIONS
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
         self.table_number = 0
@@ -92,6 +106,8 @@ class EntryPage:
 
     def etag(self, index: int) -> str:
         """The ETag of a file."""
+        if index in self._corrected_etags:
+            return self._corrected_etags[index]
         if isinstance(self._etags, bytes):
             return self._etags[16 * index : 16 * index + 16].hex()
         return self._etags[index]
@@ -125,6 +141,17 @@ class EntryPage:
         """Give the entry another inode number; for the inode table only."""
         self._inodes[index] = inode
 
+    def correct(self, index: int, stat: ObjectStat) -> None:
+        """Make a file the version of *stat*, under its inode number."""
+        self.sizes[index] = stat.version.size
+        self.mtimes[index] = stat.mtime_ns
+        self._corrected_etags = {**self._corrected_etags, index: stat.version.etag}
+        ids = {at: each for at, each in self._version_ids.items() if at != index}
+        self._version_ids = ids if stat.version_id is None else {**ids, index: stat.version_id}
+
+    def is_corrected(self, index: int) -> bool:
+        return index in self._corrected_etags
+
     def find(self, name: bytes) -> int | None:
         """The index of *name*."""
         index = bisect_left(range(len(self.sizes)), name, key=self.name)
@@ -150,7 +177,15 @@ class EntryPage:
             )
             for index in indices
         ]
-        return EntryPage(self.bucket, self.prefix, entries, self.requested_at)
+        page = EntryPage(
+            self.bucket, self.prefix, entries, self.requested_at, is_looked_up=self.is_looked_up
+        )
+        page._corrected_etags = {
+            at: self._corrected_etags[index]
+            for at, index in enumerate(indices)
+            if index in self._corrected_etags
+        }
+        return page
 
     def hashes(self) -> "array[int]":
         """A hash of each entry's name and kind, by index; see `name_hash`."""

@@ -11,8 +11,10 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
 SHRINK_FACTOR = 4  # a page is shrunk if at most one of so many of its entries is referred to
 _COUNT_BITS = 48  # a name that is looked up 10,000 times a second fills 32 in five days
+_READ_BIT = 1 << 47  # the highest of them: bytes of the inode were read
 _INDEX_BITS = 16  # for ENTRIES_MAX
-_COUNT_MASK = (1 << _COUNT_BITS) - 1
+_COUNT_MASK = _READ_BIT - 1
+_STATE_MASK = (1 << _COUNT_BITS) - 1  # the count, and whether it was read
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
 
@@ -65,6 +67,22 @@ class InodeTable:
         target = reference >> _COUNT_BITS
         return self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
 
+    def mark_read(self, inode: int) -> None:
+        """Record that the kernel may have bytes of *inode*, until it forgets the inode."""
+        if inode in self._references:
+            self._references[inode] |= _READ_BIT
+
+    def was_read(self, inode: int) -> bool:
+        """Whether a reader that has gone may have left bytes of *inode* in the kernel."""
+        return bool(self._references.get(inode, 0) & _READ_BIT)
+
+    def stands_for(self, page: EntryPage, index: int) -> bool:
+        """Whether an inode of the kernel's stands for just this entry of *page*."""
+        reference = self._references.get(page.inode(index), -1)
+        return bool(page.reference_count) and reference >> _COUNT_BITS == (
+            page.table_number << _INDEX_BITS | index
+        )
+
     def shrink(self, page: EntryPage) -> None:
         """Move few references into a large *page* to a page of their own, so that *page* can go."""
         if page.reference_count * SHRINK_FACTOR > len(page):
@@ -79,7 +97,7 @@ class InodeTable:
         for at, index in enumerate(referenced):
             inode = page.inode(index)
             subset.move_inode(at, inode)
-            self._point(inode, subset, at, self._references[inode] & _COUNT_MASK)
+            self._point(inode, subset, at, self._references[inode] & _STATE_MASK)
             self._release(page)
 
     def pages(self) -> list[EntryPage]:
@@ -92,7 +110,7 @@ class InodeTable:
             target = reference >> _COUNT_BITS
             other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
             if other.is_same(at, page, index):
-                self._point(inode, page, index, (reference & _COUNT_MASK) + 1)
+                self._point(inode, page, index, (reference & _STATE_MASK) + 1)
                 self._release(other)
                 return inode
             inode += 1
@@ -100,13 +118,13 @@ class InodeTable:
         self._point(inode, page, index, 1)
         return inode
 
-    def _point(self, inode: int, page: EntryPage, index: int, count: int) -> None:
+    def _point(self, inode: int, page: EntryPage, index: int, state: int) -> None:
         if not page.reference_count:
             self._last_number += 1
             page.table_number = self._last_number
             self._pages[page.table_number] = page
         page.reference_count += 1
-        self._references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | count
+        self._references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | state
 
     def _release(self, page: EntryPage) -> None:
         page.reference_count -= 1

@@ -8,7 +8,7 @@ from s3mount.filesystem.namespace.inode_table import InodeTable
 
 
 class KernelCache(Protocol):
-    """The kernel's dentry cache."""
+    """The kernel's caches of dentries and attributes."""
 
     def drop(self, parent: int, page: EntryPage) -> None:
         """Have the kernel forget these entries of the directory *parent*, soon."""
@@ -16,6 +16,10 @@ class KernelCache(Protocol):
 
     def drop_all(self) -> None:
         """Have the kernel forget all entries that it was given before now, soon."""
+        ...
+
+    def expire_attributes(self, inode: int) -> None:
+        """Have the kernel ask for the attributes of *inode* before it uses them again."""
         ...
 
 

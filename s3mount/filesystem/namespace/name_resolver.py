@@ -86,7 +86,9 @@ class NameResolver:
     ) -> CachedDentry:
         """Put *entry*, or its absence. Returns the newest dentry, as responses may overtake."""
         bucket, prefix = directory.key
-        page = None if entry is None else EntryPage(bucket, prefix, [entry], requested_at)
+        page = None
+        if entry is not None:
+            page = EntryPage(bucket, prefix, [entry], requested_at, is_looked_up=True)
         dentry = CachedDentry(requested_at, page)
         self._cache.directories.put_dentry(directory, name, dentry)
         newest = directory.get(name)

@@ -21,6 +21,7 @@ from s3mount.filesystem.namespace.kernel_references import KernelCache, KernelRe
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
 from s3mount.filesystem.namespace.name_resolver import NameResolver
 from s3mount.filesystem.namespace.ttl_policy import CLOCK_LEAD, StrictClock, TtlPolicy
+from s3mount.filesystem.namespace.version_checker import VersionChecker
 from s3mount.filesystem.namespace.volume import Volume
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.object_store import ObjectStore
@@ -46,10 +47,12 @@ class Tree:
         resolver: NameResolver,
         inodes: InodeTable,
         kernel: KernelCache,
+        versions: VersionChecker,
         *,
         mounted_ns: int,
     ) -> None:
         self.inodes = inodes
+        self.versions = versions
         self.cache = volume.cache
         self.root = volume.root
         self._bucket = volume.bucket
@@ -146,6 +149,7 @@ class Tree:
             absent = NotFound("no such file or directory", bucket=self._bucket, key=key)
             absent.valid_for = self._valid_for(known.requested_at, exists=False)
             raise absent
+        self.versions.apply(page, at)
         return self.describe(self.inodes.add_reference(page, at), page, at)
 
     def get_fresh(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
@@ -175,6 +179,8 @@ class Tree:
         if known is None:
             directory = self.cache.directory(page.prefix)
             known = await self._resolver.resolve(directory, page.name(index))
+            if known.page is not None:
+                self.versions.apply(known.page, known.at)
         if not known.is_about(page, index):
             raise ReplacedBeforeOpen(
                 "replaced since it was looked up", bucket=self._bucket, key=page.key(index)
@@ -196,6 +202,8 @@ class Tree:
             known = seen
         if known is None:
             return None
+        if known.page is not None and known.page is not page:
+            self.versions.apply(known.page, known.at)
         now = self._clock.now()
         return known if self._ttl.is_recent(known.requested_at, now, LOOKUP_TO_OPEN) else None
 
@@ -211,6 +219,7 @@ class Tree:
         """Take *version* for current no longer."""
         prefix = parent_of(version.key)
         name = encode(version.key[len(prefix) :])
+        self.versions.corrections.remove((version.bucket, prefix), name)
         self.cache.invalidations.add((version.bucket, prefix), name, self._clock.tick())
 
     def invalidate_all(self) -> None:
@@ -263,4 +272,5 @@ def build_tree(
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)
-    return Tree(volume, resolver, inodes, kernel, mounted_ns=mounted_ns)
+    versions = VersionChecker(store, nursery, strict_clock, inodes, kernel)
+    return Tree(volume, resolver, inodes, kernel, versions, mounted_ns=mounted_ns)

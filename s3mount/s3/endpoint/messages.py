@@ -109,6 +109,7 @@ _BY_CODE = {
     "UnrecognizedClientException": _UNKNOWN_KEY,
     "InvalidAccessKey": _UNKNOWN_KEY,
     "AuthFailure": _UNKNOWN_KEY,
+    "XAdminUserNotFound": _UNKNOWN_KEY,  # versitygw's
     "InvalidToken": "the session token is not valid: renew the credentials",
     "RequestTimeTooSkewed": (
         "the clock of this machine is wrong, so its requests are refused: "

@@ -42,6 +42,9 @@ from s3mount.s3.transport import (
 )
 
 COMPLETED_MAX = 100  # objects of one page that are requested by themselves, one after another
+USELESS_HEADS_MAX = 5  # then none is sent any more
+_REFUSALS_OF_HEAD = (405, 501)  # by gateways that have GET only
+_REFUSALS_OF_CONDITIONS = (400, 405, 412, 501)  # to an If-None-Match
 
 
 class Operations(Protocol):
@@ -53,6 +56,13 @@ class Operations(Protocol):
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
         """Return the attributes of *key* (HeadObject)."""
+        ...
+
+    def head_by_get(self, key: str, *, deadline: float, is_whole: bool = False) -> ObjectStat:
+        """Return the attributes of *key* from the response to a GET of its first byte, or of all.
+
+        No body is read.
+        """
         ...
 
     def list_page(
@@ -72,17 +82,21 @@ class Operations(Protocol):
         *,
         version_id: str | None,
         deadline: float,
+        is_conditional: bool = True,
     ) -> Sender[str | None]:
         """Return the sender of GETs for *byte_range* of *version*; nothing is sent yet.
 
-        It requests *version_id* if that is given, and else sends If-Match.
+        It requests *version_id* if that is given, and else sends If-Match if *is_conditional*.
         """
         ...
 
     def revalidate(
         self, version: ObjectVersion, head_size: int, *, deadline: float
     ) -> Revalidation:
-        """Return whether *version* is current, and else the first *head_size* bytes of the new."""
+        """Return whether *version* is current, and else the first *head_size* bytes of the new.
+
+        It has none of them if the store refused the condition.
+        """
         ...
 
     def preconnect(self, *, deadline: float) -> None: ...
@@ -109,12 +123,39 @@ class BucketOperations:
         self._dialect = dialect or ListObjects()
         self._clock = clock
         self._parsing = threading.Lock()  # held while a large page is parsed
+        self._useless_heads = 0  # in a row, of objects that a GET then described
         # the transport's own calls, for whoever holds the operations
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials
         self.close = transport.close
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
+        if self._useless_heads >= USELESS_HEADS_MAX:
+            return self.head_by_get(key, deadline=deadline)
+        try:
+            stat = self._head(key, deadline)
+        except S3MountError as exc:
+            if exc.status not in _REFUSALS_OF_HEAD:
+                raise
+            stat = None
+        if stat is None:
+            stat = self.head_by_get(key, deadline=deadline)
+            self._useless_heads += 1
+        else:
+            self._useless_heads = 0
+        return stat
+
+    def head_by_get(self, key: str, *, deadline: float, is_whole: bool = False) -> ObjectStat:
+        first_byte = StoreRequest("GetObject", key, headers=range_header(ByteRange(0, 1)))
+        stat = None if is_whole else self._head_of_get(first_byte, key, deadline)
+        if stat is None:  # an empty object has no range, and some stores tell no size with one
+            stat = self._head_of_get(StoreRequest("GetObject", key), key, deadline)
+        if stat is None:
+            raise Retryable(StoreError("GET tells no size", bucket=self._bucket, key=key))
+        return stat
+
+    def _head(self, key: str, deadline: float) -> ObjectStat | None:
+        """Return what HEAD tells; None if only a GET tells it."""
         request = StoreRequest("HeadObject", key, method="HEAD")
 
         def receive() -> ObjectStat | None:
@@ -123,13 +164,26 @@ class BucketOperations:
                     return self._refused_head(response)
                 size = content_length(response.headers)
                 if size is None:
-                    raise InvalidResponseError("no Content-Length")
+                    return None
                 return validation.object_stat(self._bucket, key, response.headers, size)
 
-        stat = self._runner.run(Operation.HEAD, key, receive)
-        return stat or self._runner.run(
-            Operation.REVALIDATION, key, self._stat_by_get, key, deadline
-        )
+        return self._runner.run(Operation.HEAD, key, receive)
+
+    def _head_of_get(self, request: StoreRequest, key: str, deadline: float) -> ObjectStat | None:
+        """Return what the header of a GET tells; None if it has no size or no such range."""
+
+        def receive() -> ObjectStat | None:
+            with self._transport.send(request, deadline=deadline) as response:
+                headers = response.headers
+                if response.status == 416 or headers.get("content-range", "").endswith("/*"):
+                    return None
+                if response.status not in (200, 206):
+                    raise read_error(response)
+                content = validation.content_range(response.status, headers)
+                check_body_ends(response, content.stop - content.start)
+                return validation.object_stat(self._bucket, key, headers, content.size)
+
+        return self._runner.run(Operation.REVALIDATION, key, receive)
 
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
@@ -154,8 +208,16 @@ class BucketOperations:
         *,
         version_id: str | None,
         deadline: float,
+        is_conditional: bool = True,
     ) -> GetRange:
-        return GetRange(self._runner, version, byte_range, version_id=version_id, deadline=deadline)
+        return GetRange(
+            self._runner,
+            version,
+            byte_range,
+            version_id=version_id,
+            deadline=deadline,
+            is_conditional=is_conditional,
+        )
 
     def revalidate(
         self, version: ObjectVersion, head_size: int, *, deadline: float
@@ -170,7 +232,12 @@ class BucketOperations:
                 with self._transport.send(request, deadline=deadline) as response:
                     return self._read_revalidation(response, version, head_size)
 
-            outcome = self._runner.run(Operation.REVALIDATION, version.key, receive)
+            try:
+                outcome = self._runner.run(Operation.REVALIDATION, version.key, receive)
+            except S3MountError as exc:
+                if exc.status not in _REFUSALS_OF_CONDITIONS:
+                    raise
+                head_size = 0
         return outcome or self._compare(version, head_size, deadline)
 
     def _list(self, query: ListQuery, deadline: float) -> bytes:
@@ -186,23 +253,13 @@ class BucketOperations:
 
     @staticmethod
     def _refused_head(response: Response) -> None:
-        """Raise the refusal of a HEAD; return if only a GET says what it means."""
-        error = read_error(response)
-        if response.status != 400 or error.response.code:
-            raise error
-
-    def _stat_by_get(self, key: str, deadline: float) -> ObjectStat:
-        """Return the attributes from a GET, whose refusal has the code that a HEAD lacks.
+        """Raise the refusal of a HEAD; return if only a GET says what it means.
 
         S3 refuses a HEAD with 400 for an expired token, and for an object under SSE-C.
         """
-        request = StoreRequest("GetObject", key, headers=range_header(ByteRange(0, 1)))
-        with self._transport.send(request, deadline=deadline) as response:
-            if response.status not in (200, 206):
-                raise read_error(response)
-            content = validation.content_range(response.status, response.headers)
-            check_body_ends(response, content.stop - content.start)
-            return validation.object_stat(self._bucket, key, response.headers, content.size)
+        error = read_error(response)
+        if response.status != 400 or error.response.code:
+            raise error
 
     def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
         """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
@@ -251,7 +308,7 @@ class BucketOperations:
     def _read_modified(
         self, response: Response, version: ObjectVersion, head_size: int
     ) -> Revalidation:
-        content = validation.content_range(response.status, response.headers)
+        content = validation.content_range(response.status, response.headers, version.size)
         if validation.is_version(version, response.headers, content.size):
             return NotModified()  # from a store that ignores If-None-Match
         head = bytearray(min(head_size, content.size))
@@ -262,9 +319,9 @@ class BucketOperations:
         return Modified(stat, bytes(head))
 
     def _compare(self, version: ObjectVersion, head_size: int, deadline: float) -> Revalidation:
-        """Revalidate by HEAD, if no range can be requested."""
+        """Revalidate by HEAD, if no range or no condition can be requested."""
         stat = self.head(version.key, deadline=deadline)
-        if stat.version == version:
+        if stat.version.is_same(version):
             return NotModified()
         if head_size and stat.version.size:
             failure = StoreError(

@@ -23,7 +23,8 @@ WORTH_DRAINING = 64 * 1024  # bytes of a body; reading less costs less than a ne
 class GetRange:
     """`Sender` of *byte_range* of *version*, in any number of attempts.
 
-    Raises StaleVersion if the store has another version.
+    Raises StaleVersion if the store has another version, by the ETag and size of its response.
+    If-Match only spares the body of another version, so a read may do without it.
     """
 
     __slots__ = ("_deadline", "_range", "_request", "_runner", "_version")
@@ -36,13 +37,14 @@ class GetRange:
         *,
         version_id: str | None,
         deadline: float,
+        is_conditional: bool = True,
     ) -> None:
         self._runner = runner
         self._version = version
         self._range = byte_range
         self._deadline = deadline
         headers = range_header(byte_range)
-        if not version_id:
+        if not version_id and is_conditional:
             headers += condition_header("if-match", version)
         query = (("versionId", version_id),) if version_id else ()
         self._request = StoreRequest("GetObject", version.key, query, headers)
@@ -68,7 +70,7 @@ class GetRange:
             if response.status not in (200, 206):
                 raise self._error(response)
             headers = response.headers
-            content = validation.content_range(response.status, headers)
+            content = validation.content_range(response.status, headers, self._version.size)
             if not validation.is_version(self._version, headers, content.size):
                 raise error_mapping.from_replacement(
                     self._version, request_id=headers.get("x-amz-request-id")

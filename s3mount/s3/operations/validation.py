@@ -11,14 +11,14 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from s3mount.s3.limits import WORD_LIMIT
-from s3mount.s3.model import ByteRange, ObjectStat, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectStat, ObjectVersion, is_same_etag
 from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.transport import InvalidResponseError, content_length
 
 Headers = Mapping[str, str]
 _INT64_MAX = (1 << 63) - 1  # bytes or nanoseconds; neither the kernel nor our tables hold more
 _CONTENT_RANGE = re.compile(
-    r"\s*bytes\s+(\d{1,19})\s*-\s*(\d{1,19})\s*/\s*(\d{1,19})\s*", re.ASCII | re.IGNORECASE
+    r"\s*bytes\s+(\d{1,19})\s*-\s*(\d{1,19})\s*/\s*(\d{1,19}|\*)\s*", re.ASCII | re.IGNORECASE
 )
 
 
@@ -30,10 +30,11 @@ class ContentRange(NamedTuple):
     size: int
 
 
-def content_range(status: int, headers: Headers) -> ContentRange:
+def content_range(status: int, headers: Headers, size: int | None = None) -> ContentRange:
     """Return the bytes that the body of a GET brings.
 
-    rclone sends a part as 200 with a Content-Range.
+    *size* is the object's, for a response that does not tell it ("bytes 0-9/*"). rclone sends a
+    part as 200 with a Content-Range.
     """
     length = content_length(headers)
     raw = headers.get("content-range")
@@ -41,7 +42,7 @@ def content_range(status: int, headers: Headers) -> ContentRange:
         if status != 200 or length is None:
             raise InvalidResponseError(f"HTTP {status} that does not say which bytes it brings")
         return ContentRange(0, length, length)
-    content = _parse_content_range(raw)
+    content = _parse_content_range(raw, size)
     if length is not None and length != content.stop - content.start:
         raise InvalidResponseError(f"{length} bytes for Content-Range {raw!r}")
     return content
@@ -67,12 +68,13 @@ def is_version(version: ObjectVersion, headers: Headers, size: int) -> bool:
     etag = plain_etag(headers.get("etag"))
     if not etag:
         raise InvalidResponseError("no ETag")
-    return (etag, size) == (version.etag, version.size)
+    return size == version.size and is_same_etag(etag, version.etag)
 
 
 def check_not_modified(version: ObjectVersion, headers: Headers) -> None:
     """Raise InvalidResponseError if the ETag of a 304 is not that of *version*."""
-    if plain_etag(headers.get("etag")) not in ("", version.etag):
+    etag = plain_etag(headers.get("etag"))
+    if etag and not is_same_etag(etag, version.etag):
         raise InvalidResponseError("not modified, but another ETag")
 
 
@@ -153,11 +155,12 @@ def has_sendable_etag(version: ObjectVersion) -> bool:
     )
 
 
-def _parse_content_range(raw: str) -> ContentRange:
+def _parse_content_range(raw: str, known_size: int | None) -> ContentRange:
     match = _CONTENT_RANGE.fullmatch(raw)
-    if match is None:
+    if match is None or (match[3] == "*" and known_size is None):
         raise InvalidResponseError(f"Content-Range {raw[:80]!r}")
-    first, last, size = map(int, match.groups())
+    first, last = int(match[1]), int(match[2])
+    size = int(match[3]) if match[3] != "*" else known_size or 0
     if not first <= last < size:
         raise InvalidResponseError(f"Content-Range {raw!r}")
     return ContentRange(first, last + 1, size)

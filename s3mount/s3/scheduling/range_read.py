@@ -9,13 +9,14 @@ Invariants:
 1. *on_end* is called once, in the event loop, and never from within `start_read` or `cancel`.
    Nobody writes into the buffer from then on. If `start_read` raises, it is not called.
 2. A cancelled read ends as soon as no attempt is in flight, whatever it waited for.
-3. A version that was replaced is read by its version id, if that is known; else the read fails
-   with StaleVersion.
+3. A version that was replaced is read by its version id, if that is known. A refusal that the
+   condition may have caused is asked once more without it: the response itself tells its version.
+   Else the read fails with StaleVersion.
 4. A bug ends the read with itself, and nothing but the read.
 """
 
-from collections.abc import Callable
-from typing import TypeGuard
+import logging
+from typing import Final, Protocol, TypeGuard
 
 import outcome
 import trio
@@ -34,14 +35,31 @@ from s3mount.s3.scheduling.retry import Retrier
 from s3mount.s3.transport import Retryable
 from s3mount.unawaited import ExpectedError
 
-MakeSender = Callable[[ObjectVersion, ByteRange, float], Sender[str | None]]
+log = logging.getLogger(__name__)
+
+# what stores and proxies answer to an If-Match that they cannot read, beside S3's own 412
+CONDITION_REFUSALS: Final = frozenset((304, 400, 403, 405, 412, 416, 501))
+REFUTED_MAX: Final = 3  # reads; then the store's conditions are not relied on any more
+
+
+class MakeSender(Protocol):
+    """Makes what sends each attempt at a read, by a deadline in seconds of trio's clock."""
+
+    def __call__(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        deadline: float,
+        *,
+        is_conditional: bool,
+    ) -> Sender[str | None]: ...
 
 
 class ReadScheduler:
     """Starts the reads of one store, and holds what they share.
 
-    *make_sender* makes what sends each attempt at a read, by a deadline in seconds of trio's clock.
-    The sender returns the version id, if the store tells one. *timeout* is in seconds.
+    What *make_sender* makes returns the version id, if the store tells one. *timeout* is in
+    seconds. `uses_conditions` until the store has refused several current versions (412).
     """
 
     def __init__(
@@ -57,6 +75,8 @@ class ReadScheduler:
         self.make_sender = make_sender
         self.hedge_policy = HedgePolicy(limiter)
         self.bytes_read = 0
+        self.uses_conditions = True
+        self._refuted = 0  # reads that only the condition made fail
         self._limiter = limiter
         self._timeout = timeout
 
@@ -81,6 +101,13 @@ class ReadScheduler:
             read.start_round(permit)
         return read
 
+    def record_refuted_condition(self) -> None:
+        """Count a read of a current version that was refused with If-Match, and not without it."""
+        self._refuted += 1
+        if self._refuted == REFUTED_MAX:
+            self.uses_conditions = False
+            log.info("the store refuses If-Match for current versions: it is not sent any more")
+
 
 class RangeRead(HedgedRequest[str | None]):
     """`StartedRead`, and a `Call` of the retrier; *deadline* is of trio's clock."""
@@ -98,12 +125,16 @@ class RangeRead(HedgedRequest[str | None]):
         priority: Priority,
         deadline: float,
     ) -> None:
-        sender = scheduler.make_sender(version, byte_range, deadline)
+        self._is_conditional = scheduler.uses_conditions
+        sender = scheduler.make_sender(
+            version, byte_range, deadline, is_conditional=self._is_conditional
+        )
         super().__init__(scheduler.executor, scheduler.hedge_policy, sender, into, priority)
         self._scheduler = scheduler
         self._version = version
         self._byte_range = byte_range
         self._on_end: OnReadEnd | None = on_end
+        self._has_dropped_condition = False
         self.deadline = deadline
         # while there is a task: the scope of its waiting, the end of a round that it waits for, and
         # its result
@@ -140,17 +171,33 @@ class RangeRead(HedgedRequest[str | None]):
         assert result is not None
         return result.unwrap()
 
-    def use_version_id(self) -> bool:
-        if not self._has_version_id:
+    def use_other_request(self, failure: S3MountError) -> bool:
+        version = self._version
+        if self._has_version_id(failure):
+            self._version = version.with_version_id(version.version_id, is_replaced=True)
+        elif self._may_drop_condition(failure):
+            self._is_conditional, self._has_dropped_condition = False, True
+        else:
             return False
-        self._version = self._version.with_version_id(self._version.version_id, is_replaced=True)
-        self.sender = self._scheduler.make_sender(self._version, self._byte_range, self.deadline)
+        self.sender = self._scheduler.make_sender(
+            self._version, self._byte_range, self.deadline, is_conditional=self._is_conditional
+        )
         return True
 
-    @property
-    def _has_version_id(self) -> bool:
+    def _has_version_id(self, failure: S3MountError) -> bool:
         """Whether the version can be read by its version id, which has not been tried."""
-        return self._version.version_id is not None and not self._version.is_replaced
+        version = self._version
+        is_known = version.version_id is not None and not version.is_replaced
+        return is_known and isinstance(failure, StaleVersion)
+
+    def _may_drop_condition(self, failure: S3MountError) -> bool:
+        """Whether If-Match may be why the store refused, and was sent."""
+        if not self._is_conditional or self._version.is_replaced:
+            return False
+        is_of_keys = isinstance(failure, CredentialsRefused)
+        if is_of_keys and failure.code != "SignatureDoesNotMatch":  # of a proxy that edits headers
+            return False
+        return failure.status in CONDITION_REFUSALS
 
     async def _run(self, scope: trio.CancelScope, failure: Exception | None) -> None:
         result: outcome.Outcome[str | None] = outcome.Error(RequestCancelledError())
@@ -178,7 +225,8 @@ class RangeRead(HedgedRequest[str | None]):
         if self._is_cancelled:
             return False
         return isinstance(error, Retryable | CredentialsRefused) or (
-            isinstance(error, StaleVersion) and self._has_version_id
+            isinstance(error, S3MountError)
+            and (self._has_version_id(error) or self._may_drop_condition(error))
         )
 
     def _end(self, result: outcome.Outcome[str | None]) -> None:
@@ -196,6 +244,8 @@ class RangeRead(HedgedRequest[str | None]):
 
     def _record_success(self, version_id: str | None) -> None:
         self._scheduler.bytes_read += len(self._byte_range)
+        if self._has_dropped_condition:
+            self._scheduler.record_refuted_condition()
         if version_id is not None and self._version.version_id is None:
             self._version = self._version.with_version_id(version_id)
 

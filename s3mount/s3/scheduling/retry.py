@@ -100,8 +100,8 @@ class Call(Protocol[T_co]):
         """Make one attempt, which ends *permit*. TooSlowError past the deadline."""
         ...
 
-    def use_version_id(self) -> bool:
-        """Go on with the version that was replaced, by its version id; False if that cannot be."""
+    def use_other_request(self, failure: S3MountError) -> bool:
+        """Go on with another request after *failure*, which is final; False if there is none."""
         ...
 
 
@@ -150,11 +150,11 @@ class Retrier:
             if failure is None:
                 try:
                     return await self._attempt(call)
-                except (Retryable, StaleVersion, CredentialsRefused) as exc:
+                except (Retryable, S3MountError) as exc:
                     failure = exc
                     unawaited.drop_frames(exc)  # which refer to the caller's buffer
             match failure:
-                case StaleVersion() if call.use_version_id():
+                case S3MountError() if call.use_other_request(failure):
                     pauses, is_renewed = self._all_pauses(), False
                 case Retryable(is_stale_credentials=True) | CredentialsRefused() if (
                     not self._is_late(call)
@@ -275,7 +275,7 @@ class BlockingCall(Generic[T]):
         with trio.fail_at(self.deadline):
             return await self._thread_pool.run(call, permit.end)
 
-    def use_version_id(self) -> bool:
+    def use_other_request(self, failure: S3MountError) -> bool:  # noqa: ARG002 - there is none
         return False
 
 

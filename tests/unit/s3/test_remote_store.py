@@ -37,6 +37,7 @@ from s3mount.s3.model import (
 from s3mount.s3.object_store import OnToken, Priority, StartedRead
 from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.scheduling.range_read import REFUTED_MAX
 from s3mount.s3.scheduling.retry import ATTEMPTS, INVALID_ATTEMPTS
 from s3mount.s3.transport import Retryable
 from tests.fakes.started_reads import read_range
@@ -59,6 +60,7 @@ class ScriptedTransport:
         self.has_others = True
         self.prepared = threading.Semaphore(0)
         self.version_ids: list[str | None] = []
+        self.conditions: list[bool] = []
         self.attempts = 0
         self._lock = threading.Lock()
 
@@ -72,6 +74,16 @@ class ScriptedTransport:
             step()
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:  # noqa: ARG002 - the protocol's
+        self._step()
+        return STAT
+
+    def head_by_get(
+        self,
+        key: str,  # noqa: ARG002 - the protocol's
+        *,
+        deadline: float,  # noqa: ARG002
+        is_whole: bool = False,  # noqa: ARG002
+    ) -> ObjectStat:
         self._step()
         return STAT
 
@@ -92,7 +104,9 @@ class ScriptedTransport:
         *,
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
+        is_conditional: bool = True,
     ) -> "ScriptedRange":
+        self.conditions.append(is_conditional)
         return ScriptedRange(self, version_id)
 
     def read(self, version_id: str | None, into: Callable[[], memoryview], _: CancelToken) -> str:
@@ -401,6 +415,50 @@ async def test_a_replaced_version_is_read_by_its_version_id(read: Read) -> None:
 
     assert [first.body, second.body] == [b"body", b"body"]
     assert transport.version_ids == [None, "v1", "v1"]
+
+
+@either_way
+@pytest.mark.parametrize("status", [304, 400, 403, 405, 412, 416, 501])
+async def test_a_refused_condition_is_left_out_of_the_next_request(read: Read, status: int) -> None:
+    transport = ScriptedTransport(StaleVersion("refused", status=status))
+
+    assert (await read(remote(transport))).body == b"body"
+    assert (transport.conditions, transport.attempts) == ([True, False], 2)
+
+
+@either_way
+async def test_a_version_that_is_refused_without_a_condition_too_is_stale(read: Read) -> None:
+    refused = [StaleVersion("refused", status=412) for _ in range(2)]
+    transport = ScriptedTransport(*refused)
+
+    with pytest.raises(StaleVersion):
+        await read(remote(transport))
+
+    assert (transport.conditions, transport.attempts) == ([True, False], 2)
+
+
+@either_way
+async def test_another_version_in_the_response_is_no_refusal_of_the_condition(read: Read) -> None:
+    transport = ScriptedTransport(StaleVersion("another ETag"))
+
+    with pytest.raises(StaleVersion):
+        await read(remote(transport))
+
+    assert transport.conditions == [True]
+
+
+@either_way
+async def test_a_store_that_refuses_conditions_again_and_again_gets_none(read: Read) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport)
+    for _ in range(REFUTED_MAX):
+        transport.steps = [StaleVersion("refused", status=412)]
+        await read(store)
+    transport.conditions.clear()
+
+    await read(store)
+
+    assert transport.conditions == [False]
 
 
 @either_way

@@ -37,6 +37,39 @@ def test_a_newer_entry_of_the_same_version_takes_the_inode_over() -> None:
     assert len(table) == 0
 
 
+def test_that_an_inode_was_read_is_known_until_it_is_forgotten_whatever_page_it_is_in() -> None:
+    table, old, new = InodeTable(), entries(b"a", b"b", b"c", b"d"), entries(b"a", requested_at=1.0)
+    inode = table.add_reference(old, 0)
+    assert not table.was_read(inode)
+
+    table.mark_read(inode)
+    table.add_reference(old, 0)
+    table.shrink(old)
+    table.add_reference(new, 0)
+
+    assert table.was_read(inode)
+    table.forget(inode, 2)
+    assert table.was_read(inode)
+    table.forget(inode, 1)
+    assert len(table) == 0
+    table.mark_read(inode)
+    assert not table.was_read(inode)
+    assert new.reference_count == old.reference_count == 0
+
+
+def test_an_inode_stands_for_one_entry_of_one_page() -> None:
+    table, old, new = InodeTable(), entries(b"a"), entries(b"a", requested_at=1.0)
+    assert not table.stands_for(old, 0)
+    inode = table.add_reference(old, 0)
+    assert (table.stands_for(old, 0), table.stands_for(new, 0)) == (True, False)
+
+    table.add_reference(new, 0)
+
+    assert (table.stands_for(old, 0), table.stands_for(new, 0)) == (False, True)
+    table.forget(inode, 2)
+    assert not table.stands_for(new, 0)
+
+
 def test_another_version_is_another_inode() -> None:
     table = InodeTable()
 

@@ -89,6 +89,7 @@ class ForgetfulKernel:
                 self.filesystem.tree.inodes.forget(inode, self._counts.pop(inode))
 
     def drop_all(self) -> None: ...
+    def expire_attributes(self, inode: int) -> None: ...
 
 
 async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> int:
