@@ -327,7 +327,7 @@ def test_the_deadline_holds_at_another_host(transport: str) -> None:
         following(transport, says(redirect(at(other)))) as (operations, _),
     ):
         begun = time.monotonic()
-        with pytest.raises(Retryable, match="TimeoutError"):
+        with pytest.raises(Retryable, match="in time"):
             read(operations, VERSION, RANGE, deadline=begun + 0.5)
 
         assert time.monotonic() - begun < 2

@@ -61,9 +61,15 @@ def parsed_by_botocore(body: bytes) -> dict[str, Any]:
 
 
 def fields(listed: Iterable[ListedObject]) -> list[tuple[str, int, int, str, str]]:
-    """Return our objects, with stray bytes in keys replaced as botocore replaces them."""
+    """Return our objects as botocore has them: whole microseconds, stray bytes replaced."""
     return [
-        (with_replacements(each.key), each.size, each.mtime_ns, each.etag, each.storage_class)
+        (
+            with_replacements(each.key),
+            each.size,
+            each.mtime_ns // 1000 * 1000,
+            each.etag,
+            each.storage_class,
+        )
         for each in listed
     ]
 
