@@ -19,7 +19,13 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations import validation
+from s3mount.s3.operations.checksum import CHECKSUM_MODE
+from s3mount.s3.operations.content_coding import (
+    TransformedBodyError,
+    check_stored,
+)
 from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.get_range import (
     GetRange,
     check_body_ends,
@@ -28,9 +34,11 @@ from s3mount.s3.operations.get_range import (
 )
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjectsV2
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.operations.read_verification import expected_checksum
+from s3mount.s3.operations.request_form import RequestForm
+from s3mount.s3.operations.store_traits import StoreTraits, try_forms
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.transport import (
-    InvalidResponseError,
     Response,
     Retryable,
     StoreRequest,
@@ -80,6 +88,10 @@ class Operations(Protocol):
         """Return whether *version* is current, and else the first *head_size* bytes of the new."""
         ...
 
+    def has_ranges(self) -> bool:
+        """Whether the store sends parts of objects, as far as is known."""
+        ...
+
     def preconnect(self, *, deadline: float) -> None: ...
 
     def renew_credentials(self) -> None: ...
@@ -88,7 +100,7 @@ class Operations(Protocol):
 
 
 class BucketOperations:
-    """`Operations` on *bucket*, over *transport*."""
+    """`Operations` on *bucket*, over *transport*; *prefix* is the mount's."""
 
     def __init__(
         self,
@@ -96,12 +108,16 @@ class BucketOperations:
         bucket: str,
         *,
         dialect: ListDialect | None = None,
+        traits: StoreTraits | None = None,
+        prefix: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._bucket = bucket
         self._runner = OperationRunner(transport, bucket)
         self._dialect = dialect or ListObjectsV2()
+        self._traits = traits or StoreTraits()
+        self._probe = EtagProbe(transport, self._dialect, prefix)
         self._clock = clock
         self._parsing = threading.Lock()  # held while a large page is parsed
         # the transport's own calls, for whoever holds the operations
@@ -110,18 +126,23 @@ class BucketOperations:
         self.close = transport.close
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
-        request = StoreRequest("HeadObject", key, method="HEAD")
-
-        def receive() -> ObjectStat:
+        def receive(form: RequestForm) -> ObjectStat:
+            request = StoreRequest(
+                "HeadObject", key, method="HEAD", accept_encoding=form.accept_encoding
+            )
             with self._transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
                     raise read_error(response)
-                size = content_length(response.headers)
+                headers = response.headers
+                check_stored(headers, None)
+                size = content_length(headers)
                 if size is None:
-                    raise InvalidResponseError("no Content-Length")
-                return validation.object_stat(self._bucket, key, response.headers, size)
+                    raise TransformedBodyError("no Content-Length")
+                return validation.object_stat(self._bucket, key, headers, size)
 
-        return self._runner.run(Operation.HEAD, key, receive)
+        return self._runner.run(
+            Operation.HEAD, key, try_forms, self._traits, receive, is_whole=None
+        )
 
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
@@ -149,23 +170,39 @@ class BucketOperations:
         version_id: str | None,
         deadline: float,
     ) -> GetRange:
-        return GetRange(self._runner, version, byte_range, version_id=version_id, deadline=deadline)
+        return GetRange(
+            self._runner,
+            self._traits,
+            version,
+            byte_range,
+            version_id=version_id,
+            deadline=deadline,
+            probe=self._probe,
+        )
 
     def revalidate(
         self, version: ObjectVersion, head_size: int, *, deadline: float
     ) -> Revalidation:
         outcome = None
         if head_size:  # a range of no bytes cannot be requested
-            headers = range_header(ByteRange(0, head_size))
-            headers += condition_header("if-none-match", version)
-            request = StoreRequest("GetObject", version.key, headers=headers)
 
-            def receive() -> Revalidation | None:
+            def receive(form: RequestForm) -> Revalidation | None:
+                request = _revalidation(version, head_size, form)
                 with self._transport.send(request, deadline=deadline) as response:
                     return self._read_revalidation(response, version, head_size)
 
-            outcome = self._runner.run(Operation.REVALIDATION, version.key, receive)
+            outcome = self._runner.run(
+                Operation.REVALIDATION,
+                version.key,
+                try_forms,
+                self._traits,
+                receive,
+                is_whole=version.size <= head_size,
+            )
         return outcome or self._compare(version, head_size, deadline)
+
+    def has_ranges(self) -> bool:
+        return self._traits.has_ranges
 
     def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
         """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
@@ -196,6 +233,7 @@ class BucketOperations:
     def _read_modified(
         self, response: Response, version: ObjectVersion, head_size: int
     ) -> Revalidation:
+        check_stored(response.headers, None)
         content = validation.content_range(response.status, response.headers)
         if validation.is_version(version, response.headers, content.size):
             return NotModified()  # from a store that ignores If-None-Match
@@ -204,7 +242,16 @@ class BucketOperations:
         response.read_into(memoryview(head))
         check_body_ends(response, content.stop - len(head))
         stat = validation.object_stat(self._bucket, version.key, response.headers, content.size)
+        if len(head) == content.size and not self._is_intact(response, head):
+            return Modified(stat, b"")  # its reader requests it again, and verifies it
         return Modified(stat, bytes(head))
+
+    def _is_intact(self, response: Response, whole: bytearray) -> bool:
+        """Whether *whole* has the checksum that *response* tells, if it tells one."""
+        if not self._traits.verifies:
+            return True
+        checksum = expected_checksum(self._traits, response)
+        return checksum is None or checksum.of(memoryview(whole)) == checksum.expected
 
     def _compare(self, version: ObjectVersion, head_size: int, deadline: float) -> Revalidation:
         """Revalidate by HEAD, if no range can be requested."""
@@ -217,3 +264,17 @@ class BucketOperations:
             )
             raise Retryable(failure)
         return Modified(stat, b"")
+
+
+def _revalidation(version: ObjectVersion, head_size: int, form: RequestForm) -> StoreRequest:
+    """Return the request for what replaced *version*, which is probably as small or as large.
+
+    A small one is requested without Range, since a part has no checksum.
+    """
+    headers = condition_header("if-none-match", version)
+    if version.size > head_size and form.ranges:
+        headers = range_header(ByteRange(0, head_size)) + headers
+    signed = CHECKSUM_MODE if form.checksums and version.size <= head_size else ()
+    return StoreRequest(
+        "GetObject", version.key, (), headers, signed, accept_encoding=form.accept_encoding
+    )

@@ -145,6 +145,7 @@ class RangeRead(HedgedRequest[str | None]):
             return False
         self._version = self._version.with_version_id(self._version.version_id, is_replaced=True)
         self.sender = self._scheduler.make_sender(self._version, self._byte_range, self.deadline)
+        self._offset = 0  # the next round begins after the bytes that are there
         return True
 
     @property

@@ -6,7 +6,8 @@ Invariants:
    DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. A read may
    take as much longer as its thread takes to notice.
 2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. If credentials
-   were refused as expired, they are renewed and the operation is retried at once, once.
+   were refused as expired, they are renewed and the operation is retried at once, once. An attempt
+   that has brought bytes is not counted, nor one after which the request is another.
 3. An attempt for which this host has no thread is retried like any other, unless nobody waits for
    the operation: then it fails.
 """
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 10
 FIRST_PAUSE = 0.1  # seconds, at most
 LONGEST_PAUSE = 5.0  # seconds, at most
+MUCH_PROGRESS = 64 * 1024  # bytes of an attempt after which the next is sent at once
+PROGRESS_PAUSE = 0.01  # seconds after an attempt that has brought fewer: about a round trip
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -47,6 +50,11 @@ def pauses(chance: Callable[[], float] = random.random) -> Iterator[float]:
     """
     for attempt in range(ATTEMPTS - 1):
         yield (1 + chance()) / 2 * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
+
+
+def pause_after_progress(gained: int) -> float:
+    """Seconds to wait after an attempt that has brought *gained* bytes, and then failed."""
+    return 0.0 if gained >= MUCH_PROGRESS else PROGRESS_PAUSE
 
 
 class Call(Protocol[T_co]):
@@ -70,6 +78,10 @@ class Call(Protocol[T_co]):
 
     def use_version_id(self) -> bool:
         """Go on with the version that was replaced, by its version id; False if that cannot be."""
+        ...
+
+    def take_progress(self) -> int:
+        """Return how many bytes were received since the last call, and will not be asked again."""
         ...
 
 
@@ -118,6 +130,11 @@ class Retrier:
                         raise failure.failure.detached() from failure
                     is_renewed = True
                     await self._renew(call)
+                case Retryable(is_adapted=True):
+                    await self._pause(call, failure, 0.0)
+                case Retryable() if gained := call.take_progress():
+                    pauses = self._pauses()
+                    await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
                     await self._pause(call, failure, next(pauses, None))
                 case _:
@@ -219,6 +236,9 @@ class BlockingCall(Generic[T]):
 
     def use_version_id(self) -> bool:
         return False
+
+    def take_progress(self) -> int:
+        return 0
 
 
 def monotonic(deadline: float) -> float:
