@@ -41,6 +41,7 @@ class StoreConfig:
     max_connections: int = 32
     timeout: float = 60.0  # seconds, for one read or lookup in all
     transport: Literal["native", "boto3"] = "native"
+    verify_checksums: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,10 +39,11 @@ from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.bucket_check import check_bucket
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials
-from s3mount.s3.endpoint.resolve import supports_native
+from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 
@@ -95,7 +96,8 @@ async def serve(config: Config, host: Host) -> None:
     sys.setswitchinterval(SWITCH_INTERVAL)
     with closing(credential_chain(config.store)) as credentials:
         connect = partial(_connect, config.store, credentials)
-        store = _store(await trio.to_thread.run_sync(connect, abandon_on_cancel=True), config.store)
+        transport, endpoint = await trio.to_thread.run_sync(connect, abandon_on_cancel=True)
+        store = _store(transport, endpoint, config.store)
         try:
             store.register_metrics(host.metrics)
             store.preconnect()
@@ -173,17 +175,22 @@ def _configure_gc() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _connect(config: StoreConfig, credentials: Credentials) -> Transport:
+def _connect(config: StoreConfig, credentials: Credentials) -> tuple[Transport, Endpoint]:
     """Check the bucket, and choose a transport. Raises SetupError, with what to do."""
     endpoint = check_bucket(config, credentials)
     if config.transport == "native" and supports_native(endpoint):
-        return NativeTransport(endpoint, connections=config.max_connections)
-    return BotoTransport(config, endpoint)
+        return NativeTransport(endpoint, connections=config.max_connections), endpoint
+    return BotoTransport(config, endpoint), endpoint
 
 
-def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
+def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> RemoteStore:
+    traits = StoreTraits(
+        verifies=config.verify_checksums,
+        checksums=endpoint.requests_checksums,
+        has_md5_etags=False if is_directory_bucket(config.bucket) else None,
+    )
     return RemoteStore(
-        BucketOperations(transport, config.bucket),
+        BucketOperations(transport, config.bucket, traits=traits, prefix=config.prefix),
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,

@@ -52,6 +52,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ca_bundle: str | None = None  # None: the system's, see `tls`
     verify_ssl: bool = True
+    requests_checksums: bool = True  # unless botocore's configuration says "when_required"
     proxy: str | None = field(default=None, repr=False)  # may contain a password
     user_agent: str = USER_AGENT
     connect_timeout: float = CONNECT_LIMIT
@@ -105,11 +106,17 @@ def resolve_endpoint(
         headers=MappingProxyType(_common_headers(config)),
         ca_bundle=session.setting("ca_bundle"),
         verify_ssl=config.verify_ssl,
+        requests_checksums=not _is_when_required(session),
         proxy=proxy_for(address.url),
         # half of the time limit at most: after an attempt without a response, another one has time
         connect_timeout=min(CONNECT_LIMIT, config.timeout / 2),
         idle_timeout=min(IDLE_LIMIT, config.timeout / 2),
     )
+
+
+def _is_when_required(session: Session) -> bool:
+    """Whether AWS_RESPONSE_CHECKSUM_VALIDATION, or the profile, wants no checksum of responses."""
+    return (session.setting("response_checksum_validation") or "").lower() == "when_required"
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:
