@@ -50,6 +50,7 @@ class ReadState(ReadVerification):
     form: RequestForm | None = None
     tried: tuple[RequestForm, ...] = ()
     transformed = 0
+    has_odd_length = False
 
 
 class GetRange:
@@ -182,10 +183,18 @@ class GetRange:
 
     def _check_version(self, headers: Mapping[str, str], content: ContentRange) -> None:
         if not validation.is_version(self._version, headers, content.size):
+            if self._is_odd_length(headers):
+                raise InvalidResponseError(f"a length of {content.size} bytes under the same ETag")
             raise error_mapping.from_replacement(
                 self._version, request_id=headers.get("x-amz-request-id")
             )
         validation.check_covers(content, self._missing)
+
+    def _is_odd_length(self, headers: Mapping[str, str]) -> bool:
+        """Whether nothing but the length, for the first time, shows another version."""
+        is_first, self._state.has_odd_length = not self._state.has_odd_length, True
+        etag = validation.plain_etag(headers.get("etag"))
+        return is_first and "content-range" not in headers and etag == self._version.etag
 
     def _fill(self, response: Response, content: ContentRange, into: GetBuffer) -> memoryview:
         """Return the buffer, filled. What arrived before a failure is there for the next try."""
