@@ -48,6 +48,7 @@ class StoreConfig:
     idle_timeout: float | None = None  # seconds; None: half of *timeout*
     start_timeout: float = 15.0  # seconds in which a mount that starts retries what may pass
     transport: Literal["native", "boto3"] = "native"
+    verify_checksums: bool = True
 
     @property
     def style(self) -> AddressingStyle:

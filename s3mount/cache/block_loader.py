@@ -71,8 +71,11 @@ class BlockLoader:
     ) -> bool:
         """Fetch what is missing of *wanted*; what overlaps [*start*, *stop*) in any case.
 
-        False if there was no memory for one of the others.
+        From a store without ranges a reader gets the whole object by one request, if memory has
+        room for it. False if there was no memory for one of the others.
         """
+        if len(wanted) < version_blocks.version.size and not self._source.has_ranges():
+            return self._fetch_gap(version_blocks, wanted, start, stop)
         part = version_blocks.sizes.part
         for gap in version_blocks.gaps(wanted):
             for byte_range in split(gap, part):
@@ -81,6 +84,25 @@ class BlockLoader:
                 elif not self._prefetch(version_blocks, byte_range):
                     return False
         return True
+
+    def _fetch_gap(
+        self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int
+    ) -> bool:
+        """As `fetch`, if all that precedes a part comes with it: nothing is fetched before demand.
+
+        What a reader waits for is fetched with all that is missing around it, if memory has room.
+        """
+        size, part = version_blocks.version.size, self.memory.limit // 2
+        if size <= part:
+            wanted = ByteRange(0, size)
+        else:  # in steps that are larger than those of other stores, since each begins anew
+            part //= 2
+            wanted = ByteRange(wanted.start, min(size, max(wanted.stop, wanted.start + part)))
+        for gap in version_blocks.gaps(wanted):
+            for byte_range in split(gap, part):
+                if byte_range.start < stop and start < byte_range.stop and start < stop:
+                    self._submit(Block(version_blocks, byte_range), byte_range, Priority.DEMAND)
+        return start < stop
 
     def prefetch(self, version_blocks: VersionBlocks, wanted: ByteRange) -> bool:
         """Fetch what is missing of *wanted*; False if there was no memory for all of it."""

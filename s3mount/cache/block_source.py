@@ -21,6 +21,10 @@ class BlockSource(Protocol):
         """Whether a prefetch would be read at once."""
         ...
 
+    def has_ranges(self) -> bool:
+        """`ObjectStore.has_ranges`."""
+        ...
+
     def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:
         """Whether *byte_range* can be read without a request to the store."""
         ...
@@ -51,6 +55,7 @@ class StoreSource:
     def __init__(self, store: ObjectStore) -> None:
         self.start_read = store.start_read
         self.has_capacity = store.has_capacity
+        self.has_ranges = store.has_ranges
 
     def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:  # noqa: ARG002 - the protocol's
         return False

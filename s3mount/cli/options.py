@@ -203,6 +203,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,
            "Memory for cached and prefetched bytes."),
+    Option(_BYTES, "no-verify-checksums", StoreConfig, "verify_checksums", FLAG,
+           "Do not check objects that are read whole by their checksums, nor by ETags that are "
+           "MD5s.", inverts=True),
     Option(_BYTES, "no-prefetch", Config, "no_prefetch", PREFETCH,
            "Send no requests of these kinds before a reader needs them: walks, siblings, "
            "listings, parallel-listing, readahead (sequential reads then take more and smaller "

@@ -46,6 +46,7 @@ from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
+from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 
@@ -185,12 +186,23 @@ def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStor
         transport = BotoTransport(config, endpoint)
     if config.follow_redirects:
         transport = RedirectFollower(transport, endpoint, connections=config.max_connections)
-    return partial(_store, transport, config)
+    return partial(_store, transport, endpoint, config)
 
 
-def _store(transport: Transport, config: StoreConfig) -> RemoteStore:
+def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> RemoteStore:
+    traits = StoreTraits(
+        verifies=config.verify_checksums,
+        checksums=endpoint.requests_checksums,
+        has_md5_etags=False if is_directory_bucket(config.bucket) else None,
+    )
     return RemoteStore(
-        BucketOperations(transport, config.bucket, dialect=ListObjects(config.list_version)),
+        BucketOperations(
+            transport,
+            config.bucket,
+            dialect=ListObjects(config.list_version),
+            traits=traits,
+            prefix=config.prefix,
+        ),
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,

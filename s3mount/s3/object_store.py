@@ -89,6 +89,10 @@ class ObjectStore(Protocol):
         """Whether a prefetch request would be sent at once."""
         ...
 
+    def has_ranges(self) -> bool:
+        """Whether a part of an object costs less than the whole object, as far as is known."""
+        ...
+
     def start_read(
         self,
         version: ObjectVersion,

@@ -137,6 +137,9 @@ class RemoteStore:
     def has_capacity(self) -> bool:
         return self._limiter.has_capacity(Priority.PREFETCH)
 
+    def has_ranges(self) -> bool:
+        return self._operations.has_ranges()
+
     def preconnect(self) -> None:
         """Open connections now, so that the first requests need not wait for that.
 

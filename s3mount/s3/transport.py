@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from s3mount.errors import S3MountError
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -21,12 +21,16 @@ T_co = TypeVar("T_co", covariant=True)
 Fields = tuple[tuple[str, str], ...]
 """Names and values, neither encoded nor quoted."""
 
+IDENTITY: Final = "identity"
+GZIP: Final = "gzip"
+
 
 class StoreRequest(NamedTuple):
     """One request for an object, or for the bucket if *key* is None, before it is signed.
 
     *operation* is its name in the S3 API. *query* is sorted by name. Names of headers are in lower
     case; *signed_headers* are part of the signature, as S3 demands of each `x-amz-` header.
+    *accept_encoding* never is: Google's front end changes it before the signature is checked.
     """
 
     operation: str
@@ -35,6 +39,7 @@ class StoreRequest(NamedTuple):
     headers: Fields = ()
     signed_headers: Fields = ()
     method: str = "GET"
+    accept_encoding: str = IDENTITY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,11 @@ class Retryable(ExpectedError):
     *failure* is what to raise when attempts are used up. *is_throttle*: the store asks for fewer
     requests (503 SlowDown, 429). *is_stale_credentials*: the store refused the credentials as
     expired. *is_unsent*: this host has no thread for the attempt. *is_invalid*: the response was
-    none that S3 sends, which seldom passes.
+    none that S3 sends, which seldom passes. *is_adapted*: the next request differs, so it is sent
+    at once.
+
+    Of a read whose buffer the attempt had: the first *filled* bytes of it are of the version.
+    *is_corrupt*: none are, since the bytes have failed their check.
     """
 
     def __init__(
@@ -88,6 +97,9 @@ class Retryable(ExpectedError):
         is_stale_credentials: bool = False,
         is_unsent: bool = False,
         is_invalid: bool = False,
+        is_adapted: bool = False,
+        is_corrupt: bool = False,
+        filled: int = 0,
     ) -> None:
         super().__init__(str(failure))
         self.failure = failure
@@ -95,6 +107,9 @@ class Retryable(ExpectedError):
         self.is_stale_credentials = is_stale_credentials
         self.is_unsent = is_unsent
         self.is_invalid = is_invalid
+        self.is_adapted = is_adapted
+        self.is_corrupt = is_corrupt
+        self.filled = filled
 
 
 class ReceiveState(Enum):
@@ -145,8 +160,13 @@ class Response(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
 
+    @property
+    def received(self) -> int:
+        """The bytes of the body read so far, those of a call that raised included."""
+        ...
+
     def read_into(self, buffer: memoryview) -> None:
-        """Fill *buffer*; an error if the body ends before."""
+        """Fill *buffer*, in order; an error if the body ends before."""
         ...
 
     def read_all(self, limit: int) -> bytes:

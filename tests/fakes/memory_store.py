@@ -212,6 +212,9 @@ class MemoryStore:
     def has_capacity(self) -> bool:
         return True
 
+    def has_ranges(self) -> bool:
+        return True
+
     def start_read(
         self,
         version: ObjectVersion,

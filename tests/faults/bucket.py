@@ -180,6 +180,11 @@ class Bucket:
         with self._lock:
             self._versions[key].append(None)
 
+    def every_key(self) -> list[str]:
+        """Return every key that was ever put."""
+        with self._lock:
+            return list(self._versions)
+
     def bodies(self, key: str) -> list[bytes]:
         """Return every body that *key* ever had, oldest first."""
         return [blob.body for blob in self._versions[key] if blob]

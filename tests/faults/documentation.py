@@ -24,7 +24,8 @@ until attempts or time are used up. *For ever*: every such request meets the fau
 that the case makes no sense. `tests/faults` tests each line through the kernel, with the native
 transport, and every fourth line with boto3 too. It also generates this page.
 
-No client can detect wrong bytes under the right length, range and ETag, so the tables omit them.
+No client can detect wrong bytes of a part under the right length, range and ETag, so the tables
+omit them. Whole objects are verified: `tests/field` has the cases.
 """
 
 

@@ -139,6 +139,9 @@ class HistoryStore:
     def has_capacity(self) -> bool:
         return True
 
+    def has_ranges(self) -> bool:
+        return True
+
     def start_read(
         self,
         version: ObjectVersion,

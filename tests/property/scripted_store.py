@@ -89,6 +89,7 @@ class ScriptedStore:
         self.loads: list[Load] = []  # in flight
         self.asked: list[tuple[str, ByteRange, Priority]] = []  # all there ever were
         self.is_prompt = False
+        self.ranges = True
         self.version_id: str | None = None  # what each load tells
         self._contents: dict[ObjectVersion, bytes] = {}
 
@@ -99,6 +100,9 @@ class ScriptedStore:
 
     def has_capacity(self) -> bool:
         return True
+
+    def has_ranges(self) -> bool:
+        return self.ranges
 
     def start_read(
         self,

@@ -47,6 +47,9 @@ class FickleTransport:
         self._stuck_rate = stuck_rate
         self._is_replaced = False
 
+    def has_ranges(self) -> bool:
+        return True
+
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's

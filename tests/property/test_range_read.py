@@ -25,8 +25,13 @@ from s3mount.s3.transport import Retryable
 from s3mount.unawaited import ExpectedError
 
 TIMEOUT = 10.0
+LENGTH = 4
 VERSION = ObjectVersion("b", "key", "etag", 4)
 FAILURES = (
+    lambda: Retryable(StoreError("cut"), filled=2),
+    lambda: Retryable(StoreError("cut later"), filled=3),
+    lambda: Retryable(StoreError("other bytes"), is_corrupt=True),
+    lambda: Retryable(StoreError("another form"), is_adapted=True),
     lambda: Retryable(StoreError("ill luck")),
     lambda: Retryable(StoreError("slow down"), is_throttle=True),
     lambda: Retryable(StoreError("no thread"), is_unsent=True),
@@ -36,6 +41,16 @@ FAILURES = (
     lambda: NotFound("deleted"),
     lambda: AccessDenied("refused"),
 )
+
+
+class Sender:
+    """`Sender` of what is missing after the first *filled* bytes; the fake executor sends it."""
+
+    def __init__(self, filled: int = 0) -> None:
+        self.filled = filled
+
+    def resume(self, filled: int) -> "Sender":
+        return Sender(filled)
 
 
 class Play:
@@ -60,13 +75,15 @@ class Play:
             retrier,
             self.limiter,
             self,  # type: ignore[arg-type]
-            lambda *_, **__: None,  # type: ignore[arg-type]
+            lambda *_, **__: Sender(),  # type: ignore[arg-type]
             TIMEOUT,
         )
         self.scheduler.hedge_policy.latency.late_after = 0.3
 
     def start(self, attempt: Attempt[str | None]) -> None:
         """`Executor.start`."""
+        assert isinstance(attempt.sender, Sender)
+        assert attempt.sender.filled == attempt.offset
         self.in_flight.append(attempt)
 
     async def run(self, *_: object) -> None:
@@ -97,7 +114,9 @@ class Play:
         attempt = self.chance.choice(self.in_flight)
         if not attempt.owns_buffer:
             try:
-                assert len(attempt.claim_buffer()) == 4
+                assert len(attempt.claim_buffer()) == LENGTH
+                assert isinstance(attempt.owner, RangeRead)
+                assert attempt.offset <= attempt.owner._filled, "bytes are left out"
             except RequestCancelledError as exc:
                 self._end(attempt, outcome.Error(exc))
 

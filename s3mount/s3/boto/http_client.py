@@ -179,6 +179,7 @@ class HttpResponse:
         self._put_back: PutBack | None = detach_connection(response)
         self._is_chunked = "transfer-encoding" in self.headers
         self._timer: ShutdownTimer | None = None
+        self.received = 0
 
     def read_into(self, buffer: memoryview) -> None:
         filled = 0
@@ -251,6 +252,7 @@ class HttpResponse:
             self._socket.settimeout(min(self._idle_timeout, left))
         with _os_errors():
             piece: bytes = self._response.read1(size)
+        self.received += len(piece)
         return piece
 
 

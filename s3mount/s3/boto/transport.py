@@ -92,7 +92,9 @@ class BotoTransport:
         call.operation, call.has_sent = request.operation, False
         call.deadline, call.cancel_token = deadline, cancel_token
         try:
-            return self._http.send(self._signed(request))
+            signed = self._signed(request)
+            signed.headers["Accept-Encoding"] = request.accept_encoding
+            return self._http.send(signed)
         finally:
             vars(call).clear()
 

@@ -57,6 +57,7 @@ class Endpoint:
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     ca_bundle: str | None = None  # None: the system's, see `tls`
     verify_ssl: bool = True
+    requests_checksums: bool = True  # unless botocore's configuration says "when_required"
     proxy: str | None = field(default=None, repr=False)  # may contain a password
     style: AddressingStyle = "auto"  # as the bucket was named, or may be named
     user_agent: str = USER_AGENT
@@ -115,6 +116,7 @@ def resolve_endpoint(
         headers=MappingProxyType(_common_headers(config)),
         ca_bundle=str(ca_bundle.value) if ca_bundle else None,
         verify_ssl=config.verify_ssl,
+        requests_checksums=not _is_when_required(session),
         proxy=proxy_for(address.url),
         connect_timeout=_connect_timeout(config),
         idle_timeout=_idle_timeout(config),
@@ -156,6 +158,11 @@ def _check_style(config: StoreConfig, url: SplitResult) -> None:
 
 def _is_address(netloc: str) -> bool:
     return re.fullmatch(r"(\[.*\]|[0-9.]+)(:[0-9]*)?", netloc) is not None
+
+
+def _is_when_required(session: Session) -> bool:
+    """Whether AWS_RESPONSE_CHECKSUM_VALIDATION, or the profile, wants no checksum of responses."""
+    return (session.setting("response_checksum_validation") or "").lower() == "when_required"
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:

@@ -106,7 +106,8 @@ class Connection:
             if self.was_idle and not self._buffer.has_begun:
                 raise StaleConnectionError from exc
             raise
-        return Response(header, body_of(header, self._buffer, is_bodiless=is_bodiless))
+        body = body_of(header, self._buffer, is_bodiless=is_bodiless)
+        return Response(header, body, self._buffer)
 
     def set_deadline(self, deadline: float) -> None:
         """Let what is still to be read take until *deadline*."""
@@ -140,13 +141,18 @@ class Connection:
 class Response:
     """`transport.Response`. *allows_reuse*: a request may follow on the connection, at the end."""
 
-    __slots__ = ("_body", "allows_reuse", "headers", "status")
+    __slots__ = ("_body", "_buffer", "allows_reuse", "headers", "status")
 
-    def __init__(self, header: ResponseHeader, body: Body) -> None:
+    def __init__(self, header: ResponseHeader, body: Body, buffer: "_ReceiveBuffer") -> None:
         self.status = header.status
         self.headers = header.headers
         self.allows_reuse = header.is_persistent and body.is_delimited
         self._body = body
+        self._buffer = buffer
+
+    @property
+    def received(self) -> int:
+        return self._buffer.delivered
 
     def read_into(self, buffer: memoryview) -> None:
         if self._body.read(buffer) < len(buffer):
@@ -185,10 +191,12 @@ class _ReceiveBuffer:
         self._reserved = 0  # bytes of the budget
         self._buffer = bytearray(BUFFER)
         self._view = memoryview(self._buffer)
-        # the bytes received and not yet read; has_begun: some arrived since `start_exchange`
+        # the bytes received and not yet read; has_begun: some arrived since `start_exchange`;
+        # delivered: bytes of the body that were read since then
         self._start = 0
         self._stop = 0
         self.has_begun = False
+        self.delivered = 0
 
     @property
     def is_empty(self) -> bool:
@@ -200,6 +208,7 @@ class _ReceiveBuffer:
             self._resize(size)  # the last header was a large one
         self._compact()
         self.has_begun = False
+        self.delivered = 0
 
     def close(self) -> None:
         """Release what was reserved; the buffer is not used any more."""
@@ -261,14 +270,18 @@ class _ReceiveBuffer:
         return line[:-1]
 
     def receive(self, into: memoryview) -> int:
-        if self.is_empty:
-            return self._stream.receive(into)
-        return self._read(into)
+        count = self._stream.receive(into) if self.is_empty else self._read(into)
+        self.delivered += count
+        return count
 
     def fill(self, into: memoryview) -> None:
         count = self._read(into)
+        self.delivered += count
         if count < len(into):
-            self._stream.fill(into[count:])
+            try:
+                self._stream.fill(into[count:])
+            finally:
+                self.delivered += self._stream.filled
 
     def _read(self, into: memoryview) -> int:
         count = min(len(into), self._stop - self._start)

@@ -25,10 +25,7 @@ class RequestEncoder:
         self._base_path = store.base_path
         self._wall_clock = wall_clock
         self._signer = Signer(store.host_header, store.region, store.service, store.headers)
-        self._standing = (
-            f"User-Agent: {store.user_agent}\r\nAccept-Encoding: identity\r\n"
-            f"{forwarding_lines(store)}"
-        )
+        self._standing = f"User-Agent: {store.user_agent}\r\n{forwarding_lines(store)}"
         # a proxy that forwards wants whole URLs
         self._origin = store.origin if store.proxy and store.scheme == "http" else ""
         self._skew = 0.0  # seconds: the store's clock less ours, if the store refused ours
@@ -58,7 +55,7 @@ class RequestEncoder:
         target = f"{path}?{query}" if query else path
         return (
             f"{request.method} {self._origin}{target} HTTP/1.1\r\n"
-            f"{lines}{self._standing}{others}\r\n"
+            f"{lines}{self._standing}Accept-Encoding: {request.accept_encoding}\r\n{others}\r\n"
         ).encode()
 
     def adjust_clock(self, date: str | None) -> bool:

@@ -29,7 +29,7 @@ class _Scope:
     and as sent.
     """
 
-    valid_for: tuple[FrozenCredentials, str, Fields]  # the credentials, the day, the headers
+    valid_for: tuple[FrozenCredentials, str]  # the credentials and the day
     scope: str
     key: bytes
     signed_names: str
@@ -47,8 +47,8 @@ class Signer:
         self._region = region
         self._service = service
         self._headers = {"host": host, **headers}
-        # of the last request; replaced whole, so threads need no lock
-        self._scope: _Scope | None = None
+        # of the last request with each set of headers; replaced whole, so threads need no lock
+        self._scopes: dict[Fields, _Scope] = {}
 
     def header_lines(
         self,
@@ -66,9 +66,9 @@ class Signer:
         since 1970. AccessDenied if the credentials cannot be sent.
         """
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        scope = self._scope
-        if scope is None or scope.valid_for != (credentials, stamp[:8], headers):
-            scope = self._scope = self._open_scope(credentials, stamp[:8], headers)
+        scope = self._scopes.get(headers)
+        if scope is None or scope.valid_for != (credentials, stamp[:8]):
+            scope = self._scopes[headers] = self._open_scope(credentials, stamp[:8], headers)
         before, after = scope.canonical
         canonical = (
             f"{method}\n{path}\n{query}\n{before}{stamp}{after}\n"
@@ -102,7 +102,7 @@ class Signer:
             f"SignedHeaders={signed_names}, Signature="
         )
         return _Scope(
-            valid_for=(credentials, day, given),
+            valid_for=(credentials, day),
             scope=scope,
             key=_signing_key(credentials.secret_key, scope),
             signed_names=signed_names,

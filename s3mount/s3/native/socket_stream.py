@@ -25,7 +25,12 @@ _INCOMING = select.POLLIN | select.POLLRDHUP  # bytes, or an end
 
 
 class Stream(Protocol):
-    """Raises TimeoutError past the deadline or when idle too long, else OSErrors."""
+    """Raises TimeoutError past the deadline or when idle too long, else OSErrors.
+
+    *filled* is how many bytes the last `fill` has received, also if it raised.
+    """
+
+    filled: int
 
     def set_deadline(self, deadline: float) -> None:
         """End all that follows by *deadline* (a tick later at most)."""
@@ -74,6 +79,7 @@ class PlainStream:
         self._idle_timeout = idle_timeout
         self._clock = clock
         self._deadline = 0.0
+        self.filled = 0
         self._poll = select.poll()
         self._poll.register(sock, _INCOMING | select.POLLOUT)
 
@@ -113,12 +119,12 @@ class PlainStream:
         return self._receive(into, socket.MSG_WAITALL)
 
     def fill(self, into: memoryview) -> None:
-        filled = 0
-        while filled < len(into):
-            count = self._receive(into[filled:], socket.MSG_WAITALL)
+        self.filled = 0
+        while self.filled < len(into):
+            count = self._receive(into[self.filled :], socket.MSG_WAITALL)
             if not count:
                 raise ConnectionResetError("the connection ended in the middle of a response")
-            filled += count
+            self.filled += count
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -190,6 +196,7 @@ class TlsStream:
         self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # with a buffer, it counts
         self._ciphertext = memoryview(bytearray(ciphertext))
         self._may_hold = False  # whether OpenSSL may hold the rest of a record read in part
+        self.filled = 0
 
     def handshake(self) -> None:
         """Shake hands; call first. ssl.SSLCertVerificationError if the peer is not trusted."""
@@ -236,18 +243,21 @@ class TlsStream:
 
     def fill(self, into: memoryview) -> None:
         read, incoming, filled, length = self._read, self._incoming, 0, len(into)
-        while filled < length:
-            if not (incoming.pending or self._may_read()):
-                self._feed(length - filled)
-            try:
-                # what is left of a record, unless *into* ends before
-                count = read(length - filled, into[filled:])
-            except ssl.SSLWantReadError:
-                self._feed(length - filled)
-                continue
-            if not count:
-                raise ConnectionResetError("the connection ended in the middle of a response")
-            filled += count
+        try:
+            while filled < length:
+                if not (incoming.pending or self._may_read()):
+                    self._feed(length - filled)
+                try:
+                    # what is left of a record, unless *into* ends before
+                    count = read(length - filled, into[filled:])
+                except ssl.SSLWantReadError:
+                    self._feed(length - filled)
+                    continue
+                if not count:
+                    raise ConnectionResetError("the connection ended in the middle of a response")
+                filled += count
+        finally:
+            self.filled = filled
         self._may_hold = True
 
     def fileno(self) -> int:

@@ -22,7 +22,10 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations import validation
+from s3mount.s3.operations.checksum import CHECKSUM_MODE
+from s3mount.s3.operations.content_coding import TransformedBodyError, check_stored
 from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.get_range import (
     GetRange,
     check_body_ends,
@@ -31,6 +34,9 @@ from s3mount.s3.operations.get_range import (
 )
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.operations.read_verification import expected_checksum
+from s3mount.s3.operations.request_form import RequestForm
+from s3mount.s3.operations.store_traits import StoreTraits, try_forms
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.transport import (
     InvalidResponseError,
@@ -99,6 +105,10 @@ class Operations(Protocol):
         """
         ...
 
+    def has_ranges(self) -> bool:
+        """Whether the store sends parts of objects, as far as is known."""
+        ...
+
     def preconnect(self, *, deadline: float) -> None: ...
 
     def renew_credentials(self, since: float, deadline: float, *, is_expired: bool) -> bool: ...
@@ -107,7 +117,7 @@ class Operations(Protocol):
 
 
 class BucketOperations:
-    """`Operations` on *bucket*, over *transport*."""
+    """`Operations` on *bucket*, over *transport*; *prefix* is the mount's."""
 
     def __init__(
         self,
@@ -115,12 +125,16 @@ class BucketOperations:
         bucket: str,
         *,
         dialect: ListDialect | None = None,
+        traits: StoreTraits | None = None,
+        prefix: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._bucket = bucket
         self._runner = OperationRunner(transport, bucket)
         self._dialect = dialect or ListObjects()
+        self._traits = traits or StoreTraits()
+        self._probe = EtagProbe(transport, self._dialect, prefix)
         self._clock = clock
         self._parsing = threading.Lock()  # held while a large page is parsed
         self._useless_heads = 0  # in a row, of objects that a GET then described
@@ -146,44 +160,63 @@ class BucketOperations:
         return stat
 
     def head_by_get(self, key: str, *, deadline: float, is_whole: bool = False) -> ObjectStat:
-        first_byte = StoreRequest("GetObject", key, headers=range_header(ByteRange(0, 1)))
-        stat = None if is_whole else self._head_of_get(first_byte, key, deadline)
+        stat = None if is_whole else self._head_of_get(key, deadline, is_whole=False)
         if stat is None:  # an empty object has no range, and some stores tell no size with one
-            stat = self._head_of_get(StoreRequest("GetObject", key), key, deadline)
+            stat = self._head_of_get(key, deadline, is_whole=True)
         if stat is None:
             raise Retryable(StoreError("GET tells no size", bucket=self._bucket, key=key))
         return stat
 
     def _head(self, key: str, deadline: float) -> ObjectStat | None:
         """Return what HEAD tells; None if only a GET tells it."""
-        request = StoreRequest("HeadObject", key, method="HEAD")
 
-        def receive() -> ObjectStat | None:
+        def receive(form: RequestForm) -> ObjectStat | None:
+            request = StoreRequest(
+                "HeadObject", key, method="HEAD", accept_encoding=form.accept_encoding
+            )
             with self._transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
                     return self._refused_head(response)
-                size = content_length(response.headers)
+                headers = response.headers
+                check_stored(headers, None)
+                size = content_length(headers)
                 if size is None:
-                    return None
-                return validation.object_stat(self._bucket, key, response.headers, size)
+                    raise TransformedBodyError("no Content-Length")
+                return validation.object_stat(self._bucket, key, headers, size)
 
-        return self._runner.run(Operation.HEAD, key, receive)
+        def attempt() -> ObjectStat | None:
+            try:
+                return try_forms(self._traits, receive, is_whole=None)
+            except TransformedBodyError:  # in each form
+                return None
 
-    def _head_of_get(self, request: StoreRequest, key: str, deadline: float) -> ObjectStat | None:
+        return self._runner.run(Operation.HEAD, key, attempt)
+
+    def _head_of_get(self, key: str, deadline: float, *, is_whole: bool) -> ObjectStat | None:
         """Return what the header of a GET tells; None if it has no size or no such range."""
 
-        def receive() -> ObjectStat | None:
+        def receive(form: RequestForm) -> ObjectStat | None:
+            is_part = form.ranges and not is_whole
+            request = StoreRequest(
+                "GetObject",
+                key,
+                headers=range_header(ByteRange(0, 1)) if is_part else (),
+                accept_encoding=form.accept_encoding,
+            )
             with self._transport.send(request, deadline=deadline) as response:
                 headers = response.headers
                 if response.status == 416 or headers.get("content-range", "").endswith("/*"):
                     return None
                 if response.status not in (200, 206):
                     raise read_error(response)
+                check_stored(headers, None)
                 content = validation.content_range(response.status, headers)
                 check_body_ends(response, content.stop - content.start)
                 return validation.object_stat(self._bucket, key, headers, content.size)
 
-        return self._runner.run(Operation.REVALIDATION, key, receive)
+        return self._runner.run(
+            Operation.REVALIDATION, key, try_forms, self._traits, receive, is_whole=is_whole
+        )
 
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
@@ -212,10 +245,12 @@ class BucketOperations:
     ) -> GetRange:
         return GetRange(
             self._runner,
+            self._traits,
             version,
             byte_range,
             version_id=version_id,
             deadline=deadline,
+            probe=self._probe,
             is_conditional=is_conditional,
         )
 
@@ -224,21 +259,30 @@ class BucketOperations:
     ) -> Revalidation:
         outcome = None
         if head_size:  # a range of no bytes cannot be requested
-            headers = range_header(ByteRange(0, head_size))
-            headers += condition_header("if-none-match", version)
-            request = StoreRequest("GetObject", version.key, headers=headers)
 
-            def receive() -> Revalidation | None:
+            def receive(form: RequestForm) -> Revalidation | None:
+                request = _revalidation(version, head_size, form)
                 with self._transport.send(request, deadline=deadline) as response:
                     return self._read_revalidation(response, version, head_size)
 
+            is_whole = version.size <= head_size
             try:
-                outcome = self._runner.run(Operation.REVALIDATION, version.key, receive)
+                outcome = self._runner.run(
+                    Operation.REVALIDATION,
+                    version.key,
+                    try_forms,
+                    self._traits,
+                    receive,
+                    is_whole=is_whole,
+                )
             except S3MountError as exc:
                 if exc.status not in _REFUSALS_OF_CONDITIONS:
                     raise
                 head_size = 0
         return outcome or self._compare(version, head_size, deadline)
+
+    def has_ranges(self) -> bool:
+        return self._traits.has_ranges
 
     def _list(self, query: ListQuery, deadline: float) -> bytes:
         request = self._dialect.request(query)
@@ -308,6 +352,7 @@ class BucketOperations:
     def _read_modified(
         self, response: Response, version: ObjectVersion, head_size: int
     ) -> Revalidation:
+        check_stored(response.headers, None)
         content = validation.content_range(response.status, response.headers, version.size)
         if validation.is_version(version, response.headers, content.size):
             return NotModified()  # from a store that ignores If-None-Match
@@ -316,7 +361,16 @@ class BucketOperations:
         response.read_into(memoryview(head))
         check_body_ends(response, content.stop - len(head))
         stat = validation.object_stat(self._bucket, version.key, response.headers, content.size)
+        if len(head) == content.size and not self._is_intact(response, head):
+            return Modified(stat, b"")  # its reader requests it again, and verifies it
         return Modified(stat, bytes(head))
+
+    def _is_intact(self, response: Response, whole: bytearray) -> bool:
+        """Whether *whole* has the checksum that *response* tells, if it tells one."""
+        if not self._traits.verifies:
+            return True
+        checksum = expected_checksum(self._traits, response)
+        return checksum is None or checksum.of(memoryview(whole)) == checksum.expected
 
     def _compare(self, version: ObjectVersion, head_size: int, deadline: float) -> Revalidation:
         """Revalidate by HEAD, if no range or no condition can be requested."""
@@ -337,3 +391,17 @@ def _read_document(response: Response) -> bytes:
         return response.read_all(DOCUMENT_LIMIT)
     except ConnectionError as exc:
         raise InvalidResponseError("a document that ends early") from exc
+
+
+def _revalidation(version: ObjectVersion, head_size: int, form: RequestForm) -> StoreRequest:
+    """Return the request for what replaced *version*, which is probably as small or as large.
+
+    A small one is requested without Range, since a part has no checksum.
+    """
+    headers = condition_header("if-none-match", version)
+    if version.size > head_size and form.ranges:
+        headers = range_header(ByteRange(0, head_size)) + headers
+    signed = CHECKSUM_MODE if form.checksums and version.size <= head_size else ()
+    return StoreRequest(
+        "GetObject", version.key, (), headers, signed, accept_encoding=form.accept_encoding
+    )

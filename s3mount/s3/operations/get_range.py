@@ -1,92 +1,279 @@
-"""GET of a byte range of one object version."""
+"""GET of a byte range of one object version.
 
+A read has one `ReadState` and a sender for each place from which it goes on. The request takes the
+form that the store understands: see `store_traits`.
+"""
+
+from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.errors import StoreError
+from s3mount.s3.model import ByteRange, ObjectVersion, is_same_etag
 from s3mount.s3.operations import error_mapping, validation
+from s3mount.s3.operations.checksum import CHECKSUM_MODE
+from s3mount.s3.operations.content_coding import (
+    TransformedBodyError,
+    check_stored,
+)
 from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.operations.read_verification import ReadVerification
+from s3mount.s3.operations.request_form import RequestForm, other_form
+from s3mount.s3.operations.store_traits import StoreTraits
+from s3mount.s3.operations.validation import ContentRange
 from s3mount.s3.scheduling.attempt import GetBuffer
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     Exchange,
+    Fields,
     InvalidResponseError,
     ReceiveState,
     Response,
+    Retryable,
     SentExchange,
     StoreRequest,
 )
 
+TRANSFORMED = 4  # responses with other bytes than are stored, after which the read fails
 WORTH_DRAINING = 64 * 1024  # bytes of a body; reading less costs less than a new connection
 
 
+class ReadState(ReadVerification):
+    """What the attempts at one read share.
+
+    *form* is that of its requests, once it differs from the mount's, after those of *tried*.
+    *transformed* counts responses with other bytes than are stored.
+    """
+
+    form: RequestForm | None = None
+    tried: tuple[RequestForm, ...] = ()
+    transformed = 0
+    has_odd_length = False
+
+
 class GetRange:
-    """`Sender` of *byte_range* of *version*, in any number of attempts.
+    """`Sender` of *byte_range* of *version* without its first *offset* bytes, which are there.
 
     Raises StaleVersion if the store has another version, by the ETag and size of its response.
     If-Match only spares the body of another version, so a read may do without it.
     """
 
-    __slots__ = ("_deadline", "_range", "_request", "_runner", "_version")
+    __slots__ = (
+        *("_condition", "_deadline", "_is_whole", "_missing", "_offset", "_probe", "_query"),
+        *("_range", "_runner", "_state", "_traits", "_version"),
+    )
 
     def __init__(
         self,
         runner: OperationRunner,
+        traits: StoreTraits,
         version: ObjectVersion,
         byte_range: ByteRange,
         *,
         version_id: str | None,
         deadline: float,
+        probe: EtagProbe,
         is_conditional: bool = True,
     ) -> None:
         self._runner = runner
+        self._traits = traits
         self._version = version
-        self._range = byte_range
+        self._range = self._missing = byte_range
         self._deadline = deadline
-        headers = range_header(byte_range)
-        if not version_id and is_conditional:
-            headers += condition_header("if-match", version)
-        query = (("versionId", version_id),) if version_id else ()
-        self._request = StoreRequest("GetObject", version.key, query, headers)
+        self._probe = probe
+        self._offset = 0
+        self._is_whole = len(byte_range) == version.size
+        self._query: Fields = (("versionId", version_id),) if version_id else ()
+        self._condition: Fields = ()
+        if is_conditional and not version_id:
+            self._condition = condition_header("if-match", version)
+        self._state = ReadState()
+
+    def resume(self, filled: int) -> "GetRange":
+        sender = object.__new__(GetRange)
+        for name in GetRange.__slots__:
+            setattr(sender, name, getattr(self, name))
+        sender._offset = filled
+        sender._missing = ByteRange(self._range.start + filled, self._range.stop)
+        return sender
 
     def send(self, into: GetBuffer, cancel_token: CancelToken) -> str | None:
+        form = self._state.form or self._traits.form
         exchange = self._runner.transport.send(
-            self._request, deadline=self._deadline, cancel_token=cancel_token
+            self._request(form), deadline=self._deadline, cancel_token=cancel_token
         )
-        return self.receive(exchange, into)
+        return self.receive(exchange, form, into, may_block=True)
 
     def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "PendingRange | None":
+        if self._state.has_mismatched:
+            return None
+        form = self._state.form or self._traits.form
         exchange = self._runner.transport.send_nowait(
-            self._request, len(self._range), deadline=self._deadline, cancel_token=cancel_token
+            self._request(form),
+            len(self._missing),
+            deadline=self._deadline,
+            cancel_token=cancel_token,
         )
-        return None if exchange is None else PendingRange(self, exchange, into)
+        return None if exchange is None else PendingRange(self, exchange, form, into)
 
-    def receive(self, exchange: Exchange, into: GetBuffer) -> str | None:
+    def receive(
+        self, exchange: Exchange, form: RequestForm, into: GetBuffer, *, may_block: bool
+    ) -> str | None:
         """Return the version id from the response of *exchange*, and the bytes in the buffer."""
-        return self._runner.run(Operation.GET, self._version.key, self._receive, exchange, into)
+        return self._runner.run(
+            Operation.GET,
+            self._version.key,
+            self._receive,
+            exchange,
+            form,
+            into,
+            may_block=may_block,
+        )
 
-    def _receive(self, exchange: Exchange, into: GetBuffer) -> str | None:
+    def _request(self, form: RequestForm) -> StoreRequest:
+        """Return the request; one for a whole object has no Range, with which S3 tells no checksum.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
+        """
+        headers: Fields = self._condition
+        signed: Fields = ()
+        if self._is_whole and not self._offset:
+            signed = CHECKSUM_MODE if form.checksums else ()
+        elif form.ranges:
+            headers = range_header(self._missing) + headers
+        return StoreRequest(
+            "GetObject",
+            self._version.key,
+            self._query,
+            headers,
+            signed,
+            accept_encoding=form.accept_encoding,
+        )
+
+    def _receive(
+        self, exchange: Exchange, form: RequestForm, into: GetBuffer, *, may_block: bool
+    ) -> str | None:
         with exchange as response:
             if response.status not in (200, 206):
-                raise self._error(response)
+                raise self._refused(response, form)
             headers = response.headers
-            content = validation.content_range(response.status, headers, self._version.size)
-            if not validation.is_version(self._version, headers, content.size):
-                raise error_mapping.from_replacement(
-                    self._version, request_id=headers.get("x-amz-request-id")
-                )
-            validation.check_covers(content, self._range)
-            response.skip(self._range.start - content.start)
-            response.read_into(into())
-            check_body_ends(response, content.stop - self._range.stop)
+            try:
+                if "content-length" not in headers or "content-encoding" in headers:
+                    self._check_coding(headers, form)
+                content = self._content(response)
+                self._check_version(headers, content)
+                buffer = self._fill(response, content, into)
+                self._check_end(response, content)
+            except TransformedBodyError as exc:
+                raise self._adapted(exc, form) from exc
+            if self._state.checksum is not None:
+                probe = partial(self._probe.has_md5_etags, deadline=self._deadline)
+                self._state.check(buffer, self._version, self._traits, probe if may_block else None)
+            if self._state.form is form:
+                self._traits.learn(form)
             return validation.version_id(headers)
 
-    def _error(self, response: Response) -> Exception:
+    def _check_coding(self, headers: Mapping[str, str], form: RequestForm) -> None:
+        """Raise TransformedBodyError for a body that was packed, unless it is in both forms."""
+        if all(each.accept_encoding == form.accept_encoding for each in self._state.tried):
+            check_stored(headers, self._version)
+
+    def _content(self, response: Response) -> ContentRange:
+        if _is_sized(response):
+            return validation.content_range(response.status, response.headers, self._version.size)
+        return ContentRange(0, self._version.size, self._version.size)  # `_check_end` proves it
+
+    def _check_version(self, headers: Mapping[str, str], content: ContentRange) -> None:
+        if not validation.is_version(self._version, headers, content.size):
+            if self._is_odd_length(headers):
+                raise self._odd_length(content.size)
+            raise error_mapping.from_replacement(
+                self._version, request_id=headers.get("x-amz-request-id")
+            )
+        validation.check_covers(content, self._missing)
+
+    def _is_odd_length(self, headers: Mapping[str, str]) -> bool:
+        """Whether nothing but the length, for the first time, shows another version."""
+        is_first, self._state.has_odd_length = not self._state.has_odd_length, True
+        etag = validation.plain_etag(headers.get("etag"))
+        is_same = is_same_etag(etag, self._version.etag)
+        return is_first and "content-range" not in headers and is_same
+
+    def _odd_length(self, size: int) -> Retryable:
+        """Return the failure after which the same request is sent once more, at once."""
+        version = self._version
+        message = f"a length of {size} bytes under the same ETag"
+        return Retryable(
+            StoreError(message, bucket=version.bucket, key=version.key), is_adapted=True
+        )
+
+    def _fill(self, response: Response, content: ContentRange, into: GetBuffer) -> memoryview:
+        """Return the buffer, filled. What arrived before a failure is there for the next try."""
+        response.skip(self._missing.start - content.start)
+        buffer = into()
+        if self._is_whole and self._traits.verifies:
+            self._state.expect(self._traits, response)
+        before = response.received
+        try:
+            response.read_into(buffer[self._offset :])
+        except (OSError, InvalidResponseError) as exc:
+            if not _is_sized(response) and isinstance(exc, InvalidResponseError):
+                raise TransformedBodyError("the body is shorter than the object") from exc
+            failure = self._runner.failure(exc, Operation.GET, self._version.key)
+            if isinstance(failure, Retryable) and _is_as_stored(response):
+                failure.filled = self._offset + response.received - before
+            raise failure from exc
+        return buffer
+
+    def _check_end(self, response: Response, content: ContentRange) -> None:
+        rest = content.stop - self._range.stop
+        if rest > WORTH_DRAINING or content.start < self._missing.start:
+            self._traits.record_range(is_part=False)
+        elif response.status == 206:
+            self._traits.record_range(is_part=True)
+        if _is_sized(response):
+            check_body_ends(response, rest)
+            return
+        try:
+            response.skip(rest)
+            is_whole = response.is_at_end()
+        except InvalidResponseError:
+            is_whole = False
+        if not is_whole:
+            raise TransformedBodyError("the body is as long as another object")
+
+    def _refused(self, response: Response, form: RequestForm) -> Exception:
         """Return what *response* means; a 416 is valid only if the object has another size."""
         size = response.headers.get("content-range", "").removeprefix("bytes */")
-        if response.status == 416 and size == str(self._version.size):
-            return InvalidResponseError("a range that the object has was refused")
-        return read_error(response)
+        error = read_error(response)
+        if "x-amz-delete-marker" in response.headers:
+            return error
+        if response.status != 416 or size in ("", str(self._version.size)):
+            adapted = self._adapted(error, form)
+            if size and adapted is error:
+                return InvalidResponseError("a range that the object has was refused")
+            return adapted
+        return error
+
+    def _adapted(self, exc: Exception, form: RequestForm) -> Exception:
+        """Return the failure after which another form is tried at once; *exc* if there is none."""
+        state = self._state
+        if isinstance(exc, TransformedBodyError):
+            state.transformed += 1
+            if state.transformed > TRANSFORMED:
+                return StoreError(str(exc), bucket=self._version.bucket, key=self._version.key)
+        other = other_form(form, exc, is_whole=self._is_whole and not self._offset)
+        if other is None or other in state.tried:
+            return exc
+        state.tried = (*state.tried, form)
+        state.form = other
+        failure = self._runner.failure(exc, Operation.GET, self._version.key)
+        return Retryable(
+            StoreError(str(failure), bucket=self._version.bucket, key=self._version.key),
+            is_adapted=True,
+        )
 
 
 class PendingRange(NamedTuple):
@@ -94,6 +281,7 @@ class PendingRange(NamedTuple):
 
     operation: GetRange
     exchange: SentExchange
+    form: RequestForm
     into: GetBuffer
 
     @property
@@ -107,7 +295,7 @@ class PendingRange(NamedTuple):
         return self.exchange.receive_available()
 
     def finish(self) -> str | None:
-        return self.operation.receive(self.exchange, self.into)
+        return self.operation.receive(self.exchange, self.form, self.into, may_block=False)
 
 
 def range_header(byte_range: ByteRange) -> tuple[tuple[str, str], ...]:
@@ -130,3 +318,17 @@ def check_body_ends(response: Response, rest: int) -> None:
     response.skip(rest)
     if not response.is_at_end():
         raise InvalidResponseError("the body is longer than it should be")
+
+
+def _is_sized(response: Response) -> bool:
+    """Whether the header says how long the body is; else only its end does."""
+    headers = response.headers
+    return response.status != 200 or "content-length" in headers or "content-range" in headers
+
+
+def _is_as_stored(response: Response) -> bool:
+    """Whether each byte of the body is one of the object: nothing can have packed it unnoticed."""
+    headers = response.headers
+    return "content-length" in headers or (
+        _is_sized(response) and "content-encoding" not in headers
+    )

@@ -42,9 +42,10 @@ class OperationRunner:
         try:
             return call(*args, **kwargs)
         except (ErrorResponseError, InvalidResponseError, OSError) as exc:
-            raise self._failure(exc, operation, key) from exc
+            raise self.failure(exc, operation, key) from exc
 
-    def _failure(self, exc: Exception, operation: Operation, key: str) -> RequestFailure:
+    def failure(self, exc: Exception, operation: Operation, key: str) -> RequestFailure:
+        """Return what *exc*, of *operation* on *key*, means."""
         where = {"bucket": self.bucket, "key": key}
         match exc:
             case ErrorResponseError(response=response):

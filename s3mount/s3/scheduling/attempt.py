@@ -24,6 +24,10 @@ class Sender(Protocol[T_co]):
     buffer is written to from then on. If *into* raises, so does the call. *cancel_token* ends it.
     """
 
+    def resume(self, filled: int) -> "Sender[T_co]":
+        """Return the sender of the same read for a buffer whose first *filled* bytes are there."""
+        ...
+
     def send_nowait(
         self, into: GetBuffer, cancel_token: CancelToken
     ) -> PendingResponse[T_co] | None:
@@ -47,15 +51,23 @@ class Attempt(CancelToken, Generic[T]):
 
     *first_byte_at* is when its response was seen, or could not be seen any more, in seconds of
     `time.monotonic()`. A thread sees the head; the event loop sees a response that is complete.
+    *offset* is where its bytes begin in the buffer.
     """
 
     def __init__(
-        self, owner: AttemptOwner, sender: Sender[T], permit: Permit, *, is_hedge: bool = False
+        self,
+        owner: AttemptOwner,
+        sender: Sender[T],
+        permit: Permit,
+        *,
+        offset: int = 0,
+        is_hedge: bool = False,
     ) -> None:
         super().__init__()
         self.owner = owner
         self.sender = sender
         self.permit = permit
+        self.offset = offset
         self.is_hedge = is_hedge
         self.owns_buffer = False
         self.sent_at = time.monotonic()

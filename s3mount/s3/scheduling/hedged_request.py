@@ -17,6 +17,11 @@ Invariants, in whichever order attempts respond or fail, and whenever the read i
 6. A read that has ended refers to no buffer, and the exceptions of its attempts to no frames: an
    expected failure leaves no cycle that would keep a buffer until the garbage collector runs.
 7. A failure that becomes nobody's result is logged.
+8. The first `_filled` bytes of the buffer are of the version. Only the event loop changes the
+   number, when the attempt that owns the buffer has ended and before another owns it. It falls, to
+   0, only if the bytes have failed their check.
+9. An attempt writes from its *offset* on, and gets the buffer only if `_filled` has reached that.
+   So no byte is left out, and those that are written again are the same bytes of the same version.
 """
 
 import threading
@@ -35,6 +40,7 @@ from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.hedge_policy import HedgePolicy
 from s3mount.s3.scheduling.limiter import Permit
+from s3mount.s3.transport import Retryable
 from s3mount.unawaited import ExpectedError
 
 T = TypeVar("T")
@@ -63,6 +69,10 @@ class HedgedRequest(Generic[T]):
         self.on_promote: Callable[[], None] | None = None
         self._buffer = buffer
         self._buffer_lock = threading.Lock()  # its owner may write; released in the event loop
+        # the bytes that are there; where the sender's begin; what was gained since `take_progress`
+        self._filled = 0
+        self._offset = 0
+        self._gained = 0
         # the attempts in flight; the result of the round so far, and whether it may still change
         self._attempts: list[Attempt[T]] = []
         self._result: outcome.Outcome[T] | None = None
@@ -88,12 +98,20 @@ class HedgedRequest(Generic[T]):
         for attempt in self._attempts:
             attempt.cancel()
 
+    def take_progress(self) -> int:
+        """Return how many bytes were received since the last call."""
+        gained, self._gained = self._gained, 0
+        return gained
+
     def start_round(self, permit: Permit) -> None:
         """Send the first attempt of a round; `_round_ended` is called later."""
         self._round_at = trio.current_time()
         self._is_in_round = True
         self._result = None
-        self._send(Attempt(self, self.sender, permit))
+        if self._offset != self._filled:
+            self.sender = self.sender.resume(self._filled)
+            self._offset = self._filled
+        self._send(Attempt(self, self.sender, permit, offset=self._offset))
         if self.priority is Priority.DEMAND:
             self._hedge_policy.watch(self, self._round_at)
 
@@ -109,12 +127,15 @@ class HedgedRequest(Generic[T]):
         permit = self._hedge_policy.acquire_nowait()
         if permit is not None:
             self._is_hedged = True
-            self._send(Attempt(self, self.sender, permit, is_hedge=True))
+            self._send(Attempt(self, self.sender, permit, offset=self._offset, is_hedge=True))
 
     def claim_buffer(self, attempt: Attempt[T]) -> memoryview:
         """The buffer for *attempt*, in its thread or in the event loop."""
         attempt.first_byte_at = time.monotonic()
         if not self._buffer_lock.acquire(blocking=False):
+            raise RequestCancelledError
+        if attempt.offset > self._filled:  # what came before its bytes has failed its check
+            self._buffer_lock.release()
             raise RequestCancelledError
         attempt.owns_buffer = True
         return self._buffer
@@ -171,6 +192,7 @@ class HedgedRequest(Generic[T]):
 
     def _on_failure(self, attempt: Attempt[T], error: BaseException) -> None:
         if attempt.owns_buffer:
+            self._record_filled(error)
             self._buffer_lock.release()
         if isinstance(error, S3MountError | ExpectedError):
             unawaited.drop_frames(error)
@@ -180,6 +202,14 @@ class HedgedRequest(Generic[T]):
             self._result = outcome.Error(error)
         else:
             unawaited.report("an attempt at a read", error)
+
+    def _record_filled(self, error: BaseException) -> None:
+        """Account for what the owner of the buffer wrote before it failed with *error*."""
+        if not isinstance(error, Retryable):
+            return
+        former = self._filled
+        self._filled = 0 if error.is_corrupt else max(former, error.filled)
+        self._gained += max(0, self._filled - former)
 
     def _end_round(self) -> None:
         self._is_in_round = False

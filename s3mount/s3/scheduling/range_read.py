@@ -182,6 +182,7 @@ class RangeRead(HedgedRequest[str | None]):
         self.sender = self._scheduler.make_sender(
             self._version, self._byte_range, self.deadline, is_conditional=self._is_conditional
         )
+        self._offset = 0  # the next round begins after the bytes that are there
         return True
 
     def _has_version_id(self, failure: S3MountError) -> bool:

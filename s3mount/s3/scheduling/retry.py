@@ -8,7 +8,8 @@ Invariants:
 2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. An invalid
    response is not the first sign of a store that recovers: INVALID_ATTEMPTS of them fail the
    operation. If credentials were refused, the operation is retried at once, once, if there may be
-   others by then.
+   others by then. An attempt that has brought bytes is not counted, nor one after which the request
+   is another.
 3. An attempt for which this host has no thread is retried like any other, unless nobody waits for
    the operation: then it fails.
 """
@@ -44,6 +45,8 @@ INVALID_ATTEMPTS = 3
 FIRST_PAUSE = 0.1  # seconds, at most
 LONGEST_PAUSE = 5.0  # seconds, at most
 INVALID_PAUSE = 1.0  # seconds, at most: the first after an invalid response
+MUCH_PROGRESS = 64 * 1024  # bytes of an attempt after which the next is sent at once
+PROGRESS_PAUSE = 0.01  # seconds after an attempt that has brought fewer: about a round trip
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -81,6 +84,11 @@ class PausesLeft:
         return next(self.after_invalid if failure.is_invalid else self.after_others, None)
 
 
+def pause_after_progress(gained: int) -> float:
+    """Seconds to wait after an attempt that has brought *gained* bytes, and then failed."""
+    return 0.0 if gained >= MUCH_PROGRESS else PROGRESS_PAUSE
+
+
 class Call(Protocol[T_co]):
     """An operation under a deadline, in seconds of trio's clock. *kind* and *key* are for logs."""
 
@@ -102,6 +110,10 @@ class Call(Protocol[T_co]):
 
     def use_other_request(self, failure: S3MountError) -> bool:
         """Go on with another request after *failure*, which is final; False if there is none."""
+        ...
+
+    def take_progress(self) -> int:
+        """Return how many bytes were received since the last call, and will not be asked again."""
         ...
 
 
@@ -162,6 +174,11 @@ class Retrier:
                     if is_renewed or not await self._renew(call, failure):
                         raise _final(failure)
                     is_renewed = True
+                case Retryable(is_adapted=True):
+                    await self._pause(call, failure, 0.0)
+                case Retryable() if gained := call.take_progress():
+                    pauses = self._all_pauses()
+                    await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
                     await self._pause(call, failure, pauses.next_after(failure))
                 case _:
@@ -277,6 +294,9 @@ class BlockingCall(Generic[T]):
 
     def use_other_request(self, failure: S3MountError) -> bool:  # noqa: ARG002 - there is none
         return False
+
+    def take_progress(self) -> int:
+        return 0
 
 
 def monotonic(deadline: float) -> float:

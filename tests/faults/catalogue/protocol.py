@@ -22,7 +22,7 @@ from tests.faults.http_faults import (
 )
 from tests.faults.workloads import LIST, READ, READ_SMALL, STAT
 
-RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
+RIGHT, FAILED, ESTALE = Outcome.RIGHT, Outcome.FAILED, Outcome.ESTALE
 
 _ONLY_ONCE_BAD = {
     "no HTTP at all": raw(b"220 mail.example.com ESMTP\r\n"),
@@ -55,9 +55,15 @@ _ONLY_ONCE_BAD = {
     "a 103 without end": endless(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
 }
 
+# of a whole object, which is then another version
+_OTHER_SIZES = {
+    *("a length of 10^18", "a length of zero"),
+    *("a length that is too long by one", "a length that is too short by one"),
+}
+
 _HARMLESS = {
-    "HTTP/1.0": status_line(b"HTTP/1.0 206 Partial Content\r\n"),
-    "no reason in the status line": status_line(b"HTTP/1.1 206\r\n"),
+    "HTTP/1.0": status_line(b"HTTP/1.0 200 OK\r\n"),
+    "no reason in the status line": status_line(b"HTTP/1.1 200\r\n"),
     "100 Continue first": preceded(b"HTTP/1.1 100 Continue\r\n\r\n"),
     "chunks": chunked(chunks),
     "chunks of one byte each": chunked(partial(chunks, size=1)),
@@ -89,7 +95,14 @@ _DOUBTFUL = {
 
 ROWS = (
     *(
-        Misbehaviour(name, READ_SMALL, Kind.GET, fault, once=RIGHT, always=FAILED)
+        Misbehaviour(
+            name,
+            READ_SMALL,
+            Kind.GET,
+            fault,
+            once=RIGHT,
+            always=FAILED | ESTALE if name in _OTHER_SIZES else FAILED,
+        )
         for name, fault in _ONLY_ONCE_BAD.items()
     ),
     *(

@@ -621,3 +621,43 @@ def no_collector() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+# ---- stores without ranges
+
+
+async def test_an_object_is_fetched_whole_and_once_if_the_store_has_no_ranges(rig: Rig) -> None:
+    rig.store.ranges = False
+    version = ObjectVersion("b", "medium", "e", 20 * MIB)
+    reader = rig.cache.open(version)
+    await rig.open_stream(reader)
+    await rig.reads((reader, 7 * MIB, 5), (reader, version.size - 5, 5))
+    await rig.land()
+    await rig.reads((reader, 9 * MIB, 5), (reader, 0, 5))
+
+    assert rig.spans(Priority.DEMAND) == [ByteRange(0, version.size)]
+    assert rig.spans(Priority.PREFETCH) == []
+
+
+async def test_what_is_missing_is_fetched_at_once_if_the_store_has_no_ranges(rig: Rig) -> None:
+    version = ObjectVersion("b", "medium", "e", 20 * MIB)
+    reader = rig.cache.open(version)
+    await rig.reads((reader, 128 * KIB, 5))
+    rig.store.ranges = False
+    await rig.reads((reader, MIB, 5))
+    await rig.land()
+
+    assert rig.spans(Priority.DEMAND) == [
+        ByteRange(128 * KIB, 256 * KIB),
+        ByteRange(256 * KIB, version.size),
+    ]
+
+
+async def test_a_large_object_is_fetched_in_steps_if_the_store_has_no_ranges(rig: Rig) -> None:
+    rig.store.ranges = False
+    reader = rig.cache.open(LARGE)
+    await rig.reads((reader, 128 * KIB, 5))
+    await rig.land()
+
+    assert rig.spans(Priority.DEMAND) == [ByteRange(128 * KIB, 128 * KIB + 16 * MIB)]
+    assert rig.cache.prefetch(SMALL)  # it is requested whole in any case

@@ -97,6 +97,9 @@ class ScriptedTransport:
         self._step()
         return ListPage([], [], None)
 
+    def has_ranges(self) -> bool:
+        return True
+
     def get_range(
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
@@ -141,6 +144,9 @@ class ScriptedRange:
     def __init__(self, transport: ScriptedTransport, version_id: str | None) -> None:
         self._transport = transport
         self._version_id = version_id
+
+    def resume(self, filled: int) -> "ScriptedRange":  # noqa: ARG002 - the protocol's
+        return self
 
     def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
         return self._transport.read(self._version_id, into, cancel_token)

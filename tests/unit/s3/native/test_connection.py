@@ -30,6 +30,7 @@ class Replay:
         self._pieces = [piece for piece in pieces if piece]
         self.sent: list[bytes] = []
         self.is_closed_to_reads = False  # a receive would wait
+        self.filled = 0
 
     def set_deadline(self, deadline: float) -> None: ...
 
@@ -51,12 +52,12 @@ class Replay:
         return self.receive(into)
 
     def fill(self, into: memoryview) -> None:
-        filled = 0
-        while filled < len(into):
-            count = self.receive(into[filled:])
+        self.filled = 0
+        while self.filled < len(into):
+            count = self.receive(into[self.filled :])
             if not count:
                 raise ConnectionResetError
-            filled += count
+            self.filled += count
 
     def fileno(self) -> int:
         return -1

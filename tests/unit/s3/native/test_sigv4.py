@@ -140,5 +140,5 @@ def test_the_repr_of_a_kept_scope_shows_no_key_and_no_token() -> None:
         FrozenCredentials("AKID", "a-secret", "a-token"), "GET", "/", "", 1_700_000_000
     )
 
-    assert "a-token" not in repr(signer._scope)
-    assert "key" not in repr(signer._scope)
+    assert "a-token" not in repr(signer._scopes)
+    assert "key" not in repr(signer._scopes)

@@ -119,7 +119,7 @@ def test_a_range_is_requested_of_one_version(reader: Reader) -> None:
         assert request.startswith("GET /bucket/dir/key%20%2B HTTP/1.1\r\n")
         assert "\r\nrange: bytes=100-4999" in request.lower()
         assert '\r\nif-match: "abc"' in request.lower()
-        assert "\r\naccept-encoding: identity" in request.lower()
+        assert "\r\naccept-encoding: gzip" in request.lower()
 
 
 def test_a_version_id_replaces_the_condition(connect: Clients) -> None:
@@ -286,6 +286,9 @@ def test_the_size_of_an_object_that_has_no_range_is_that_of_its_whole_body(
         % (CONTENT[100:110], CONTENT[110:5000]),
         b"HTTP/1.1 100 Continue\r\n\r\n" + part(CONTENT, 100, 5000),
         part(CONTENT, 100, 5000) + b"stray",
+        head() + CONTENT,
+        head(version="1.0") + CONTENT,
+        head(Transfer_Encoding="chunked") + b"2800\r\n%b\r\n0\r\n\r\n" % CONTENT,
     ],
 )
 def test_every_valid_response_brings_the_right_bytes(response: bytes, reader: Reader) -> None:
@@ -310,7 +313,7 @@ def test_every_valid_response_brings_the_right_bytes(response: bytes, reader: Re
         part(CONTENT, 100, 5000, Content_Length=None) + b"x",
         part(CONTENT, 100, 5000, Content_Length=None)[:-1],
         head(Content_Length=len(CONTENT)) + CONTENT[:4000],
-        head() + CONTENT,
+        head(Content_Length=5) + b"short",
         head("206 P", Content_Type="multipart/byteranges; boundary=x", Content_Length=5) + b"--x--",
         head("206 P", Content_Range="bytes 100-4999/10240", Transfer_Encoding="chunked")
         + b"1324\r\n%b\r\n1\r\nx\r\n0\r\n\r\n" % CONTENT[100:5000],
@@ -380,17 +383,58 @@ def test_a_header_with_one_wrong_character_never_brings_wrong_bytes(
         part(CONTENT, 100, 5000, ETag='"other"'),
         part(CONTENT + b"x", 100, 5000),
         head(Content_Length=len(CONTENT), ETag='"other"') + CONTENT,
-        head(Content_Length=5) + b"short",
         refusal("412 Precondition Failed", "PreconditionFailed"),
         refusal("404 Not Found", "NoSuchKey"),
-        refusal("405 Method Not Allowed", "MethodNotAllowed"),
-        refusal("416 Range Not Satisfiable", "InvalidRange"),
+        refusal("405 Method Not Allowed", "MethodNotAllowed", x_amz_delete_marker="true"),
         refusal("416 Range Not Satisfiable", "InvalidRange", Content_Range="bytes */5"),
     ],
 )
 def test_another_version_is_never_read(response: bytes, reader: Reader) -> None:
     with reader.client(says(response)) as (operations, _):
         failure_of(StaleVersion, lambda: reader(operations))
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        refusal("400 Bad Request", "InvalidArgument"),
+        refusal("405 Method Not Allowed", "MethodNotAllowed"),
+        refusal("416 Range Not Satisfiable", "InvalidRange"),
+        refusal("416 Range Not Satisfiable", "InvalidRange", Content_Range="bytes */10240"),
+        refusal("501 Not Implemented", "NotImplemented"),
+    ],
+)
+def test_a_store_that_refuses_ranges_is_asked_for_whole_objects(
+    response: bytes, connect: Clients
+) -> None:
+    """An Object Lambda access point answers so (Mountpoint #1068)."""
+    with connect(says(response), says_and_ends(WHOLE), says(WHOLE)) as (operations, server):
+        sender = operations.get_range(VERSION, MIDDLE, version_id=None, deadline=soon())
+        buffer = bytearray(len(MIDDLE))
+        assert retryable(lambda: sender.send(lambda: memoryview(buffer), CancelToken())).is_adapted
+        sender.send(lambda: memoryview(buffer), CancelToken())
+        assert buffer == CONTENT[100:5000]
+
+        assert read(operations, VERSION, MIDDLE) == CONTENT[100:5000]
+        assert ["range" in request.lower() for request in server.requests] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        refusal("412 Precondition Failed", "PreconditionFailed"),
+        refusal("405 Method Not Allowed", "MethodNotAllowed"),
+        head(Content_Length=5, ETag='"other"') + b"short",
+    ],
+)
+def test_a_refused_range_of_a_replaced_version_is_stale(response: bytes, connect: Clients) -> None:
+    with connect(says(refusal("416 R", "InvalidRange")), says(response)) as (operations, _):
+        sender = operations.get_range(VERSION, MIDDLE, version_id=None, deadline=soon())
+        retryable(lambda: sender.send(lambda: memoryview(bytearray(4900)), CancelToken()))
+        failure_of(
+            StaleVersion,
+            lambda: sender.send(lambda: memoryview(bytearray(4900)), CancelToken()),
+        )
 
 
 def test_a_replacement_is_reported_with_the_request_id(connect: Clients) -> None:

@@ -51,6 +51,9 @@ class Request:
         self.has_begun = False
         self.attempt = Attempt(self, self, PERMIT)
 
+    def resume(self, filled: int) -> "Request":  # noqa: ARG002 - the protocol's
+        return self
+
     def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "Request | None":  # noqa: ARG002 - the protocol's
         return self if self._can_send_nowait else None
 

@@ -1,0 +1,115 @@
+"""Probe whether the ETags of a store are MD5s, when an object's is not the MD5 of its bytes.
+
+ETags that only look like MD5s come from directory buckets, gateways that encrypt or compress, and
+from copies that a backup restored. A wrong byte looks the same. So the bytes are believed only if
+they arrive alike in two pieces, which a fault on the way would change elsewhere, and if other
+objects behave in the same way. An empty object tells it by itself: its bytes cannot be wrong.
+One with the MD5 of nothing tells less, since a gateway may leave it as it is.
+"""
+
+import re
+from typing import Final
+
+from s3mount.errors import S3MountError
+from s3mount.s3.model import ByteRange, ListedObject, ListQuery, ObjectVersion
+from s3mount.s3.operations.checksum import EMPTY_MD5, md5, md5_of_etag
+from s3mount.s3.operations.list_dialect import ListDialect
+from s3mount.s3.operations.operation_runner import read_error
+from s3mount.s3.transport import (
+    ErrorResponseError,
+    InvalidResponseError,
+    StoreRequest,
+    Transport,
+)
+
+SAMPLES: Final = 2  # other objects whose ETag is not their MD5 either
+SAMPLE_LIMIT: Final = 64 * 1024  # bytes of each
+LISTED: Final = 100  # keys, among which they are
+DOCUMENT_LIMIT: Final = 1024 * 1024  # bytes of that listing
+
+_LOOKS_LIKE_MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
+
+
+class EtagProbe:
+    """Requests over *transport*, each of which blocks. *prefix* is the mount's."""
+
+    def __init__(self, transport: Transport, dialect: ListDialect, prefix: str) -> None:
+        self._transport = transport
+        self._dialect = dialect
+        self._prefix = prefix
+
+    def has_md5_etags(
+        self, version: ObjectVersion, content: memoryview, deadline: float
+    ) -> bool | None:
+        """Return whether ETags are MD5s, though that of *version* is not the MD5 of *content*.
+
+        None if nothing tells. Raises nothing that a store may cause.
+        """
+        try:
+            is_md5 = self._evidence(version, deadline)
+            if is_md5 is False and self._in_pieces(version, deadline) != content:
+                is_md5 = None
+        except (ErrorResponseError, InvalidResponseError, OSError, S3MountError):
+            return None
+        return is_md5
+
+    def _evidence(self, version: ObjectVersion, deadline: float) -> bool | None:
+        """Return whether the ETags of other objects are MD5s; None if too few tell."""
+        strangers, evidence = 0, None
+        for listed in self._listed(deadline):
+            if listed.key == version.key or not _LOOKS_LIKE_MD5.fullmatch(listed.etag):
+                continue
+            if not listed.size:
+                evidence = listed.etag.lower() == EMPTY_MD5
+                if not evidence:
+                    return False
+            if not 0 < listed.size <= SAMPLE_LIMIT:
+                continue
+            other = ObjectVersion(version.bucket, listed.key, listed.etag, listed.size)
+            is_md5 = self._is_md5(other, deadline)
+            if is_md5:
+                return True
+            strangers += is_md5 is False
+            if strangers == SAMPLES:
+                return False
+        return evidence
+
+    def _listed(self, deadline: float) -> list[ListedObject]:
+        """Return some objects, the empty ones first."""
+        query = ListQuery(self._prefix, delimiter="", max_keys=LISTED)
+        body = self._body(self._dialect.request(query), DOCUMENT_LIMIT, deadline)
+        objects = self._dialect.read_page(body, query).objects
+        return sorted(objects, key=lambda listed: listed.size)
+
+    def _is_md5(self, version: ObjectVersion, deadline: float) -> bool | None:
+        """Return whether the ETag of *version* is its MD5; None if its bytes are not certain."""
+        request = StoreRequest("GetObject", version.key)
+        with self._transport.send(request, deadline=deadline) as response:
+            if response.status != 200:
+                raise read_error(response)
+            told = md5_of_etag(response.headers.get("etag"), response.headers)
+            whole = response.read_all(SAMPLE_LIMIT)
+        if told is None or len(whole) != version.size:
+            return None
+        if told.expected == md5(memoryview(whole)):
+            return True
+        return False if self._in_pieces(version, deadline) == whole else None
+
+    def _in_pieces(self, version: ObjectVersion, deadline: float) -> bytes:
+        """Return the object as two ranges bring it."""
+        middle = (version.size + 1) // 2
+        whole = b""
+        for piece in (ByteRange(0, middle), ByteRange(middle, version.size)):
+            if len(piece):
+                headers = (("range", f"bytes={piece.start}-{piece.stop - 1}"),)
+                request = StoreRequest("GetObject", version.key, headers=headers)
+                whole += self._body(request, len(piece), deadline, status=206)
+        return whole
+
+    def _body(
+        self, request: StoreRequest, limit: int, deadline: float, *, status: int = 200
+    ) -> bytes:
+        with self._transport.send(request, deadline=deadline) as response:
+            if response.status != status:
+                raise read_error(response)
+            return response.read_all(limit)

@@ -1,0 +1,95 @@
+"""Verification of a read of a whole object, over all its attempts.
+
+Invariants:
+
+1. What is verified is the whole buffer when it is full, whichever attempts filled it, against the
+   checksum of the first of them that told one. All of them are of one version.
+2. Bytes that do not match are not the result, unless the ETags of this store are found to be no
+   MD5s.
+3. Bytes that do not match are requested again. The same bytes twice, or MISMATCHES different ones,
+   are the failure of the read.
+4. The event loop never waits: what has to be found out by further requests is left to an attempt
+   in a thread.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+from s3mount.errors import StoreError
+from s3mount.s3.model import ObjectVersion
+from s3mount.s3.operations.checksum import ETAG, Checksum, md5_of_etag, told_with
+from s3mount.s3.operations.store_traits import StoreTraits
+from s3mount.s3.transport import Response, Retryable
+
+MISMATCHES: Final = 3
+
+Probe = Callable[[ObjectVersion, memoryview], bool | None]
+"""Returns whether ETags are MD5s, though this one is not that of these bytes; may block."""
+
+
+class ReadVerification:
+    """Of one read of a whole object. For one thread at a time: that of the buffer's owner.
+
+    It costs a read nothing that begins and ends as it should: what it keeps is set when it is first
+    needed.
+    """
+
+    # of the bytes that are in the buffer; digests of those that did not match
+    checksum: Checksum | None = None
+    _mismatches: tuple[bytes, ...] = ()
+
+    def expect(self, traits: StoreTraits, response: Response) -> None:
+        """Take the checksum from *response*, unless the bytes that are there have one.
+
+        That of a part is none: S3 sends it without the suffix that says so.
+        """
+        if self.checksum is None:
+            self.checksum = expected_checksum(traits, response)
+
+    @property
+    def has_mismatched(self) -> bool:
+        """Whether the next attempt belongs to a thread."""
+        return bool(self._mismatches)
+
+    def check(
+        self, content: memoryview, version: ObjectVersion, traits: StoreTraits, probe: Probe | None
+    ) -> None:
+        """Raise Retryable, or StoreError for good, unless *content* of *version* matches.
+
+        Without a *probe* nothing may block.
+        """
+        checksum = self.checksum
+        if checksum is None:
+            return
+        digest = checksum.of(content)
+        if digest == checksum.expected:
+            if checksum.algorithm == ETAG:
+                traits.has_md5_etags = True
+            return
+        self.checksum = None
+        is_final = digest in self._mismatches or len(self._mismatches) + 1 >= MISMATCHES
+        self._mismatches += (digest,)
+        if is_final and checksum.algorithm == ETAG:
+            is_final = probe is not None
+            if probe and traits.decide_md5_etags(partial(probe, version, content)) is False:
+                return
+        failure = self._failure(checksum, version)
+        raise failure if is_final else Retryable(failure, is_corrupt=True)
+
+    def _failure(self, checksum: Checksum, version: ObjectVersion) -> StoreError:
+        return StoreError(
+            f"the bytes do not match the {checksum.algorithm} of the object, "
+            f"{len(self._mismatches)} times; --no-verify-checksums reads it unchecked",
+            bucket=version.bucket,
+            key=version.key,
+        )
+
+
+def expected_checksum(traits: StoreTraits, response: Response) -> Checksum | None:
+    """Return the checksum that *response* tells of the whole object, by a header or its ETag."""
+    headers = response.headers
+    told = told_with(headers) if response.status == 200 else None
+    if told is None and traits.has_md5_etags is not False:
+        return md5_of_etag(headers.get("etag"), headers)
+    return told

@@ -1,0 +1,101 @@
+"""What a mount has learned of its store: what a request may carry, and what an ETag is.
+
+One object for all operations, changed from any thread. A trait is learned from a response that came
+out right, so a store that fails for other reasons teaches nothing.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from s3mount.s3.operations.content_coding import TransformedBodyError
+from s3mount.s3.operations.request_form import RequestForm, other_form
+from s3mount.s3.transport import ErrorResponseError
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+IGNORED_RANGES: Final = 2  # responses with a whole object to Range, until that is expected
+
+
+class StoreTraits:
+    """*verifies*: whole objects are checked, by their ETag too if *has_md5_etags* is not False.
+
+    *form* is that of the next request. *has_md5_etags* is None until an object has shown it.
+    """
+
+    def __init__(
+        self, *, verifies: bool = True, checksums: bool = True, has_md5_etags: bool | None = None
+    ) -> None:
+        self.verifies = verifies
+        self.form = RequestForm(checksums=verifies and checksums)
+        self.has_md5_etags = has_md5_etags
+        self._whole_responses = 0  # to Range, one after another
+        self._lock = threading.Lock()
+        self._probing = threading.Lock()  # held while it is found out whether ETags are MD5s
+
+    def learn(self, form: RequestForm) -> None:
+        """Account for a response that came out right to a request of *form*, and to no other."""
+        with self._lock:
+            former, self.form = self.form, form
+        for name, text in _TEXTS.items():
+            if getattr(former, name) and not getattr(form, name):
+                log.info("%s", text)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether Range is worth sending: it is not refused, and was not ignored lately."""
+        return self.form.ranges and self._whole_responses < IGNORED_RANGES
+
+    def record_range(self, *, is_part: bool) -> None:
+        """Account for the response to a Range; a cache may send the whole object at first."""
+        self._whole_responses = 0 if is_part else self._whole_responses + 1
+
+    def decide_md5_etags(self, probe: Callable[[], bool | None]) -> bool | None:
+        """Return whether ETags are MD5s, which *probe* finds out if nothing has told it yet."""
+        with self._probing:
+            if self.has_md5_etags is None:
+                self.has_md5_etags = probe()
+                if self.has_md5_etags is False:
+                    log.warning(
+                        "the ETags of this store look like MD5s, and are none: whole objects are "
+                        "checked by x-amz-checksum headers only, if it sends them"
+                    )
+            return self.has_md5_etags
+
+
+_TEXTS: Final = {
+    "checksums": "the store refuses x-amz-checksum-mode: it is no longer sent",
+    "ranges": "the store refuses Range: each object is read from its beginning",
+}
+
+
+def try_forms(
+    traits: StoreTraits, attempt: Callable[[RequestForm], T], *, is_whole: bool | None
+) -> T:
+    """Return what *attempt* returns, with the first form of its request that the store takes."""
+    form = traits.form
+    tried = {form}
+    while True:
+        try:
+            result = attempt(form)
+        except (TransformedBodyError, ErrorResponseError) as exc:
+            other = other_form(form, exc, is_whole=is_whole)
+            if other is None or other in tried:
+                raise
+            tried.add(other)
+            form = other
+        else:
+            if len(tried) > 1:
+                traits.learn(form)
+            return result
+
+
+def is_directory_bucket(bucket: str) -> bool:
+    """Whether ETags are random: those of S3 Express One Zone are.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/directory-bucket-naming-rules.html
+    """
+    return bucket.endswith("--x-s3")
