@@ -1,7 +1,7 @@
 """Listing pages are parsed as botocore parses them, or refused."""
 
-import time
 import re
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -109,7 +109,7 @@ def check_as_botocore(body: bytes, query: ListQuery) -> None:
     assert [each["Prefix"] for each in theirs.get("CommonPrefixes", [])] == [
         with_replacements(each) for each in ours.prefixes
     ]
-    is_truncated = re.search(rb"<IsTruncated>\s*(?i:true)\s*<", body) is not None
+    is_truncated = re.search(rb"<IsTruncated>\s*(?i:true|1)\s*<", body) is not None
     assert is_truncated == (ours.next_token is not None)
     assert not is_truncated or theirs["NextContinuationToken"] == ours.next_token
 
