@@ -46,7 +46,7 @@ def mistake(
         home=home or {},
         options=options,
         refused=refused,
-        starts_within=10.0,
+        starts_within=30.0 if "does not answer" in refused else 10.0,  # tried for 15 s
         transports=NATIVE,
     )
 
