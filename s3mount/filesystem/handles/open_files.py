@@ -92,8 +92,8 @@ class OpenFiles:
 
         Raises ReplacedBeforeOpen if it is not current: the kernel then looks the name up again.
         """
-        page, index = self._resolve(inode)
-        await self._tree.revalidate(page, index)
+        await self._tree.revalidate(*self._resolve(inode))
+        page, index = self._resolve(inode)  # which may have been corrected, or moved, meanwhile
         number = self._open(inode, page, index)
         if self._is_doubtful(inode, page, index):
             await self._check(number, page)
