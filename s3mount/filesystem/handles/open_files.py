@@ -56,15 +56,18 @@ class Blocks(Protocol):
 
 @dataclass(slots=True)
 class _OpenFile:
-    """*is_final*: the version will not be corrected (again).
+    """*is_opening*: the kernel cannot send a READ yet.
 
-    *is_shorter_than_told*: the kernel was told a larger size than the file has.
+    *is_final*: the version will not be corrected (again).
+
+    *is_shorter_than_told*: the kernel may have been told a larger size than the file has.
     """
 
     inode: int
     version: ObjectVersion
     mtime_ns: int
     reader: Reader
+    is_opening: bool = False
     is_final: bool = False
     is_shorter_than_told: bool = False
 
@@ -77,6 +80,8 @@ class OpenFiles:
         self._blocks = blocks
         self._policies = policies
         self._files: dict[int, _OpenFile] = {}
+        # open inodes that became smaller, while no READ across their new end has failed
+        self._untold_ends: set[int] = set()
         self._numbers = count(1)
 
     def __len__(self) -> int:
@@ -87,8 +92,8 @@ class OpenFiles:
 
         Raises ReplacedBeforeOpen if it is not current: the kernel then looks the name up again.
         """
-        page, index = self._resolve(inode)
-        await self._tree.revalidate(page, index)
+        await self._tree.revalidate(*self._resolve(inode))
+        page, index = self._resolve(inode)  # which may have been corrected, or moved, meanwhile
         number = self._open(inode, page, index)
         if self._is_doubtful(inode, page, index):
             await self._check(number, page)
@@ -109,8 +114,7 @@ class OpenFiles:
         file = self._files[handle]
         size_before = file.version.size
         reply = await self._read(file, offset, size)
-        is_beyond = file.is_shorter_than_told and offset >= file.version.size
-        if is_beyond or file.version.size < size_before:
+        if self._may_exceed(file, offset, offset + size) or file.version.size < size_before:
             raise _too_far(file.version)
         return reply
 
@@ -118,14 +122,16 @@ class OpenFiles:
         """The same, or None if it would have to wait."""
         file = self._files[handle]
         reply = file.reader.read_cached(offset, size)
-        is_beyond = file.is_shorter_than_told and reply is not None and not len(reply)
-        return None if is_beyond else reply
+        is_cut = file.is_shorter_than_told and reply is not None and len(reply) < size
+        return None if is_cut else reply
 
     def release(self, handle: int) -> None:
         file = self._files.pop(handle)
         if file.reader.has_had_bytes:
             self._tree.inodes.mark_read(file.inode)
         file.reader.close()
+        if file.inode in self._untold_ends and not self._files_of(file.inode):
+            self._untold_ends.discard(file.inode)
 
     def _resolve(self, inode: int) -> tuple[EntryPage, int]:
         if inode == ROOT:
@@ -140,8 +146,32 @@ class OpenFiles:
         self._prefetch(page, index)
         number = next(self._numbers)
         reader = self._blocks.open(version)
-        self._files[number] = _OpenFile(inode, version, page.mtimes[index], reader)
+        self._files[number] = _OpenFile(
+            inode,
+            version,
+            page.mtimes[index],
+            reader,
+            is_shorter_than_told=page.is_corrected(index),
+        )
         return number
+
+    def _files_of(self, inode: int) -> list[_OpenFile]:
+        return [each for each in self._files.values() if each.inode == inode]
+
+    def _may_exceed(self, file: _OpenFile, offset: int, stop: int) -> bool:
+        """Whether the reader of a READ may take what follows the end of *file* for zeros.
+
+        The kernel ignores the size that a short reply tells if it has requested it before it was
+        told to ask for attributes (fuse_read_update_size). So the first READ across the end fails.
+        No other such READ can be under way, as each locks the page with the end.
+        """
+        end = file.version.size
+        if not file.is_shorter_than_told or stop <= end:
+            return False
+        is_untold = offset >= end or file.inode in self._untold_ends
+        if offset < end:
+            self._untold_ends.discard(file.inode)
+        return is_untold
 
     def _is_doubtful(self, inode: int, page: EntryPage, index: int) -> bool:
         """Whether a file's first bytes are to tell its version and size before it is open."""
@@ -155,6 +185,7 @@ class OpenFiles:
         Raises ReplacedBeforeOpen, without the file, if it was replaced.
         """
         file = self._files[number]
+        file.is_opening = True
         try:
             with trio.move_on_after(CHECKED_WITHIN):
                 if file.version.size:
@@ -169,6 +200,7 @@ class OpenFiles:
         except trio.Cancelled:
             self.release(number)
             raise
+        file.is_opening = False
         self._tree.versions.corrections.record_open(page)
 
     async def _read(
@@ -201,7 +233,10 @@ class OpenFiles:
             file.is_final = True
             return False
         versions.correct(file.inode, stat)
-        for each in [each for each in self._files.values() if each.inode == file.inode]:
+        files = self._files_of(file.inode)
+        if stat.version.size < file.version.size and not all(each.is_opening for each in files):
+            self._untold_ends.add(file.inode)
+        for each in files:
             self._go_on(each, stat)
         return True
 

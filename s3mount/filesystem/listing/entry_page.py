@@ -9,7 +9,7 @@ as long as the kernel has none of its bytes.
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from operator import itemgetter
@@ -36,8 +36,7 @@ class Entry(NamedTuple):
 
 
 _VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
-_NO_VERSION_IDS: Final[Mapping[int, str]] = {}
-_NO_CORRECTIONS: Final[Mapping[int, str]] = {}
+_NO_VERSION_IDS: Final[dict[int, str]] = {}  # shared by pages that were never corrected
 
 
 class EntryPage:
@@ -90,7 +89,7 @@ class EntryPage:
         self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
         self._version_ids = _version_ids(ordered)
-        self._corrected_etags = _NO_CORRECTIONS
+        self._corrected_etags: dict[int, str] | None = None
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
         self.table_number = 0
@@ -106,7 +105,7 @@ class EntryPage:
 
     def etag(self, index: int) -> str:
         """The ETag of a file."""
-        if index in self._corrected_etags:
+        if self._corrected_etags is not None and index in self._corrected_etags:
             return self._corrected_etags[index]
         if isinstance(self._etags, bytes):
             return self._etags[16 * index : 16 * index + 16].hex()
@@ -145,12 +144,15 @@ class EntryPage:
         """Make a file the version of *stat*, under its inode number."""
         self.sizes[index] = stat.version.size
         self.mtimes[index] = stat.mtime_ns
-        self._corrected_etags = {**self._corrected_etags, index: stat.version.etag}
-        ids = {at: each for at, each in self._version_ids.items() if at != index}
-        self._version_ids = ids if stat.version_id is None else {**ids, index: stat.version_id}
+        if self._corrected_etags is None:
+            self._corrected_etags, self._version_ids = {}, self._version_ids.copy()
+        self._corrected_etags[index] = stat.version.etag
+        self._version_ids.pop(index, None)
+        if stat.version_id is not None:
+            self._version_ids[index] = stat.version_id
 
     def is_corrected(self, index: int) -> bool:
-        return index in self._corrected_etags
+        return self._corrected_etags is not None and index in self._corrected_etags
 
     def find(self, name: bytes) -> int | None:
         """The index of *name*."""
@@ -181,10 +183,9 @@ class EntryPage:
             self.bucket, self.prefix, entries, self.requested_at, is_looked_up=self.is_looked_up
         )
         page._corrected_etags = {
-            at: self._corrected_etags[index]
-            for at, index in enumerate(indices)
-            if index in self._corrected_etags
+            at: self.etag(index) for at, index in enumerate(indices) if self.is_corrected(index)
         }
+        page._version_ids = page._version_ids.copy()
         return page
 
     def hashes(self) -> "array[int]":
@@ -211,7 +212,7 @@ class EntryPage:
         return fixed + weights.ETAG * len(self._etags) + sum(map(len, self._etags))
 
 
-def _version_ids(entries: list[Entry]) -> Mapping[int, str]:
+def _version_ids(entries: list[Entry]) -> dict[int, str]:
     """The known version ids by index; most pages have none."""
     if not any(map(_VERSION_ID, entries)):
         return _NO_VERSION_IDS

@@ -68,12 +68,13 @@ class NumberLookup:
         raise UnknownHandle(f"inode {inode} is not known")
 
     def _search(self, inode: int) -> Iterator[_Place | None]:
-        """Yield the place of *inode* once it is found, and None after each directory before."""
+        """Yield the place of *inode* once it is found, and None after each step before."""
         if (found := self._tree.inodes.get(inode)) is not None:
             yield _Place(found[0].prefix, found[0].name(found[1]))
         for directory in self._tree.cache.directories.snapshot():
             if directory.inode == inode:
                 yield _place_of(directory.prefix)
+            yield None  # it may have no pages
             for page in directory.known_pages():
                 index = page.index_of(inode)
                 yield None if index is None else _Place(page.prefix, page.name(index))

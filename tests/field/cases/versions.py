@@ -3,6 +3,7 @@
 import os
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -68,6 +69,41 @@ def all_at_once(name: str, readers: int = 8) -> Step:
         for thread in threads:
             thread.join()
         assert [run.case.objects[name]] * readers == found
+
+    return step
+
+
+def across_the_end(name: str, readers: int = 20) -> Step:
+    """Check the bytes at an end that was told too late, while more READs wait than are in flight.
+
+    The kernel keeps those in a queue (FUSE's max_background), where the correction overtakes them.
+    """
+
+    def step(run: Run) -> None:
+        body, size = run.case.objects[name], 4096
+        end = len(body) // size * size
+        found: dict[int, bytes] = {}
+        descriptor = os.open(run.path(name), os.O_RDONLY)
+        try:
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+
+            def read(offset: int) -> None:
+                found[offset] = os.pread(descriptor, 2 * size, offset)
+
+            offsets = [number * 2 * size for number in range(readers)]
+            threads = [threading.Thread(target=read, args=(at,)) for at in (*offsets, end)]
+            for thread in threads:
+                thread.start()
+                time.sleep(0.02)
+            for thread in threads:
+                thread.join()
+            expected = {at: body[at : at + 2 * size] for at in (*offsets, end)}
+            assert {at: len(piece) for at, piece in expected.items()} == {
+                at: len(piece) for at, piece in found.items()
+            }
+            assert expected == found
+        finally:
+            os.close(descriptor)
 
     return step
 
@@ -274,6 +310,17 @@ _CASES = (
             steps=(looks, reads("first"), all_at_once("big"), reads("small"), reads("other")),
         )
         for word, change in (("larger", _longer), ("smaller", _half))
+    ),
+    Case(
+        "a listing tells larger sizes to more READs than are in flight",
+        "The same, of a file that many threads read at random.",
+        oddities=(
+            lists_sizes_but_of("first", lambda size: 2 * size),
+            kinds.slow(kinds.of(GET, "big"), 0.6),
+        ),
+        objects=BIG | {"first": b"plain"},
+        options=("--no-prefetch", "readahead"),
+        steps=(looks, reads("first"), across_the_end("big")),
     ),
     Case(
         "every If-Match is refused",

@@ -1,5 +1,6 @@
 """What the store's responses make of an entry that GET denies."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -193,3 +194,23 @@ def test_etags_are_one_if_only_their_spelling_differs(
     one: str, other: str, *, is_same: bool
 ) -> None:
     assert is_same_etag(one, other) is is_same
+
+
+def test_a_page_is_corrected_in_time_that_grows_with_its_entries() -> None:
+    page = EntryPage("bucket", "d/", [Entry(b"%06d" % n, 10, 0, "e") for n in range(20_000)], 0.0)
+    started = time.process_time()
+
+    for index in range(len(page)):
+        page.correct(index, replace(GOT, version_id="1"))
+
+    assert time.process_time() - started < 1  # seconds
+
+
+def test_corrections_of_a_page_are_its_own() -> None:
+    one, other = (EntryPage("bucket", "d/", [Entry(b"a", 10, 0, "e")], 0.0) for _ in range(2))
+
+    one.correct(0, replace(GOT, version_id="1"))
+    one.subset([0]).correct(0, replace(GOT, version_id="2"))
+
+    assert (one.version(0).version_id, other.version(0).version_id) == ("1", None)
+    assert not other.is_corrected(0)

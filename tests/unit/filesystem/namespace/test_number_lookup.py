@@ -90,3 +90,19 @@ async def test_a_number_that_is_not_known_is_searched_in_slices(
             nursery.cancel_scope.cancel()
 
         assert served > 10
+
+
+async def test_directories_without_entries_are_searched_in_slices_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(number_lookup, "SLICE", -1.0)
+    async with file_system(MemoryStore()) as filesystem:
+        for number in range(20):
+            filesystem.tree.cache.directory(f"{number}/")
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            with pytest.raises(trio.Cancelled):
+                await filesystem.numbers.lookup(12345)
+            await trio.lowlevel.checkpoint()
+
+        assert scope.cancelled_caught
