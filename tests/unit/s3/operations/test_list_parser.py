@@ -373,6 +373,17 @@ def test_what_is_no_listing_is_refused(body: bytes) -> None:
         read_page(body, ANY)
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xff\xfe", b"\xfe\xff"])
+@pytest.mark.parametrize("before", [b"", b"\n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_no_encoding_hides_a_document_type(mark: bytes, before: bytes, encoding: str) -> None:
+    """The parser detects UTF-16 by its first two bytes, though it is told that it gets UTF-8."""
+    entities = '<!DOCTYPE x [<!ENTITY e "a">]>'
+    body = entities + "<Error><Code>&e;&e;</Code></Error>"
+
+    assert read_error_document(before + mark + body.encode(encoding)) == ("", None, None)
+
+
 @pytest.mark.parametrize(
     "piece",
     ["<Contents>", "<Contents> ", "<Contents><Key>", "<Contents/>", "<Key>", "&amp;", "<", "\n"],
