@@ -139,7 +139,7 @@ class ListObjects:
             if page.token == query.token:
                 raise InvalidResponseError("a listing that comes back to the same page")
             return page.at(page.token)
-        return page.at(_BEHIND + self._next_key(page, behind, paging))
+        return page.at(_BEHIND + self._next_key(page, query, behind, paging))
 
     def _paging_of(self, sent: StoreRequest | None) -> Paging:
         """Return what *sent* pages by."""
@@ -149,7 +149,9 @@ class ListObjects:
             return Paging.MARKER
         return Paging.START_AFTER if self._paging is Paging.MARKER else self._paging
 
-    def _next_key(self, page: ParsedPage, behind: str | None, paging: Paging) -> str:
+    def _next_key(
+        self, page: ParsedPage, query: ListQuery, behind: str | None, paging: Paging
+    ) -> str:
         """Return the key that the next page begins behind; *behind* is that of this page."""
         key = page.next_marker or page.last_row
         if self._paging is Paging.TOKEN and self._is_certain:
@@ -160,7 +162,8 @@ class ListObjects:
             raise InvalidResponseError("a listing that is cut off, in no order, without a token")
         if self._paging is Paging.TOKEN:
             self._paging = Paging.MARKER if page.has_marker else Paging.START_AFTER
-        if behind is not None and key == behind and key.endswith("/"):
+        is_directory = query.delimiter and key.endswith("/") and key != query.prefix
+        if key == behind and is_directory:
             return key + _LAST  # the store lists what is in a directory behind its prefix
         if behind is not None and _is_at_or_before(key, behind):
             self._fail(behind, paging)

@@ -1,6 +1,7 @@
 """Listings go on by token, by marker or by start-after, and never lose a row between two pages."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -276,3 +277,15 @@ def test_the_echoed_prefix_shows_how_a_store_writes_a_space() -> None:
     page = ListObjects().read_page(body, ListQuery("x y/"))
 
     assert [each.key for each in page.objects] == ["x y/a+b"]
+
+
+@pytest.mark.parametrize("query", [ListQuery("", delimiter=""), ListQuery("d/")])
+def test_only_a_common_prefix_is_passed_with_all_that_is_below_it(query: ListQuery) -> None:
+    """An object d/ is the first key of what is below it, and may come again, as any marker."""
+    dialect, behind = ListObjects(), replace(query, token="\0d/")
+    body = document().replace(
+        b"</ListBucketResult>", f"{contents('d/')}</ListBucketResult>".encode()
+    )
+
+    with pytest.raises(InvalidResponseError):
+        dialect.read_page(body, behind)
