@@ -32,10 +32,23 @@ def document(*rows: str, truncated: bool = True, more: str = "") -> bytes:
 
 
 class Store:
-    """Lists *rows*, *size* a page, behind the value of the parameter *by*; tells no tokens."""
+    """Lists *rows*, *size* a page, behind the value of the parameter *by*; tells no tokens.
 
-    def __init__(self, rows: list[str], size: int, by: str, *, repeats: bool, tells: bool) -> None:
-        self.rows, self.size, self.by = rows, size, by
+    *of_files*: in the order of a file tree, in which `a/` comes right after `a`.
+    """
+
+    def __init__(
+        self,
+        rows: list[str],
+        size: int,
+        by: str,
+        *,
+        repeats: bool,
+        tells: bool,
+        of_files: bool = False,
+    ) -> None:
+        self.order = (lambda row: row.replace("/", "\0")) if of_files else str
+        self.rows, self.size, self.by = sorted(rows, key=self.order), size, by
         self.repeats, self.tells = repeats, tells
         self.requests: list[StoreRequest] = []
 
@@ -46,7 +59,8 @@ class Store:
         left = [
             row
             for row in self.rows
-            if row > behind or (self.repeats and row == behind and row.endswith("/"))
+            if self.order(row) > self.order(behind)
+            or (self.repeats and row == behind and row.endswith("/"))
         ]
         page = left[: self.size]
         marker = f"<NextMarker>{page[-1]}</NextMarker>" if self.tells and page else ""
@@ -85,17 +99,13 @@ ROWS = st.sets(st.text("ab-~", min_size=1, max_size=3), max_size=12).flatmap(
     ROWS,
     st.integers(2, 4),
     st.sampled_from(["marker", "start-after"]),
-    st.booleans(),
-    st.booleans(),
+    st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
 def test_a_store_without_tokens_is_listed_whole(
-    rows: list[str],
-    size: int,
-    by: str,
-    repeats: bool,  # noqa: FBT001
-    tells: bool,  # noqa: FBT001
+    rows: list[str], size: int, by: str, kinds: tuple[bool, bool, bool]
 ) -> None:
-    store = Store(rows, size, by, repeats=repeats, tells=tells)
+    repeats, tells, of_files = kinds
+    store = Store(rows, size, by, repeats=repeats, tells=tells, of_files=of_files)
 
     listed = list_all(ListObjects(), store)
 
