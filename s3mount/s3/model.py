@@ -145,6 +145,11 @@ class ListPage:
     incomplete: tuple[tuple[int, str], ...] = ()
     is_partial: bool = False
 
+    @property
+    def has_lost_objects(self) -> bool:
+        """Whether objects were left out that are certainly there."""
+        return any(oddity is RowOddity.NOT_FOUND_OUT for oddity, _ in self.odd_rows)
+
 
 @dataclass(frozen=True, slots=True)
 class NotModified:

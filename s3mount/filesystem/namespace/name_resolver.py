@@ -170,8 +170,11 @@ class _Responses:
 
     @property
     def is_directory(self) -> bool:
-        """Whether the last page, the only one that can, has a key."""
-        return bool(self.pages) and bool(self.pages[-1].objects or self.pages[-1].prefixes)
+        """Whether the last page, the only one that can, has a key, be it of an object left out."""
+        if not self.pages:
+            return False
+        page = self.pages[-1]
+        return bool(page.objects or page.prefixes) or page.has_lost_objects
 
     def entry(self, name: bytes) -> Entry | None:
         """The entry; None if there is none. Raises a failure that leaves it open."""

@@ -85,6 +85,9 @@ class SubtreeScan:
         return self.builder.next_query()
 
     def add(self, page: ListPage, requested_at: float) -> None:
+        if page.has_lost_objects:  # with their directories, which the directories' listings show
+            self._has_failed = True
+            return
         number = self.builder.pages
         try:
             finished = self.builder.add(page, requested_at)

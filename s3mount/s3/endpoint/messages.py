@@ -189,6 +189,10 @@ _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
     names = {"bucket": config.bucket, "origin": endpoint.origin}
     hint = _NAMED_TWICE if error.code in _MISPLACED and _is_named_twice(endpoint) else ""
+    if config.list_version != "auto" and error.status in (400, 405, 501):
+        hint += (
+            f"; it may know another version of the API than --list-version {config.list_version}"
+        )
     if error.code in _BY_CODE:
         return _BY_CODE[error.code].format_map(names) + hint
     if error.status in (401, 403):

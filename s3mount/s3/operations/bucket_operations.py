@@ -221,16 +221,18 @@ class BucketOperations:
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
     ) -> ListPage:
+        sent = self._dialect.request(query)
         try:
-            body = self._list(query, deadline)
+            body = self._list(query, sent, deadline)
         except StoreError as exc:
-            if not self._dialect.is_to_repeat(exc.status, exc.code):
+            if not self._dialect.is_to_repeat(exc.status, exc.code, sent):
                 raise
-            body = self._list(query, deadline)
+            sent = self._dialect.request(query)
+            body = self._list(query, sent, deadline)
         if on_token is not None:
             on_token(self._dialect.next_position(body))
         page = self._runner.run(
-            Operation.LIST, query.prefix, self._read_page, body, query, deadline
+            Operation.LIST, query.prefix, self._read_page, body, query, sent, deadline
         )
         return self._completed(page, deadline) if page.incomplete else page
 
@@ -284,9 +286,7 @@ class BucketOperations:
     def has_ranges(self) -> bool:
         return self._traits.has_ranges
 
-    def _list(self, query: ListQuery, deadline: float) -> bytes:
-        request = self._dialect.request(query)
-
+    def _list(self, query: ListQuery, request: StoreRequest, deadline: float) -> bytes:
         def receive() -> bytes:
             with self._transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
@@ -305,14 +305,16 @@ class BucketOperations:
         if response.status != 400 or error.response.code:
             raise error
 
-    def _read_page(self, body: bytes, query: ListQuery, deadline: float) -> ListPage:
+    def _read_page(
+        self, body: bytes, query: ListQuery, sent: StoreRequest, deadline: float
+    ) -> ListPage:
         """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
         if len(body) <= LARGE_DOCUMENT:
-            return self._dialect.read_page(body, query)
+            return self._dialect.read_page(body, query, sent)
         if not self._parsing.acquire(timeout=max(0, deadline - self._clock())):
             raise TimeoutError("the deadline has passed")
         try:
-            return self._dialect.read_page(body, query)
+            return self._dialect.read_page(body, query, sent)
         finally:
             self._parsing.release()
 

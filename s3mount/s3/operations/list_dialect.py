@@ -30,6 +30,7 @@ _TOKEN = re.compile(rb"<NextContinuationToken>([^<]{1,%d})</NextContinuationToke
 _BEHIND = "\0"  # begins a position that is a key
 _REFUSED = (400, 405, 501)  # statuses
 _REFUSALS = {"InvalidArgument", "InvalidRequest", "MethodNotAllowed", "NotImplemented"}
+_CUT_OFF = "a listing that is cut off without a continuation token"
 _LAST = "\U0010ffff"  # comes after all that names in a directory begin with
 
 
@@ -44,12 +45,19 @@ class ListDialect(Protocol):
         """Return where the next page begins, as a hint, without reading the page."""
         ...
 
-    def read_page(self, body: bytes, query: ListQuery) -> ListPage:
-        """Return the page; an ErrorResponseError or InvalidResponseError if *body* is none."""
+    def read_page(
+        self, body: bytes, query: ListQuery, sent: StoreRequest | None = None
+    ) -> ListPage:
+        """Return the page that answers *sent*, by default the request for *query* as of now.
+
+        Raises ErrorResponseError or InvalidResponseError if *body* is no such page.
+        """
         ...
 
-    def is_to_repeat(self, status: int | None, code: str | None) -> bool:
-        """Whether a request that the store refused is to be sent anew, written otherwise."""
+    def is_to_repeat(
+        self, status: int | None, code: str | None, sent: StoreRequest | None = None
+    ) -> bool:
+        """Whether *sent*, which the store refused, is to be sent anew, written otherwise."""
         ...
 
 
@@ -69,10 +77,12 @@ class ListObjects:
     """
 
     def __init__(self, version: ListVersion = "auto") -> None:
-        # called from several threads; each attribute is written once, or again with the same value
+        # Called from several threads. What an answer tells is of the request that was sent, which
+        # another thread may have made the former way.
         self._paging = Paging.MARKER if version == "1" else Paging.TOKEN
         self._is_certain = version != "auto"  # what the store pages by
         self._has_listed = False
+        self._is_plus_literal = False  # in keys with encoding-type=url
         self._bucket = ""  # as the store names it in its listings
 
     def request(self, query: ListQuery) -> StoreRequest:
@@ -107,63 +117,89 @@ class ListObjects:
         except ValueError:  # not UTF-8, or a character reference too long for Python to convert
             return None
 
-    def read_page(self, body: bytes, query: ListQuery) -> ListPage:
+    def read_page(
+        self, body: bytes, query: ListQuery, sent: StoreRequest | None = None
+    ) -> ListPage:
+        paging = self._paging_of(sent)
         behind = position_key(query)
-        page = parse_page(body, query, after=query.start_after if behind is None else behind)
+        page = parse_page(
+            body,
+            query,
+            after=query.start_after if behind is None else behind,
+            is_plus_literal=self._is_plus_literal,
+        )
+        self._is_plus_literal = self._is_plus_literal or page.is_plus_literal
         self._check_bucket(page)
         self._has_listed = True
         if behind is not None:
-            self._check_forward(page, behind)
+            self._check_forward(page, behind, paging)
         if not _goes_on(page, query):
             return page.at(None)
-        if page.token is not None and self._paging is not Paging.MARKER:
+        if page.token is not None and paging is not Paging.MARKER:
             if page.token == query.token:
                 raise InvalidResponseError("a listing that comes back to the same page")
             return page.at(page.token)
-        return page.at(_BEHIND + self._next_key(page, behind))
+        return page.at(_BEHIND + self._next_key(page, query, behind, paging))
 
-    def _next_key(self, page: ParsedPage, behind: str | None) -> str:
+    def _paging_of(self, sent: StoreRequest | None) -> Paging:
+        """Return what *sent* pages by."""
+        if sent is None:
+            return self._paging
+        if sent.operation == "ListObjects":
+            return Paging.MARKER
+        return Paging.START_AFTER if self._paging is Paging.MARKER else self._paging
+
+    def _next_key(
+        self, page: ParsedPage, query: ListQuery, behind: str | None, paging: Paging
+    ) -> str:
         """Return the key that the next page begins behind; *behind* is that of this page."""
         key = page.next_marker or page.last_row
-        if key is None or (self._paging is Paging.TOKEN and self._is_certain):
-            raise InvalidResponseError("a listing that is cut off without a continuation token")
+        if self._paging is Paging.TOKEN and self._is_certain:
+            raise InvalidResponseError(f"{_CUT_OFF}, which --list-version 2 needs")
+        if key is None:
+            raise InvalidResponseError(_CUT_OFF)
+        if page.next_marker is None and not page.is_ordered:  # rows might be passed over
+            raise InvalidResponseError("a listing that is cut off, in no order, without a token")
         if self._paging is Paging.TOKEN:
             self._paging = Paging.MARKER if page.has_marker else Paging.START_AFTER
-        if behind is not None and key == behind and key.endswith("/"):
+        is_directory = query.delimiter and key.endswith("/") and key != query.prefix
+        if key == behind and is_directory:
             return key + _LAST  # the store lists what is in a directory behind its prefix
         if behind is not None and _is_at_or_before(key, behind):
-            self._fail(behind)
+            self._fail(behind, paging)
         return key
 
-    def _check_forward(self, page: ParsedPage, behind: str) -> None:
+    def _check_forward(self, page: ParsedPage, behind: str, paging: Paging) -> None:
         """Raise InvalidResponseError if all rows are before *behind*; the row itself may come."""
         last = page.last_row
         if last is None or last == behind:
             return
         if _is_at_or_before(last, behind):
-            self._fail(behind)
+            self._fail(behind, paging)
         if not self._is_certain:
-            self._is_certain = True
+            self._paging, self._is_certain = paging, True
             log.info("the store pages listings by %s, not by tokens", self._paging.value)
 
-    def _fail(self, behind: str) -> NoReturn:
-        self._use_other()
+    def _fail(self, behind: str, paging: Paging) -> NoReturn:
+        self._use_other(paging)
         raise InvalidResponseError(f"a listing that comes back to {behind!r}")
 
-    def is_to_repeat(self, status: int | None, code: str | None) -> bool:
+    def is_to_repeat(
+        self, status: int | None, code: str | None, sent: StoreRequest | None = None
+    ) -> bool:
         if self._is_certain or status not in _REFUSED or (code or "") not in {"", *_REFUSALS}:
             return False
         if status == 400 and not code:  # more often a redirect, or a refused signature
             return False
         if self._has_listed and self._paging is Paging.TOKEN:  # it knows version 2
             return False
-        self._use_other()
+        self._use_other(self._paging_of(sent))
         return True
 
-    def _use_other(self) -> None:
-        """Let the next attempt page by the other parameter, unless what it pages by is certain."""
+    def _use_other(self, failed: Paging) -> None:
+        """Let the next attempt page by the other parameter than *failed*, unless one is certain."""
         if not self._is_certain:
-            is_by_marker = self._paging is Paging.MARKER
+            is_by_marker = failed is Paging.MARKER
             self._paging = Paging.START_AFTER if is_by_marker else Paging.MARKER
 
     def _check_bucket(self, page: ParsedPage) -> None:

@@ -8,6 +8,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 
 import re
 from collections.abc import Mapping
+from operator import le
 from typing import NamedTuple
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
@@ -32,7 +33,8 @@ class ParsedPage(NamedTuple):
 
     *is_truncated* is None if the store does not say. *last_row* is the key or common prefix that
     comes last, None without any; *next_marker* comes no later. *has_marker*: the page is written as
-    version 1 of the API has it. *row_count* counts odd rows too.
+    version 1 of the API has it. *row_count* counts odd rows too. *is_ordered* is only found out
+    if the next page begins behind a row. *is_plus_literal*: as `parse_page` has it.
     """
 
     rows: PageRows
@@ -43,6 +45,8 @@ class ParsedPage(NamedTuple):
     last_row: str | None
     has_marker: bool
     row_count: int
+    is_ordered: bool
+    is_plus_literal: bool
 
     def at(self, next_token: str | None) -> ListPage:
         """Return the page, which *next_token* continues."""
@@ -57,16 +61,24 @@ class ParsedPage(NamedTuple):
         )
 
 
-def parse_page(body: bytes, query: ListQuery, *, after: str | None = None) -> ParsedPage:
+def parse_page(
+    body: bytes, query: ListQuery, *, after: str | None = None, is_plus_literal: bool = False
+) -> ParsedPage:
     """Return the page in *body*, if it is one that *query* describes, of rows behind *after*.
 
+    *is_plus_literal*: earlier pages have shown that the store writes a plus for a plus, no space.
     Raises ErrorResponseError for an error document: S3 may send one under a 200 that it had begun.
     """
     columns, root = _parse_fast(body) or _parse_full(body)
-    is_encoded = child_text(root, "EncodingType") == "url"
+    is_encoded = _encoding_type(root) == "url"
     prefixes = [each.text or "" for each in root.iterfind("CommonPrefixes/Prefix") if not len(each)]
     rows_as_sent = [*columns.keys, *prefixes]
-    decoded = _decode_keys(rows_as_sent, query.prefix) if is_encoded else rows_as_sent
+    if is_encoded:
+        echo = child_text(root, "Prefix") or ""
+        is_plus_literal = is_plus_literal or _is_plus_literal(rows_as_sent, echo, query.prefix)
+        decoded = _decode_keys(rows_as_sent, is_plus_literal=is_plus_literal)
+    else:
+        decoded = rows_as_sent
     count = len(decoded)
     keys, prefixes = decoded[: len(columns.keys)], decoded[len(columns.keys) :]
     _check_count(root, count, query)
@@ -74,16 +86,25 @@ def parse_page(body: bytes, query: ListQuery, *, after: str | None = None) -> Pa
     if not (rows.objects or rows.prefixes or rows.incomplete):
         _check_empty(root, query, dict(rows.odd_rows))
     marker, last_row = child_text(root, "NextMarker"), _last_row(keys, prefixes, query.prefix)
+    token, is_truncated = child_text(root, "NextContinuationToken") or None, _read_truncated(root)
+    is_followed_by_row = token is None and is_truncated is not False
     return ParsedPage(
         rows,
         (child_text(root, "Name") or "").strip(),
-        _read_truncated(root),
-        child_text(root, "NextContinuationToken") or None,
+        is_truncated,
+        token,
         _next_marker(marker, decoded, last_row, query, is_encoded=is_encoded),
         last_row,
         marker is not None or child_text(root, "Marker") is not None,
         count,
+        not is_followed_by_row or _is_ordered(keys, prefixes, query.prefix),
+        is_plus_literal,
     )
+
+
+def _encoding_type(root: ET.Element) -> str | None:
+    """Return how keys are encoded; the second name is Tencent's (COS)."""
+    return child_text(root, "EncodingType") or child_text(root, "Encoding-Type")
 
 
 def _parse_fast(body: bytes) -> tuple[Columns, ET.Element] | None:
@@ -115,7 +136,7 @@ def _parse_full(body: bytes) -> tuple[Columns, ET.Element]:
         "" if len(row.findall("ETag")) > 1 else size
         for row, size in zip(contents, sizes, strict=True)
     ]
-    if child_text(root, "EncodingType") and any(map(_STRAY_OCTET.search, keys)):
+    if _encoding_type(root) and any(map(_STRAY_OCTET.search, keys)):
         raise InvalidResponseError("octets that are not UTF-8 in a listing with encoded keys")
     return Columns(keys, sizes, mtimes, list(map(validation.plain_etag, etags)), classes), root
 
@@ -170,30 +191,34 @@ def _check_empty(root: ET.Element, query: ListQuery, odd_rows: Mapping[RowOddity
         raise InvalidResponseError(f"a listing of {raw[:80]!r} instead of {query.prefix!r}")
 
 
-def _decode_keys(texts: list[str], prefix: str) -> list[str]:
-    """Decode the keys of a page all at once, joined by NUL, which XML cannot carry."""
+def _decode_keys(texts: list[str], *, is_plus_literal: bool) -> list[str]:
+    """Decode the keys of a page all at once, joined by NUL, which well-formed XML cannot carry."""
     joined = "\0".join(texts)
     if not texts or not ("%" in joined or "+" in joined):
         return texts
     # %2F is nearly all there is to decode in most buckets
     plain = joined.replace("%2F", "/")
-    spaced = plain if _is_plus_literal(texts[0], plain, prefix) else plain.replace("+", " ")
-    if "%00" in spaced or spaced.count("%") > _ESCAPES_AT_ONCE:
-        return [validation.decode_key(text) for text in texts]
+    spaced = plain if is_plus_literal else plain.replace("+", " ")
+    has_nul = "%00" in spaced or joined.count("\0") >= len(texts)
+    if has_nul or spaced.count("%") > _ESCAPES_AT_ONCE:
+        return [
+            validation.decode_key(text.replace("+", "%2B") if is_plus_literal else text)
+            for text in texts
+        ]
     return unquote(spaced, "utf-8", "surrogateescape").split("\0")
 
 
-def _is_plus_literal(first: str, joined: str, prefix: str) -> bool:
-    """Whether the store leaves a plus as it is, instead of writing it for a space.
+def _is_plus_literal(texts: list[str], echo: str, prefix: str) -> bool:
+    """Whether the store shows that it leaves a plus as it is, instead of writing it for a space.
 
-    It does if it writes %20 for a space, or if else the keys were not below *prefix*.
+    It does if it writes %20 for a space, also in the prefix that it echoes, or if else the keys
+    were not below *prefix*.
     """
-    if "+" not in joined:
-        return False
-    is_below = validation.decode_key(first).startswith(prefix)
-    return "%20" in joined or (
-        not is_below and unquote(first, errors="surrogateescape").startswith(prefix)
-    )
+    first = texts[0] if texts else ""
+    if "%20" in echo or "%20" in "\0".join(texts):
+        return True
+    is_below = "+" not in first or validation.decode_key(first).startswith(prefix)
+    return not is_below and unquote(first, errors="surrogateescape").startswith(prefix)
 
 
 def _last_row(keys: list[str], prefixes: list[str], prefix: str) -> str | None:
@@ -202,6 +227,15 @@ def _last_row(keys: list[str], prefixes: list[str], prefix: str) -> str | None:
         for column in (keys, prefixes)
     ]
     return max(last, key=_bytes) or None
+
+
+def _is_ordered(keys: list[str], prefixes: list[str], prefix: str) -> bool:
+    """Whether the rows below *prefix* rise, as bytes or by the components of their paths."""
+    columns = [[_bytes(row) for row in each if row.startswith(prefix)] for each in (keys, prefixes)]
+    by_component = [[row.replace(b"/", b"\0") for row in column] for column in columns]
+    return any(
+        all(all(map(le, column, column[1:])) for column in each) for each in (columns, by_component)
+    )
 
 
 def _next_marker(

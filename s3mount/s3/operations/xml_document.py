@@ -19,6 +19,7 @@ from s3mount.s3.transport import InvalidResponseError
 _DECLARED_ROOT = b'<ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
 _BARE_ROOT = b"<ListBucketResult>"
 _BOM = b"\xef\xbb\xbf"
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 # of Unicode's last private plane, which nobody has seen in a key
 _CONTROL, _OCTET, _NONCHARACTER = 0x10F000, 0x10F100, 0x10F200
 _PLACEHOLDERS = {
@@ -38,6 +39,9 @@ def parse_document(body: bytes) -> ET.Element:
     check_document(body)
     if body[:1] != b"<":
         body = body.removeprefix(_BOM).lstrip()
+    if b"\0" in body[:2] or body.startswith(_UTF_16):
+        # the parser would read it as UTF-16, whatever it was told, and `check_document` saw nothing
+        raise InvalidResponseError("a document that is not UTF-8")
     before = body[: max(body.find(_DECLARED_ROOT), 0)]
     is_markup = b"<!" not in before  # else this may stand in a comment
     bare = body.replace(_DECLARED_ROOT, _BARE_ROOT, 1) if is_markup else body

@@ -3,10 +3,21 @@
 from collections.abc import Mapping
 
 from tests.field.case import Case
-from tests.field.cases import bodies, environ, lists, network, people, settings, start, versions
+from tests.field.cases import (
+    bodies,
+    environ,
+    lists,
+    network,
+    people,
+    settings,
+    start,
+    stores,
+    versions,
+)
 
 TABLES: Mapping[str, tuple[Case, ...]] = {
     "lists": lists.CASES,
+    "stores": stores.CASES,
     "versions": versions.CASES,
     "bodies": bodies.CASES,
     "start": start.CASES,

@@ -19,7 +19,7 @@ from s3mount.errors import (
 )
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.namespace.inode_table import ROOT
-from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.model import ListPage, ListQuery, RowOddity
 from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.property.filesystem_factory import make_filesystem
@@ -305,6 +305,45 @@ async def test_a_listing_that_is_not_found_hides_no_file(autojump_clock: MockClo
         assert (await filesystem.tree.lookup(directory, b"a")).size == 5
         with pytest.raises(NotFound):
             await filesystem.tree.lookup(directory, b"b")
+
+
+class LosesObjects(MemoryStore):
+    """Lists objects whose size nothing tells: they are left out of each page."""
+
+    async def list_page(
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
+    ) -> ListPage:
+        page = await super().list_page(query, priority, on_token)
+        lost = ((RowOddity.NOT_FOUND_OUT, len(page.objects)),) if page.objects else ()
+        return replace(page, objects=[], odd_rows=lost, is_partial=bool(lost))
+
+
+async def test_a_directory_is_found_though_its_only_object_was_left_out(
+    autojump_clock: MockClock,
+) -> None:
+    store = LosesObjects()
+    store.put("d/e/a", b"12345")
+    async with file_system(store, metadata_limit=1) as filesystem:
+        directory = await inode_of(filesystem, b"d", b"e")
+
+        assert (await filesystem.tree.lookup(directory, b"a")).size == 5
+        with pytest.raises(NotFound):
+            await filesystem.tree.lookup(directory, b"b")
+
+
+async def test_a_walk_shows_a_directory_though_its_only_object_was_left_out(
+    autojump_clock: MockClock,
+) -> None:
+    store = LosesObjects()
+    for number in range(40):
+        store.put(f"d{number:02}/e/a", b"12345")
+    async with file_system(store) as filesystem:
+        assert len(await names_in(filesystem)) == 40
+        for number in range(40):
+            assert await names_in(filesystem, b"d%02d" % number) == [b"e"]
 
 
 class NeverShows(MemoryStore):

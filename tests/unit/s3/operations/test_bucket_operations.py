@@ -811,8 +811,10 @@ class ListByKey(ListObjects):
     def next_position(self, body: bytes) -> str | None:
         return "hint" if body else None
 
-    def read_page(self, body: bytes, query: ListQuery) -> ListPage:
-        page = super().read_page(body, query)
+    def read_page(
+        self, body: bytes, query: ListQuery, sent: StoreRequest | None = None
+    ) -> ListPage:
+        page = super().read_page(body, query, sent)
         return replace(page, next_token=page.objects[-1].key)
 
 

@@ -1,5 +1,8 @@
 """Listings go on by token, by marker or by start-after, and never lose a row between two pages."""
 
+import contextlib
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,10 +32,23 @@ def document(*rows: str, truncated: bool = True, more: str = "") -> bytes:
 
 
 class Store:
-    """Lists *rows*, *size* a page, behind the value of the parameter *by*; tells no tokens."""
+    """Lists *rows*, *size* a page, behind the value of the parameter *by*; tells no tokens.
 
-    def __init__(self, rows: list[str], size: int, by: str, *, repeats: bool, tells: bool) -> None:
-        self.rows, self.size, self.by = rows, size, by
+    *of_files*: in the order of a file tree, in which `a/` comes right after `a`.
+    """
+
+    def __init__(
+        self,
+        rows: list[str],
+        size: int,
+        by: str,
+        *,
+        repeats: bool,
+        tells: bool,
+        of_files: bool = False,
+    ) -> None:
+        self.order = (lambda row: row.replace("/", "\0")) if of_files else str
+        self.rows, self.size, self.by = sorted(rows, key=self.order), size, by
         self.repeats, self.tells = repeats, tells
         self.requests: list[StoreRequest] = []
 
@@ -43,7 +59,8 @@ class Store:
         left = [
             row
             for row in self.rows
-            if row > behind or (self.repeats and row == behind and row.endswith("/"))
+            if self.order(row) > self.order(behind)
+            or (self.repeats and row == behind and row.endswith("/"))
         ]
         page = left[: self.size]
         marker = f"<NextMarker>{page[-1]}</NextMarker>" if self.tells and page else ""
@@ -82,17 +99,13 @@ ROWS = st.sets(st.text("ab-~", min_size=1, max_size=3), max_size=12).flatmap(
     ROWS,
     st.integers(2, 4),
     st.sampled_from(["marker", "start-after"]),
-    st.booleans(),
-    st.booleans(),
+    st.tuples(st.booleans(), st.booleans(), st.booleans()),
 )
 def test_a_store_without_tokens_is_listed_whole(
-    rows: list[str],
-    size: int,
-    by: str,
-    repeats: bool,  # noqa: FBT001
-    tells: bool,  # noqa: FBT001
+    rows: list[str], size: int, by: str, kinds: tuple[bool, bool, bool]
 ) -> None:
-    store = Store(rows, size, by, repeats=repeats, tells=tells)
+    repeats, tells, of_files = kinds
+    store = Store(rows, size, by, repeats=repeats, tells=tells, of_files=of_files)
 
     listed = list_all(ListObjects(), store)
 
@@ -204,3 +217,85 @@ def test_a_store_that_knows_version_2_keeps_it() -> None:
     dialect.read_page(document("a", truncated=False), ListQuery(""))
 
     assert not dialect.is_to_repeat(400, "InvalidArgument")
+
+
+def test_two_listings_that_fail_at_once_do_not_undo_each_others_choice() -> None:
+    """Both were sent by start-after, so both say that it is markers that remain to be tried."""
+    dialect, store = ListObjects(), Store(["a", "b", "c"], 2, "marker", repeats=False, tells=False)
+    first = dialect.read_page(store.respond(dialect.request(ListQuery(""))), ListQuery(""))
+    query = ListQuery("", token=first.next_token)
+    sent = [dialect.request(query) for _ in range(2)]
+
+    for each in sent:
+        with pytest.raises(InvalidResponseError):
+            dialect.read_page(store.respond(each), query, each)
+
+    assert dialect.request(query).operation == "ListObjects"
+
+
+def test_two_refusals_of_version_2_are_both_repeated_in_version_1() -> None:
+    dialect = ListObjects()
+    sent = [dialect.request(ListQuery("")) for _ in range(2)]
+
+    assert [dialect.is_to_repeat(501, "NotImplemented", each) for each in sent] == [True, True]
+    assert dialect.request(ListQuery("")).operation == "ListObjects"
+
+
+def test_the_token_of_a_version_2_page_is_followed_though_markers_are_tried() -> None:
+    dialect = ListObjects()
+    sent = dialect.request(ListQuery(""))
+    dialect.read_page(document("a", more="<Marker></Marker>"), ListQuery(""))  # an odd answer
+    body = document("a", more="<NextContinuationToken>t</NextContinuationToken>")
+
+    assert dialect.read_page(body, ListQuery(""), sent).next_token == "t"
+
+
+@pytest.mark.parametrize(
+    ("rows", "is_certain"),
+    [(("a-b", "a/", "b"), True), (("a/", "a-b", "b"), True), (("b", "a"), False)],
+)
+def test_a_page_in_no_order_is_not_continued_behind_a_row(
+    rows: tuple[str, ...],
+    is_certain: bool,  # noqa: FBT001
+) -> None:
+    """A store that compares keys with the marker, and does not sort them, would pass some over."""
+    with contextlib.nullcontext() if is_certain else pytest.raises(InvalidResponseError):
+        ListObjects().read_page(document(*rows), ListQuery(""))
+
+    followed = document(*rows, more=f"<NextMarker>{rows[-1]}</NextMarker>")
+    assert ListObjects().read_page(followed, ListQuery("")).next_token == "\0" + rows[-1]
+
+
+def encoded(*keys: str, prefix: str = "") -> bytes:
+    said = f"<Prefix>{prefix}</Prefix><EncodingType>url</EncodingType>"
+    return document(*keys, truncated=False, more=said)
+
+
+def test_a_plus_stays_a_plus_once_a_store_has_written_a_space_otherwise() -> None:
+    dialect = ListObjects()
+    before = dialect.read_page(encoded("a+b"), ListQuery("")).objects
+    dialect.read_page(encoded("x%20y"), ListQuery(""))
+
+    after = dialect.read_page(encoded("a+b", "c%00+"), ListQuery("")).objects
+
+    assert [each.key for each in (*before, *after)] == ["a b", "a+b", "c\0+"]
+
+
+def test_the_echoed_prefix_shows_how_a_store_writes_a_space() -> None:
+    body = encoded("x+y/a+b", prefix="x%20y/").replace(b"x+y/", b"x%20y/")
+
+    page = ListObjects().read_page(body, ListQuery("x y/"))
+
+    assert [each.key for each in page.objects] == ["x y/a+b"]
+
+
+@pytest.mark.parametrize("query", [ListQuery("", delimiter=""), ListQuery("d/")])
+def test_only_a_common_prefix_is_passed_with_all_that_is_below_it(query: ListQuery) -> None:
+    """An object d/ is the first key of what is below it, and may come again, as any marker."""
+    dialect, behind = ListObjects(), replace(query, token="\0d/")
+    body = document().replace(
+        b"</ListBucketResult>", f"{contents('d/')}</ListBucketResult>".encode()
+    )
+
+    with pytest.raises(InvalidResponseError):
+        dialect.read_page(body, behind)

@@ -313,6 +313,20 @@ def test_keys_are_literal_if_the_store_did_not_encode_them() -> None:
     assert [each.key for each in read_page(body, ANY).objects] == ["a%2Fb+c & d"]
 
 
+def test_tencent_spells_the_encoding_type_with_a_hyphen() -> None:
+    body = page(OBJECT, "<Encoding-Type>url</Encoding-Type>", encoding="")
+
+    assert [each.key for each in read_page(body, ANY).objects] == ["a/b c"]
+
+
+def test_a_stray_nul_in_encoded_keys_moves_no_key_to_another_row() -> None:
+    body = page(OBJECT.replace("a%2Fb+c", "a+\0b"), OBJECT.replace("<Size>5<", "<Size>6<"))
+
+    listed = read_page(body, ANY).objects
+
+    assert [(each.key, each.size) for each in listed] == [("a \0b", 5), ("a/b c", 6)]
+
+
 def test_objects_with_and_without_checksums_share_a_page() -> None:
     checked = OBJECT.replace(
         "<Size>",
@@ -357,6 +371,17 @@ def test_an_object_without_an_etag_gets_a_synthetic_one() -> None:
 def test_what_is_no_listing_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidResponseError):
         read_page(body, ANY)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xff\xfe", b"\xfe\xff"])
+@pytest.mark.parametrize("before", [b"", b"\n", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_no_encoding_hides_a_document_type(mark: bytes, before: bytes, encoding: str) -> None:
+    """The parser detects UTF-16 by its first two bytes, though it is told that it gets UTF-8."""
+    entities = '<!DOCTYPE x [<!ENTITY e "a">]>'
+    body = entities + "<Error><Code>&e;&e;</Code></Error>"
+
+    assert read_error_document(before + mark + body.encode(encoding)) == ("", None, None)
 
 
 @pytest.mark.parametrize(
