@@ -63,7 +63,8 @@ class Request:
     def kind(self) -> Kind:
         if self.key:
             return Kind(self.method)
-        is_listing = self.method == "GET" and self.bucket and "location" not in self.query
+        is_of_bucket = not {"location", "session"}.isdisjoint(self.query)
+        is_listing = self.method == "GET" and self.bucket and not is_of_bucket
         return Kind.LIST if is_listing else Kind.BUCKET
 
     @property
