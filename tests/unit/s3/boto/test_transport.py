@@ -135,6 +135,49 @@ def test_a_page_that_is_none_and_ends_its_connection_is_a_failure(
         connect(url).list_page(ListQuery(""), deadline=soon())
 
 
+CHUNKS = b"4\r\n0123\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("coding", "length"),
+    [
+        ("identity, chunked", "4"),
+        ("identity, chunked", ""),
+        ("\r\n chunked", "4"),
+        ("\r\n chunked", ""),
+        ("chunked", "4"),
+        ("gzip, chunked", "4"),
+        ("gzip", "4"),
+        ("a\rtransfer-encoding: chunked", "4"),
+    ],
+)
+def test_a_body_whose_framing_is_a_guess_is_a_failure(
+    coding: str, length: str, connect: Connect
+) -> None:
+    """http.client takes what is not exactly `chunked` for no coding: the chunks became content."""
+    response = part(CHUNKS, "bytes 2-5/10", transfer_encoding=coding, content_length=length)
+    with answering(response) as url, pytest.raises(Retryable, match="Transfer-Encoding"):
+        read(connect(url), VERSION, RANGE)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "length"),
+    [
+        ("chunked", CHUNKS, ""),
+        ("CHUNKED", CHUNKS, ""),
+        ("chunked\r\ntransfer-encoding: chunked", CHUNKS, ""),
+        ("identity", b"0123", "4"),
+        ("identity", b"0123", ""),
+    ],
+)
+def test_a_body_whose_framing_is_certain_is_read(
+    coding: str, body: bytes, length: str, connect: Connect
+) -> None:
+    response = part(body, "bytes 2-5/10", transfer_encoding=coding, content_length=length)
+    with answering(response) as url:
+        assert read(connect(url), VERSION, RANGE) == b"0123"
+
+
 # cancellation
 
 
