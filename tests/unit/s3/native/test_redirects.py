@@ -214,6 +214,10 @@ def _refuse_date(date: str | None) -> bool:
         "http://[::ffff:169.254.169.254]/",
         "http://2852039166/",
         "http://[fe80::1]/",
+        "http://a..b/",
+        "http://[...]/",
+        "https://.test/",
+        f"http://{'x' * 64}.test/",
     ],
 )
 def test_a_forbidden_location_is_not_contacted(transport: str, location: str) -> None:
