@@ -73,7 +73,7 @@ class HttpClient:
         limit_header_time(
             self._pool,
             self._watchdog,
-            handshake_timeout=self._idle_timeout,
+            handshake_timeout=self._handshake_timeout,
             on_acquire=self._acquired,
             on_wait=self._attach,
             connect=self._connect,
@@ -150,6 +150,10 @@ class HttpClient:
             self._call.cancel_token.attach(waitable.shut_down)
 
         return self._tcp.connect(host, port, self._clock() + seconds, on_wait)
+
+    def _handshake_timeout(self) -> float:
+        left = self._call.deadline - self._clock()
+        return min(self._idle_timeout, max(left, 0.001))  # 0 would not wait at all
 
     def _attach(self, sock: Any) -> None:
         """Have this thread's cancel token shut *sock* down."""
