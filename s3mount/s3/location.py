@@ -14,7 +14,11 @@ _PORTS = {"http": 80, "https": 443}
 _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([^#]*)", re.IGNORECASE)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:@\[\]%\s]+)(?::([0-9]{0,5}))?")
-_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}", re.ASCII)
+# an address of IPv6, or labels that the resolver can be asked for
+_HOST = re.compile(
+    r"(?=.{1,254}\Z)(?:[0-9A-F.]*:[0-9A-F:.]*|[A-Z0-9_-]{1,63}(?:\.[A-Z0-9_-]{1,63})*\.?)",
+    re.ASCII | re.IGNORECASE,
+)
 _SEVERAL = re.compile(r", *https?://", re.IGNORECASE)  # two fields, which are joined by a comma
 _UNSAFE = re.compile(r"[^\x21-\x7e]")
 

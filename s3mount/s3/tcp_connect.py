@@ -221,7 +221,7 @@ class _Opening:
 
 def resolve_name(host: str, port: int, timeout: float, on_wait: OnWait) -> list[Address]:
     """Return the addresses of *host*; OSErrors if there are none within *timeout* seconds."""
-    with contextlib.suppress(socket.gaierror):
+    with contextlib.suppress(socket.gaierror, UnicodeError):  # the look-up reports them
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     lookup = _NameLookup(host, port)
     on_wait(lookup)

@@ -262,3 +262,21 @@ def join_values(values: Sequence[str]) -> str:
     A value that a proxy repeats counts once; others are joined, see RFC 9110, section 5.3.
     """
     return values[0] if len(set(values)) == 1 else ", ".join(values)
+
+
+def is_chunked(headers: Mapping[str, str]) -> bool:
+    """Whether a body comes in chunks. InvalidResponseError if that would be a guess.
+
+    HTTP/1.0's `identity` means nothing. A length beside chunks is how requests are smuggled.
+    """
+    raw = headers.get("transfer-encoding")
+    if raw is None:
+        return False
+    words = (word.strip() for word in raw.lower().split(","))
+    coding = ", ".join(word for word in words if word != "identity")
+    if not coding:
+        return False
+    length = headers.get("content-length")
+    if coding != "chunked" or length is not None:
+        raise InvalidResponseError(f"Transfer-Encoding {coding[:40]!r}, Content-Length {length!r}")
+    return True

@@ -37,22 +37,25 @@ def limit_header_time(
     pools: PoolManager,
     watchdog: "Watchdog",
     *,
-    handshake_timeout: float,
+    handshake_timeout: Callable[[], float],
     on_acquire: OnAcquire,
     on_wait: OnWait,
     connect: Connect,
 ) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
-    *handshake_timeout* is how long TLS may wait for each piece from the peer; urllib3 would apply
-    the connect timeout. *on_acquire* is called before the request is sent, *on_wait* before the
+    *handshake_timeout* returns how long TLS, and a proxy's tunnel before it, may take in all.
+    *on_acquire* is called before the request is sent, *on_wait* before a handshake and before the
     header is read; what *on_wait* raises ends the request. *connect* opens the connections.
     """
 
-    def open_socket(connection: HTTPConnection) -> socket.socket:
+    def open_socket(connection: HTTPConnection) -> tuple[socket.socket, "_Handshake"]:
         sock = _connected(connection, connect)
-        sock.settimeout(handshake_timeout)
-        return sock
+        try:
+            return sock, _Handshake(sock, handshake_timeout(), watchdog, on_wait)
+        except BaseException:  # raised again
+            sock.close()
+            raise
 
     kinds: dict[str, tuple[Any, Any]] = {
         "http": (HTTPConnection, HTTPConnectionPool),
@@ -70,13 +73,27 @@ def _connection_class(
     base: Any,
     watchdog: "Watchdog",
     on_wait: OnWait,
-    open_socket: Callable[[HTTPConnection], socket.socket],
+    open_socket: Callable[[HTTPConnection], "tuple[socket.socket, _Handshake]"],
 ) -> Any:
     class Connection(base):  # type: ignore[misc]  # one of urllib3's two
         response_class = _FinalResponse
+        handshake: "_Handshake | None" = None  # while the connection is being opened
 
         def _new_conn(self) -> socket.socket:
-            return open_socket(self)
+            sock, self.handshake = open_socket(self)
+            return sock
+
+        def connect(self) -> None:
+            try:
+                super().connect()
+            except BaseException as exc:
+                if self.handshake is not None and self.handshake.is_late:
+                    raise TimeoutError("the handshake did not end in time") from exc
+                raise
+            finally:
+                if self.handshake is not None:
+                    self.handshake.end()
+                    self.handshake = None
 
         def getresponse(self) -> HTTPResponse:
             on_wait(self.sock)
@@ -218,6 +235,34 @@ class Watchdog:
                 if not self._changed.wait(self._sleeps_until - now) and not self._timers:
                     self._sleeps_until = None
                     return
+
+
+class _Handshake:
+    """Time limit of what precedes the first request over *sock*: a tunnel, and TLS.
+
+    The peer may send it byte by byte, and TLS takes the descriptor of *sock* over, so another one
+    of the same socket is shut down, by *watchdog* and by whom *on_wait* tells.
+    """
+
+    def __init__(
+        self, sock: socket.socket, seconds: float, watchdog: Watchdog, on_wait: OnWait
+    ) -> None:
+        sock.settimeout(seconds)
+        self._twin = sock.dup()
+        try:
+            on_wait(self._twin)
+            self._timer = watchdog.start(seconds, self._twin)
+        except BaseException:  # raised again
+            self._twin.close()
+            raise
+
+    @property
+    def is_late(self) -> bool:
+        return self._timer.has_fired
+
+    def end(self) -> None:
+        self._timer.cancel()
+        self._twin.close()
 
 
 def _read_header(

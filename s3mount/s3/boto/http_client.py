@@ -32,7 +32,7 @@ from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.limits import ERROR_LIMIT, PIECES_LIMIT
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import TcpConnector, Waitable
-from s3mount.s3.transport import CutShortError, InvalidResponseError, join_values
+from s3mount.s3.transport import CutShortError, InvalidResponseError, is_chunked, join_values
 
 CHUNK = 256 * 1024  # bytes a read
 
@@ -73,7 +73,7 @@ class HttpClient:
         limit_header_time(
             self._pool,
             self._watchdog,
-            handshake_timeout=self._idle_timeout,
+            handshake_timeout=self._handshake_timeout,
             on_acquire=self._acquired,
             on_wait=self._attach,
             connect=self._connect,
@@ -116,7 +116,7 @@ class HttpClient:
                 preload_content=False,
                 decode_content=False,
             )
-        return HttpResponse(
+        framed = HttpResponse(
             response,
             self._call.cancel_token,
             deadline,
@@ -124,6 +124,12 @@ class HttpClient:
             watchdog=self._watchdog,
             clock=self._clock,
         )
+        try:
+            framed.check_framing(is_bodiless=request.method == "HEAD")
+        except BaseException:  # raised again
+            framed.close()
+            raise
+        return framed
 
     def close(self) -> None:
         """Close the idle connections, and the others with their responses."""
@@ -144,6 +150,10 @@ class HttpClient:
             self._call.cancel_token.attach(waitable.shut_down)
 
         return self._tcp.connect(host, port, self._clock() + seconds, on_wait)
+
+    def _handshake_timeout(self) -> float:
+        left = self._call.deadline - self._clock()
+        return min(self._idle_timeout, max(left, 0.001))  # 0 would not wait at all
 
     def _attach(self, sock: Any) -> None:
         """Have this thread's cancel token shut *sock* down."""
@@ -178,8 +188,19 @@ class HttpResponse:
         self._socket = socket_of(response)
         self._put_back: PutBack | None = detach_connection(response)
         self._is_chunked = "transfer-encoding" in self.headers
+        self._codings: list[str] = response.headers.getlist("transfer-encoding")
         self._timer: ShutdownTimer | None = None
         self.received = 0
+
+    def check_framing(self, *, is_bodiless: bool) -> None:
+        """Raise InvalidResponseError if http.client would not read the body as it is framed.
+
+        It reads what is not exactly `chunked` by its length, and chunks whatever the length.
+        """
+        if is_bodiless or self.status in (204, 304) or not is_chunked(self.headers):
+            return
+        if any(each.lower() != "chunked" for each in self._codings):
+            raise InvalidResponseError(f"Transfer-Encoding {self._codings!r}"[:80])
 
     def read_into(self, buffer: memoryview) -> None:
         filled = 0

@@ -31,7 +31,13 @@ def setup_error(
     if redirect is not None:
         message = _redirected(endpoint, redirect)
     elif isinstance(failure.__cause__, ErrorResponseError):
-        message = _error_response(config, endpoint, error)
+        response = failure.__cause__.response
+        is_page = response.is_html and not response.code and response.status in (401, 403)
+        message = (
+            _blocked(endpoint, response.status)
+            if is_page
+            else _error_response(config, endpoint, error)
+        )
     elif isinstance(failure, Retryable) and failure.__cause__ is not None:
         message = _network_error(endpoint, failure.__cause__)
     else:
@@ -207,6 +213,13 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
         f"{endpoint.origin} refuses to list bucket {config.bucket!r}: "
         f"{error.code[:60]!r} (HTTP {error.status}){hint}"
     )
+
+
+def _blocked(endpoint: Endpoint, status: int) -> str:
+    """Return what is said of a refusal that a firewall or a proxy made, not S3."""
+    how = f"HTTP {status} with a page for browsers"
+    others = "the proxy (HTTPS_PROXY, HTTP_PROXY)" if endpoint.proxy else "firewalls before it"
+    return f"{_NOT_S3.format(origin=endpoint.origin, how=how)}, and {others}"
 
 
 def _is_named_twice(endpoint: Endpoint) -> bool:

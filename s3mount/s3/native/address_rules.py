@@ -29,7 +29,8 @@ _KINDS = tuple(
         ("240.0.0.0/4", "reserved"),
     )
 )
-_NAT64 = ip_network("64:ff9b::/96")
+# NAT64 of all networks and of one's own (RFC 8215, with a prefix of 96 bits), SIIT
+_TRANSLATED = tuple(map(ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")))
 _COMPATIBLE = ip_network("::/96")
 
 
@@ -60,6 +61,7 @@ def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     if isinstance(address, IPv4Address):
         return address
     embedded = address.ipv4_mapped or address.sixtofour
-    if embedded is None and (address in _NAT64 or (address in _COMPATIBLE and int(address) > 1)):
+    is_translated = any(address in network for network in _TRANSLATED)
+    if embedded is None and (is_translated or (address in _COMPATIBLE and int(address) > 1)):
         embedded = IPv4Address(int(address) & 0xFFFFFFFF)
     return embedded or address

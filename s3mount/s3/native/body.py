@@ -9,7 +9,7 @@ from typing import Protocol
 
 from s3mount.s3.limits import PIECE_LEAST, PIECES_LIMIT
 from s3mount.s3.native.response_header import ResponseHeader
-from s3mount.s3.transport import InvalidResponseError, content_length
+from s3mount.s3.transport import InvalidResponseError, content_length, is_chunked
 
 LINE_LIMIT = 8 * 1024  # bytes of a chunk's size with its extensions, or of a trailer
 TRAILER_LIMIT = 64  # lines
@@ -149,20 +149,9 @@ class CloseDelimitedBody:
 
 def body_of(header: ResponseHeader, source: Source, *, is_bodiless: bool) -> Body:
     """Return the body that follows *header*. *is_bodiless*: it is the response to a HEAD."""
-    coding = _coding(header.headers.get("transfer-encoding"))
     length = content_length(header.headers)
     if is_bodiless or header.status in (204, 304):
         return ContentLengthBody(source, 0)
-    if coding is None:
-        return CloseDelimitedBody(source) if length is None else ContentLengthBody(source, length)
-    if coding != "chunked" or length is not None:  # both: how requests are smuggled
-        raise InvalidResponseError(f"Transfer-Encoding {coding[:40]!r}, Content-Length {length}")
-    return ChunkedBody(source)
-
-
-def _coding(value: str | None) -> str | None:
-    """Return the transfer codings in lower case; None without, or for HTTP/1.0's `identity`."""
-    if value is None or value.lower() == "chunked":
-        return value and "chunked"
-    words = [word.strip() for word in value.lower().split(",")]
-    return ", ".join(word for word in words if word != "identity") or None
+    if is_chunked(header.headers):
+        return ChunkedBody(source)
+    return CloseDelimitedBody(source) if length is None else ContentLengthBody(source, length)

@@ -85,7 +85,9 @@ class Connector:
         plain.set_deadline(deadline)
         if self._proxy is not None:
             _open_tunnel(plain, self._store, self._proxy)
-        stream = TlsStream(plain, context, self._store.host, ciphertext=self._ciphertext)
+        # a dot at the end keeps the resolver to the whole name; RFC 6066: it is not sent
+        host = self._store.host.rstrip(".")
+        stream = TlsStream(plain, context, host, ciphertext=self._ciphertext)
         stream.handshake()
         return stream
 

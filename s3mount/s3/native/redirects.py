@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 REDIRECTS_MAX = 3
 ORIGINS_MAX = 16  # of which connections are kept; others open one for each request
 _CLAIMS = ("date", "x-amz-bucket-region")  # of which only those of the store count
-_SENT = {"range", "if-match", "if-none-match", "accept-encoding"}
+_SENT = {"range", "if-match", "if-none-match"}
 
 
 class RedirectFollower:
@@ -339,7 +339,7 @@ class UnsignedEncoder:
     ) -> bytes:
         url, endpoint = self._url, self._endpoint
         is_forwarded = endpoint.proxy is not None and url.scheme == "http"
-        fields = {"accept-encoding": "identity"}
+        fields = {"accept-encoding": request.accept_encoding}
         fields |= {name: value for name, value in request.headers if name in _SENT}
         lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
         return (

@@ -19,7 +19,8 @@ _SHAPE = re.compile(
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0\r\n]*\r\n)*"
 )
 
-_FOLD = re.compile(rb"[ \t]*\r\n[ \t]+(?=[^ \t\r\n])")
+# The look-behind: else a run of spaces is searched anew from each of them.
+_FOLD = re.compile(rb"(?<![ \t])[ \t]*\r\n[ \t]+(?=[^ \t\r\n])")
 
 
 class ResponseHeader(NamedTuple):

@@ -1,5 +1,6 @@
 """Reports about networks: redirects, host names, addresses, proxies, odd HTTP."""
 
+import gzip
 from dataclasses import replace
 
 from tests.faults.bucket import Response
@@ -50,6 +51,30 @@ def repeated(*names: str) -> Oddity:
 
 def in_small_letters(response: Response) -> Response:
     return replace(response, headers=tuple((n.lower(), value) for n, value in response.headers))
+
+
+def without_cookies(run: Run) -> None:
+    assert not any("cookie" in request.headers for request in run.elsewhere.requests)
+
+
+def sets_cookie(visit: Visit, answer: Answer) -> Response:
+    return answer(visit.request).with_header("Set-Cookie", "session=1; Path=/")
+
+
+def names_itself_to_the_proxy(run: Run) -> None:
+    fields = {request.headers.get("proxy-authorization") for request in run.requests()}
+    assert fields == {"Basic bWVAY29ycDpwOnc="}
+
+
+def with_length_twice(response: Response) -> Response:
+    length = response.header("Content-Length")
+    return response.with_header("Content-Length", f"{length}, {length}")
+
+
+PACKED = gzip.compress(b"a line\n" * 1000)
+BLOCKED = Response(
+    403, (("Content-Length", "20"), ("Content-Type", "text/html")), b"<html>blocked</html>"
+)
 
 
 CASES = (
@@ -306,5 +331,90 @@ CASES = (
             ("Transfer-Encoding", "identity"),
             ("Date", None),
         )
+    ),
+    Case(
+        "a redirect sets a cookie, and leads to packed objects",
+        "Google's gateways; the second host unpacks gzip unless the request accepts it.",
+        objects={"a.gz": PACKED},
+        headers={"a.gz": (("Content-Encoding", "gzip"),)},
+        oddities=(kinds.redirects(GET), sets_cookie),
+        elsewhere=(kinds.unpacks_gzip,),
+        options=("--follow-redirects",),
+        steps=(reads_all(), followed_unsigned, without_cookies),
+    ),
+    Case(
+        "a redirect leads to a host that cannot be",
+        "A gateway whose templates leave the host's name empty in parts.",
+        oddities=(redirects_to("http://cdn..test/x"),),
+        options=("--follow-redirects",),
+        steps=(in_time(4, fails("EIO", "a.txt")),),
+        log=("host cannot be used",),
+    ),
+    Case(
+        "a redirect has bytes that no URL may have, and a fragment",
+        "Gateways that write keys into Location as they are.",
+        oddities=(redirects_to("{elsewhere}{target}?name=\u00e9 y#part"),),
+        options=("--follow-redirects",),
+        steps=(reads_all(), followed_unsigned),
+    ),
+    Case(
+        "a redirect has no Location",
+        "Captive portals and broken gateways.",
+        oddities=(kinds.instead(GET, Response(302, (("Content-Length", "0"),))),),
+        steps=(in_time(8, fails("EIO", "a.txt")),),
+        log=("HTTP 302",),
+    ),
+    Case(
+        "the proxy is down",
+        "HTTP_PROXY of another network.",
+        options=(*PROXIED, "--start-timeout", "2"),
+        environ={"HTTP_PROXY": DEAD_PROXY},
+        refused="the proxy .HTTPS_PROXY, HTTP_PROXY. refuses the connection",
+    ),
+    Case(
+        "the proxy blocks the store",
+        "Squid and web filters answer 403 with a page: the credentials were blamed.",
+        options=PROXIED,
+        environ={"HTTP_PROXY": PROXY},
+        oddities=(kinds.instead(ANY, BLOCKED),),
+        refused="does not answer like S3 .HTTP 403 .*check --endpoint-url, and the proxy",
+    ),
+    Case(
+        "the proxy's password has special characters",
+        "botocore #1225: a password in HTTP_PROXY has characters as %XX.",
+        options=PROXIED,
+        environ={"HTTP_PROXY": "HTTP://me%40corp:p%3Aw@127.0.0.1:{port}/"},
+        steps=(reads_all(), names_itself_to_the_proxy),
+    ),
+    Case(
+        "the proxy is for another scheme",
+        "HTTPS_PROXY is set, and the endpoint is http.",
+        environ={"HTTPS_PROXY": DEAD_PROXY},
+    ),
+    *(
+        Case(
+            f"requests are answered with {status} now and then",
+            "Gateways and balancers that want the request once more.",
+            oddities=(kinds.busy(1, kinds.OBJECT, status, code),),
+        )
+        for status, code in (
+            (408, "RequestTimeout"),
+            (421, ""),
+            (425, ""),
+            (429, "TooManyRequests"),
+        )
+    ),
+    Case(
+        "Content-Length is told twice in one field",
+        "Proxies that join repeated fields.",
+        oddities=(kinds.edit(ANY, with_length_twice),),
+    ),
+    Case(
+        "each response offers HTTP/2",
+        "Apache sends Upgrade: h2c with every response.",
+        oddities=(
+            kinds.header(ANY, "Upgrade", "h2,h2c"),
+            kinds.header(ANY, "Connection", "Upgrade, Keep-Alive"),
+        ),
     ),
 )

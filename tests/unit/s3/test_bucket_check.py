@@ -145,6 +145,10 @@ WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/ht
         ),
         (http(200, b"{}", content_type="application/json"), "does not answer like S3"),
         (http(200, b""), "does not answer like S3"),
+        (
+            http(403, b"<html>blocked</html>", content_type="text/html"),
+            "does not answer like S3 (HTTP 403 with a page for browsers)",
+        ),
         (http(404, b"<html>not here</html>", content_type="text/html"), "does not answer like S3"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "does not answer like S3"),
         (http(407, b""), "the proxy"),

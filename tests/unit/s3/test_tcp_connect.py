@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.s3 import tcp_connect
-from s3mount.s3.tcp_connect import Address, TcpConnector, Waitable, interleaved
+from s3mount.s3.tcp_connect import Address, TcpConnector, Waitable, interleaved, resolve_name
 from tests.unit.s3.clients import TRANSPORTS, operations_over, soon
 from tests.unit.s3.scripted_server import head, says, scripted
 
@@ -209,3 +209,9 @@ def test_the_memory_of_addresses_is_bounded(ends: list[tuple[int, bool]]) -> Non
 
         assert len(connector._demoted) <= tcp_connect.DEMOTED_MAX
         assert (("host", number) in connector._demoted) is not has_answered
+
+
+@pytest.mark.parametrize("host", ["a..b", ".a", "...", "x" * 64 + ".test"])
+def test_a_name_that_no_host_can_have_is_a_failure_to_connect(host: str) -> None:
+    with pytest.raises(OSError, match="no host can have this name"):
+        resolve_name(host, 80, 5, lambda _: None)

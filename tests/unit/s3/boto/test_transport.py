@@ -6,9 +6,9 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +133,115 @@ def test_a_page_that_is_none_and_ends_its_connection_is_a_failure(
 ) -> None:
     with answering(response) as url, pytest.raises(Retryable):
         connect(url).list_page(ListQuery(""), deadline=soon())
+
+
+CHUNKS = b"4\r\n0123\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("coding", "length"),
+    [
+        ("identity, chunked", "4"),
+        ("identity, chunked", ""),
+        ("\r\n chunked", "4"),
+        ("\r\n chunked", ""),
+        ("chunked", "4"),
+        ("gzip, chunked", "4"),
+        ("gzip", "4"),
+        ("a\rtransfer-encoding: chunked", "4"),
+    ],
+)
+def test_a_body_whose_framing_is_a_guess_is_a_failure(
+    coding: str, length: str, connect: Connect
+) -> None:
+    """http.client takes what is not exactly `chunked` for no coding: the chunks became content."""
+    response = part(CHUNKS, "bytes 2-5/10", transfer_encoding=coding, content_length=length)
+    with answering(response) as url, pytest.raises(Retryable, match="Transfer-Encoding"):
+        read(connect(url), VERSION, RANGE)
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "length"),
+    [
+        ("chunked", CHUNKS, ""),
+        ("CHUNKED", CHUNKS, ""),
+        ("chunked\r\ntransfer-encoding: chunked", CHUNKS, ""),
+        ("identity", b"0123", "4"),
+        ("identity", b"0123", ""),
+    ],
+)
+def test_a_body_whose_framing_is_certain_is_read(
+    coding: str, body: bytes, length: str, connect: Connect
+) -> None:
+    response = part(body, "bytes 2-5/10", transfer_encoding=coding, content_length=length)
+    with answering(response) as url:
+        assert read(connect(url), VERSION, RANGE) == b"0123"
+
+
+# opening a connection
+
+
+@contextmanager
+def dripping(message: bytes) -> Iterator[int]:
+    """Yields the port of a server that sends *message* byte by byte, and then nothing."""
+    ended = threading.Event()
+
+    def serve() -> None:
+        with suppress(OSError), listener.accept()[0] as sock:
+            for byte in message:
+                sock.sendall(bytes([byte]))
+                if ended.wait(0.02):
+                    return
+            ended.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize(
+    ("message", "proxy"),
+    [
+        (b"", None),
+        (b"\x16\x03\x03\x40\x00" + b"\0" * 2000, None),  # a handshake record without end
+        (b"", "http"),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 2000, "http"),
+        (b"", "https"),
+    ],
+)
+def test_a_handshake_ends_by_the_deadline_and_when_cancelled(
+    message: bytes,
+    proxy: str | None,
+    is_cancelled: bool,  # noqa: FBT001 - a parameter
+    session: Session,
+) -> None:
+    with dripping(message) as port:
+        config = StoreConfig(bucket="photos", endpoint_url=f"https://127.0.0.1:{port}")
+        keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
+        store = resolve_endpoint(config, session, region="us-east-1", credentials=keys)
+        store = replace(store, proxy=proxy and f"{proxy}://127.0.0.1:{port}", idle_timeout=10.0)
+        token = CancelToken()
+        cancelling = threading.Timer(0.3, token.cancel if is_cancelled else lambda: None)
+        with closing(BotoTransport(config, store, session)) as transport:
+            began = time.monotonic()
+            cancelling.start()
+            with pytest.raises((ConnectionError, TimeoutError)):
+                transport.send(
+                    StoreRequest("GetObject", "key"),
+                    deadline=began + (10 if is_cancelled else 0.5),
+                    cancel_token=token,
+                ).__enter__()
+        cancelling.join()
+
+        assert time.monotonic() - began < 5
 
 
 # cancellation

@@ -440,6 +440,17 @@ def test_a_header_of_one_name_repeated_costs_no_more_than_any_other() -> None:
     assert time.process_time() - begun < 10
 
 
+def test_a_header_full_of_spaces_costs_no_more_than_any_other() -> None:
+    """The search for folded lines began anew at each space: two seconds for one header."""
+    head = b"HTTP/1.1 200 OK\r\na: " + b" " * 60_000 + b"x\0\r\n"
+
+    begun = time.process_time()
+    with pytest.raises(InvalidResponseError):
+        parse_header(head)
+
+    assert time.process_time() - begun < 0.5
+
+
 # how much memory a connection has
 
 

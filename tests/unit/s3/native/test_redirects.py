@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 
@@ -19,7 +19,7 @@ from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.tcp_connect import Address
-from s3mount.s3.transport import Retryable
+from s3mount.s3.transport import Retryable, StoreRequest
 from tests.unit.s3.clients import TRANSPORTS, operations_over, read, read_nowait, soon
 from tests.unit.s3.native.test_tls import Authority, authority
 from tests.unit.s3.scripted_server import (
@@ -95,6 +95,23 @@ def test_a_head_and_a_list_are_followed(transport: str) -> None:
 
     assert other.requests[0].startswith("HEAD ")
     assert other.requests[1].startswith("GET ")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "identity"])
+def test_another_host_is_asked_for_the_same_coding(transport: str, coding: str) -> None:
+    """Google unpacks objects that are stored as gzip, unless the request accepts gzip."""
+    request = StoreRequest("GetObject", "key", accept_encoding=coding)
+    with (
+        scripted(says(RESPONSE)) as other,
+        scripted(says(redirect(at(other)))) as store,
+        closing(
+            RedirectFollower(TRANSPORTS[transport](store.port), store_at(store.port))
+        ) as follower,
+        follower.send(request, deadline=soon()) as response,
+    ):
+        response.read_all(len(CONTENT))
+
+    assert f"accept-encoding: {coding}" in other.requests[0].lower().split("\r\n")
 
 
 def test_a_read_of_the_event_loop_is_followed_in_a_thread() -> None:
@@ -197,6 +214,10 @@ def _refuse_date(date: str | None) -> bool:
         "http://[::ffff:169.254.169.254]/",
         "http://2852039166/",
         "http://[fe80::1]/",
+        "http://a..b/",
+        "http://[...]/",
+        "https://.test/",
+        f"http://{'x' * 64}.test/",
     ],
 )
 def test_a_forbidden_location_is_not_contacted(transport: str, location: str) -> None:
@@ -385,6 +406,9 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
         ("::ffff:127.0.0.1", "loopback"),
         ("::127.0.0.1", "loopback"),
         ("64:ff9b::7f00:1", "loopback"),
+        ("64:ff9b:1::7f00:1", "loopback"),
+        ("64:ff9b:1:2::a9fe:a9fe", "metadata"),
+        ("::ffff:0:127.0.0.1", "loopback"),
         ("2002:7f00:1::", "loopback"),
         ("169.254.1.2", "link-local"),
         ("fe80::1%eth0", "link-local"),

@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from s3mount.errors import StoreError
+from s3mount.s3 import tcp_connect
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native.socket_stream import TlsStream
 from s3mount.s3.native.transport import NativeTransport
@@ -199,6 +200,24 @@ def test_a_handshake_ends_by_the_deadline(authority: Authority) -> None:
             read(operations, seconds=0.6)
 
         assert time.monotonic() - began < 0.6 + 1.0
+
+
+def test_a_certificate_is_for_a_name_with_a_dot_at_its_end_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = trustme.CA()
+    issuer.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("store.test").configure_cert(context)
+    monkeypatch.setattr(
+        tcp_connect,
+        "resolve_name",
+        lambda _host, port, *_: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))],
+    )
+    trusting = Authority(context, str(tmp_path / "ca.pem"))
+
+    with connecting(trusting, says(RESPONSE), host="store.test.") as (operations, _):
+        assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]
 
 
 @pytest.mark.parametrize("settings", [{"ca_bundle": None}, {"host": "localhost"}])
