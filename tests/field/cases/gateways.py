@@ -8,6 +8,7 @@ from tests.faults.bucket import Response, failure, xml
 from tests.faults.hostile_store import HangUp
 from tests.field import kinds
 from tests.field.case import (
+    NATIVE,
     OBJECTS,
     Case,
     Run,
@@ -456,9 +457,11 @@ _OBJECTS = (
     ),
     Case(
         "an object has 150 pairs of metadata",
-        "boto3 #2789: a pair of metadata for each of 135 columns.",
+        "boto3 #2789: a pair of metadata for each of 135 columns. http.client, below boto3, takes"
+        " a hundred header fields.",
         oddities=(many_headers(150),),
         options=FRESH,
+        transports=NATIVE,
     ),
     Case(
         "an archived object was restored",
@@ -542,4 +545,48 @@ _HTTP = (
     ),
 )
 
-CASES = (*_LISTS, *_OBJECTS, *_HTTP)
+
+def wants_region(response: Response) -> Oddity:
+    """Answer *response* to requests that are not signed for eu-nl-1."""
+    return kinds.instead(lambda each: "/eu-nl-1/s3/" not in each.headers["authorization"], response)
+
+
+def says_region(status: int, code: str, region: str = "") -> Response:
+    message = "The authorization header is malformed; the region is wrong; expecting 'eu-nl-1'"
+    return xml(f"<Error><Code>{code}</Code><Message>{message}</Message>{region}</Error>", status)
+
+
+ELEMENT = "<Region>eu-nl-1</Region>"
+_REGIONS = (
+    Case(
+        "the store names its region in the refusal",
+        "s3fs-fuse #1186, s5cmd #354: an OpenStack store wants its own region.",
+        oddities=(wants_region(says_region(400, "AuthorizationHeaderMalformed", ELEMENT)),),
+    ),
+    Case(
+        "the store names its region in a header of a 301",
+        "goofys #528, AWSS3.jl #25: PermanentRedirect without Location.",
+        oddities=(
+            wants_region(
+                says_region(301, "PermanentRedirect").with_header("x-amz-bucket-region", "eu-nl-1")
+            ),
+        ),
+    ),
+    *(
+        Case(
+            f"the store names its region in words only, with {code}",
+            "juicefs #5636, s3clix #2: nothing but the message names the region.",
+            oddities=(wants_region(says_region(400, code)),),
+            refused="--region",
+        )
+        for code in ("AuthorizationHeaderMalformed", "PermanentRedirect")
+    ),
+    Case(
+        "the region that is asked for is told in words, and is given",
+        "s3fs-fuse #1186: the option mends it.",
+        oddities=(wants_region(says_region(400, "AuthorizationHeaderMalformed")),),
+        options=("--region", "eu-nl-1"),
+    ),
+)
+
+CASES = (*_LISTS, *_OBJECTS, *_HTTP, *_REGIONS)

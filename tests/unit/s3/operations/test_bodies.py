@@ -360,7 +360,7 @@ def test_small_objects_are_verified_in_the_event_loop_too() -> None:
 def test_a_part_that_does_not_say_which_one_it_is_is_not_believed(
     status: str, connect: Clients
 ) -> None:
-    """Gateways leave Content-Range out (s3proxy #664, lakeFS #6100); here the part is another one than was requested."""
+    """Gateways leave Content-Range out (s3proxy #664, lakeFS #6100); here it is another part."""
     other = head(status, Content_Length=100, ETag=ETAG) + CONTENT[:100]
     with connect(says(other), says(whole())) as (operations, server):
         attempts = Attempts(operations, ByteRange(300, 400))
