@@ -53,6 +53,7 @@ class ReadState(ReadVerification):
     transformed = 0
     has_odd_length = False
     has_no_etag = False
+    has_unlocated_part = False
 
 
 class GetRange:
@@ -283,6 +284,9 @@ class GetRange:
     def _adapted(self, exc: Exception, form: RequestForm) -> Exception:
         """Return the failure after which another form is tried at once; *exc* if there is none."""
         state = self._state
+        if isinstance(exc, UnlocatedPartError) and not state.has_unlocated_part:
+            state.has_unlocated_part = True
+            return self._repeated(str(exc))
         if isinstance(exc, TransformedBodyError):
             state.transformed += 1
             if state.transformed > TRANSFORMED:
