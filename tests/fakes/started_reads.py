@@ -6,6 +6,7 @@ import trio
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore, OnReadEnd, Priority
+from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 
 
 async def read_range(
@@ -58,7 +59,7 @@ class TaskRead:
         self._scope.cancel()
 
     async def _run(self, run: Callable[[], Awaitable[None]]) -> None:
-        error: Exception | None = trio.BrokenResourceError("cancelled")
+        error: Exception | None = RequestCancelledError()
         try:
             with self._scope:
                 await run()

@@ -79,6 +79,8 @@ class NameResolver:
             self._cache.put_first_pages(key + "/", responses.pages, requested_at)
         if responses.listed is not None:
             return responses.listed
+        if responses.is_refused and await self._is_listed_nowhere(key):
+            responses.head_failure = None
         return self._put(directory, name, responses.entry(name), requested_at)
 
     def _put(
@@ -145,6 +147,18 @@ class NameResolver:
         except S3MountError as exc:
             responses.head_failure = exc
 
+    async def _is_listed_nowhere(self, key: str) -> bool:
+        """Whether the listing of *key* itself, in one page, has no such object.
+
+        Some proxies answer 403 to a HEAD of whatever is not there.
+        """
+        try:
+            page = await self._store.list_page(ListQuery(key))
+        except S3MountError:
+            return False
+        is_listed = page.is_partial or any(each.key == key for each in page.objects)
+        return page.next_token is None and not is_listed
+
     async def _stat(self, key: str, known: CachedDentry | None) -> ObjectStat:
         """HEAD; or a revalidation, if a version is known."""
         if known is None or known.page is None or known.is_directory:
@@ -175,6 +189,12 @@ class _Responses:
             return False
         page = self.pages[-1]
         return bool(page.objects or page.prefixes) or page.has_lost_objects
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the HEAD was refused, and the listing was not."""
+        is_open = not self.is_directory and self.list_failure is None
+        return is_open and isinstance(self.head_failure, AccessDenied)
 
     def entry(self, name: bytes) -> Entry | None:
         """The entry; None if there is none. Raises a failure that leaves it open."""

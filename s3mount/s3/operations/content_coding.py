@@ -22,6 +22,10 @@ class TransformedBodyError(InvalidResponseError):
     """The body is not the object as it is stored: it was packed or unpacked on its way."""
 
 
+class UnlocatedPartError(TransformedBodyError):
+    """A part of an object that does not say which one it is. A response to no Range is whole."""
+
+
 def check_stored(headers: Mapping[str, str], version: ObjectVersion | None) -> None:
     """Raise TransformedBodyError if *headers*, of *version* if that is known, show a change."""
     words = re.split(r"[\s,]+", headers.get("content-encoding", "").lower())

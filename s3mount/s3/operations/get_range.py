@@ -14,6 +14,7 @@ from s3mount.s3.operations import error_mapping, validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import (
     TransformedBodyError,
+    UnlocatedPartError,
     check_stored,
 )
 from s3mount.s3.operations.error_mapping import Operation
@@ -51,6 +52,8 @@ class ReadState(ReadVerification):
     tried: tuple[RequestForm, ...] = ()
     transformed = 0
     has_odd_length = False
+    has_no_etag = False
+    has_unlocated_part = False
 
 
 class GetRange:
@@ -186,13 +189,35 @@ class GetRange:
         return ContentRange(0, self._version.size, self._version.size)  # `_check_end` proves it
 
     def _check_version(self, headers: Mapping[str, str], content: ContentRange) -> None:
-        if not validation.is_version(self._version, headers, content.size):
+        if self._lacks_etag(headers) or not validation.is_version(
+            self._version, headers, content.size
+        ):
+            self._check_part(headers, content)
             if self._is_odd_length(headers):
-                raise self._odd_length(content.size)
+                raise self._repeated(f"a length of {content.size} bytes under the same ETag")
             raise error_mapping.from_replacement(
                 self._version, request_id=headers.get("x-amz-request-id")
             )
         validation.check_covers(content, self._missing)
+
+    def _lacks_etag(self, headers: Mapping[str, str]) -> bool:
+        """Whether the ETag is missing for the second time; then the version is found out anew."""
+        if headers.get("etag") or validation.is_synthetic(self._version.etag):
+            return False
+        is_first, self._state.has_no_etag = not self._state.has_no_etag, True
+        if is_first:
+            raise self._repeated("no ETag")
+        return True
+
+    def _check_part(self, headers: Mapping[str, str], content: ContentRange) -> None:
+        """Raise UnlocatedPartError for a part that is sent as a whole object, as lakeFS does."""
+        is_part_long = content.size == len(self._missing) and "content-range" not in headers
+        if (
+            is_part_long
+            and not self._state.has_no_etag
+            and validation.is_version(self._version, headers, self._version.size)
+        ):
+            raise UnlocatedPartError("a part that does not say which one it is")
 
     def _is_odd_length(self, headers: Mapping[str, str]) -> bool:
         """Whether nothing but the length, for the first time, shows another version."""
@@ -201,10 +226,9 @@ class GetRange:
         is_same = is_same_etag(etag, self._version.etag)
         return is_first and "content-range" not in headers and is_same
 
-    def _odd_length(self, size: int) -> Retryable:
+    def _repeated(self, message: str) -> Retryable:
         """Return the failure after which the same request is sent once more, at once."""
         version = self._version
-        message = f"a length of {size} bytes under the same ETag"
         return Retryable(
             StoreError(message, bucket=version.bucket, key=version.key), is_adapted=True
         )
@@ -260,6 +284,9 @@ class GetRange:
     def _adapted(self, exc: Exception, form: RequestForm) -> Exception:
         """Return the failure after which another form is tried at once; *exc* if there is none."""
         state = self._state
+        if isinstance(exc, UnlocatedPartError) and not state.has_unlocated_part:
+            state.has_unlocated_part = True
+            return self._repeated(str(exc))
         if isinstance(exc, TransformedBodyError):
             state.transformed += 1
             if state.transformed > TRANSFORMED:

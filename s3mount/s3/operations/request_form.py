@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from s3mount.errors import AccessDenied
 from s3mount.s3.operations import error_mapping
-from s3mount.s3.operations.content_coding import TransformedBodyError
+from s3mount.s3.operations.content_coding import TransformedBodyError, UnlocatedPartError
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.transport import GZIP, IDENTITY, ErrorResponse, ErrorResponseError, Retryable
 
@@ -33,6 +33,8 @@ def other_form(form: RequestForm, exc: Exception, *, is_whole: bool | None) -> R
 
     *is_whole*: the whole object was requested, so without Range; None for a HEAD.
     """
+    if isinstance(exc, UnlocatedPartError):
+        return form._replace(ranges=False) if form.ranges and is_whole is False else None
     if isinstance(exc, TransformedBodyError):
         other = IDENTITY if form.accept_encoding == GZIP else GZIP
         return form._replace(accept_encoding=other)

@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from s3mount.s3.limits import WORD_LIMIT
 from s3mount.s3.model import ByteRange, ObjectStat, ObjectVersion, is_same_etag
+from s3mount.s3.operations.content_coding import UnlocatedPartError
 from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.transport import InvalidResponseError, content_length
 
@@ -34,11 +35,13 @@ def content_range(status: int, headers: Headers, size: int | None = None) -> Con
     """Return the bytes that the body of a GET brings.
 
     *size* is the object's, for a response that does not tell it ("bytes 0-9/*"). rclone sends a
-    part as 200 with a Content-Range.
+    part as 200 with a Content-Range; S3 itself was seen to name it x-amz-content-range.
     """
     length = content_length(headers)
-    raw = headers.get("content-range")
+    raw = headers.get("content-range") or headers.get("x-amz-content-range")
     if raw is None:
+        if status == 206:
+            raise UnlocatedPartError("a part that does not say which one it is")
         if status != 200 or length is None:
             raise InvalidResponseError(f"HTTP {status} that does not say which bytes it brings")
         return ContentRange(0, length, length)

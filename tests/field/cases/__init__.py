@@ -6,12 +6,14 @@ from tests.field.case import Case
 from tests.field.cases import (
     bodies,
     environ,
+    gateways,
     lists,
     network,
     people,
     settings,
     start,
     stores,
+    tools,
     versions,
 )
 
@@ -20,9 +22,11 @@ TABLES: Mapping[str, tuple[Case, ...]] = {
     "stores": stores.CASES,
     "versions": versions.CASES,
     "bodies": bodies.CASES,
+    "gateways": gateways.CASES,
     "start": start.CASES,
     "network": network.CASES,
     "environ": environ.CASES,
     "settings": settings.CASES,
     "people": people.CASES,
+    "tools": tools.CASES,
 }

@@ -521,3 +521,23 @@ async def test_a_scan_for_lookups_that_is_too_large_is_neither_kept_nor_continue
 
         assert store.counts()["LIST"] == requests
         assert requests < 50 + 50  # one for each name, and one listing that was abandoned
+
+
+@pytest.mark.parametrize("name", [b"x", b"new"])
+async def test_a_refused_head_is_an_absence_only_if_the_listing_has_no_such_object(
+    name: bytes, autojump_clock: MockClock
+) -> None:
+    store = MemoryStore()
+    store.put("d/x", b"old")
+    store.put("d/newer", b"another")
+
+    async def before(request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        if request.kind == "HEAD":
+            raise AccessDenied("HEAD is refused", key=request.key)
+
+    store.before = before
+    async with file_system(store, metadata_ttl=0.0) as filesystem:
+        directory = (await filesystem.tree.lookup(ROOT, b"d")).inode
+        with pytest.raises(AccessDenied if name == b"x" else NotFound):
+            await filesystem.tree.lookup(directory, name)

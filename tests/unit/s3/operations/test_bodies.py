@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from s3mount.errors import StoreError
+from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -354,3 +354,42 @@ def test_a_revalidation_of_a_large_object_survives_a_store_without_ranges(connec
 def test_small_objects_are_verified_in_the_event_loop_too() -> None:
     with client("native", says(whole(WRONG))) as (operations, _), pytest.raises(Retryable):
         read_nowait(operations, VERSION, WHOLE)
+
+
+@pytest.mark.parametrize("status", ["200 OK", "206 Partial Content"])
+def test_a_part_that_does_not_say_which_one_it_is_is_not_believed(
+    status: str, connect: Clients
+) -> None:
+    """Gateways leave Content-Range out (s3proxy #664, lakeFS #6100); here it is another part."""
+    other = head(status, Content_Length=100, ETag=ETAG) + CONTENT[:100]
+    with connect(says(other), says(other), says(whole())) as (operations, server):
+        attempts = Attempts(operations, ByteRange(300, 400))
+        assert attempts.fail().is_adapted
+        assert attempts.fail().is_adapted
+        attempts.make()
+
+        assert attempts.buffer == CONTENT[300:400]
+        assert ["range:" in request.lower() for request in server.requests] == [True, True, False]
+
+
+def test_a_part_may_name_its_range_as_amazons_own(connect: Clients) -> None:
+    """aws-sdk-java-v2 #1861."""
+    renamed = part(CONTENT, 300, 400, ETag=ETAG).replace(b"Content-Range", b"x-amz-content-range")
+    with connect(says(renamed)) as (operations, _):
+        assert read(operations, VERSION, ByteRange(300, 400)) == CONTENT[300:400]
+
+
+def test_an_etag_that_is_missing_twice_is_no_proof_of_the_version(connect: Clients) -> None:
+    """s3proxy #615; the version is then found out by what the store tells otherwise."""
+    with connect(says(whole(ETag=None)), says(whole(ETag=None))) as (operations, _):
+        attempts = Attempts(operations)
+        assert attempts.fail().is_adapted
+        with pytest.raises(StaleVersion):
+            attempts.make()
+
+
+def test_one_byte_of_a_part_is_not_the_size_of_an_object(connect: Clients) -> None:
+    """A gateway answers 200 for a range of one byte (lakeFS #6100)."""
+    byte = head(Content_Length=1, ETag=ETAG) + CONTENT[:1]
+    with connect(says(byte), says_and_ends(whole())) as (operations, _):
+        assert operations.head_by_get("k", deadline=soon()).version == VERSION
