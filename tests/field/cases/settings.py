@@ -192,7 +192,8 @@ def _roles() -> Iterator[Case]:
         "AWS_ROLE_ARN", {"token": "token"}, {"AWS_WEB_IDENTITY_TOKEN_FILE": "{home}/token"}
     )
     yield keyless("AWS_ROLE_ARN.*the ARN", {"token": "token"}, {**WEB, "AWS_ROLE_ARN": "reader"})
-    yield keyless("does not answer.*AWS_ROLE_ARN", {"token": "token"}, WEB)
+    waits = ("--start-timeout", "2")
+    yield keyless("does not answer.*AWS_ROLE_ARN", {"token": "token"}, WEB, *waits)
 
 
 def _logins() -> Iterator[Case]:
@@ -233,7 +234,12 @@ def _services() -> Iterator[Case]:
     full, token = "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"
     for address in ("http://example.invalid/x", "garbage"):
         yield keyless(f"{full}: not an address", environ={full: address})
-    yield keyless(f"{full}: there are no credentials", environ={full: "http://127.0.0.1:9/x"})
+    yield keyless(
+        f"{full}: there are no credentials",
+        None,
+        {full: "http://127.0.0.1:9/x"},
+        *("--start-timeout", "2"),
+    )
     yield keyless(token, environ={full: "http://127.0.0.1:9/x", token: "a\nb"})
     yield keyless(
         f"{token}_FILE cannot be read",
@@ -243,7 +249,12 @@ def _services() -> Iterator[Case]:
     yield keyless(f"{relative}: .* begins with /", environ={relative: "x"})
     metadata = {"AWS_EC2_METADATA_DISABLED": "false"}
     endpoint = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-    yield keyless("no credentials found", environ={**metadata, endpoint: "http://127.0.0.1:9"})
+    yield keyless(
+        "no credentials found.*the instance metadata service gives none.*--start-timeout",
+        None,
+        {**metadata, endpoint: "http://127.0.0.1:9"},
+        *("--start-timeout", "3"),
+    )
     yield keyless(endpoint, environ={**metadata, endpoint: "garbage"})
     yield mistake(f"{endpoint}_MODE", {f"{endpoint}_MODE": "ipv5"})
 
