@@ -275,6 +275,7 @@ def _settings() -> Iterator[Case]:
         ("AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "x"),
         ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "x"),
         ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "-1"),
+        ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "0"),
         ("SSLKEYLOGFILE", "/none/x"),
         *(
             (name, region)
@@ -296,6 +297,16 @@ def _settings() -> Iterator[Case]:
         yield mistake(
             f"{line.split()[0]} of profile 'default'", {}, {CONFIG: f"[default]\n{line}\n"}
         )
+    yield mistake(
+        "profile 'default' .*none.* sso_session configuration does not exist",
+        {},
+        {CONFIG: "[default]\nsso_session = none\n"},
+    )
+    yield mistake(
+        "api_versions of profile 'default'",
+        {},
+        {CONFIG: "[default]\napi_versions =\n  s3 = 1999-01-01\n"},
+    )
     for line in ("addressing_style = x", "use_accelerate_endpoint = x", "use_arn_region = x"):
         yield mistake(
             f"s3.{line.split()[0]} of profile 'default'",
