@@ -132,9 +132,7 @@ class NameResolver:
                 seen_tokens.add(page.next_token)
                 query = replace(query, token=page.next_token)
         except S3MountError as exc:
-            # some stores have no empty listings: nothing is below the prefix
-            is_empty = isinstance(exc, NotFound) and exc.code == "NoSuchKey"
-            responses.list_failure = None if is_empty else exc
+            responses.list_failure = _failure_of_list(exc)
             return
         if responses.is_directory:
             other.cancel()
@@ -170,6 +168,17 @@ class NameResolver:
                 return stat
             case _:
                 return ObjectStat(version, known.page.mtimes[known.at])
+
+
+def _failure_of_list(exc: S3MountError) -> S3MountError | None:
+    """What *exc* of a LIST says of a name; None if nothing is below its prefix."""
+    if not isinstance(exc, NotFound):
+        return exc
+    if exc.code == "NoSuchKey":  # some stores have no empty listings
+        return None
+    # the bucket is gone, or hidden: which of its names are there is not known
+    known = {"bucket": exc.bucket, "key": exc.key, "code": exc.code, "request_id": exc.request_id}
+    return StoreError(str(exc), status=exc.status, **known)
 
 
 class _Responses:

@@ -198,7 +198,7 @@ _RULES: Final[tuple[tuple[str, tuple[str, ...], Problem], ...]] = (
     (
         "request_min_compression_size_bytes",
         ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES",),
-        _number(0, 10485760),
+        _number(1, 1048576),
     ),
     ("metadata_service_timeout", ("AWS_METADATA_SERVICE_TIMEOUT",), _number(1, 86400)),
     ("metadata_service_num_attempts", ("AWS_METADATA_SERVICE_NUM_ATTEMPTS",), _number(1, 1000)),

@@ -169,6 +169,13 @@ def not_addressable(
         message = f"{region!r} is not the name of a region"
     elif isinstance(exc, exceptions.ParamValidationError):
         message = f"no bucket can be named {config.bucket!r}: check its spelling"
+    elif isinstance(exc, exceptions.InvalidConfigError):  # it holds names of the configuration
+        problem = printable(str(exc.kwargs.get("error_msg")), 200)
+        message = f"profile {session.profile.name!r} in ~/.aws/config: {problem}"
+    elif isinstance(exc, exceptions.DataNotFoundError):
+        message = (
+            f"api_versions of profile {session.profile.name!r} has a version that is not known"
+        )
     else:
         endpoint = configured_endpoint(config, session)
         settings = [endpoint.where] if endpoint is not None else []

@@ -24,6 +24,15 @@ CONTAINER_VARIABLES: Final = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 KEY_VARIABLES: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# the providers of botocore's exceptions, which botocore raises too if there is no answer
+_SERVICES_OF_MACHINE: Final = ("container-role", "iam-role", "Ec2InstanceMetadata")
+# of the token service
+_BUSY: Final = (
+    "Throttling",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "IDPCommunicationError",
+)
 _TOKEN_FILE: Final = "AWS_WEB_IDENTITY_TOKEN_FILE"  # noqa: S105 - a name
 _NO_CREDENTIALS: Final = (
     "no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name "
@@ -100,6 +109,8 @@ def source_error(exc: BaseException, origin: Origin) -> S3MountError | Retryable
     if isinstance(exc, _NO_ANSWER) and not (isinstance(exc, _WRONG_PATH) or is_wrong_file):
         what = f"the source of the credentials does not answer ({type(exc).__name__})"
         return Retryable(StoreError(f"{what}: {origin.subject}"))
+    if _may_pass(exc):
+        return Retryable(StoreError(_reason(exc, origin)))
     if isinstance(exc, exceptions.ClientError):
         code = printable(str(exc.response.get("Error", {}).get("Code", "")))
         message = f"the credentials were refused by their source ({code or 'no reason given'})"
@@ -107,8 +118,21 @@ def source_error(exc: BaseException, origin: Origin) -> S3MountError | Retryable
     return AccessDenied(_reason(exc, origin))
 
 
+def _may_pass(exc: BaseException) -> bool:
+    """Whether the source may give credentials later: a service of a machine that just boots."""
+    match exc:
+        case exceptions.CredentialRetrievalError():
+            return exc.kwargs.get("provider") in _SERVICES_OF_MACHINE
+        case exceptions.ClientError():
+            status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            return status >= 500 or exc.response.get("Error", {}).get("Code") in _BUSY
+    return False
+
+
 def _reason(exc: BaseException, origin: Origin) -> str:
     """Return why there are no credentials."""
+    if isinstance(exc, exceptions.ClientError):
+        return f"the token service is busy, or failed: {origin.subject}"
     if isinstance(exc, exceptions.NoCredentialsError):
         return no_credentials(origin.profile, {})
     details = {

@@ -5,14 +5,17 @@ chain starts (`credential_process`) ends: by itself, at a limit, or by `close`. 
 docs/decisions/credentials.md.
 """
 
+import contextlib
 import math
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from botocore.credentials import AssumeRoleProvider, ProcessProvider, RefreshableCredentials
 
 from s3mount.config import StoreConfig
-from s3mount.errors import AccessDenied
+from s3mount.errors import AccessDenied, StoreError
 from s3mount.s3.endpoint.aws_files import FILES
 from s3mount.s3.endpoint.boto_session import open_session
 from s3mount.s3.endpoint.credential_chain import CredentialChain, Keys
@@ -24,8 +27,11 @@ from s3mount.s3.endpoint.credential_errors import (
 )
 from s3mount.s3.endpoint.credential_process import CredentialProcess
 from s3mount.s3.endpoint.credentials import FrozenCredentials
+from s3mount.s3.transport import Retryable
 
 REFRESH_BEFORE: Final = 15 * 60.0  # seconds before expiry, as botocore's advisory refresh
+
+_VENDOR: Final = Path("/sys/class/dmi/id/sys_vendor")
 
 _KINDS: Final = {
     "custom-process": "credential_process",
@@ -54,6 +60,7 @@ class ChainSource:
         self._kind = "the credential chain"
         self._origin = Origin("unknown", "default")
         self._settings: Mapping[str, Any] = {}  # of the profile
+        self._has_metadata_service = False
         self._files: tuple[tuple[int, ...], ...] = ()  # their state at the last look-up
         # the program that runs or ran last, and whether no other may be started
         self._process: CredentialProcess | None = None
@@ -85,7 +92,10 @@ class ChainSource:
             self._found = self._load()
         found = self._found
         if found is None:
-            raise AccessDenied(no_credentials(self._origin.profile, self._settings))
+            message = no_credentials(self._origin.profile, self._settings)
+            if self._has_metadata_service:
+                raise Retryable(StoreError(f"{message}; the instance metadata service gives none"))
+            raise AccessDenied(message)
         self._set_method(found.method)
         frozen = found.get_frozen_credentials()
         return _keys(frozen, found, self._origin)
@@ -100,6 +110,7 @@ class ChainSource:
         session = self._open_session()
         self._origin = Origin("unknown", session.profile or "default")
         self._settings = session.get_scoped_config()
+        self._has_metadata_service = _has_metadata_service(session)
         resolver = session.get_component("credential_provider")
         for provider in resolver.providers:
             self._set_method(provider.METHOD)
@@ -146,6 +157,20 @@ class ChainSource:
             "get a session first (aws sts get-session-token --serial-number ARN --token-code CODE, "
             "or assume-role), put its keys into a profile or the environment, and mount with those"
         )
+
+
+def _has_metadata_service(session: Any) -> bool:
+    """Whether an instance metadata service is there, perhaps later: an address is set, or on EC2.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/identify_ec2_instances.html
+    """
+    if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        return False
+    if session.get_config_variable("ec2_metadata_service_endpoint"):
+        return True
+    with contextlib.suppress(OSError):
+        return _VENDOR.read_text(errors="replace").startswith("Amazon EC2")
+    return False
 
 
 def _file_states() -> tuple[tuple[int, ...], ...]:

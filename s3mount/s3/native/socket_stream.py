@@ -85,7 +85,8 @@ class PlainStream:
 
     def configure(self) -> None:
         """Set the options of the socket, or raise an OSError."""
-        tick = struct.pack("ll", 0, int(min(TICK, self._idle_timeout / 2) * 1_000_000))
+        microseconds = int(min(TICK, self._idle_timeout / 2) * 1_000_000)
+        tick = struct.pack("ll", 0, max(1, microseconds))  # 0 would wait for ever
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, tick)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, tick)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

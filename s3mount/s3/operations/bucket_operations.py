@@ -301,10 +301,12 @@ class BucketOperations:
     def _refused_head(response: Response) -> None:
         """Raise the refusal of a HEAD; return if only a GET says what it means.
 
-        S3 refuses a HEAD with 400 for an expired token, and for an object under SSE-C.
+        S3 refuses a HEAD with 400 for an expired token, and for an object under SSE-C. A page of a
+        gateway, whose 404 is no absence, may have no body either.
         """
         error = read_error(response)
-        if response.status != 400 or error.response.code:
+        is_of_a_gateway = response.status == 404 and error.response.is_html
+        if error.response.code or not (response.status == 400 or is_of_a_gateway):
             raise error
 
     def _read_page(

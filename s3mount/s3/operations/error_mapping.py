@@ -49,6 +49,7 @@ _REFUSED_CREDENTIALS = {  # see docs/decisions/refused-keys.md
     *("InvalidToken", "InvalidTokenId", "InvalidAccessKeyId", "InvalidAccessKey"),
     *("InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"),
     *("AuthFailure", "NotSignedUp", "AccessDenied", "AccessDeniedException"),
+    "XAdminUserNotFound",  # versitygw's, with 404
 }
 # of a request without the key of SSE-C: AWS, MinIO, SeaweedFS; Ceph, and on a GET much else
 _NEEDS_KEY = {
@@ -61,6 +62,7 @@ _DENIED = {
     *("AllAccessDisabled", "AccountProblem", "InvalidObjectState", "RequestTimeTooSkewed"),
     *("InvalidPayer", "UnauthorizedAccess"),
 }
+_NOTHING_LISTED = {"NoSuchBucket", "NoSuchKey"}
 _WITHOUT_BODY = (Operation.HEAD, Operation.REVALIDATION)
 _PERMANENT_5XX = {501, 505, 508, 510, 511}
 _TRANSIENT_4XX = {408, 425, 429}
@@ -155,7 +157,7 @@ def _kind(response: ErrorResponse, operation: Operation) -> type[S3MountError]:
     match response.status, operation:
         case 404, Operation.GET:
             return NotFound if response.code == "NoSuchBucket" else StaleVersion
-        case 404, _:
+        case 404, _ if operation is not Operation.LIST or response.code in _NOTHING_LISTED:
             return NotFound
         # a delete marker; another ETag; shorter than it was
         case ((405 | 412 | 416), Operation.GET):

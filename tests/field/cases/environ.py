@@ -143,4 +143,33 @@ CASES = (
         )
         for store, code in (("AWS and MinIO", "InvalidRequest"), ("Ceph", "InvalidArgument"))
     ),
+    *(
+        Case(
+            f"404 of {name} is no absence",
+            report,
+            oddities=(kinds.after(1, kinds.ANY, kinds.refuses(kinds.ANY, 404, code)),),
+            options=("--metadata-ttl", "0"),
+            steps=(
+                in_time(5, fails(errno_name, "a.txt", lambda path: path.stat())),
+                in_time(5, fails(errno_name, "new", lambda path: path.stat())),
+                in_time(5, fails(errno_name, "", lambda path: list(path.iterdir()))),
+            ),
+            log=(f"{errno_name}: .*{code}",),
+        )
+        for name, code, errno_name, report in (
+            (
+                "keys that were deleted",
+                "XAdminUserNotFound",
+                "EACCES",
+                "versitygw says 404 of an access key that it does not know, a HEAD without a code.",
+            ),
+            (
+                "a bucket that was deleted",
+                "NoSuchBucket",
+                "EIO",
+                "A bucket that is gone, or hidden, looks like an empty one.",
+            ),
+            ("a tenant", "NoSuchTenant", "EIO", "A gateway says 404 of what it cannot route."),
+        )
+    ),
 )

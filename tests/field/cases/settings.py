@@ -192,7 +192,8 @@ def _roles() -> Iterator[Case]:
         "AWS_ROLE_ARN", {"token": "token"}, {"AWS_WEB_IDENTITY_TOKEN_FILE": "{home}/token"}
     )
     yield keyless("AWS_ROLE_ARN.*the ARN", {"token": "token"}, {**WEB, "AWS_ROLE_ARN": "reader"})
-    yield keyless("does not answer.*AWS_ROLE_ARN", {"token": "token"}, WEB)
+    waits = ("--start-timeout", "2")
+    yield keyless("does not answer.*AWS_ROLE_ARN", {"token": "token"}, WEB, *waits)
 
 
 def _logins() -> Iterator[Case]:
@@ -233,7 +234,12 @@ def _services() -> Iterator[Case]:
     full, token = "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"
     for address in ("http://example.invalid/x", "garbage"):
         yield keyless(f"{full}: not an address", environ={full: address})
-    yield keyless(f"{full}: there are no credentials", environ={full: "http://127.0.0.1:9/x"})
+    yield keyless(
+        f"{full}: there are no credentials",
+        None,
+        {full: "http://127.0.0.1:9/x"},
+        *("--start-timeout", "2"),
+    )
     yield keyless(token, environ={full: "http://127.0.0.1:9/x", token: "a\nb"})
     yield keyless(
         f"{token}_FILE cannot be read",
@@ -243,7 +249,12 @@ def _services() -> Iterator[Case]:
     yield keyless(f"{relative}: .* begins with /", environ={relative: "x"})
     metadata = {"AWS_EC2_METADATA_DISABLED": "false"}
     endpoint = "AWS_EC2_METADATA_SERVICE_ENDPOINT"
-    yield keyless("no credentials found", environ={**metadata, endpoint: "http://127.0.0.1:9"})
+    yield keyless(
+        "no credentials found.*the instance metadata service gives none.*--start-timeout",
+        None,
+        {**metadata, endpoint: "http://127.0.0.1:9"},
+        *("--start-timeout", "3"),
+    )
     yield keyless(endpoint, environ={**metadata, endpoint: "garbage"})
     yield mistake(f"{endpoint}_MODE", {f"{endpoint}_MODE": "ipv5"})
 
@@ -264,6 +275,7 @@ def _settings() -> Iterator[Case]:
         ("AWS_S3_DISABLE_EXPRESS_SESSION_AUTH", "x"),
         ("AWS_ACCOUNT_ID_ENDPOINT_MODE", "x"),
         ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "-1"),
+        ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", "0"),
         ("SSLKEYLOGFILE", "/none/x"),
         *(
             (name, region)
@@ -285,6 +297,16 @@ def _settings() -> Iterator[Case]:
         yield mistake(
             f"{line.split()[0]} of profile 'default'", {}, {CONFIG: f"[default]\n{line}\n"}
         )
+    yield mistake(
+        "profile 'default' .*none.* sso_session configuration does not exist",
+        {},
+        {CONFIG: "[default]\nsso_session = none\n"},
+    )
+    yield mistake(
+        "api_versions of profile 'default'",
+        {},
+        {CONFIG: "[default]\napi_versions =\n  s3 = 1999-01-01\n"},
+    )
     for line in ("addressing_style = x", "use_accelerate_endpoint = x", "use_arn_region = x"):
         yield mistake(
             f"s3.{line.split()[0]} of profile 'default'",

@@ -346,6 +346,26 @@ async def test_a_walk_shows_a_directory_though_its_only_object_was_left_out(
             assert await names_in(filesystem, b"d%02d" % number) == [b"e"]
 
 
+class BucketIsGone(MemoryStore):
+    async def list_page(
+        self,
+        query: ListQuery,
+        priority: RequestPriority | None = None,
+        on_token: OnToken | None = None,
+    ) -> ListPage:
+        raise NotFound("LIST refused", key=query.prefix, status=404, code="NoSuchBucket")
+
+
+async def test_a_bucket_that_is_gone_says_of_no_name_that_it_is_absent(
+    autojump_clock: MockClock,
+) -> None:
+    async with file_system(BucketIsGone()) as filesystem:
+        with pytest.raises(StoreError) as raised:
+            await filesystem.tree.lookup(ROOT, b"a")
+
+    assert raised.value.code == "NoSuchBucket"
+
+
 class NeverShows(MemoryStore):
     """Lists empty pages without end."""
 

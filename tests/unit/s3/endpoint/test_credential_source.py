@@ -1,5 +1,6 @@
 """Programs that print credentials: how they are started, and what kills them."""
 
+import http.server
 import json
 import os
 import pty
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -340,3 +342,102 @@ def test_what_a_program_gives_may_always_have_changed(
     source.look_up(fresh=True)
 
     assert source.may_have_changed() is None
+
+
+class Service(http.server.BaseHTTPRequestHandler):
+    """Service of a machine that answers 503, until *is_up*."""
+
+    is_up = False
+    keys: ClassVar[dict[str, str]] = {
+        "Code": "Success",
+        "AccessKeyId": "AKID",
+        "SecretAccessKey": "s",
+        "Token": "t",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }
+
+    def do_PUT(self) -> None:
+        self._reply(b"token")
+
+    def do_GET(self) -> None:
+        self._reply(b"role" if self.path.endswith("/") else json.dumps(self.keys).encode())
+
+    def do_POST(self) -> None:
+        self._reply(b"<ErrorResponse><Error><Code>Unknown</Code></Error></ErrorResponse>")
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+    def _reply(self, body: bytes) -> None:
+        self.send_response(200 if self.is_up else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a `Service`, and no pauses between botocore's attempts."""
+    monkeypatch.setattr(Service, "is_up", False)
+    monkeypatch.setattr("botocore.utils.ContainerMetadataFetcher.SLEEP_TIME", 0)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+ROLE_OF_MACHINE = (
+    "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\n"
+    "credential_source = Ec2InstanceMetadata\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("variable", "config"),
+    [
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", ""),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", ""),
+        ("AWS_EC2_METADATA_SERVICE_ENDPOINT", ROLE_OF_MACHINE),
+    ],
+)
+def test_a_service_of_the_machine_that_is_not_up_yet_is_tried_again(
+    *,
+    variable: str,
+    config: str,
+    service: str,
+    source: ChainSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At boot, the first look-up may come before the service is up or knows the role."""
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", service)
+    monkeypatch.setenv(variable, f"{service}/keys" if "URI" in variable else service)
+    (tmp_path / "config").write_text(config)
+
+    with pytest.raises(Retryable):
+        source.look_up(fresh=True)
+
+    if not config:
+        Service.is_up = True
+        assert source.look_up(fresh=True).frozen == FrozenCredentials("AKID", "s", "t")
+
+
+def test_keys_that_nothing_gives_are_not_waited_for(source: ChainSource) -> None:
+    with pytest.raises(AccessDenied):
+        source.look_up(fresh=True)
+
+
+def test_a_token_service_that_fails_is_tried_again(
+    service: str, source: ChainSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retryhandler.delay_exponential", lambda *_, **__: 0)
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", service)
+    (tmp_path / "token").write_text("token")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r")
+
+    with pytest.raises(Retryable, match="the token service"):
+        source.look_up(fresh=True)

@@ -202,3 +202,17 @@ def test_a_connection_with_a_full_send_buffer_is_not_idle() -> None:
 
         plain.close()
         peer.close()
+
+
+def test_the_shortest_idle_timeout_is_no_wait_for_ever() -> None:
+    """SO_RCVTIMEO takes microseconds, and 0 of them for no limit."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sock = socket.create_connection(server.getsockname())
+        plain = socket_stream.PlainStream(sock, idle_timeout=1e-7)
+        plain.configure()
+        plain.set_deadline(time.monotonic() + 10)
+
+        with pytest.raises(TimeoutError):
+            plain.receive(memoryview(bytearray(1)))
+
+        plain.close()

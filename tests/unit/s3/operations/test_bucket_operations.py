@@ -481,6 +481,20 @@ def test_a_get_says_what_a_head_without_a_code_means(connect: Clients) -> None:
     assert "range: bytes=0-0" in server.requests[1].lower()
 
 
+PAGE = b"HTTP/1.1 404 N\r\nContent-Type: text/html\r\nContent-Length: 9\r\n\r\n"
+
+
+def test_the_page_of_a_gateway_to_a_head_is_no_absence(connect: Clients) -> None:
+    with connect(says(PAGE), says(PAGE + b"not found")) as (operations, _):
+        retryable(lambda: operations.head("key", deadline=soon()))
+
+    with connect(says(PAGE), says(part(CONTENT, 0, 1))) as (operations, _):
+        assert operations.head("key", deadline=soon()).version.size == len(CONTENT)
+
+    with connect(says(PAGE), says(refusal("404 Not Found", "NoSuchKey"))) as (operations, _):
+        failure_of(NotFound, lambda: operations.head("key", deadline=soon()))
+
+
 def test_an_object_whose_head_is_refused_is_known_by_a_get(connect: Clients) -> None:
     with connect(says(refusal("400 Bad Request", "")), says(part(CONTENT, 0, 1))) as (
         operations,
