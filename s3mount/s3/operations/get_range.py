@@ -170,7 +170,13 @@ class GetRange:
                 raise self._adapted(exc, form) from exc
             if self._state.checksum is not None:
                 probe = partial(self._probe.has_md5_etags, deadline=self._deadline)
-                self._state.check(buffer, self._version, self._traits, probe if may_block else None)
+                self._state.check(
+                    buffer,
+                    self._version,
+                    self._traits,
+                    probe if may_block else None,
+                    deadline=self._deadline,
+                )
             if self._state.form is form:
                 self._traits.learn(form)
             return validation.version_id(headers)

@@ -6,6 +6,7 @@ out right, so a store that fails for other reasons teaches nothing.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -35,6 +36,7 @@ class StoreTraits:
         self._whole_responses = 0  # to Range, one after another
         self._lock = threading.Lock()
         self._probing = threading.Lock()  # held while it is found out whether ETags are MD5s
+        self._has_probed = False
 
     def learn(self, form: RequestForm) -> None:
         """Account for a response that came out right to a request of *form*, and to no other."""
@@ -53,17 +55,27 @@ class StoreTraits:
         """Account for the response to a Range; a cache may send the whole object at first."""
         self._whole_responses = 0 if is_part else self._whole_responses + 1
 
-    def decide_md5_etags(self, probe: Callable[[], bool | None]) -> bool | None:
-        """Return whether ETags are MD5s, which *probe* finds out if nothing has told it yet."""
-        with self._probing:
-            if self.has_md5_etags is None:
+    def may_be_md5s(
+        self, probe: Callable[[], bool | None], deadline: float, *, is_again: bool
+    ) -> bool:
+        """Return False if ETags are no MD5s, which *probe* finds out if nothing has told it yet.
+
+        A probe that told nothing is repeated if *is_again*. Waits until *deadline* for another.
+        """
+        if not self._probing.acquire(timeout=max(0, deadline - time.monotonic())):
+            return self.has_md5_etags is not False
+        try:
+            if self.has_md5_etags is None and (is_again or not self._has_probed):
+                self._has_probed = True
                 self.has_md5_etags = probe()
                 if self.has_md5_etags is False:
                     log.warning(
                         "the ETags of this store look like MD5s, and are none: whole objects are "
                         "checked by x-amz-checksum headers only, if it sends them"
                     )
-            return self.has_md5_etags
+        finally:
+            self._probing.release()
+        return self.has_md5_etags is not False
 
 
 _TEXTS: Final = {

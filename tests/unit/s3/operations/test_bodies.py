@@ -65,8 +65,13 @@ def connect(request: pytest.FixtureRequest) -> Clients:
 class Attempts:
     """Attempts at one read, into one buffer."""
 
-    def __init__(self, operations: BucketOperations, byte_range: ByteRange = WHOLE) -> None:
-        self.sender = operations.get_range(VERSION, byte_range, version_id=None, deadline=soon())
+    def __init__(
+        self,
+        operations: BucketOperations,
+        byte_range: ByteRange = WHOLE,
+        version: ObjectVersion = VERSION,
+    ) -> None:
+        self.sender = operations.get_range(version, byte_range, version_id=None, deadline=soon())
         self.buffer = bytearray(len(byte_range))
 
     def make(self) -> None:
@@ -247,6 +252,31 @@ def test_an_object_with_the_md5_of_its_bytes_shows_that_others_are_wrong(connect
         attempts.fail()
         with pytest.raises(StoreError, match="ETag"):
             attempts.make()
+
+
+def test_the_etag_of_a_doubted_version_is_no_evidence(connect: Clients) -> None:
+    """Of a gateway that encrypts: it lists other sizes, and its ETags are of what it stores."""
+    small = b"small"
+    etag = hashlib.md5(small, usedforsecurity=False).hexdigest()
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG))),
+        says(listing(("k", MD5, LIMIT + 16), ("small", etag, len(small)))),
+        says(whole(small, ETag=f'"{etag}"')),
+        *(says(whole(WRONG)), says(whole(WRONG))),
+    ) as (operations, _):
+        for _read in range(2):
+            attempts = Attempts(operations, version=VERSION.doubted())
+            assert attempts.fail().is_corrupt
+            attempts.make()
+            assert attempts.buffer == WRONG
+
+
+def test_a_flipped_bit_of_a_doubted_version_is_still_found(connect: Clients) -> None:
+    with connect(says(whole(WRONG)), says(whole())) as (operations, _):
+        attempts = Attempts(operations, version=VERSION.doubted())
+        assert attempts.fail().is_corrupt
+        attempts.make()
+        assert attempts.buffer == CONTENT
 
 
 @pytest.mark.parametrize("code", ["NotImplemented", "InvalidArgument", "SignatureDoesNotMatch"])
