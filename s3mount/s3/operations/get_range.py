@@ -44,7 +44,8 @@ class ReadState(ReadVerification):
     """What the attempts at one read share.
 
     *form* is that of its requests, once it differs from the mount's, after those of *tried*.
-    *transformed* counts responses with other bytes than are stored.
+    *transformed* counts responses with other bytes than are stored. *has_odd_length*: only the
+    length of a response has shown another version; a response to Range would tell the size twice.
     """
 
     form: RequestForm | None = None
@@ -132,6 +133,10 @@ class GetRange:
             may_block=may_block,
         )
 
+    @property
+    def _requests_whole(self) -> bool:
+        return self._is_whole and not self._offset and not self._state.has_odd_length
+
     def _request(self, form: RequestForm) -> StoreRequest:
         """Return the request; one for a whole object has no Range, with which S3 tells no checksum.
 
@@ -139,7 +144,7 @@ class GetRange:
         """
         headers: Fields = self._condition
         signed: Fields = ()
-        if self._is_whole and not self._offset:
+        if self._requests_whole:
             signed = CHECKSUM_MODE if form.checksums else ()
         elif form.ranges:
             headers = range_header(self._missing) + headers
@@ -208,7 +213,7 @@ class GetRange:
         return is_first and "content-range" not in headers and is_same
 
     def _odd_length(self, size: int) -> Retryable:
-        """Return the failure after which the same request is sent once more, at once."""
+        """Return the failure after which a Range is requested, at once and once."""
         version = self._version
         message = f"a length of {size} bytes under the same ETag"
         return Retryable(
@@ -270,7 +275,7 @@ class GetRange:
             state.transformed += 1
             if state.transformed > TRANSFORMED:
                 return StoreError(str(exc), bucket=self._version.bucket, key=self._version.key)
-        other = other_form(form, exc, is_whole=self._is_whole and not self._offset)
+        other = other_form(form, exc, is_whole=self._requests_whole)
         if other is None or other in state.tried:
             return exc
         state.tried = (*state.tried, form)

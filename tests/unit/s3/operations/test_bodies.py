@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from s3mount.errors import StoreError
+from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -131,6 +131,49 @@ def test_the_whole_object_is_verified_after_it_was_resumed(connect: Clients) -> 
         attempts.sender = attempts.sender.resume(4000)
 
         assert attempts.fail().is_corrupt
+
+
+# ---- lengths
+
+
+def test_an_odd_length_under_the_same_etag_is_followed_by_a_range(connect: Clients) -> None:
+    odd = head(Content_Length=5, ETag=ETAG) + b"short"
+    with connect(says(odd), says(part(CONTENT, 0, LIMIT, ETag=ETAG))) as (operations, server):
+        attempts = Attempts(operations)
+        assert attempts.fail().is_adapted
+        attempts.make()
+
+        assert attempts.buffer == CONTENT
+        assert f"range: bytes=0-{LIMIT - 1}" in server.requests[1].lower()
+
+
+def test_an_odd_length_that_a_range_contradicts_is_an_invalid_response(connect: Clients) -> None:
+    odd = head(Content_Length=5, ETag=ETAG) + b"short"
+    contradiction = part(CONTENT, 0, LIMIT, ETag=ETAG, Content_Length=5)
+    with connect(says(odd), says(contradiction)) as (operations, _):
+        attempts = Attempts(operations)
+        attempts.fail()
+
+        assert attempts.fail().is_invalid
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        head(Content_Length=5, ETag=ETAG) + b"short",
+        head("206 P", Content_Length=5, Content_Range="bytes 0-4/5", ETag=ETAG) + b"short",
+    ],
+)
+def test_an_odd_length_that_is_told_twice_is_another_version(
+    second: bytes, connect: Clients
+) -> None:
+    odd = head(Content_Length=5, ETag=ETAG) + b"short"
+    with connect(says(odd), says(second)) as (operations, _):
+        attempts = Attempts(operations)
+        attempts.fail()
+
+        with pytest.raises(StaleVersion):
+            attempts.make()
 
 
 # ---- checksums
