@@ -20,7 +20,12 @@ from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_verification import ReadVerification
-from s3mount.s3.operations.request_form import RequestForm, other_form
+from s3mount.s3.operations.request_form import (
+    RequestForm,
+    is_final,
+    other_form,
+    says_unknown,
+)
 from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.operations.validation import ContentRange
 from s3mount.s3.scheduling.attempt import GetBuffer
@@ -43,13 +48,15 @@ WORTH_DRAINING = 64 * 1024  # bytes of a body; reading less costs less than a ne
 class ReadState(ReadVerification):
     """What the attempts at one read share.
 
-    *form* is that of its requests, once it differs from the mount's, after those of *tried*.
+    *form* is that of its requests, once it differs from the mount's, after those of *tried*. The
+    store *says_unknown* of what it leaves out.
     *transformed* counts responses with other bytes than are stored. *has_odd_length*: only the
     length of a response has shown another version; a response to Range would tell the size twice.
     """
 
     form: RequestForm | None = None
     tried: tuple[RequestForm, ...] = ()
+    says_unknown = False
     transformed = 0
     has_odd_length = False
 
@@ -183,8 +190,17 @@ class GetRange:
                     deadline=self._deadline,
                 )
             if self._state.form is form:
-                self._traits.learn(form)
+                self._traits.learn(form, is_certain=self._state.says_unknown)
+            elif self._traits.has_refusals:
+                self._record_accepted(form, response.status)
             return validation.version_id(headers)
+
+    def _record_accepted(self, form: RequestForm, status: int) -> None:
+        if self._requests_whole:
+            if form.checksums:
+                self._traits.record_accepted("checksums")
+        elif form.ranges and status == 206:
+            self._traits.record_accepted("ranges")
 
     def _check_coding(self, headers: Mapping[str, str], form: RequestForm) -> None:
         """Raise TransformedBodyError for a body that was packed, unless it is in both forms."""
@@ -277,9 +293,13 @@ class GetRange:
                 return StoreError(str(exc), bucket=self._version.bucket, key=self._version.key)
         other = other_form(form, exc, is_whole=self._requests_whole)
         if other is None or other in state.tried:
+            if state.form is form and is_final(exc):  # the form was not why: nothing is learned
+                state.tried = (*state.tried, form)
+                state.form = None
             return exc
         state.tried = (*state.tried, form)
         state.form = other
+        state.says_unknown = says_unknown(exc)
         failure = self._runner.failure(exc, Operation.GET, self._version.key)
         return Retryable(
             StoreError(str(failure), bucket=self._version.bucket, key=self._version.key),

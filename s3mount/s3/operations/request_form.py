@@ -14,6 +14,7 @@ from s3mount.s3.transport import GZIP, IDENTITY, ErrorResponse, ErrorResponseErr
 
 _OF_CHECKSUMS: Final = frozenset((400, 403, 501))
 _OF_RANGES: Final = frozenset((400, 405, 416, 501))
+_UNKNOWN: Final = frozenset((405, 501))
 
 
 class RequestForm(NamedTuple):
@@ -43,6 +44,19 @@ def other_form(form: RequestForm, exc: Exception, *, is_whole: bool | None) -> R
     if not is_whole and form.ranges and _may_refuse(exc.response, _OF_RANGES):
         return form._replace(ranges=False)
     return None
+
+
+def says_unknown(exc: Exception) -> bool:
+    """Whether *exc* says that the store does not know what was requested, ever."""
+    return isinstance(exc, ErrorResponseError) and exc.response.status in _UNKNOWN
+
+
+def is_final(exc: Exception) -> bool:
+    """Whether *exc* is a refusal that no repeat of the request would mend."""
+    if not isinstance(exc, ErrorResponseError):
+        return False
+    meaning = error_mapping.from_error_response(exc.response, Operation.GET, bucket="", key="")
+    return not isinstance(meaning, Retryable)
 
 
 def _may_refuse(error: ErrorResponse, statuses: frozenset[int]) -> bool:

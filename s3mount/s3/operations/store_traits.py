@@ -1,7 +1,8 @@
 """What a mount has learned of its store: what a request may carry, and what an ETag is.
 
 One object for all operations, changed from any thread. A trait is learned from a response that came
-out right, so a store that fails for other reasons teaches nothing.
+out right, so a store that fails for other reasons teaches nothing. Neither does one refusal that
+may have had another reason, after which the next request happened to succeed.
 """
 
 import logging
@@ -11,13 +12,14 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from s3mount.s3.operations.content_coding import TransformedBodyError
-from s3mount.s3.operations.request_form import RequestForm, other_form
+from s3mount.s3.operations.request_form import RequestForm, other_form, says_unknown
 from s3mount.s3.transport import ErrorResponseError
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+REFUSALS_MAX: Final = 3  # of a header, one after another, if they may be about something else
 IGNORED_RANGES: Final = 2  # responses with a whole object to Range, until that is expected
 
 
@@ -34,17 +36,35 @@ class StoreTraits:
         self.form = RequestForm(checksums=verifies and checksums)
         self.has_md5_etags = has_md5_etags
         self._whole_responses = 0  # to Range, one after another
+        self._refusals = dict.fromkeys(_TEXTS, 0)
+        self.has_refusals = False  # whether any of them is not 0
         self._lock = threading.Lock()
         self._probing = threading.Lock()  # held while it is found out whether ETags are MD5s
         self._has_probed = False
 
-    def learn(self, form: RequestForm) -> None:
-        """Account for a response that came out right to a request of *form*, and to no other."""
+    def learn(self, form: RequestForm, *, is_certain: bool = False) -> None:
+        """Account for a response that came out right to a request of *form*, and to no other.
+
+        *is_certain*: the store has said that it does not know what *form* leaves out.
+        """
         with self._lock:
-            former, self.form = self.form, form
+            former = self.form
+            for name in _TEXTS:
+                if getattr(former, name) and not getattr(form, name):
+                    self._refusals[name] += 1
+                    self.has_refusals = True
+                    if not is_certain and self._refusals[name] < REFUSALS_MAX:
+                        form = _with(form, name)
+            self.form = form
         for name, text in _TEXTS.items():
             if getattr(former, name) and not getattr(form, name):
                 log.info("%s", text)
+
+    def record_accepted(self, name: str) -> None:
+        """Account for a response that came out right to a request with "checksums" or "ranges"."""
+        with self._lock:
+            self._refusals[name] = 0
+            self.has_refusals = any(self._refusals.values())
 
     @property
     def has_ranges(self) -> bool:
@@ -84,12 +104,18 @@ _TEXTS: Final = {
 }
 
 
+def _with(form: RequestForm, name: str) -> RequestForm:
+    is_checksums = name == "checksums"
+    return form._replace(checksums=True) if is_checksums else form._replace(ranges=True)
+
+
 def try_forms(
     traits: StoreTraits, attempt: Callable[[RequestForm], T], *, is_whole: bool | None
 ) -> T:
     """Return what *attempt* returns, with the first form of its request that the store takes."""
     form = traits.form
     tried = {form}
+    is_certain = False
     while True:
         try:
             result = attempt(form)
@@ -99,9 +125,10 @@ def try_forms(
                 raise
             tried.add(other)
             form = other
+            is_certain = says_unknown(exc)
         else:
             if len(tried) > 1:
-                traits.learn(form)
+                traits.learn(form, is_certain=is_certain)
             return result
 
 

@@ -179,6 +179,8 @@ class RangeRead(HedgedRequest[str | None]):
 
     def use_other_request(self, failure: S3MountError) -> bool:
         version = self._version
+        if isinstance(failure, CredentialsRefused):
+            self._has_dropped_condition = False  # without it, it was refused just so
         if self._has_version_id(failure):
             self._version = version.with_version_id(version.version_id, is_replaced=True)
         elif self._may_drop_condition(failure):

@@ -471,6 +471,24 @@ async def test_an_etag_that_the_store_denies_is_doubted(
 
 
 @either_way
+async def test_keys_that_are_replaced_do_not_turn_conditions_off(read: Read) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport)
+    for _ in range(REFUTED_MAX):
+        refused = [
+            CredentialsRefused("refused", status=403, code="SignatureDoesNotMatch")
+            for _ in range(2)
+        ]
+        transport.steps = [*refused]
+        await read(store)
+    transport.conditions.clear()
+
+    await read(store)
+
+    assert transport.conditions == [True]
+
+
+@either_way
 async def test_a_store_that_refuses_conditions_again_and_again_gets_none(read: Read) -> None:
     transport = ScriptedTransport()
     store = remote(transport)

@@ -10,9 +10,10 @@ from functools import partial
 
 import pytest
 
-from s3mount.errors import StaleVersion, StoreError
+from s3mount.errors import CredentialsRefused, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.operations.store_traits import REFUSALS_MAX
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
 from tests.unit.s3.clients import TRANSPORTS, client, read, read_nowait, soon
@@ -38,6 +39,10 @@ LIMIT = len(CONTENT)
 
 def whole(body: bytes = CONTENT, **headers: object) -> bytes:
     return head(**{"Content_Length": len(body), "ETag": ETAG, **headers}) + body
+
+
+def has_checksum_mode(server: ScriptedServer) -> list[bool]:
+    return ["x-amz-checksum-mode" in request.lower() for request in server.requests]
 
 
 def crc32(body: bytes) -> str:
@@ -322,17 +327,66 @@ def test_a_flipped_bit_of_a_doubted_version_is_still_found(connect: Clients) -> 
         assert attempts.buffer == CONTENT
 
 
-@pytest.mark.parametrize("code", ["NotImplemented", "InvalidArgument", "SignatureDoesNotMatch"])
-def test_a_store_that_refuses_checksums_is_not_asked_again(code: str, connect: Clients) -> None:
-    status = {"NotImplemented": "501 N", "InvalidArgument": "400 B"}.get(code, "403 F")
-    with connect(says(refusal(status, code)), says(whole()), says(whole())) as (operations, server):
-        attempts = Attempts(operations)
-        assert attempts.fail().is_adapted
-        attempts.make()
+@pytest.mark.parametrize(
+    ("status", "code", "reads"),
+    [
+        ("501 N", "NotImplemented", 1),
+        ("400 B", "InvalidArgument", REFUSALS_MAX),
+        ("403 F", "SignatureDoesNotMatch", REFUSALS_MAX),
+    ],
+)
+def test_a_store_that_refuses_checksums_is_not_asked_again(
+    status: str, code: str, reads: int, connect: Clients
+) -> None:
+    refused = [says(refusal(status, code)), says(whole())] * reads
+    with connect(*refused, says(whole())) as (operations, server):
+        for _ in range(reads):
+            attempts = Attempts(operations)
+            assert attempts.fail().is_adapted
+            attempts.make()
         read(operations, VERSION, WHOLE)
 
-        has_header = ["x-amz-checksum-mode" in request.lower() for request in server.requests]
-        assert has_header == [True, False, False]
+        assert has_checksum_mode(server) == [True, False] * reads + [False]
+
+
+def test_a_refusal_that_passes_does_not_turn_checksums_off(connect: Clients) -> None:
+    """A balancer answers 400 without a word now and then."""
+    refused = [says(refusal("400 B", "")), says(whole())]
+    some = [*refused * (REFUSALS_MAX - 1), says(whole())]
+    with connect(*some, *some, says(whole())) as (operations, server):
+        for _ in range(2):
+            for _ in range(REFUSALS_MAX - 1):
+                attempts = Attempts(operations)
+                attempts.fail()
+                attempts.make()
+            read(operations, VERSION, WHOLE)
+        read(operations, VERSION, WHOLE)
+
+        assert has_checksum_mode(server)[-1]
+
+
+def test_keys_that_are_replaced_do_not_turn_checksums_off(connect: Clients) -> None:
+    refused = says(refusal("403 F", "SignatureDoesNotMatch"))
+    with connect(refused, refused, says(whole())) as (operations, server):
+        attempts = Attempts(operations)
+        attempts.fail()
+        with pytest.raises(CredentialsRefused):
+            attempts.make()
+        attempts.make()  # with other keys
+
+        assert has_checksum_mode(server) == [True, False, True]
+
+
+def test_a_refusal_that_passes_does_not_turn_ranges_off(connect: Clients) -> None:
+    piece = ByteRange(0, 5)
+    answers = [refusal("400 B", ""), whole(), part(CONTENT, 0, 5, ETag=ETAG)]
+    with connect(*map(says, answers)) as (operations, server):
+        attempts = Attempts(operations, piece)
+        attempts.fail()
+        attempts.make()
+        read(operations, VERSION, piece)
+
+        assert ["range:" in request.lower() for request in server.requests] == [True, False, True]
 
 
 def test_a_refusal_for_another_reason_does_not_turn_checksums_off(connect: Clients) -> None:
