@@ -15,6 +15,7 @@ from s3mount.s3.transport import GZIP, IDENTITY, ErrorResponse, ErrorResponseErr
 _OF_CHECKSUMS: Final = frozenset((400, 403, 501))
 _OF_RANGES: Final = frozenset((400, 405, 416, 501))
 _UNKNOWN: Final = frozenset((405, 501))
+_VAGUE: Final = frozenset(("", "BadRequest", "SignatureDoesNotMatch"))
 
 
 class RequestForm(NamedTuple):
@@ -47,8 +48,14 @@ def other_form(form: RequestForm, exc: Exception, *, is_whole: bool | None) -> R
 
 
 def says_unknown(exc: Exception) -> bool:
-    """Whether *exc* says that the store does not know what was requested, ever."""
-    return isinstance(exc, ErrorResponseError) and exc.response.status in _UNKNOWN
+    """Whether *exc* says by itself that the store does not know what was requested.
+
+    A balancer may say 400 without a word now and then, and keys may have been replaced.
+    """
+    if not isinstance(exc, ErrorResponseError):
+        return False
+    response = exc.response
+    return response.status in _UNKNOWN or response.code not in _VAGUE
 
 
 def is_final(exc: Exception) -> bool:
