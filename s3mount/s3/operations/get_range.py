@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from s3mount.errors import StoreError
-from s3mount.s3.model import ByteRange, ObjectVersion, is_same_etag
+from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import error_mapping, validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import (
@@ -224,9 +224,7 @@ class GetRange:
     def _is_odd_length(self, headers: Mapping[str, str]) -> bool:
         """Whether nothing but the length, for the first time, shows another version."""
         is_first, self._state.has_odd_length = not self._state.has_odd_length, True
-        etag = validation.plain_etag(headers.get("etag"))
-        is_same = is_same_etag(etag, self._version.etag)
-        return is_first and "content-range" not in headers and is_same
+        return is_first and validation.is_odd_length(self._version, headers)
 
     def _odd_length(self, size: int) -> Retryable:
         """Return the failure after which a Range is requested, at once and once."""

@@ -413,6 +413,24 @@ def test_the_whole_object_of_a_revalidation_is_verified(connect: Clients) -> Non
             assert "range" not in server.requests[0].lower()
 
 
+def test_an_odd_length_of_a_revalidation_is_compared_to_head(connect: Clients) -> None:
+    """What a wrong length leaves would be kept as all of the object."""
+    odd = head(Content_Length=5, ETag=f'"{MD5}-2"') + CONTENT[:5]
+    version = VERSION._replace(etag=f"{MD5}-2")
+    described = head(Content_Length=LIMIT, ETag=f'"{MD5}-2"')
+    with connect(says(odd), says(described)) as (operations, _):
+        assert operations.revalidate(version, 128 << 10, deadline=soon()) == NotModified()
+
+
+def test_an_odd_length_that_head_tells_too_is_another_version(connect: Clients) -> None:
+    odd = head(Content_Length=5, ETag=ETAG)
+    with connect(says(odd + CONTENT[:5]), says(odd)) as (operations, _):
+        modified = operations.revalidate(VERSION, 128 << 10, deadline=soon())
+
+        assert isinstance(modified, Modified)
+        assert (modified.stat.version.size, modified.head) == (5, b"")
+
+
 # ---- content codings
 
 
