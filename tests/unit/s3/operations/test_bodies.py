@@ -13,6 +13,7 @@ import pytest
 from s3mount.errors import CredentialsRefused, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.operations.etag_probe import TRIED
 from s3mount.s3.operations.store_traits import REFUSALS_MAX
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
@@ -286,6 +287,45 @@ def test_etags_that_only_look_like_md5s_are_found_out(
         assert attempts.buffer == WRONG
 
         assert read(operations, VERSION, WHOLE) == WRONG
+
+
+def test_samples_that_are_listed_with_other_sizes_tell_it_too(
+    connect: Clients, expected_warnings: list[str]
+) -> None:
+    """Of a gateway that encrypts, and lists the sizes of its ciphertexts."""
+    expected_warnings.append("look like MD5s, and are none")
+    samples = [
+        *(
+            says(whole(b"ab")),
+            says(part(b"ab", 0, 1, ETag=ETAG)),
+            says(part(b"ab", 1, 2, ETag=ETAG)),
+        ),
+    ]
+    half = LIMIT // 2
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG))),
+        says(listing(("k", MD5, LIMIT + 28), ("one", "1" * 32, 30), ("two", "2" * 32, 30))),
+        *(samples * 2),
+        *(says(part(WRONG, 0, half, ETag=ETAG)), says(part(WRONG, half, LIMIT, ETag=ETAG))),
+    ) as (operations, _):
+        attempts = Attempts(operations)
+        attempts.fail()
+        attempts.make()
+        assert attempts.buffer == WRONG
+
+
+def test_a_probe_asks_for_few_objects(connect: Clients) -> None:
+    encrypted = whole(b"ab", x_amz_server_side_encryption="aws:kms")
+    rows = [(f"k{number}", "1" * 32, 2) for number in range(100)]
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG)), says(listing(*rows))),
+        *[says(encrypted)] * TRIED,
+    ) as (operations, server):
+        attempts = Attempts(operations)
+        attempts.fail()
+        with pytest.raises(StoreError, match="ETag"):
+            attempts.make()
+        assert len(server.requests) == 3 + TRIED
 
 
 def test_an_object_with_the_md5_of_its_bytes_shows_that_others_are_wrong(connect: Clients) -> None:
