@@ -241,6 +241,12 @@ def test_bytes_that_do_not_match_are_requested_again(response: bytes, connect: C
             x_amz_server_side_encryption="aws:kms",
             x_amz_checksum_crc32=crc32(CONTENT[:9]),
         ),
+        whole(  # as rclone sends a part
+            WRONG,
+            Content_Range=f"bytes 0-{LIMIT - 1}/{LIMIT}",
+            x_amz_server_side_encryption="aws:kms",
+            x_amz_checksum_crc32=crc32(CONTENT[:9]),
+        ),
     ],
 )
 def test_what_is_no_checksum_of_the_object_verifies_nothing(
