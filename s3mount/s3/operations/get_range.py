@@ -52,6 +52,7 @@ class ReadState(ReadVerification):
     store *says_unknown* of what it leaves out.
     *transformed* counts responses with other bytes than are stored. *has_odd_length*: only the
     length of a response has shown another version; a response to Range would tell the size twice.
+    *lacked_etag*: a response had none, though the version has.
     """
 
     form: RequestForm | None = None
@@ -59,6 +60,7 @@ class ReadState(ReadVerification):
     says_unknown = False
     transformed = 0
     has_odd_length = False
+    lacked_etag = False
 
 
 class GetRange:
@@ -213,6 +215,11 @@ class GetRange:
         return ContentRange(0, self._version.size, self._version.size)  # `_check_end` proves it
 
     def _check_version(self, headers: Mapping[str, str], content: ContentRange) -> None:
+        if not validation.tells_version(self._version, headers):
+            if not self._state.lacked_etag:
+                self._state.lacked_etag = True
+                raise InvalidResponseError("no ETag")
+            raise error_mapping.from_replacement(self._version)
         if not validation.is_version(self._version, headers, content.size):
             if self._is_odd_length(headers):
                 raise self._odd_length(content.size)

@@ -319,6 +319,16 @@ _CHECKSUMS = (
         objects=PARTLY_SEALED,
         steps=(reads("sealed"), reads("sealed-2"), reads_all()),
     ),
+    *(
+        Case(
+            f"no ETag {where}",
+            "A proxy that may change bodies takes the ETag away (nginx: sub_filter, addition).",
+            oddities=(kinds.header(match, "ETag", None),),
+            objects=LARGE,
+            steps=(reads("small"), reads("large"), reads_all()),
+        )
+        for where, match in (("with a GET", GET), ("but in listings", OBJECT))
+    ),
     Case(
         "a bit flips and is not checked",
         "Checks are turned off for a store that corrupts its own ETags.",

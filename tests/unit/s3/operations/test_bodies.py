@@ -182,6 +182,16 @@ def test_an_odd_length_that_is_told_twice_is_another_version(
             attempts.make()
 
 
+def test_an_etag_that_is_missing_twice_is_another_version(connect: Clients) -> None:
+    bare = says(whole(ETag=None))
+    with connect(bare, bare) as (operations, _):
+        attempts = Attempts(operations)
+        assert attempts.fail().is_invalid
+
+        with pytest.raises(StaleVersion):
+            attempts.make()
+
+
 # ---- checksums
 
 
