@@ -99,4 +99,6 @@ class BlockCache:
             blocks = self._versions[version] = VersionBlocks(version, self._sizes)
         elif version.version_id is not None and blocks.version.version_id is None:
             blocks.version = version
+        if version.is_doubted and not blocks.version.is_doubted:
+            blocks.version = blocks.version.doubted()
         return blocks

@@ -28,11 +28,13 @@ class ObjectVersion(_VersionIdentity):
 
     *size* is in bytes. *etag* is empty if the store gives none. *version_id* is None unless the
     store has told it. *is_replaced*: the store has said that another version is current, so this
-    one is read by its version id. Neither takes part in equality or hash.
+    one is read by its version id. *is_doubted*: the store has contradicted itself about its size
+    or its ETag, which is then no evidence of its bytes. None takes part in equality or hash.
     """
 
     version_id: str | None = None
     is_replaced: bool = False
+    is_doubted: bool = False
 
     def with_version_id(
         self, version_id: str | None, *, is_replaced: bool = False
@@ -41,6 +43,13 @@ class ObjectVersion(_VersionIdentity):
         version = ObjectVersion(*self)
         version.version_id = version_id
         version.is_replaced = is_replaced
+        version.is_doubted = self.is_doubted
+        return version
+
+    def doubted(self) -> "ObjectVersion":
+        """The same version, about which the store has contradicted itself."""
+        version = self.with_version_id(self.version_id, is_replaced=self.is_replaced)
+        version.is_doubted = True
         return version
 
     def is_same(self, other: "ObjectVersion") -> bool:

@@ -248,9 +248,10 @@ class OpenFiles:
         return page.version(index) == file.version
 
     def _go_on(self, file: _OpenFile, stat: ObjectStat) -> None:
-        former, file.reader = file.reader, self._blocks.open(stat.version)
-        file.is_shorter_than_told |= stat.version.size < file.version.size
-        file.version, file.mtime_ns, file.is_final = stat.version, stat.mtime_ns, True
+        version = stat.version.doubted()
+        former, file.reader = file.reader, self._blocks.open(version)
+        file.is_shorter_than_told |= version.size < file.version.size
+        file.version, file.mtime_ns, file.is_final = version, stat.mtime_ns, True
         former.close()
 
     def _prefetch(self, page: EntryPage, index: int) -> None:

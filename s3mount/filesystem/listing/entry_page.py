@@ -118,7 +118,9 @@ class EntryPage:
     def version(self, index: int) -> ObjectVersion:
         version = ObjectVersion(self.bucket, self.key(index), self.etag(index), self.sizes[index])
         version_id = self._version_ids.get(index)
-        return version if version_id is None else version.with_version_id(version_id)
+        if version_id is not None:
+            version = version.with_version_id(version_id)
+        return version.doubted() if self.is_corrected(index) else version
 
     def inode(self, index: int) -> int:
         return self._inodes[index]

@@ -267,7 +267,7 @@ class BucketOperations:
             def receive(form: RequestForm) -> Revalidation | None:
                 request = _revalidation(version, head_size, form)
                 with self._transport.send(request, deadline=deadline) as response:
-                    return self._read_revalidation(response, version, head_size)
+                    return self._read_revalidation(response, version, head_size, deadline)
 
             is_whole = version.size <= head_size
             try:
@@ -341,12 +341,12 @@ class BucketOperations:
         return replace(page, objects=objects, odd_rows=odd_rows, incomplete=(), is_partial=True)
 
     def _read_revalidation(
-        self, response: Response, version: ObjectVersion, head_size: int
+        self, response: Response, version: ObjectVersion, head_size: int, deadline: float
     ) -> Revalidation | None:
         """Return None for 416: an empty object has no range, be it the old one or the new."""
         match response.status:
             case 200 | 206:
-                return self._read_modified(response, version, head_size)
+                return self._read_modified(response, version, head_size, deadline)
             case 304 if validation.has_sendable_etag(version):
                 validation.check_not_modified(version, response.headers)
                 return NotModified()
@@ -356,12 +356,14 @@ class BucketOperations:
                 raise read_error(response)
 
     def _read_modified(
-        self, response: Response, version: ObjectVersion, head_size: int
+        self, response: Response, version: ObjectVersion, head_size: int, deadline: float
     ) -> Revalidation:
         check_stored(response.headers, None)
         content = validation.content_range(response.status, response.headers, version.size)
         if validation.is_version(version, response.headers, content.size):
             return NotModified()  # from a store that ignores If-None-Match
+        if validation.is_odd_length(version, response.headers):
+            return self._compare(version, 0, deadline)
         head = bytearray(min(head_size, content.size))
         validation.check_covers(content, ByteRange(0, len(head)))
         response.read_into(memoryview(head))

@@ -20,9 +20,11 @@ from s3mount.s3.transport import (
     InvalidResponseError,
     StoreRequest,
     Transport,
+    content_length,
 )
 
 SAMPLES: Final = 2  # other objects whose ETag is not their MD5 either
+TRIED: Final = 8  # objects that are requested one after another
 SAMPLE_LIMIT: Final = 64 * 1024  # bytes of each
 LISTED: Final = 100  # keys, among which they are
 DOCUMENT_LIMIT: Final = 1024 * 1024  # bytes of that listing
@@ -47,7 +49,7 @@ class EtagProbe:
         """
         try:
             is_md5 = self._evidence(version, deadline)
-            if is_md5 is False and self._in_pieces(version, deadline) != content:
+            if is_md5 is False and self._in_pieces(version.key, version.size, deadline) != content:
                 is_md5 = None
         except (ErrorResponseError, InvalidResponseError, OSError, S3MountError):
             return None
@@ -55,7 +57,7 @@ class EtagProbe:
 
     def _evidence(self, version: ObjectVersion, deadline: float) -> bool | None:
         """Return whether the ETags of other objects are MD5s; None if too few tell."""
-        strangers, evidence = 0, None
+        strangers, evidence, tried = 0, None, 0
         for listed in self._listed(deadline):
             if listed.key == version.key or not _LOOKS_LIKE_MD5.fullmatch(listed.etag):
                 continue
@@ -65,8 +67,10 @@ class EtagProbe:
                     return False
             if not 0 < listed.size <= SAMPLE_LIMIT:
                 continue
-            other = ObjectVersion(version.bucket, listed.key, listed.etag, listed.size)
-            is_md5 = self._is_md5(other, deadline)
+            if tried == TRIED:
+                break
+            tried += 1
+            is_md5 = self._is_md5(listed.key, deadline)
             if is_md5:
                 return True
             strangers += is_md5 is False
@@ -81,28 +85,32 @@ class EtagProbe:
         objects = self._dialect.read_page(body, query).objects
         return sorted(objects, key=lambda listed: listed.size)
 
-    def _is_md5(self, version: ObjectVersion, deadline: float) -> bool | None:
-        """Return whether the ETag of *version* is its MD5; None if its bytes are not certain."""
-        request = StoreRequest("GetObject", version.key)
+    def _is_md5(self, key: str, deadline: float) -> bool | None:
+        """Return whether the ETag of *key* is its MD5; None if its bytes are not certain.
+
+        By the size that GET tells: a listing may tell another, as may its ETag.
+        """
+        request = StoreRequest("GetObject", key)
         with self._transport.send(request, deadline=deadline) as response:
             if response.status != 200:
                 raise read_error(response)
             told = md5_of_etag(response.headers.get("etag"), response.headers)
             whole = response.read_all(SAMPLE_LIMIT)
-        if told is None or len(whole) != version.size:
+            is_complete = content_length(response.headers) == len(whole)
+        if told is None or not whole or not is_complete:
             return None
         if told.expected == md5(memoryview(whole)):
             return True
-        return False if self._in_pieces(version, deadline) == whole else None
+        return False if self._in_pieces(key, len(whole), deadline) == whole else None
 
-    def _in_pieces(self, version: ObjectVersion, deadline: float) -> bytes:
-        """Return the object as two ranges bring it."""
-        middle = (version.size + 1) // 2
+    def _in_pieces(self, key: str, size: int, deadline: float) -> bytes:
+        """Return the object *key*, of *size* bytes, as two ranges bring it."""
+        middle = (size + 1) // 2
         whole = b""
-        for piece in (ByteRange(0, middle), ByteRange(middle, version.size)):
+        for piece in (ByteRange(0, middle), ByteRange(middle, size)):
             if len(piece):
                 headers = (("range", f"bytes={piece.start}-{piece.stop - 1}"),)
-                request = StoreRequest("GetObject", version.key, headers=headers)
+                request = StoreRequest("GetObject", key, headers=headers)
                 whole += self._body(request, len(piece), deadline, status=206)
         return whole
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 from s3mount.errors import StoreError
-from s3mount.s3.model import ByteRange, ObjectVersion, is_same_etag
+from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import error_mapping, validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import (
@@ -21,7 +21,12 @@ from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_verification import ReadVerification
-from s3mount.s3.operations.request_form import RequestForm, other_form
+from s3mount.s3.operations.request_form import (
+    RequestForm,
+    is_final,
+    other_form,
+    says_unknown,
+)
 from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.operations.validation import ContentRange
 from s3mount.s3.scheduling.attempt import GetBuffer
@@ -44,12 +49,16 @@ WORTH_DRAINING = 64 * 1024  # bytes of a body; reading less costs less than a ne
 class ReadState(ReadVerification):
     """What the attempts at one read share.
 
-    *form* is that of its requests, once it differs from the mount's, after those of *tried*.
-    *transformed* counts responses with other bytes than are stored.
+    *form* is that of its requests, once it differs from the mount's, after those of *tried*. The
+    store *says_unknown* of what it leaves out.
+    *transformed* counts responses with other bytes than are stored. *has_odd_length*: only the
+    length of a response has shown another version; a response to Range would tell the size twice.
+    *has_no_etag*: a response had none, though the version has.
     """
 
     form: RequestForm | None = None
     tried: tuple[RequestForm, ...] = ()
+    says_unknown = False
     transformed = 0
     has_odd_length = False
     has_no_etag = False
@@ -135,6 +144,10 @@ class GetRange:
             may_block=may_block,
         )
 
+    @property
+    def _requests_whole(self) -> bool:
+        return self._is_whole and not self._offset and not self._state.has_odd_length
+
     def _request(self, form: RequestForm) -> StoreRequest:
         """Return the request; one for a whole object has no Range, with which S3 tells no checksum.
 
@@ -142,7 +155,7 @@ class GetRange:
         """
         headers: Fields = self._condition
         signed: Fields = ()
-        if self._is_whole and not self._offset:
+        if self._requests_whole:
             signed = CHECKSUM_MODE if form.checksums else ()
         elif form.ranges:
             headers = range_header(self._missing) + headers
@@ -173,10 +186,25 @@ class GetRange:
                 raise self._adapted(exc, form) from exc
             if self._state.checksum is not None:
                 probe = partial(self._probe.has_md5_etags, deadline=self._deadline)
-                self._state.check(buffer, self._version, self._traits, probe if may_block else None)
+                self._state.check(
+                    buffer,
+                    self._version,
+                    self._traits,
+                    probe if may_block else None,
+                    deadline=self._deadline,
+                )
             if self._state.form is form:
-                self._traits.learn(form)
+                self._traits.learn(form, is_certain=self._state.says_unknown)
+            elif self._traits.has_refusals:
+                self._record_accepted(form, response.status)
             return validation.version_id(headers)
+
+    def _record_accepted(self, form: RequestForm, status: int) -> None:
+        if self._requests_whole:
+            if form.checksums:
+                self._traits.record_accepted("checksums")
+        elif form.ranges and status == 206:
+            self._traits.record_accepted("ranges")
 
     def _check_coding(self, headers: Mapping[str, str], form: RequestForm) -> None:
         """Raise TransformedBodyError for a body that was packed, unless it is in both forms."""
@@ -202,7 +230,7 @@ class GetRange:
 
     def _lacks_etag(self, headers: Mapping[str, str]) -> bool:
         """Whether the ETag is missing for the second time; then the version is found out anew."""
-        if headers.get("etag") or validation.is_synthetic(self._version.etag):
+        if validation.tells_version(self._version, headers):
             return False
         is_first, self._state.has_no_etag = not self._state.has_no_etag, True
         if is_first:
@@ -222,9 +250,7 @@ class GetRange:
     def _is_odd_length(self, headers: Mapping[str, str]) -> bool:
         """Whether nothing but the length, for the first time, shows another version."""
         is_first, self._state.has_odd_length = not self._state.has_odd_length, True
-        etag = validation.plain_etag(headers.get("etag"))
-        is_same = is_same_etag(etag, self._version.etag)
-        return is_first and "content-range" not in headers and is_same
+        return is_first and validation.is_odd_length(self._version, headers)
 
     def _repeated(self, message: str) -> Retryable:
         """Return the failure after which the same request is sent once more, at once."""
@@ -291,11 +317,15 @@ class GetRange:
             state.transformed += 1
             if state.transformed > TRANSFORMED:
                 return StoreError(str(exc), bucket=self._version.bucket, key=self._version.key)
-        other = other_form(form, exc, is_whole=self._is_whole and not self._offset)
+        other = other_form(form, exc, is_whole=self._requests_whole)
         if other is None or other in state.tried:
+            if state.form is form and is_final(exc):  # the form was not why: nothing is learned
+                state.tried = (*state.tried, form)
+                state.form = None
             return exc
         state.tried = (*state.tried, form)
         state.form = other
+        state.says_unknown = says_unknown(exc)
         failure = self._runner.failure(exc, Operation.GET, self._version.key)
         return Retryable(
             StoreError(str(failure), bucket=self._version.bucket, key=self._version.key),

@@ -5,9 +5,9 @@ Invariants:
 1. What is verified is the whole buffer when it is full, whichever attempts filled it, against the
    checksum of the first of them that told one. All of them are of one version.
 2. Bytes that do not match are not the result, unless the ETags of this store are found to be no
-   MD5s.
+   MD5s, or the store has contradicted itself about this version: then its ETag is no evidence.
 3. Bytes that do not match are requested again. The same bytes twice, or MISMATCHES different ones,
-   are the failure of the read.
+   are the failure of the read. Of a doubted version, the same bytes twice are the result.
 4. The event loop never waits: what has to be found out by further requests is left to an attempt
    in a thread.
 """
@@ -53,11 +53,17 @@ class ReadVerification:
         return bool(self._mismatches)
 
     def check(
-        self, content: memoryview, version: ObjectVersion, traits: StoreTraits, probe: Probe | None
+        self,
+        content: memoryview,
+        version: ObjectVersion,
+        traits: StoreTraits,
+        probe: Probe | None,
+        *,
+        deadline: float,
     ) -> None:
         """Raise Retryable, or StoreError for good, unless *content* of *version* matches.
 
-        Without a *probe* nothing may block.
+        Without a *probe* nothing may block. *deadline* is in `time.monotonic()` seconds.
         """
         checksum = self.checksum
         if checksum is None:
@@ -68,11 +74,16 @@ class ReadVerification:
                 traits.has_md5_etags = True
             return
         self.checksum = None
-        is_final = digest in self._mismatches or len(self._mismatches) + 1 >= MISMATCHES
+        is_repeated = digest in self._mismatches
+        is_final = is_repeated or len(self._mismatches) + 1 >= MISMATCHES
         self._mismatches += (digest,)
         if is_final and checksum.algorithm == ETAG:
             is_final = probe is not None
-            if probe and traits.decide_md5_etags(partial(probe, version, content)) is False:
+            if probe and not traits.may_be_md5s(
+                partial(probe, version, content), deadline, is_again=not version.is_doubted
+            ):
+                return
+            if is_repeated and version.is_doubted:
                 return
         failure = self._failure(checksum, version)
         raise failure if is_final else Retryable(failure, is_corrupt=True)
@@ -89,7 +100,8 @@ class ReadVerification:
 def expected_checksum(traits: StoreTraits, response: Response) -> Checksum | None:
     """Return the checksum that *response* tells of the whole object, by a header or its ETag."""
     headers = response.headers
-    told = told_with(headers) if response.status == 200 else None
+    is_whole = response.status == 200 and "content-range" not in headers
+    told = told_with(headers) if is_whole else None
     if told is None and traits.has_md5_etags is not False:
         return md5_of_etag(headers.get("etag"), headers)
     return told

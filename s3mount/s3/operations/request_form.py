@@ -14,6 +14,8 @@ from s3mount.s3.transport import GZIP, IDENTITY, ErrorResponse, ErrorResponseErr
 
 _OF_CHECKSUMS: Final = frozenset((400, 403, 501))
 _OF_RANGES: Final = frozenset((400, 405, 416, 501))
+_UNKNOWN: Final = frozenset((405, 501))
+_VAGUE: Final = frozenset(("", "BadRequest", "SignatureDoesNotMatch"))
 
 
 class RequestForm(NamedTuple):
@@ -45,6 +47,25 @@ def other_form(form: RequestForm, exc: Exception, *, is_whole: bool | None) -> R
     if not is_whole and form.ranges and _may_refuse(exc.response, _OF_RANGES):
         return form._replace(ranges=False)
     return None
+
+
+def says_unknown(exc: Exception) -> bool:
+    """Whether *exc* says by itself that the store does not know what was requested.
+
+    A balancer may say 400 without a word now and then, and keys may have been replaced.
+    """
+    if not isinstance(exc, ErrorResponseError):
+        return False
+    response = exc.response
+    return response.status in _UNKNOWN or response.code not in _VAGUE
+
+
+def is_final(exc: Exception) -> bool:
+    """Whether *exc* is a refusal that no repeat of the request would mend."""
+    if not isinstance(exc, ErrorResponseError):
+        return False
+    meaning = error_mapping.from_error_response(exc.response, Operation.GET, bucket="", key="")
+    return not isinstance(meaning, Retryable)
 
 
 def _may_refuse(error: ErrorResponse, statuses: frozenset[int]) -> bool:

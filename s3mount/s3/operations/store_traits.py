@@ -1,22 +1,25 @@
 """What a mount has learned of its store: what a request may carry, and what an ETag is.
 
 One object for all operations, changed from any thread. A trait is learned from a response that came
-out right, so a store that fails for other reasons teaches nothing.
+out right, so a store that fails for other reasons teaches nothing. Neither does one refusal that
+may have had another reason, after which the next request happened to succeed.
 """
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
 from s3mount.s3.operations.content_coding import TransformedBodyError
-from s3mount.s3.operations.request_form import RequestForm, other_form
+from s3mount.s3.operations.request_form import RequestForm, other_form, says_unknown
 from s3mount.s3.transport import ErrorResponseError
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+REFUSALS_MAX: Final = 3  # of a header, one after another, if they may be about something else
 IGNORED_RANGES: Final = 2  # responses with a whole object to Range, until that is expected
 
 
@@ -33,16 +36,35 @@ class StoreTraits:
         self.form = RequestForm(checksums=verifies and checksums)
         self.has_md5_etags = has_md5_etags
         self._whole_responses = 0  # to Range, one after another
+        self._refusals = dict.fromkeys(_TEXTS, 0)
+        self.has_refusals = False  # whether any of them is not 0
         self._lock = threading.Lock()
         self._probing = threading.Lock()  # held while it is found out whether ETags are MD5s
+        self._has_probed = False
 
-    def learn(self, form: RequestForm) -> None:
-        """Account for a response that came out right to a request of *form*, and to no other."""
+    def learn(self, form: RequestForm, *, is_certain: bool = False) -> None:
+        """Account for a response that came out right to a request of *form*, and to no other.
+
+        *is_certain*: the store has said that it does not know what *form* leaves out.
+        """
         with self._lock:
-            former, self.form = self.form, form
+            former = self.form
+            for name in _TEXTS:
+                if getattr(former, name) and not getattr(form, name):
+                    self._refusals[name] += 1
+                    self.has_refusals = True
+                    if not is_certain and self._refusals[name] < REFUSALS_MAX:
+                        form = _with(form, name)
+            self.form = form
         for name, text in _TEXTS.items():
             if getattr(former, name) and not getattr(form, name):
                 log.info("%s", text)
+
+    def record_accepted(self, name: str) -> None:
+        """Account for a response that came out right to a request with "checksums" or "ranges"."""
+        with self._lock:
+            self._refusals[name] = 0
+            self.has_refusals = any(self._refusals.values())
 
     @property
     def has_ranges(self) -> bool:
@@ -53,17 +75,27 @@ class StoreTraits:
         """Account for the response to a Range; a cache may send the whole object at first."""
         self._whole_responses = 0 if is_part else self._whole_responses + 1
 
-    def decide_md5_etags(self, probe: Callable[[], bool | None]) -> bool | None:
-        """Return whether ETags are MD5s, which *probe* finds out if nothing has told it yet."""
-        with self._probing:
-            if self.has_md5_etags is None:
+    def may_be_md5s(
+        self, probe: Callable[[], bool | None], deadline: float, *, is_again: bool
+    ) -> bool:
+        """Return False if ETags are no MD5s, which *probe* finds out if nothing has told it yet.
+
+        A probe that told nothing is repeated if *is_again*. Waits until *deadline* for another.
+        """
+        if not self._probing.acquire(timeout=max(0, deadline - time.monotonic())):
+            return self.has_md5_etags is not False
+        try:
+            if self.has_md5_etags is None and (is_again or not self._has_probed):
+                self._has_probed = True
                 self.has_md5_etags = probe()
                 if self.has_md5_etags is False:
                     log.warning(
                         "the ETags of this store look like MD5s, and are none: whole objects are "
                         "checked by x-amz-checksum headers only, if it sends them"
                     )
-            return self.has_md5_etags
+        finally:
+            self._probing.release()
+        return self.has_md5_etags is not False
 
 
 _TEXTS: Final = {
@@ -72,12 +104,18 @@ _TEXTS: Final = {
 }
 
 
+def _with(form: RequestForm, name: str) -> RequestForm:
+    is_checksums = name == "checksums"
+    return form._replace(checksums=True) if is_checksums else form._replace(ranges=True)
+
+
 def try_forms(
     traits: StoreTraits, attempt: Callable[[RequestForm], T], *, is_whole: bool | None
 ) -> T:
     """Return what *attempt* returns, with the first form of its request that the store takes."""
     form = traits.form
     tried = {form}
+    is_certain = False
     while True:
         try:
             result = attempt(form)
@@ -87,9 +125,10 @@ def try_forms(
                 raise
             tried.add(other)
             form = other
+            is_certain = says_unknown(exc)
         else:
             if len(tried) > 1:
-                traits.learn(form)
+                traits.learn(form, is_certain=is_certain)
             return result
 
 

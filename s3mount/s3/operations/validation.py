@@ -74,6 +74,17 @@ def is_version(version: ObjectVersion, headers: Headers, size: int) -> bool:
     return size == version.size and is_same_etag(etag, version.etag)
 
 
+def tells_version(version: ObjectVersion, headers: Headers) -> bool:
+    """Whether the headers have an ETag, if *version* has one of the store's."""
+    return is_synthetic(version.etag) or bool(plain_etag(headers.get("etag")))
+
+
+def is_odd_length(version: ObjectVersion, headers: Headers) -> bool:
+    """Whether nothing but Content-Length shows another version than *version*."""
+    is_same = is_same_etag(plain_etag(headers.get("etag")), version.etag)
+    return is_same and "content-range" not in headers
+
+
 def check_not_modified(version: ObjectVersion, headers: Headers) -> None:
     """Raise InvalidResponseError if the ETag of a 304 is not that of *version*."""
     etag = plain_etag(headers.get("etag"))

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 
 # what stores and proxies answer to an If-Match that they cannot read, beside S3's own 412
 CONDITION_REFUSALS: Final = frozenset((304, 400, 403, 405, 412, 416, 501))
+PRECONDITION_FAILED: Final = 412  # the ETag is not current, says the store
 REFUTED_MAX: Final = 3  # reads; then the store's conditions are not relied on any more
 
 
@@ -59,7 +60,8 @@ class ReadScheduler:
     """Starts the reads of one store, and holds what they share.
 
     What *make_sender* makes returns the version id, if the store tells one. *timeout* is in
-    seconds. `uses_conditions` until the store has refused several current versions (412).
+    seconds. `uses_conditions` until the store has refused several current versions.
+    `doubts_etags` if it did so because of their ETags (412).
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class ReadScheduler:
         self.hedge_policy = HedgePolicy(limiter)
         self.bytes_read = 0
         self.uses_conditions = True
+        self.doubts_etags = False
         self._refuted = 0  # reads that only the condition made fail
         self._limiter = limiter
         self._timeout = timeout
@@ -101,9 +104,10 @@ class ReadScheduler:
             read.start_round(permit)
         return read
 
-    def record_refuted_condition(self) -> None:
+    def record_refuted_condition(self, *, is_of_etag: bool) -> None:
         """Count a read of a current version that was refused with If-Match, and not without it."""
         self._refuted += 1
+        self.doubts_etags |= is_of_etag
         if self._refuted == REFUTED_MAX:
             self.uses_conditions = False
             log.info("the store refuses If-Match for current versions: it is not sent any more")
@@ -126,6 +130,8 @@ class RangeRead(HedgedRequest[str | None]):
         deadline: float,
     ) -> None:
         self._is_conditional = scheduler.uses_conditions
+        if scheduler.doubts_etags and not self._is_conditional:
+            version = version.doubted()
         sender = scheduler.make_sender(
             version, byte_range, deadline, is_conditional=self._is_conditional
         )
@@ -173,10 +179,14 @@ class RangeRead(HedgedRequest[str | None]):
 
     def use_other_request(self, failure: S3MountError) -> bool:
         version = self._version
+        if isinstance(failure, CredentialsRefused):
+            self._has_dropped_condition = False  # without it, it was refused just so
         if self._has_version_id(failure):
             self._version = version.with_version_id(version.version_id, is_replaced=True)
         elif self._may_drop_condition(failure):
             self._is_conditional, self._has_dropped_condition = False, True
+            if failure.status == PRECONDITION_FAILED:
+                self._version = version.doubted()
         else:
             return False
         self.sender = self._scheduler.make_sender(
@@ -246,7 +256,7 @@ class RangeRead(HedgedRequest[str | None]):
     def _record_success(self, version_id: str | None) -> None:
         self._scheduler.bytes_read += len(self._byte_range)
         if self._has_dropped_condition:
-            self._scheduler.record_refuted_condition()
+            self._scheduler.record_refuted_condition(is_of_etag=self._version.is_doubted)
         if version_id is not None and self._version.version_id is None:
             self._version = self._version.with_version_id(version_id)
 

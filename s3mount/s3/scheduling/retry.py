@@ -46,7 +46,9 @@ FIRST_PAUSE = 0.1  # seconds, at most
 LONGEST_PAUSE = 5.0  # seconds, at most
 INVALID_PAUSE = 1.0  # seconds, at most: the first after an invalid response
 MUCH_PROGRESS = 64 * 1024  # bytes of an attempt after which the next is sent at once
-PROGRESS_PAUSE = 0.01  # seconds after an attempt that has brought fewer: about a round trip
+LITTLE_PROGRESS = 1024  # bytes; a store that brings fewer at a time is not to be asked often
+PROGRESS_PAUSE = 0.01  # seconds after an attempt that has brought less than much
+LONG_PROGRESS_PAUSE = 0.1  # seconds after one that has brought little
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -86,7 +88,9 @@ class PausesLeft:
 
 def pause_after_progress(gained: int) -> float:
     """Seconds to wait after an attempt that has brought *gained* bytes, and then failed."""
-    return 0.0 if gained >= MUCH_PROGRESS else PROGRESS_PAUSE
+    if gained >= MUCH_PROGRESS:
+        return 0.0
+    return PROGRESS_PAUSE if gained >= LITTLE_PROGRESS else LONG_PROGRESS_PAUSE
 
 
 class Call(Protocol[T_co]):

@@ -29,6 +29,8 @@ from tests.field.store import Answer, Oddity, Visit
 
 LARGE = {"large": bytes(range(256)) * (8 << 12), "small": b"a few bytes\n" * 40}
 MANY = {f"d/{number}": b"%d, a few bytes\n" % number * 50 for number in range(6)}
+PARTLY_SEALED = {"plain": b"plain\n", "sealed": b"sealed\n", "sealed-2": b"and sealed\n"}
+SEALED = kinds.header(kinds.of(OBJECT, "sealed"), "ETag", f'"{"5" * 32}"')
 PACKED = {"log.gz": gzip.compress(b"a line of a log\n" * 500, mtime=0), "plain": b"plain\n"}
 STORED_PACKED = {"log.gz": (("Content-Encoding", "gzip"),)}
 TEXTS = {"a.txt": b"a line of text\n" * 900, "large": b"another line of text\n" * 150_000}
@@ -296,6 +298,36 @@ _CHECKSUMS = (
         steps=tuple(fails("EIO", name) for name in MANY),
         log=("do not match the ETag",),
         may_log=("more like this",),
+    ),
+    Case(
+        "ETags of some files are no MD5s, and are listed otherwise",
+        "s3-encryption-gateway #207: what was written through the gateway has an ETag of its own,"
+        " what was written before is plain.",
+        oddities=(without_checksums, SEALED),
+        objects=PARTLY_SEALED,
+        steps=(reads("sealed"), reads("sealed-2"), reads_all()),
+    ),
+    Case(
+        "ETags of some files are no MD5s, and every If-Match is refused",
+        "The same gateway in front of a store that compares If-Match to another ETag.",
+        oddities=(
+            without_checksums,
+            kinds.refuses_if_match,
+            SEALED,
+            kinds.swap("(<Key>sealed.*?<ETag>).*?(</ETag>)", rf"\g<1>&quot;{'5' * 32}&quot;\g<2>"),
+        ),
+        objects=PARTLY_SEALED,
+        steps=(reads("sealed"), reads("sealed-2"), reads_all()),
+    ),
+    *(
+        Case(
+            f"no ETag {where}",
+            "A proxy that may change bodies takes the ETag away (nginx: sub_filter, addition).",
+            oddities=(kinds.header(match, "ETag", None),),
+            objects=LARGE,
+            steps=(reads("small"), reads("large"), reads_all()),
+        )
+        for where, match in (("with a GET", GET), ("but in listings", OBJECT))
     ),
     Case(
         "a bit flips and is not checked",

@@ -61,6 +61,7 @@ class ScriptedTransport:
         self.prepared = threading.Semaphore(0)
         self.version_ids: list[str | None] = []
         self.conditions: list[bool] = []
+        self.doubts: list[bool] = []  # whether the ETag was any evidence
         self.attempts = 0
         self._lock = threading.Lock()
 
@@ -102,7 +103,7 @@ class ScriptedTransport:
 
     def get_range(
         self,
-        version: ObjectVersion,  # noqa: ARG002 - the protocol's
+        version: ObjectVersion,
         byte_range: ByteRange,  # noqa: ARG002 - the protocol's
         *,
         version_id: str | None,
@@ -110,6 +111,7 @@ class ScriptedTransport:
         is_conditional: bool = True,
     ) -> "ScriptedRange":
         self.conditions.append(is_conditional)
+        self.doubts.append(version.is_doubted)
         return ScriptedRange(self, version_id)
 
     def read(self, version_id: str | None, into: Callable[[], memoryview], _: CancelToken) -> str:
@@ -449,6 +451,39 @@ async def test_another_version_in_the_response_is_no_refusal_of_the_condition(re
 
     with pytest.raises(StaleVersion):
         await read(remote(transport))
+
+    assert transport.conditions == [True]
+
+
+@either_way
+@pytest.mark.parametrize(("status", "is_doubted"), [(412, True), (501, False)])
+async def test_an_etag_that_the_store_denies_is_doubted(
+    read: Read, status: int, *, is_doubted: bool
+) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport)
+    for _ in range(REFUTED_MAX):
+        transport.steps = [StaleVersion("refused", status=status)]
+        await read(store)
+    await read(store)
+
+    assert transport.doubts == [False, is_doubted] * REFUTED_MAX + [is_doubted]
+
+
+@either_way
+async def test_keys_that_are_replaced_do_not_turn_conditions_off(read: Read) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport)
+    for _ in range(REFUTED_MAX):
+        refused = [
+            CredentialsRefused("refused", status=403, code="SignatureDoesNotMatch")
+            for _ in range(2)
+        ]
+        transport.steps = [*refused]
+        await read(store)
+    transport.conditions.clear()
+
+    await read(store)
 
     assert transport.conditions == [True]
 

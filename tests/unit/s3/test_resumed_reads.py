@@ -11,7 +11,12 @@ from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.scheduling.retry import ATTEMPTS, MUCH_PROGRESS, pause_after_progress
+from s3mount.s3.scheduling.retry import (
+    ATTEMPTS,
+    FIRST_PAUSE,
+    MUCH_PROGRESS,
+    pause_after_progress,
+)
 from s3mount.s3.transport import Retryable
 
 SIZE = 4 * ATTEMPTS
@@ -118,4 +123,4 @@ async def test_a_replaced_version_is_not_read_on() -> None:
 
 def test_the_next_attempt_waits_only_after_a_few_bytes() -> None:
     assert pause_after_progress(MUCH_PROGRESS) == 0
-    assert 0 < pause_after_progress(1) < 0.1
+    assert 0 < pause_after_progress(MUCH_PROGRESS - 1) < pause_after_progress(1) <= FIRST_PAUSE

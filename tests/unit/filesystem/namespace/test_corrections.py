@@ -175,6 +175,7 @@ def test_a_subset_of_a_page_keeps_its_corrections() -> None:
 
     assert (part.version(0).etag, part.version(0).size) == ("got", 8)
     assert [part.is_corrected(0), part.is_corrected(1)] == [True, False]
+    assert [part.version(0).is_doubted, part.version(1).is_doubted] == [True, False]
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,11 @@ from functools import partial
 
 import pytest
 
-from s3mount.errors import StaleVersion, StoreError
+from s3mount.errors import CredentialsRefused, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.operations.etag_probe import TRIED
+from s3mount.s3.operations.store_traits import REFUSALS_MAX
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
 from tests.unit.s3.clients import TRANSPORTS, client, read, read_nowait, soon
@@ -40,6 +42,10 @@ def whole(body: bytes = CONTENT, **headers: object) -> bytes:
     return head(**{"Content_Length": len(body), "ETag": ETAG, **headers}) + body
 
 
+def has_checksum_mode(server: ScriptedServer) -> list[bool]:
+    return ["x-amz-checksum-mode" in request.lower() for request in server.requests]
+
+
 def crc32(body: bytes) -> str:
     return base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
 
@@ -65,8 +71,13 @@ def connect(request: pytest.FixtureRequest) -> Clients:
 class Attempts:
     """Attempts at one read, into one buffer."""
 
-    def __init__(self, operations: BucketOperations, byte_range: ByteRange = WHOLE) -> None:
-        self.sender = operations.get_range(VERSION, byte_range, version_id=None, deadline=soon())
+    def __init__(
+        self,
+        operations: BucketOperations,
+        byte_range: ByteRange = WHOLE,
+        version: ObjectVersion = VERSION,
+    ) -> None:
+        self.sender = operations.get_range(version, byte_range, version_id=None, deadline=soon())
         self.buffer = bytearray(len(byte_range))
 
     def make(self) -> None:
@@ -128,6 +139,49 @@ def test_the_whole_object_is_verified_after_it_was_resumed(connect: Clients) -> 
         assert attempts.fail().is_corrupt
 
 
+# ---- lengths
+
+
+def test_an_odd_length_under_the_same_etag_is_followed_by_a_range(connect: Clients) -> None:
+    odd = head(Content_Length=5, ETag=ETAG) + b"short"
+    with connect(says(odd), says(part(CONTENT, 0, LIMIT, ETag=ETAG))) as (operations, server):
+        attempts = Attempts(operations)
+        assert attempts.fail().is_adapted
+        attempts.make()
+
+        assert attempts.buffer == CONTENT
+        assert f"range: bytes=0-{LIMIT - 1}" in server.requests[1].lower()
+
+
+def test_an_odd_length_that_a_range_contradicts_is_an_invalid_response(connect: Clients) -> None:
+    odd = head(Content_Length=5, ETag=ETAG) + b"short"
+    contradiction = part(CONTENT, 0, LIMIT, ETag=ETAG, Content_Length=5)
+    with connect(says(odd), says(contradiction)) as (operations, _):
+        attempts = Attempts(operations)
+        attempts.fail()
+
+        assert attempts.fail().is_invalid
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        head(Content_Length=5, ETag=ETAG) + b"short",
+        head("206 P", Content_Length=5, Content_Range="bytes 0-4/5", ETag=ETAG) + b"short",
+    ],
+)
+def test_an_odd_length_that_is_told_twice_is_another_version(
+    second: bytes, connect: Clients
+) -> None:
+    odd = head(Content_Length=5, ETag=ETAG) + b"short"
+    with connect(says(odd), says(second)) as (operations, _):
+        attempts = Attempts(operations)
+        attempts.fail()
+
+        with pytest.raises(StaleVersion):
+            attempts.make()
+
+
 # ---- checksums
 
 
@@ -187,6 +241,12 @@ def test_bytes_that_do_not_match_are_requested_again(response: bytes, connect: C
             x_amz_server_side_encryption="aws:kms",
             x_amz_checksum_crc32=crc32(CONTENT[:9]),
         ),
+        whole(  # as rclone sends a part
+            WRONG,
+            Content_Range=f"bytes 0-{LIMIT - 1}/{LIMIT}",
+            x_amz_server_side_encryption="aws:kms",
+            x_amz_checksum_crc32=crc32(CONTENT[:9]),
+        ),
     ],
 )
 def test_what_is_no_checksum_of_the_object_verifies_nothing(
@@ -235,6 +295,45 @@ def test_etags_that_only_look_like_md5s_are_found_out(
         assert read(operations, VERSION, WHOLE) == WRONG
 
 
+def test_samples_that_are_listed_with_other_sizes_tell_it_too(
+    connect: Clients, expected_warnings: list[str]
+) -> None:
+    """Of a gateway that encrypts, and lists the sizes of its ciphertexts."""
+    expected_warnings.append("look like MD5s, and are none")
+    samples = [
+        *(
+            says(whole(b"ab")),
+            says(part(b"ab", 0, 1, ETag=ETAG)),
+            says(part(b"ab", 1, 2, ETag=ETAG)),
+        ),
+    ]
+    half = LIMIT // 2
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG))),
+        says(listing(("k", MD5, LIMIT + 28), ("one", "1" * 32, 30), ("two", "2" * 32, 30))),
+        *(samples * 2),
+        *(says(part(WRONG, 0, half, ETag=ETAG)), says(part(WRONG, half, LIMIT, ETag=ETAG))),
+    ) as (operations, _):
+        attempts = Attempts(operations)
+        attempts.fail()
+        attempts.make()
+        assert attempts.buffer == WRONG
+
+
+def test_a_probe_asks_for_few_objects(connect: Clients) -> None:
+    encrypted = whole(b"ab", x_amz_server_side_encryption="aws:kms")
+    rows = [(f"k{number}", "1" * 32, 2) for number in range(100)]
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG)), says(listing(*rows))),
+        *[says(encrypted)] * TRIED,
+    ) as (operations, server):
+        attempts = Attempts(operations)
+        attempts.fail()
+        with pytest.raises(StoreError, match="ETag"):
+            attempts.make()
+        assert len(server.requests) == 3 + TRIED
+
+
 def test_an_object_with_the_md5_of_its_bytes_shows_that_others_are_wrong(connect: Clients) -> None:
     small = b"small"
     etag = hashlib.md5(small, usedforsecurity=False).hexdigest()
@@ -249,17 +348,92 @@ def test_an_object_with_the_md5_of_its_bytes_shows_that_others_are_wrong(connect
             attempts.make()
 
 
-@pytest.mark.parametrize("code", ["NotImplemented", "InvalidArgument", "SignatureDoesNotMatch"])
-def test_a_store_that_refuses_checksums_is_not_asked_again(code: str, connect: Clients) -> None:
-    status = {"NotImplemented": "501 N", "InvalidArgument": "400 B"}.get(code, "403 F")
-    with connect(says(refusal(status, code)), says(whole()), says(whole())) as (operations, server):
-        attempts = Attempts(operations)
-        assert attempts.fail().is_adapted
+def test_the_etag_of_a_doubted_version_is_no_evidence(connect: Clients) -> None:
+    """Of a gateway that encrypts: it lists other sizes, and its ETags are of what it stores."""
+    small = b"small"
+    etag = hashlib.md5(small, usedforsecurity=False).hexdigest()
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG))),
+        says(listing(("k", MD5, LIMIT + 16), ("small", etag, len(small)))),
+        says(whole(small, ETag=f'"{etag}"')),
+        *(says(whole(WRONG)), says(whole(WRONG))),
+    ) as (operations, _):
+        for _read in range(2):
+            attempts = Attempts(operations, version=VERSION.doubted())
+            assert attempts.fail().is_corrupt
+            attempts.make()
+            assert attempts.buffer == WRONG
+
+
+def test_a_flipped_bit_of_a_doubted_version_is_still_found(connect: Clients) -> None:
+    with connect(says(whole(WRONG)), says(whole())) as (operations, _):
+        attempts = Attempts(operations, version=VERSION.doubted())
+        assert attempts.fail().is_corrupt
         attempts.make()
+        assert attempts.buffer == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "reads"),
+    [
+        ("501 N", "NotImplemented", 1),
+        ("400 B", "InvalidArgument", 1),
+        ("400 B", "", REFUSALS_MAX),
+        ("403 F", "SignatureDoesNotMatch", REFUSALS_MAX),
+    ],
+)
+def test_a_store_that_refuses_checksums_is_not_asked_again(
+    status: str, code: str, reads: int, connect: Clients
+) -> None:
+    refused = [says(refusal(status, code)), says(whole())] * reads
+    with connect(*refused, says(whole())) as (operations, server):
+        for _ in range(reads):
+            attempts = Attempts(operations)
+            assert attempts.fail().is_adapted
+            attempts.make()
         read(operations, VERSION, WHOLE)
 
-        has_header = ["x-amz-checksum-mode" in request.lower() for request in server.requests]
-        assert has_header == [True, False, False]
+        assert has_checksum_mode(server) == [True, False] * reads + [False]
+
+
+def test_a_refusal_that_passes_does_not_turn_checksums_off(connect: Clients) -> None:
+    """A balancer answers 400 without a word now and then."""
+    refused = [says(refusal("400 B", "")), says(whole())]
+    some = [*refused * (REFUSALS_MAX - 1), says(whole())]
+    with connect(*some, *some, says(whole())) as (operations, server):
+        for _ in range(2):
+            for _ in range(REFUSALS_MAX - 1):
+                attempts = Attempts(operations)
+                attempts.fail()
+                attempts.make()
+            read(operations, VERSION, WHOLE)
+        read(operations, VERSION, WHOLE)
+
+        assert has_checksum_mode(server)[-1]
+
+
+def test_keys_that_are_replaced_do_not_turn_checksums_off(connect: Clients) -> None:
+    refused = says(refusal("403 F", "SignatureDoesNotMatch"))
+    with connect(refused, refused, says(whole())) as (operations, server):
+        attempts = Attempts(operations)
+        attempts.fail()
+        with pytest.raises(CredentialsRefused):
+            attempts.make()
+        attempts.make()  # with other keys
+
+        assert has_checksum_mode(server) == [True, False, True]
+
+
+def test_a_refusal_that_passes_does_not_turn_ranges_off(connect: Clients) -> None:
+    piece = ByteRange(0, 5)
+    answers = [refusal("400 B", ""), whole(), part(CONTENT, 0, 5, ETag=ETAG)]
+    with connect(*map(says, answers)) as (operations, server):
+        attempts = Attempts(operations, piece)
+        attempts.fail()
+        attempts.make()
+        read(operations, VERSION, piece)
+
+        assert ["range:" in request.lower() for request in server.requests] == [True, False, True]
 
 
 def test_a_refusal_for_another_reason_does_not_turn_checksums_off(connect: Clients) -> None:
@@ -283,6 +457,24 @@ def test_the_whole_object_of_a_revalidation_is_verified(connect: Clients) -> Non
             assert isinstance(modified, Modified)
             assert modified.head == expected
             assert "range" not in server.requests[0].lower()
+
+
+def test_an_odd_length_of_a_revalidation_is_compared_to_head(connect: Clients) -> None:
+    """What a wrong length leaves would be kept as all of the object."""
+    odd = head(Content_Length=5, ETag=f'"{MD5}-2"') + CONTENT[:5]
+    version = VERSION._replace(etag=f"{MD5}-2")
+    described = head(Content_Length=LIMIT, ETag=f'"{MD5}-2"')
+    with connect(says(odd), says(described)) as (operations, _):
+        assert operations.revalidate(version, 128 << 10, deadline=soon()) == NotModified()
+
+
+def test_an_odd_length_that_head_tells_too_is_another_version(connect: Clients) -> None:
+    odd = head(Content_Length=5, ETag=ETAG)
+    with connect(says(odd + CONTENT[:5]), says(odd)) as (operations, _):
+        modified = operations.revalidate(VERSION, 128 << 10, deadline=soon())
+
+        assert isinstance(modified, Modified)
+        assert (modified.stat.version.size, modified.head) == (5, b"")
 
 
 # ---- content codings
