@@ -149,7 +149,8 @@ class CloseDelimitedBody:
 
 def body_of(header: ResponseHeader, source: Source, *, is_bodiless: bool) -> Body:
     """Return the body that follows *header*. *is_bodiless*: it is the response to a HEAD."""
-    coding = _coding(header.headers.get("transfer-encoding"))
+    raw_coding = header.headers.get("transfer-encoding")
+    coding = None if raw_coding is None else _coding(raw_coding)
     length = content_length(header.headers)
     if is_bodiless or header.status in (204, 304):
         return ContentLengthBody(source, 0)
@@ -160,9 +161,7 @@ def body_of(header: ResponseHeader, source: Source, *, is_bodiless: bool) -> Bod
     return ChunkedBody(source)
 
 
-def _coding(value: str | None) -> str | None:
-    """Return the transfer codings in lower case; None without, or for HTTP/1.0's `identity`."""
-    if value is None or value.lower() == "chunked":
-        return value and "chunked"
+def _coding(value: str) -> str | None:
+    """Return the transfer codings in lower case; None for HTTP/1.0's `identity`."""
     words = [word.strip() for word in value.lower().split(",")]
     return ", ".join(word for word in words if word != "identity") or None
