@@ -310,6 +310,8 @@ class _ReceiveBuffer:
 
     def _compact(self) -> None:
         """Move what has not been read to the buffer's beginning."""
+        if not self._start:
+            return
         left = self._stop - self._start
         self._buffer[:left] = self._buffer[self._start : self._stop]
         self._start, self._stop = 0, left

@@ -40,13 +40,12 @@ def parse_header(block: bytes) -> ResponseHeader:
     if not _SHAPE.fullmatch(block):
         block = _unfolded(block)
     status_line, *lines = block.decode("latin-1").split("\r\n")[:-1]
-    fields = [
-        (name.lower(), value.strip(" \t"))
-        for name, _, value in (line.partition(":") for line in lines)
-    ]
-    headers = dict(fields)
-    if len(headers) < len(fields):
-        headers = _joined(fields)
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    if len(headers) < len(lines):
+        headers = _joined(lines)
     return ResponseHeader(
         int(status_line[9:12]), headers, _is_persistent(status_line, headers.get("connection"))
     )
@@ -61,11 +60,12 @@ def _unfolded(block: bytes) -> bytes:
     return unfolded
 
 
-def _joined(fields: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _joined(lines: Iterable[str]) -> dict[str, str]:
     """Join the values of each name."""
     values: dict[str, list[str]] = {}
-    for name, value in fields:
-        values.setdefault(name, []).append(value)
+    for line in lines:
+        name, _, value = line.partition(":")
+        values.setdefault(name.lower(), []).append(value.strip(" \t"))
     return {name: join_values(each) for name, each in values.items()}
 
 

@@ -49,6 +49,7 @@ class Signer:
         self._headers = {"host": host, **headers}
         # of the last request with each set of headers; replaced whole, so threads need no lock
         self._scopes: dict[Fields, _Scope] = {}
+        self._stamp = (0, "19700101T000000Z")  # the second of the last request, as it is sent
 
     def header_lines(
         self,
@@ -65,7 +66,10 @@ class Signer:
         *path* and *query* are encoded, *query* is sorted. *now* is the store's time, in seconds
         since 1970. AccessDenied if the credentials cannot be sent.
         """
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        second, stamp = self._stamp
+        if second != int(now):
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+            self._stamp = (int(now), stamp)
         scope = self._scopes.get(headers)
         if scope is None or scope.valid_for != (credentials, stamp[:8]):
             scope = self._scopes[headers] = self._open_scope(credentials, stamp[:8], headers)

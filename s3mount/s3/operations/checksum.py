@@ -4,7 +4,6 @@ Pure. A checksum of another kind, of parts or of nothing known, is none: it veri
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
 """
 
-import base64
 import binascii
 import hashlib
 import re
@@ -26,7 +25,8 @@ _ENCRYPTED_BY_KEY = {"aws:kms", "aws:kms:dsse"}
 _CUSTOMER_KEY = "x-amz-server-side-encryption-customer-algorithm"
 _ENCRYPTION = "x-amz-server-side-encryption"
 _OBJECT_TYPES = ("x-oss-object-type", "x-cos-object-type", "x-obs-object-type")
-_TELLING = frozenset((_ENCRYPTION, _CUSTOMER_KEY, *_OBJECT_TYPES))
+_FULL = "FULL_OBJECT"
+_TELLING = frozenset((_CUSTOMER_KEY, *_OBJECT_TYPES))
 
 
 class Checksum(NamedTuple):
@@ -45,9 +45,10 @@ def told_with(headers: Mapping[str, str]) -> Checksum | None:
     A composite one is a checksum of checksums. It ends with the number of parts, but not in each
     response.
     """
-    if _HEADERS.keys().isdisjoint(headers):
+    if _HEADER_NAMES.isdisjoint(headers):
         return None
-    if headers.get("x-amz-checksum-type", "FULL_OBJECT").upper() != "FULL_OBJECT":
+    kind = headers.get("x-amz-checksum-type", _FULL)
+    if kind != _FULL and kind.upper() != _FULL:
         return None
     for header, (algorithm, length) in _HEADERS.items():
         if (value := headers.get(header)) is not None:
@@ -63,16 +64,16 @@ def md5_of_etag(raw_etag: str | None, headers: Mapping[str, str]) -> Checksum | 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     match = _MD5_ETAG.fullmatch(raw_etag or "")
-    if match is None or not (_TELLING.isdisjoint(headers) or _may_be_md5(headers)):
+    if match is None or headers.get(_ENCRYPTION) in _ENCRYPTED_BY_KEY:
+        return None
+    if not (_TELLING.isdisjoint(headers) or _may_be_md5(headers)):
         return None
     return Checksum(ETAG, bytes.fromhex(match[1]))
 
 
 def _may_be_md5(headers: Mapping[str, str]) -> bool:
-    return (
-        headers.get(_ENCRYPTION) not in _ENCRYPTED_BY_KEY
-        and _CUSTOMER_KEY not in headers
-        and all(headers.get(name, "Normal").lower() == "normal" for name in _OBJECT_TYPES)
+    return _CUSTOMER_KEY not in headers and all(
+        headers.get(name, "Normal").lower() == "normal" for name in _OBJECT_TYPES
     )
 
 
@@ -82,7 +83,7 @@ def md5(content: memoryview) -> bytes:
 
 def _decode(value: str) -> bytes:
     try:
-        return base64.b64decode(value, validate=True)
+        return binascii.a2b_base64(value, strict_mode=True)
     except (binascii.Error, ValueError):
         return b""
 
@@ -112,3 +113,4 @@ _HEADERS: Final[Mapping[str, tuple[str, int]]] = {
     "x-amz-checksum-sha1": ("SHA1", 20),
     "x-amz-checksum-sha256": ("SHA256", 32),
 }
+_HEADER_NAMES: Final = frozenset(_HEADERS)

@@ -5,7 +5,6 @@ form that the store understands: see `store_traits`.
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import NamedTuple
 
 from s3mount.errors import StoreError
@@ -20,7 +19,7 @@ from s3mount.s3.operations.content_coding import (
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
-from s3mount.s3.operations.read_verification import ReadVerification
+from s3mount.s3.operations.read_verification import Probe, ReadVerification
 from s3mount.s3.operations.request_form import (
     RequestForm,
     is_final,
@@ -96,7 +95,7 @@ class GetRange:
         self._deadline = deadline
         self._probe = probe
         self._offset = 0
-        self._is_whole = len(byte_range) == version.size
+        self._is_whole = byte_range.stop - byte_range.start == version.size
         self._query: Fields = (("versionId", version_id),) if version_id else ()
         self._condition: Fields = ()
         if is_conditional and not version_id:
@@ -116,7 +115,7 @@ class GetRange:
         exchange = self._runner.transport.send(
             self._request(form), deadline=self._deadline, cancel_token=cancel_token
         )
-        return self.receive(exchange, form, into, may_block=True)
+        return self.receive(exchange, form, into, self._probe_etags)
 
     def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "PendingRange | None":
         if self._state.has_mismatched:
@@ -124,25 +123,25 @@ class GetRange:
         form = self._state.form or self._traits.form
         exchange = self._runner.transport.send_nowait(
             self._request(form),
-            len(self._missing),
+            self._missing.stop - self._missing.start,
             deadline=self._deadline,
             cancel_token=cancel_token,
         )
         return None if exchange is None else PendingRange(self, exchange, form, into)
 
     def receive(
-        self, exchange: Exchange, form: RequestForm, into: GetBuffer, *, may_block: bool
+        self, exchange: Exchange, form: RequestForm, into: GetBuffer, probe: Probe | None = None
     ) -> str | None:
-        """Return the version id from the response of *exchange*, and the bytes in the buffer."""
+        """Return the version id from the response of *exchange*, and the bytes in the buffer.
+
+        Without a *probe* nothing may block.
+        """
         return self._runner.run(
-            Operation.GET,
-            self._version.key,
-            self._receive,
-            exchange,
-            form,
-            into,
-            may_block=may_block,
+            Operation.GET, self._version.key, self._receive, exchange, form, into, probe
         )
+
+    def _probe_etags(self, version: ObjectVersion, content: memoryview) -> bool | None:
+        return self._probe.has_md5_etags(version, content, deadline=self._deadline)
 
     @property
     def _requests_whole(self) -> bool:
@@ -169,34 +168,38 @@ class GetRange:
         )
 
     def _receive(
-        self, exchange: Exchange, form: RequestForm, into: GetBuffer, *, may_block: bool
+        self, exchange: Exchange, form: RequestForm, into: GetBuffer, probe: Probe | None
     ) -> str | None:
+        state = self._state
         with exchange as response:
-            if response.status not in (200, 206):
+            status, headers = response.status, response.headers
+            if status not in (200, 206):
                 raise self._refused(response, form)
-            headers = response.headers
             try:
-                if "content-length" not in headers or "content-encoding" in headers:
+                is_sized = "content-length" in headers and "content-encoding" not in headers
+                if not is_sized:
                     self._check_coding(headers, form)
-                content = self._content(response)
-                self._check_version(headers, content)
+                    is_sized = _is_sized(response)
+                size = self._version.size
+                if is_sized:
+                    content = validation.content_range(status, headers, size)
+                else:
+                    content = ContentRange(0, size, size)  # `_check_end` proves it
+                if not validation.tells_version(
+                    self._version, headers
+                ) or not validation.is_version(self._version, headers, content.size):
+                    raise self._other_version(headers, content)
+                validation.check_covers(content, self._missing)
                 buffer = self._fill(response, content, into)
-                self._check_end(response, content)
+                self._check_end(response, content, is_sized=is_sized)
             except TransformedBodyError as exc:
                 raise self._adapted(exc, form) from exc
-            if self._state.checksum is not None:
-                probe = partial(self._probe.has_md5_etags, deadline=self._deadline)
-                self._state.check(
-                    buffer,
-                    self._version,
-                    self._traits,
-                    probe if may_block else None,
-                    deadline=self._deadline,
-                )
-            if self._state.form is form:
-                self._traits.learn(form, is_certain=self._state.says_unknown)
+            if state.checksum is not None:
+                state.check(buffer, self._version, self._traits, probe, deadline=self._deadline)
+            if state.form is form:
+                self._traits.learn(form, is_certain=state.says_unknown)
             elif self._traits.has_refusals:
-                self._record_accepted(form, response.status)
+                self._record_accepted(form, status)
             return validation.version_id(headers)
 
     def _record_accepted(self, form: RequestForm, status: int) -> None:
@@ -211,22 +214,15 @@ class GetRange:
         if all(each.accept_encoding == form.accept_encoding for each in self._state.tried):
             check_stored(headers, self._version)
 
-    def _content(self, response: Response) -> ContentRange:
-        if _is_sized(response):
-            return validation.content_range(response.status, response.headers, self._version.size)
-        return ContentRange(0, self._version.size, self._version.size)  # `_check_end` proves it
-
-    def _check_version(self, headers: Mapping[str, str], content: ContentRange) -> None:
-        if self._lacks_etag(headers) or not validation.is_version(
-            self._version, headers, content.size
-        ):
-            self._check_part(headers, content)
-            if self._is_odd_length(headers):
-                raise self._repeated(f"a length of {content.size} bytes under the same ETag")
-            raise error_mapping.from_replacement(
-                self._version, request_id=headers.get("x-amz-request-id")
-            )
-        validation.check_covers(content, self._missing)
+    def _other_version(self, headers: Mapping[str, str], content: ContentRange) -> Exception:
+        if self._lacks_etag(headers):
+            return error_mapping.from_replacement(self._version)
+        self._check_part(headers, content)
+        if self._is_odd_length(headers):
+            return self._repeated(f"a length of {content.size} bytes under the same ETag")
+        return error_mapping.from_replacement(
+            self._version, request_id=headers.get("x-amz-request-id")
+        )
 
     def _lacks_etag(self, headers: Mapping[str, str]) -> bool:
         """Whether the ETag is missing for the second time; then the version is found out anew."""
@@ -261,13 +257,14 @@ class GetRange:
 
     def _fill(self, response: Response, content: ContentRange, into: GetBuffer) -> memoryview:
         """Return the buffer, filled. What arrived before a failure is there for the next try."""
-        response.skip(self._missing.start - content.start)
+        before = self._missing.start - content.start
+        if before:
+            response.skip(before)
         buffer = into()
         if self._is_whole and self._traits.verifies:
             self._state.expect(self._traits, response)
-        before = response.received
         try:
-            response.read_into(buffer[self._offset :])
+            response.read_into(buffer[self._offset :] if self._offset else buffer)
         except (OSError, InvalidResponseError) as exc:
             if not _is_sized(response) and isinstance(exc, InvalidResponseError):
                 raise TransformedBodyError("the body is shorter than the object") from exc
@@ -277,13 +274,13 @@ class GetRange:
             raise failure from exc
         return buffer
 
-    def _check_end(self, response: Response, content: ContentRange) -> None:
+    def _check_end(self, response: Response, content: ContentRange, *, is_sized: bool) -> None:
         rest = content.stop - self._range.stop
         if rest > WORTH_DRAINING or content.start < self._missing.start:
             self._traits.record_range(is_part=False)
         elif response.status == 206:
             self._traits.record_range(is_part=True)
-        if _is_sized(response):
+        if is_sized:
             check_body_ends(response, rest)
             return
         try:
@@ -352,7 +349,7 @@ class PendingRange(NamedTuple):
         return self.exchange.receive_available()
 
     def finish(self) -> str | None:
-        return self.operation.receive(self.exchange, self.form, self.into, may_block=False)
+        return self.operation.receive(self.exchange, self.form, self.into)
 
 
 def range_header(byte_range: ByteRange) -> tuple[tuple[str, str], ...]:
@@ -372,7 +369,8 @@ def check_body_ends(response: Response, rest: int) -> None:
     """
     if rest > WORTH_DRAINING:
         return
-    response.skip(rest)
+    if rest:
+        response.skip(rest)
     if not response.is_at_end():
         raise InvalidResponseError("the body is longer than it should be")
 

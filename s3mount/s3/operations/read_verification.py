@@ -38,6 +38,7 @@ class ReadVerification:
     # of the bytes that are in the buffer; digests of those that did not match
     checksum: Checksum | None = None
     _mismatches: tuple[bytes, ...] = ()
+    has_mismatched = False  # the next attempt belongs to a thread
 
     def expect(self, traits: StoreTraits, response: Response) -> None:
         """Take the checksum from *response*, unless the bytes that are there have one.
@@ -46,11 +47,6 @@ class ReadVerification:
         """
         if self.checksum is None:
             self.checksum = expected_checksum(traits, response)
-
-    @property
-    def has_mismatched(self) -> bool:
-        """Whether the next attempt belongs to a thread."""
-        return bool(self._mismatches)
 
     def check(
         self,
@@ -77,6 +73,7 @@ class ReadVerification:
         is_repeated = digest in self._mismatches
         is_final = is_repeated or len(self._mismatches) + 1 >= MISMATCHES
         self._mismatches += (digest,)
+        self.has_mismatched = True
         if is_final and checksum.algorithm == ETAG:
             is_final = probe is not None
             if probe and not traits.may_be_md5s(

@@ -71,7 +71,7 @@ def is_version(version: ObjectVersion, headers: Headers, size: int) -> bool:
     etag = plain_etag(headers.get("etag"))
     if not etag:
         raise InvalidResponseError("no ETag")
-    return size == version.size and is_same_etag(etag, version.etag)
+    return size == version.size and (etag == version.etag or is_same_etag(etag, version.etag))
 
 
 def tells_version(version: ObjectVersion, headers: Headers) -> bool:
