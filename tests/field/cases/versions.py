@@ -311,6 +311,18 @@ _CASES = (
         )
         for word, change in (("larger", _longer), ("smaller", _half))
     ),
+    *(
+        Case(
+            f"a listing tells {word} sizes, and {tool} is the first reader",
+            "s3-encryption-gateway #207; a tool goes by the size before it has read a byte.",
+            oddities=(kinds.list_sizes(change),),
+            objects=BIG,
+            options=SMALL_PARTS,
+            steps=(looks, step),
+        )
+        for word, change in (("larger", _longer), ("smaller", _half))
+        for tool, step in (("tail", as_tools_read("big")), ("mmap", as_mapped("big")))
+    ),
     Case(
         "a listing tells larger sizes to more READs than are in flight",
         "The same, of a file that many threads read at random.",
