@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 STARTED_WITHIN = 30.0  # seconds, for a busy machine and boto3's imports
 ENDED_WITHIN = 15.0
-HANGS_AFTER = 150.0
+HANGS_AFTER = 150.0  # seconds of one test
 
 
 @dataclass
@@ -102,16 +103,14 @@ def served(
             stderr=log,
         )
     mount = Mount(at, process, log_file)
-    watchdog = threading.Timer(HANGS_AFTER, abort, [at])
-    watchdog.start()
-    try:
-        _wait_mounted(mount)
-        yield mount
-        if not mount.is_left:
-            _unmount(mount)
-    finally:
-        watchdog.cancel()
-        _clear(mount)
+    with _abort_hanging(at):
+        try:
+            _wait_mounted(mount)
+            yield mount
+            if not mount.is_left:
+                _unmount(mount)
+        finally:
+            _clear(mount)
     check_log(mount)
 
 
@@ -168,6 +167,30 @@ def check_log(mount: Mount) -> None:
     ]
     assert not unexpected, "unexpected log records:\n" + "\n".join(unexpected)
     assert not missing, f"the log lacks {missing} among {texts}"
+
+
+@contextmanager
+def _abort_hanging(at: Path) -> Iterator[None]:
+    """Abort the mount at *at* if one test takes longer than HANGS_AFTER; a module's may be many."""
+    is_over = threading.Event()
+
+    def watch() -> None:
+        test, since = "", time.monotonic()
+        while not is_over.wait(1):
+            current = os.environ.get("PYTEST_CURRENT_TEST", "")
+            if current != test:
+                test, since = current, time.monotonic()
+            elif time.monotonic() - since > HANGS_AFTER:
+                abort(at)
+                return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def abort(at: Path) -> None:

@@ -14,15 +14,18 @@ from tests.mount.mount_process import ENDED_WITHIN, abort
 
 
 @contextmanager
-def killed(mount: ControlledMount, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Kill *command* once its request waits for the store; release it at the end."""
+def killed(
+    mount: ControlledMount, *command: str, is_released: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Kill *command* once its request waits for the store, which is released at the end."""
     os.listdir(mount / "d")
     mount.command("hold", "d/")
     reader = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: mount.command("held") > 0)
     reader.kill()
     yield reader
-    mount.command("release")
+    if is_released:
+        mount.command("release")
     reader.wait()
 
 
@@ -53,7 +56,7 @@ def test_a_mount_that_is_removed_below_a_killed_reader_leaves_no_line(
     """pyfuse3 logged that the reply to the reader's request was not accepted, as an error."""
     mount.mount.is_left = True
 
-    with killed(mount, "cat", f"{mount.path}/d/file") as reader:
+    with killed(mount, "cat", f"{mount.path}/d/file", is_released=False) as reader:
         if how == "umount":
             reader.wait()
             subprocess.run(["umount", mount.path], check=True)

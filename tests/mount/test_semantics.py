@@ -7,7 +7,7 @@ import re
 import signal
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -35,7 +35,7 @@ from tests.field.case import (
     reads,
     reads_all,
 )
-from tests.field.cases import environ, settings
+from tests.field.cases import environ, gateways, settings
 from tests.field.cases.versions import replaced_between
 from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
@@ -520,6 +520,13 @@ def test_a_failure_is_never_an_absence(server: S3Server, bucket: str, tmp_path: 
         assert read_tree(mount.path) == tree_of(BODIES)
 
 
+def test_a_name_that_its_own_listing_does_not_have_is_absent(tmp_path: Path) -> None:
+    """A name that an allowed listing of its own does not have is absent, even if its HEAD is
+    refused.
+    """
+    check(reported("a HEAD of what is not there is refused", gateways.CASES), NATIVE, tmp_path)
+
+
 # ---- starting and time
 
 
@@ -680,6 +687,12 @@ def test_enametoolong(mount: Mount) -> None:
     assert failure_of((mount / ("x" * 256)).stat) == "ENAMETOOLONG"
 
 
+def test_eio_of_a_bucket_that_is_gone(tmp_path: Path) -> None:
+    """The bucket is gone, or a 404 does not say that it is about a key | EIO"""
+    check(reported("404 of a bucket that was deleted is no absence"), NATIVE, tmp_path)
+    check(reported("404 of a tenant is no absence"), NATIVE, tmp_path / "tenant")
+
+
 def test_eio(server: S3Server, bucket: str, tmp_path: Path) -> None:
     """Throttled, 5xx, network down, truncated or corrupt body, after retries and within the
     deadline | EIO
@@ -782,6 +795,6 @@ def test_replaced_keys_are_used(tmp_path: Path) -> None:
     check(same, NATIVE, tmp_path / "same")
 
 
-def reported(name: str) -> Case:
-    """Return the report of that *name* about the environment."""
-    return next(case for case in environ.CASES if case.name == name)
+def reported(name: str, cases: Iterable[Case] = environ.CASES) -> Case:
+    """Return the report of that *name*."""
+    return next(case for case in cases if case.name == name)
