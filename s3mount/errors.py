@@ -87,6 +87,12 @@ class UnknownHandle(StaleVersion):
     """A file handle (of NFS, or open_by_handle_at) whose file is not known, or was replaced."""
 
 
+class UnknownVersion(StaleVersion):
+    """A response that does not tell which version it is of, so it may be of another."""
+
+    errno = errno.EIO
+
+
 class SizeCorrected(StaleVersion):
     """A read was requested by a size that was told, and that proved to be too large.
 

@@ -42,7 +42,8 @@ class Scenario:
 
     @property
     def options(self) -> MountOptions:
-        return MountOptions(self.transport, self.row.workload.ttl, TIMEOUT)
+        number = self.number if self.row.is_remembered else None
+        return MountOptions(self.transport, self.row.workload.ttl, TIMEOUT, number)
 
     @property
     def expected(self) -> Outcome:

@@ -138,7 +138,9 @@ REOPEN = Workload(
 )
 STAT = Workload("looking up", {"one": SMALL, "two": SMALL}, stat_file("one"), prepare=know_the_root)
 OPEN = Workload("opening", {"one": SMALL}, read_file("one"), prepare=know_the_root)
-LOOK = Workload("looking for nothing", {"one": SMALL}, look_for_nothing)
+LOOK = Workload(
+    "looking for nothing", {"one": SMALL}, look_for_nothing, calls=2
+)  # a lookup of the directory, and one of the name
 LIST = Workload(
     "listing", dict.fromkeys(NAMES, SMALL), list_directory, calls=2
 )  # a lookup, then a readdir

@@ -19,6 +19,7 @@ from s3mount.errors import (
     S3MountError,
     SizeCorrected,
     StaleVersion,
+    UnknownVersion,
 )
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
@@ -192,6 +193,8 @@ class OpenFiles:
                     await self._read(file, 0, 1)
                 else:
                     await self._correct(file)
+        except UnknownVersion:
+            pass  # its reads will tell
         except StaleVersion as exc:
             self.release(number)
             raise ReplacedBeforeOpen(str(exc), bucket=exc.bucket, key=exc.key) from exc

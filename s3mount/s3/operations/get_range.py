@@ -7,7 +7,7 @@ form that the store understands: see `store_traits`.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from s3mount.errors import StoreError
+from s3mount.errors import StoreError, UnknownVersion
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import error_mapping, validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
@@ -216,7 +216,9 @@ class GetRange:
 
     def _other_version(self, headers: Mapping[str, str], content: ContentRange) -> Exception:
         if self._lacks_etag(headers):
-            return error_mapping.from_replacement(self._version)
+            version = self._version
+            message = "a response without ETag"
+            return UnknownVersion(message, bucket=version.bucket, key=version.key)
         self._check_part(headers, content)
         if self._is_odd_length(headers):
             return self._repeated(f"a length of {content.size} bytes under the same ETag")

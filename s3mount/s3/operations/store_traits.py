@@ -6,6 +6,7 @@ may have had another reason, after which the next request happened to succeed.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -20,21 +21,32 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 REFUSALS_MAX: Final = 3  # of a header, one after another, if they may be about something else
+TRIED_AGAIN_AFTER: Final = 60.0  # seconds; one request more a minute for stores without ranges
 IGNORED_RANGES: Final = 2  # responses with a whole object to Range, until that is expected
 
 
 class StoreTraits:
     """*verifies*: whole objects are checked, by their ETag too if *has_md5_etags* is not False.
 
-    *form* is that of the next request. *has_md5_etags* is None until an object has shown it.
+    *form* is that of the next request. What it leaves out is tried again TRIED_AGAIN_AFTER seconds
+    later: a proxy may have refused it for a while. *has_md5_etags* is None until an object has
+    shown it. *clock* is monotonic.
     """
 
     def __init__(
-        self, *, verifies: bool = True, checksums: bool = True, has_md5_etags: bool | None = None
+        self,
+        *,
+        verifies: bool = True,
+        checksums: bool = True,
+        has_md5_etags: bool | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.verifies = verifies
-        self.form = RequestForm(checksums=verifies and checksums)
         self.has_md5_etags = has_md5_etags
+        self._clock = clock
+        self._full_form = self._form = RequestForm(checksums=verifies and checksums)
+        self._full_again_at = math.inf
+        self._told: set[str] = set()  # what the log says is refused
         self._whole_responses = 0  # to Range, one after another
         self._refusals = dict.fromkeys(_TEXTS, 0)
         self.has_refusals = False  # whether any of them is not 0
@@ -42,23 +54,42 @@ class StoreTraits:
         self._probing = threading.Lock()  # held while it is found out whether ETags are MD5s
         self._has_probed = False
 
+    @property
+    def form(self) -> RequestForm:
+        if self._full_again_at < math.inf and self._clock() >= self._full_again_at:
+            self._restore()
+        return self._form
+
+    def _restore(self) -> None:
+        full = self._full_form
+        with self._lock:
+            self._full_again_at = math.inf
+            self._whole_responses = min(self._whole_responses, IGNORED_RANGES - 1)
+            self._form = self._form._replace(checksums=full.checksums, ranges=full.ranges)
+            for name in self._told:  # one more refusal is enough
+                self._refusals[name] = REFUSALS_MAX - 1
+
     def learn(self, form: RequestForm, *, is_certain: bool = False) -> None:
         """Account for a response that came out right to a request of *form*, and to no other.
 
         *is_certain*: the store has said that it does not know what *form* leaves out.
         """
         with self._lock:
-            former = self.form
+            former = self._form
             for name in _TEXTS:
                 if getattr(former, name) and not getattr(form, name):
                     self._refusals[name] += 1
                     self.has_refusals = True
                     if not is_certain and self._refusals[name] < REFUSALS_MAX:
                         form = _with(form, name)
-            self.form = form
-        for name, text in _TEXTS.items():
-            if getattr(former, name) and not getattr(form, name):
-                log.info("%s", text)
+            self._form = form
+            refused = {name for name in _TEXTS if getattr(former, name) and not getattr(form, name)}
+            if refused:
+                self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
+            untold = refused - self._told
+            self._told |= refused
+        for name in untold:
+            log.info("%s", _TEXTS[name])
 
     def record_accepted(self, name: str) -> None:
         """Account for a response that came out right to a request with "checksums" or "ranges"."""
@@ -74,6 +105,8 @@ class StoreTraits:
     def record_range(self, *, is_part: bool) -> None:
         """Account for the response to a Range; a cache may send the whole object at first."""
         self._whole_responses = 0 if is_part else self._whole_responses + 1
+        if self._whole_responses == IGNORED_RANGES:
+            self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
 
     def may_be_md5s(
         self, probe: Callable[[], bool | None], deadline: float, *, is_again: bool

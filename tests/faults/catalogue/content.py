@@ -31,7 +31,6 @@ _WRONG_PARTS = {
         lambda first, last, total: f"bytes {first}-{last}/{total + 1}"
     ),
     "a total below the part": content_range(lambda first, last, _: f"bytes {first}-{last}/{last}"),
-    "no Content-Range": header("Content-Range", None),
     "a Content-Range that is none": header("Content-Range", "bytes banana"),
     "a Content-Range backwards": content_range(
         lambda first, last, total: f"bytes {last}-{first}/{total}"
@@ -39,14 +38,19 @@ _WRONG_PARTS = {
     "a Content-Range in other units": content_range(
         lambda first, last, total: f"items {first}-{last}/{total}"
     ),
+    "fewer bytes than Content-Range says": resized(lambda body: body[:-1]),
+    "more bytes than Content-Range says": resized(lambda body: body + b"x"),
+    "no bytes, though Content-Range says some": resized(lambda _: b""),
+}
+
+# the object is read without Range then
+_UNLABELLED_PARTS = {
+    "no Content-Range": header("Content-Range", None),
     "multipart/byteranges": edited(
         lambda response: response.with_header("Content-Range", None).with_header(
             "Content-Type", _MULTIPART
         )
     ),
-    "fewer bytes than Content-Range says": resized(lambda body: body[:-1]),
-    "more bytes than Content-Range says": resized(lambda body: body + b"x"),
-    "no bytes, though Content-Range says some": resized(lambda _: b""),
 }
 
 _SHORT = other_range(lambda first, last: (first, (first + last) // 2))
@@ -58,6 +62,10 @@ ROWS = (
             name, READ, Kind.GET, fault, once=RIGHT | FAILED | ESTALE, always=FAILED | ESTALE
         )
         for name, fault in _WRONG_PARTS.items()
+    ),
+    *(
+        Misbehaviour(name, READ, Kind.GET, fault, once=RIGHT, always=RIGHT, is_remembered=True)
+        for name, fault in _UNLABELLED_PARTS.items()
     ),
     Misbehaviour(
         "half of the range, honestly labelled",
@@ -82,7 +90,15 @@ ROWS = (
         content_range(lambda first, last, _: f"bytes {first}-{last}/*"),
         always=RIGHT | FAILED,
     ),
-    Misbehaviour("200 with the whole object", READ, Kind.GET, _WHOLE, once=RIGHT, always=RIGHT),
+    Misbehaviour(
+        "200 with the whole object",
+        READ,
+        Kind.GET,
+        _WHOLE,
+        once=RIGHT,
+        always=RIGHT,
+        is_remembered=True,
+    ),
     Misbehaviour(
         "200 with the whole of another version",
         READ,
@@ -182,8 +198,9 @@ ROWS = (
                 "ETag", _OTHER_ETAG
             )
         ),
-        once=RIGHT | ESTALE,
-        always=ESTALE,
+        once=RIGHT | FAILED | ESTALE,
+        always=FAILED | ESTALE,  # its bytes have another checksum than its ETag
+        tries_after=2,
     ),
     Misbehaviour(
         "If-None-Match ignored", REOPEN, Kind.GET, ignoring("if-none-match"), always=RIGHT

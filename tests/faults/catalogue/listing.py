@@ -166,6 +166,8 @@ _HARMLESS = {
     "IsTruncated only where there is more": swap("<IsTruncated>false</IsTruncated>", ""),
 }
 
+_WITHOUT_TOKENS = {"NextMarker instead of a token", "more to come, and no token"}
+
 _UNUSUAL = {
     "a namespace with a prefix": swap("<(/?)(?=[A-Z])", r"<\1s3:"),
     "another root": swap("ListBucketResult", "ListAllMyBucketsResult"),
@@ -190,7 +192,15 @@ ROWS = (
         for name, fault in _NO_LISTINGS.items()
     ),
     *(
-        Misbehaviour(name, LIST, Kind.LIST, fault, always=RIGHT, page_size=PAGE_SIZE)
+        Misbehaviour(
+            name,
+            LIST,
+            Kind.LIST,
+            fault,
+            always=RIGHT,
+            page_size=PAGE_SIZE,
+            is_remembered=name in _WITHOUT_TOKENS,
+        )
         for name, fault in _HARMLESS.items()
     ),
     *(
