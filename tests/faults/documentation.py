@@ -1,6 +1,6 @@
-"""Generator of docs/faults.md from the catalogue.
+"""Generator of docs/faults.md from the catalogue and from the reports of `tests/field`.
 
-Run `python -m tests.faults.documentation >docs/faults.md` after each change of the catalogue.
+Run `python -m tests.faults.documentation >docs/faults.md` after each change of either.
 """
 
 import sys
@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from tests.faults.catalogue import CATALOGUE
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
+from tests.field.case import Case
+from tests.field.cases import TABLES
 
 PREFACE = """\
 # What happens when the store misbehaves
@@ -28,6 +30,15 @@ No client can detect wrong bytes of a part under the right length, range and ETa
 omit them. Whole objects are verified: `tests/field` has the cases.
 """
 
+REPORTS = """\
+## As users reported it
+
+Each line is a report about a store, a network or an environment, or follows from one. `tests/field`
+tests each through the command line and the kernel. *Right* is right names and bytes, with these
+settings. An error is that of the file or the directory that the report is about: the rest of the
+mount is right.
+"""
+
 
 def pages() -> Iterator[str]:
     """Yield the lines of the document."""
@@ -38,11 +49,30 @@ def pages() -> Iterator[str]:
         yield "|---|---|---|---|"
         yield from map(_line, rows)
         yield ""
+    yield REPORTS
+    for area, cases in TABLES.items():
+        if cases:
+            yield f"### Reports: {area}\n"
+            yield "| what happens | as reported | settings | outcome |"
+            yield "|---|---|---|---|"
+            yield from map(_report, cases)
+            yield ""
 
 
 def _line(row: Misbehaviour) -> str:
-    name = row.name.replace("|", "\\|").replace("<", "&lt;")
-    return f"| {name} | {row.workload.word} | {_outcome(row.once)} | {_outcome(row.always)} |"
+    cells = (_cell(row.name), row.workload.word, _outcome(row.once), _outcome(row.always))
+    return f"| {' | '.join(cells)} |"
+
+
+def _report(case: Case) -> str:
+    variables = [f"{name}={value}" for name, value in case.environ.items() if value is not None]
+    words = " ".join([*variables, *case.options])
+    cells = (case.name, case.report, f"`{words}`" if words else "-")
+    return f"| {' | '.join(map(_cell, cells))} | {case.outcome} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _outcome(outcome: Outcome | None) -> str:

@@ -57,6 +57,17 @@ Step = Callable[[Run], None]
 
 
 @dataclass(frozen=True, slots=True)
+class FallibleStep:
+    """Step whose access may fail; *words* names its outcomes for the document."""
+
+    step: Step
+    words: str
+
+    def __call__(self, run: Run) -> None:
+        self.step(run)
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One report. *report* says what was seen where, on which store.
 
@@ -89,6 +100,14 @@ class Case:
     starts_within: float = 10.0
     within: float = 10.0
     transports: tuple[str, ...] = BOTH
+
+    @property
+    def outcome(self) -> str:
+        """What a user gets, for the document: "right" unless a step or the mount may fail."""
+        if self.refused:
+            return "the mount is refused, in one line"
+        words = [step.words for step in self.steps if isinstance(step, FallibleStep)]
+        return ", ".join(dict.fromkeys(words)) or "right"
 
 
 # ---- steps
@@ -149,21 +168,21 @@ def is_directory(name: str) -> Step:
 
 def is_absent(name: str) -> Step:
     """Check that stat fails with ENOENT."""
-    return fails("ENOENT", name, lambda path: path.stat())
+    return fails("ENOENT", name, lambda path: path.stat()).step
 
 
 def fails(
     errno_name: str, name: str, call: Callable[[Path], object] = lambda path: path.read_bytes()
-) -> Step:
+) -> FallibleStep:
     """Check that *call* of the path, by default to read it, fails with one of the errnos "A|B"."""
 
     def step(run: Run) -> None:
         assert failure_of(lambda: call(run.path(name))) in errno_name.split("|")
 
-    return step
+    return FallibleStep(step, _in_words(errno_name))
 
 
-def right_or_fails(errno_names: str, name: str) -> Step:
+def right_or_fails(errno_names: str, name: str) -> FallibleStep:
     """Check that reading gives the object's bytes, or fails with one of "A|B"."""
 
     def step(run: Run) -> None:
@@ -172,7 +191,7 @@ def right_or_fails(errno_names: str, name: str) -> Step:
         except OSError:
             fails(errno_names, name)(run)
 
-    return step
+    return FallibleStep(step, f"right or {_in_words(errno_names)}")
 
 
 def in_time(seconds: float, step: Step) -> Step:
@@ -183,7 +202,7 @@ def in_time(seconds: float, step: Step) -> Step:
         step(run)
         assert time.monotonic() - began < seconds
 
-    return timed
+    return _like(step, timed)
 
 
 def repeats(times: int, step: Step) -> Step:
@@ -191,7 +210,7 @@ def repeats(times: int, step: Step) -> Step:
         for _ in range(times):
             step(run)
 
-    return repeated
+    return _like(step, repeated)
 
 
 def pauses(seconds: float) -> Step:
@@ -217,7 +236,7 @@ def sends_at_most(requests: int, kind: Kind | None, step: Step) -> Step:
         step(run)
         assert len(run.requests(kind)) - before <= requests
 
-    return counted
+    return _like(step, counted)
 
 
 def every_request(kind: Kind, has: Callable[[Request], bool]) -> Step:
@@ -239,6 +258,15 @@ def logs(pattern: str, times: int = 1) -> Step:
         assert times == len(found)
 
     return step
+
+
+def _like(step: Step, around: Step) -> Step:
+    """Return *around*, which takes *step*, with its outcome."""
+    return FallibleStep(around, step.words) if isinstance(step, FallibleStep) else around
+
+
+def _in_words(errno_names: str) -> str:
+    return " or ".join(f"`{name}`" for name in errno_names.split("|"))
 
 
 # ---- the run of a case

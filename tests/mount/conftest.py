@@ -1,5 +1,6 @@
 """Fixtures of the mount tests: each server in turn, and mount points."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,10 +9,32 @@ import pytest
 from tests.mount.mount_runner import MountRunner, adopting, public_directory
 from tests.servers import S3Server
 
+SERVERS = ("seaweedfs", "moto", "rclone")
+MORE_SERVERS = ("versitygw", "gofakes3")  # in these modules only, to save time; else in all
+SELECTION = {"test_names.py", "test_reading.py"}
+IS_EVERYWHERE = os.environ.get("S3MOUNT_SERVERS") == "all"
 
-@pytest.fixture(scope="session", params=["seaweedfs", "moto", "rclone"])
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect the modules that are not run on all servers."""
+    left_out = [
+        item
+        for item in items
+        if isinstance(item, pytest.Function)
+        and not IS_EVERYWHERE
+        and item.path.name not in SELECTION
+        and "server" in getattr(item, "fixturenames", ())
+        and hasattr(item, "callspec")
+        and item.callspec.params.get("server") in MORE_SERVERS
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", params=[*SERVERS, *MORE_SERVERS])
 def server(request: pytest.FixtureRequest) -> S3Server:
-    """Each server in turn: what works on all three should work on others."""
+    """Each server in turn: what works on all of them should work on others."""
     found: S3Server = request.getfixturevalue(request.param)
     return found
 

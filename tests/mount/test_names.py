@@ -129,6 +129,12 @@ REFUSED: Mapping[str, AbstractSet[str]] = {
         "u/v/w",
         "u/v/w/x",
     },
+    "versitygw": {
+        *_NO_LEAVES,
+        *("long/" + "z" * 256 + "/f", "nul\0", "l/nul\0/b", "../up", ".", "..", "n/.."),
+        *("s/t", "u/v/w", "u/v/w/x", "k/"),
+    },
+    "gofakes3": set(),
 }
 HELD_AS: Mapping[str, Mapping[str, str]] = {  # another key than the one that was put
     "seaweedfs": {
@@ -147,11 +153,27 @@ HELD_AS: Mapping[str, Mapping[str, str]] = {  # another key than the one that wa
         "h//": "h",
         "k/": "k",
     },
+    "versitygw": {
+        "e//b": "e/b",
+        "f/./b": "f/b",
+        "g/../b": "b",
+        "h//": "h/",
+        "/x": "x",
+        "//y": "y",
+        "i/j//k": "i/j/k",
+        "./here": "here",
+        "m/.": "m",
+    },
+    "gofakes3": {},
 }
+_NOT_IN_XML = {"one\x01", "escape\x1b[31m"}
 NOT_TRIED: Mapping[str, AbstractSet[str]] = {  # listed under names that GET then does not find
     "seaweedfs": set(),
     "moto": set(),
-    "rclone": {*CONTROLS, *_NO_LEAVES, "nul\0", "l/nul\0/b", "with-marker/file"},
+    "rclone": {*_NO_LEAVES, "nul\0", "l/nul\0/b", "with-marker/file"},
+    "versitygw": _NOT_IN_XML,
+    # keys that begin with a slash are listed without it, as a common prefix
+    "gofakes3": {*_NOT_IN_XML, "nul\0", "l/nul\0/b", "/x", "//y"},
 }
 
 

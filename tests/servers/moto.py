@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.servers.running import free_ports, running
+from tests.servers.running import reserved_ports, running
 from tests.servers.server import Quirk, S3Server
 
 QUIRKS = frozenset({Quirk.ANYBODY_MAY_READ, Quirk.NO_NEWLINES})
@@ -15,10 +15,7 @@ QUIRKS = frozenset({Quirk.ANYBODY_MAY_READ, Quirk.NO_NEWLINES})
 @contextmanager
 def moto() -> Iterator[S3Server]:
     """Run a moto server."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with (
-        TemporaryDirectory(prefix="moto-") as home,
-        running(command, port=port, log=Path(home, "log")),
-    ):
-        yield S3Server("moto", f"http://127.0.0.1:{port}", QUIRKS)
+    with TemporaryDirectory(prefix="moto-") as home, reserved_ports(1) as (port,):
+        command = [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        with running(command, port=port, log=Path(home, "log")):
+            yield S3Server("moto", f"http://127.0.0.1:{port}", QUIRKS)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.servers.running import free_ports, program, running
+from tests.servers.running import program, reserved_ports, running
 from tests.servers.server import Quirk, S3Server
 
 QUIRKS = frozenset(
@@ -16,7 +16,6 @@ QUIRKS = frozenset(
         Quirk.KEYS_ARE_PATHS,
         Quirk.NO_OBJECT_BESIDE_ITS_PREFIX,
         Quirk.NO_MARKERS,
-        Quirk.NO_CONTROL_CHARACTERS,
     }
 )
 
@@ -24,9 +23,8 @@ QUIRKS = frozenset(
 @contextmanager
 def rclone() -> Iterator[S3Server]:
     """Run an rclone server of an empty directory."""
-    (port,) = free_ports(1)
-    server = S3Server("rclone", f"http://127.0.0.1:{port}", QUIRKS)
-    with TemporaryDirectory(prefix="rclone-") as home:
+    with TemporaryDirectory(prefix="rclone-") as home, reserved_ports(1) as (port,):
+        server = S3Server("rclone", f"http://127.0.0.1:{port}", QUIRKS)
         folder = Path(home, "buckets")
         folder.mkdir()
         command = [

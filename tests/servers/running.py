@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sysconfig
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from shutil import which
 
@@ -17,17 +18,28 @@ START_LIMIT = 60.0  # seconds, for a busy machine
 PORTS = range(20_000, 32_000)  # below the range of outgoing connections
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports that are free now, and that no outgoing connection can take."""
+@contextlib.contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Reserve ports that are free, and that no outgoing connection can take.
+
+    A server binds its ports some seconds after they were chosen. So an abstract Unix socket named
+    after each port keeps it from every other test run of this machine until the block ends.
+    """
     found: list[int] = []
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as reservations:
         for port in random.sample(PORTS, len(PORTS)):
-            with contextlib.suppress(OSError):  # in use
-                stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            with contextlib.suppress(OSError), contextlib.ExitStack() as attempt:
+                reservation = attempt.enter_context(socket.socket(socket.AF_UNIX))
+                reservation.bind(f"\0s3mount-tests-port-{port}")  # refused if reserved
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))  # refused if in use
+                reservations.push(attempt.pop_all())
                 found.append(port)
             if len(found) == count:
-                return found
-    raise OSError("no port is free")
+                break
+        else:
+            raise OSError(f"fewer than {count} ports are free")
+        yield found
 
 
 def program(name: str) -> str:
@@ -36,7 +48,7 @@ def program(name: str) -> str:
     found = str(beside) if beside.exists() else which(name)
     if found is None:
         raise FileNotFoundError(
-            f"{name} is not installed: see the dependency group 'dev' in pyproject.toml"
+            f"{name} is not installed: scripts/test does that (scripts/lib/setup.sh)"
         )
     return found
 
@@ -44,30 +56,41 @@ def program(name: str) -> str:
 @contextlib.contextmanager
 def running(
     command: Sequence[str], *, port: int, log: Path, patience: float = 10.0
-) -> Iterator[None]:
-    """Run *command* for the block, once *port* accepts; it has *patience* seconds to stop."""
+) -> Iterator[Callable[[], None]]:
+    """Run *command* for the block, once *port* accepts; it has *patience* seconds to stop.
+
+    Yields a function that raises RuntimeError, with the end of the log, if the server has ended.
+    """
     with log.open("wb") as output:
         # the server dies with a killed test run
         bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
-        _wait_accepting(process, port, log)
-        yield
+        check_running = partial(_check_running, process, log)
+        _wait_accepting(port, check_running)
+        yield check_running
     finally:
         _stop(process, patience)
 
 
-def _wait_accepting(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _check_running(process: subprocess.Popen[bytes], log: Path) -> None:
+    if process.poll() is not None:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{process.args!r} ended with status {process.returncode}: {tail}")
+
+
+def _wait_accepting(port: int, check_running: Callable[[], None]) -> None:
     give_up = time.monotonic() + START_LIMIT
-    while time.monotonic() < give_up:
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+    while True:
+        check_running()
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
+        else:
             return
-        time.sleep(0.05)
-    raise RuntimeError(
-        f"{process.args!r} does not serve: {log.read_text(errors='replace')[-2000:]}"
-    )
 
 
 def _stop(process: subprocess.Popen[bytes], patience: float) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import trustme
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.servers.running import START_LIMIT, free_ports, program, running
+from tests.servers.running import START_LIMIT, program, reserved_ports, running
 from tests.servers.server import Quirk, S3Server
 
 QUIRKS = frozenset(
@@ -22,8 +22,10 @@ QUIRKS = frozenset(
 @contextmanager
 def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
     """Run one SeaweedFS, and return it as an HTTP and as an HTTPS server."""
-    with TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as home:
-        ports = free_ports(9)
+    with (
+        TemporaryDirectory(prefix="seaweedfs-", ignore_cleanup_errors=True) as home,
+        reserved_ports(9) as ports,
+    ):
         plain = S3Server("seaweedfs", f"http://127.0.0.1:{ports[0]}", QUIRKS)
         bundle = _make_certificate(Path(home))
         secure = replace(
@@ -37,8 +39,8 @@ def seaweedfs() -> Iterator[tuple[S3Server, S3Server]]:
         try:
             with running(
                 _command(Path(home), ports), port=ports[0], log=Path(home, "log"), patience=0
-            ):
-                _wait_writable(plain)
+            ) as check_running:
+                _wait_writable(plain, check_running)
                 yield plain, secure
         finally:
             _remove_sockets(ports)
@@ -95,7 +97,7 @@ def _command(home: Path, ports: list[int]) -> list[str]:
     ]
 
 
-def _wait_writable(server: S3Server) -> None:
+def _wait_writable(server: S3Server, check_running: Callable[[], None]) -> None:
     client = server.client(retries={"total_max_attempts": 1})
     give_up = time.monotonic() + START_LIMIT
     while True:
@@ -105,6 +107,7 @@ def _wait_writable(server: S3Server) -> None:
             client.delete_object(Bucket="warm-up", Key="warm-up")
             client.delete_bucket(Bucket="warm-up")
         except (BotoCoreError, ClientError):
+            check_running()
             if time.monotonic() > give_up:
                 raise
             time.sleep(0.1)

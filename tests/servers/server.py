@@ -1,5 +1,6 @@
 """Description of a test server: its address, its credentials and its quirks."""
 
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import botocore.config
 
 from s3mount.config import StoreConfig
 
+_NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # version 1.0
+
 
 class Quirk(Enum):
     """Difference of a server from S3; docs/servers.md describes each as observed."""
@@ -22,12 +25,14 @@ class Quirk(Enum):
     KEYS_ARE_PATHS = auto()  # no "a//b", no "a/../b", no name over 255 bytes
     NO_OBJECT_BESIDE_ITS_PREFIX = auto()  # "a" or "a/b"
     NO_MARKERS = auto()  # an object "a/" is an object "a"
-    NO_CONTROL_CHARACTERS = auto()
     NO_NEWLINES = auto()
     BACKSLASH_IS_SLASH = auto()
     LISTS_BY_DIRECTORY = (
         auto()
     )  # "dir/x" before "dir-1/x", against S3's key order, also between pages
+    LISTS_AS_PLAIN_XML = auto()  # ignores encoding-type=url, and replaces what XML cannot hold
+    REPEATS_COMMON_PREFIXES = auto()  # of the last row of a page, on the next one
+    VERSION_IDS_IN_HEAD_ONLY = auto()  # in a bucket without versions
     ANYBODY_MAY_READ = auto()  # accepts wrong keys
 
 
@@ -84,9 +89,9 @@ class S3Server:
         limits = {
             Quirk.KEYS_ARE_PATHS: is_path,
             Quirk.NO_MARKERS: not key.endswith("/"),
-            Quirk.NO_CONTROL_CHARACTERS: not any(ord(c) < 32 or ord(c) == 127 for c in key),
             Quirk.NO_NEWLINES: "\n" not in key,
             Quirk.BACKSLASH_IS_SLASH: "\\" not in key,
+            Quirk.LISTS_AS_PLAIN_XML: _NOT_IN_XML.search(key) is None,
         }
         return all(is_met for quirk, is_met in limits.items() if quirk in self.quirks)
 

@@ -188,18 +188,20 @@ class OpenFiles:
         file = self._files[number]
         file.is_opening = True
         try:
-            with trio.move_on_after(CHECKED_WITHIN):
-                if file.version.size:
+            if file.version.size:
+                with trio.move_on_after(CHECKED_WITHIN):
                     await self._read(file, 0, 1)
-                else:
-                    await self._correct(file)
+            else:  # no READ will come for it, so nothing else would tell
+                await self._correct(file, may_fail=True)
         except UnknownVersion:
             pass  # its reads will tell
         except StaleVersion as exc:
             self.release(number)
             raise ReplacedBeforeOpen(str(exc), bucket=exc.bucket, key=exc.key) from exc
         except S3MountError:
-            pass  # its reads will tell
+            if not file.version.size:
+                self.release(number)
+                raise
         except trio.Cancelled:
             self.release(number)
             raise
@@ -221,14 +223,19 @@ class OpenFiles:
                 if file.reader is reader:  # else it was corrected meanwhile
                     return reply
 
-    async def _correct(self, file: _OpenFile) -> bool:
-        """Whether *file*, whose version was denied, goes on as another that was no replacement."""
+    async def _correct(self, file: _OpenFile, *, may_fail: bool = False) -> bool:
+        """Whether *file*, whose version was denied, goes on as another that was no replacement.
+
+        False, too, if the store does not tell, unless it *may_fail* as the store does.
+        """
         versions, reader = self._tree.versions, file.reader
         if file.is_final or not self._may_correct(file):
             return False
         try:
             stat = await versions.find_actual(file.version, file.mtime_ns)
         except S3MountError:
+            if may_fail:
+                raise
             return False
         if file.reader is not reader:  # another read has corrected it
             return True
