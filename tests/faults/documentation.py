@@ -72,7 +72,8 @@ def _report(case: Case) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return shown.replace("|", "\\|").replace("<", "&lt;")
 
 
 def _outcome(outcome: Outcome | None) -> str:
