@@ -60,14 +60,16 @@ class SingleFlight(Generic[Key, Result]):
     async def _run(
         self, key: Key, call: _Call[Result], function: Callable[[], Awaitable[Result]]
     ) -> None:
+        has_ended = False
         try:
             call.result = await function()
+            has_ended = True  # None is a result, too
         except Exception as exc:  # noqa: BLE001  # it belongs to the callers, not to the nursery
             call.failure = exc
             if not call.completed.statistics().tasks_waiting:
                 unawaited.report("lookup in the background", exc)
         finally:
-            if call.result is None and call.failure is None:  # cancelled: the mount ends
+            if not has_ended and call.failure is None:  # cancelled: the mount ends
                 call.failure = StoreError("the lookup was given up")
             if self._calls.get(key) is call:  # else a newer one has replaced it
                 del self._calls[key]
