@@ -213,6 +213,8 @@ class BucketOperations:
                 content = validation.content_range(response.status, headers)
                 if is_part and response.status == 200 and content.size == 1:
                     return None  # the object, or a part of it that is sent as a whole
+                if not is_whole and "content-range" not in headers:
+                    self._traits.record_ignored_range()
                 check_body_ends(response, content.stop - content.start)
                 return validation.object_stat(self._bucket, key, headers, content.size)
 

@@ -108,6 +108,11 @@ class StoreTraits:
         if self._whole_responses == IGNORED_RANGES:
             self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
 
+    def record_ignored_range(self) -> None:
+        """Account for a whole object as response to a Range that asked for one byte of it."""
+        self._whole_responses = IGNORED_RANGES
+        self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
+
     def may_be_md5s(
         self, probe: Callable[[], bool | None], deadline: float, *, is_again: bool
     ) -> bool:

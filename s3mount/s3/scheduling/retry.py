@@ -48,7 +48,7 @@ INVALID_PAUSE = 1.0  # seconds, at most: the first after an invalid response
 MUCH_PROGRESS = 64 * 1024  # bytes of an attempt after which the next is sent at once
 LITTLE_PROGRESS = 1024  # bytes; a store that brings fewer at a time is not to be asked often
 PROGRESS_PAUSE = 0.01  # seconds after an attempt that has brought less than much
-LONG_PROGRESS_PAUSE = 0.1  # seconds after one that has brought little
+LONG_PROGRESS_PAUSE = 0.03  # seconds after one that has brought little
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
