@@ -23,7 +23,7 @@ MD5_OF_NOTHING: Final = "d41d8cd98f00b204e9800998ecf8427e"  # the ETag of an emp
 
 
 class Responses(NamedTuple):
-    """What the store tells of one object: by GET first, then by HEAD and in a listing.
+    """Responses of the store about one object: by GET first, then by HEAD and in a listing.
 
     *head* and *listed* are None if it tells nothing.
     """

@@ -188,7 +188,10 @@ _BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
     ),
 )
 
-_PROXY_WANTS_USER = "the proxy (HTTPS_PROXY, HTTP_PROXY) wants a password: name it as http://USER:PASSWORD@HOST:PORT"
+_PROXY_WANTS_USER = (
+    "the proxy (HTTPS_PROXY, HTTP_PROXY) wants a password: "
+    "name it as http://USER:PASSWORD@HOST:PORT"
+)
 _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 

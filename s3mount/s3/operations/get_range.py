@@ -46,7 +46,7 @@ WORTH_DRAINING = 64 * 1024  # bytes of a body; reading less costs less than a ne
 
 
 class ReadState(ReadVerification):
-    """What the attempts at one read share.
+    """State that the attempts at one read share.
 
     *form* is that of its requests, once it differs from the mount's, after those of *tried*. The
     store *says_unknown* of what it leaves out.

@@ -19,7 +19,7 @@ _VAGUE: Final = frozenset(("", "BadRequest", "SignatureDoesNotMatch"))
 
 
 class RequestForm(NamedTuple):
-    """What a GET carries beside its key and its condition.
+    """Optional parts of a GET, beside its key and its condition.
 
     *checksums*: whole objects are requested with `x-amz-checksum-mode`. *ranges*: parts are
     requested with Range, else the whole object is, and read as far as is needed.

@@ -1,4 +1,4 @@
-"""What a mount has learned of its store: what a request may carry, and what an ETag is.
+"""Traits of the store, as a mount has learned them: what a request may carry, what an ETag is.
 
 One object for all operations, changed from any thread. A trait is learned from a response that came
 out right, so a store that fails for other reasons teaches nothing. Neither does one refusal that
