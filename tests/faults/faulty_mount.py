@@ -37,15 +37,11 @@ PATIENCE = 60.0  # seconds for a mount to start or to end, on a busy machine
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """Options of a mount; scenarios with equal options share one.
-
-    *number* is that of a scenario that shares none.
-    """
+    """Options of a mount; scenarios with equal options share one."""
 
     transport: str
     ttl: int
     timeout: float
-    number: int | None = None
 
 
 @dataclass(slots=True)

@@ -20,6 +20,8 @@ from tests.faults.workloads import WorkDirectory, Workload
 PATIENCE = 120  # seconds for all scenarios before one, and itself
 # mounts: each start costs a CPU second, and may wait 15 s for the store's first response
 STARTS_AT_ONCE = 3
+# log messages of what a mount has learned of its store, and heeds for a while
+TRAITS = ("the store refuses ", "the store ignores ", "the store pages ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,7 @@ class Scenario:
 
     @property
     def options(self) -> MountOptions:
-        number = self.number if self.row.is_remembered else None
-        return MountOptions(self.transport, self.row.workload.ttl, TIMEOUT, number)
+        return MountOptions(self.transport, self.row.workload.ttl, TIMEOUT)
 
     @property
     def expected(self) -> Outcome:
@@ -112,11 +113,20 @@ class ScenarioRunner:
         return result
 
     def _borrow(self, options: MountOptions) -> FaultyMount:
-        try:
-            return self._idle.get(options, []).pop()
-        except IndexError:
-            with self._starting:
-                return FaultyMount(options, stocked(self._chosen)).__enter__()
+        while True:
+            try:
+                mount = self._idle.get(options, []).pop()
+            except IndexError:
+                with self._starting:
+                    return FaultyMount(options, stocked(self._chosen)).__enter__()
+            if not has_learned_traits(mount):
+                return mount
+            mount.__exit__()
+
+
+def has_learned_traits(mount: FaultyMount) -> bool:
+    """Return whether earlier faults have changed what *mount* requests of its store."""
+    return any(trait in mount.log_text for trait in TRAITS)
 
 
 def stocked(scenarios: Iterable[Scenario]) -> Bucket:

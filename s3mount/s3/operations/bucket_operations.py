@@ -213,10 +213,11 @@ class BucketOperations:
                 content = validation.content_range(response.status, headers)
                 if is_part and response.status == 200 and content.size == 1:
                     return None  # the object, or a part of it that is sent as a whole
-                if not is_whole and "content-range" not in headers:
-                    self._traits.record_ignored_range()
                 check_body_ends(response, content.stop - content.start)
-                return validation.object_stat(self._bucket, key, headers, content.size)
+                stat = validation.object_stat(self._bucket, key, headers, content.size)
+                if is_part and "content-range" not in headers and "etag" in headers:
+                    self._traits.record_ignored_range()  # a page of a portal has no ETag
+                return stat
 
         return self._runner.run(
             Operation.REVALIDATION, key, try_forms, self._traits, receive, is_whole=is_whole

@@ -46,7 +46,7 @@ class StoreTraits:
         self._clock = clock
         self._full_form = self._form = RequestForm(checksums=verifies and checksums)
         self._full_again_at = math.inf
-        self._told: set[str] = set()  # what the log says is refused
+        self._told: set[str] = set()  # what the log says is refused or ignored
         self._whole_responses = 0  # to Range, one after another
         self._refusals = dict.fromkeys(_TEXTS, 0)
         self.has_refusals = False  # whether any of them is not 0
@@ -66,7 +66,7 @@ class StoreTraits:
             self._full_again_at = math.inf
             self._whole_responses = min(self._whole_responses, IGNORED_RANGES - 1)
             self._form = self._form._replace(checksums=full.checksums, ranges=full.ranges)
-            for name in self._told:  # one more refusal is enough
+            for name in self._told & self._refusals.keys():  # one more refusal is enough
                 self._refusals[name] = REFUSALS_MAX - 1
 
     def learn(self, form: RequestForm, *, is_certain: bool = False) -> None:
@@ -106,12 +106,20 @@ class StoreTraits:
         """Account for the response to a Range; a cache may send the whole object at first."""
         self._whole_responses = 0 if is_part else self._whole_responses + 1
         if self._whole_responses == IGNORED_RANGES:
-            self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
+            self._expect_whole_objects()
 
     def record_ignored_range(self) -> None:
         """Account for a whole object as response to a Range that asked for one byte of it."""
         self._whole_responses = IGNORED_RANGES
-        self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
+        self._expect_whole_objects()
+
+    def _expect_whole_objects(self) -> None:
+        with self._lock:
+            self._full_again_at = self._clock() + TRIED_AGAIN_AFTER
+            is_told = _IGNORED_RANGE in self._told
+            self._told.add(_IGNORED_RANGE)
+        if not is_told:
+            log.info("%s", _IGNORED_RANGE)
 
     def may_be_md5s(
         self, probe: Callable[[], bool | None], deadline: float, *, is_again: bool
@@ -140,6 +148,8 @@ _TEXTS: Final = {
     "checksums": "the store refuses x-amz-checksum-mode: it is no longer sent",
     "ranges": "the store refuses Range: each object is read from its beginning",
 }
+
+_IGNORED_RANGE: Final = "the store ignores Range: each object is read from its beginning"
 
 
 def _with(form: RequestForm, name: str) -> RequestForm:

@@ -64,7 +64,7 @@ ROWS = (
         for name, fault in _WRONG_PARTS.items()
     ),
     *(
-        Misbehaviour(name, READ, Kind.GET, fault, once=RIGHT, always=RIGHT, is_remembered=True)
+        Misbehaviour(name, READ, Kind.GET, fault, once=RIGHT, always=RIGHT)
         for name, fault in _UNLABELLED_PARTS.items()
     ),
     Misbehaviour(
@@ -97,7 +97,6 @@ ROWS = (
         _WHOLE,
         once=RIGHT,
         always=RIGHT,
-        is_remembered=True,
     ),
     Misbehaviour(
         "200 with the whole of another version",

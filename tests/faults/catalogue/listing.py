@@ -199,7 +199,6 @@ ROWS = (
             fault,
             always=RIGHT,
             page_size=PAGE_SIZE,
-            is_remembered=name in _WITHOUT_TOKENS,
         )
         for name, fault in _HARMLESS.items()
     ),

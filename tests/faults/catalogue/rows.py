@@ -52,7 +52,6 @@ class Misbehaviour:
     tries_after: int = 1
     skip: int = 0
     page_size: int = 1000
-    is_remembered: bool = False  # by a mount, for a while: so the scenario has a mount of its own
 
     def step(self, prefix: str, *, is_once: bool) -> Step:
         return Step(self.on, self.fault, prefix, self.skip, 1 if is_once else math.inf)
