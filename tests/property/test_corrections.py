@@ -193,3 +193,26 @@ def test_a_store_that_errs_always_alike_is_read_right_each_time(
                 clock.now += pause
 
     run(main)
+
+
+async def test_opens_at_the_same_time_wait_for_one_check() -> None:
+    names = [f"{number}" for number in range(8)]
+    store, clock = LyingStore({f"d/{name}": body_of(1) for name in names}), Clock()
+    async with kernel_on(store, clock, metadata_ttl=TTL) as kernel:
+        directory = await kernel.lookup(ROOT, b"d")
+        assert directory is not None
+        listed = dict(await kernel.readdir(directory.inode))
+        files = kernel.filesystem.files
+        handles = []
+
+        async def open_one(name: str) -> None:
+            handles.append(await files.open(listed[name.encode()].inode))
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(open_one, name)
+
+        assert len(handles) == len(names)
+        assert store.counts()["GET"] == 1
+        for handle in handles:
+            files.release(handle)

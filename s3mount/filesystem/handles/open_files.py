@@ -84,6 +84,7 @@ class OpenFiles:
         # open inodes that became smaller, while no READ across their new end has failed
         self._untold_ends: set[int] = set()
         self._numbers = count(1)
+        self._check_ended: trio.Event | None = None  # while the first bytes of a new file are read
 
     def __len__(self) -> int:
         return len(self._files)
@@ -93,6 +94,7 @@ class OpenFiles:
 
         Raises ReplacedBeforeOpen if it is not current: the kernel then looks the name up again.
         """
+        await self._wait_for_check(inode)
         await self._tree.revalidate(*self._resolve(inode))
         page, index = self._resolve(inode)  # which may have been corrected, or moved, meanwhile
         number = self._open(inode, page, index)
@@ -180,11 +182,26 @@ class OpenFiles:
             return False
         return not self._tree.inodes.was_read(inode)
 
+    async def _wait_for_check(self, inode: int) -> None:
+        """Wait for a check that is under way: it may tell that this file needs none."""
+        if self._check_ended is not None and self._is_doubtful(inode, *self._resolve(inode)):
+            with trio.move_on_after(CHECKED_WITHIN):
+                await self._check_ended.wait()
+
     async def _check(self, number: int, page: EntryPage) -> None:
         """Correct the version of a new file if its first bytes tell another.
 
         Raises ReplacedBeforeOpen, without the file, if it was replaced.
         """
+        ended = self._check_ended = trio.Event()
+        try:
+            await self._check_first_bytes(number, page)
+        finally:
+            ended.set()
+            if self._check_ended is ended:
+                self._check_ended = None
+
+    async def _check_first_bytes(self, number: int, page: EntryPage) -> None:
         file = self._files[number]
         file.is_opening = True
         try:
