@@ -86,7 +86,7 @@ def _connection_class(
         def connect(self) -> None:
             try:
                 super().connect()
-            except BaseException as exc:
+            except BaseException as exc:  # raised again, or as what it comes from
                 if self.handshake is not None and self.handshake.is_late:
                     raise TimeoutError("the handshake did not end in time") from exc
                 raise
@@ -273,7 +273,7 @@ def _read_header(
     late = TimeoutError("the header of the response did not arrive in time")
     try:
         response = read()
-    except BaseException as exc:
+    except BaseException as exc:  # raised again, or as what it comes from
         if timer.has_fired:
             raise late from exc
         raise

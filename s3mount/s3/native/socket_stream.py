@@ -194,7 +194,8 @@ class TlsStream:
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname
         )
-        self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # with a buffer, it counts
+        # with a buffer, it returns a count
+        self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]
         self._ciphertext = memoryview(bytearray(ciphertext))
         self._may_hold = False  # whether OpenSSL may hold the rest of a record read in part
         self.filled = 0

@@ -88,7 +88,7 @@ class Executor:
     def _run_step(self, step: Callable[[Attempt[Any]], None], attempt: Attempt[Any]) -> None:
         try:
             step(attempt)
-        except Exception as exc:  # noqa: BLE001 - a bug in one attempt: the others are still watched
+        except Exception as exc:  # noqa: BLE001 - a bug in one attempt; the others are watched
             if self._watched.get(attempt.descriptor) is attempt:
                 self._unwatch(attempt)
             _abandon(attempt)
