@@ -118,7 +118,7 @@ class _Origin:
 
 
 class UnsignedEncoder:
-    """Encodes requests to *url*, without a signature, for connections to *endpoint*."""
+    """Encoder of requests to *url*, without a signature, for connections to *endpoint*."""
 
     def __init__(self, url: Url, endpoint: Endpoint) -> None:
         self._url = url

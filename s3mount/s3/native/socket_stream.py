@@ -25,8 +25,9 @@ _INCOMING = select.POLLIN | select.POLLRDHUP  # bytes, or an end
 
 
 class Stream(Protocol):
-    """Raises TimeoutError past the deadline or when idle too long, else OSErrors.
+    """Byte stream with a deadline.
 
+    Raises TimeoutError past the deadline or when idle too long, else OSErrors.
     *filled* is how many bytes the last `fill` has received, also if it raised.
     """
 

@@ -37,7 +37,7 @@ HAND_OVER_AFTER = 0.5  # seconds; a stall begins to be counted so much later
 
 
 class Executor:
-    """Makes attempts, by itself or with *thread_pool*; for one trio run."""
+    """Executor of attempts, by itself or with *thread_pool*; for one trio run."""
 
     def __init__(self, thread_pool: ThreadPool) -> None:
         self._thread_pool = thread_pool
