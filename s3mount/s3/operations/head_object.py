@@ -17,7 +17,7 @@ _REFUSALS_OF_HEAD = (405, 501)  # by gateways that have GET only
 
 
 class HeadObject:
-    """Attributes of objects, requested over *runner* in the form that *traits* say."""
+    """Attributes of objects, requested over *runner* in the form that *traits* tell."""
 
     def __init__(self, runner: OperationRunner, traits: StoreTraits) -> None:
         self._runner = runner
@@ -25,6 +25,7 @@ class HeadObject:
         self._useless_heads = 0  # in a row, of objects that a GET then described
 
     def head(self, key: str, *, deadline: float) -> ObjectStat:
+        """See `Operations.head`. A store without HEAD is asked by GET, at once after some tries."""
         if self._useless_heads >= USELESS_HEADS_MAX:
             return self.head_by_get(key, deadline=deadline)
         try:
@@ -41,6 +42,7 @@ class HeadObject:
         return stat
 
     def head_by_get(self, key: str, *, deadline: float, is_whole: bool = False) -> ObjectStat:
+        """See `Operations.head_by_get`."""
         stat = None if is_whole else self._head_of_get(key, deadline, is_whole=False)
         if stat is None:  # an empty object has no range, and some stores tell no size with one
             stat = self._head_of_get(key, deadline, is_whole=True)

@@ -35,6 +35,7 @@ class ListBucket:
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
     ) -> ListPage:
+        """See `Operations.list_page`."""
         sent = self._dialect.request(query)
         try:
             body = self._list(query, sent, deadline)

@@ -31,6 +31,7 @@ class Revalidate:
     def revalidate(
         self, version: ObjectVersion, head_size: int, *, deadline: float
     ) -> Revalidation:
+        """See `Operations.revalidate`."""
         outcome = None
         if head_size:  # a range of no bytes cannot be requested
 
