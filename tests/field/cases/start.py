@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.faults.bucket import Request, Response, failure
 from tests.faults.hostile_store import HangUp
 from tests.field import kinds
-from tests.field.case import NATIVE, Case, Run, Step, fails, in_time, lists, reads, reads_all
+from tests.field.case import BOTH, NATIVE, Case, Run, Step, fails, in_time, lists, reads, reads_all
 from tests.field.kinds import ANY, GET, HEAD, LIST, after, edit, first
 from tests.field.store import Answer, Oddity, Visit
 
@@ -134,7 +134,7 @@ STARTING = (
         starts_within=30,
         within=60,
         steps=(lists("", "a.txt", "d"),),
-        transports=("native",),
+        transports=NATIVE,
     ),
     Case(
         "the store is busy while mounting",
@@ -156,7 +156,7 @@ STARTING = (
         objects=FEW,
         steps=(reads_all(),),
         may_log=("refused|connect",),
-        transports=("native",),
+        transports=NATIVE,
     ),
     # ---- starting: what passes is outlasted
     Case(
@@ -200,12 +200,14 @@ STARTING = (
         "A load balancer answers 200 without a body to the first requests.",
         oddities=(first(2, LIST, kinds.instead(LIST, _page(200, b""))),),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "connections are reset while mounting",
         "A sidecar proxy resets connections until its configuration is loaded.",
         oddities=(first(3, ANY, kinds.resets(ANY)),),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "the first request is slow",
@@ -221,6 +223,7 @@ STARTING = (
         oddities=(first(1, ANY, kinds.slow(ANY, 60)),),
         options=("--timeout", "6"),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "the header comes byte by byte at first",
@@ -228,6 +231,7 @@ STARTING = (
         oddities=(first(1, ANY, _drips),),
         options=("--timeout", "6"),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "the clock was wrong while mounting",
@@ -283,6 +287,7 @@ STARTING = (
         oddities=(kinds.instead(ANY, _page(200, b"<html>Sign in</html>")),),
         refused="does not answer like S3",
         starts_within=8,
+        transports=BOTH,
     ),
     Case(
         "a proxy wants a password",
@@ -290,6 +295,7 @@ STARTING = (
         oddities=(kinds.instead(ANY, _page(407, b"")),),
         refused="proxy",
         starts_within=6,
+        transports=BOTH,
     ),
     Case(
         "the store stays busy",
@@ -306,6 +312,7 @@ STARTING = (
         options=("--start-timeout", "2", "--timeout", "4"),
         refused="no answer.*--idle-timeout",
         starts_within=8,
+        transports=BOTH,
     ),
 )
 
@@ -325,6 +332,7 @@ TIME = (
                 in_time(6, fails("EIO", "photos/2024/one.jpg", lambda path: path.stat())),
                 in_time(6, fails("EIO", "new", lambda path: path.stat())),
             ),
+            transports=BOTH,
         )
         for name, oddity in {
             "lacks its token": _truncated_without_token,
@@ -341,6 +349,7 @@ TIME = (
         options=("--timeout", "20", "--no-prefetch", "all"),
         within=30,
         steps=(in_time(6, reads("a.txt")),),
+        transports=BOTH,
     ),
     Case(
         "a part for ever with another Content-Range",
@@ -350,6 +359,7 @@ TIME = (
         may_log=("EIO",),
         within=30,
         steps=(in_time(8, fails("EIO", "photos/2024/one.jpg")),),
+        transports=BOTH,
     ),
     # ---- time: one system call, one timeout
     Case(
@@ -366,6 +376,7 @@ TIME = (
             in_time(6, fails("EIO|ETIMEDOUT", "big", _pread(1 << 20, 4 << 20))),
             in_time(6, fails("EIO|ETIMEDOUT", "big", _pread((4 << 20) - 100, 200))),
         ),
+        transports=BOTH,
     ),
     Case(
         "reads stall after the first",
@@ -376,6 +387,7 @@ TIME = (
         may_log=_TIMES_OUT,
         within=30,
         steps=(in_time(6, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
+        transports=BOTH,
     ),
     Case(
         "a mapped file stalls",
@@ -386,6 +398,7 @@ TIME = (
         may_log=_TIMES_OUT,
         within=30,
         steps=(lists("", "big"), in_time(6, _mapped("big"))),
+        transports=BOTH,
     ),
     Case(
         "every listing stalls",
@@ -399,6 +412,7 @@ TIME = (
             in_time(6, fails("EIO|ETIMEDOUT", "photos/2024/one.jpg", lambda path: path.stat())),
             in_time(6, fails("EIO|ETIMEDOUT", "a.txt")),
         ),
+        transports=BOTH,
     ),
     Case(
         "a second page stalls",
@@ -447,6 +461,7 @@ TIME = (
         steps=(_goes_away(4), reads_all()),
         within=30,
         options=("--metadata-ttl", "0"),
+        transports=BOTH,
     ),
     Case(
         "the pages of a directory are slow",
@@ -465,6 +480,7 @@ TIME = (
         "seaweedfs #6746: idle connections are closed by the server, unannounced.",
         oddities=(_closes_after,),
         steps=(reads_all(), reads_all()),
+        transports=BOTH,
     ),
     Case(
         "HEAD is slow and LIST is not",

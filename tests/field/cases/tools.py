@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 
 from tests.field import kinds
-from tests.field.case import BOTH, NATIVE, Case, Run, Step, lists, reads_all
+from tests.field.case import NATIVE, SAMPLED, Case, Run, Step, lists, reads_all
 from tests.field.kinds import GET
 from tests.field.store import Oddity
 from tests.mount.filesystem_access import failure_of, output_of
@@ -278,7 +278,7 @@ CASES = (
             objects=TREE,
             options=SMALL_PARTS,
             steps=(step,),
-            transports=BOTH if not oddities else NATIVE,
+            transports=SAMPLED if not oddities else NATIVE,
         )
         for tool, step in (
             ("tar", tar_holds_all),
@@ -301,7 +301,7 @@ CASES = (
                 *(sqlite_reads("mode=ro"), sqlite_reads("immutable=1")),
             ),
             within=20.0,
-            transports=BOTH if not oddities else NATIVE,
+            transports=SAMPLED if not oddities else NATIVE,
         )
         for store, oddities in _STORES
     ),
