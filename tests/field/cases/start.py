@@ -15,7 +15,19 @@ from pathlib import Path
 from tests.faults.bucket import Request, Response, failure
 from tests.faults.hostile_store import HangUp
 from tests.field import kinds
-from tests.field.case import BOTH, NATIVE, Case, Run, Step, fails, in_time, lists, reads, reads_all
+from tests.field.case import (
+    BOTH,
+    NATIVE,
+    SAMPLED,
+    Case,
+    Run,
+    Step,
+    fails,
+    in_time,
+    lists,
+    reads,
+    reads_all,
+)
 from tests.field.kinds import ANY, GET, HEAD, LIST, after, edit, first
 from tests.field.store import Answer, Oddity, Visit
 
@@ -128,11 +140,10 @@ STARTING = (
     Case(
         "the first byte of each LIST takes long",
         "boto3 #3324: list_objects_v2 takes 15 to 25 s, for one file too.",
-        oddities=(kinds.slow(LIST, 16.5),),
+        oddities=(kinds.slow(LIST, 4),),
         objects=FEW,
-        options=("--timeout", "120"),
-        starts_within=30,
-        within=60,
+        options=("--timeout", "20", "--start-timeout", "3"),
+        within=20,
         steps=(lists("", "a.txt", "d"),),
         transports=NATIVE,
     ),
@@ -151,8 +162,7 @@ STARTING = (
     Case(
         "the store comes up late",
         "goofys #489: at boot the network is not there yet, and the mount fails for good.",
-        late=8,
-        starts_within=20,
+        late=4,
         objects=FEW,
         steps=(reads_all(),),
         may_log=("refused|connect",),
@@ -212,9 +222,8 @@ STARTING = (
     Case(
         "the first request is slow",
         "s3fs #1955: checking the bucket takes longer than its timeout, which no option sets.",
-        oddities=(first(1, ANY, kinds.slow(ANY, 9)),),
-        options=("--timeout", "20"),
-        starts_within=20,
+        oddities=(first(1, ANY, kinds.slow(ANY, 4)),),
+        options=("--timeout", "12"),
         transports=NATIVE,
     ),
     Case(
@@ -332,7 +341,7 @@ TIME = (
                 in_time(6, fails("EIO", "photos/2024/one.jpg", lambda path: path.stat())),
                 in_time(6, fails("EIO", "new", lambda path: path.stat())),
             ),
-            transports=BOTH,
+            transports=BOTH if "connection" in name else SAMPLED,
         )
         for name, oddity in {
             "lacks its token": _truncated_without_token,
@@ -367,14 +376,14 @@ TIME = (
         "mountpoint-s3 #706: operations hang for ever; a store sends nothing.",
         objects={"big": bytes(8 << 20)},
         oddities=(kinds.slow(GET, 60),),
-        options=("--timeout", "4"),
+        options=("--timeout", "2"),
         may_log=_TIMES_OUT,
         within=30,
         steps=(
             lists("", "big"),
-            in_time(6, fails("EIO|ETIMEDOUT", "big", _pread(0, 4 << 20))),
-            in_time(6, fails("EIO|ETIMEDOUT", "big", _pread(1 << 20, 4 << 20))),
-            in_time(6, fails("EIO|ETIMEDOUT", "big", _pread((4 << 20) - 100, 200))),
+            in_time(4, fails("EIO|ETIMEDOUT", "big", _pread(0, 4 << 20))),
+            in_time(4, fails("EIO|ETIMEDOUT", "big", _pread(1 << 20, 4 << 20))),
+            in_time(4, fails("EIO|ETIMEDOUT", "big", _pread((4 << 20) - 100, 200))),
         ),
         transports=BOTH,
     ),
@@ -383,10 +392,10 @@ TIME = (
         "A store stalls in the middle of a file.",
         objects={"big": bytes(8 << 20)},
         oddities=(after(1, GET, kinds.slow(GET, 60)),),
-        options=("--timeout", "4", "--part-size", "1MiB"),
+        options=("--timeout", "2", "--part-size", "1MiB"),
         may_log=_TIMES_OUT,
         within=30,
-        steps=(in_time(6, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
+        steps=(in_time(4, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
         transports=BOTH,
     ),
     Case(
@@ -394,23 +403,23 @@ TIME = (
         "A page fault waits for a store that stalls.",
         objects={"big": bytes(4 << 20)},
         oddities=(kinds.slow(GET, 60),),
-        options=("--timeout", "3"),
+        options=("--timeout", "2"),
         may_log=_TIMES_OUT,
         within=30,
-        steps=(lists("", "big"), in_time(6, _mapped("big"))),
+        steps=(lists("", "big"), in_time(5, _mapped("big"))),
         transports=BOTH,
     ),
     Case(
         "every listing stalls",
         "A store stalls at each LIST after the mount.",
         oddities=(after(1, LIST, kinds.slow(LIST, 60)),),
-        options=("--timeout", "4"),
+        options=("--timeout", "2"),
         may_log=_TIMES_OUT,
         within=40,
         steps=(
-            in_time(6, fails("EIO|ETIMEDOUT", "", _names)),
-            in_time(6, fails("EIO|ETIMEDOUT", "photos/2024/one.jpg", lambda path: path.stat())),
-            in_time(6, fails("EIO|ETIMEDOUT", "a.txt")),
+            in_time(4, fails("EIO|ETIMEDOUT", "", _names)),
+            in_time(4, fails("EIO|ETIMEDOUT", "photos/2024/one.jpg", lambda path: path.stat())),
+            in_time(4, fails("EIO|ETIMEDOUT", "a.txt")),
         ),
         transports=BOTH,
     ),
@@ -420,10 +429,10 @@ TIME = (
         objects={f"d/{number:04}": b"" for number in range(60)},
         page_size=20,
         oddities=(kinds.slow(asking_token, 60),),
-        options=("--timeout", "4", "--no-prefetch", "all"),
+        options=("--timeout", "2", "--no-prefetch", "all"),
         may_log=_TIMES_OUT,
         within=30,
-        steps=(in_time(6, fails("EIO|ETIMEDOUT", "d", _names)),),
+        steps=(in_time(4, fails("EIO|ETIMEDOUT", "d", _names)),),
     ),
     *(
         Case(
