@@ -228,7 +228,9 @@ def _repository() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         work, bare = Path(folder, "work"), Path(folder, "bare")
         git = ("git", "-c", "user.name=n", "-c", "user.email=e@x.invalid", "-c", "gc.auto=0")
-        environ = {**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "HOME": folder}
+        # a git hook that runs tests sets GIT_DIR, which would be this checkout's
+        inherited = {name: text for name, text in os.environ.items() if name[:4] != "GIT_"}
+        environ = {**inherited, "GIT_CONFIG_NOSYSTEM": "1", "HOME": folder}
 
         def run(*words: str | Path) -> None:
             subprocess.run([*git, *words], check=True, capture_output=True, env=environ)
