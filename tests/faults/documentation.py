@@ -34,9 +34,10 @@ REPORTS = """\
 ## As users reported it
 
 Each line is a report about a store, a network or an environment, or follows from one. `tests/field`
-tests each through the command line and the kernel. *Right* is right names and bytes, with these
-settings. An error is that of the file or the directory that the report is about: the rest of the
-mount is right.
+tests each through the command line and the kernel, with the native transport. Lines about HTTP are
+tested with boto3 too, and so is every fourth other line that boto3 could change. *Right* is right
+names and bytes, with these settings. An error is that of the file or the directory that the report
+is about: the rest of the mount is right.
 """
 
 

@@ -8,8 +8,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from tests.faults.bucket import Bucket, Kind, Request
@@ -29,10 +30,19 @@ OBJECTS: Mapping[str, bytes] = {
     "photos/two.jpg": b"second\n" * 100,
     "z": b"last\n",
 }
-BOTH = ("native", "boto3")
-NATIVE = ("native",)
 NAMES = Path(__file__).parent / "names"  # a resolver for the mount's process
 GRACE = 5.0  # seconds after which a hanging mount is aborted
+
+
+class Transports(Enum):
+    """Transports that a case runs with: native, and perhaps boto3."""
+
+    NATIVE = auto()
+    SAMPLED = auto()  # boto3 for every n-th such case: what the case shows is above the transport
+    BOTH = auto()
+
+
+NATIVE, SAMPLED, BOTH = Transports.NATIVE, Transports.SAMPLED, Transports.BOTH
 
 
 @dataclass
@@ -99,7 +109,7 @@ class Case:
     may_log: tuple[str, ...] = ()
     starts_within: float = 10.0
     within: float = 10.0
-    transports: tuple[str, ...] = BOTH
+    transports: Transports = SAMPLED
 
     @property
     def outcome(self) -> str:
@@ -108,6 +118,13 @@ class Case:
             return "the mount is refused, in one line"
         words = [step.words for step in self.steps if isinstance(step, FallibleStep)]
         return ", ".join(dict.fromkeys(words)) or "right"
+
+
+def with_both(cases: Sequence[Case]) -> tuple[Case, ...]:
+    """Return *cases*, which are about HTTP and so about each transport, for both transports."""
+    return tuple(
+        replace(case, transports=BOTH) if case.transports is SAMPLED else case for case in cases
+    )
 
 
 # ---- steps

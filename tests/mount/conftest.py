@@ -12,11 +12,17 @@ from tests.servers import S3Server
 SERVERS = ("seaweedfs", "moto", "rclone")
 MORE_SERVERS = ("versitygw", "gofakes3")  # in these modules only, to save time; else in all
 SELECTION = {"test_names.py", "test_reading.py"}
+# begun first, so that no worker is left alone with one of them at the end
+LONGEST = (
+    *("test_semantics.py", "test_consistency.py", "test_reading.py", "test_directories.py"),
+    "test_tree.py",
+)
 IS_EVERYWHERE = os.environ.get("S3MOUNT_SERVERS") == "all"
 
 
+@pytest.hookimpl(trylast=True)  # after pytest's own order, by parameters of the session
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the modules that are not run on all servers."""
+    """Deselect the modules that are not run on all servers, and begin with the longest ones."""
     left_out = [
         item
         for item in items
@@ -30,6 +36,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    name = item.path.name
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session", params=[*SERVERS, *MORE_SERVERS])

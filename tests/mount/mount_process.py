@@ -234,10 +234,14 @@ def _wait_mounted(mount: Mount) -> None:
 
 
 def _unmount(mount: Mount) -> None:
+    """Unmount lazily, and wait for the process, which ends when nothing in the mount is open.
+
+    A plain umount fails with EBUSY while another process looks at all mounts, as df and fuser do.
+    """
     done = (
-        _run("umount", str(mount.path))
+        _run("umount", "--lazy", str(mount.path))
         if os.geteuid() == 0
-        else _run("fusermount3", "-u", str(mount.path))
+        else _run("fusermount3", "-uz", str(mount.path))
     )
     assert done.returncode == 0, f"unmounting failed: {done.stderr}\n{mount.log_file.read_text()}"
     try:

@@ -22,7 +22,6 @@ from s3mount.fuse.error_mapping import maps_errors
 from tests.faults.bucket import Kind
 from tests.field import kinds
 from tests.field.case import (
-    BOTH,
     Case,
     Run,
     check,
@@ -530,7 +529,7 @@ def test_a_name_that_its_own_listing_does_not_have_is_absent(tmp_path: Path) -> 
 # ---- starting and time
 
 
-@pytest.mark.parametrize("transport", BOTH)
+@pytest.mark.parametrize("transport", [NATIVE, "boto3"])
 def test_starting_is_serving(transport: str, tmp_path: Path) -> None:
     """Starting is serving: a mount starts when the first page of its directory is answered, and
     sends that request as all later ones: the same transport, parameters, parser and `--timeout`.

@@ -133,7 +133,7 @@ def test_it_is_restarted_when_its_helper_process_was_killed_as_well(service: Ser
 
 
 def test_it_is_restarted_when_it_hangs(service: Service) -> None:
-    service.override(WatchdogSec="1s", RestartSec="100ms")
+    service.override(WatchdogSec="2s", RestartSec="100ms")
     service.start()
     hanging = service.pid
 

@@ -48,7 +48,7 @@ def test_a_users_mount_is_restarted_after_a_kill(service: Service) -> None:
 
 
 def test_a_users_mount_is_restarted_when_it_hangs(service: Service) -> None:
-    service.override(WatchdogSec="1s", RestartSec="100ms")
+    service.override(WatchdogSec="2s", RestartSec="100ms")
     service.start()
     hanging = service.pid
 

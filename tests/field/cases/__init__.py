@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.field.case import Case
+from tests.field.case import Case, with_both
 from tests.field.cases import (
     bodies,
     environ,
@@ -20,11 +20,11 @@ from tests.field.cases import (
 TABLES: Mapping[str, tuple[Case, ...]] = {
     "lists": lists.CASES,
     "stores": stores.CASES,
-    "versions": versions.CASES,
-    "bodies": bodies.CASES,
+    "versions": with_both(versions.CASES),
+    "bodies": with_both(bodies.CASES),
     "gateways": gateways.CASES,
     "start": start.CASES,
-    "network": network.CASES,
+    "network": with_both(network.CASES),
     "environ": environ.CASES,
     "settings": settings.CASES,
     "people": people.CASES,

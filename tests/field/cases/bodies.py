@@ -241,7 +241,7 @@ _CUTS = (
             ),
         ),
         objects=LARGE,
-        options=("--timeout", "20"),
+        options=("--timeout", "8"),
         within=18.0,
     ),
     Case(

@@ -2,6 +2,7 @@
 
 from tests.field import kinds
 from tests.field.case import (
+    BOTH,
     KEY_ID,
     NATIVE,
     SECRET,
@@ -60,6 +61,7 @@ CASES = (
             ),
         ),
         environ={"AWS_REGION": "eu-west-3"},
+        transports=BOTH,
     ),
     *(
         Case(
@@ -155,6 +157,7 @@ CASES = (
                 in_time(5, fails(errno_name, "", lambda path: list(path.iterdir()))),
             ),
             log=(f"{errno_name}: .*{code}",),
+            transports=BOTH,
         )
         for name, code, errno_name, report in (
             (

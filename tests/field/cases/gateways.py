@@ -8,6 +8,7 @@ from tests.faults.bucket import Response, failure, xml
 from tests.faults.hostile_store import HangUp
 from tests.field import kinds
 from tests.field.case import (
+    BOTH,
     NATIVE,
     OBJECTS,
     Case,
@@ -21,6 +22,7 @@ from tests.field.case import (
     reads_all,
     repeats,
     right_or_fails,
+    with_both,
 )
 from tests.field.cases.bodies import packs
 from tests.field.kinds import GET, LIST, OBJECT
@@ -250,6 +252,7 @@ _LISTS = (
             kinds.header(LIST, "ETag", '"page"'),
             packs(match=LIST),
         ),
+        transports=BOTH,
     ),
 )
 
@@ -589,4 +592,4 @@ _REGIONS = (
     ),
 )
 
-CASES = (*_LISTS, *_OBJECTS, *_HTTP, *_REGIONS)
+CASES = (*_LISTS, *with_both(_OBJECTS + _HTTP), *_REGIONS)

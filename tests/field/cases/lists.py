@@ -5,6 +5,7 @@ import re
 from tests.faults.bucket import Kind, Response, failure, xml
 from tests.field import kinds
 from tests.field.case import (
+    BOTH,
     Case,
     every_request,
     fails,
@@ -108,6 +109,7 @@ CASES = (
         options=("--no-prefetch", "all"),
         steps=(reads("a.txt"), reads_all()),
         may_log=("Last-Modified|time",),
+        transports=BOTH,
     ),
     Case(
         "pages go on by marker alone",
@@ -347,6 +349,7 @@ CASES = (
         "a page begins with a byte order mark",
         "A .NET server writes a BOM, and empty lines, before the XML.",
         oddities=(kinds.edit(LIST, lambda page: page.with_body(b"\xef\xbb\xbf\r\n" + page.body)),),
+        transports=BOTH,
     ),
     Case(
         "a page has another root",

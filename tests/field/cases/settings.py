@@ -46,7 +46,6 @@ def mistake(
         home=home or {},
         options=options,
         refused=refused,
-        starts_within=30.0 if "does not answer" in refused else 10.0,  # tried for 15 s
         transports=NATIVE,
     )
 
@@ -174,7 +173,13 @@ def _roles() -> Iterator[Case]:
     yield role("role_arn.*Moon", "credential_source = Moon\n")
     yield role("role_arn.*credential_source", "credential_source = Environment\n")
     yield role("role_arn.*the ARN", f"source_profile = below\n{below}", "role_arn = r\n")
-    yield role("does not answer.*role_arn of profile", f"source_profile = below\n{below}")
+    waits = ("--start-timeout", "2")
+    yield keyless(
+        "does not answer.*role_arn of profile",
+        {CONFIG: f"[default]\n{ROLE}source_profile = below\n{below}"},
+        None,
+        *waits,
+    )
     yield role(
         "'default' has mfa_serial.*get-session-token",
         f"source_profile = below\nmfa_serial = arn:aws:iam::1:mfa/u\n{below}",
@@ -192,7 +197,6 @@ def _roles() -> Iterator[Case]:
         "AWS_ROLE_ARN", {"token": "token"}, {"AWS_WEB_IDENTITY_TOKEN_FILE": "{home}/token"}
     )
     yield keyless("AWS_ROLE_ARN.*the ARN", {"token": "token"}, {**WEB, "AWS_ROLE_ARN": "reader"})
-    waits = ("--start-timeout", "2")
     yield keyless("does not answer.*AWS_ROLE_ARN", {"token": "token"}, WEB, *waits)
 
 

@@ -15,7 +15,19 @@ from pathlib import Path
 from tests.faults.bucket import Request, Response, failure
 from tests.faults.hostile_store import HangUp
 from tests.field import kinds
-from tests.field.case import NATIVE, Case, Run, Step, fails, in_time, lists, reads, reads_all
+from tests.field.case import (
+    BOTH,
+    NATIVE,
+    SAMPLED,
+    Case,
+    Run,
+    Step,
+    fails,
+    in_time,
+    lists,
+    reads,
+    reads_all,
+)
 from tests.field.kinds import ANY, GET, HEAD, LIST, after, edit, first
 from tests.field.store import Answer, Oddity, Visit
 
@@ -128,13 +140,12 @@ STARTING = (
     Case(
         "the first byte of each LIST takes long",
         "boto3 #3324: list_objects_v2 takes 15 to 25 s, for one file too.",
-        oddities=(kinds.slow(LIST, 16.5),),
+        oddities=(kinds.slow(LIST, 4),),
         objects=FEW,
-        options=("--timeout", "120"),
-        starts_within=30,
-        within=60,
+        options=("--timeout", "20", "--start-timeout", "3"),
+        within=20,
         steps=(lists("", "a.txt", "d"),),
-        transports=("native",),
+        transports=NATIVE,
     ),
     Case(
         "the store is busy while mounting",
@@ -151,12 +162,11 @@ STARTING = (
     Case(
         "the store comes up late",
         "goofys #489: at boot the network is not there yet, and the mount fails for good.",
-        late=8,
-        starts_within=20,
+        late=4,
         objects=FEW,
         steps=(reads_all(),),
         may_log=("refused|connect",),
-        transports=("native",),
+        transports=NATIVE,
     ),
     # ---- starting: what passes is outlasted
     Case(
@@ -200,19 +210,20 @@ STARTING = (
         "A load balancer answers 200 without a body to the first requests.",
         oddities=(first(2, LIST, kinds.instead(LIST, _page(200, b""))),),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "connections are reset while mounting",
         "A sidecar proxy resets connections until its configuration is loaded.",
         oddities=(first(3, ANY, kinds.resets(ANY)),),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "the first request is slow",
         "s3fs #1955: checking the bucket takes longer than its timeout, which no option sets.",
-        oddities=(first(1, ANY, kinds.slow(ANY, 9)),),
-        options=("--timeout", "20"),
-        starts_within=20,
+        oddities=(first(1, ANY, kinds.slow(ANY, 4)),),
+        options=("--timeout", "12"),
         transports=NATIVE,
     ),
     Case(
@@ -221,6 +232,7 @@ STARTING = (
         oddities=(first(1, ANY, kinds.slow(ANY, 60)),),
         options=("--timeout", "6"),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "the header comes byte by byte at first",
@@ -228,6 +240,7 @@ STARTING = (
         oddities=(first(1, ANY, _drips),),
         options=("--timeout", "6"),
         may_log=_WAITS,
+        transports=BOTH,
     ),
     Case(
         "the clock was wrong while mounting",
@@ -283,6 +296,7 @@ STARTING = (
         oddities=(kinds.instead(ANY, _page(200, b"<html>Sign in</html>")),),
         refused="does not answer like S3",
         starts_within=8,
+        transports=BOTH,
     ),
     Case(
         "a proxy wants a password",
@@ -290,6 +304,7 @@ STARTING = (
         oddities=(kinds.instead(ANY, _page(407, b"")),),
         refused="proxy",
         starts_within=6,
+        transports=BOTH,
     ),
     Case(
         "the store stays busy",
@@ -306,6 +321,7 @@ STARTING = (
         options=("--start-timeout", "2", "--timeout", "4"),
         refused="no answer.*--idle-timeout",
         starts_within=8,
+        transports=BOTH,
     ),
 )
 
@@ -325,6 +341,7 @@ TIME = (
                 in_time(6, fails("EIO", "photos/2024/one.jpg", lambda path: path.stat())),
                 in_time(6, fails("EIO", "new", lambda path: path.stat())),
             ),
+            transports=BOTH if "connection" in name else SAMPLED,
         )
         for name, oddity in {
             "lacks its token": _truncated_without_token,
@@ -341,6 +358,7 @@ TIME = (
         options=("--timeout", "20", "--no-prefetch", "all"),
         within=30,
         steps=(in_time(6, reads("a.txt")),),
+        transports=BOTH,
     ),
     Case(
         "a part for ever with another Content-Range",
@@ -350,6 +368,7 @@ TIME = (
         may_log=("EIO",),
         within=30,
         steps=(in_time(8, fails("EIO", "photos/2024/one.jpg")),),
+        transports=BOTH,
     ),
     # ---- time: one system call, one timeout
     Case(
@@ -357,48 +376,52 @@ TIME = (
         "mountpoint-s3 #706: operations hang for ever; a store sends nothing.",
         objects={"big": bytes(8 << 20)},
         oddities=(kinds.slow(GET, 60),),
-        options=("--timeout", "4"),
+        options=("--timeout", "2"),
         may_log=_TIMES_OUT,
         within=30,
         steps=(
             lists("", "big"),
-            in_time(6, fails("EIO|ETIMEDOUT", "big", _pread(0, 4 << 20))),
-            in_time(6, fails("EIO|ETIMEDOUT", "big", _pread(1 << 20, 4 << 20))),
-            in_time(6, fails("EIO|ETIMEDOUT", "big", _pread((4 << 20) - 100, 200))),
+            in_time(4, fails("EIO|ETIMEDOUT", "big", _pread(0, 4 << 20))),
+            in_time(4, fails("EIO|ETIMEDOUT", "big", _pread(1 << 20, 4 << 20))),
+            in_time(4, fails("EIO|ETIMEDOUT", "big", _pread((4 << 20) - 100, 200))),
         ),
+        transports=BOTH,
     ),
     Case(
         "reads stall after the first",
         "A store stalls in the middle of a file.",
         objects={"big": bytes(8 << 20)},
         oddities=(after(1, GET, kinds.slow(GET, 60)),),
-        options=("--timeout", "4", "--part-size", "1MiB"),
+        options=("--timeout", "2", "--part-size", "1MiB"),
         may_log=_TIMES_OUT,
         within=30,
-        steps=(in_time(6, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
+        steps=(in_time(4, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
+        transports=BOTH,
     ),
     Case(
         "a mapped file stalls",
         "A page fault waits for a store that stalls.",
         objects={"big": bytes(4 << 20)},
         oddities=(kinds.slow(GET, 60),),
-        options=("--timeout", "3"),
+        options=("--timeout", "2"),
         may_log=_TIMES_OUT,
         within=30,
-        steps=(lists("", "big"), in_time(6, _mapped("big"))),
+        steps=(lists("", "big"), in_time(5, _mapped("big"))),
+        transports=BOTH,
     ),
     Case(
         "every listing stalls",
         "A store stalls at each LIST after the mount.",
         oddities=(after(1, LIST, kinds.slow(LIST, 60)),),
-        options=("--timeout", "4"),
+        options=("--timeout", "2"),
         may_log=_TIMES_OUT,
         within=40,
         steps=(
-            in_time(6, fails("EIO|ETIMEDOUT", "", _names)),
-            in_time(6, fails("EIO|ETIMEDOUT", "photos/2024/one.jpg", lambda path: path.stat())),
-            in_time(6, fails("EIO|ETIMEDOUT", "a.txt")),
+            in_time(4, fails("EIO|ETIMEDOUT", "", _names)),
+            in_time(4, fails("EIO|ETIMEDOUT", "photos/2024/one.jpg", lambda path: path.stat())),
+            in_time(4, fails("EIO|ETIMEDOUT", "a.txt")),
         ),
+        transports=BOTH,
     ),
     Case(
         "a second page stalls",
@@ -406,10 +429,10 @@ TIME = (
         objects={f"d/{number:04}": b"" for number in range(60)},
         page_size=20,
         oddities=(kinds.slow(asking_token, 60),),
-        options=("--timeout", "4", "--no-prefetch", "all"),
+        options=("--timeout", "2", "--no-prefetch", "all"),
         may_log=_TIMES_OUT,
         within=30,
-        steps=(in_time(6, fails("EIO|ETIMEDOUT", "d", _names)),),
+        steps=(in_time(4, fails("EIO|ETIMEDOUT", "d", _names)),),
     ),
     *(
         Case(
@@ -447,6 +470,7 @@ TIME = (
         steps=(_goes_away(4), reads_all()),
         within=30,
         options=("--metadata-ttl", "0"),
+        transports=BOTH,
     ),
     Case(
         "the pages of a directory are slow",
@@ -465,6 +489,7 @@ TIME = (
         "seaweedfs #6746: idle connections are closed by the server, unannounced.",
         oddities=(_closes_after,),
         steps=(reads_all(), reads_all()),
+        transports=BOTH,
     ),
     Case(
         "HEAD is slow and LIST is not",

@@ -16,6 +16,7 @@ import trustme
 
 from s3mount.config import StoreConfig
 from s3mount.errors import NotFound, SetupError, StoreError
+from s3mount.s3 import bucket_check
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.credential_source import credential_chain
@@ -63,6 +64,12 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bucket_check, "FIRST_PAUSE", 0.02)  # no test is about their length
+    monkeypatch.setattr(bucket_check, "LONGEST_PAUSE", 0.1)
 
 
 def opened(config: StoreConfig, transport: str = "native") -> Endpoint:
@@ -470,9 +477,9 @@ def test_a_store_that_comes_up_late_is_waited_for(expected_warnings: list[str]) 
 def test_it_is_said_once_what_is_waited_for(expected_warnings: list[str]) -> None:
     expected_warnings.append("not mounted yet")  # that is, one line
 
-    line = message(endpoint_url="http://127.0.0.1:1", start_timeout=8.0)
+    line = message(endpoint_url="http://127.0.0.1:1", start_timeout=2.0)
 
-    assert line.endswith("(tried for 8 s, see --start-timeout)")
+    assert line.endswith("(tried for 2 s, see --start-timeout)")
 
 
 @pytest.mark.parametrize(

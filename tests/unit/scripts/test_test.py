@@ -1,0 +1,111 @@
+"""scripts/test: every chosen suite runs once, and a failure of any is a failure."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+SETUP = """
+TEST_PACKAGES=()
+root=$PWD
+usage() { echo usage; }
+require_packages() { :; }
+require_venv() { :; }
+require_servers() { :; }
+set -euo pipefail
+"""
+PYTHON = """#!/bin/sh
+# a pytest whose suite fails if FAILING names it
+suite=${3#tests/}
+echo "output of $suite"
+echo "$suite" >>started
+[ "$suite" != "$FAILING" ]
+"""
+SUITES = ["unit", "contract", "property", "mount", "faults", "field", "fuzz", "systemd"]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout whose setup does nothing, and whose pytest is a script."""
+    (tmp_path / "scripts/lib").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts/test", tmp_path / "scripts/test")
+    (tmp_path / "scripts/lib/setup.sh").write_text(SETUP)
+    for name, text in (("scripts/check", "#!/bin/sh\necho checked\n"), ("bin/python", PYTHON)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    return tmp_path
+
+
+def run(checkout: Path, *suites: str, failing: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [checkout / "scripts/test", *suites],
+        cwd=checkout,
+        env={"PATH": f"{checkout}/bin:{os.environ['PATH']}", "FAILING": failing},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def report(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    """Return the verdict of each line of the report, which follows the last empty line."""
+    lines = done.stdout.rpartition("\n\n")[2].splitlines()
+    return {line.split()[0]: line.split()[1] for line in lines}
+
+
+def started(checkout: Path) -> list[str]:
+    return (checkout / "started").read_text().split()
+
+
+@pytest.fixture
+def suites() -> list[str]:
+    """Return the suites that this user can run."""
+    return [name for name in SUITES if name != "systemd" or os.geteuid() == 0]
+
+
+def test_each_suite_runs_once_and_is_reported(checkout: Path, suites: list[str]) -> None:
+    done = run(checkout)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(suites) == sorted(started(checkout))
+    assert [name for name in suites if f"\n== {name}\noutput of {name}\n" not in done.stdout] == []
+    assert ["static", *SUITES, "all"] == list(report(done))
+
+
+@pytest.mark.parametrize("failing", SUITES[:-1])
+def test_the_failure_of_any_suite_is_a_failure_and_ends_no_other(
+    failing: str, checkout: Path, suites: list[str]
+) -> None:
+    done = run(checkout, failing=failing)
+
+    assert done.returncode == 1
+    assert sorted(suites) == sorted(started(checkout))
+    assert {failing, "all"} == {name for name, word in report(done).items() if word == "FAILED"}
+
+
+def test_a_failure_of_the_static_checks_is_a_failure(checkout: Path) -> None:
+    (checkout / "scripts/check").write_text("#!/bin/sh\nexit 1\n")
+
+    done = run(checkout)
+
+    assert done.returncode == 1
+    assert report(done)["static"] == "FAILED"
+
+
+def test_only_the_suites_that_are_named_run(checkout: Path) -> None:
+    done = run(checkout, "fuzz", "unit")
+
+    assert ["unit", "fuzz"] == started(checkout)
+    assert {"unit": "ok", "fuzz": "ok", "all": "ok"} == report(done)
+
+
+def test_an_unknown_suite_is_named(checkout: Path) -> None:
+    done = run(checkout, "units")
+
+    assert done.returncode == 2
+    assert "no suite units" in done.stderr
+    assert not (checkout / "started").exists()
