@@ -86,7 +86,8 @@ class ObjectStat:
     """The attributes of an object, from the headers of a HEAD or a GET.
 
     *version_id* is None if the bucket has no versions. *is_archived*: the bytes cannot be read
-    before a restore.
+    before a restore. *is_size_certain* unless only the length of a body tells the size: a page of a
+    proxy has one, too.
     """
 
     version: ObjectVersion
@@ -94,6 +95,7 @@ class ObjectStat:
     storage_class: str = "STANDARD"
     version_id: str | None = None
     is_archived: bool = False
+    is_size_certain: bool = True
 
 
 class ListedObject(NamedTuple):

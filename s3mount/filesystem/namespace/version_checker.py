@@ -92,7 +92,7 @@ class VersionChecker:
         told = await self._ask(got)
         stat = actual_stat(entry, told)
         if stat is not None and not is_size_confirmed(told):
-            if not self._store.has_ranges():  # only a Content-Range would tell the size for certain
+            if not got.is_size_certain:
                 return None
             whole = await self._store.head_by_get(key, is_whole=True)
             return stat if whole.version.is_same(stat.version) else None

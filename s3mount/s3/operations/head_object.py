@@ -1,5 +1,7 @@
 """HEAD of objects, and the GET that replaces a HEAD that the store does not know."""
 
+from dataclasses import replace
+
 from s3mount.errors import S3MountError, StoreError
 from s3mount.s3.model import ByteRange, ObjectStat
 from s3mount.s3.operations import validation
@@ -100,7 +102,7 @@ class HeadObject:
                 stat = validation.object_stat(self._runner.bucket, key, headers, content.size)
                 if is_part and "content-range" not in headers and "etag" in headers:
                     self._traits.record_ignored_range()  # a page of a portal has no ETag
-                return stat
+                return replace(stat, is_size_certain="content-range" in headers)
 
         return self._runner.run(
             Operation.REVALIDATION, key, try_forms, self._traits, receive, is_whole=is_whole
