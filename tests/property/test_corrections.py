@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import dataclass, field
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -216,3 +217,39 @@ async def test_opens_at_the_same_time_wait_for_one_check() -> None:
         assert store.counts()["GET"] == 1
         for handle in handles:
             files.release(handle)
+
+
+async def open_listed(kernel: Kernel, name: bytes) -> int:
+    """Open a file of `d`, as its listing tells it; the inode."""
+    directory = await kernel.lookup(ROOT, b"d")
+    assert directory is not None
+    inode = dict(await kernel.readdir(directory.inode))[name].inode
+    kernel.filesystem.files.release(await kernel.filesystem.files.open(inode))
+    return inode
+
+
+async def test_an_empty_file_tells_nothing_of_other_sizes() -> None:
+    store = LyingStore({"d/a": body_of(1), "d/empty": b""}, listed_bytes=-2, etag_salt=b"x")
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        await open_listed(kernel, b"empty")
+
+        inode = await open_listed(kernel, b"a")
+
+        assert len(body_of(1)) == kernel.filesystem.tree.attributes(inode).size
+
+
+async def test_an_empty_file_that_was_replaced_is_not_opened_as_empty() -> None:
+    store = LyingStore({"d/a": b""}, etag_salt=b"x")
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        directory = await kernel.lookup(ROOT, b"d")
+        assert directory is not None
+        [(_, seen)] = await kernel.readdir(directory.inode)
+        store.put("d/a", body_of(1))
+
+        with pytest.raises(ReplacedBeforeOpen):
+            await kernel.filesystem.files.open(seen.inode)
+
+        assert len(kernel.filesystem.files) == 0
+        inode = await kernel.lookup(directory.inode, b"a")
+        assert inode is not None
+        assert len(body_of(1)) == inode.size

@@ -56,7 +56,7 @@ class VersionChecker:
     async def find_actual(self, version: ObjectVersion, mtime_ns: int) -> ObjectStat | None:
         """What an object is whose *version* was denied; None if it was replaced.
 
-        Raises what GET fails with.
+        The same if GET does not deny it any more. Raises what GET fails with.
         """
         entry = ObjectStat(version, mtime_ns)
         return await self._calls.join(version, -math.inf, partial(self._find_actual, entry))
@@ -88,7 +88,7 @@ class VersionChecker:
         if got.version.is_same(entry.version):
             if not got.version.size:
                 self.corrections.are_empty_files_empty = True
-            return None
+            return got
         told = await self._ask(got)
         stat = actual_stat(entry, told)
         if stat is not None and not is_size_confirmed(told):
