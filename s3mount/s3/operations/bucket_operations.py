@@ -326,11 +326,11 @@ class BucketOperations:
             self._parsing.release()
 
     def _completed(self, page: ListPage, deadline: float) -> ListPage:
-        """Return *page* with the objects whose size or version it does not tell, by HEAD."""
+        """Return *page* with the objects whose size or version it does not tell."""
         objects, lost = page.objects.copy(), max(0, len(page.incomplete) - COMPLETED_MAX)
         for index, key in reversed(page.incomplete[:COMPLETED_MAX]):
             try:
-                stat = self.head(key, deadline=deadline)
+                stat = self._listed_stat(key, deadline)
             except NotFound:
                 continue
             except (S3MountError, Retryable):  # the lookup of its name will tell why
@@ -342,6 +342,13 @@ class BucketOperations:
             return replace(page, objects=objects, incomplete=())
         odd_rows = (*page.odd_rows, (RowOddity.NOT_FOUND_OUT, lost))
         return replace(page, objects=objects, odd_rows=odd_rows, incomplete=(), is_partial=True)
+
+    def _listed_stat(self, key: str, deadline: float) -> ObjectStat:
+        """Return the attributes of a listed *key*. A refused HEAD, also 404, is not believed."""
+        try:
+            return self.head(key, deadline=deadline)
+        except S3MountError:
+            return self.head_by_get(key, deadline=deadline)
 
     def _read_revalidation(
         self, response: Response, version: ObjectVersion, head_size: int, deadline: float
