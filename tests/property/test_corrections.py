@@ -8,7 +8,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import ReplacedBeforeOpen, StaleVersion
+from s3mount.errors import AccessDenied, ReplacedBeforeOpen, StaleVersion
+from s3mount.filesystem.namespace.corrections import UNCHECKED_SIZES
 from s3mount.filesystem.namespace.inode_table import ROOT
 from tests.fakes.lying_store import LyingStore
 from tests.fakes.memory_store import Request, hook
@@ -228,14 +229,46 @@ async def open_listed(kernel: Kernel, name: bytes) -> int:
     return inode
 
 
-async def test_an_empty_file_tells_nothing_of_other_sizes() -> None:
-    store = LyingStore({"d/a": body_of(1), "d/empty": b""}, listed_bytes=-2, etag_salt=b"x")
+@pytest.mark.parametrize("listed_bytes", [-2, -99], ids=["other sizes", "no sizes"])
+async def test_an_empty_file_tells_nothing_of_other_sizes(listed_bytes: int) -> None:
+    objects = {"d/a": body_of(1), "d/empty": b""}
+    store = LyingStore(objects, listed_bytes=listed_bytes, etag_salt=b"x")
     async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
         await open_listed(kernel, b"empty")
 
         inode = await open_listed(kernel, b"a")
 
         assert len(body_of(1)) == kernel.filesystem.tree.attributes(inode).size
+
+
+async def test_one_empty_file_is_checked_if_listings_tell_sizes() -> None:
+    names = [f"{number}" for number in range(8)]
+    store = LyingStore({"d/a": b"a", **{f"d/{name}": b"" for name in names}}, etag_salt=b"x")
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        for name in names:
+            inode = await open_listed(kernel, name.encode())
+            await kernel.filesystem.files.check_size(inode)
+
+        assert store.counts()["GET"] == 1
+
+
+async def test_sizes_that_cannot_be_checked_are_not_checked_without_end() -> None:
+    names = [f"{number}" for number in range(2 * UNCHECKED_SIZES)]
+    store = LyingStore({f"d/{name}": b"" for name in names}, etag_salt=b"x")
+
+    def deny(request: Request) -> None:
+        if request.kind == "GET":
+            raise AccessDenied("denied")
+
+    store.before = hook(deny)
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        directory = await kernel.lookup(ROOT, b"d")
+        assert directory is not None
+        for _, seen in await kernel.readdir(directory.inode):
+            await kernel.filesystem.files.check_size(seen.inode)
+
+        assert len(kernel.filesystem.files) == 0
+        assert store.counts()["GET"] == UNCHECKED_SIZES
 
 
 async def test_an_empty_file_that_was_replaced_is_not_opened_as_empty() -> None:

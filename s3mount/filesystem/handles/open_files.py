@@ -109,6 +109,27 @@ class OpenFiles:
             return None
         return self._open(inode, page, index)
 
+    def may_have_bytes(self, inode: int) -> bool:
+        """Whether the size of 0 that *inode* has may mean that the store did not tell one."""
+        if inode == ROOT or not self._tree.versions.corrections.checks_sizes:
+            return False
+        page, index = self._tree.inodes.resolve(inode)
+        return not page.sizes[index] and self._is_doubtful(inode, page, index)
+
+    async def check_size(self, inode: int) -> None:
+        """Correct the size of *inode* if it `may_have_bytes`; a failure leaves it as it is."""
+        await self._wait_for_check(inode)
+        if not self.may_have_bytes(inode):
+            return
+        page, index = self._resolve(inode)
+        number = self._add(inode, page, index)
+        try:
+            await self._check(number, page)
+        except S3MountError:
+            self._tree.versions.corrections.record_unchecked_size()
+        else:
+            self.release(number)
+
     async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
         """The bytes from *offset* on, fewer than *size* only at the end.
 
@@ -145,8 +166,11 @@ class OpenFiles:
         return page, index
 
     def _open(self, inode: int, page: EntryPage, index: int) -> int:
-        version = page.version(index)
         self._prefetch(page, index)
+        return self._add(inode, page, index)
+
+    def _add(self, inode: int, page: EntryPage, index: int) -> int:
+        version = page.version(index)
         number = next(self._numbers)
         reader = self._blocks.open(version)
         self._files[number] = _OpenFile(

@@ -87,7 +87,7 @@ class VersionChecker:
         got = await self._store.head_by_get(key)
         if got.version.is_same(entry.version):
             if not got.version.size:
-                self.corrections.are_empty_files_empty = True
+                self.corrections.has_empty_file = True
             return got
         told = await self._ask(got)
         stat = actual_stat(entry, told)
