@@ -30,6 +30,7 @@ from s3mount.s3.operations.get_range import (
     GetRange,
     check_body_ends,
     condition_header,
+    has_size,
     range_header,
 )
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
@@ -369,6 +370,8 @@ class BucketOperations:
         self, response: Response, version: ObjectVersion, head_size: int, deadline: float
     ) -> Revalidation:
         check_stored(response.headers, None)
+        if not has_size(response):
+            return self._compare(version, 0, deadline)
         content = validation.content_range(response.status, response.headers, version.size)
         if validation.is_version(version, response.headers, content.size):
             return NotModified()  # from a store that ignores If-None-Match

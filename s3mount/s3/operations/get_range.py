@@ -179,7 +179,7 @@ class GetRange:
                 is_sized = "content-length" in headers and "content-encoding" not in headers
                 if not is_sized:
                     self._check_coding(headers, form)
-                    is_sized = _is_sized(response)
+                    is_sized = has_size(response)
                 size = self._version.size
                 if is_sized:
                     content = validation.content_range(status, headers, size)
@@ -268,7 +268,7 @@ class GetRange:
         try:
             response.read_into(buffer[self._offset :] if self._offset else buffer)
         except (OSError, InvalidResponseError) as exc:
-            if not _is_sized(response) and isinstance(exc, InvalidResponseError):
+            if not has_size(response) and isinstance(exc, InvalidResponseError):
                 raise TransformedBodyError("the body is shorter than the object") from exc
             failure = self._runner.failure(exc, Operation.GET, self._version.key)
             if isinstance(failure, Retryable) and _is_as_stored(response):
@@ -377,7 +377,7 @@ def check_body_ends(response: Response, rest: int) -> None:
         raise InvalidResponseError("the body is longer than it should be")
 
 
-def _is_sized(response: Response) -> bool:
+def has_size(response: Response) -> bool:
     """Whether the header says how long the body is; else only its end does."""
     headers = response.headers
     return response.status != 200 or "content-length" in headers or "content-range" in headers
@@ -386,6 +386,4 @@ def _is_sized(response: Response) -> bool:
 def _is_as_stored(response: Response) -> bool:
     """Whether each byte of the body is one of the object: nothing can have packed it unnoticed."""
     headers = response.headers
-    return "content-length" in headers or (
-        _is_sized(response) and "content-encoding" not in headers
-    )
+    return "content-length" in headers or (has_size(response) and "content-encoding" not in headers)

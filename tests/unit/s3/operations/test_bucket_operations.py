@@ -705,8 +705,9 @@ def test_a_new_version_comes_with_its_first_bytes(
     [
         part(CONTENT, 0, 10, ETag='"new"', Content_Range="bytes 0-9/*"),
         head(ETag='"new"', Content_Length=10) + CONTENT[:10],
+        head(ETag='"new"', Transfer_Encoding="chunked") + b"2\r\nab\r\n0\r\n\r\n",
     ],
-    ids=["part of an unknown size", "part as a whole"],
+    ids=["part of an unknown size", "part as a whole", "no length"],
 )
 def test_a_new_version_has_no_size_that_its_part_does_not_tell(
     response: bytes, connect: Clients
