@@ -94,7 +94,11 @@ class Operations(pyfuse3.Operations):
                 return await (numbers.lookup if name == b"." else numbers.lookup_parent)(inode)
 
     @maps_errors
-    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        if self._files.may_have_bytes(inode):
+            with request_deadline(self._timeout):
+                async with self._limiter.admitted(ctx.uid, NAME_COST):
+                    await self._files.check_size(inode)
         return self._reply(self._tree.attributes(inode))
 
     @logs_errors
@@ -180,6 +184,7 @@ class Operations(pyfuse3.Operations):
         add_reference = tree.inodes.add_reference
         valid_for, is_directory = tree.valid_for(page), None
         has_corrections = tree.versions.corrections.has_any(page)
+        checks_sizes = tree.versions.corrections.checks_sizes
         for index in range(start, len(page)):
             if has_corrections:
                 tree.versions.apply(page, index)
@@ -187,6 +192,8 @@ class Operations(pyfuse3.Operations):
                 is_directory = sizes[index] < 0
                 self._set_kind(attributes, valid_for, is_directory=is_directory)
             inode = add_reference(page, index)
+            if checks_sizes and not sizes[index] and self._files.may_have_bytes(inode):
+                attributes.attr_timeout, is_directory = 0, None  # the kernel calls getattr for it
             describe(attributes, inode, sizes[index], tree.mtime_ns(page, index))
             if not readdir_reply(token, page.name(index), attributes, base + index + 1):
                 tree.inodes.forget(inode, 1)
@@ -270,6 +277,8 @@ class Operations(pyfuse3.Operations):
         inode, size, mtime_ns, valid_for = attributes
         reply = self._attributes()
         self._set_kind(reply, valid_for, is_directory=size < 0)
+        if not size and self._files.may_have_bytes(inode):
+            reply.attr_timeout = 0
         self._describe(reply, inode, size, mtime_ns)
         return reply
 

@@ -94,7 +94,7 @@ class MemoryStore:
 
     *before* is awaited ahead of each response: it may wait, change the store, or raise. *page_size*
     bounds every page; above 1000 a page ignores max-keys. With *keeps_versions* a replaced version
-    can still be read.
+    can still be read. ETags are MD5s of the bytes and *etag_salt*.
     """
 
     objects: InitVar[Mapping[str, bytes]] = MappingProxyType({})
@@ -104,6 +104,7 @@ class MemoryStore:
     order: Order = in_byte_order
     knows_start_after: bool = True
     keeps_versions: bool = False
+    etag_salt: bytes = b""
     before: Hook = respond_at_once
     requests: list[Request] = field(default_factory=list)
     _objects: dict[str, _Stored] = field(default_factory=dict)
@@ -129,8 +130,9 @@ class MemoryStore:
             former = self._objects[key]
             self._former[former.stat.version] = former
         tick = next(self._ticks)
+        etag = hashlib.md5(body + self.etag_salt).hexdigest()
         stat = ObjectStat(
-            version=ObjectVersion(self.bucket, key, hashlib.md5(body).hexdigest(), len(body)),
+            version=ObjectVersion(self.bucket, key, etag, len(body)),
             mtime_ns=EPOCH_NS + tick * 1_000_000_000 if mtime_ns is None else mtime_ns,
             storage_class=storage_class,
             version_id=f"v{tick}" if self.keeps_versions else None,

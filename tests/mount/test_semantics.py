@@ -33,6 +33,7 @@ from tests.field.case import (
     logs,
     reads,
     reads_all,
+    sends_at_most,
 )
 from tests.field.cases import environ, gateways, settings
 from tests.field.cases.versions import replaced_between
@@ -332,6 +333,42 @@ def test_times_that_are_none(tmp_path: Path) -> None:
         steps = (reads_all(), has_mtime("a.txt", 0))
         case = Case(str(number), "No time.", oddities=(oddity,), steps=steps)
         check(case, "native", tmp_path / str(number))
+
+
+def test_sizes_of_nothing(tmp_path: Path) -> None:
+    """A listed size of 0 whose ETag is not the MD5 of nothing is checked by a GET at the first
+    stat or open, until one such file has proved to be empty on a store that also lists other
+    sizes. If eight cannot be checked, stat shows 0 as listed.
+    """
+    no_sizes = kinds.list_sizes(lambda _: 0)
+    sized = Case("sized", "", oddities=(no_sizes,), steps=(has_size("a.txt", 6), reads_all()))
+    empty = {f"{number:02}": b"" for number in range(12)}
+    salted = kinds.list_etags('"0123"'), kinds.header(kinds.OBJECT, "ETag", '"0123"')
+    steps = tuple(has_size(name, 0) for name in empty)
+
+    def looks_at_all(run: Run) -> None:
+        for step in steps:
+            step(run)
+
+    proved = Case(
+        "proved",
+        "",
+        oddities=salted,
+        objects={**empty, "sized": b"x"},
+        steps=tuple(sends_at_most(at == 0, Kind.GET, step) for at, step in enumerate(steps)),
+    )
+    denied = Case(
+        "denied",
+        "",
+        oddities=(*salted, kinds.refuses(kinds.GET, 403, "AccessDenied")),
+        objects=empty,
+        steps=(sends_at_most(8, Kind.GET, looks_at_all),),
+        may_log=("denied|AccessDenied",),
+    )
+
+    check(sized, "native", tmp_path / "sized")
+    check(proved, "native", tmp_path / "proved")
+    check(denied, "native", tmp_path / "denied")
 
 
 def test_owners(server: S3Server, bucket: str, mount: Mount, tmp_path: Path) -> None:

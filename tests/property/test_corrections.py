@@ -3,11 +3,13 @@
 import contextlib
 from dataclasses import dataclass, field
 
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import ReplacedBeforeOpen, StaleVersion
+from s3mount.errors import AccessDenied, ReplacedBeforeOpen, StaleVersion
+from s3mount.filesystem.namespace.corrections import UNCHECKED_SIZES
 from s3mount.filesystem.namespace.inode_table import ROOT
 from tests.fakes.lying_store import LyingStore
 from tests.fakes.memory_store import Request, hook
@@ -216,3 +218,71 @@ async def test_opens_at_the_same_time_wait_for_one_check() -> None:
         assert store.counts()["GET"] == 1
         for handle in handles:
             files.release(handle)
+
+
+async def open_listed(kernel: Kernel, name: bytes) -> int:
+    """Open a file of `d`, as its listing tells it; the inode."""
+    directory = await kernel.lookup(ROOT, b"d")
+    assert directory is not None
+    inode = dict(await kernel.readdir(directory.inode))[name].inode
+    kernel.filesystem.files.release(await kernel.filesystem.files.open(inode))
+    return inode
+
+
+@pytest.mark.parametrize("listed_bytes", [-2, -99], ids=["other sizes", "no sizes"])
+async def test_an_empty_file_tells_nothing_of_other_sizes(listed_bytes: int) -> None:
+    objects = {"d/a": body_of(1), "d/empty": b""}
+    store = LyingStore(objects, listed_bytes=listed_bytes, etag_salt=b"x")
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        await open_listed(kernel, b"empty")
+
+        inode = await open_listed(kernel, b"a")
+
+        assert len(body_of(1)) == kernel.filesystem.tree.attributes(inode).size
+
+
+async def test_one_empty_file_is_checked_if_listings_tell_sizes() -> None:
+    names = [f"{number}" for number in range(8)]
+    store = LyingStore({"d/a": b"a", **{f"d/{name}": b"" for name in names}}, etag_salt=b"x")
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        for name in names:
+            inode = await open_listed(kernel, name.encode())
+            await kernel.filesystem.files.check_size(inode)
+
+        assert store.counts()["GET"] == 1
+
+
+async def test_sizes_that_cannot_be_checked_are_not_checked_without_end() -> None:
+    names = [f"{number}" for number in range(2 * UNCHECKED_SIZES)]
+    store = LyingStore({f"d/{name}": b"" for name in names}, etag_salt=b"x")
+
+    def deny(request: Request) -> None:
+        if request.kind == "GET":
+            raise AccessDenied("denied")
+
+    store.before = hook(deny)
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        directory = await kernel.lookup(ROOT, b"d")
+        assert directory is not None
+        for _, seen in await kernel.readdir(directory.inode):
+            await kernel.filesystem.files.check_size(seen.inode)
+
+        assert len(kernel.filesystem.files) == 0
+        assert store.counts()["GET"] == UNCHECKED_SIZES
+
+
+async def test_an_empty_file_that_was_replaced_is_not_opened_as_empty() -> None:
+    store = LyingStore({"d/a": b""}, etag_salt=b"x")
+    async with kernel_on(store, Clock(), metadata_ttl=TTL) as kernel:
+        directory = await kernel.lookup(ROOT, b"d")
+        assert directory is not None
+        [(_, seen)] = await kernel.readdir(directory.inode)
+        store.put("d/a", body_of(1))
+
+        with pytest.raises(ReplacedBeforeOpen):
+            await kernel.filesystem.files.open(seen.inode)
+
+        assert len(kernel.filesystem.files) == 0
+        inode = await kernel.lookup(directory.inode, b"a")
+        assert inode is not None
+        assert len(body_of(1)) == inode.size

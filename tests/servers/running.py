@@ -1,6 +1,7 @@
 """Start and stop of a server process that leaves nothing behind."""
 
 import contextlib
+import os
 import random
 import signal
 import socket
@@ -60,11 +61,15 @@ def running(
     """Run *command* for the block, once *port* accepts; it has *patience* seconds to stop.
 
     Yields a function that raises RuntimeError, with the end of the log, if the server has ended.
+    It has no AWS_* variables: SeaweedFS would accept the keys of the test that is run first.
     """
+    environment = {name: each for name, each in os.environ.items() if not name.startswith("AWS_")}
     with log.open("wb") as output:
         # the server dies with a killed test run
         bound = ["setpriv", "--pdeathsig", "KILL", "--", *command]
-        process = subprocess.Popen(bound, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            bound, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment
+        )
     try:
         check_running = partial(_check_running, process, log)
         _wait_accepting(port, check_running)

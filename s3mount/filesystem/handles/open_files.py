@@ -109,6 +109,27 @@ class OpenFiles:
             return None
         return self._open(inode, page, index)
 
+    def may_have_bytes(self, inode: int) -> bool:
+        """Whether the size of 0 that *inode* has may mean that the store did not tell one."""
+        if inode == ROOT or not self._tree.versions.corrections.checks_sizes:
+            return False
+        page, index = self._tree.inodes.resolve(inode)
+        return not page.sizes[index] and self._is_doubtful(inode, page, index)
+
+    async def check_size(self, inode: int) -> None:
+        """Correct the size of *inode* if it `may_have_bytes`; a failure leaves it as it is."""
+        await self._wait_for_check(inode)
+        if not self.may_have_bytes(inode):
+            return
+        page, index = self._resolve(inode)
+        number = self._add(inode, page, index)
+        try:
+            await self._check(number, page)
+        except S3MountError:
+            self._tree.versions.corrections.record_unchecked_size()
+        else:
+            self.release(number)
+
     async def read(self, handle: int, offset: int, size: int) -> bytes | bytearray | memoryview:
         """The bytes from *offset* on, fewer than *size* only at the end.
 
@@ -145,8 +166,11 @@ class OpenFiles:
         return page, index
 
     def _open(self, inode: int, page: EntryPage, index: int) -> int:
-        version = page.version(index)
         self._prefetch(page, index)
+        return self._add(inode, page, index)
+
+    def _add(self, inode: int, page: EntryPage, index: int) -> int:
+        version = page.version(index)
         number = next(self._numbers)
         reader = self._blocks.open(version)
         self._files[number] = _OpenFile(
@@ -203,27 +227,29 @@ class OpenFiles:
 
     async def _check_first_bytes(self, number: int, page: EntryPage) -> None:
         file = self._files[number]
+        has_size = file.version.size > 0
         file.is_opening = True
         try:
-            if file.version.size:
+            if has_size:
                 with trio.move_on_after(CHECKED_WITHIN):
                     await self._read(file, 0, 1)
             else:  # no READ will come for it, so nothing else would tell
-                await self._correct(file, may_fail=True)
+                await self._correct(file, is_unread=True)
         except UnknownVersion:
             pass  # its reads will tell
         except StaleVersion as exc:
             self.release(number)
             raise ReplacedBeforeOpen(str(exc), bucket=exc.bucket, key=exc.key) from exc
         except S3MountError:
-            if not file.version.size:
+            if not has_size:
                 self.release(number)
                 raise
-        except trio.Cancelled:
+        except BaseException:  # raised again
             self.release(number)
             raise
         file.is_opening = False
-        self._tree.versions.corrections.record_open(page)
+        if has_size:  # a size of 0 tells nothing of others
+            self._tree.versions.corrections.record_open(page)
 
     async def _read(
         self, file: _OpenFile, offset: int, size: int
@@ -240,10 +266,11 @@ class OpenFiles:
                 if file.reader is reader:  # else it was corrected meanwhile
                     return reply
 
-    async def _correct(self, file: _OpenFile, *, may_fail: bool = False) -> bool:
+    async def _correct(self, file: _OpenFile, *, is_unread: bool = False) -> bool:
         """Whether *file*, whose version was denied, goes on as another that was no replacement.
 
-        False, too, if the store does not tell, unless it *may_fail* as the store does.
+        False, too, if the store does not tell. If it *is_unread*, so that nothing has denied its
+        version yet: raises what the store fails with, and StaleVersion for a replacement.
         """
         versions, reader = self._tree.versions, file.reader
         if file.is_final or not self._may_correct(file):
@@ -251,12 +278,16 @@ class OpenFiles:
         try:
             stat = await versions.find_actual(file.version, file.mtime_ns)
         except S3MountError:
-            if may_fail:
+            if is_unread:
                 raise
             return False
         if file.reader is not reader:  # another read has corrected it
             return True
-        if stat is None or not self._may_correct(file):
+        if stat is None and is_unread:
+            self._tree.invalidate(file.version)
+            version = file.version
+            raise StaleVersion("has bytes by now", bucket=version.bucket, key=version.key)
+        if stat is None or stat.version.is_same(file.version) or not self._may_correct(file):
             file.is_final = True
             return False
         versions.correct(file.inode, stat)

@@ -18,6 +18,7 @@ from s3mount.s3.model import ObjectStat, ObjectVersion, is_same_etag
 
 CORRECTIONS_MAX: Final = 10_000  # some 5 MB
 DOUBTED: Final = 32  # opens after a contradiction whose first bytes come before the reply
+UNCHECKED_SIZES: Final = 8  # sizes of 0 that no GET could tell, until stat(2) asks no more
 SECOND: Final = 1_000_000_000  # ns
 MD5_OF_NOTHING: Final = "d41d8cd98f00b204e9800998ecf8427e"  # the ETag of an empty object, mostly
 
@@ -68,6 +69,10 @@ def _tells(stat: ObjectStat | None, entry: ObjectStat) -> bool:
     return stat is not None and stat.version.is_same(entry.version)
 
 
+def _lists_sizes(page: EntryPage) -> bool:
+    return any(size > 0 and not page.is_corrected(at) for at, size in enumerate(page.sizes))
+
+
 def _is_as_old(one: ObjectStat, other: ObjectStat) -> bool:
     """Whether both were modified in one second: the header has no more."""
     return one.mtime_ns // SECOND == other.mtime_ns // SECOND
@@ -83,7 +88,7 @@ class Corrections:
 
     It counts the opens that are still to be checked: the first one of a mount, and some after each
     contradiction, of listed files and of those that were looked up.
-    `are_empty_files_empty` once an object that was told to be empty has proved to be.
+    *has_empty_file*: an object that was told to be empty has proved to be.
     """
 
     def __init__(self) -> None:
@@ -91,20 +96,38 @@ class Corrections:
         self._count = 0
         self._listed_doubts = 1
         self._looked_up_doubts = 1
-        self.are_empty_files_empty = False
+        self._unchecked_sizes = 0
+        self._has_listed_size = False  # not 0
+        self.has_empty_file = False
 
     def __len__(self) -> int:
         return self._count
 
     def doubts(self, page: EntryPage, index: int) -> bool:
         """Whether the bytes of a file are to be seen before it is open."""
+        if not (self._has_listed_size or page.is_looked_up):
+            self._has_listed_size = _lists_sizes(page)
         doubts = self._looked_up_doubts if page.is_looked_up else self._listed_doubts
         is_doubted = doubts > 0 if page.sizes[index] else self._may_be_no_size(page, index)
         return is_doubted and not page.is_corrected(index)
 
+    @property
+    def checks_sizes(self) -> bool:
+        """Whether sizes of 0 are worth a check before they are shown."""
+        return not self._are_sizes_told and self._unchecked_sizes < UNCHECKED_SIZES
+
+    def record_unchecked_size(self) -> None:
+        """Count a size of 0 that could not be checked: the keys may list, and not read."""
+        self._unchecked_sizes += 1
+
     def _may_be_no_size(self, page: EntryPage, index: int) -> bool:
         """Whether the size of 0 may mean that the store did not tell one: nothing is read then."""
-        return not self.are_empty_files_empty and page.etag(index) != MD5_OF_NOTHING
+        return not self._are_sizes_told and page.etag(index) != MD5_OF_NOTHING
+
+    @property
+    def _are_sizes_told(self) -> bool:
+        """Whether 0 is a size: one was true, which proves nothing if listings tell no other."""
+        return self.has_empty_file and self._has_listed_size
 
     def record_open(self, page: EntryPage) -> None:
         """Count an open of a file in *page* whose version was checked."""

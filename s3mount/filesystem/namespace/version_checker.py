@@ -56,7 +56,7 @@ class VersionChecker:
     async def find_actual(self, version: ObjectVersion, mtime_ns: int) -> ObjectStat | None:
         """What an object is whose *version* was denied; None if it was replaced.
 
-        Raises what GET fails with.
+        The same if GET does not deny it any more. Raises what GET fails with.
         """
         entry = ObjectStat(version, mtime_ns)
         return await self._calls.join(version, -math.inf, partial(self._find_actual, entry))
@@ -87,8 +87,8 @@ class VersionChecker:
         got = await self._store.head_by_get(key)
         if got.version.is_same(entry.version):
             if not got.version.size:
-                self.corrections.are_empty_files_empty = True
-            return None
+                self.corrections.has_empty_file = True
+            return got
         told = await self._ask(got)
         stat = actual_stat(entry, told)
         if stat is not None and not is_size_confirmed(told):

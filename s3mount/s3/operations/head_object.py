@@ -100,9 +100,9 @@ class HeadObject:
                     return None  # the object, or a part of it that is sent as a whole
                 check_body_ends(response, content.stop - content.start)
                 stat = validation.object_stat(self._runner.bucket, key, headers, content.size)
-                if is_part and "content-range" not in headers and "etag" in headers:
+                if is_part and content.stop > 1 and "etag" in headers:
                     self._traits.record_ignored_range()  # a page of a portal has no ETag
-                return replace(stat, is_size_certain="content-range" in headers)
+                return replace(stat, is_size_certain=validation.tells_range(headers))
 
         return self._runner.run(
             Operation.REVALIDATION, key, try_forms, self._traits, receive, is_whole=is_whole

@@ -1,4 +1,4 @@
-"""Completion of a listing page by HEAD: of the objects whose size or version it does not tell.
+"""Completion of a listing page: requests the objects whose size or version it does not tell.
 
 Some stores leave parts of a row out. A page that cannot be completed is partial, never invalid.
 """
@@ -14,15 +14,15 @@ COMPLETED_MAX = 100  # objects of one page that are requested by themselves, one
 
 
 def complete_page(page: ListPage, head_object: HeadObject, deadline: float) -> ListPage:
-    """Return *page* with the objects that it has in `incomplete`, each requested by HEAD.
+    """Return *page* with the objects that it has in `incomplete`, each requested by itself.
 
-    An object that is gone is left out. One whose HEAD fails makes the page partial.
+    An object that is gone is left out. One whose request fails makes the page partial.
     """
     objects, lost = page.objects.copy(), max(0, len(page.incomplete) - COMPLETED_MAX)
     # from the end: an insertion moves none of the rows before it
     for index, key in reversed(page.incomplete[:COMPLETED_MAX]):
         try:
-            stat = head_object.head(key, deadline=deadline)
+            stat = _stat(key, head_object, deadline)
         except NotFound:
             continue
         except (S3MountError, Retryable):  # the lookup of its name will tell why
@@ -33,6 +33,14 @@ def complete_page(page: ListPage, head_object: HeadObject, deadline: float) -> L
         return replace(page, objects=objects, incomplete=())
     odd_rows = (*page.odd_rows, (RowOddity.NOT_FOUND_OUT, lost))
     return replace(page, objects=objects, odd_rows=odd_rows, incomplete=(), is_partial=True)
+
+
+def _stat(key: str, head_object: HeadObject, deadline: float) -> ObjectStat:
+    """Return the attributes of a listed *key*. A refused HEAD, also 404, is not believed."""
+    try:
+        return head_object.head(key, deadline=deadline)
+    except S3MountError:
+        return head_object.head_by_get(key, deadline=deadline)
 
 
 def _listed(stat: ObjectStat) -> ListedObject:

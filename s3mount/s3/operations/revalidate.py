@@ -11,7 +11,7 @@ from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_verification import expected_checksum
 from s3mount.s3.operations.request_form import RequestForm
 from s3mount.s3.operations.request_headers import condition_header, range_header
-from s3mount.s3.operations.response_body import check_body_ends
+from s3mount.s3.operations.response_body import check_body_ends, is_sized
 from s3mount.s3.operations.store_traits import StoreTraits, try_forms
 from s3mount.s3.transport import Response, Retryable, StoreRequest
 
@@ -75,10 +75,13 @@ class Revalidate:
         self, response: Response, version: ObjectVersion, head_size: int, deadline: float
     ) -> Revalidation:
         check_stored(response.headers, None)
+        if not is_sized(response):
+            return self._compare(version, 0, deadline)
         content = validation.content_range(response.status, response.headers, version.size)
         if validation.is_version(version, response.headers, content.size):
             return NotModified()  # from a store that ignores If-None-Match
-        if validation.is_odd_length(version, response.headers):
+        is_odd = validation.is_odd_length(version, response.headers)
+        if is_odd or not validation.tells_size(response.headers, content.size, head_size):
             return self._compare(version, 0, deadline)
         head = bytearray(min(head_size, content.size))
         validation.check_covers(content, ByteRange(0, len(head)))

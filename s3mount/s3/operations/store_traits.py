@@ -134,7 +134,9 @@ class StoreTraits:
         try:
             if self.has_md5_etags is None and (is_again or not self._has_probed):
                 self._has_probed = True
-                self.has_md5_etags = probe()
+                found = probe()
+                if self.has_md5_etags is None:  # else an object has shown it meanwhile
+                    self.has_md5_etags = found
                 if self.has_md5_etags is False:
                     log.warning(
                         "the ETags of this store look like MD5s, and are none: whole objects are "

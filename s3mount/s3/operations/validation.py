@@ -38,7 +38,7 @@ def content_range(status: int, headers: Headers, size: int | None = None) -> Con
     part as 200 with a Content-Range; S3 itself was seen to name it x-amz-content-range.
     """
     length = content_length(headers)
-    raw = headers.get("content-range") or headers.get("x-amz-content-range")
+    raw = _told_range(headers)
     if raw is None:
         if status == 206:
             raise UnlocatedPartError("a part that does not say which one it is")
@@ -83,6 +83,15 @@ def is_odd_length(version: ObjectVersion, headers: Headers) -> bool:
     """Whether nothing but Content-Length shows another version than *version*."""
     is_same = is_same_etag(plain_etag(headers.get("etag")), version.etag)
     return is_same and "content-range" not in headers
+
+
+def tells_size(headers: Headers, size: int, requested: int) -> bool:
+    """Whether a response of *size* to the first *requested* bytes tells the size of its object.
+
+    Content-Range may leave it out ("bytes 0-9/*"), and lakeFS sends a part as if it were all.
+    """
+    raw = _told_range(headers)
+    return size != requested if raw is None else not raw.rstrip().endswith("*")
 
 
 def check_not_modified(version: ObjectVersion, headers: Headers) -> None:
@@ -167,6 +176,15 @@ def has_sendable_etag(version: ObjectVersion) -> bool:
         and '"' not in etag
         and not is_synthetic(etag)
     )
+
+
+def tells_range(headers: Headers) -> bool:
+    """Whether *headers* say which bytes of an object of which size the body has."""
+    return _told_range(headers) is not None
+
+
+def _told_range(headers: Headers) -> str | None:
+    return headers.get("content-range") or headers.get("x-amz-content-range")
 
 
 def _parse_content_range(raw: str, known_size: int | None) -> ContentRange:

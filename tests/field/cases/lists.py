@@ -19,7 +19,7 @@ from tests.field.case import (
     reads,
     reads_all,
 )
-from tests.field.kinds import HEAD, LIST
+from tests.field.kinds import HEAD, LIST, OBJECT
 from tests.field.store import Answer, Oddity, Visit
 
 MANY = {f"d/{number:03}": b"%d" % number for number in range(25)} | {"e/x": b"x", "f": b"f"}
@@ -229,10 +229,10 @@ CASES = (
     ),
     Case(
         "a row without a size cannot be looked up",
-        "A gateway lists a row without a size, and refuses its HEAD.",
+        "A gateway lists a row without a size, and refuses its HEAD and GET.",
         oddities=(
             kinds.swap(r"(<Key>a.txt</Key>.*?)<Size>.*?</Size>", r"\1"),
-            kinds.refuses(kinds.of(HEAD, "a.txt"), 403, ""),
+            kinds.refuses(kinds.of(OBJECT, "a.txt"), 403, ""),
         ),
         steps=(
             lists("", "empty", "photos", "z"),
@@ -241,6 +241,19 @@ CASES = (
         ),
         log=("not found out",),
         may_log=("a.txt",),
+    ),
+    *(
+        Case(
+            f"rows have neither ETag nor size, and a HEAD is answered {status}",
+            "A gateway lists names and times only; keys that may GET and LIST, or no HEAD at all.",
+            oddities=(
+                kinds.swap("<Size>.*?</Size>", ""),
+                kinds.swap("<ETag>.*?</ETag>", ""),
+                kinds.refuses(HEAD, status, ""),
+            ),
+            may_log=("size",),
+        )
+        for status in (403, 404)
     ),
     Case(
         "rows have neither ETag nor time",

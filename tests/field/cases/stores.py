@@ -120,7 +120,7 @@ def _last_token_and_empty_page(visit: Visit, answer: Answer) -> Response:
 CASES = (
     Case(
         "Ceph Jewel lists by version 1",
-        "ceph tracker #16878: list-type=2 is ignored; rows have Owner, Type and RgwxTag.",
+        "Ceph before Luminous: list-type=2 is ignored; rows have Owner, Type and RgwxTag.",
         oddities=(
             version_1,
             _element("Marker", ""),
@@ -196,7 +196,7 @@ CASES = (
     ),
     Case(
         "LeoFS does not find an empty prefix, with marker paging",
-        "leofs #572: LIST of nothing is 404 NoSuchKey.",
+        "LeoFS: LIST of nothing is 404 NoSuchKey.",
         oddities=(version_1, _element("Marker", ""), _not_found_if_empty),
         objects=MANY,
         page_size=10,
@@ -266,7 +266,7 @@ CASES = (
     ),
     Case(
         "s3ninja cuts off without a token, in no order",
-        "s3ninja #251: IsTruncated without a token, rows in the order of the disk.",
+        "s3ninja #251: IsTruncated without a token; #91: rows in the order of the disk.",
         oddities=(
             version_1,
             _without("NextMarker"),

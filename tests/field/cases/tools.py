@@ -261,11 +261,13 @@ def grows(run: Run) -> None:
 
 LARGER = kinds.list_sizes(lambda size: size + 28)
 SMALLER = kinds.list_sizes(lambda size: size // 2)
+NO_SIZE = kinds.list_sizes(lambda _: 0)
 
 _STORES: tuple[tuple[str, tuple[Oddity, ...]], ...] = (
     ("a plain store", ()),
     ("a store that lists larger sizes", (LARGER,)),
     ("a store that lists smaller sizes", (SMALLER,)),
+    ("a store that lists sizes of 0", (NO_SIZE,)),
     ("a store without If-Match", (kinds.refuses_if_match,)),
     ("a store without ranges", (kinds.without_ranges(501),)),
     ("a store that cuts bodies", (kinds.cuts_bodies(300_000),)),

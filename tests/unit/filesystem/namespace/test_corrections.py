@@ -163,7 +163,9 @@ def test_a_size_of_nothing_is_doubted_until_one_has_proved_true() -> None:
 
     assert table.doubts(page(b"a", size=0), 0)
     assert not table.doubts(page(b"a", size=0, etag=corrections.MD5_OF_NOTHING), 0)
-    table.are_empty_files_empty = True
+    table.has_empty_file = True
+    assert table.doubts(page(b"a", size=0), 0)  # no listing has told a size
+    table.doubts(page(b"a", size=1), 0)
     assert not table.doubts(page(b"a", size=0), 0)
 
 

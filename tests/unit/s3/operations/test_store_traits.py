@@ -1,5 +1,7 @@
 """What a mount has learned of its store, and for how long it believes that."""
 
+import time
+
 from s3mount.s3.operations.request_form import RequestForm
 from s3mount.s3.operations.store_traits import IGNORED_RANGES, TRIED_AGAIN_AFTER, StoreTraits
 
@@ -60,3 +62,14 @@ def test_checksums_that_are_not_wanted_are_not_tried_again() -> None:
     clock.now += TRIED_AGAIN_AFTER
 
     assert traits.form == RequestForm(checksums=False)
+
+
+def test_an_object_that_shows_an_md5_meanwhile_outweighs_a_probe() -> None:
+    traits = StoreTraits()
+
+    def probe() -> bool:
+        traits.has_md5_etags = True
+        return False
+
+    assert traits.may_be_md5s(probe, time.monotonic() + 1, is_again=True)
+    assert traits.has_md5_etags
