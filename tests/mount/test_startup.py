@@ -200,6 +200,22 @@ def test_a_mount_with_keys_and_an_endpoint_imports_no_botocore(
     assert not imported & {"boto3", "botocore", "s3transfer", "urllib3"}
 
 
+def test_a_user_who_may_not_read_the_library_gets_what_botocore_reads(
+    server: S3Server, tmp_path: Path
+) -> None:
+    """Python is in root's home on some machines; so botocore is imported before privileges drop."""
+    bucket, at = fill(server, {"a": b"there"}), tmp_path / "mnt"
+    at.mkdir()
+    env = {**server.environment(), "AWS_MAX_ATTEMPTS": "2"}  # left to botocore
+    options = ("--run-as", "nobody", "--allow-other")
+
+    done = run_command(bucket, at, "--endpoint-url", server.endpoint_url, *options, env=env)
+    body = read_file(at / "a")
+    output_of("umount", at)
+
+    assert (done.returncode, done.stderr, body) == (0, "", b"there")
+
+
 def _timed(server: S3Server, tmp_path: Path, endpoint_url: str, *options: str) -> str:
     at = tmp_path / "mnt"
     at.mkdir()
