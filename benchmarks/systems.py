@@ -19,6 +19,7 @@ from benchmarks.servers import ACCESS_KEY, CHECKOUT, REGION, SECRET_KEY, end
 _MOUNT_TIMEOUT = 60.0  # seconds
 # seconds after the mount responds, in which its own startup work (checks, readahead) ends
 _SETTLE = 0.6
+_POLL = 0.003  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class System:
             self.version_option,
         ]
         answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=_environment(None)
+            command, capture_output=True, text=True, check=False, env=command_environment(None)
         )
         return (
             (answer.stdout or answer.stderr).strip().split("\n")[0]
@@ -186,10 +187,11 @@ def systems(floor: str | None) -> dict[str, System]:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount that responds."""
+    """A mount that responds, *started* seconds after its command was given."""
 
     pid: int
     root: Path
+    started: float
 
 
 @contextlib.contextmanager
@@ -197,10 +199,11 @@ def mounted(system: System, target: Target) -> Iterator[Mount]:
     """Mount *target* with *system*; raises RuntimeError if it does not come up."""
     target.mountpoint.mkdir(exist_ok=True)
     log_path = target.scratch / f"{system.name}.log"
+    begin = time.perf_counter()
     with log_path.open("wb") as log:
         process = subprocess.Popen(
             system.command(target),
-            env=_environment(target.ca),
+            env=command_environment(target.ca),
             stdout=log,
             stderr=log,
             stdin=subprocess.DEVNULL,
@@ -208,7 +211,9 @@ def mounted(system: System, target: Target) -> Iterator[Mount]:
         )
     try:
         _await_mount(process, target.mountpoint, log_path)
-        yield Mount(process.pid, target.mountpoint)
+        started = time.perf_counter() - begin
+        time.sleep(_SETTLE)
+        yield Mount(process.pid, target.mountpoint, started)
     finally:
         _unmount(process, target.mountpoint)
 
@@ -221,8 +226,7 @@ def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, log: Path) 
             raise RuntimeError(f"did not mount: status {process.returncode}, {said!r}")
         if time.monotonic() > deadline:
             raise RuntimeError(f"did not mount within {_MOUNT_TIMEOUT:.0f} s")
-        time.sleep(0.02)
-    time.sleep(_SETTLE)
+        time.sleep(_POLL)
 
 
 def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
@@ -241,8 +245,11 @@ def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
         end(process)
 
 
-def _environment(ca: Path | None) -> dict[str, str]:
-    """Return the environment, with *ca* under each variable that a program reads."""
+def command_environment(ca: Path | None) -> dict[str, str]:
+    """Return the environment, with *ca* under each variable that a program reads.
+
+    Python keeps the bytecode that it compiles, as in an installed s3mount.
+    """
     trusted = (
         {}
         if ca is None
@@ -257,6 +264,7 @@ def _environment(ca: Path | None) -> dict[str, str]:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "PYTHONPATH": str(CHECKOUT),
+            "PYTHONDONTWRITEBYTECODE": "",
             "RCLONE_CONFIG": os.devnull,
         }
     )

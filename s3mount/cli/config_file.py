@@ -7,7 +7,6 @@ never repeated.
 import errno
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +64,8 @@ def _read(path: str) -> bytes:
 
 def parse_config_file(path: str, text: str) -> ConfigFile:
     """Raises UsageError, which names the file and the key."""
+    import tomllib  # noqa: PLC0415 - most command lines name no file
+
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

@@ -4,7 +4,6 @@ Pure, except for look-ups of users, groups and files. Every parser raises `Value
 sentence that says how the value is written; the caller puts the name of the option in front.
 """
 
-import difflib
 import grp
 import math
 import os
@@ -251,6 +250,8 @@ def parse_location(text: str) -> Location:
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """Return `; did you mean X?` with the closest of *names*; an empty text if none is close."""
+    import difflib  # noqa: PLC0415 - for mistakes only
+
     near = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 

@@ -8,6 +8,7 @@ before the credentials are looked for, and before the log is opened.
 import dataclasses
 import logging
 import os
+import stat
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -110,10 +111,16 @@ def _checked(config: Config) -> tuple[Config, MountPoint | None]:
     return dataclasses.replace(config, mount=mount), mount_point
 
 
-def _composition_root() -> Serve:
-    """Import late: boto3 and libfuse take time, and --help and a mistyped option need neither."""
+def _composition_root(user: Account | None) -> Serve:
+    """Import late: what serves takes time, and --help and a mistyped option do not need it.
+
+    Nothing is imported later than this if *user* may not read Python's library.
+    """
     try:
-        from s3mount.daemon.wiring import serve  # noqa: PLC0415
+        from s3mount.daemon.wiring import import_late_libraries, serve  # noqa: PLC0415
+
+        if not _may_read_library(user.uid if user else os.geteuid()):
+            import_late_libraries()
     except ModuleNotFoundError:
         raise
     except ImportError as exc:
@@ -121,6 +128,23 @@ def _composition_root() -> Serve:
             f"FUSE's library cannot be loaded ({exc}); install it: apt install fuse3"
         ) from exc
     return serve
+
+
+def _may_read_library(uid: int) -> bool:
+    """Whether *uid* may read Python's modules and ours without privileges, as their owner or all.
+
+    False for a group that may.
+    """
+    return all(_may_read(Path(file).resolve(), uid) for file in (os.__file__, __file__))
+
+
+def _may_read(file: Path, uid: int) -> bool:
+    for path in (file, *file.parents):
+        status = path.stat()
+        wanted = stat.S_IROTH if path == file else stat.S_IXOTH
+        if not status.st_mode & (wanted << 6 if status.st_uid == uid else wanted):
+            return False
+    return True
 
 
 def _live(
@@ -137,7 +161,9 @@ def _live(
     try:
         mounter = _mounter(config, user, mount_point)
         try:
-            serve = serve or _composition_root()  # after the fork of the helper, which needs none
+            serve = serve or _composition_root(
+                user
+            )  # after the fork of the helper, which needs none
             _drop_privileges(user)
             set_up_log(config.log, foreground=config.foreground)
             life = MountLifecycle(config, serve, mounter, listener, Notifier(os.environ))

@@ -36,10 +36,9 @@ from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
-from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
@@ -166,15 +165,22 @@ def _is_shared(config: Config) -> bool:
     return config.mount.allow_other or config.mount.allow_root
 
 
-def _configure_gc() -> None:
-    """Exclude existing objects from garbage collection, and collect less often.
+def import_late_libraries() -> None:
+    """Import what is imported when it is needed otherwise: for a user who may not read it."""
+    import s3mount.s3.boto.transport  # noqa: PLC0415
+    import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
+    import s3mount.s3.endpoint.credential_source  # noqa: F401, PLC0415
 
-    The objects of boto3 and of imports live as long as the mount; the thousands of tuples of a
-    listing are in no cycle.
+
+def _configure_gc() -> None:
+    """Exclude existing objects from garbage collection, and collect less often from now on.
+
+    The objects of imports live as long as the mount, and collecting them would take a tenth of its
+    start. The thousands of tuples of a listing are in no cycle.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    gc.enable()
 
 
 def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStore]:
@@ -183,6 +189,9 @@ def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStor
     if config.transport == "native" and supports_native(endpoint):
         transport = NativeTransport(endpoint, connections=config.max_connections)
     else:
+        # botocore and urllib3: half of a start's time, for what few mounts need
+        from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
+
         transport = BotoTransport(config, endpoint)
     if config.follow_redirects:
         transport = RedirectFollower(transport, endpoint, connections=config.max_connections)

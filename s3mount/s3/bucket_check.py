@@ -21,7 +21,7 @@ import trio
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
 from s3mount.s3.endpoint.aws_files import file_problems
-from s3mount.s3.endpoint.boto_session import Session, configured_ca_bundle, open_session
+from s3mount.s3.endpoint.configuration import Configuration, configured_ca_bundle
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.messages import (
     VIRTUAL_ONLY_CODES,
@@ -30,6 +30,7 @@ from s3mount.s3.endpoint.messages import (
     no_response,
     setup_error,
 )
+from s3mount.s3.endpoint.plain_configuration import open_configuration
 from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
@@ -71,29 +72,29 @@ async def open_store(config: StoreConfig, credentials: Credentials, connect: Con
     Raises SetupError if it cannot be listed.
     """
     start = _Start(config)
-    session = await _in_thread(partial(_open_session, config))
+    configuration = await _in_thread(partial(_open_configuration, config))
     await _look_up(start, credentials)
     try:
-        return await _open_in_region(start, session, credentials, connect)
+        return await _open_in_region(start, configuration, credentials, connect)
     except SetupError as exc:
         if config.style != "auto" or exc.code not in VIRTUAL_ONLY_CODES:
             raise
         start.config = replace(config, addressing_style="virtual")
         try:
-            return await _open_in_region(start, session, credentials, connect)
+            return await _open_in_region(start, configuration, credentials, connect)
         except SetupError:
             raise exc from None  # the path was the store's own remark
 
 
 async def _open_in_region(
-    start: "_Start", session: Session, credentials: Credentials, connect: Connect[S]
+    start: "_Start", configuration: Configuration, credentials: Credentials, connect: Connect[S]
 ) -> S:
     """Return the store in the region of the bucket. Raises SetupError."""
     config = start.config
-    region = config.region or session.setting("region") or DEFAULT_REGION
+    region = config.region or configuration.setting("region") or DEFAULT_REGION
     for _ in range(REGIONS_MAX):
         endpoint = await _in_thread(
-            partial(_endpoint, config, session, region=region, credentials=credentials)
+            partial(_endpoint, config, configuration, region=region, credentials=credentials)
         )
         store = (await _in_thread(partial(connect, endpoint)))()
         try:
@@ -140,27 +141,27 @@ class _Start:
         return SetupError(tried, bucket=failure.bucket, status=failure.status, code=failure.code)
 
 
-def _open_session(config: StoreConfig) -> Session:
-    session = open_session(config)
+def _open_configuration(config: StoreConfig) -> Configuration:
+    configuration = open_configuration(config)
     for problem in file_problems():
         log.warning("%s", problem)
     if config.ca_bundle is not None:
-        _check_ca_bundle(config, session)
-    return session
+        _check_ca_bundle(config, configuration)
+    return configuration
 
 
 def _endpoint(
-    config: StoreConfig, session: Session, *, region: str, credentials: Credentials
+    config: StoreConfig, configuration: Configuration, *, region: str, credentials: Credentials
 ) -> Endpoint:
-    endpoint = resolve_endpoint(config, session, region=region, credentials=credentials)
+    endpoint = resolve_endpoint(config, configuration, region=region, credentials=credentials)
     if endpoint.scheme == "https":
-        _check_ca_bundle(config, session)
+        _check_ca_bundle(config, configuration)
     return endpoint
 
 
-def _check_ca_bundle(config: StoreConfig, session: Session) -> None:
+def _check_ca_bundle(config: StoreConfig, configuration: Configuration) -> None:
     """Raise SetupError, with the name of its option or variable, if the bundle cannot be used."""
-    bundle = configured_ca_bundle(config, session)
+    bundle = configured_ca_bundle(config, configuration)
     if not config.verify_ssl or bundle is None:
         return
     try:

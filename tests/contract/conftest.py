@@ -11,7 +11,7 @@ from s3mount.config import StoreConfig
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.endpoint.boto_session import Session, open_session
 from s3mount.s3.endpoint.credential_chain import CredentialChain
-from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore

@@ -1,7 +1,9 @@
 """Failures to mount: one line with the cause and the remedy, status 1, before the background."""
 
 import http.server
+import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,10 +14,17 @@ import pytest
 
 from tests.mount.buckets import fill
 from tests.mount.filesystem_access import output_of, read_file
-from tests.mount.mount_process import is_mounted, mount_of, refused, run_command
+from tests.mount.mount_process import is_mounted, mount_of, refused, run_command, served
 from tests.servers import S3Server
 
 UNREACHABLE_WITHIN = 15  # seconds
+PRINTS_IMPORTS = """\
+import json, sys
+from s3mount.cli.main import s3mount
+status = s3mount(sys.argv[1:])
+print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
+sys.exit(status)
+"""
 
 
 def refusal(server: S3Server, source: str, at: Path, *options: str, **variables: str) -> str:
@@ -167,6 +176,44 @@ def test_the_command_returns_0_once_the_mount_responds(server: S3Server, tmp_pat
     output_of("umount", at)
 
     assert (done.returncode, done.stdout, done.stderr, body) == (0, "", "", b"there")
+
+
+def test_a_mount_with_keys_and_an_endpoint_imports_no_botocore(
+    server: S3Server, tmp_path: Path
+) -> None:
+    """Botocore takes longer to import than all the rest of a start."""
+    bucket, at = fill(server, {"a": b"there"}), tmp_path / "mnt"
+    words = [
+        *(sys.executable, "-c", PRINTS_IMPORTS, bucket, str(at), "--foreground"),
+        *("--log-format", "json", "--endpoint-url", server.endpoint_url),
+    ]
+
+    with served(words, at, env=server.environment(), has_pipes=True) as mount:
+        body = read_file(at / "a")
+        output_of("umount", at)
+        assert mount.process.stdout is not None
+        imported = set(json.loads(mount.process.stdout.read()))
+        mount.is_left = True
+
+    assert body == b"there"
+    assert {"pyfuse3", "trio", "s3mount"} <= imported
+    assert not imported & {"boto3", "botocore", "s3transfer", "urllib3"}
+
+
+def test_a_user_who_may_not_read_the_library_gets_what_botocore_reads(
+    server: S3Server, tmp_path: Path
+) -> None:
+    """Python is in root's home on some machines; so botocore is imported before privileges drop."""
+    bucket, at = fill(server, {"a": b"there"}), tmp_path / "mnt"
+    at.mkdir()
+    env = {**server.environment(), "AWS_MAX_ATTEMPTS": "2"}  # left to botocore
+    options = ("--run-as", "nobody", "--allow-other")
+
+    done = run_command(bucket, at, "--endpoint-url", server.endpoint_url, *options, env=env)
+    body = read_file(at / "a")
+    output_of("umount", at)
+
+    assert (done.returncode, done.stderr, body) == (0, "", b"there")
 
 
 def _timed(server: S3Server, tmp_path: Path, endpoint_url: str, *options: str) -> str:

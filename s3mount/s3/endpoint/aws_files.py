@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from botocore.exceptions import ConfigParseError
-
 from s3mount.errors import SetupError
 from s3mount.printable import printable
 
@@ -89,6 +87,11 @@ def check_files() -> None:
     _check_key_log()
 
 
+def file_states() -> tuple[tuple[int, ...], ...]:
+    """Return the states of both files, as `ConfigurationFile.state` does."""
+    return tuple(file.state() for file in FILES)
+
+
 def file_problems() -> Iterator[str]:
     """Yield why a file is not read that the user expects to be."""
     for file in FILES:
@@ -96,9 +99,8 @@ def file_problems() -> Iterator[str]:
             yield problem
 
 
-def malformed(exc: ConfigParseError) -> str:
-    """Return which file cannot be parsed, where, and why."""
-    path, error = str(exc.kwargs["path"]), exc.kwargs["error"]
+def malformed(path: str, error: object) -> str:
+    """Return that the file at *path* cannot be parsed, where, and why: the parser's *error*."""
     shown = next((file.shown for file in FILES if str(file.path) == path), printable(path))
     return f"{shown}{_place(error)}: {_reason(Path(path), error)}"
 

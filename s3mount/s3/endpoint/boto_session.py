@@ -1,7 +1,7 @@
 """boto3 sessions and clients of one mount: profile, configuration, credentials, no retries."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,30 +13,28 @@ import botocore.session
 from botocore import exceptions
 from botocore.handlers import validate_bucket_name
 
-from s3mount import __version__
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
 from s3mount.printable import printable
 from s3mount.s3.endpoint.aws_files import check_files, file_problems, malformed
 from s3mount.s3.endpoint.aws_settings import (
     Profile,
-    Setting,
-    address_problem,
-    ca_bundle_setting,
     check_services,
     check_settings,
-    endpoint_setting,
     region_setting,
     switches,
 )
+from s3mount.s3.endpoint.configuration import (
+    USER_AGENT,
+    check_endpoint_url,
+    configured_endpoint,
+)
 from s3mount.s3.endpoint.credentials import BotoCredentialAdapter, FrozenCredentials
-
-USER_AGENT = f"s3mount/{__version__}"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session of boto3, *above*, and the session of botocore that it wraps, *below*."""
+    """`Configuration` by botocore: a session of boto3, *above*, and the one it wraps, *below*."""
 
     above: boto3.session.Session
     below: Any
@@ -45,8 +43,12 @@ class Session:
     def profile(self) -> Profile:
         return Profile(self.below.profile or "default", self.below.get_scoped_config())
 
+    @property
+    def services(self) -> Mapping[str, Any]:
+        services: Mapping[str, Any] = self.below.full_config.get("services", {})
+        return services
+
     def setting(self, name: str) -> str | None:
-        """Return botocore's configuration variable *name*, from the environment or the profile."""
         with unknown_failures_named():
             value: str | None = self.below.get_config_variable(name)
         return value
@@ -67,7 +69,7 @@ def open_session(config: StoreConfig) -> Session:
         except exceptions.ProfileNotFound as exc:
             raise SetupError(_no_such_profile(config, session)) from exc
         except exceptions.ConfigParseError as exc:
-            raise SetupError(malformed(exc)) from exc
+            raise SetupError(malformed(str(exc.kwargs["path"]), exc.kwargs["error"])) from exc
         check_settings(profile)
         check_services(profile, session.full_config.get("services", {}))
         region = region_setting(profile)
@@ -106,7 +108,7 @@ def open_client(
     """
     endpoint_url = configured_endpoint(config, session)
     if endpoint_url is not None:
-        _check_endpoint_url(str(endpoint_url.value), endpoint_url.where)
+        check_endpoint_url(str(endpoint_url.value), endpoint_url.where)
     session.below.register_component(
         "credential_provider", BotoCredentialAdapter(credentials if config.sign_requests else None)
     )
@@ -142,23 +144,6 @@ def common_parameters(config: StoreConfig) -> dict[str, str]:
 def is_of_tenant(bucket: str) -> bool:
     """Whether *bucket* is TENANT:BUCKET, as Ceph names the buckets of others."""
     return ":" in bucket and not bucket.startswith("arn:")
-
-
-def configured_endpoint(config: StoreConfig, session: Session) -> Setting | None:
-    """Return the URL of the endpoint, and what sets it; None for AWS's own."""
-    if config.endpoint_url is not None:
-        return Setting(config.endpoint_url, "--endpoint-url")
-    if session.setting("ignore_configured_endpoint_urls"):
-        return None
-    services = session.below.full_config.get("services", {})
-    return endpoint_setting(session.profile, services)
-
-
-def configured_ca_bundle(config: StoreConfig, session: Session) -> Setting | None:
-    """Return the file of certificate authorities, and what names it; None for the system's."""
-    if config.ca_bundle is not None:
-        return Setting(str(config.ca_bundle), "--ca-bundle")
-    return ca_bundle_setting(session.profile)
 
 
 def not_addressable(
@@ -231,13 +216,3 @@ def _no_such_profile(config: StoreConfig, session: Any) -> str:
         f"(profiles there: {printable(known)}); it is headed [profile {shown}] in ~/.aws/config, "
         f"and [{shown}] in ~/.aws/credentials{reasons}"
     )
-
-
-def _check_endpoint_url(url: str, where: str) -> None:
-    if "@" in url:
-        raise SetupError(
-            f"{where}: the URL of the endpoint contains a user name or a password: "
-            "credentials belong in a profile or the environment"
-        )
-    if (problem := address_problem(url)) is not None:
-        raise SetupError(f"{where}: {printable(repr(url))} {problem}")

@@ -18,7 +18,6 @@ from typing import Protocol
 import outcome
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, S3MountError, StoreError
-from s3mount.s3.endpoint.credential_errors import credential_error
 from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
@@ -257,7 +256,7 @@ class CredentialChain:
         if isinstance(found, outcome.Error) and is_valid:
             log.warning(
                 "credentials not refreshed, the present ones are used until they expire: %s",
-                credential_error(found.error),
+                _credential_error(found.error),
             )
         with self._changed:
             self._is_in_flight = False
@@ -276,7 +275,7 @@ class CredentialChain:
                     self._last, self._replaced_at = keys.frozen, now
                 return
             case outcome.Error(error=exc):
-                self._failure = partial(credential_error, _without_traceback(exc))
+                self._failure = partial(_credential_error, _without_traceback(exc))
             case _:
                 self._failure = partial(
                     AccessDenied, "the configured source of credentials gives expired ones"
@@ -288,3 +287,10 @@ def _without_traceback(exc: BaseException) -> BaseException:
     """Return *exc* without the objects that its traceback and causes keep alive."""
     exc.__cause__ = exc.__context__ = None
     return exc.with_traceback(None)
+
+
+def _credential_error(exc: BaseException) -> S3MountError | Retryable:
+    # it takes botocore's exceptions apart, and a mount with keys raises none of them
+    from s3mount.s3.endpoint.credential_errors import credential_error  # noqa: PLC0415
+
+    return credential_error(exc)

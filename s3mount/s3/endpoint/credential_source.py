@@ -14,11 +14,9 @@ from typing import Any, Final
 
 from botocore.credentials import AssumeRoleProvider, ProcessProvider, RefreshableCredentials
 
-from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, StoreError
-from s3mount.s3.endpoint.aws_files import FILES
-from s3mount.s3.endpoint.boto_session import open_session
-from s3mount.s3.endpoint.credential_chain import CredentialChain, Keys
+from s3mount.s3.endpoint.aws_files import file_states
+from s3mount.s3.endpoint.credential_chain import Keys
 from s3mount.s3.endpoint.credential_errors import (
     KEY_VARIABLES,
     Origin,
@@ -45,12 +43,6 @@ _KINDS: Final = {
 }
 
 
-def credential_chain(config: StoreConfig) -> CredentialChain:
-    """Return the credentials of the profile, to be closed; nothing is looked up yet."""
-    source = ChainSource(lambda: open_session(config).below)
-    return CredentialChain(source, sign=config.sign_requests)
-
-
 class ChainSource:
     """The credential chain of a session, which is opened again for each fresh look-up."""
 
@@ -72,7 +64,7 @@ class ChainSource:
 
     def look_up(self, *, fresh: bool) -> Keys:
         """See `Source.look_up`. Raises AccessDenied and Retryable that name what is wrong."""
-        self._files = _file_states()  # before the files are read
+        self._files = file_states()  # before the files are read
         try:
             return self._look_up(fresh=fresh)
         except Exception as exc:  # botocore and its plugins raise anything
@@ -83,7 +75,7 @@ class ChainSource:
             case "env":
                 return False
             case "shared-credentials-file" | "config-file":
-                return self._files != _file_states()
+                return self._files != file_states()
         return None
 
     def _look_up(self, *, fresh: bool) -> Keys:
@@ -171,10 +163,6 @@ def _has_metadata_service(session: Any) -> bool:
     with contextlib.suppress(OSError):
         return _VENDOR.read_text(errors="replace").startswith("Amazon EC2")
     return False
-
-
-def _file_states() -> tuple[tuple[int, ...], ...]:
-    return tuple(file.state() for file in FILES)
 
 
 def _keys(frozen: Any, found: Any, origin: Origin) -> Keys:

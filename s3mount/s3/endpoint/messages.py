@@ -7,8 +7,7 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-
-from urllib3 import exceptions as urllib3
+from functools import cache
 
 from s3mount.config import StoreConfig
 from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
@@ -143,6 +142,7 @@ _UNTRUSTED = (
     "the certificate of {origin} is not trusted: "
     "name its certificate authority with --ca-bundle FILE (or AWS_CA_BUNDLE)"
 )
+_UNKNOWN_HOST = "the host {host!r} is not known: check --endpoint-url, and the network (DNS)"
 _PROXY_REFUSES = (
     "the proxy (HTTPS_PROXY, HTTP_PROXY) refuses the connection: check it, or set NO_PROXY"
 )
@@ -153,40 +153,51 @@ _NO_ANSWER = (
 _NOT_HTTP = (
     "{origin} closes the connection, or does not speak HTTP: is it https://? Check --endpoint-url"
 )
-_BY_CAUSE: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
-    (
-        (ssl.SSLCertVerificationError,),
-        _UNTRUSTED,
-    ),
-    (
-        (ssl.SSLError,),
-        "{origin} does not speak TLS correctly: is it http://? Check --endpoint-url",
-    ),
-    (
-        (urllib3.ProxyError, ProxyError),
-        _PROXY_REFUSES,
-    ),
-    (
-        (socket.gaierror, urllib3.NameResolutionError),
-        "the host {host!r} is not known: check --endpoint-url, and the network (DNS)",
-    ),
-    (
-        (ConnectionRefusedError,),
-        "{origin} refuses connections: is the server running, and --endpoint-url right?",
-    ),
-    (
-        (urllib3.TimeoutError, TimeoutError),
-        _NO_ANSWER,
-    ),
-    (
-        (urllib3.NewConnectionError,),
-        "{origin} cannot be reached: check --endpoint-url and the network",
-    ),
-    (
-        (urllib3.ProtocolError, ConnectionError),
-        _NOT_HTTP,
-    ),
-)
+
+Row = tuple[tuple[type[BaseException], ...], str]
+
+
+@cache
+def _by_cause() -> tuple[Row, ...]:
+    """Return exceptions and what they mean; the first row that fits counts."""
+    # urllib3 takes time to import, and a mount whose bucket answers needs no message
+    from urllib3 import exceptions as urllib3  # noqa: PLC0415
+
+    return (
+        (
+            (ssl.SSLCertVerificationError,),
+            _UNTRUSTED,
+        ),
+        (
+            (ssl.SSLError,),
+            "{origin} does not speak TLS correctly: is it http://? Check --endpoint-url",
+        ),
+        (
+            (urllib3.ProxyError, ProxyError),
+            _PROXY_REFUSES,
+        ),
+        (
+            (socket.gaierror, urllib3.NameResolutionError),
+            _UNKNOWN_HOST,
+        ),
+        (
+            (ConnectionRefusedError,),
+            "{origin} refuses connections: is the server running, and --endpoint-url right?",
+        ),
+        (
+            (urllib3.TimeoutError, TimeoutError),
+            _NO_ANSWER,
+        ),
+        (
+            (urllib3.NewConnectionError,),
+            "{origin} cannot be reached: check --endpoint-url and the network",
+        ),
+        (
+            (urllib3.ProtocolError, ConnectionError),
+            _NOT_HTTP,
+        ),
+    )
+
 
 _PROXY_WANTS_USER = (
     "the proxy (HTTPS_PROXY, HTTP_PROXY) wants a password: "
@@ -249,10 +260,10 @@ def _access_denied(config: StoreConfig) -> str:
 def _network_error(endpoint: Endpoint, cause: BaseException) -> str:
     reasons = tuple(causes_of(cause))
     names = {"origin": endpoint.origin, "host": endpoint.host}
-    for kinds, sentence in _BY_CAUSE:
+    for kinds, sentence in _by_cause():
         reason = next((each for each in reasons if isinstance(each, kinds)), None)
         if reason is not None:
-            return _more_exactly(reason, sentence).format_map(names) + _hint(endpoint, reason)
+            return _more_exactly(reason, sentence).format_map(names) + _hint(endpoint, sentence)
     if isinstance(cause, OSError):
         return f"{endpoint.origin} cannot be reached: check --endpoint-url and the network"
     how = printable(str(cause)) if isinstance(cause, InvalidResponseError) else type(cause).__name__
@@ -268,11 +279,9 @@ def _more_exactly(reason: BaseException, sentence: str) -> str:
     return sentence
 
 
-def _hint(endpoint: Endpoint, reason: BaseException) -> str:
+def _hint(endpoint: Endpoint, sentence: str) -> str:
     """Return what else may help: a host with the bucket's name in it may be none."""
-    is_about_host = isinstance(
-        reason, socket.gaierror | urllib3.NameResolutionError | ssl.SSLCertVerificationError
-    )
+    is_about_host = sentence in (_UNKNOWN_HOST, _UNTRUSTED)
     is_virtual = endpoint.host.startswith(f"{endpoint.bucket.lower()}.")
     if is_about_host and _is_named_twice(endpoint):
         return _NAMED_TWICE

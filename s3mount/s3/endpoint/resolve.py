@@ -7,25 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import SplitResult, urlsplit
-
-import botocore
-from botocore import exceptions
 
 from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.errors import SetupError
-from s3mount.s3.endpoint.boto_session import (
+from s3mount.s3.endpoint.address import Address, usual_address
+from s3mount.s3.endpoint.configuration import (
     USER_AGENT,
-    Session,
-    common_parameters,
+    Configuration,
     configured_ca_bundle,
     configured_endpoint,
-    not_addressable,
-    open_client,
-    unknown_failures_named,
 )
-from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
+from s3mount.s3.endpoint.credentials import Credentials
+from s3mount.s3.endpoint.plain_configuration import PlainConfiguration
 from s3mount.s3.endpoint.proxy import proxy_for
 
 CONNECT_TIMEOUT = 10.0  # seconds; resolv.conf(5) asks the second name server after 5
@@ -87,18 +82,15 @@ def supports_native(endpoint: Endpoint) -> bool:
 
 def resolve_endpoint(
     config: StoreConfig,
-    session: Session,
+    configuration: Configuration,
     *,
     region: str,
     credentials: Credentials,
 ) -> Endpoint:
-    """Resolve the endpoint from a request that botocore prepares and does not send.
-
-    Raises SetupError as `open_client` does, and for a proxy that cannot be used.
-    """
-    client = open_client(config, session, region=region, credentials=_unused_credentials)
-    setting, ca_bundle = configured_endpoint(config, session), configured_ca_bundle(config, session)
-    address = _prepared_address(config, session, client)
+    """Resolve the endpoint. Raises SetupError if a bucket, an endpoint or a proxy is unusable."""
+    address = _address(config, configuration, region)
+    setting = configured_endpoint(config, configuration)
+    ca_bundle = configured_ca_bundle(config, configuration)
     parts = urlsplit(address.url)
     _check_style(config, parts)
     scheme: Literal["http", "https"] = "http" if parts.scheme == "http" else "https"
@@ -116,12 +108,30 @@ def resolve_endpoint(
         headers=MappingProxyType(_common_headers(config)),
         ca_bundle=str(ca_bundle.value) if ca_bundle else None,
         verify_ssl=config.verify_ssl,
-        requests_checksums=not _is_when_required(session),
+        requests_checksums=not _is_when_required(configuration),
         proxy=proxy_for(address.url),
         connect_timeout=_connect_timeout(config),
         idle_timeout=_idle_timeout(config),
         named_by=setting.where if setting else "--endpoint-url",
     )
+
+
+def _address(config: StoreConfig, configuration: Configuration, region: str) -> Address:
+    if isinstance(configuration, PlainConfiguration):
+        setting = configured_endpoint(config, configuration)
+        usual = usual_address(
+            config.bucket,
+            str(setting.value) if setting else None,
+            region=region,
+            style=config.style,
+            signs=config.sign_requests,
+        )
+        if usual is not None:
+            return usual
+    # half of a start's time, for what few mounts need
+    from s3mount.s3.endpoint.boto_address import botocore_address  # noqa: PLC0415
+
+    return botocore_address(config, configuration, region)
 
 
 def _connect_timeout(config: StoreConfig) -> float:
@@ -160,9 +170,9 @@ def _is_address(netloc: str) -> bool:
     return re.fullmatch(r"(\[.*\]|[0-9.]+)(:[0-9]*)?", netloc) is not None
 
 
-def _is_when_required(session: Session) -> bool:
+def _is_when_required(configuration: Configuration) -> bool:
     """Whether AWS_RESPONSE_CHECKSUM_VALIDATION, or the profile, wants no checksum of responses."""
-    return (session.setting("response_checksum_validation") or "").lower() == "when_required"
+    return (configuration.setting("response_checksum_validation") or "").lower() == "when_required"
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:
@@ -172,58 +182,3 @@ def _common_headers(config: StoreConfig) -> dict[str, str]:
     if config.expected_bucket_owner is not None:
         headers["x-amz-expected-bucket-owner"] = config.expected_bucket_owner
     return headers
-
-
-@dataclass(frozen=True, slots=True)
-class _Address:
-    """Destination and signature of a prepared request."""
-
-    url: str
-    region: str
-    service: str
-    signature: str
-
-
-class _PreparedError(Exception):
-    """End of the preparation of a request before it is signed and sent."""
-
-    def __init__(self, address: _Address) -> None:
-        super().__init__()
-        self.address = address
-
-
-def _unused_credentials() -> FrozenCredentials:
-    raise AssertionError("the request must not be signed")
-
-
-def _prepared_address(config: StoreConfig, session: Session, client: Any) -> _Address:
-    client.meta.events.register("before-sign.s3.ListObjectsV2", _stop_before_signing)
-    with unknown_failures_named():
-        try:
-            client.list_objects_v2(**common_parameters(config))
-        except _PreparedError as prepared:
-            return prepared.address
-        except exceptions.MissingDependencyException as exc:
-            message = (
-                f"bucket {config.bucket!r} needs a signature that takes another package: "
-                "pip install 'botocore[crt]'"
-            )
-            raise SetupError(message, bucket=config.bucket) from exc
-        except (ValueError, exceptions.BotoCoreError) as exc:
-            raise not_addressable(config, session, client.meta.region_name, exc) from exc
-    raise AssertionError("the request must not be sent")
-
-
-def _stop_before_signing(
-    *, request: Any, region_name: str, signing_name: str, signature_version: Any, **_: Any
-) -> None:
-    context = request.context.get("signing", {})
-    names = {"s3v4": "v4", botocore.UNSIGNED: "none"}
-    raise _PreparedError(
-        _Address(
-            url=request.url,
-            region=context.get("region", region_name),
-            service=context.get("signing_name", signing_name),
-            signature=names.get(signature_version, signature_version),
-        )
-    )

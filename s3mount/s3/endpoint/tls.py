@@ -3,8 +3,6 @@
 import ssl
 from pathlib import Path
 
-import botocore.httpsession
-
 from s3mount.errors import SetupError
 
 
@@ -22,7 +20,7 @@ def tls_context(*, ca_bundle: str | None, verify_ssl: bool) -> ssl.SSLContext:
     if ca_bundle is None:
         context = ssl.create_default_context()
         if not context.cert_store_stats()["x509_ca"] and not _has_hashed_authorities():
-            context.load_verify_locations(cafile=botocore.httpsession.get_cert_path(verify=True))
+            context.load_verify_locations(cafile=_authorities_of_botocore())
         return context
     return _context_for(Path(ca_bundle))
 
@@ -35,6 +33,14 @@ def _context_for(bundle: Path) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as exc:
         reason = "it contains no certificate" if isinstance(exc, ssl.SSLError) else exc.strerror
         raise SetupError(f"the CA bundle {str(bundle)!r} cannot be used: {reason}") from exc
+
+
+def _authorities_of_botocore() -> str:
+    # few systems have no certificate authorities
+    from botocore.httpsession import get_cert_path  # noqa: PLC0415
+
+    path: str = get_cert_path(verify=True)
+    return path
 
 
 def _has_hashed_authorities() -> bool:

@@ -51,6 +51,20 @@ def test_bad_input_is_one_line_and_a_status(
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("flag", ["--help", "--version"])
+def test_help_and_version_import_nothing_that_serves(
+    flag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")  # as -X importtime
+
+    done = s3mount(flag)
+
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert done.returncode == 0
+    assert "click" in imported
+    assert not imported & {"boto3", "botocore", "pyfuse3", "tomllib", "trio", "urllib3"}
+
+
 def test_closed_streams_cause_no_traceback() -> None:
     closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "s3mount"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -19,9 +19,9 @@ from s3mount.errors import NotFound, SetupError, StoreError
 from s3mount.s3 import bucket_check
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
-from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.messages import setup_error
+from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -291,6 +291,7 @@ def test_an_exception_of_botocore_that_nothing_names_is_no_internal_error(
     def fail(*_: object) -> None:
         raise AttributeError(SECRET)
 
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # what botocore alone reads
     monkeypatch.setattr("botocore.session.Session.get_scoped_config", fail)
 
     assert message().startswith("the AWS configuration is not usable (AttributeError): check")

@@ -1,0 +1,75 @@
+"""The address of a bucket by botocore's rules: from a request that it prepares and does not send.
+
+Knows access points, directory buckets, partitions, dual stack, FIPS and old signatures.
+"""
+
+from typing import Any
+
+import botocore
+from botocore import exceptions
+
+from s3mount.config import StoreConfig
+from s3mount.errors import SetupError
+from s3mount.s3.endpoint.address import Address
+from s3mount.s3.endpoint.boto_session import (
+    Session,
+    common_parameters,
+    not_addressable,
+    open_client,
+    open_session,
+    unknown_failures_named,
+)
+from s3mount.s3.endpoint.configuration import Configuration
+from s3mount.s3.endpoint.credentials import FrozenCredentials
+
+
+def botocore_address(config: StoreConfig, configuration: Configuration, region: str) -> Address:
+    """Return the address of the bucket; raises SetupError as `open_client` does."""
+    session = configuration if isinstance(configuration, Session) else open_session(config)
+    client = open_client(config, session, region=region, credentials=_unused_credentials)
+    return prepared_address(config, session, client)
+
+
+class _PreparedError(Exception):
+    """End of the preparation of a request before it is signed and sent."""
+
+    def __init__(self, address: Address) -> None:
+        super().__init__()
+        self.address = address
+
+
+def _unused_credentials() -> FrozenCredentials:
+    raise AssertionError("the request must not be signed")
+
+
+def prepared_address(config: StoreConfig, session: Session, client: Any) -> Address:
+    client.meta.events.register("before-sign.s3.ListObjectsV2", _stop_before_signing)
+    with unknown_failures_named():
+        try:
+            client.list_objects_v2(**common_parameters(config))
+        except _PreparedError as prepared:
+            return prepared.address
+        except exceptions.MissingDependencyException as exc:
+            message = (
+                f"bucket {config.bucket!r} needs a signature that takes another package: "
+                "pip install 'botocore[crt]'"
+            )
+            raise SetupError(message, bucket=config.bucket) from exc
+        except (ValueError, exceptions.BotoCoreError) as exc:
+            raise not_addressable(config, session, client.meta.region_name, exc) from exc
+    raise AssertionError("the request must not be sent")
+
+
+def _stop_before_signing(
+    *, request: Any, region_name: str, signing_name: str, signature_version: Any, **_: Any
+) -> None:
+    context = request.context.get("signing", {})
+    names = {"s3v4": "v4", botocore.UNSIGNED: "none"}
+    raise _PreparedError(
+        Address(
+            url=request.url,
+            region=context.get("region", region_name),
+            service=context.get("signing_name", signing_name),
+            signature=names.get(signature_version, signature_version),
+        )
+    )
