@@ -9,11 +9,14 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-# The one list of Debian packages: to run s3mount, to build pyfuse3 (PyPI has its source only), and to test.
+# The one list of Debian packages: to run s3mount, to build pyfuse3 (PyPI has its source only), to build a
+# Debian package, and to test.
 RUN_PACKAGES=(fuse3 ca-certificates)
 BUILD_PACKAGES=(gcc libc6-dev libfuse3-dev pkg-config)
-# shellcheck disable=SC2034 # for scripts/test
-TEST_PACKAGES=(attr curl dbus file fio git libpam-systemd rsync sqlite3 systemd tar unzip zip)
+# shellcheck disable=SC2034 # for scripts/package and scripts/test
+DEB_PACKAGES=(dpkg-dev)
+# shellcheck disable=SC2034
+TEST_PACKAGES=(attr curl dbus file fio git libpam-systemd lintian mmdebstrap rsync sqlite3 systemd tar unzip zip)
 
 # Servers of the tests that are Go modules, each at one version; Go checks them by its checksum database.
 SERVER_MODULES=(

@@ -1,4 +1,4 @@
-"""A real systemd in its own namespaces, over a copy-on-write view of this machine; see `boot`.
+"""A real systemd in its own namespaces, over a copy-on-write view of a file system; see `boot`.
 
 Knows processes and namespaces, nothing of s3mount. Needs root.
 """
@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+MACHINE = Path("/")
 START_LIMIT = 30.0  # seconds; half a second is usual
 SETTLE_LIMIT = 20.0  # seconds a service has to reach the state that a test waits for
 
@@ -58,11 +59,15 @@ class Sandbox:
 
 
 @contextmanager
-def booted() -> Iterator[Sandbox]:
-    """Yield a sandbox with a ready manager, and kill all of its processes afterwards."""
+def booted(lower: Path = MACHINE, kept: Iterable[str | Path] | None = None) -> Iterator[Sandbox]:
+    """Yield a sandbox with a ready manager, and kill all of its processes afterwards.
+
+    It sees the file system *lower*, and the directories *kept* as they are: by default the checkout
+    and the environment of the tests.
+    """
     with tempfile.TemporaryDirectory(prefix="sandbox-") as layers:
         console = Path(layers, "console")
-        outer = _launch(layers, console)
+        outer = _launch(layers, console, lower, _environment() if kept is None else kept)
         try:
             _wait_until(lambda: _has_booted(outer), START_LIMIT)
             yield Sandbox(_manager(outer))
@@ -78,14 +83,19 @@ def booted() -> Iterator[Sandbox]:
             outer.wait()
 
 
-def _launch(layers: str, console: Path) -> subprocess.Popen[bytes]:
-    kept = sorted({str(CHECKOUT), sys.prefix, sys.base_prefix} - {"/usr"})
+def _environment() -> list[str]:
+    return sorted({str(CHECKOUT), sys.prefix, sys.base_prefix} - {"/usr"})
+
+
+def _launch(
+    layers: str, console: Path, lower: Path, kept: Iterable[str | Path]
+) -> subprocess.Popen[bytes]:
     namespaces = ["unshare", "--fork", "--pid", "--mount", "--cgroup", "--kill-child"]
     root = Path(layers, "root")
     root.mkdir()
     with console.open("wb") as out:
         return subprocess.Popen(
-            [*namespaces, Path(__file__).with_name("boot"), root, *kept],
+            [*namespaces, Path(__file__).with_name("boot"), root, lower, *kept],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
