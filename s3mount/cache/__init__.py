@@ -2,9 +2,9 @@
 
 In reading order: `ranges` and `readahead` are pure (offsets in, byte ranges out). `block` is what
 is held of one version, `buffer_pool` the memory, `block_source` where bytes come from.
-`block_loader` fetches blocks, `readahead_scheduler` decides how far ahead. `object_reader` is an
-open handle, and `block_cache` the one object of the mount. The rest of the program uses
-`BlockCache` and `ObjectReader`.
+`block_loader` fetches blocks, `fetch_planner` decides which byte ranges they have, and
+`readahead_scheduler` how far ahead. `object_reader` is an open handle, and `block_cache` the one
+object of the mount. The rest of the program uses `BlockCache` and `ObjectReader`.
 
 Invariants, between any two checkpoints of the event loop:
 

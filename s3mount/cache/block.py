@@ -3,6 +3,7 @@
 Bookkeeping only: no await, no store, no policy. `block_loader` adds blocks and removes them.
 """
 
+import logging
 from bisect import bisect_right, insort
 from collections.abc import Callable
 from operator import attrgetter
@@ -10,11 +11,14 @@ from typing import Final
 
 import trio
 
+from s3mount import unawaited
 from s3mount.cache.ranges import FetchSizes, gaps
 from s3mount.cache.readahead import Readahead
-from s3mount.errors import S3MountError
+from s3mount.errors import S3MountError, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority, StartedRead
+
+log = logging.getLogger(__name__)
 
 _start: Final = attrgetter("start")
 
@@ -47,6 +51,20 @@ class BlockFetch:
     def end(self, version: ObjectVersion, error: BaseException | None) -> None:
         """`OnReadEnd` of its read."""
         self._on_end(self, version, error)
+
+    def fail(self, exc: BaseException) -> None:
+        """Set *error* to what the waiters raise for *exc*; log it without waiters, or if a bug."""
+        block, version = self.block, self.block.version_blocks.version
+        if isinstance(exc, S3MountError):
+            self.error = exc.detached()
+            if not block.waiters:
+                log.debug("prefetch of %r failed: %s", version.key, exc)
+        else:
+            self.error = StoreError(
+                "not loaded, because of a bug", bucket=version.bucket, key=version.key
+            )
+            log.error("bug in a fetch of %r", version.key, exc_info=exc)
+        unawaited.drop_frames(exc)  # which refer to the buffer
 
     def promote(self) -> None:
         """A reader waits for the block from now on."""

@@ -7,6 +7,7 @@ import trio
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import StoreSource
+from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
@@ -28,16 +29,18 @@ class BlockCache:
         *,
         has_readahead: bool = True,
     ) -> None:
-        self._loader = BlockLoader(StoreSource(store), nursery, config.memory_limit)
+        source = StoreSource(store)
+        self._loader = BlockLoader(source, nursery, config.memory_limit)
+        self._planner = FetchPlanner(source, self._loader)
         prefetch_limit = self._loader.prefetch_limit if has_readahead else 0
-        self._readahead = ReadaheadScheduler(self._loader, prefetch_limit)
+        self._readahead = ReadaheadScheduler(self._planner, self._loader, prefetch_limit)
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
         # each lives as long as a reader or a block refers to it
         self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
 
     def open(self, version: ObjectVersion) -> ObjectReader:
         """A reader of *version*, to be closed; makes no request."""
-        return ObjectReader(self._blocks_of(version), self._loader, self._readahead)
+        return ObjectReader(self._blocks_of(version), self._planner, self._loader, self._readahead)
 
     def put(self, version: ObjectVersion, head: bytes) -> None:
         """Keep *head*, the first bytes of *version* from elsewhere, if there is memory."""
@@ -51,9 +54,9 @@ class BlockCache:
         True if all of it is ready or being fetched now. False if it is not small, or if there is
         no room.
         """
-        if version.size > self._sizes.small or not self._loader.may_prefetch:
+        if version.size > self._sizes.small or not self._planner.may_prefetch:
             return False
-        return self._loader.prefetch(self._blocks_of(version), ByteRange(0, version.size))
+        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size))
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of reads, fetches and memory."""

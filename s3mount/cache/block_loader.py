@@ -16,7 +16,6 @@ Invariants:
    bug is logged always, with its traceback.
 """
 
-import logging
 from collections.abc import Iterable
 from typing import Final
 
@@ -26,13 +25,10 @@ from s3mount import unawaited
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import BufferPool
-from s3mount.cache.ranges import split
-from s3mount.errors import S3MountError, StaleVersion, StoreError
+from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.unawaited import ExpectedError
-
-log = logging.getLogger(__name__)
 
 _PREFETCHES_MAX: Final = 64  # more would only queue in the store; the next read asks again
 
@@ -61,52 +57,41 @@ class BlockLoader:
     def in_flight(self) -> int:
         return len(self._fetches)
 
-    @property
-    def may_prefetch(self) -> bool:
-        """Whether a prefetch would be sent at once."""
-        return self._source.has_capacity()
+    def start_fetch(self, block: Block, byte_range: ByteRange, priority: Priority) -> None:
+        """Fetch *block*: now, or in a task once there is memory."""
+        fetch = block.fetch = BlockFetch(block, priority, self._complete)
+        block.version_blocks.add(block)
+        self._fetches[fetch] = None
+        self.started += 1
+        try:
+            if block.buffer is None:
+                block.buffer = self.memory.acquire_nowait(len(block))
+            if block.buffer is None:
+                fetch.scope = trio.CancelScope()
+                self._nursery.start_soon(self._wait_for_memory, fetch, byte_range, fetch.scope)
+            else:
+                fetch.read = self._source.start_read(
+                    block.version_blocks.version, byte_range, block.buffer, fetch.end, priority
+                )
+        except BaseException:  # raised again: the caller is told, and nobody waits yet
+            self._finalize(fetch)
+            raise
 
-    def fetch(
-        self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int
-    ) -> bool:
-        """Fetch what is missing of *wanted*; what overlaps [*start*, *stop*) in any case.
-
-        From a store without ranges a reader gets the whole object by one request, if memory has
-        room for it. False if there was no memory for one of the others.
-        """
-        if len(wanted) < version_blocks.version.size and not self._source.has_ranges():
-            return self._fetch_gap(version_blocks, wanted, start, stop)
-        part = version_blocks.sizes.part
-        for gap in version_blocks.gaps(wanted):
-            for byte_range in split(gap, part):
-                if byte_range.start < stop and start < byte_range.stop:
-                    self._submit(Block(version_blocks, byte_range), byte_range, Priority.DEMAND)
-                elif not self._prefetch(version_blocks, byte_range):
-                    return False
+    def start_prefetch(self, version_blocks: VersionBlocks, byte_range: ByteRange) -> bool:
+        """Fetch *byte_range* before a reader wants it; False if there is no memory for prefetch."""
+        length = len(byte_range)
+        if (
+            self._prefetches >= _PREFETCHES_MAX
+            or self._prefetch_bytes + length > self.prefetch_limit
+        ):
+            return False
+        buffer = self.memory.acquire_nowait(length)
+        if buffer is None:
+            return False
+        self._prefetches += 1
+        self._prefetch_bytes += length
+        self.start_fetch(Block(version_blocks, byte_range, buffer), byte_range, Priority.PREFETCH)
         return True
-
-    def _fetch_gap(
-        self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int
-    ) -> bool:
-        """As `fetch`, if all that precedes a part comes with it: nothing is fetched before demand.
-
-        What a reader waits for is fetched with all that is missing around it, if memory has room.
-        """
-        size, part = version_blocks.version.size, self.memory.limit // 2
-        if size <= part:
-            wanted = ByteRange(0, size)
-        else:  # in steps that are larger than those of other stores, since each begins anew
-            part //= 2
-            wanted = ByteRange(wanted.start, min(size, max(wanted.stop, wanted.start + part)))
-        for gap in version_blocks.gaps(wanted):
-            for byte_range in split(gap, part):
-                if byte_range.start < stop and start < byte_range.stop and start < stop:
-                    self._submit(Block(version_blocks, byte_range), byte_range, Priority.DEMAND)
-        return start < stop
-
-    def prefetch(self, version_blocks: VersionBlocks, wanted: ByteRange) -> bool:
-        """Fetch what is missing of *wanted*; False if there was no memory for all of it."""
-        return self.fetch(version_blocks, wanted, wanted.stop, wanted.stop)
 
     def insert(self, version_blocks: VersionBlocks, wanted: ByteRange, content: bytes) -> None:
         """Keep *content*, the bytes of *wanted* that came by another way, if there is memory."""
@@ -165,41 +150,6 @@ class BlockLoader:
         block.version_blocks.remove(block)
         fetch.cancel()
 
-    def _prefetch(self, version_blocks: VersionBlocks, byte_range: ByteRange) -> bool:
-        length = len(byte_range)
-        if (
-            self._prefetches >= _PREFETCHES_MAX
-            or self._prefetch_bytes + length > self.prefetch_limit
-        ):
-            return False
-        buffer = self.memory.acquire_nowait(length)
-        if buffer is None:
-            return False
-        self._prefetches += 1
-        self._prefetch_bytes += length
-        self._submit(Block(version_blocks, byte_range, buffer), byte_range, Priority.PREFETCH)
-        return True
-
-    def _submit(self, block: Block, byte_range: ByteRange, priority: Priority) -> None:
-        """Fetch *block*: now, or in a task once there is memory."""
-        fetch = block.fetch = BlockFetch(block, priority, self._complete)
-        block.version_blocks.add(block)
-        self._fetches[fetch] = None
-        self.started += 1
-        try:
-            if block.buffer is None:
-                block.buffer = self.memory.acquire_nowait(len(block))
-            if block.buffer is None:
-                fetch.scope = trio.CancelScope()
-                self._nursery.start_soon(self._wait_for_memory, fetch, byte_range, fetch.scope)
-            else:
-                fetch.read = self._source.start_read(
-                    block.version_blocks.version, byte_range, block.buffer, fetch.end, priority
-                )
-        except BaseException:  # raised again: the caller is told, and nobody waits yet
-            self._finalize(fetch)
-            raise
-
     async def _wait_for_memory(
         self, fetch: BlockFetch, byte_range: ByteRange, scope: trio.CancelScope
     ) -> None:
@@ -216,7 +166,7 @@ class BlockLoader:
                         fetch.priority,
                     )
         except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, the waiters are told
-            fetch.error = _failure(block, exc)
+            fetch.fail(exc)
         finally:
             if fetch.read is None:
                 self._finalize(fetch)
@@ -233,7 +183,7 @@ class BlockLoader:
             else:
                 self._on_failure(fetch, error)
         except Exception as exc:  # noqa: BLE001 - a bug too: the waiters are told
-            fetch.error = _failure(fetch.block, exc)
+            fetch.fail(exc)
         self._finalize(fetch)
 
     def _on_success(self, fetch: BlockFetch, version: ObjectVersion) -> None:
@@ -269,7 +219,7 @@ class BlockLoader:
     @staticmethod
     def _on_failure(fetch: BlockFetch, error: BaseException) -> None:
         if not isinstance(error, ExpectedError):  # that is a cancellation
-            fetch.error = _failure(fetch.block, error)
+            fetch.fail(error)
 
     def _finalize(self, fetch: BlockFetch) -> None:
         """Account for a fetch that ended in whatever way, and wake its waiters. Raises nothing."""
@@ -277,7 +227,7 @@ class BlockLoader:
         try:
             self._record_end(fetch)
         except Exception as exc:  # noqa: BLE001 - a bug must not end the mount, nor hold a reader
-            fetch.error = _failure(fetch.block, exc)
+            fetch.fail(exc)
             unawaited.call("the release of a block", self._abandon, fetch)
         fetch.ended.set()
 
@@ -336,17 +286,3 @@ class BlockLoader:
         if not block.was_accessed:
             self.bytes_wasted += len(block)
         return buffer
-
-
-def _failure(block: Block, exc: BaseException) -> S3MountError:
-    """What the waiters of *block* raise for *exc*; logged here without waiters, or if a bug."""
-    version = block.version_blocks.version
-    if isinstance(exc, S3MountError):
-        failure = exc.detached()
-        if not block.waiters:
-            log.debug("prefetch of %r failed: %s", version.key, exc)
-    else:
-        failure = StoreError("not loaded, because of a bug", bucket=version.bucket, key=version.key)
-        log.error("bug in a fetch of %r", version.key, exc_info=exc)
-    unawaited.drop_frames(exc)  # which refer to the buffer
-    return failure

@@ -57,7 +57,11 @@ class StoreSource:
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
 
-    def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:  # noqa: ARG002 - the protocol's
+    def has(
+        self,
+        version: ObjectVersion,  # noqa: ARG002 - the protocol's
+        byte_range: ByteRange,  # noqa: ARG002
+    ) -> bool:
         return False
 
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None: ...

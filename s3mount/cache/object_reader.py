@@ -5,6 +5,7 @@ A hit is short and synchronous, and copies nothing. What has to wait comes below
 
 from s3mount.cache.block import Block, VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
+from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.ranges import align
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 
@@ -13,9 +14,14 @@ class ObjectReader:
     """Reads of one object version, any number at once."""
 
     def __init__(
-        self, version_blocks: VersionBlocks, loader: BlockLoader, readahead: ReadaheadScheduler
+        self,
+        version_blocks: VersionBlocks,
+        planner: FetchPlanner,
+        loader: BlockLoader,
+        readahead: ReadaheadScheduler,
     ) -> None:
         self._version_blocks = version_blocks
+        self._planner = planner
         self._loader = loader
         self._readahead = readahead
         self._is_open = True
@@ -87,7 +93,7 @@ class ObjectReader:
         block = version_blocks.find(at)
         if block is None:
             size = version_blocks.version.size
-            self._loader.fetch(
+            self._planner.fetch(
                 version_blocks, align(at, stop, size, version_blocks.sizes), at, stop
             )
             block = version_blocks.find(at)

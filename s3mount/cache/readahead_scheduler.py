@@ -1,6 +1,6 @@
 """Readahead scheduler: which streams of the mount read ahead, and how much memory each may use.
 
-Joins the readahead policy, which knows one version, with the block loader, which knows none of it.
+Joins the readahead policy, which knows one version, with the fetch planner, which knows none of it.
 Synchronous throughout.
 """
 
@@ -8,6 +8,7 @@ from typing import Final
 
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
+from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.readahead import SequentialStream
 from s3mount.s3.model import ByteRange
 
@@ -20,7 +21,8 @@ _ALL_IDLE_AFTER: Final = 4096
 class ReadaheadScheduler:
     """The streams that read ahead, over all versions; they share the memory for prefetches."""
 
-    def __init__(self, loader: BlockLoader, prefetch_limit: int) -> None:
+    def __init__(self, planner: FetchPlanner, loader: BlockLoader, prefetch_limit: int) -> None:
+        self._planner = planner
         self._loader = loader
         self._prefetch_limit = prefetch_limit  # bytes for all streams together; 0: no readahead
         # `_share` is what each of `_streams` may have ahead, in bytes. `reads` counts all reads,
@@ -99,7 +101,7 @@ class ReadaheadScheduler:
         for idle in [each for each in self._streams if self._is_idle(each)]:
             self._stop(idle)
         for byte_range in ranges:
-            if not self._loader.fetch(version_blocks, byte_range, offset, stop):
+            if not self._planner.fetch(version_blocks, byte_range, offset, stop):
                 stream.rewind(byte_range.start)
                 return
 

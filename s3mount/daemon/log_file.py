@@ -96,7 +96,7 @@ def open_log_file(path: Path) -> int:
         return _create(path)
     try:
         _check_file(path, os.fstat(descriptor))
-    except BaseException:
+    except BaseException:  # raised again
         os.close(descriptor)
         raise
     return descriptor

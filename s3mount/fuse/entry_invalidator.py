@@ -140,7 +140,7 @@ class EntryInvalidator:
             self._name_count -= len(entries)
         try:
             await self._send(_names(pages))
-        except Exception:
+        except Exception:  # raised again, with the names back in the queue
             for parent, entries in pages:
                 self.drop(parent, entries)
             raise
@@ -161,7 +161,7 @@ class EntryInvalidator:
                     if page[0] in wanted or (is_all and not is_first)
                 ):
                     await self._send(_names(pages))
-        except Exception:
+        except Exception:  # raised again, with the directories back in the queue
             self._directories |= directories
             self._is_all = self._is_all or is_all
             raise

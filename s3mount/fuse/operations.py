@@ -214,7 +214,9 @@ class Operations(pyfuse3.Operations):
         return FileInfo(fh=handle, keep_cache=True)
 
     @maps_errors
-    async def read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:  # type: ignore[override]  # any buffer does
+    async def read(  # type: ignore[override]  # any buffer does
+        self, fh: int, off: int, size: int
+    ) -> bytes | bytearray | memoryview:
         cached = self._files.read_cached(fh, off, size)
         if cached is not None:
             return cached

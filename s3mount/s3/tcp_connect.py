@@ -46,7 +46,7 @@ OnWait = Callable[[Waitable], None]
 
 
 class TcpConnector:
-    """Opens connections, from any thread, and remembers which addresses did not answer.
+    """Opener of connections, from any thread, that remembers which addresses did not answer.
 
     *choose* may refuse addresses of a name: it returns those that may be connected to, and raises
     OSErrors if there are none. *clock* is monotonic.

@@ -64,7 +64,7 @@ class ErrorResponse:
 
 
 class ErrorResponseError(Exception):
-    """The store refused a request with *response*, which has been read."""
+    """Refusal of a request by the store with *response*, which has been read."""
 
     def __init__(self, response: ErrorResponse) -> None:
         super().__init__(f"HTTP {response.status} {response.code}".rstrip())

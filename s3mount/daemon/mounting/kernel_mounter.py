@@ -51,7 +51,7 @@ class KernelMounter:
         fuse_fd, mount_fd = self._create_mount()
         try:
             self._attach(mount_fd)
-        except BaseException:
+        except BaseException:  # raised again
             os.close(mount_fd)
             os.close(fuse_fd)
             raise
@@ -85,7 +85,7 @@ class KernelMounter:
             raise _refusal(self._mount_point.path, exc) from exc
         try:
             self._own = self._verified(mount_fd)
-        except BaseException:
+        except BaseException:  # raised again
             with contextlib.suppress(OSError):  # EINVAL: it is gone already
                 unmounting.detach_root(mount_fd)
             raise

@@ -77,7 +77,7 @@ def checked_mountpoint(config: MountConfig) -> MountPoint:
         mount_point = MountPoint(_path_of(config.mountpoint, descriptor), descriptor)
         _refuse_fuse_mount(mount_point)
         _check_is_directory(mount_point)
-    except BaseException:
+    except BaseException:  # raised again
         os.close(descriptor)
         raise
     return mount_point

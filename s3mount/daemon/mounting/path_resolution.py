@@ -49,7 +49,7 @@ def open_path(path: str, *, is_trusted: Callable[[int], bool]) -> int:
             remaining = _components(target) + remaining
             if target.startswith("/"):
                 current = _replace(current, _open_root())
-    except BaseException:
+    except BaseException:  # raised again
         os.close(current)
         raise
     return current

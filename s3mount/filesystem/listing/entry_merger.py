@@ -59,8 +59,10 @@ class EntryMerger:
     def copy(self) -> "EntryMerger":
         """The same state, to continue from a second time."""
         twin = copy(self)
-        twin._unproven, twin._pending = self._unproven.copy(), self._pending.copy()  # noqa: SLF001 - its own class
-        twin._unordered = None if self._unordered is None else self._unordered.copy()  # noqa: SLF001
+        twin._unproven = self._unproven.copy()  # noqa: SLF001 - its own class
+        twin._pending = self._pending.copy()  # noqa: SLF001
+        if self._unordered is not None:
+            twin._unordered = self._unordered.copy()  # noqa: SLF001
         twin._tracker = copy(self._tracker)  # noqa: SLF001
         return twin
 

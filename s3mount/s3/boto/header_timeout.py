@@ -86,7 +86,7 @@ def _connection_class(
         def connect(self) -> None:
             try:
                 super().connect()
-            except BaseException as exc:
+            except BaseException as exc:  # raised again, or as what it comes from
                 if self.handshake is not None and self.handshake.is_late:
                     raise TimeoutError("the handshake did not end in time") from exc
                 raise
@@ -149,7 +149,7 @@ def socket_of(response: Any) -> socket.socket:
 
 
 class PutBack(Protocol):
-    """Puts a connection back into its pool, closed unless *is_reusable*; to be called once."""
+    """Call that puts a connection back into its pool, closed unless *is_reusable*; once."""
 
     def __call__(self, *, is_reusable: bool) -> None: ...
 
@@ -193,7 +193,7 @@ class ShutdownTimer:
 
 
 class Watchdog:
-    """Shuts sockets down when their time is up, in one thread for all of them.
+    """Thread that shuts sockets down when their time is up, one for all of them.
 
     A `threading.Timer` for each is a third of the CPU of a request. The thread starts with the
     first timer, and ends when there has been none for LINGER seconds.
@@ -273,7 +273,7 @@ def _read_header(
     late = TimeoutError("the header of the response did not arrive in time")
     try:
         response = read()
-    except BaseException as exc:
+    except BaseException as exc:  # raised again, or as what it comes from
         if timer.has_fired:
             raise late from exc
         raise

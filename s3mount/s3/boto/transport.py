@@ -37,7 +37,7 @@ _PARSER_ERRORS = (
 
 
 class _SignedRequest(BaseException):
-    """Ends a call into botocore with the request that it would send.
+    """End of a call into botocore with the request that it would send.
 
     Not an Exception: botocore catches those around `before-send`, and would ask its retry handlers.
     """
@@ -48,7 +48,7 @@ class _SignedRequest(BaseException):
 
 
 class BotoTransport:
-    """Sends requests that a boto3 client, of *session* or a new one, has signed."""
+    """`Transport` of requests that a boto3 client, of *session* or a new one, has signed."""
 
     def __init__(
         self, config: StoreConfig, store: Endpoint, session: Session | None = None

@@ -86,7 +86,7 @@ def unknown_failures_named() -> Iterator[None]:
         yield
     except SetupError:
         raise
-    except Exception as exc:
+    except Exception as exc:  # botocore raises anything, a ValueError too
         raise SetupError(
             f"the AWS configuration is not usable ({type(exc).__name__}): "
             "check the variables AWS_* and ~/.aws/config"

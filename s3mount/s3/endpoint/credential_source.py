@@ -75,7 +75,7 @@ class ChainSource:
         self._files = _file_states()  # before the files are read
         try:
             return self._look_up(fresh=fresh)
-        except Exception as exc:
+        except Exception as exc:  # botocore and its plugins raise anything
             raise source_error(exc, self._origin) from exc
 
     def may_have_changed(self) -> bool | None:

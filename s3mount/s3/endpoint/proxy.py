@@ -19,7 +19,7 @@ _AUTHORITY = re.compile(r"\[([^\]]*)\](?::(\d*))?|([^:]*)(?::(\d*))?", re.ASCII)
 
 
 class ProxyError(ConnectionError):
-    """The proxy cannot be reached, or refuses the connection, then with the HTTP *status*."""
+    """Proxy that cannot be reached, or that refuses the connection, then with the HTTP *status*."""
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)

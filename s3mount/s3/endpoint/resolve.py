@@ -185,7 +185,7 @@ class _Address:
 
 
 class _PreparedError(Exception):
-    """Ends the preparation of a request before it is signed and sent."""
+    """End of the preparation of a request before it is signed and sent."""
 
     def __init__(self, address: _Address) -> None:
         super().__init__()

@@ -58,7 +58,10 @@ class BufferBudget:
 
 
 class Connection:
-    """Owns *stream*. *was_idle*: its peer may have closed it before this exchange."""
+    """HTTP/1.1 connection over *stream*, which it owns.
+
+    *was_idle*: its peer may have closed it before this exchange.
+    """
 
     def __init__(self, stream: Stream, budget: BufferBudget | None = None) -> None:
         self.was_idle = False

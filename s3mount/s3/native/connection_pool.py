@@ -20,7 +20,7 @@ IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 
 
 class ConnectionPool:
-    """Keeps connections between exchanges; an acquired one is to be released or closed.
+    """Pool of connections, kept between exchanges; an acquired one is to be released or closed.
 
     *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds.
     """

@@ -19,7 +19,7 @@ from s3mount.s3.transport import InvalidResponseError
 
 
 class Connector:
-    """Opens connections to one store, up to *connections* at once, from any thread.
+    """Opener of connections to one store, up to *connections* at once, from any thread.
 
     Sends a proxy CONNECT for https; for http the proxy forwards.
     """

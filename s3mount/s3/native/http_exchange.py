@@ -21,7 +21,7 @@ from s3mount.s3.transport import (
 
 
 class Encoder(Protocol):
-    """Encodes requests for the connections of one pool."""
+    """Encoder of requests for the connections of one pool."""
 
     def encode_waiting(
         self, request: StoreRequest, deadline: float, cancel_token: CancelToken

@@ -18,7 +18,7 @@ SKEW = 300.0  # seconds between two clocks that may explain a refusal; S3 allows
 
 
 class RequestEncoder:
-    """Encodes requests to *store*, from any thread. *wall_clock* is in seconds since 1970."""
+    """Encoder of requests to *store*, from any thread. *wall_clock* is in seconds since 1970."""
 
     def __init__(self, store: Endpoint, wall_clock: Callable[[], float]) -> None:
         self._credentials = store.credentials

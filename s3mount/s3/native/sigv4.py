@@ -38,7 +38,7 @@ class _Scope:
 
 
 class Signer:
-    """Signs for one host and region; *headers* (names in lower case) go with every request.
+    """Signer for one host and region; *headers* (names in lower case) go with every request.
 
     Thread-safe.
     """

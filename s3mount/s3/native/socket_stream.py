@@ -25,8 +25,9 @@ _INCOMING = select.POLLIN | select.POLLRDHUP  # bytes, or an end
 
 
 class Stream(Protocol):
-    """Raises TimeoutError past the deadline or when idle too long, else OSErrors.
+    """Byte stream with a deadline.
 
+    Raises TimeoutError past the deadline or when idle too long, else OSErrors.
     *filled* is how many bytes the last `fill` has received, also if it raised.
     """
 
@@ -194,7 +195,8 @@ class TlsStream:
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_hostname=server_hostname
         )
-        self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]  # with a buffer, it counts
+        # with a buffer, it returns a count
+        self._read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment]
         self._ciphertext = memoryview(bytearray(ciphertext))
         self._may_hold = False  # whether OpenSSL may hold the rest of a record read in part
         self.filled = 0

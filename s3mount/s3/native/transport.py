@@ -16,7 +16,7 @@ from s3mount.s3.transport import Retryable, StoreRequest
 
 
 class NativeTransport:
-    """Sends requests over up to *connections* connections at once.
+    """`Transport` to *store* over up to *connections* HTTP/1.1 connections at once.
 
     *clock* is monotonic, *wall_clock* in seconds since 1970.
     """

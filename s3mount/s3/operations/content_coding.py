@@ -19,7 +19,7 @@ _PACKED_ETAG = re.compile(r"(?:--?|;)(?:gzip|br|deflate|zstd)$", re.IGNORECASE)
 
 
 class TransformedBodyError(InvalidResponseError):
-    """The body is not the object as it is stored: it was packed or unpacked on its way."""
+    """A body that is not the object as it is stored: it was packed or unpacked on its way."""
 
 
 class UnlocatedPartError(TransformedBodyError):

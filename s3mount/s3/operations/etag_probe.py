@@ -15,6 +15,7 @@ from s3mount.s3.model import ByteRange, ListedObject, ListQuery, ObjectVersion
 from s3mount.s3.operations.checksum import EMPTY_MD5, md5, md5_of_etag
 from s3mount.s3.operations.list_dialect import ListDialect
 from s3mount.s3.operations.operation_runner import read_error
+from s3mount.s3.operations.request_headers import range_header
 from s3mount.s3.transport import (
     ErrorResponseError,
     InvalidResponseError,
@@ -109,8 +110,7 @@ class EtagProbe:
         whole = b""
         for piece in (ByteRange(0, middle), ByteRange(middle, size)):
             if len(piece):
-                headers = (("range", f"bytes={piece.start}-{piece.stop - 1}"),)
-                request = StoreRequest("GetObject", key, headers=headers)
+                request = StoreRequest("GetObject", key, headers=range_header(piece))
                 whole += self._body(request, len(piece), deadline, status=206)
         return whole
 

@@ -35,7 +35,7 @@ _LAST = "\U0010ffff"  # comes after all that names in a directory begin with
 
 
 class ListDialect(Protocol):
-    """One way in which stores list a bucket."""
+    """Dialect of LIST: one way in which stores list a bucket."""
 
     def request(self, query: ListQuery) -> StoreRequest:
         """Return the request for the page that *query* describes."""
@@ -62,7 +62,7 @@ class ListDialect(Protocol):
 
 
 class Paging(Enum):
-    """What a page begins at; the value is for the log."""
+    """Parameter that a page begins at; the value is for the log."""
 
     TOKEN = "continuation tokens"  # noqa: S105 - no password
     START_AFTER = "start-after"

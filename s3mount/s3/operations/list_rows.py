@@ -109,7 +109,7 @@ def _are_plain_prefixes(prefixes: list[str], query: ListQuery) -> bool:
 
 
 class _RowReader:
-    """Reads the rows of one page, one by one."""
+    """Reader of the rows of one page, one by one."""
 
     def __init__(self, query: ListQuery, after: str | None) -> None:
         self._query = query

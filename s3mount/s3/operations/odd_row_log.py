@@ -19,7 +19,7 @@ _WARNED = {RowOddity.NO_KEY, RowOddity.OUTSIDE, RowOddity.NOT_FOUND_OUT}
 
 
 class OddRowLog:
-    """Counts odd rows. *count* is that of all listings so far."""
+    """Counter of odd rows. *count* is that of all listings so far."""
 
     def __init__(self) -> None:
         self.count = 0

@@ -24,7 +24,7 @@ Arguments = ParamSpec("Arguments")
 
 
 class OperationRunner:
-    """Runs operations on *bucket* over *transport*."""
+    """Runner of operations on *bucket* over *transport*."""
 
     def __init__(self, transport: Transport, bucket: str) -> None:
         self.transport = transport

@@ -29,10 +29,10 @@ Probe = Callable[[ObjectVersion, memoryview], bool | None]
 
 
 class ReadVerification:
-    """Of one read of a whole object. For one thread at a time: that of the buffer's owner.
+    """Verification of one read of a whole object.
 
-    It costs a read nothing that begins and ends as it should: what it keeps is set when it is first
-    needed.
+    For one thread at a time: that of the buffer's owner. It costs a read
+    nothing that begins and ends as it should: what it keeps is set when it is first needed.
     """
 
     # of the bytes that are in the buffer; digests of those that did not match

@@ -26,8 +26,9 @@ IGNORED_RANGES: Final = 2  # responses with a whole object to Range, until that 
 
 
 class StoreTraits:
-    """*verifies*: whole objects are checked, by their ETag too if *has_md5_etags* is not False.
+    """Traits of one store.
 
+    *verifies*: whole objects are checked, by their ETag too if *has_md5_etags* is not False.
     *form* is that of the next request. What it leaves out is tried again TRIED_AGAIN_AFTER seconds
     later: a proxy may have refused it for a while. *has_md5_etags* is None until an object has
     shown it. *clock* is monotonic.

@@ -18,7 +18,7 @@ UNSENT: Final = -1
 
 
 class Sender(Protocol[T_co]):
-    """Sends one request and validates its response.
+    """Sender of one request, which validates its response.
 
     *into* is called for the buffer, once at most, when the head of the response is valid. The
     buffer is written to from then on. If *into* raises, so does the call. *cancel_token* ends it.

@@ -11,7 +11,7 @@ from s3mount.unawaited import ExpectedError
 
 
 class RequestCancelledError(ExpectedError):
-    """The call was cancelled; nobody waits for its response."""
+    """End of a cancelled call, for whose response nobody waits."""
 
 
 class CancelToken:

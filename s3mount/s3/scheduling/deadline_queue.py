@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class DeadlineQueue(Generic[T]):
-    """Calls *on_due* with each entry that is still in the queue at its time; for one trio run.
+    """Queue that calls *on_due* with each entry that is still in it at its time; for one trio run.
 
     The callback is called by a system task of the event loop. Its failure is reported there.
     """

@@ -37,7 +37,7 @@ HAND_OVER_AFTER = 0.5  # seconds; a stall begins to be counted so much later
 
 
 class Executor:
-    """Makes attempts, by itself or with *thread_pool*; for one trio run."""
+    """Executor of attempts, by itself or with *thread_pool*; for one trio run."""
 
     def __init__(self, thread_pool: ThreadPool) -> None:
         self._thread_pool = thread_pool
@@ -88,7 +88,7 @@ class Executor:
     def _run_step(self, step: Callable[[Attempt[Any]], None], attempt: Attempt[Any]) -> None:
         try:
             step(attempt)
-        except Exception as exc:  # noqa: BLE001 - a bug in one attempt: the others are still watched
+        except Exception as exc:  # noqa: BLE001 - a bug in one attempt; the others are watched
             if self._watched.get(attempt.descriptor) is attempt:
                 self._unwatch(attempt)
             _abandon(attempt)

@@ -53,7 +53,7 @@ class Hedgeable(Protocol):
 
 
 class HedgePolicy:
-    """Decides about the hedges of the mount, and when each is due; for one trio run."""
+    """Policy of the hedges of the mount, and when each is due; for one trio run."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter

@@ -44,7 +44,7 @@ REFUTED_MAX: Final = 3  # reads; then the store's conditions are not relied on a
 
 
 class MakeSender(Protocol):
-    """Makes what sends each attempt at a read, by a deadline in seconds of trio's clock."""
+    """Factory of what sends each attempt at a read, by a deadline in seconds of trio's clock."""
 
     def __call__(
         self,
@@ -57,7 +57,7 @@ class MakeSender(Protocol):
 
 
 class ReadScheduler:
-    """Starts the reads of one store, and holds what they share.
+    """Scheduler of the reads of one store, with what they share.
 
     What *make_sender* makes returns the version id, if the store tells one. *timeout* is in
     seconds. `uses_conditions` until the store has refused several current versions.

@@ -122,13 +122,13 @@ class Call(Protocol[T_co]):
 
 
 class RenewCredentials(Protocol):
-    """Looks for other credentials; returns whether another attempt may succeed. Blocks."""
+    """Call that renews the credentials, and returns whether another attempt may succeed. Blocks."""
 
     def __call__(self, deadline: float, *, is_expired: bool) -> bool: ...
 
 
 class Retrier:
-    """Makes attempts until one succeeds; counts requests by kind, retries and errors.
+    """Loop over attempts until one succeeds; counts requests by kind, retries and errors.
 
     *renew_credentials* is called in a thread, with the deadline of the operation. *bucket* and
     *timeout* are for messages.

@@ -148,7 +148,10 @@ def test_large_pages_are_parsed_one_after_another(session: Session) -> None:
     with answering(large) as url, answering(document(row("k"))) as small_url:
         for make in (_native, _boto):
             operations, small = make(url, session), make(small_url, session)
-            with operations._parsing, small._parsing:  # another thread parses one
+            with (
+                operations._list_bucket._parsing,
+                small._list_bucket._parsing,
+            ):  # another thread parses one
                 with pytest.raises(Retryable) as caught:
                     operations.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
                 assert (
@@ -159,7 +162,7 @@ def test_large_pages_are_parsed_one_after_another(session: Session) -> None:
                 len(operations.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects)
                 == 1
             )
-            assert not operations._parsing.locked()
+            assert not operations._list_bucket._parsing.locked()
             operations.close()
             small.close()
 

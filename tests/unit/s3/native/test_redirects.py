@@ -12,8 +12,10 @@ from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError, StoreError
 from s3mount.s3.location import LocationError, Url
 from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
-from s3mount.s3.native import redirects
+from s3mount.s3.native import redirect_origins, redirect_policy
 from s3mount.s3.native.address_rules import kind_of
+from s3mount.s3.native.redirect_origins import RedirectOrigins
+from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -134,7 +136,7 @@ def test_connections_are_kept_at_both_hosts(transport: str) -> None:
 
 
 def test_connections_are_not_kept_at_too_many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redirects, "ORIGINS_MAX", 0)
+    monkeypatch.setattr(redirect_origins, "ORIGINS_MAX", 0)
     with (
         scripted(*[says(RESPONSE)] * 2) as other,
         following("native", *[says(redirect(at(other)))] * 2) as (operations, _),
@@ -244,8 +246,9 @@ def test_a_name_is_refused_by_its_addresses(monkeypatch: pytest.MonkeyPatch) -> 
             for each in addresses.get(host, [host])
         ]
 
-    monkeypatch.setattr(redirects, "resolve_name", resolve)
-    origins = redirects._Origins(store_at(1, host="store.test"), 1, time.monotonic)
+    monkeypatch.setattr(redirect_policy, "resolve_name", resolve)
+    policy = RedirectPolicy(store_at(1, host="store.test"))
+    origins = RedirectOrigins(policy, 1, time.monotonic)
     rebound = origins._origin(Url("http", "rebound.test", 80, "/"))
     mixed = origins._origin(Url("http", "mixed.test", 80, "/"))
 

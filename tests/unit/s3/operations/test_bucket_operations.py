@@ -21,8 +21,9 @@ from s3mount.s3.model import (
     ObjectStat,
     ObjectVersion,
 )
-from s3mount.s3.operations.bucket_operations import USELESS_HEADS_MAX, BucketOperations
+from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.head_object import USELESS_HEADS_MAX
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.operation_runner import read_error
 from s3mount.s3.scheduling.cancel_token import CancelToken

@@ -1,0 +1,82 @@
+"""LIST: one page of a listing, requested in the dialect of the store."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from s3mount.errors import StoreError
+from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT
+from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.object_store import OnToken
+from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.head_object import HeadObject
+from s3mount.s3.operations.list_dialect import ListDialect
+from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.operations.page_completion import complete_page
+from s3mount.s3.transport import InvalidResponseError, Response, StoreRequest
+
+
+class ListBucket:
+    """Listing pages, requested over *runner* in *dialect*, and completed by *head_object*."""
+
+    def __init__(
+        self,
+        runner: OperationRunner,
+        dialect: ListDialect,
+        head_object: HeadObject,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runner = runner
+        self._dialect = dialect
+        self._head_object = head_object
+        self._clock = clock
+        self._parsing = threading.Lock()  # held while a large page is parsed
+
+    def list_page(
+        self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
+    ) -> ListPage:
+        """See `Operations.list_page`."""
+        sent = self._dialect.request(query)
+        try:
+            body = self._list(query, sent, deadline)
+        except StoreError as exc:
+            if not self._dialect.is_to_repeat(exc.status, exc.code, sent):
+                raise
+            sent = self._dialect.request(query)
+            body = self._list(query, sent, deadline)
+        if on_token is not None:
+            on_token(self._dialect.next_position(body))
+        page = self._runner.run(
+            Operation.LIST, query.prefix, self._read_page, body, query, sent, deadline
+        )
+        return complete_page(page, self._head_object, deadline) if page.incomplete else page
+
+    def _list(self, query: ListQuery, request: StoreRequest, deadline: float) -> bytes:
+        def receive() -> bytes:
+            with self._runner.transport.send(request, deadline=deadline) as response:
+                if response.status != 200:
+                    raise read_error(response)
+                return _read_document(response)
+
+        return self._runner.run(Operation.LIST, query.prefix, receive)
+
+    def _read_page(
+        self, body: bytes, query: ListQuery, sent: StoreRequest, deadline: float
+    ) -> ListPage:
+        """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
+        if len(body) <= LARGE_DOCUMENT:
+            return self._dialect.read_page(body, query, sent)
+        if not self._parsing.acquire(timeout=max(0, deadline - self._clock())):
+            raise TimeoutError("the deadline has passed")
+        try:
+            return self._dialect.read_page(body, query, sent)
+        finally:
+            self._parsing.release()
+
+
+def _read_document(response: Response) -> bytes:
+    """Read a document. One that the connection's end cuts is as invalid as half a document."""
+    try:
+        return response.read_all(DOCUMENT_LIMIT)
+    except ConnectionError as exc:
+        raise InvalidResponseError("a document that ends early") from exc

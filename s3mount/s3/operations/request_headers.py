@@ -1,0 +1,15 @@
+"""Headers that choose bytes and versions of an object: Range, If-Match, If-None-Match."""
+
+from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.operations import validation
+from s3mount.s3.transport import Fields
+
+
+def range_header(byte_range: ByteRange) -> Fields:
+    """Return the Range header for *byte_range*, which is not empty."""
+    return (("range", f"bytes={byte_range.start}-{byte_range.stop - 1}"),)
+
+
+def condition_header(name: str, version: ObjectVersion) -> Fields:
+    """Return If-Match or If-None-Match for *version*; nothing if its ETag cannot be sent."""
+    return ((name, f'"{version.etag}"'),) if validation.has_sendable_etag(version) else ()
