@@ -13,7 +13,7 @@ from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.config import BlockConfig
 from s3mount.metrics import Metrics
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore
 
 
@@ -48,15 +48,15 @@ class BlockCache:
         for gap in blocks.gaps(ByteRange(0, min(len(head), version.size))):
             self._loader.insert(blocks, gap, head[gap.start : gap.stop])
 
-    def prefetch(self, version: ObjectVersion) -> bool:
-        """Fetch a small object whole before it is read.
+    def prefetch(self, version: ObjectVersion, reason: Reason = Reason.SIBLING) -> bool:
+        """Fetch a small object whole before it is read, for *reason*.
 
         True if all of it is ready or being fetched now. False if it is not small, or if there is
         no room.
         """
         if version.size > self._sizes.small or not self._planner.may_prefetch:
             return False
-        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size))
+        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of reads, fetches and memory."""
