@@ -129,7 +129,8 @@ class VersionBlocks:
 
     *version* keeps its version id, once the store has sent it, for as long as a reader or a block
     lives. *has_had_bytes*: a response has brought some of it. *readers* counts open handles.
-    *last_read* is the number of the mount's reads at the latest one here.
+    *last_read* is the number of the mount's reads at the latest one here, *served* counts the bytes
+    of all reads here.
     """
 
     __slots__ = (
@@ -140,6 +141,7 @@ class VersionBlocks:
         "last_read",
         "readahead",
         "readers",
+        "served",
         "sizes",
         "version",
     )
@@ -151,6 +153,7 @@ class VersionBlocks:
         self.readers = 0
         self.has_had_bytes = False
         self.last_read = 0
+        self.served = 0
         # the starts of `_blocks`, in step with it: bisect is faster without a key
         self._starts: list[int] = []
         self._blocks: list[Block] = []

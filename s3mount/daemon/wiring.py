@@ -41,6 +41,7 @@ from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
+from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
@@ -201,14 +202,18 @@ def _connect(
         transport = NativeTransport(endpoint, requests, connections=config.max_connections)
     else:
         transport = BotoTransport(config, endpoint, log=requests)
+    name = "native" if isinstance(transport, NativeTransport) else "boto3"
+    identity = StoreIdentity(endpoint.origin, endpoint.region, name)
     if config.follow_redirects:
         transport = RedirectFollower(
             transport, endpoint, requests, connections=config.max_connections
         )
-    return partial(_store, transport, endpoint, config)
+    return partial(_store, transport, endpoint, config, identity)
 
 
-def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> RemoteStore:
+def _store(
+    transport: Transport, endpoint: Endpoint, config: StoreConfig, identity: StoreIdentity
+) -> RemoteStore:
     traits = StoreTraits(
         verifies=config.verify_checksums,
         checksums=endpoint.requests_checksums,
@@ -225,6 +230,7 @@ def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> Rem
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,
+        identity=identity,
     )
 
 

@@ -183,6 +183,15 @@ class ListPage:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """The store that serves: *endpoint* is its scheme and host, *transport* what sends requests."""
+
+    endpoint: str
+    region: str
+    transport: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotModified:
     """The result of a revalidation that found the same version (304)."""
 

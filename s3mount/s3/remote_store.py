@@ -30,6 +30,7 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    StoreIdentity,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.operations.bucket_operations import Operations
@@ -49,7 +50,8 @@ T = TypeVar("T")
 class RemoteStore:
     """`ObjectStore` over *operations*; for one trio run.
 
-    *timeout* is in seconds. *bucket* is named by failures that know none.
+    *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
+    status of the mount.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class RemoteStore:
         max_connections: int,
         timeout: float,
         bucket: str | None = None,
+        identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
     ) -> None:
         self._operations = operations
+        self.identity = identity
         self._timeout = timeout
         self._limiter = Limiter(max_connections)
         self._thread_pool = ThreadPool()
