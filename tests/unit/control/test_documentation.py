@@ -10,8 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.cache.file_activity import FileActivity
-from s3mount.config import PriceConfig, StoreConfig
+from s3mount.config import StoreConfig
 from s3mount.control.activity import activity_command
 from s3mount.control.command_set import build_commands
 from s3mount.control.protocol import (
@@ -27,18 +26,14 @@ from s3mount.control.sources import Sources, StoreState
 from s3mount.control.status import status_command
 from s3mount.control.trace import RECORDS_MAX, trace_command
 from s3mount.errors import StoreError
-from s3mount.metrics import Metrics
 from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import StoreRequest
+from tests.fakes.control_sources import make_sources
 
 PAGE = (Path(__file__).parents[3] / "docs/control.md").read_text()
 BY_KEY = ("by_status",)  # its fields are data
-COUNTED = (
-    *("get_requests", "head_requests", "list_requests", "bytes_received", "reads"),
-    *("lookup_hits", "lookup_misses", "listing_pages_read", "bytes_served"),
-)
 GREETING = Greeting(s3mount="1", pid=1, connection=52, source="s3://b", mountpoint="/m", since=1.0)
 
 
@@ -71,20 +66,6 @@ def section(command: str) -> str:
     return found[1]
 
 
-class OneFile:
-    """The open files of a mount."""
-
-    def activity(self, most: int) -> list[FileActivity]:  # noqa: ARG002
-        return [FileActivity("k", 1, 2, 3, 4, 5)]
-
-
-class Nothing:
-    """A tree without names."""
-
-    def refresh(self, names: object) -> int:  # noqa: ARG002
-        return 0
-
-
 @pytest.fixture
 def requests() -> RequestLog:
     """A log with a request that failed, and one in flight."""
@@ -97,20 +78,13 @@ def requests() -> RequestLog:
 
 @pytest.fixture
 def sources(requests: RequestLog) -> Sources:
-    metrics = Metrics()
-    for name in COUNTED:
-        metrics.counter(name, "things", "", lambda: 1)
-    state = StoreState(
-        StoreConfig(bucket="b"), StoreIdentity("https://e", "r", "native"), CredentialState("s", 1)
-    )
-    return Sources(
-        store=lambda: state,
-        requests=requests,
-        files=OneFile(),
-        metrics=metrics,
-        tree=Nothing(),
-        prices=PriceConfig(),
-        set_log_level=lambda level: level,
+    return make_sources(
+        requests,
+        StoreState(
+            StoreConfig(bucket="b"),
+            StoreIdentity("https://e", "r", "native"),
+            CredentialState("s", 1),
+        ),
     )
 
 
