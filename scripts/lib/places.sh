@@ -9,6 +9,7 @@ USER_UNIT=/usr/local/lib/systemd/user/s3mount@.service
 SYSUSERS=/usr/local/lib/sysusers.d/s3mount.conf
 CONFIGURATION=/etc/s3mount
 STATE=/var/lib/s3mount
+RUNTIME=/run/s3mount
 
 is_booted_with_systemd() { # sd_booted(3)
     [[ -d /run/systemd/system ]]
