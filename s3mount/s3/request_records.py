@@ -3,8 +3,10 @@
 Values of the request log, and what they are made of. Knows requests and responses, never bodies.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from s3mount.errors import S3MountError
@@ -19,6 +21,8 @@ from s3mount.s3.transport import (
 )
 
 NO_STATUS: Final = -1  # there was no response
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_FAILURE: Final = ("", "", None)  # S3 code, message, request id
 _ABSENCES: Final = (Reason.LOOKUP, Reason.REVALIDATE)  # a 404 is what these want to know
 
 
@@ -54,7 +58,7 @@ class RequestRecord:
     """
 
     __slots__ = (
-        *("ended_at", "failure", "is_counted", "outcome", "received", "request", "request_id"),
+        *("ended_at", "failure", "headers", "is_counted", "outcome", "received", "request"),
         *("sent_at", "status"),
     )
 
@@ -63,11 +67,13 @@ class RequestRecord:
         self.sent_at = sent_at
         self.outcome: Outcome | None = None
         self.is_counted = False
-        self.ended_at = 0.0
-        self.status = NO_STATUS
-        self.received = 0
-        self.request_id: str | None = None
-        self.failure = ("", "")  # the S3 code, and what is said of it
+
+    # set at its end; the failure is its S3 code, what is said of it, and its request id
+    ended_at: float
+    status: int
+    received: int
+    headers: Mapping[str, str]
+    failure: tuple[str, str, str | None]
 
     @property
     def kind(self) -> RequestKind:
@@ -95,32 +101,39 @@ class RequestRecord:
         response: Response | None,
         exc: BaseException | None,
         *,
-        is_cancelled: bool = False,
+        is_cancelled: bool,
     ) -> None:
         """Record the end, at *now*, of what was read of *response*; *exc* if that failed.
 
         *is_cancelled*: its cancel token was used, which is why it failed.
         """
         self.ended_at = now
-        if response is not None:
+        if response is None:
+            self.status, self.received, self.headers = NO_STATUS, 0, _NO_HEADERS
+        else:
             self.status = response.status
             self.received = response.received
-            self.request_id = response.headers.get("x-amz-request-id")
+            self.headers = response.headers
+        self.failure = _NO_FAILURE
         if exc is None:
             self.outcome = Outcome.SUCCEEDED
         else:
             self.outcome = self._outcome_of(exc, is_cancelled=is_cancelled)
 
+    def end_repeated(self, now: float) -> None:
+        """Record that it was sent in vain, and is sent once more."""
+        self.end(now, None, None, is_cancelled=False)
+        self.outcome = Outcome.REPEATED
+
     def _outcome_of(self, exc: BaseException, *, is_cancelled: bool) -> Outcome:
         if is_cancelled or isinstance(exc, RequestCancelledError):
             return Outcome.CANCELLED
         if isinstance(exc, ErrorResponseError):
-            self.request_id = exc.response.request_id or self.request_id
             is_absence = self.kind is RequestKind.HEAD or self.request.reason in _ABSENCES
             if exc.response.status == 404 and is_absence:
                 return Outcome.SUCCEEDED
         cause = exc.__cause__ if isinstance(exc, Retryable) and exc.__cause__ else exc
-        self.failure = code_of(cause), _message(exc)
+        self.failure = code_of(cause), _message(exc), _request_id_of(exc)
         return Outcome.TIMED_OUT if isinstance(cause, TimeoutError) else Outcome.FAILED
 
 
@@ -172,7 +185,7 @@ class EndedRequest:
     def of(cls, record: RequestRecord, clock_offset: float) -> "EndedRequest":
         """Return *record*, ended; *clock_offset* is from its clock to seconds since 1970."""
         assert record.outcome is not None
-        code, message = record.failure
+        code, message, request_id = record.failure
         return cls(
             time=record.ended_at + clock_offset,
             kind=record.kind,
@@ -182,7 +195,7 @@ class EndedRequest:
             outcome=record.outcome,
             status=None if record.status == NO_STATUS else record.status,
             code=code,
-            request_id=record.request_id,
+            request_id=request_id or record.headers.get("x-amz-request-id"),
             received=record.received,
             seconds=record.ended_at - record.sent_at,
             message=message,
@@ -204,6 +217,10 @@ def code_of(exc: BaseException) -> str:
         case Retryable(failure=S3MountError(code=str(code))):
             return printable(code)
     return ""
+
+
+def _request_id_of(exc: BaseException) -> str | None:
+    return exc.response.request_id if isinstance(exc, ErrorResponseError) else None
 
 
 def _message(exc: BaseException) -> str:
