@@ -3,10 +3,8 @@
 Values of the request log, and what they are made of. Knows requests and responses, never bodies.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 from s3mount.errors import S3MountError
@@ -21,8 +19,7 @@ from s3mount.s3.transport import (
 )
 
 NO_STATUS: Final = -1  # there was no response
-_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
-_NO_FAILURE: Final = ("", "", None)  # S3 code, message, request id
+_NO_FAILURE: Final = ("", "")
 _ABSENCES: Final = (Reason.LOOKUP, Reason.REVALIDATE)  # a 404 is what these want to know
 
 
@@ -58,7 +55,7 @@ class RequestRecord:
     """
 
     __slots__ = (
-        *("ended_at", "failure", "headers", "is_counted", "outcome", "received", "request"),
+        *("ended_at", "failure", "is_counted", "outcome", "received", "request", "request_id"),
         *("sent_at", "status"),
     )
 
@@ -68,12 +65,12 @@ class RequestRecord:
         self.outcome: Outcome | None = None
         self.is_counted = False
 
-    # set at its end; the failure is its S3 code, what is said of it, and its request id
+    # set at its end; the failure is its S3 code, and what is said of it
     ended_at: float
     status: int
     received: int
-    headers: Mapping[str, str]
-    failure: tuple[str, str, str | None]
+    request_id: str | None
+    failure: tuple[str, str]
 
     @property
     def kind(self) -> RequestKind:
@@ -109,11 +106,11 @@ class RequestRecord:
         """
         self.ended_at = now
         if response is None:
-            self.status, self.received, self.headers = NO_STATUS, 0, _NO_HEADERS
+            self.status, self.received, self.request_id = NO_STATUS, 0, None
         else:
             self.status = response.status
             self.received = response.received
-            self.headers = response.headers
+            self.request_id = response.headers.get("x-amz-request-id")
         self.failure = _NO_FAILURE
         if exc is None:
             self.outcome = Outcome.SUCCEEDED
@@ -133,7 +130,8 @@ class RequestRecord:
             if exc.response.status == 404 and is_absence:
                 return Outcome.SUCCEEDED
         cause = exc.__cause__ if isinstance(exc, Retryable) and exc.__cause__ else exc
-        self.failure = code_of(cause), _message(exc), _request_id_of(exc)
+        self.failure = code_of(cause), _message(exc)
+        self.request_id = _request_id_of(exc) or self.request_id
         return Outcome.TIMED_OUT if isinstance(cause, TimeoutError) else Outcome.FAILED
 
 
@@ -185,7 +183,7 @@ class EndedRequest:
     def of(cls, record: RequestRecord, clock_offset: float) -> "EndedRequest":
         """Return *record*, ended; *clock_offset* is from its clock to seconds since 1970."""
         assert record.outcome is not None
-        code, message, request_id = record.failure
+        code, message = record.failure
         return cls(
             time=record.ended_at + clock_offset,
             kind=record.kind,
@@ -195,7 +193,7 @@ class EndedRequest:
             outcome=record.outcome,
             status=None if record.status == NO_STATUS else record.status,
             code=code,
-            request_id=request_id or record.headers.get("x-amz-request-id"),
+            request_id=record.request_id,
             received=record.received,
             seconds=record.ended_at - record.sent_at,
             message=message,
