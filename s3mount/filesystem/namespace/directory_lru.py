@@ -153,10 +153,19 @@ class DirectoryLru:
         directories = list(self._directories.values())
         self._directories.clear()
         for directory in directories:
-            scan, directory.scan = directory.scan, None
-            directory.clear()
-            if scan is not None:
-                self._retire(scan, directory.inode, is_replaced=True)
+            self._clear(directory)
+
+    def forget(self, directory: DirectoryState) -> None:
+        """Drop *directory*, and its content for those that hold it."""
+        if self._directories.get(directory.key) is directory:
+            del self._directories[directory.key]
+        self._clear(directory)
+
+    def _clear(self, directory: DirectoryState) -> None:
+        scan, directory.scan = directory.scan, None
+        directory.clear()
+        if scan is not None:
+            self._retire(scan, directory.inode, is_replaced=True)
 
     def _each_directory(self) -> Iterator[DirectoryState]:
         """All directories; `LRUCache.values` would count a use of each."""

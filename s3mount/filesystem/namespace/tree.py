@@ -234,6 +234,40 @@ class Tree:
         self.cache.invalidate_all()
         self._kernel.drop_all()
 
+    def refresh(self, names: Sequence[bytes]) -> int:
+        """Drop what is cached of the path *names*, and of all below if it is a directory.
+
+        The next look at any of it, by the kernel too, is at the store. Returns how many names were
+        cached. Without *names* it is the root: `invalidate_all`.
+        """
+        if not names:
+            count = self.cache.directories.entry_count
+            self.invalidate_all()
+            return count
+        prefix, known = self.root, None
+        for name in names:
+            # what is above keeps its dentry if that leads to the path
+            known = self._get_known(prefix, name)
+            if known is None or not known.is_directory:
+                self._drop_name(prefix, name)
+            prefix += f"{decode(name)}/"
+        if known is not None and known.is_directory:
+            self._drop_name(parent_of(prefix[:-1]), names[-1])
+        count = (known is not None) + self.cache.invalidate_subtree(prefix)
+        for inode, page in self.referenced_pages(self._clock.now()):
+            if page.prefix.startswith(prefix):
+                self._kernel.drop(inode, page)
+        return count
+
+    def _get_known(self, prefix: str, name: bytes) -> CachedDentry | None:
+        directory = self.cache.find_directory(prefix)
+        return None if directory is None else directory.get(name)
+
+    def _drop_name(self, prefix: str, name: bytes) -> None:
+        """Invalidate *name* in the directory *prefix*, in the kernel too."""
+        self.cache.invalidations.add((self._bucket, prefix), name, self._clock.tick())
+        self._kernel.drop_name(self._inode_of_directory(prefix), name)
+
     def referenced_pages(self, until: float) -> list[tuple[int, EntryPage]]:
         """The pages, requested up to *until*, that the kernel refers to, and their directories."""
         return [
