@@ -11,6 +11,7 @@ from typing import Literal
 
 MIB = 1 << 20
 AddressingStyle = Literal["auto", "path", "virtual"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 INDEFINITE = math.inf  # a TTL that never expires
 
 
@@ -91,6 +92,7 @@ class MountConfig:
     allow_other: bool = False
     allow_root: bool = False
     run_as: str | None = None
+    has_control: bool = True  # whether it listens on a control socket
     fuse_options: tuple[str, ...] = ()
 
 
@@ -110,7 +112,7 @@ class PriceConfig:
 class LogConfig:
     """Level, destination and format of the log."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: LogLevel = "info"
     file: Path | None = None
     format: Literal["text", "json"] = "text"
 

@@ -184,6 +184,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Let root access the mount, too."),
     Option(_MOUNT, "run-as", MountConfig, "run_as", USER_NAME,
            "Mount as root, then serve as USER, with USER's credentials and without capabilities."),
+    Option(_MOUNT, "no-control", MountConfig, "has_control", FLAG,
+           "Make no control socket: s3mountctl does not find the mount.", inverts=True),
     Option(_MOUNT, "fuse-options", MountConfig, "fuse_options", OPTIONS,
            "Options as in fstab: noexec, fsname=NAME, auto_unmount, or any of these; may repeat.",
            short="o"),

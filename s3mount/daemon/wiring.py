@@ -20,7 +20,10 @@ import trio
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.config import Config, Prefetch, StoreConfig
+from s3mount.control.commands import Commands
+from s3mount.control.maintenance import log_level_command, refresh_command
 from s3mount.daemon.interfaces import Host
+from s3mount.daemon.logging_setup import set_log_level
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -67,8 +70,9 @@ RESERVED_SHARE = 8  # with several users, each leaves one of so many connections
 class ServedFileSystem:
     """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem) -> None:
+    def __init__(self, filesystem: FileSystem, commands: Commands) -> None:
         self._filesystem = filesystem
+        self.commands = commands
 
     def invalidate_all(self) -> None:
         try:
@@ -140,7 +144,7 @@ async def _serve_session(
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(ServedFileSystem(filesystem))
+        host.ready(ServedFileSystem(filesystem, _commands(filesystem)))
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
@@ -148,6 +152,14 @@ async def _serve_session(
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _commands(filesystem: FileSystem) -> Commands:
+    """The commands of the control socket; a command that is not here is unknown to clients."""
+    return {
+        "refresh": refresh_command(filesystem.tree),
+        "log-level": log_level_command(set_log_level),
+    }
 
 
 def _request_log() -> RequestLog:

@@ -51,6 +51,11 @@ def mount_of(identity: int) -> MountEntry | None:
     return next((entry for entry in current_mounts() if entry.identity == identity), None)
 
 
+def mount_of_device(minor: int) -> MountEntry | None:
+    """Return the mount of the anonymous device *minor*; None if there is none in this namespace."""
+    return next((entry for entry in current_mounts() if entry.device == f"0:{minor}"), None)
+
+
 def mount_id(descriptor: int) -> int:
     """Return the id of the mount that *descriptor* is in. Calls the kernel, not the file system."""
     found = _FDINFO_MOUNT.search(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
