@@ -56,17 +56,27 @@ class Terminal:
         """Wait until *condition* holds."""
         deadline = time.monotonic() + WITHIN
         while not condition():
-            assert self._receive(deadline - time.monotonic()), f"the screen is:\n{self.text}"
+            assert self.pump(deadline - time.monotonic()), f"the screen is:\n{self.text}"
 
     def wait_end(self) -> int:
         """Read until the program has ended; return its exit status."""
         deadline = time.monotonic() + WITHIN
         while self.process.poll() is None:
-            self._receive(0.05)
+            self.pump(0.05)
             assert time.monotonic() < deadline, f"it does not end; the screen is:\n{self.text}"
-        while self._receive(0.0):
+        while self.pump(0.0):
             pass
         return self.process.returncode
+
+    def pump(self, seconds: float) -> bool:
+        """Feed what comes within *seconds* to the screen; return whether anything came."""
+        ready, _, _ = select.select([self._master], [], [], max(0.0, seconds))
+        if not ready:
+            return False
+        received = os.read(self._master, _RECEIVE)
+        self.received += received
+        self._stream.feed(received)
+        return True
 
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())
@@ -85,16 +95,6 @@ class Terminal:
 
     def _set_size(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self._slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def _receive(self, seconds: float) -> bool:
-        """Feed what comes within *seconds* to the screen; return whether anything came."""
-        ready, _, _ = select.select([self._master], [], [], max(0.0, seconds))
-        if not ready:
-            return False
-        received = os.read(self._master, _RECEIVE)
-        self.received += received
-        self._stream.feed(received)
-        return True
 
 
 @contextmanager

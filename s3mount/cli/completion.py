@@ -68,4 +68,6 @@ def completion_script(command: click.Command, program: str, shell: str) -> str:
 
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these shells"
-    return kind(command, {}, program, variable(program)).source()
+    script = kind(command, {}, program, variable(program)).source()
+    # zsh loads the function once, and calls it each time: click's test holds the first time only
+    return script.replace("$zsh_eval_context[-1] == loadautofunc", f"$funcstack[1] == _{program}")

@@ -3,6 +3,7 @@
 One command at a time. What the server sends is bounded and checked: it may be of another version.
 """
 
+import errno
 import os
 import select
 import socket
@@ -10,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Self
 
 from s3mount.control.protocol import (
@@ -34,7 +34,7 @@ Reply = Mapping[str, Any]  # JSON; Any, since the view knows the fields
 
 
 class RefusedError(OSError):
-    """A socket without a process: the one that served the mount has ended."""
+    """Sockets without a process: the one that served the mount has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +174,10 @@ class Client:
 def connected(mount: Mount) -> Iterator[Client]:
     """Connect to *mount*. Raises NotServed, which says what to do."""
     name = f"the mount at {printable(mount.mountpoint)}"
-    if mount.socket is None:
+    if not mount.sockets:
         raise NotServed(f"{name} has {no_socket_hint()}")
     try:
-        connection = open_socket(mount.socket)
+        connection = open_socket(mount)
     except RefusedError as exc:
         raise NotServed(f"{name} is dead; clear it: {clear_command(mount)}") from exc
     except PermissionError as exc:
@@ -188,19 +188,26 @@ def connected(mount: Mount) -> Iterator[Client]:
         yield client
 
 
-def open_socket(path: Path) -> socket.socket:
-    """Connect to the socket at *path* within GREETING_LIMIT. Raises RefusedError, or OSError."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.settimeout(GREETING_LIMIT)
-    try:
-        connection.connect(str(path))
-    except ConnectionRefusedError as exc:
-        connection.close()
-        raise RefusedError(exc.errno, exc.strerror) from exc
-    except BaseException:
-        connection.close()
-        raise
-    return connection
+def open_socket(mount: Mount) -> socket.socket:
+    """Connect to the first of the mount's sockets that is not stale, within GREETING_LIMIT.
+
+    Raises RefusedError if all are, or OSError.
+    """
+    refused = RefusedError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for path in mount.sockets:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(GREETING_LIMIT)
+        try:
+            connection.connect(str(path))
+        except ConnectionRefusedError as exc:
+            connection.close()
+            refused = RefusedError(exc.errno, exc.strerror)
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return connection
+    raise refused
 
 
 def no_socket_hint() -> str:

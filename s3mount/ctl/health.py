@@ -56,10 +56,10 @@ def check_all(mounts: Sequence[Mount]) -> list[Health]:
 
 def check_one(mount: Mount) -> Health:
     """Return the health of *mount*; takes up to GREETING_LIMIT to connect, and again to greet."""
-    if mount.socket is None or not os.access(mount.socket, os.W_OK):
+    if not any(os.access(path, os.W_OK) for path in mount.sockets):
         return Health(mount, State.UNKNOWN)
     try:
-        with open_socket(mount.socket) as connection:
+        with open_socket(mount) as connection:
             return Health(mount, State.HEALTHY, Client(connection, mount).greeting)
     except RefusedError:
         return Health(mount, State.DEAD)

@@ -21,12 +21,15 @@ _LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A mount of s3mount; *socket* is None if none is found that this user may reach."""
+    """A mount of s3mount; *sockets* are those that may be its own, if this user sees any.
+
+    A mount that was killed leaves its socket, and the kernel reuses numbers.
+    """
 
     source: str
     mountpoint: str
     connection: int
-    socket: Path | None
+    sockets: tuple[Path, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def _mount(entry: MountEntry, sockets: Iterable[FoundSocket]) -> Mount:
         for found in sockets
         if found.connection == connection and found.owner in (0, entry.user)
     )
-    return Mount(entry.source, entry.path, connection, next(own, None))
+    return Mount(entry.source, entry.path, connection, tuple(own))
 
 
 def _only(mounts: Sequence[Mount]) -> Mount:

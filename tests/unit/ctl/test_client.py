@@ -15,7 +15,7 @@ from tests.fakes.control_server import CONNECTION, GREETING, ControlServer, cont
 
 
 def _mount(socket: Path | None, connection: int = CONNECTION) -> Mount:
-    return Mount("s3://photos/2024", "/mnt/photos", connection, socket)
+    return Mount("s3://photos/2024", "/mnt/photos", connection, (socket,) if socket else ())
 
 
 @pytest.fixture
@@ -159,6 +159,16 @@ def test_a_mount_without_a_socket_is_refused_with_what_to_do() -> None:
 
 
 def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
-    mount = Mount("b", "/mnt/it's; rm", 52, None)
+    mount = Mount("b", "/mnt/it's; rm", 52, ())
 
     assert clear_command(mount) == """s3mount-clear '/mnt/it'"'"'s; rm'"""
+
+
+def test_a_stale_socket_of_the_same_number_is_passed_over(tmp_path: Path) -> None:
+    """A killed mount leaves its socket, perhaps in another folder, and numbers are reused."""
+    stale, own = tmp_path / "stale", tmp_path / "own"
+    ControlServer(stale, {}).close()
+    mount = Mount("b", "/mnt/b", CONNECTION, (stale, own))
+
+    with control_server(own, {"status": results({})}), connected(mount) as client:
+        assert client.call("status") == {}

@@ -39,7 +39,7 @@ def test_a_mount_is_named_by_its_mount_point_a_path_in_it_or_its_source(name: st
 
 
 def test_the_only_mount_needs_no_name() -> None:
-    assert _machine(PHOTOS).find(None) == Mount("s3://photos/2024", "/mnt/photos", 52, None)
+    assert _machine(PHOTOS).find(None) == Mount("s3://photos/2024", "/mnt/photos", 52, ())
 
 
 def test_without_a_name_several_mounts_are_listed() -> None:
@@ -118,10 +118,10 @@ def test_a_socket_of_another_user_is_not_trusted() -> None:
     """Any user may make a socket of any name in a folder of their own."""
     path = Path("/run/user/1001/s3mount/52.socket")
 
-    def socket_of(owner: int) -> Path | None:
+    def sockets_of(owner: int) -> tuple[Path, ...]:
         machine = _machine(PHOTOS, sockets=[FoundSocket(52, path, owner)])
-        return machine.find(None).socket
+        return machine.find(None).sockets
 
-    assert socket_of(1001) is None
-    assert socket_of(0) == path
-    assert socket_of(1000) == path
+    assert sockets_of(1001) == ()
+    assert sockets_of(0) == (path,)
+    assert sockets_of(1000) == (path,)
