@@ -8,6 +8,9 @@ from s3mount.config import LogLevel
 from s3mount.control.commands import Command, Send
 from s3mount.control.protocol import Arguments, Object, ProtocolError, names_in, shown
 
+SetLogLevel = Callable[[LogLevel], LogLevel]
+"""Log from a level on; return the level before."""
+
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +35,8 @@ def refresh_command(tree: Refreshable) -> Command:
     return refresh
 
 
-def log_level_command(set_level: Callable[[LogLevel], LogLevel]) -> Command:
-    """Return the command `log-level`; *set_level* returns the level before."""
+def log_level_command(set_level: SetLogLevel) -> Command:
+    """Return the command `log-level`, which holds until the mount ends."""
     levels: dict[str, LogLevel] = {level: level for level in get_args(LogLevel)}
 
     async def log_level(arguments: Arguments, _send: Send) -> Object:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from s3mount import __version__
-from s3mount.control.commands import Commands
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.locations import socket_path
 from s3mount.control.protocol import Greeting
 from s3mount.control.server import ControlServer
 from s3mount.control.socket_folder import NoFolderError, Owner, prepare
+from s3mount.daemon.interfaces import Served
 from s3mount.daemon.privileges import Account
 
 log = logging.getLogger(__name__)
@@ -58,9 +58,9 @@ class ControlSocket:
         except OSError as exc:
             self._refusal = logging.WARNING, _reason(exc)
 
-    def open(self, identity: MountIdentity, commands: Commands) -> ControlServer | None:
+    def open(self, identity: MountIdentity, served: Served) -> ControlServer | None:
         """Listen from now on, and return what serves it; None, and one line in the log, if not."""
-        server = self._listen(identity, commands)
+        server = self._listen(identity, served)
         if server is None and self._refusal is not None:
             level, reason = self._refusal
             log.log(level, "there is no control socket for s3mountctl: %s", reason)
@@ -71,7 +71,7 @@ class ControlSocket:
         if self._listening is not None:
             self._listening.close()
 
-    def _listen(self, identity: MountIdentity, commands: Commands) -> ControlServer | None:
+    def _listen(self, identity: MountIdentity, served: Served) -> ControlServer | None:
         if self._folder is None:
             return None
         connection = identity.connection
@@ -91,6 +91,7 @@ class ControlSocket:
             mountpoint=identity.mountpoint,
             since=time.time(),
         )
+        commands = served.commands(greeting)
         return ControlServer(self._listening, greeting, commands, self._allowed)
 
 

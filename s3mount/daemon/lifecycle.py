@@ -92,6 +92,7 @@ class MountLifecycle:
         self.metrics.gauge(
             "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
         )
+        self._open_control(served)  # before the first answer: who gets one finds the socket
         self._nursery.start_soon(self._announce, served)
 
     # SignalHandler
@@ -134,7 +135,6 @@ class MountLifecycle:
         if self._mount is not None:
             self._mount.widen_read_ahead()
         self._served = served
-        self._open_control(served)
         log.info("mounted %s at %s", self._source, self._mountpoint)
         self._listener.ready()
         self._notifier.ready(self._status)
@@ -147,7 +147,7 @@ class MountLifecycle:
             entry = mount_of_device(connection) if connection is not None else None
             path = path if entry is None else entry.path
         identity = MountIdentity(self._source, path, connection)
-        server = self._control.open(identity, served.commands)
+        server = self._control.open(identity, served)
         if server is not None:
             self._nursery.start_soon(server.run)
 

@@ -13,15 +13,17 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.config import Config, Prefetch, StoreConfig
+from s3mount.control.command_set import build_commands
 from s3mount.control.commands import Commands
-from s3mount.control.maintenance import log_level_command, refresh_command
+from s3mount.control.protocol import Greeting
+from s3mount.control.sources import Sources, StoreState
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.logging_setup import set_log_level
 from s3mount.daemon.mounting.options import session_options
@@ -42,6 +44,7 @@ from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
+from s3mount.s3.endpoint.credential_chain import CredentialChain
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
@@ -70,9 +73,12 @@ RESERVED_SHARE = 8  # with several users, each leaves one of so many connections
 class ServedFileSystem:
     """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem, commands: Commands) -> None:
+    def __init__(self, filesystem: FileSystem, sources: Sources) -> None:
         self._filesystem = filesystem
-        self.commands = commands
+        self._sources = sources
+
+    def commands(self, greeting: Greeting) -> Commands:
+        return build_commands(self._sources, greeting, {})
 
     def invalidate_all(self) -> None:
         try:
@@ -117,15 +123,26 @@ async def serve(config: Config, host: Host) -> None:
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
-                    await _serve_session(config, host, store, background)
+                    state = partial(_store_state, config.store, store.identity, credentials)
+                    observed = ObservedStore(store, requests, state)
+                    await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
         finally:
             store.close()
 
 
+class ObservedStore(NamedTuple):
+    """A store, the log of its requests, and what the control socket tells of it."""
+
+    store: ObjectStore
+    requests: RequestLog
+    state: Callable[[], StoreState]
+
+
 async def _serve_session(
-    config: Config, host: Host, store: ObjectStore, background: trio.Nursery
+    config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
+    store = observed.store
     invalidator = EntryInvalidator(_clock)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     blocks = BlockCache(store, background, config.blocks, has_readahead=has_readahead)
@@ -140,11 +157,20 @@ async def _serve_session(
         limiter=_limiter(config),
         invalidator=invalidator,
     )
+    sources = Sources(
+        store=observed.state,
+        requests=observed.requests,
+        files=blocks,
+        metrics=host.metrics,
+        tree=filesystem.tree,
+        prices=config.prices,
+        set_log_level=set_log_level,
+    )
     _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(ServedFileSystem(filesystem, _commands(filesystem)))
+        host.ready(ServedFileSystem(filesystem, sources))
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
@@ -154,12 +180,10 @@ async def _serve_session(
             pyfuse3.close(unmount=False)
 
 
-def _commands(filesystem: FileSystem) -> Commands:
-    """The commands of the control socket; a command that is not here is unknown to clients."""
-    return {
-        "refresh": refresh_command(filesystem.tree),
-        "log-level": log_level_command(set_log_level),
-    }
+def _store_state(
+    config: StoreConfig, identity: StoreIdentity | None, credentials: CredentialChain
+) -> StoreState:
+    return StoreState(config, identity, credentials.state())
 
 
 def _request_log() -> RequestLog:
