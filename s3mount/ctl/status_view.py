@@ -215,11 +215,11 @@ def _bill(bill: Mapping[str, Any]) -> RenderableType:
         for name in ("requests", "transfer", "total"):
             if bill.get(name) is not None:
                 style = "bold" if name == "total" else ""
-                yield name.capitalize(), Text(f"{bill[name]:.4f} {currency}", style)
+                yield name.capitalize(), Text(units.money(bill[name], currency), style)
         without = bill.get("without_caches")
         if without is not None:
             saved = without - bill.get("total", 0)
-            text = Text(f"{without:.4f} {currency}")
+            text = Text(units.money(without, currency))
             text.append(f"  ({units.share(max(0.0, saved), without)} saved)", "green")
             yield "Without caches", text
         if prices:

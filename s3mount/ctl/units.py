@@ -31,6 +31,12 @@ def number(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def money(amount: float, currency: str) -> str:
+    """Return an amount in *currency*, with digits for the price of a few requests."""
+    digits = 2 if abs(amount) >= 100 else 4 if abs(amount) >= 0.01 or not amount else 6
+    return f"{amount:,.{digits}f} {currency}".rstrip()
+
+
 def seconds(value: float) -> str:
     """Return a duration in milliseconds, seconds, or its two largest units."""
     if value < 1:

@@ -165,9 +165,9 @@ def _cost(result: Reply) -> str:
     told = ", ".join(f"{units.number(count)} {escaped(kind)}" for kind, count in requests.items())
     cost = result.get("cost")
     if isinstance(cost, Mapping):
-        cost = f"{cost.get('total', 0):.4f} {escaped(cost.get('currency', ''))}".strip()
+        cost = units.money(cost.get("total", 0), escaped(cost.get("currency", "")))
     elif isinstance(cost, int | float):
-        cost = f"{cost:.4f} USD"
+        cost = units.money(cost, "USD")
     return (told or "no requests") + (f"; cost {escaped(cost)}" if cost is not None else "")
 
 
