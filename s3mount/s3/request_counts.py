@@ -47,17 +47,29 @@ class KindLatency:
 
 
 class LatencyCounts:
-    """Latencies of one kind: of all requests, and of those of the last minute."""
+    """Latencies of one kind: of all requests, and of those of the last minute.
+
+    A sample is in the histogram of its slot of SLOT seconds, or in that of all former slots.
+    """
 
     def __init__(self) -> None:
-        self.all = Histogram()
-        self._slots: deque[tuple[int, Histogram]] = deque(maxlen=SLOTS + 1)
+        self._former = Histogram()
+        self._slots: deque[tuple[int, Histogram]] = deque()
+
+    @property
+    def all(self) -> Histogram:
+        """All samples, in a new histogram."""
+        merged = Histogram()
+        for each in (self._former, *(histogram for _, histogram in self._slots)):
+            merged.merge(each)
+        return merged
 
     def add(self, ended_at: float, seconds: float) -> None:
-        self.all.add(seconds)
         slot = int(ended_at / SLOT)
         if not self._slots or self._slots[-1][0] < slot:
             self._slots.append((slot, Histogram()))
+            if len(self._slots) > SLOTS + 1:
+                self._former.merge(self._slots.popleft()[1])
         self._slots[-1][1].add(seconds)
 
     def latency(self, now: float) -> KindLatency:

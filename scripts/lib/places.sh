@@ -10,6 +10,7 @@ SYSUSERS=/usr/local/lib/sysusers.d/s3mount.conf
 SHARE=/usr/local/share # manual pages and completions, as in share/ here
 CONFIGURATION=/etc/s3mount
 STATE=/var/lib/s3mount
+RUNTIME=/run/s3mount
 UPDATEDB=/etc/updatedb.conf
 
 shared_files() { # prints the paths of share/, relative to it

@@ -94,7 +94,7 @@ def test_uninstalling_without_an_installation_is_a_success(machine: Sandbox) -> 
 
 def _files(machine: Sandbox) -> set[str]:
     """Return the files where an installation may write, without backups of useradd."""
-    places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount")
+    places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount", "/run/s3mount")
     found = machine.run("find", *map(str, places), check=False).stdout.splitlines()
     return {
         path

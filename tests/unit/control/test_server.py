@@ -4,6 +4,7 @@ With a clock that jumps when nothing can go on, no test waits.
 """
 # ruff: noqa: ARG001 - a clock for its effect, arguments of commands
 
+import errno
 import json
 import os
 import socket
@@ -21,7 +22,7 @@ from s3mount.control.connection import IDLE_TIMEOUT, SEND_TIMEOUT
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.pacer import BURST, RATE
 from s3mount.control.protocol import LINE_MAX, Arguments, Greeting, LineSplitter, Object
-from s3mount.control.server import CLIENTS_MAX, ControlServer
+from s3mount.control.server import CLIENTS_MAX, PAUSE, ControlServer
 from s3mount.errors import NotFound, S3MountError, StoreError
 
 GREETING = Greeting(
@@ -342,6 +343,36 @@ async def test_a_flood_of_requests_takes_a_small_share_of_the_event_loop(
                 assert trio.current_time() - before < 3 / RATE
 
         assert trio.current_time() - began >= (200 - BURST) / RATE
+
+
+class Exhausted:
+    """A listener that has no descriptor for the first clients."""
+
+    def __init__(self, listener: trio.socket.SocketType) -> None:
+        self._listener = listener
+        self._failures = 3
+
+    async def accept(self) -> tuple[trio.socket.SocketType, object]:
+        if self._failures:
+            self._failures -= 1
+            await trio.lowlevel.checkpoint()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return await self._listener.accept()
+
+
+async def test_a_lack_of_descriptors_delays_clients_and_ends_nothing(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = trio.socket.from_stdlib_socket
+    monkeypatch.setattr(trio.socket, "from_stdlib_socket", lambda sock: Exhausted(original(sock)))
+    async with serving(tmp_path, {"status": answer}) as server:
+        await wait_all_tasks_blocked()
+        monkeypatch.undo()
+        began = trio.current_time()
+        async with server.client() as client:
+            assert "result" in await client.ask("status")
+
+        assert trio.current_time() - began == pytest.approx(3 * PAUSE, abs=1)
 
 
 async def test_nothing_runs_while_no_client_is_connected(
