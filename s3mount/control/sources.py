@@ -4,12 +4,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from s3mount.config import PriceConfig, StoreConfig
-from s3mount.control.maintenance import Refreshable, SetLogLevel
+from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
 from s3mount.s3.model import Reason, StoreIdentity
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
+
+SetLogLevel = Callable[[LogLevel], LogLevel]
+"""Log from a level on; return the level before."""
+
+
+class Refreshable(Protocol):
+    """Tree whose cached metadata can be dropped."""
+
+    def refresh(self, names: Sequence[bytes]) -> int:
+        """Drop what is cached of a path and below, in the kernel too; return how many names."""
+        ...
 
 
 class Requests(Protocol):
