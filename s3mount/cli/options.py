@@ -16,6 +16,7 @@ from s3mount.config import (
     Config,
     LogConfig,
     MountConfig,
+    Prefetch,
     PriceConfig,
     StoreConfig,
     TreeConfig,
@@ -24,11 +25,15 @@ from s3mount.config import (
 
 @dataclass(frozen=True, slots=True)
 class OptionType:
-    """Syntax of a value: *parse* takes text and raises ValueError; *show* is its inverse."""
+    """Syntax of a value: *parse* takes text and raises ValueError; *show* is its inverse.
+
+    *words* are values for the shell to complete, if they can be listed.
+    """
 
     metavar: str
     parse: Callable[[str], object]
     show: Callable[..., str] = str
+    words: tuple[str, ...] = ()
 
 
 def _parse_options(text: str) -> tuple[str, ...]:
@@ -52,7 +57,7 @@ def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Op
             )
         return name
 
-    return OptionType("|".join(names), parse)
+    return OptionType("|".join(names), parse, words=names)
 
 
 FLAG: Final = OptionType("", _parse_bool)
@@ -78,8 +83,9 @@ LIST_VERSION: Final = choice("auto", "1", "2")
 ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
-PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
+PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
 REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
+FILES: Final = frozenset((PATH, EXISTING_FILE))
 
 Section = type[
     StoreConfig | TreeConfig | BlockConfig | MountConfig | PriceConfig | LogConfig | Config

@@ -16,7 +16,10 @@ BUILD_PACKAGES=(gcc libc6-dev libfuse3-dev pkg-config)
 # shellcheck disable=SC2034 # for scripts/package and scripts/test
 DEB_PACKAGES=(dpkg-dev)
 # shellcheck disable=SC2034
-TEST_PACKAGES=(attr curl dbus file fio git libpam-systemd lintian mmdebstrap rsync sqlite3 systemd tar unzip zip)
+TEST_PACKAGES=(
+    attr curl dbus file fio fish git groff-base libpam-systemd lintian mmdebstrap rsync sqlite3 systemd tar unzip
+    zip zsh
+)
 
 # Servers of the tests that are Go modules, each at one version; Go checks them by its checksum database.
 SERVER_MODULES=(

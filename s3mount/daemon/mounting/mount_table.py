@@ -15,6 +15,7 @@ from typing import Final
 _MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
 _OPTIONAL_FIELDS: Final = 6  # index of the first one; "-" ends them
+_USER: Final = re.compile(rb"(?:^|,)user_id=(\d+)(?:,|$)")
 _FDINFO_MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
@@ -27,6 +28,7 @@ class MountEntry:
     path: str  # as os.fsdecode has it
     fstype: str
     source: str
+    user: int | None = None  # of a FUSE mount: the uid who mounted
 
 
 def mount_entries(table: bytes) -> Iterator[MountEntry]:
@@ -65,12 +67,14 @@ def mount_id(descriptor: int) -> int:
 
 def _entry(fields: list[bytes]) -> MountEntry:
     after = fields[fields.index(b"-", _OPTIONAL_FIELDS) + 1 :]
+    user = _USER.search(b" ".join(after[2:]))
     return MountEntry(
         int(fields[0]),
         fields[2].decode("ascii"),
         _unescaped(fields[4]),
         _unescaped(after[0]),
         _unescaped(after[1]),
+        int(user[1]) if user else None,
     )
 
 

@@ -67,10 +67,12 @@ stage_configuration() {
     chmod 750 "$stage$CONFIGURATION"
 }
 
-stage_share() { # man pages and shell completion, below /usr/share: what share_files.py writes, if the tree has it
-    local generator=$work/source/scripts/lib/share_files.py
-    [[ -f $generator ]] || return 0
-    "$stage$DEB_PROGRAM/bin/python3" -B "$generator" "$stage/usr/share"
+stage_share() { # manual pages and completions, below /usr/share
+    local file target
+    while IFS= read -r file; do
+        target=${file/#zsh\/site-functions/zsh\/vendor-completions}
+        install -D -m 644 "$work/source/share/$file" "$stage/usr/share/$target"
+    done < <(cd "$work/source/share" && find . -type f -printf '%P\n')
     find "$stage/usr/share/man" -type f -exec gzip -9n {} +
 }
 
