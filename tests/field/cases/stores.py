@@ -19,7 +19,7 @@ from tests.field.case import (
     reads,
     reads_all,
 )
-from tests.field.kinds import HEAD, LIST, rows, swap, version_1
+from tests.field.kinds import GET, HEAD, LIST, rows, swap, version_1
 from tests.field.store import Answer, Oddity, Visit
 
 MANY = {f"d/{number:03}": b"%d" % number for number in range(25)} | {"e/x": b"x", "f": b"f"}
@@ -426,10 +426,11 @@ CASES = (
     ),
     Case(
         "the only object of a directory has no size",
-        "A gateway lists a row without a size, and refuses its HEAD; nothing else is there.",
+        "A gateway lists a row without a size, and refuses its HEAD and GET; it is all there is.",
         oddities=(
             swap(r"(<Key>only/one</Key>.*?)<Size>.*?</Size>", r"\1"),
             kinds.refuses(kinds.of(HEAD, "only/one"), 403, ""),
+            kinds.refuses(kinds.of(GET, "only/one"), 403, ""),
         ),
         objects={"only/one": b"1", "z": b"2"},
         options=("--no-prefetch", "all"),
