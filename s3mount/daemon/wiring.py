@@ -42,20 +42,13 @@ from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.bucket_check import open_store
+from s3mount.s3.composition import connect
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credential_chain import CredentialChain
 from s3mount.s3.endpoint.plain_source import credential_chain
-from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.native.redirects import RedirectFollower
-from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
-from s3mount.s3.operations.bucket_operations import BucketOperations
-from s3mount.s3.operations.list_dialect import ListObjects
-from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
-from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
-from s3mount.s3.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +105,9 @@ async def serve(config: Config, host: Host) -> None:
     requests = _request_log()
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
-        connect = partial(_connect, config.store, requests)
-        store = await open_store(config.store, credentials, connect)
+        store = await open_store(
+            config.store, credentials, partial(connect, config.store, requests)
+        )
         try:
             store.register_metrics(host.metrics)
             store.preconnect()
@@ -233,50 +227,6 @@ def _configure_gc() -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()
-
-
-def _connect(
-    config: StoreConfig, requests: RequestLog, endpoint: Endpoint
-) -> Callable[[], RemoteStore]:
-    """Choose a transport; return what makes the store over it, in the event loop."""
-    transport: Transport
-    if config.transport == "native" and supports_native(endpoint):
-        transport = NativeTransport(endpoint, requests, connections=config.max_connections)
-    else:
-        # botocore and urllib3: half of a start's time, for what few mounts need
-        from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
-
-        transport = BotoTransport(config, endpoint, log=requests)
-    name = "native" if isinstance(transport, NativeTransport) else "boto3"
-    identity = StoreIdentity(endpoint.origin, endpoint.region, name)
-    if config.follow_redirects:
-        transport = RedirectFollower(
-            transport, endpoint, requests, connections=config.max_connections
-        )
-    return partial(_store, transport, endpoint, config, identity)
-
-
-def _store(
-    transport: Transport, endpoint: Endpoint, config: StoreConfig, identity: StoreIdentity
-) -> RemoteStore:
-    traits = StoreTraits(
-        verifies=config.verify_checksums,
-        checksums=endpoint.requests_checksums,
-        has_md5_etags=False if is_directory_bucket(config.bucket) else None,
-    )
-    return RemoteStore(
-        BucketOperations(
-            transport,
-            config.bucket,
-            dialect=ListObjects(config.list_version),
-            traits=traits,
-            prefix=config.prefix,
-        ),
-        max_connections=config.max_connections,
-        timeout=config.timeout,
-        bucket=config.bucket,
-        identity=identity,
-    )
 
 
 def _filesystem(

@@ -107,7 +107,9 @@ async def _open_in_region(
         store.close()
         region = other_region
     raise SetupError(
-        f"bucket {config.bucket!r} is redirected from region to region: name it with --region"
+        f"bucket {config.bucket!r} is redirected from region to region: name it with --region",
+        bucket=config.bucket,
+        code=_REDIRECT,
     )
 
 
@@ -139,6 +141,18 @@ class _Start:
             return failure
         tried = f"{failure} (tried for {self.config.start_timeout:g} s, see --start-timeout)"
         return SetupError(tried, bucket=failure.bucket, status=failure.status, code=failure.code)
+
+
+def configured_address(config: StoreConfig, credentials: Credentials) -> Endpoint:
+    """Return the endpoint that is listed first; blocks as files do. Raises SetupError."""
+    configuration = _open_configuration(config)
+    region = config.region or configuration.setting("region") or DEFAULT_REGION
+    return _endpoint(config, configuration, region=region, credentials=credentials)
+
+
+def is_about_region(error: SetupError) -> bool:
+    """Whether *error* of `open_store` says that the bucket is in another region."""
+    return (error.code or str(error.status)) in _REDIRECTS - {"BadRequest", "400"}
 
 
 def _open_configuration(config: StoreConfig) -> Configuration:
@@ -239,6 +253,7 @@ def _is_definite(cause: BaseException) -> bool:
     return False
 
 
+_REDIRECT = "PermanentRedirect"  # of a response without a code, and of no end of redirects
 # codes for a wrong region; a status if the response has no code
 _REDIRECTS = {
     *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
@@ -261,7 +276,10 @@ def _other_region(
             f"bucket {config.bucket!r} is in region {region!r}, not {endpoint.region!r}: "
             f"use --region {region}, or none"
         )
-        raise SetupError(message, bucket=config.bucket) from failure
+        error = failure.failure if isinstance(failure, Retryable) else failure
+        raise SetupError(
+            message, bucket=config.bucket, status=error.status, code=error.code or _REDIRECT
+        ) from failure
     return region
 
 

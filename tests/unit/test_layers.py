@@ -26,6 +26,7 @@ WRONG_IMPORTS = [
     ("s3mount.fuse.operations", "s3mount.control.server", "packages import downwards"),
     ("s3mount.control.protocol", "trio", "clients share the protocol"),
     ("s3mount.control.command_set", "s3mount.filesystem.names", "makes what serves"),
+    ("s3mount.s3.bucket_check", "s3mount.s3.composition", "the store"),
     ("s3mount.errors", "s3mount.config", "packages import downwards"),
     ("s3mount.new_module", "s3mount.errors", "packages import downwards"),
     ("s3mount.filesystem.prefetch.new", "s3mount.filesystem.handles.new", "the file system"),

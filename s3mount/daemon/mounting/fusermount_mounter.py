@@ -31,9 +31,7 @@ class FusermountMounter:
     def __init__(self, request: MountRequest, mount_point: MountPoint) -> None:
         self._request = request
         self._mount_point = mount_point
-        self._program = (
-            shutil.which("fusermount3") or shutil.which("fusermount3", path=_DEFAULT_PATH) or ""
-        )
+        self._program = find_program()
         self._own: OwnMount | None = None
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -45,7 +43,8 @@ class FusermountMounter:
                 f"-o {self._request.contexts[0][0]}: fusermount3 takes no context of SELinux; "
                 "mount as root"
             )
-        _check_permission(self._program, self._mount_point.path)
+        check_fuse(self._program)
+        check_writable(self._mount_point.path)
         before = set(self._mounts())
         fuse_fd = self._receive_descriptor()
         # fusermount3 mounts by path, though only where its user may write: verified afterwards
@@ -153,8 +152,13 @@ def _open_root(entry: MountEntry | None) -> int | None:
     return None
 
 
-def _check_permission(program: str, mountpoint: str) -> None:
-    """Raise SetupError, with what to do, if fusermount3 would refuse."""
+def find_program() -> str:
+    """Return the path of fusermount3; an empty text if there is none."""
+    return shutil.which("fusermount3") or shutil.which("fusermount3", path=_DEFAULT_PATH) or ""
+
+
+def check_fuse(program: str) -> None:
+    """Raise SetupError, with what to do, if *program* is missing, or FUSE's device is unusable."""
     if not Path(mounter.FUSE_DEVICE).exists():
         raise SetupError(mounter.DEVICE_MISSING)
     if not program:
@@ -166,6 +170,10 @@ def _check_permission(program: str, mountpoint: str) -> None:
             f"FUSE is not permitted to you: {mounter.FUSE_DEVICE} cannot be opened; "
             f"as root: chmod 666 {mounter.FUSE_DEVICE}"
         )
+
+
+def check_writable(mountpoint: str) -> None:
+    """Raise SetupError if fusermount3 would refuse *mountpoint*: its user may not write there."""
     if not os.access(mountpoint, os.W_OK):
         raise SetupError(
             f"cannot mount at {mountpoint}: you may not write there; "

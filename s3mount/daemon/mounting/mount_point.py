@@ -88,12 +88,17 @@ def check_allow_other(config: MountConfig) -> None:
     is_wanted = config.allow_other or config.allow_root
     if not is_wanted or os.geteuid() == 0 or syscalls.has_capability(syscalls.CAP_SYS_ADMIN):
         return
-    if not any(_has_user_allow_other(path) for path in _FUSE_CONFIGS):
+    if not is_allow_other_permitted():
         name = "--allow-other" if config.allow_other else "--allow-root"
         raise SetupError(
             f"{name} is not permitted to users here; as root, add the line user_allow_other "
             f"to {_FUSE_CONFIGS[0]} (the last line ends with a newline, too), or mount as root"
         )
+
+
+def is_allow_other_permitted() -> bool:
+    """Whether fuse.conf lets every user open mounts to others."""
+    return any(_has_user_allow_other(path) for path in _FUSE_CONFIGS)
 
 
 def may_link(owner: int) -> bool:

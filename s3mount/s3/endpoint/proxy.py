@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
@@ -26,20 +27,35 @@ class ProxyError(ConnectionError):
         self.status = status
 
 
+@dataclass(frozen=True, slots=True)
+class ProxyChoice:
+    """Proxy of a URL, or None: *variable* names it, unless *excluded_by* lists the host."""
+
+    url: str | None = field(default=None, repr=False)  # may contain a password
+    variable: str | None = None
+    excluded_by: str | None = None
+
+
 def proxy_for(url: str, environment: Mapping[str, str] = os.environ) -> str | None:
     """Return the URL of the proxy for *url* (http or https), or None.
 
     Raises SetupError if the environment names one that cannot be used.
     """
+    return choose_proxy(url, environment).url
+
+
+def choose_proxy(url: str, environment: Mapping[str, str] = os.environ) -> ProxyChoice:
+    """Return the proxy for *url*, and which variables decide that; as `proxy_for`."""
     parts = urlsplit(url)
     host, scheme = parts.hostname or "", parts.scheme
-    if is_excluded(host, parts.port or _PORTS[scheme], _value("no_proxy", environment)[1]):
-        return None
-    for name in (f"{scheme}_proxy", "all_proxy"):
-        variable, value = _value(name, environment)
-        if value:
-            return _checked(variable, value)
-    return None
+    named = (_value(name, environment) for name in (f"{scheme}_proxy", "all_proxy"))
+    variable, value = next(((name, value) for name, value in named if value), (None, ""))
+    exclusion, no_proxy = _value("no_proxy", environment)
+    if is_excluded(host, parts.port or _PORTS[scheme], no_proxy):
+        return ProxyChoice(variable=variable, excluded_by=exclusion)
+    if variable is None:
+        return ProxyChoice()
+    return ProxyChoice(_checked(variable, value), variable)
 
 
 def is_excluded(host: str, port: int, no_proxy: str) -> bool:

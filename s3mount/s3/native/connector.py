@@ -21,7 +21,8 @@ from s3mount.s3.transport import InvalidResponseError
 class Connector:
     """Opener of connections to one store, up to *connections* at once, from any thread.
 
-    Sends a proxy CONNECT for https; for http the proxy forwards.
+    Sends a proxy CONNECT for https; for http the proxy forwards. *context* verifies the peer, by
+    default as *store* says.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Connector:
         connections: int,
         clock: Callable[[], float] = time.monotonic,
         tcp: TcpConnector | None = None,
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self._store = store
         self._ciphertext = ciphertext_size(connections)
@@ -39,7 +41,9 @@ class Connector:
         self._proxy = urlsplit(store.proxy) if store.proxy else None
         self._context: ssl.SSLContext | None = None
         if store.scheme == "https":
-            self._context = tls_context(ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl)
+            self._context = context or tls_context(
+                ca_bundle=store.ca_bundle, verify_ssl=store.verify_ssl
+            )
 
     def connect(self, deadline: float, on_wait: OnWait) -> Stream:
         """Return a connection, ready for a request.

@@ -213,6 +213,11 @@ class TlsStream:
                 self._flush()
                 return
 
+    @property
+    def session(self) -> ssl.SSLObject:
+        """The TLS session, for its version and its certificate."""
+        return self._tls
+
     def set_deadline(self, deadline: float) -> None:
         self._plain.set_deadline(deadline)
 

@@ -18,7 +18,7 @@ from s3mount.config import StoreConfig
 from s3mount.errors import NotFound, SetupError, StoreError
 from s3mount.s3 import bucket_check
 from s3mount.s3.boto.transport import BotoTransport
-from s3mount.s3.bucket_check import open_store
+from s3mount.s3.bucket_check import is_about_region, open_store
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.messages import setup_error
 from s3mount.s3.endpoint.plain_source import credential_chain
@@ -335,6 +335,27 @@ def test_a_wrong_configured_region_is_reported_with_the_right_one() -> None:
         error(400, "AuthorizationHeaderMalformed", "<Region>eu-north-1</Region>")
     ) as url:
         assert "use --region eu-north-1" in message(endpoint_url=url, region="us-west-2")
+
+
+@pytest.mark.parametrize(
+    ("answer", "region", "is_of_region"),
+    [
+        (error(301, "PermanentRedirect", x_amz_bucket_region="eu-north-1"), "us-west-2", True),
+        (error(400, "", x_amz_bucket_region="eu-north-1"), "us-west-2", True),
+        (error(301, "PermanentRedirect"), None, True),
+        (error(403, "AccessDenied"), "us-west-2", False),
+        (error(400, "InvalidRequest"), None, False),
+    ],
+)
+def test_a_failure_about_the_region_can_be_told_from_others(
+    answer: bytes,
+    region: str | None,
+    is_of_region: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    with answering(answer) as url, pytest.raises(SetupError) as caught:
+        opened(StoreConfig(bucket="photos", start_timeout=0.0, endpoint_url=url, region=region))
+
+    assert is_about_region(caught.value) is is_of_region
 
 
 @pytest.mark.parametrize("transport", ["native", "boto3"])

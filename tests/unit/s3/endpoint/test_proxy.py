@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.errors import SetupError
-from s3mount.s3.endpoint.proxy import is_excluded, proxy_for
+from s3mount.s3.endpoint.proxy import ProxyChoice, choose_proxy, is_excluded, proxy_for
 
 SECRET = "se/cr#et"
 
@@ -37,6 +37,32 @@ SECRET = "se/cr#et"
 )
 def test_the_proxy_of_an_https_endpoint(environment: dict[str, str], proxy: str | None) -> None:
     assert proxy_for("https://s3.example.com/b?x=1", environment) == proxy
+
+
+@pytest.mark.parametrize(
+    ("environment", "choice"),
+    [
+        ({}, ProxyChoice()),
+        ({"no_proxy": "host"}, ProxyChoice(excluded_by="no_proxy")),
+        ({"https_proxy": "http://p:1"}, ProxyChoice("http://p:1", "https_proxy")),
+        ({"HTTPS_PROXY": "http://p:1"}, ProxyChoice("http://p:1", "HTTPS_PROXY")),
+        ({"ALL_PROXY": "http://p:1"}, ProxyChoice("http://p:1", "ALL_PROXY")),
+        (
+            {"ALL_PROXY": "http://p:1", "NO_PROXY": "host"},
+            ProxyChoice(variable="ALL_PROXY", excluded_by="NO_PROXY"),
+        ),
+    ],
+)
+def test_the_variables_that_decide_are_named(
+    environment: dict[str, str], choice: ProxyChoice
+) -> None:
+    assert choice == choose_proxy("https://host", environment)
+
+
+def test_the_password_of_a_proxy_is_not_in_the_repr_of_the_choice() -> None:
+    choice = choose_proxy("https://host", {"HTTPS_PROXY": "http://me:hush@p:1"})
+
+    assert "hush" not in repr(choice)
 
 
 def test_a_header_of_a_cgi_client_names_no_proxy() -> None:
