@@ -19,6 +19,7 @@ set -euo pipefail
 """
 PYTHON = """#!/bin/sh
 # a pytest whose suite fails if FAILING names it
+[ "$3" != compileall ] || exit 0
 suite=${3#tests/}
 echo "output of $suite"
 echo "$suite" >>started
