@@ -1,6 +1,6 @@
 """Parser of the command line: click, with flags from the table of options, and help in groups."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ Mount an S3 bucket, or one prefix of it, read-only at MOUNTPOINT.
 Returns once the mount answers; it is served in the background. Unmount it with
 fusermount3 -u MOUNTPOINT.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 Sizes take KiB, MiB and GiB; durations are in seconds, or take s, m and h. Credentials come from
 boto3's chain: the environment, ~/.aws, SSO, or the machine's role; there is no option for them.
 """
@@ -49,7 +49,13 @@ def parse_arguments(arguments: Sequence[str]) -> MountArguments | str:
 
 def mount_command() -> click.Command:
     """Return the command s3mount, with all its options, as click's."""
-    return _Command("s3mount", params=_parameters())
+    return OptionCommand(
+        "s3mount",
+        params=_parameters(),
+        help=_ABOUT,
+        epilog=EPILOG,
+        add_help_option=False,
+    )
 
 
 def _parsed(command: click.Command, context: click.Context) -> MountArguments | str:
@@ -60,7 +66,7 @@ def _parsed(command: click.Command, context: click.Context) -> MountArguments | 
         return f"s3mount {__version__}"
     file = read_config_file(given["config"]) if given["config"] else ConfigFile("")
     location, mountpoint = _places(given["bucket"], given["mountpoint"], file)
-    return MountArguments(location, mountpoint, (*file.values, *_flag_values(given)))
+    return MountArguments(location, mountpoint, (*file.values, *flag_values(given)))
 
 
 def _places(
@@ -72,8 +78,11 @@ def _places(
     return bucket or file.bucket, mountpoint or file.mountpoint
 
 
-def _flag_values(given: dict[str, Any]) -> list[OptionValue]:
-    """Parse click's values (thus Any): a bool, a str, or a tuple of str if the flag may repeat."""
+def flag_values(given: Mapping[str, Any]) -> list[OptionValue]:
+    """Parse click's values (thus Any): a bool, a str, or a tuple of str if the flag may repeat.
+
+    Raises UsageError.
+    """
     values: list[OptionValue] = []
     for option in OPTION_TABLE:
         raw = given[option.key]
@@ -92,16 +101,18 @@ def _parameters() -> list[click.Parameter]:
         click.Argument(
             ["mountpoint"], required=False, metavar="MOUNTPOINT", type=CompletedText(kind="dir")
         ),
-        *(_flag(option) for option in OPTION_TABLE),
-        click.Option(
-            ["config", "--config"],
-            metavar="FILE",
-            help=_CONFIG_HELP,
-            type=CompletedText(kind="file"),
-        ),
+        *option_flags(),
         click.Option(["version", "--version"], is_flag=True, help="Show the version and exit."),
         click.Option(["help", "-h", "--help"], is_flag=True, help="Show this help and exit."),
     ]
+
+
+def option_flags() -> list[click.Option]:
+    """Return the flags of all options of a mount, and --config."""
+    config = click.Option(
+        ["config", "--config"], metavar="FILE", help=_CONFIG_HELP, type=CompletedText(kind="file")
+    )
+    return [*(_flag(option) for option in OPTION_TABLE), config]
 
 
 def _flag(option: Option) -> click.Option:
@@ -120,11 +131,8 @@ def _flag(option: Option) -> click.Option:
     )
 
 
-class _Command(click.Command):
-    """Command with help in groups, in the order of the table."""
-
-    def __init__(self, name: str, params: list[click.Parameter]) -> None:
-        super().__init__(name, params=params, help=_ABOUT, epilog=_EPILOG, add_help_option=False)
+class OptionCommand(click.Command):
+    """Command with the options of a mount: help in groups, in the order of the table."""
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [
@@ -133,11 +141,14 @@ class _Command(click.Command):
         ]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = {param.name: param.get_help_record(ctx) for param in self.get_params(ctx)}
+        flags = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        rows = {flag.name: flag.get_help_record(ctx) for flag in flags}
         for group, options in groupby(OPTION_TABLE, key=lambda option: option.group):
             names = [option.key for option in options]
             self._write_group(formatter, group, [row for name in names if (row := rows[name])])
-        self._write_group(formatter, "Other", [row for name in _SWITCHES if (row := rows[name])])
+        names_of_table = {option.key for option in OPTION_TABLE}
+        others = [row for name, row in rows.items() if row and name not in names_of_table]
+        self._write_group(formatter, "Other", others)
 
     @staticmethod
     def _write_group(

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "refresh": "s3mount.ctl.actions:refresh",
     "trace": "s3mount.ctl.trace:command",
     "log-level": "s3mount.ctl.actions:log_level",
+    "doctor": "s3mount.ctl.doctor:command",
 }
 
 _ABOUT: Final = """\

@@ -1,0 +1,1 @@
+"""The command `s3mountctl doctor`, from its arguments to its report, on real sockets."""
