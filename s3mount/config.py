@@ -95,6 +95,18 @@ class MountConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PriceConfig:
+    """What the store charges, in a currency of the user's: for 1,000 requests, and for a GiB.
+
+    The defaults are `bill.LIST_PRICES`.
+    """
+
+    get_per_1000: float = 0.0004
+    list_per_1000: float = 0.005
+    transfer_per_gb: float = 0.09
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """Level, destination and format of the log."""
 
@@ -111,6 +123,7 @@ class Config:
     tree: TreeConfig
     mount: MountConfig
     blocks: BlockConfig = field(default_factory=BlockConfig)
+    prices: PriceConfig = field(default_factory=PriceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     foreground: bool = False
     no_prefetch: frozenset[Prefetch] = frozenset()

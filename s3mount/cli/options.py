@@ -11,7 +11,15 @@ from types import MappingProxyType
 from typing import Final
 
 from s3mount.cli import values
-from s3mount.config import BlockConfig, Config, LogConfig, MountConfig, StoreConfig, TreeConfig
+from s3mount.config import (
+    BlockConfig,
+    Config,
+    LogConfig,
+    MountConfig,
+    PriceConfig,
+    StoreConfig,
+    TreeConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ EXISTING_FILE: Final = OptionType("FILE", values.parse_existing_file)
 SIZE: Final = OptionType("SIZE", values.parse_size, values.show_size)
 DURATION: Final = OptionType("SECONDS", values.parse_duration, values.show_duration)
 LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_duration)
+PRICE: Final = OptionType("PRICE", values.parse_price, values.show_price)
 COUNT: Final = OptionType("N", values.parse_count)
 MODE: Final = OptionType("MODE", values.parse_mode, values.show_mode)
 MASK: Final = replace(MODE, metavar="MASK")
@@ -72,7 +81,9 @@ OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
 REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
 
-Section = type[StoreConfig | TreeConfig | BlockConfig | MountConfig | LogConfig | Config]
+Section = type[
+    StoreConfig | TreeConfig | BlockConfig | MountConfig | PriceConfig | LogConfig | Config
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +130,7 @@ _STORE: Final = "Access to the bucket"
 _MOUNT: Final = "The mount"
 _TREE: Final = "Files and metadata"
 _BYTES: Final = "Reading"
+_PRICES: Final = "Prices, for the bill in the status"
 _LOG: Final = "Process and log"
 
 # fmt: off
@@ -210,6 +222,13 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Send no requests of these kinds before a reader needs them: walks, siblings, "
            "listings, parallel-listing, readahead (sequential reads then take more and smaller "
            "requests), or all. May be repeated."),
+    Option(_PRICES, "price-get-per-1000", PriceConfig, "get_per_1000", PRICE,
+           "Price of 1,000 GET or HEAD requests."),
+    Option(_PRICES, "price-list-per-1000", PriceConfig, "list_per_1000", PRICE,
+           "Price of 1,000 LIST requests."),
+    Option(_PRICES, "price-transfer-per-gb", PriceConfig, "transfer_per_gb", PRICE,
+           "Price of a GiB that is transferred; 0 within a region of AWS. "
+           "The defaults are AWS's list prices, see docs/bill.md."),
     Option(_LOG, "foreground", Config, "foreground", FLAG,
            "Stay in the foreground, and log to stderr.", short="f"),
     Option(_LOG, "log-level", LogConfig, "level", LEVEL,

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -80,6 +81,9 @@ class MountLifecycle:
     def ready(self, served: Served) -> None:
         self._ready = served
         register_log_metrics(self.metrics)
+        self.metrics.gauge(
+            "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
+        )
         self._nursery.start_soon(self._announce, served)
 
     # SignalHandler
@@ -175,6 +179,11 @@ def source(store: StoreConfig) -> str:
 def _start_limit(store: StoreConfig) -> float:
     """Return the most seconds of a start: credentials, the first LIST, the mount's first answer."""
     return 2 * store.timeout + store.start_timeout + ANSWER_TIMEOUT
+
+
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]  # proc(5)
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _statvfs_and_close(root: int) -> None:

@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
+from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
@@ -48,6 +49,7 @@ from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -98,8 +100,11 @@ async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     drop_empty_variables()
+    requests = _request_log()
+    requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
-        store = await open_store(config.store, credentials, partial(_connect, config.store))
+        connect = partial(_connect, config.store, requests)
+        store = await open_store(config.store, credentials, connect)
         try:
             store.register_metrics(host.metrics)
             store.preconnect()
@@ -145,6 +150,17 @@ async def _serve_session(
             pyfuse3.close(unmount=False)
 
 
+def _request_log() -> RequestLog:
+    """Return the log of the mount's requests, which tells its subscribers in this event loop."""
+    event_loop = trio.lowlevel.current_trio_token()
+
+    def run_in_event_loop(function: Callable[[], None]) -> None:
+        with suppress(trio.RunFinishedError):
+            event_loop.run_sync_soon(function, idempotent=True)
+
+    return RequestLog(run_in_event_loop)
+
+
 def _clock() -> float:
     """Return seconds, also of suspension: cached metadata ages while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -177,19 +193,27 @@ def _configure_gc() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStore]:
+def _connect(
+    config: StoreConfig, requests: RequestLog, endpoint: Endpoint
+) -> Callable[[], RemoteStore]:
     """Choose a transport; return what makes the store over it, in the event loop."""
     transport: Transport
     if config.transport == "native" and supports_native(endpoint):
-        transport = NativeTransport(endpoint, connections=config.max_connections)
+        transport = NativeTransport(endpoint, requests, connections=config.max_connections)
     else:
-        transport = BotoTransport(config, endpoint)
+        transport = BotoTransport(config, endpoint, log=requests)
+    name = "native" if isinstance(transport, NativeTransport) else "boto3"
+    identity = StoreIdentity(endpoint.origin, endpoint.region, name)
     if config.follow_redirects:
-        transport = RedirectFollower(transport, endpoint, connections=config.max_connections)
-    return partial(_store, transport, endpoint, config)
+        transport = RedirectFollower(
+            transport, endpoint, requests, connections=config.max_connections
+        )
+    return partial(_store, transport, endpoint, config, identity)
 
 
-def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> RemoteStore:
+def _store(
+    transport: Transport, endpoint: Endpoint, config: StoreConfig, identity: StoreIdentity
+) -> RemoteStore:
     traits = StoreTraits(
         verifies=config.verify_checksums,
         checksums=endpoint.requests_checksums,
@@ -206,6 +230,7 @@ def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> Rem
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,
+        identity=identity,
     )
 
 

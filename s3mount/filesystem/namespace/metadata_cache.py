@@ -59,6 +59,11 @@ class MetadataCache:
         self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
         self._is_parallel = Prefetch.PARALLEL_LISTING not in no_prefetch
         self._logged: set[str] = set()  # directories with hidden keys
+        # statistics: readers of a listing that was there, or had been started, and the others; the
+        # pages that readers went through
+        self.listing_hits = 0
+        self.listing_misses = 0
+        self.pages_read = 0
 
     def directory(self, prefix: str) -> DirectoryState:
         """The state of the directory *prefix*, new if need be."""
@@ -77,6 +82,15 @@ class MetadataCache:
         scan = directory.scan
         if scan is None or scan.is_stuck or not self.is_fresh(directory):
             scan = self._start_scan(directory, self.clock.tick())
+        return scan
+
+    def scan_for_reader(self, directory: DirectoryState) -> ListingScan:
+        """`scan`, counted as a hit or a miss."""
+        former, scan = directory.scan, self.scan(directory)
+        if scan is former:
+            self.listing_hits += 1
+        else:
+            self.listing_misses += 1
         return scan
 
     def put_first_pages(self, prefix: str, pages: Sequence[ListPage], requested_at: float) -> None:

@@ -61,6 +61,9 @@ class Tree:
         self._resolver = resolver
         self._kernel = kernel
         self._mounted_ns = mounted_ns
+        # statistics: lookups that the cache answered, and the others
+        self.lookup_hits = 0
+        self.lookup_misses = 0
 
     # ---- inodes --------------------------------------------------------------------------------
 
@@ -120,6 +123,7 @@ class Tree:
         cached = self.lookup_nowait(parent, name)
         if cached is not None:
             return cached
+        self.lookup_misses += 1
         directory = self.directory_of(parent)
         return self._refer_to(directory, name, await self._find_out(directory, name))
 
@@ -135,7 +139,10 @@ class Tree:
             raise NameTooLong("name of more than 255 bytes")
         directory = self.directory_of(parent)
         known = self.get_fresh(directory, name)
-        return None if known is None else self._refer_to(directory, name, known)
+        if known is None:
+            return None
+        self.lookup_hits += 1
+        return self._refer_to(directory, name, known)
 
     def is_listing_fresh(self, inode: int) -> bool:
         """Whether the listing of a directory is fresh: reading it starts without waiting then."""

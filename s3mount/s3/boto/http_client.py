@@ -30,9 +30,17 @@ from s3mount.s3.boto.header_timeout import (
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.limits import ERROR_LIMIT, PIECES_LIMIT
+from s3mount.s3.request_log import RequestLog
+from s3mount.s3.request_records import RequestRecord
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import TcpConnector, Waitable
-from s3mount.s3.transport import CutShortError, InvalidResponseError, is_chunked, join_values
+from s3mount.s3.transport import (
+    CutShortError,
+    InvalidResponseError,
+    StoreRequest,
+    is_chunked,
+    join_values,
+)
 
 CHUNK = 256 * 1024  # bytes a read
 
@@ -42,9 +50,12 @@ class Call(threading.local):
 
     *has_sent*: botocore has sent a request by itself, before that of *operation*. *is_reused*: the
     last request was sent over a kept-alive connection. *is_repeat*: the next one must not be.
+    *request* is for the request log, *record* that of the log, once the request was sent.
     """
 
     operation = ""
+    request: StoreRequest | None = None
+    record: RequestRecord | None = None
     has_sent = False
     is_reused = False
     is_repeat = False
@@ -53,12 +64,16 @@ class Call(threading.local):
 
 
 class HttpClient:
-    """A pool of connections, for many threads; *call* has each thread's deadline."""
+    """A pool of connections, for many threads; *call* has each thread's deadline.
+
+    *log* is told of each request that leaves it.
+    """
 
     def __init__(
         self,
         store: Endpoint,
         call: Call,
+        log: RequestLog,
         *,
         connections: int,
         clock: Callable[[], float] = time.monotonic,
@@ -66,6 +81,7 @@ class HttpClient:
         self._connect_timeout = store.connect_timeout
         self._idle_timeout = store.idle_timeout
         self._call = call
+        self._log = log
         self._clock = clock
         self._watchdog = Watchdog()
         self._tcp = TcpConnector(clock=clock)
@@ -75,24 +91,47 @@ class HttpClient:
             self._watchdog,
             handshake_timeout=self._handshake_timeout,
             on_acquire=self._acquired,
+            on_sent=self._sent,
             on_wait=self._attach,
             connect=self._connect,
         )
 
-    def send(self, request: Any) -> "HttpResponse":
-        """Return the response to one of botocore's prepared requests, with its body to be read."""
+    def send(self, request: Any, logged: StoreRequest) -> "HttpResponse":
+        """Return the response to one of botocore's prepared requests, with its body to be read.
+
+        It is that of *logged*.
+        """
         call = self._call
+        call.request = logged
         try:
-            return self._send(request)
+            return self._send_once(request)
         except ConnectionError as exc:
-            if not (call.is_reused and _is_unanswered(exc)):
+            if not self._is_stale(exc):
                 raise
         call.cancel_token.check()  # else the token closed the connection
         call.is_repeat = True
         try:
-            return self._send(request)
+            return self._send_once(request)
         finally:
             call.is_repeat = False
+
+    def _send_once(self, request: Any) -> "HttpResponse":
+        call = self._call
+        call.record = None
+        try:
+            return self._send(request)
+        except BaseException as exc:  # raised again
+            if call.record is not None:
+                is_cancelled = call.cancel_token.is_cancelled
+                if self._is_stale(exc) and not is_cancelled:
+                    self._log.end_repeated(call.record)
+                else:
+                    self._log.end(call.record, None, exc, is_cancelled=is_cancelled)
+            raise
+
+    def _is_stale(self, exc: BaseException) -> bool:
+        """Whether *exc* says that the peer had closed the connection, which was kept alive."""
+        return self._call.is_reused and isinstance(exc, ConnectionError) and _is_unanswered(exc)
 
     def _send(self, request: Any) -> "HttpResponse":
         deadline = self._call.deadline
@@ -120,6 +159,7 @@ class HttpClient:
             response,
             self._call.cancel_token,
             deadline,
+            on_end=self._on_end(),
             idle_timeout=self._idle_timeout,
             watchdog=self._watchdog,
             clock=self._clock,
@@ -137,6 +177,21 @@ class HttpClient:
         for key in pools.keys():  # noqa: SIM118 - urllib3's container cannot be iterated
             pools[key].close()  # `clear` leaves that to the garbage collector
         self._pool.clear()
+
+    def _sent(self) -> None:
+        assert self._call.request is not None
+        self._call.record = self._log.begin(self._call.request)
+
+    def _on_end(self) -> "OnEnd":
+        """Return what tells the log of the end of this thread's request."""
+        record, cancel_token = self._call.record, self._call.cancel_token
+        assert record is not None
+
+        def on_end(response: HttpResponse, exc: BaseException | None) -> None:
+            is_cancelled = exc is not None and cancel_token.is_cancelled
+            self._log.end(record, response, exc, is_cancelled=is_cancelled)
+
+        return on_end
 
     def _acquired(self, connection: Any) -> None:
         """Have the repeat of a request open a new connection; note whether another request did."""
@@ -164,7 +219,7 @@ class HttpResponse:
     """`transport.Response`: each read is one receive, and none outlasts the deadline.
 
     Keeps its connection until `close`: by itself urllib3 would pool it with the body's last byte,
-    when *cancel_token* can still shut it down.
+    when *cancel_token* can still shut it down. *on_end* is for `end`.
     """
 
     def __init__(
@@ -173,10 +228,12 @@ class HttpResponse:
         cancel_token: CancelToken,
         deadline: float,
         *,
+        on_end: "OnEnd",
         idle_timeout: float,
         watchdog: Watchdog,
         clock: Callable[[], float],
     ) -> None:
+        self._on_end = on_end
         self.status = response.status
         self.headers = _headers(response.headers)
         self._response = response
@@ -228,6 +285,11 @@ class HttpResponse:
         document, is_clean = b"", False
         try:
             document, is_clean = self.read_all(ERROR_LIMIT), True
+        except BaseException as exc:  # raised again
+            self.end(exc)
+            raise
+        else:
+            self.end(None)
         finally:
             self.close(is_clean=is_clean)
         if b"<!DOCTYPE" in document:
@@ -241,6 +303,10 @@ class HttpResponse:
     def is_at_end(self) -> bool:
         left: int | None = self._response.length_remaining
         return not self._read(1) if left is None else left == 0
+
+    def end(self, exc: BaseException | None) -> None:
+        """Tell the request log that no more is read; *exc* is why, if that failed. Once."""
+        self._on_end(self, exc)
 
     def close(self, *, is_clean: bool = False) -> None:
         """Return the connection to the pool; it is closed first unless *is_clean*.
@@ -275,6 +341,10 @@ class HttpResponse:
             piece: bytes = self._response.read1(size)
         self.received += len(piece)
         return piece
+
+
+OnEnd = Callable[[HttpResponse, BaseException | None], None]
+"""Called, once, when no more of a response is read; the exception is why, if that failed."""
 
 
 def _headers(fields: Any) -> dict[str, str]:
