@@ -16,7 +16,8 @@ from s3mount.config import Config, StoreConfig
 from s3mount.daemon import signals
 from s3mount.daemon.background import ReadinessListener
 from s3mount.daemon.interfaces import Serve, Served
-from s3mount.daemon.logging_setup import log_suppressed, register_log_metrics
+from s3mount.daemon.logging_setup import log_counts, log_suppressed, register_log_metrics
+from s3mount.daemon.metrics_endpoint import MetricsEndpoint
 from s3mount.daemon.mounting.mounter import AttachedMount, Mounter
 from s3mount.daemon.sd_notify import Notifier
 from s3mount.errors import SetupError
@@ -43,12 +44,15 @@ class MountLifecycle:
         mounter: Mounter,
         listener: ReadinessListener,
         notifier: Notifier,
+        *,
+        endpoint: MetricsEndpoint | None = None,
     ) -> None:
         self._config = config
         self._serve = serve
         self._mounter = mounter
         self._listener = listener
         self._notifier = notifier
+        self._endpoint = endpoint
         self.metrics = Metrics()
         self._mount: AttachedMount | None = None
         self._ready: Served | None = None
@@ -67,6 +71,7 @@ class MountLifecycle:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(signals.dispatch, received, self)
                 self._nursery.start_soon(self._follow_listener)
+                self._nursery.start_soon(log_counts)
                 with self._serving:
                     await self._serve(self._config, self)
                 self._notifier.stopping("unmounted")
@@ -81,9 +86,9 @@ class MountLifecycle:
     def ready(self, served: Served) -> None:
         self._ready = served
         register_log_metrics(self.metrics)
-        self.metrics.gauge(
-            "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
-        )
+        register_process(self.metrics)
+        if self._endpoint is not None:
+            self._nursery.start_soon(self._endpoint.serve, self.metrics)
         self._nursery.start_soon(self._announce, served)
 
     # SignalHandler
@@ -169,6 +174,13 @@ class MountLifecycle:
     @property
     def _status(self) -> str:
         return f"serving {self._source} at {self._mountpoint}"
+
+
+def register_process(metrics: Metrics) -> None:
+    """Register what the process takes."""
+    metrics.gauge(
+        "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
+    )
 
 
 def source(store: StoreConfig) -> str:

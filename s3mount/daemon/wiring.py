@@ -40,6 +40,7 @@ from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credential_source import credential_chain
+from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.redirects import RedirectFollower
@@ -103,6 +104,7 @@ async def serve(config: Config, host: Host) -> None:
     requests = _request_log()
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
+        register_credential_metrics(host.metrics, credentials.state)
         connect = partial(_connect, config.store, requests)
         store = await open_store(config.store, credentials, connect)
         try:
