@@ -17,7 +17,8 @@ from botocore.parsers import ResponseParserError
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError
-from s3mount.s3.boto.http_client import Call, HttpClient, HttpResponse
+from s3mount.s3.boto.http_client import Call, HttpClient
+from s3mount.s3.boto.http_response import HttpResponse
 from s3mount.s3.endpoint.boto_session import Session, common_parameters, open_client, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.endpoint.resolve import Endpoint
