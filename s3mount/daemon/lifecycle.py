@@ -99,6 +99,8 @@ class MountLifecycle:
 
     def end_at_once(self) -> None:
         """Exit without the event loop, which may be what hangs."""
+        if self._endpoint is not None:
+            self._endpoint.close()
         self._mounter.detach()
         os._exit(0)
 

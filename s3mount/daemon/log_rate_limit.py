@@ -61,14 +61,14 @@ class _Count:
 class LogLimit(logging.Filter):
     """Filter of a handler. Thread-safe. *clock* is monotonic, in seconds.
 
-    Unless *is_limiting*, it only counts. State, under *_lock*: *_streaks* by kind, all of which
+    Unless `is_limiting`, it only counts. State, under *_lock*: *_streaks* by kind, all of which
     ended at *_ended_at*; *warnings* and *suppressed* count since the start.
     """
 
     def __init__(self, clock: Callable[[], float], *, is_limiting: bool = True) -> None:
         super().__init__()
         self._clock = clock
-        self._is_limiting = is_limiting
+        self.is_limiting = is_limiting
         self._lock = threading.Lock()
         self._streaks: dict[_Kind, _Streak] = {}
         self._ended_at = -math.inf
@@ -137,7 +137,7 @@ class LogLimit(logging.Filter):
         self.warnings += record.levelno >= logging.WARNING
         streak = self._streaks.setdefault(self._kind(record), _Streak(now, now))
         streak.last = now
-        if streak.passed < burst or not self._is_limiting:
+        if streak.passed < burst or not self.is_limiting:
             streak.passed += 1
             return True
         streak.suppressed += 1
