@@ -1,6 +1,7 @@
 """Prometheus' text format of a registry."""
 
 import subprocess
+import sys
 
 from s3mount.exposition.collector import text_format
 from s3mount.histogram import Histogram
@@ -63,3 +64,11 @@ def test_promtool_finds_nothing_in_what_a_mount_registers() -> None:
     )
 
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_mount_without_metrics_does_not_import_the_library() -> None:
+    program = "import sys, s3mount.daemon.startup; print('prometheus_client' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
+
+    assert done.stdout == b"False\n"
