@@ -117,6 +117,20 @@ class LogConfig:
     format: Literal["text", "json"] = "text"
 
 
+@dataclass(frozen=True, slots=True)
+class MetricsAddress:
+    """Address of the metrics: *host*, an IP address, and *port*; or the *path* of a Unix socket."""
+
+    host: str = ""
+    port: int = 0  # 0: one that is free, which the log names
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The configuration of one mount."""
@@ -127,5 +141,6 @@ class Config:
     blocks: BlockConfig = field(default_factory=BlockConfig)
     prices: PriceConfig = field(default_factory=PriceConfig)
     log: LogConfig = field(default_factory=LogConfig)
+    metrics: MetricsAddress | None = None
     foreground: bool = False
     no_prefetch: frozenset[Prefetch] = frozenset()

@@ -79,6 +79,7 @@ USER_NAME: Final = OptionType("USER", values.parse_name)
 GROUP: Final = OptionType("GROUP", values.parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 FORMAT: Final = choice("text", "json")
+METRICS: Final = OptionType("ADDRESS", values.parse_metrics_address)
 LIST_VERSION: Final = choice("auto", "1", "2")
 ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
@@ -245,6 +246,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "File to append the log to.",
            default="stderr in the foreground, syslog in the background"),
     Option(_LOG, "log-format", LogConfig, "format", FORMAT, "Format of log lines."),
+    Option(_LOG, "metrics", Config, "metrics", METRICS,
+           "Serve metrics for Prometheus at PORT on the loopback interface, at ADDRESS:PORT, or at "
+           "unix:PATH; see docs/metrics.md."),
 )
 # fmt: on
 

@@ -5,6 +5,7 @@ sentence that says how the value is written; the caller puts the name of the opt
 """
 
 import grp
+import ipaddress
 import math
 import os
 import pwd
@@ -15,18 +16,24 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from s3mount.config import INDEFINITE, Prefetch
+from s3mount.config import INDEFINITE, MetricsAddress, Prefetch
 
 ID_MAX = 2**32 - 2  # (uid_t) -1 means "no change", see chown(2)
 SIZE_MAX = 2**62  # bytes; more than any machine has, and it fits into the kernel's 64 bits
 SECONDS_MAX = 1e9  # 31 years; C's time functions overflow at some 292
 KEY_MAX = 1024  # bytes, https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
+PORT_MAX = 65535
+SOCKET_PATH_MAX = 107  # bytes, see unix(7)
 
 _DIGITS_MAX = 30
 _BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}  # show_size takes the first that fits
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?", re.ASCII)
+_LISTEN = re.compile(
+    r"(?:(?:\[(?P<bracketed>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[\w.-]+)):)?(?P<port>[0-9]{1,5})",
+    re.ASCII,
+)
 _OWNER = re.compile(r"[0-9]{12}", re.ASCII)
 _REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)  # a host label
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0, DEL, C1, Unicode line ends
@@ -227,6 +234,34 @@ def absolute(path: str) -> str:
     if "\0" in path:
         raise ValueError("a path must not contain NUL")
     return os.path.abspath(path)  # noqa: PTH100 - Path.absolute keeps ".."
+
+
+def parse_metrics_address(text: str) -> MetricsAddress:
+    """`PORT` on the loopback interface, `ADDRESS:PORT` or `unix:PATH`."""
+    if text.startswith("unix:"):
+        return _unix_address(text.removeprefix("unix:"))
+    found = _LISTEN.fullmatch(text)
+    if not found or int(found["port"]) > PORT_MAX:
+        raise ValueError(
+            f"{text!r} is not an address: write PORT, as in 9100, ADDRESS:PORT, as in "
+            "192.0.2.1:9100 or [2001:db8::1]:9100, or unix:PATH"
+        )
+    host = found["bracketed"] or found["host"] or "localhost"
+    try:
+        address = "127.0.0.1" if host == "localhost" else str(ipaddress.ip_address(host))
+    except ValueError:
+        raise ValueError(
+            f"{host!r} is not an IP address: write that of the interface, as in 192.0.2.1:9100"
+        ) from None
+    return MetricsAddress(address, int(found["port"]))
+
+
+def _unix_address(path: str) -> MetricsAddress:
+    if not path.startswith("/") or has_control_characters(path):
+        raise ValueError(f"{path!r} is not the path of a socket: write unix:/run/DIRECTORY/NAME")
+    if len(os.fsencode(path)) > SOCKET_PATH_MAX:
+        raise ValueError(f"the path of a socket has at most {SOCKET_PATH_MAX} bytes")
+    return MetricsAddress(path=absolute(path))
 
 
 def has_control_characters(text: str) -> bool:

@@ -17,7 +17,8 @@ from s3mount.daemon import signals
 from s3mount.daemon.background import ReadinessListener
 from s3mount.daemon.control_socket import ControlSocket, MountIdentity
 from s3mount.daemon.interfaces import Serve, Served
-from s3mount.daemon.logging_setup import log_suppressed, register_log_metrics
+from s3mount.daemon.logging_setup import log_counts, log_suppressed, register_log_metrics
+from s3mount.daemon.metrics_endpoint import MetricsEndpoint
 from s3mount.daemon.mounting.mount_table import mount_of_device
 from s3mount.daemon.mounting.mounter import AttachedMount, Mounter, connection_number
 from s3mount.daemon.mounting.passed_descriptor import is_passed_descriptor
@@ -48,6 +49,7 @@ class MountLifecycle:
         notifier: Notifier,
         *,
         control: ControlSocket,
+        endpoint: MetricsEndpoint | None = None,
     ) -> None:
         self._config = config
         self._serve = serve
@@ -55,6 +57,7 @@ class MountLifecycle:
         self._listener = listener
         self._notifier = notifier
         self._control = control
+        self._endpoint = endpoint
         self.metrics = Metrics()
         self._mount: AttachedMount | None = None
         self._connection: int | None = None
@@ -74,6 +77,7 @@ class MountLifecycle:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(signals.dispatch, received, self)
                 self._nursery.start_soon(self._follow_listener)
+                self._nursery.start_soon(log_counts)
                 with self._serving:
                     await self._serve(self._config, self)
                 self._notifier.stopping("unmounted")
@@ -89,10 +93,10 @@ class MountLifecycle:
     def ready(self, served: Served) -> None:
         self._ready = served
         register_log_metrics(self.metrics)
-        self.metrics.gauge(
-            "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
-        )
+        register_process(self.metrics)
         self._open_control(served)  # before the first answer: who gets one finds the socket
+        if self._endpoint is not None:
+            self._nursery.start_soon(self._endpoint.serve, self.metrics)
         self._nursery.start_soon(self._announce, served)
 
     # SignalHandler
@@ -104,6 +108,8 @@ class MountLifecycle:
     def end_at_once(self) -> None:
         """Exit without the event loop, which may be what hangs."""
         self._control.close()
+        if self._endpoint is not None:
+            self._endpoint.close()
         self._mounter.detach()
         os._exit(0)
 
@@ -190,6 +196,13 @@ class MountLifecycle:
     @property
     def _status(self) -> str:
         return f"serving {self._source} at {self._mountpoint}"
+
+
+def register_process(metrics: Metrics) -> None:
+    """Register what the process takes."""
+    metrics.gauge(
+        "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
+    )
 
 
 def source(store: StoreConfig) -> str:

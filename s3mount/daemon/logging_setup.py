@@ -21,11 +21,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
+import trio
 from pythonjsonlogger.json import JsonFormatter
 
 from s3mount.config import LogConfig, LogLevel
 from s3mount.daemon.log_file import LogFileHandler
-from s3mount.daemon.log_rate_limit import LogLimit
+from s3mount.daemon.log_rate_limit import PERIOD, LogLimit
 from s3mount.errors import SetupError
 from s3mount.metrics import Metrics
 from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
@@ -156,10 +157,11 @@ def _is_reply_wanted(record: logging.LogRecord) -> bool:
 def register_log_metrics(metrics: Metrics) -> None:
     """Register what is counted since `set_up_log`: warnings and worse, and suppressed records."""
     for limit in _limits():
-        _register(limit, metrics)
+        register_limit(limit, metrics)
 
 
-def _register(limit: LogLimit, metrics: Metrics) -> None:
+def register_limit(limit: LogLimit, metrics: Metrics) -> None:
+    """Register what *limit* counts."""
     counter = metrics.counter
     counter("log_warnings", "records", "Records at WARNING or above.", lambda: limit.warnings)
     counter("log_suppressed", "records", "Records that were suppressed.", lambda: limit.suppressed)
@@ -169,6 +171,14 @@ def log_suppressed() -> None:
     """Log how many records were suppressed since that was last logged."""
     for limit in _limits():
         limit.log_suppressed()
+
+
+async def log_counts() -> None:
+    """Log how many records were suppressed, from time to time, until cancelled."""
+    while True:
+        await trio.sleep(PERIOD)
+        for limit in _limits():
+            limit.log_due()
 
 
 def _limits() -> list[LogLimit]:

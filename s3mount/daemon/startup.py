@@ -2,13 +2,15 @@
 
 The order is the point. What can fail at once fails before the fork. No thread exists before the
 last fork. The helper process is forked while this one still has privileges. They are dropped
-before the credentials are looked for, and before the log is opened.
+before the credentials are looked for, before the log is opened, and before the metrics' socket is.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -21,6 +23,7 @@ from s3mount.daemon.control_socket import ControlSocket
 from s3mount.daemon.interfaces import Serve
 from s3mount.daemon.lifecycle import MountLifecycle, source
 from s3mount.daemon.logging_setup import log_suppressed, set_up_log
+from s3mount.daemon.metrics_endpoint import MetricsEndpoint, TextFormat
 from s3mount.daemon.mounting.fusermount_mounter import FusermountMounter
 from s3mount.daemon.mounting.helper_process import HelperMounter
 from s3mount.daemon.mounting.kernel_mounter import KernelMounter
@@ -163,17 +166,47 @@ def _live(
         mounter = _mounter(config, user, mount_point)
         try:
             serve = serve or _composition_root(user)  # after the fork of the helper
+            text_format = _text_format(config)
             control = ControlSocket(os.environ, user, is_wanted=config.mount.has_control)
             _drop_privileges(user)
             set_up_log(config.log, foreground=config.foreground)
-            notifier = Notifier(os.environ)
-            life = MountLifecycle(config, serve, mounter, listener, notifier, control=control)
-            return _run(life, listener)
+            with _metrics_endpoint(config, text_format) as endpoint:
+                life = MountLifecycle(
+                    config,
+                    serve,
+                    mounter,
+                    listener,
+                    Notifier(os.environ),
+                    control=control,
+                    endpoint=endpoint,
+                )
+                return _run(life, listener)
         finally:
             mounter.detach()
     except S3MountError as exc:
         listener.failed(str(exc))
         return 1
+
+
+def _text_format(config: Config) -> TextFormat | None:
+    """Import late: prometheus-client takes time, and few mounts serve metrics."""
+    if config.metrics is None:
+        return None
+    from s3mount.exposition.collector import text_format  # noqa: PLC0415
+
+    return text_format
+
+
+@contextlib.contextmanager
+def _metrics_endpoint(
+    config: Config, text_format: TextFormat | None
+) -> Iterator[MetricsEndpoint | None]:
+    """Listen where the metrics are served, as the user who serves. Raises SetupError."""
+    if config.metrics is None or text_format is None:
+        yield None
+        return
+    with contextlib.closing(MetricsEndpoint(config, config.metrics, text_format)) as endpoint:
+        yield endpoint
 
 
 def _drop_privileges(user: Account | None) -> None:

@@ -45,6 +45,7 @@ from s3mount.s3.bucket_check import open_store
 from s3mount.s3.composition import connect
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credential_chain import CredentialChain
+from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.object_store import ObjectStore
@@ -105,6 +106,7 @@ async def serve(config: Config, host: Host) -> None:
     requests = _request_log()
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
+        register_credential_metrics(host.metrics, credentials.state)
         store = await open_store(
             config.store, credentials, partial(connect, config.store, requests)
         )

@@ -156,6 +156,7 @@ class RemoteStore:
         retrier, hedges, limiter = self._retrier, self._reads.hedge_policy, self._limiter
         counter = metrics.counter
         self._odd_rows.register_metrics(metrics)
+        retrier.outage.register_metrics(metrics)
         counter("retries", "requests", "Attempts after the first.", lambda: retrier.retries)
         counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
         counter("request_errors", "requests", "Requests that failed.", lambda: retrier.errors)

@@ -156,6 +156,12 @@ class RequestLog:
         metrics.counter(
             "bytes_received", "bytes", "Bytes of bodies received.", self._bytes_received
         )
+        metrics.gauge(
+            "oldest_request_seconds",
+            "seconds",
+            "How long the oldest request in flight has been waiting.",
+            lambda: max((each.seconds for each in self.in_flight(1)), default=0.0),
+        )
         for family in self._families():
             metrics.family(family)
         metrics.histogram(
@@ -178,7 +184,7 @@ class RequestLog:
     def _families(self) -> tuple[Family, ...]:
         return (
             Family(
-                "requests_ended",
+                "requests",
                 "counter",
                 "requests",
                 "Requests that have ended, by kind, outcome and HTTP status.",

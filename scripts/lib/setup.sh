@@ -17,8 +17,8 @@ BUILD_PACKAGES=(gcc libc6-dev libfuse3-dev pkg-config)
 DEB_PACKAGES=(dpkg-dev)
 # shellcheck disable=SC2034
 TEST_PACKAGES=(
-    attr curl dbus file fio fish git groff-base libpam-systemd lintian mmdebstrap rsync sqlite3 systemd tar unzip
-    zip zsh
+    attr curl dbus file fio fish git groff-base libpam-systemd lintian mmdebstrap prometheus rsync sqlite3 systemd
+    tar unzip zip zsh
 )
 
 # Servers of the tests that are Go modules, each at one version; Go checks them by its checksum database.

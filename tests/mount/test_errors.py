@@ -173,7 +173,7 @@ def test_a_flood_of_failures_is_a_few_log_lines_and_a_count(moto: S3Server, tmp_
         assert len(failures) == 5
         [record] = [each for each in mount.records() if "suppressed" in each]
         assert record["message"].startswith(
-            f"read: EACCES: {record['suppressed']} more like this in "
+            f"read: EACCES: and {record['suppressed']} more in the last "
         )
         [statistics] = [
             record["statistics"] for record in mount.records() if "statistics" in record

@@ -48,6 +48,34 @@ def test_the_user_serves_with_the_users_own_keys(
     sandbox.run("umount", PLACE)
 
 
+def test_the_socket_of_the_metrics_is_the_users(
+    sandbox: Sandbox, server: S3Server, bucket: str, carol: str
+) -> None:
+    path = f"{HOME}/metrics"
+    sandbox.run(*_command(server, bucket), "--metrics", f"unix:{path}")
+
+    words = ("curl", "-sf", "--unix-socket", path, "http://localhost/metrics")
+    assert "s3mount_build_info{" in sandbox.output("runuser", "-u", carol, "--", *words)
+    assert sandbox.output("stat", "-c", "%U %a", path) == "carol 600"
+    refused = sandbox.run("runuser", "-u", "nobody", "--", *words, check=False)
+    assert refused.returncode != 0
+    sandbox.run("umount", PLACE)
+
+
+def test_root_makes_no_socket_for_the_user(
+    sandbox: Sandbox, server: S3Server, bucket: str, carol: str
+) -> None:
+    words = (*_command(server, bucket), "--metrics", "unix:/run/metrics")
+    failed = sandbox.run(*words, check=False)
+
+    assert failed.returncode == 1
+    assert failed.stderr == (
+        "s3mount: --metrics unix:/run/metrics: the user who serves may not make a file there; "
+        "name a directory that belongs to that user\n"
+    )
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", carol, check=False).stdout == "")
+
+
 @pytest.mark.usefixtures("carol")
 @pytest.mark.parametrize(
     "swap",

@@ -40,6 +40,36 @@ def test_a_start_does_not_return_before_the_mount_answers(
     assert (service.state, service.is_mounted) == ("activating", False)
 
 
+def test_metrics_are_served_in_a_directory_of_the_unit(
+    unconfigured: Service, server: S3Server, bucket: str
+) -> None:
+    path = "/run/s3mount-metrics/socket"
+    unconfigured.configure(server, bucket, metrics=f"unix:{path}")
+    unconfigured.override(RuntimeDirectory="s3mount-metrics")
+
+    unconfigured.start()
+
+    words = ("curl", "-sf", "--unix-socket", path, "http://localhost/metrics")
+    assert "s3mount_build_info{" in unconfigured.sandbox.output(*words)
+    assert unconfigured.sandbox.output("stat", "-c", "%U %a", path) == "s3mount 600"
+    killed = unconfigured.pid
+    unconfigured.kill("--signal=KILL")
+    unconfigured.wait_restarted(killed)
+    assert "s3mount_build_info{" in unconfigured.sandbox.output(*words)
+
+
+def test_a_port_for_metrics_is_served_in_the_unit(
+    unconfigured: Service, server: S3Server, bucket: str
+) -> None:
+    unconfigured.configure(server, bucket, metrics="0")
+
+    unconfigured.start()
+
+    unconfigured.sandbox.wait_until(lambda: "metrics are served" in "".join(unconfigured.journal))
+    [url] = re.findall(r"metrics are served at (\S+)", "\n".join(unconfigured.journal))
+    assert "s3mount_build_info{" in unconfigured.sandbox.output("curl", "-sf", url)
+
+
 def test_its_status_names_source_and_mount_point(service: Service, bucket: str) -> None:
     service.start()
 

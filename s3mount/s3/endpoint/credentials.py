@@ -3,10 +3,11 @@
 Shown to signers only: keys are in no message and in no `repr`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from s3mount.metrics import Family, Labels, Metrics
 from s3mount.s3.scheduling.cancel_token import CancelToken
 
 
@@ -31,6 +32,25 @@ class CredentialState:
 
     source: str
     expires_at: float | None
+
+
+def register_metrics(metrics: Metrics, state: Callable[[], CredentialState]) -> None:
+    """Register when the credentials of *state* expire; nothing is told of those that do not."""
+
+    def expiry() -> Mapping[Labels, float]:
+        expires_at = state().expires_at
+        return {} if expires_at is None else {(): expires_at}
+
+    metrics.family(
+        Family(
+            "credentials_expiry_timestamp",
+            "gauge",
+            "seconds",
+            "When the present credentials expire, in seconds since 1970; absent if they do not.",
+            (),
+            expiry,
+        )
+    )
 
 
 class Credentials(Protocol):

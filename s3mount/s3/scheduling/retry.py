@@ -34,6 +34,7 @@ from s3mount.errors import (
 )
 from s3mount.s3.object_store import Priority, RequestPriority
 from s3mount.s3.scheduling.limiter import Limiter, Permit, PermitWaiter
+from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.scheduling.thread_pool import ThreadPool
 from s3mount.s3.transport import Retryable
 
@@ -154,6 +155,7 @@ class Retrier:
         # statistics
         self.retries = 0
         self.errors = 0
+        self.outage = OutageTracker()
 
     async def run(
         self, call: Call[T], failure: Exception | None = None, pauses: PausesLeft | None = None
@@ -189,6 +191,7 @@ class Retrier:
 
     def record_end(self, call: Call[Any], error: BaseException | None) -> None:
         """Count and log how *call* ended; complete what *error* says."""
+        self.outage.record(error, call.deadline - self._timeout)
         if error is None:
             log.debug("%s %r: done", call.kind, call.key)
         elif isinstance(error, S3MountError):

@@ -17,6 +17,7 @@ from s3mount.cli.values import (
     parse_group,
     parse_lifetime,
     parse_location,
+    parse_metrics_address,
     parse_mode,
     parse_prefetch,
     parse_price,
@@ -130,6 +131,40 @@ def test_a_price_is_a_decimal_number(text: str, price: float) -> None:
 def test_an_invalid_price_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="price"):
         parse_price(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("9100", "127.0.0.1:9100"),
+        ("0", "127.0.0.1:0"),
+        ("localhost:9100", "127.0.0.1:9100"),
+        ("0.0.0.0:65535", "0.0.0.0:65535"),
+        ("192.0.2.1:9100", "192.0.2.1:9100"),
+        ("[::1]:9100", "[::1]:9100"),
+        ("[2001:DB8::0:1]:9100", "[2001:db8::1]:9100"),
+        ("unix:/run/a/b", "unix:/run/a/b"),
+        ("unix:/run//a/../b", "unix:/run/b"),
+    ],
+)
+def test_metrics_have_an_address_and_a_port_or_a_socket(text: str, shown: str) -> None:
+    address = parse_metrics_address(text)
+
+    assert str(address) == shown
+    assert parse_metrics_address(shown) == address
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", ":9100", "65536", "123456", "a", "host:9100", "1.2.3.4", "1.2.3:9100", "::1:9100"),
+        *("[1.2.3.4:9100", "[x]:9100", "9100 ", "\u0661", "http://127.0.0.1:9100", "-1"),
+        *("unix:", "unix:a", "unix:/a\n", "unix:/a\0b", "unix:/" + "a" * 107),
+    ],
+)
+def test_an_invalid_address_of_metrics_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"address|IP|socket"):
+        parse_metrics_address(text)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "many", "9" * 30])

@@ -153,7 +153,7 @@ def test_a_flood_is_limited_unless_each_request_is_logged(
     logging_setup.register_log_metrics(metrics)
 
     assert logged == count
-    assert file.read_text().count("45 more like this") == (level == "info")
+    assert file.read_text().count("and 45 more in the last") == (level == "info")
     assert metrics.read() == {"log_warnings": 50, "log_suppressed": 50 - count}
 
 

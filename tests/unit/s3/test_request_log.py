@@ -313,8 +313,9 @@ def test_the_metrics_are_those_of_the_log() -> None:
         "head_requests": 0,
         "list_requests": 1,
         "bytes_received": 0,
+        "oldest_request_seconds": 0.0,
     }
-    assert families["s3mount_requests_ended_total"] == {
+    assert families["s3mount_requests_total"] == {
         ("GET", "succeeded", "200"): 1,
         ("LIST", "failed", "200"): 1,
     }

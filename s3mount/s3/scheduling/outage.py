@@ -1,0 +1,64 @@
+"""Outages of the store: from the first operation that it fails, to the first that it completes.
+
+An operation fails when its retries are exhausted, so a single lost request is no outage. A response
+that the object is absent or replaced is a success: the store is there. An operation that began
+before the last success tells nothing new when it fails. For the event loop.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+
+import trio
+
+from s3mount.errors import DeadlineExceeded, NotFound, StaleVersion, StoreError
+from s3mount.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class OutageTracker:
+    """Tells in the log when an outage ends; *clock* is that of the operations.
+
+    State: *_began* is when the present outage began, None without one; *_failures* are the
+    operations that failed in it. *_succeeded* is when the last operation succeeded.
+    """
+
+    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
+        self._clock = clock
+        self._began: float | None = None
+        self._failures = 0
+        self._succeeded = -math.inf
+
+    @property
+    def seconds(self) -> float:
+        """How long the present outage lasts; 0 without one."""
+        return 0.0 if self._began is None else self._clock() - self._began
+
+    def record(self, error: BaseException | None, began: float) -> None:
+        """Record how an operation ended that *began* then: *error* is None if it succeeded."""
+        if error is None or isinstance(error, NotFound | StaleVersion):
+            self._succeeded = self._clock()
+            if self._began is not None:
+                self._end()
+        elif isinstance(error, StoreError | DeadlineExceeded) and began >= self._succeeded:
+            self._began = self._clock() if self._began is None else self._began
+            self._failures += 1
+
+    def register_metrics(self, metrics: Metrics) -> None:
+        metrics.gauge(
+            "store_outage_seconds",
+            "seconds",
+            "Time since the store failed an operation, if none has succeeded since; else 0.",
+            lambda: self.seconds,
+        )
+
+    def _end(self) -> None:
+        seconds, failures = self.seconds, self._failures
+        self._began, self._failures = None, 0
+        log.info(
+            "the store responds again, after %.0f s; failed operations meanwhile: %d",
+            seconds,
+            failures,
+            extra={"outage_seconds": round(seconds, 3), "failed_operations": failures},
+        )
