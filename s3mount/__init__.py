@@ -3,6 +3,7 @@
 Packages, from the top; each imports only those below it (import-linter's contracts in
 pyproject.toml):
 
+    ctl          s3mountctl: a client of running mounts
     cli          arguments, files and fstab → one frozen Config
     daemon       the life of one mount: startup, privileges, signals; wiring is the composition root
     fuse         kernel requests → calls of the file system → replies and errnos

@@ -11,6 +11,7 @@ from typing import Literal
 
 MIB = 1 << 20
 AddressingStyle = Literal["auto", "path", "virtual"]
+LogLevel = Literal["debug", "info", "warning", "error"]
 INDEFINITE = math.inf  # a TTL that never expires
 
 
@@ -91,14 +92,27 @@ class MountConfig:
     allow_other: bool = False
     allow_root: bool = False
     run_as: str | None = None
+    has_control: bool = True  # whether it listens on a control socket
     fuse_options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceConfig:
+    """What the store charges, in a currency of the user's: for 1,000 requests, and for a GiB.
+
+    The defaults are `bill.LIST_PRICES`.
+    """
+
+    get_per_1000: float = 0.0004
+    list_per_1000: float = 0.005
+    transfer_per_gb: float = 0.09
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """Level, destination and format of the log."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: LogLevel = "info"
     file: Path | None = None
     format: Literal["text", "json"] = "text"
 
@@ -111,6 +125,7 @@ class Config:
     tree: TreeConfig
     mount: MountConfig
     blocks: BlockConfig = field(default_factory=BlockConfig)
+    prices: PriceConfig = field(default_factory=PriceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     foreground: bool = False
     no_prefetch: frozenset[Prefetch] = frozenset()

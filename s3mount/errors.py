@@ -11,13 +11,14 @@ from s3mount.printable import printable
 
 
 class S3MountError(Exception):
-    """An expected failure; `errno` is for the kernel, the rest for the log.
+    """An expected failure: `errno` for the kernel, `exit_status` for shells, the rest for the log.
 
     *status*, *code* and *request_id* are from the store's response (HTTP status, S3 error code,
     x-amz-request-id), if it has them; both texts are escaped by `printable`. *key* is as it is.
     """
 
     errno = errno.EIO
+    exit_status = 1
 
     def __init__(
         self,
@@ -143,11 +144,23 @@ class TooManyRequests(S3MountError):
 
 
 class UsageError(S3MountError):
-    """An argument, or a configuration file, is wrong; exit status 2."""
+    """An argument, or a configuration file, is wrong."""
+
+    exit_status = 2
 
 
 class SetupError(S3MountError):
-    """The mount cannot begin (bucket missing, credentials, mount point, FUSE …); exit status 1.
+    """The mount cannot begin (bucket missing, credentials, mount point, FUSE …).
 
     The message is one line: what is wrong, and what to do about it.
     """
+
+
+class NotServed(S3MountError):
+    """No mount is there, or it does not respond to commands."""
+
+    exit_status = 3
+
+
+class CommandFailed(S3MountError):
+    """A mount could not do what s3mountctl asked of it; the message is the mount's."""

@@ -15,7 +15,7 @@ from s3mount import unawaited
 from s3mount.cache.ranges import FetchSizes, gaps
 from s3mount.cache.readahead import Readahead
 from s3mount.errors import S3MountError, StoreError
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority, StartedRead
 
 log = logging.getLogger(__name__)
@@ -26,22 +26,34 @@ _start: Final = attrgetter("start")
 class BlockFetch:
     """The fetch of one block, in flight. *on_end* is called with it when its read has ended.
 
-    *ended* is set once the block is ready, or *error* says why it never will be. *priority* is what
-    the fetch began with. *read* is its read, once it has a buffer; *scope* is of its wait for one.
-    *error* has no traceback, and is raised as a copy to each reader that waits.
+    *ended* is set once the block is ready, or *error* says why it never will be. *priority* and
+    *reason* are what the fetch began with. *read* is its read, once it has a buffer; *scope* is of
+    its wait for one. *error* has no traceback, and is raised as a copy to each reader that waits.
     """
 
-    __slots__ = ("_on_end", "block", "ended", "error", "is_cancelled", "priority", "read", "scope")
+    __slots__ = (
+        "_on_end",
+        "block",
+        "ended",
+        "error",
+        "is_cancelled",
+        "priority",
+        "read",
+        "reason",
+        "scope",
+    )
 
     def __init__(
         self,
         block: "Block",
         priority: Priority,
+        reason: Reason,
         on_end: Callable[["BlockFetch", ObjectVersion, BaseException | None], None],
     ) -> None:
         self._on_end = on_end
         self.block = block
         self.priority = priority
+        self.reason = reason
         self.ended = trio.Event()
         self.read: StartedRead | None = None
         self.scope: trio.CancelScope | None = None
@@ -117,7 +129,8 @@ class VersionBlocks:
 
     *version* keeps its version id, once the store has sent it, for as long as a reader or a block
     lives. *has_had_bytes*: a response has brought some of it. *readers* counts open handles.
-    *last_read* is the number of the mount's reads at the latest one here.
+    *last_read* is the number of the mount's reads at the latest one here, *served* counts the bytes
+    of all reads here.
     """
 
     __slots__ = (
@@ -128,6 +141,7 @@ class VersionBlocks:
         "last_read",
         "readahead",
         "readers",
+        "served",
         "sizes",
         "version",
     )
@@ -139,6 +153,7 @@ class VersionBlocks:
         self.readers = 0
         self.has_had_bytes = False
         self.last_read = 0
+        self.served = 0
         # the starts of `_blocks`, in step with it: bisect is faster without a key
         self._starts: list[int] = []
         self._blocks: list[Block] = []

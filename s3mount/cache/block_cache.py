@@ -8,12 +8,13 @@ from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import StoreSource
 from s3mount.cache.fetch_planner import FetchPlanner
+from s3mount.cache.file_activity import FileActivity, latest_activity
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.config import BlockConfig
 from s3mount.metrics import Metrics
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore
 
 
@@ -48,15 +49,19 @@ class BlockCache:
         for gap in blocks.gaps(ByteRange(0, min(len(head), version.size))):
             self._loader.insert(blocks, gap, head[gap.start : gap.stop])
 
-    def prefetch(self, version: ObjectVersion) -> bool:
-        """Fetch a small object whole before it is read.
+    def prefetch(self, version: ObjectVersion, reason: Reason = Reason.SIBLING) -> bool:
+        """Fetch a small object whole before it is read, for *reason*.
 
         True if all of it is ready or being fetched now. False if it is not small, or if there is
         no room.
         """
         if version.size > self._sizes.small or not self._planner.may_prefetch:
             return False
-        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size))
+        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
+
+    def activity(self, most: int) -> list[FileActivity]:
+        """The *most* open versions that were read last, the latest first."""
+        return latest_activity(list(self._versions.values()), most)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of reads, fetches and memory."""
@@ -84,6 +89,9 @@ class BlockCache:
         counter("bytes_fetched", "bytes", "Bytes fetched.", lambda: loader.bytes_fetched)
         counter(
             "bytes_wasted", "bytes", "Bytes prefetched, never read.", lambda: loader.bytes_wasted
+        )
+        counter(
+            "bytes_served", "bytes", "Bytes of replies to reads.", lambda: readahead.bytes_served
         )
         gauge("block_bytes", "bytes", "Memory of blocks.", lambda: memory.used)
         gauge("block_bytes_limit", "bytes", "Its limit: --memory-limit.", lambda: memory.limit)

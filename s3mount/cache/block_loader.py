@@ -26,7 +26,7 @@ from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.errors import StaleVersion, StoreError
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority
 from s3mount.unawaited import ExpectedError
 
@@ -57,9 +57,15 @@ class BlockLoader:
     def in_flight(self) -> int:
         return len(self._fetches)
 
-    def start_fetch(self, block: Block, byte_range: ByteRange, priority: Priority) -> None:
+    def start_fetch(
+        self,
+        block: Block,
+        byte_range: ByteRange,
+        priority: Priority,
+        reason: Reason = Reason.READ,
+    ) -> None:
         """Fetch *block*: now, or in a task once there is memory."""
-        fetch = block.fetch = BlockFetch(block, priority, self._complete)
+        fetch = block.fetch = BlockFetch(block, priority, reason, self._complete)
         block.version_blocks.add(block)
         self._fetches[fetch] = None
         self.started += 1
@@ -71,13 +77,20 @@ class BlockLoader:
                 self._nursery.start_soon(self._wait_for_memory, fetch, byte_range, fetch.scope)
             else:
                 fetch.read = self._source.start_read(
-                    block.version_blocks.version, byte_range, block.buffer, fetch.end, priority
+                    block.version_blocks.version,
+                    byte_range,
+                    block.buffer,
+                    fetch.end,
+                    priority,
+                    reason=reason,
                 )
         except BaseException:  # raised again: the caller is told, and nobody waits yet
             self._finalize(fetch)
             raise
 
-    def start_prefetch(self, version_blocks: VersionBlocks, byte_range: ByteRange) -> bool:
+    def start_prefetch(
+        self, version_blocks: VersionBlocks, byte_range: ByteRange, reason: Reason
+    ) -> bool:
         """Fetch *byte_range* before a reader wants it; False if there is no memory for prefetch."""
         length = len(byte_range)
         if (
@@ -90,7 +103,8 @@ class BlockLoader:
             return False
         self._prefetches += 1
         self._prefetch_bytes += length
-        self.start_fetch(Block(version_blocks, byte_range, buffer), byte_range, Priority.PREFETCH)
+        block = Block(version_blocks, byte_range, buffer)
+        self.start_fetch(block, byte_range, Priority.PREFETCH, reason)
         return True
 
     def insert(self, version_blocks: VersionBlocks, wanted: ByteRange, content: bytes) -> None:
@@ -164,6 +178,7 @@ class BlockLoader:
                         block.buffer,
                         fetch.end,
                         fetch.priority,
+                        reason=fetch.reason,
                     )
         except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, the waiters are told
             fetch.fail(exc)
@@ -212,7 +227,12 @@ class BlockLoader:
         blocks.version = version.with_version_id(blocks.version.version_id, is_replaced=True)
         priority = Priority.DEMAND if block.waiters else fetch.priority
         fetch.read = self._source.start_read(
-            blocks.version, ByteRange(block.start, block.stop), block.buffer, fetch.end, priority
+            blocks.version,
+            ByteRange(block.start, block.stop),
+            block.buffer,
+            fetch.end,
+            priority,
+            reason=fetch.reason,
         )
         return True
 

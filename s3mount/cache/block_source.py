@@ -6,7 +6,7 @@ disk cache) serves what it has, reads the rest from the next source, and keeps i
 
 from typing import Protocol
 
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore, OnReadEnd, Priority, StartedRead
 
 
@@ -36,6 +36,8 @@ class BlockSource(Protocol):
         into: memoryview,
         on_end: OnReadEnd,
         priority: Priority,
+        *,
+        reason: Reason = Reason.READ,
     ) -> StartedRead:
         """`ObjectStore.start_read`. The source writes to *into*, and reads it, until *on_end*."""
         ...

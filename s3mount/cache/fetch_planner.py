@@ -12,7 +12,7 @@ from s3mount.cache.block import Block, VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.ranges import split
-from s3mount.s3.model import ByteRange
+from s3mount.s3.model import ByteRange, Reason
 from s3mount.s3.object_store import Priority
 
 
@@ -29,10 +29,16 @@ class FetchPlanner:
         return self._source.has_capacity()
 
     def fetch(
-        self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int
+        self,
+        version_blocks: VersionBlocks,
+        wanted: ByteRange,
+        start: int,
+        stop: int,
+        reason: Reason = Reason.READAHEAD,
     ) -> bool:
         """Fetch what is missing of *wanted*; what overlaps [*start*, *stop*) in any case.
 
+        *reason* is why all else is fetched.
         From a store without ranges a reader gets the whole object by one request, if memory has
         room for it. False if there was no memory for one of the others.
         """
@@ -44,13 +50,13 @@ class FetchPlanner:
                 if byte_range.start < stop and start < byte_range.stop:
                     block = Block(version_blocks, byte_range)
                     loader.start_fetch(block, byte_range, Priority.DEMAND)
-                elif not loader.start_prefetch(version_blocks, byte_range):
+                elif not loader.start_prefetch(version_blocks, byte_range, reason):
                     return False
         return True
 
-    def prefetch(self, version_blocks: VersionBlocks, wanted: ByteRange) -> bool:
+    def prefetch(self, version_blocks: VersionBlocks, wanted: ByteRange, reason: Reason) -> bool:
         """Fetch what is missing of *wanted*; False if there was no memory for all of it."""
-        return self.fetch(version_blocks, wanted, wanted.stop, wanted.stop)
+        return self.fetch(version_blocks, wanted, wanted.stop, wanted.stop, reason)
 
     def _fetch_without_ranges(
         self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int

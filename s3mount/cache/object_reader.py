@@ -40,8 +40,11 @@ class ObjectReader:
         self._readahead.on_miss(self, self._version_blocks, offset, stop)
         block, held = await self._ready_block(offset, stop)
         if stop <= block.stop:
-            return held[offset - block.start : stop - block.start]
-        return await self._join_blocks(block, held, offset, stop)
+            joined = None
+        else:
+            joined = await self._join_blocks(block, held, offset, stop)
+        self._readahead.record_served(self._version_blocks, stop - offset)
+        return held[offset - block.start : stop - block.start] if joined is None else joined
 
     def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
         """`read`, if one ready block has all of it; else None, with nothing done."""
@@ -55,6 +58,7 @@ class ObjectReader:
         reply = block.buffer[offset - block.start : stop - block.start]
         self._loader.memory.touch(block)
         self._readahead.on_hit(self, version_blocks, offset, stop)
+        self._readahead.record_served(version_blocks, stop - offset)
         return reply
 
     @property

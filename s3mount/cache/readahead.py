@@ -77,6 +77,11 @@ class Readahead:
         self._sequences: list[SequentialStream] = []  # the last one read comes first
         self.reads = 0
 
+    @property
+    def latest(self) -> SequentialStream | None:
+        """The stream that was read last; None if there was no read."""
+        return self._sequences[0] if self._sequences else None
+
     def record_read(self, offset: int, stop: int) -> SequentialStream:
         """The stream that a read of [*offset*, *stop*) belongs to, moved forward by it.
 

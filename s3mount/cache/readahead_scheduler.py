@@ -31,9 +31,15 @@ class ReadaheadScheduler:
         self._share = prefetch_limit
         self.reads = 0
         self.reads_that_waited = 0
+        self.bytes_served = 0
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def record_served(self, version_blocks: VersionBlocks, count: int) -> None:
+        """Count *count* bytes of a reply."""
+        version_blocks.served += count
+        self.bytes_served += count
 
     def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""

@@ -13,7 +13,16 @@ from typing import Any, Final
 from s3mount.cli.option_value import OptionValue
 from s3mount.cli.options import OPTION_TABLE, Section
 from s3mount.cli.values import absolute, parse_location, show_size
-from s3mount.config import MIB, BlockConfig, Config, LogConfig, MountConfig, StoreConfig, TreeConfig
+from s3mount.config import (
+    MIB,
+    BlockConfig,
+    Config,
+    LogConfig,
+    MountConfig,
+    PriceConfig,
+    StoreConfig,
+    TreeConfig,
+)
 from s3mount.errors import UsageError
 
 PART_MIN: Final = 128 << 10  # below it, requests cost more than the bytes they bring
@@ -57,6 +66,7 @@ def build_config(arguments: MountArguments) -> Config:
             **sections[MountConfig],
         ),
         blocks=BlockConfig(**sections[BlockConfig]),
+        prices=PriceConfig(**sections[PriceConfig]),
         log=LogConfig(**sections[LogConfig]),
         **sections[Config],
     )

@@ -7,21 +7,18 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from s3mount.errors import S3MountError, UsageError
+from s3mount.errors import S3MountError
 from s3mount.printable import one_line
 
 
 def run_command(program: str, command: Callable[[], int]) -> int:
-    """Return the exit status of *command*; an S3MountError becomes a line on stderr.
-
-    Status 2 for a UsageError, 1 for others.
-    """
+    """Return the exit status of *command*; an S3MountError becomes a line on stderr."""
     _open_standard_streams()
     try:
         return command()
     except S3MountError as exc:
         sys.stderr.write(f"{program}: {one_line(str(exc))}\n")
-        return 2 if isinstance(exc, UsageError) else 1
+        return exc.exit_status
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
 

@@ -11,16 +11,29 @@ from types import MappingProxyType
 from typing import Final
 
 from s3mount.cli import values
-from s3mount.config import BlockConfig, Config, LogConfig, MountConfig, StoreConfig, TreeConfig
+from s3mount.config import (
+    BlockConfig,
+    Config,
+    LogConfig,
+    MountConfig,
+    Prefetch,
+    PriceConfig,
+    StoreConfig,
+    TreeConfig,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class OptionType:
-    """Syntax of a value: *parse* takes text and raises ValueError; *show* is its inverse."""
+    """Syntax of a value: *parse* takes text and raises ValueError; *show* is its inverse.
+
+    *words* are values for the shell to complete, if they can be listed.
+    """
 
     metavar: str
     parse: Callable[[str], object]
     show: Callable[..., str] = str
+    words: tuple[str, ...] = ()
 
 
 def _parse_options(text: str) -> tuple[str, ...]:
@@ -44,7 +57,7 @@ def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Op
             )
         return name
 
-    return OptionType("|".join(names), parse)
+    return OptionType("|".join(names), parse, words=names)
 
 
 FLAG: Final = OptionType("", _parse_bool)
@@ -57,6 +70,7 @@ EXISTING_FILE: Final = OptionType("FILE", values.parse_existing_file)
 SIZE: Final = OptionType("SIZE", values.parse_size, values.show_size)
 DURATION: Final = OptionType("SECONDS", values.parse_duration, values.show_duration)
 LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_duration)
+PRICE: Final = OptionType("PRICE", values.parse_price, values.show_price)
 COUNT: Final = OptionType("N", values.parse_count)
 MODE: Final = OptionType("MODE", values.parse_mode, values.show_mode)
 MASK: Final = replace(MODE, metavar="MASK")
@@ -69,10 +83,13 @@ LIST_VERSION: Final = choice("auto", "1", "2")
 ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
-PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch)
+PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
 REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
+FILES: Final = frozenset((PATH, EXISTING_FILE))
 
-Section = type[StoreConfig | TreeConfig | BlockConfig | MountConfig | LogConfig | Config]
+Section = type[
+    StoreConfig | TreeConfig | BlockConfig | MountConfig | PriceConfig | LogConfig | Config
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +136,7 @@ _STORE: Final = "Access to the bucket"
 _MOUNT: Final = "The mount"
 _TREE: Final = "Files and metadata"
 _BYTES: Final = "Reading"
+_PRICES: Final = "Prices, for the bill in the status"
 _LOG: Final = "Process and log"
 
 # fmt: off
@@ -172,6 +190,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Let root access the mount, too."),
     Option(_MOUNT, "run-as", MountConfig, "run_as", USER_NAME,
            "Mount as root, then serve as USER, with USER's credentials and without capabilities."),
+    Option(_MOUNT, "no-control", MountConfig, "has_control", FLAG,
+           "Make no control socket: s3mountctl does not find the mount.", inverts=True),
     Option(_MOUNT, "fuse-options", MountConfig, "fuse_options", OPTIONS,
            "Options as in fstab: noexec, fsname=NAME, auto_unmount, or any of these; may repeat.",
            short="o"),
@@ -210,6 +230,13 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Send no requests of these kinds before a reader needs them: walks, siblings, "
            "listings, parallel-listing, readahead (sequential reads then take more and smaller "
            "requests), or all. May be repeated."),
+    Option(_PRICES, "price-get-per-1000", PriceConfig, "get_per_1000", PRICE,
+           "Price of 1,000 GET or HEAD requests."),
+    Option(_PRICES, "price-list-per-1000", PriceConfig, "list_per_1000", PRICE,
+           "Price of 1,000 LIST requests."),
+    Option(_PRICES, "price-transfer-per-gb", PriceConfig, "transfer_per_gb", PRICE,
+           "Price of a GiB that is transferred; 0 within a region of AWS. "
+           "The defaults are AWS's list prices, see docs/bill.md."),
     Option(_LOG, "foreground", Config, "foreground", FLAG,
            "Stay in the foreground, and log to stderr.", short="f"),
     Option(_LOG, "log-level", LogConfig, "level", LEVEL,

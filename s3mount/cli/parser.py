@@ -8,10 +8,11 @@ import click
 
 from s3mount import __version__
 from s3mount.cli.build_config import MountArguments
+from s3mount.cli.completion import CompletedText
 from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
-from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, REPEATABLE, Option
+from s3mount.cli.options import BY_NAME, FILES, OPTION_TABLE, OPTIONS, REPEATABLE, Option
 from s3mount.cli.values import suggestion
 from s3mount.errors import UsageError
 
@@ -34,7 +35,7 @@ _SWITCHES: Final = ("config", "version", "help")
 
 def parse_arguments(arguments: Sequence[str]) -> MountArguments | str:
     """Parse *arguments*; return the text to print for --help and --version. Raises UsageError."""
-    command = _Command("s3mount", params=_parameters())
+    command = mount_command()
     try:
         context = command.make_context("s3mount", list(arguments), max_content_width=110)
     except click.NoSuchOption as exc:
@@ -46,7 +47,12 @@ def parse_arguments(arguments: Sequence[str]) -> MountArguments | str:
     return _parsed(command, context)
 
 
-def _parsed(command: "_Command", context: click.Context) -> MountArguments | str:
+def mount_command() -> click.Command:
+    """Return the command s3mount, with all its options, as click's."""
+    return _Command("s3mount", params=_parameters())
+
+
+def _parsed(command: click.Command, context: click.Context) -> MountArguments | str:
     given = context.params
     if given["help"]:
         return command.get_help(context)
@@ -83,9 +89,16 @@ def _flag_values(given: dict[str, Any]) -> list[OptionValue]:
 def _parameters() -> list[click.Parameter]:
     return [
         click.Argument(["bucket"], required=False, metavar="BUCKET[/PREFIX]"),
-        click.Argument(["mountpoint"], required=False, metavar="MOUNTPOINT"),
+        click.Argument(
+            ["mountpoint"], required=False, metavar="MOUNTPOINT", type=CompletedText(kind="dir")
+        ),
         *(_flag(option) for option in OPTION_TABLE),
-        click.Option(["config", "--config"], metavar="FILE", help=_CONFIG_HELP),
+        click.Option(
+            ["config", "--config"],
+            metavar="FILE",
+            help=_CONFIG_HELP,
+            type=CompletedText(kind="file"),
+        ),
         click.Option(["version", "--version"], is_flag=True, help="Show the version and exit."),
         click.Option(["help", "-h", "--help"], is_flag=True, help="Show this help and exit."),
     ]
@@ -97,8 +110,13 @@ def _flag(option: Option) -> click.Option:
     text = option.help + (f"  [{default}]" if default else "")
     if option.is_flag:
         return click.Option(names, is_flag=True, help=text)
+    kind = "file" if option.type in FILES else "plain"
     return click.Option(
-        names, metavar=option.type.metavar, help=text, multiple=option.type in REPEATABLE
+        names,
+        metavar=option.type.metavar,
+        help=text,
+        multiple=option.type in REPEATABLE,
+        type=CompletedText(option.type.words, kind),
     )
 
 

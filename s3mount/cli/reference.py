@@ -4,6 +4,7 @@ A test compares the file with its output.
 """
 
 import sys
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
@@ -36,24 +37,17 @@ A configuration file is TOML, without tables. It has two more keys, `bucket` and
     allow-other = true
     memory-limit = "512MiB"
 """
-_TAIL: Final = """\
-## Exit status
-
-| status | meaning |
-|---|---|
-| 0 | the mount answers; in the foreground: it was unmounted |
-| 1 | mounting failed; one line on stderr says why |
-| 2 | an argument or a configuration file is wrong; the line names it |
-| 130 | interrupted |
-
-## Signals
-
-| signal | effect |
-|---|---|
-| SIGTERM, SIGINT | unmount and exit; a second one: at once |
-| SIGHUP | invalidate all cached metadata |
-| SIGUSR1 | log statistics |
-"""
+EXIT_STATUS: Final = (
+    ("0", "the mount answers; in the foreground: it was unmounted"),
+    ("1", "mounting failed; one line on stderr says why"),
+    ("2", "an argument or a configuration file is wrong; the line names it"),
+    ("130", "interrupted"),
+)
+SIGNALS: Final = (
+    ("SIGTERM, SIGINT", "unmount and exit; a second one: at once"),
+    ("SIGHUP", "invalidate all cached metadata"),
+    ("SIGUSR1", "log statistics"),
+)
 
 
 def reference() -> str:
@@ -62,7 +56,17 @@ def reference() -> str:
         f"## {group}\n\n" + "".join(_entry(option) for option in options)
         for group, options in groupby(OPTION_TABLE, key=lambda option: option.group)
     ]
-    return "\n".join([_HEAD, *groups, _TAIL])
+    tables = [
+        _table("Exit status", ("status", "meaning"), EXIT_STATUS),
+        _table("Signals", ("signal", "effect"), SIGNALS),
+    ]
+    return "\n".join([_HEAD, *groups, *tables])
+
+
+def _table(title: str, head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> str:
+    lines = [f"| {left} | {right} |" for left, right in (head, *rows)]
+    lines.insert(1, "|---|---|")
+    return f"## {title}\n\n" + "".join(f"{line}\n" for line in lines)
 
 
 def _entry(option: Option) -> str:

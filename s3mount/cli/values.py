@@ -104,6 +104,17 @@ def show_duration(seconds: float) -> str:
     return str(int(seconds)) if seconds.is_integer() else repr(seconds)
 
 
+def parse_price(text: str) -> float:
+    """A price: `0.0004`, `5`."""
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text.strip(), re.ASCII):
+        raise ValueError(f"{text!r} is not a price: write a decimal number, as in 0.0004")
+    return float(text)
+
+
+def show_price(price: float) -> str:
+    return f"{price:.9f}".rstrip("0").rstrip(".")
+
+
 def parse_count(text: str) -> int:
     if not re.fullmatch(r"\d{1,18}", text.strip(), re.ASCII):
         raise ValueError(f"{text!r} is not a number: write digits, as in 32")

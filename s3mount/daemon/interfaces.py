@@ -8,11 +8,17 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from s3mount.config import Config
+from s3mount.control.commands import Commands
+from s3mount.control.protocol import Greeting
 from s3mount.metrics import Metrics
 
 
 class Served(Protocol):
     """A mount that is served. Called in the event loop; each call returns at once."""
+
+    def commands(self, greeting: Greeting) -> Commands:
+        """Return the commands of its control socket, by name; *greeting* says what mount it is."""
+        ...
 
     def invalidate_all(self) -> None:
         """Invalidate all cached metadata, so that the next lookup asks the store."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -14,9 +15,12 @@ import trio
 from s3mount.config import Config, StoreConfig
 from s3mount.daemon import signals
 from s3mount.daemon.background import ReadinessListener
+from s3mount.daemon.control_socket import ControlSocket, MountIdentity
 from s3mount.daemon.interfaces import Serve, Served
 from s3mount.daemon.logging_setup import log_suppressed, register_log_metrics
-from s3mount.daemon.mounting.mounter import AttachedMount, Mounter
+from s3mount.daemon.mounting.mount_table import mount_of_device
+from s3mount.daemon.mounting.mounter import AttachedMount, Mounter, connection_number
+from s3mount.daemon.mounting.passed_descriptor import is_passed_descriptor
 from s3mount.daemon.sd_notify import Notifier
 from s3mount.errors import SetupError
 from s3mount.metrics import Metrics
@@ -30,9 +34,9 @@ log = logging.getLogger(__name__)
 class MountLifecycle:
     """`Host` and `SignalHandler` of one mount, from the start of *serve* to its end.
 
-    State: *_mount* is set by `attach`; *_ready* by `ready`, perhaps after the kernel's first
-    request; *_served* when the mount has answered and was announced. *_serving* is cancelled to
-    end *serve*.
+    State: *_mount* and *_connection*, if the kernel tells it, are set by `attach`; *_ready* by
+    `ready`, perhaps after the kernel's first request; *_served* when the mount has answered and was
+    announced. *_serving* is cancelled to end *serve*.
     """
 
     def __init__(
@@ -42,14 +46,18 @@ class MountLifecycle:
         mounter: Mounter,
         listener: ReadinessListener,
         notifier: Notifier,
+        *,
+        control: ControlSocket,
     ) -> None:
         self._config = config
         self._serve = serve
         self._mounter = mounter
         self._listener = listener
         self._notifier = notifier
+        self._control = control
         self.metrics = Metrics()
         self._mount: AttachedMount | None = None
+        self._connection: int | None = None
         self._ready: Served | None = None
         self._served: Served | None = None
         self._serving = trio.CancelScope()
@@ -62,7 +70,7 @@ class MountLifecycle:
     async def live(self) -> None:
         """Return when the mount has ended. Raises what *serve* raises, in groups."""
         self._notifier.starting(f"waiting for {self._source}", _start_limit(self._config.store))
-        with signals.receiver() as received:
+        with contextlib.closing(self._control), signals.receiver() as received:
             async with trio.open_nursery() as self._nursery:
                 self._nursery.start_soon(signals.dispatch, received, self)
                 self._nursery.start_soon(self._follow_listener)
@@ -75,11 +83,16 @@ class MountLifecycle:
 
     def attach(self) -> str:
         self._mount = self._mounter.mount()
+        self._connection = connection_number(self._mount)
         return f"/dev/fd/{self._mount.fuse_fd}"
 
     def ready(self, served: Served) -> None:
         self._ready = served
         register_log_metrics(self.metrics)
+        self.metrics.gauge(
+            "process_resident_bytes", "bytes", "Resident memory of the process.", _resident_bytes
+        )
+        self._open_control(served)  # before the first answer: who gets one finds the socket
         self._nursery.start_soon(self._announce, served)
 
     # SignalHandler
@@ -90,6 +103,7 @@ class MountLifecycle:
 
     def end_at_once(self) -> None:
         """Exit without the event loop, which may be what hangs."""
+        self._control.close()
         self._mounter.detach()
         os._exit(0)
 
@@ -125,6 +139,17 @@ class MountLifecycle:
         self._listener.ready()
         self._notifier.ready(self._status)
         await self._notifier.feed_watchdog()
+
+    def _open_control(self, served: Served) -> None:
+        connection = self._connection
+        path = self._mountpoint
+        if is_passed_descriptor(path):
+            entry = mount_of_device(connection) if connection is not None else None
+            path = path if entry is None else entry.path
+        identity = MountIdentity(self._source, path, connection)
+        server = self._control.open(identity, served)
+        if server is not None:
+            self._nursery.start_soon(server.run)
 
     async def _wait_answer(self) -> None:
         """Wait for the mount's first answer, by descriptor: its path may lead elsewhere by now.
@@ -175,6 +200,11 @@ def source(store: StoreConfig) -> str:
 def _start_limit(store: StoreConfig) -> float:
     """Return the most seconds of a start: credentials, the first LIST, the mount's first answer."""
     return 2 * store.timeout + store.start_timeout + ANSWER_TIMEOUT
+
+
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text().split()[1]  # proc(5)
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _statvfs_and_close(root: int) -> None:

@@ -41,14 +41,14 @@ class _Period:
 class LogLimit(logging.Filter):
     """Filter of a handler. Thread-safe. *clock* is monotonic, in seconds.
 
-    Unless *is_limiting*, it only counts. State, under *_lock*: *_periods* by kind; *warnings* and
+    Unless `is_limiting`, it only counts. State, under *_lock*: *_periods* by kind; *warnings* and
     *suppressed* count since the start.
     """
 
     def __init__(self, clock: Callable[[], float], *, is_limiting: bool = True) -> None:
         super().__init__()
         self._clock = clock
-        self._is_limiting = is_limiting
+        self.is_limiting = is_limiting
         self._lock = threading.Lock()
         self._periods: dict[_Kind, _Period] = {}
         self.warnings = 0
@@ -89,7 +89,7 @@ class LogLimit(logging.Filter):
     def _count(self, record: logging.LogRecord, now: float, burst: int) -> bool:
         self.warnings += record.levelno >= logging.WARNING
         period = self._periods.setdefault(self._kind(record), _Period(now))
-        if period.passed < burst or not self._is_limiting:
+        if period.passed < burst or not self.is_limiting:
             period.passed += 1
             return True
         period.suppressed += 1

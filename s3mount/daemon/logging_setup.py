@@ -23,7 +23,7 @@ from typing import Any, Final, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from s3mount.config import LogConfig
+from s3mount.config import LogConfig, LogLevel
 from s3mount.daemon.log_file import LogFileHandler
 from s3mount.daemon.log_rate_limit import LogLimit
 from s3mount.errors import SetupError
@@ -40,6 +40,14 @@ _SYSLOG: Final = "/dev/log"
 _AT_WARNING: Final = ("boto3", "botocore", "s3transfer", "pyfuse3", "trio", "asyncio")
 # botocore warns of a failed refresh with a traceback, which quotes a credential process's output
 _AT_ERROR: Final = ("urllib3", "botocore.credentials", "botocore.tokens")
+_LEVELS: Final[Mapping[int, LogLevel]] = MappingProxyType(
+    {
+        logging.DEBUG: "debug",
+        logging.INFO: "info",
+        logging.WARNING: "warning",
+        logging.ERROR: "error",
+    }
+)
 _PRIORITIES: Final[Mapping[str, int]] = MappingProxyType(  # <syslog.h>
     {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 )
@@ -111,17 +119,26 @@ def set_up_log(config: LogConfig, *, foreground: bool) -> None:
         handler.setFormatter(_json_formatter())
     elif handler.formatter is None:
         handler.setFormatter(_LineFormatter(_TEXT))
-    # at debug each request is a line anyway, and a reader looks for one of them
-    handler.addFilter(LogLimit(time.monotonic, is_limiting=config.level != "debug"))
+    handler.addFilter(LogLimit(time.monotonic))
     logging.raiseExceptions = False
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(config.level.upper())
-    for name in _AT_WARNING:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger().handlers[:] = [handler]
+    set_log_level(config.level)
     for name in _AT_ERROR:
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("pyfuse3").addFilter(_is_reply_wanted)
+
+
+def set_log_level(level: LogLevel) -> LogLevel:
+    """Log from *level* on; return the level before."""
+    root = logging.getLogger()
+    before = _LEVELS.get(root.level, "info")
+    root.setLevel(level.upper())
+    for name in _AT_WARNING:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for limit in _limits():
+        # at debug each request is a line anyway, and a reader looks for one of them
+        limit.is_limiting = level != "debug"
+    return before
 
 
 def _is_reply_wanted(record: logging.LogRecord) -> bool:

@@ -16,6 +16,7 @@ import trio
 from s3mount.config import Config, MountConfig
 from s3mount.daemon import privileges, signals, syscalls
 from s3mount.daemon.background import Foreground, ReadinessListener, in_background
+from s3mount.daemon.control_socket import ControlSocket
 from s3mount.daemon.interfaces import Serve
 from s3mount.daemon.lifecycle import MountLifecycle, source
 from s3mount.daemon.logging_setup import log_suppressed, set_up_log
@@ -138,9 +139,11 @@ def _live(
         mounter = _mounter(config, user, mount_point)
         try:
             serve = serve or _composition_root()  # after the fork of the helper, which needs none
+            control = ControlSocket(os.environ, user, is_wanted=config.mount.has_control)
             _drop_privileges(user)
             set_up_log(config.log, foreground=config.foreground)
-            life = MountLifecycle(config, serve, mounter, listener, Notifier(os.environ))
+            notifier = Notifier(os.environ)
+            life = MountLifecycle(config, serve, mounter, listener, notifier, control=control)
             return _run(life, listener)
         finally:
             mounter.detach()

@@ -11,16 +11,21 @@ import math
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.config import Config, Prefetch, StoreConfig
+from s3mount.control.command_set import build_commands
+from s3mount.control.commands import Commands
+from s3mount.control.protocol import Greeting
+from s3mount.control.sources import Sources, StoreState
 from s3mount.daemon.interfaces import Host
+from s3mount.daemon.logging_setup import set_log_level
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -39,8 +44,10 @@ from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.s3.boto.transport import BotoTransport
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
+from s3mount.s3.endpoint.credential_chain import CredentialChain
 from s3mount.s3.endpoint.credential_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
+from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import ObjectStore
@@ -48,6 +55,7 @@ from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
 
 log = logging.getLogger(__name__)
@@ -65,8 +73,12 @@ RESERVED_SHARE = 8  # with several users, each leaves one of so many connections
 class ServedFileSystem:
     """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem) -> None:
+    def __init__(self, filesystem: FileSystem, sources: Sources) -> None:
         self._filesystem = filesystem
+        self._sources = sources
+
+    def commands(self, greeting: Greeting) -> Commands:
+        return build_commands(self._sources, greeting, {})
 
     def invalidate_all(self) -> None:
         try:
@@ -98,8 +110,11 @@ async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     drop_empty_variables()
+    requests = _request_log()
+    requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
-        store = await open_store(config.store, credentials, partial(_connect, config.store))
+        connect = partial(_connect, config.store, requests)
+        store = await open_store(config.store, credentials, connect)
         try:
             store.register_metrics(host.metrics)
             store.preconnect()
@@ -108,15 +123,26 @@ async def serve(config: Config, host: Host) -> None:
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
-                    await _serve_session(config, host, store, background)
+                    state = partial(_store_state, config.store, store.identity, credentials)
+                    observed = ObservedStore(store, requests, state)
+                    await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
         finally:
             store.close()
 
 
+class ObservedStore(NamedTuple):
+    """A store, the log of its requests, and what the control socket tells of it."""
+
+    store: ObjectStore
+    requests: RequestLog
+    state: Callable[[], StoreState]
+
+
 async def _serve_session(
-    config: Config, host: Host, store: ObjectStore, background: trio.Nursery
+    config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
+    store = observed.store
     invalidator = EntryInvalidator(_clock)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     blocks = BlockCache(store, background, config.blocks, has_readahead=has_readahead)
@@ -131,11 +157,20 @@ async def _serve_session(
         limiter=_limiter(config),
         invalidator=invalidator,
     )
+    sources = Sources(
+        store=observed.state,
+        requests=observed.requests,
+        files=blocks,
+        metrics=host.metrics,
+        tree=filesystem.tree,
+        prices=config.prices,
+        set_log_level=set_log_level,
+    )
     _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(ServedFileSystem(filesystem))
+        host.ready(ServedFileSystem(filesystem, sources))
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
@@ -143,6 +178,23 @@ async def _serve_session(
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _store_state(
+    config: StoreConfig, identity: StoreIdentity | None, credentials: CredentialChain
+) -> StoreState:
+    return StoreState(config, identity, credentials.state())
+
+
+def _request_log() -> RequestLog:
+    """Return the log of the mount's requests, which tells its subscribers in this event loop."""
+    event_loop = trio.lowlevel.current_trio_token()
+
+    def run_in_event_loop(function: Callable[[], None]) -> None:
+        with suppress(trio.RunFinishedError):
+            event_loop.run_sync_soon(function, idempotent=True)
+
+    return RequestLog(run_in_event_loop)
 
 
 def _clock() -> float:
@@ -177,19 +229,27 @@ def _configure_gc() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-def _connect(config: StoreConfig, endpoint: Endpoint) -> Callable[[], RemoteStore]:
+def _connect(
+    config: StoreConfig, requests: RequestLog, endpoint: Endpoint
+) -> Callable[[], RemoteStore]:
     """Choose a transport; return what makes the store over it, in the event loop."""
     transport: Transport
     if config.transport == "native" and supports_native(endpoint):
-        transport = NativeTransport(endpoint, connections=config.max_connections)
+        transport = NativeTransport(endpoint, requests, connections=config.max_connections)
     else:
-        transport = BotoTransport(config, endpoint)
+        transport = BotoTransport(config, endpoint, log=requests)
+    name = "native" if isinstance(transport, NativeTransport) else "boto3"
+    identity = StoreIdentity(endpoint.origin, endpoint.region, name)
     if config.follow_redirects:
-        transport = RedirectFollower(transport, endpoint, connections=config.max_connections)
-    return partial(_store, transport, endpoint, config)
+        transport = RedirectFollower(
+            transport, endpoint, requests, connections=config.max_connections
+        )
+    return partial(_store, transport, endpoint, config, identity)
 
 
-def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> RemoteStore:
+def _store(
+    transport: Transport, endpoint: Endpoint, config: StoreConfig, identity: StoreIdentity
+) -> RemoteStore:
     traits = StoreTraits(
         verifies=config.verify_checksums,
         checksums=endpoint.requests_checksums,
@@ -206,6 +266,7 @@ def _store(transport: Transport, endpoint: Endpoint, config: StoreConfig) -> Rem
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,
+        identity=identity,
     )
 
 

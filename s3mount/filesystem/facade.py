@@ -22,7 +22,8 @@ class FileSystem:
     numbers: NumberLookup
 
     def register_metrics(self, metrics: Metrics) -> None:
-        """Register what is held now of names, attributes and handles."""
+        """Register what is held now of names, attributes and handles, and hits and misses."""
+        self._register_hits(metrics)
         inodes, known = self.tree.inodes, self.tree.cache.directories
         gauge = metrics.gauge
         gauge("inodes", "inodes", "Inodes that the kernel refers to.", lambda: len(inodes))
@@ -34,6 +35,22 @@ class FileSystem:
         )
         gauge("cached_entries", "entries", "Entries cached.", lambda: known.entry_count)
         gauge("metadata_bytes", "bytes", "Memory of names and attributes.", lambda: known.weight)
+        gauge("metadata_bytes_limit", "bytes", "Its limit: --metadata-limit.", lambda: known.limit)
         gauge("hidden_keys", "keys", "Keys that no path names.", lambda: known.hidden_count)
         gauge("open_files", "handles", "Open files.", lambda: len(self.files))
         gauge("open_directories", "handles", "Open directories.", lambda: len(self.directories))
+
+    def _register_hits(self, metrics: Metrics) -> None:
+        tree, cache, counter = self.tree, self.tree.cache, metrics.counter
+        counter("lookup_hits", "lookups", "Lookups from the cache.", lambda: tree.lookup_hits)
+        counter("lookup_misses", "lookups", "Lookups that had to wait.", lambda: tree.lookup_misses)
+        counter(
+            "listing_hits", "reads", "Directories read from the cache.", lambda: cache.listing_hits
+        )
+        counter(
+            "listing_misses",
+            "reads",
+            "Directories listed to be read.",
+            lambda: cache.listing_misses,
+        )
+        counter("listing_pages_read", "pages", "Pages of listings read.", lambda: cache.pages_read)

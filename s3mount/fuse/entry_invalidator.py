@@ -67,10 +67,18 @@ class EntryInvalidator:
             self._clear_pages()
         self._has_work.set()
 
+    def drop_name(self, parent: int, name: bytes) -> None:
+        """Have the kernel drop *name* in the directory *parent*, and all negative dentries, soon.
+
+        Those of one subtree would cost more to find than to drop: there are few.
+        """
+        self._singles.append((parent, name))
+        self._drop_absent()
+        self._has_work.set()
+
     def drop_all(self) -> None:
         """Have the kernel drop all dentries that it has now, soon."""
-        self._singles.extend(self._absent)
-        self._absent.clear()
+        self._drop_absent()
         self._is_all = True
         self._clear_pages()
         self._has_work.set()
@@ -165,6 +173,10 @@ class EntryInvalidator:
             self._directories |= directories
             self._is_all = self._is_all or is_all
             raise
+
+    def _drop_absent(self) -> None:
+        self._singles.extend(self._absent)
+        self._absent.clear()
 
     def _clear_pages(self) -> None:
         """Clear the queue of pages, whose directories are queued instead."""

@@ -33,7 +33,7 @@ from s3mount.s3.endpoint.messages import (
 from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
-from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.model import ListPage, ListQuery, Reason
 from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
 from s3mount.s3.transport import ErrorResponseError, Retryable
 
@@ -187,7 +187,7 @@ async def _look_up(start: _Start, credentials: Credentials) -> None:
 
 async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | None:
     """List the bucket. Return None, or the name of the region in which the bucket is."""
-    config, query, invalid = start.config, ListQuery(start.config.prefix), 0
+    config, query, invalid = start.config, ListQuery(start.config.prefix, reason=Reason.CHECK), 0
     while True:
         try:
             await store.list_once(query)

@@ -5,8 +5,8 @@ bytes survive the way from a listing to a request. An ETag is without quotes and
 """
 
 import re
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
 # what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress
@@ -108,12 +108,33 @@ class ListedObject(NamedTuple):
     storage_class: str = "STANDARD"
 
 
+class Reason(StrEnum):
+    """Why a request is sent, for the request log.
+
+    READ: a reader waits. READAHEAD: a reader is expected at these bytes. SIBLING: a small file that
+    is likely to be read next. WALK: a scan of a subtree. LISTING: a page of a directory. LOOKUP: a
+    name. REVALIDATE: whether a version is current. HEDGE: a read whose response is late. CHECK: the
+    start, and probes of what the store supports. WARM: a user asked for it ahead.
+    """
+
+    READ = "read"
+    READAHEAD = "readahead"
+    SIBLING = "sibling"
+    WALK = "walk"
+    LISTING = "listing"
+    LOOKUP = "lookup"
+    REVALIDATE = "revalidate"
+    HEDGE = "hedge"
+    CHECK = "check"
+    WARM = "warm"
+
+
 @dataclass(frozen=True, slots=True)
 class ListQuery:
     """The page of a listing to request.
 
     *start_after* begins a listing behind a key; *token* continues one. *delimiter* is "/", or ""
-    for everything below *prefix*.
+    for everything below *prefix*. *reason* says why, and is no part of what is requested.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
 
@@ -122,6 +143,7 @@ class ListQuery:
     start_after: str | None = None
     token: str | None = None
     max_keys: int = 1000
+    reason: Reason = field(default=Reason.LISTING, compare=False)
 
 
 class RowOddity(Enum):
@@ -160,6 +182,15 @@ class ListPage:
     def has_lost_objects(self) -> bool:
         """Whether objects were left out that are certainly there."""
         return any(oddity is RowOddity.NOT_FOUND_OUT for oddity, _ in self.odd_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreIdentity:
+    """The store that serves: *endpoint* is its scheme and host, *transport* what sends requests."""
+
+    endpoint: str
+    region: str
+    transport: str
 
 
 @dataclass(frozen=True, slots=True)

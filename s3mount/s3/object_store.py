@@ -8,7 +8,15 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
-from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
+from s3mount.s3.model import (
+    ByteRange,
+    ListPage,
+    ListQuery,
+    ObjectStat,
+    ObjectVersion,
+    Reason,
+    Revalidation,
+)
 
 
 class Priority(IntEnum):
@@ -64,7 +72,7 @@ class StartedRead(Protocol):
 class ObjectStore(Protocol):
     """Objects of one bucket."""
 
-    async def head(self, key: str) -> ObjectStat:
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         """The current attributes of *key* (HeadObject)."""
         ...
 
@@ -100,6 +108,8 @@ class ObjectStore(Protocol):
         into: memoryview,
         on_end: OnReadEnd,
         priority: Priority,
+        *,
+        reason: Reason = Reason.READ,
     ) -> StartedRead:
         """Fill *into*, as long as *byte_range*, with these bytes of exactly this version.
 

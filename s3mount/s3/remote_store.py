@@ -28,7 +28,9 @@ from s3mount.s3.model import (
     Modified,
     ObjectStat,
     ObjectVersion,
+    Reason,
     Revalidation,
+    StoreIdentity,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.operations.bucket_operations import Operations
@@ -48,7 +50,8 @@ T = TypeVar("T")
 class RemoteStore:
     """`ObjectStore` over *operations*; for one trio run.
 
-    *timeout* is in seconds. *bucket* is named by failures that know none.
+    *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
+    status of the mount.
     """
 
     def __init__(
@@ -58,9 +61,11 @@ class RemoteStore:
         max_connections: int,
         timeout: float,
         bucket: str | None = None,
+        identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
     ) -> None:
         self._operations = operations
+        self.identity = identity
         self._timeout = timeout
         self._limiter = Limiter(max_connections)
         self._thread_pool = ThreadPool()
@@ -75,14 +80,12 @@ class RemoteStore:
         self._reads = ReadScheduler(
             self._retrier, self._limiter, Executor(self._thread_pool), self._make_sender, timeout
         )
-        self._head_bytes_read = 0
         self._odd_rows = OddRowLog()
         self.start_read = self._reads.start_read  # no frame more on the path of a read
 
-    async def head(self, key: str) -> ObjectStat:
-        stat = await self._call(
-            "HEAD", key, lambda deadline: self._operations.head(key, deadline=deadline)
-        )
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
+        call = partial(self._operations.head, key, reason=reason)
+        stat = await self._call("HEAD", key, lambda deadline: call(deadline=deadline))
         return _with_version_id(stat)
 
     async def list_once(self, query: ListQuery) -> ListPage:
@@ -130,7 +133,6 @@ class RemoteStore:
             lambda deadline: self._operations.revalidate(version, head_size, deadline=deadline),
         )
         if isinstance(found, Modified):
-            self._head_bytes_read += len(found.head)
             return Modified(_with_version_id(found.stat), found.head)
         return found
 
@@ -150,19 +152,13 @@ class RemoteStore:
             self._thread_pool.submit(connect, _report_failure)
 
     def register_metrics(self, metrics: Metrics) -> None:
-        """Register what is counted of requests; each attempt is a request."""
+        """Register what is counted of retries, hedges and throttling."""
         retrier, hedges, limiter = self._retrier, self._reads.hedge_policy, self._limiter
-        requests, counter = retrier.requests, metrics.counter
-        counter("head_requests", "requests", "HEAD requests sent.", lambda: requests["HEAD"])
-        counter("list_requests", "requests", "LIST requests sent.", lambda: requests["LIST"])
-        counter(
-            "get_requests", "requests", "GET requests sent.", lambda: requests["GET"] + hedges.sent
-        )
+        counter = metrics.counter
         self._odd_rows.register_metrics(metrics)
         counter("retries", "requests", "Attempts after the first.", lambda: retrier.retries)
         counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
         counter("request_errors", "requests", "Requests that failed.", lambda: retrier.errors)
-        counter("bytes_received", "bytes", "Bytes of bodies received.", self._bytes_received)
         counter("hedged_reads", "requests", "Hedged GETs sent.", lambda: hedges.sent)
         counter("hedged_reads_won", "requests", "Hedged GETs that won.", lambda: hedges.won)
         aimd = limiter.aimd
@@ -175,9 +171,6 @@ class RemoteStore:
         self._thread_pool.close()
         self._operations.close()
 
-    def _bytes_received(self) -> int:
-        return self._reads.bytes_read + self._head_bytes_read
-
     def _make_sender(
         self,
         version: ObjectVersion,
@@ -185,6 +178,7 @@ class RemoteStore:
         deadline: float,
         *,
         is_conditional: bool,
+        reason: Reason,
     ) -> Sender[str | None]:
         version_id = version.version_id if version.is_replaced else None
         return self._operations.get_range(
@@ -193,6 +187,7 @@ class RemoteStore:
             version_id=version_id,
             deadline=monotonic(deadline),
             is_conditional=is_conditional,
+            reason=reason,
         )
 
     def _renew_credentials(self, deadline: float, *, is_expired: bool) -> bool:

@@ -13,7 +13,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 RUN_PACKAGES=(fuse3 ca-certificates)
 BUILD_PACKAGES=(gcc libc6-dev libfuse3-dev pkg-config)
 # shellcheck disable=SC2034 # for scripts/test
-TEST_PACKAGES=(attr curl dbus file fio git libpam-systemd rsync sqlite3 systemd tar unzip zip)
+TEST_PACKAGES=(attr curl dbus file fio fish git groff-base libpam-systemd rsync sqlite3 systemd tar unzip zip zsh)
 
 # Servers of the tests that are Go modules, each at one version; Go checks them by its checksum database.
 SERVER_MODULES=(

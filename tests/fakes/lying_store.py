@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from s3mount.s3.model import ListedObject, ObjectStat, ObjectVersion
+from s3mount.s3.model import ListedObject, ObjectStat, ObjectVersion, Reason
 from tests.fakes.memory_store import MemoryStore
 
 
@@ -15,9 +15,9 @@ class LyingStore(MemoryStore):
     head_bytes: int = 0
     head_word: str = ""
 
-    async def head(self, key: str) -> ObjectStat:
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         # a dataclass with slots is a new class, which super() without arguments does not know
-        stat = await MemoryStore.head(self, key)
+        stat = await MemoryStore.head(self, key, reason)
         version = ObjectVersion(
             self.bucket,
             key,

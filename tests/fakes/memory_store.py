@@ -25,6 +25,7 @@ from s3mount.s3.model import (
     NotModified,
     ObjectStat,
     ObjectVersion,
+    Reason,
     Revalidation,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
@@ -175,7 +176,7 @@ class MemoryStore:
 
     # ---- ObjectStore
 
-    async def head(self, key: str) -> ObjectStat:
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await self._receive("HEAD", key)
         return self._current(key).stat
 
@@ -222,6 +223,8 @@ class MemoryStore:
         into: memoryview,
         on_end: OnReadEnd,
         priority: Priority,
+        *,
+        reason: Reason = Reason.READ,  # noqa: ARG002
     ) -> TaskRead:
         """Read in a task, since each request waits for the hook."""
         read = partial(self._read, version, byte_range, into, priority)

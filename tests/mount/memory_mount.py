@@ -33,12 +33,14 @@ from s3mount.cli.build_config import build_config
 from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
+from s3mount.control.sources import StoreState
 from s3mount.daemon import wiring
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.startup import run
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
 from s3mount.s3.model import ByteRange, ListQuery
+from s3mount.s3.request_log import RequestLog
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.mount.mount_process import Mount, served
 
@@ -171,7 +173,9 @@ async def serve(config: Config, host: Host) -> None:
     async with trio.open_nursery() as loads:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
-        await wiring._serve_session(config, host, control.store, background)
+        state = StoreState(config.store, None, None)
+        observed = wiring.ObservedStore(control.store, RequestLog(), lambda: state)
+        await wiring._serve_session(config, host, observed, background)
         loads.cancel_scope.cancel()
 
 

@@ -20,6 +20,8 @@ from s3mount.cli.build_config import build_config
 from s3mount.cli.exit_status import run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
+from s3mount.control.commands import Commands
+from s3mount.control.protocol import Greeting
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.mounting.options import session_options
 from s3mount.daemon.startup import run
@@ -35,6 +37,9 @@ class ReadCounter:
 
     def __init__(self) -> None:
         self.count = 0
+
+    def commands(self, greeting: Greeting) -> Commands:  # noqa: ARG002
+        return {}
 
     def invalidate_all(self) -> None:
         self.count = 0

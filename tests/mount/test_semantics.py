@@ -448,7 +448,8 @@ def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_
 
 def test_a_listing_is_what_s3_said_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
     """A listing shows what S3 returned within the metadata lifetime. A file that others create or
-    delete appears or disappears within it; a refresh on request (SIGHUP) is immediate.
+    delete appears or disappears within it; a refresh on request (SIGHUP, or `refresh` of one path
+    or of all at the [control socket](control.md)) is immediate.
     """
     bucket = fill(server, {"d/stays": b"", "d/goes": b""})
     with (

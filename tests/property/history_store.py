@@ -24,6 +24,7 @@ from s3mount.s3.model import (
     NotModified,
     ObjectStat,
     ObjectVersion,
+    Reason,
     Revalidation,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
@@ -98,7 +99,7 @@ class HistoryStore:
         default_factory=dict
     )
 
-    async def head(self, key: str) -> ObjectStat:
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await self._arrive("HEAD", key)
         size = self.history.current.sizes.get(key)
         await self._leave()
@@ -149,6 +150,8 @@ class HistoryStore:
         into: memoryview,
         on_end: OnReadEnd,
         priority: Priority,  # noqa: ARG002
+        *,
+        reason: Reason = Reason.READ,  # noqa: ARG002
     ) -> TaskRead:
         """Read in a task, since each request waits."""
         return TaskRead(version, partial(self._read, version, byte_range, into), on_end)

@@ -14,7 +14,15 @@ import trio
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.errors import S3MountError
-from s3mount.s3.model import ByteRange, ListPage, ListQuery, ObjectStat, ObjectVersion, Revalidation
+from s3mount.s3.model import (
+    ByteRange,
+    ListPage,
+    ListQuery,
+    ObjectStat,
+    ObjectVersion,
+    Reason,
+    Revalidation,
+)
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
 from s3mount.unawaited import ExpectedError
 
@@ -111,6 +119,8 @@ class ScriptedStore:
         into: memoryview,
         on_end: OnReadEnd,
         priority: Priority,
+        *,
+        reason: Reason = Reason.READ,  # noqa: ARG002
     ) -> Load:
         load = Load(self, version, byte_range, into, on_end, priority)
         assert len(into) == len(byte_range) > 0
@@ -122,7 +132,7 @@ class ScriptedStore:
             _soon(load.land)
         return load
 
-    async def head(self, key: str) -> ObjectStat:  # noqa: ARG002
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         raise AssertionError("blocks ask for ranges only")
 
     async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:  # noqa: ARG002

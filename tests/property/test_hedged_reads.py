@@ -19,7 +19,7 @@ from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.ranges import KIB, FetchSizes
 from s3mount.config import BlockConfig
 from s3mount.errors import StaleVersion, StoreError
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -58,6 +58,7 @@ class FickleTransport:
         version_id: str | None,
         deadline: float,  # noqa: ARG002 - the protocol's
         is_conditional: bool = True,  # noqa: ARG002 - the protocol's
+        reason: Reason = Reason.READ,  # noqa: ARG002 - the protocol's
     ) -> "FickleRange":
         return FickleRange(self, byte_range, version_id)
 
@@ -116,6 +117,9 @@ class FickleRange:
         self._transport = transport
         self._range = byte_range
         self._version_id = version_id
+
+    def hedged(self) -> "FickleRange":
+        return self
 
     def send(self, into: Callable[[], memoryview], cancel_token: CancelToken) -> str | None:
         return self._transport.read(self._range, self._version_id, into, cancel_token)

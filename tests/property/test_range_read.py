@@ -52,6 +52,9 @@ class Sender:
     def resume(self, filled: int) -> "Sender":
         return Sender(filled)
 
+    def hedged(self) -> "Sender":
+        return self
+
 
 class Play:
     """A scheduler, its reads, and how each has ended. Stands in for executor and thread pool."""

@@ -93,6 +93,39 @@ def test_lookups_readdirs_and_forgets_in_any_order_show_the_tree(
     run(main)
 
 
+@each_order
+@given(before=bodies(), after=bodies(), page_size=page_sizes, data=st.data())
+def test_a_refresh_of_a_path_shows_the_present_tree_below_it(
+    order: Order,
+    before: dict[str, bytes],
+    after: dict[str, bytes],
+    page_size: int,
+    data: st.DataObject,
+) -> None:
+    store = MemoryStore(before, page_size=page_size, order=order)
+    tree = truth(store)
+    path = data.draw(st.sampled_from(_paths(tree)))
+    looks = data.draw(st.lists(st.sampled_from(_paths(tree)), max_size=6))
+    reads = data.draw(st.lists(st.sampled_from([b"", *directories_of(tree)]), max_size=4))
+
+    async def main() -> None:
+        async with kernel_on(store, Clock(), metadata_ttl=float("inf")) as kernel:
+            for each in reads:
+                await _check_readdir(kernel, store, each)
+            for each in looks:
+                await _check_lookup(kernel, store, each)
+            for key in before:
+                store.delete(key)
+            for key, body in after.items():
+                store.put(key, body)
+
+            kernel.filesystem.tree.refresh(path.split(b"/"))
+
+            await _check_below(kernel, store, path)
+
+    run(main)
+
+
 @given(bodies=bodies(), page_size=page_sizes, limit=st.integers(1, 6))
 def test_a_metadata_limit_of_few_bytes_shows_the_same_tree(
     bodies: dict[str, bytes], page_size: int, limit: int
@@ -165,6 +198,15 @@ async def _check_lookup(kernel: Kernel, store: MemoryStore, path: bytes) -> None
         "nothing" if seen is None else "directory" if seen.is_directory else f"file of {seen.size}"
     )
     assert shown == kind(look(truth(store), path)), path
+
+
+async def _check_below(kernel: Kernel, store: MemoryStore, path: bytes) -> None:
+    """Check *path* and all below it, unless a directory above it is gone: it may be known still."""
+    await _check_lookup(kernel, store, path)
+    if isinstance(node := look(truth(store), path), Directory):
+        await _check_readdir(kernel, store, path)
+        for name in node:
+            await _check_below(kernel, store, path + b"/" + name)
 
 
 async def _check_readdir(kernel: Kernel, store: MemoryStore, path: bytes) -> None:

@@ -1,9 +1,11 @@
 """One instance of the unit in a sandbox: its configuration, its state in systemd, and its mount."""
 
+import json
 import shlex
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tests.servers import S3Server
 from tests.systemd.sandbox import Sandbox
@@ -113,6 +115,28 @@ class Service:
     @property
     def is_mounted(self) -> bool:
         return self.sandbox.run("findmnt", self.mountpoint, check=False).returncode == 0
+
+    @property
+    def control_sockets(self) -> list[str]:
+        """The control sockets of this instance, by its name, or of all mounts of its user."""
+        if self.user:
+            folder = f"/run/user/{self.sandbox.output('id', '-u', self.user)}/s3mount"
+        else:
+            folder = f"/run/s3mount/s3mount@{self.name}"
+        return self.sandbox.run("find", folder, "-type", "s", check=False).stdout.split()
+
+    @property
+    def greeting(self) -> dict[str, Any]:
+        """What its control socket says to root first; of several, the one that answers."""
+        script = (
+            "import socket, sys\n"
+            "for path in sys.argv[1:]:\n"
+            "    s = socket.socket(socket.AF_UNIX)\n"
+            "    if not s.connect_ex(path): print(s.makefile().readline())\n"
+        )
+        said = self.sandbox.output("/usr/bin/python3", "-c", script, *self.control_sockets)
+        found: dict[str, Any] = json.loads(said)
+        return found
 
     def read(self) -> str:
         """Read the file as its user, or as a user without relation to the service."""

@@ -25,6 +25,8 @@ def test_installing_twice_is_installing_once(machine: Sandbox) -> None:
     machine.run(*INSTALL)
 
     assert machine.output("s3mount", "--version").startswith("s3mount ")
+    assert machine.output("s3mountctl", "--version").startswith("s3mountctl ")
+    assert machine.output("man", "--where", "s3mountctl").endswith("/man/man1/s3mountctl.1")
     assert machine.output("cat", "/etc/updatedb.conf") == 'PRUNEFS="NFS nfs nfs4 fuse.s3mount"'
     assert machine.output("stat", "-c", "%a %U %G", "/etc/s3mount") == "750 root s3mount"
     assert (
@@ -38,7 +40,7 @@ def test_a_program_that_others_could_change_is_refused_and_nothing_is_installed(
 ) -> None:
     before = _files(machine)
     machine.run(sys.executable, "-m", "venv", "--without-pip", "/srv/program")
-    for name in ("s3mount", "s3mount-clear", "mount.s3mount"):
+    for name in ("s3mount", "s3mount-clear", "s3mountctl", "mount.s3mount"):
         machine.write(
             f"/srv/program/bin/{name}",
             "#!/srv/program/bin/python\nprint('s3mount 0')\n",
@@ -92,7 +94,7 @@ def test_uninstalling_without_an_installation_is_a_success(machine: Sandbox) -> 
 
 def _files(machine: Sandbox) -> set[str]:
     """Return the files where an installation may write, without backups of useradd."""
-    places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount")
+    places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount", "/run/s3mount")
     found = machine.run("find", *map(str, places), check=False).stdout.splitlines()
     return {
         path

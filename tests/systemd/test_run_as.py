@@ -42,6 +42,9 @@ def test_the_user_serves_with_the_users_own_keys(
         sandbox.output("runuser", "-u", carol, "--", "cat", f"{PLACE}/{KEY}")
         == BODY.decode().strip()
     )
+    sockets = sandbox.output("find", "/run/s3mount/carol", "-type", "s", "-user", "carol")
+    assert sockets.count("\n") == 0
+    assert sockets.endswith(".socket")
     sandbox.run("umount", PLACE)
 
 

@@ -56,6 +56,24 @@ def test_the_serving_process_has_no_capabilities_and_the_machines_mounts(service
     assert _mount_namespace(service.sandbox, "1") == _mount_namespace(service.sandbox, service.pid)
 
 
+def test_its_control_socket_is_in_a_directory_of_its_own_and_goes_with_it(
+    service: Service, bucket: str
+) -> None:
+    service.start()
+
+    (path,) = service.control_sockets
+    folder = path.rpartition("/")[0]
+    assert folder == f"/run/s3mount/s3mount@{service.name}"
+    assert service.sandbox.output("stat", "-c", "%a %U", path, folder).split("\n") == [
+        "600 s3mount",
+        "700 s3mount",
+    ]
+    greeting = service.greeting
+    assert (greeting["pid"], greeting["source"]) == (int(service.pid), f"s3://{bucket}")
+    service.stop()
+    assert service.control_sockets == []
+
+
 def test_no_process_of_the_same_user_reads_its_keys(service: Service) -> None:
     service.start()
 
@@ -89,6 +107,7 @@ def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service:
 
     assert BODY.decode().strip() == service.read()
     assert service.sandbox.output("ps", "-o", "user:20=", "-p", service.pid) == "s3mount-own"
+    assert service.greeting["pid"] == int(service.pid)
     for pid in service.processes:
         for sibling in ("s3mount", "nobody"):
             assert (
@@ -130,6 +149,7 @@ def test_it_is_restarted_when_its_helper_process_was_killed_as_well(service: Ser
 
     service.wait_restarted(killed)
     assert BODY.decode().strip() == service.read()
+    assert service.greeting["pid"] == int(service.pid)
 
 
 def test_it_is_restarted_when_it_hangs(service: Service) -> None:

@@ -34,6 +34,9 @@ def test_only_the_user_can_read_their_mount(service: Service, bucket: str) -> No
     assert service.read() == BODY.decode().strip()
     assert service.show("StatusText") == f"serving s3://{bucket} at {service.mountpoint}"
     assert "Permission denied" in service.sandbox.run("ls", service.mountpoint, check=False).stderr
+    uid = service.sandbox.output("id", "-u", "alice")
+    assert service.control_sockets[0].startswith(f"/run/user/{uid}/s3mount/")
+    assert service.greeting["pid"] == int(service.pid)
 
 
 def test_a_users_mount_is_restarted_after_a_kill(service: Service) -> None:

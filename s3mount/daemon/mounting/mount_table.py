@@ -15,6 +15,7 @@ from typing import Final
 _MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")
 _OPTIONAL_FIELDS: Final = 6  # index of the first one; "-" ends them
+_USER: Final = re.compile(rb"(?:^|,)user_id=(\d+)(?:,|$)")
 _FDINFO_MOUNT: Final = re.compile(rb"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
@@ -27,6 +28,7 @@ class MountEntry:
     path: str  # as os.fsdecode has it
     fstype: str
     source: str
+    user: int | None = None  # of a FUSE mount: the uid who mounted
 
 
 def mount_entries(table: bytes) -> Iterator[MountEntry]:
@@ -51,6 +53,11 @@ def mount_of(identity: int) -> MountEntry | None:
     return next((entry for entry in current_mounts() if entry.identity == identity), None)
 
 
+def mount_of_device(minor: int) -> MountEntry | None:
+    """Return the mount of the anonymous device *minor*; None if there is none in this namespace."""
+    return next((entry for entry in current_mounts() if entry.device == f"0:{minor}"), None)
+
+
 def mount_id(descriptor: int) -> int:
     """Return the id of the mount that *descriptor* is in. Calls the kernel, not the file system."""
     found = _FDINFO_MOUNT.search(Path(f"/proc/self/fdinfo/{descriptor}").read_bytes())
@@ -60,12 +67,14 @@ def mount_id(descriptor: int) -> int:
 
 def _entry(fields: list[bytes]) -> MountEntry:
     after = fields[fields.index(b"-", _OPTIONAL_FIELDS) + 1 :]
+    user = _USER.search(b" ".join(after[2:]))
     return MountEntry(
         int(fields[0]),
         fields[2].decode("ascii"),
         _unescaped(fields[4]),
         _unescaped(after[0]),
         _unescaped(after[1]),
+        int(user[1]) if user else None,
     )
 
 

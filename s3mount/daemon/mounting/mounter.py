@@ -6,15 +6,18 @@ which way was taken.
 
 import contextlib
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Protocol
 
 from s3mount.daemon.mounting.mount_point import MountPoint
-from s3mount.daemon.mounting.mount_table import mount_at
+from s3mount.daemon.mounting.mount_table import mount_at, mount_id, mount_of
 from s3mount.daemon.mounting.unmounting import OwnMount
 from s3mount.errors import SetupError
 
 FUSE_DEVICE: Final = "/dev/fuse"
+_CONNECTION: Final = re.compile(rb"^fuse_connection:\s*(\d+)$", re.MULTILINE)  # since Linux 6.16
 READ_AHEAD_KIB: Final = 1024  # the kernel's own 128 costs a third of the throughput
 DEVICE_MISSING: Final = (
     f"FUSE is not available: {FUSE_DEVICE} is missing; load it (as root: modprobe fuse), "
@@ -63,6 +66,18 @@ class Mounter(Protocol):
     def detach(self) -> None:
         """Detach the mount, even if it is in use; without effect if it is gone. Never raises."""
         ...
+
+
+def connection_number(mount: AttachedMount) -> int | None:
+    """Return the number of the FUSE connection: the minor number of the mount's device.
+
+    It is in the mount table, and in /sys/fs/fuse/connections. None if the kernel does not tell it.
+    """
+    told = _CONNECTION.search(Path(f"/proc/self/fdinfo/{mount.fuse_fd}").read_bytes())
+    if told is not None:
+        return int(told[1])
+    entry = mount_of(mount_id(mount.root_fd)) if mount.root_fd is not None else None
+    return None if entry is None else int(entry.device.rpartition(":")[2])
 
 
 def check_mountable(mount_point: MountPoint) -> None:

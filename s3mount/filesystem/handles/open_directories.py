@@ -64,13 +64,14 @@ class DirectoryHandle:
         # by number, oldest first; the number of the newest is *_segment_count* - 1
         self._segments: dict[int, _Segment] = {}
         self._segment_count = 0
+        self._last_page: tuple[int, int] | None = None  # segment and page, for the statistics
 
     async def rewind(self) -> None:
         """Start over, with the directory as it is now."""
         directory = self._tree.directory_of(self.inode)
         for policy in self._policies:
             await policy.before_readdir(directory)
-        scan = self._tree.cache.scan(directory)
+        scan = self._tree.cache.scan_for_reader(directory)
         self.close()
         self._add_segment(scan, 0)
 
@@ -78,6 +79,7 @@ class DirectoryHandle:
         while self._segments:
             self._tree.cache.directories.release(self._segments.popitem()[1].scan.listing)
         self._segment_count = 0
+        self._last_page = None
 
     async def read(self, offset: int) -> EntrySlice | None:
         """The entries from *offset* on, which is at least DOTS; None at the end.
@@ -102,7 +104,12 @@ class DirectoryHandle:
             return None
         segment, number, index = self._locate(offset)
         page = segment.scan.page_nowait(number)
-        return None if page is None else EntrySlice(page, index, segment.offset(number, 0))
+        if page is None:
+            return None
+        if self._last_page != (segment.number, number):
+            self._last_page = segment.number, number
+            self._tree.cache.pages_read += 1
+        return EntrySlice(page, index, segment.offset(number, 0))
 
     def _locate(self, offset: int) -> tuple[_Segment, int, int]:
         """The segment, and in it the page and index of *offset*; the page may not have come yet."""

@@ -178,6 +178,7 @@ class DirectoryState:
             and not listing.is_trimmed
             and not listing.is_withdrawn
             and ttl.remaining(listing.requested_at, now) > 0
+            and listing.requested_at > self._invalidations.last_subtree(*self.key)
         )
 
     @property

@@ -39,7 +39,7 @@ class DirectoryLru:
         on_evicted: Callable[[int, Sequence[EntryPage]], None],
         on_replaced: Callable[[Sequence[EntryPage]], None],
     ) -> None:
-        self._limit = limit
+        self.limit = limit
         self._invalidations = invalidations
         self._on_evicted = on_evicted
         self._on_replaced = on_replaced
@@ -104,7 +104,7 @@ class DirectoryLru:
             self.update_weight(directory)
         elif listing in self._detached:
             self._weigh_detached(listing)
-            if self.weight > self._limit:
+            if self.weight > self.limit:
                 self._trim_detached()
                 self._evict(self._room)
 
@@ -153,10 +153,19 @@ class DirectoryLru:
         directories = list(self._directories.values())
         self._directories.clear()
         for directory in directories:
-            scan, directory.scan = directory.scan, None
-            directory.clear()
-            if scan is not None:
-                self._retire(scan, directory.inode, is_replaced=True)
+            self._clear(directory)
+
+    def forget(self, directory: DirectoryState) -> None:
+        """Drop *directory*, and its content for those that hold it."""
+        if self._directories.get(directory.key) is directory:
+            del self._directories[directory.key]
+        self._clear(directory)
+
+    def _clear(self, directory: DirectoryState) -> None:
+        scan, directory.scan = directory.scan, None
+        directory.clear()
+        if scan is not None:
+            self._retire(scan, directory.inode, is_replaced=True)
 
     def _each_directory(self) -> Iterator[DirectoryState]:
         """All directories; `LRUCache.values` would count a use of each."""
@@ -165,7 +174,7 @@ class DirectoryLru:
     @property
     def _room(self) -> int:
         """What directories may weigh."""
-        return max(0, self._limit - self._detached_weight)
+        return max(0, self.limit - self._detached_weight)
 
     def _insert(self, directory: DirectoryState) -> None:
         """Keep *directory*; without its listing if that is too large, or not at all."""
@@ -203,7 +212,7 @@ class DirectoryLru:
         listing = scan.listing
         if listing in self._readers:
             self._detach(listing, inode)
-            if not is_replaced and self.weight > self._limit:
+            if not is_replaced and self.weight > self.limit:
                 self._trim_detached()
             return
         if is_replaced or scan.has_received:  # else it may be on its way to its first reader

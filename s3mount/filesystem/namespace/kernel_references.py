@@ -14,6 +14,10 @@ class KernelCache(Protocol):
         """Have the kernel forget these entries of the directory *parent*, soon."""
         ...
 
+    def drop_name(self, parent: int, name: bytes) -> None:
+        """Have the kernel forget *name* in the directory *parent*, and its absent names, soon."""
+        ...
+
     def drop_all(self) -> None:
         """Have the kernel forget all entries that it was given before now, soon."""
         ...

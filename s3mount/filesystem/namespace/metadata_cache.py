@@ -59,6 +59,11 @@ class MetadataCache:
         self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
         self._is_parallel = Prefetch.PARALLEL_LISTING not in no_prefetch
         self._logged: set[str] = set()  # directories with hidden keys
+        # statistics: readers of a listing that was there, or had been started, and the others; the
+        # pages that readers went through
+        self.listing_hits = 0
+        self.listing_misses = 0
+        self.pages_read = 0
 
     def directory(self, prefix: str) -> DirectoryState:
         """The state of the directory *prefix*, new if need be."""
@@ -79,10 +84,19 @@ class MetadataCache:
             scan = self._start_scan(directory, self.clock.tick())
         return scan
 
+    def scan_for_reader(self, directory: DirectoryState) -> ListingScan:
+        """`scan`, counted as a hit or a miss."""
+        former, scan = directory.scan, self.scan(directory)
+        if scan is former:
+            self.listing_hits += 1
+        else:
+            self.listing_misses += 1
+        return scan
+
     def put_first_pages(self, prefix: str, pages: Sequence[ListPage], requested_at: float) -> None:
         """Start the scan of *prefix* with the pages that a lookup has brought, if they are news."""
         directory = self.directory(prefix)
-        if self._is_news(directory, requested_at):
+        if self._is_news(prefix, directory, requested_at):
             scan = self._start_scan(directory, requested_at)
             for page in pages:
                 scan.add(page, requested_at)
@@ -91,7 +105,7 @@ class MetadataCache:
         self, prefix: str, entries: list[Entry], hidden_count: int, requested_at: float
     ) -> DirectoryState | None:
         """Put all entries of a directory, derived from another listing; None if not news."""
-        if not self._is_news(self.find_directory(prefix), requested_at):
+        if not self._is_news(prefix, self.find_directory(prefix), requested_at):
             return None
         listing = DirectoryListing(self.bucket, prefix, requested_at, self.order)
         listing.fill(entries, hidden_count)
@@ -153,6 +167,19 @@ class MetadataCache:
         self.directories.clear()
         self.invalidations.clear()
 
+    def invalidate_subtree(self, prefix: str) -> int:
+        """Expire all that was requested before now in *prefix* and below; how many names it was."""
+        self.invalidations.add_subtree((self.bucket, prefix), self.clock.tick())
+        below = [
+            directory
+            for directory in self.directories.snapshot()
+            if directory.prefix.startswith(prefix)
+        ]
+        count = sum(directory.entry_count for directory in below)
+        for directory in below:
+            self.directories.forget(directory)
+        return count
+
     def _start_scan(self, directory: DirectoryState, requested_at: float) -> ListingScan:
         former = directory.listing
         if former is not None and not former.is_ordered:
@@ -173,9 +200,11 @@ class MetadataCache:
         pages_ahead = PAGES_AHEAD if self.fetches_listings else 1
         return ListingScan(listing, self.new_fetcher(listing), pages_ahead)
 
-    def _is_news(self, directory: DirectoryState | None, requested_at: float) -> bool:
+    def _is_news(self, prefix: str, directory: DirectoryState | None, requested_at: float) -> bool:
         """Whether a listing of that moment is fresh, and newer than what is cached."""
         if self.ttl.remaining(requested_at, self.clock.now()) <= 0:
+            return False
+        if requested_at < self.invalidations.last_subtree(self.bucket, prefix):
             return False
         listing = None if directory is None else directory.listing
         if directory is None or listing is None:

@@ -18,7 +18,7 @@ from s3mount.filesystem.names import decode
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState, dentry_in
 from s3mount.filesystem.namespace.invalidations import DirectoryKey
 from s3mount.filesystem.namespace.volume import Volume
-from s3mount.s3.model import ListPage, ListQuery, Modified, ObjectStat, ObjectVersion
+from s3mount.s3.model import ListPage, ListQuery, Modified, ObjectStat, ObjectVersion, Reason
 
 FIRST_BYTES = 128 << 10  # of a new version, with its revalidation: about what a first read wants
 
@@ -117,7 +117,7 @@ class NameResolver:
 
     async def _list(self, key: str, responses: "_Responses", other: trio.CancelScope) -> None:
         """Request pages to the first that has a key; S3 may send empty pages before it."""
-        query, seen_tokens = ListQuery(key + "/"), set[str]()
+        query, seen_tokens = ListQuery(key + "/", reason=Reason.LOOKUP), set[str]()
         end = self._cache.clock.now() + self._timeout
         try:
             while not responses.is_directory:
@@ -151,7 +151,7 @@ class NameResolver:
         Some proxies answer 403 to a HEAD of whatever is not there.
         """
         try:
-            page = await self._store.list_page(ListQuery(key))
+            page = await self._store.list_page(ListQuery(key, reason=Reason.LOOKUP))
         except S3MountError:
             return False
         is_listed = page.is_partial or any(each.key == key for each in page.objects)

@@ -61,6 +61,9 @@ class Tree:
         self._resolver = resolver
         self._kernel = kernel
         self._mounted_ns = mounted_ns
+        # statistics: lookups that the cache answered, and the others
+        self.lookup_hits = 0
+        self.lookup_misses = 0
 
     # ---- inodes --------------------------------------------------------------------------------
 
@@ -120,6 +123,7 @@ class Tree:
         cached = self.lookup_nowait(parent, name)
         if cached is not None:
             return cached
+        self.lookup_misses += 1
         directory = self.directory_of(parent)
         return self._refer_to(directory, name, await self._find_out(directory, name))
 
@@ -135,7 +139,10 @@ class Tree:
             raise NameTooLong("name of more than 255 bytes")
         directory = self.directory_of(parent)
         known = self.get_fresh(directory, name)
-        return None if known is None else self._refer_to(directory, name, known)
+        if known is None:
+            return None
+        self.lookup_hits += 1
+        return self._refer_to(directory, name, known)
 
     def is_listing_fresh(self, inode: int) -> bool:
         """Whether the listing of a directory is fresh: reading it starts without waiting then."""
@@ -226,6 +233,40 @@ class Tree:
         """Drop all that is cached, and have the kernel look up every name again."""
         self.cache.invalidate_all()
         self._kernel.drop_all()
+
+    def refresh(self, names: Sequence[bytes]) -> int:
+        """Drop what is cached of the path *names*, and of all below if it is a directory.
+
+        The next look at any of it, by the kernel too, is at the store. Returns how many names were
+        cached. Without *names* it is the root: `invalidate_all`.
+        """
+        if not names:
+            count = self.cache.directories.entry_count
+            self.invalidate_all()
+            return count
+        prefix, known = self.root, None
+        for name in names:
+            # what is above keeps its dentry if that leads to the path
+            known = self._get_known(prefix, name)
+            if known is None or not known.is_directory:
+                self._drop_name(prefix, name)
+            prefix += f"{decode(name)}/"
+        if known is not None and known.is_directory:
+            self._drop_name(parent_of(prefix[:-1]), names[-1])
+        count = (known is not None) + self.cache.invalidate_subtree(prefix)
+        for inode, page in self.referenced_pages(self._clock.now()):
+            if page.prefix.startswith(prefix):
+                self._kernel.drop(inode, page)
+        return count
+
+    def _get_known(self, prefix: str, name: bytes) -> CachedDentry | None:
+        directory = self.cache.find_directory(prefix)
+        return None if directory is None else directory.get(name)
+
+    def _drop_name(self, prefix: str, name: bytes) -> None:
+        """Invalidate *name* in the directory *prefix*, in the kernel too."""
+        self.cache.invalidations.add((self._bucket, prefix), name, self._clock.tick())
+        self._kernel.drop_name(self._inode_of_directory(prefix), name)
 
     def referenced_pages(self, until: float) -> list[tuple[int, EntryPage]]:
         """The pages, requested up to *until*, that the kernel refers to, and their directories."""

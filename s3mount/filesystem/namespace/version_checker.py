@@ -28,7 +28,7 @@ from s3mount.filesystem.namespace.corrections import (
 from s3mount.filesystem.namespace.inode_table import InodeTable
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.ttl_policy import StrictClock
-from s3mount.s3.model import ListQuery, ObjectStat, ObjectVersion
+from s3mount.s3.model import ListQuery, ObjectStat, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -118,11 +118,11 @@ class VersionChecker:
             told[index] = await ask(version)
 
     async def _head(self, version: ObjectVersion) -> ObjectStat | None:
-        return await self._store.head(version.key)
+        return await self._store.head(version.key, Reason.REVALIDATE)
 
     async def _listed(self, version: ObjectVersion) -> ObjectStat | None:
         """The row of the object in an ordinary page: some gateways correct sizes in short ones."""
-        page = await self._store.list_page(ListQuery(version.key))
+        page = await self._store.list_page(ListQuery(version.key, reason=Reason.REVALIDATE))
         for row in page.objects:
             if row.key == version.key:
                 listed = ObjectVersion(version.bucket, row.key, row.etag, row.size)

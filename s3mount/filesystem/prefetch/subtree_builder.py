@@ -11,7 +11,7 @@ from s3mount.errors import StoreError
 from s3mount.filesystem.listing.entry_merger import by_component
 from s3mount.filesystem.listing.entry_page import Entry
 from s3mount.filesystem.names import encode, is_valid
-from s3mount.s3.model import ListedObject, ListPage, ListQuery
+from s3mount.s3.model import ListedObject, ListPage, ListQuery, Reason
 
 
 class UnorderedListingError(StoreError):
@@ -63,8 +63,8 @@ class SubtreeBuilder:
 
     def next_query(self) -> ListQuery:
         if self._token is None:
-            return ListQuery(self.root, delimiter="", start_after=self.start)
-        return ListQuery(self.root, delimiter="", token=self._token)
+            return ListQuery(self.root, delimiter="", start_after=self.start, reason=Reason.WALK)
+        return ListQuery(self.root, delimiter="", token=self._token, reason=Reason.WALK)
 
     def add(self, page: ListPage, requested_at: float) -> list[Finished]:
         """Add the next page; the directories that it finishes. Raises UnorderedListingError."""

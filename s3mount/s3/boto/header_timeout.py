@@ -29,6 +29,10 @@ OnAcquire = Callable[[Any], None]
 """Called, in the requesting thread, with the connection that its request is to be sent over."""
 
 
+OnSent = Callable[[], None]
+"""Called, in the requesting thread, when its request has been sent."""
+
+
 Connect = Callable[[str, int, float], socket.socket]
 """Connects to a host and a port within a number of seconds; OSErrors."""
 
@@ -39,14 +43,16 @@ def limit_header_time(
     *,
     handshake_timeout: Callable[[], float],
     on_acquire: OnAcquire,
+    on_sent: OnSent,
     on_wait: OnWait,
     connect: Connect,
 ) -> None:
     """Have the connections of *pools* read a header within the read timeout of its request.
 
     *handshake_timeout* returns how long TLS, and a proxy's tunnel before it, may take in all.
-    *on_acquire* is called before the request is sent, *on_wait* before a handshake and before the
-    header is read; what *on_wait* raises ends the request. *connect* opens the connections.
+    *on_acquire* is called before the request is sent, *on_sent* after it. *on_wait* is called
+    before a handshake and before the header is read, and what it raises ends the request. *connect*
+    opens the connections.
     """
 
     def open_socket(connection: HTTPConnection) -> tuple[socket.socket, "_Handshake"]:
@@ -63,7 +69,7 @@ def limit_header_time(
     }
     pools.pool_classes_by_scheme = {
         scheme: _pool_class(
-            pool, _connection_class(connection, watchdog, on_wait, open_socket), on_acquire
+            pool, _connection_class(connection, watchdog, on_sent, on_wait, open_socket), on_acquire
         )
         for scheme, (connection, pool) in kinds.items()
     }
@@ -72,6 +78,7 @@ def limit_header_time(
 def _connection_class(
     base: Any,
     watchdog: "Watchdog",
+    on_sent: OnSent,
     on_wait: OnWait,
     open_socket: Callable[[HTTPConnection], "tuple[socket.socket, _Handshake]"],
 ) -> Any:
@@ -96,6 +103,7 @@ def _connection_class(
                     self.handshake = None
 
         def getresponse(self) -> HTTPResponse:
+            on_sent()
             on_wait(self.sock)
             return _read_header(super().getresponse, self.timeout, self.sock, watchdog)
 

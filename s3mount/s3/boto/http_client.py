@@ -4,37 +4,33 @@ Follows no redirect, decodes no content, and retries nothing, except on a kept-a
 the peer had closed. What urllib3 raises leaves as an OSError.
 """
 
-import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProtocolError
-from urllib3.exceptions import TimeoutError as HttpTimeoutError
+from urllib3.exceptions import InsecureRequestWarning, ProtocolError
 from urllib3.util import Timeout, make_headers
 
 from s3mount.s3.boto.header_timeout import (
-    PutBack,
-    ShutdownTimer,
     Watchdog,
-    detach_connection,
     limit_header_time,
     shut_down,
-    socket_of,
 )
+from s3mount.s3.boto.http_response import HttpResponse, OnEnd, os_errors
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
-from s3mount.s3.limits import ERROR_LIMIT, PIECES_LIMIT
+from s3mount.s3.request_log import RequestLog
+from s3mount.s3.request_records import RequestRecord
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import TcpConnector, Waitable
-from s3mount.s3.transport import CutShortError, InvalidResponseError, is_chunked, join_values
-
-CHUNK = 256 * 1024  # bytes a read
+from s3mount.s3.transport import (
+    StoreRequest,
+)
 
 
 class Call(threading.local):
@@ -42,9 +38,12 @@ class Call(threading.local):
 
     *has_sent*: botocore has sent a request by itself, before that of *operation*. *is_reused*: the
     last request was sent over a kept-alive connection. *is_repeat*: the next one must not be.
+    *request* is for the request log, *record* that of the log, once the request was sent.
     """
 
     operation = ""
+    request: StoreRequest | None = None
+    record: RequestRecord | None = None
     has_sent = False
     is_reused = False
     is_repeat = False
@@ -53,12 +52,16 @@ class Call(threading.local):
 
 
 class HttpClient:
-    """A pool of connections, for many threads; *call* has each thread's deadline."""
+    """A pool of connections, for many threads; *call* has each thread's deadline.
+
+    *log* is told of each request that leaves it.
+    """
 
     def __init__(
         self,
         store: Endpoint,
         call: Call,
+        log: RequestLog,
         *,
         connections: int,
         clock: Callable[[], float] = time.monotonic,
@@ -66,6 +69,7 @@ class HttpClient:
         self._connect_timeout = store.connect_timeout
         self._idle_timeout = store.idle_timeout
         self._call = call
+        self._log = log
         self._clock = clock
         self._watchdog = Watchdog()
         self._tcp = TcpConnector(clock=clock)
@@ -75,26 +79,49 @@ class HttpClient:
             self._watchdog,
             handshake_timeout=self._handshake_timeout,
             on_acquire=self._acquired,
+            on_sent=self._sent,
             on_wait=self._attach,
             connect=self._connect,
         )
 
-    def send(self, request: Any) -> "HttpResponse":
-        """Return the response to one of botocore's prepared requests, with its body to be read."""
+    def send(self, request: Any, logged: StoreRequest) -> HttpResponse:
+        """Return the response to one of botocore's prepared requests, with its body to be read.
+
+        It is that of *logged*.
+        """
         call = self._call
+        call.request = logged
         try:
-            return self._send(request)
+            return self._send_once(request)
         except ConnectionError as exc:
-            if not (call.is_reused and _is_unanswered(exc)):
+            if not self._is_stale(exc):
                 raise
         call.cancel_token.check()  # else the token closed the connection
         call.is_repeat = True
         try:
-            return self._send(request)
+            return self._send_once(request)
         finally:
             call.is_repeat = False
 
-    def _send(self, request: Any) -> "HttpResponse":
+    def _send_once(self, request: Any) -> HttpResponse:
+        call = self._call
+        call.record = None
+        try:
+            return self._send(request)
+        except BaseException as exc:  # raised again
+            if call.record is not None:
+                is_cancelled = call.cancel_token.is_cancelled
+                if self._is_stale(exc) and not is_cancelled:
+                    self._log.end_repeated(call.record)
+                else:
+                    self._log.end(call.record, None, exc, is_cancelled=is_cancelled)
+            raise
+
+    def _is_stale(self, exc: BaseException) -> bool:
+        """Whether *exc* says that the peer had closed the connection, which was kept alive."""
+        return self._call.is_reused and isinstance(exc, ConnectionError) and _is_unanswered(exc)
+
+    def _send(self, request: Any) -> HttpResponse:
         deadline = self._call.deadline
         left = deadline - self._clock()
         if left <= 0:
@@ -102,7 +129,7 @@ class HttpClient:
         url: str = request.url
         parts = urlsplit(url)
         is_forwarded = isinstance(self._pool, urllib3.ProxyManager) and parts.scheme == "http"
-        with _os_errors():
+        with os_errors():
             response = self._pool.connection_from_url(url).urlopen(
                 request.method,
                 url if is_forwarded else url[url.index("/", len(parts.scheme) + 3) :],
@@ -120,6 +147,7 @@ class HttpClient:
             response,
             self._call.cancel_token,
             deadline,
+            on_end=self._on_end(),
             idle_timeout=self._idle_timeout,
             watchdog=self._watchdog,
             clock=self._clock,
@@ -137,6 +165,21 @@ class HttpClient:
         for key in pools.keys():  # noqa: SIM118 - urllib3's container cannot be iterated
             pools[key].close()  # `clear` leaves that to the garbage collector
         self._pool.clear()
+
+    def _sent(self) -> None:
+        assert self._call.request is not None
+        self._call.record = self._log.begin(self._call.request)
+
+    def _on_end(self) -> OnEnd:
+        """Return what tells the log of the end of this thread's request."""
+        record, cancel_token = self._call.record, self._call.cancel_token
+        assert record is not None
+
+        def on_end(response: HttpResponse, exc: BaseException | None) -> None:
+            is_cancelled = exc is not None and cancel_token.is_cancelled
+            self._log.end(record, response, exc, is_cancelled=is_cancelled)
+
+        return on_end
 
     def _acquired(self, connection: Any) -> None:
         """Have the repeat of a request open a new connection; note whether another request did."""
@@ -160,145 +203,10 @@ class HttpClient:
         self._call.cancel_token.attach(partial(shut_down, sock))
 
 
-class HttpResponse:
-    """`transport.Response`: each read is one receive, and none outlasts the deadline.
-
-    Keeps its connection until `close`: by itself urllib3 would pool it with the body's last byte,
-    when *cancel_token* can still shut it down.
-    """
-
-    def __init__(
-        self,
-        response: Any,
-        cancel_token: CancelToken,
-        deadline: float,
-        *,
-        idle_timeout: float,
-        watchdog: Watchdog,
-        clock: Callable[[], float],
-    ) -> None:
-        self.status = response.status
-        self.headers = _headers(response.headers)
-        self._response = response
-        self._cancel_token = cancel_token
-        self._deadline = deadline
-        self._idle_timeout = idle_timeout
-        self._clock = clock
-        self._watchdog = watchdog
-        self._socket = socket_of(response)
-        self._put_back: PutBack | None = detach_connection(response)
-        self._is_chunked = "transfer-encoding" in self.headers
-        self._codings: list[str] = response.headers.getlist("transfer-encoding")
-        self._timer: ShutdownTimer | None = None
-        self.received = 0
-
-    def check_framing(self, *, is_bodiless: bool) -> None:
-        """Raise InvalidResponseError if http.client would not read the body as it is framed.
-
-        It reads what is not exactly `chunked` by its length, and chunks whatever the length.
-        """
-        if is_bodiless or self.status in (204, 304) or not is_chunked(self.headers):
-            return
-        if any(each.lower() != "chunked" for each in self._codings):
-            raise InvalidResponseError(f"Transfer-Encoding {self._codings!r}"[:80])
-
-    def read_into(self, buffer: memoryview) -> None:
-        filled = 0
-        while filled < len(buffer):
-            piece = self._read_some(len(buffer) - filled)
-            buffer[filled : filled + len(piece)] = piece
-            filled += len(piece)
-
-    def read_all(self, limit: int) -> bytes:
-        document = bytearray()
-        for _ in range(PIECES_LIMIT):
-            piece = self._read(CHUNK)
-            if not piece:
-                return bytes(document)
-            document += piece
-            if len(document) > limit:
-                raise InvalidResponseError("a document without end")
-        raise InvalidResponseError("a document in too many pieces")
-
-    def stream(self) -> Iterator[bytes]:
-        """Return the body as botocore reads it, if botocore sent the request by itself.
-
-        A document type is not passed on: botocore's parser would expand its entities.
-        """
-        document, is_clean = b"", False
-        try:
-            document, is_clean = self.read_all(ERROR_LIMIT), True
-        finally:
-            self.close(is_clean=is_clean)
-        if b"<!DOCTYPE" in document:
-            raise InvalidResponseError("a document type")
-        yield document
-
-    def skip(self, count: int) -> None:
-        while count:
-            count -= len(self._read_some(count))
-
-    def is_at_end(self) -> bool:
-        left: int | None = self._response.length_remaining
-        return not self._read(1) if left is None else left == 0
-
-    def close(self, *, is_clean: bool = False) -> None:
-        """Return the connection to the pool; it is closed first unless *is_clean*.
-
-        A response below 200 is never clean: http.client takes it for the final one.
-        """
-        if self._timer is not None:
-            self._timer.cancel()
-        self._cancel_token.detach()
-        put_back, self._put_back = self._put_back, None
-        self._response.close()
-        if put_back is not None:
-            put_back(is_reusable=is_clean and self.status >= 200)
-
-    def _read_some(self, most: int) -> bytes:
-        piece = self._read(min(CHUNK, most))
-        if not piece:
-            raise CutShortError("the body is cut short")
-        return piece
-
-    def _read(self, size: int) -> bytes:
-        """Return at most *size* bytes, as soon as there are any; none at the end."""
-        left = self._deadline - self._clock()
-        if left <= 0:
-            raise TimeoutError("the deadline has passed")
-        if self._is_chunked and self._timer is None:
-            # between chunks a read is more than one receive
-            self._timer = self._watchdog.start(left, self._socket)
-        with contextlib.suppress(OSError):  # closed already, with the end of the body buffered
-            self._socket.settimeout(min(self._idle_timeout, left))
-        with _os_errors():
-            piece: bytes = self._response.read1(size)
-        self.received += len(piece)
-        return piece
-
-
-def _headers(fields: Any) -> dict[str, str]:
-    """Return *fields*, of urllib3, as the native transport has them."""
-    return {
-        name.lower(): join_values([value.strip() for value in fields.getlist(name)])
-        for name in fields
-    }
-
-
 def _is_unanswered(exc: ConnectionError) -> bool:
     """Whether the connection ended before there was a response."""
     cause = exc.__cause__  # as urllib3 reports what http.client raised
     return isinstance(cause, ProtocolError) and isinstance(cause.args[-1], ConnectionError)
-
-
-@contextlib.contextmanager
-def _os_errors() -> Iterator[None]:
-    try:
-        yield
-    except HttpTimeoutError as exc:
-        raise TimeoutError(str(exc)) from exc
-    except HTTPError as exc:
-        raise ConnectionError(str(exc)) from exc
 
 
 def _open_pool(store: Endpoint, connections: int) -> urllib3.PoolManager:

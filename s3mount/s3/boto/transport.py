@@ -17,10 +17,13 @@ from botocore.parsers import ResponseParserError
 
 from s3mount.config import StoreConfig
 from s3mount.errors import S3MountError
-from s3mount.s3.boto.http_client import Call, HttpClient, HttpResponse
+from s3mount.s3.boto.http_client import Call, HttpClient
+from s3mount.s3.boto.http_response import HttpResponse
 from s3mount.s3.endpoint.boto_session import Session, common_parameters, open_client, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.endpoint.resolve import Endpoint
+from s3mount.s3.model import Reason
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     ErrorResponse,
@@ -48,15 +51,24 @@ class _SignedRequest(BaseException):
 
 
 class BotoTransport:
-    """`Transport` of requests that a boto3 client, of *session* or a new one, has signed."""
+    """`Transport` of requests that a boto3 client, of *session* or a new one, has signed.
+
+    *log* is told of each request.
+    """
 
     def __init__(
-        self, config: StoreConfig, store: Endpoint, session: Session | None = None
+        self,
+        config: StoreConfig,
+        store: Endpoint,
+        session: Session | None = None,
+        log: RequestLog | None = None,
     ) -> None:
         self._credentials = store.credentials
         self._common_parameters = common_parameters(config)
         self._call = Call()
-        self._http = HttpClient(store, self._call, connections=config.max_connections)
+        self._http = HttpClient(
+            store, self._call, log or RequestLog(), connections=config.max_connections
+        )
         session = session or open_session(config)
         config = replace(config, addressing_style=store.style, path_style=False)
         self._client = open_client(config, session, region=store.region, credentials=self._frozen)
@@ -94,7 +106,7 @@ class BotoTransport:
         try:
             signed = self._signed(request)
             signed.headers["Accept-Encoding"] = request.accept_encoding
-            return self._http.send(signed)
+            return self._http.send(signed, request)
         finally:
             vars(call).clear()
 
@@ -117,7 +129,8 @@ class BotoTransport:
         if event_name.endswith(f".{self._call.operation}"):
             raise _SignedRequest(request)
         self._call.has_sent = True
-        response = self._http.send(request)
+        logged = StoreRequest("CreateSession", None, reason=Reason.CHECK)
+        response = self._http.send(request, logged)
         return AWSResponse(request.url, response.status, response.headers, response)
 
     def _frozen(self) -> FrozenCredentials:
@@ -176,6 +189,7 @@ class BotoExchange:
     ) -> None:
         response, self.response = self.response, None
         assert response is not None
+        response.end(exc)
         # after any other exception the end of the response is unknown
         is_clean = False
         if exc is None or isinstance(exc, S3MountError | ErrorResponseError):

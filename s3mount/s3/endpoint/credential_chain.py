@@ -19,7 +19,7 @@ import outcome
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, S3MountError, StoreError
 from s3mount.s3.endpoint.credential_errors import credential_error
-from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
+from s3mount.s3.endpoint.credentials import ANONYMOUS, CredentialState, FrozenCredentials
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable
 
@@ -136,6 +136,14 @@ class CredentialChain:
             return None
         self._refresh()
         return keys.frozen
+
+    def state(self) -> CredentialState:
+        """Return what may be told of the present credentials. Never blocks."""
+        if not self._is_signing:
+            return CredentialState("none: requests are not signed", None)
+        keys = self._keys
+        expires_at = None if keys is None or keys.expires_at == math.inf else keys.expires_at
+        return CredentialState(self._source.kind, expires_at)
 
     def invalidate(self) -> None:
         """Discard the credentials, which the store refused; the next request looks up others."""

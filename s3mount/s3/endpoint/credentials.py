@@ -22,6 +22,17 @@ class FrozenCredentials:
 ANONYMOUS = FrozenCredentials("", "")  # requests are not signed
 
 
+@dataclass(frozen=True, slots=True)
+class CredentialState:
+    """Source and expiry of the present credentials: no secrets.
+
+    *expires_at* is in seconds since 1970; None if they do not expire, or are not looked up yet.
+    """
+
+    source: str
+    expires_at: float | None
+
+
 class Credentials(Protocol):
     """The credentials of one mount. Thread-safe."""
 

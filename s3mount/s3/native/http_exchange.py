@@ -11,6 +11,8 @@ from typing import Protocol
 from s3mount.errors import S3MountError
 from s3mount.s3.native.connection import Connection, Response, StaleConnectionError
 from s3mount.s3.native.connection_pool import ConnectionPool
+from s3mount.s3.request_log import RequestLog
+from s3mount.s3.request_records import RequestRecord
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     ErrorResponseError,
@@ -34,7 +36,7 @@ class Encoder(Protocol):
 class HttpExchange:
     """`SentExchange` if there is a *connection*, over which *request* was sent; else `Exchange`.
 
-    *length* is the length of the body to expect, if the request was sent.
+    *length* is the length of the body to expect, and *record* that of *log*, if it was sent.
     """
 
     pool: ConnectionPool
@@ -42,8 +44,10 @@ class HttpExchange:
     request: StoreRequest
     deadline: float
     cancel_token: CancelToken
+    log: RequestLog
     connection: Connection | None = None
     length: int = 0
+    record: RequestRecord | None = None  # while the request is in flight
     response: Response | None = None  # from `__enter__` to `__exit__`
 
     @property
@@ -83,6 +87,7 @@ class HttpExchange:
         self.connection = self.response = None
         assert connection is not None
         assert response is not None
+        self._record_end(response, exc)
         # after any other exception the end of the response is unknown
         is_read = exc is None or isinstance(exc, S3MountError | ErrorResponseError)
         if is_read and _is_clean(response):
@@ -102,6 +107,8 @@ class HttpExchange:
         """Send *message* unless it is None, and read the header of the response."""
         try:
             self.cancel_token.attach(connection.shut_down)
+            if message is not None:
+                self.record = self.log.begin(self.request)
             response = connection.exchange(
                 message,
                 deadline=self.pool.header_deadline(self.deadline),
@@ -110,11 +117,23 @@ class HttpExchange:
         except BaseException as exc:  # raised again
             self.cancel_token.detach()
             connection.close()
+            self._record_end(None, exc)
             if isinstance(exc, TimeoutError):
                 self.pool.drop_idle()  # a link that lost its state lost it for all that are idle
             raise
         connection.set_deadline(self.deadline)
         return response
+
+    def _record_end(self, response: Response | None, exc: BaseException | None) -> None:
+        """Have the log record the end of the request, if it was sent; *exc*, if it failed."""
+        record, self.record = self.record, None
+        if record is None:
+            return
+        is_cancelled = exc is not None and self.cancel_token.is_cancelled
+        if isinstance(exc, StaleConnectionError) and not is_cancelled:
+            self.log.end_repeated(record)
+        else:
+            self.log.end(record, response, exc, is_cancelled=is_cancelled)
 
 
 def _is_clean(response: Response) -> bool:

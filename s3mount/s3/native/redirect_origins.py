@@ -20,6 +20,7 @@ from s3mount.s3.native.connector import Connector, forwarding_lines
 from s3mount.s3.native.http_exchange import HttpExchange
 from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.native.socket_stream import Stream
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import Address, OnWait, TcpConnector
 from s3mount.s3.transport import StoreRequest
@@ -31,12 +32,20 @@ _SENT = {"range", "if-match", "if-none-match"}
 
 
 class RedirectOrigins:
-    """Connections to the hosts that *policy* admits, *connections* to each. Thread-safe."""
+    """Connections to the hosts that *policy* admits, *connections* to each. Thread-safe.
+
+    *log* is told of each request.
+    """
 
     def __init__(
-        self, policy: RedirectPolicy, connections: int, clock: Callable[[], float]
+        self,
+        policy: RedirectPolicy,
+        log: RequestLog,
+        connections: int,
+        clock: Callable[[], float],
     ) -> None:
         self.policy = policy
+        self._log = log
         self._connections = connections
         self._clock = clock
         self._lock = threading.Lock()
@@ -53,7 +62,7 @@ class RedirectOrigins:
         """Return the exchange of *request*, unsigned, with *url*. Raises LocationError."""
         origin = self._origin(url)
         encoder = UnsignedEncoder(url, origin.endpoint)
-        return HttpExchange(origin.pool, encoder, request, deadline, cancel_token)
+        return HttpExchange(origin.pool, encoder, request, deadline, cancel_token, self._log)
 
     def announce(self, url: Url) -> None:
         """Log, once, that *url*'s host answers what the store was asked."""

@@ -24,6 +24,7 @@ from s3mount.s3.native.connection import Response as NativeResponse
 from s3mount.s3.native.http_exchange import HttpExchange
 from s3mount.s3.native.redirect_origins import RedirectOrigins
 from s3mount.s3.native.redirect_policy import RedirectPolicy
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     ErrorResponse,
@@ -46,12 +47,15 @@ class RedirectFollower:
         self,
         transport: Transport,
         endpoint: Endpoint,
+        log: RequestLog | None = None,
         *,
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
-        self._origins = RedirectOrigins(RedirectPolicy(endpoint, clock), connections, clock)
+        self._origins = RedirectOrigins(
+            RedirectPolicy(endpoint, clock), log or RequestLog(), connections, clock
+        )
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials
         self.adjust_clock = transport.adjust_clock

@@ -11,6 +11,7 @@ from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.native.connector import Connector
 from s3mount.s3.native.http_exchange import HttpExchange
 from s3mount.s3.native.request_encoding import RequestEncoder
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable, StoreRequest
 
@@ -18,17 +19,19 @@ from s3mount.s3.transport import Retryable, StoreRequest
 class NativeTransport:
     """`Transport` to *store* over up to *connections* HTTP/1.1 connections at once.
 
-    *clock* is monotonic, *wall_clock* in seconds since 1970.
+    *clock* is monotonic, *wall_clock* in seconds since 1970. *log* is told of each request.
     """
 
     def __init__(
         self,
         store: Endpoint,
+        log: RequestLog | None = None,
         *,
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
+        self._log = log or RequestLog()
         self._credentials = store.credentials
         self._pool = ConnectionPool(
             Connector(store, connections=connections, clock=clock).connect,
@@ -42,7 +45,7 @@ class NativeTransport:
         self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
     ) -> HttpExchange:
         return HttpExchange(
-            self._pool, self._encoder, request, deadline, cancel_token or CancelToken()
+            self._pool, self._encoder, request, deadline, cancel_token or CancelToken(), self._log
         )
 
     def send_nowait(
@@ -65,7 +68,15 @@ class NativeTransport:
         except (OSError, S3MountError, Retryable, RequestCancelledError):
             return None  # the blocking call reports it
         return HttpExchange(
-            self._pool, self._encoder, request, deadline, cancel_token, connection, length
+            self._pool,
+            self._encoder,
+            request,
+            deadline,
+            cancel_token,
+            self._log,
+            connection,
+            length,
+            self._log.begin(request),
         )
 
     def preconnect(self, *, deadline: float) -> None:

@@ -13,6 +13,7 @@ from s3mount.s3.model import (
     ListQuery,
     ObjectStat,
     ObjectVersion,
+    Reason,
     Revalidation,
 )
 from s3mount.s3.object_store import OnToken
@@ -35,7 +36,7 @@ class Operations(Protocol):
     S3MountErrors that no retry would mend, and Retryable.
     """
 
-    def head(self, key: str, *, deadline: float) -> ObjectStat:
+    def head(self, key: str, *, deadline: float, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         """Return the attributes of *key* (HeadObject)."""
         ...
 
@@ -64,6 +65,7 @@ class Operations(Protocol):
         version_id: str | None,
         deadline: float,
         is_conditional: bool = True,
+        reason: Reason = Reason.READ,
     ) -> Sender[str | None]:
         """Return the sender of GETs for *byte_range* of *version*; nothing is sent yet.
 
@@ -128,6 +130,7 @@ class BucketOperations:
         version_id: str | None,
         deadline: float,
         is_conditional: bool = True,
+        reason: Reason = Reason.READ,
     ) -> GetRange:
         return GetRange(
             self._runner,
@@ -138,6 +141,7 @@ class BucketOperations:
             deadline=deadline,
             probe=self._probe,
             is_conditional=is_conditional,
+            reason=reason,
         )
 
     def has_ranges(self) -> bool:

@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from s3mount.errors import S3MountError
-from s3mount.s3.model import ByteRange, ListedObject, ListQuery, ObjectVersion
+from s3mount.s3.model import ByteRange, ListedObject, ListQuery, ObjectVersion, Reason
 from s3mount.s3.operations.checksum import EMPTY_MD5, md5, md5_of_etag
 from s3mount.s3.operations.list_dialect import ListDialect
 from s3mount.s3.operations.operation_runner import read_error
@@ -81,7 +81,7 @@ class EtagProbe:
 
     def _listed(self, deadline: float) -> list[ListedObject]:
         """Return some objects, the empty ones first."""
-        query = ListQuery(self._prefix, delimiter="", max_keys=LISTED)
+        query = ListQuery(self._prefix, delimiter="", max_keys=LISTED, reason=Reason.CHECK)
         body = self._body(self._dialect.request(query), DOCUMENT_LIMIT, deadline)
         objects = self._dialect.read_page(body, query).objects
         return sorted(objects, key=lambda listed: listed.size)
@@ -91,7 +91,7 @@ class EtagProbe:
 
         By the size that GET tells: a listing may tell another, as may its ETag.
         """
-        request = StoreRequest("GetObject", key)
+        request = StoreRequest("GetObject", key, reason=Reason.CHECK)
         with self._transport.send(request, deadline=deadline) as response:
             if response.status != 200:
                 raise read_error(response)
@@ -110,7 +110,9 @@ class EtagProbe:
         whole = b""
         for piece in (ByteRange(0, middle), ByteRange(middle, size)):
             if len(piece):
-                request = StoreRequest("GetObject", key, headers=range_header(piece))
+                request = StoreRequest(
+                    "GetObject", key, headers=range_header(piece), reason=Reason.CHECK
+                )
                 whole += self._body(request, len(piece), deadline, status=206)
         return whole
 

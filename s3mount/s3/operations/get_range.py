@@ -6,7 +6,7 @@ form that the store understands: see `store_traits`.
 
 from typing import NamedTuple
 
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import TransformedBodyError
@@ -48,7 +48,7 @@ class GetRange:
 
     __slots__ = (
         *("_condition", "_deadline", "_is_whole", "_missing", "_offset", "_probe", "_query"),
-        *("_range", "_runner", "_state", "_traits", "_version"),
+        *("_range", "_reason", "_runner", "_state", "_traits", "_version"),
     )
 
     def __init__(
@@ -62,6 +62,7 @@ class GetRange:
         deadline: float,
         probe: EtagProbe,
         is_conditional: bool = True,
+        reason: Reason = Reason.READ,
     ) -> None:
         self._runner = runner
         self._traits = traits
@@ -69,6 +70,7 @@ class GetRange:
         self._range = self._missing = byte_range
         self._deadline = deadline
         self._probe = probe
+        self._reason = reason
         self._offset = 0
         self._is_whole = byte_range.stop - byte_range.start == version.size
         self._query: Fields = (("versionId", version_id),) if version_id else ()
@@ -78,12 +80,11 @@ class GetRange:
         self._state = ReadState()
 
     def resume(self, filled: int) -> "GetRange":
-        sender = object.__new__(GetRange)
-        for name in GetRange.__slots__:
-            setattr(sender, name, getattr(self, name))
-        sender._offset = filled
-        sender._missing = ByteRange(self._range.start + filled, self._range.stop)
-        return sender
+        missing = ByteRange(self._range.start + filled, self._range.stop)
+        return self._copy(_offset=filled, _missing=missing)
+
+    def hedged(self) -> "GetRange":
+        return self._copy(_reason=Reason.HEDGE)
 
     def send(self, into: GetBuffer, cancel_token: CancelToken) -> str | None:
         form = self._state.form or self._traits.form
@@ -115,6 +116,12 @@ class GetRange:
             Operation.GET, self._version.key, self._receive, exchange, form, into, probe
         )
 
+    def _copy(self, **changed: object) -> "GetRange":
+        sender = object.__new__(GetRange)
+        for name in GetRange.__slots__:
+            setattr(sender, name, changed.get(name, getattr(self, name)))
+        return sender
+
     def _probe_etags(self, version: ObjectVersion, content: memoryview) -> bool | None:
         return self._probe.has_md5_etags(version, content, deadline=self._deadline)
 
@@ -140,6 +147,7 @@ class GetRange:
             headers,
             signed,
             accept_encoding=form.accept_encoding,
+            reason=self._reason,
         )
 
     def _receive(

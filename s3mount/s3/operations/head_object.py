@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from s3mount.errors import S3MountError, StoreError
-from s3mount.s3.model import ByteRange, ObjectStat
+from s3mount.s3.model import ByteRange, ObjectStat, Reason
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.content_coding import TransformedBodyError, check_stored
 from s3mount.s3.operations.error_mapping import Operation
@@ -26,38 +26,49 @@ class HeadObject:
         self._traits = traits
         self._useless_heads = 0  # in a row, of objects that a GET then described
 
-    def head(self, key: str, *, deadline: float) -> ObjectStat:
+    def head(self, key: str, *, deadline: float, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         """See `Operations.head`. A store without HEAD is asked by GET, at once after some tries."""
         if self._useless_heads >= USELESS_HEADS_MAX:
-            return self.head_by_get(key, deadline=deadline)
+            return self.head_by_get(key, deadline=deadline, reason=reason)
         try:
-            stat = self._head(key, deadline)
+            stat = self._head(key, deadline, reason)
         except S3MountError as exc:
             if exc.status not in _REFUSALS_OF_HEAD:
                 raise
             stat = None
         if stat is None:
-            stat = self.head_by_get(key, deadline=deadline)
+            stat = self.head_by_get(key, deadline=deadline, reason=reason)
             self._useless_heads += 1
         else:
             self._useless_heads = 0
         return stat
 
-    def head_by_get(self, key: str, *, deadline: float, is_whole: bool = False) -> ObjectStat:
+    def head_by_get(
+        self,
+        key: str,
+        *,
+        deadline: float,
+        is_whole: bool = False,
+        reason: Reason = Reason.REVALIDATE,
+    ) -> ObjectStat:
         """See `Operations.head_by_get`."""
-        stat = None if is_whole else self._head_of_get(key, deadline, is_whole=False)
+        stat = None if is_whole else self._head_of_get(key, deadline, reason, is_whole=False)
         if stat is None:  # an empty object has no range, and some stores tell no size with one
-            stat = self._head_of_get(key, deadline, is_whole=True)
+            stat = self._head_of_get(key, deadline, reason, is_whole=True)
         if stat is None:
             raise Retryable(StoreError("GET tells no size", bucket=self._runner.bucket, key=key))
         return stat
 
-    def _head(self, key: str, deadline: float) -> ObjectStat | None:
+    def _head(self, key: str, deadline: float, reason: Reason) -> ObjectStat | None:
         """Return what HEAD tells; None if only a GET tells it."""
 
         def receive(form: RequestForm) -> ObjectStat | None:
             request = StoreRequest(
-                "HeadObject", key, method="HEAD", accept_encoding=form.accept_encoding
+                "HeadObject",
+                key,
+                method="HEAD",
+                accept_encoding=form.accept_encoding,
+                reason=reason,
             )
             with self._runner.transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
@@ -77,7 +88,9 @@ class HeadObject:
 
         return self._runner.run(Operation.HEAD, key, attempt)
 
-    def _head_of_get(self, key: str, deadline: float, *, is_whole: bool) -> ObjectStat | None:
+    def _head_of_get(
+        self, key: str, deadline: float, reason: Reason, *, is_whole: bool
+    ) -> ObjectStat | None:
         """Return what the header of a GET tells; None if it has no size or no such range."""
 
         def receive(form: RequestForm) -> ObjectStat | None:
@@ -87,6 +100,7 @@ class HeadObject:
                 key,
                 headers=range_header(ByteRange(0, 1)) if is_part else (),
                 accept_encoding=form.accept_encoding,
+                reason=reason,
             )
             with self._runner.transport.send(request, deadline=deadline) as response:
                 headers = response.headers

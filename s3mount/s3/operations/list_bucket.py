@@ -49,7 +49,9 @@ class ListBucket:
         page = self._runner.run(
             Operation.LIST, query.prefix, self._read_page, body, query, sent, deadline
         )
-        return complete_page(page, self._head_object, deadline) if page.incomplete else page
+        if not page.incomplete:
+            return page
+        return complete_page(page, self._head_object, deadline, query.reason)
 
     def _list(self, query: ListQuery, request: StoreRequest, deadline: float) -> bytes:
         def receive() -> bytes:

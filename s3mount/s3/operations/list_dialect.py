@@ -104,7 +104,8 @@ class ListObjects:
         given = tuple(
             (name, value or "") for name, value in parameters if value or name == "prefix"
         )
-        return StoreRequest("ListObjects" if is_by_marker else "ListObjectsV2", None, given)
+        operation = "ListObjects" if is_by_marker else "ListObjectsV2"
+        return StoreRequest(operation, None, given, reason=query.reason)
 
     def next_position(self, body: bytes) -> str | None:
         if b"<IsTruncated>true</IsTruncated>" not in body or self._paging is Paging.MARKER:

@@ -1,7 +1,14 @@
 """Revalidation: a conditional GET of the first bytes of an object, or a HEAD in its place."""
 
 from s3mount.errors import S3MountError, StoreError
-from s3mount.s3.model import ByteRange, Modified, NotModified, ObjectVersion, Revalidation
+from s3mount.s3.model import (
+    ByteRange,
+    Modified,
+    NotModified,
+    ObjectVersion,
+    Reason,
+    Revalidation,
+)
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import check_stored
@@ -100,7 +107,7 @@ class Revalidate:
 
     def _compare(self, version: ObjectVersion, head_size: int, deadline: float) -> Revalidation:
         """Revalidate by HEAD, if no range or no condition can be requested."""
-        stat = self._head_object.head(version.key, deadline=deadline)
+        stat = self._head_object.head(version.key, deadline=deadline, reason=Reason.REVALIDATE)
         if stat.version.is_same(version):
             return NotModified()
         if head_size and stat.version.size:
@@ -121,5 +128,11 @@ def _revalidation(version: ObjectVersion, head_size: int, form: RequestForm) -> 
         headers = range_header(ByteRange(0, head_size)) + headers
     signed = CHECKSUM_MODE if form.checksums and version.size <= head_size else ()
     return StoreRequest(
-        "GetObject", version.key, (), headers, signed, accept_encoding=form.accept_encoding
+        "GetObject",
+        version.key,
+        (),
+        headers,
+        signed,
+        accept_encoding=form.accept_encoding,
+        reason=Reason.REVALIDATE,
     )

@@ -28,6 +28,10 @@ class Sender(Protocol[T_co]):
         """Return the sender of the same read for a buffer whose first *filled* bytes are there."""
         ...
 
+    def hedged(self) -> "Sender[T_co]":
+        """Return the sender of the same request as a hedge, for the request log."""
+        ...
+
     def send_nowait(
         self, into: GetBuffer, cancel_token: CancelToken
     ) -> PendingResponse[T_co] | None:

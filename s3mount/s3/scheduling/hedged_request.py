@@ -127,7 +127,8 @@ class HedgedRequest(Generic[T]):
         permit = self._hedge_policy.acquire_nowait()
         if permit is not None:
             self._is_hedged = True
-            self._send(Attempt(self, self.sender, permit, offset=self._offset, is_hedge=True))
+            sender = self.sender.hedged()
+            self._send(Attempt(self, sender, permit, offset=self._offset, is_hedge=True))
 
     def claim_buffer(self, attempt: Attempt[T]) -> memoryview:
         """The buffer for *attempt*, in its thread or in the event loop."""

@@ -23,7 +23,7 @@ import trio
 
 from s3mount import unawaited
 from s3mount.errors import AccessDenied, CredentialsRefused, NotFound, S3MountError, StaleVersion
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import OnReadEnd, Priority
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
@@ -53,6 +53,7 @@ class MakeSender(Protocol):
         deadline: float,
         *,
         is_conditional: bool,
+        reason: Reason,
     ) -> Sender[str | None]: ...
 
 
@@ -76,7 +77,6 @@ class ReadScheduler:
         self.executor = executor
         self.make_sender = make_sender
         self.hedge_policy = HedgePolicy(limiter)
-        self.bytes_read = 0
         self.uses_conditions = True
         self.doubts_etags = False
         self._refuted = 0  # reads that only the condition made fail
@@ -90,17 +90,25 @@ class ReadScheduler:
         into: memoryview,
         on_end: OnReadEnd,
         priority: Priority,
+        *,
+        reason: Reason = Reason.READ,
     ) -> "RangeRead":
         """`ObjectStore.start_read`."""
         deadline = trio.current_time() + self._timeout
         read = RangeRead(
-            self, version, byte_range, into, on_end=on_end, priority=priority, deadline=deadline
+            self,
+            version,
+            byte_range,
+            into,
+            on_end=on_end,
+            priority=priority,
+            reason=reason,
+            deadline=deadline,
         )
         permit = self._limiter.acquire_nowait(priority)
         if permit is None:
             read.start_task(None)
         else:
-            self.retrier.requests["GET"] += 1
             read.start_round(permit)
         return read
 
@@ -127,16 +135,18 @@ class RangeRead(HedgedRequest[str | None]):
         *,
         on_end: OnReadEnd,
         priority: Priority,
+        reason: Reason,
         deadline: float,
     ) -> None:
         self._is_conditional = scheduler.uses_conditions
         if scheduler.doubts_etags and not self._is_conditional:
             version = version.doubted()
         sender = scheduler.make_sender(
-            version, byte_range, deadline, is_conditional=self._is_conditional
+            version, byte_range, deadline, is_conditional=self._is_conditional, reason=reason
         )
         super().__init__(scheduler.executor, scheduler.hedge_policy, sender, into, priority)
         self._scheduler = scheduler
+        self._reason = reason
         self._version = version
         self._byte_range = byte_range
         self._on_end: OnReadEnd | None = on_end
@@ -190,7 +200,11 @@ class RangeRead(HedgedRequest[str | None]):
         else:
             return False
         self.sender = self._scheduler.make_sender(
-            self._version, self._byte_range, self.deadline, is_conditional=self._is_conditional
+            self._version,
+            self._byte_range,
+            self.deadline,
+            is_conditional=self._is_conditional,
+            reason=self._reason,
         )
         self._offset = 0  # the next round begins after the bytes that are there
         return True
@@ -254,7 +268,6 @@ class RangeRead(HedgedRequest[str | None]):
         unawaited.call("the callback of a read", on_end, self._version, error)
 
     def _record_success(self, version_id: str | None) -> None:
-        self._scheduler.bytes_read += len(self._byte_range)
         if self._has_dropped_condition:
             self._scheduler.record_refuted_condition(is_of_etag=self._version.is_doubted)
         if version_id is not None and self._version.version_id is None:

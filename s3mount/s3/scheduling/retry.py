@@ -17,7 +17,6 @@ Invariants:
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -128,7 +127,7 @@ class RenewCredentials(Protocol):
 
 
 class Retrier:
-    """Loop over attempts until one succeeds; counts requests by kind, retries and errors.
+    """Loop over attempts until one succeeds; counts retries and errors.
 
     *renew_credentials* is called in a thread, with the deadline of the operation. *bucket* and
     *timeout* are for messages.
@@ -153,7 +152,6 @@ class Retrier:
         self._bucket = bucket
         self._timeout = timeout
         # statistics
-        self.requests: Counter[str] = Counter()
         self.retries = 0
         self.errors = 0
 
@@ -207,7 +205,6 @@ class Retrier:
         call.on_promote = waiter.promote
         try:
             permit = await waiter.acquire(call.deadline)
-            self.requests[call.kind] += 1
             return await call.send(permit)
         except trio.TooSlowError as exc:
             raise self._too_late(call) from exc

@@ -661,3 +661,26 @@ async def test_a_large_object_is_fetched_in_steps_if_the_store_has_no_ranges(rig
 
     assert rig.spans(Priority.DEMAND) == [ByteRange(128 * KIB, 128 * KIB + 16 * MIB)]
     assert rig.cache.prefetch(SMALL)  # it is requested whole in any case
+
+
+async def test_the_activity_of_open_files_has_their_readers_position_and_bytes(rig: Rig) -> None:
+    small, *large = rig.cache.open(SMALL), rig.cache.open(LARGE), rig.cache.open(LARGE)
+    await rig.reads((small, 0, 4096))
+    await rig.reads((large[0], 0, 4096))
+    await rig.land()
+    large[0].read_cached(4096, 4096)
+
+    latest, first = rig.cache.activity(5)
+
+    assert (latest.key, latest.readers, latest.position, latest.served) == (
+        LARGE.key,
+        2,
+        8192,
+        8192,
+    )
+    assert latest.window > 0
+    assert (first.key, first.readers, first.position, first.size) == (SMALL.key, 1, 4096, 300_000)
+    assert [latest] == rig.cache.activity(1)
+    assert read_metrics(rig.cache)["bytes_served"] == 8192 + 4096
+    small.close()
+    assert [latest] == rig.cache.activity(5)

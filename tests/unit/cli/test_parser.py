@@ -20,6 +20,7 @@ from s3mount.config import (
     LogConfig,
     MountConfig,
     Prefetch,
+    PriceConfig,
     StoreConfig,
     TreeConfig,
 )
@@ -323,8 +324,11 @@ def test_every_option_has_a_field_of_its_own() -> None:
 def test_every_field_of_the_config_is_in_the_table() -> None:
     told = {(setting.section, setting.field) for setting in OPTION_TABLE}
     positional = {"bucket", "prefix", "source", "mountpoint"}
-    positional |= {"store", "tree", "mount", "blocks", "log"}
-    sections = (StoreConfig, TreeConfig, MountConfig, BlockConfig, LogConfig, Config)
+    positional |= {"store", "tree", "mount", "blocks", "prices", "log"}
+    sections = (
+        *(StoreConfig, TreeConfig, MountConfig, BlockConfig),
+        *(PriceConfig, LogConfig, Config),
+    )
 
     untold = {
         (each, name)

@@ -19,11 +19,13 @@ from s3mount.cli.values import (
     parse_location,
     parse_mode,
     parse_prefetch,
+    parse_price,
     parse_region,
     parse_size,
     parse_user,
     show_duration,
     show_mode,
+    show_price,
     show_size,
     suggestion,
 )
@@ -116,6 +118,18 @@ def test_an_invalid_duration_is_refused(text: str) -> None:
 def test_an_invalid_mode_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="octal"):
         parse_mode(text)
+
+
+@pytest.mark.parametrize(("text", "price"), [("0.0004", 0.0004), ("5", 5.0), (" 0 ", 0.0)])
+def test_a_price_is_a_decimal_number(text: str, price: float) -> None:
+    assert parse_price(text) == price
+    assert parse_price(show_price(price)) == price
+
+
+@pytest.mark.parametrize("text", ["", "-1", "$1", "1e3", "inf", "0,5", "9" * 30])
+def test_an_invalid_price_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="price"):
+        parse_price(text)
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "many", "9" * 30])

@@ -115,6 +115,17 @@ async def test_a_refresh_drops_negative_dentries_as_well(kernel: Kernel) -> None
     assert set(kernel.dropped) == {(DIRECTORY, b"absent"), (ROOT, b"d")}
 
 
+async def test_a_refresh_of_a_name_drops_it_and_the_negative_dentries(kernel: Kernel) -> None:
+    kernel.referenced = [(ROOT, page("", b"other"))]
+    invalidator = EntryInvalidator(lambda: 0.0)
+    assert invalidator.add_absent(DIRECTORY, b"absent", 60)
+    invalidator.drop_name(ROOT, b"d")
+
+    await work_off(invalidator, kernel, 2)
+
+    assert set(kernel.dropped) == {(DIRECTORY, b"absent"), (ROOT, b"d")}
+
+
 @pytest.mark.usefixtures("autojump_clock")
 async def test_a_failure_delays_names_and_loses_none(
     kernel: Kernel, expected_warnings: list[str]

@@ -17,12 +17,12 @@ from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.model import ObjectStat, ObjectVersion
 
 class Transport:
-    def head(self, key, *, deadline):
+    def head(self, key, *, deadline, reason):
         return ObjectStat(ObjectVersion("b", key, "e", 4096), 0)
     def has_ranges(self):
         return True
 
-    def get_range(self, version, byte_range, *, version_id, deadline, is_conditional=True):
+    def get_range(self, version, byte_range, *, version_id, deadline, is_conditional, reason):
         return Range(byte_range)
     def close(self):
         pass

@@ -48,6 +48,9 @@ class StingyRange:
     def resume(self, filled: int) -> "StingyRange":
         return StingyRange(self._operations, filled)
 
+    def hedged(self) -> "StingyRange":
+        return self
+
     def send_nowait(self, *_: object) -> None: ...
 
     def send(self, into: Callable[[], memoryview], _: CancelToken) -> str | None:

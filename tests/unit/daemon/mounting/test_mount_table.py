@@ -54,7 +54,7 @@ def escaped(text: bytes) -> bytes:
 def test_lines_of_the_mount_table_are_parsed_as_in_proc_5() -> None:
     assert [*mount_entries(TABLE)] == [
         MountEntry(22, "254:1", "/", "ext4", "/dev/vda1"),
-        MountEntry(51, "0:54", "/mnt/with space", "fuse.s3mount", "s3://b c"),
+        MountEntry(51, "0:54", "/mnt/with space", "fuse.s3mount", "s3://b c", 0),
         MountEntry(52, "0:55", "/mnt/with space", "tmpfs", "tmpfs"),
     ]
 

@@ -16,7 +16,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
-from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat
+from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat, Reason
 from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.property.filesystem_factory import UncachedBlocks
 
@@ -47,7 +47,7 @@ class ManyDirectories:
             )
         return ListPage([self._listed(int(parts[0]), int(parts[1]))], [], None)
 
-    async def head(self, key: str) -> ObjectStat:
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
         raise NotFound("no such key", key=key)
 
@@ -88,6 +88,7 @@ class ForgetfulKernel:
             if inode in self._counts and inode not in self.in_use:
                 self.filesystem.tree.inodes.forget(inode, self._counts.pop(inode))
 
+    def drop_name(self, parent: int, name: bytes) -> None: ...
     def drop_all(self) -> None: ...
     def expire_attributes(self, inode: int) -> None: ...
 

@@ -85,8 +85,18 @@ async def in_background(
     return outcome
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        (),
+        (
+            b"d",
+            b"new",
+        ),
+    ],
+)
 async def test_a_lookup_sent_before_a_refresh_is_not_used_after_it(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, path: tuple[bytes, ...]
 ) -> None:
     release = trio.Event()
     store = MemoryStore(before=Held({("LIST", "d/new/"): release}))
@@ -96,7 +106,7 @@ async def test_a_lookup_sent_before_a_refresh_is_not_used_after_it(
         tree.cache.directory("d/").scan = None  # as if evicted: the name is requested alone
         early = await in_background(nursery, lambda: tree.lookup(directory, b"new"))
         store.put("d/new")
-        tree.invalidate_all()
+        tree.refresh(path)
         release.set()
         await wait_all_tasks_blocked()
 
@@ -123,8 +133,9 @@ async def test_a_listing_sent_before_a_refresh_is_not_used_after_it(
         assert await names_in(filesystem) == [b"a", b"b2", b"c", b"d"]
 
 
+@pytest.mark.parametrize("path", [(), (b"p",)])
 async def test_a_walk_in_progress_at_a_refresh_caches_nothing_older(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, path: tuple[bytes, ...]
 ) -> None:
     store = MemoryStore(page_size=100)
     for directory in range(20):
@@ -137,7 +148,7 @@ async def test_a_walk_in_progress_at_a_refresh_caches_nothing_older(
         for directory in range(20):
             store.delete(f"p/d{directory:02}/f000")
             store.put(f"p/d{directory:02}/f000-new")
-        filesystem.tree.invalidate_all()
+        filesystem.tree.refresh(path)
 
         for directory in range(20):
             names = await names_in(filesystem, b"p", b"d%02d" % directory)
@@ -145,8 +156,9 @@ async def test_a_walk_in_progress_at_a_refresh_caches_nothing_older(
             assert b"f000-new" in names
 
 
+@pytest.mark.parametrize("path", [(), (b"a",)])
 async def test_a_refresh_expires_entries_that_were_evicted_and_are_still_referred_to(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, path: tuple[bytes, ...]
 ) -> None:
     store = MemoryStore()
     store.put("a", b"old")
@@ -155,10 +167,44 @@ async def test_a_refresh_expires_entries_that_were_evicted_and_are_still_referre
         handle = await filesystem.files.open(inode)
         filesystem.files.release(handle)
         store.put("a", b"newer")
-        filesystem.tree.invalidate_all()
+        filesystem.tree.refresh(path)
 
         assert filesystem.files.open_nowait(inode) is None
         assert (await filesystem.tree.lookup(ROOT, b"a")).size == 5
+
+
+async def test_a_refresh_of_a_path_leaves_what_is_beside_it_alone(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore()
+    for key in ("a/1", "ab", "b/1"):
+        store.put(key)
+    async with file_system(store) as filesystem:
+        for path in ((), (b"a",), (b"b",)):
+            await names_in(filesystem, *path)
+        requests = len(store.requests)
+
+        assert filesystem.tree.refresh((b"a",)) == 2  # itself, and what is in it
+
+        await names_in(filesystem, b"b")
+        await inode_of(filesystem, b"ab")
+        assert store.requests[requests:] == []
+
+
+async def test_a_refresh_reaches_a_path_whose_directory_was_absent(
+    autojump_clock: MockClock,
+) -> None:
+    store = MemoryStore()
+    store.put("a")
+    async with file_system(store) as filesystem:
+        assert await names_in(filesystem) == [b"a"]
+        store.put("new/b")
+        with pytest.raises(NotFound):
+            await inode_of(filesystem, b"new", b"b")
+
+        assert filesystem.tree.refresh((b"new", b"b")) == 0
+
+        await inode_of(filesystem, b"new", b"b")
 
 
 async def test_a_lookup_after_an_invalidation_does_not_join_one_from_before_it(

@@ -22,7 +22,7 @@ from s3mount.s3.endpoint.credential_chain import (
     CredentialChain,
     Keys,
 )
-from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
+from s3mount.s3.endpoint.credentials import ANONYMOUS, CredentialState, FrozenCredentials
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.transport import Retryable
 
@@ -137,6 +137,17 @@ def test_nothing_is_looked_up_if_nothing_is_signed(source: Source) -> None:
     assert chain.frozen_nowait() is ANONYMOUS
     assert chain.frozen(0.0) is ANONYMOUS
     assert source.looks == []
+
+
+def test_the_state_of_credentials_has_their_source_and_expiry_and_no_keys(
+    chain: CredentialChain, source: Source
+) -> None:
+    before = chain.state()
+    hold(chain, source, Keys(OLD, expires_at=2_000_000.0))
+
+    assert before == CredentialState("credential_process", None)
+    assert chain.state() == CredentialState("credential_process", 2_000_000.0)
+    assert CredentialChain(source, sign=False).state().source == "none: requests are not signed"
 
 
 def test_many_waiters_share_one_look_up(chain: CredentialChain, source: Source) -> None:

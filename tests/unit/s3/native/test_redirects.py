@@ -19,6 +19,7 @@ from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.tcp_connect import Address
 from s3mount.s3.transport import Retryable, StoreRequest
@@ -248,7 +249,7 @@ def test_a_name_is_refused_by_its_addresses(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(redirect_policy, "resolve_name", resolve)
     policy = RedirectPolicy(store_at(1, host="store.test"))
-    origins = RedirectOrigins(policy, 1, time.monotonic)
+    origins = RedirectOrigins(policy, RequestLog(), 1, time.monotonic)
     rebound = origins._origin(Url("http", "rebound.test", 80, "/"))
     mixed = origins._origin(Url("http", "mixed.test", 80, "/"))
 

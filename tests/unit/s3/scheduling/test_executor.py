@@ -54,6 +54,9 @@ class Request:
     def resume(self, filled: int) -> "Request":  # noqa: ARG002 - the protocol's
         return self
 
+    def hedged(self) -> "Request":
+        return self
+
     def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "Request | None":  # noqa: ARG002 - the protocol's
         return self if self._can_send_nowait else None
 

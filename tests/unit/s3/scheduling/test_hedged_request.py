@@ -84,6 +84,13 @@ class Read(HedgedRequest[Any]):
         self.result = result
 
 
+class UnusedSender:
+    """The sender of a read whose executor sends nothing."""
+
+    def hedged(self) -> "UnusedSender":
+        return self
+
+
 class Play:
     """A read, the attempts it made, and what came of it. Stands in for the executor, too."""
 
@@ -96,7 +103,7 @@ class Play:
         self.read = Read(
             self,  # type: ignore[arg-type]
             self.policy,
-            None,  # type: ignore[arg-type]
+            UnusedSender(),  # type: ignore[arg-type]
             memoryview(self.buffer),
             priority,
         )

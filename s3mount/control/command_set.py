@@ -1,0 +1,58 @@
+"""Commands of one mount: the registry that the server looks them up in, and those that change it.
+
+To add a command: its row in `protocol.COMMANDS`, its function here, its section in docs/control.md.
+"""
+
+import logging
+from typing import get_args
+
+from s3mount.config import LogLevel
+from s3mount.control.activity import activity_command
+from s3mount.control.commands import Command, Commands, Send
+from s3mount.control.protocol import Arguments, Greeting, Object, ProtocolError, names_in, shown
+from s3mount.control.sources import Refreshable, SetLogLevel, Sources
+from s3mount.control.status import status_command
+from s3mount.control.trace import trace_command
+
+log = logging.getLogger(__name__)
+
+
+def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Commands:
+    """Return the commands of the mount that *greeting* names, and *more* of them."""
+    return {
+        "status": status_command(sources, greeting),
+        "activity": activity_command(sources),
+        "trace": trace_command(sources.requests),
+        "refresh": refresh_command(sources.tree),
+        "log-level": log_level_command(sources.set_log_level),
+        **more,
+    }
+
+
+def refresh_command(tree: Refreshable) -> Command:
+    """Return the command `refresh`: it makes no request, and the next look is at the store."""
+
+    async def refresh(arguments: Arguments, _send: Send) -> Object:
+        names = names_in(arguments["path"])
+        forgotten = tree.refresh(names)
+        shown_path = "all of it" if not names else repr(b"/".join(names))[1:]
+        log.info("refreshed by the control socket: %s, %d names", shown_path, forgotten)
+        return {"forgotten": forgotten}
+
+    return refresh
+
+
+def log_level_command(set_level: SetLogLevel) -> Command:
+    """Return the command `log-level`, which holds until the mount ends."""
+    levels: dict[str, LogLevel] = {level: level for level in get_args(LogLevel)}
+
+    async def log_level(arguments: Arguments, _send: Send) -> Object:
+        level = levels.get(arguments["level"])
+        if level is None:
+            wanted = shown(arguments["level"])
+            raise ProtocolError("bad-request", f"level: {wanted} is none of {', '.join(levels)}")
+        before = set_level(level)
+        log.info("the level of the log is %s; it was %s", level, before)
+        return {"level": level, "before": before}
+
+    return log_level

@@ -1,0 +1,49 @@
+"""Listening Unix socket of one mount, and its file.
+
+Invariants:
+
+1. The file is the user's alone (0600), in a folder of that user (`socket_folder`).
+2. A file that is there before belongs to a mount that is gone, since no two mounts have one number
+   at once; it is replaced.
+3. The file is removed at the end, unless it belongs to a later mount by then.
+"""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Final
+
+BACKLOG: Final = 32  # connections that wait to be accepted; further ones wait in connect(2)
+MODE: Final = 0o600
+
+
+class ListeningSocket:
+    """Socket that listens at *path*. The constructor raises OSError."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            path.unlink(missing_ok=True)
+            self.socket.bind(os.fspath(path))
+            self._identity = _identity(path)
+            path.chmod(MODE)
+            self.socket.listen(BACKLOG)
+        except BaseException:
+            self.socket.close()
+            raise
+
+    def close(self) -> None:
+        """Stop listening, and remove the file. Never raises; may be repeated."""
+        if self.socket.fileno() < 0:
+            return
+        self.socket.close()
+        with contextlib.suppress(OSError):
+            if _identity(self.path) == self._identity:
+                self.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.lstat()
+    return found.st_dev, found.st_ino

@@ -1,0 +1,87 @@
+"""Interfaces of what the commands read: each is a small part of what serves the mount."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from s3mount.config import LogLevel, PriceConfig, StoreConfig
+from s3mount.metrics import Metrics
+from s3mount.s3.model import Reason, StoreIdentity
+from s3mount.s3.request_counts import KindCounts, KindLatency
+from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
+
+SetLogLevel = Callable[[LogLevel], LogLevel]
+"""Log from a level on; return the level before."""
+
+
+class Refreshable(Protocol):
+    """Tree whose cached metadata can be dropped."""
+
+    def refresh(self, names: Sequence[bytes]) -> int:
+        """Drop what is cached of a path and below, in the kernel too; return how many names."""
+        ...
+
+
+class Requests(Protocol):
+    """Log of the mount's HTTP requests; see `s3.request_log`."""
+
+    def counts(self) -> Mapping[RequestKind, KindCounts]: ...
+    def reasons(self) -> Mapping[Reason, int]: ...
+    def latencies(self) -> Mapping[RequestKind, KindLatency]: ...
+    def errors(self) -> Sequence[EndedRequest]: ...
+    def in_flight(self, most: int) -> Sequence[PendingRequest]: ...
+    def subscribe(self, subscriber: Callable[[EndedRequest], None]) -> Callable[[], None]: ...
+
+
+class FileActivity(Protocol):
+    """Reading of one open file; see `cache.block_cache`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def readers(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def served(self) -> int: ...
+
+
+class OpenFiles(Protocol):
+    """Open files."""
+
+    def activity(self, most: int) -> Sequence[FileActivity]: ...
+
+
+class Credentials(Protocol):
+    """State of the credentials, of which nothing is a secret; see `s3.endpoint.credentials`."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def expires_at(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreState:
+    """The store of the mount as it is spoken to now; *credentials* is None if it signs nothing."""
+
+    config: StoreConfig
+    identity: StoreIdentity | None
+    credentials: Credentials | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All that the commands of one mount read and change."""
+
+    store: Callable[[], StoreState]
+    requests: Requests
+    files: OpenFiles
+    metrics: Metrics
+    tree: Refreshable
+    prices: PriceConfig
+    set_log_level: SetLogLevel

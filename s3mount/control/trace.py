@@ -1,0 +1,99 @@
+"""Command `trace`: the requests of a mount as they end, until the client goes.
+
+Invariants: a request that ends waits for no client. Of a client that reads slowly, at most
+RECORDS_MAX requests are kept; it is told how many were dropped after them. Without a client, no
+request is looked at.
+"""
+
+import fnmatch
+import re
+from collections import deque
+from typing import Final
+
+import trio
+
+from s3mount.control.commands import Command, Send
+from s3mount.control.protocol import Arguments, Object, ProtocolError
+from s3mount.control.sources import Requests
+from s3mount.s3.request_records import EndedRequest
+
+RECORDS_MAX: Final = 1000
+GLOB_MAX: Final = 1024  # characters, as a key has no more
+
+
+def trace_command(requests: Requests) -> Command:
+    """Return the command `trace`."""
+
+    async def trace(arguments: Arguments, send: Send) -> Object:
+        queue = _Queue(only_errors=arguments["errors"], key=_pattern(arguments["key"]))
+        unsubscribe = requests.subscribe(queue.add)
+        try:
+            while True:
+                await send(await queue.next_item())
+        finally:
+            unsubscribe()
+
+    return trace
+
+
+class _Queue:
+    """Requests that have ended, and wait to be sent to one client."""
+
+    def __init__(self, *, only_errors: bool, key: re.Pattern[str] | None) -> None:
+        self._only_errors = only_errors
+        self._key = key
+        # what waits, and how many were left out after it; the event is set by either
+        self._ended: deque[EndedRequest] = deque()
+        self._dropped = 0
+        self._has_more = trio.Event()
+
+    def add(self, ended: EndedRequest) -> None:
+        if (self._only_errors and not ended.is_error) or not self._is_wanted(ended.key):
+            return
+        if self._dropped or len(self._ended) >= RECORDS_MAX:
+            self._dropped += 1
+        else:
+            self._ended.append(ended)
+        self._has_more.set()
+
+    async def next_item(self) -> Object:
+        """Wait for the next item: a request, or the number of those that were dropped."""
+        while not (self._ended or self._dropped):
+            self._has_more = trio.Event()
+            await self._has_more.wait()
+        if self._ended:
+            return _item(self._ended.popleft())
+        dropped, self._dropped = self._dropped, 0
+        return {"dropped": dropped}
+
+    def _is_wanted(self, key: str) -> bool:
+        return self._key is None or self._key.match(key) is not None
+
+
+def _pattern(glob: str | None) -> re.Pattern[str] | None:
+    """Compile *glob*, in which `*` matches slashes as well. Raises ProtocolError."""
+    if glob is None:
+        return None
+    if len(glob) > GLOB_MAX:
+        raise ProtocolError("bad-request", f"key: it is over {GLOB_MAX} characters")
+    try:
+        return re.compile(fnmatch.translate(glob))
+    except re.error:
+        raise ProtocolError("bad-request", "key: it is no glob") from None
+
+
+def _item(ended: EndedRequest) -> Object:
+    byte_range = ended.byte_range
+    return {
+        "time": ended.time,
+        "kind": ended.kind.value,
+        "key": ended.key,
+        "start": None if byte_range is None else byte_range.start,
+        "stop": None if byte_range is None else byte_range.stop,
+        "status": ended.status,
+        "code": ended.code,
+        "bytes": ended.received,
+        "seconds": round(ended.seconds, 6),
+        "reason": ended.reason.value,
+        "error": ended.message if ended.is_error else None,
+    }

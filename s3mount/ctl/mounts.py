@@ -1,0 +1,159 @@
+"""The mounts of this machine: from the mount table and the folders of control sockets.
+
+Rule: no mount point is accessed, since a mount may hang. A path is matched by its text; symbolic
+links are read only outside the mounts.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from s3mount.control.locations import FoundSocket, find_sockets, search_folders
+from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts
+from s3mount.errors import NotServed, UsageError
+from s3mount.printable import printable
+
+_FSTYPE: Final = "fuse.s3mount"
+_LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A mount of s3mount; *sockets* are those that may be its own, if this user sees any.
+
+    A mount that was killed leaves its socket, and the kernel reuses numbers.
+    """
+
+    source: str
+    mountpoint: str
+    connection: int
+    sockets: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MountedPath:
+    """A path in *mount*, relative to its root; "" is the root."""
+
+    mount: Mount
+    relative: str
+
+
+def current_sockets() -> list[FoundSocket]:
+    """Return the control sockets that this user may see."""
+    return find_sockets(search_folders(os.environ, os.getuid()))
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The mount table and the control sockets, read anew at each call."""
+
+    table: Callable[[], Sequence[MountEntry]] = current_mounts
+    sockets: Callable[[], Sequence[FoundSocket]] = current_sockets
+
+    def mounts(self) -> tuple[Mount, ...]:
+        """Return the mounts of s3mount in the order of the table."""
+        sockets = self.sockets()
+        return tuple(_mount(entry, sockets) for entry in self.table() if entry.fstype == _FSTYPE)
+
+    def find(self, name: str | None) -> Mount:
+        """Return the mount that *name* means: a source, or a path; None means the only one.
+
+        Raises NotServed if there is no such mount, UsageError if there are several.
+        """
+        mounts = self.mounts()
+        if name is None:
+            return _only(mounts)
+        named = [mount for mount in mounts if _bare(mount.source) == _bare(name)]
+        if len(named) > 1:
+            raise UsageError(f"{printable(name)} is mounted {len(named)} times: {_listed(named)}")
+        return named[0] if named else self.find_path(name).mount
+
+    def find_path(self, path: str) -> MountedPath:
+        """Return the mount that *path* is in. Raises NotServed if that is none of s3mount."""
+        entries = [*self.table()]
+        ours = {entry.path for entry in entries if entry.fstype == _FSTYPE}
+        resolved = _resolved(path, ours)
+        entry = max(
+            (each for each in entries if _is_in(resolved, each.path)),
+            key=lambda each: (len(each.path), entries.index(each)),
+            default=None,
+        )
+        if entry is None or entry.fstype != _FSTYPE:
+            raise NotServed(
+                f"{printable(path)} is not in a mount of s3mount: {_choice(self.mounts())}"
+            )
+        relative = resolved[len(entry.path) :].strip("/")
+        return MountedPath(_mount(entry, self.sockets()), relative)
+
+
+def _mount(entry: MountEntry, sockets: Iterable[FoundSocket]) -> Mount:
+    """Return the mount of *entry*. A socket of any other user but its own and root is ignored."""
+    connection = int(entry.device.partition(":")[2])
+    own = (
+        found.path
+        for found in sockets
+        if found.connection == connection and found.owner in (0, entry.user)
+    )
+    return Mount(entry.source, entry.path, connection, tuple(own))
+
+
+def _only(mounts: Sequence[Mount]) -> Mount:
+    if not mounts:
+        raise NotServed("there is no mount of s3mount; make one: s3mount BUCKET MOUNTPOINT")
+    if len(mounts) > 1:
+        raise UsageError(f"there are {len(mounts)} mounts, so name one: {_listed(mounts)}")
+    return mounts[0]
+
+
+def _choice(mounts: Sequence[Mount]) -> str:
+    return f"mounts are {_listed(mounts)}" if mounts else "there is none"
+
+
+def _listed(mounts: Iterable[Mount]) -> str:
+    return ", ".join(f"{printable(each.mountpoint)} ({printable(each.source)})" for each in mounts)
+
+
+def _bare(source: str) -> str:
+    return source.removeprefix("s3://").rstrip("/")
+
+
+def _is_in(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")
+
+
+def _resolved(path: str, mountpoints: set[str]) -> str:
+    """Return *path* absolute, with links resolved up to the first of *mountpoints*.
+
+    Raises UsageError for a path that cannot be.
+    """
+    if "\0" in path:
+        raise UsageError("a path must not contain NUL")
+    steps = [*reversed(os.path.join(os.getcwd(), path).split("/"))]  # noqa: PTH109, PTH118 - text
+    here = "/"
+    links = 0
+    while steps:
+        name = steps.pop()
+        if name in ("", "."):
+            continue
+        here = os.path.normpath(os.path.join(here, name))  # noqa: PTH118 - text
+        target = None if _is_in_any(here, mountpoints) else _target(here)
+        if target is not None:
+            links += 1
+            if links > _LINKS_MAX:
+                raise UsageError(f"{printable(path)} has a cycle of symbolic links")
+            here = "/" if target.startswith("/") else os.path.dirname(here)  # noqa: PTH120
+            steps += reversed(target.split("/"))
+    return here
+
+
+def _is_in_any(path: str, tops: set[str]) -> bool:
+    return any(_is_in(path, top) for top in tops)
+
+
+def _target(path: str) -> str | None:
+    try:
+        return os.readlink(path)  # noqa: PTH115 - text, not to be normalized
+    except OSError:
+        return None

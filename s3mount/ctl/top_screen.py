@@ -1,0 +1,199 @@
+"""The live picture of `s3mountctl top`: its loop, its keys, and what is drawn."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import ConsoleDimensions, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from s3mount.ctl import units
+from s3mount.ctl.client import Client
+from s3mount.ctl.output import console, escaped
+from s3mount.ctl.rates import SORT_KEYS, FileRate, RateHistory, Rates
+from s3mount.ctl.screen import Keyboard
+
+_LINES_ABOVE: Final = 10  # of the screen, besides both tables' rows
+_LABEL: Final = 12
+_FIGURE: Final = 12
+_COLUMNS: Final = {
+    "key": "File",
+    "readers": "Readers",
+    "position": "Position",
+    "size": "Size",
+    "window": "Window",
+    "rate": "MiB/s",
+}
+_NOTHING: Final = Rates({}, 0.0, 0.0)
+
+
+@dataclass(slots=True)
+class TopState:
+    """What keys change: the column to sort by, and whether the picture stands still."""
+
+    sort: str = SORT_KEYS[0]
+    is_paused: bool = False
+
+    def press(self, key: str) -> bool:
+        """Heed *key*; return whether it quits."""
+        if key == "s":
+            self.sort = SORT_KEYS[(SORT_KEYS.index(self.sort) + 1) % len(SORT_KEYS)]
+        elif key in ("p", " "):
+            self.is_paused = not self.is_paused
+        return key in ("q", "Q", "\x04")
+
+
+def show(client: Client, interval: float, count: int | None) -> None:
+    """Draw until a key quits, or *count* intervals are over; the terminal is then as before."""
+    out = console()
+    with Keyboard() as keyboard:
+        live = Live(console=out, screen=True, auto_refresh=False)
+        try:
+            live.start()
+            _run(client, keyboard, live, interval, count)
+        except KeyboardInterrupt:
+            return
+        finally:
+            live.stop()
+
+
+def _run(
+    client: Client, keyboard: Keyboard, live: Live, interval: float, count: int | None
+) -> None:
+    state, history, latest = TopState(), RateHistory(), _NOTHING
+    due = time.monotonic()
+    left = count
+    while True:
+        now = time.monotonic()
+        if now >= due:
+            due = now + interval
+            if not state.is_paused:
+                latest = history.add(now, client.call("activity"))
+            if left is not None:
+                if left < 0:
+                    return
+                left -= 1
+        picture = view(client, history, latest, state, live.console.size)
+        live.update(picture, refresh=True)
+        if state.press(keyboard.wait(due - time.monotonic())):
+            return
+
+
+def view(
+    client: Client,
+    history: RateHistory,
+    latest: Rates,
+    state: TopState,
+    cells: ConsoleDimensions,
+) -> RenderableType:
+    """Return the picture for a terminal of *cells*."""
+    rows = max(2, cells.height - _LINES_ABOVE)
+    in_flight = min(len(latest.in_flight), max(1, rows // 3))
+    return Group(
+        _title(client, state),
+        *_sparklines(history, latest, cells.width),
+        Text(),
+        _files(latest.sorted_files(state.sort)[: rows - in_flight], state.sort),
+        Text(),
+        _requests(latest, in_flight),
+        _keys(state),
+    )
+
+
+def _title(client: Client, state: TopState) -> Text:
+    up = units.seconds(max(0.0, time.time() - client.greeting.since))
+    title = Text.assemble(
+        (escaped(client.mount.source), "bold"),
+        " at ",
+        (escaped(client.mount.mountpoint), "bold"),
+        (f"  process {client.greeting.pid}, up {up}", "dim"),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
+    if state.is_paused:
+        title.append("  PAUSED", "bold yellow")
+    return title
+
+
+def _sparklines(history: RateHistory, latest: Rates, width: int) -> Iterable[Text]:
+    cells = max(10, min(80, width - _LABEL - _FIGURE - 4))
+    kinds = ", ".join(f"{escaped(kind)} {rate:.1f}" for kind, rate in latest.requests.items())
+    for name, style, figure, values in (
+        (
+            "Requests/s",
+            "cyan",
+            f"{latest.all_requests:.1f}",
+            [r.all_requests for r in history.rates],
+        ),
+        ("Fetched", "green", _rate(latest.fetched), [r.fetched for r in history.rates]),
+        ("Served", "blue", _rate(latest.served), [r.served for r in history.rates]),
+    ):
+        yield Text.assemble(
+            (name.ljust(_LABEL), "dim"),
+            figure.rjust(_FIGURE),
+            "  ",
+            (units.sparkline(values, cells), style),
+            no_wrap=True,
+        )
+    yield Text.assemble(("By kind".ljust(_LABEL), "dim"), "  ", kinds or "-", no_wrap=True)
+
+
+def _rate(octets: float) -> str:
+    return f"{units.mebibytes(octets)} MiB/s"
+
+
+def _files(files: Iterable[FileRate], sort: str) -> Table:
+    table = Table(box=None, pad_edge=False, expand=True, header_style="bold reverse")
+    for name, title in _COLUMNS.items():
+        mark = " ▾" if name == sort else ""
+        if name == "key":
+            table.add_column(title + mark, ratio=1, no_wrap=True, overflow="ellipsis")
+        else:
+            table.add_column(title + mark, justify="right", no_wrap=True)
+    for file in files:
+        table.add_row(
+            Text(escaped(file.key)),
+            str(file.readers),
+            units.share(file.position, file.size),
+            units.size(file.size),
+            units.size(file.window),
+            units.mebibytes(file.rate),
+        )
+    return table
+
+
+def _requests(latest: Rates, count: int) -> Table:
+    table = Table(box=None, pad_edge=False, expand=True, header_style="bold reverse")
+    table.add_column(f"Requests in flight: {len(latest.in_flight)}", no_wrap=True)
+    table.add_column("Key", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("Range", no_wrap=True)
+    table.add_column("Because of", no_wrap=True)
+    table.add_column("Since", justify="right", no_wrap=True)
+    ordered = sorted(latest.in_flight, key=lambda each: -(each.get("seconds") or 0))
+    for request in ordered[:count]:
+        start, stop = request.get("start"), request.get("stop")
+        table.add_row(
+            Text(escaped(request.get("kind", "?"))),
+            Text(escaped(request.get("key") or "")),
+            f"{units.size(start)} to {units.size(stop)}" if start is not None and stop else "",
+            Text(escaped(request.get("reason") or "")),
+            units.seconds(request.get("seconds") or 0),
+        )
+    return table
+
+
+def _keys(state: TopState) -> Text:
+    pause = "resume" if state.is_paused else "pause"
+    return Text.assemble(
+        ("s", "bold"),
+        f" sort (now by {state.sort})  ",
+        ("p", "bold"),
+        f" {pause}  ",
+        ("q", "bold"),
+        " quit",
+        style="dim",
+        no_wrap=True,
+    )

@@ -1,0 +1,185 @@
+"""The command `s3mountctl warm`: has a mount list directories, and fetch files into its caches."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import click
+
+from s3mount.cli.completion import CompletedText
+from s3mount.ctl import units
+from s3mount.ctl.client import Reply, connected
+from s3mount.ctl.mounts import Machine, Mount
+from s3mount.ctl.output import (
+    console,
+    escaped,
+    is_terminal,
+    json_option,
+    write_json,
+    write_line,
+)
+from s3mount.errors import UsageError
+
+JOBS_MAX: Final = 64
+_LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
+
+
+class ProgressDisplay(Protocol):
+    """What shows the items of a warm-up."""
+
+    def show(self, item: Reply) -> None:
+        """Show the newest *item*."""
+
+
+@click.command("warm", short_help="List directories, and fetch files into the caches.")
+@click.argument(
+    "paths", nargs=-1, required=True, type=CompletedText(kind="file"), metavar="PATH..."
+)
+@click.option("--listing-only", is_flag=True, help="List directories, and fetch no files.")
+@click.option(
+    "--jobs", type=click.IntRange(1, JOBS_MAX), default=4, metavar="N", help="Files at a time (4)."
+)
+@click.option("--dry-run", is_flag=True, help="List, and say what fetching would cost.")
+@json_option
+@click.pass_obj
+def command(
+    machine: Machine,
+    paths: Sequence[str],
+    *,
+    listing_only: bool,
+    jobs: int,
+    dry_run: bool,
+    is_json: bool,
+) -> int:
+    """List the directories at each PATH, and fetch the files into the caches of the mount.
+
+    Readers go first. Ctrl-C ends it, and it can be run again: what is cached is not fetched twice.
+    Exit status 1 if a file could not be fetched.
+    """
+    mount, relative = _one_mount(machine, paths)
+    wanted = {"paths": relative, "listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}
+    with connected(mount) as client:
+        if is_json:
+            return _status(_all_json(client.replies("warm", wanted)))
+        with _display() as display:
+            result = _last(client.replies("warm", wanted), display)
+    _write_summary(result, is_dry=dry_run)
+    return _status(result)
+
+
+def _one_mount(machine: Machine, paths: Sequence[str]) -> tuple[Mount, list[str]]:
+    """Return the mount of all *paths*, and them relative to it. Raises UsageError."""
+    found = [machine.find_path(path) for path in paths]
+    other = next((each.mount for each in found if each.mount != found[0].mount), None)
+    if other is not None:
+        raise UsageError(
+            f"the paths are in two mounts, {escaped(found[0].mount.mountpoint)} and "
+            f"{escaped(other.mountpoint)}: run warm for each"
+        )
+    return found[0].mount, [each.relative for each in found]
+
+
+def _last(replies: Iterable[tuple[str, Reply]], display: ProgressDisplay) -> Reply:
+    result: Reply = {}
+    for kind, value in replies:
+        if kind == "result":
+            result = value
+        else:
+            display.show(value)
+    return result
+
+
+def _all_json(replies: Iterable[tuple[str, Reply]]) -> Reply:
+    result: Reply = {}
+    for _, value in replies:
+        write_json(value)
+        result = value
+    return result
+
+
+def _status(result: Reply) -> int:
+    return 1 if result.get("failed_count") else 0
+
+
+@contextmanager
+def _display() -> Iterator[ProgressDisplay]:
+    if not is_terminal():
+        yield LineDisplay()
+        return
+    from s3mount.ctl.warm_view import BarDisplay  # noqa: PLC0415 - not for pipes
+
+    with BarDisplay(console()) as bars:
+        yield bars
+
+
+class LineDisplay:
+    """Progress in a pipe: a line for each phase, and one each five seconds."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._due = 0.0
+
+    def show(self, item: Reply) -> None:
+        now = time.monotonic()
+        phase = escaped(item.get("phase", ""))
+        if phase == self._phase and now < self._due:
+            return
+        self._phase, self._due = phase, now + _LINE_EVERY
+        found = (
+            f"{item.get('directories', 0)} directories, {item.get('files', 0)} files, "
+            f"{units.size(item.get('bytes', 0))}"
+        )
+        done = f"{item.get('files_done', 0)} files, {units.size(item.get('bytes_done', 0))} done"
+        write_line(f"{phase}: {found}" + (f", {done}" if phase == "fetching" else ""))
+
+
+def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
+    """Yield the lines of *result*, each with "ok", "warning" or "failure"."""
+    found = (
+        f"{units.number(result.get('directories', 0))} directories, "
+        f"{units.number(result.get('files', 0))} files, {units.size(result.get('bytes', 0))}"
+    )
+    yield "ok", f"listed: {found}"
+    if not is_dry:
+        fetched = units.number(result.get("fetched_files", 0))
+        octets = units.size(result.get("fetched_bytes", 0))
+        cached = units.number(result.get("already", 0))
+        yield "ok", f"fetched: {fetched} files, {octets}; {cached} were cached"
+    yield "ok", f"{'it would take' if is_dry else 'it took'}: {_cost(result)}"
+    if result.get("did_not_fit_files"):
+        verb = "would not fit" if is_dry else "did not fit"
+        files = units.number(result["did_not_fit_files"])
+        octets = units.size(result.get("did_not_fit_bytes", 0))
+        yield "warning", f"{verb}: {files} files, {octets}; mount with a larger --memory-limit"
+    for failure in result.get("failed") or ():
+        message = escaped(failure.get("message", ""))
+        yield "failure", f"failed: {escaped(failure.get('path', ''))}: {message}"
+    left_out = result.get("failed_count", 0) - len(result.get("failed") or ())
+    if left_out > 0:
+        yield "failure", f"failed: {left_out} more; the log of the mount names them"
+
+
+def _cost(result: Reply) -> str:
+    requests = result.get("requests") or {}
+    told = ", ".join(f"{units.number(count)} {escaped(kind)}" for kind, count in requests.items())
+    cost = result.get("cost")
+    if isinstance(cost, Mapping):
+        cost = units.money(cost.get("total", 0), escaped(cost.get("currency", "")))
+    elif isinstance(cost, int | float):
+        cost = units.money(cost, "USD")
+    return (told or "no requests") + (f"; cost {escaped(cost)}" if cost is not None else "")
+
+
+def _write_summary(result: Reply, *, is_dry: bool) -> None:
+    lines = summary(result, is_dry=is_dry)
+    if not is_terminal():
+        for _, line in lines:
+            write_line(line)
+        return
+    from rich.text import Text  # noqa: PLC0415 - not for pipes
+
+    out = console()
+    styles = {"ok": "", "warning": "yellow", "failure": "bold red"}
+    for kind, line in lines:
+        out.print(Text(line, styles[kind]), soft_wrap=True)

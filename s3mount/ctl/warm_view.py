@@ -1,0 +1,98 @@
+"""Progress bars of a warm-up at a terminal: files, bytes, rate and time left."""
+
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Column
+from rich.text import Text
+
+from s3mount.ctl import units
+from s3mount.ctl.client import Reply
+from s3mount.ctl.output import escaped
+
+_PATH: Final = 40  # cells
+
+
+class BarDisplay:
+    """Bars of the two phases, and the path that is fetched; the cursor is restored at the end."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            _Figures(),
+            _Rate(),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            expand=True,
+        )
+        self._listing = self._progress.add_task("Listing", total=None, figures="")
+        self._fetching = self._progress.add_task(
+            "Fetching", total=None, figures="", visible=False, start=False
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._progress.stop()
+
+    def show(self, item: Reply) -> None:
+        """Show the newest *item*."""
+        files, directories = item.get("files", 0), item.get("directories", 0)
+        if item.get("phase") != "fetching":
+            figures = f"{units.number(directories)} directories, {units.number(files)} files"
+            self._progress.update(self._listing, figures=figures)
+            return
+        if not self._progress.tasks[self._fetching].started:
+            self._progress.update(self._listing, total=1, completed=1)
+            self._progress.start_task(self._fetching)
+        octets, done = item.get("bytes", 0), item.get("bytes_done", 0)
+        figures = (
+            f"{units.number(item.get('files_done', 0))}/{units.number(files)} files, "
+            f"{units.size(done)}/{units.size(octets)}"
+        )
+        self._progress.update(
+            self._fetching,
+            total=octets or None,
+            completed=done,
+            visible=True,
+            figures=figures,
+            description=_shortened(escaped(item.get("path") or "Fetching")),
+        )
+
+
+class _Figures(ProgressColumn):
+    """Figures of a task, never wrapped."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["figures"]))
+
+
+class _Rate(ProgressColumn):
+    """Bytes per second of the task that fetches."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True, justify="right"))
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{units.size(speed)}/s" if speed and task.total != 1 else "", "green")
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= _PATH else f"…{path[1 - _PATH :]}"

@@ -1,0 +1,131 @@
+"""Counts of HTTP requests that have ended, and the histograms of how long they took.
+
+Pure, and not thread-safe. The number of its counters is bounded: kinds, reasons and outcomes are
+enumerations, and of HTTP statuses STATUSES_MAX are told apart.
+"""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from s3mount.histogram import Histogram, Percentiles
+from s3mount.s3.model import Reason
+from s3mount.s3.request_records import NO_STATUS, Outcome, RequestKind, RequestRecord
+
+STATUSES_MAX: Final = 32  # distinct ones; a store may send any
+OTHER: Final = 0  # the status of a response whose own is beyond STATUSES_MAX
+SLOT: Final = 5.0  # seconds of one histogram of the last minute
+SLOTS: Final = 12
+
+_MEASURED: Final = (Outcome.SUCCEEDED, Outcome.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class KindCounts:
+    """Requests of one kind: *sent* ones include those in flight.
+
+    *by_status* has those with a response. *received* counts the bytes of bodies.
+    """
+
+    sent: int
+    in_flight: int
+    by_outcome: Mapping[Outcome, int]
+    by_status: Mapping[int, int]
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
+class KindLatency:
+    """Seconds from the sending of a request to its end, of the requests that got a response.
+
+    One that was cancelled or timed out is no sample.
+    """
+
+    minute: Percentiles
+    all: Percentiles
+
+
+class LatencyCounts:
+    """Latencies of one kind: of all requests, and of those of the last minute.
+
+    A sample is in the histogram of its slot of SLOT seconds, or in that of all former slots.
+    """
+
+    def __init__(self) -> None:
+        self._former = Histogram()
+        self._slots: deque[tuple[int, Histogram]] = deque()
+
+    @property
+    def all(self) -> Histogram:
+        """All samples, in a new histogram."""
+        merged = Histogram()
+        for each in (self._former, *(histogram for _, histogram in self._slots)):
+            merged.merge(each)
+        return merged
+
+    def add(self, ended_at: float, seconds: float) -> None:
+        slot = int(ended_at / SLOT)
+        if not self._slots or self._slots[-1][0] < slot:
+            self._slots.append((slot, Histogram()))
+            if len(self._slots) > SLOTS + 1:
+                self._former.merge(self._slots.popleft()[1])
+        self._slots[-1][1].add(seconds)
+
+    def latency(self, now: float) -> KindLatency:
+        minute = Histogram()
+        for slot, histogram in self._slots:
+            if slot > int(now / SLOT) - SLOTS:
+                minute.merge(histogram)
+        return KindLatency(minute.percentiles(), self.all.percentiles())
+
+
+class RequestCounts:
+    """What was counted of the requests that have ended."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[tuple[RequestKind, Reason, Outcome, int]] = Counter()
+        self.received: Counter[RequestKind] = Counter()
+        self.latencies = {kind: LatencyCounts() for kind in RequestKind}
+        self._statuses = {NO_STATUS, OTHER}
+
+    def add(self, record: RequestRecord) -> None:
+        """Count *record*, which has ended."""
+        kind, outcome, status = record.kind, record.outcome, record.status
+        assert outcome is not None
+        if status not in self._statuses:
+            if len(self._statuses) < STATUSES_MAX + 2:
+                self._statuses.add(status)
+            else:
+                status = OTHER
+        self.ended[kind, record.request.reason, outcome, status] += 1
+        if record.received:
+            self.received[kind] += record.received
+        if outcome in _MEASURED and status != NO_STATUS:
+            self.latencies[kind].add(record.ended_at, record.ended_at - record.sent_at)
+
+    def of_kind(self, kind: RequestKind, in_flight: int) -> KindCounts:
+        """Return the counts of *kind*, of which so many are *in_flight*."""
+        by_outcome: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
+        by_status: Counter[int] = Counter()
+        for (of_kind, _, outcome, status), count in self.ended.items():
+            if of_kind is kind:
+                by_outcome[outcome] += count
+                if status != NO_STATUS:
+                    by_status[status] += count
+        sent = by_outcome.total() + in_flight
+        return KindCounts(sent, in_flight, by_outcome, by_status, self.received[kind])
+
+    def by_outcome(self) -> Mapping[tuple[RequestKind, Outcome, int], int]:
+        """Return the requests that have ended by kind, outcome and status."""
+        counts: Counter[tuple[RequestKind, Outcome, int]] = Counter()
+        for (kind, _, outcome, status), count in self.ended.items():
+            counts[kind, outcome, status] += count
+        return counts
+
+    def by_reason(self) -> Counter[Reason]:
+        """Return the requests that have ended by reason; each reason is there."""
+        counts = Counter(dict.fromkeys(Reason, 0))
+        for (_, reason, _, _), count in self.ended.items():
+            counts[reason] += count
+        return counts

@@ -1,0 +1,141 @@
+"""The counts of requests in the statistics, against those of a relay before the store.
+
+Each workload is that of a benchmark, or of a store that fails. What is prefetched may still be in
+flight at its end, so the counts of both are compared until they agree.
+"""
+
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.mount.buckets import fill
+from tests.mount.filesystem_access import read_file, read_tree, wait_until
+from tests.mount.mount_process import Mount, mount_of
+from tests.mount.relay import Request, Traffic, relay
+from tests.servers import S3Server
+
+MIB = 1 << 20
+BIG = 24 * MIB
+SMALL_FILES = 120
+KINDS = ("GET", "HEAD", "LIST")
+
+pytestmark = pytest.mark.parametrize("transport", ["native", "boto3"])
+
+
+@dataclass
+class Counted:
+    """Mount behind a relay; *seen* are all requests of the mount, those of its start included."""
+
+    mount: Mount
+    traffic: Traffic
+    seen: list[Request]
+
+    def agree(self) -> Counter[str]:
+        """Wait until mount and relay have counted the same; return the requests by kind."""
+        wait_until(lambda: self._counted() == self._relayed())
+        return self._relayed()
+
+    def _relayed(self) -> Counter[str]:
+        self.seen += self.traffic.take()
+        return Counter(dict.fromkeys(KINDS, 0)) + Counter(each.kind for each in self.seen)
+
+    def _counted(self) -> Counter[str]:
+        before = len(self._statistics())
+        self.mount.process.send_signal(signal.SIGUSR1)
+        wait_until(lambda: len(self._statistics()) > before)
+        numbers = self._statistics()[-1]
+        return +Counter({kind: int(numbers[f"{kind.lower()}_requests"]) for kind in KINDS})
+
+    def _statistics(self) -> list[dict[str, float]]:
+        return [each["statistics"] for each in self.mount.records() if "statistics" in each]
+
+
+@pytest.fixture(scope="module")
+def bucket(seaweedfs: S3Server) -> str:
+    chance = random.Random(7)
+    objects = {"big": chance.randbytes(BIG), "docs/read me": b"text"}
+    objects |= {f"small/{number:03}": bytes(number) for number in range(SMALL_FILES)}
+    objects |= {f"tree/{one}/{two}/leaf": b"leaf" for one in range(6) for two in range(6)}
+    return fill(seaweedfs, objects)
+
+
+@pytest.fixture
+def counted(seaweedfs: S3Server, bucket: str, tmp_path: Path, transport: str) -> Iterator[Counted]:
+    options = ("--transport", transport, "--timeout", "4", "--idle-timeout", "1")
+    with (
+        relay(seaweedfs) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount,
+    ):
+        yield Counted(mount, traffic, [])
+
+
+def test_the_requests_of_a_start_are_counted(counted: Counted) -> None:
+    assert counted.agree()["LIST"] == 1
+
+
+def test_the_requests_of_names_are_counted(counted: Counted) -> None:
+    for name in ("big", "docs/read me", "missing", "docs/missing", "small/007/none"):
+        with suppress(OSError):
+            (counted.mount / name).stat()
+
+    assert counted.agree()["HEAD"] > 0
+
+
+def test_the_requests_of_ls_and_find_are_counted(counted: Counted) -> None:
+    subprocess.run(["ls", "-l", counted.mount.path], check=True, capture_output=True)
+    subprocess.run(["find", counted.mount.path], check=True, capture_output=True)
+
+    assert counted.agree()["LIST"] > 1
+
+
+def test_the_requests_of_small_files_are_counted(counted: Counted) -> None:
+    read_tree(counted.mount / "small")
+
+    assert counted.agree()["GET"] >= SMALL_FILES - 1  # an empty one needs none
+
+
+def test_the_requests_of_sequential_and_random_reads_are_counted(counted: Counted) -> None:
+    chance = random.Random(3)
+    descriptor = os.open(counted.mount / "big", os.O_RDONLY)
+    for _ in range(60):
+        os.pread(descriptor, 4096, chance.randrange(BIG))
+    os.close(descriptor)
+    read_file(counted.mount / "big")
+
+    assert counted.agree()["GET"] > 1
+
+
+def test_the_requests_of_reads_that_are_given_up_are_counted(counted: Counted) -> None:
+    for start in range(0, BIG, 6 * MIB):
+        descriptor = os.open(counted.mount / "big", os.O_RDONLY)
+        for offset in range(0, 256 * 1024, 4096):
+            os.pread(descriptor, 4096, start + offset)
+        os.close(descriptor)
+
+    counted.agree()
+
+
+@pytest.mark.parametrize("fault", ["is_down", "is_silent"])
+def test_the_requests_that_fail_and_those_that_follow_are_counted(
+    counted: Counted, fault: str
+) -> None:
+    counted.mount.allow("lookup: ", "read: ", "readdir")
+    (counted.mount / "big").stat()
+    setattr(counted.traffic, fault, True)
+    for name in ("docs", "small/100"):
+        with suppress(OSError):
+            (counted.mount / name).stat()
+    with suppress(OSError):
+        read_file(counted.mount / "big")
+    setattr(counted.traffic, fault, False)
+    read_tree(counted.mount / "small")
+
+    counted.agree()

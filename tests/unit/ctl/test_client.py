@@ -1,0 +1,174 @@
+"""The client of the control socket, with a server that says what a test wants."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3mount.ctl.client import clear_command, connected
+from s3mount.ctl.health import State, check_all
+from s3mount.ctl.mounts import Mount
+from s3mount.errors import CommandFailed, NotServed
+from tests.fakes.control_server import CONNECTION, GREETING, ControlServer, control_server, results
+
+
+def _mount(socket: Path | None, connection: int = CONNECTION) -> Mount:
+    return Mount("s3://photos/2024", "/mnt/photos", connection, (socket,) if socket else ())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "52.socket"
+
+
+def _error(message: Mapping[str, Any]) -> Any:
+    return lambda _: [message]
+
+
+def test_a_call_returns_the_result(path: Path) -> None:
+    with (
+        control_server(path, {"refresh": results({"forgotten": 3})}) as server,
+        connected(_mount(path)) as client,
+    ):
+        assert client.call("refresh", path="a\udcff") == {"forgotten": 3}
+        assert client.greeting.pid == GREETING["pid"]
+
+    assert server.requests == [{"command": "refresh", "arguments": {"path": "a\udcff"}}]
+
+
+def test_an_error_of_the_server_is_told_with_its_code(path: Path) -> None:
+    reply = {"error": {"code": "no-such-path", "message": "there is no \x1b[2Jpath"}}
+
+    with (
+        control_server(path, {"refresh": _error(reply)}),
+        connected(_mount(path)) as client,
+        pytest.raises(CommandFailed) as failure,
+    ):
+        client.call("refresh", path="a")
+
+    assert str(failure.value) == r"there is no \x1b[2Jpath (no-such-path)"
+
+
+def test_a_busy_server_says_so_instead_of_its_greeting(path: Path) -> None:
+    busy = {"error": {"code": "busy", "message": "too many clients"}}
+
+    with (
+        control_server(path, {}, busy),
+        pytest.raises(CommandFailed, match="busy"),
+        connected(_mount(path)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [{**GREETING, "connection": 53}, {**GREETING, "pid": None}, {**GREETING, "since": "x"}],
+)
+def test_a_greeting_of_something_else_is_refused(path: Path, greeting: Mapping[str, Any]) -> None:
+    with (
+        control_server(path, {}, greeting),
+        pytest.raises(CommandFailed, match="not of the protocol"),
+        connected(_mount(path)),
+    ):
+        pass
+
+
+def test_another_version_of_the_protocol_is_refused_with_what_to_do(path: Path) -> None:
+    with (
+        control_server(path, {}, {**GREETING, "protocol": 2}),
+        pytest.raises(CommandFailed, match=r"version 2 .* version 1: use the s3mountctl of"),
+        connected(_mount(path)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("reply", [{"item": 3}, {"other": {}}, {"result": []}])
+def test_a_reply_that_is_none_is_refused(path: Path, reply: Mapping[str, Any]) -> None:
+    with (
+        control_server(path, {"status": _error(reply)}),
+        connected(_mount(path)) as client,
+        pytest.raises(CommandFailed, match="not of the protocol"),
+    ):
+        client.call("status")
+
+
+def test_a_server_that_ends_within_a_command_is_told(path: Path) -> None:
+    def end(_arguments: object) -> list[Mapping[str, Any]]:
+        raise OSError
+
+    with (
+        control_server(path, {"status": end}),
+        connected(_mount(path)) as client,
+        pytest.raises(NotServed, match="closed the connection"),
+    ):
+        client.call("status")
+
+
+def test_replies_end_when_the_watched_pipe_has_no_reader(path: Path) -> None:
+    reader, writer = os.pipe()
+
+    def one_item(_arguments: object) -> Any:
+        yield {"item": {"n": 1}}
+        server.left.wait()
+
+    with control_server(path, {"trace": one_item}) as server:
+        with connected(_mount(path)) as client:
+            replies = client.replies("trace", {}, watched=writer)
+            assert next(replies) == ("item", {"n": 1})
+            os.close(reader)
+            assert list(replies) == []
+        server.left.set()
+    os.close(writer)
+
+
+def test_states_of_mounts(tmp_path: Path) -> None:
+    """Healthy, hanging, dead (its socket was left), and without a socket."""
+    paths = {name: tmp_path / name for name in ("healthy", "hanging", "dead")}
+    ControlServer(paths["dead"], {}).close()
+
+    with control_server(paths["healthy"], {}), control_server(paths["hanging"], {}, None):
+        found = check_all([*(_mount(path) for path in paths.values()), _mount(None)])
+
+    assert [each.state for each in found] == [
+        State.HEALTHY,
+        State.HANGING,
+        State.DEAD,
+        State.UNKNOWN,
+    ]
+    assert [each.greeting is not None for each in found] == [True, False, False, False]
+
+
+def test_a_dead_mount_is_named_with_the_command_that_clears_it(path: Path) -> None:
+    ControlServer(path, {}).close()
+
+    with (
+        pytest.raises(NotServed, match="is dead; clear it: s3mount-clear /mnt/photos"),
+        connected(_mount(path)),
+    ):
+        pass
+
+
+def test_a_mount_without_a_socket_is_refused_with_what_to_do() -> None:
+    with (
+        pytest.raises(NotServed, match=r"has no control socket.*: (try|mount it again)"),
+        connected(_mount(None)),
+    ):
+        pass
+
+
+def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
+    mount = Mount("b", "/mnt/it's; rm", 52, ())
+
+    assert clear_command(mount) == """s3mount-clear '/mnt/it'"'"'s; rm'"""
+
+
+def test_a_stale_socket_of_the_same_number_is_passed_over(tmp_path: Path) -> None:
+    """A killed mount leaves its socket, perhaps in another folder, and numbers are reused."""
+    stale, own = tmp_path / "stale", tmp_path / "own"
+    ControlServer(stale, {}).close()
+    mount = Mount("b", "/mnt/b", CONNECTION, (stale, own))
+
+    with control_server(own, {"status": results({})}), connected(mount) as client:
+        assert client.call("status") == {}

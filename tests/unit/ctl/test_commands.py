@@ -1,0 +1,219 @@
+"""The commands in a pipe: lines, JSON, exit status and errors."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from s3mount.cli.exit_status import run_command
+from s3mount.control.locations import FoundSocket
+from s3mount.ctl.commands import COMMANDS, GROUP
+from s3mount.ctl.main import s3mountctl
+from s3mount.ctl.mounts import Machine
+from s3mount.daemon.mounting.mount_table import MountEntry
+from tests.fakes.control_replies import RECORD, STATUS, WARM_ITEMS, WARM_RESULT, activity
+from tests.fakes.control_server import CONNECTION, ControlServer, control_server, items, results
+
+ENTRY = MountEntry(9, f"0:{CONNECTION}", "/mnt/photos", "fuse.s3mount", "s3://photos/2024", 0)
+SCRIPT = {
+    "status": results(STATUS),
+    "activity": results(*map(activity, range(5))),
+    "trace": items(RECORD, {"dropped": 7}, result={}),
+    "refresh": results({"forgotten": 12}),
+    "log-level": results({"level": "debug", "before": "info"}),
+    "warm": items(*WARM_ITEMS, result=WARM_RESULT),
+}
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ControlServer]:
+    with control_server(tmp_path / "socket", {**SCRIPT}) as server:
+        yield server
+
+
+@pytest.fixture
+def run(tmp_path: Path, server: ControlServer, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command line beside *server*; returns exit status, stdout and stderr."""
+    assert server.requests == []
+    machine = Machine(
+        table=lambda: [ENTRY], sockets=lambda: [FoundSocket(CONNECTION, tmp_path / "socket", 0)]
+    )
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        status = run_command("s3mountctl", lambda: s3mountctl(arguments, machine))
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run
+
+
+def test_list_has_a_line_for_each_mount(run: Run) -> None:
+    status, out, err = run("list")
+    head, line = out.splitlines()
+
+    assert (status, err) == (0, "")
+    assert head.split() == ["SOURCE", "MOUNTPOINT", "PID", "SINCE", "STATE", "REMEDY"]
+    assert line.split()[:3] == ["s3://photos/2024", "/mnt/photos", "4711"]
+    assert line.split()[4:] == ["healthy", "-"]
+
+
+def test_list_of_a_dead_mount_has_the_command_that_clears_it(
+    run: Run, server: ControlServer
+) -> None:
+    server.close()
+
+    status, out, _ = run("list")
+
+    assert status == 1
+    assert out.splitlines()[1].split()[-3:] == ["dead", "s3mount-clear", "/mnt/photos"]
+    assert json.loads(run("list", "--json")[1])["mounts"][0] == {
+        "source": "s3://photos/2024",
+        "mountpoint": "/mnt/photos",
+        "connection": CONNECTION,
+        "state": "dead",
+        "pid": None,
+        "since": None,
+        "s3mount": None,
+        "remedy": "s3mount-clear /mnt/photos",
+    }
+
+
+def test_status_has_a_line_for_each_value(run: Run) -> None:
+    status, out, _ = run("status")
+    values = dict(line.split(maxsplit=1) for line in out.splitlines())
+
+    assert status == 0
+    assert values["identity.credentials.source"] == "sso"
+    assert values["requests.GET.by_status.206"] == "1230"
+    assert values["errors.0.key"] == r"2024/a\udcff\x1b[31m.jpg"
+    assert values["bytes.fetched"] == str(9 << 30)
+    assert values["latency.HEAD.minute.p50"] == "null"
+
+
+def test_json_is_what_the_mount_said(run: Run) -> None:
+    assert json.loads(run("status", "--json")[1]) == STATUS
+    assert json.loads(run("log-level", "debug", "--json")[1]) == {
+        "level": "debug",
+        "before": "info",
+    }
+    assert [json.loads(line) for line in run("trace", "--json")[1].splitlines()] == [
+        RECORD,
+        {"dropped": 7},
+    ]
+    assert [json.loads(line) for line in run("warm", "/mnt/photos", "--json")[1].splitlines()] == [
+        *WARM_ITEMS,
+        WARM_RESULT,
+    ]
+    assert json.loads(run("top", "--count", "1", "--json")[1]) == activity(0)
+
+
+def test_trace_has_a_line_for_each_request(run: Run, server: ControlServer) -> None:
+    status, out, _ = run("trace", "--errors", "--key", "2024/*", "/mnt/photos")
+    first, second = out.splitlines()
+
+    assert status == 0
+    assert server.requests[0]["arguments"] == {"errors": True, "key": "2024/*"}
+    assert first.split()[1:] == [
+        *("GET", "206", "8.0", "MiB", "41.2", "ms", "read", "0-8388608"),
+        r"2024/a\udcff\x1b[31m.jpg",
+    ]
+    assert second.startswith("(7 requests are left out")
+
+
+def test_refresh_sends_the_path_below_the_mount(run: Run, server: ControlServer) -> None:
+    status, out, _ = run("refresh", "/mnt/photos/a\udcff/b")
+
+    assert (status, out) == (0, "/mnt/photos/a\\udcff/b: 12 names forgotten\n")
+    assert server.requests[-1]["arguments"] == {"path": "a\udcff/b"}
+    assert run("refresh")[1] == "/mnt/photos: 12 names forgotten\n"
+    assert server.requests[-1]["arguments"] == {"path": ""}
+
+
+def test_log_level_says_the_level_before(run: Run) -> None:
+    assert run("log-level", "debug") == (
+        0,
+        "/mnt/photos: log level debug, before info\n",
+        "",
+    )
+
+
+def test_warm_says_what_was_fetched_and_what_did_not_fit(run: Run, server: ControlServer) -> None:
+    status, out, _ = run("warm", "--jobs", "2", "/mnt/photos/a", "/mnt/photos")
+
+    assert status == 1
+    assert server.requests[0]["arguments"] == {
+        "paths": ["a", ""],
+        "listing_only": False,
+        "jobs": 2,
+        "dry_run": False,
+    }
+    assert out.splitlines() == [
+        "listing: 2 directories, 10 files, 100 MiB",
+        "fetching: 2 directories, 10 files, 100 MiB, 4 files, 40.0 MiB done",
+        "listed: 2 directories, 10 files, 100 MiB",
+        "fetched: 6 files, 60.0 MiB; 1 were cached",
+        "it took: 1 LIST, 8 GET, 0 HEAD; cost 0.000100 USD",
+        "did not fit: 2 files, 20.0 MiB; mount with a larger --memory-limit",
+        "failed: 2024/b.raw: access denied",
+        "failed: 2 more; the log of the mount names them",
+    ]
+
+
+def test_a_dry_run_says_what_it_would_take(run: Run) -> None:
+    _, out, _ = run("warm", "--dry-run", "/mnt/photos")
+
+    assert "it would take: 1 LIST, 8 GET" in out
+    assert "would not fit: 2 files" in out
+    assert "fetched" not in out
+
+
+def test_top_in_a_pipe_prints_a_line_each_second(run: Run) -> None:
+    status, out, _ = run("top", "--count", "2")
+    head, *lines = out.splitlines()
+
+    assert status == 0
+    assert head.split()[:5] == ["TIME", "REQ/S", "GET/S", "LIST/S", "HEAD/S"]
+    assert len(lines) == 2
+    assert lines[0].endswith(r"2024/busy\x1b[2J.raw")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "error"),
+    [
+        ((), 2, "missing command; see s3mountctl --help"),
+        (("statsu",), 2, "statsu: there is no such command; did you mean status?"),
+        (("status", "--jsn"), 2, "no such option '--jsn'; did you mean '--json'; see"),
+        (("log-level", "loud"), 2, "'loud' is not one of"),
+        (("warm",), 2, "missing argument 'PATH...'; see s3mountctl warm --help"),
+        (("status", "/elsewhere"), 3, "/elsewhere is not in a mount of s3mount"),
+        (("refresh", "/elsewhere"), 3, "/elsewhere is not in a mount of s3mount"),
+    ],
+)
+def test_errors_are_one_line_and_an_exit_status(
+    run: Run, arguments: tuple[str, ...], status: int, error: str
+) -> None:
+    done, out, err = run(*arguments)
+
+    assert (done, out, err.count("\n")) == (status, "", 1)
+    assert err.startswith("s3mountctl: ")
+    assert error in err
+
+
+def test_a_mount_that_ends_is_status_3(run: Run, server: ControlServer) -> None:
+    server.close()
+
+    status, _, err = run("status")
+
+    assert (status, "is dead; clear it: s3mount-clear /mnt/photos" in err) == (3, True)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_of_the_registry_is_there_by_its_name(run: Run, name: str) -> None:
+    status, out, _ = run(name, "--help")
+
+    assert status == 0
+    assert out.startswith(f"Usage: s3mountctl {name} ")
+    assert GROUP.commands == {}
