@@ -55,6 +55,7 @@ class LatencyCounts:
     def __init__(self) -> None:
         self._former = Histogram()
         self._slots: deque[tuple[int, Histogram]] = deque()
+        self._slot_ends_at = 0.0
 
     @property
     def all(self) -> Histogram:
@@ -65,12 +66,16 @@ class LatencyCounts:
         return merged
 
     def add(self, ended_at: float, seconds: float) -> None:
-        slot = int(ended_at / SLOT)
-        if not self._slots or self._slots[-1][0] < slot:
-            self._slots.append((slot, Histogram()))
-            if len(self._slots) > SLOTS + 1:
-                self._former.merge(self._slots.popleft()[1])
+        if ended_at >= self._slot_ends_at:
+            self._start_slot(ended_at)
         self._slots[-1][1].add(seconds)
+
+    def _start_slot(self, now: float) -> None:
+        slot = int(now / SLOT)
+        self._slot_ends_at = (slot + 1) * SLOT
+        self._slots.append((slot, Histogram()))
+        if len(self._slots) > SLOTS + 1:
+            self._former.merge(self._slots.popleft()[1])
 
     def latency(self, now: float) -> KindLatency:
         minute = Histogram()
@@ -80,52 +85,78 @@ class LatencyCounts:
         return KindLatency(minute.percentiles(), self.all.percentiles())
 
 
+class _Count:
+    """Requests of one kind, reason, outcome and status, and the bytes of their bodies."""
+
+    __slots__ = ("latency", "number", "received")
+
+    def __init__(self, latency: LatencyCounts | None) -> None:
+        self.number = 0
+        self.received = 0
+        self.latency = latency  # None if they are no samples
+
+
 class RequestCounts:
     """What was counted of the requests that have ended."""
 
     def __init__(self) -> None:
-        self.ended: Counter[tuple[RequestKind, Reason, Outcome, int]] = Counter()
-        self.received: Counter[RequestKind] = Counter()
         self.latencies = {kind: LatencyCounts() for kind in RequestKind}
+        self._counts: dict[tuple[RequestKind, Reason, Outcome, int], _Count] = {}
         self._statuses = {NO_STATUS, OTHER}
 
     def add(self, record: RequestRecord) -> None:
         """Count *record*, which has ended."""
-        kind, outcome, status = record.kind, record.outcome, record.status
+        outcome = record.outcome
         assert outcome is not None
-        if status not in self._statuses:
-            if len(self._statuses) < STATUSES_MAX + 2:
-                self._statuses.add(status)
-            else:
-                status = OTHER
-        self.ended[kind, record.request.reason, outcome, status] += 1
-        if record.received:
-            self.received[kind] += record.received
-        if outcome in _MEASURED and status != NO_STATUS:
-            self.latencies[kind].add(record.ended_at, record.ended_at - record.sent_at)
+        key = record.kind, record.request.reason, outcome, record.status
+        count = self._counts.get(key)
+        if count is None:
+            count = self._new_count(*key)
+        count.number += 1
+        count.received += record.received
+        if count.latency is not None:
+            count.latency.add(record.ended_at, record.ended_at - record.sent_at)
+
+    def _new_count(
+        self, kind: RequestKind, reason: Reason, outcome: Outcome, status: int
+    ) -> _Count:
+        """Return the count of these, or that of all statuses beyond the bound."""
+        is_sample = outcome in _MEASURED and status != NO_STATUS
+        if status not in self._statuses and len(self._statuses) == STATUSES_MAX + 2:
+            status = OTHER
+        self._statuses.add(status)
+        latency = self.latencies[kind] if is_sample else None
+        return self._counts.setdefault((kind, reason, outcome, status), _Count(latency))
+
+    @property
+    def received(self) -> int:
+        """The bytes of all bodies."""
+        return sum(count.received for count in self._counts.values())
 
     def of_kind(self, kind: RequestKind, in_flight: int) -> KindCounts:
         """Return the counts of *kind*, of which so many are *in_flight*."""
         by_outcome: Counter[Outcome] = Counter(dict.fromkeys(Outcome, 0))
         by_status: Counter[int] = Counter()
-        for (of_kind, _, outcome, status), count in self.ended.items():
+        received = 0
+        for (of_kind, _, outcome, status), count in self._counts.items():
             if of_kind is kind:
-                by_outcome[outcome] += count
+                by_outcome[outcome] += count.number
+                received += count.received
                 if status != NO_STATUS:
-                    by_status[status] += count
+                    by_status[status] += count.number
         sent = by_outcome.total() + in_flight
-        return KindCounts(sent, in_flight, by_outcome, by_status, self.received[kind])
+        return KindCounts(sent, in_flight, by_outcome, by_status, received)
 
     def by_outcome(self) -> Mapping[tuple[RequestKind, Outcome, int], int]:
         """Return the requests that have ended by kind, outcome and status."""
         counts: Counter[tuple[RequestKind, Outcome, int]] = Counter()
-        for (kind, _, outcome, status), count in self.ended.items():
-            counts[kind, outcome, status] += count
+        for (kind, _, outcome, status), count in self._counts.items():
+            counts[kind, outcome, status] += count.number
         return counts
 
     def by_reason(self) -> Counter[Reason]:
         """Return the requests that have ended by reason; each reason is there."""
         counts = Counter(dict.fromkeys(Reason, 0))
-        for (_, reason, _, _), count in self.ended.items():
-            counts[reason] += count
+        for (_, reason, _, _), count in self._counts.items():
+            counts[reason] += count.number
         return counts

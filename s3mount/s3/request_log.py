@@ -30,7 +30,6 @@ from s3mount.s3.request_counts import KindCounts, KindLatency, RequestCounts
 from s3mount.s3.request_records import (
     NO_STATUS,
     EndedRequest,
-    Outcome,
     PendingRequest,
     RequestKind,
     RequestRecord,
@@ -101,8 +100,7 @@ class RequestLog:
 
     def end_repeated(self, record: RequestRecord) -> None:
         """Record that the peer had closed the connection of *record*, which is sent once more."""
-        record.ended_at = self._clock()
-        record.outcome = Outcome.REPEATED
+        record.end_repeated(self._clock())
         self._append(record)
 
     def counts(self) -> Mapping[RequestKind, KindCounts]:
@@ -208,7 +206,7 @@ class RequestLog:
     def _bytes_received(self) -> int:
         self._count_all()
         with self._lock:
-            return self._counts.received.total()
+            return self._counts.received
 
     def _by_outcome(self) -> Mapping[Labels, float]:
         self._count_all()
@@ -226,7 +224,7 @@ class RequestLog:
 
     def _append(self, record: RequestRecord) -> None:
         self._ended.append(record)
-        self._in_flight.pop(record, None)
+        del self._in_flight[record]
         if self._subscribers:
             self._run_in_event_loop(self._tell_subscribers)
         elif len(self._ended) >= _COUNT_AT and self._lock.acquire(blocking=False):

@@ -19,6 +19,7 @@ from s3mount.s3.transport import (
 )
 
 NO_STATUS: Final = -1  # there was no response
+_NO_FAILURE: Final = ("", "")
 _ABSENCES: Final = (Reason.LOOKUP, Reason.REVALIDATE)  # a 404 is what these want to know
 
 
@@ -63,11 +64,13 @@ class RequestRecord:
         self.sent_at = sent_at
         self.outcome: Outcome | None = None
         self.is_counted = False
-        self.ended_at = 0.0
-        self.status = NO_STATUS
-        self.received = 0
-        self.request_id: str | None = None
-        self.failure = ("", "")  # the S3 code, and what is said of it
+
+    # set at its end; the failure is its S3 code, and what is said of it
+    ended_at: float
+    status: int
+    received: int
+    request_id: str | None
+    failure: tuple[str, str]
 
     @property
     def kind(self) -> RequestKind:
@@ -95,32 +98,40 @@ class RequestRecord:
         response: Response | None,
         exc: BaseException | None,
         *,
-        is_cancelled: bool = False,
+        is_cancelled: bool,
     ) -> None:
         """Record the end, at *now*, of what was read of *response*; *exc* if that failed.
 
         *is_cancelled*: its cancel token was used, which is why it failed.
         """
         self.ended_at = now
-        if response is not None:
+        if response is None:
+            self.status, self.received, self.request_id = NO_STATUS, 0, None
+        else:
             self.status = response.status
             self.received = response.received
             self.request_id = response.headers.get("x-amz-request-id")
+        self.failure = _NO_FAILURE
         if exc is None:
             self.outcome = Outcome.SUCCEEDED
         else:
             self.outcome = self._outcome_of(exc, is_cancelled=is_cancelled)
 
+    def end_repeated(self, now: float) -> None:
+        """Record that it was sent in vain, and is sent once more."""
+        self.end(now, None, None, is_cancelled=False)
+        self.outcome = Outcome.REPEATED
+
     def _outcome_of(self, exc: BaseException, *, is_cancelled: bool) -> Outcome:
         if is_cancelled or isinstance(exc, RequestCancelledError):
             return Outcome.CANCELLED
         if isinstance(exc, ErrorResponseError):
-            self.request_id = exc.response.request_id or self.request_id
             is_absence = self.kind is RequestKind.HEAD or self.request.reason in _ABSENCES
             if exc.response.status == 404 and is_absence:
                 return Outcome.SUCCEEDED
         cause = exc.__cause__ if isinstance(exc, Retryable) and exc.__cause__ else exc
         self.failure = code_of(cause), _message(exc)
+        self.request_id = _request_id_of(exc) or self.request_id
         return Outcome.TIMED_OUT if isinstance(cause, TimeoutError) else Outcome.FAILED
 
 
@@ -204,6 +215,10 @@ def code_of(exc: BaseException) -> str:
         case Retryable(failure=S3MountError(code=str(code))):
             return printable(code)
     return ""
+
+
+def _request_id_of(exc: BaseException) -> str | None:
+    return exc.response.request_id if isinstance(exc, ErrorResponseError) else None
 
 
 def _message(exc: BaseException) -> str:

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.bill import bill_of
+from s3mount.config import PriceConfig
 from tests.mount.buckets import fill
 from tests.mount.filesystem_access import read_file, read_tree, wait_until
 from tests.mount.mount_process import Mount, mount_of
@@ -47,11 +49,15 @@ class Counted:
         self.seen += self.traffic.take()
         return Counter(dict.fromkeys(KINDS, 0)) + Counter(each.kind for each in self.seen)
 
-    def _counted(self) -> Counter[str]:
+    def statistics(self) -> dict[str, float]:
+        """Return what the mount says of itself now."""
         before = len(self._statistics())
         self.mount.process.send_signal(signal.SIGUSR1)
         wait_until(lambda: len(self._statistics()) > before)
-        numbers = self._statistics()[-1]
+        return self._statistics()[-1]
+
+    def _counted(self) -> Counter[str]:
+        numbers = self.statistics()
         return +Counter({kind: int(numbers[f"{kind.lower()}_requests"]) for kind in KINDS})
 
     def _statistics(self) -> list[dict[str, float]]:
@@ -74,6 +80,8 @@ def counted(seaweedfs: S3Server, bucket: str, tmp_path: Path, transport: str) ->
         relay(seaweedfs) as traffic,
         mount_of(traffic.server, bucket, tmp_path / "mnt", *options) as mount,
     ):
+        # before that, the process ignores the signal
+        wait_until(lambda: any("mounted s3://" in each["message"] for each in mount.records()))
         yield Counted(mount, traffic, [])
 
 
@@ -121,6 +129,23 @@ def test_the_requests_of_reads_that_are_given_up_are_counted(counted: Counted) -
         os.close(descriptor)
 
     counted.agree()
+
+
+def test_the_statistics_have_what_the_status_and_the_bill_need(counted: Counted) -> None:
+    for _ in range(2):
+        read_tree(counted.mount / "docs")
+    read_file(counted.mount / "big")
+    requests = counted.agree()
+    numbers = counted.statistics()
+    made = bill_of(numbers, PriceConfig(get_per_1000=1, list_per_1000=0, transfer_per_gb=0))
+
+    assert BIG <= numbers["bytes_served"] <= numbers["bytes_received"]
+    assert numbers["lookup_misses"] > 0
+    assert numbers["listing_hits"] + numbers["listing_misses"] == 2
+    assert numbers["listing_pages_read"] == 2
+    assert 0 < numbers["metadata_bytes"] < numbers["metadata_bytes_limit"]
+    assert numbers["process_resident_bytes"] > 16 * MIB
+    assert made.total == (requests["GET"] + requests["HEAD"]) / 1000
 
 
 @pytest.mark.parametrize("fault", ["is_down", "is_silent"])
