@@ -97,10 +97,19 @@ class Block:
 
     With a *fetch* it is being filled, and *waiters* are the readers that will want it when they
     wake up. Without one it is ready, and *buffer* holds its bytes. The buffer is None before memory
-    is found and after it was taken away.
+    is found and after it was taken away. *is_warmed*: a warm-up fetches it.
     """
 
-    __slots__ = ("buffer", "fetch", "start", "stop", "version_blocks", "waiters", "was_accessed")
+    __slots__ = (
+        "buffer",
+        "fetch",
+        "is_warmed",
+        "start",
+        "stop",
+        "version_blocks",
+        "waiters",
+        "was_accessed",
+    )
 
     def __init__(
         self,
@@ -115,6 +124,7 @@ class Block:
         self.buffer = buffer
         self.waiters = 0
         self.was_accessed = False
+        self.is_warmed = False
 
     def __len__(self) -> int:
         return self.stop - self.start

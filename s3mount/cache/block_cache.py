@@ -12,6 +12,7 @@ from s3mount.cache.file_activity import FileActivity, latest_activity
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
+from s3mount.cache.warm_fetcher import WarmFetcher
 from s3mount.config import BlockConfig
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
@@ -38,6 +39,9 @@ class BlockCache:
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
         # each lives as long as a reader or a block refers to it
         self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
+        self.warming = WarmFetcher(
+            self._versions.get, self._blocks_of, source, self._loader, self._sizes
+        )
 
     def open(self, version: ObjectVersion) -> ObjectReader:
         """A reader of *version*, to be closed; makes no request."""

@@ -93,19 +93,22 @@ class BlockLoader:
     ) -> bool:
         """Fetch *byte_range* before a reader wants it; False if there is no memory for prefetch."""
         length = len(byte_range)
-        if (
-            self._prefetches >= _PREFETCHES_MAX
-            or self._prefetch_bytes + length > self.prefetch_limit
-        ):
+        if not self.has_prefetch_room(length):
             return False
-        buffer = self.memory.acquire_nowait(length)
+        buffer = self.memory.acquire_nowait(length, spares_warmed=reason is not Reason.READAHEAD)
         if buffer is None:
             return False
         self._prefetches += 1
         self._prefetch_bytes += length
         block = Block(version_blocks, byte_range, buffer)
+        block.is_warmed = reason is Reason.WARM
         self.start_fetch(block, byte_range, Priority.PREFETCH, reason)
         return True
+
+    def has_prefetch_room(self, length: int) -> bool:
+        """Whether the prefetches in flight leave room for one more, of *length* bytes."""
+        has_room = self._prefetch_bytes + length <= self.prefetch_limit
+        return has_room and self._prefetches < _PREFETCHES_MAX
 
     def insert(self, version_blocks: VersionBlocks, wanted: ByteRange, content: bytes) -> None:
         """Keep *content*, the bytes of *wanted* that came by another way, if there is memory."""

@@ -45,23 +45,27 @@ class BufferPool:
         self.limit = limit
         self._on_evict = on_evict
         # `used` counts every buffer: lent or in `_idle`. An evictable block is in `_lru` if it was
-        # read or demoted, in `_prefetched` if a stream is expected to read it. A pending allocation
-        # is served before any new one.
+        # read or demoted, in `_warmed` if a warm-up fetched it and nothing has read it, in
+        # `_prefetched` if a stream is expected to read it. A pending allocation is served before
+        # any new one.
         self.used = 0
         self._idle: dict[int, list[memoryview]] = {}
         self._idle_bytes = 0
         self._lru: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
+        self._warmed: dict[Block, None] = {}
+        self._warmed_bytes = 0
         self._prefetched: dict[Block, None] = {}
         self._last_accessed: Block | None = None
         self._pending: deque[_PendingAllocation] = deque()
 
-    def acquire_nowait(self, length: int) -> memoryview | None:
+    def acquire_nowait(self, length: int, *, spares_warmed: bool = False) -> memoryview | None:
         """A buffer at the cost of blocks that were read, but the last; None if that is too little.
 
-        It may be written to at once, while the reply to the reader of that last block is still
-        being sent.
+        Warmed blocks may be evicted too, unless it *spares_warmed*. It may be written to at once,
+        while the reply to the reader of that last block is still being sent.
         """
-        needed = self.used - self._idle_bytes - self._evictable + max(length, _LEAST_COST)
+        evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
+        needed = self.used - self._idle_bytes - evictable + block_cost(length)
         return None if self._pending or needed > self.limit else self._find_buffer(length)
 
     async def acquire(self, length: int) -> memoryview:
@@ -90,7 +94,10 @@ class BufferPool:
 
     def mark_evictable(self, block: Block, *, is_expected: bool) -> None:
         """Let *block*, which is ready, be evicted; later if a stream *is_expected* there."""
-        if block.was_accessed or not is_expected:
+        if block.is_warmed and not block.was_accessed:
+            self._warmed[block] = None
+            self._warmed_bytes += _cost(block)
+        elif block.was_accessed or not is_expected:
             self._lru[block] = block
         else:
             self._prefetched[block] = None
@@ -105,6 +112,9 @@ class BufferPool:
             self._lru[block] = block
         elif block in self._lru:
             self._lru[block]  # the lookup makes it the latest
+        elif block in self._warmed:
+            self._unmark_warmed(block)
+            self._lru[block] = block
 
     def demote(self, block: Block) -> None:
         """Let *block* be evicted before prefetched ones: no stream is expected to read it."""
@@ -116,6 +126,22 @@ class BufferPool:
         """Let *block* not be evicted: its buffer is the caller's again."""
         self._prefetched.pop(block, None)
         self._lru.pop(block, None)
+        if block in self._warmed:
+            self._unmark_warmed(block)
+
+    @property
+    def free(self) -> int:
+        """Bytes that can be lent without evicting a block."""
+        return 0 if self._pending else self.limit - self.used + self._idle_bytes
+
+    def unused_blocks(self) -> list[Block]:
+        """The evictable blocks that were read, and whose readers have all closed."""
+        return [block for block in self._lru if _is_unused(block)]
+
+    def evict_unused(self, block: Block) -> None:
+        """Evict *block*, if it is still one of `unused_blocks`."""
+        if block in self._lru and _is_unused(block):
+            self._forget_block(self._lru.pop(block))
 
     @property
     def _evictable(self) -> float:
@@ -128,30 +154,40 @@ class BufferPool:
             if idle := self._idle.get(length):
                 self._idle_bytes -= length
                 return idle.pop()
-            if self.used + max(length, _LEAST_COST) <= self.limit:
+            if self.used + block_cost(length) <= self.limit:
                 buffer = _allocate(length)
-                self.used += max(length, _LEAST_COST)
+                self.used += block_cost(length)
                 return buffer
             if not (self._drop_idle() or self._evict()):
                 return None
 
     def _evict(self) -> bool:
-        """Evict the block read longest ago, else the prefetched one that is needed last."""
+        """Evict the block read longest ago, else a warmed one, else that which is needed last."""
         if self._lru:
             block, _ = self._lru.popitem()
+        elif self._warmed:
+            block = next(reversed(self._warmed))  # the last, so that the first files stay whole
+            self._unmark_warmed(block)
         elif self._prefetched:
             block, _ = self._prefetched.popitem()
         else:
             return False
+        self._forget_block(block)
+        return True
+
+    def _forget_block(self, block: Block) -> None:
         if block is self._last_accessed:
             self._last_accessed = None
         self._put_idle(self._on_evict(block))
-        return True
+
+    def _unmark_warmed(self, block: Block) -> None:
+        del self._warmed[block]
+        self._warmed_bytes -= _cost(block)
 
     def _put_idle(self, buffer: memoryview) -> None:
         length = len(buffer)
         if length < _MAPPED_FROM:
-            self.used -= max(length, _LEAST_COST)
+            self.used -= block_cost(length)
             return
         self._idle.setdefault(length, []).append(buffer)
         self._idle_bytes += length
@@ -180,8 +216,17 @@ class BufferPool:
             self.release(allocation.buffer)
 
 
+def block_cost(length: int) -> int:
+    """What a block of *length* bytes takes of the limit."""
+    return max(length, _LEAST_COST)
+
+
 def _cost(block: Block) -> int:
-    return max(len(block), _LEAST_COST)
+    return block_cost(len(block))
+
+
+def _is_unused(block: Block) -> bool:
+    return block.was_accessed and not block.version_blocks.readers
 
 
 def _allocate(length: int) -> memoryview:

@@ -1,15 +1,17 @@
 """The command `s3mountctl warm`: has a mount list directories, and fetch files into its caches."""
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import click
 
 from s3mount.cli.completion import CompletedText
+from s3mount.control.protocol import LINE_MAX
 from s3mount.ctl import units
-from s3mount.ctl.client import Reply, connected
+from s3mount.ctl.client import Client, Reply, connected
 from s3mount.ctl.mounts import Machine, Mount
 from s3mount.ctl.output import (
     console,
@@ -22,6 +24,7 @@ from s3mount.ctl.output import (
 from s3mount.errors import UsageError
 
 JOBS_MAX: Final = 64
+_BATCH_MAX: Final = LINE_MAX - 1024  # bytes of the paths in one request
 _LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
 
 
@@ -58,12 +61,13 @@ def command(
     Exit status 1 if a file could not be fetched.
     """
     mount, relative = _one_mount(machine, paths)
-    wanted = {"paths": relative, "listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}
+    options = {"listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}
     with connected(mount) as client:
+        replies = _replies(client, relative, options)
         if is_json:
-            return _status(_all_json(client.replies("warm", wanted)))
+            return _status(_all_json(replies))
         with _display() as display:
-            result = _last(client.replies("warm", wanted), display)
+            result = _last(replies, display)
     _write_summary(result, is_dry=dry_run)
     return _status(result)
 
@@ -78,6 +82,48 @@ def _one_mount(machine: Machine, paths: Sequence[str]) -> tuple[Mount, list[str]
             f"{escaped(other.mountpoint)}: run warm for each"
         )
     return found[0].mount, [each.relative for each in found]
+
+
+def _replies(
+    client: Client, paths: Sequence[str], options: Mapping[str, object]
+) -> Iterator[tuple[str, Reply]]:
+    """Yield the items of as many commands as *paths* need, and one result of them all."""
+    total: Reply = {}
+    for batch in batches(paths):
+        for kind, value in client.replies("warm", {**options, "paths": batch}):
+            if kind == "result":
+                total = merged(total, value)
+            else:
+                yield kind, value
+    yield "result", total
+
+
+def batches(paths: Iterable[str]) -> Iterator[list[str]]:
+    """Yield all *paths*, once each, in lists that fit into a request."""
+    batch: list[str] = []
+    size = 0
+    for path in dict.fromkeys(paths):
+        length = len(json.dumps(path)) + 1
+        if batch and size + length > _BATCH_MAX:
+            yield batch
+            batch, size = [], 0
+        batch.append(path)
+        size += length
+    yield batch
+
+
+def merged(one: Reply, other: Reply) -> Reply:
+    """Return the sums of two results, and their lists joined."""
+    return {**one, **{name: _sum(one.get(name), value) for name, value in other.items()}}
+
+
+def _sum(one: Any, other: Any) -> Any:
+    match one, other:
+        case Mapping(), Mapping():
+            return merged(one, other)
+        case (list(), list()) | (int() | float(), int() | float()):
+            return one + other
+    return other
 
 
 def _last(replies: Iterable[tuple[str, Reply]], display: ProgressDisplay) -> Reply:
@@ -141,7 +187,11 @@ def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
         f"{units.number(result.get('files', 0))} files, {units.size(result.get('bytes', 0))}"
     )
     yield "ok", f"listed: {found}"
-    if not is_dry:
+    if is_dry:
+        wanted = units.number(result.get("fetched_files", 0))
+        octets = units.size(result.get("fetched_bytes", 0))
+        yield "ok", f"would fetch: {wanted} files, {octets}"
+    else:
         fetched = units.number(result.get("fetched_files", 0))
         octets = units.size(result.get("fetched_bytes", 0))
         cached = units.number(result.get("already", 0))
@@ -152,6 +202,10 @@ def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
         files = units.number(result["did_not_fit_files"])
         octets = units.size(result.get("did_not_fit_bytes", 0))
         yield "warning", f"{verb}: {files} files, {octets}; mount with a larger --memory-limit"
+    if result.get("did_not_fit_directories"):
+        unlisted = units.number(result["did_not_fit_directories"])
+        what = f"not listed: {unlisted} directories, or parts of them"
+        yield "warning", f"{what}; mount with a larger --metadata-limit"
     for failure in result.get("failed") or ():
         message = escaped(failure.get("message", ""))
         yield "failure", f"failed: {escaped(failure.get('path', ''))}: {message}"
@@ -165,7 +219,7 @@ def _cost(result: Reply) -> str:
     told = ", ".join(f"{units.number(count)} {escaped(kind)}" for kind, count in requests.items())
     cost = result.get("cost")
     if isinstance(cost, Mapping):
-        cost = units.money(cost.get("total", 0), escaped(cost.get("currency", "")))
+        cost = units.money(cost.get("total", 0), escaped(cost.get("currency") or ""))
     elif isinstance(cost, int | float):
         cost = units.money(cost, "USD")
     return (told or "no requests") + (f"; cost {escaped(cost)}" if cost is not None else "")

@@ -24,6 +24,7 @@ from s3mount.control.command_set import build_commands
 from s3mount.control.commands import Commands
 from s3mount.control.protocol import Greeting
 from s3mount.control.sources import Sources, StoreState
+from s3mount.control.warm import warm_command
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.logging_setup import set_log_level
 from s3mount.daemon.mounting.options import session_options
@@ -37,6 +38,7 @@ from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
+from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
@@ -66,12 +68,15 @@ RESERVED_SHARE = 8  # with several users, each leaves one of so many connections
 class ServedFileSystem:
     """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem, sources: Sources) -> None:
+    def __init__(self, filesystem: FileSystem, sources: Sources, warm_ups: WarmUps) -> None:
         self._filesystem = filesystem
         self._sources = sources
+        self._warm_ups = warm_ups
 
     def commands(self, greeting: Greeting) -> Commands:
-        return build_commands(self._sources, greeting, {})
+        sources = self._sources
+        warm = warm_command(self._warm_ups, sources.requests, sources.prices)
+        return build_commands(sources, greeting, {"warm": warm})
 
     def invalidate_all(self) -> None:
         try:
@@ -161,11 +166,12 @@ async def _serve_session(
         prices=config.prices,
         set_log_level=set_log_level,
     )
+    warm_ups = _warm_ups(config, filesystem.tree, blocks)
     _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(ServedFileSystem(filesystem, sources))
+        host.ready(ServedFileSystem(filesystem, sources, warm_ups))
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
@@ -256,6 +262,16 @@ def _filesystem(
         OpenDirectories(tree, policies),
         NumberLookup(tree),
     )
+
+
+def _warm_ups(config: Config, tree: Tree, blocks: BlockCache) -> WarmUps:
+    """Return what warms the caches, which walks as a reader with a policy of its own."""
+    has_walks = Prefetch.WALKS not in config.no_prefetch
+
+    def policies() -> Sequence[PrefetchPolicy]:
+        return (WalkPrefetcher(tree.cache),) if has_walks else ()
+
+    return WarmUps(tree, blocks.warming, policies, config.store.max_connections)
 
 
 def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:

@@ -130,8 +130,15 @@ class Tree:
     async def lookup_in(self, prefix: str, name: bytes) -> Attributes:
         """`lookup` in the directory *prefix*, which the kernel need not refer to."""
         directory = self.cache.directory(prefix)
-        known = self.get_fresh(directory, name) or await self._find_out(directory, name)
-        return self._refer_to(directory, name, known)
+        return self._refer_to(directory, name, await self._find(directory, name))
+
+    async def find(self, prefix: str, name: bytes) -> tuple[EntryPage, int]:
+        """The entry *name* of the directory *prefix*, without a reference. NotFound."""
+        directory = self.cache.directory(prefix)
+        return self._existing(directory, name, await self._find(directory, name))
+
+    async def _find(self, directory: DirectoryState, name: bytes) -> CachedDentry:
+        return self.get_fresh(directory, name) or await self._find_out(directory, name)
 
     def lookup_nowait(self, parent: int, name: bytes) -> Attributes | None:
         """`lookup` from the cache; None if that needs a request."""
@@ -150,6 +157,13 @@ class Tree:
 
     def _refer_to(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> Attributes:
         """Count a reference to the entry, and return its attributes. NotFound if it is negative."""
+        page, at = self._existing(directory, name, known)
+        return self.describe(self.inodes.add_reference(page, at), page, at)
+
+    def _existing(
+        self, directory: DirectoryState, name: bytes, known: CachedDentry
+    ) -> tuple[EntryPage, int]:
+        """The entry of a dentry. NotFound if it is negative."""
         page, at = known.page, known.at
         if page is None:
             key = directory.prefix + decode(name)
@@ -157,7 +171,7 @@ class Tree:
             absent.valid_for = self._valid_for(known.requested_at, exists=False)
             raise absent
         self.versions.apply(page, at)
-        return self.describe(self.inodes.add_reference(page, at), page, at)
+        return page, at
 
     def get_fresh(self, directory: DirectoryState, name: bytes) -> CachedDentry | None:
         """The cached dentry of *name*, fresh, or in its grace period while it is renewed."""

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.config import StoreConfig
+from s3mount.config import PriceConfig, StoreConfig
 from s3mount.control.activity import activity_command
 from s3mount.control.command_set import build_commands
 from s3mount.control.protocol import (
@@ -25,7 +25,9 @@ from s3mount.control.protocol import (
 from s3mount.control.sources import Sources, StoreState
 from s3mount.control.status import status_command
 from s3mount.control.trace import RECORDS_MAX, trace_command
+from s3mount.control.warm import warm_command
 from s3mount.errors import StoreError
+from s3mount.filesystem.warming.warm_counts import WarmCounts
 from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.request_log import RequestLog
@@ -170,6 +172,43 @@ async def test_the_fields_of_trace_are_those_of_the_page(requests: RequestLog) -
     assert fields_of(documented) == fields_of_reply(items[0])
     assert fields_of(dropped) == fields_of_reply(items[-1])
     assert sum(item.get("dropped", 1) for item in items) == RECORDS_MAX + 11
+
+
+class EmptyWarmUp:
+    """Warm-up of nothing: its own, and its own registry."""
+
+    planned_requests = 0
+
+    def __init__(self) -> None:
+        self._counts = WarmCounts()
+        self._counts.add_failure("a", StoreError("it broke off"))
+
+    def begin(self, *_paths: object, **_options: object) -> "EmptyWarmUp":
+        return self
+
+    def end(self) -> None: ...
+    async def list(self) -> None: ...
+    async def fetch(self) -> None: ...
+    def progress(self) -> Object:
+        return self._counts.progress()
+
+    def result(self) -> Object:
+        return self._counts.result(is_dry=False)
+
+
+async def test_the_fields_of_warm_are_those_of_the_page(requests: RequestLog) -> None:
+    (item,), (result,) = blocks("warm-item"), blocks("warm")
+    items: list[Object] = []
+
+    async def keep(item: Object) -> None:
+        items.append(item)
+
+    warm = warm_command(EmptyWarmUp(), requests, PriceConfig())
+    arguments = {"paths": ["a"], "listing_only": False, "jobs": 4, "dry_run": False}
+    reply = await warm(arguments, keep)
+
+    assert fields_of(item) == fields_of_reply(items[-1])
+    assert fields_of(result) == fields_of_reply(reply)
 
 
 async def test_the_other_results_are_as_documented(sources: Sources) -> None:

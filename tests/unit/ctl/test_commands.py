@@ -8,9 +8,11 @@ import pytest
 
 from s3mount.cli.exit_status import run_command
 from s3mount.control.locations import FoundSocket
+from s3mount.control.protocol import LINE_MAX
 from s3mount.ctl.commands import COMMANDS, GROUP
 from s3mount.ctl.main import s3mountctl
 from s3mount.ctl.mounts import Machine
+from s3mount.ctl.warm import merged, summary
 from s3mount.daemon.mounting.mount_table import MountEntry
 from tests.fakes.control_replies import RECORD, STATUS, WARM_ITEMS, WARM_RESULT, activity
 from tests.fakes.control_server import CONNECTION, ControlServer, control_server, items, results
@@ -166,8 +168,43 @@ def test_a_dry_run_says_what_it_would_take(run: Run) -> None:
     _, out, _ = run("warm", "--dry-run", "/mnt/photos")
 
     assert "it would take: 1 LIST, 8 GET" in out
+    assert "would fetch: 6 files, 60.0 MiB" in out
     assert "would not fit: 2 files" in out
     assert "fetched" not in out
+
+
+def test_more_paths_than_a_request_can_have_are_sent_in_several(
+    run: Run, server: ControlServer
+) -> None:
+    names = [f"{number:04}" + "\udcff" * 20 for number in range(1200)]
+
+    status, out, _ = run("warm", *(f"/mnt/photos/{name}" for name in (*names, *names)))
+
+    sent = [request["arguments"]["paths"] for request in server.requests]
+    assert len(sent) > 1
+    assert [name for batch in sent for name in batch] == names
+    assert all(len(json.dumps(request)) < LINE_MAX for request in server.requests)
+    assert status == 1
+    assert f"listed: {2 * len(sent)} directories, {10 * len(sent)} files" in out
+
+
+def test_results_of_several_requests_are_summed() -> None:
+    one = {"files": 1, "failed": ["a"], "cost": {"total": 0.5, "currency": "USD"}}
+    other = {"files": 2, "failed": ["b"], "cost": {"total": 0.25, "currency": "USD"}}
+
+    assert merged({}, one) == one
+    assert merged(one, other) == {
+        "files": 3,
+        "failed": ["a", "b"],
+        "cost": {"total": 0.75, "currency": "USD"},
+    }
+
+
+def test_directories_that_were_not_listed_are_told() -> None:
+    lines = [line for _, line in summary({"did_not_fit_directories": 1234}, is_dry=False)]
+
+    told = "not listed: 1,234 directories, or parts of them; mount with a larger --metadata-limit"
+    assert told in lines
 
 
 def test_top_in_a_pipe_prints_a_line_each_second(run: Run) -> None:

@@ -1,0 +1,131 @@
+"""Command `warm`: fetch into the caches what will be needed, and tell the progress of it.
+
+Invariants: it is told at most five times a second, by a task of its own, so that a slow client
+delays nothing. When the client goes, nothing of it goes on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+import trio
+
+from s3mount.bill import CURRENCY, LIST_PRICES, Usage
+from s3mount.config import PriceConfig
+from s3mount.control.commands import Command, Send
+from s3mount.control.protocol import Arguments, Object, ProtocolError, names_in
+from s3mount.control.sources import Requests
+from s3mount.errors import S3MountError
+from s3mount.s3.model import Reason
+from s3mount.s3.request_records import RequestKind
+
+INTERVAL: Final = 0.25  # seconds between items
+_DIGITS: Final = 6  # of costs
+
+
+class WarmUp(Protocol):
+    """One warm-up: see `filesystem.warming.warm_up`."""
+
+    @property
+    def planned_requests(self) -> int: ...
+    def progress(self) -> Mapping[str, object]: ...
+    def result(self) -> Mapping[str, object]: ...
+    async def list(self) -> None: ...
+    async def fetch(self) -> None: ...
+
+
+class WarmUps(Protocol):
+    """Warm-ups of the mount, one at a time."""
+
+    def begin(
+        self,
+        paths: Sequence[tuple[bytes, ...]],
+        *,
+        listing_only: bool,
+        jobs: int,
+        is_dry: bool,
+    ) -> WarmUp: ...
+    def end(self) -> None: ...
+
+
+def warm_command(warm_ups: WarmUps, requests: Requests, prices: PriceConfig) -> Command:
+    """Return the command `warm`."""
+
+    async def warm(arguments: Arguments, send: Send) -> Object:
+        if not arguments["paths"] or arguments["jobs"] < 1:
+            raise ProtocolError("bad-request", "paths: none is given, or jobs: it is below 1")
+        is_dry = arguments["dry_run"]
+        warm_up = warm_ups.begin(
+            [names_in(path) for path in arguments["paths"]],
+            listing_only=arguments["listing_only"],
+            jobs=arguments["jobs"],
+            is_dry=is_dry,
+        )
+        try:
+            sent = await _run(warm_up, requests, send)
+        finally:
+            warm_ups.end()
+        if is_dry:
+            sent = {"LIST": 0, "GET": warm_up.planned_requests, "HEAD": 0}
+        result = warm_up.result()
+        return {**result, "requests": sent, "cost": _cost(sent, result["fetched_bytes"], prices)}
+
+    return warm
+
+
+async def _run(warm_up: WarmUp, requests: Requests, send: Send) -> dict[str, int]:
+    """Run *warm_up* and tell its progress; how many requests were sent for it, by kind."""
+    failure: S3MountError | None = None
+    lists, gets = _Sent(requests), _Sent(requests)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_tell, warm_up, send)
+        try:
+            await warm_up.list()
+            lists.stop()
+            await warm_up.fetch()
+            gets.stop()
+        except S3MountError as exc:  # as it is, not as one of a group
+            failure = exc
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure
+    await send(warm_up.progress())
+    return {"LIST": lists.lists, "GET": gets.warm, "HEAD": lists.heads}
+
+
+async def _tell(warm_up: WarmUp, send: Send) -> None:
+    while True:
+        await send(warm_up.progress())
+        await trio.sleep(INTERVAL)
+
+
+class _Sent:
+    """Requests sent between now and `stop`: LISTs and HEADs of anybody, GETs of warm-ups only."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+        self.lists, self.heads, self.warm = (-count for count in self._count())
+
+    def stop(self) -> None:
+        lists, heads, warm = self._count()
+        self.lists += lists
+        self.heads += heads
+        self.warm += warm
+
+    def _count(self) -> tuple[int, int, int]:
+        counts = self._requests.counts()
+        return (
+            counts[RequestKind.LIST].sent,
+            counts[RequestKind.HEAD].sent,
+            self._requests.reasons().get(Reason.WARM, 0),
+        )
+
+
+def _cost(sent: Mapping[str, int], octets: object, prices: PriceConfig) -> Object:
+    assert isinstance(octets, int)
+    usage = Usage(gets=sent["GET"] + sent["HEAD"], lists=sent["LIST"], transferred=octets)
+    return {
+        "currency": CURRENCY if prices == LIST_PRICES else None,
+        "requests": round(usage.cost_of_requests(prices), _DIGITS),
+        "transfer": round(usage.cost_of_transfer(prices), _DIGITS),
+        "total": round(usage.cost(prices), _DIGITS),
+    }

@@ -1,0 +1,95 @@
+"""What memory a warm-up may take."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.ranges import FetchSizes
+from s3mount.config import BlockConfig
+from s3mount.s3.model import ByteRange, ObjectVersion
+from tests.fakes.memory_store import MemoryStore
+
+UNIT = 1 << 16
+LIMIT = 16 * UNIT
+SIZES = FetchSizes(part=2 * UNIT, block=UNIT, small=UNIT, piece=UNIT)
+STORE = {f"{number:02}": bytes([number]) * UNIT for number in range(40)}
+
+
+@asynccontextmanager
+async def cache_of(store: MemoryStore, warmed: int = 0) -> AsyncIterator[BlockCache]:
+    """A cache with the first *warmed* objects."""
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(store, nursery, BlockConfig(memory_limit=LIMIT), SIZES)
+        for version in versions(store)[:warmed]:
+            assert await warm(cache, version) == UNIT
+        yield cache
+        nursery.cancel_scope.cancel()
+
+
+async def warm(cache: BlockCache, version: ObjectVersion) -> int | None:
+    """Fetch a version of one piece; its bytes."""
+    content = cache.warming.open(version)
+    try:
+        return await content.fetch(ByteRange(0, version.size))
+    finally:
+        content.close()
+
+
+def versions(store: MemoryStore) -> list[ObjectVersion]:
+    return [store.stat(key).version for key in STORE]
+
+
+async def test_a_quarter_is_left_to_readers() -> None:
+    store = MemoryStore(STORE)
+    async with cache_of(store) as cache:
+        cache.warming.find_room()
+
+        fetched = [await warm(cache, version) for version in versions(store)]
+
+        assert fetched == [UNIT] * 12 + [None] * 28
+        assert cache.warming.find_room() == 0
+
+
+async def test_readers_evict_what_was_read_before_what_was_warmed() -> None:
+    store = MemoryStore(STORE)
+    every = versions(store)
+    async with cache_of(store, warmed=12) as cache:
+        for version in every[20:26]:  # two more than are free
+            reader = cache.open(version)
+            await reader.read(0, UNIT)
+            reader.close()
+
+        held = [not cache.warming.missing(version).octets for version in every]
+
+        assert held[:12] == [True] * 12
+        assert sum(held) == 16
+
+
+async def test_small_files_ahead_take_nothing_that_was_warmed() -> None:
+    store = MemoryStore(STORE)
+    every = versions(store)
+    async with cache_of(store, warmed=12) as cache:
+        accepted = [cache.prefetch(version) for version in every[12:]]
+
+        assert sum(accepted) == 4
+        assert not any(cache.warming.missing(version).octets for version in every[:12])
+
+
+async def test_files_that_readers_have_closed_make_room_and_open_ones_do_not() -> None:
+    store = MemoryStore(STORE)
+    async with cache_of(store) as cache:
+        every = versions(store)
+        readers = [cache.open(version) for version in every[:16]]
+        for reader in readers:
+            await reader.read(0, UNIT)
+        assert cache.warming.find_room() == 0
+        for reader in readers[:6]:
+            reader.close()
+
+        room = cache.warming.find_room()
+        fetched = [await warm(cache, version) for version in every[20:25]]
+
+        assert room == 2 * UNIT
+        assert fetched == [UNIT, UNIT, None, None, None]
