@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -191,13 +192,21 @@ def test_incomplete_rows_are_requested_by_themselves(tmp_path: Path) -> None:
     if that fails, it is not shown, and its name is still looked up.
     """
     no_size = kinds.swap("(<Key>a.txt</Key>.*?)<Size>.*?</Size>", r"\1")
-    no_head = kinds.first(2, kinds.of(kinds.HEAD, "a.txt"), kinds.refuses(kinds.HEAD, 403, ""))
+    is_refused = threading.Event()
+    is_refused.set()
+    no_object = kinds.refuses(
+        lambda request: is_refused.is_set() and request.key == "a.txt", 403, ""
+    )
     check(Case("sizes", "A row has no size.", oddities=(no_size,)), "native", tmp_path / "right")
     refused = Case(
         "refused",
-        "A row has no size, and its first HEADs are refused.",
-        oddities=(no_size, no_head),
-        steps=(lists("", "empty", "photos", "z"), reads("a.txt")),
+        "A row has no size, and its HEADs and GETs are refused for a while.",
+        oddities=(no_size, no_object),
+        steps=(
+            lists("", "empty", "photos", "z"),
+            lambda _run: is_refused.clear(),
+            reads("a.txt"),
+        ),
         may_log=("a.txt", "not found out"),
         options=("--no-prefetch", "all"),
     )

@@ -15,7 +15,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from s3mount.config import StoreConfig, TreeConfig
@@ -129,17 +129,19 @@ def _warnings_are_expected(expected_warnings: list[str]) -> None:
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(example=EXAMPLE)
-def test_what_is_shown_is_right_or_an_error(example: Example) -> None:
-    bucket = Bucket(BUCKET, page_size=example.page_size)
-    for key, size in example.sizes.items():
+@given(chosen=EXAMPLE)
+# another size makes the ETag no evidence, but the bytes of two ranges still are
+@example(Example(("larger sizes", "no checksum", "flipped bits"), {"a": 1}, 1, (False,) * FILES))
+def test_what_is_shown_is_right_or_an_error(chosen: Example) -> None:
+    bucket = Bucket(BUCKET, page_size=chosen.page_size)
+    for key, size in chosen.sizes.items():
         put(bucket, key, size, serial=0)
-    oddities = [ODDITIES[name] for name in example.oddities]
+    oddities = [ODDITIES[name] for name in chosen.oddities]
     with (
         ScriptedStore(bucket) as other,
         ScriptedStore(bucket, oddities, elsewhere=other.url) as store,
     ):
-        trio.run(use, example, bucket, store.port)
+        trio.run(use, chosen, bucket, store.port)
         assert other.requests == [], "a redirect was followed"
 
 

@@ -56,6 +56,13 @@ class EtagProbe:
             return None
         return is_md5
 
+    def arrives_alike(self, version: ObjectVersion, content: memoryview, deadline: float) -> bool:
+        """Return whether two ranges bring *content*, too. Raises nothing that a store may cause."""
+        try:
+            return self._in_pieces(version.key, version.size, deadline) == content
+        except (ErrorResponseError, InvalidResponseError, OSError, S3MountError):
+            return False
+
     def _evidence(self, version: ObjectVersion, deadline: float) -> bool | None:
         """Return whether the ETags of other objects are MD5s; None if too few tell."""
         strangers, evidence, tried = 0, None, 0

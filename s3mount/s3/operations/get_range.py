@@ -91,7 +91,7 @@ class GetRange:
         exchange = self._runner.transport.send(
             self._request(form), deadline=self._deadline, cancel_token=cancel_token
         )
-        return self.receive(exchange, form, into, self._probe_etags)
+        return self.receive(exchange, form, into, self._probe)
 
     def send_nowait(self, into: GetBuffer, cancel_token: CancelToken) -> "PendingRange | None":
         if self._state.has_mismatched:
@@ -121,9 +121,6 @@ class GetRange:
         for name in GetRange.__slots__:
             setattr(sender, name, changed.get(name, getattr(self, name)))
         return sender
-
-    def _probe_etags(self, version: ObjectVersion, content: memoryview) -> bool | None:
-        return self._probe.has_md5_etags(version, content, deadline=self._deadline)
 
     @property
     def _requests_whole(self) -> bool:

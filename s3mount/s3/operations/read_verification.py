@@ -7,14 +7,14 @@ Invariants:
 2. Bytes that do not match are not the result, unless the ETags of this store are found to be no
    MD5s, or the store has contradicted itself about this version: then its ETag is no evidence.
 3. Bytes that do not match are requested again. The same bytes twice, or MISMATCHES different ones,
-   are the failure of the read. Of a doubted version, the same bytes twice are the result.
+   are the failure of the read. Of a doubted version, the same bytes twice are the result if they
+   arrive alike in two pieces.
 4. The event loop never waits: what has to be found out by further requests is left to an attempt
    in a thread.
 """
 
-from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from s3mount.errors import StoreError
 from s3mount.s3.model import ObjectVersion
@@ -24,8 +24,19 @@ from s3mount.s3.transport import Response, Retryable
 
 MISMATCHES: Final = 3
 
-Probe = Callable[[ObjectVersion, memoryview], bool | None]
-"""Returns whether ETags are MD5s, though this one is not that of these bytes; may block."""
+
+class Probe(Protocol):
+    """Further requests about a *version* whose ETag is not the MD5 of *content*; they block."""
+
+    def has_md5_etags(
+        self, version: ObjectVersion, content: memoryview, deadline: float
+    ) -> bool | None:
+        """Return whether the ETags of the store are MD5s; None if nothing tells."""
+        ...
+
+    def arrives_alike(self, version: ObjectVersion, content: memoryview, deadline: float) -> bool:
+        """Return whether two ranges bring *content*, too."""
+        ...
 
 
 class ReadVerification:
@@ -76,12 +87,14 @@ class ReadVerification:
         self.has_mismatched = True
         if is_final and checksum.algorithm == ETAG:
             is_final = probe is not None
-            if probe and not traits.may_be_md5s(
-                partial(probe, version, content), deadline, is_again=not version.is_doubted
-            ):
-                return
-            if is_repeated and version.is_doubted:
-                return
+            if probe is not None:
+                has_md5_etags = partial(probe.has_md5_etags, version, content, deadline)
+                is_again = not version.is_doubted
+                if not traits.may_be_md5s(has_md5_etags, deadline, is_again=is_again):
+                    return
+                is_confirmed = is_repeated and version.is_doubted
+                if is_confirmed and probe.arrives_alike(version, content, deadline):
+                    return
         failure = self._failure(checksum, version)
         raise failure if is_final else Retryable(failure, is_corrupt=True)
 

@@ -352,17 +352,38 @@ def test_the_etag_of_a_doubted_version_is_no_evidence(connect: Clients) -> None:
     """Of a gateway that encrypts: it lists other sizes, and its ETags are of what it stores."""
     small = b"small"
     etag = hashlib.md5(small, usedforsecurity=False).hexdigest()
+    middle = (len(WRONG) + 1) // 2
+    pieces = says(part(WRONG, 0, middle)), says(part(WRONG, middle, len(WRONG)))
     with connect(
         *(says(whole(WRONG)), says(whole(WRONG))),
         says(listing(("k", MD5, LIMIT + 16), ("small", etag, len(small)))),
         says(whole(small, ETag=f'"{etag}"')),
-        *(says(whole(WRONG)), says(whole(WRONG))),
+        *pieces,
+        *(says(whole(WRONG)), says(whole(WRONG)), *pieces),
     ) as (operations, _):
         for _read in range(2):
             attempts = Attempts(operations, version=VERSION.doubted())
             assert attempts.fail().is_corrupt
             attempts.make()
             assert attempts.buffer == WRONG
+
+
+def test_bytes_of_a_doubted_version_that_arrive_otherwise_in_pieces_are_no_result(
+    connect: Clients,
+) -> None:
+    small = b"small"
+    etag = hashlib.md5(small, usedforsecurity=False).hexdigest()
+    middle = (LIMIT + 1) // 2
+    with connect(
+        *(says(whole(WRONG)), says(whole(WRONG))),
+        says(listing(("k", MD5, LIMIT + 16), ("small", etag, len(small)))),
+        says(whole(small, ETag=f'"{etag}"')),
+        *(says(part(CONTENT, 0, middle)), says(part(CONTENT, middle, LIMIT))),
+    ) as (operations, _):
+        attempts = Attempts(operations, version=VERSION.doubted())
+        assert attempts.fail().is_corrupt
+        with pytest.raises(StoreError, match="ETag"):
+            attempts.make()
 
 
 def test_a_flipped_bit_of_a_doubted_version_is_still_found(connect: Clients) -> None:
