@@ -135,14 +135,19 @@ def _composition_root(user: Account | None) -> Serve:
 
 
 def _may_read_library(uid: int) -> bool:
-    """Whether *uid* may read Python's modules and ours without privileges, as their owner or all.
+    """Whether *uid* may read Python's modules, ours and those of others without privileges.
 
-    False for a group that may.
+    As their owner, or as all may: False for a group that may.
     """
-    return all(_may_read(Path(file).resolve(), uid) for file in (os.__file__, __file__))
+    return all(_may_read(Path(str(file)), uid) for file in (os.__file__, __file__, trio.__file__))
 
 
 def _may_read(file: Path, uid: int) -> bool:
+    """Whether *uid* may read *file* by this path, and where it leads."""
+    return all(_is_permitted(path, uid) for path in (file.absolute(), file.resolve()))
+
+
+def _is_permitted(file: Path, uid: int) -> bool:
     for path in (file, *file.parents):
         status = path.stat()
         wanted = stat.S_IROTH if path == file else stat.S_IXOTH

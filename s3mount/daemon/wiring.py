@@ -230,8 +230,11 @@ def _configure_gc() -> None:
     """Exclude existing objects from garbage collection, and collect less often from now on.
 
     The objects of imports live as long as the mount, and collecting them would take a tenth of its
-    start. The thousands of tuples of a listing are in no cycle.
+    start. The thousands of tuples of a listing are in no cycle. If the start had to wait, what its
+    attempts left is collected before: frozen, it would stay for ever.
     """
+    if gc.isenabled():
+        gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()

@@ -7,6 +7,7 @@ what to do. Nothing outside of the mount's prefix is listed, since that may be a
 credentials allow.
 """
 
+import gc
 import logging
 import re
 import ssl
@@ -128,6 +129,7 @@ class _Start:
             raise self._given_up(failure)
         if not self._has_waited:
             self._has_waited = True
+            gc.enable()  # off for a quick start; each attempt may leave cycles of a session
             log.warning(
                 "not mounted yet, trying for %g s (--start-timeout): %s",
                 self.config.start_timeout,

@@ -8,9 +8,10 @@ import pytest
 
 from tests.packages.build import OLD_VERSION, Packages, run
 from tests.servers import S3Server
-from tests.systemd.sandbox import Sandbox
+from tests.systemd.sandbox import CHECKOUT, Sandbox
 from tests.systemd.service import BODY, KEY, Service
 
+SHARE = CHECKOUT / "share"
 PRUNED = 'PRUNEFS="NFS nfs nfs4"'
 WITHOUT_NETWORK = ("unshare", "--net", "--")
 # a boot writes elsewhere, and systemd-sysusers leaves backups
@@ -50,9 +51,20 @@ def test_it_installs_without_a_network_and_its_service_serves(
     assert clean_machine.output("dpkg", "--verify", "s3mount") == ""
 
 
+def test_it_has_the_manual_pages_and_the_completions(packages: Packages) -> None:
+    listed = run("dpkg-deb", "--contents", packages.deb)
+    made = [path.relative_to(SHARE) for path in SHARE.rglob("*") if path.is_file()]
+
+    assert len(made) > 6
+    for path in made:
+        name = f"{path}.gz" if path.parts[0] == "man" else str(path)
+        packaged = name.replace("zsh/site-functions", "zsh/vendor-completions")
+        assert f" ./usr/share/{packaged}\n" in listed
+
+
 def test_its_commands_run_anywhere(machine: Sandbox, packages: Packages) -> None:
     assert machine.output("s3mount", "--version") == f"s3mount {OLD_VERSION}"
-    for command in ("s3mount", "s3mount-clear"):
+    for command in ("s3mount", "s3mountctl", "s3mount-clear"):
         assert "Usage: " in machine.output(command, "--help")
     _, name, architecture = run(
         "dpkg-deb", "-W", "--showformat=_${Package}_${Architecture}", packages.deb
@@ -136,6 +148,7 @@ def test_a_purge_leaves_only_the_locked_user(service: Service, clean_root: Path)
     machine = service.sandbox
     machine.write("/etc/updatedb.conf", PRUNED)
     service.systemctl("enable", "--now", service.unit)
+    machine.write("/usr/lib/s3mount/__pycache__/of_a_version_before.cpython-311.pyc", "")
 
     machine.run("dpkg", "--purge", "s3mount")
 
@@ -144,7 +157,9 @@ def test_a_purge_leaves_only_the_locked_user(service: Service, clean_root: Path)
     assert machine.output("getent", "shadow", "s3mount").split(":")[1].startswith("!")
     left = set(machine.output(*FIND).splitlines())
     assert left - set(run("chroot", clean_root, *FIND).splitlines()) == {"/etc/updatedb.conf"}
-    assert machine.output("find", "/etc/systemd/system", "-name", "*s3mount*") == ""
+    for directory in ("/etc/systemd/system", "/run"):
+        found = machine.output("find", directory, "-xdev", "-name", "*s3mount*")
+        assert found == "", found
 
 
 def test_updatedb_of_a_package_that_comes_later_ignores_mounts(machine: Sandbox) -> None:

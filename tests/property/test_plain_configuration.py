@@ -103,7 +103,7 @@ SETTINGS = {
     "region": REGIONS,
     "output": ("json",),
     "endpoint_url": URLS,
-    "ca_bundle": ("/etc/ca.pem", "~/ca.pem"),
+    "ca_bundle": ("/etc/ca.pem", "~/ca.pem", ""),
     "aws_security_token": PARTS,
     "AWS_Session_Token": PARTS,
     "s3": ("\n  addressing_style = virtual", "\n  addressing_style = path", "\n  odd", "odd"),
@@ -183,6 +183,7 @@ def resolved(config: StoreConfig, configuration: object, region: str) -> Endpoin
     max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @example(variables={}, ours=None, shared="[default]\n", options={"bucket": "b", "profile": ""})
+@example(variables={}, ours="[default]\nca_bundle =\n", shared=None, options={"bucket": "photos"})
 @given(variables=ENVIRONMENTS, ours=FILES, shared=FILES, options=OPTIONS)
 def test_a_plain_configuration_is_what_botocore_makes_of_it(
     tmp_path: Path,

@@ -261,16 +261,16 @@ class CredentialChain:
         found = outcome.capture(self._source.look_up, fresh=fresh)
         keys = self._keys
         is_valid = keys is not None and self._wall_clock() < keys.expires_at
-        if isinstance(found, outcome.Error) and is_valid:
-            log.warning(
-                "credentials not refreshed, the present ones are used until they expire: %s",
-                _credential_error(found.error),
-            )
         with self._changed:
             self._is_in_flight = False
             if generation == self._generation:
                 self._complete(found)
             self._changed.notify_all()
+        if isinstance(found, outcome.Error) and is_valid:
+            log.warning(
+                "credentials not refreshed, the present ones are used until they expire: %s",
+                _credential_error(found.error),
+            )
 
     def _complete(self, found: outcome.Outcome[Keys]) -> None:
         """Keep the result of a look-up. Called with the lock."""
@@ -298,7 +298,25 @@ def _without_traceback(exc: BaseException) -> BaseException:
 
 
 def _credential_error(exc: BaseException) -> S3MountError | Retryable:
-    # it takes botocore's exceptions apart, and a mount with keys raises none of them
-    from s3mount.s3.endpoint.credential_errors import credential_error  # noqa: PLC0415
+    """Return a new exception that says what *exc* of a look-up means. Never raises."""
+    match exc:
+        case Retryable():
+            return Retryable(exc.failure.detached())
+        case S3MountError():
+            return AccessDenied(str(exc), code=exc.code)
+    try:
+        # it takes botocore's exceptions apart, and a mount with keys raises none of them
+        from s3mount.s3.endpoint.credential_errors import Origin, source_error  # noqa: PLC0415
+    except Exception as failure:  # noqa: BLE001 - modules of another version raise anything
+        return not_importable(failure)
+    return source_error(exc, Origin("unknown", "default"))
 
-    return credential_error(exc)
+
+def not_importable(exc: Exception) -> Retryable:
+    """Return the failure to import what a look-up needs, which passes if an update goes on."""
+    return Retryable(
+        StoreError(
+            f"the modules that look up credentials cannot be imported ({type(exc).__name__}): "
+            "if s3mount was updated or removed after this mount was made, mount again"
+        )
+    )

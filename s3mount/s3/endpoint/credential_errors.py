@@ -91,16 +91,6 @@ def no_credentials(profile: str, settings: Mapping[str, object]) -> str:
     return "; ".join([_NO_CREDENTIALS, *_unused(profile, settings)])
 
 
-def credential_error(exc: BaseException) -> S3MountError | Retryable:
-    """Return a new exception that says what *exc* of a look-up means."""
-    match exc:
-        case Retryable():
-            return Retryable(exc.failure.detached())
-        case S3MountError():
-            return AccessDenied(str(exc), code=exc.code)
-    return source_error(exc, Origin("unknown", "default"))
-
-
 def source_error(exc: BaseException, origin: Origin) -> S3MountError | Retryable:
     """Return the error for *exc*, which a provider of *origin* raised."""
     if isinstance(exc, S3MountError | Retryable):

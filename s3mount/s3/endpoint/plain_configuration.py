@@ -100,7 +100,7 @@ def _read(config: StoreConfig, named: str | None) -> PlainConfiguration:
     if named is not None and name not in ours and name not in shared:
         raise _UnusualError
     settings = {**ours.get(name, {}), **shared.get(name, {})}
-    if not settings.keys() <= _SETTINGS:
+    if not settings.keys() <= _SETTINGS or not all(settings.values()):
         raise _UnusualError
     profile = Profile(name, settings)
     check_settings(profile)

@@ -5,7 +5,12 @@ A fresh look-up reads the configuration again, which may have changed from the o
 
 from s3mount.config import StoreConfig
 from s3mount.s3.endpoint.aws_files import file_states
-from s3mount.s3.endpoint.credential_chain import CredentialChain, Keys, Source
+from s3mount.s3.endpoint.credential_chain import (
+    CredentialChain,
+    Keys,
+    Source,
+    not_importable,
+)
 from s3mount.s3.endpoint.plain_configuration import read_plain
 
 
@@ -54,10 +59,12 @@ class PlainSource:
             self._chain.close()
 
     def _open_chain(self) -> None:
-        # botocore: a third of a start's time, for roles, SSO, programs and metadata services
-        from s3mount.s3.endpoint.boto_session import open_session  # noqa: PLC0415
-        from s3mount.s3.endpoint.credential_source import ChainSource  # noqa: PLC0415
-
+        try:
+            # botocore: a third of a start's time, for roles, SSO, programs and metadata services
+            from s3mount.s3.endpoint.boto_session import open_session  # noqa: PLC0415
+            from s3mount.s3.endpoint.credential_source import ChainSource  # noqa: PLC0415
+        except Exception as exc:  # modules of another version raise anything
+            raise not_importable(exc) from exc
         self._chain = ChainSource(lambda: open_session(self._config).below)
         if self._is_closed:
             self._chain.close()

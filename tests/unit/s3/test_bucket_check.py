@@ -1,6 +1,7 @@
 """Messages for users when the mount cannot begin."""
 
 import dataclasses
+import gc
 import socket
 import ssl
 import threading
@@ -502,6 +503,19 @@ def test_it_is_said_once_what_is_waited_for(expected_warnings: list[str]) -> Non
     line = message(endpoint_url="http://127.0.0.1:1", start_timeout=2.0)
 
     assert line.endswith("(tried for 2 s, see --start-timeout)")
+
+
+def test_garbage_of_attempts_is_collected_while_a_start_waits(expected_warnings: list[str]) -> None:
+    """The commands turn the collector off for their imports."""
+    expected_warnings.append("not mounted yet")
+    gc.disable()
+    try:
+        message(endpoint_url="http://127.0.0.1:1", start_timeout=2.0)
+        is_collected = gc.isenabled()
+    finally:
+        gc.enable()
+
+    assert is_collected
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ The source is scripted: each look-up waits until the test lets it find something
 
 import queue
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -466,6 +467,24 @@ def test_a_failure_is_raised_in_each_waiter_as_a_new_exception(
         each is not None and each.__cause__ is None and "a secret" not in str(each)
         for each in raised
     )
+
+
+def test_a_failure_that_cannot_be_explained_any_more_ends_its_look_up(
+    chain: CredentialChain, source: Source, clocks: Clocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program was updated or removed, so that a module can be imported no more."""
+    hold(chain, source, Keys(OLD, refresh_at=clocks.wall, expires_at=clocks.wall + 60))
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "s3mount.s3.endpoint.credential_errors", None)
+        source.finds(ValueError("a secret"))
+        chain.frozen_nowait()
+        clocks.advance(60)
+        with pytest.raises(Retryable, match=r"cannot be imported \(ModuleNotFoundError\)"):
+            ask(chain)
+    clocks.advance(FAILURE_TTL)
+    source.finds(Keys(NEW))
+
+    assert ask(chain) == NEW
 
 
 def test_a_failure_is_cached_for_a_moment(
