@@ -9,7 +9,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,31 @@ def closed(mounted: AttachedMount) -> None:
     for descriptor in (mounted.fuse_fd, mounted.root_fd, mounted.read_ahead_fd):
         if descriptor is not None:
             os.close(descriptor)
+
+
+@pytest.mark.parametrize("remove", [unmounting.unmount, unmounting.detach])
+def test_a_mount_whose_ids_a_later_mount_has_is_gone(
+    directory: Path, remove: Callable[[unmounting.OwnMount], bool]
+) -> None:
+    """The kernel reuses the ids of a mount, and its device, as soon as it is gone."""
+    (directory / "mnt").mkdir()
+    place = checked_mountpoint(MountConfig(mountpoint=str(directory / "mnt")))
+    later = KernelMounter(MountRequest(place.path, "source"), place, 0, 0)
+    mounted = later.mount()
+    assert mounted.root_fd is not None
+    own = unmounting.own_mount(mounted.root_fd)
+    assert own is not None
+    assert own.unique_id is not None
+    try:
+        is_gone = remove(replace(own, unique_id=own.unique_id - 1))
+        is_later_there = mount_at(place.path) is not None
+    finally:
+        later.detach()
+        closed(mounted)
+        os.close(place.descriptor)
+
+    assert is_gone
+    assert is_later_there
 
 
 def killed(runner: MountRunner) -> None:

@@ -32,6 +32,10 @@ class _OtherMountError(OSError):
     """Another mount is at the path."""
 
 
+class _LaterMountError(OSError):
+    """A later mount has the ids of this one, which is gone: the kernel reuses them at once."""
+
+
 def own_mount(root: int) -> OwnMount | None:
     """Return the mount of the descriptor *root*; None if the mount table does not have it."""
     entry = mount_of(mount_id(root))
@@ -88,6 +92,8 @@ def _remove(own: OwnMount, call: Callable[[OwnMount, int, str], None]) -> bool:
     try:
         with closing(open_unlinked(directory)) as parent:
             call(own, parent, name)
+    except _LaterMountError:
+        return True
     except OSError:  # busy, covered, moved, not permitted, or gone meanwhile
         return standing(own) is None
     return True
@@ -110,8 +116,10 @@ def _detach_name(own: OwnMount, parent: int, name: str) -> None:
 
 @contextmanager
 def _root_of(own: OwnMount, parent: int, name: str) -> Iterator[int]:
-    """Open the root of the mount. Raises OSError if *name* is another mount."""
+    """Open the root of the mount. Raises OSError if *name* is another mount, or a later one."""
     with closing(open_component(parent, name)) as root:
-        if mount_id(root) != own.entry.identity or syscalls.unique_mount_id(root) != own.unique_id:
+        if mount_id(root) != own.entry.identity:
             raise _OtherMountError
+        if syscalls.unique_mount_id(root) != own.unique_id:
+            raise _LaterMountError
         yield root

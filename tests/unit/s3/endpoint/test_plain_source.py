@@ -32,7 +32,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(credentials: Path) -> Iterator[PlainSource]:
+def source(credentials: Path) -> Iterator[PlainSource]:  # noqa: ARG001 - its keys
     with closing(PlainSource(StoreConfig(bucket="bucket"))) as made:
         assert _secret(made) == "old"
         yield made
