@@ -1,11 +1,16 @@
 """Fixtures of all suites: the real servers, each started once, and a check of the log."""
 
+import errno
 import logging
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from s3mount.daemon.mounting.mount_table import mount_of_device
 from tests import servers
 from tests.servers import S3Server
 
@@ -33,6 +38,17 @@ def expected_warnings() -> Iterator[list[str]]:
     logging.getLogger("s3mount").removeHandler(watch)
     messages = [record.getMessage() for record in records]
     assert [message for message in messages if not any(part in message for part in expected)] == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_stale_sockets() -> Iterator[None]:
+    """Remove the control sockets that killed mounts have left."""
+    yield
+    for path in Path("/run/s3mount").glob("**/*.socket"):
+        if mount_of_device(int(path.stem)) is None:
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+                if client.connect_ex(str(path)) == errno.ECONNREFUSED:
+                    path.unlink()
 
 
 @pytest.fixture(scope="session")

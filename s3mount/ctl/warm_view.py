@@ -51,9 +51,9 @@ class BarDisplay:
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""
         files, directories = item.get("files", 0), item.get("directories", 0)
+        listed = f"{units.number(directories)} directories, {units.number(files)} files"
+        self._progress.update(self._listing, figures=listed)
         if item.get("phase") != "fetching":
-            figures = f"{units.number(directories)} directories, {units.number(files)} files"
-            self._progress.update(self._listing, figures=figures)
             return
         if not self._progress.tasks[self._fetching].started:
             self._progress.update(self._listing, total=1, completed=1)
