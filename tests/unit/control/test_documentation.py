@@ -140,18 +140,6 @@ async def test_the_fields_of_status_are_those_of_the_page(sources: Sources) -> N
     assert fields_of(documented) == fields_of_reply(reply)
 
 
-async def test_status_asks_no_name_service(
-    sources: Sources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status = status_command(sources, GREETING)
-    before = await status({}, drop)
-    monkeypatch.setattr("pwd.getpwuid", pytest.fail)  # it may hang, and the event loop with it
-
-    after = await status({}, drop)
-
-    assert after["identity"]["user"] == before["identity"]["user"]
-
-
 async def test_the_fields_of_activity_are_those_of_the_page(sources: Sources) -> None:
     (documented,) = blocks("activity")
 
