@@ -26,7 +26,7 @@ def status_command(sources: Sources, greeting: Greeting) -> Command:
     user = _user_name()  # now, since a name service may be slow or away later
 
     async def status(_arguments: Arguments, _send: Send) -> Object:
-        values = sources.metrics.read()
+        values = sources.metrics.values
         counts = sources.requests.counts()
         return {
             "identity": identity(greeting, user, sources.store()),

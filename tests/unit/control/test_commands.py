@@ -3,6 +3,7 @@
 import pytest
 
 from s3mount.config import StoreConfig
+from s3mount.control.activity import activity_command
 from s3mount.control.command_set import refresh_command
 from s3mount.control.protocol import Greeting, Object, ProtocolError
 from s3mount.control.sources import Sources, StoreState
@@ -42,3 +43,12 @@ async def test_a_refresh_that_the_kernel_cannot_follow_says_so(sources: Sources)
 
     with pytest.raises(ProtocolError, match="not yet all in the kernel"):
         await refresh({"path": "a"}, drop)
+
+
+async def test_what_a_client_asks_each_second_counts_no_directories(sources: Sources) -> None:
+    """With 100,000 of them that would take a tenth of a second from the event loop."""
+    for name in ("cached_entries", "hidden_keys"):
+        sources.metrics.gauge(name, "things", "", lambda: pytest.fail("counted"))
+
+    for command in (activity_command(sources), status_command(sources, GREETING)):
+        await command({}, drop)
