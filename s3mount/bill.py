@@ -71,7 +71,7 @@ def bill(used: Usage, without_caches: Usage, prices: PriceConfig) -> Bill:
 
 
 def bill_of(values: Mapping[str, float], prices: PriceConfig) -> Bill:
-    """Return the bill of a mount whose `Metrics.read` has returned *values*."""
+    """Return the bill of a mount whose `Metrics` have *values*."""
     used = Usage(
         gets=values["get_requests"] + values["head_requests"],
         lists=values["list_requests"],

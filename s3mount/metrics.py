@@ -116,6 +116,14 @@ class Metrics:
         """Register *family*. Raises ValueError if there is a metric of its name."""
         self._register(self._histograms, family)
 
+    @property
+    def values(self) -> Mapping[str, float]:
+        """The values by name, of metrics without labels, each read when it is asked for.
+
+        A metric that fails is logged, and is a KeyError.
+        """
+        return _Values(self._metrics)
+
     def read(self) -> Mapping[str, float]:
         """Return the values by name, of metrics without labels.
 
@@ -133,6 +141,25 @@ class Metrics:
         if metric.name in registered or metric.exposition_name in taken:
             raise ValueError(f"the metric {metric.name!r} is registered already")
         registered[metric.name] = metric
+
+
+class _Values(Mapping[str, float]):
+    """Values of *metrics*, not read before they are asked for: some cost more than others."""
+
+    def __init__(self, metrics: Mapping[str, Metric]) -> None:
+        self._metrics = metrics
+
+    def __getitem__(self, name: str) -> float:
+        value = read_or_none(name, self._metrics[name].read)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._metrics)
+
+    def __len__(self) -> int:
+        return len(self._metrics)
 
 
 def read_or_none(name: str, read: Callable[[], T]) -> T | None:

@@ -65,7 +65,7 @@ class BlockCache:
 
     def activity(self, most: int) -> list[FileActivity]:
         """The *most* open versions that were read last, the latest first."""
-        return latest_activity(list(self._versions.values()), most)
+        return latest_activity(self._readahead.open_versions, most)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of reads, fetches and memory."""

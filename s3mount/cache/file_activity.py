@@ -28,8 +28,7 @@ class FileActivity:
 
 def latest_activity(versions: Iterable[VersionBlocks], most: int) -> list[FileActivity]:
     """Return the *most* of the open *versions* that were read last, the latest first."""
-    is_open = (blocks for blocks in versions if blocks.readers)
-    latest = heapq.nlargest(most, is_open, key=lambda blocks: blocks.last_read)
+    latest = heapq.nlargest(most, versions, key=lambda blocks: blocks.last_read)
     return [_activity(blocks) for blocks in latest]
 
 

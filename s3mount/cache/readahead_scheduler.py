@@ -31,6 +31,7 @@ class ReadaheadScheduler:
         self._share = prefetch_limit
         self.reads = 0
         self.reads_that_waited = 0
+        self.open_versions: dict[VersionBlocks, None] = {}  # those that have readers
         self.bytes_served = 0
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ def activity_command(sources: Sources) -> Command:
         return {
             "files": [_file(each) for each in sources.files.activity(FILES_MAX)],
             "requests": [_pending(each) for each in requests.in_flight(REQUESTS_MAX)],
-            "counters": counters(requests, requests.counts(), sources.metrics.read()),
+            "counters": counters(requests, requests.counts(), sources.metrics.values),
         }
 
     return activity

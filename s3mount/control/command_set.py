@@ -4,15 +4,17 @@ To add a command: its row in `protocol.COMMANDS`, its function here, its section
 """
 
 import logging
-from typing import get_args
+from typing import Final, get_args
 
 from s3mount.config import LogLevel
 from s3mount.control.activity import activity_command
 from s3mount.control.commands import Command, Commands, Send
 from s3mount.control.protocol import Arguments, Greeting, Object, ProtocolError, names_in, shown
-from s3mount.control.sources import Refreshable, SetLogLevel, Sources
+from s3mount.control.sources import Refreshable, SetLogLevel, Sources, WaitDropped
 from s3mount.control.status import status_command
 from s3mount.control.trace import trace_command
+
+KERNEL_TIMEOUT: Final = 8.0  # seconds, of the 10 that s3mountctl waits
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +25,29 @@ def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Comm
         "status": status_command(sources, greeting),
         "activity": activity_command(sources),
         "trace": trace_command(sources.requests),
-        "refresh": refresh_command(sources.tree),
+        "refresh": refresh_command(sources.tree, sources.wait_dropped),
         "log-level": log_level_command(sources.set_log_level),
         **more,
     }
 
 
-def refresh_command(tree: Refreshable) -> Command:
-    """Return the command `refresh`: it makes no request, and the next look is at the store."""
+def refresh_command(tree: Refreshable, wait_dropped: WaitDropped) -> Command:
+    """Return the command `refresh`: it makes no request, and the next look is at the store.
+
+    *wait_dropped* waits for the kernel, which may have to wait for a lookup in a directory.
+    """
 
     async def refresh(arguments: Arguments, _send: Send) -> Object:
         names = names_in(arguments["path"])
         forgotten = tree.refresh(names)
         shown_path = "all of it" if not names else repr(b"/".join(names))[1:]
         log.info("refreshed by the control socket: %s, %d names", shown_path, forgotten)
+        if not await wait_dropped(KERNEL_TIMEOUT):
+            raise ProtocolError(
+                "failed",
+                f"{forgotten} names are forgotten, but not yet all in the kernel: a request for "
+                "names waits for the store; the kernel drops them when that ends",
+            )
         return {"forgotten": forgotten}
 
     return refresh

@@ -1,6 +1,6 @@
 """Interfaces of what the commands read: each is a small part of what serves the mount."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,11 +14,16 @@ SetLogLevel = Callable[[LogLevel], LogLevel]
 """Log from a level on; return the level before."""
 
 
+WaitDropped = Callable[[float], Awaitable[bool]]
+"""Wait, at most so many seconds, until the kernel has dropped what it was told to; whether it has.
+"""
+
+
 class Refreshable(Protocol):
     """Tree whose cached metadata can be dropped."""
 
     def refresh(self, names: Sequence[bytes]) -> int:
-        """Drop what is cached of a path and below, in the kernel too; return how many names."""
+        """Drop what is cached of a path and below, in the kernel soon; return how many names."""
         ...
 
 
@@ -83,5 +88,6 @@ class Sources:
     files: OpenFiles
     metrics: Metrics
     tree: Refreshable
+    wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

@@ -23,12 +23,13 @@ _FAILURES: Final = (Outcome.FAILED, Outcome.TIMED_OUT)
 
 def status_command(sources: Sources, greeting: Greeting) -> Command:
     """Return the command `status` of the mount that *greeting* names."""
+    user = _user_name()  # now, since a name service may be slow or away later
 
     async def status(_arguments: Arguments, _send: Send) -> Object:
-        values = sources.metrics.read()
+        values = sources.metrics.values
         counts = sources.requests.counts()
         return {
-            "identity": identity(greeting, sources.store()),
+            "identity": identity(greeting, user, sources.store()),
             **counters(sources.requests, counts, values),
             "hits": _hits(values),
             "memory": _memory(values),
@@ -65,8 +66,8 @@ def counters(
     }
 
 
-def identity(greeting: Greeting, state: StoreState) -> Object:
-    """Return what mount it is, of which store."""
+def identity(greeting: Greeting, user: str, state: StoreState) -> Object:
+    """Return what mount it is, of which store; *user* serves it."""
     store, credentials = state.identity, state.credentials
     return {
         "source": greeting.source,
@@ -79,7 +80,7 @@ def identity(greeting: Greeting, state: StoreState) -> Object:
         "endpoint": None if store is None else store.endpoint,
         "region": None if store is None else store.region,
         "transport": None if store is None else store.transport,
-        "user": _user_name(),
+        "user": user,
         "connection": greeting.connection,
         "credentials": {
             "source": None if credentials is None else credentials.source,

@@ -29,6 +29,9 @@ GREETING_LIMIT: Final = 1.0  # seconds
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
 _LINE_MAX: Final = 16 << 20  # bytes: far more than a listing of mounts or a status can be
 _RECEIVE: Final = 64 << 10
+_MOMENT_MAX: Final = 253_402_300_800.0  # Unix time of the year 10000, which strftime cannot write
+_LOST: Final = select.POLLERR | select.POLLHUP  # of a pipe, and of a socket
+_PATH_SHOWN: Final = 4 * os.pathconf("/", "PC_PATH_MAX")  # bytes: each may be escaped
 
 Reply = Mapping[str, Any]  # JSON; Any, since the view knows the fields
 
@@ -114,9 +117,13 @@ class Client:
         if text.get("connection") != self.mount.connection:
             raise self._nonsense()
         try:
-            return Greeting(text, int(text["pid"]), float(text["since"]), str(text["s3mount"]))
-        except (KeyError, TypeError, ValueError) as exc:
+            since = float(text["since"])
+            greeting = Greeting(text, int(text["pid"]), since, str(text["s3mount"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise self._nonsense() from exc
+        if not 0 <= since < _MOMENT_MAX:
+            raise self._nonsense()
+        return greeting
 
     def _line(self, limit: float | None, watched: int | None) -> bytes | None:
         """Return the next line; None if *watched* has lost its reader. Raises NotServed."""
@@ -141,14 +148,14 @@ class Client:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         if watched is not None:
-            poll.register(watched, 0)  # POLLERR is always reported
+            poll.register(watched, 0)  # these are always reported
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic()) * 1000
         events = dict(poll.poll(remaining))
         if not events:
             raise NotServed(
                 f"{self._name} does not respond; look at its log, or at its process with ps"
             )
-        return watched is None or not events.get(watched, 0) & select.POLLERR
+        return watched is None or not events.get(watched, 0) & _LOST
 
     def _parsed(self, line: bytes) -> Reply:
         try:
@@ -221,7 +228,7 @@ def clear_command(mount: Mount) -> str:
     """Return the command that removes a dead mount, as a shell takes it."""
     import shlex  # noqa: PLC0415 - for the few who need it
 
-    return f"s3mount-clear {shlex.quote(printable(mount.mountpoint))}"
+    return f"s3mount-clear {shlex.quote(printable(mount.mountpoint, _PATH_SHOWN))}"
 
 
 def _failure(error: object) -> CommandFailed:

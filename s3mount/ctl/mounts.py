@@ -62,7 +62,7 @@ class Machine:
 
         Raises NotServed if there is no such mount, UsageError if there are several.
         """
-        mounts = self.mounts()
+        mounts = self._file_systems()
         if name is None:
             return _only(mounts)
         named = [mount for mount in mounts if _bare(mount.source) == _bare(name)]
@@ -84,8 +84,26 @@ class Machine:
             raise NotServed(
                 f"{printable(path)} is not in a mount of s3mount: {_choice(self.mounts())}"
             )
-        relative = resolved[len(entry.path) :].strip("/")
-        return MountedPath(_mount(entry, self.sockets()), relative)
+        relative = f"{entry.root}/{resolved[len(entry.path) :]}"
+        names = [name for name in relative.split("/") if name]
+        return MountedPath(_mount(_whole(entry, entries), self.sockets()), "/".join(names))
+
+    def _file_systems(self) -> list[Mount]:
+        """Return one of the mounts of each file system: bind mounts are of the same process."""
+        sockets = self.sockets()
+        entries = [entry for entry in self.table() if entry.fstype == _FSTYPE]
+        distinct: dict[str, MountEntry] = {}
+        for entry in entries:
+            distinct.setdefault(entry.device, _whole(entry, entries))
+        return [_mount(entry, sockets) for entry in distinct.values()]
+
+
+def _whole(entry: MountEntry, entries: Iterable[MountEntry]) -> MountEntry:
+    """Return the mount of all of *entry*'s file system; *entry* if only parts are mounted."""
+    if entry.root == "/":
+        return entry
+    of_all = (each for each in entries if each.device == entry.device and each.root == "/")
+    return next(of_all, entry)
 
 
 def _mount(entry: MountEntry, sockets: Iterable[FoundSocket]) -> Mount:
@@ -130,7 +148,7 @@ def _resolved(path: str, mountpoints: set[str]) -> str:
     """
     if "\0" in path:
         raise UsageError("a path must not contain NUL")
-    steps = [*reversed(os.path.join(os.getcwd(), path).split("/"))]  # noqa: PTH109, PTH118 - text
+    steps = [*reversed(_absolute(path).split("/"))]
     here = "/"
     links = 0
     while steps:
@@ -146,6 +164,19 @@ def _resolved(path: str, mountpoints: set[str]) -> str:
             here = "/" if target.startswith("/") else os.path.dirname(here)  # noqa: PTH120
             steps += reversed(target.split("/"))
     return here
+
+
+def _absolute(path: str) -> str:
+    """Return *path* below the working directory. Raises UsageError if that has no path any more."""
+    if path.startswith("/"):
+        return path
+    try:
+        return os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - text
+    except OSError as exc:
+        raise UsageError(
+            f"the working directory has no path any more ({exc.strerror}): "
+            "change to it again, or give an absolute path"
+        ) from exc
 
 
 def _is_in_any(path: str, tops: set[str]) -> bool:

@@ -1,6 +1,6 @@
 """The terminal while a picture is on it: single keys, changes of size, and restoring it.
 
-Invariant: whatever ends the block (a key, an error, SIGINT, SIGTERM, SIGHUP), the attributes of the
+Invariant: whatever ends the block (a key, an error, a signal of _ENDING), the attributes of the
 terminal are what they were before. A signal raises in the block, once.
 """
 
@@ -13,7 +13,7 @@ import tty
 from types import FrameType
 from typing import Final, Self
 
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _CHANGED: Final = (signal.SIGWINCH, signal.SIGCONT)  # the picture is to be drawn anew
 _IGNORED: Final = (signal.SIGTSTP,)  # a stopped program would leave its picture to the shell
 _HANDLED: Final = (*_ENDING, *_CHANGED, *_IGNORED)

@@ -70,7 +70,7 @@ def _grid(rows: Iterator[tuple[str, RenderableType]]) -> RenderableType:
     grid.add_column(style="dim", width=_NAMES)
     grid.add_column(overflow="fold")
     for name, value in rows:
-        grid.add_row(name, value)
+        grid.add_row(Text(name), value)
     return Padding(grid, (0, 0, 0, 2))
 
 
@@ -208,7 +208,7 @@ def _memory_gauge(part: Mapping[str, Any]) -> Text:
 
 
 def _bill(bill: Mapping[str, Any]) -> RenderableType:
-    currency = escaped(bill.get("currency", ""))
+    currency = escaped(bill.get("currency") or "")  # null: as the configured prices
     prices = _part(bill, "prices")
 
     def rows() -> Iterator[tuple[str, RenderableType]]:
@@ -223,8 +223,9 @@ def _bill(bill: Mapping[str, Any]) -> RenderableType:
             text.append(f"  ({units.share(max(0.0, saved), without)} saved)", "green")
             yield "Without caches", text
         if prices:
-            name, date = escaped(prices.get("name", "")), escaped(prices.get("as_of", ""))
-            yield "Prices", Text(f"{name}, as of {date}", "dim")
+            date = prices.get("as_of")
+            told = escaped(prices.get("name") or "?") + (f", as of {escaped(date)}" if date else "")
+            yield "Prices", Text(told, "dim")
 
     return _grid(rows())
 

@@ -28,7 +28,7 @@ class BarDisplay:
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # a name may have brackets
             BarColumn(bar_width=None),
             _Figures(),
             _Rate(),

@@ -163,6 +163,7 @@ async def _serve_session(
         files=blocks,
         metrics=host.metrics,
         tree=filesystem.tree,
+        wait_dropped=invalidator.wait_dropped,
         prices=config.prices,
         set_log_level=set_log_level,
     )

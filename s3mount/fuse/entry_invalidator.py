@@ -55,6 +55,8 @@ class EntryInvalidator:
         # negative dentries of the kernel and when they expire, nearly sorted by that
         self._absent: dict[tuple[int, bytes], float] = {}
         self._has_work = trio.Event()
+        self._is_working = False  # from when it is seen that there is work, until all of it is done
+        self._waiting = trio.lowlevel.ParkingLot()
         self._is_ending = False
         self.is_busy = False
 
@@ -108,15 +110,23 @@ class EntryInvalidator:
         """Start no more notifications; a running thread stops after its current name."""
         self._is_ending = True
 
+    async def wait_dropped(self, most: float) -> bool:
+        """Wait until the kernel has dropped all that it was told to; False after *most* seconds."""
+        with trio.move_on_after(most) as patience:
+            if self._has_work.is_set() or self._is_working:
+                await self._waiting.park()
+        return not patience.cancelled_caught
+
     async def run(self, referenced: ReferencedPages) -> None:
         """Work off the queue until cancelled."""
         has_failed = False
         while True:
             await self._has_work.wait()
-            self._has_work = trio.Event()
+            self._has_work, self._is_working = trio.Event(), True
             try:
                 await self._work(referenced)
-                has_failed = False
+                has_failed = self._is_working = False
+                self._waiting.unpark_all()
             except Exception:  # for instance, no thread can be started
                 if not has_failed:
                     log.exception("names were not dropped from the kernel; trying again")

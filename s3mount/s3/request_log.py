@@ -105,29 +105,29 @@ class RequestLog:
 
     def counts(self) -> Mapping[RequestKind, KindCounts]:
         """Return what was counted of each kind."""
-        in_flight = [record.kind for record in self._count_all()]
         with self._lock:
+            in_flight = [record.kind for record in self._count_all()]
             return {kind: self._counts.of_kind(kind, in_flight.count(kind)) for kind in RequestKind}
 
     def reasons(self) -> Mapping[Reason, int]:
         """Return how many requests were sent for each reason."""
-        in_flight = self._count_all()
         with self._lock:
+            in_flight = self._count_all()
             counts = self._counts.by_reason()
         counts.update(record.request.reason for record in in_flight)
         return counts
 
     def latencies(self) -> Mapping[RequestKind, KindLatency]:
         """Return percentiles of each kind, of the last minute and of all."""
-        self._count_all()
         now = self._clock()
         with self._lock:
+            self._count_ended()
             return {kind: each.latency(now) for kind, each in self._counts.latencies.items()}
 
     def errors(self) -> list[EndedRequest]:
         """Return the last requests that failed or timed out, the newest first."""
-        self._count_all()
         with self._lock:
+            self._count_ended()
             return list(reversed(self._errors))
 
     def in_flight(self, most: int) -> list[PendingRequest]:
@@ -141,7 +141,8 @@ class RequestLog:
 
         For the event loop.
         """
-        self._count_all()
+        with self._lock:
+            self._count_ended()  # before there is a subscriber
         self._subscribers = (*self._subscribers, subscriber)
 
         def unsubscribe() -> None:
@@ -210,13 +211,13 @@ class RequestLog:
         )
 
     def _bytes_received(self) -> int:
-        self._count_all()
         with self._lock:
+            self._count_ended()
             return self._counts.received
 
     def _by_outcome(self) -> Mapping[Labels, float]:
-        self._count_all()
         with self._lock:
+            self._count_ended()
             counts = self._counts.by_outcome()
         return {
             (kind, outcome, "" if status == NO_STATUS else str(status or "other")): count
@@ -224,8 +225,8 @@ class RequestLog:
         }
 
     def _histograms(self) -> Mapping[Labels, HistogramSample]:
-        self._count_all()
         with self._lock:
+            self._count_ended()
             return {(kind,): each.all.sample() for kind, each in self._counts.latencies.items()}
 
     def _append(self, record: RequestRecord) -> None:
@@ -240,10 +241,9 @@ class RequestLog:
                 self._lock.release()
 
     def _count_all(self) -> list[RequestRecord]:
-        """Count what has ended; return what is in flight, and is not counted."""
+        """Count what has ended; return what is in flight, and is not counted. The lock is held."""
         in_flight = self._records_in_flight()
-        with self._lock:
-            self._count_ended()
+        self._count_ended()
         return [record for record in in_flight if not record.is_counted]
 
     def _records_in_flight(self) -> list[RequestRecord]:
@@ -270,7 +270,8 @@ class RequestLog:
         return EndedRequest.of(record, self._wall_clock() - self._clock())
 
     def _tell_subscribers(self) -> None:
-        self._count_all()
+        with self._lock:
+            self._count_ended()
         while self._traced:
             ended = self._traced.popleft()
             for subscriber in self._subscribers:

@@ -26,6 +26,10 @@ class NoNames:
         return 0
 
 
+async def _at_once(_most: float) -> bool:
+    return True
+
+
 def make_sources(requests: Requests, state: StoreState) -> Sources:
     metrics = Metrics()
     for name in COUNTED:
@@ -36,6 +40,7 @@ def make_sources(requests: Requests, state: StoreState) -> Sources:
         files=OneFile(),
         metrics=metrics,
         tree=NoNames(),
+        wait_dropped=_at_once,
         prices=PriceConfig(),
         set_log_level=lambda level: level,
     )

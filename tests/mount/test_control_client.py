@@ -171,7 +171,8 @@ def test_a_small_terminal_is_enough_for_top(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "status"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131)],
 )
 def test_top_restores_the_terminal_when_a_signal_ends_it(
     client: Client, number: signal.Signals, status: int

@@ -29,6 +29,7 @@ class MountEntry:
     fstype: str
     source: str
     user: int | None = None  # of a FUSE mount: the uid who mounted
+    root: str = "/"  # the directory of the file system that is at *path*; bind mounts have others
 
 
 def mount_entries(table: bytes) -> Iterator[MountEntry]:
@@ -75,6 +76,7 @@ def _entry(fields: list[bytes]) -> MountEntry:
         _unescaped(after[0]),
         _unescaped(after[1]),
         int(user[1]) if user else None,
+        _unescaped(fields[3]),
     )
 
 

@@ -4,6 +4,7 @@ Looks first in the metadata cache, then in the directory's listing if other name
 before (`metadata_cache`), and requests the name alone last (`name_resolver`).
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -192,7 +193,10 @@ class Tree:
             known = self.get_fresh(directory, name)
             if known is not None:
                 return known
-        return await self._resolver.resolve(directory, name)
+        found = await self._resolver.resolve(directory, name)
+        if found.page is None and directory.is_invalidated(name, found.requested_at):
+            return found._replace(requested_at=-math.inf)  # the kernel must not keep it
+        return found
 
     async def revalidate(self, page: EntryPage, index: int) -> None:
         """Check that a file's version is current, else cache the new one: ReplacedBeforeOpen."""
@@ -268,9 +272,9 @@ class Tree:
         if known is not None and known.is_directory:
             self._drop_name(parent_of(prefix[:-1]), names[-1])
         count = (known is not None) + self.cache.invalidate_subtree(prefix)
-        for inode, page in self.referenced_pages(self._clock.now()):
+        for page in self.inodes.pages():
             if page.prefix.startswith(prefix):
-                self._kernel.drop(inode, page)
+                self._kernel.drop(self._inode_of_directory(page.prefix), page)
         return count
 
     def _get_known(self, prefix: str, name: bytes) -> CachedDentry | None:

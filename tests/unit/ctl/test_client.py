@@ -1,6 +1,8 @@
 """The client of the control socket, with a server that says what a test wants."""
 
+import math
 import os
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -64,7 +66,14 @@ def test_a_busy_server_says_so_instead_of_its_greeting(path: Path) -> None:
 
 @pytest.mark.parametrize(
     "greeting",
-    [{**GREETING, "connection": 53}, {**GREETING, "pid": None}, {**GREETING, "since": "x"}],
+    [
+        {**GREETING, "connection": 53},
+        {**GREETING, "pid": None},
+        {**GREETING, "pid": math.inf},
+        {**GREETING, "since": "x"},
+        {**GREETING, "since": 1e300},
+        {**GREETING, "since": -1e300},
+    ],
 )
 def test_a_greeting_of_something_else_is_refused(path: Path, greeting: Mapping[str, Any]) -> None:
     with (
@@ -123,6 +132,23 @@ def test_replies_end_when_the_watched_pipe_has_no_reader(path: Path) -> None:
     os.close(writer)
 
 
+def test_replies_end_when_the_watched_socket_has_no_reader(path: Path) -> None:
+    """As the stdout of a program that ssh runs."""
+    reader, writer = socket.socketpair()
+
+    def one_item(_arguments: object) -> Any:
+        yield {"item": {"n": 1}}
+        server.left.wait()
+
+    with writer, control_server(path, {"trace": one_item}) as server:
+        with connected(_mount(path)) as client:
+            replies = client.replies("trace", {}, watched=writer.fileno())
+            assert next(replies) == ("item", {"n": 1})
+            reader.close()
+            assert list(replies) == []
+        server.left.set()
+
+
 def test_states_of_mounts(tmp_path: Path) -> None:
     """Healthy, hanging, dead (its socket was left), and without a socket."""
     paths = {name: tmp_path / name for name in ("healthy", "hanging", "dead")}
@@ -162,6 +188,12 @@ def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
     mount = Mount("b", "/mnt/it's; rm", 52, ())
 
     assert clear_command(mount) == """s3mount-clear '/mnt/it'"'"'s; rm'"""
+
+
+def test_the_command_that_clears_has_the_whole_path() -> None:
+    path = "/mnt" + "/long" * 200
+
+    assert clear_command(Mount("b", path, 52, ())) == f"s3mount-clear {path}"
 
 
 def test_a_stale_socket_of_the_same_number_is_passed_over(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,30 @@ def test_a_path_in_another_file_system_below_the_mount_is_not_in_it() -> None:
     with pytest.raises(NotServed):
         _machine(PHOTOS, inner).find_path("/mnt/photos/inner/x")
     assert _path(_machine(PHOTOS, inner), "/mnt/photos/x") == ("/mnt/photos", "x")
+
+
+def test_a_bind_mount_is_the_mount_that_it_shows_a_part_of() -> None:
+    bind = replace(PHOTOS, identity=90, path="/srv/june", root="/2024/june")
+    machine = _machine(PHOTOS, bind)
+
+    assert machine.find(None).mountpoint == "/mnt/photos"
+    assert machine.find("s3://photos/2024").mountpoint == "/mnt/photos"
+    assert _path(machine, "/srv/june/a") == ("/mnt/photos", "2024/june/a")
+    assert _path(machine, "/srv/june") == ("/mnt/photos", "2024/june")
+    assert _path(_machine(bind), "/srv/june/a") == ("/srv/june", "2024/june/a")
+
+
+def test_a_working_directory_without_a_path_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    assert _path(_machine(PHOTOS), "/mnt/photos/a") == ("/mnt/photos", "a")
+    with pytest.raises(UsageError, match="absolute path"):
+        _machine(PHOTOS).find_path("a")
 
 
 def test_links_and_dots_are_resolved_outside_mounts_only(

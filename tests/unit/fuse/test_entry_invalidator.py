@@ -64,6 +64,26 @@ async def work_off(invalidator: EntryInvalidator, kernel: Kernel, count: int) ->
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.usefixtures("autojump_clock")
+async def test_one_can_wait_until_the_kernel_has_dropped_what_it_was_told_to(
+    kernel: Kernel, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("names were not dropped from the kernel")
+    invalidator = EntryInvalidator(lambda: 0.0)
+    kernel.failures = 1
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        assert await invalidator.wait_dropped(60)  # nothing
+        invalidator.drop(DIRECTORY, page("d/", b"b"))
+        invalidator.drop_name(ROOT, b"a")
+
+        assert not await invalidator.wait_dropped(0.1)
+        assert await invalidator.wait_dropped(60)
+        assert kernel.dropped == [(ROOT, b"a"), (DIRECTORY, b"b")]
+        assert await invalidator.wait_dropped(60)  # nothing any more
+        nursery.cancel_scope.cancel()
+
+
 async def test_names_are_dropped_in_order(kernel: Kernel) -> None:
     invalidator = EntryInvalidator(lambda: 0.0)
     invalidator.drop(ROOT, page("", b"a", b"b"))

@@ -1,7 +1,7 @@
 """The request log: counts, latencies, errors, and who is told of a request that ends."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -10,7 +10,7 @@ from s3mount.errors import StoreError
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, Reason
 from s3mount.s3.request_counts import OTHER, STATUSES_MAX
-from s3mount.s3.request_log import ERRORS_KEPT, TRACED_MAX, RequestLog
+from s3mount.s3.request_log import _COUNT_AT, ERRORS_KEPT, TRACED_MAX, RequestLog
 from s3mount.s3.request_records import EndedRequest, Outcome, RequestKind
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 from s3mount.s3.transport import (
@@ -297,6 +297,37 @@ def test_requests_of_many_threads_are_all_counted() -> None:
 
     assert log.counts()[RequestKind.GET].by_outcome[Outcome.SUCCEEDED] == 16_000
     assert not any(falls)
+
+
+class HookedLock:
+    """Lock that calls *between*, as another thread might, before it is taken a second time."""
+
+    def __init__(self, between: Callable[[], None]) -> None:
+        self._lock = threading.Lock()
+        self._hooks = iter([lambda: None, between])
+        self.acquire, self.release = self._lock.acquire, self._lock.release
+
+    def __enter__(self) -> None:
+        next(self._hooks, lambda: None)()
+        self._lock.acquire()
+
+    def __exit__(self, *_exc: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("is_by_reason", [False, True])
+def test_what_ends_while_it_is_counted_counts_once(*, is_by_reason: bool) -> None:
+    log = RequestLog()
+    records = [log.begin(GET) for _ in range(_COUNT_AT)]
+
+    def end_all() -> None:
+        for record in records:
+            log.end(record, None)
+
+    log._lock = HookedLock(end_all)  # type: ignore[assignment]
+    sent = log.reasons()[Reason.READ] if is_by_reason else log.counts()[RequestKind.GET].sent
+
+    assert sent == _COUNT_AT
 
 
 def test_the_metrics_are_those_of_the_log() -> None:

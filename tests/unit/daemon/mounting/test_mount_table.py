@@ -78,6 +78,7 @@ def test_each_mount_is_one_entry_with_its_path_for_any_names(
             "/mnt/" + os.fsdecode(path),
             "fuse." + os.fsdecode(subtype),
             os.fsdecode(source),
+            root="/" + os.fsdecode(path),
         )
         for number, (path, subtype, source) in enumerate(names)
     ]

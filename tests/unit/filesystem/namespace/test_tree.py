@@ -114,6 +114,31 @@ async def test_a_lookup_sent_before_a_refresh_is_not_used_after_it(
         assert (await tree.lookup(directory, b"new")).size == 0
 
 
+@pytest.mark.parametrize("path", [(b"d",), (b"d", b"new")])
+async def test_the_kernel_keeps_no_absence_that_was_asked_for_before_a_refresh(
+    autojump_clock: MockClock, path: tuple[bytes, ...]
+) -> None:
+    release = trio.Event()
+    store = MemoryStore(before=Held({("LIST", "d/new/"): release}))
+    store.put("d/old")
+    absences: list[NotFound] = []
+    async with file_system(store) as filesystem, trio.open_nursery() as nursery:
+        tree, directory = filesystem.tree, await inode_of(filesystem, b"d")
+        tree.cache.directory("d/").scan = None  # as if evicted: the name is requested alone
+
+        async def look_up() -> None:
+            with pytest.raises(NotFound) as failure:
+                await tree.lookup(directory, b"new")
+            absences.append(failure.value)
+
+        await in_background(nursery, look_up)
+        tree.refresh(path)
+        release.set()
+        await wait_all_tasks_blocked()
+
+        assert [absence.valid_for for absence in absences] == [0]
+
+
 async def test_a_listing_sent_before_a_refresh_is_not_used_after_it(
     autojump_clock: MockClock,
 ) -> None:

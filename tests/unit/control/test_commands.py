@@ -1,0 +1,54 @@
+"""Commands of the control socket beside what may hang: a name service, and the kernel."""
+
+import pytest
+
+from s3mount.config import StoreConfig
+from s3mount.control.activity import activity_command
+from s3mount.control.command_set import refresh_command
+from s3mount.control.protocol import Greeting, Object, ProtocolError
+from s3mount.control.sources import Sources, StoreState
+from s3mount.control.status import status_command
+from s3mount.s3.request_log import RequestLog
+from tests.fakes.control_sources import make_sources
+
+GREETING = Greeting(s3mount="1", pid=1, connection=52, source="s3://b", mountpoint="/m", since=1.0)
+
+
+@pytest.fixture
+def sources() -> Sources:
+    return make_sources(RequestLog(), StoreState(StoreConfig(bucket="b"), None, None))
+
+
+async def drop(item: Object) -> None:
+    """Send an item nowhere."""
+
+
+async def test_status_asks_no_name_service(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = status_command(sources, GREETING)
+    before = await status({}, drop)
+    monkeypatch.setattr("pwd.getpwuid", pytest.fail)  # it may hang, and the event loop with it
+
+    after = await status({}, drop)
+
+    assert after["identity"]["user"] == before["identity"]["user"]
+
+
+async def test_a_refresh_that_the_kernel_cannot_follow_says_so(sources: Sources) -> None:
+    async def wait_dropped(_most: float) -> bool:
+        return False
+
+    refresh = refresh_command(sources.tree, wait_dropped)
+
+    with pytest.raises(ProtocolError, match="not yet all in the kernel"):
+        await refresh({"path": "a"}, drop)
+
+
+async def test_what_a_client_asks_each_second_counts_no_directories(sources: Sources) -> None:
+    """With 100,000 of them that would take a tenth of a second from the event loop."""
+    for name in ("cached_entries", "hidden_keys"):
+        sources.metrics.gauge(name, "things", "", lambda: pytest.fail("counted"))
+
+    for command in (activity_command(sources), status_command(sources, GREETING)):
+        await command({}, drop)
