@@ -4,6 +4,8 @@ The kernel withdraws a request if its caller is killed before it is read. If tha
 epoll has reported the request, a blocking read blocks the whole event loop until the next request.
 So the descriptor is non-blocking, and a read that finds nothing is tried again. So is a read for
 which memory is short: libfuse allocates 1 MiB for each request, and a failure would end the mount.
+A connection that ends while a request is read, by an unmount too, is ECONNABORTED instead of ENODEV
+(fuse_dev_do_read in fs/fuse/dev.c).
 
 This replaces functions of pyfuse3 that are not public. Invariant: if they, or the system, are not
 as expected, pyfuse3 reads as it always does, and the mount is served all the same.
@@ -78,6 +80,9 @@ class _Unblocked:
             try:
                 await self._loop(*arguments)
             except OSError as exc:
+                if exc.errno == errno.ECONNABORTED:
+                    log.debug("the kernel has ended the connection while a request was read")
+                    return
                 if exc.errno not in _TRANSIENT:
                     raise
                 if exc.errno == errno.ENOMEM:

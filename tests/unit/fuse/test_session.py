@@ -118,3 +118,14 @@ async def test_the_descriptor_is_the_kernels_again_after_the_reply(
         assert await vars(pyfuse3)["_wait_fuse_readable"]()
         assert kernel.recv(10) == b"reply"
         assert os.read(libfuse.fileno(), 10) == b"second"
+
+
+async def test_an_aborted_connection_ends_the_session_as_an_unmount_does(
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = Loop(monkeypatch, errno.ECONNABORTED, errno.EIO)
+
+    with kernel_session(ends[0].fileno(), is_shared=False):
+        await vars(pyfuse3)["_session_loop"](None, 1, 99)
+
+    assert len(loop.reads) == 1
