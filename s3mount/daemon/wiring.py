@@ -142,11 +142,10 @@ class ObservedStore(NamedTuple):
 async def _serve_session(
     config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
-    store = observed.store
     invalidator = EntryInvalidator(_clock)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
-    blocks = BlockCache(store, background, config.blocks, has_readahead=has_readahead)
-    filesystem = _filesystem(config, store, blocks, invalidator, background)
+    blocks = BlockCache(observed.store, background, config.blocks, has_readahead=has_readahead)
+    filesystem = _filesystem(config, observed.store, blocks, invalidator, background)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
@@ -167,12 +166,12 @@ async def _serve_session(
         prices=config.prices,
         set_log_level=set_log_level,
     )
-    warm_ups = _warm_ups(config, filesystem.tree, blocks)
+    served = ServedFileSystem(filesystem, sources, _warm_ups(config, filesystem.tree, blocks))
     _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
-        host.ready(ServedFileSystem(filesystem, sources, warm_ups))
+        host.ready(served)
         with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
