@@ -162,17 +162,30 @@ class BufferPool:
                 return None
 
     def _evict(self) -> bool:
-        """Evict the block read longest ago, else a warmed one, else that which is needed last."""
-        if self._lru:
+        """Evict the block read longest ago, else a warmed one, else that which is needed last.
+
+        The block that was read last goes after the warmed ones: its reply may be being sent.
+        """
+        if len(self._lru) > self._move_last_accessed_to_end():
             block, _ = self._lru.popitem()
         elif self._warmed:
             block = next(reversed(self._warmed))  # the last, so that the first files stay whole
             self._unmark_warmed(block)
+        elif self._lru:
+            block, _ = self._lru.popitem()
         elif self._prefetched:
             block, _ = self._prefetched.popitem()
         else:
             return False
         self._forget_block(block)
+        return True
+
+    def _move_last_accessed_to_end(self) -> bool:
+        """Make the block that was read last the latest, after those demoted since; if it is one."""
+        last = self._last_accessed
+        if last is None or last not in self._lru:
+            return False
+        self._lru[last]  # the lookup makes it the latest
         return True
 
     def _forget_block(self, block: Block) -> None:

@@ -5,7 +5,8 @@ Knows versions and memory, never names. Invariants:
 1. Only gaps are fetched, at prefetch priority: no byte that a block holds or will hold.
 2. No block is evicted but those that were read, and whose readers have all closed (*unused*).
 3. A quarter of the memory is left to readers. What it fetched is evicted for what readers read or
-   are expected to read next (readahead), after all that they have read, and for no other prefetch.
+   are expected to read next (readahead), after all that they have read but the last block, and for
+   no other prefetch.
 4. An object that is being fetched has a reader. When the last one closes, fetches in flight that
    nothing waits for are cancelled, as for any other reader.
 """

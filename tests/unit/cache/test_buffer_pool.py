@@ -27,13 +27,16 @@ class Rig:
         assert buffer is not None
         return buffer
 
-    def mark_evictable(self, number: int, *, is_expected: bool = False) -> Block:
+    def mark_evictable(
+        self, number: int, *, is_expected: bool = False, is_warmed: bool = False
+    ) -> Block:
         block = Block(
             self.version_blocks,
             ByteRange(number * PART, (number + 1) * PART),
             self.memory.acquire_nowait(PART),
         )
         assert block.buffer is not None
+        block.is_warmed = is_warmed
         self.memory.mark_evictable(block, is_expected=is_expected)
         return block
 
@@ -88,6 +91,29 @@ async def test_prefetch_leaves_the_block_that_was_accessed_last_and_demand_evict
     assert (first is None, second) == (False, None)
     assert ([1], [1, 0]) == (evicted, rig.evicted)
     assert [1] == acquired
+
+
+def test_prefetch_evicts_warmed_blocks_and_not_that_which_was_accessed_last() -> None:
+    rig = Rig(parts=2)
+    accessed = rig.mark_evictable(0)
+    rig.mark_evictable(1, is_warmed=True)
+    rig.memory.touch(accessed)
+
+    first, second = rig.memory.acquire_nowait(PART), rig.memory.acquire_nowait(PART)
+
+    assert (first is None, second, rig.evicted) == (False, None, [1])
+
+
+def test_prefetch_evicts_blocks_demoted_since_and_not_that_which_was_accessed_last() -> None:
+    rig = Rig(parts=2)
+    accessed = rig.mark_evictable(0)
+    expected = rig.mark_evictable(1, is_expected=True)
+    rig.memory.touch(accessed)
+    rig.memory.demote(expected)
+
+    first, second = rig.memory.acquire_nowait(PART), rig.memory.acquire_nowait(PART)
+
+    assert (first is None, second, rig.evicted) == (False, None, [1])
 
 
 async def test_demand_evicts_what_a_stream_needs_last() -> None:
