@@ -4,7 +4,7 @@ A snapshot, made on request: what it shows is counted anyway.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from s3mount.cache.block import VersionBlocks
@@ -26,17 +26,20 @@ class FileActivity:
     served: int
 
 
-def latest_activity(versions: Iterable[VersionBlocks], most: int) -> list[FileActivity]:
-    """Return the *most* of the open *versions* that were read last, the latest first."""
+def latest_activity(versions: Mapping[VersionBlocks, int], most: int) -> list[FileActivity]:
+    """Return the *most* of the open *versions* that were read last, the latest first.
+
+    *versions* says how many readers each has.
+    """
     latest = heapq.nlargest(most, versions, key=lambda blocks: blocks.last_read)
-    return [_activity(blocks) for blocks in latest]
+    return [_activity(blocks, versions[blocks]) for blocks in latest]
 
 
-def _activity(blocks: VersionBlocks) -> FileActivity:
+def _activity(blocks: VersionBlocks, readers: int) -> FileActivity:
     stream = blocks.readahead.latest
     return FileActivity(
         key=blocks.version.key,
-        readers=blocks.readers,
+        readers=readers,
         position=stream.position if stream else 0,
         size=blocks.version.size,
         window=stream.window if stream else 0,

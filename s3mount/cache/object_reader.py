@@ -26,7 +26,7 @@ class ObjectReader:
         self._readahead = readahead
         self._is_open = True
         version_blocks.readers += 1
-        readahead.open_versions[version_blocks] = None
+        readahead.add_reader(version_blocks)
 
     async def read(self, offset: int, size: int) -> bytes | bytearray | memoryview:
         """The bytes of [*offset*, *offset* + *size*), clipped at the end of the object.
@@ -74,7 +74,6 @@ class ObjectReader:
             self._readahead.release(self, self._version_blocks)
             self._version_blocks.readers -= 1
             if not self._version_blocks.readers:
-                del self._readahead.open_versions[self._version_blocks]
                 self._loader.release(self._version_blocks.reset_readahead(), may_cancel=True)
 
     async def _join_blocks(

@@ -31,11 +31,17 @@ class ReadaheadScheduler:
         self._share = prefetch_limit
         self.reads = 0
         self.reads_that_waited = 0
-        self.open_versions: dict[VersionBlocks, None] = {}  # those that have readers
+        # how many readers each version has that has any; a warm-up is none
+        self.open_versions: dict[VersionBlocks, int] = {}
         self.bytes_served = 0
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    def add_reader(self, version_blocks: VersionBlocks) -> None:
+        """A reader was opened; `release` follows."""
+        readers = self.open_versions.get(version_blocks, 0)
+        self.open_versions[version_blocks] = readers + 1
 
     def record_served(self, version_blocks: VersionBlocks, count: int) -> None:
         """Count *count* bytes of a reply."""
@@ -77,6 +83,9 @@ class ReadaheadScheduler:
             if at is version_blocks and stream.owner is owner
         ]:
             self._stop(stream)
+        self.open_versions[version_blocks] -= 1
+        if not self.open_versions[version_blocks]:
+            del self.open_versions[version_blocks]
 
     def _record_read(
         self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int

@@ -93,3 +93,18 @@ async def test_files_that_readers_have_closed_make_room_and_open_ones_do_not() -
 
         assert room == 2 * UNIT
         assert fetched == [UNIT, UNIT, None, None, None]
+
+
+async def test_a_warmed_file_is_open_for_as_long_as_a_reader_has_it_open() -> None:
+    store = MemoryStore(STORE)
+    version = versions(store)[0]
+    async with cache_of(store) as cache:
+        reader = cache.open(version)
+        content = cache.warming.open(version)
+        while_both = [each.readers for each in cache.activity(5)]
+        reader.close()
+        while_warmed = cache.activity(5)
+        content.close()
+
+        assert while_both == [1]
+        assert while_warmed == cache.activity(5) == []
