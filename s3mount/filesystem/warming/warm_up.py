@@ -15,13 +15,12 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.names import decode, encode, parent_of
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
-from s3mount.filesystem.warming.file_fetcher import BlockMemory, FileFetcher
+from s3mount.filesystem.warming.file_fetcher import AT_ONCE, BlockMemory, FileFetcher
 from s3mount.filesystem.warming.tree_lister import TreeLister
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
 from s3mount.s3.model import ObjectVersion
 
 READERS_SHARE: Final = 2  # one of so many connections is left to readers, however many jobs
-AT_ONCE: Final = 100  # entries between two checkpoints: under a millisecond
 
 Path = tuple[bytes, ...]
 """The names of a path from the root of the mount on; none for the root."""
