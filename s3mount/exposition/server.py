@@ -8,7 +8,7 @@ Invariants:
    which `request_head.HEAD_MAX` bytes are kept, and gets one response.
 3. While no client is connected, nothing runs: no timer, no polling, and no metric is read.
 4. Clients together take a small share of the event loop: a pause follows each connection, and the
-   metrics are read once in MAX_AGE.
+   metrics are read once in MAX_AGE, and for a SHARE of the time at most.
 5. No failure of a client, of a metric or of the socket ends the mount.
 """
 
@@ -26,7 +26,8 @@ CLIENTS_MAX: Final = 8
 TIMEOUT: Final = 5.0  # seconds; half of Prometheus' default scrape_timeout
 PAUSE: Final = 0.01  # seconds after each connection: a hundred a second at most
 FAILURE_PAUSE: Final = 1.0  # seconds after a failure to accept, such as a lack of descriptors
-MAX_AGE: Final = 0.2  # seconds for which a text is sent to further clients
+MAX_AGE: Final = 0.2  # seconds for which a text is sent to further clients; more if it took long
+SHARE: Final = 0.1  # of the event loop's time, for reading metrics: some count what is cached
 DRAINED_MAX: Final = 64 * 1024  # bytes read over after the response, so that the client gets it
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 class MetricsServer:
     """Server of *render*'s text, in CONTENT_TYPE, to the clients of *listening*.
 
-    State: *_clients*, the oldest first; the last *_text*, of *_rendered_at* in trio's clock.
+    State: *_clients*, the oldest first; the last *_text*, sent until *_expires_at* in trio's clock.
     """
 
     def __init__(self, listening: MetricsSocket, render: Callable[[], bytes]) -> None:
@@ -43,7 +44,7 @@ class MetricsServer:
         self._render = render
         self._clients: dict[trio.CancelScope, None] = {}
         self._text = b""
-        self._rendered_at = float("-inf")
+        self._expires_at = float("-inf")
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -98,9 +99,11 @@ class MetricsServer:
         await _drain(client)
 
     def _response(self, *, is_head: bool) -> bytes:
-        now = trio.current_time()
-        if now - self._rendered_at >= MAX_AGE:
-            self._text, self._rendered_at = self._render(), now
+        began = trio.current_time()
+        if began >= self._expires_at:
+            self._text = self._render()
+            duration = trio.current_time() - began
+            self._expires_at = began + max(MAX_AGE, duration / SHARE)
         header = _header("200 OK", CONTENT_TYPE, len(self._text))
         return header if is_head else header + self._text
 

@@ -7,7 +7,7 @@ import trio
 import trio.lowlevel
 import trio.testing
 
-from s3mount.exposition.server import CLIENTS_MAX, MAX_AGE
+from s3mount.exposition.server import CLIENTS_MAX, MAX_AGE, SHARE
 from tests.property.test_metrics_clients import REQUEST, TEXT, Served, serving
 
 
@@ -57,6 +57,24 @@ async def test_metrics_are_read_once_for_many_clients_and_never_while_nobody_ask
 
     assert before == 0
     assert served.rendered <= periods + 1
+
+
+async def test_metrics_that_take_long_to_read_are_read_more_rarely(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    async with serving() as served:
+
+        def render() -> bytes:
+            mock_clock.jump(1.0)
+            return served._render()
+
+        served.server._render = render
+        began = trio.current_time()
+        while trio.current_time() < began + 2 / SHARE:
+            served.server._response(is_head=False)
+            mock_clock.jump(0.5)
+
+    assert served.rendered == 2
 
 
 async def test_a_silent_client_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
