@@ -66,8 +66,9 @@ class WarmFetcher:
         blocks = self._find(version)
         if blocks is None and version.size <= self._sizes.part // 2:  # mostly
             return Missing(version.size, 1, block_cost(version.size))
-        if blocks is None and version.size > self._loader.memory.limit:
-            return Missing(version.size, 0, version.size)  # never to be fetched
+        if version.size > self._loader.memory.limit:  # never to be fetched, in whatever pieces
+            gaps = [] if blocks is None else blocks.gaps(ByteRange(0, version.size))
+            return Missing(sum(map(len, gaps)) or version.size, 0, version.size)
         pieces = self._pieces(VersionBlocks(version, self._sizes) if blocks is None else blocks)
         lengths = [len(piece) for piece in pieces]
         return Missing(sum(lengths), len(lengths), sum(map(block_cost, lengths)))

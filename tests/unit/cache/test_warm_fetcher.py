@@ -108,3 +108,15 @@ async def test_a_warmed_file_is_open_for_as_long_as_a_reader_has_it_open() -> No
 
         assert while_both == [1]
         assert while_warmed == cache.activity(5) == []
+
+
+async def test_a_file_larger_than_memory_is_cut_into_no_pieces_while_it_is_read() -> None:
+    store = MemoryStore({**STORE, "large": bytes(2 * LIMIT)})
+    version = store.stat("large").version
+    async with cache_of(store) as cache:
+        await cache.open(version).read(0, UNIT)
+
+        missing = cache.warming.missing(version)
+
+        assert (missing.octets < version.size, missing.requests) == (True, 0)
+        assert missing.memory > LIMIT
