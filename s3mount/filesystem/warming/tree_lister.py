@@ -97,13 +97,16 @@ class TreeLister:
         return pages
 
     async def _next_page(self, scan: ListingScan, number: int) -> EntryPage | None:
-        """Page *number*; None at the end, or if there is no room for more."""
+        """Page *number*; None at the end, or if there is no room for more, or was none for it."""
         listing = scan.listing
         has_come = listing.is_complete or number < len(listing.pages)
         if not has_come and (listing.is_trimmed or listing.weight >= self._room):
             self._counts.unlisted += 1
             return None
-        return await scan.wait_page(number)
+        page = await scan.wait_page(number)
+        if scan.is_trimmed_at(number):  # other readers of the listing are far ahead
+            self._counts.unlisted += 1
+        return page
 
     def _is_known(self, directory: DirectoryState) -> bool:
         listing: DirectoryListing | None = directory.listing
