@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+import trio.testing
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.ranges import FetchSizes
@@ -120,3 +121,22 @@ async def test_a_file_larger_than_memory_is_cut_into_no_pieces_while_it_is_read(
 
         assert (missing.octets < version.size, missing.requests) == (True, 0)
         assert missing.memory > LIMIT
+
+
+async def test_readahead_beside_warmed_blocks_never_takes_the_buffer_of_the_reply() -> None:
+    store = MemoryStore({**STORE, "stream": bytes(40 * UNIT)})
+    version = store.stat("stream").version
+    async with cache_of(store, warmed=12) as cache:
+        reader = cache.open(version)
+        blocks = cache.warming._find(version)
+        assert blocks is not None
+        hits = 0
+        for offset in range(0, version.size, UNIT // 4):
+            if reader.read_cached(offset, UNIT // 4) is None:
+                await reader.read(offset, UNIT // 4)
+            else:
+                hits += 1
+                assert blocks.find(offset) is not None
+            await trio.testing.wait_all_tasks_blocked()
+
+        assert hits
