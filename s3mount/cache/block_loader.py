@@ -30,7 +30,7 @@ from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority
 from s3mount.unawaited import ExpectedError
 
-_PREFETCHES_MAX: Final = 64  # more would only queue in the store; the next read asks again
+PREFETCHES_MAX: Final = 64  # more would only queue in the store; the next read asks again
 
 
 class BlockLoader:
@@ -105,10 +105,13 @@ class BlockLoader:
         self.start_fetch(block, byte_range, Priority.PREFETCH, reason)
         return True
 
-    def has_prefetch_room(self, length: int) -> bool:
-        """Whether the prefetches in flight leave room for one more, of *length* bytes."""
+    def has_prefetch_room(self, length: int, *, most: int = PREFETCHES_MAX) -> bool:
+        """Whether the prefetches in flight leave room for one more, of *length* bytes.
+
+        *most* is how many there may be with it.
+        """
         has_room = self._prefetch_bytes + length <= self.prefetch_limit
-        return has_room and self._prefetches < _PREFETCHES_MAX
+        return has_room and self._prefetches < most
 
     def insert(self, version_blocks: VersionBlocks, wanted: ByteRange, content: bytes) -> None:
         """Keep *content*, the bytes of *wanted* that came by another way, if there is memory."""

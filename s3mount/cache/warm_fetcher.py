@@ -18,13 +18,14 @@ from typing import Final, NamedTuple
 import trio
 
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
-from s3mount.cache.block_loader import BlockLoader
+from s3mount.cache.block_loader import PREFETCHES_MAX, BlockLoader
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import block_cost
 from s3mount.cache.ranges import FetchSizes, split
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 
 PAUSE: Final = 0.02  # seconds between two looks for a free connection
+IN_FLIGHT_MAX: Final = PREFETCHES_MAX // 2  # the others are readahead's
 
 
 class Missing(NamedTuple):
@@ -132,7 +133,8 @@ class WarmFetcher:
         await trio.lowlevel.checkpoint()
         # the limiter tells nobody of a permit that is free
         while not (  # noqa: ASYNC110
-            self._source.has_capacity() and self._loader.has_prefetch_room(length)
+            self._source.has_capacity()
+            and self._loader.has_prefetch_room(length, most=IN_FLIGHT_MAX)
         ):
             await trio.sleep(PAUSE)
 

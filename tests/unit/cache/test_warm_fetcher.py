@@ -3,14 +3,17 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 import trio
 import trio.testing
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.block_loader import PREFETCHES_MAX
 from s3mount.cache.ranges import FetchSizes
+from s3mount.cache.warm_fetcher import IN_FLIGHT_MAX
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ByteRange, ObjectVersion
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.memory_store import MemoryStore, Request
 
 UNIT = 1 << 16
 LIMIT = 16 * UNIT
@@ -140,3 +143,22 @@ async def test_readahead_beside_warmed_blocks_never_takes_the_buffer_of_the_repl
             await trio.testing.wait_all_tasks_blocked()
 
         assert hits
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_fetches_leave_half_of_the_prefetches_in_flight_to_readahead() -> None:
+    store = MemoryStore({f"{number:02}": b"x" for number in range(PREFETCHES_MAX)}, before=hang)
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(store, nursery, BlockConfig(memory_limit=LIMIT), SIZES)
+        for number in range(PREFETCHES_MAX):
+            nursery.start_soon(warm, cache, store.stat(f"{number:02}").version)
+        await trio.sleep(1)
+
+        in_flight = cache._loader.in_flight
+        nursery.cancel_scope.cancel()
+
+    assert in_flight == IN_FLIGHT_MAX
+
+
+async def hang(_: Request) -> None:
+    await trio.sleep_forever()
