@@ -261,16 +261,18 @@ class CredentialChain:
         found = outcome.capture(self._source.look_up, fresh=fresh)
         keys = self._keys
         is_valid = keys is not None and self._wall_clock() < keys.expires_at
-        with self._changed:
-            self._is_in_flight = False
-            if generation == self._generation:
-                self._complete(found)
-            self._changed.notify_all()
-        if isinstance(found, outcome.Error) and is_valid:
-            log.warning(
-                "credentials not refreshed, the present ones are used until they expire: %s",
-                _credential_error(found.error),
-            )
+        try:
+            if isinstance(found, outcome.Error) and is_valid:
+                log.warning(
+                    "credentials not refreshed, the present ones are used until they expire: %s",
+                    _credential_error(found.error),
+                )
+        finally:  # a look-up that never ends would be the last one
+            with self._changed:
+                self._is_in_flight = False
+                if generation == self._generation:
+                    self._complete(found)
+                self._changed.notify_all()
 
     def _complete(self, found: outcome.Outcome[Keys]) -> None:
         """Keep the result of a look-up. Called with the lock."""
