@@ -8,11 +8,12 @@ Invariants:
 3. The file is removed at the end, unless it belongs to a later mount by then.
 """
 
-import contextlib
 import os
 import socket
 from pathlib import Path
 from typing import Final
+
+from s3mount.socket_file import SocketFile
 
 BACKLOG: Final = 32  # connections that wait to be accepted; further ones wait in connect(2)
 MODE: Final = 0o600
@@ -27,7 +28,7 @@ class ListeningSocket:
         try:
             path.unlink(missing_ok=True)
             self.socket.bind(os.fspath(path))
-            self._identity = _identity(path)
+            self._file = SocketFile(path)
             path.chmod(MODE)
             self.socket.listen(BACKLOG)
         except BaseException:
@@ -39,11 +40,4 @@ class ListeningSocket:
         if self.socket.fileno() < 0:
             return
         self.socket.close()
-        with contextlib.suppress(OSError):
-            if _identity(self.path) == self._identity:
-                self.path.unlink()
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino
+        self._file.remove()

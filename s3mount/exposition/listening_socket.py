@@ -19,6 +19,7 @@ from typing import Final
 
 from s3mount.config import MetricsAddress
 from s3mount.errors import SetupError
+from s3mount.socket_file import SocketFile
 
 BACKLOG: Final = 16  # connections that wait to be accepted
 MODE: Final = 0o600
@@ -45,7 +46,7 @@ class MetricsSocket:
 
     def __init__(self, address: MetricsAddress) -> None:
         self._path = Path(address.path) if address.path else None
-        self._identity: tuple[int, int] | None = None
+        self._file: SocketFile | None = None
         self.socket = socket.socket(_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             if self._path is not None:
@@ -73,11 +74,9 @@ class MetricsSocket:
     def close(self) -> None:
         """Stop listening, and remove the file. Never raises; may be repeated."""
         self.socket.close()
-        if self._path is not None and self._identity is not None:
-            with contextlib.suppress(OSError):
-                if _identity(self._path) == self._identity:
-                    self._path.unlink()
-            self._identity = None
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
 
     def _bind_port(self, address: MetricsAddress) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +88,7 @@ class MetricsSocket:
         _remove_stale(path)
         with _umask(0o777 & ~MODE):  # so that nobody else connects before chmod
             self.socket.bind(os.fspath(path))
-        self._identity = _identity(path)
+        self._file = SocketFile(path)
         path.chmod(MODE)
 
 
@@ -124,8 +123,3 @@ def _umask(mask: int) -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.lstat()
-    return found.st_dev, found.st_ino
