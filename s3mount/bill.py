@@ -20,7 +20,7 @@ GIB: Final = 1 << 30  # what AWS meters as a GB
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a store bills: GETs and HEADs, LISTs, and bytes that are transferred."""
+    """Billed work: GETs and HEADs, LISTs, and bytes that are transferred."""
 
     gets: float
     lists: float

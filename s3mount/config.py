@@ -98,7 +98,7 @@ class MountConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceConfig:
-    """What the store charges, in a currency of the user's: for 1,000 requests, and for a GiB.
+    """Prices of the store, in a currency of the user's: for 1,000 requests, and for a GiB.
 
     The defaults are `bill.LIST_PRICES`.
     """

@@ -32,7 +32,7 @@ _NOTHING: Final = Rates({}, 0.0, 0.0)
 
 @dataclass(slots=True)
 class TopState:
-    """What keys change: the column to sort by, and whether the picture stands still."""
+    """State that keys change: the column to sort by, and whether the picture stands still."""
 
     sort: str = SORT_KEYS[0]
     is_paused: bool = False

@@ -29,7 +29,7 @@ _LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
 
 
 class ProgressDisplay(Protocol):
-    """What shows the items of a warm-up."""
+    """Display of the items of a warm-up."""
 
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""

@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found: one line of *text*, and what to do, unless that is in the text."""
+    """Result of a check: one line of *text*, and what to do, unless that is in the text."""
 
     outcome: Outcome
     text: str

@@ -97,7 +97,7 @@ class _Count:
 
 
 class RequestCounts:
-    """What was counted of the requests that have ended."""
+    """Counters of the requests that have ended."""
 
     def __init__(self) -> None:
         self.latencies = {kind: LatencyCounts() for kind in RequestKind}

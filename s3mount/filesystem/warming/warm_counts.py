@@ -24,7 +24,7 @@ class Failure(NamedTuple):
 
 @dataclass(slots=True)
 class WarmCounts:
-    """What was found, what is fetched, and what became of it, in files and bytes.
+    """Files and bytes of a warm-up: found, fetched, and what became of them.
 
     *directories*, *files* and *octets* were listed. *wanted* ones are to be fetched, *fetched* ones
     have been, *done_octets* too; *already* were in memory. *unlisted* directories did not fit into

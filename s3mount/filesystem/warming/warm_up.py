@@ -28,7 +28,7 @@ Path = tuple[bytes, ...]
 
 @dataclass(frozen=True, slots=True)
 class WarmRequest:
-    """What a user asks for. A dry run and a listing fetch no file."""
+    """Request of a user for a warm-up. A dry run and a listing fetch no file."""
 
     paths: Sequence[Path]
     listing_only: bool

@@ -22,7 +22,8 @@ _OTHER_REGION: Final = re.compile(r"(?!.*fips|.*global|s3-)[a-z0-9](?:[a-z0-9-]{
 # host names and IPv4 addresses, with a port; no path
 _LABEL: Final = r"(?!xn--)[a-z0-9](?:[a-z0-9-]{0,40}[a-z0-9])?"
 _URL: Final = re.compile(
-    rf"(https?)://(?!.*amazonaws)({_LABEL}(?:\.{_LABEL}){{0,8}})(:(?:[1-9][0-9]{{0,3}}|[1-5][0-9]{{4}}))?/?"
+    rf"(https?)://(?!.*amazonaws)({_LABEL}(?:\.{_LABEL}){{0,8}})"
+    r"(:(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}))?/?"
 )
 _ADDRESS: Final = re.compile(r"[0-9.]+")
 
