@@ -5,9 +5,12 @@ bytes survive the way from a listing to a request. An ETag is without quotes and
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
+
+STANDARD: Final = "STANDARD"  # the storage class of an object whose response names none
 
 # what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress
 _CODING_SUFFIX: Final = re.compile(r"(--?|;)gzip$")
@@ -92,20 +95,39 @@ class ObjectStat:
 
     version: ObjectVersion
     mtime_ns: int
-    storage_class: str = "STANDARD"
+    storage_class: str = STANDARD
     version_id: str | None = None
     is_archived: bool = False
     is_size_certain: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectMetadata:
+    """All that HeadObject tells of one version.
+
+    *fields* are the members of HeadObject's output that the response has, by their names there
+    ("ContentType"), as text. *user* is the user metadata, by name in lower case, decoded as
+    RFC 2047 has it.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+
+    stat: ObjectStat
+    fields: Mapping[str, str]
+    user: Mapping[str, str]
+
+
 class ListedObject(NamedTuple):
-    """One `Contents` element of a listing page. A tuple, since a page has a thousand."""
+    """One `Contents` element of a listing page. A tuple, since a page has a thousand.
+
+    *version_id* is None in a listing of current objects, which tells none.
+    """
 
     key: str
     size: int
     mtime_ns: int
     etag: str
-    storage_class: str = "STANDARD"
+    storage_class: str = STANDARD
+    version_id: str | None = None
 
 
 class Reason(StrEnum):
@@ -114,7 +136,8 @@ class Reason(StrEnum):
     READ: a reader waits. READAHEAD: a reader is expected at these bytes. SIBLING: a small file that
     is likely to be read next. WALK: a scan of a subtree. LISTING: a page of a directory. LOOKUP: a
     name. REVALIDATE: whether a version is current. HEDGE: a read whose response is late. CHECK: the
-    start, and probes of what the store supports. WARM: a user asked for it ahead.
+    start, and probes of what the store supports. WARM: a user asked for it ahead. ATTRIBUTES: a
+    program reads extended attributes.
     """
 
     READ = "read"
@@ -127,6 +150,7 @@ class Reason(StrEnum):
     HEDGE = "hedge"
     CHECK = "check"
     WARM = "warm"
+    ATTRIBUTES = "attributes"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from s3mount.s3.model import (
     ByteRange,
     ListPage,
     ListQuery,
+    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
     Reason,
@@ -70,7 +71,7 @@ class StartedRead(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Objects of one bucket."""
+    """Objects of one bucket, as the tree and the block cache ask for them."""
 
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         """The current attributes of *key* (HeadObject)."""
@@ -126,4 +127,33 @@ class ObjectStore(Protocol):
         If it was replaced, return the new one with its first *head_size* bytes. NotFound if the
         object was deleted.
         """
+        ...
+
+
+class MetadataSource(Protocol):
+    """What tells all of one object; a file is served without it."""
+
+    async def metadata(
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        part_number: int | None = None,
+        reason: Reason = Reason.ATTRIBUTES,
+    ) -> ObjectMetadata:
+        """All that HeadObject tells of *key*, with its checksums.
+
+        With *part_number* the fields are of that part (from 1 on): ContentLength is the part's
+        size, and PartsCount is told, if the object was uploaded in parts.
+        """
+        ...
+
+
+class BucketStore(ObjectStore, MetadataSource, Protocol):
+    """All reads of one bucket that the views stand on."""
+
+    async def head_version(
+        self, key: str, version_id: str, reason: Reason = Reason.LOOKUP
+    ) -> ObjectStat:
+        """The attributes of one version of *key*, current or not. NotFound for a delete marker."""
         ...

@@ -26,6 +26,7 @@ from s3mount.s3.model import (
     ListPage,
     ListQuery,
     Modified,
+    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
     Reason,
@@ -34,6 +35,7 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.operations.bucket_operations import Operations
+from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.operations.odd_row_log import OddRowLog
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.executor import Executor
@@ -84,9 +86,29 @@ class RemoteStore:
         self.start_read = self._reads.start_read  # no frame more on the path of a read
 
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
-        call = partial(self._operations.head, key, reason=reason)
+        return await self._head(key, partial(self._operations.head, key, reason=reason))
+
+    async def head_version(
+        self, key: str, version_id: str, reason: Reason = Reason.LOOKUP
+    ) -> ObjectStat:
+        call = partial(self._operations.head, key, reason=reason, version_id=version_id)
+        return await self._head(key, call)
+
+    async def _head(self, key: str, call: Callable[..., ObjectStat]) -> ObjectStat:
         stat = await self._call("HEAD", key, lambda deadline: call(deadline=deadline))
         return _with_version_id(stat)
+
+    async def metadata(
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        part_number: int | None = None,
+        reason: Reason = Reason.ATTRIBUTES,
+    ) -> ObjectMetadata:
+        query = MetadataQuery(key, version_id, part_number, reason)
+        call = partial(self._operations.metadata, query)
+        return await self._call("HEAD", key, lambda deadline: call(deadline=deadline))
 
     async def list_once(self, query: ListQuery) -> ListPage:
         """As `list_page`, by one attempt; the error's cause is the Retryable, if it is one.

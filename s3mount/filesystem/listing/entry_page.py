@@ -18,11 +18,12 @@ from typing import Final, NamedTuple
 
 from s3mount.filesystem import weights
 from s3mount.filesystem.names import decode, encode
-from s3mount.s3.model import ObjectStat, ObjectVersion
+from s3mount.s3.model import STANDARD, ObjectStat, ObjectVersion
 
 DIRECTORY = -1  # the size that marks a directory
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
 _MD5 = 32  # hex digits of the usual ETag
+_CLASSES_MAX = 255  # storage classes in one page beside the standard one; S3 has 11
 
 
 class Entry(NamedTuple):
@@ -33,10 +34,12 @@ class Entry(NamedTuple):
     mtime_ns: int = 0
     etag: str = ""
     version_id: str | None = None
+    storage_class: str = STANDARD
 
 
 _VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
 _NO_VERSION_IDS: Final[dict[int, str]] = {}  # shared by pages that were never corrected
+_STORAGE_CLASS: Final = itemgetter(Entry._fields.index("storage_class"))
 
 
 class EntryPage:
@@ -54,6 +57,7 @@ class EntryPage:
         "_inodes",
         "_names",
         "_stops",
+        "_storage_classes",
         "_version_ids",
         "bucket",
         "is_looked_up",
@@ -89,6 +93,7 @@ class EntryPage:
         self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
         self._version_ids = _version_ids(ordered)
+        self._storage_classes = _StorageClasses.of(ordered)
         self._corrected_etags: dict[int, str] | None = None
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
@@ -110,6 +115,14 @@ class EntryPage:
         if isinstance(self._etags, bytes):
             return self._etags[16 * index : 16 * index + 16].hex()
         return self._etags[index]
+
+    def storage_class(self, index: int) -> str:
+        """The storage class of a file, as it was listed."""
+        return STANDARD if self._storage_classes is None else self._storage_classes[index]
+
+    def version_id(self, index: int) -> str | None:
+        """The version id of a file, if it is known."""
+        return self._version_ids.get(index)
 
     def key(self, index: int) -> str:
         """The key of a file; of a directory, its prefix without the slash."""
@@ -178,6 +191,7 @@ class EntryPage:
                 self.mtimes[index],
                 "" if self.is_directory(index) else self.etag(index),
                 self._version_ids.get(index),
+                self.storage_class(index),
             )
             for index in indices
         ]
@@ -209,6 +223,8 @@ class EntryPage:
     def _entries_weight(self) -> int:
         fixed = (weights.COLUMNS + weights.INODE) * len(self.sizes)
         fixed += weights.VERSION_ID * len(self._version_ids)
+        if self._storage_classes is not None:
+            fixed += len(self.sizes)
         if isinstance(self._etags, bytes):
             return fixed + len(self._etags)
         return fixed + weights.ETAG * len(self._etags) + sum(map(len, self._etags))
@@ -220,6 +236,30 @@ def _version_ids(entries: list[Entry]) -> dict[int, str]:
         return _NO_VERSION_IDS
     ids = ((index, entry.version_id) for index, entry in enumerate(entries))
     return {index: version_id for index, version_id in ids if version_id is not None}
+
+
+class _StorageClasses:
+    """Column of storage classes: a byte for each entry, an index into their *names*."""
+
+    __slots__ = ("_column", "_names")
+
+    def __init__(self, column: bytes, names: tuple[str, ...]) -> None:
+        self._column = column
+        self._names = names
+
+    def __getitem__(self, index: int) -> str:
+        return self._names[self._column[index]]
+
+    @classmethod
+    def of(cls, entries: list[Entry]) -> "_StorageClasses | None":
+        """The column of *entries*; None if all are `STANDARD`, as in most pages."""
+        found = set(map(_STORAGE_CLASS, entries))
+        if found <= {STANDARD}:
+            return None
+        # one byte each: what a store invents beyond that is shown as the standard class
+        names = (STANDARD, *sorted(found - {STANDARD})[:_CLASSES_MAX])
+        numbers = {name: number for number, name in enumerate(names)}
+        return cls(bytes(numbers.get(entry.storage_class, 0) for entry in entries), names)
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts

@@ -167,7 +167,8 @@ class NameResolver:
                 self._on_first_bytes(stat.version, head)
                 return stat
             case _:
-                return ObjectStat(version, known.page.mtimes[known.at])
+                page, at = known.page, known.at
+                return ObjectStat(version, page.mtimes[at], page.storage_class(at))
 
 
 def _failure_of_list(exc: S3MountError) -> S3MountError | None:
@@ -214,8 +215,15 @@ class _Responses:
         if self.head_failure is not None:
             raise self.head_failure
         if self.stat is not None:
-            version = self.stat.version
-            return Entry(name, version.size, self.stat.mtime_ns, version.etag, version.version_id)
+            stat, version = self.stat, self.stat.version
+            return Entry(
+                name,
+                version.size,
+                stat.mtime_ns,
+                version.etag,
+                version.version_id,
+                stat.storage_class,
+            )
         if self.list_failure is not None:
             raise self.list_failure
         return None

@@ -117,7 +117,14 @@ class SubtreeBuilder:
             return
         name = encode(key[len(parent) :])
         if is_valid(name):
-            directory.entries[name] = Entry(name, listed.size, listed.mtime_ns, listed.etag)
+            directory.entries[name] = Entry(
+                name,
+                listed.size,
+                listed.mtime_ns,
+                listed.etag,
+                listed.version_id,
+                listed.storage_class,
+            )
         elif name:
             directory.hidden += 1
 

@@ -11,6 +11,7 @@ from s3mount.s3.model import (
     ByteRange,
     ListPage,
     ListQuery,
+    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
     Reason,
@@ -19,6 +20,7 @@ from s3mount.s3.model import (
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations.etag_probe import EtagProbe
 from s3mount.s3.operations.get_range import GetRange
+from s3mount.s3.operations.head_metadata import HeadMetadata, MetadataQuery
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_bucket import ListBucket
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
@@ -36,8 +38,19 @@ class Operations(Protocol):
     S3MountErrors that no retry would mend, and Retryable.
     """
 
-    def head(self, key: str, *, deadline: float, reason: Reason = Reason.LOOKUP) -> ObjectStat:
-        """Return the attributes of *key* (HeadObject)."""
+    def head(
+        self,
+        key: str,
+        *,
+        deadline: float,
+        reason: Reason = Reason.LOOKUP,
+        version_id: str | None = None,
+    ) -> ObjectStat:
+        """Return the attributes of *key*, current or of *version_id* (HeadObject)."""
+        ...
+
+    def metadata(self, query: MetadataQuery, *, deadline: float) -> ObjectMetadata:
+        """Return all that HeadObject tells of an object; see `ObjectStore.metadata`."""
         ...
 
     def head_by_get(self, key: str, *, deadline: float, is_whole: bool = False) -> ObjectStat:
@@ -116,6 +129,7 @@ class BucketOperations:
         # the calls of the parts, for whoever holds the operations, without a frame of their own
         self.head = head_object.head
         self.head_by_get = head_object.head_by_get
+        self.metadata = HeadMetadata(runner).metadata
         self.list_page = self._list_bucket.list_page
         self.revalidate = Revalidate(runner, traits, head_object).revalidate
         self.preconnect = transport.preconnect

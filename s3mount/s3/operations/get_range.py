@@ -16,7 +16,7 @@ from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_state import ReadState
 from s3mount.s3.operations.read_verification import Probe
 from s3mount.s3.operations.request_form import RequestForm
-from s3mount.s3.operations.request_headers import condition_header, range_header
+from s3mount.s3.operations.request_headers import condition_header, range_header, version_query
 from s3mount.s3.operations.response_body import (
     WORTH_DRAINING,
     check_body_ends,
@@ -73,7 +73,7 @@ class GetRange:
         self._reason = reason
         self._offset = 0
         self._is_whole = byte_range.stop - byte_range.start == version.size
-        self._query: Fields = (("versionId", version_id),) if version_id else ()
+        self._query: Fields = version_query(version_id)
         self._condition: Fields = ()
         if is_conditional and not version_id:
             self._condition = condition_header("if-match", version)

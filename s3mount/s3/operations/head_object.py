@@ -9,10 +9,10 @@ from s3mount.s3.operations.content_coding import TransformedBodyError, check_sto
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.request_form import RequestForm
-from s3mount.s3.operations.request_headers import range_header
+from s3mount.s3.operations.request_headers import range_header, version_query
 from s3mount.s3.operations.response_body import check_body_ends
 from s3mount.s3.operations.store_traits import StoreTraits, try_forms
-from s3mount.s3.transport import Response, Retryable, StoreRequest, content_length
+from s3mount.s3.transport import Fields, Response, Retryable, StoreRequest, content_length
 
 USELESS_HEADS_MAX = 5  # then none is sent any more
 _REFUSALS_OF_HEAD = (405, 501)  # by gateways that have GET only
@@ -26,18 +26,25 @@ class HeadObject:
         self._traits = traits
         self._useless_heads = 0  # in a row, of objects that a GET then described
 
-    def head(self, key: str, *, deadline: float, reason: Reason = Reason.LOOKUP) -> ObjectStat:
+    def head(
+        self,
+        key: str,
+        *,
+        deadline: float,
+        reason: Reason = Reason.LOOKUP,
+        version_id: str | None = None,
+    ) -> ObjectStat:
         """See `Operations.head`. A store without HEAD is asked by GET, at once after some tries."""
         if self._useless_heads >= USELESS_HEADS_MAX:
-            return self.head_by_get(key, deadline=deadline, reason=reason)
+            return self.head_by_get(key, deadline=deadline, reason=reason, version_id=version_id)
         try:
-            stat = self._head(key, deadline, reason)
+            stat = self._head(key, version_query(version_id), deadline, reason)
         except S3MountError as exc:
             if exc.status not in _REFUSALS_OF_HEAD:
                 raise
             stat = None
         if stat is None:
-            stat = self.head_by_get(key, deadline=deadline, reason=reason)
+            stat = self.head_by_get(key, deadline=deadline, reason=reason, version_id=version_id)
             self._useless_heads += 1
         else:
             self._useless_heads = 0
@@ -50,22 +57,26 @@ class HeadObject:
         deadline: float,
         is_whole: bool = False,
         reason: Reason = Reason.REVALIDATE,
+        version_id: str | None = None,
     ) -> ObjectStat:
         """See `Operations.head_by_get`."""
-        stat = None if is_whole else self._head_of_get(key, deadline, reason, is_whole=False)
+        query, stat = version_query(version_id), None
+        if not is_whole:
+            stat = self._head_of_get(key, query, deadline, reason, is_whole=False)
         if stat is None:  # an empty object has no range, and some stores tell no size with one
-            stat = self._head_of_get(key, deadline, reason, is_whole=True)
+            stat = self._head_of_get(key, query, deadline, reason, is_whole=True)
         if stat is None:
             raise Retryable(StoreError("GET tells no size", bucket=self._runner.bucket, key=key))
         return stat
 
-    def _head(self, key: str, deadline: float, reason: Reason) -> ObjectStat | None:
+    def _head(self, key: str, query: Fields, deadline: float, reason: Reason) -> ObjectStat | None:
         """Return what HEAD tells; None if only a GET tells it."""
 
         def receive(form: RequestForm) -> ObjectStat | None:
             request = StoreRequest(
                 "HeadObject",
                 key,
+                query,
                 method="HEAD",
                 accept_encoding=form.accept_encoding,
                 reason=reason,
@@ -89,7 +100,7 @@ class HeadObject:
         return self._runner.run(Operation.HEAD, key, attempt)
 
     def _head_of_get(
-        self, key: str, deadline: float, reason: Reason, *, is_whole: bool
+        self, key: str, query: Fields, deadline: float, reason: Reason, *, is_whole: bool
     ) -> ObjectStat | None:
         """Return what the header of a GET tells; None if it has no size or no such range."""
 
@@ -98,6 +109,7 @@ class HeadObject:
             request = StoreRequest(
                 "GetObject",
                 key,
+                query,
                 headers=range_header(ByteRange(0, 1)) if is_part else (),
                 accept_encoding=form.accept_encoding,
                 reason=reason,

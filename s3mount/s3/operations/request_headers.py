@@ -1,4 +1,4 @@
-"""Headers that choose bytes and versions of an object: Range, If-Match, If-None-Match."""
+"""Parts of a request that choose bytes and versions: Range, If-Match, If-None-Match, versionId."""
 
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.operations import validation
@@ -8,6 +8,11 @@ from s3mount.s3.transport import Fields
 def range_header(byte_range: ByteRange) -> Fields:
     """Return the Range header for *byte_range*, which is not empty."""
     return (("range", f"bytes={byte_range.start}-{byte_range.stop - 1}"),)
+
+
+def version_query(version_id: str | None) -> Fields:
+    """Return the query that names *version_id*; nothing without one."""
+    return (("versionId", version_id),) if version_id else ()
 
 
 def condition_header(name: str, version: ObjectVersion) -> Fields:

@@ -31,12 +31,14 @@ from s3mount.s3.model import (
     ListPage,
     ListQuery,
     NotModified,
+    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
     Reason,
     Revalidation,
 )
 from s3mount.s3.object_store import OnToken, Priority, StartedRead
+from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.scheduling.range_read import REFUTED_MAX
@@ -84,9 +86,19 @@ class ScriptedTransport:
         *,
         deadline: float,  # noqa: ARG002
         reason: Reason = Reason.LOOKUP,  # noqa: ARG002
+        version_id: str | None = None,  # noqa: ARG002
     ) -> ObjectStat:
         self._step("HEAD")
         return STAT
+
+    def metadata(
+        self,
+        query: MetadataQuery,  # noqa: ARG002 - the protocol's
+        *,
+        deadline: float,  # noqa: ARG002
+    ) -> ObjectMetadata:
+        self._step("HEAD")
+        return ObjectMetadata(STAT, {}, {})
 
     def head_by_get(
         self,

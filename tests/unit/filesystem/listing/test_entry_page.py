@@ -68,3 +68,19 @@ def test_an_entry_is_found_by_its_inode_number(numbers: list[int]) -> None:
 
     assert [page.index_of(each) for each in numbers] == [numbers.index(each) for each in numbers]
     assert page.index_of(2**63 - 2) == (numbers.index(2**63 - 2) if 2**63 - 2 in numbers else None)
+
+
+def test_storage_classes_cost_memory_only_where_one_is_not_standard() -> None:
+    rows = [Entry(b"a", 1, 0, MD5, None, "GLACIER"), Entry(b"b", 1, 0, MD5), Entry(b"c")]
+    page, plain = entries(*rows), entries(*(row._replace(storage_class="STANDARD") for row in rows))
+    assert [page.storage_class(index) for index in range(3)] == ["GLACIER", "STANDARD", "STANDARD"]
+    assert plain.storage_class(0) == "STANDARD"
+    assert page.weight == plain.weight + len(rows)
+    assert page.subset([0, 2]).storage_class(0) == "GLACIER"
+
+
+def test_more_storage_classes_than_fit_a_byte_are_shown_as_the_standard_one() -> None:
+    rows = [Entry(b"%03d" % n, 1, 0, MD5, None, f"CLASS{n:03}") for n in range(300)]
+    page = entries(*rows)
+    assert page.storage_class(254) == "CLASS254"
+    assert page.storage_class(299) == "STANDARD"

@@ -1,0 +1,137 @@
+"""HEAD of one object for all that it tells: system metadata, user metadata, checksums, parts.
+
+Nothing here decides what a file is; `head_object` does. So a store without HEAD has no metadata.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+"""
+
+from collections.abc import Mapping
+from email.errors import HeaderParseError
+from email.header import decode_header
+from typing import Final, NamedTuple
+
+from s3mount.s3.limits import TEXT_LIMIT
+from s3mount.s3.model import ObjectMetadata, Reason
+from s3mount.s3.operations import validation
+from s3mount.s3.operations.checksum import CHECKSUM_MODE
+from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.operation_runner import OperationRunner, read_error
+from s3mount.s3.operations.request_headers import version_query
+from s3mount.s3.transport import InvalidResponseError, StoreRequest, content_length
+
+USER_METADATA: Final = "x-amz-meta-"
+# header -> member of HeadObject's output
+FIELDS: Final[Mapping[str, str]] = {
+    "accept-ranges": "AcceptRanges",
+    "cache-control": "CacheControl",
+    "content-disposition": "ContentDisposition",
+    "content-encoding": "ContentEncoding",
+    "content-language": "ContentLanguage",
+    "content-length": "ContentLength",
+    "content-range": "ContentRange",
+    "content-type": "ContentType",
+    "etag": "ETag",
+    "expires": "Expires",
+    "last-modified": "LastModified",
+    "x-amz-archive-status": "ArchiveStatus",
+    "x-amz-checksum-crc32": "ChecksumCRC32",
+    "x-amz-checksum-crc32c": "ChecksumCRC32C",
+    "x-amz-checksum-crc64nvme": "ChecksumCRC64NVME",
+    "x-amz-checksum-sha1": "ChecksumSHA1",
+    "x-amz-checksum-sha256": "ChecksumSHA256",
+    "x-amz-checksum-type": "ChecksumType",
+    "x-amz-delete-marker": "DeleteMarker",
+    "x-amz-expiration": "Expiration",
+    "x-amz-missing-meta": "MissingMeta",
+    "x-amz-mp-parts-count": "PartsCount",
+    "x-amz-object-lock-legal-hold": "ObjectLockLegalHoldStatus",
+    "x-amz-object-lock-mode": "ObjectLockMode",
+    "x-amz-object-lock-retain-until-date": "ObjectLockRetainUntilDate",
+    "x-amz-replication-status": "ReplicationStatus",
+    "x-amz-request-charged": "RequestCharged",
+    "x-amz-restore": "Restore",
+    "x-amz-server-side-encryption": "ServerSideEncryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "SSEKMSKeyId",
+    "x-amz-server-side-encryption-bucket-key-enabled": "BucketKeyEnabled",
+    "x-amz-server-side-encryption-customer-algorithm": "SSECustomerAlgorithm",
+    "x-amz-server-side-encryption-customer-key-md5": "SSECustomerKeyMD5",
+    "x-amz-storage-class": "StorageClass",
+    "x-amz-tagging-count": "TagCount",
+    "x-amz-version-id": "VersionId",
+    "x-amz-website-redirect-location": "WebsiteRedirectLocation",
+}
+
+
+class MetadataQuery(NamedTuple):
+    """Object whose metadata is wanted: current or of *version_id*, or one part, from 1 on."""
+
+    key: str
+    version_id: str | None = None
+    part_number: int | None = None
+    reason: Reason = Reason.ATTRIBUTES
+
+
+class HeadMetadata:
+    """Metadata of objects, requested over *runner*."""
+
+    def __init__(self, runner: OperationRunner) -> None:
+        self._runner = runner
+
+    def metadata(self, query: MetadataQuery, *, deadline: float) -> ObjectMetadata:
+        """See `Operations.metadata`."""
+        return self._runner.run(Operation.HEAD, query.key, self._metadata, query, deadline)
+
+    def _metadata(self, query: MetadataQuery, deadline: float) -> ObjectMetadata:
+        part = () if query.part_number is None else (("partNumber", str(query.part_number)),)
+        request = StoreRequest(
+            "HeadObject",
+            query.key,
+            part + version_query(query.version_id),
+            signed_headers=CHECKSUM_MODE,
+            method="HEAD",
+            reason=query.reason,
+        )
+        with self._runner.transport.send(request, deadline=deadline) as response:
+            if response.status not in (200, 206):
+                raise read_error(response)
+            return object_metadata(self._runner.bucket, query.key, response.headers)
+
+
+def object_metadata(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectMetadata:
+    """Return what *headers* tell. Raises InvalidResponseError if they tell no size or version.
+
+    Of one part, Content-Range tells the size of the object.
+    """
+    size = content_length(headers)
+    if size is None:
+        raise InvalidResponseError("HEAD without Content-Length")
+    if validation.tells_range(headers):
+        size = validation.content_range(206, headers, size).size
+    return ObjectMetadata(
+        validation.object_stat(bucket, key, headers, size),
+        {FIELDS[name]: value[:TEXT_LIMIT] for name, value in headers.items() if name in FIELDS},
+        {
+            name.removeprefix(USER_METADATA): decode_words(value[:TEXT_LIMIT])
+            for name, value in headers.items()
+            if name.startswith(USER_METADATA)
+        },
+    )
+
+
+def decode_words(value: str) -> str:
+    """Return *value* with its encoded words decoded; as it is if one of them is malformed.
+
+    Header values are read as Latin-1; one that some store sends as bare UTF-8 is decoded as that.
+    """
+    if "=?" not in value:
+        try:
+            return value.encode("latin-1").decode()
+        except UnicodeError:
+            return value
+    try:
+        parts = decode_header(value)
+        return "".join(
+            part if isinstance(part, str) else part.decode(charset or "ascii")
+            for part, charset in parts
+        )
+    except (HeaderParseError, UnicodeError, LookupError):
+        return value

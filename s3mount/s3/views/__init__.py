@@ -1,0 +1,5 @@
+"""Views of stores: an `ObjectStore` that shows other keys than the stores beneath it have.
+
+A view stands between the tree and the stores. The tree asks it as it asks a store, so what a mount
+shows (many buckets, older versions, escaped names) is decided here and nowhere else.
+"""
