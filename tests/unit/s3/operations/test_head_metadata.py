@@ -1,0 +1,82 @@
+"""What HeadObject tells of one object, over either transport."""
+
+from functools import partial
+
+import pytest
+
+from s3mount.errors import NotFound
+from s3mount.s3.operations.head_metadata import MetadataQuery, decode_words
+from s3mount.s3.transport import Retryable
+from tests.unit.s3.clients import TRANSPORTS, client, soon
+from tests.unit.s3.scripted_server import head, refusal, says
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_all_that_is_told_of_an_object_is_in_its_metadata(transport: str) -> None:
+    answer = head(
+        Content_Length=7,
+        Content_Type="text/plain",
+        x_amz_storage_class="GLACIER_IR",
+        x_amz_meta_Colour="=?UTF-8?B?w6TDtg==?=",
+        x_amz_missing_meta="1",
+        x_unknown="not a member",
+    )
+    with client(transport, says(answer)) as (operations, server):
+        found = operations.metadata(MetadataQuery("k", "v1"), deadline=soon())
+    assert found.stat.version.size == 7
+    assert found.fields["ContentType"] == "text/plain"
+    assert found.fields["StorageClass"] == "GLACIER_IR"
+    assert found.fields["MissingMeta"] == "1"
+    assert "not a member" not in found.fields.values()
+    assert found.user == {"colour": "äö"}
+    [request] = server.requests
+    assert request.startswith("HEAD /bucket/k?versionId=v1")
+    assert "x-amz-checksum-mode: ENABLED" in request
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_of_a_part_the_size_is_that_of_the_object(transport: str) -> None:
+    answer = head(
+        "206 Partial Content",
+        Content_Length=5,
+        Content_Range="bytes 0-4/12",
+        x_amz_mp_parts_count="3",
+    )
+    with client(transport, says(answer)) as (operations, server):
+        found = operations.metadata(MetadataQuery("k", part_number=1), deadline=soon())
+    assert (found.stat.version.size, found.fields["ContentLength"]) == (12, "5")
+    assert found.fields["PartsCount"] == "3"
+    assert "partNumber=1" in server.requests[0]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_metadata_of_nothing_and_of_an_invalid_response_fails(transport: str) -> None:
+    call = partial(MetadataQuery, "k")
+    with (
+        client(transport, says(refusal("404 Not Found"))) as (operations, _),
+        pytest.raises(NotFound),
+    ):
+        operations.metadata(call(), deadline=soon())
+    with (
+        client(transport, says(head(ETag=None, Last_Modified=None, Content_Length=1))) as (
+            operations,
+            _,
+        ),
+        pytest.raises(Retryable),
+    ):
+        operations.metadata(call(), deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ("plain", "plain"),
+        ("=?UTF-8?Q?caf=C3=A9?=", "café"),
+        ("a =?UTF-8?B?w6Q=?= b", "a ä b"),
+        ("cafÃ©", "café"),
+        ("=?unknown-charset?B?w6Q=?=", "=?unknown-charset?B?w6Q=?="),
+        ("=?UTF-8?B?A?=", "=?UTF-8?B?A?="),
+    ],
+)
+def test_encoded_words_are_decoded_and_malformed_ones_kept(sent: str, read: str) -> None:
+    assert decode_words(sent) == read
