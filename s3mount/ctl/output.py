@@ -78,7 +78,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def flattened(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of a JSON value, each with its dotted name."""
+    """Yield the leaves of a JSON value, each with its dotted name; null is an empty text."""
     children: Mapping[str, object] = {}
     if isinstance(value, Mapping):
         children = value
@@ -91,6 +91,6 @@ def flattened(value: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _leaf(value: object) -> str:
-    if isinstance(value, str):
-        return escaped(value)
-    return json.dumps(value)
+    if value is None:
+        return ""
+    return escaped(value) if isinstance(value, str) else json.dumps(value)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,19 @@ def test_list_has_a_line_for_each_mount(run: Run) -> None:
     assert line.split()[4:] == ["healthy", "-"]
 
 
+def test_a_blank_in_a_name_does_not_shift_the_columns_of_list(
+    tmp_path: Path, server: ControlServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    entry = replace(ENTRY, path="/mnt/my photos")
+    socket = FoundSocket(CONNECTION, tmp_path / "socket", 0)
+    machine = Machine(table=lambda: [entry], sockets=lambda: [socket])
+
+    run_command("s3mountctl", lambda: s3mountctl(["list"], machine))
+
+    assert server.requests == []
+    assert capfd.readouterr().out.splitlines()[1].split()[1::3] == [r"/mnt/my\x20photos", "healthy"]
+
+
 def test_list_of_a_dead_mount_has_the_command_that_clears_it(
     run: Run, server: ControlServer
 ) -> None:
@@ -92,7 +106,7 @@ def test_status_has_a_line_for_each_value(run: Run) -> None:
     assert values["requests.GET.by_status.206"] == "1230"
     assert values["errors.0.key"] == r"2024/a\udcff\x1b[31m.jpg"
     assert values["bytes.fetched"] == str(9 << 30)
-    assert values["latency.HEAD.minute.p50"] == "null"
+    assert values["latency.HEAD.minute.p50"] == "-"
 
 
 def test_json_is_what_the_mount_said(run: Run) -> None:
