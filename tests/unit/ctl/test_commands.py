@@ -168,6 +168,7 @@ def test_warm_says_what_was_fetched_and_what_did_not_fit(run: Run, server: Contr
     }
     assert out.splitlines() == [
         "listing: 2 directories, 10 files, 100 MiB",
+        "fetching will cost 0.0100 USD",
         "fetching: 2 directories, 10 files, 100 MiB, 4 files, 40.0 MiB done",
         "listed: 2 directories, 10 files, 100 MiB",
         "fetched: 6 files, 60.0 MiB; 1 were cached",
