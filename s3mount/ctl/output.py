@@ -13,6 +13,7 @@ import click
 
 from s3mount.cli.completion import CompletedText
 from s3mount.ctl.mounts import Machine
+from s3mount.errors import S3MountError
 from s3mount.printable import printable
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _Command = Callable[..., object]
 json_option: Final = click.option(
     "--json", "is_json", is_flag=True, help="Print what the mount says, as JSON."
 )
+
+
+class OutputError(S3MountError):
+    """Stdout cannot be written: the disk is full, say."""
 
 
 class MountType(CompletedText):
@@ -59,9 +64,17 @@ def escaped(value: object) -> str:
 
 
 def write_line(text: str) -> None:
-    """Write a line, at once: a reader may wait for it."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Write a line, at once: a reader may wait for it.
+
+    Raises BrokenPipeError if the reader is gone, OutputError for another failure.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise OutputError(f"stdout cannot be written: {exc.strerror}") from exc
 
 
 def write_json(value: object) -> None:
