@@ -60,11 +60,13 @@ class Machine:
     def find(self, name: str | None) -> Mount:
         """Return the mount that *name* means: a source, or a path; None means the only one.
 
+        That is the only one of which this user sees a socket, else the only one at all.
+
         Raises NotServed if there is no such mount, UsageError if there are several.
         """
         mounts = self._file_systems()
         if name is None:
-            return _only(mounts)
+            return _only([mount for mount in mounts if mount.sockets] or mounts)
         named = [mount for mount in mounts if _bare(mount.source) == _bare(name)]
         if len(named) > 1:
             raise UsageError(f"{printable(name)} is mounted {len(named)} times: {_listed(named)}")

@@ -31,6 +31,9 @@ _LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
 class ProgressDisplay(Protocol):
     """Display of the items of a warm-up."""
 
+    def announce(self, text: str) -> None:
+        """Show a line that stays."""
+
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""
 
@@ -128,11 +131,15 @@ def _sum(one: Any, other: Any) -> Any:
 
 def _last(replies: Iterable[tuple[str, Reply]], display: ProgressDisplay) -> Reply:
     result: Reply = {}
+    phase = ""
     for kind, value in replies:
         if kind == "result":
             result = value
-        else:
-            display.show(value)
+            continue
+        if value.get("phase") != phase and value.get("files") and (cost := _price(value)):
+            display.announce(f"fetching will cost {cost}")
+        phase = value.get("phase", "")
+        display.show(value)
     return result
 
 
@@ -165,6 +172,9 @@ class LineDisplay:
     def __init__(self) -> None:
         self._phase = ""
         self._due = 0.0
+
+    def announce(self, text: str) -> None:
+        write_line(text)
 
     def show(self, item: Reply) -> None:
         now = time.monotonic()
@@ -217,12 +227,18 @@ def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
 def _cost(result: Reply) -> str:
     requests = result.get("requests") or {}
     told = ", ".join(f"{units.number(count)} {escaped(kind)}" for kind, count in requests.items())
-    cost = result.get("cost")
-    if isinstance(cost, Mapping):
-        cost = units.money(cost.get("total", 0), escaped(cost.get("currency") or ""))
-    elif isinstance(cost, int | float):
-        cost = units.money(cost, "USD")
-    return (told or "no requests") + (f"; cost {escaped(cost)}" if cost is not None else "")
+    cost = _price(result)
+    return (told or "no requests") + (f"; cost {cost}" if cost else "")
+
+
+def _price(reply: Reply) -> str:
+    """Return the total of the cost in *reply*; nothing if there is none."""
+    match reply.get("cost"):
+        case Mapping() as cost:
+            return units.money(cost.get("total", 0), escaped(cost.get("currency") or ""))
+        case int() | float() as total:
+            return units.money(total, "USD")
+    return ""
 
 
 def _write_summary(result: Reply, *, is_dry: bool) -> None:

@@ -48,6 +48,10 @@ class BarDisplay:
     def __exit__(self, *_exc: object) -> None:
         self._progress.stop()
 
+    def announce(self, text: str) -> None:
+        """Show a line that stays above the bars."""
+        self._progress.console.print(Text(text), soft_wrap=True)
+
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""
         files, directories = item.get("files", 0), item.get("directories", 0)

@@ -48,6 +48,13 @@ def test_without_a_name_several_mounts_are_listed() -> None:
         _machine(PHOTOS, LOGS).find(None)
 
 
+def test_without_a_name_the_only_mount_with_a_socket_for_this_user_is_meant() -> None:
+    own = FoundSocket(52, Path("/run/user/1000/s3mount/52.socket"), 0)
+    machine = _machine(PHOTOS, LOGS, sockets=[own])
+
+    assert machine.find(None).mountpoint == "/mnt/photos"
+
+
 def test_without_a_mount_it_is_said_how_to_make_one() -> None:
     with pytest.raises(NotServed, match="s3mount BUCKET MOUNTPOINT"):
         _machine().find(None)
