@@ -108,7 +108,7 @@ class WarmUp:
 
         A checkpoint only if a request is needed.
         """
-        for path in _distinct(self._request.paths):
+        for path in distinct(self._request.paths):
             try:
                 await self._list_path(path)
             except S3MountError as exc:
@@ -199,11 +199,12 @@ class _Plan:
         return (page.version(index) for page, index in self._files)
 
 
-def _distinct(paths: Sequence[Path]) -> list[Path]:
+def distinct(paths: Sequence[Path]) -> list[Path]:
     """*paths* without those that are, or are in, others."""
-    wanted = set(paths)
-    return [
-        path
-        for path in dict.fromkeys(paths)
-        if not any(path[:depth] in wanted for depth in range(len(path)))
-    ]
+    outermost: set[Path] = set()
+    above: Path | None = None
+    for path in sorted(set(paths)):  # each right after those above it
+        if above is None or path[: len(above)] != above:
+            outermost.add(path)
+            above = path
+    return [path for path in dict.fromkeys(paths) if path in outermost]
