@@ -198,7 +198,8 @@ class Play:
             assert not loader._fetches
             assert not memory._pending
             assert not len(self.cache._readahead)
-            assert (loader._prefetches, loader._prefetch_bytes) == (0, 0)
+            in_flight = (loader.prefetches.readers, loader.prefetches.warm)
+            assert [(each.count, each.octets) for each in in_flight] == [(0, 0)] * 2
             assert len(blocks) == len(landed) == len(memory._lru)
             assert not memory._prefetched
 

@@ -153,7 +153,7 @@ def test_all_that_fits_is_fetched_once_and_no_more(
             fetched = _ranges_of(play.gets)
             assert len(fetched) == len(set(fetched))
             assert all(get.priority is Priority.PREFETCH for get in play.gets)
-            assert play.blocks._loader.memory.used <= play.blocks._loader.prefetch_limit
+            assert play.blocks._loader.memory.used <= play.blocks._loader.prefetches.limit
             assert (result["files"], result["bytes"]) == (len(sizes), sum(sizes.values()))
             ends = ("fetched_files", "already", "did_not_fit_files", "failed_count")
             assert sum(result[end] for end in ends) == len(sizes)  # type: ignore[misc]
