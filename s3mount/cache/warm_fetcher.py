@@ -75,6 +75,9 @@ class WarmFetcher:
             return Missing(sum(map(len, gaps)) or version.size, 0, version.size)
         pieces = self._pieces(VersionBlocks(version, self._sizes) if blocks is None else blocks)
         lengths = [len(piece) for piece in pieces]
+        if lengths and lengths[0] < version.size and not self._source.has_ranges():
+            # all that precedes a piece would come with it: never to be fetched, either
+            return Missing(sum(lengths), 0, self._loader.memory.limit + 1)
         return Missing(sum(lengths), len(lengths), sum(map(block_cost, lengths)))
 
     def find_room(self) -> int:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from s3mount.errors import S3MountError, StaleVersion, StoreError
+from s3mount.errors import S3MountError, StaleVersion
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
 from s3mount.s3.model import ByteRange, ObjectVersion
 
@@ -194,5 +194,5 @@ class FileFetcher:
             if number % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
             if self._memory.missing(version).octets:
-                away = StoreError("not fetched, since the store failed too often in a row")
-                self._counts.add_failure(version.key[len(self._root) :], error or away)
+                failure = error or self._outage.error
+                self._counts.add_failure(version.key[len(self._root) :], failure)

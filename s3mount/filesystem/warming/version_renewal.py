@@ -51,10 +51,10 @@ class VersionRenewer:
     async def _work(
         self, rest: Iterable[tuple[int, Denied]], found: list[ObjectVersion | None]
     ) -> None:
-        for index, (version, error) in rest:
+        for index, (version, _) in rest:
             if self._outage.is_away:
                 await trio.lowlevel.checkpoint()
-                self._add_failure(version, error)
+                self._add_failure(version, self._outage.error)
                 continue
             try:
                 found[index] = await self._renew(version)

@@ -13,6 +13,7 @@ from s3mount.cache.ranges import FetchSizes
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ByteRange, ObjectVersion
 from tests.fakes.memory_store import MemoryStore, Request
+from tests.property.scripted_store import ScriptedStore
 
 UNIT = 1 << 16
 LIMIT = 16 * UNIT
@@ -236,6 +237,24 @@ async def test_a_file_larger_than_memory_is_cut_into_no_pieces_while_it_is_read(
 
         assert (missing.octets < version.size, missing.requests) == (True, 0)
         assert missing.memory > LIMIT
+
+
+async def test_what_is_missing_of_a_file_that_was_read_in_part_without_ranges_does_not_fit() -> (
+    None
+):
+    store = ScriptedStore()
+    store.ranges, store.is_prompt = False, True
+    version = ObjectVersion("b", "k", "e", 4 * UNIT)
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(store, nursery, BlockConfig(memory_limit=LIMIT), SIZES)
+        whole = cache.warming.missing(version)
+        cache.put(version, bytes(UNIT))
+
+        rest = cache.warming.missing(version)
+
+    assert (whole.octets, whole.requests, whole.memory) == (4 * UNIT, 1, 4 * UNIT)
+    assert (rest.octets, rest.requests) == (3 * UNIT, 0)
+    assert rest.memory > LIMIT
 
 
 async def test_readahead_beside_warmed_blocks_never_takes_the_buffer_of_the_reply() -> None:

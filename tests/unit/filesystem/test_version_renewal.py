@@ -159,5 +159,8 @@ async def test_a_store_that_goes_away_is_asked_about_few_of_the_denied_files() -
         store.before = go_away
         result = await mount.warm()
 
+    failed = result["failed"]
+    assert isinstance(failed, list)
     assert result["failed_count"] == 300
+    assert "not fetched, since the store failed too often in a row" in str(failed)
     assert len(asked) < 40
