@@ -314,11 +314,12 @@ def build_tree(
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
-    invalidations = Invalidations(ttl.invalidate_before)
+    strict_clock = StrictClock(clock)
+    lifetime = ttl.usable_for(LOOKUP_TO_OPEN)
+    invalidations = Invalidations(ttl.invalidate_before, strict_clock.now, lifetime)
     directories = DirectoryLru(
         config.metadata_limit, invalidations, references.on_evicted, references.on_replaced
     )
-    strict_clock = StrictClock(clock)
     cache = MetadataCache(
         location.bucket,
         store,

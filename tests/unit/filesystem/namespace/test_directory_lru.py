@@ -8,9 +8,8 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import PAGES_KEPT, DirectoryLru
-from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.unit.filesystem.evidence import proven
+from tests.unit.filesystem.evidence import never_expiring, proven
 
 DIRECTORIES_KEPT = 5
 
@@ -22,7 +21,7 @@ class Cache:
         self.evicted: list[tuple[int, int]] = []  # inodes of directories, and how many entries
         self.replaced: list[EntryPage] = []
         self.directories = DirectoryLru(
-            limit, Invalidations(lambda _: None), self._on_evicted, self.replaced.extend
+            limit, never_expiring(), self._on_evicted, self.replaced.extend
         )
 
     def _on_evicted(self, inode: int, pages: Sequence[EntryPage]) -> None:
