@@ -88,13 +88,13 @@ async def _run(warm_up: WarmUp, requests: Requests, send: Send) -> dict[str, int
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    await send(warm_up.progress())
+    await send([warm_up.progress()])
     return {"LIST": lists.lists, "GET": gets.warm, "HEAD": lists.heads}
 
 
 async def _tell(warm_up: WarmUp, send: Send) -> None:
     while True:
-        await send(warm_up.progress())
+        await send([warm_up.progress()])
         await trio.sleep(INTERVAL)
 
 
