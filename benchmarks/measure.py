@@ -18,6 +18,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(sum(map(int, _stat(member)[11:15])) for member in _family(pid)) / _TICKS
 
 
+def scheduled_seconds(pid: int) -> float:
+    """Return the CPU seconds of the living threads of *pid*, in nanoseconds' steps."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
 def resident(pid: int) -> int:
     """Return the resident memory of *pid* and its children in bytes."""
     return sum(_status(member, "VmRSS") for member in _family(pid))
