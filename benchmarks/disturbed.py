@@ -36,7 +36,7 @@ from s3mount.ctl.mounts import Machine
 
 PAIRS = 8
 INTERVAL = 1.0  # seconds between two requests of the metrics, or of the status
-SETTLE = 2.0  # seconds until a disturbance is in its steady state
+SETTLE = 1.5  # seconds until a disturbance is in its steady state
 _ROWS, _COLUMNS = 40, 120  # of the terminal of top and trace
 _CTL = (sys.executable, "-c", "from s3mount.ctl.main import main; main()")
 
@@ -48,6 +48,7 @@ ROWS = {
     "trace": ("trace",),
     "scrape": ("scrape",),
     "status": ("status",),
+    "status-command": ("status-command",),
     "top+trace": ("top", "trace"),
     "all": ("top", "trace", "scrape", "status"),
 }
@@ -130,6 +131,9 @@ def _watch(watcher: str, mount: Mount, port: int) -> Iterator[int | None]:
         case "status":
             with _repeated(lambda: _status(mount.root)):
                 yield None
+        case "status-command":
+            with _repeated(lambda: _run_status(mount.root)):
+                yield None
         case command:
             with _ctl(command, mount) as pid:
                 yield pid
@@ -143,6 +147,11 @@ def _scrape(port: int) -> None:
 def _status(mountpoint: Path) -> None:
     with connected(Machine().find(str(mountpoint))) as client:
         client.call("status")
+
+
+def _run_status(mountpoint: Path) -> None:
+    command = [*_CTL, "status", str(mountpoint)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=command_environment(None))
 
 
 @contextlib.contextmanager
@@ -198,7 +207,7 @@ def _repeated(action: Callable[[], object]) -> Iterator[None]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disturbed", description=__doc__)
-    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"of each row (default: {PAIRS})")
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"2 or more (default: {PAIRS})")
     parser.add_argument("--rows", default=",".join(ROWS), metavar="NAME,…", help="these rows only")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the store's data in DIR")
     return parser.parse_args()
