@@ -1,7 +1,8 @@
 """Cost of watching a mount: a sequential read beside s3mountctl or a scrape of the metrics.
 
 Reads 1 GiB over the near link in pairs, once undisturbed and once disturbed, in turn first. A
-disturbance is in its steady state before the read begins. CPU is what no other process changes.
+disturbance is in its steady state before the read begins. With --idle nothing is read: then the CPU
+of the mount is that of the watchers alone, which other processes on the machine hardly change.
 
 python -m benchmarks.disturbed [--pairs 8] [--rows top,trace,…]    prints each pair, and a table
 """
@@ -36,13 +37,14 @@ from s3mount.ctl.mounts import Machine
 
 PAIRS = 8
 INTERVAL = 1.0  # seconds between two requests of the metrics, or of the status
+IDLE = 10.0  # seconds of a mount that nobody reads
 SETTLE = 1.5  # seconds until a disturbance is in its steady state
 _ROWS, _COLUMNS = 40, 120  # of the terminal of top and trace
 _CTL = (sys.executable, "-c", "from s3mount.ctl.main import main; main()")
 
 
 # what watches the mount, by the name of the row
-ROWS = {
+ROWS: Mapping[str, tuple[str, ...]] = {
     "nothing": (),
     "top": ("top",),
     "trace": ("trace",),
@@ -63,9 +65,20 @@ class Read:
     watchers: float
 
 
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A store behind *link*, and what is done with each mount of it; *work* returns seconds."""
+
+    link: RelayAddress
+    scratch: Path
+    work: Callable[[Mount], float]
+
+
 def main() -> None:
     """Measure, print each pair, and print the table."""
     args = _arguments()
+    # the contexts end, and nothing stays
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows: dict[str, list[tuple[Read, Read]]] = {}
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3mount-bench-")))
@@ -73,8 +86,10 @@ def main() -> None:
         store = stack.enter_context(seaweedfs(data, scratch))
         seed(store, {"gibibyte"}, data / "seeded.json")
         link = stack.enter_context(relay(store.url, scratch))
+        bench = Bench(link, scratch, _idle if args.idle else _sequential)
         for name in args.rows.split(","):
-            rows[name] = list(_pairs(name, args.pairs, link, scratch))
+            rows[name] = list(_pairs(name, args.pairs, bench))
+
     print("\n".join(table(rows)))
 
 
@@ -94,31 +109,41 @@ def table(rows: Mapping[str, Sequence[tuple[Read, Read]]]) -> Iterator[str]:
         )
 
 
-def _pairs(name: str, count: int, link: RelayAddress, scratch: Path) -> Iterator[tuple[Read, Read]]:
+def _pairs(name: str, count: int, bench: Bench) -> Iterator[tuple[Read, Read]]:
     for number in range(count):
         order = [(), ROWS[name]][:: -1 if number % 2 else 1]
-        reads = [_read(watchers, link, scratch) for watchers in order]
+        reads = [_read(watchers, bench) for watchers in order]
         alone, beside = reads[:: -1 if number % 2 else 1]
         print(json.dumps({"beside": name, "reads": [asdict(alone), asdict(beside)]}), flush=True)
         yield alone, beside
 
 
-def _read(watchers: tuple[str, ...], link: RelayAddress, scratch: Path) -> Read:
-    """Read the file by a fresh mount, beside *watchers*."""
+def _read(watchers: tuple[str, ...], bench: Bench) -> Read:
+    """Do the work of *bench* with a fresh mount, beside *watchers*."""
     (port,) = free_ports(1)
     known = systems(None)["s3mount"]
     system = replace(known, arguments=lambda to: [*known.arguments(to), "--metrics", str(port)])
-    target = Target(link.url, DATASETS["gibibyte"].bucket, scratch / "mnt", scratch)
+    scratch = bench.scratch
+    target = Target(bench.link.url, DATASETS["gibibyte"].bucket, scratch / "mnt", scratch)
     with mounted(system, target) as mount, contextlib.ExitStack() as stack:
         watched = [stack.enter_context(_watch(watcher, mount, port)) for watcher in watchers]
         time.sleep(SETTLE)
         before = _cpu([mount.pid]), _cpu(watched)
-        seconds = workload_report("sequential", mount.root, mount.pid)["seconds"]
+        seconds = bench.work(mount)
         return Read(seconds, _cpu([mount.pid]) - before[0], _cpu(watched) - before[1])
 
 
+def _sequential(mount: Mount) -> float:
+    return workload_report("sequential", mount.root, mount.pid)["seconds"]
+
+
+def _idle(_mount: Mount) -> float:
+    time.sleep(IDLE)
+    return IDLE
+
+
 def _cpu(pids: Sequence[int | None]) -> float:
-    return sum(measure.scheduled_seconds(pid) for pid in pids if pid is not None)
+    return sum(measure.precise_cpu_seconds(pid) for pid in pids if pid is not None)
 
 
 @contextlib.contextmanager
@@ -209,6 +234,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.disturbed", description=__doc__)
     parser.add_argument("--pairs", type=int, default=PAIRS, help=f"2 or more (default: {PAIRS})")
     parser.add_argument("--rows", default=",".join(ROWS), metavar="NAME,…", help="these rows only")
+    parser.add_argument("--idle", action="store_true", help=f"read nothing for {IDLE:.0f} seconds")
     parser.add_argument("--data", type=Path, metavar="DIR", help="keep the store's data in DIR")
     return parser.parse_args()
 
