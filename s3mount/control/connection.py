@@ -7,12 +7,13 @@ Invariants:
 2. What the client has sent and the server has not taken is at most a line (LINE_MAX). A client that
    sends more is dropped.
 3. A client that does not read is dropped after SEND_TIMEOUT, and one without a command after
-   IDLE_TIMEOUT. No more than one line waits to be sent.
+   IDLE_TIMEOUT. No more than one line waits to be sent, or the items that a command sends at once.
 4. When the client closes its connection, or only its sending side, its command is cancelled.
 5. Whatever a command raises, the client gets an error, and the server goes on.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -103,7 +104,7 @@ class Connection:
             if command is None:
                 return error_line("unknown-command", f"this mount does not offer {name}")
             log.debug("control socket: %s", name)
-            return encode({"result": await command(request.arguments, self._send_item)})
+            return encode({"result": await command(request.arguments, self._send_items)})
         except ProtocolError as exc:
             return error_line(exc.code, str(exc))
         except S3MountError as exc:
@@ -113,15 +114,15 @@ class Connection:
             log.exception("the command %s of the control socket failed: this is a bug", name)
             return error_line("failed", "an internal error; the log has its traceback")
 
-    async def _send_item(self, item: Object) -> None:
-        await self._send(encode({"item": item}))
+    async def _send_items(self, items: Sequence[Object]) -> None:
+        await self._send(b"".join(encode({"item": item}) for item in items))
 
-    async def _send(self, line: bytes) -> None:
-        """Send *line*; if the client does not take it, drop the client."""
+    async def _send(self, lines: bytes) -> None:
+        """Send *lines*; if the client does not take them, drop the client."""
         async with self._sending:
             with trio.move_on_after(SEND_TIMEOUT):
                 try:
-                    await self._stream.send_all(line)
+                    await self._stream.send_all(lines)
                 except trio.BrokenResourceError:
                     pass
                 else:

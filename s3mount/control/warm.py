@@ -90,13 +90,13 @@ async def _run(
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    await send(_item(warm_up, prices))
+    await send([_item(warm_up, prices)])
     return {"LIST": lists.lists, "GET": gets.warm, "HEAD": lists.heads}
 
 
 async def _tell(warm_up: WarmUp, send: Send, prices: PriceConfig) -> None:
     while True:
-        await send(_item(warm_up, prices))
+        await send([_item(warm_up, prices)])
         await trio.sleep(INTERVAL)
 
 

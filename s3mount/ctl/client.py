@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -79,11 +79,13 @@ class Client:
         *,
         limit: float | None = None,
         watched: int | None = None,
+        before_wait: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[str, Reply]]:
         """Yield ("item", …) and at last ("result", …); each takes at most *limit* seconds.
 
-        Ends early if the descriptor *watched* has lost its reader. Raises CommandFailed, or
-        NotServed if the mount ends or does not respond.
+        Ends early if the descriptor *watched* has lost its reader. *before_wait* is called when
+        all that was received has been yielded. Raises CommandFailed, or NotServed if the mount
+        ends or does not respond.
         """
         line = encode({"command": command, "arguments": arguments})
         try:
@@ -91,7 +93,7 @@ class Client:
             self._socket.sendall(line)
         except OSError as exc:
             raise self._ended() from exc
-        while (text := self._line(limit, watched)) is not None:
+        while (text := self._line(limit, watched, before_wait)) is not None:
             reply = self._parsed(text)
             if "error" in reply:
                 raise _failure(reply["error"])
@@ -104,7 +106,7 @@ class Client:
                 return
 
     def _greet(self) -> Greeting:
-        line = self._line(GREETING_LIMIT, None)
+        line = self._line(GREETING_LIMIT)
         assert line is not None, "nothing is watched"
         text = self._parsed(line)
         if "error" in text:
@@ -125,10 +127,16 @@ class Client:
             raise self._nonsense()
         return greeting
 
-    def _line(self, limit: float | None, watched: int | None) -> bytes | None:
+    def _line(
+        self,
+        limit: float | None,
+        watched: int | None = None,
+        before_wait: Callable[[], None] = lambda: None,
+    ) -> bytes | None:
         """Return the next line; None if *watched* has lost its reader. Raises NotServed."""
         deadline = None if limit is None else time.monotonic() + limit
         while (line := self._lines.next_line()) is None:
+            before_wait()
             if not self._wait(deadline, watched):
                 return None
             try:

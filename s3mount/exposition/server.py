@@ -27,7 +27,7 @@ TIMEOUT: Final = 5.0  # seconds; half of Prometheus' default scrape_timeout
 PAUSE: Final = 0.01  # seconds after each connection: a hundred a second at most
 FAILURE_PAUSE: Final = 1.0  # seconds after a failure to accept, such as a lack of descriptors
 MAX_AGE: Final = 0.2  # seconds for which a text is sent to further clients; more if it took long
-SHARE: Final = 0.1  # of the event loop's time, for reading metrics: some count what is cached
+SHARE: Final = 0.1  # of the event loop's time, for reading metrics
 DRAINED_MAX: Final = 64 * 1024  # bytes read over after the response, so that the client gets it
 
 log = logging.getLogger(__name__)

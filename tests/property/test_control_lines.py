@@ -60,7 +60,7 @@ def pieces_of(draw: st.DrawFn, octets: bytes) -> list[bytes]:
 
 
 async def answer(_arguments: Arguments, send: Send) -> Object:
-    await send({})
+    await send([{}])
     return {}
 
 

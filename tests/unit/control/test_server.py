@@ -115,7 +115,7 @@ class Endless:
     async def __call__(self, arguments: Arguments, send: Send) -> Object:  # noqa: ARG002
         try:
             while True:
-                await send(self._item)
+                await send([self._item])
                 await trio.sleep(self._pause)
         finally:
             self.ended_at = trio.current_time()

@@ -1,5 +1,6 @@
 """The client of the control socket, with a server that says what a test wants."""
 
+import json
 import math
 import os
 import socket
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from s3mount.ctl.client import clear_command, connected
+from s3mount.ctl.client import Client, clear_command, connected
 from s3mount.ctl.health import State, check_all
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import CommandFailed, NotServed
@@ -113,6 +114,19 @@ def test_a_server_that_ends_within_a_command_is_told(path: Path) -> None:
         pytest.raises(NotServed, match="closed the connection"),
     ):
         client.call("status")
+
+
+def test_replies_that_came_together_are_yielded_without_a_wait(path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    replies = [{"item": {"n": 1}}, {"item": {"n": 2}}, {"result": {}}]
+    theirs.sendall(b"".join(json.dumps(line).encode() + b"\n" for line in (GREETING, *replies)))
+
+    with theirs, ours, Client(ours, _mount(path)) as client:
+        waits = list[None]()
+        received = client.replies("trace", {}, before_wait=lambda: waits.append(None))
+
+        assert [kind for kind, _ in received] == ["item", "item", "result"]
+        assert waits == []
 
 
 def test_replies_end_when_the_watched_pipe_has_no_reader(path: Path) -> None:
