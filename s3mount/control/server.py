@@ -11,7 +11,6 @@ Invariants:
 6. It needs neither the store nor a connection to it: it answers while both are away.
 """
 
-import logging
 import socket
 import struct
 from collections.abc import Collection
@@ -19,6 +18,7 @@ from typing import Final
 
 import trio
 
+from s3mount.accept_loop import serve_clients
 from s3mount.control.commands import Commands
 from s3mount.control.connection import Connection, error_line
 from s3mount.control.listening_socket import ListeningSocket
@@ -26,10 +26,7 @@ from s3mount.control.pacer import Pacer
 from s3mount.control.protocol import Greeting
 
 CLIENTS_MAX: Final = 16
-PAUSE: Final = 1.0  # seconds after a failure to accept, such as a lack of descriptors
 _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred, see unix(7)
-
-log = logging.getLogger(__name__)
 
 
 class ControlServer:
@@ -52,39 +49,19 @@ class ControlServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        try:
-            await self._accept_clients()
-        except Exception:  # a bug must not end the mount
-            log.exception("the control socket is served no more: this is a bug")
-
-    async def _accept_clients(self) -> None:
-        listener = trio.socket.from_stdlib_socket(self._listening.socket)
-        async with trio.open_nursery() as nursery:
-            while True:
-                try:
-                    client, _ = await listener.accept()
-                except OSError as exc:
-                    log.debug("the control socket accepts nobody for now: %s", exc)
-                    await trio.sleep(PAUSE)
-                    continue
-                self._clients += 1
-                nursery.start_soon(self._serve, client)
-                await self._accepting.wait_turn()
+        wait_turn = self._accepting.wait_turn
+        await serve_clients("the control socket", self._listening.socket, self._serve, wait_turn)
 
     async def _serve(self, client: trio.socket.SocketType) -> None:
+        if not self._is_allowed(client):
+            return
+        if self._clients >= CLIENTS_MAX:
+            await client.send(error_line("busy", f"there are {CLIENTS_MAX} clients"))
+            return
+        self._clients += 1
         try:
-            with client:
-                if not self._is_allowed(client):
-                    return
-                if self._clients > CLIENTS_MAX:
-                    await client.send(error_line("busy", f"there are {CLIENTS_MAX} clients"))
-                    return
-                connection = Connection(trio.SocketStream(client), self._commands, self._running)
-                await connection.serve(self._greeting)
-        except OSError:
-            pass  # it has gone
-        except Exception:  # a bug must not end the mount
-            log.exception("a client of the control socket failed: this is a bug")
+            connection = Connection(trio.SocketStream(client), self._commands, self._running)
+            await connection.serve(self._greeting)
         finally:
             self._clients -= 1
 

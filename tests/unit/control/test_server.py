@@ -17,12 +17,13 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from s3mount.accept_loop import FAILURE_PAUSE
 from s3mount.control.commands import Commands, Send
 from s3mount.control.connection import IDLE_TIMEOUT, SEND_TIMEOUT
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.pacer import BURST, RATE
 from s3mount.control.protocol import LINE_MAX, Arguments, Greeting, LineSplitter, Object
-from s3mount.control.server import CLIENTS_MAX, PAUSE, ControlServer
+from s3mount.control.server import CLIENTS_MAX, ControlServer
 from s3mount.errors import NotFound, S3MountError, StoreError
 
 GREETING = Greeting(
@@ -372,7 +373,7 @@ async def test_a_lack_of_descriptors_delays_clients_and_ends_nothing(
         async with server.client() as client:
             assert "result" in await client.ask("status")
 
-        assert trio.current_time() - began == pytest.approx(3 * PAUSE, abs=1)
+        assert trio.current_time() - began == pytest.approx(3 * FAILURE_PAUSE, abs=1)
 
 
 async def test_nothing_runs_while_no_client_is_connected(
