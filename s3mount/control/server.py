@@ -1,10 +1,10 @@
-"""Server of the control socket: who is heard, and how many at once.
+"""Server of the control socket: which users are heard, and what each may ask.
 
 Invariants:
 
 1. Only root, the user who serves and the user who mounted are heard, by the kernel's word
    (SO_PEERCRED). Others are disconnected without a word.
-2. At most CLIENTS_MAX clients are connected; a further one is told so, and disconnected.
+2. A client for which there is no room (`admission`) is told so, and disconnected.
 3. While no client is connected, nothing runs: no timer, no polling.
 4. Clients together take a small share of the event loop, whatever they send (`pacer`).
 5. No failure of a client, of a command or of the socket ends the mount.
@@ -19,13 +19,13 @@ from typing import Final
 import trio
 
 from s3mount.accept_loop import serve_clients
+from s3mount.control.admission import CLIENTS_MAX, Admission
 from s3mount.control.commands import Commands
 from s3mount.control.connection import Connection, error_line
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.pacer import Pacer
 from s3mount.control.protocol import Greeting
 
-CLIENTS_MAX: Final = 16
 _UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred, see unix(7)
 
 
@@ -43,7 +43,7 @@ class ControlServer:
         self._greeting = greeting
         self._commands = commands
         self._allowed = allowed
-        self._clients = 0
+        self._admission = Admission()
         self._accepting = Pacer()
         self._running = Pacer()
 
@@ -53,19 +53,27 @@ class ControlServer:
         await serve_clients("the control socket", self._listening.socket, self._serve, wait_turn)
 
     async def _serve(self, client: trio.socket.SocketType) -> None:
-        if not self._is_allowed(client):
+        uid = _user_of(client)
+        if uid not in self._allowed:
             return
-        if self._clients >= CLIENTS_MAX:
-            await client.send(error_line("busy", f"there are {CLIENTS_MAX} clients"))
+        if not self._admission.has_room(uid, trio.current_time()):
+            await client.send(error_line("busy", f"this user has {CLIENTS_MAX} clients here"))
             return
-        self._clients += 1
+        connection = Connection(
+            trio.SocketStream(client),
+            self._commands,
+            self._running,
+            may_stream=lambda: self._admission.may_stream(uid),
+        )
+        self._admission.add(uid, connection)
         try:
-            connection = Connection(trio.SocketStream(client), self._commands, self._running)
             await connection.serve(self._greeting)
         finally:
-            self._clients -= 1
+            self._admission.remove(uid, connection)
 
-    def _is_allowed(self, client: trio.socket.SocketType) -> bool:
-        raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        _, uid, _ = _UCRED.unpack(raw)
-        return uid in self._allowed
+
+def _user_of(client: trio.socket.SocketType) -> int:
+    raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, uid, _ = _UCRED.unpack(raw)
+    assert isinstance(uid, int)
+    return uid

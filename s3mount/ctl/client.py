@@ -27,6 +27,8 @@ from s3mount.printable import printable
 
 GREETING_LIMIT: Final = 1.0  # seconds
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
+BUSY_LIMIT: Final = 5.0  # seconds until a mount has room: an idle client makes it after 3
+_BUSY_PAUSE: Final = 0.25  # seconds between attempts
 _LINE_MAX: Final = 16 << 20  # bytes: far more than a listing of mounts or a status can be
 _RECEIVE: Final = 64 << 10
 _MOMENT_MAX: Final = 253_402_300_800.0  # Unix time of the year 10000, which strftime cannot write
@@ -38,6 +40,14 @@ Reply = Mapping[str, Any]  # JSON; Any, since the view knows the fields
 
 class RefusedError(OSError):
     """Sockets without a process: the one that served the mount has ended."""
+
+
+class BusyError(CommandFailed):
+    """The mount has no room for a client of this user now."""
+
+
+class OtherVersionError(CommandFailed):
+    """The mount speaks another version of the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,7 @@ class Client:
         if "error" in text:
             raise _failure(text["error"])
         if text.get("protocol") != VERSION:
-            raise CommandFailed(
+            raise OtherVersionError(
                 f"{self._name} speaks version {text.get('protocol')!r:.20} of the protocol, and "
                 f"this s3mountctl version {VERSION}: use the s3mountctl of that mount's s3mount"
             )
@@ -184,15 +194,32 @@ def connected(mount: Mount) -> Iterator[Client]:
     if not mount.sockets:
         raise NotServed(f"{name} has {no_socket_hint()}")
     try:
-        connection = open_socket(mount)
+        client = _greeted(mount)
     except RefusedError as exc:
         raise NotServed(f"{name} is dead; clear it: {clear_command(mount)}") from exc
     except PermissionError as exc:
         raise NotServed(f"{name} is another user's; try as that user, or as root") from exc
     except OSError as exc:
         raise NotServed(f"{name} does not respond: {exc.strerror or exc}") from exc
-    with connection, Client(connection, mount) as client:
+    with client:
         yield client
+
+
+def _greeted(mount: Mount) -> Client:
+    """Connect to *mount*, again while it is busy, for BUSY_LIMIT. Raises as `connected`."""
+    deadline = time.monotonic() + BUSY_LIMIT
+    while True:
+        connection = open_socket(mount)
+        try:
+            return Client(connection, mount)
+        except BusyError:
+            connection.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE)
+        except BaseException:
+            connection.close()
+            raise
 
 
 def open_socket(mount: Mount) -> socket.socket:
@@ -235,4 +262,5 @@ def _failure(error: object) -> CommandFailed:
     text = error if isinstance(error, dict) else {}
     code = text.get("code", "failed")
     message = printable(str(text.get("message", "the mount does not say why")), 1000)
-    return CommandFailed(f"{message} ({printable(str(code))})")
+    kind = BusyError if code == "busy" else CommandFailed
+    return kind(f"{message} ({printable(str(code))})")

@@ -53,15 +53,39 @@ def test_an_error_of_the_server_is_told_with_its_code(path: Path) -> None:
     assert str(failure.value) == r"there is no \x1b[2Jpath (no-such-path)"
 
 
-def test_a_busy_server_says_so_instead_of_its_greeting(path: Path) -> None:
-    busy = {"error": {"code": "busy", "message": "too many clients"}}
+BUSY: Mapping[str, Any] = {"error": {"code": "busy", "message": "too many clients"}}
 
+
+def test_a_busy_server_says_so_instead_of_its_greeting(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3mount.ctl.client.BUSY_LIMIT", 0.0)
     with (
-        control_server(path, {}, busy),
+        control_server(path, {}, BUSY),
         pytest.raises(CommandFailed, match="busy"),
         connected(_mount(path)),
     ):
         pass
+
+
+def test_a_server_that_has_room_after_a_while_is_asked_again(path: Path) -> None:
+    with (
+        control_server(path, {"status": results({})}, BUSY, GREETING) as server,
+        connected(_mount(path)) as client,
+    ):
+        assert client.call("status") == {}
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("greeting", [BUSY, {**GREETING, "protocol": 2}])
+def test_a_mount_that_is_busy_or_of_another_version_is_not_to_be_cleared(
+    path: Path, greeting: Mapping[str, Any]
+) -> None:
+    with control_server(path, {}, greeting):
+        (found,) = check_all([_mount(path)])
+
+    assert (found.state, found.greeting) == (State.HEALTHY, None)
 
 
 @pytest.mark.parametrize(
