@@ -10,6 +10,7 @@ Invariants:
 4. Clients together take a small share of the event loop: a pause follows each connection, and the
    metrics are read once in MAX_AGE, and for a SHARE of the time at most.
 5. No failure of a client, of a metric or of the socket ends the mount.
+6. No page in a browser reads the metrics (`host_check`).
 """
 
 from collections.abc import Callable
@@ -28,6 +29,7 @@ TIMEOUT: Final = 5.0  # seconds; half of Prometheus' default scrape_timeout
 PAUSE: Final = 0.01  # seconds after each connection: a hundred a second at most
 MAX_AGE: Final = 0.2  # seconds for which a text is sent to further clients; more if it took long
 SHARE: Final = 0.1  # of the event loop's time, for reading metrics: some count what is cached
+_REMEDIES: Final = {"421": "name this server by its address, or as localhost"}
 DRAINED_MAX: Final = 64 * 1024  # bytes read over after the response, so that the client gets it
 
 
@@ -67,7 +69,7 @@ class MetricsServer:
             while not head.feed(piece := await client.recv(HEAD_MAX)):
                 if not piece:
                     return
-            response = self._response(is_head=head.check())
+            response = self._response(is_head=head.check(self._listening.is_host_allowed))
         except RequestError as exc:
             response = _refusal(str(exc))
         stream = trio.SocketStream(client)
@@ -93,7 +95,8 @@ async def _drain(client: trio.socket.SocketType) -> None:
 
 
 def _refusal(status: str) -> bytes:
-    text = f"{status}: this serves GET /metrics only\n".encode()
+    remedy = _REMEDIES.get(status[:3], "this serves GET /metrics only")
+    text = f"{status}: {remedy}\n".encode()
     return _header(status, "text/plain; charset=utf-8", len(text)) + text
 
 
