@@ -24,6 +24,7 @@ from s3mount.control.protocol import (
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import CommandFailed, NotServed
 from s3mount.printable import printable
+from s3mount.socket_file import socket_address
 
 GREETING_LIMIT: Final = 1.0  # seconds
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
@@ -232,7 +233,8 @@ def open_socket(mount: Mount) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(GREETING_LIMIT)
         try:
-            connection.connect(str(path))
+            with socket_address(path) as address:
+                connection.connect(address)
         except ConnectionRefusedError as exc:
             connection.close()
             refused = RefusedError(exc.errno, exc.strerror)
