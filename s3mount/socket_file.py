@@ -1,12 +1,21 @@
-"""File of a Unix socket: an address that fits, and removal by whoever made it, and nobody else."""
+"""Unix sockets: an address that fits, the user of a peer, and removal of a socket's file."""
 
 import contextlib
 import os
+import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 ADDRESS_MAX: Final = 107  # bytes of a path: sun_path has 108 with its NUL, see unix(7)
+_UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred
+
+
+class HasOptions(Protocol):
+    """A socket, of the standard library or of trio."""
+
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
 
 @contextlib.contextmanager
@@ -23,6 +32,18 @@ def socket_address(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{directory}/{path.name}"
     finally:
         os.close(directory)
+
+
+def peer_uid(connection: HasOptions) -> int:
+    """Return the user of the process at the other end, by the kernel's word: see unix(7).
+
+    Of a server, that is the user who called listen(2).
+    """
+    _, uid, _ = _UCRED.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    )
+    assert isinstance(uid, int)
+    return uid
 
 
 class SocketFile:

@@ -11,10 +11,7 @@ Invariants:
 6. It needs neither the store nor a connection to it: it answers while both are away.
 """
 
-import socket
-import struct
 from collections.abc import Collection
-from typing import Final
 
 import trio
 
@@ -25,8 +22,7 @@ from s3mount.control.connection import Connection, error_line
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.pacer import Pacer
 from s3mount.control.protocol import Greeting
-
-_UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred, see unix(7)
+from s3mount.socket_file import peer_uid
 
 
 class ControlServer:
@@ -53,7 +49,7 @@ class ControlServer:
         await serve_clients("the control socket", self._listening.socket, self._serve, wait_turn)
 
     async def _serve(self, client: trio.socket.SocketType) -> None:
-        uid = _user_of(client)
+        uid = peer_uid(client)
         if uid not in self._allowed:
             return
         if not self._admission.has_room(uid, trio.current_time()):
@@ -70,10 +66,3 @@ class ControlServer:
             await connection.serve(self._greeting)
         finally:
             self._admission.remove(uid, connection)
-
-
-def _user_of(client: trio.socket.SocketType) -> int:
-    raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    _, uid, _ = _UCRED.unpack(raw)
-    assert isinstance(uid, int)
-    return uid

@@ -24,7 +24,7 @@ from s3mount.control.protocol import (
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import CommandFailed, NotServed
 from s3mount.printable import printable
-from s3mount.socket_file import socket_address
+from s3mount.socket_file import peer_uid, socket_address
 
 GREETING_LIMIT: Final = 1.0  # seconds
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
@@ -41,6 +41,10 @@ Reply = Mapping[str, Any]  # JSON; Any, since the view knows the fields
 
 class RefusedError(OSError):
     """Sockets without a process: the one that served the mount has ended."""
+
+
+class UntrustedError(OSError):
+    """Sockets that another user's process serves, who may be neither root nor of the mount."""
 
 
 class BusyError(CommandFailed):
@@ -198,6 +202,11 @@ def connected(mount: Mount) -> Iterator[Client]:
         client = _greeted(mount)
     except RefusedError as exc:
         raise NotServed(f"{name} is dead; clear it: {clear_command(mount)}") from exc
+    except UntrustedError as exc:
+        raise NotServed(
+            f"{name} has a control socket that {exc.strerror}, which may not; "
+            "try as the one who mounted, or as root"
+        ) from exc
     except PermissionError as exc:
         raise NotServed(f"{name} is another user's; try as that user, or as root") from exc
     except OSError as exc:
@@ -226,24 +235,37 @@ def _greeted(mount: Mount) -> Client:
 def open_socket(mount: Mount) -> socket.socket:
     """Connect to the first of the mount's sockets that is not stale, within GREETING_LIMIT.
 
-    Raises RefusedError if all are, or OSError.
+    Its server has to be root, the mount's user or this user, whose file it was when the socket was
+    found: another user may have put a link there since. Raises RefusedError if all are stale,
+    UntrustedError if one is of another user and no other one answers, or OSError.
     """
-    refused = RefusedError(errno.ENOENT, os.strerror(errno.ENOENT))
+    failure: OSError = RefusedError(errno.ENOENT, os.strerror(errno.ENOENT))
     for path in mount.sockets:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(GREETING_LIMIT)
         try:
             with socket_address(path) as address:
                 connection.connect(address)
+            _check_server(connection, mount)
         except ConnectionRefusedError as exc:
             connection.close()
-            refused = RefusedError(exc.errno, exc.strerror)
+            failure = RefusedError(exc.errno, exc.strerror)
+        except UntrustedError as exc:
+            connection.close()
+            failure = exc
         except BaseException:
             connection.close()
             raise
         else:
             return connection
-    raise refused
+    raise failure
+
+
+def _check_server(connection: socket.socket, mount: Mount) -> None:
+    """Raise UntrustedError unless the server at *connection* may be that of *mount*."""
+    uid = peer_uid(connection)
+    if uid not in (0, mount.owner, os.getuid()):
+        raise UntrustedError(errno.EPERM, f"a process of uid {uid} serves")
 
 
 def no_socket_hint() -> str:

@@ -17,6 +17,7 @@ from s3mount.ctl.client import (
     Greeting,
     OtherVersionError,
     RefusedError,
+    UntrustedError,
     open_socket,
 )
 from s3mount.ctl.mounts import Mount
@@ -71,6 +72,8 @@ def check_one(mount: Mount) -> Health:
             return Health(mount, State.HEALTHY, Client(connection, mount).greeting)
     except RefusedError:
         return Health(mount, State.DEAD)
+    except UntrustedError:
+        return Health(mount, State.UNKNOWN)
     except (BusyError, OtherVersionError):
         return Health(mount, State.HEALTHY)
     except (OSError, S3MountError):

@@ -56,7 +56,7 @@ def test_an_instance_of_any_name_has_a_socket(run_directory: Path) -> None:
     listening = ListeningSocket(socket_path(prepare({"RUNTIME_DIRECTORY": str(folder)}, ME), 52))
 
     (found,) = find_sockets(search_folders({}, ME.uid))
-    mount = Mount("s3://b", "/mnt/b", 52, (found.path,))
+    mount = Mount("s3://b", "/mnt/b", 52, (found.path,), ME.uid)
     open_socket(mount).close()
     client, _ = listening.socket.accept()
     client.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from s3mount.ctl.client import clear_command, connected
+from s3mount.ctl.client import clear_command, connected, open_socket
 from s3mount.ctl.health import State, check_all
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import CommandFailed, NotServed
@@ -17,7 +17,8 @@ from tests.fakes.control_server import CONNECTION, GREETING, ControlServer, cont
 
 
 def _mount(socket: Path | None, connection: int = CONNECTION) -> Mount:
-    return Mount("s3://photos/2024", "/mnt/photos", connection, (socket,) if socket else ())
+    sockets = (socket,) if socket else ()
+    return Mount("s3://photos/2024", "/mnt/photos", connection, sockets, os.getuid())
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def test_a_mount_without_a_socket_is_refused_with_what_to_do() -> None:
 
 
 def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
-    mount = Mount("b", "/mnt/it's; rm", 52, ())
+    mount = Mount("b", "/mnt/it's; rm", 52, (), 0)
 
     assert clear_command(mount) == """s3mount-clear '/mnt/it'"'"'s; rm'"""
 
@@ -217,14 +218,53 @@ def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
 def test_the_command_that_clears_has_the_whole_path() -> None:
     path = "/mnt" + "/long" * 200
 
-    assert clear_command(Mount("b", path, 52, ())) == f"s3mount-clear {path}"
+    assert clear_command(Mount("b", path, 52, (), 0)) == f"s3mount-clear {path}"
 
 
 def test_a_stale_socket_of_the_same_number_is_passed_over(tmp_path: Path) -> None:
     """A killed mount leaves its socket, perhaps in another folder, and numbers are reused."""
     stale, own = tmp_path / "stale", tmp_path / "own"
     ControlServer(stale, {}).close()
-    mount = Mount("b", "/mnt/b", CONNECTION, (stale, own))
+    mount = Mount("b", "/mnt/b", CONNECTION, (stale, own), os.getuid())
 
     with control_server(own, {"status": results({})}), connected(mount) as client:
         assert client.call("status") == {}
+
+
+OTHER = 4711
+
+
+def _listen_as(path: Path, uid: int) -> socket.socket:
+    """Listen at *path*; the kernel notes the user who calls listen(2)."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    os.seteuid(uid)
+    try:
+        listener.listen()
+    finally:
+        os.seteuid(0)
+    return listener
+
+
+def test_another_users_process_at_the_socket_is_told_nothing(path: Path, tmp_path: Path) -> None:
+    """Another user swaps the file for a link after its owner was checked."""
+    with _listen_as(tmp_path / "other", OTHER) as listener:
+        path.symlink_to(tmp_path / "other")
+        with (
+            pytest.raises(NotServed, match=f"a process of uid {OTHER} serves"),
+            connected(_mount(path)),
+        ):
+            pass
+        (found,) = check_all([_mount(path)])
+
+        assert found.state == State.UNKNOWN
+        client, _ = listener.accept()
+        with client:
+            assert client.recv(1) == b""
+
+
+def test_the_mounts_own_user_may_serve(path: Path) -> None:
+    mount = Mount("b", "/mnt/b", CONNECTION, (path,), OTHER)
+
+    with _listen_as(path, OTHER):
+        open_socket(mount).close()
