@@ -1,8 +1,8 @@
 """Command `trace`: the requests of a mount as they end, until the client goes.
 
 Invariants: a request that ends waits for no client. Of a client that reads slowly, at most
-RECORDS_MAX requests are kept; it is told how many were dropped after them. Without a client, no
-request is looked at.
+RECORDS_MAX requests are kept; it is told how many were dropped after them, those that the request
+log dropped included. Without a client, no request is looked at.
 """
 
 import fnmatch
@@ -26,7 +26,7 @@ def trace_command(requests: Requests) -> Command:
 
     async def trace(arguments: Arguments, send: Send) -> Object:
         queue = _Queue(only_errors=arguments["errors"], key=_pattern(arguments["key"]))
-        unsubscribe = requests.subscribe(queue.add)
+        unsubscribe = requests.subscribe(queue.add, queue.add_dropped)
         try:
             while True:
                 await send(await queue.next_item())
@@ -54,6 +54,11 @@ class _Queue:
             self._dropped += 1
         else:
             self._ended.append(ended)
+        self._has_more.set()
+
+    def add_dropped(self, count: int) -> None:
+        """Count *count* requests that nobody can tell any more, whatever their keys."""
+        self._dropped += count
         self._has_more.set()
 
     async def next_item(self) -> Object:

@@ -12,14 +12,16 @@ Invariants:
 2. A request is in `_in_flight`, or in `_ended`, or counted. `end` appends it before it removes it,
    and a snapshot reads `_in_flight` before it counts `_ended`: none is missed, none counts twice.
 3. Only `_count_ended` changes the counts, under the lock. No counter ever falls.
-4. Subscribers are called in the event loop, in the order in which requests were counted. While
-   there are none, they cost nothing.
+4. Subscribers are called in the event loop, in the order in which requests were counted. At most
+   TRACED_MAX requests wait for that; subscribers learn how many more there were. While there are
+   no subscribers, they cost nothing.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from s3mount import unawaited
@@ -45,8 +47,18 @@ Subscriber = Callable[[EndedRequest], None]
 """Called in the event loop with each request that has ended; returns at once."""
 
 
+MissedSubscriber = Callable[[int], None]
+"""Called in the event loop with how many requests a subscriber was not told of."""
+
+
 RunInEventLoop = Callable[[Callable[[], None]], None]
 """Has a function called in the event loop soon, from any thread; once if asked repeatedly."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subscription:
+    tell: Subscriber
+    tell_missed: MissedSubscriber
 
 
 def _at_once(function: Callable[[], None]) -> None:
@@ -75,10 +87,10 @@ class RequestLog:
         # under the lock
         self._counts = RequestCounts()
         self._errors: deque[EndedRequest] = deque(maxlen=ERRORS_KEPT)
-        # the subscribers; what they are still to be told; how many requests they were not told of
-        self._subscribers: tuple[Subscriber, ...] = ()
+        # the subscribers; what they are still to be told; how many more requests there were
+        self._subscribers: tuple[_Subscription, ...] = ()
         self._traced: deque[EndedRequest] = deque()
-        self.untold = 0
+        self._missed = 0
 
     def begin(self, request: StoreRequest) -> RequestRecord:
         """Return the record of *request*, which is sent now; `end` is to be called for it."""
@@ -136,17 +148,21 @@ class RequestLog:
         records = sorted(self._records_in_flight(), key=lambda record: record.sent_at)
         return [PendingRequest.of(record, now) for record in records[:most]]
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Subscriber, missed: MissedSubscriber = lambda _: None
+    ) -> Callable[[], None]:
         """Tell *subscriber* of each request that ends from now on, until the result is called.
 
-        For the event loop.
+        *missed* is told of how many it is not, since the event loop did not come to it. For the
+        event loop.
         """
         with self._lock:
             self._count_ended()  # before there is a subscriber
-        self._subscribers = (*self._subscribers, subscriber)
+        added = _Subscription(subscriber, missed)
+        self._subscribers = (*self._subscribers, added)
 
         def unsubscribe() -> None:
-            self._subscribers = tuple(each for each in self._subscribers if each != subscriber)
+            self._subscribers = tuple(each for each in self._subscribers if each is not added)
 
         return unsubscribe
 
@@ -264,7 +280,7 @@ class RequestLog:
         if len(self._traced) < TRACED_MAX:
             self._traced.append(self._ended_request(record))
         else:
-            self.untold += 1
+            self._missed += 1
 
     def _ended_request(self, record: RequestRecord) -> EndedRequest:
         return EndedRequest.of(record, self._wall_clock() - self._clock())
@@ -272,7 +288,11 @@ class RequestLog:
     def _tell_subscribers(self) -> None:
         with self._lock:
             self._count_ended()
+            missed, self._missed = self._missed, 0
         while self._traced:
             ended = self._traced.popleft()
-            for subscriber in self._subscribers:
-                unawaited.call("telling of a request", subscriber, ended)
+            for each in self._subscribers:
+                unawaited.call("telling of a request", each.tell, ended)
+        if missed:
+            for each in self._subscribers:
+                unawaited.call("telling of missed requests", each.tell_missed, missed)
