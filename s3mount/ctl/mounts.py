@@ -44,7 +44,8 @@ class MountedPath:
 
 def current_sockets() -> list[FoundSocket]:
     """Return the control sockets that this user may see."""
-    return find_sockets(search_folders(os.environ, os.getuid()))
+    mounted = {each.path for each in current_mounts() if each.fstype.startswith("fuse")}
+    return find_sockets(search_folders(os.environ, os.getuid()), mounted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,25 @@ def test_an_instance_of_any_name_has_a_socket(run_directory: Path) -> None:
     assert not found.path.exists()
 
 
+def test_no_link_is_followed_and_no_mount_point_of_fuse_is_opened(run_directory: Path) -> None:
+    """Root looks into folders of other users, who may have something there that hangs."""
+    user = run_directory / "user/1000"
+    user.mkdir(parents=True)
+    elsewhere = run_directory / "elsewhere"
+    elsewhere.mkdir()
+    listening = ListeningSocket(elsewhere / "52.socket")
+    (user / "s3mount").symlink_to(elsewhere)
+
+    through_link = find_sockets(search_folders({}, 0))
+    through_mount = find_sockets([run_directory], {str(elsewhere)})
+    through_file = find_sockets([run_directory], {str(listening.path)})
+    found = find_sockets([run_directory])
+    listening.close()
+
+    assert [each.path for each in found] == [elsewhere / "52.socket"]
+    assert through_link == through_mount == through_file == []
+
+
 def test_only_sockets_are_found(run_directory: Path) -> None:
     folder = prepare({}, ME)
     (folder / "1.socket").touch()
