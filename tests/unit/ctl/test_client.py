@@ -12,6 +12,7 @@ import pytest
 from s3mount.ctl.client import clear_command, connected, open_socket
 from s3mount.ctl.health import State, check_all
 from s3mount.ctl.mounts import Mount
+from s3mount.ctl.warm import replies
 from s3mount.errors import CommandFailed, NotServed
 from tests.fakes.control_server import CONNECTION, GREETING, ControlServer, control_server, results
 
@@ -138,6 +139,20 @@ def test_a_server_that_ends_within_a_command_is_told(path: Path) -> None:
         pytest.raises(NotServed, match="closed the connection"),
     ):
         client.call("status")
+
+
+def test_a_warm_up_of_a_mount_that_hangs_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited for an item without end."""
+    monkeypatch.setattr("s3mount.ctl.warm.ITEM_LIMIT", 0.1)
+
+    def one_item(_arguments: object) -> Any:
+        yield {"item": {"phase": "listing"}}
+        server.left.wait()
+
+    with control_server(path, {"warm": one_item}) as server:
+        with connected(_mount(path)) as client, pytest.raises(NotServed, match="does not respond"):
+            [*replies(client, ["a"], {})]
+        server.left.set()
 
 
 def test_replies_end_when_the_watched_pipe_has_no_reader(path: Path) -> None:
