@@ -37,6 +37,7 @@ def pages() -> dict[str, str]:
         "man1/s3mount-clear.1": clear_page(),
         "man5/s3mount.toml.5": file_page(),
         "man8/mount.s3mount.8": helper_page(),
+        "man8/mount.fuse.s3mount.8": ".so man8/mount.s3mount.8\n",  # another name of the command
     }
 
 
