@@ -6,7 +6,7 @@ Follows the calling convention of mount(8), section "External helpers".
 import gc
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import click
 
@@ -16,8 +16,8 @@ from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
 from s3mount.errors import UsageError
 
-_USAGE = (
-    "usage: mount.s3mount BUCKET[/PREFIX] MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]"
+USAGE: Final = (
+    "mount.s3mount BUCKET[/PREFIX] MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]"
 )
 
 
@@ -27,31 +27,46 @@ def main() -> NoReturn:
     sys.exit(run_command("mount.s3mount", lambda: _mount(sys.argv[1:])))
 
 
+def helper_command() -> click.Command:
+    """Return the table of the arguments that mount(8) passes, for the manual page as well."""
+    ignored = "Accepted, and without effect."
+    return click.Command(
+        "mount.s3mount",
+        add_help_option=False,
+        params=[
+            click.Argument(["bucket"], metavar="BUCKET[/PREFIX]"),
+            click.Argument(["mountpoint"]),
+            click.Option(
+                ["options", "-o"],
+                multiple=True,
+                metavar="OPTIONS",
+                help="Options of s3mount, and of mount(8), separated by commas.",
+            ),
+            click.Option(
+                ["fake", "-f"], is_flag=True, help="Check the arguments, and mount nothing."
+            ),
+            # mount(8) itself enters the namespace and chooses the type
+            *(
+                click.Option([name, flag], is_flag=True, help=ignored)
+                for name, flag in (("sloppy", "-s"), ("no_mtab", "-n"), ("v", "-v"))
+            ),
+            *(
+                click.Option([name, flag], metavar=name.upper(), help=ignored)
+                for name, flag in (("namespace", "-N"), ("type", "-t"))
+            ),
+        ],
+    )
+
+
 def helper_config(arguments: Sequence[str]) -> tuple[Config, bool]:
     """Return the Config for mount(8)'s *arguments*, and whether to mount: -f only checks.
 
     Raises UsageError.
     """
-    command = click.Command(
-        "mount.s3mount",
-        add_help_option=False,
-        params=[
-            click.Argument(["bucket"]),
-            click.Argument(["mountpoint"]),
-            click.Option(["options", "-o"], multiple=True),
-            click.Option(["fake", "-f"], is_flag=True),
-            # without meaning here; mount(8) itself enters the namespace and chooses the type
-            *(
-                click.Option([name, flag], is_flag=True)
-                for name, flag in (("sloppy", "-s"), ("no_mtab", "-n"), ("v", "-v"))
-            ),
-            *(click.Option([name, flag]) for name, flag in (("namespace", "-N"), ("type", "-t"))),
-        ],
-    )
     try:
-        given = command.make_context("mount.s3mount", list(arguments)).params
+        given = helper_command().make_context("mount.s3mount", list(arguments)).params
     except click.UsageError as exc:
-        raise UsageError(f"{exc.format_message().rstrip('.')}; {_USAGE}") from exc
+        raise UsageError(f"{exc.format_message().rstrip('.')}; usage: {USAGE}") from exc
     _refuse_path(given["bucket"])
     values = tuple(each for text in given["options"] for each in parse_mount_options(text, "-o"))
     config = build_config(MountArguments(given["bucket"], given["mountpoint"], values))

@@ -7,26 +7,29 @@ Invariants:
 2. What the client has sent and the server has not taken is at most a line (LINE_MAX). A client that
    sends more is dropped.
 3. A client that does not read is dropped after SEND_TIMEOUT, and one without a command after
-   IDLE_TIMEOUT. No more than one line waits to be sent, or the items that a command sends at once.
+   IDLE_TIMEOUT, or earlier if it has to make room (`admission`). No more than one line waits to be
+   sent, or the items that a command sends at once.
 4. When the client closes its connection, or only its sending side, its command is cancelled.
 5. Whatever a command raises, the client gets an error, and the server goes on.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
 
-from s3mount.control.commands import Commands
+from s3mount.control.commands import Command, Commands
 from s3mount.control.pacer import Pacer
 from s3mount.control.protocol import (
+    COMMANDS,
     Code,
     Greeting,
     LineSplitter,
     LineTooLongError,
     Object,
     ProtocolError,
+    Request,
     encode,
     parse_request,
 )
@@ -41,14 +44,25 @@ log = logging.getLogger(__name__)
 
 
 class Connection:
-    """One client at *stream*, until it goes or is dropped."""
+    """One client at *stream*, until it goes or is dropped.
+
+    *may_stream* says whether it may run a command with items, as *is_streaming* says that it does.
+    """
 
     def __init__(
-        self, stream: trio.abc.HalfCloseableStream, commands: Commands, pacer: Pacer
+        self,
+        stream: trio.abc.HalfCloseableStream,
+        commands: Commands,
+        pacer: Pacer,
+        *,
+        may_stream: Callable[[], bool],
     ) -> None:
+        self.idle_since: float | None = trio.current_time()
+        self.is_streaming = False
         self._stream = stream
         self._commands = commands
         self._pacer = pacer
+        self._may_stream = may_stream
         self._scope = trio.CancelScope()  # cancelled to drop the client
         self._sending = trio.Lock()
         # what was received and not taken; the event is set by more of it
@@ -63,6 +77,10 @@ class Connection:
                     nursery.start_soon(self._receive)
                     await self._send(encode(greeting.as_object()))
                     await self._serve_requests()
+
+    def drop(self) -> None:
+        """End the connection, and cancel its command."""
+        self._scope.cancel()
 
     async def _receive(self) -> None:
         """Receive all the time, so that the end of the client is seen at once."""
@@ -84,8 +102,10 @@ class Connection:
                 line = await self._next_line()
             if idle.cancelled_caught:
                 break
+            self.idle_since = None
             await self._pacer.wait_turn()
             await self._send(await self._reply(line))
+            self.idle_since = trio.current_time()
         self._scope.cancel()
 
     async def _next_line(self) -> bytes:
@@ -104,7 +124,7 @@ class Connection:
             if command is None:
                 return error_line("unknown-command", f"this mount does not offer {name}")
             log.debug("control socket: %s", name)
-            return encode({"result": await command(request.arguments, self._send_items)})
+            return encode({"result": await self._run(request, command)})
         except ProtocolError as exc:
             return error_line(exc.code, str(exc))
         except S3MountError as exc:
@@ -113,6 +133,17 @@ class Connection:
         except Exception:  # a bug of a command must end neither the connection nor the mount
             log.exception("the command %s of the control socket failed: this is a bug", name)
             return error_line("failed", "an internal error; the log has its traceback")
+
+    async def _run(self, request: Request, command: Command) -> Object:
+        if not COMMANDS[request.command].has_items:
+            return await command(request.arguments, self._send_items)
+        if not self._may_stream():
+            raise ProtocolError("busy", "too many clients of this user run trace or warm")
+        self.is_streaming = True
+        try:
+            return await command(request.arguments, self._send_items)
+        finally:
+            self.is_streaming = False
 
     async def _send_items(self, items: Sequence[Object]) -> None:
         await self._send(b"".join(encode({"item": item}) for item in items))

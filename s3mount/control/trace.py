@@ -1,10 +1,10 @@
 """Command `trace`: the requests of a mount as they end, until the client goes.
 
 Invariants: a request that ends waits for no client. Of a client that reads slowly, at most
-RECORDS_MAX requests are kept; it is told how many were dropped after them. Without a client, no
-request is looked at. With one, requests are told together: the first wakes the event loop, which
-tells of all that have ended INTERVAL later. So the cost of a wake-up, here and in the client, is
-not paid for each request.
+RECORDS_MAX requests are kept; it is told how many were dropped after them, those that the request
+log dropped included. Without a client, no request is looked at. With one, requests are told
+together: the first wakes the event loop, which tells of all that have ended INTERVAL later. So the
+cost of a wake-up, here and in the client, is not paid for each request.
 """
 
 import fnmatch
@@ -31,7 +31,7 @@ def trace_command(requests: Requests) -> Command:
 
     async def trace(arguments: Arguments, send: Send) -> Object:
         queue = _Queue(only_errors=arguments["errors"], key=_pattern(arguments["key"]))
-        unsubscribe = requests.subscribe(queue.add, queue.wake_teller)
+        unsubscribe = requests.subscribe(queue.add, queue.wake_teller, queue.add_dropped)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(queue.tell, requests)
@@ -62,6 +62,11 @@ class _Queue:
             self._dropped += 1
         else:
             self._ended.append(ended)
+        self._has_more.set()
+
+    def add_dropped(self, count: int) -> None:
+        """Count *count* requests that nobody can tell any more, whatever their keys."""
+        self._dropped += count
         self._has_more.set()
 
     def wake_teller(self) -> None:

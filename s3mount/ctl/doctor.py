@@ -15,7 +15,6 @@ from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.option_value import OptionValue
 from s3mount.cli.parser import EPILOG, OptionCommand, flag_values, option_flags
 from s3mount.ctl.output import console, is_terminal, write_json, write_line
-from s3mount.errors import UsageError
 
 if TYPE_CHECKING:
     from s3mount.doctor.examination import Subject
@@ -38,12 +37,9 @@ _STYLES: Final = {"ok": "green", "warning": "yellow", "failure": "bold red", "no
 def run(**given: Any) -> int:
     """Examine what *given*, click's values, mean; return the exit status. Raises UsageError."""
     from s3mount.doctor.examination import Examination  # noqa: PLC0415 - boto3, for this one only
-    from s3mount.doctor.report import exit_status, without_signature  # noqa: PLC0415
+    from s3mount.doctor.report import exit_status  # noqa: PLC0415
 
-    try:
-        examination = Examination(_subject(given))
-    except UsageError as exc:
-        raise UsageError(without_signature(str(exc))) from exc
+    examination = Examination(_subject(given))
     rows = []
     show = (lambda _: None) if given["is_json"] else _drawer() if is_terminal() else _write
     for row in examination.rows():

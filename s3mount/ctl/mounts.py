@@ -23,13 +23,15 @@ _LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
 class Mount:
     """A mount of s3mount; *sockets* are those that may be its own, if this user sees any.
 
-    A mount that was killed leaves its socket, and the kernel reuses numbers.
+    *owner* is the user of the mount in the mount table (`user_id=`). A mount that was killed leaves
+    its socket, and the kernel reuses numbers.
     """
 
     source: str
     mountpoint: str
     connection: int
     sockets: tuple[Path, ...]
+    owner: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class MountedPath:
 
 def current_sockets() -> list[FoundSocket]:
     """Return the control sockets that this user may see."""
-    return find_sockets(search_folders(os.environ, os.getuid()))
+    mounted = {each.path for each in current_mounts() if each.fstype.startswith("fuse")}
+    return find_sockets(search_folders(os.environ, os.getuid()), mounted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def _mount(entry: MountEntry, sockets: Iterable[FoundSocket]) -> Mount:
         for found in sockets
         if found.connection == connection and found.owner in (0, entry.user)
     )
-    return Mount(entry.source, entry.path, connection, tuple(own))
+    return Mount(entry.source, entry.path, connection, tuple(own), entry.user)
 
 
 def _only(mounts: Sequence[Mount]) -> Mount:

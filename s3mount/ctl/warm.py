@@ -24,6 +24,7 @@ from s3mount.ctl.output import (
 from s3mount.errors import UsageError
 
 JOBS_MAX: Final = 64
+ITEM_LIMIT: Final = 60.0  # seconds between items, of which a mount that is well sends four a second
 _BATCH_MAX: Final = LINE_MAX - 1024  # bytes of the paths in one request
 _LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
 
@@ -66,11 +67,11 @@ def command(
     mount, relative = _one_mount(machine, paths)
     options = {"listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}
     with connected(mount) as client:
-        replies = _replies(client, relative, options)
+        found = replies(client, relative, options)
         if is_json:
-            return _status(_all_json(replies))
+            return _status(_all_json(found))
         with _display() as display:
-            result = _last(replies, display)
+            result = _last(found, display)
     _write_summary(result, is_dry=dry_run)
     return _status(result)
 
@@ -87,13 +88,13 @@ def _one_mount(machine: Machine, paths: Sequence[str]) -> tuple[Mount, list[str]
     return found[0].mount, [each.relative for each in found]
 
 
-def _replies(
+def replies(
     client: Client, paths: Sequence[str], options: Mapping[str, object]
 ) -> Iterator[tuple[str, Reply]]:
     """Yield the items of as many commands as *paths* need, and one result of them all."""
     total: Reply = {}
     for batch in batches(paths):
-        for kind, value in client.replies("warm", {**options, "paths": batch}):
+        for kind, value in client.replies("warm", {**options, "paths": batch}, limit=ITEM_LIMIT):
             if kind == "result":
                 total = merged(total, value)
             else:

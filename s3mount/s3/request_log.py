@@ -14,13 +14,15 @@ Invariants:
 3. Only `_count_ended` changes the counts, under the lock. No counter ever falls.
 4. Subscribers are called in the event loop, in the order in which requests were counted. While
    there are none, they cost nothing. The event loop is woken once for all requests that end until
-   `tell_subscribers`: the first request after it wakes it again.
+   `tell_subscribers`: the first request after it wakes it again. At most TRACED_MAX requests wait
+   for that; subscribers learn how many more there were.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from s3mount import unawaited
@@ -50,8 +52,19 @@ OnEnd = Callable[[], None]
 """Called in the event loop soon after a request has ended, once until subscribers are told."""
 
 
+OnMissed = Callable[[int], None]
+"""Called in the event loop with how many requests a subscriber was not told of."""
+
+
 RunInEventLoop = Callable[[Callable[[], None]], None]
 """Has a function called in the event loop soon, from any thread; once if asked repeatedly."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subscription:
+    tell: Subscriber
+    on_end: OnEnd
+    on_missed: OnMissed
 
 
 def _at_once(function: Callable[[], None]) -> None:
@@ -80,11 +93,11 @@ class RequestLog:
         # under the lock
         self._counts = RequestCounts()
         self._errors: deque[EndedRequest] = deque(maxlen=ERRORS_KEPT)
-        # the subscribers; what they are still to be told; how many requests they were not told of;
+        # the subscribers; what they are still to be told; how many more requests there were;
         # whether the next request that ends wakes them
-        self._subscribers: tuple[tuple[Subscriber, OnEnd], ...] = ()
+        self._subscribers: tuple[_Subscription, ...] = ()
         self._traced: deque[RequestRecord] = deque()
-        self.untold = 0
+        self._missed = 0
         self._is_awaited = False
 
     def begin(self, request: StoreRequest) -> RequestRecord:
@@ -143,18 +156,21 @@ class RequestLog:
         records = sorted(self._records_in_flight(), key=lambda record: record.sent_at)
         return [PendingRequest.of(record, now) for record in records[:most]]
 
-    def subscribe(self, subscriber: Subscriber, on_end: OnEnd) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Subscriber, on_end: OnEnd, on_missed: OnMissed = lambda _: None
+    ) -> Callable[[], None]:
         """Tell *subscriber* of each request that ends from now on, until the result is called.
 
-        It is told by `tell_subscribers`, for which *on_end* is the time. For the event loop.
+        It is told by `tell_subscribers`, for which *on_end* is the time; *on_missed* is told of how
+        many it is not, since the event loop did not come to it. For the event loop.
         """
         self.tell_subscribers()  # what ended before, to those before
-        subscription = subscriber, on_end
-        self._subscribers = (*self._subscribers, subscription)
+        added = _Subscription(subscriber, on_end, on_missed)
+        self._subscribers = (*self._subscribers, added)
         self._is_awaited = True
 
         def unsubscribe() -> None:
-            self._subscribers = tuple(each for each in self._subscribers if each != subscription)
+            self._subscribers = tuple(each for each in self._subscribers if each is not added)
             self._is_awaited = self._is_awaited and bool(self._subscribers)
 
         return unsubscribe
@@ -164,10 +180,14 @@ class RequestLog:
         self._is_awaited = bool(self._subscribers)  # before counting, so that no request is missed
         with self._lock:
             self._count_ended()
+            missed, self._missed = self._missed, 0
         while self._traced:
             ended = self._ended_request(self._traced.popleft())
-            for subscriber, _ in self._subscribers:
-                unawaited.call("telling of a request", subscriber, ended)
+            for each in self._subscribers:
+                unawaited.call("telling of a request", each.tell, ended)
+        if missed:
+            for each in self._subscribers:
+                unawaited.call("telling of missed requests", each.on_missed, missed)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register the counts and the latencies of requests."""
@@ -284,11 +304,11 @@ class RequestLog:
         if len(self._traced) < TRACED_MAX:
             self._traced.append(record)
         else:
-            self.untold += 1
+            self._missed += 1
 
     def _ended_request(self, record: RequestRecord) -> EndedRequest:
         return EndedRequest.of(record, self._wall_clock() - self._clock())
 
     def _announce_end(self) -> None:
-        for _, on_end in self._subscribers:
-            unawaited.call("telling that a request ended", on_end)
+        for each in self._subscribers:
+            unawaited.call("telling that a request ended", each.on_end)

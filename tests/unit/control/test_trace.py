@@ -1,4 +1,4 @@
-"""The command trace: how often it wakes the mount and its client."""
+"""The command trace: how often it wakes the mount and its client, and what it drops."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import trio.testing
 
 from s3mount.control.protocol import Object
 from s3mount.control.trace import BATCH, INTERVAL, trace_command
-from s3mount.s3.request_log import RequestLog
+from s3mount.s3.request_log import TRACED_MAX, RequestLog
 from s3mount.s3.transport import StoreRequest
 
 
@@ -93,3 +93,19 @@ async def test_a_client_that_has_gone_leaves_no_subscriber(
     traced.end_requests(3)
 
     assert traced.wakes == 0
+
+
+async def test_requests_that_the_log_has_dropped_are_counted(
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001
+) -> None:
+    over = 7
+    async with tracing() as traced:
+        for _ in range(TRACED_MAX + over):
+            traced.end_requests(1)
+            traced.log.counts()
+        await trio.sleep(2 * INTERVAL)
+
+    items = [item for sent in traced.sent for item in sent]
+    told = [item for item in items if "key" in item]
+    (dropped,) = [item["dropped"] for item in items if "dropped" in item]
+    assert len(told) + dropped == TRACED_MAX + over

@@ -40,7 +40,7 @@ def test_a_mount_is_named_by_its_mount_point_a_path_in_it_or_its_source(name: st
 
 
 def test_the_only_mount_needs_no_name() -> None:
-    assert _machine(PHOTOS).find(None) == Mount("s3://photos/2024", "/mnt/photos", 52, ())
+    assert _machine(PHOTOS).find(None) == Mount("s3://photos/2024", "/mnt/photos", 52, (), 1000)
 
 
 def test_without_a_name_several_mounts_are_listed() -> None:

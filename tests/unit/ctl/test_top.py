@@ -15,7 +15,7 @@ from tests.fakes.control_replies import activity
 
 SIZE = ConsoleDimensions(80, 24)
 GREETING = Greeting({}, 1, 0.0, "")
-MOUNT = Mount("s3://b", "/mnt", 1, ())
+MOUNT = Mount("s3://b", "/mnt", 1, (), 0)
 
 
 @dataclass

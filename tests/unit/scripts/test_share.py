@@ -58,7 +58,10 @@ def test_the_files_are_up_to_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_groff_has_no_warning_of_a_page(page: Path) -> None:
     done = subprocess.run(
-        ["groff", "-Tutf8", "-ww", "-man", page], capture_output=True, text=True, check=True
+        ["groff", "-I", SHARE / "man", "-Tutf8", "-ww", "-man", page],
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert done.stderr == ""
