@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from s3mount.cli.build_config import MountArguments, build_config
-from s3mount.cli.exit_status import run_command
+from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
 from s3mount.errors import UsageError
@@ -24,7 +24,7 @@ _USAGE = (
 def main() -> NoReturn:
     """Entry point of the command `mount.s3mount`; returns once the mount answers."""
     gc.disable()  # a tenth of the time of imports; `daemon/wiring.py` enables it again
-    sys.exit(run_command("mount.s3mount", lambda: _mount(sys.argv[1:])))
+    end_process(run_command("mount.s3mount", lambda: _mount(sys.argv[1:])))
 
 
 def helper_config(arguments: Sequence[str]) -> tuple[Config, bool]:
