@@ -20,6 +20,10 @@ class Served(Protocol):
         """Return the commands of its control socket, by name; *greeting* says what mount it is."""
         ...
 
+    def answered(self) -> None:
+        """Begin what was put off until the mount had answered; called once."""
+        ...
+
     def invalidate_all(self) -> None:
         """Invalidate all cached metadata, so that the next lookup asks the store."""
         ...

@@ -144,6 +144,7 @@ class MountLifecycle:
         log.info("mounted %s at %s", self._source, self._mountpoint)
         self._listener.ready()
         self._notifier.ready(self._status)
+        served.answered()
         await self._notifier.feed_watchdog()
 
     def _open_control(self, served: Served) -> None:

@@ -68,8 +68,15 @@ RESERVED_SHARE = 8  # with several users, each leaves one of so many connections
 class ServedFileSystem:
     """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem, sources: Sources, warm_ups: WarmUps) -> None:
+    def __init__(
+        self,
+        filesystem: FileSystem,
+        sources: Sources,
+        warm_ups: WarmUps,
+        preconnect: Callable[[], None],
+    ) -> None:
         self._filesystem = filesystem
+        self._preconnect = preconnect
         self._sources = sources
         self._warm_ups = warm_ups
 
@@ -77,6 +84,9 @@ class ServedFileSystem:
         sources = self._sources
         warm = warm_command(self._warm_ups, sources.requests, sources.prices)
         return build_commands(sources, greeting, {"warm": warm})
+
+    def answered(self) -> None:
+        self._preconnect()
 
     def invalidate_all(self) -> None:
         try:
@@ -117,14 +127,13 @@ async def serve(config: Config, host: Host) -> None:
         )
         try:
             store.register_metrics(host.metrics)
-            store.preconnect()
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     state = partial(_store_state, config.store, store.identity, credentials)
-                    observed = ObservedStore(store, requests, state)
+                    observed = ObservedStore(store, requests, state, store.preconnect)
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
         finally:
@@ -132,11 +141,16 @@ async def serve(config: Config, host: Host) -> None:
 
 
 class ObservedStore(NamedTuple):
-    """A store, the log of its requests, and what the control socket tells of it."""
+    """A store, the log of its requests, and what the control socket tells of it.
+
+    *preconnect* opens connections in threads, which would compete with the start for the
+    interpreter.
+    """
 
     store: ObjectStore
     requests: RequestLog
     state: Callable[[], StoreState]
+    preconnect: Callable[[], None]
 
 
 async def _serve_session(
@@ -166,7 +180,9 @@ async def _serve_session(
         prices=config.prices,
         set_log_level=set_log_level,
     )
-    served = ServedFileSystem(filesystem, sources, _warm_ups(config, filesystem.tree, blocks))
+    served = ServedFileSystem(
+        filesystem, sources, _warm_ups(config, filesystem.tree, blocks), observed.preconnect
+    )
     _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))

@@ -174,7 +174,7 @@ async def serve(config: Config, host: Host) -> None:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
         state = StoreState(config.store, None, None)
-        observed = wiring.ObservedStore(control.store, RequestLog(), lambda: state)
+        observed = wiring.ObservedStore(control.store, RequestLog(), lambda: state, lambda: None)
         await wiring._serve_session(config, host, observed, background)
         loads.cancel_scope.cancel()
 

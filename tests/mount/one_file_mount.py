@@ -41,6 +41,9 @@ class ReadCounter:
     def commands(self, greeting: Greeting) -> Commands:  # noqa: ARG002
         return {}
 
+    def answered(self) -> None:
+        """Nothing was put off."""
+
     def invalidate_all(self) -> None:
         self.count = 0
 
