@@ -11,6 +11,7 @@ from s3mount.redaction import redacted
 # bytes of one text from outside in a message: S3's codes are below 64, its request ids below 80
 OUTSIDE_LIMIT = 200
 LINE_LIMIT = 4000  # bytes of a whole message; syslog(3) daemons cut at 8 KiB or below
+TRACEBACK_LIMIT = 32 * 1024  # bytes
 _CUT = "…"
 
 

@@ -8,7 +8,7 @@ from roff import ManualPage, escape, literal, usage
 
 from s3mount import __version__
 from s3mount.cli.clear import clear_command
-from s3mount.cli.mount_helper import USAGE, helper_command
+from s3mount.cli.mount_helper import FLAGS, USAGE
 from s3mount.cli.options import COUNT, FLAG, OPTION_TABLE, OPTIONS, REPEATABLE, Option
 from s3mount.cli.reference import EXIT_STATUS, SIGNALS
 from s3mount.ctl.commands import GROUP
@@ -172,7 +172,6 @@ def clear_page() -> str:
 
 
 def helper_page() -> str:
-    command = helper_command()
     page = ManualPage("mount.s3mount", 8, VERSION, "System Administration")
     page.summary("mount.s3mount", "mount an S3 bucket by mount(8) or fstab(5)")
     page.section("Synopsis")
@@ -194,7 +193,8 @@ def helper_page() -> str:
         "are those of that user, from boto3's chain; there is no option for them."
     )
     page.section("Options")
-    _options(page, click.Context(command, info_name=command.name))
+    for flag, value, text in FLAGS:
+        page.definition(usage(f"{flag} {value}".rstrip()), text)
     _table(page, "Exit status", EXIT_STATUS)
     page.section("Files")
     page.definition(literal("/etc/fstab"), "Mounts of the machine.")
