@@ -129,7 +129,7 @@ class Connection:
             return error_line(exc.code, str(exc))
         except S3MountError as exc:
             code: Code = "no-such-path" if isinstance(exc, NotFound) else "failed"
-            return error_line(code, str(exc))
+            return error_line(code, _described(exc))
         except Exception:  # a bug of a command must end neither the connection nor the mount
             log.exception("the command %s of the control socket failed: this is a bug", name)
             return error_line("failed", "an internal error; the log has its traceback")
@@ -165,3 +165,8 @@ class Connection:
 def error_line(code: Code, message: str) -> bytes:
     """Return the last line of a reply that is a refusal."""
     return encode({"error": {"code": code, "message": one_line(message)}})
+
+
+def _described(exc: S3MountError) -> str:
+    """Return the message of *exc* with the key that it is about."""
+    return str(exc) if exc.key is None else f"{exc}: {exc.key}"

@@ -31,6 +31,7 @@ secret is shown, so the output can be pasted into a report.
 Takes the options of s3mount. Exit status 1 if a check failed.
 """
 _FOUND_OUT: Final = ("region", "addressing-style", "path-style")
+_NO_COMMAND: Final = "No command would mount this yet: mend the failures above, and run it again."
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failure": "bold red", "not tried": "dim"}
 
 
@@ -51,6 +52,9 @@ def run(**given: Any) -> int:
     elif examination.command is not None:
         write_line("")
         write_line(examination.command)
+    elif given["bucket"] or given["config"]:
+        write_line("")
+        write_line(_NO_COMMAND)
     return exit_status(rows)
 
 

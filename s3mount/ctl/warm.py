@@ -184,38 +184,39 @@ class LineDisplay:
             return
         self._phase, self._due = phase, now + _LINE_EVERY
         found = (
-            f"{item.get('directories', 0)} directories, {item.get('files', 0)} files, "
-            f"{units.size(item.get('bytes', 0))}"
+            f"{units.directories(item.get('directories', 0))}, "
+            f"{units.files(item.get('files', 0))}, {units.size(item.get('bytes', 0))}"
         )
-        done = f"{item.get('files_done', 0)} files, {units.size(item.get('bytes_done', 0))} done"
+        octets = units.size(item.get("bytes_done", 0))
+        done = f"{units.files(item.get('files_done', 0))}, {octets} done"
         write_line(f"{phase}: {found}" + (f", {done}" if phase == "fetching" else ""))
 
 
 def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
     """Yield the lines of *result*, each with "ok", "warning" or "failure"."""
     found = (
-        f"{units.number(result.get('directories', 0))} directories, "
-        f"{units.number(result.get('files', 0))} files, {units.size(result.get('bytes', 0))}"
+        f"{units.directories(result.get('directories', 0))}, "
+        f"{units.files(result.get('files', 0))}, {units.size(result.get('bytes', 0))}"
     )
     yield "ok", f"listed: {found}"
     if is_dry:
-        wanted = units.number(result.get("fetched_files", 0))
+        wanted = units.files(result.get("fetched_files", 0))
         octets = units.size(result.get("fetched_bytes", 0))
-        yield "ok", f"would fetch: {wanted} files, {octets}"
+        yield "ok", f"would fetch: {wanted}, {octets}"
     else:
-        fetched = units.number(result.get("fetched_files", 0))
+        fetched = units.files(result.get("fetched_files", 0))
         octets = units.size(result.get("fetched_bytes", 0))
         cached = units.number(result.get("already", 0))
-        yield "ok", f"fetched: {fetched} files, {octets}; {cached} were cached"
+        yield "ok", f"fetched: {fetched}, {octets}; {cached} were cached"
     yield "ok", f"{'it would take' if is_dry else 'it took'}: {_cost(result)}"
     if result.get("did_not_fit_files"):
         verb = "would not fit" if is_dry else "did not fit"
-        files = units.number(result["did_not_fit_files"])
+        files = units.files(result["did_not_fit_files"])
         octets = units.size(result.get("did_not_fit_bytes", 0))
-        yield "warning", f"{verb}: {files} files, {octets}; mount with a larger --memory-limit"
+        yield "warning", f"{verb}: {files}, {octets}; mount with a larger --memory-limit"
     if result.get("did_not_fit_directories"):
-        unlisted = units.number(result["did_not_fit_directories"])
-        what = f"not listed: {unlisted} directories, or parts of them"
+        unlisted = units.directories(result["did_not_fit_directories"])
+        what = f"not listed: {unlisted}, or parts of them"
         yield "warning", f"{what}; mount with a larger --metadata-limit"
     for failure in result.get("failed") or ():
         message = escaped(failure.get("message", ""))

@@ -55,7 +55,7 @@ class BarDisplay:
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""
         files, directories = item.get("files", 0), item.get("directories", 0)
-        listed = f"{units.number(directories)} directories, {units.number(files)} files"
+        listed = f"{units.directories(directories)}, {units.files(files)}"
         self._progress.update(self._listing, figures=listed)
         if item.get("phase") != "fetching":
             return

@@ -77,6 +77,16 @@ class Tree:
             raise NotADirectory("not a directory", bucket=self._bucket, key=page.key(index))
         return page.key(index) + "/"
 
+    def key(self, inode: int, name: bytes = b"") -> str | None:
+        """The key or prefix of an inode, or of *name* in it; None if the kernel forgot it."""
+        if inode == ROOT:
+            return self.root + decode(name)
+        found = self.inodes.get(inode)
+        if found is None:
+            return None
+        page, index = found
+        return page.key(index) + ("/" + decode(name) if page.is_directory(index) else "")
+
     def directory_of(self, inode: int) -> DirectoryState:
         """The cached state of the directory *inode*. NotADirectory for a file."""
         directory = self.cache.directory(self.prefix(inode))
