@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.filesystem_access import failure_of, read_file, read_mapped, wait_until
+from tests.mount.filesystem_access import failure_of, read_file, read_mapped
 from tests.mount.mount_process import mount_of
 from tests.mount.relay import relay
 from tests.mount.serializing_proxy import serializing_proxy
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 OVERWRITES = 1000
 READERS = 8
