@@ -17,12 +17,13 @@ from s3mount.control.admission import CLIENTS_MAX, STREAMS_MAX
 from s3mount.control.locations import SYSTEM
 from tests.mount.buckets import fill
 from tests.mount.control_client import ControlClient, ask, connected, control_client, control_socket
-from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file
 from tests.mount.memory_mount import memory_mount
 from tests.mount.mount_process import Mount, is_mounted, mount_of
 from tests.mount.mount_runner import AS_NOBODY, NOBODY, MountRunner, helper_of, wait_exit
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 READERS = 64
 SIZE = 3 << 20

@@ -11,11 +11,12 @@ from typing import Any
 
 from tests.mount.buckets import fill
 from tests.mount.control_client import ControlClient, ask, control_client
-from tests.mount.filesystem_access import read_file, wait_until
+from tests.mount.filesystem_access import read_file
 from tests.mount.mount_process import Mount, environment, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
 from tests.terminal import terminal
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 BODIES = {
