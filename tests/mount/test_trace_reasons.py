@@ -12,10 +12,11 @@ import pytest
 from s3mount.s3.model import Reason
 from tests.mount.buckets import fill
 from tests.mount.control_client import ControlClient, control_client
-from tests.mount.filesystem_access import failure_of, read_file, read_tree, wait_until
+from tests.mount.filesystem_access import failure_of, read_file, read_tree
 from tests.mount.mount_process import Mount, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 BIG = 24 * MIB
