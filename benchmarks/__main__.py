@@ -5,7 +5,6 @@ It runs without them for --help: their imports are late.
 
 import argparse
 import contextlib
-import fcntl
 import shutil
 import signal
 import sys
@@ -16,13 +15,11 @@ from pathlib import Path
 
 from benchmarks import measure, table
 from benchmarks.rows import FAR, HTTPS, MILLION_KEYS, NEAR, READERS, ROWS, Row
-from benchmarks.run import Bench, bench_for, relay_cost, samples_of
+from benchmarks.run import Bench, bench_for, data_directory, relay_cost, samples_of
 from benchmarks.samples import Report, Sample
 from benchmarks.servers import CHECKOUT
 from benchmarks.systems import System, systems
 
-_MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
-_DATA_SIZE = 6 << 30  # bytes of all datasets, with a reserve
 _OPTIONAL = {"s3mount-boto3"}  # measured only if named
 _READING_ONLY = {"rclone-16"}  # its streams do not make listings faster
 
@@ -53,7 +50,7 @@ def _measure(args: argparse.Namespace) -> Report:
     )
     with contextlib.ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="s3mount-bench-")))
-        data = stack.enter_context(_data(args.data))
+        data = stack.enter_context(data_directory(args.data))
         bench = stack.enter_context(bench_for(rows, data, scratch, args.keys))
         if any(row.dataset == "gibibyte" for row in rows) and shutil.which("curl"):
             report = replace(report, relay_cost=relay_cost(bench))
@@ -107,25 +104,6 @@ def _chosen_systems(args: argparse.Namespace) -> list[System]:
             f"no such system: {', '.join(sorted(unknown))}; there are {', '.join(known)}"
         )
     return [known[name] for name in names if known[name].is_installed]
-
-
-@contextlib.contextmanager
-def _data(chosen: Path | None) -> Iterator[Path]:
-    """Yield a directory for the store's data: *chosen*, which stays, or one in memory."""
-    if chosen is not None:
-        chosen.mkdir(parents=True, exist_ok=True)
-        with (chosen / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SystemExit(f"{chosen} is in use by another run") from None
-            yield chosen
-        return
-    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
-    with tempfile.TemporaryDirectory(
-        prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None
-    ) as made:
-        yield Path(made)
 
 
 def _progress(sample: Sample) -> str:

@@ -4,11 +4,14 @@ python -m benchmarks.run --rows ls,find --systems s3mount,rclone --rounds 3
 """
 
 import contextlib
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -32,6 +35,8 @@ from benchmarks.servers import (
 )
 from benchmarks.systems import Mount, System, Target, mounted
 
+_MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
+_DATA_SIZE = 6 << 30  # bytes of all datasets, with a reserve
 DELAY = 0.020  # seconds that a far request takes longer
 RATE = 90e6  # bytes a second of a far connection
 _WORKLOAD_TIMEOUT = 900.0  # seconds
@@ -61,6 +66,25 @@ class Bench:
 
     def address(self, row: Row, link: str) -> StoreAddress:
         return self.addresses[link, row.dataset == MILLION]
+
+
+@contextlib.contextmanager
+def data_directory(chosen: Path | None) -> Iterator[Path]:
+    """Yield a directory for the store's data: *chosen*, which stays, or one in memory."""
+    if chosen is not None:
+        chosen.mkdir(parents=True, exist_ok=True)
+        with (chosen / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SystemExit(f"{chosen} is in use by another run") from None
+            yield chosen
+        return
+    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
+    with tempfile.TemporaryDirectory(
+        prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None
+    ) as made:
+        yield Path(made)
 
 
 @contextlib.contextmanager
@@ -163,7 +187,7 @@ def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> I
     try:
         with mounted(system, target) as mount:
             if row.warmed_by is not None:
-                _work(row.warmed_by, mount.root, mount.pid)
+                workload_report(row.warmed_by, mount.root, mount.pid)
             cold = _sample(label, row, mount, address)
             yield cold
             if row.again is not None and (cold.seconds < _LONG or system.name not in row.beside):
@@ -187,7 +211,7 @@ def _sample(label: Sample, row: Row, mount: Mount, address: StoreAddress) -> Sam
         measure.cpu_seconds(mount.pid),
         measure.resident(mount.pid),
     )
-    done = _work(row.workload, mount.root, mount.pid)
+    done = workload_report(row.workload, mount.root, mount.pid)
     label = replace(
         label,
         seen=int(done["seen"]),
@@ -208,14 +232,16 @@ def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sam
     """Measure the same work without a mount: on a cached local file, or by a plain client."""
     if name == LOCAL:
         root = _local_copy(bench.scratch)
-        _work(row.workload, root)
-        done = _work(row.workload, root)
+        workload_report(row.workload, root)
+        done = workload_report(row.workload, root)
     else:
-        done = _work("serial_list", bench.address(row, link).url)
+        done = workload_report("serial_list", bench.address(row, link).url)
     return Sample(row=row.name, link=link, system=name, round=number, seconds=done["seconds"])
 
 
-def _work(workload: str, root: Path | str, mount_pid: int | None = None) -> dict[str, float]:
+def workload_report(
+    workload: str, root: Path | str, mount_pid: int | None = None
+) -> dict[str, float]:
     """Return what *workload* reports; raises RuntimeError if it fails or takes too long."""
     command = [sys.executable, "-m", "benchmarks.workloads", workload, str(root)]
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}

@@ -49,6 +49,11 @@ that user:
     RuntimeDirectory=s3mount-metrics
     # and in /etc/s3mount/photos.toml: metrics = "unix:/run/s3mount-metrics/photos"
 
+At a port, the Host of a request has to be an address that is listened at, a loopback address,
+localhost, or this machine's own name as `uname -n` prints it; else the answer is 421. So no page in
+a browser reads the metrics by a name of its own (DNS rebinding). Prometheus and proxies name the
+target by its address.
+
 Try it with `curl http://127.0.0.1:9100/metrics`, or with
 `curl --unix-socket /run/s3mount-metrics/photos http://localhost/metrics`. In Prometheus:
 

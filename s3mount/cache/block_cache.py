@@ -34,7 +34,7 @@ class BlockCache:
         source = StoreSource(store)
         self._loader = BlockLoader(source, nursery, config.memory_limit)
         self._planner = FetchPlanner(source, self._loader)
-        prefetch_limit = self._loader.prefetch_limit if has_readahead else 0
+        prefetch_limit = self._loader.prefetches.limit if has_readahead else 0
         self._readahead = ReadaheadScheduler(self._planner, self._loader, prefetch_limit)
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
         # each lives as long as a reader or a block refers to it

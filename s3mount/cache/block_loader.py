@@ -17,7 +17,6 @@ Invariants:
 """
 
 from collections.abc import Iterable
-from typing import Final
 
 import trio
 
@@ -25,12 +24,11 @@ from s3mount import unawaited
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import BufferPool
+from s3mount.cache.prefetch_budget import PrefetchBudget
 from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority
 from s3mount.unawaited import ExpectedError
-
-PREFETCHES_MAX: Final = 64  # more would only queue in the store; the next read asks again
 
 
 class BlockLoader:
@@ -40,12 +38,9 @@ class BlockLoader:
         self._source = source
         self._nursery = nursery
         self.memory = BufferPool(memory_limit, self._evict_buffer)
-        # so that a demand fetch finds memory without waiting for prefetches
-        self.prefetch_limit = memory_limit * 3 // 4
-        # the fetches in flight, and how many of them, with how many bytes, are prefetches
+        # the fetches in flight, of which `prefetches` counts those that no reader waited for
         self._fetches: dict[BlockFetch, None] = {}
-        self._prefetches = 0
-        self._prefetch_bytes = 0
+        self.prefetches = PrefetchBudget(memory_limit)
         # statistics
         self.started = 0
         self.failed = 0
@@ -91,27 +86,21 @@ class BlockLoader:
     def start_prefetch(
         self, version_blocks: VersionBlocks, byte_range: ByteRange, reason: Reason
     ) -> bool:
-        """Fetch *byte_range* before a reader wants it; False if there is no memory for prefetch."""
-        length = len(byte_range)
-        if not self.has_prefetch_room(length):
+        """Fetch *byte_range* before a reader wants it; False if there is no memory for prefetch.
+
+        A warm-up, which may wait for its room among the prefetches, has made sure of it.
+        """
+        length, is_warm = len(byte_range), reason is Reason.WARM
+        if not is_warm and not self.prefetches.has_room(length):
             return False
         buffer = self.memory.acquire_nowait(length, spares_warmed=reason is not Reason.READAHEAD)
         if buffer is None:
             return False
-        self._prefetches += 1
-        self._prefetch_bytes += length
+        self.prefetches.acquire(length, is_warm=is_warm)
         block = Block(version_blocks, byte_range, buffer)
-        block.is_warmed = reason is Reason.WARM
+        block.is_warmed = is_warm
         self.start_fetch(block, byte_range, Priority.PREFETCH, reason)
         return True
-
-    def has_prefetch_room(self, length: int, *, most: int = PREFETCHES_MAX) -> bool:
-        """Whether the prefetches in flight leave room for one more, of *length* bytes.
-
-        *most* is how many there may be with it.
-        """
-        has_room = self._prefetch_bytes + length <= self.prefetch_limit
-        return has_room and self._prefetches < most
 
     def insert(self, version_blocks: VersionBlocks, wanted: ByteRange, content: bytes) -> None:
         """Keep *content*, the bytes of *wanted* that came by another way, if there is memory."""
@@ -261,8 +250,7 @@ class BlockLoader:
         block = fetch.block
         del self._fetches[fetch]
         if fetch.priority is Priority.PREFETCH:
-            self._prefetches -= 1
-            self._prefetch_bytes -= len(block)
+            self.prefetches.release(len(block), is_warm=fetch.reason is Reason.WARM)
         if block.fetch is not None:
             self._discard(block, fetch)
         elif not block.waiters:

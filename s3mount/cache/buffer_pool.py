@@ -136,12 +136,15 @@ class BufferPool:
 
     def unused_blocks(self) -> list[Block]:
         """The evictable blocks that were read, and whose readers have all closed."""
-        return [block for block in self._lru if _is_unused(block)]
+        return [block for block in self._lru if self.is_unused(block)]
+
+    def is_unused(self, block: Block) -> bool:
+        """Whether *block* is one of `unused_blocks`."""
+        return block in self._lru and block.was_accessed and not block.version_blocks.readers
 
     def evict_unused(self, block: Block) -> None:
-        """Evict *block*, if it is still one of `unused_blocks`."""
-        if block in self._lru and _is_unused(block):
-            self._forget_block(self._lru.pop(block))
+        """Evict *block*, one of `unused_blocks`."""
+        self._forget_block(self._lru.pop(block))
 
     @property
     def _evictable(self) -> float:
@@ -236,10 +239,6 @@ def block_cost(length: int) -> int:
 
 def _cost(block: Block) -> int:
     return block_cost(len(block))
-
-
-def _is_unused(block: Block) -> bool:
-    return block.was_accessed and not block.version_blocks.readers
 
 
 def _allocate(length: int) -> memoryview:

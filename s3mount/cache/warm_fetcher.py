@@ -4,10 +4,11 @@ Knows versions and memory, never names. Invariants:
 
 1. Only gaps are fetched, at prefetch priority: no byte that a block holds or will hold.
 2. No block is evicted but those that were read, and whose readers have all closed (*unused*).
-3. A quarter of the memory is left to readers. What it fetched is evicted for what readers read or
+3. No block is evicted for an object that does not fit then. What open objects will take counts.
+4. A quarter of the memory is left to readers. What it fetched is evicted for what readers read or
    are expected to read next (readahead), after all that they have read but the last block, and for
    no other prefetch.
-4. An object that is being fetched has a reader. When the last one closes, fetches in flight that
+5. An object that is being fetched has a reader. When the last one closes, fetches in flight that
    nothing waits for are cancelled, as for any other reader.
 """
 
@@ -18,14 +19,13 @@ from typing import Final, NamedTuple
 import trio
 
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
-from s3mount.cache.block_loader import PREFETCHES_MAX, BlockLoader
+from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import block_cost
 from s3mount.cache.ranges import FetchSizes, split
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 
 PAUSE: Final = 0.02  # seconds between two looks for a free connection
-IN_FLIGHT_MAX: Final = PREFETCHES_MAX // 2  # the others are readahead's
 
 
 class Missing(NamedTuple):
@@ -58,7 +58,10 @@ class WarmFetcher:
         self._source = source
         self._loader = loader
         self._sizes = sizes
-        self._unused: deque[Block] = deque()  # as of `find_room`, the first to be evicted first
+        # as of `find_room`, the first to be evicted first, and what they cost at most
+        self._unused: deque[Block] = deque()
+        self._unused_bytes = 0
+        self._unallocated = 0  # bytes that pieces of open objects will take
 
     def missing(self, version: ObjectVersion) -> Missing:
         """What no block of *version* holds or will hold."""
@@ -72,36 +75,71 @@ class WarmFetcher:
             return Missing(sum(map(len, gaps)) or version.size, 0, version.size)
         pieces = self._pieces(VersionBlocks(version, self._sizes) if blocks is None else blocks)
         lengths = [len(piece) for piece in pieces]
+        if lengths and lengths[0] < version.size and not self._source.has_ranges():
+            # all that precedes a piece would come with it: never to be fetched, either
+            return Missing(sum(lengths), 0, self._loader.memory.limit + 1)
         return Missing(sum(lengths), len(lengths), sum(map(block_cost, lengths)))
 
     def find_room(self) -> int:
         """Return the bytes of memory that no reader needs, as of now."""
         memory = self._loader.memory
         self._unused = deque(sorted(memory.unused_blocks(), key=_last_read))
-        unused = sum(block_cost(len(block)) for block in self._unused)
-        return max(0, memory.free + unused - self._reserve)
+        self._unused_bytes = sum(map(_cost, self._unused))
+        return max(0, memory.free + self._unused_bytes - self._reserve)
 
     def make_room(self, length: int) -> bool:
-        """Evict unused blocks until *length* bytes are free; whether they are."""
-        memory, needed = self._loader.memory, length + self._reserve
-        while memory.free < needed and self._unused:
-            memory.evict_unused(self._unused.popleft())
-        return memory.free >= needed
+        """Evict unused blocks until *length* bytes are free, beside what open objects will take.
+
+        False, with no block evicted, if that is impossible.
+        """
+        return self._make_room(length + self._unallocated)
+
+    def _make_room(self, length: int) -> bool:
+        memory = self._loader.memory
+        lacking = length + self._reserve - memory.free
+        for block in self._take_unused(lacking):
+            memory.evict_unused(block)
+        return memory.free >= length + self._reserve
+
+    def _take_unused(self, octets: int) -> list[Block]:
+        """Take unused blocks that cost *octets* or more; none if there are too few."""
+        taken: list[Block] = []
+        if octets > self._unused_bytes:
+            return taken
+        while octets > 0 and self._unused:
+            block = self._unused.popleft()
+            self._unused_bytes -= _cost(block)
+            if self._loader.memory.is_unused(block):
+                taken.append(block)
+                octets -= _cost(block)
+        if octets <= 0:
+            return taken
+        self._unused.extend(taken)
+        self._unused_bytes = sum(map(_cost, taken))
+        return []
 
     def forget_room(self) -> None:
         """Drop what `find_room` has found."""
         self._unused.clear()
+        self._unused_bytes = 0
+
+    def add_unallocated(self, length: int) -> None:
+        """Add *length* to the bytes that pieces of open objects will take."""
+        self._unallocated += length
 
     def open(self, version: ObjectVersion) -> "WarmObject":
         """An object to be fetched, and to be closed."""
         return WarmObject(self._blocks_of(version), self)
 
-    async def fetch(self, blocks: VersionBlocks, piece: ByteRange) -> int | None:
-        """Fetch what is missing of *piece*; its bytes, or None if there is no memory for it.
+    async def wait_capacity(self, length: int) -> None:
+        """Wait until a request for *length* bytes would be sent at once, behind no reader's."""
+        await trio.lowlevel.checkpoint()
+        # the limiter tells nobody of a permit that is free
+        while not (self._source.has_capacity() and self._loader.prefetches.has_warm_room(length)):  # noqa: ASYNC110
+            await trio.sleep(PAUSE)
 
-        A checkpoint. Raises what a fetch has failed with.
-        """
-        await self._wait_capacity(len(piece))
+    async def fetch(self, blocks: VersionBlocks, piece: ByteRange) -> int | None:
+        """Fetch what is missing of *piece* at once, after `wait_capacity`; see `WarmObject`."""
         if len(piece) < blocks.version.size and not self._source.has_ranges():
             return None  # all that precedes the piece would come with it
         fetches, is_full = self._start(blocks, piece)
@@ -126,23 +164,13 @@ class WarmFetcher:
 
     @property
     def _reserve(self) -> int:
-        return self._loader.memory.limit - self._loader.prefetch_limit
-
-    async def _wait_capacity(self, length: int) -> None:
-        """Wait until a request of prefetch priority would be sent at once, behind no reader's."""
-        await trio.lowlevel.checkpoint()
-        # the limiter tells nobody of a permit that is free
-        while not (  # noqa: ASYNC110
-            self._source.has_capacity()
-            and self._loader.has_prefetch_room(length, most=IN_FLIGHT_MAX)
-        ):
-            await trio.sleep(PAUSE)
+        return self._loader.memory.limit - self._loader.prefetches.limit
 
     def _start(self, blocks: VersionBlocks, piece: ByteRange) -> tuple[list[BlockFetch], bool]:
         """Start to fetch the gaps of *piece*; the fetches, and whether memory was too little."""
         fetches: list[BlockFetch] = []
         for gap in blocks.gaps(piece):
-            has_room = self.make_room(block_cost(len(gap)))
+            has_room = self._make_room(block_cost(len(gap)))
             if not has_room or not self._loader.start_prefetch(blocks, gap, Reason.WARM):
                 return fetches, True
             block = blocks.find(gap.start)
@@ -158,17 +186,30 @@ class WarmObject:
         self._blocks = blocks
         self._fetcher = fetcher
         self.pieces = fetcher.pieces(blocks)
+        self._unallocated = {piece: block_cost(len(piece)) for piece in self.pieces}
+        fetcher.add_unallocated(sum(self._unallocated.values()))
         blocks.readers += 1
 
     async def fetch(self, piece: ByteRange) -> int | None:
-        """`WarmFetcher.fetch`."""
+        """Fetch what is missing of *piece*; its bytes, or None if there is no memory for it.
+
+        A checkpoint. Raises what a fetch has failed with.
+        """
+        await self._fetcher.wait_capacity(len(piece))
+        self._fetcher.add_unallocated(-self._unallocated.pop(piece, 0))
         return await self._fetcher.fetch(self._blocks, piece)
 
     def close(self) -> None:
         """End its fetches in flight, unless a reader has the version open."""
+        self._fetcher.add_unallocated(-sum(self._unallocated.values()))
+        self._unallocated.clear()
         self._blocks.readers -= 1
         if not self._blocks.readers:
             self._fetcher.release(self._blocks)
+
+
+def _cost(block: Block) -> int:
+    return block_cost(len(block))
 
 
 def _last_read(block: Block) -> int:

@@ -21,8 +21,9 @@ def main() -> NoReturn:
     sys.exit(run_command("s3mount-clear", lambda: _clear(sys.argv[1:])))
 
 
-def _clear(arguments: Sequence[str]) -> int:
-    command = click.Command(
+def clear_command() -> click.Command:
+    """Return the table of its arguments, for --help and the manual page."""
+    return click.Command(
         "s3mount-clear",
         params=[
             click.Argument(["mountpoint"], required=False),
@@ -37,8 +38,11 @@ def _clear(arguments: Sequence[str]) -> int:
         ],
         help="Remove a dead mount (Transport endpoint is not connected) at MOUNTPOINT.",
     )
+
+
+def _clear(arguments: Sequence[str]) -> int:
     try:
-        given = command.make_context("s3mount-clear", list(arguments)).params
+        given = clear_command().make_context("s3mount-clear", list(arguments)).params
     except click.exceptions.Exit as exc:
         return exc.exit_code
     except click.UsageError as exc:

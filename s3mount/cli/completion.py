@@ -14,6 +14,16 @@ if TYPE_CHECKING:
 
 SHELLS: Final = ("bash", "zsh", "fish")
 
+# of click's scripts, all shells: what is replaced, and by what
+_CORRECTIONS: Final = {
+    # zsh loads the function once, and calls it each time: click's test holds the first time only
+    "$zsh_eval_context[-1] == loadautofunc": "$funcstack[1] == _{program}",
+    # bash inserts a word as it is: blanks would end it
+    "COMPREPLY+=($value)": 'COMPREPLY+=("$(printf %q "$value")")',
+    # fish would lose what comes after a second comma
+    'string split ","': 'string split -m 1 ","',
+}
+
 
 class CompletedText(click.ParamType[str]):
     """A text that is parsed later. The shell completes it as one of *words*, or by itself.
@@ -69,5 +79,6 @@ def completion_script(command: click.Command, program: str, shell: str) -> str:
     kind = get_completion_class(shell)
     assert kind is not None, "click knows these shells"
     script = kind(command, {}, program, variable(program)).source()
-    # zsh loads the function once, and calls it each time: click's test holds the first time only
-    return script.replace("$zsh_eval_context[-1] == loadautofunc", f"$funcstack[1] == _{program}")
+    for clicks, ours in _CORRECTIONS.items():
+        script = script.replace(clicks, ours.format(program=program))
+    return script

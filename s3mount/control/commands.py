@@ -1,11 +1,11 @@
 """Interface of commands: what the server calls for a request."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from s3mount.control.protocol import Arguments, Object
 
-Send = Callable[[Object], Awaitable[None]]
-"""Send one item to the client: a checkpoint, which may wait until the client has read.
+Send = Callable[[Sequence[Object]], Awaitable[None]]
+"""Send items to the client at once: a checkpoint, which may wait until the client has read.
 
 If the client has gone, the command is cancelled here.
 """

@@ -8,12 +8,11 @@ Invariants:
 3. The file is removed at the end, unless it belongs to a later mount by then.
 """
 
-import os
 import socket
 from pathlib import Path
 from typing import Final
 
-from s3mount.socket_file import SocketFile
+from s3mount.socket_file import SocketFile, socket_address
 
 BACKLOG: Final = 32  # connections that wait to be accepted; further ones wait in connect(2)
 MODE: Final = 0o600
@@ -27,7 +26,8 @@ class ListeningSocket:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             path.unlink(missing_ok=True)
-            self.socket.bind(os.fspath(path))
+            with socket_address(path) as address:
+                self.socket.bind(address)
             self._file = SocketFile(path)
             path.chmod(MODE)
             self.socket.listen(BACKLOG)

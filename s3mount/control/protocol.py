@@ -24,7 +24,7 @@ CODES: Final[Mapping[Code, str]] = MappingProxyType(
         "unknown-version": "The request is of another version of the protocol.",
         "no-such-path": "The store has nothing at the path.",
         "failed": "The command failed; the message says why, or that the log does.",
-        "busy": "There are too many clients; the server closes the connection.",
+        "busy": "This user has too many clients, or too many that run `trace` or `warm`.",
     }
 )
 

@@ -1,35 +1,28 @@
-"""Server of the control socket: who is heard, and how many at once.
+"""Server of the control socket: which users are heard, and what each may ask.
 
 Invariants:
 
 1. Only root, the user who serves and the user who mounted are heard, by the kernel's word
    (SO_PEERCRED). Others are disconnected without a word.
-2. At most CLIENTS_MAX clients are connected; a further one is told so, and disconnected.
+2. A client for which there is no room (`admission`) is told so, and disconnected.
 3. While no client is connected, nothing runs: no timer, no polling.
 4. Clients together take a small share of the event loop, whatever they send (`pacer`).
 5. No failure of a client, of a command or of the socket ends the mount.
 6. It needs neither the store nor a connection to it: it answers while both are away.
 """
 
-import logging
-import socket
-import struct
 from collections.abc import Collection
-from typing import Final
 
 import trio
 
+from s3mount.accept_loop import serve_clients
+from s3mount.control.admission import CLIENTS_MAX, Admission
 from s3mount.control.commands import Commands
 from s3mount.control.connection import Connection, error_line
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.pacer import Pacer
 from s3mount.control.protocol import Greeting
-
-CLIENTS_MAX: Final = 16
-PAUSE: Final = 1.0  # seconds after a failure to accept, such as a lack of descriptors
-_UCRED: Final = struct.Struct("=iII")  # pid, uid, gid: struct ucred, see unix(7)
-
-log = logging.getLogger(__name__)
+from s3mount.socket_file import peer_uid
 
 
 class ControlServer:
@@ -46,49 +39,30 @@ class ControlServer:
         self._greeting = greeting
         self._commands = commands
         self._allowed = allowed
-        self._clients = 0
+        self._admission = Admission()
         self._accepting = Pacer()
         self._running = Pacer()
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        try:
-            await self._accept_clients()
-        except Exception:  # a bug must not end the mount
-            log.exception("the control socket is served no more: this is a bug")
-
-    async def _accept_clients(self) -> None:
-        listener = trio.socket.from_stdlib_socket(self._listening.socket)
-        async with trio.open_nursery() as nursery:
-            while True:
-                try:
-                    client, _ = await listener.accept()
-                except OSError as exc:
-                    log.debug("the control socket accepts nobody for now: %s", exc)
-                    await trio.sleep(PAUSE)
-                    continue
-                self._clients += 1
-                nursery.start_soon(self._serve, client)
-                await self._accepting.wait_turn()
+        wait_turn = self._accepting.wait_turn
+        await serve_clients("the control socket", self._listening.socket, self._serve, wait_turn)
 
     async def _serve(self, client: trio.socket.SocketType) -> None:
+        uid = peer_uid(client)
+        if uid not in self._allowed:
+            return
+        if not self._admission.has_room(uid, trio.current_time()):
+            await client.send(error_line("busy", f"this user has {CLIENTS_MAX} clients here"))
+            return
+        connection = Connection(
+            trio.SocketStream(client),
+            self._commands,
+            self._running,
+            may_stream=lambda: self._admission.may_stream(uid),
+        )
+        self._admission.add(uid, connection)
         try:
-            with client:
-                if not self._is_allowed(client):
-                    return
-                if self._clients > CLIENTS_MAX:
-                    await client.send(error_line("busy", f"there are {CLIENTS_MAX} clients"))
-                    return
-                connection = Connection(trio.SocketStream(client), self._commands, self._running)
-                await connection.serve(self._greeting)
-        except OSError:
-            pass  # it has gone
-        except Exception:  # a bug must not end the mount
-            log.exception("a client of the control socket failed: this is a bug")
+            await connection.serve(self._greeting)
         finally:
-            self._clients -= 1
-
-    def _is_allowed(self, client: trio.socket.SocketType) -> bool:
-        raw = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-        _, uid, _ = _UCRED.unpack(raw)
-        return uid in self._allowed
+            self._admission.remove(uid, connection)

@@ -61,7 +61,7 @@ def warm_command(warm_ups: WarmUps, requests: Requests, prices: PriceConfig) -> 
             is_dry=is_dry,
         )
         try:
-            sent = await _run(warm_up, requests, send)
+            sent = await _run(warm_up, requests, send, prices)
         finally:
             warm_ups.end()
         if is_dry:
@@ -72,12 +72,14 @@ def warm_command(warm_ups: WarmUps, requests: Requests, prices: PriceConfig) -> 
     return warm
 
 
-async def _run(warm_up: WarmUp, requests: Requests, send: Send) -> dict[str, int]:
+async def _run(
+    warm_up: WarmUp, requests: Requests, send: Send, prices: PriceConfig
+) -> dict[str, int]:
     """Run *warm_up* and tell its progress; how many requests were sent for it, by kind."""
     failure: S3MountError | None = None
     lists, gets = _Sent(requests), _Sent(requests)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_tell, warm_up, send)
+        nursery.start_soon(_tell, warm_up, send, prices)
         try:
             await warm_up.list()
             lists.stop()
@@ -88,14 +90,22 @@ async def _run(warm_up: WarmUp, requests: Requests, send: Send) -> dict[str, int
         nursery.cancel_scope.cancel()
     if failure is not None:
         raise failure
-    await send(warm_up.progress())
+    await send([_item(warm_up, prices)])
     return {"LIST": lists.lists, "GET": gets.warm, "HEAD": lists.heads}
 
 
-async def _tell(warm_up: WarmUp, send: Send) -> None:
+async def _tell(warm_up: WarmUp, send: Send, prices: PriceConfig) -> None:
     while True:
-        await send(warm_up.progress())
+        await send([_item(warm_up, prices)])
         await trio.sleep(INTERVAL)
+
+
+def _item(warm_up: WarmUp, prices: PriceConfig) -> Object:
+    """Return the progress; while files are fetched, with the cost of all that are to be."""
+    progress = warm_up.progress()
+    planned = {"LIST": 0, "GET": warm_up.planned_requests, "HEAD": 0}
+    is_fetching = progress["phase"] == "fetching"
+    return {**progress, "cost": _cost(planned, progress["bytes"], prices) if is_fetching else None}
 
 
 class _Sent:

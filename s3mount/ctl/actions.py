@@ -5,6 +5,7 @@ from typing import Final
 import click
 
 from s3mount.cli.completion import CompletedText
+from s3mount.ctl import units
 from s3mount.ctl.client import Reply, connected
 from s3mount.ctl.mounts import Machine, Mount
 from s3mount.ctl.output import (
@@ -36,14 +37,14 @@ def refresh(machine: Machine, path: str | None, *, is_json: bool) -> int:
         found = machine.find_path(path)
         mount, relative = found.mount, found.relative
     result = _call(mount, "refresh", path=relative)
-    names = result.get("forgotten", 0)
+    names = units.counted(result.get("forgotten", 0), "name", "names")
     where = f"/{relative}".rstrip("/")
-    _show(f"{escaped(mount.mountpoint + where)}: {names} names forgotten", result, is_json=is_json)
+    _show(f"{escaped(mount.mountpoint + where)}: {names} forgotten", result, is_json=is_json)
     return 0
 
 
 @click.command("log-level", short_help="Set the level of the log.")
-@click.argument("level", type=click.Choice(_LEVELS))
+@click.argument("level", type=click.Choice(_LEVELS, case_sensitive=False))
 @mount_argument
 @json_option
 @click.pass_obj

@@ -8,7 +8,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -24,9 +24,12 @@ from s3mount.control.protocol import (
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import CommandFailed, NotServed
 from s3mount.printable import printable
+from s3mount.socket_file import peer_uid, socket_address
 
 GREETING_LIMIT: Final = 1.0  # seconds
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
+BUSY_LIMIT: Final = 5.0  # seconds until a mount has room: an idle client makes it after 3
+_BUSY_PAUSE: Final = 0.25  # seconds between attempts
 _LINE_MAX: Final = 16 << 20  # bytes: far more than a listing of mounts or a status can be
 _RECEIVE: Final = 64 << 10
 _MOMENT_MAX: Final = 253_402_300_800.0  # Unix time of the year 10000, which strftime cannot write
@@ -38,6 +41,18 @@ Reply = Mapping[str, Any]  # JSON; Any, since the view knows the fields
 
 class RefusedError(OSError):
     """Sockets without a process: the one that served the mount has ended."""
+
+
+class UntrustedError(OSError):
+    """Sockets that another user's process serves, who may be neither root nor of the mount."""
+
+
+class BusyError(CommandFailed):
+    """The mount has no room for a client of this user now."""
+
+
+class OtherVersionError(CommandFailed):
+    """The mount speaks another version of the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +94,13 @@ class Client:
         *,
         limit: float | None = None,
         watched: int | None = None,
+        before_wait: Callable[[], None] = lambda: None,
     ) -> Iterator[tuple[str, Reply]]:
         """Yield ("item", …) and at last ("result", …); each takes at most *limit* seconds.
 
-        Ends early if the descriptor *watched* has lost its reader. Raises CommandFailed, or
-        NotServed if the mount ends or does not respond.
+        Ends early if the descriptor *watched* has lost its reader. *before_wait* is called when
+        all that was received has been yielded. Raises CommandFailed, or NotServed if the mount
+        ends or does not respond.
         """
         line = encode({"command": command, "arguments": arguments})
         try:
@@ -91,7 +108,7 @@ class Client:
             self._socket.sendall(line)
         except OSError as exc:
             raise self._ended() from exc
-        while (text := self._line(limit, watched)) is not None:
+        while (text := self._line(limit, watched, before_wait)) is not None:
             reply = self._parsed(text)
             if "error" in reply:
                 raise _failure(reply["error"])
@@ -104,13 +121,13 @@ class Client:
                 return
 
     def _greet(self) -> Greeting:
-        line = self._line(GREETING_LIMIT, None)
+        line = self._line(GREETING_LIMIT)
         assert line is not None, "nothing is watched"
         text = self._parsed(line)
         if "error" in text:
             raise _failure(text["error"])
         if text.get("protocol") != VERSION:
-            raise CommandFailed(
+            raise OtherVersionError(
                 f"{self._name} speaks version {text.get('protocol')!r:.20} of the protocol, and "
                 f"this s3mountctl version {VERSION}: use the s3mountctl of that mount's s3mount"
             )
@@ -125,10 +142,16 @@ class Client:
             raise self._nonsense()
         return greeting
 
-    def _line(self, limit: float | None, watched: int | None) -> bytes | None:
+    def _line(
+        self,
+        limit: float | None,
+        watched: int | None = None,
+        before_wait: Callable[[], None] = lambda: None,
+    ) -> bytes | None:
         """Return the next line; None if *watched* has lost its reader. Raises NotServed."""
         deadline = None if limit is None else time.monotonic() + limit
         while (line := self._lines.next_line()) is None:
+            before_wait()
             if not self._wait(deadline, watched):
                 return None
             try:
@@ -184,37 +207,73 @@ def connected(mount: Mount) -> Iterator[Client]:
     if not mount.sockets:
         raise NotServed(f"{name} has {no_socket_hint()}")
     try:
-        connection = open_socket(mount)
+        client = _greeted(mount)
     except RefusedError as exc:
         raise NotServed(f"{name} is dead; clear it: {clear_command(mount)}") from exc
+    except UntrustedError as exc:
+        raise NotServed(
+            f"{name} has a control socket that {exc.strerror}, which may not; "
+            "try as the one who mounted, or as root"
+        ) from exc
     except PermissionError as exc:
         raise NotServed(f"{name} is another user's; try as that user, or as root") from exc
     except OSError as exc:
         raise NotServed(f"{name} does not respond: {exc.strerror or exc}") from exc
-    with connection, Client(connection, mount) as client:
+    with client:
         yield client
+
+
+def _greeted(mount: Mount) -> Client:
+    """Connect to *mount*, again while it is busy, for BUSY_LIMIT. Raises as `connected`."""
+    deadline = time.monotonic() + BUSY_LIMIT
+    while True:
+        connection = open_socket(mount)
+        try:
+            return Client(connection, mount)
+        except BusyError:
+            connection.close()
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_BUSY_PAUSE)
+        except BaseException:
+            connection.close()
+            raise
 
 
 def open_socket(mount: Mount) -> socket.socket:
     """Connect to the first of the mount's sockets that is not stale, within GREETING_LIMIT.
 
-    Raises RefusedError if all are, or OSError.
+    Its server has to be root, the mount's user or this user, whose file it was when the socket was
+    found: another user may have put a link there since. Raises RefusedError if all are stale,
+    UntrustedError if one is of another user and no other one answers, or OSError.
     """
-    refused = RefusedError(errno.ENOENT, os.strerror(errno.ENOENT))
+    failure: OSError = RefusedError(errno.ENOENT, os.strerror(errno.ENOENT))
     for path in mount.sockets:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(GREETING_LIMIT)
         try:
-            connection.connect(str(path))
+            with socket_address(path) as address:
+                connection.connect(address)
+            _check_server(connection, mount)
         except ConnectionRefusedError as exc:
             connection.close()
-            refused = RefusedError(exc.errno, exc.strerror)
+            failure = RefusedError(exc.errno, exc.strerror)
+        except UntrustedError as exc:
+            connection.close()
+            failure = exc
         except BaseException:
             connection.close()
             raise
         else:
             return connection
-    raise refused
+    raise failure
+
+
+def _check_server(connection: socket.socket, mount: Mount) -> None:
+    """Raise UntrustedError unless the server at *connection* may be that of *mount*."""
+    uid = peer_uid(connection)
+    if uid not in (0, mount.owner, os.getuid()):
+        raise UntrustedError(errno.EPERM, f"a process of uid {uid} serves")
 
 
 def no_socket_hint() -> str:
@@ -235,4 +294,5 @@ def _failure(error: object) -> CommandFailed:
     text = error if isinstance(error, dict) else {}
     code = text.get("code", "failed")
     message = printable(str(text.get("message", "the mount does not say why")), 1000)
-    return CommandFailed(f"{message} ({printable(str(code))})")
+    kind = BusyError if code == "busy" else CommandFailed
+    return kind(f"{message} ({printable(str(code))})")

@@ -27,7 +27,7 @@ _ABOUT: Final = """\
 Watch and direct the running mounts of this machine.
 
 MOUNT is a mount point, a path below it, or a source as the mount table has it. It may be left out
-if there is only one mount.
+if there is only one mount, or only one whose control socket this user sees.
 """
 _EPILOG: Final = """\
 Exit status: 0: done; 1: the mount or the store failed, or a mount is not healthy; 2: wrong usage;

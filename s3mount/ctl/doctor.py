@@ -15,7 +15,6 @@ from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.option_value import OptionValue
 from s3mount.cli.parser import EPILOG, OptionCommand, flag_values, option_flags
 from s3mount.ctl.output import console, is_terminal, write_json, write_line
-from s3mount.errors import UsageError
 
 if TYPE_CHECKING:
     from s3mount.doctor.examination import Subject
@@ -32,18 +31,16 @@ secret is shown, so the output can be pasted into a report.
 Takes the options of s3mount. Exit status 1 if a check failed.
 """
 _FOUND_OUT: Final = ("region", "addressing-style", "path-style")
+_NO_COMMAND: Final = "No command would mount this yet: mend the failures above, and run it again."
 _STYLES: Final = {"ok": "green", "warning": "yellow", "failure": "bold red", "not tried": "dim"}
 
 
 def run(**given: Any) -> int:
     """Examine what *given*, click's values, mean; return the exit status. Raises UsageError."""
     from s3mount.doctor.examination import Examination  # noqa: PLC0415 - boto3, for this one only
-    from s3mount.doctor.report import exit_status, without_signature  # noqa: PLC0415
+    from s3mount.doctor.report import exit_status  # noqa: PLC0415
 
-    try:
-        examination = Examination(_subject(given))
-    except UsageError as exc:
-        raise UsageError(without_signature(str(exc))) from exc
+    examination = Examination(_subject(given))
     rows = []
     show = (lambda _: None) if given["is_json"] else _drawer() if is_terminal() else _write
     for row in examination.rows():
@@ -55,6 +52,9 @@ def run(**given: Any) -> int:
     elif examination.command is not None:
         write_line("")
         write_line(examination.command)
+    elif given["bucket"] or given["config"]:
+        write_line("")
+        write_line(_NO_COMMAND)
     return exit_status(rows)
 
 

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from s3mount.ctl.client import GREETING_LIMIT, Client, Greeting, RefusedError, open_socket
+from s3mount.ctl.client import (
+    GREETING_LIMIT,
+    BusyError,
+    Client,
+    Greeting,
+    OtherVersionError,
+    RefusedError,
+    UntrustedError,
+    open_socket,
+)
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import S3MountError
 
@@ -18,7 +27,7 @@ from s3mount.errors import S3MountError
 class State(StrEnum):
     """State of a mount, as far as its socket tells."""
 
-    HEALTHY = "healthy"
+    HEALTHY = "healthy"  # it responds, if only to say that it is busy or of another version
     HANGING = "not-responding"  # it accepts, or not even that, and sends no greeting
     DEAD = "dead"  # its process has ended
     UNKNOWN = "unknown"  # no control socket, or another user's
@@ -26,7 +35,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """State of *mount*, and the greeting if it is healthy."""
+    """State of *mount*, and the greeting if it sends one."""
 
     mount: Mount
     state: State
@@ -63,5 +72,9 @@ def check_one(mount: Mount) -> Health:
             return Health(mount, State.HEALTHY, Client(connection, mount).greeting)
     except RefusedError:
         return Health(mount, State.DEAD)
+    except UntrustedError:
+        return Health(mount, State.UNKNOWN)
+    except (BusyError, OtherVersionError):
+        return Health(mount, State.HEALTHY)
     except (OSError, S3MountError):
         return Health(mount, State.HANGING)

@@ -41,7 +41,7 @@ def command(machine: Machine, *, is_json: bool) -> int:
     if is_json:
         write_json({"mounts": [_as_json(health) for health in found]})
     elif not is_terminal():
-        for line in aligned([_HEAD, *(_row(health) for health in found)]):
+        for line in aligned([_HEAD, *(_words(_row(health)) for health in found)]):
             write_line(line)
     elif not found:
         write_line("no mounts of s3mount; make one: s3mount BUCKET MOUNTPOINT")
@@ -60,6 +60,11 @@ def _row(health: Health) -> tuple[str, ...]:
         health.state,
         _remedy(health),
     )
+
+
+def _words(row: Sequence[str]) -> tuple[str, ...]:
+    """Return *row* with a word in each column; only the last one, the remedy, has several."""
+    return (*(cell.replace(" ", r"\x20") for cell in row[:-1]), row[-1])
 
 
 def _remedy(health: Health) -> str:

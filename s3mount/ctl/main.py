@@ -11,6 +11,7 @@ from s3mount.cli.completion import complete
 from s3mount.cli.exit_status import run_command
 from s3mount.ctl.commands import GROUP
 from s3mount.ctl.mounts import Machine
+from s3mount.ctl.output import OutputError
 from s3mount.errors import UsageError
 
 
@@ -31,11 +32,19 @@ def s3mountctl(arguments: Sequence[str], machine: Machine) -> int:
         status = _run(arguments, machine)
         sys.stdout.flush()
     except BrokenPipeError:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())  # Python flushes stdout once more, when it ends
-        os.close(null)
+        _discard_output()
         return 0
+    except OutputError:
+        _discard_output()
+        raise
     return status
+
+
+def _discard_output() -> None:
+    """Discard what is in the buffer of stdout: Python flushes it once more, when it ends."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 def _run(arguments: Sequence[str], machine: Machine) -> int:

@@ -23,13 +23,15 @@ _LINKS_MAX: Final = 40  # as in Linux, see path_resolution(7)
 class Mount:
     """A mount of s3mount; *sockets* are those that may be its own, if this user sees any.
 
-    A mount that was killed leaves its socket, and the kernel reuses numbers.
+    *owner* is the user of the mount in the mount table (`user_id=`). A mount that was killed leaves
+    its socket, and the kernel reuses numbers.
     """
 
     source: str
     mountpoint: str
     connection: int
     sockets: tuple[Path, ...]
+    owner: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class MountedPath:
 
 def current_sockets() -> list[FoundSocket]:
     """Return the control sockets that this user may see."""
-    return find_sockets(search_folders(os.environ, os.getuid()))
+    mounted = {each.path for each in current_mounts() if each.fstype.startswith("fuse")}
+    return find_sockets(search_folders(os.environ, os.getuid()), mounted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +63,13 @@ class Machine:
     def find(self, name: str | None) -> Mount:
         """Return the mount that *name* means: a source, or a path; None means the only one.
 
+        That is the only one of which this user sees a socket, else the only one at all.
+
         Raises NotServed if there is no such mount, UsageError if there are several.
         """
         mounts = self._file_systems()
         if name is None:
-            return _only(mounts)
+            return _only([mount for mount in mounts if mount.sockets] or mounts)
         named = [mount for mount in mounts if _bare(mount.source) == _bare(name)]
         if len(named) > 1:
             raise UsageError(f"{printable(name)} is mounted {len(named)} times: {_listed(named)}")
@@ -114,7 +119,7 @@ def _mount(entry: MountEntry, sockets: Iterable[FoundSocket]) -> Mount:
         for found in sockets
         if found.connection == connection and found.owner in (0, entry.user)
     )
-    return Mount(entry.source, entry.path, connection, tuple(own))
+    return Mount(entry.source, entry.path, connection, tuple(own), entry.user)
 
 
 def _only(mounts: Sequence[Mount]) -> Mount:

@@ -13,6 +13,7 @@ import click
 
 from s3mount.cli.completion import CompletedText
 from s3mount.ctl.mounts import Machine
+from s3mount.errors import S3MountError
 from s3mount.printable import printable
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _Command = Callable[..., object]
 json_option: Final = click.option(
     "--json", "is_json", is_flag=True, help="Print what the mount says, as JSON."
 )
+
+
+class OutputError(S3MountError):
+    """Stdout cannot be written: the disk is full, say."""
 
 
 class MountType(CompletedText):
@@ -59,9 +64,17 @@ def escaped(value: object) -> str:
 
 
 def write_line(text: str) -> None:
-    """Write a line, at once: a reader may wait for it."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Write a line, at once: a reader may wait for it.
+
+    Raises BrokenPipeError if the reader is gone, OutputError for another failure.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        raise OutputError(f"stdout cannot be written: {exc.strerror}") from exc
 
 
 def write_json(value: object) -> None:
@@ -78,7 +91,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def flattened(value: object, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the leaves of a JSON value, each with its dotted name."""
+    """Yield the leaves of a JSON value, each with its dotted name; null is an empty text."""
     children: Mapping[str, object] = {}
     if isinstance(value, Mapping):
         children = value
@@ -91,6 +104,6 @@ def flattened(value: object, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _leaf(value: object) -> str:
-    if isinstance(value, str):
-        return escaped(value)
-    return json.dumps(value)
+    if value is None:
+        return ""
+    return escaped(value) if isinstance(value, str) else json.dumps(value)

@@ -187,7 +187,7 @@ def _caches(status: Reply) -> RenderableType:
         opened = _part(status, "open")
         if opened:
             files, directories = opened.get("files", 0), opened.get("directories", 0)
-            yield "Open", Text(f"{files:,} files, {directories:,} directories")
+            yield "Open", Text(f"{units.files(files)}, {units.directories(directories)}")
 
     return _grid(rows())
 

@@ -1,7 +1,7 @@
 """The live picture of `s3mountctl top`: its loop, its keys, and what is drawn."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,32 +53,44 @@ def show(client: Client, interval: float, count: int | None) -> None:
         live = Live(console=out, screen=True, auto_refresh=False)
         try:
             live.start()
-            _run(client, keyboard, live, interval, count)
+            run(client, keyboard, live, interval, count)
         except KeyboardInterrupt:
             return
         finally:
             live.stop()
 
 
-def _run(
-    client: Client, keyboard: Keyboard, live: Live, interval: float, count: int | None
+def run(
+    client: Client,
+    keyboard: Keyboard,
+    live: Live,
+    interval: float,
+    count: int | None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
+    """Ask the mount once in *interval*, and draw what is new; return as `show` does.
+
+    While paused, nothing is asked, and drawn only after a key or a change of the size.
+    """
     state, history, latest = TopState(), RateHistory(), _NOTHING
-    due = time.monotonic()
+    due = clock()
     left = count
     while True:
-        now = time.monotonic()
-        if now >= due:
+        now = clock()
+        is_due = now >= due
+        if is_due:
             due = now + interval
-            if not state.is_paused:
-                latest = history.add(now, client.call("activity"))
             if left is not None:
                 if left < 0:
                     return
                 left -= 1
-        picture = view(client, history, latest, state, live.console.size)
-        live.update(picture, refresh=True)
-        if state.press(keyboard.wait(due - time.monotonic())):
+            if not state.is_paused:
+                latest = history.add(now, client.call("activity"))
+        if not (is_due and state.is_paused):
+            picture = view(client, history, latest, state, live.console.size)
+            live.update(picture, refresh=True)
+        if state.press(keyboard.wait(due - clock())):
             return
 
 

@@ -1,7 +1,8 @@
 """The command `s3mountctl trace`: requests to the store as they end, one line each."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -15,7 +16,6 @@ from s3mount.ctl.output import (
     is_terminal,
     json_option,
     mount_argument,
-    write_json,
     write_line,
 )
 
@@ -41,22 +41,42 @@ def command(
     Each line has the time, the kind, the HTTP status or the error's code, bytes received, the time
     that it took, why it was sent, the byte range, the key, and the error.
     """
-    show = write_json if is_json else _drawer() if is_terminal() else _write
+    write = _write_json if is_json else _drawer() if is_terminal() else _write
+    received: list[Reply] = []
+
+    def write_received() -> None:
+        if received:
+            write(received)
+            received.clear()
+
     with connected(machine.find(mount)) as client:
-        wanted = {"errors": errors, "key": key}
-        for kind, record in client.replies("trace", wanted, watched=sys.stdout.fileno()):
+        replies = client.replies(
+            "trace",
+            {"errors": errors, "key": key},
+            watched=sys.stdout.fileno(),
+            before_wait=write_received,
+        )
+        for kind, record in replies:
             if kind == "item":
-                show(record)
+                received.append(record)
+    write_received()
     return 0
 
 
-def _write(record: Reply) -> None:
-    write_line(record_line(record))
+def _write(records: Sequence[Reply]) -> None:
+    write_line("\n".join(map(record_line, records)))
 
 
-def _drawer() -> Callable[[Reply], None]:
+def _write_json(records: Sequence[Reply]) -> None:
+    write_line("\n".join(map(json.dumps, records)))
+
+
+def _drawer() -> Callable[[Sequence[Reply]], None]:
+    from rich.text import Text  # noqa: PLC0415 - not for pipes
+
     out = console()
-    return lambda record: out.print(_styled(record), soft_wrap=True)
+    lines = Text("\n")
+    return lambda records: out.print(lines.join(map(_styled, records)), soft_wrap=True)
 
 
 def _styled(record: Reply) -> "Text":

@@ -31,6 +31,19 @@ def number(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def counted(count: float, one: str, several: str) -> str:
+    """Return an amount of things, which *one* or *several* name."""
+    return f"{number(count)} {one if count == 1 else several}"
+
+
+def files(count: float) -> str:
+    return counted(count, "file", "files")
+
+
+def directories(count: float) -> str:
+    return counted(count, "directory", "directories")
+
+
 def money(amount: float, currency: str) -> str:
     """Return an amount in *currency*, with digits for the price of a few requests."""
     digits = 2 if abs(amount) >= 100 else 4 if abs(amount) >= 0.01 or not amount else 6

@@ -24,12 +24,16 @@ from s3mount.ctl.output import (
 from s3mount.errors import UsageError
 
 JOBS_MAX: Final = 64
+ITEM_LIMIT: Final = 60.0  # seconds between items, of which a mount that is well sends four a second
 _BATCH_MAX: Final = LINE_MAX - 1024  # bytes of the paths in one request
 _LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
 
 
 class ProgressDisplay(Protocol):
     """Display of the items of a warm-up."""
+
+    def announce(self, text: str) -> None:
+        """Show a line that stays."""
 
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""
@@ -63,11 +67,11 @@ def command(
     mount, relative = _one_mount(machine, paths)
     options = {"listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}
     with connected(mount) as client:
-        replies = _replies(client, relative, options)
+        found = replies(client, relative, options)
         if is_json:
-            return _status(_all_json(replies))
+            return _status(_all_json(found))
         with _display() as display:
-            result = _last(replies, display)
+            result = _last(found, display)
     _write_summary(result, is_dry=dry_run)
     return _status(result)
 
@@ -84,13 +88,13 @@ def _one_mount(machine: Machine, paths: Sequence[str]) -> tuple[Mount, list[str]
     return found[0].mount, [each.relative for each in found]
 
 
-def _replies(
+def replies(
     client: Client, paths: Sequence[str], options: Mapping[str, object]
 ) -> Iterator[tuple[str, Reply]]:
     """Yield the items of as many commands as *paths* need, and one result of them all."""
     total: Reply = {}
     for batch in batches(paths):
-        for kind, value in client.replies("warm", {**options, "paths": batch}):
+        for kind, value in client.replies("warm", {**options, "paths": batch}, limit=ITEM_LIMIT):
             if kind == "result":
                 total = merged(total, value)
             else:
@@ -128,11 +132,15 @@ def _sum(one: Any, other: Any) -> Any:
 
 def _last(replies: Iterable[tuple[str, Reply]], display: ProgressDisplay) -> Reply:
     result: Reply = {}
+    phase = ""
     for kind, value in replies:
         if kind == "result":
             result = value
-        else:
-            display.show(value)
+            continue
+        if value.get("phase") != phase and value.get("files") and (cost := _price(value)):
+            display.announce(f"fetching will cost {cost}")
+        phase = value.get("phase", "")
+        display.show(value)
     return result
 
 
@@ -166,6 +174,9 @@ class LineDisplay:
         self._phase = ""
         self._due = 0.0
 
+    def announce(self, text: str) -> None:
+        write_line(text)
+
     def show(self, item: Reply) -> None:
         now = time.monotonic()
         phase = escaped(item.get("phase", ""))
@@ -173,38 +184,39 @@ class LineDisplay:
             return
         self._phase, self._due = phase, now + _LINE_EVERY
         found = (
-            f"{item.get('directories', 0)} directories, {item.get('files', 0)} files, "
-            f"{units.size(item.get('bytes', 0))}"
+            f"{units.directories(item.get('directories', 0))}, "
+            f"{units.files(item.get('files', 0))}, {units.size(item.get('bytes', 0))}"
         )
-        done = f"{item.get('files_done', 0)} files, {units.size(item.get('bytes_done', 0))} done"
+        octets = units.size(item.get("bytes_done", 0))
+        done = f"{units.files(item.get('files_done', 0))}, {octets} done"
         write_line(f"{phase}: {found}" + (f", {done}" if phase == "fetching" else ""))
 
 
 def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
     """Yield the lines of *result*, each with "ok", "warning" or "failure"."""
     found = (
-        f"{units.number(result.get('directories', 0))} directories, "
-        f"{units.number(result.get('files', 0))} files, {units.size(result.get('bytes', 0))}"
+        f"{units.directories(result.get('directories', 0))}, "
+        f"{units.files(result.get('files', 0))}, {units.size(result.get('bytes', 0))}"
     )
     yield "ok", f"listed: {found}"
     if is_dry:
-        wanted = units.number(result.get("fetched_files", 0))
+        wanted = units.files(result.get("fetched_files", 0))
         octets = units.size(result.get("fetched_bytes", 0))
-        yield "ok", f"would fetch: {wanted} files, {octets}"
+        yield "ok", f"would fetch: {wanted}, {octets}"
     else:
-        fetched = units.number(result.get("fetched_files", 0))
+        fetched = units.files(result.get("fetched_files", 0))
         octets = units.size(result.get("fetched_bytes", 0))
         cached = units.number(result.get("already", 0))
-        yield "ok", f"fetched: {fetched} files, {octets}; {cached} were cached"
+        yield "ok", f"fetched: {fetched}, {octets}; {cached} were cached"
     yield "ok", f"{'it would take' if is_dry else 'it took'}: {_cost(result)}"
     if result.get("did_not_fit_files"):
         verb = "would not fit" if is_dry else "did not fit"
-        files = units.number(result["did_not_fit_files"])
+        files = units.files(result["did_not_fit_files"])
         octets = units.size(result.get("did_not_fit_bytes", 0))
-        yield "warning", f"{verb}: {files} files, {octets}; mount with a larger --memory-limit"
+        yield "warning", f"{verb}: {files}, {octets}; mount with a larger --memory-limit"
     if result.get("did_not_fit_directories"):
-        unlisted = units.number(result["did_not_fit_directories"])
-        what = f"not listed: {unlisted} directories, or parts of them"
+        unlisted = units.directories(result["did_not_fit_directories"])
+        what = f"not listed: {unlisted}, or parts of them"
         yield "warning", f"{what}; mount with a larger --metadata-limit"
     for failure in result.get("failed") or ():
         message = escaped(failure.get("message", ""))
@@ -217,12 +229,18 @@ def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
 def _cost(result: Reply) -> str:
     requests = result.get("requests") or {}
     told = ", ".join(f"{units.number(count)} {escaped(kind)}" for kind, count in requests.items())
-    cost = result.get("cost")
-    if isinstance(cost, Mapping):
-        cost = units.money(cost.get("total", 0), escaped(cost.get("currency") or ""))
-    elif isinstance(cost, int | float):
-        cost = units.money(cost, "USD")
-    return (told or "no requests") + (f"; cost {escaped(cost)}" if cost is not None else "")
+    cost = _price(result)
+    return (told or "no requests") + (f"; cost {cost}" if cost else "")
+
+
+def _price(reply: Reply) -> str:
+    """Return the total of the cost in *reply*; nothing if there is none."""
+    match reply.get("cost"):
+        case Mapping() as cost:
+            return units.money(cost.get("total", 0), escaped(cost.get("currency") or ""))
+        case int() | float() as total:
+            return units.money(total, "USD")
+    return ""
 
 
 def _write_summary(result: Reply, *, is_dry: bool) -> None:

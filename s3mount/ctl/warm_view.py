@@ -48,10 +48,14 @@ class BarDisplay:
     def __exit__(self, *_exc: object) -> None:
         self._progress.stop()
 
+    def announce(self, text: str) -> None:
+        """Show a line that stays above the bars."""
+        self._progress.console.print(Text(text), soft_wrap=True)
+
     def show(self, item: Reply) -> None:
         """Show the newest *item*."""
         files, directories = item.get("files", 0), item.get("directories", 0)
-        listed = f"{units.number(directories)} directories, {units.number(files)} files"
+        listed = f"{units.directories(directories)}, {units.files(files)}"
         self._progress.update(self._listing, figures=listed)
         if item.get("phase") != "fetching":
             return

@@ -8,28 +8,15 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from s3mount import __version__
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.locations import socket_path
-from s3mount.control.protocol import Greeting
-from s3mount.control.server import ControlServer
 from s3mount.control.socket_folder import NoFolderError, Owner, prepare
-from s3mount.daemon.interfaces import Served
+from s3mount.daemon.interfaces import MountIdentity, Served
 from s3mount.daemon.privileges import Account
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class MountIdentity:
-    """A mount as its clients know it; *connection* is None if the kernel does not tell it."""
-
-    source: str
-    mountpoint: str
-    connection: int | None
 
 
 class ControlSocket:
@@ -37,7 +24,7 @@ class ControlSocket:
 
     To be made before privileges are dropped, and before the log is set up. State: *_folder* is
     None if there is no place for it; *_refusal* says why there is no socket, at a level of the log.
-    *_listening* is set from `open` to `close`.
+    *_listening* and *_identity* are set by `open`.
     """
 
     def __init__(
@@ -49,6 +36,7 @@ class ControlSocket:
         self._folder: Path | None = None
         self._refusal: tuple[int, str] | None = None
         self._listening: ListeningSocket | None = None
+        self._identity: MountIdentity | None = None
         if not is_wanted:
             return
         try:
@@ -58,41 +46,42 @@ class ControlSocket:
         except OSError as exc:
             self._refusal = logging.WARNING, _reason(exc)
 
-    def open(self, identity: MountIdentity, served: Served) -> ControlServer | None:
-        """Listen from now on, and return what serves it; None, and one line in the log, if not."""
-        server = self._listen(identity, served)
-        if server is None and self._refusal is not None:
+    def open(self, source: str, mountpoint: str, connection: int | None) -> None:
+        """Listen from now on, at the number of the mount; one line in the log says why not.
+
+        *connection* is None if the kernel does not tell it. Clients wait until `serve`.
+        """
+        self._listen(connection)
+        if self._listening is not None and connection is not None:
+            self._identity = MountIdentity(source, mountpoint, connection, time.time())
+        elif self._refusal is not None:
             level, reason = self._refusal
             log.log(level, "there is no control socket for s3mountctl: %s", reason)
-        return server
+
+    async def serve(self, served: Served) -> None:
+        """Serve the clients of *served* until cancelled; return if there is no socket."""
+        if self._listening is None or self._identity is None:
+            return
+        try:
+            await served.serve_control(self._listening, self._identity, self._allowed)
+        except Exception:  # a bug must not end the mount
+            log.exception("the control socket is not served: this is a bug")
 
     def close(self) -> None:
         """Stop listening, and remove the socket. Never raises; may be repeated."""
         if self._listening is not None:
             self._listening.close()
 
-    def _listen(self, identity: MountIdentity, served: Served) -> ControlServer | None:
+    def _listen(self, connection: int | None) -> None:
         if self._folder is None:
-            return None
-        connection = identity.connection
+            return
         if connection is None:
             self._refusal = logging.INFO, "this kernel does not tell the number of the mount"
-            return None
+            return
         try:
             self._listening = ListeningSocket(socket_path(self._folder, connection))
         except OSError as exc:
             self._refusal = logging.WARNING, _reason(exc)
-            return None
-        greeting = Greeting(
-            s3mount=__version__,
-            pid=os.getpid(),
-            connection=connection,
-            source=identity.source,
-            mountpoint=identity.mountpoint,
-            since=time.time(),
-        )
-        commands = served.commands(greeting)
-        return ControlServer(self._listening, greeting, commands, self._allowed)
 
 
 def _owner(user: Account) -> Owner:

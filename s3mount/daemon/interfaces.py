@@ -4,20 +4,36 @@
 session with the kernel.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
 from typing import Protocol
 
 from s3mount.config import Config
-from s3mount.control.commands import Commands
-from s3mount.control.protocol import Greeting
+from s3mount.control.listening_socket import ListeningSocket
 from s3mount.metrics import Metrics
 
 
-class Served(Protocol):
-    """A mount that is served. Called in the event loop; each call returns at once."""
+@dataclass(frozen=True, slots=True)
+class MountIdentity:
+    """A mount as its clients know it: *connection* is its number, *since* a Unix time."""
 
-    def commands(self, greeting: Greeting) -> Commands:
-        """Return the commands of its control socket, by name; *greeting* says what mount it is."""
+    source: str
+    mountpoint: str
+    connection: int
+    since: float
+
+
+class Served(Protocol):
+    """A mount that is served. Called in the event loop; what is not async returns at once."""
+
+    async def serve_control(
+        self, listening: ListeningSocket, identity: MountIdentity, allowed: Collection[int]
+    ) -> None:
+        """Serve the control socket to the users *allowed*, until cancelled."""
+        ...
+
+    def answered(self) -> None:
+        """Begin what was put off until the mount had answered; called once."""
         ...
 
     def invalidate_all(self) -> None:

@@ -15,7 +15,7 @@ import trio
 from s3mount.config import Config, StoreConfig
 from s3mount.daemon import signals
 from s3mount.daemon.background import ReadinessListener
-from s3mount.daemon.control_socket import ControlSocket, MountIdentity
+from s3mount.daemon.control_socket import ControlSocket
 from s3mount.daemon.interfaces import Serve, Served
 from s3mount.daemon.logging_setup import log_counts, log_suppressed, register_log_metrics
 from s3mount.daemon.metrics_endpoint import MetricsEndpoint
@@ -94,7 +94,7 @@ class MountLifecycle:
         self._ready = served
         register_log_metrics(self.metrics)
         register_process(self.metrics)
-        self._open_control(served)  # before the first answer: who gets one finds the socket
+        self._open_control()  # before the first answer: who gets one finds the socket
         if self._endpoint is not None:
             self._nursery.start_soon(self._endpoint.serve, self.metrics)
         self._nursery.start_soon(self._announce, served)
@@ -144,18 +144,17 @@ class MountLifecycle:
         log.info("mounted %s at %s", self._source, self._mountpoint)
         self._listener.ready()
         self._notifier.ready(self._status)
+        served.answered()
+        self._nursery.start_soon(self._control.serve, served)
         await self._notifier.feed_watchdog()
 
-    def _open_control(self, served: Served) -> None:
+    def _open_control(self) -> None:
         connection = self._connection
         path = self._mountpoint
         if is_passed_descriptor(path):
             entry = mount_of_device(connection) if connection is not None else None
             path = path if entry is None else entry.path
-        identity = MountIdentity(self._source, path, connection)
-        server = self._control.open(identity, served)
-        if server is not None:
-            self._nursery.start_soon(server.run)
+        self._control.open(self._source, path, connection)
 
     async def _wait_answer(self) -> None:
         """Wait for the mount's first answer, by descriptor: its path may lead elsewhere by now.

@@ -15,26 +15,22 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from logging.handlers import SysLogHandler
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, TextIO
 
 import trio
-from pythonjsonlogger.json import JsonFormatter
 
 from s3mount.config import LogConfig, LogLevel
 from s3mount.daemon.log_file import LogFileHandler
 from s3mount.daemon.log_rate_limit import PERIOD, LogLimit
 from s3mount.errors import SetupError
 from s3mount.metrics import Metrics
-from s3mount.printable import LINE_LIMIT, OUTSIDE_LIMIT, printable, printable_lines
+from s3mount.printable import LINE_LIMIT, TRACEBACK_LIMIT, printable, printable_lines
 
 _TEXT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _PLAIN: Final = "%(name)s: %(message)s"  # syslog and the journal add time and level
-_JSON: Final = ("asctime", "levelname", "name", "message")
-_TRACEBACK_LIMIT: Final = 32 * 1024  # bytes
 _REPLY_FAILED: Final = "fuse_reply_* failed with %s"  # pyfuse3's handlers.pxi, of each handler
 _GONE: Final = os.strerror(errno.ENOENT)
 _SYSLOG: Final = "/dev/log"
@@ -63,10 +59,10 @@ class _LineFormatter(logging.Formatter):
         return printable(super().formatMessage(record), LINE_LIMIT)
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return printable_lines(super().formatException(ei), _TRACEBACK_LIMIT)
+        return printable_lines(super().formatException(ei), TRACEBACK_LIMIT)
 
     def formatStack(self, stack_info: str) -> str:  # noqa: N802
-        return printable_lines(super().formatStack(stack_info), _TRACEBACK_LIMIT)
+        return printable_lines(super().formatStack(stack_info), TRACEBACK_LIMIT)
 
 
 class _JournalFormatter(_LineFormatter):
@@ -77,47 +73,23 @@ class _JournalFormatter(_LineFormatter):
         return "\n".join(f"<{_PRIORITIES.get(record.levelname, 6)}>{line}" for line in lines)
 
 
-class _JsonFormatter(JsonFormatter):
-    """JSON formatter, with local times in ISO 8601, to the millisecond.
-
-    Strings are escaped as in text, since the next program may print them as they are.
-    """
-
-    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        return {name: _printable_field(name, value) for name, value in log_data.items()}
-
-    def formatException(self, ei: Any) -> Any:  # noqa: N802
-        return printable_lines(logging.Formatter.formatException(self, ei), _TRACEBACK_LIMIT)
-
-    def formatTime(  # noqa: N802
-        self,
-        record: logging.LogRecord,
-        datefmt: str | None = None,  # noqa: ARG002
-    ) -> str:
-        return (
-            datetime.fromtimestamp(record.created, UTC)
-            .astimezone()
-            .isoformat(timespec="milliseconds")
-        )
-
-
-class _SyslogHandler(SysLogHandler):
-    """Syslog handler that never waits: a line that the syslog daemon does not take is lost."""
-
-    # called by createSocket, and by emit after a failure
-    def _connect_unixsocket(self, address: str) -> None:
-        super()._connect_unixsocket(address)  # type: ignore[misc]
-        self.socket.setblocking(False)  # type: ignore[attr-defined]
+def import_log_libraries(config: LogConfig) -> None:
+    """Import what `set_up_log` will need: the user who serves may not be able to read it."""
+    if config.format == "json":
+        import s3mount.daemon.json_formatter  # noqa: F401, PLC0415
 
 
 def set_up_log(config: LogConfig, *, foreground: bool) -> None:
     """Configure logging; by default to stderr in the foreground, and to syslog in the background.
 
-    Raises SetupError if the file cannot be written.
+    What it imports late is imported before, by `import_log_libraries`. Raises SetupError if the
+    file cannot be written.
     """
     handler = _handler(config.file, foreground=foreground)
     if config.format == "json":
-        handler.setFormatter(_json_formatter())
+        from s3mount.daemon.json_formatter import json_formatter  # noqa: PLC0415
+
+        handler.setFormatter(json_formatter())
     elif handler.formatter is None:
         handler.setFormatter(_LineFormatter(_TEXT))
     handler.addFilter(LogLimit(time.monotonic))
@@ -233,7 +205,7 @@ def _is_journal(descriptor: int, journal_stream: str) -> bool:
 def _syslog() -> logging.Handler:
     """Return a handler of syslog; of nothing on a machine without it, such as a container."""
     try:
-        handler = _SyslogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
+        handler = _NonBlockingSyslogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
     except OSError:
         return logging.NullHandler()
     handler.ident = f"s3mount[{os.getpid()}]: "
@@ -241,13 +213,10 @@ def _syslog() -> logging.Handler:
     return handler
 
 
-def _json_formatter() -> logging.Formatter:
-    names = {"asctime": "time", "levelname": "level", "name": "logger"}
-    return _JsonFormatter(list(_JSON), rename_fields=names)
+class _NonBlockingSyslogHandler(SysLogHandler):
+    """Syslog handler that never waits: a line that the syslog daemon does not take is lost."""
 
-
-def _printable_field(name: str, value: Any) -> Any:
-    is_escaped = name in ("exc_info", "stack_info")  # by `printable_lines`
-    if not isinstance(value, str) or is_escaped:
-        return value
-    return printable(value, LINE_LIMIT if name == "message" else OUTSIDE_LIMIT)
+    # called by createSocket, and by emit after a failure
+    def _connect_unixsocket(self, address: str) -> None:
+        super()._connect_unixsocket(address)  # type: ignore[misc]
+        self.socket.setblocking(False)  # type: ignore[attr-defined]

@@ -22,7 +22,7 @@ from s3mount.daemon.background import Foreground, ReadinessListener, in_backgrou
 from s3mount.daemon.control_socket import ControlSocket
 from s3mount.daemon.interfaces import Serve
 from s3mount.daemon.lifecycle import MountLifecycle, source
-from s3mount.daemon.logging_setup import log_suppressed, set_up_log
+from s3mount.daemon.logging_setup import import_log_libraries, log_suppressed, set_up_log
 from s3mount.daemon.metrics_endpoint import MetricsEndpoint, TextFormat
 from s3mount.daemon.mounting.fusermount_mounter import FusermountMounter
 from s3mount.daemon.mounting.helper_process import HelperMounter
@@ -173,6 +173,7 @@ def _live(
             serve = serve or _composition_root(user)  # after the fork of the helper
             text_format = _text_format(config)
             control = ControlSocket(os.environ, user, is_wanted=config.mount.has_control)
+            import_log_libraries(config.log)
             _drop_privileges(user)
             set_up_log(config.log, foreground=config.foreground)
             with _metrics_endpoint(config, text_format) as endpoint:

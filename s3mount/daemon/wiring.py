@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -19,14 +19,9 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch, StoreConfig
-from s3mount.control.command_set import build_commands
-from s3mount.control.commands import Commands
-from s3mount.control.protocol import Greeting
-from s3mount.control.sources import Sources, StoreState
-from s3mount.control.warm import warm_command
-from s3mount.daemon.interfaces import Host
-from s3mount.daemon.logging_setup import set_log_level
+from s3mount.config import Config, Prefetch
+from s3mount.control.listening_socket import ListeningSocket
+from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -38,15 +33,15 @@ from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
-from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
+from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.composition import connect
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.credential_chain import CredentialChain
+from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
@@ -68,15 +63,43 @@ RESERVED_SHARE = 8  # with several users, each leaves one of so many connections
 class ServedFileSystem:
     """The `Served` of a mount."""
 
-    def __init__(self, filesystem: FileSystem, sources: Sources, warm_ups: WarmUps) -> None:
+    def __init__(
+        self,
+        observed: "ObservedStore",
+        filesystem: FileSystem,
+        blocks: BlockCache,
+        invalidator: EntryInvalidator,
+        *,
+        config: Config,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._observed = observed
         self._filesystem = filesystem
-        self._sources = sources
-        self._warm_ups = warm_ups
+        self._blocks = blocks
+        self._invalidator = invalidator
+        self._metrics = metrics
 
-    def commands(self, greeting: Greeting) -> Commands:
-        sources = self._sources
-        warm = warm_command(self._warm_ups, sources.requests, sources.prices)
-        return build_commands(sources, greeting, {"warm": warm})
+    async def serve_control(
+        self, listening: ListeningSocket, identity: MountIdentity, allowed: Collection[int]
+    ) -> None:
+        await trio.to_thread.run_sync(_import_control_wiring)  # the event loop serves meanwhile
+        from s3mount.daemon.control_wiring import ControlledParts, control_server  # noqa: PLC0415
+
+        parts = ControlledParts(
+            config=self._config,
+            identity=self._observed.identity,
+            credentials=self._observed.credentials,
+            requests=self._observed.requests,
+            metrics=self._metrics,
+            tree=self._filesystem.tree,
+            blocks=self._blocks,
+            wait_dropped=self._invalidator.wait_dropped,
+        )
+        await control_server(parts, listening, identity, allowed).run()
+
+    def answered(self) -> None:
+        self._observed.preconnect()
 
     def invalidate_all(self) -> None:
         try:
@@ -117,14 +140,14 @@ async def serve(config: Config, host: Host) -> None:
         )
         try:
             store.register_metrics(host.metrics)
-            store.preconnect()
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
-                    state = partial(_store_state, config.store, store.identity, credentials)
-                    observed = ObservedStore(store, requests, state)
+                    observed = ObservedStore(
+                        store, requests, store.identity, credentials.state, store.preconnect
+                    )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
         finally:
@@ -132,11 +155,17 @@ async def serve(config: Config, host: Host) -> None:
 
 
 class ObservedStore(NamedTuple):
-    """A store, the log of its requests, and what the control socket tells of it."""
+    """A store, the log of its requests, and what the control socket tells of it.
+
+    *preconnect* opens connections in threads, which would compete with the start for the
+    interpreter.
+    """
 
     store: ObjectStore
     requests: RequestLog
-    state: Callable[[], StoreState]
+    identity: StoreIdentity | None
+    credentials: Callable[[], CredentialState | None]
+    preconnect: Callable[[], None]
 
 
 async def _serve_session(
@@ -156,17 +185,9 @@ async def _serve_session(
         limiter=_limiter(config),
         invalidator=invalidator,
     )
-    sources = Sources(
-        store=observed.state,
-        requests=observed.requests,
-        files=blocks,
-        metrics=host.metrics,
-        tree=filesystem.tree,
-        wait_dropped=invalidator.wait_dropped,
-        prices=config.prices,
-        set_log_level=set_log_level,
+    served = ServedFileSystem(
+        observed, filesystem, blocks, invalidator, config=config, metrics=host.metrics
     )
-    served = ServedFileSystem(filesystem, sources, _warm_ups(config, filesystem.tree, blocks))
     _configure_gc()
     path = host.attach()
     pyfuse3.init(operations, path, session_options(config.mount))
@@ -179,12 +200,6 @@ async def _serve_session(
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
-
-
-def _store_state(
-    config: StoreConfig, identity: StoreIdentity | None, credentials: CredentialChain
-) -> StoreState:
-    return StoreState(config, identity, credentials.state())
 
 
 def _request_log() -> RequestLog:
@@ -219,11 +234,18 @@ def _is_shared(config: Config) -> bool:
     return config.mount.allow_other or config.mount.allow_root
 
 
+def _import_control_wiring() -> None:
+    """Import late: the control socket is served when the mount has answered."""
+    import s3mount.daemon.control_wiring  # noqa: F401, PLC0415
+
+
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
+    import s3mount.daemon.control_wiring  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
-    import s3mount.s3.endpoint.credential_source  # noqa: F401, PLC0415
+    import s3mount.s3.endpoint.credential_source  # noqa: PLC0415
+    import s3mount.s3.native.redirects  # noqa: F401, PLC0415
 
 
 def _configure_gc() -> None:
@@ -265,16 +287,6 @@ def _filesystem(
         OpenDirectories(tree, policies),
         NumberLookup(tree),
     )
-
-
-def _warm_ups(config: Config, tree: Tree, blocks: BlockCache) -> WarmUps:
-    """Return what warms the caches, which walks as a reader with a policy of its own."""
-    has_walks = Prefetch.WALKS not in config.no_prefetch
-
-    def policies() -> Sequence[PrefetchPolicy]:
-        return (WalkPrefetcher(tree.cache),) if has_walks else ()
-
-    return WarmUps(tree, blocks.warming, policies, config.store.max_connections)
 
 
 def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:

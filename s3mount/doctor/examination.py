@@ -11,8 +11,9 @@ from s3mount.doctor.check import Check, run_check
 from s3mount.doctor.facts import StoreFacts
 from s3mount.doctor.machine import machine_checks
 from s3mount.doctor.network import network_checks
-from s3mount.doctor.report import ReportRow, without_signature
+from s3mount.doctor.report import ReportRow
 from s3mount.doctor.speed import speed_checks
+from s3mount.redaction import redacted
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 
 
@@ -74,4 +75,4 @@ def suitable_command(subject: Subject, facts: StoreFacts) -> str | None:
     words += ["--region", endpoint.region]
     if not store.bucket.startswith("arn:"):  # an access point has no path
         words += ["--addressing-style", style]
-    return without_signature(shlex.join(["s3mount", *words, *subject.options]))
+    return redacted(shlex.join(["s3mount", *words, *subject.options]))

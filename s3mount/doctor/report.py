@@ -1,17 +1,10 @@
 """Values of a report: outcomes, findings with their remedies, and the exit status."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from s3mount.printable import one_line
-
-# https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html, and version 2's
-_SIGNED = re.compile(
-    r"(X-Amz-(?:Signature|Credential|Security-Token)|AWSAccessKeyId|Signature)=[^&\s]*",
-    re.IGNORECASE,
-)
 
 
 class Outcome(StrEnum):
@@ -67,13 +60,8 @@ def not_tried(text: str) -> Finding:
 
 def report_row(name: str, finding: Finding) -> ReportRow:
     """Return the row of *finding*, each of its texts on one line."""
-    text, remedy = (without_signature(one_line(each)) for each in (finding.text, finding.remedy))
+    text, remedy = one_line(finding.text), one_line(finding.remedy)
     return ReportRow(name, Finding(finding.outcome, text, remedy))
-
-
-def without_signature(text: str) -> str:
-    """Return *text* without what gives access in a signed URL, which a user took for a name."""
-    return _SIGNED.sub(r"\1=…", text)
 
 
 def exit_status(rows: Iterable[ReportRow]) -> int:

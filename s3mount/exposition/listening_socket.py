@@ -11,6 +11,7 @@ Invariants:
 import contextlib
 import errno
 import os
+import platform
 import socket
 import stat
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Final
 
 from s3mount.config import MetricsAddress
 from s3mount.errors import SetupError
+from s3mount.exposition.host_check import HostCheck, any_host, host_check
 from s3mount.socket_file import SocketFile
 
 BACKLOG: Final = 16  # connections that wait to be accepted
@@ -42,10 +44,14 @@ _UNIX_REMEDIES: Final = {
 
 
 class MetricsSocket:
-    """Non-blocking socket that listens at *address*. The constructor raises SetupError."""
+    """Non-blocking socket that listens at *address*. The constructor raises SetupError.
+
+    *is_host_allowed* checks the Host of a request to it.
+    """
 
     def __init__(self, address: MetricsAddress) -> None:
         self._path = Path(address.path) if address.path else None
+        self.is_host_allowed = _host_check(address)
         self._file: SocketFile | None = None
         self.socket = socket.socket(_family(address), socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -90,6 +96,10 @@ class MetricsSocket:
             self.socket.bind(os.fspath(path))
         self._file = SocketFile(path)
         path.chmod(MODE)
+
+
+def _host_check(address: MetricsAddress) -> HostCheck:
+    return any_host if address.path else host_check(address.host, platform.node())
 
 
 def _family(address: MetricsAddress) -> socket.AddressFamily:

@@ -10,14 +10,16 @@ Invariants:
 4. Clients together take a small share of the event loop: a pause follows each connection, and the
    metrics are read once in MAX_AGE, and for a SHARE of the time at most.
 5. No failure of a client, of a metric or of the socket ends the mount.
+6. No page in a browser reads the metrics (`host_check`).
 """
 
-import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
 
+from s3mount.accept_loop import serve_clients
 from s3mount.exposition.listening_socket import MetricsSocket
 from s3mount.exposition.request_head import HEAD_MAX, RequestError, RequestHead
 
@@ -25,12 +27,10 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus' 
 CLIENTS_MAX: Final = 8
 TIMEOUT: Final = 5.0  # seconds; half of Prometheus' default scrape_timeout
 PAUSE: Final = 0.01  # seconds after each connection: a hundred a second at most
-FAILURE_PAUSE: Final = 1.0  # seconds after a failure to accept, such as a lack of descriptors
 MAX_AGE: Final = 0.2  # seconds for which a text is sent to further clients; more if it took long
-SHARE: Final = 0.1  # of the event loop's time, for reading metrics: some count what is cached
+SHARE: Final = 0.1  # of the event loop's time, for reading metrics
+_REMEDIES: Final = {"421": "name this server by its address, or as localhost"}
 DRAINED_MAX: Final = 64 * 1024  # bytes read over after the response, so that the client gets it
-
-log = logging.getLogger(__name__)
 
 
 class MetricsServer:
@@ -48,41 +48,20 @@ class MetricsServer:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        try:
-            await self._accept_clients()
-        except Exception:  # a bug must not end the mount
-            log.exception("the metrics are served no more: this is a bug")
+        pause = partial(trio.sleep, PAUSE)
+        await serve_clients("the metrics", self._listening.socket, self._serve, pause)
 
-    async def _accept_clients(self) -> None:
-        listener = trio.socket.from_stdlib_socket(self._listening.socket)
-        async with trio.open_nursery() as nursery:
-            while True:
-                try:
-                    client, _ = await listener.accept()
-                except OSError as exc:
-                    log.debug("the server of the metrics accepts nobody for now: %s", exc)
-                    await trio.sleep(FAILURE_PAUSE)
-                    continue
-                if len(self._clients) >= CLIENTS_MAX:
-                    oldest = next(iter(self._clients))
-                    del self._clients[oldest]
-                    oldest.cancel()
-                scope = trio.CancelScope()
-                self._clients[scope] = None
-                nursery.start_soon(self._serve, client, scope)
-                await trio.sleep(PAUSE)
-
-    async def _serve(self, client: trio.socket.SocketType, scope: trio.CancelScope) -> None:
-        scope.deadline = trio.current_time() + TIMEOUT
-        try:
-            with client, scope:
+    async def _serve(self, client: trio.socket.SocketType) -> None:
+        if len(self._clients) >= CLIENTS_MAX:
+            oldest = next(iter(self._clients))
+            del self._clients[oldest]
+            oldest.cancel()
+        with trio.move_on_after(TIMEOUT) as scope:
+            self._clients[scope] = None
+            try:
                 await self._exchange(client)
-        except (OSError, trio.BrokenResourceError):
-            pass  # it has gone
-        except Exception:  # a bug must not end the mount
-            log.exception("a client of the metrics failed: this is a bug")
-        finally:
-            self._clients.pop(scope, None)
+            finally:
+                self._clients.pop(scope, None)
 
     async def _exchange(self, client: trio.socket.SocketType) -> None:
         head = RequestHead()
@@ -90,7 +69,7 @@ class MetricsServer:
             while not head.feed(piece := await client.recv(HEAD_MAX)):
                 if not piece:
                     return
-            response = self._response(is_head=head.check())
+            response = self._response(is_head=head.check(self._listening.is_host_allowed))
         except RequestError as exc:
             response = _refusal(str(exc))
         stream = trio.SocketStream(client)
@@ -116,7 +95,8 @@ async def _drain(client: trio.socket.SocketType) -> None:
 
 
 def _refusal(status: str) -> bytes:
-    text = f"{status}: this serves GET /metrics only\n".encode()
+    remedy = _REMEDIES.get(status[:3], "this serves GET /metrics only")
+    text = f"{status}: {remedy}\n".encode()
     return _header(status, "text/plain; charset=utf-8", len(text)) + text
 
 

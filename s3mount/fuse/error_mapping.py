@@ -77,16 +77,18 @@ def logs_errors(
 
 
 @contextmanager
-def request_deadline(timeout: float, *, spent: float = 0.0) -> Iterator[None]:
+def request_deadline(
+    timeout: float, key: Callable[[], str | None], *, spent: float = 0.0
+) -> Iterator[None]:
     """Raise DeadlineExceeded if the block takes more than *timeout* seconds and a moment of grace.
 
-    *spent* are seconds of them that the request has waited before. It costs as much CPU as the rest
-    of a request that does not wait, so only what may wait has one.
+    *key* returns what the error is about. *spent* are seconds that the request has waited before.
+    It costs as much CPU as the rest of a request that does not wait, so only what may wait has one.
     """
     with trio.move_on_after(max(0.0, timeout - spent) + GRACE) as scope:
         yield
     if scope.cancelled_caught:
-        raise DeadlineExceeded(f"no answer within {timeout:g} s (--timeout)")
+        raise DeadlineExceeded(f"no answer within {timeout:g} s (--timeout)", key=key())
 
 
 def _log_and_map(operation: str, exc: Exception) -> int:

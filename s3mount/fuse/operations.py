@@ -8,6 +8,8 @@ mount is read-only.
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 
 import pyfuse3
 import trio
@@ -75,7 +77,7 @@ class Operations(pyfuse3.Operations):
         try:
             attributes = self._tree.lookup_nowait(parent_inode, name)
             if attributes is None:
-                with request_deadline(self._timeout):
+                with self._deadline(parent_inode, name):
                     async with self._limiter.admitted(ctx.uid, NAME_COST):
                         attributes = await self._tree.lookup(parent_inode, name)
         except NotFound as exc:
@@ -89,14 +91,14 @@ class Operations(pyfuse3.Operations):
     async def _lookup_dot(self, inode: int, name: bytes, ctx: RequestContext) -> Attributes:
         """Look an inode (".") or its directory ("..") up by its number."""
         numbers = self._numbers
-        with request_deadline(self._timeout):
+        with self._deadline(inode):
             async with self._limiter.admitted(ctx.uid, NAME_COST):
                 return await (numbers.lookup if name == b"." else numbers.lookup_parent)(inode)
 
     @maps_errors
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
         if self._files.may_have_bytes(inode):
-            with request_deadline(self._timeout):
+            with self._deadline(inode):
                 async with self._limiter.admitted(ctx.uid, NAME_COST):
                     await self._files.check_size(inode)
         return self._reply(self._tree.attributes(inode))
@@ -140,7 +142,7 @@ class Operations(pyfuse3.Operations):
         offset = self._reply_dots(handle, start_id, token, attributes)
         found = handle.read_nowait(offset)
         if found is None and offset == start_id:  # nothing has been replied yet
-            with request_deadline(self._timeout, spent=spent):
+            with self._deadline(handle.inode, spent=spent):
                 async with self._limiter.admitted(uid):
                     found = await handle.read(offset)
         while found is not None and self._reply_entries(found, token, attributes):
@@ -152,7 +154,7 @@ class Operations(pyfuse3.Operations):
             await handle.rewind()
             return 0.0
         started = trio.current_time()
-        with request_deadline(self._timeout):
+        with self._deadline(handle.inode):
             async with self._limiter.admitted(uid):
                 await handle.rewind()
         return trio.current_time() - started
@@ -214,7 +216,7 @@ class Operations(pyfuse3.Operations):
         # an inode is one version, so its pages in the kernel never become stale
         handle = self._files.open_nowait(inode)
         if handle is None:
-            with request_deadline(self._timeout):
+            with self._deadline(inode):
                 async with self._limiter.admitted(ctx.uid, NAME_COST):
                     handle = await self._files.open(inode)
         self._file_users[handle] = ctx.uid
@@ -227,7 +229,7 @@ class Operations(pyfuse3.Operations):
         cached = self._files.read_cached(fh, off, size)
         if cached is not None:
             return cached
-        with request_deadline(self._timeout):
+        with request_deadline(self._timeout, partial(self._files.key, fh)):
             async with self._limiter.admitted(self._file_users[fh]):
                 return await self._read(fh, off, size)
 
@@ -259,6 +261,13 @@ class Operations(pyfuse3.Operations):
             self._read_retries.forget(fh)
         finally:
             self._files.release(fh)
+
+    def _deadline(
+        self, inode: int, name: bytes = b"", *, spent: float = 0.0
+    ) -> AbstractContextManager[None]:
+        """The deadline of a request about *name* in the directory *inode*, or *inode* itself."""
+        key = partial(self._tree.key, inode, name)
+        return request_deadline(self._timeout, key, spent=spent)
 
     # ---- the file system -------------------------------------------------------------------------
 

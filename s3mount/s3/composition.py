@@ -10,7 +10,6 @@ from functools import partial
 from s3mount.config import StoreConfig
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
@@ -39,6 +38,8 @@ def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog
 
         transport = BotoTransport(config, endpoint, log=requests)
     if config.follow_redirects:
+        from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+
         transport = RedirectFollower(
             transport, endpoint, requests, connections=config.max_connections
         )

@@ -13,13 +13,16 @@ Invariants:
    and a snapshot reads `_in_flight` before it counts `_ended`: none is missed, none counts twice.
 3. Only `_count_ended` changes the counts, under the lock. No counter ever falls.
 4. Subscribers are called in the event loop, in the order in which requests were counted. While
-   there are none, they cost nothing.
+   there are none, they cost nothing. The event loop is woken once for all requests that end until
+   `tell_subscribers`: the first request after it wakes it again. At most TRACED_MAX requests wait
+   for that; subscribers learn how many more there were.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from s3mount import unawaited
@@ -45,8 +48,23 @@ Subscriber = Callable[[EndedRequest], None]
 """Called in the event loop with each request that has ended; returns at once."""
 
 
+OnEnd = Callable[[], None]
+"""Called in the event loop soon after a request has ended, once until subscribers are told."""
+
+
+OnMissed = Callable[[int], None]
+"""Called in the event loop with how many requests a subscriber was not told of."""
+
+
 RunInEventLoop = Callable[[Callable[[], None]], None]
 """Has a function called in the event loop soon, from any thread; once if asked repeatedly."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Subscription:
+    tell: Subscriber
+    on_end: OnEnd
+    on_missed: OnMissed
 
 
 def _at_once(function: Callable[[], None]) -> None:
@@ -75,10 +93,12 @@ class RequestLog:
         # under the lock
         self._counts = RequestCounts()
         self._errors: deque[EndedRequest] = deque(maxlen=ERRORS_KEPT)
-        # the subscribers; what they are still to be told; how many requests they were not told of
-        self._subscribers: tuple[Subscriber, ...] = ()
-        self._traced: deque[EndedRequest] = deque()
-        self.untold = 0
+        # the subscribers; what they are still to be told; how many more requests there were;
+        # whether the next request that ends wakes them
+        self._subscribers: tuple[_Subscription, ...] = ()
+        self._traced: deque[RequestRecord] = deque()
+        self._missed = 0
+        self._is_awaited = False
 
     def begin(self, request: StoreRequest) -> RequestRecord:
         """Return the record of *request*, which is sent now; `end` is to be called for it."""
@@ -136,19 +156,38 @@ class RequestLog:
         records = sorted(self._records_in_flight(), key=lambda record: record.sent_at)
         return [PendingRequest.of(record, now) for record in records[:most]]
 
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+    def subscribe(
+        self, subscriber: Subscriber, on_end: OnEnd, on_missed: OnMissed = lambda _: None
+    ) -> Callable[[], None]:
         """Tell *subscriber* of each request that ends from now on, until the result is called.
 
-        For the event loop.
+        It is told by `tell_subscribers`, for which *on_end* is the time; *on_missed* is told of how
+        many it is not, since the event loop did not come to it. For the event loop.
         """
-        with self._lock:
-            self._count_ended()  # before there is a subscriber
-        self._subscribers = (*self._subscribers, subscriber)
+        self.tell_subscribers()  # what ended before, to those before
+        added = _Subscription(subscriber, on_end, on_missed)
+        self._subscribers = (*self._subscribers, added)
+        self._is_awaited = True
 
         def unsubscribe() -> None:
-            self._subscribers = tuple(each for each in self._subscribers if each != subscriber)
+            self._subscribers = tuple(each for each in self._subscribers if each is not added)
+            self._is_awaited = self._is_awaited and bool(self._subscribers)
 
         return unsubscribe
+
+    def tell_subscribers(self) -> None:
+        """Tell subscribers of what has ended. For the event loop."""
+        self._is_awaited = bool(self._subscribers)  # before counting, so that no request is missed
+        with self._lock:
+            self._count_ended()
+            missed, self._missed = self._missed, 0
+        while self._traced:
+            ended = self._ended_request(self._traced.popleft())
+            for each in self._subscribers:
+                unawaited.call("telling of a request", each.tell, ended)
+        if missed:
+            for each in self._subscribers:
+                unawaited.call("telling of missed requests", each.on_missed, missed)
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register the counts and the latencies of requests."""
@@ -232,9 +271,10 @@ class RequestLog:
     def _append(self, record: RequestRecord) -> None:
         self._ended.append(record)
         del self._in_flight[record]
-        if self._subscribers:
-            self._run_in_event_loop(self._tell_subscribers)
-        elif len(self._ended) >= _COUNT_AT and self._lock.acquire(blocking=False):
+        if self._is_awaited:
+            self._is_awaited = False
+            self._run_in_event_loop(self._announce_end)
+        if len(self._ended) >= _COUNT_AT and self._lock.acquire(blocking=False):
             try:
                 self._count_ended()
             finally:
@@ -262,17 +302,13 @@ class RequestLog:
 
     def _trace(self, record: RequestRecord) -> None:
         if len(self._traced) < TRACED_MAX:
-            self._traced.append(self._ended_request(record))
+            self._traced.append(record)
         else:
-            self.untold += 1
+            self._missed += 1
 
     def _ended_request(self, record: RequestRecord) -> EndedRequest:
         return EndedRequest.of(record, self._wall_clock() - self._clock())
 
-    def _tell_subscribers(self) -> None:
-        with self._lock:
-            self._count_ended()
-        while self._traced:
-            ended = self._traced.popleft()
-            for subscriber in self._subscribers:
-                unawaited.call("telling of a request", subscriber, ended)
+    def _announce_end(self) -> None:
+        for each in self._subscribers:
+            unawaited.call("telling that a request ended", each.on_end)

@@ -1,4 +1,4 @@
-"""Manual pages s3mount(1), s3mountctl(1) and s3mount.toml(5), from the tables of the commands."""
+"""Manual pages of the commands and of the configuration file, from the tables of the commands."""
 
 import re
 from itertools import groupby
@@ -7,11 +7,19 @@ import click
 from roff import ManualPage, escape, literal, usage
 
 from s3mount import __version__
+from s3mount.cli.clear import clear_command
+from s3mount.cli.mount_helper import FLAGS, USAGE
 from s3mount.cli.options import COUNT, FLAG, OPTION_TABLE, OPTIONS, REPEATABLE, Option
 from s3mount.cli.reference import EXIT_STATUS, SIGNALS
 from s3mount.ctl.commands import GROUP
 
 VERSION = f"s3mount {__version__}"
+CLEAR_EXIT_STATUS = (
+    ("0", "nothing dead is mounted there any more"),
+    ("1", "the mount could not be removed; one line on stderr says why"),
+    ("2", "an argument is wrong; the line names it"),
+    ("130", "interrupted"),
+)
 CTL_EXIT_STATUS = (
     ("0", "done"),
     ("1", "the mount or the store failed, or a mount is not healthy"),
@@ -26,7 +34,10 @@ def pages() -> dict[str, str]:
     return {
         "man1/s3mount.1": s3mount_page(),
         "man1/s3mountctl.1": s3mountctl_page(),
+        "man1/s3mount-clear.1": clear_page(),
         "man5/s3mount.toml.5": file_page(),
+        "man8/mount.s3mount.8": helper_page(),
+        "man8/mount.fuse.s3mount.8": ".so man8/mount.s3mount.8\n",  # another name of the command
     }
 
 
@@ -79,7 +90,16 @@ def s3mount_page() -> str:
         "s3mount data /mnt/data --endpoint-url http://localhost:9000 --path-style\n"
         "photos /mnt/photos s3mount _netdev,allow_other,region=eu-central-1 0 0"
     )
-    _see_also(page, "s3mountctl(1)", "s3mount.toml(5)", "fusermount3(1)", "mount(8)", "fstab(5)")
+    _see_also(
+        page,
+        "s3mountctl(1)",
+        "s3mount-clear(1)",
+        "s3mount.toml(5)",
+        "mount.s3mount(8)",
+        "fusermount3(1)",
+        "mount(8)",
+        "fstab(5)",
+    )
     return page.text
 
 
@@ -115,7 +135,75 @@ def s3mountctl_page() -> str:
         "s3mountctl warm /mnt/photos/2024 && ./job\n"
         "s3mountctl trace --errors --key '2024/*'"
     )
-    _see_also(page, "s3mount(1)", "s3mount.toml(5)")
+    _see_also(page, "s3mount(1)", "s3mount-clear(1)", "s3mount.toml(5)")
+    return page.text
+
+
+def clear_page() -> str:
+    command = clear_command()
+    page = ManualPage("s3mount-clear", 1, VERSION, "User Commands")
+    page.summary("s3mount-clear", "remove a dead mount of an S3 bucket")
+    page.section("Synopsis")
+    page.usage("s3mount-clear [--living] MOUNTPOINT")
+    page.usage("s3mount-clear [--living] --config FILE")
+    page.section("Description")
+    _help_text(page, command.help or "")
+    page.paragraph(
+        "A mount is dead when its process was killed before it could unmount. `s3mountctl list` "
+        "names dead mounts. If there is nothing to remove, that is success. A mount that answers, "
+        "or that is not of s3mount, is left alone."
+    )
+    page.section("Options")
+    _options(page, click.Context(command, info_name=command.name))
+    page.paragraph(
+        "In a service of systemd, `--living` removes a mount only if the main process of the "
+        "service was killed: after a refused start, what answers there belongs to another service."
+    )
+    _table(page, "Exit status", CLEAR_EXIT_STATUS)
+    page.section("Environment")
+    page.definition(
+        f"{literal('SERVICE_RESULT')}, {literal('EXIT_CODE')}, {literal('EXIT_STATUS')}",
+        "How the main process of the service ended, see systemd.exec(5).",
+    )
+    page.section("Examples")
+    page.example("s3mount-clear /mnt/photos\ns3mount-clear --living /mnt/photos")
+    _see_also(page, "s3mount(1)", "s3mountctl(1)", "umount(8)")
+    return page.text
+
+
+def helper_page() -> str:
+    page = ManualPage("mount.s3mount", 8, VERSION, "System Administration")
+    page.summary("mount.s3mount", "mount an S3 bucket by mount(8) or fstab(5)")
+    page.section("Synopsis")
+    page.usage("mount -t s3mount BUCKET[/PREFIX] MOUNTPOINT [-o OPTIONS]")
+    page.usage(USAGE)
+    page.section("Description")
+    page.paragraph(
+        "Is run by mount(8) for the type `s3mount`, and for lines of /etc/fstab with that type. It "
+        "returns once the mount answers. If the same is mounted there already, it does nothing."
+    )
+    page.paragraph(
+        "An option is written as in s3mount(1), without its dashes and with underscores: "
+        "`metadata_ttl=5m`. A value with a comma is quoted. Options of mount(8) such as `_netdev`, "
+        "`nofail` and `noauto` are accepted. A bucket may be written `s3://BUCKET`, which cannot "
+        "be taken for a file."
+    )
+    page.paragraph(
+        "The mount is served by the user of `run_as=`, else by the user who mounts. Credentials "
+        "are those of that user, from boto3's chain; there is no option for them."
+    )
+    page.section("Options")
+    for flag, value, text in FLAGS:
+        page.definition(usage(f"{flag} {value}".rstrip()), text)
+    _table(page, "Exit status", EXIT_STATUS)
+    page.section("Files")
+    page.definition(literal("/etc/fstab"), "Mounts of the machine.")
+    page.section("Examples")
+    page.example(
+        "mount -t s3mount photos/2024 /mnt/photos -o region=eu-central-1\n"
+        "photos /mnt/photos s3mount _netdev,nofail,allow_other,run_as=s3mount 0 0"
+    )
+    _see_also(page, "s3mount(1)", "s3mountctl(1)", "mount(8)", "fstab(5)", "systemd.mount(5)")
     return page.text
 
 
@@ -153,7 +241,12 @@ def _command(page: ManualPage, parent: click.Context, command: click.Command) ->
     page.subsection(f"{command.name}")
     page.usage(" ".join([context.command_path, *command.collect_usage_pieces(context)]))
     _help_text(page, command.help or "")
-    for parameter in command.get_params(context):
+    _options(page, context)
+
+
+def _options(page: ManualPage, context: click.Context) -> None:
+    """Add the options of the command of *context*, but for --help."""
+    for parameter in context.command.get_params(context):
         record = parameter.get_help_record(context)
         if isinstance(parameter, click.Option) and record and "--help" not in parameter.opts:
             term, text = record

@@ -134,6 +134,7 @@ WARM_ITEMS: Final[tuple[Mapping[str, Any], ...]] = (
         "files_done": 4,
         "bytes_done": 40 << 20,
         "path": "2024/a\x1b[2J.raw",
+        "cost": {"currency": "USD", "requests": 0.00001, "transfer": 0.01, "total": 0.01001},
     },
 )
 WARM_RESULT: Final[Mapping[str, Any]] = {

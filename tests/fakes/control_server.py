@@ -25,16 +25,15 @@ Script = Mapping[str, Callable[[Mapping[str, Any]], Iterable[Mapping[str, Any]]]
 class ControlServer:
     """A server at *path*. *requests* are what clients sent, *left* is set when one has closed.
 
-    A *greeting* of None is never sent: the server hangs.
+    Clients get *greetings* one after another, all others the last one. A greeting of None is never
+    sent: the server hangs.
     """
 
-    def __init__(
-        self, path: Path, script: Script, greeting: Mapping[str, Any] | None = GREETING
-    ) -> None:
+    def __init__(self, path: Path, script: Script, *greetings: Mapping[str, Any] | None) -> None:
         self.requests: list[dict[str, Any]] = []
         self.left = threading.Event()
         self._script = script
-        self._greeting = greeting
+        self._greetings = [*(greetings or (GREETING,))]
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -65,8 +64,9 @@ class ControlServer:
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError), client.makefile("rb") as lines:
-            if self._greeting is not None:
-                _send(client, self._greeting)
+            greeting = self._greetings.pop(0) if len(self._greetings) > 1 else self._greetings[0]
+            if greeting is not None:
+                _send(client, greeting)
             for line in lines:
                 request = json.loads(line)
                 self.requests.append(request)
@@ -77,10 +77,10 @@ class ControlServer:
 
 @contextmanager
 def control_server(
-    path: Path, script: Script, greeting: Mapping[str, Any] | None = GREETING
+    path: Path, script: Script, *greetings: Mapping[str, Any] | None
 ) -> Iterator[ControlServer]:
     """Serve *script* at *path*."""
-    server = ControlServer(path, script, greeting)
+    server = ControlServer(path, script, *greetings)
     try:
         yield server
     finally:

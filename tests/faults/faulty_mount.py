@@ -3,7 +3,6 @@
 Knows processes, mount points and log files. One mount serves many scenarios in turn.
 """
 
-import contextlib
 import json
 import os
 import shutil
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import IO, Any, Self
 from s3mount.daemon.mounting.mount_table import mount_at
 from tests.faults.bucket import Bucket
 from tests.faults.hostile_store import HostileStore
+from tests.waiting import wait_until
 
 BUCKET = "faulty"
 KEY_ID, SECRET, TOKEN = (
@@ -151,11 +150,12 @@ class FaultyMount:
         }
 
     def _wait_mounted(self) -> None:
-        end = time.monotonic() + PATIENCE
-        while mount_at(str(self.mountpoint)) is None:
-            if not self.is_alive or time.monotonic() > end:
-                log = self.log_text
-                with contextlib.suppress(Exception):
-                    self.__exit__()
-                raise RuntimeError(f"the mount did not begin: {log}")
-            time.sleep(0.02)
+        def is_mounted() -> bool:
+            return mount_at(str(self.mountpoint)) is not None
+
+        try:
+            wait_until(lambda: is_mounted() or not self.is_alive, PATIENCE)
+            assert is_mounted(), f"the mount did not begin: {self.log_text}"
+        except AssertionError:
+            self.__exit__()
+            raise

@@ -106,7 +106,7 @@ class ScenarioRunner:
         mount = self._borrow(scenario.options)
         try:
             result = run(scenario, mount)
-        except BaseException:
+        except BaseException:  # raised again: no other scenario borrows the mount
             mount.__exit__()
             raise
         self._idle.setdefault(scenario.options, []).append(mount)

@@ -230,10 +230,6 @@ def repeats(times: int, step: Step) -> Step:
     return _like(step, repeated)
 
 
-def pauses(seconds: float) -> Step:
-    return lambda _run: time.sleep(seconds)
-
-
 def writes_home(name: str, text: str) -> Step:
     """Replace a file below $HOME, as a renewed credentials file is."""
 

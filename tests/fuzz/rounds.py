@@ -17,6 +17,7 @@ from tests.fuzz.users import Checker, Deviation, User, list_directory, run_tools
 from tests.mount.mount_process import Mount, abort, mounted
 from tests.property.history_store import Behaviour
 from tests.property.programs import random_key
+from tests.waiting import wait_until
 
 BUCKET = "fuzzy"
 ROUND = 3.0  # seconds of use
@@ -151,11 +152,10 @@ def _refresh(bucket: ChangingBucket, mount: Mount) -> None:
     marker.exists()
     bucket.replace(MARKER)
     mount.process.send_signal(signal.SIGHUP)
-    end = time.monotonic() + SEEN_WITHIN
-    while not marker.exists():
-        if time.monotonic() > end:
-            raise Deviation("a new file is not seen after a SIGHUP")
-        time.sleep(0.05)
+    try:
+        wait_until(marker.exists, SEEN_WITHIN)
+    except AssertionError:
+        raise Deviation("a new file is not seen after a SIGHUP") from None
 
 
 def _walk(checker: Checker) -> None:

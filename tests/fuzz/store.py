@@ -85,4 +85,4 @@ class LateStore(HostileStore):
 
     def _wait(self) -> None:
         if self._delay:
-            time.sleep(self._rnd.random() * self._delay)
+            time.sleep(self._rnd.random() * self._delay)  # latency of the store

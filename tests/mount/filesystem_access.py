@@ -4,7 +4,6 @@ import errno
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,11 +69,3 @@ def output_of(*words: str | Path, cwd: Path | None = None, status: int = 0) -> s
     said = done.stdout.decode("utf-8", "surrogateescape")
     assert done.returncode == status, f"{words} ended with {done.returncode}:\n{said}"
     return said
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Poll until *is_so*, for changes without an event; patient enough for a busy machine."""
-    give_up = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < give_up, "it never became so"
-        time.sleep(0.05)

@@ -33,7 +33,6 @@ from s3mount.cli.build_config import build_config
 from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
-from s3mount.control.sources import StoreState
 from s3mount.daemon import wiring
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.startup import run
@@ -173,8 +172,9 @@ async def serve(config: Config, host: Host) -> None:
     async with trio.open_nursery() as loads:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
-        state = StoreState(config.store, None, None)
-        observed = wiring.ObservedStore(control.store, RequestLog(), lambda: state)
+        observed = wiring.ObservedStore(
+            control.store, RequestLog(), None, lambda: None, lambda: None
+        )
         await wiring._serve_session(config, host, observed, background)
         loads.cancel_scope.cancel()
 

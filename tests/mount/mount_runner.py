@@ -16,7 +16,7 @@ from typing import Final
 
 from s3mount.daemon.mounting.mount_table import mount_at
 from s3mount.daemon.syscalls import MNT_DETACH, unmount
-from tests.mount.filesystem_access import wait_until
+from tests.waiting import wait_until
 
 ROOT: Final = Path(__file__).parents[2]
 STAND_IN: Final = (sys.executable, str(ROOT / "tests/mount/one_file_mount.py"))

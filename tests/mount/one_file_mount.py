@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Collection
 from typing import Any
 
 import pyfuse3
@@ -20,9 +21,10 @@ from s3mount.cli.build_config import build_config
 from s3mount.cli.exit_status import run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
-from s3mount.control.commands import Commands
+from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.protocol import Greeting
-from s3mount.daemon.interfaces import Host
+from s3mount.control.server import ControlServer
+from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
 from s3mount.daemon.startup import run
 from s3mount.errors import SetupError
@@ -38,8 +40,21 @@ class ReadCounter:
     def __init__(self) -> None:
         self.count = 0
 
-    def commands(self, greeting: Greeting) -> Commands:  # noqa: ARG002
-        return {}
+    async def serve_control(
+        self, listening: ListeningSocket, identity: MountIdentity, allowed: Collection[int]
+    ) -> None:
+        greeting = Greeting(
+            s3mount="",
+            pid=os.getpid(),
+            connection=identity.connection,
+            source=identity.source,
+            mountpoint=identity.mountpoint,
+            since=identity.since,
+        )
+        await ControlServer(listening, greeting, {}, allowed).run()
+
+    def answered(self) -> None:
+        """Nothing was put off."""
 
     def invalidate_all(self) -> None:
         self.count = 0

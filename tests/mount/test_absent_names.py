@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file
 from tests.mount.memory_mount import ControlledMount, memory_mount
+from tests.waiting import wait_until
 
 ASKED = 1000
 

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.filesystem_access import failure_of, read_file, read_mapped, wait_until
+from tests.mount.filesystem_access import failure_of, read_file, read_mapped
 from tests.mount.mount_process import mount_of
 from tests.mount.relay import relay
 from tests.mount.serializing_proxy import serializing_proxy
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 OVERWRITES = 1000
 READERS = 8
@@ -159,20 +160,19 @@ def test_an_open_file_is_its_version_or_estale_and_the_next_open_is_the_new_one_
         os.close(descriptor)
 
 
-def test_a_replaced_version_with_an_id_is_read_to_its_end(moto: S3Server, tmp_path: Path) -> None:
+def test_a_replaced_version_with_an_id_is_read_to_its_end(
+    versitygw: S3Server, tmp_path: Path
+) -> None:
     old, new = os.urandom(1 << 20) * 12, os.urandom(1 << 20)
-    bucket = moto.make_bucket()
-    moto.client().put_bucket_versioning(
-        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
-    )
-    fill(moto, {"big": old}, bucket)
+    bucket = versitygw.make_bucket(versioned=True)
+    fill(versitygw, {"big": old}, bucket)
     with mount_of(
-        moto, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--part-size", "1MiB"
+        versitygw, bucket, tmp_path / "mnt", "--metadata-ttl", "0", "--part-size", "1MiB"
     ) as mount:
         descriptor = os.open(mount / "big", os.O_RDONLY)
         assert os.pread(descriptor, 4096, 0) == old[:4096]
 
-        fill(moto, {"big": new}, bucket)
+        fill(versitygw, {"big": new}, bucket)
 
         assert os.pread(descriptor, 4096, len(old) - 4096) == old[-4096:]
         assert read_file(mount / "big") == new

@@ -13,16 +13,17 @@ from typing import Any
 
 import pytest
 
+from s3mount.control.admission import CLIENTS_MAX, STREAMS_MAX
 from s3mount.control.locations import SYSTEM
-from s3mount.control.server import CLIENTS_MAX
 from tests.mount.buckets import fill
 from tests.mount.control_client import ControlClient, ask, connected, control_client, control_socket
-from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file
 from tests.mount.memory_mount import memory_mount
 from tests.mount.mount_process import Mount, is_mounted, mount_of
 from tests.mount.mount_runner import AS_NOBODY, NOBODY, MountRunner, helper_of, wait_exit
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 READERS = 64
 SIZE = 3 << 20
@@ -243,13 +244,15 @@ def test_clients_that_behave_badly_harm_no_mount(seaweedfs: S3Server, tmp_path: 
             with connected(path) as vanishing:
                 vanishing.send("trace")
         with ExitStack() as stack:
-            for _ in range(CLIENTS_MAX):
+            for _ in range(STREAMS_MAX):
                 stack.enter_context(connected(path)).send("trace")
+            for _ in range(STREAMS_MAX, CLIENTS_MAX):
+                stack.enter_context(connected(path))
             with connected(path) as refused:
                 assert refused.greeting["error"]["code"] == "busy"
             assert read_file(mount / "a/one") == b"1"
 
-        wait_until(lambda: "identity" in _try(mount.path))
+            wait_until(lambda: "identity" in _try(mount.path))  # an idle one makes room
 
 
 def _flood(client: ControlClient) -> int:

@@ -22,7 +22,7 @@ def options_of(server: S3Server) -> tuple[str, ...]:
 
 
 @pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+def examined(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """Each of the servers in turn, with its credentials in the environment."""
     server: S3Server = request.getfixturevalue(request.param)
     clear_environment(monkeypatch, **server.environment())
@@ -31,13 +31,13 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S
 
 @pytest.mark.parametrize("transport", ["native", "boto3"])
 def test_a_good_server_fails_no_check_and_the_suggested_command_mounts(
-    server: S3Server, transport: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+    examined: S3Server, transport: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    bucket = fill(server, BODIES)
+    bucket = fill(examined, BODIES)
 
-    report = examine(capfd, bucket, *options_of(server), "--transport", transport)
+    report = examine(capfd, bucket, *options_of(examined), "--transport", transport)
     words = shlex.split(report.command or "")
-    with mounted(words[1], tmp_path / "mnt", *words[3:], env=server.environment()) as mount:
+    with mounted(words[1], tmp_path / "mnt", *words[3:], env=examined.environment()) as mount:
         tree = read_tree(mount.path)
 
     assert report.names("failure") == report.names("not tried") == []

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
-from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file
 from tests.mount.mount_process import Mount, mount_of
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 Call = Callable[[Path], object]
 

@@ -1,7 +1,6 @@
 """Handles that outlive the kernel's dentries: name_to_handle_at and open_by_handle_at, as NFS."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from tests.mount.file_handles import (
     read_handle,
     shrink_dentries,
 )
-from tests.mount.filesystem_access import failure_of, wait_until
+from tests.mount.filesystem_access import failure_of
 from tests.mount.memory_mount import ControlledMount, memory_mount
+from tests.waiting import outlast, wait_until
 
 
 def failure_of_handle(mount: ControlledMount, handle: Handle) -> str:
@@ -48,7 +48,8 @@ def forgotten(mount: ControlledMount, ttl: str, *names: str) -> list[Handle]:
             os.stat(os.path.join(directory, name))
     handles = [handle_of(mount.path / name) for name in names]
     drop_dentries(mount)
-    time.sleep(0.4 if ttl == "0.3" else 0)
+    if ttl == "0.3":
+        outlast(0.3)
     return handles
 
 

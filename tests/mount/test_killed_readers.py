@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.filesystem_access import wait_until
 from tests.mount.memory_mount import ControlledMount, memory_mount
 from tests.mount.mount_process import ENDED_WITHIN, abort
+from tests.waiting import wait_until
 
 
 @contextmanager

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.filesystem_access import read_file, wait_until
+from tests.mount.filesystem_access import read_file
 from tests.mount.memory_mount import ControlledMount, memory_mount
+from tests.waiting import wait_until
 
 NOBODY = 65534
 CONNECTIONS = 32

@@ -12,10 +12,11 @@ import pytest
 
 from tests.metrics_documentation import registered
 from tests.mount.buckets import fill
-from tests.mount.filesystem_access import read_file, read_tree, wait_until
+from tests.mount.filesystem_access import read_file, read_tree
 from tests.mount.mount_process import Mount, mount_of, refused
 from tests.mount.relay import Request, Traffic, relay
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 KINDS = ("GET", "HEAD", "LIST")
 SECRET_NAME = "a-key-that-is-told-to-nobody"

@@ -26,7 +26,6 @@ from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.mounting.stale_mounts import clear
 from s3mount.errors import SetupError
-from tests.mount.filesystem_access import wait_until
 from tests.mount.mount_runner import (
     AS_NOBODY,
     NOBODY,
@@ -36,6 +35,7 @@ from tests.mount.mount_runner import (
     helper_of,
     wait_exit,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 

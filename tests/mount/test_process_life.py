@@ -24,7 +24,6 @@ from s3mount.daemon.mounting.kernel_mounter import KernelMounter
 from s3mount.daemon.mounting.mount_point import checked_mountpoint
 from s3mount.daemon.mounting.options import MountRequest
 from s3mount.daemon.syscalls import unmount
-from tests.mount.filesystem_access import wait_until
 from tests.mount.mount_runner import (
     AS_NOBODY,
     NOBODY,
@@ -37,6 +36,7 @@ from tests.mount.mount_runner import (
     status_of,
     wait_exit,
 )
+from tests.waiting import wait_until
 
 CAPABILITY_SETS: Final = ("CapInh", "CapPrm", "CapEff", "CapAmb", "CapBnd")
 

@@ -12,10 +12,11 @@ import pytest
 
 from s3mount.s3.scheduling.hedge_policy import BURST, SHARE
 from tests.mount.buckets import fill, fill_from
-from tests.mount.filesystem_access import output_of, read_file, read_mapped, wait_until
+from tests.mount.filesystem_access import output_of, read_file, read_mapped
 from tests.mount.mount_process import Mount, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 SIZES = (

@@ -19,10 +19,11 @@ import pytest
 from s3mount.bill import bill_of
 from s3mount.config import PriceConfig
 from tests.mount.buckets import fill
-from tests.mount.filesystem_access import read_file, read_tree, wait_until
+from tests.mount.filesystem_access import read_file, read_tree
 from tests.mount.mount_process import Mount, mount_of
 from tests.mount.relay import Request, Traffic, relay
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 BIG = 24 * MIB

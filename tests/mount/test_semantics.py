@@ -40,12 +40,13 @@ from tests.field.cases import environ, gateways, settings
 from tests.field.cases.versions import replaced_between
 from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
-from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree, wait_until
+from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree
 from tests.mount.memory_mount import memory_mount
 from tests.mount.mount_process import REPOSITORY, Mount, mount_of
 from tests.mount.relay import relay
 from tests.reference import tree_of
 from tests.servers import S3Server
+from tests.waiting import outlast, wait_until
 
 NATIVE = "native"
 DOCUMENT = REPOSITORY / "docs/semantics.md"
@@ -523,13 +524,13 @@ def test_a_file_handle_works_while_its_name_is_known(server: S3Server, tmp_path:
     with mount_of(server, bucket, tmp_path / "mnt", "--metadata-ttl", "1") as mount:
         a, b = [handle_of(mount / f"d/{name}") for name in sorted(os.listdir(mount / "d"))]
         shrink_dentries(mount.path)
-        time.sleep(1.5)
+        outlast(1.0)
         assert [read_handle(mount.path, handle) for handle in (a, b)] == [b"old", b"b"]
 
         shrink_dentries(mount.path)
         fill(server, {"d/a": b"newer"}, bucket)
         server.client().delete_object(Bucket=bucket, Key="d/b")
-        time.sleep(1.5)
+        outlast(1.0)
         for handle in (a, b):
             assert failure_of(partial(read_handle, mount.path, handle)) == "ESTALE"
         current = handle_of(mount / "d/a")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.filesystem_access import failure_of, read_file, wait_until
+from tests.mount.filesystem_access import failure_of, read_file
 from tests.mount.memory_mount import ControlledMount, memory_mount
 from tests.mount.mount_process import ENDED_WITHIN, is_mounted
+from tests.waiting import wait_until
 
 
 @pytest.fixture

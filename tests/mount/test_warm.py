@@ -11,11 +11,12 @@ from typing import Any
 
 from tests.mount.buckets import fill
 from tests.mount.control_client import ControlClient, ask, control_client
-from tests.mount.filesystem_access import read_file, wait_until
+from tests.mount.filesystem_access import read_file
 from tests.mount.mount_process import Mount, environment, mount_of
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
 from tests.terminal import terminal
+from tests.waiting import wait_until
 
 MIB = 1 << 20
 BODIES = {
@@ -121,6 +122,22 @@ def test_a_dry_run_lists_and_tells_what_the_rest_takes(seaweedfs: S3Server, tmp_
         assert set(sent) == {"GET"}
         assert dry["requests"] == {"LIST": 0, "GET": sent["GET"], "HEAD": 0}
         assert {**dry, "requests": None} == {**result, "requests": None}
+
+
+def test_what_fetching_costs_is_told_while_it_is_under_way(
+    seaweedfs: S3Server, tmp_path: Path
+) -> None:
+    bucket = fill(seaweedfs, BODIES)
+    with mount_behind_relay(seaweedfs, bucket, tmp_path / "mnt") as (mount, _):
+        replies: list[dict[str, Any]] = []
+        with control_client(mount.path) as client:
+            client.send("warm", paths=["w"])
+            while not replies or "item" in replies[-1]:
+                replies.append(client.receive())
+
+        first, *_, last_item, reply = replies
+        assert first["item"]["cost"] is None
+        assert last_item["item"]["cost"]["transfer"] == reply["result"]["cost"]["transfer"]
 
 
 def test_listing_only_makes_stat_free_and_fetches_nothing(
@@ -306,7 +323,7 @@ def test_ctrl_c_at_a_terminal_ends_it(seaweedfs: S3Server, tmp_path: Path) -> No
         warm(mount.path, "", listing_only=True)
         traffic.is_silent = True
         with terminal([*COMMAND, str(mount.path)], environment(), 120, 30) as screen:
-            screen.wait_for(f"0/{FILES - 1} files")
+            screen.wait_for("fetching will cost", f"0/{FILES - 1} files")
             screen.press("\x03")
 
             assert screen.wait_end() == 130

@@ -17,16 +17,12 @@ from tests.packages.build import (
     lower_version,
     make_root,
 )
-from tests.servers import S3Server, seaweedfs
+from tests.servers import S3Server
+from tests.systemd.fixtures import bucket, server
 from tests.systemd.sandbox import Sandbox, booted
-from tests.systemd.service import BODY, KEY, Service
+from tests.systemd.service import Service
 
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[S3Server]:
-    """Outside of the clean machines, which share this machine's loopback."""
-    with seaweedfs() as (plain, _):
-        yield plain
+__all__ = ["bucket", "server"]  # fixtures of two suites
 
 
 @pytest.fixture(scope="session")
@@ -94,13 +90,6 @@ def machine(old_root: Path, packages: Packages) -> Iterator[Sandbox]:
     """A Debian with the version before; the packages are seen at their path."""
     with booted(old_root, [packages.directory]) as machine:
         yield machine
-
-
-@pytest.fixture
-def bucket(server: S3Server) -> str:
-    name = server.make_bucket()
-    server.client().put_object(Bucket=name, Key=KEY, Body=BODY)
-    return name
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 A result may show any state of the bucket between the oldest moment allowed and the call's end:
 - A lookup shows an entry of one of these states; an entry of all of them is never absent.
 - A complete reading of a directory has each name of all states once, and no name of none.
-- The oldest moment is one lifetime before the call, but not before the last SIGHUP, and not
-  before a read found the version replaced.
-- The kernel may keep an entry only until it is one lifetime old.
+- The oldest moment is one lifetime before the call, but not before the last SIGHUP, nor before the
+  last refresh of the path or of one above, and not before a read found the version replaced.
+- The kernel may keep an entry only until it is one lifetime old, and none from before a refresh.
 - An inode number stands for the entry that it was returned for, and opens that version.
 - A failure comes only from a store that failed, and is never an absence; other exceptions are bugs.
 - Forgetting all references leaves no inode.
@@ -178,6 +178,11 @@ async def _simulation_of(program: Program) -> AsyncIterator["Simulation"]:
         nursery.cancel_scope.cancel()
 
 
+def _slashes(key: str) -> Iterator[int]:
+    """Yield where the names of *key* end, but for the last."""
+    return (at for at, character in enumerate(key) if character == "/")
+
+
 def configured_limit(entries: int) -> int:
     """Return a --metadata-limit in bytes that has room for about *entries*, in pages of a few."""
     return 400 * entries
@@ -199,6 +204,7 @@ class Simulation:
     clock: Clock
     trace: list[str] = field(default_factory=list)
     last_refresh: float = -math.inf
+    refreshed: dict[str, float] = field(default_factory=dict)  # the last refresh of each key
     # the entry of each inode number that has references
     entries: dict[int, KnownEntry] = field(default_factory=dict)
     references: Counter[int] = field(default_factory=Counter)
@@ -217,32 +223,51 @@ class Simulation:
         self.last_refresh = self.clock()
         self.filesystem.tree.invalidate_all()
 
+    def refresh_path(self, path: str) -> None:
+        """Refresh *path*; the mount's root is all of it."""
+        self.refreshed[self.program.root + path] = self.clock()
+        if not path:
+            self.last_refresh = self.clock()
+        self.filesystem.tree.refresh(path.encode().split(b"/") if path else ())
+
+    def refreshed_at(self, key: str | None, until: float) -> float:
+        """Return when *key*, or a directory above it, was last refreshed; -inf if after *until*."""
+        above = () if key is None else (key, *(key[:at] for at in _slashes(key)))
+        times = (self.last_refresh, *(self.refreshed.get(each, -math.inf) for each in above))
+        return max((time for time in times if time <= until), default=-math.inf)
+
     def change(self, step: Step) -> None:
         """Do a step that changes the mount or its bucket from outside."""
         self._serial += 1
         match step.verb:
             case "hup":
                 self.refresh()
+            case "refresh":
+                self.refresh_path(step.path)
             case "put":
                 self.store.history.change(self.clock(), step.path, size_of(step.path, self._serial))
             case "delete":
                 self.store.history.change(self.clock(), step.path, None)
 
-    def oldest(self, now: float, *, lifetime: float, key: str | None = None) -> float:
-        """Return the oldest moment that the result of a call at *now* may show."""
+    def oldest(
+        self, now: float, *, lifetime: float, key: str | None = None, listed: str | None = None
+    ) -> float:
+        """Return the oldest moment that the result of a call at *now* may show.
+
+        The call is about *key*, or reads the directory *listed*.
+        """
         gone = (
             self.gone.get(key, -math.inf)
             if key is not None and self.program.limit == DEFAULT_LIMIT
             else -math.inf
         )
-        return max(
-            now - lifetime, self.last_refresh if self.last_refresh <= now else -math.inf, gone
-        )
+        return max(now - lifetime, self.refreshed_at(listed if key is None else key, now), gone)
 
     def check_kept(self, entry: KnownEntry, valid_for: float) -> None:
         """Check that an entry is not too old after the *valid_for* seconds that it is kept."""
         if 0 < valid_for < math.inf:
-            since = self.clock() + valid_for - self.program.ttl
+            now = self.clock()
+            since = max(now + valid_for - self.program.ttl, self.refreshed_at(entry.key, now))
             sizes = sizes_of(
                 self.states(since), entry.prefix, entry.name, is_list_denied=self.is_list_denied
             )
@@ -548,7 +573,9 @@ class _Reading:
 
     async def run(self, stream: DirectoryHandle) -> dict[int, KnownEntry]:
         self._since = self._simulation.oldest(
-            self._simulation.clock(), lifetime=self._simulation.program.ttl
+            self._simulation.clock(),
+            lifetime=self._simulation.program.ttl,
+            listed=self._prefix.removesuffix("/"),
         )
         is_at_end = False
         if await self._attempt(stream.rewind):

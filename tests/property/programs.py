@@ -87,10 +87,11 @@ class Program:
 
 
 def program_of(seed: int) -> Program:
-    """Return the program of *seed*: two of five are general, the others aim at rare cases."""
+    """Return the program of *seed*: two of six are general, the others aim at rare cases."""
     rnd = random.Random(seed)
     any_program = _any_program(rnd, seed)
-    return rnd.choice((_any, _any, _contended, _trimmed, _walked))(rnd, any_program)
+    aims = (_any, _any, _contended, _refreshed, _trimmed, _walked)
+    return rnd.choice(aims)(rnd, any_program)
 
 
 def _any(rnd: random.Random, program: Program) -> Program:  # noqa: ARG001  # as the others
@@ -138,6 +139,28 @@ def _contended(rnd: random.Random, program: Program) -> Program:
     )
 
 
+def _refreshed(rnd: random.Random, program: Program) -> Program:
+    """Replace files, and refresh them at once, while requests for their names are in flight."""
+    program = replace(_contended(rnd, program), root="", ttl=rnd.choice((10.0, 60.0, 60.0)))
+    *readers, writer = program.agents
+    for _ in range(rnd.randint(1, 2)):
+        prefix = rnd.choice(("", "a", "a", "b"))
+        pause = rnd.choice((0.0, 1.0, 2.0))
+        readers.append(
+            (Step("walk", prefix), Step("sleep", pause=pause), Step("list", prefix), *readers[0])
+        )
+    changes = [
+        each
+        for step in writer
+        for each in (
+            (step, Step("refresh", rnd.choice((step.path, step.path.rpartition("/")[0]))))
+            if step.verb == "put"
+            else (step,)
+        )
+    ]
+    return replace(program, agents=(*readers, tuple(changes)))
+
+
 def _contending_reader(rnd: random.Random, keys: list[str]) -> list[Step]:
     steps = []
     for _ in range(rnd.randint(3, 10)):
@@ -151,6 +174,8 @@ def _contending_reader(rnd: random.Random, keys: list[str]) -> list[Step]:
             steps.append(Step("sleep", pause=rnd.choice((0.1, 1.0, 4.0, 11.0))))
         if rnd.random() < 0.1:
             steps.append(_list_step(rnd, rnd.choice(("", "a")), 0.0))
+        if rnd.random() < 0.1:
+            steps.append(Step("refresh", rnd.choice((path, path.rpartition("/")[0]))))
     return steps
 
 
@@ -357,6 +382,7 @@ def _reader_step(rnd: random.Random, paths: list[str], directories: list[str]) -
         "open": Step("open", path, pause=rnd.choice((0.0, 0.5, 3.0, 15.0)), patience=patience),
         "sleep": Step("sleep", pause=rnd.choice((0.1, 1.0, 3.0, 11.0, 61.0))),
         "hup": Step("hup" if rnd.random() < 0.4 else "attributes"),
+        "refresh": Step("refresh", path),
         "forget": Step("forget"),
     }
     return steps[
@@ -382,7 +408,9 @@ def _writer(rnd: random.Random, keys: list[str]) -> list[Step]:
     steps = []
     for _ in range(rnd.randint(1, 12)):
         key = rnd.choice(keys) if keys and rnd.random() < 0.6 else random_key(rnd)
-        verb = rnd.choice(("put", "put", "delete", "delete", "hup"))
+        verb = rnd.choice(("put", "put", "delete", "delete", "hup", "refresh"))
+        if verb == "refresh" and {"", ".", ".."} & set(key.split("/")):
+            verb = "hup"
         steps.append(Step(verb, "" if verb == "hup" else key))
         steps.append(Step("sleep", pause=rnd.choice((0.0, 0.05, 0.5, 2.0, 7.0))))
     return steps

@@ -60,7 +60,7 @@ def pieces_of(draw: st.DrawFn, octets: bytes) -> list[bytes]:
 
 
 async def answer(_arguments: Arguments, send: Send) -> Object:
-    await send({})
+    await send([{}])
     return {}
 
 
@@ -133,7 +133,9 @@ async def _replies(pieces: Sequence[bytes], expected: int) -> list[dict[str, dic
     commands: Commands = dict.fromkeys(COMMANDS, answer)
     splitter, found = LineSplitter(limit=None), list[dict[str, dict[str, str]]]()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Connection(theirs, commands, Pacer()).serve, GREETING)
+        nursery.start_soon(
+            Connection(theirs, commands, Pacer(), may_stream=lambda: True).serve, GREETING
+        )
         nursery.start_soon(_send, ours, pieces)
         while len(found) < expected:
             splitter.feed(await ours.receive_some())

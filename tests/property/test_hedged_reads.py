@@ -94,7 +94,7 @@ class FickleTransport:
     def close(self) -> None: ...
 
     def _delay(self, cancel_token: CancelToken) -> None:
-        time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))
+        time.sleep(self._chance.choice((0, 0, LATE, 3 * LATE)))  # latency of the store
         if self._chance.random() < 0.5:
             cancel_token.check()
         is_in_event_loop = (

@@ -4,8 +4,9 @@ Wherever it is cancelled, it leaves nothing.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import trio
 import trio.testing
@@ -21,6 +22,7 @@ from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUp, WarmUps
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.object_store import Priority
+from tests.fakes.lying_store import LyingStore
 from tests.fakes.memory_store import BUCKET, MemoryStore, Request
 from tests.property.filesystem_factory import make_filesystem
 
@@ -53,6 +55,7 @@ class Play:
     limit: int
     seed: int
     failing: frozenset[str] = frozenset()
+    lie: Mapping[str, Any] = field(default_factory=dict)
     store: MemoryStore = field(init=False)
     blocks: BlockCache = field(init=False)
     filesystem: FileSystem = field(init=False)
@@ -61,7 +64,7 @@ class Play:
     def __post_init__(self) -> None:
         bodies = {key: random.Random(key).randbytes(size) for key, size in self.sizes.items()}
         self.chance = random.Random(self.seed)
-        self.store = MemoryStore(bodies, page_size=3, before=self._respond)
+        self.store = LyingStore(bodies, page_size=3, before=self._respond, **self.lie)
 
     async def _respond(self, request: Request) -> None:
         for _ in range(self.chance.randrange(4)):
@@ -104,6 +107,29 @@ class Play:
                 assert key in self.failing
             finally:
                 reader.close()
+
+    def change(self, change: str, key: str) -> None:
+        """Replace or delete an object, or refresh its path, or all."""
+        bodies = self.store.bodies
+        match change:
+            case "replace":
+                self.store.put(key, self.chance.randbytes(self.chance.choice((1, UNIT, 5 * UNIT))))
+            case "delete" if key in bodies:
+                self.store.delete(key)
+            case "refresh":
+                self.filesystem.tree.refresh(key.encode().split(b"/"))
+            case "refresh all":
+                self.filesystem.tree.refresh(())
+
+    async def check_bytes(self) -> None:
+        """Each object is read as it is now."""
+        for key, body in self.store.bodies.items():
+            reader = self.blocks.open(self.version(key))
+            content = bytearray()
+            while len(content) < len(body):
+                content += await reader.read(len(content), UNIT)
+            reader.close()
+            assert content == body
 
     def version(self, key: str) -> ObjectVersion:
         return self.store.stat(key).version
@@ -153,7 +179,7 @@ def test_all_that_fits_is_fetched_once_and_no_more(
             fetched = _ranges_of(play.gets)
             assert len(fetched) == len(set(fetched))
             assert all(get.priority is Priority.PREFETCH for get in play.gets)
-            assert play.blocks._loader.memory.used <= play.blocks._loader.prefetch_limit
+            assert play.blocks._loader.memory.used <= play.blocks._loader.prefetches.limit
             assert (result["files"], result["bytes"]) == (len(sizes), sum(sizes.values()))
             ends = ("fetched_files", "already", "did_not_fit_files", "failed_count")
             assert sum(result[end] for end in ends) == len(sizes)  # type: ignore[misc]
@@ -241,6 +267,62 @@ def test_no_block_of_an_open_file_is_evicted_for_it(
                 reader.close()
             await trio.testing.wait_all_tasks_blocked(0.001)
             play.check_at_rest()
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.01))
+
+
+_changes = st.lists(
+    st.tuples(st.sampled_from(["replace", "delete", "refresh", "refresh all"]), st.integers(0, 30)),
+    max_size=8,
+)
+_lies = st.sampled_from(
+    [
+        {},
+        {"listed_bytes": 3},
+        {"listed_bytes": -3, "head_bytes": 3},
+        {"listed_word": "-listed"},
+        {"head_word": "-head"},
+    ]
+)
+
+
+@settings(deadline=None)
+@given(_trees(), _limits, _changes, _lies, st.integers(), st.data())
+def test_what_changes_meanwhile_is_counted_once_and_read_right(  # noqa: PLR0917
+    sizes: dict[str, int],
+    limit: int,
+    changes: list[tuple[str, int]],
+    lie: dict[str, object],
+    seed: int,
+    data: st.DataObject,
+) -> None:
+    keys = [data.draw(st.sampled_from(sorted(sizes))) for _ in changes]
+    jobs = data.draw(st.integers(1, 4))
+
+    async def main() -> None:
+        play = Play(sizes, limit, seed, lie=lie)
+        async with trio.open_nursery() as nursery:
+            play.begin(nursery)
+            results = []
+
+            async def warm() -> None:
+                results.append((await play.warm(jobs)).result())
+
+            async with trio.open_nursery() as acting:
+                acting.start_soon(warm)
+                for (change, steps), key in zip(changes, keys, strict=True):
+                    for _ in range(steps):
+                        await trio.lowlevel.checkpoint()
+                    play.change(change, key)
+
+            [result] = results
+            ends = ("fetched_files", "already", "did_not_fit_files", "failed_count")
+            assert sum(result[end] for end in ends) == result["files"]  # type: ignore[misc]
+            await play.check_bytes()
+            await trio.testing.wait_all_tasks_blocked(0.001)
+            play.check_at_rest()
+            assert play.blocks.warming._unallocated == 0
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0.01))

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sysconfig
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from shutil import which
+
+from tests.waiting import wait_until
 
 START_LIMIT = 60.0  # seconds, for a busy machine
 
@@ -85,17 +86,14 @@ def _check_running(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _wait_accepting(port: int, check_running: Callable[[], None]) -> None:
-    give_up = time.monotonic() + START_LIMIT
-    while True:
+    def is_accepting() -> bool:
         check_running()
-        try:
+        with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+            return True
+        return False
+
+    wait_until(is_accepting, START_LIMIT)
 
 
 def _stop(process: subprocess.Popen[bytes], patience: float) -> None:

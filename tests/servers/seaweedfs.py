@@ -1,9 +1,8 @@
 """SeaweedFS: a complete store with versions and conditional requests, over HTTP and HTTPS."""
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.servers.running import START_LIMIT, program, reserved_ports, running
 from tests.servers.server import Quirk, S3Server
+from tests.waiting import wait_until
 
 QUIRKS = frozenset(
     {Quirk.KEYS_ARE_PATHS, Quirk.LISTS_BY_DIRECTORY, Quirk.NO_ARCHIVE, Quirk.BACKSLASH_IS_SLASH}
@@ -99,17 +99,15 @@ def _command(home: Path, ports: list[int]) -> list[str]:
 
 def _wait_writable(server: S3Server, check_running: Callable[[], None]) -> None:
     client = server.client(retries={"total_max_attempts": 1})
-    give_up = time.monotonic() + START_LIMIT
-    while True:
-        try:
+
+    def is_writable() -> bool:
+        check_running()
+        with suppress(BotoCoreError, ClientError):
             client.create_bucket(Bucket="warm-up")
             client.put_object(Bucket="warm-up", Key="warm-up", Body=b"warm-up")
             client.delete_object(Bucket="warm-up", Key="warm-up")
             client.delete_bucket(Bucket="warm-up")
-        except (BotoCoreError, ClientError):
-            check_running()
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.1)
-        else:
-            return
+            return True
+        return False
+
+    wait_until(is_writable, START_LIMIT)

@@ -5,16 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import S3Server, seaweedfs
+from tests.servers import S3Server
+from tests.systemd.fixtures import bucket, server
 from tests.systemd.sandbox import CHECKOUT, Sandbox, booted
-from tests.systemd.service import BODY, KEY, Service
+from tests.systemd.service import Service
 
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[S3Server]:
-    """Outside the sandbox, which shares the machine's loopback."""
-    with seaweedfs() as (plain, _):
-        yield plain
+__all__ = ["bucket", "server"]  # fixtures of two suites
 
 
 @pytest.fixture(scope="session")
@@ -23,13 +19,6 @@ def sandbox() -> Iterator[Sandbox]:
     with booted() as running:
         running.run(CHECKOUT / "scripts/install", "--program", sys.prefix)
         yield running
-
-
-@pytest.fixture
-def bucket(server: S3Server) -> str:
-    name = server.make_bucket()
-    server.client().put_object(Bucket=name, Key=KEY, Body=BODY)
-    return name
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MACHINE = Path("/")
@@ -55,7 +56,7 @@ class Sandbox:
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         """Poll until *condition* holds; AssertionError after `SETTLE_LIMIT`."""
-        _wait_until(condition, SETTLE_LIMIT)
+        wait_until(condition, SETTLE_LIMIT)
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def booted(lower: Path = MACHINE, kept: Iterable[str | Path] | None = None) -> I
         console = Path(layers, "console")
         outer = _launch(layers, console, lower, _environment() if kept is None else kept)
         try:
-            _wait_until(lambda: _has_booted(outer), START_LIMIT)
+            wait_until(lambda: _has_booted(outer), START_LIMIT)
             yield Sandbox(_manager(outer))
         except AssertionError as exc:
             exc.add_note(
@@ -115,10 +116,3 @@ def _has_booted(outer: subprocess.Popen[bytes]) -> bool:
         return False
     state = Sandbox(manager).run("systemctl", "is-system-running", check=False).stdout.strip()
     return state in {"running", "degraded"}
-
-
-def _wait_until(condition: Callable[[], bool], limit: float) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit:.0f} s"
-        time.sleep(0.05)

@@ -1,12 +1,15 @@
 """Installing and uninstalling, each in a machine of its own that vanishes."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.servers import S3Server
 from tests.systemd.sandbox import CHECKOUT, Sandbox, booted
+from tests.systemd.service import BODY, KEY
 
 INSTALL = (CHECKOUT / "scripts/install", "--program", sys.prefix)
 UNINSTALL = CHECKOUT / "scripts/uninstall"
@@ -90,6 +93,36 @@ def test_purging_leaves_nothing(machine: Sandbox) -> None:
 
 def test_uninstalling_without_an_installation_is_a_success(machine: Sandbox) -> None:
     machine.run(UNINSTALL, "--purge")
+
+
+def test_uninstalling_is_refused_while_a_mount_is_in_use_and_ends_an_idle_one(
+    machine: Sandbox, server: S3Server, bucket: str
+) -> None:
+    """A mount of fstab, which no unit serves, went on without its program."""
+    machine.run(*INSTALL)
+    keys = f"aws_access_key_id={server.access_key}\naws_secret_access_key={server.secret_key}"
+    machine.run("mkdir", "-p", "/root/.aws", "/mnt/photos")
+    machine.write("/root/.aws/credentials", f"[default]\n{keys}\n")
+    options = f"path_style,region={server.region},endpoint_url={server.endpoint_url}"
+    machine.write("/etc/fstab", f"s3://{bucket} /mnt/photos s3mount {options} 0 0\n", mode="644")
+    machine.run("mount", "/mnt/photos")
+    machine.run("systemd-run", "--unit=reader", "--working-directory=/mnt/photos", "sleep", "inf")
+    machine.wait_until(
+        lambda: "/mnt/photos" in machine.output("sh", "-c", "readlink /proc/*/cwd || true")
+    )
+
+    refused = machine.run(UNINSTALL, check=False)
+
+    assert refused.returncode == 1
+    assert re.search(
+        r"not removed, since these mounts are in use;.*\n/mnt/photos\n", refused.stderr
+    )
+    assert machine.output("cat", f"/mnt/photos/{KEY}") == BODY.decode().strip()
+    assert machine.output("s3mount", "--version").startswith("s3mount ")
+    machine.run("systemctl", "stop", "reader.service")
+    machine.run(UNINSTALL)
+    assert machine.run("findmnt", "/mnt/photos", check=False).returncode == 1
+    assert machine.run("s3mount", "--version", check=False).returncode != 0
 
 
 def _files(machine: Sandbox) -> set[str]:

@@ -1,5 +1,6 @@
 """The shipped system unit, under a real service manager and on a real store."""
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -102,6 +103,17 @@ def test_its_control_socket_is_in_a_directory_of_its_own_and_goes_with_it(
     assert (greeting["pid"], greeting["source"]) == (int(service.pid), f"s3://{bucket}")
     service.stop()
     assert service.control_sockets == []
+
+
+@pytest.mark.parametrize("name", ["a-name-of-120-bytes-".ljust(120, "x")])
+def test_a_long_name_of_an_instance_keeps_its_control_socket(service: Service) -> None:
+    """The path of the socket is longer than the address of a Unix socket may be."""
+    service.start()
+
+    (path,) = service.control_sockets
+    status = service.sandbox.output("s3mountctl", "status", service.mountpoint, "--json")
+    assert len(path) > 107
+    assert json.loads(status)["identity"]["pid"] == int(service.pid)
 
 
 def test_no_process_of_the_same_user_reads_its_keys(service: Service) -> None:

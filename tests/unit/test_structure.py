@@ -1,4 +1,4 @@
-"""Structure of the product's source: sizes of modules and functions, and docstrings.
+"""Structure of the source: sizes of modules and functions, docstrings; no skips in tests.
 
 ruff checks the length of lines (E501), import-linter the direction of imports.
 """
@@ -124,3 +124,22 @@ def test_the_first_line_of_a_docstring_states_a_concept() -> None:
     assert any(first_lines.values())
     assert {name: line for name, line in first_lines.items() if NO_CONCEPT.match(line)} == {}
     assert {name: line for name, line in first_lines.items() if len(line) > COLUMNS_MAX} == {}
+
+
+def test_each_sleep_of_a_test_has_its_reason() -> None:
+    """Waiting is done in tests.waiting; the rest is the latency of a store, or its like."""
+    lines = (
+        (path.relative_to(ROOT), line.strip())
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        if path not in (ROOT / "tests/waiting.py", Path(__file__))
+        for line in path.read_text().splitlines()
+    )
+
+    assert [each for each in lines if "time.sleep(" in each[1] and "  # " not in each[1]] == []
+
+
+def test_no_test_is_skipped_or_expected_to_fail() -> None:
+    marks = re.compile(r"\b(pytest|mark)\.(skip|skipif|xfail|importorskip)\b")
+    texts = {path: path.read_text() for path in sorted((ROOT / "tests").rglob("*.py"))}
+
+    assert [path for path, text in texts.items() if marks.search(text)] == []

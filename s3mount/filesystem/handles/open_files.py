@@ -149,6 +149,10 @@ class OpenFiles:
         is_cut = file.is_shorter_than_told and reply is not None and len(reply) < size
         return None if is_cut else reply
 
+    def key(self, handle: int) -> str:
+        """The key of an open file."""
+        return self._files[handle].version.key
+
     def release(self, handle: int) -> None:
         file = self._files.pop(handle)
         if file.reader.has_had_bytes:

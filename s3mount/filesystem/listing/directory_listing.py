@@ -116,11 +116,11 @@ class DirectoryListing:
             raise self._failure("the listing repeats a continuation token")
         origin = growth.next_origin()
         entries, oldest = growth.merge(page, requested_at)
-        self.hidden_count = growth.merger.hidden_count
         self.is_partial = self.is_partial or page.is_partial
         self._note_order(page, growth)
         if page.next_token is None:
             entries = entries + self._last_entries(growth.merger)
+        self.hidden_count = growth.merger.hidden_count
         self._append(entries, oldest, origin if self.is_ordered else None)
         self._continue_at(page.next_token)
 

@@ -138,6 +138,11 @@ class Corrections:
 
     def add(self, page: EntryPage, index: int, stat: ObjectStat) -> None:
         """Correct the entry to *stat*, and remember that."""
+        self.remember(page, index, stat)
+        page.correct(index, stat)
+
+    def remember(self, page: EntryPage, index: int, stat: ObjectStat) -> None:
+        """Remember that the entry is *stat*, and check others that are opened next."""
         names = self._names.setdefault((page.bucket, page.prefix), {})
         name = page.name(index)
         self._count += name not in names
@@ -146,7 +151,6 @@ class Corrections:
         is_corrected = former is not None and page.is_corrected(index)
         listed = former.listed if former and is_corrected else page.version(index)
         names[name] = _Correction(listed, stat)
-        page.correct(index, stat)
         if page.is_looked_up:
             self._looked_up_doubts = DOUBTED
         else:

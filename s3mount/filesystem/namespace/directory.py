@@ -17,6 +17,7 @@ from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidatio
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 
 DENTRIES_MAX = 10_000  # put by lookups; beyond it the oldest go, as misses could fill the memory
+_NOTHING = (0, 0)
 
 
 class CachedDentry(NamedTuple):
@@ -90,6 +91,7 @@ class DirectoryState:
         "_dentries_weight",
         "_invalidations",
         "_lookups",
+        "counted",
         "inode",
         "is_unordered",
         "key",
@@ -103,6 +105,7 @@ class DirectoryState:
         self.inode = 0  # the number that the kernel last used for it; 0 if none
         self.scan: ListingScan | None = None  # the newest, complete or not; `DirectoryLru` sets it
         self.is_unordered = False  # a listing of it came out of order
+        self.counted = _NOTHING  # its entries and hidden keys when `DirectoryLru` counted them
         # what lookups have put, oldest first, and its weight
         self._dentries: dict[bytes, CachedDentry] = {}
         self._dentries_weight = 0
@@ -190,6 +193,11 @@ class DirectoryState:
     def entry_count(self) -> int:
         """How many names are cached."""
         return len(self._dentries) + (0 if self.scan is None else self.scan.listing.entry_count)
+
+    @property
+    def hidden_count(self) -> int:
+        """How many keys and prefixes below it no file name can spell, as far as it is listed."""
+        return 0 if self.scan is None else self.scan.listing.hidden_count
 
     @property
     def weight(self) -> int:

@@ -9,9 +9,12 @@ Pure but for abandoning scans in progress. Invariants:
 2. The kernel's references into what is dropped are given back (*on_evicted*), or hold no more than
    the entries that they refer to (*on_replaced*).
 3. A directory that was evicted never takes the place of a newer one of its key.
+4. *entry_count* and *hidden_count* are running totals: over the directories that are kept, the sums
+   of what each had when it was weighed last. So statistics walk through nothing.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from cachetools import Cache, LRUCache
 
@@ -51,6 +54,7 @@ class DirectoryLru:
         self._readers: dict[DirectoryListing, int] = {}
         self._detached: dict[DirectoryListing, tuple[int, int]] = {}
         self._detached_weight = 0
+        self._entry_count = self._hidden_count = 0
 
     def get_or_add(self, key: DirectoryKey) -> DirectoryState:
         """The directory of *key*, new if need be, now the most recently used."""
@@ -92,7 +96,7 @@ class DirectoryLru:
     def update_weight(self, directory: DirectoryState) -> None:
         """Note that *directory* has grown or shrunk; nothing happens if it has been evicted."""
         if self._directories.get(directory.key) is directory:
-            del self._directories[directory.key]
+            self._remove(directory)
             self._insert(directory)
 
     def update_listing_weight(self, listing: DirectoryListing) -> None:
@@ -135,7 +139,7 @@ class DirectoryLru:
 
     @property
     def entry_count(self) -> int:
-        return sum(directory.entry_count for directory in self._each_directory())
+        return self._entry_count
 
     @property
     def weight(self) -> int:
@@ -145,23 +149,17 @@ class DirectoryLru:
     @property
     def hidden_count(self) -> int:
         """How many keys and prefixes below the directories no file name can spell."""
-        listings = (directory.listing for directory in self._each_directory())
-        return sum(listing.hidden_count for listing in listings if listing is not None)
+        return self._hidden_count
 
     def clear(self) -> None:
         """Drop all directories, and the content of those that callers hold."""
-        directories = list(self._directories.values())
-        self._directories.clear()
-        for directory in directories:
-            self._clear(directory)
+        for directory in self.snapshot():
+            self.forget(directory)
 
     def forget(self, directory: DirectoryState) -> None:
         """Drop *directory*, and its content for those that hold it."""
         if self._directories.get(directory.key) is directory:
-            del self._directories[directory.key]
-        self._clear(directory)
-
-    def _clear(self, directory: DirectoryState) -> None:
+            self._remove(directory)
         scan, directory.scan = directory.scan, None
         directory.clear()
         if scan is not None:
@@ -179,7 +177,7 @@ class DirectoryLru:
     def _insert(self, directory: DirectoryState) -> None:
         """Keep *directory*; without its listing if that is too large, or not at all."""
         if self._directories.currsize + directory.weight <= self._room:  # mostly
-            self._directories[directory.key] = directory
+            self._keep(directory)
             return
         if directory.weight > self._room:
             self._trim_detached()
@@ -189,15 +187,31 @@ class DirectoryLru:
         if directory.weight <= self._room:
             self._evict(self._room - directory.weight)
         if directory.weight <= self._room:  # what was evicted may be read still
-            self._directories[directory.key] = directory
+            self._keep(directory)
         elif pages := directory.looked_up_pages:
             directory.clear()
             self._on_evicted(directory.inode, pages)
+
+    def _keep(self, directory: DirectoryState) -> None:
+        self._directories[directory.key] = directory
+        directory.counted = directory.entry_count, directory.hidden_count
+        self._count(directory, 1)
+
+    def _remove(self, directory: DirectoryState) -> None:
+        del self._directories[directory.key]
+        self._count(directory, -1)
+
+    def _count(self, directory: DirectoryState, sign: Literal[-1, 1]) -> None:
+        """Add what was counted of *directory* to the totals, or take it out."""
+        entries, hidden = directory.counted
+        self._entry_count += sign * entries
+        self._hidden_count += sign * hidden
 
     def _evict(self, most: int) -> None:
         """Evict the least recently used directories, until the others weigh at most *most*."""
         while self._directories and self._directories.currsize > most:
             _, oldest = self._directories.popitem()
+            self._count(oldest, -1)
             if pages := oldest.looked_up_pages:
                 self._on_evicted(oldest.inode, pages)
             self._evict_scan(oldest)

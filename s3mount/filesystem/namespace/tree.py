@@ -77,6 +77,16 @@ class Tree:
             raise NotADirectory("not a directory", bucket=self._bucket, key=page.key(index))
         return page.key(index) + "/"
 
+    def key(self, inode: int, name: bytes = b"") -> str | None:
+        """The key or prefix of an inode, or of *name* in it; None if the kernel forgot it."""
+        if inode == ROOT:
+            return self.root + decode(name)
+        found = self.inodes.get(inode)
+        if found is None:
+            return None
+        page, index = found
+        return page.key(index) + ("/" + decode(name) if page.is_directory(index) else "")
+
     def directory_of(self, inode: int) -> DirectoryState:
         """The cached state of the directory *inode*. NotADirectory for a file."""
         directory = self.cache.directory(self.prefix(inode))
@@ -314,11 +324,12 @@ def build_tree(
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
-    invalidations = Invalidations(ttl.invalidate_before)
+    strict_clock = StrictClock(clock)
+    lifetime = ttl.usable_for(LOOKUP_TO_OPEN)
+    invalidations = Invalidations(ttl.invalidate_before, strict_clock.now, lifetime)
     directories = DirectoryLru(
         config.metadata_limit, invalidations, references.on_evicted, references.on_replaced
     )
-    strict_clock = StrictClock(clock)
     cache = MetadataCache(
         location.bucket,
         store,

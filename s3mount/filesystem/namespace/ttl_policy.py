@@ -64,6 +64,10 @@ class TtlPolicy:
         expires_at = requested_at + max(self.positive, least)
         return requested_at >= self.valid_since and expires_at - now > CLOCK_LEAD
 
+    def usable_for(self, least: float) -> float:
+        """Seconds after which metadata, whatever it is, neither is used nor `is_recent`."""
+        return max(self.positive, self.negative, least) + self.grace + CLOCK_LEAD
+
     def invalidate_before(self, time: float) -> None:
         """Expire all that was requested before *time*."""
         self.valid_since = time

@@ -64,15 +64,24 @@ class VersionChecker:
     def correct(self, inode: int, stat: ObjectStat) -> None:
         """Make the file *inode*, of whose bytes the kernel has none, the version of *stat*."""
         page, index = self._inodes.resolve(inode)
-        log.log(
-            logging.DEBUG if self.corrections else logging.INFO,
-            "the store describes %r otherwise than GET does: %d bytes are %d; GET is believed",
-            page.key(index),
-            page.sizes[index],
-            stat.version.size,
-        )
+        self._log(page, index, stat)
         self.corrections.add(page, index, stat)
         self._kernel.expire_attributes(inode)
+
+    def correct_entry(self, page: EntryPage, index: int, stat: ObjectStat) -> None:
+        """Make an entry the version of *stat*; if the kernel has it, once that opens it."""
+        self._log(page, index, stat)
+        self.corrections.remember(page, index, stat)
+        self.apply(page, index)
+
+    def version(self, page: EntryPage, index: int) -> ObjectVersion:
+        """The version whose bytes an open of the entry will read, as far as that is known."""
+        if self.corrections:
+            self.apply(page, index)
+            stat = self.corrections.find(page, index)
+            if stat is not None:
+                return stat.version.doubted()
+        return page.version(index)
 
     def apply(self, page: EntryPage, index: int) -> None:
         """Correct an entry as another one was that told the same, unless the kernel has it."""
@@ -81,6 +90,15 @@ class VersionChecker:
         stat = self.corrections.find(page, index)
         if stat is not None and not self._inodes.stands_for(page, index):
             page.correct(index, stat)
+
+    def _log(self, page: EntryPage, index: int, stat: ObjectStat) -> None:
+        log.log(
+            logging.DEBUG if self.corrections else logging.INFO,
+            "the store describes %r otherwise than GET does: %d bytes are %d; GET is believed",
+            page.key(index),
+            page.sizes[index],
+            stat.version.size,
+        )
 
     async def _find_actual(self, entry: ObjectStat) -> ObjectStat | None:
         key = entry.version.key

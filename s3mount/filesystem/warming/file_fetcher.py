@@ -5,8 +5,8 @@ Invariants:
 1. A file begins only if there is room for all that is missing of it, and files begin in order. One
    that does not fit is counted, and smaller ones after it may.
 2. At most *jobs* pieces are in flight, so no more files are.
-3. A file that failed is counted once, and its other pieces are not fetched. Others go on, unless
-   the store seems to be away.
+3. A file that failed is counted once, and its other pieces are not fetched. One whose version GET
+   denies is not counted yet. Others go on, unless the store seems to be away.
 4. However it ends, no file stays open.
 5. Files that need no request are gone through some at once, with a checkpoint after them, so that
    readers go first.
@@ -14,11 +14,11 @@ Invariants:
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from s3mount.errors import S3MountError, StaleVersion, StoreError
+from s3mount.errors import S3MountError, StaleVersion
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
 from s3mount.s3.model import ByteRange, ObjectVersion
 
@@ -58,6 +58,13 @@ class BlockMemory(Protocol):
     def open(self, version: ObjectVersion) -> WarmObject: ...
 
 
+class Denied(NamedTuple):
+    """A version that a GET denied, and how."""
+
+    version: ObjectVersion
+    error: StaleVersion
+
+
 class _File:
     """One file while it is fetched."""
 
@@ -86,10 +93,10 @@ class FileFetcher:
         self._counts = counts
         self._outage = outage
         self._open: set[_File] = set()
-        self.stale: list[ObjectVersion] = []  # those that were replaced since they were listed
+        self._denied: list[Denied] = []
 
-    async def run(self, versions: Iterable[ObjectVersion], jobs: int) -> None:
-        """Fetch what is missing of *versions*."""
+    async def run(self, versions: Iterable[ObjectVersion], jobs: int) -> list[Denied]:
+        """Fetch what is missing of *versions*; those that GET denied."""
         rest = iter(versions)
         pieces = self._each_piece(rest)
         interrupted: list[_File] = []
@@ -104,6 +111,8 @@ class FileFetcher:
         if self._outage.is_away:
             failed = ((file.version, file.error) for file in interrupted)
             await self._give_up(chain(failed, ((version, None) for version in rest)))
+        denied, self._denied = self._denied, []
+        return denied
 
     async def _work(
         self, pieces: Iterator[tuple[_File, ByteRange] | None], scope: trio.CancelScope
@@ -168,10 +177,11 @@ class FileFetcher:
             return
         self._open.remove(file)
         file.content.close()
-        self._counts.done_files += 1
         if isinstance(file.error, StaleVersion):
-            self.stale.append(file.version)
-        elif file.error is not None:
+            self._denied.append(Denied(file.version, file.error))
+            return
+        self._counts.done_files += 1
+        if file.error is not None:
             self._counts.add_failure(file.version.key[len(self._root) :], file.error)
         elif file.is_cut:
             self._counts.add_unfit(file.octets)
@@ -184,5 +194,5 @@ class FileFetcher:
             if number % AT_ONCE == 0:
                 await trio.lowlevel.checkpoint()
             if self._memory.missing(version).octets:
-                away = StoreError("not fetched, since the store failed too often in a row")
-                self._counts.add_failure(version.key[len(self._root) :], error or away)
+                failure = error or self._outage.error
+                self._counts.add_failure(version.key[len(self._root) :], failure)

@@ -101,6 +101,11 @@ class OutageDetector:
     def is_away(self) -> bool:
         return self._failures >= FAILURES_MAX
 
+    @property
+    def error(self) -> StoreError:
+        """The failure of what is not requested any more, as the store is away."""
+        return StoreError("not fetched, since the store failed too often in a row")
+
     def note_success(self) -> None:
         self._failures = 0
 

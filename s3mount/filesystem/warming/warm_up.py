@@ -1,7 +1,8 @@
 """Warm-up of paths: lists them and all below, then fetches the files that fit into memory.
 
 Each part decides for itself: `tree_lister` what is listed, `file_fetcher` how files are fetched,
-and the plan here which of them. One warm-up runs at a time, since each plans with all free memory.
+`version_renewal` what those are that GET denied, and the plan here which files. One warm-up runs at
+a time, since each plans with all free memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,13 +11,15 @@ from typing import Final
 
 import trio
 
-from s3mount.errors import NotFound, S3MountError, StoreError
+from s3mount.errors import S3MountError, StoreError
 from s3mount.filesystem.listing.entry_page import EntryPage
-from s3mount.filesystem.names import decode, encode, parent_of
+from s3mount.filesystem.names import decode
 from s3mount.filesystem.namespace.tree import Tree
+from s3mount.filesystem.namespace.version_checker import VersionChecker
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.warming.file_fetcher import AT_ONCE, BlockMemory, FileFetcher
 from s3mount.filesystem.warming.tree_lister import TreeLister
+from s3mount.filesystem.warming.version_renewal import VersionRenewer
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
 from s3mount.s3.model import ObjectVersion
 
@@ -82,7 +85,9 @@ class WarmUp:
         self._request = request
         self._counts = WarmCounts()
         self._outage = OutageDetector()
-        self._plan = _Plan(memory, self._counts, wants_files=not request.listing_only)
+        self._plan = _Plan(
+            memory, self._counts, tree.versions, wants_files=not request.listing_only
+        )
         self._lister = TreeLister(
             tree.cache,
             tree.root,
@@ -108,7 +113,7 @@ class WarmUp:
 
         A checkpoint only if a request is needed.
         """
-        for path in _distinct(self._request.paths):
+        for path in distinct(self._request.paths):
             try:
                 await self._list_path(path)
             except S3MountError as exc:
@@ -119,16 +124,16 @@ class WarmUp:
         self._counts.is_fetching = not (self._request.listing_only or self._request.is_dry)
 
     async def fetch(self) -> None:
-        """Fetch the files of the plan, once more those that were replaced meanwhile."""
+        """Fetch the files of the plan, once more those whose versions GET denied."""
         if not self._counts.is_fetching:
             return
-        fetcher = FileFetcher(self._memory, self._tree.root, self._counts, self._outage)
-        await fetcher.run(self._plan.versions(), self._request.jobs)
-        replaced, fetcher.stale = fetcher.stale, []
-        renewed = [await self._renew(version) for version in replaced]
-        await fetcher.run(filter(None, renewed), self._request.jobs)
-        for version in fetcher.stale:
-            self._fail(version, StoreError("replaced again while it was fetched"))
+        tree, counts, outage, jobs = self._tree, self._counts, self._outage, self._request.jobs
+        fetcher = FileFetcher(self._memory, tree.root, counts, outage)
+        renewer = VersionRenewer(tree, counts, outage, jobs)
+        denied = await fetcher.run(self._plan.versions(), jobs)
+        renewed = await renewer.renew(denied)
+        for each in await fetcher.run(renewed, jobs):
+            renewer.fail(each)
 
     async def _list_path(self, path: Path) -> None:
         if not path:
@@ -141,29 +146,21 @@ class WarmUp:
         else:
             self._plan.add(page, index)
 
-    async def _renew(self, version: ObjectVersion) -> ObjectVersion | None:
-        """The version that has replaced *version*; None if there is none, which is counted."""
-        self._tree.invalidate(version)
-        prefix = parent_of(version.key)
-        try:
-            page, index = await self._tree.find(prefix, encode(version.key[len(prefix) :]))
-            if page.is_directory(index):
-                raise NotFound("it has become a directory")
-        except S3MountError as exc:
-            self._fail(version, exc)
-            return None
-        return page.version(index)
-
-    def _fail(self, version: ObjectVersion, exc: S3MountError) -> None:
-        self._counts.add_failure(version.key[len(self._tree.root) :], exc)
-
 
 class _Plan:
     """The files to fetch: in order, each that fits into what memory the ones before have left."""
 
-    def __init__(self, memory: BlockMemory, counts: WarmCounts, *, wants_files: bool) -> None:
+    def __init__(
+        self,
+        memory: BlockMemory,
+        counts: WarmCounts,
+        checker: VersionChecker,
+        *,
+        wants_files: bool,
+    ) -> None:
         self._memory = memory
         self._counts = counts
+        self._checker = checker
         self._wants_files = wants_files
         self._room = memory.find_room() if wants_files else 0
         self._files: list[tuple[EntryPage, int]] = []
@@ -177,12 +174,12 @@ class _Plan:
                 self.add(page, index)
 
     def add(self, page: EntryPage, index: int) -> None:
-        counts = self._counts
+        counts, version = self._counts, self._checker.version(page, index)
         counts.files += 1
-        counts.octets += page.sizes[index]
+        counts.octets += version.size
         if not self._wants_files:
             return
-        missing = self._memory.missing(page.version(index))
+        missing = self._memory.missing(version)
         if not missing.octets:
             counts.already += 1
         elif missing.memory > self._room:
@@ -196,14 +193,15 @@ class _Plan:
 
     def versions(self) -> Iterator[ObjectVersion]:
         """The versions to fetch."""
-        return (page.version(index) for page, index in self._files)
+        return (self._checker.version(page, index) for page, index in self._files)
 
 
-def _distinct(paths: Sequence[Path]) -> list[Path]:
+def distinct(paths: Sequence[Path]) -> list[Path]:
     """*paths* without those that are, or are in, others."""
-    wanted = set(paths)
-    return [
-        path
-        for path in dict.fromkeys(paths)
-        if not any(path[:depth] in wanted for depth in range(len(path)))
-    ]
+    outermost: set[Path] = set()
+    above: Path | None = None
+    for path in sorted(set(paths)):  # each right after those above it
+        if above is None or path[: len(above)] != above:
+            outermost.add(path)
+            above = path
+    return [path for path in dict.fromkeys(paths) if path in outermost]

@@ -14,7 +14,6 @@ from s3mount.s3.operations.response_body import check_body_ends
 from s3mount.s3.operations.store_traits import StoreTraits, try_forms
 from s3mount.s3.transport import Fields, Response, Retryable, StoreRequest, content_length
 
-USELESS_HEADS_MAX = 5  # then none is sent any more
 _REFUSALS_OF_HEAD = (405, 501)  # by gateways that have GET only
 
 
@@ -24,7 +23,6 @@ class HeadObject:
     def __init__(self, runner: OperationRunner, traits: StoreTraits) -> None:
         self._runner = runner
         self._traits = traits
-        self._useless_heads = 0  # in a row, of objects that a GET then described
 
     def head(
         self,
@@ -35,7 +33,7 @@ class HeadObject:
         version_id: str | None = None,
     ) -> ObjectStat:
         """See `Operations.head`. A store without HEAD is asked by GET, at once after some tries."""
-        if self._useless_heads >= USELESS_HEADS_MAX:
+        if not self._traits.has_heads:
             return self.head_by_get(key, deadline=deadline, reason=reason, version_id=version_id)
         try:
             stat = self._head(key, version_query(version_id), deadline, reason)
@@ -43,11 +41,10 @@ class HeadObject:
             if exc.status not in _REFUSALS_OF_HEAD:
                 raise
             stat = None
+        is_useful = stat is not None
         if stat is None:
             stat = self.head_by_get(key, deadline=deadline, reason=reason, version_id=version_id)
-            self._useless_heads += 1
-        else:
-            self._useless_heads = 0
+        self._traits.record_head(is_useful=is_useful)
         return stat
 
     def head_by_get(

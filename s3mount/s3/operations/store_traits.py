@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 REFUSALS_MAX: Final = 3  # of a header, one after another, if they may be about something else
 TRIED_AGAIN_AFTER: Final = 60.0  # seconds; one request more a minute for stores without ranges
 IGNORED_RANGES: Final = 2  # responses with a whole object to Range, until that is expected
+USELESS_HEADS_MAX: Final = 5  # one after another, until GETs replace them
 
 
 class StoreTraits:
@@ -30,8 +31,8 @@ class StoreTraits:
 
     *verifies*: whole objects are checked, by their ETag too if *has_md5_etags* is not False.
     *form* is that of the next request. What it leaves out is tried again TRIED_AGAIN_AFTER seconds
-    later: a proxy may have refused it for a while. *has_md5_etags* is None until an object has
-    shown it. *clock* is monotonic.
+    later, and so is HEAD: a proxy may have refused it for a while. *has_md5_etags* is None until an
+    object has shown it. *clock* is monotonic.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class StoreTraits:
         self._full_again_at = math.inf
         self._told: set[str] = set()  # what the log says is refused or ignored
         self._whole_responses = 0  # to Range, one after another
+        self._useless_heads = 0  # one after another
+        self._heads_again_at = math.inf
         self._refusals = dict.fromkeys(_TEXTS, 0)
         self.has_refusals = False  # whether any of them is not 0
         self._lock = threading.Lock()
@@ -121,6 +124,24 @@ class StoreTraits:
             self._told.add(_IGNORED_RANGE)
         if not is_told:
             log.info("%s", _IGNORED_RANGE)
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether HEAD is worth sending: it was not useless USELESS_HEADS_MAX times lately."""
+        if self._useless_heads < USELESS_HEADS_MAX:
+            return True
+        if self._clock() < self._heads_again_at:
+            return False
+        with self._lock:
+            self._useless_heads = USELESS_HEADS_MAX - 1  # one more is enough
+        return True
+
+    def record_head(self, *, is_useful: bool) -> None:
+        """Account for a HEAD that described an object, or whose object only a GET described."""
+        with self._lock:
+            self._useless_heads = 0 if is_useful else self._useless_heads + 1
+            if self._useless_heads >= USELESS_HEADS_MAX:
+                self._heads_again_at = self._clock() + TRIED_AGAIN_AFTER
 
     def may_be_md5s(
         self, probe: Callable[[], bool | None], deadline: float, *, is_again: bool

@@ -49,7 +49,7 @@ stage_commands() { # pip wrote the path of this build into their first lines
     for command in "${MOUNT_HELPERS[@]##*/}"; do
         ln -s ../lib/s3mount/bin/mount.s3mount "$stage/usr/sbin/$command"
     done
-    install -m 755 "$work/source/scripts/lib/prune-updatedb" "$stage$DEB_PROGRAM/prune-updatedb"
+    install -m 755 -t "$stage$DEB_PROGRAM" "$work/source/scripts/lib"/{end-mounts,prune-updatedb}
 }
 
 stage_units() { # those of systemd/, with the paths of this package

@@ -4,12 +4,12 @@ import contextlib
 import fcntl
 import socket
 import termios
-import time
 from collections.abc import Callable
 
 from tests.faults.catalogue.rows import Misbehaviour, Outcome
 from tests.faults.hostile_store import RESET, HangUp, HostileStore
 from tests.faults.workloads import LIST, LOOK, READ
+from tests.waiting import wait_until
 
 RIGHT, FAILED = Outcome.RIGHT, Outcome.FAILED
 
@@ -55,8 +55,7 @@ def _hesitate(store: HostileStore, connection: socket.socket) -> None:
 
 def _wait_acknowledged(connection: socket.socket) -> None:
     """Wait until the peer's kernel has all that was sent, FIN included; see SIOCOUTQ in tcp(7)."""
-    while any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))):
-        time.sleep(0.001)
+    wait_until(lambda: not any(fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4))))
 
 
 def _to_the_idle(act: Callable[[socket.socket], object]) -> Callable[[HostileStore], None]:

@@ -12,7 +12,6 @@ from tests.field.case import (
     fails,
     in_time,
     lists,
-    pauses,
     reads,
     reads_all,
     repeats,
@@ -75,7 +74,6 @@ CASES = (
             options=("--metadata-ttl", "0"),
             steps=(
                 writes_home(".aws/credentials", keys("AKIDNEW")),
-                pauses(0.1),
                 in_time(6, reads("a.txt")),
                 reads_all(),
             ),

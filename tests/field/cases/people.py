@@ -3,9 +3,9 @@
 import stat
 import subprocess
 import sys
-import time
 from functools import partial
 
+from tests.faults.bucket import Kind
 from tests.field import kinds
 from tests.field.case import (
     BUCKET,
@@ -14,13 +14,14 @@ from tests.field.case import (
     Run,
     Step,
     lists,
-    pauses,
     reads_all,
 )
 from tests.mount.file_handles import handle_of, list_handle, read_handle, shrink_dentries
 from tests.mount.filesystem_access import failure_of
 from tests.mount.mount_process import environment
+from tests.waiting import outlast, wait_until
 
+LIFETIME = 1  # seconds
 HELPER = "from s3mount.cli.mount_helper import main; main()"
 
 
@@ -70,7 +71,7 @@ def rsync_and_tar_see_no_change(run: Run) -> None:
             ["rsync", "-aiX", f"{at}/", copy], capture_output=True, text=True, check=True
         )
         found.append(done.stdout)
-        time.sleep(1.1)  # whole seconds differ
+        outlast(1.0)  # rsync compares whole seconds
     subprocess.run(["chmod", "-R", "u+w", copy], check=True)
     tar = subprocess.run(
         f"tar -C {at} -cf - . | wc -c", shell=True, capture_output=True, text=True, check=True
@@ -83,21 +84,22 @@ def opens_by_handle(run: Run) -> None:
     reads_all()(run)
     one, z = handle_of(run.path("photos/2024/one.jpg")), handle_of(run.path("z"))
     photos = handle_of(run.path("photos"))
-    for pause in (0.0, 1.5):  # fresh, and expired
+    for is_expired in (False, True):
         shrink_dentries(run.mount.path)
-        time.sleep(pause)
+        if is_expired:
+            outlast(LIFETIME)
         assert read_handle(run.mount.path, one) == run.case.objects["photos/2024/one.jpg"][:1000]
         assert list_handle(run.mount.path, photos) == ["2024", "two.jpg"]
     run.store.bucket.put("z", b"newer")
     shrink_dentries(run.mount.path)
-    time.sleep(1.5)
+    outlast(LIFETIME)
     assert failure_of(partial(read_handle, run.mount.path, z)) == "ESTALE"
 
 
 def kills_a_reader_and_unmounts(run: Run) -> None:
     lists("", "a.txt", "empty", "photos", "z")(run)
     reader = subprocess.Popen(["cat", run.path("photos/2024/one.jpg")], stdout=subprocess.DEVNULL)
-    time.sleep(0.5)
+    wait_until(lambda: run.requests(Kind.GET) != [])
     reader.kill()
     reader.wait()
     subprocess.run(["umount", run.mount.path], check=True)
@@ -105,15 +107,19 @@ def kills_a_reader_and_unmounts(run: Run) -> None:
     run.mount.is_left = True
 
 
+def expires(_run: Run) -> None:
+    outlast(LIFETIME)
+
+
 def keeps_directory_times(run: Run) -> None:
     """Check that no directory's time changes, whatever becomes known, expires or changes."""
     directories = [run.path(name) for name in ("", "photos", "photos/2024")]
     seen = []
-    for step in (lists("photos", "2024", "two.jpg"), reads_all(), pauses(1.5), reads_all()):
+    for step in (lists("photos", "2024", "two.jpg"), reads_all(), expires, reads_all()):
         seen.append([path.stat()[7:] for path in directories])
         step(run)
     run.store.bucket.put("photos/2024/three.jpg", b"3")
-    time.sleep(1.5)
+    outlast(LIFETIME)
     lists("photos/2024", "one.jpg", "three.jpg")(run)
     seen.append([path.stat()[7:] for path in directories])
     assert seen == [seen[0]] * len(seen)
@@ -218,7 +224,7 @@ CASES = (
     Case(
         "a handle outlives the names in the kernel",
         "NFS re-exports: mergerfs #576, rclone #9547: ESTALE after a while.",
-        options=("--metadata-ttl", "1"),
+        options=("--metadata-ttl", str(LIFETIME)),
         steps=(opens_by_handle,),
         transports=NATIVE,
     ),
@@ -232,7 +238,7 @@ CASES = (
     Case(
         "the time of a directory stays",
         "A second rsync -a, or find -newer, sees directories change without a change.",
-        options=("--metadata-ttl", "1"),
+        options=("--metadata-ttl", str(LIFETIME)),
         steps=(keeps_directory_times,),
         transports=NATIVE,
     ),

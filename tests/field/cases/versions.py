@@ -96,7 +96,7 @@ def across_the_end(name: str, readers: int = 20) -> Step:
             threads = [threading.Thread(target=read, args=(at,)) for at in (*offsets, end)]
             for thread in threads:
                 thread.start()
-                time.sleep(0.02)
+                time.sleep(0.02)  # so that most arrive in this order, the interesting one
             for thread in threads:
                 thread.join()
             expected = {at: body[at : at + 2 * size] for at in (*offsets, end)}

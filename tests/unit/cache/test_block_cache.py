@@ -359,7 +359,7 @@ async def test_a_cancelled_fetch_keeps_buffer_and_budget_until_nobody_writes_to_
     reader.close()
     await wait_all_tasks_blocked()
     cancelled = rig.store.cancelled_by(rig.cache)
-    held, ahead = read_metrics(rig.cache)["block_bytes"], loads._prefetch_bytes
+    held, ahead = read_metrics(rig.cache)["block_bytes"], loads.prefetches.readers.octets
 
     await rig.land()
 
@@ -369,7 +369,7 @@ async def test_a_cancelled_fetch_keeps_buffer_and_budget_until_nobody_writes_to_
         == sum(len(load.into) for load in cancelled if load.sent_priority is Priority.PREFETCH)
         > 0
     )
-    assert (0, 0) == (loads._prefetch_bytes, loads._prefetches)
+    assert (0, 0) == (loads.prefetches.readers.octets, loads.prefetches.readers.count)
     assert loads.memory.used == loads.memory._idle_bytes + loads.memory._lru.currsize
 
 

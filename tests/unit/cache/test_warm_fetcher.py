@@ -8,12 +8,12 @@ import trio
 import trio.testing
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.cache.block_loader import PREFETCHES_MAX
+from s3mount.cache.prefetch_budget import PREFETCHES_MAX, WARM_MAX
 from s3mount.cache.ranges import FetchSizes
-from s3mount.cache.warm_fetcher import IN_FLIGHT_MAX
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ByteRange, ObjectVersion
 from tests.fakes.memory_store import MemoryStore, Request
+from tests.property.scripted_store import ScriptedStore
 
 UNIT = 1 << 16
 LIMIT = 16 * UNIT
@@ -99,6 +99,119 @@ async def test_files_that_readers_have_closed_make_room_and_open_ones_do_not() -
         assert fetched == [UNIT, UNIT, None, None, None]
 
 
+async def test_what_cannot_be_made_room_for_costs_no_block() -> None:
+    store = MemoryStore(STORE)
+    async with cache_of(store) as cache:
+        every = versions(store)
+        readers = [cache.open(version) for version in every[:16]]
+        for reader in readers:
+            await reader.read(0, UNIT)
+        for reader in readers[:6]:
+            reader.close()
+        cache.warming.find_room()
+
+        has_room = cache.warming.make_room(3 * UNIT)
+
+        assert not has_room
+        assert not any(cache.warming.missing(version).octets for version in every[:16])
+        assert cache.warming.make_room(2 * UNIT)
+        assert [bool(cache.warming.missing(each).octets) for each in every[:16]] == (
+            [True] * 6 + [False] * 10
+        )
+
+
+async def test_blocks_that_are_read_again_are_no_room_any_more() -> None:
+    store = MemoryStore(STORE)
+    async with cache_of(store) as cache:
+        every = versions(store)
+        for version in every[:16]:
+            reader = cache.open(version)
+            await reader.read(0, UNIT)
+            reader.close()
+        room = cache.warming.find_room()
+        cache.open(every[0])
+
+        assert room == 12 * UNIT
+        assert not cache.warming.make_room(12 * UNIT)
+        assert not any(cache.warming.missing(version).octets for version in every[:16])
+        assert cache.warming.make_room(11 * UNIT)
+
+
+async def test_memory_that_an_open_object_will_take_is_no_room_for_another() -> None:
+    store = MemoryStore({**STORE, "a": bytes(8 * UNIT), "b": bytes(8 * UNIT)})
+    async with cache_of(store) as cache:
+        warming, (a, b) = cache.warming, (store.stat(key).version for key in "ab")
+        warming.find_room()
+        content = warming.open(a)
+
+        assert not warming.make_room(warming.missing(b).memory)
+        for piece in content.pieces[:2]:
+            await content.fetch(piece)
+        assert not warming.make_room(warming.missing(b).memory)
+        content.close()
+        assert warming.make_room(warming.missing(b).memory)
+
+
+async def fetches_ahead(*, while_warming: bool) -> list[int]:
+    """The fetches in flight for a reader of a stream after each read; those of a warm-up hang."""
+
+    async def hang_of_warm_up(request: Request) -> None:
+        if request.key in STORE:
+            await trio.sleep_forever()
+
+    store = MemoryStore({**STORE, "stream": bytes(40 * UNIT)}, before=hang_of_warm_up)
+    started = []
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(store, nursery, BlockConfig(memory_limit=LIMIT), SIZES)
+        if while_warming:
+            for version in versions(store):
+                nursery.start_soon(warm, cache, version)
+            await trio.testing.wait_all_tasks_blocked()
+        warm_fetches = cache._loader.in_flight
+        assert bool(warm_fetches) == while_warming
+        reader = cache.open(store.stat("stream").version)
+        for offset in range(0, 40 * UNIT, UNIT):
+            await reader.read(offset, UNIT)
+            started.append(cache._loader.started - warm_fetches)
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    return started
+
+
+async def test_readers_have_as_much_readahead_while_fetches_of_a_warm_up_are_in_flight() -> None:
+    alone = await fetches_ahead(while_warming=False)
+
+    assert await fetches_ahead(while_warming=True) == alone
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_warm_up_fetches_an_eighth_of_the_memory_at_once() -> None:
+    store = MemoryStore(STORE, before=hang)
+    async with cache_of(store) as cache, trio.open_nursery() as nursery:
+        for version in versions(store):
+            nursery.start_soon(warm, cache, version)
+        await trio.sleep(1)
+
+        warm_bytes = cache._loader.prefetches.warm.octets
+        nursery.cancel_scope.cancel()
+
+    assert warm_bytes == LIMIT // 8
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_readers_take_the_budget_of_a_warm_up_first() -> None:
+    store = MemoryStore(STORE, before=hang)
+    every = versions(store)
+    async with cache_of(store) as cache, trio.open_nursery() as nursery:
+        accepted = [cache.prefetch(version) for version in every]
+        nursery.start_soon(warm, cache, every[-1])
+        await trio.sleep(1)
+
+        assert sum(accepted) == 12
+        assert cache._loader.prefetches.warm.count == 0
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_warmed_file_is_open_for_as_long_as_a_reader_has_it_open() -> None:
     store = MemoryStore(STORE)
     version = versions(store)[0]
@@ -124,6 +237,24 @@ async def test_a_file_larger_than_memory_is_cut_into_no_pieces_while_it_is_read(
 
         assert (missing.octets < version.size, missing.requests) == (True, 0)
         assert missing.memory > LIMIT
+
+
+async def test_what_is_missing_of_a_file_that_was_read_in_part_without_ranges_does_not_fit() -> (
+    None
+):
+    store = ScriptedStore()
+    store.ranges, store.is_prompt = False, True
+    version = ObjectVersion("b", "k", "e", 4 * UNIT)
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(store, nursery, BlockConfig(memory_limit=LIMIT), SIZES)
+        whole = cache.warming.missing(version)
+        cache.put(version, bytes(UNIT))
+
+        rest = cache.warming.missing(version)
+
+    assert (whole.octets, whole.requests, whole.memory) == (4 * UNIT, 1, 4 * UNIT)
+    assert (rest.octets, rest.requests) == (3 * UNIT, 0)
+    assert rest.memory > LIMIT
 
 
 async def test_readahead_beside_warmed_blocks_never_takes_the_buffer_of_the_reply() -> None:
@@ -157,7 +288,7 @@ async def test_fetches_leave_half_of_the_prefetches_in_flight_to_readahead() -> 
         in_flight = cache._loader.in_flight
         nursery.cancel_scope.cancel()
 
-    assert in_flight == IN_FLIGHT_MAX
+    assert in_flight == WARM_MAX
 
 
 async def hang(_: Request) -> None:

@@ -101,6 +101,23 @@ def test_errors_of_the_mount_helper_have_its_name() -> None:
     assert done.stderr.startswith("mount.s3mount: the mount point /nowhere does not exist")
 
 
+def test_the_mount_helper_ends_without_the_finalization_of_python() -> None:
+    program = (
+        "import atexit; atexit.register(print, 'finalized'); "
+        "from s3mount.cli.mount_helper import main; main()"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, "b", "/m", "-f"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+
+    assert done.stdout == ""
+
+
 def test_clearing_does_not_import_the_file_system() -> None:
     program = "import sys, s3mount.cli.clear; print({'trio', 'boto3', 'pyfuse3'} & {*sys.modules})"
 

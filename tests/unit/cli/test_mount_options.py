@@ -205,6 +205,17 @@ def test_the_options_of_other_programs_are_refused_with_the_near_one(
         config_of(option)
 
 
+def test_options_may_follow_the_places_whatever_posixly_correct_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("POSIXLY_CORRECT", "1")
+
+    config, is_wanted = helper_config(["-n", "b", "-o", "noexec", "/m", "-fo", "allow_other"])
+
+    assert (config.mount.fuse_options, config.mount.allow_other) == (("noexec",), True)
+    assert not is_wanted
+
+
 def test_the_mount_table_shows_the_source_as_it_was_written() -> None:
     """mount(8) compares it with fstab: s3fs #1468."""
     for source in ("bucket", "bucket/", "bucket/a b", "bucket/a/", "s3://bucket/a"):

@@ -1,5 +1,7 @@
 """Commands of the control socket beside what may hang: a name service, and the kernel."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from s3mount.config import StoreConfig
@@ -19,7 +21,7 @@ def sources() -> Sources:
     return make_sources(RequestLog(), StoreState(StoreConfig(bucket="b"), None, None))
 
 
-async def drop(item: Object) -> None:
+async def drop(items: Sequence[Object]) -> None:
     """Send an item nowhere."""
 
 

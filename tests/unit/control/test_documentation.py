@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from s3mount.control.protocol import (
 )
 from s3mount.control.sources import Sources, StoreState
 from s3mount.control.status import status_command
-from s3mount.control.trace import RECORDS_MAX, trace_command
+from s3mount.control.trace import INTERVAL, RECORDS_MAX, trace_command
 from s3mount.control.warm import warm_command
 from s3mount.errors import StoreError
 from s3mount.filesystem.warming.warm_counts import WarmCounts
@@ -90,7 +90,7 @@ def sources(requests: RequestLog) -> Sources:
     )
 
 
-async def drop(item: Object) -> None:
+async def drop(items: Sequence[Object]) -> None:
     """Send an item nowhere."""
 
 
@@ -148,13 +148,16 @@ async def test_the_fields_of_activity_are_those_of_the_page(sources: Sources) ->
     assert fields_of(documented) == fields_of_reply(reply)
 
 
-async def test_the_fields_of_trace_are_those_of_the_page(requests: RequestLog) -> None:
+async def test_the_fields_of_trace_are_those_of_the_page(
+    requests: RequestLog,
+    autojump_clock: trio.testing.MockClock,  # noqa: ARG001
+) -> None:
     (documented,), (dropped,) = blocks("trace"), blocks("dropped")
     items: list[Object] = []
     may_go_on = trio.Event()
 
-    async def keep(item: Object) -> None:
-        items.append(item)
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
         await may_go_on.wait()
 
     async with trio.open_nursery() as nursery:
@@ -164,7 +167,7 @@ async def test_the_fields_of_trace_are_those_of_the_page(requests: RequestLog) -
         for _ in range(RECORDS_MAX + 11):
             requests.end(requests.begin(StoreRequest("GetObject", "k")), None)
         requests.end(requests.begin(StoreRequest("GetObject", "other")), None)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2 * INTERVAL)
         may_go_on.set()
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -200,8 +203,8 @@ async def test_the_fields_of_warm_are_those_of_the_page(requests: RequestLog) ->
     (item,), (result,) = blocks("warm-item"), blocks("warm")
     items: list[Object] = []
 
-    async def keep(item: Object) -> None:
-        items.append(item)
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
 
     warm = warm_command(EmptyWarmUp(), requests, PriceConfig())
     arguments = {"paths": ["a"], "listing_only": False, "jobs": 4, "dry_run": False}

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,5 +78,5 @@ async def _replies(sources: Sources) -> str:
     return json.dumps([json.loads(encode(reply)) for reply in replies])
 
 
-async def _drop(item: Object) -> None:
+async def _drop(items: Sequence[Object]) -> None:
     """Send an item nowhere."""

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from s3mount.accept_loop import FAILURE_PAUSE
+from s3mount.control.admission import CLIENTS_MAX, IDLE_MIN, STREAMS_MAX
 from s3mount.control.commands import Commands, Send
 from s3mount.control.connection import IDLE_TIMEOUT, SEND_TIMEOUT
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.pacer import BURST, RATE
 from s3mount.control.protocol import LINE_MAX, Arguments, Greeting, LineSplitter, Object
-from s3mount.control.server import CLIENTS_MAX, PAUSE, ControlServer
+from s3mount.control.server import ControlServer
 from s3mount.errors import NotFound, S3MountError, StoreError
 
 GREETING = Greeting(
@@ -115,7 +117,7 @@ class Endless:
     async def __call__(self, arguments: Arguments, send: Send) -> Object:  # noqa: ARG002
         try:
             while True:
-                await send(self._item)
+                await send([self._item])
                 await trio.sleep(self._pause)
         finally:
             self.ended_at = trio.current_time()
@@ -295,27 +297,58 @@ async def test_a_command_is_cancelled_when_its_client_goes(
 
 
 async def test_more_clients_than_there_is_room_for_are_told_so(tmp_path: Path) -> None:
-    async with serving(tmp_path, {"status": answer}) as server:
-        async with trio.open_nursery() as nursery:
-            for _ in range(CLIENTS_MAX):
-                await nursery.start(_stay, server)
-            async with await trio.open_unix_socket(server.path) as stream:
-                refused = Client(stream)
-                assert (await refused.receive())["error"]["code"] == "busy"
-                assert await refused.receive() == {}
-            nursery.cancel_scope.cancel()
-        await wait_all_tasks_blocked()
+    async with serving(tmp_path, {"status": answer}) as server, AsyncExitStack() as clients:
+        for _ in range(CLIENTS_MAX):
+            await clients.enter_async_context(server.client())
 
-        async with server.client() as client:
+        async with await trio.open_unix_socket(server.path) as stream:
+            refused = Client(stream)
+            assert (await refused.receive())["error"]["code"] == "busy"
+            assert await refused.receive() == {}
+
+
+async def test_the_client_that_is_idle_the_longest_makes_room(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Sixteen idle clients kept all others out for a minute."""
+    commands: Commands = {"status": answer, "trace": Endless({"n": 1}, pause=1.0)}
+    async with serving(tmp_path, commands) as server, AsyncExitStack() as stack:
+        clients = []
+        for _ in range(CLIENTS_MAX):
+            clients.append(await stack.enter_async_context(server.client()))
+            await trio.sleep(0.1)
+        tracing, asking, idle = clients[:3]
+        await tracing.send(b'{"command":"trace"}\n')
+        await trio.sleep(IDLE_MIN)
+        await asking.ask("status")
+
+        async with server.client() as further:
+            assert "result" in await further.ask("status")
+
+        assert await idle.receive() == {}
+        assert "item" in await tracing.receive()
+        for client in (asking, *clients[3:]):
             assert "result" in await client.ask("status")
 
 
-async def _stay(
-    server: Server, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-) -> None:
-    async with server.client():
-        task_status.started()
-        await trio.sleep_forever()
+async def test_clients_that_trace_leave_room_for_others(tmp_path: Path) -> None:
+    commands: Commands = {"status": answer, "trace": Waiting({})}
+    async with serving(tmp_path, commands) as server, AsyncExitStack() as stack:
+        for _ in range(STREAMS_MAX):
+            client = await stack.enter_async_context(server.client())
+            await client.send(b'{"command":"trace"}\n')
+        await wait_all_tasks_blocked()
+
+        async with server.client() as further:
+            assert (await further.ask("trace"))["error"]["code"] == "busy"
+            assert "result" in await further.ask("status")
+
+
+async def test_a_trace_that_has_ended_takes_no_room(tmp_path: Path) -> None:
+    commands = {"status": answer, "trace": answer}
+    async with serving(tmp_path, commands) as server, server.client() as client:
+        for _ in range(STREAMS_MAX + 1):
+            assert "result" in await client.ask("trace")
 
 
 async def test_another_user_is_disconnected_without_a_word(tmp_path: Path) -> None:
@@ -372,7 +405,7 @@ async def test_a_lack_of_descriptors_delays_clients_and_ends_nothing(
         async with server.client() as client:
             assert "result" in await client.ask("status")
 
-        assert trio.current_time() - began == pytest.approx(3 * PAUSE, abs=1)
+        assert trio.current_time() - began == pytest.approx(3 * FAILURE_PAUSE, abs=1)
 
 
 async def test_nothing_runs_while_no_client_is_connected(

@@ -1,5 +1,6 @@
 """The client of the control socket, with a server that says what a test wants."""
 
+import json
 import math
 import os
 import socket
@@ -9,15 +10,17 @@ from typing import Any
 
 import pytest
 
-from s3mount.ctl.client import clear_command, connected
+from s3mount.ctl.client import Client, clear_command, connected, open_socket
 from s3mount.ctl.health import State, check_all
 from s3mount.ctl.mounts import Mount
+from s3mount.ctl.warm import replies
 from s3mount.errors import CommandFailed, NotServed
 from tests.fakes.control_server import CONNECTION, GREETING, ControlServer, control_server, results
 
 
 def _mount(socket: Path | None, connection: int = CONNECTION) -> Mount:
-    return Mount("s3://photos/2024", "/mnt/photos", connection, (socket,) if socket else ())
+    sockets = (socket,) if socket else ()
+    return Mount("s3://photos/2024", "/mnt/photos", connection, sockets, os.getuid())
 
 
 @pytest.fixture
@@ -53,15 +56,39 @@ def test_an_error_of_the_server_is_told_with_its_code(path: Path) -> None:
     assert str(failure.value) == r"there is no \x1b[2Jpath (no-such-path)"
 
 
-def test_a_busy_server_says_so_instead_of_its_greeting(path: Path) -> None:
-    busy = {"error": {"code": "busy", "message": "too many clients"}}
+BUSY: Mapping[str, Any] = {"error": {"code": "busy", "message": "too many clients"}}
 
+
+def test_a_busy_server_says_so_instead_of_its_greeting(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3mount.ctl.client.BUSY_LIMIT", 0.0)
     with (
-        control_server(path, {}, busy),
+        control_server(path, {}, BUSY),
         pytest.raises(CommandFailed, match="busy"),
         connected(_mount(path)),
     ):
         pass
+
+
+def test_a_server_that_has_room_after_a_while_is_asked_again(path: Path) -> None:
+    with (
+        control_server(path, {"status": results({})}, BUSY, GREETING) as server,
+        connected(_mount(path)) as client,
+    ):
+        assert client.call("status") == {}
+
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("greeting", [BUSY, {**GREETING, "protocol": 2}])
+def test_a_mount_that_is_busy_or_of_another_version_is_not_to_be_cleared(
+    path: Path, greeting: Mapping[str, Any]
+) -> None:
+    with control_server(path, {}, greeting):
+        (found,) = check_all([_mount(path)])
+
+    assert (found.state, found.greeting) == (State.HEALTHY, None)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +140,33 @@ def test_a_server_that_ends_within_a_command_is_told(path: Path) -> None:
         pytest.raises(NotServed, match="closed the connection"),
     ):
         client.call("status")
+
+
+def test_replies_that_came_together_are_yielded_without_a_wait(path: Path) -> None:
+    ours, theirs = socket.socketpair()
+    replies = [{"item": {"n": 1}}, {"item": {"n": 2}}, {"result": {}}]
+    theirs.sendall(b"".join(json.dumps(line).encode() + b"\n" for line in (GREETING, *replies)))
+
+    with theirs, ours, Client(ours, _mount(path)) as client:
+        waits = list[None]()
+        received = client.replies("trace", {}, before_wait=lambda: waits.append(None))
+
+        assert [kind for kind, _ in received] == ["item", "item", "result"]
+        assert waits == []
+
+
+def test_a_warm_up_of_a_mount_that_hangs_ends(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited for an item without end."""
+    monkeypatch.setattr("s3mount.ctl.warm.ITEM_LIMIT", 0.1)
+
+    def one_item(_arguments: object) -> Any:
+        yield {"item": {"phase": "listing"}}
+        server.left.wait()
+
+    with control_server(path, {"warm": one_item}) as server:
+        with connected(_mount(path)) as client, pytest.raises(NotServed, match="does not respond"):
+            [*replies(client, ["a"], {})]
+        server.left.set()
 
 
 def test_replies_end_when_the_watched_pipe_has_no_reader(path: Path) -> None:
@@ -185,7 +239,7 @@ def test_a_mount_without_a_socket_is_refused_with_what_to_do() -> None:
 
 
 def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
-    mount = Mount("b", "/mnt/it's; rm", 52, ())
+    mount = Mount("b", "/mnt/it's; rm", 52, (), 0)
 
     assert clear_command(mount) == """s3mount-clear '/mnt/it'"'"'s; rm'"""
 
@@ -193,14 +247,53 @@ def test_the_command_that_clears_is_quoted_for_the_shell() -> None:
 def test_the_command_that_clears_has_the_whole_path() -> None:
     path = "/mnt" + "/long" * 200
 
-    assert clear_command(Mount("b", path, 52, ())) == f"s3mount-clear {path}"
+    assert clear_command(Mount("b", path, 52, (), 0)) == f"s3mount-clear {path}"
 
 
 def test_a_stale_socket_of_the_same_number_is_passed_over(tmp_path: Path) -> None:
     """A killed mount leaves its socket, perhaps in another folder, and numbers are reused."""
     stale, own = tmp_path / "stale", tmp_path / "own"
     ControlServer(stale, {}).close()
-    mount = Mount("b", "/mnt/b", CONNECTION, (stale, own))
+    mount = Mount("b", "/mnt/b", CONNECTION, (stale, own), os.getuid())
 
     with control_server(own, {"status": results({})}), connected(mount) as client:
         assert client.call("status") == {}
+
+
+OTHER = 4711
+
+
+def _listen_as(path: Path, uid: int) -> socket.socket:
+    """Listen at *path*; the kernel notes the user who calls listen(2)."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    os.seteuid(uid)
+    try:
+        listener.listen()
+    finally:
+        os.seteuid(0)
+    return listener
+
+
+def test_another_users_process_at_the_socket_is_told_nothing(path: Path, tmp_path: Path) -> None:
+    """Another user swaps the file for a link after its owner was checked."""
+    with _listen_as(tmp_path / "other", OTHER) as listener:
+        path.symlink_to(tmp_path / "other")
+        with (
+            pytest.raises(NotServed, match=f"a process of uid {OTHER} serves"),
+            connected(_mount(path)),
+        ):
+            pass
+        (found,) = check_all([_mount(path)])
+
+        assert found.state == State.UNKNOWN
+        client, _ = listener.accept()
+        with client:
+            assert client.recv(1) == b""
+
+
+def test_the_mounts_own_user_may_serve(path: Path) -> None:
+    mount = Mount("b", "/mnt/b", CONNECTION, (path,), OTHER)
+
+    with _listen_as(path, OTHER):
+        open_socket(mount).close()

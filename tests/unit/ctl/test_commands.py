@@ -1,7 +1,10 @@
 """The commands in a pipe: lines, JSON, exit status and errors."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,19 @@ def test_list_has_a_line_for_each_mount(run: Run) -> None:
     assert line.split()[4:] == ["healthy", "-"]
 
 
+def test_a_blank_in_a_name_does_not_shift_the_columns_of_list(
+    tmp_path: Path, server: ControlServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    entry = replace(ENTRY, path="/mnt/my photos")
+    socket = FoundSocket(CONNECTION, tmp_path / "socket", 0)
+    machine = Machine(table=lambda: [entry], sockets=lambda: [socket])
+
+    run_command("s3mountctl", lambda: s3mountctl(["list"], machine))
+
+    assert server.requests == []
+    assert capfd.readouterr().out.splitlines()[1].split()[1::3] == [r"/mnt/my\x20photos", "healthy"]
+
+
 def test_list_of_a_dead_mount_has_the_command_that_clears_it(
     run: Run, server: ControlServer
 ) -> None:
@@ -92,7 +108,7 @@ def test_status_has_a_line_for_each_value(run: Run) -> None:
     assert values["requests.GET.by_status.206"] == "1230"
     assert values["errors.0.key"] == r"2024/a\udcff\x1b[31m.jpg"
     assert values["bytes.fetched"] == str(9 << 30)
-    assert values["latency.HEAD.minute.p50"] == "null"
+    assert values["latency.HEAD.minute.p50"] == "-"
 
 
 def test_json_is_what_the_mount_said(run: Run) -> None:
@@ -154,6 +170,7 @@ def test_warm_says_what_was_fetched_and_what_did_not_fit(run: Run, server: Contr
     }
     assert out.splitlines() == [
         "listing: 2 directories, 10 files, 100 MiB",
+        "fetching will cost 0.0100 USD",
         "fetching: 2 directories, 10 files, 100 MiB, 4 files, 40.0 MiB done",
         "listed: 2 directories, 10 files, 100 MiB",
         "fetched: 6 files, 60.0 MiB; 1 were cached",
@@ -237,6 +254,20 @@ def test_errors_are_one_line_and_an_exit_status(
     assert (done, out, err.count("\n")) == (status, "", 1)
     assert err.startswith("s3mountctl: ")
     assert error in err
+
+
+def test_output_that_cannot_be_written_is_one_line_and_status_1() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", "from s3mount.ctl.main import main; main()", "list"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == "s3mountctl: stdout cannot be written: No space left on device\n"
 
 
 def test_a_mount_that_ends_is_status_3(run: Run, server: ControlServer) -> None:

@@ -40,12 +40,19 @@ def test_a_mount_is_named_by_its_mount_point_a_path_in_it_or_its_source(name: st
 
 
 def test_the_only_mount_needs_no_name() -> None:
-    assert _machine(PHOTOS).find(None) == Mount("s3://photos/2024", "/mnt/photos", 52, ())
+    assert _machine(PHOTOS).find(None) == Mount("s3://photos/2024", "/mnt/photos", 52, (), 1000)
 
 
 def test_without_a_name_several_mounts_are_listed() -> None:
     with pytest.raises(UsageError, match=r"/mnt/photos .*, /mnt/logs \(logs\)"):
         _machine(PHOTOS, LOGS).find(None)
+
+
+def test_without_a_name_the_only_mount_with_a_socket_for_this_user_is_meant() -> None:
+    own = FoundSocket(52, Path("/run/user/1000/s3mount/52.socket"), 0)
+    machine = _machine(PHOTOS, LOGS, sockets=[own])
+
+    assert machine.find(None).mountpoint == "/mnt/photos"
 
 
 def test_without_a_mount_it_is_said_how_to_make_one() -> None:

@@ -41,4 +41,6 @@ async def test_a_background_task_is_cancelled_as_any_other() -> None:
 def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> None:
     expected_warnings.append("invalidating the metadata cache failed: this is a bug")
 
-    ServedFileSystem(*[cast("Any", None)] * 3).invalidate_all()
+    none = cast("Any", None)
+
+    ServedFileSystem(none, none, none, none, config=none, metrics=none).invalidate_all()

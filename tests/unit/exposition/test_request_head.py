@@ -13,7 +13,7 @@ def _status(request: bytes, piece: int = 1 << 20) -> str:
     try:
         for start in range(0, len(request), piece):
             if head.feed(request[start : start + piece]):
-                return "HEAD" if head.check() else "GET"
+                return "HEAD" if head.check(lambda host: host in ("", "a", "[::1]:80")) else "GET"
     except RequestError as exc:
         return str(exc)
     return "incomplete"
@@ -27,6 +27,10 @@ def _status(request: bytes, piece: int = 1 << 20) -> str:
         (b"GET /metrics HTTP/1.1\n\n", "GET"),
         (b"GET /metrics?x=1 HTTP/1.1\r\n\r\n", "GET"),
         (b"HEAD /metrics HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", "HEAD"),
+        (b"GET /metrics HTTP/1.1\r\nx: y\r\nHOST:\t [::1]:80 \r\nz: \r\n\r\n", "GET"),
+        (b"GET /metrics HTTP/1.1\nhost: evil.example\n\n", "421 Misdirected Request"),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", "400 Bad Request"),
+        (b"GET /metrics HTTP/1.1\r\nx-host: b\r\n\r\nHost: b\r\n\r\n", "GET"),
         (b"GET /metrics HTTP/1.1\r\n", "incomplete"),
         (b"", "incomplete"),
         (b"GET / HTTP/1.1\r\n\r\n", "404 Not Found"),

@@ -39,6 +39,16 @@ async def test_other_requests_are_refused_and_read_no_metric(line: bytes, status
     assert served.rendered == 0
 
 
+async def test_a_page_in_a_browser_reads_nothing_by_a_name_of_its_own() -> None:
+    async with serving() as served:
+        port = served.address[1]
+        response = await served.get(REQUEST.replace(b"localhost", b"evil.example:%d" % port))
+
+    assert response.startswith(b"HTTP/1.1 421 ")
+    assert b"by its address" in response
+    assert served.rendered == 0
+
+
 async def test_a_response_reaches_a_client_that_has_sent_too_much() -> None:
     async with serving() as served:
         response = await served.get(b"GET /metrics HTTP/1.1\r\n" + b"a: b\r\n" * 5000)

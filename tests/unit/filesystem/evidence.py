@@ -1,6 +1,9 @@
-"""Evidence of a store whose order is proved, or of one without order."""
+"""Parts of a tree for unit tests: evidence of the order of a store, and invalidations."""
+
+import math
 
 from s3mount.filesystem.listing.order_evidence import PROOF, OrderEvidence
+from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
 
 
@@ -17,3 +20,8 @@ def proven() -> OrderEvidence:
 def unordered() -> OrderEvidence:
     """Evidence of a store that lists in no order."""
     return OrderEvidence(is_unordered=True)
+
+
+def never_expiring() -> Invalidations:
+    """Invalidations of metadata that lives forever; there are not too many of them."""
+    return Invalidations(lambda _: None, lambda: 0.0, math.inf)

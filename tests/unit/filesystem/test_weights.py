@@ -14,13 +14,12 @@ from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import InodeTable
-from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.unit.filesystem.evidence import proven
+from tests.unit.filesystem.evidence import never_expiring, proven
 
 MANY = 2000
 order = proven()
-invalidations = Invalidations(lambda _: None)
+invalidations = never_expiring()
 
 
 def _page(count: int, etag: str = "") -> EntryPage:

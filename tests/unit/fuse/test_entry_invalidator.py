@@ -56,10 +56,10 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
 
 
 async def work_off(invalidator: EntryInvalidator, kernel: Kernel, count: int) -> None:
-    """Run the invalidator until *count* names were dropped."""
+    """Run the invalidator until *count* names were dropped, and its thread has ended."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(invalidator.run, kernel.referenced_pages)
-        while len(kernel.dropped) < count:  # noqa: ASYNC110  # a thread tells nobody
+        while len(kernel.dropped) < count or invalidator.is_busy:  # noqa: ASYNC110  # no event
             await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
 

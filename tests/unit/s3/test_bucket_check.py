@@ -42,6 +42,7 @@ from tests.unit.s3.scripted_server import (
     stalls_after,
     store_at,
 )
+from tests.waiting import wait_until
 
 SECRET = "a/very+secret/key"
 
@@ -474,7 +475,9 @@ def test_a_failure_that_may_pass_is_outlasted(
     assert len(server.requests) == len(failing) + 1
 
 
-def test_a_store_that_comes_up_late_is_waited_for(expected_warnings: list[str]) -> None:
+def test_a_store_that_comes_up_late_is_waited_for(
+    expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     expected_warnings.append("not mounted yet, trying for 15 s (--start-timeout)")
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
@@ -482,7 +485,7 @@ def test_a_store_that_comes_up_late_is_waited_for(expected_warnings: list[str]) 
     ready = threading.Event()
 
     def serve_late() -> None:
-        time.sleep(1)
+        wait_until(lambda: "not mounted yet" in caplog.text)
         with socket.create_server(("127.0.0.1", port)) as listener:
             peer, _ = listener.accept()
             with peer:
@@ -595,7 +598,7 @@ class SlowContext(ssl.SSLContext):
     """TLS of a server that begins each handshake late."""
 
     def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
-        time.sleep(1.0)
+        time.sleep(1.0)  # latency of the server
         return super().wrap_socket(*args, **options)
 
 

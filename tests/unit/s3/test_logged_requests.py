@@ -1,7 +1,6 @@
 """What each transport tells the request log of requests that end in one way or another."""
 
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -27,6 +26,7 @@ from tests.unit.s3.scripted_server import (
     stalls_after,
     store_at,
 )
+from tests.waiting import wait_until
 
 CONTENT = bytes(range(256)) * 4
 VERSION = ObjectVersion("bucket", "key", "abc", len(CONTENT))
@@ -127,14 +127,22 @@ def test_a_silent_response_is_timed_out_and_no_sample_of_latency(name: str) -> N
 @pytest.mark.parametrize("name", TRANSPORTS)
 @pytest.mark.parametrize("begins_with", [b"", RESPONSE[:400]])
 def test_a_cancelled_request_is_no_failure(name: str, begins_with: bytes) -> None:
-    def run(made: BucketOperations) -> None:
-        token = CancelToken()
-        threading.Timer(0.1, token.cancel).start()
-        read(made, VERSION, RANGE, cancel_token=token)
+    token = CancelToken()
+    with scripted(stalls_after(begins_with)) as server:
+        transport = TRANSPORTS[name](server.port)
 
-    outcomes, _, log = counted(name, stalls_after(begins_with), run=run)
+        def cancel() -> None:
+            wait_until(lambda: server.requests != [])
+            token.cancel()
 
-    assert outcomes == {"cancelled": 1}
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
+        with operations_over(transport) as operations, suppress(Retryable, RequestCancelledError):
+            read(operations, VERSION, RANGE, cancel_token=token)
+        canceller.join()
+
+    log = log_of(transport)
+    assert ended(log) == {"cancelled": 1}
     assert log.errors() == []
 
 
@@ -180,8 +188,7 @@ def test_a_request_is_in_flight_from_its_sending_to_its_end() -> None:
 
             thread = threading.Thread(target=run)
             thread.start()
-            while not log_of(transport).in_flight(1):
-                time.sleep(0.001)
+            wait_until(lambda: log_of(transport).in_flight(1) != [])
             [pending] = log_of(transport).in_flight(5)
             token.cancel()
             thread.join()

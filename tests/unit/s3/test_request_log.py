@@ -58,6 +58,10 @@ def end(
     log.end(log.begin(request), Response(status), exc)  # type: ignore[arg-type]  # what is read
 
 
+def nothing() -> None:
+    """Heed no end of a request."""
+
+
 def refusal(status: int, code: str = "") -> ErrorResponseError:
     return ErrorResponseError(ErrorResponse(status=status, code=code, request_id="theirs"))
 
@@ -240,8 +244,9 @@ def test_the_longest_in_flight_come_first() -> None:
 def test_a_subscriber_is_told_of_what_ends_while_it_subscribes() -> None:
     log, told = RequestLog(), list[EndedRequest]()
     end(log, HEAD)
-    unsubscribe = log.subscribe(told.append)
+    unsubscribe = log.subscribe(told.append, nothing)
     end(log, LIST)
+    log.tell_subscribers()
     unsubscribe()
     end(log, GET)
 
@@ -257,24 +262,59 @@ def test_a_subscriber_that_fails_harms_no_request_and_no_other(
     def fail(_: EndedRequest) -> None:
         raise ZeroDivisionError
 
-    log.subscribe(fail)
-    log.subscribe(told.append)
+    log.subscribe(fail, nothing)
+    log.subscribe(told.append, nothing)
     end(log, GET)
+    log.tell_subscribers()
 
     assert len(told) == 1
 
 
 def test_an_event_loop_that_does_not_come_to_it_is_told_of_so_many_only() -> None:
-    soon = list[object]()
-    log, told = RequestLog(soon.append), list[EndedRequest]()
-    log.subscribe(told.append)
+    log, told, missed = RequestLog(), list[EndedRequest](), list[int]()
+    log.subscribe(told.append, nothing, missed.append)
     for _ in range(TRACED_MAX + 3):
         end(log, GET)
         log.counts()
 
-    soon[0]()  # type: ignore[operator]
+    for _ in range(2):
+        log.tell_subscribers()
 
-    assert (len(told), log.untold) == (TRACED_MAX, 3)
+    assert (len(told), missed) == (TRACED_MAX, [3])
+
+
+def test_the_event_loop_is_woken_once_until_subscribers_are_told() -> None:
+    soon = list[Callable[[], None]]()
+    ends = list[str]()
+    log = RequestLog(soon.append)
+    unsubscribe = log.subscribe(lambda _: None, lambda: ends.append("a"))
+    for _ in range(1000):
+        end(log, GET)
+    assert len(soon) == 1
+    soon.pop()()
+    log.tell_subscribers()
+    end(log, GET)
+    end(log, GET)
+    assert len(soon) == 1
+    soon.pop()()
+    log.tell_subscribers()
+
+    unsubscribe()
+    end(log, GET)
+
+    assert soon == []
+    assert ends == ["a", "a"]
+
+
+def test_a_subscriber_that_comes_before_the_others_are_told_is_woken_too() -> None:
+    ends = list[str]()
+    log = RequestLog()
+    log.subscribe(lambda _: None, lambda: ends.append("a"))
+    end(log, GET)
+    log.subscribe(lambda _: None, lambda: ends.append("b"))
+    end(log, GET)
+
+    assert ends == ["a", "a", "b"]
 
 
 def test_requests_of_many_threads_are_all_counted() -> None:

@@ -32,7 +32,6 @@ def dead() -> Iterator[Address]:
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
             filler.connect_ex(where)
-        time.sleep(0.05)
         yield at(*where)
 
 

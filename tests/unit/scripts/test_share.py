@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.terminal import terminal
+from tests.terminal import Terminal, terminal
 
 ROOT = Path(__file__).parents[3]
 SHARE = ROOT / "share"
@@ -23,6 +25,17 @@ COMPLETE = {
     ),
     "fish": (["fish", "--no-config", "-i"], "source {}/fish/vendor_completions.d/s3mountctl.fish"),
 }
+
+# a program with click's protocol, and one mount point that shells must quote
+ODD_MOUNT = """#!{python}
+import os, sys
+import click
+from s3mount.cli.completion import CompletedText, complete
+mount = click.Argument(["mount"], type=CompletedText(["/mnt/a, b"]))
+group = click.Group("s3mountctl", commands=[click.Command("status", params=[mount])])
+sys.exit(complete(lambda: group, "s3mountctl", os.environ))
+"""
+QUOTED = {"bash": r"/mnt/a\,\ b", "zsh": r"/mnt/a,\ b", "fish": r"/mnt/a,\ b"}
 
 
 def test_the_files_are_up_to_date(tmp_path: Path) -> None:
@@ -45,7 +58,10 @@ def test_the_files_are_up_to_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_groff_has_no_warning_of_a_page(page: Path) -> None:
     done = subprocess.run(
-        ["groff", "-Tutf8", "-ww", "-man", page], capture_output=True, text=True, check=True
+        ["groff", "-I", SHARE / "man", "-Tutf8", "-ww", "-man", page],
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert done.stderr == ""
@@ -54,21 +70,52 @@ def test_groff_has_no_warning_of_a_page(page: Path) -> None:
 
 @pytest.mark.parametrize("shell", COMPLETE)
 def test_shells_complete_commands(shell: str, tmp_path: Path) -> None:
-    command, load = COMPLETE[shell]
-    env = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "LC_ALL": "C.UTF-8",
-        "PS1": "ready> ",
-        "TERM": "xterm",
-    }
-
-    with terminal(command, env) as screen:
-        screen.press(f"{load.format(SHARE)}; echo load''ed\r")
-        screen.wait_for("loaded")
+    with _shell(shell, Path(sys.executable).parent, tmp_path) as screen:
         screen.press("s3mountctl log-l\t")
         screen.wait_for("s3mountctl log-level")
         screen.press("warn")
         screen.wait_for("s3mountctl log-level warn")
         screen.press("\t")
         screen.wait_for("s3mountctl log-level warning")
+
+
+@pytest.mark.parametrize("shell", COMPLETE)
+def test_shells_quote_what_they_complete(shell: str, tmp_path: Path) -> None:
+    program = tmp_path / "s3mountctl"
+    program.write_text(ODD_MOUNT.format(python=sys.executable))
+    program.chmod(0o755)
+
+    with _shell(shell, tmp_path, tmp_path) as screen:
+        screen.press("s3mountctl status /mn\t")
+        screen.wait_for(f"s3mountctl status {QUOTED[shell]}")
+
+
+def test_fish_shows_whole_descriptions() -> None:
+    ask = f"{COMPLETE['fish'][1].format(SHARE)}; complete -C 's3mountctl wa'"
+    completed = subprocess.run(
+        ["fish", "--no-config", "-c", ask],
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert completed.stdout == "warm\tList directories, and fetch files into the caches.\n"
+
+
+@contextmanager
+def _shell(shell: str, programs: Path, home: Path) -> Iterator[Terminal]:
+    """Run *shell* with the completions of s3mountctl, which is in *programs*."""
+    command, load = COMPLETE[shell]
+    env = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(home),
+        "LC_ALL": "C.UTF-8",
+        "PS1": "ready> ",
+        "TERM": "xterm",
+    }
+    with terminal(command, env) as screen:
+        screen.press(f"{load.format(SHARE)}; echo load''ed\r")
+        screen.wait_for("loaded")
+        yield screen

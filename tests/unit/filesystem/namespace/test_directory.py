@@ -6,13 +6,13 @@ from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState, dentry_in
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.unit.filesystem.evidence import proven
+from tests.unit.filesystem.evidence import never_expiring, proven
 
 KEY = ("bucket", "d/")
 
 
 def _directory() -> tuple[DirectoryState, Invalidations]:
-    invalidations = Invalidations(lambda _: None)
+    invalidations = never_expiring()
     return DirectoryState(KEY, invalidations), invalidations
 
 

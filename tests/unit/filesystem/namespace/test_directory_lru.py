@@ -1,18 +1,24 @@
 """The LRU cache of directories keeps to its limit, whatever is being read."""
 
+import contextlib
 from collections.abc import Sequence
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.errors import StoreError
 from s3mount.filesystem import weights
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
-from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import PAGES_KEPT, DirectoryLru
-from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.s3.model import ListedObject, ListPage
-from tests.unit.filesystem.evidence import proven
+from tests.unit.filesystem.evidence import never_expiring, proven
 
 DIRECTORIES_KEPT = 5
+PREFIXES = ("a/", "b/", "c/", "d/", "e/")
 
 
 class Cache:
@@ -22,7 +28,7 @@ class Cache:
         self.evicted: list[tuple[int, int]] = []  # inodes of directories, and how many entries
         self.replaced: list[EntryPage] = []
         self.directories = DirectoryLru(
-            limit, Invalidations(lambda _: None), self._on_evicted, self.replaced.extend
+            limit, never_expiring(), self._on_evicted, self.replaced.extend
         )
 
     def _on_evicted(self, inode: int, pages: Sequence[EntryPage]) -> None:
@@ -45,6 +51,14 @@ class Cache:
         for number in range(pages):
             self.add(listing, number, is_last=number == pages - 1)
         return listing
+
+    def walk_totals(self) -> tuple[int, int]:
+        """Entries and hidden keys, counted in all directories."""
+        directories = self.directories.snapshot()
+        return (
+            sum(directory.entry_count for directory in directories),
+            sum(directory.hidden_count for directory in directories),
+        )
 
     @staticmethod
     def add(listing: DirectoryListing, number: int, *, is_last: bool = False) -> None:
@@ -77,6 +91,20 @@ def test_statistics_use_no_directory() -> None:
 
     assert cache.directories.get(("bucket", "d0/")) is not None
     assert cache.directories.get(("bucket", "d1/")) is None
+
+
+def test_statistics_walk_through_no_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = Cache(1 << 20)
+    cache.listing("a/", 2)
+    cache.listing("b/", 1)
+    for walked in ("entry_count", "hidden_count", "weight"):
+        monkeypatch.setattr(DirectoryState, walked, property(lambda _: pytest.fail("walked")))
+
+    directories = cache.directories
+    counts = directories.entry_count, directories.hidden_count, directories.directory_count
+
+    assert counts == (300, 0, 2)
+    assert directories.weight > 0
 
 
 def test_an_evicted_directory_does_not_take_the_place_of_a_newer_one() -> None:
@@ -144,3 +172,79 @@ def test_directories_of_two_buckets_share_one_limit_and_no_entry() -> None:
     assert other is not cache.directory("a/")
     assert other.get(b"0000-000") is None
     assert cache.directories.directory_count == 2
+
+
+@given(
+    limit=st.sampled_from([3000, 30_000, 1 << 20]),
+    steps=st.lists(st.tuples(st.integers(0, 8), st.sampled_from(PREFIXES), st.integers(0, 3))),
+)
+def test_the_totals_are_those_of_a_walk_through_all_directories(
+    limit: int, steps: list[tuple[int, str, int]]
+) -> None:
+    operations = Operations(limit)
+
+    for number, prefix, argument in steps:
+        operations.run(number, prefix, argument)
+
+        directories = operations.cache.directories
+        totals = directories.entry_count, directories.hidden_count
+        assert totals == operations.cache.walk_totals()
+
+
+class Operations:
+    """All that changes a cache; *listings* has the newest of each directory, *read* those in use.
+
+    A directory and a number are the arguments of each.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.cache = Cache(limit)
+        self._lru = self.cache.directories
+        self._listings = {prefix: self.cache.start_listing(prefix) for prefix in PREFIXES}
+        self._read: list[DirectoryListing] = []
+
+    def run(self, operation: int, prefix: str, number: int) -> None:
+        all_operations = (
+            *(self._start, self._add, self._derive, self._put, self._acquire, self._release),
+            *(self._forget, self._replace, self._clear),
+        )
+        all_operations[operation](prefix, number)
+
+    def _start(self, prefix: str, _: int) -> None:
+        self._listings[prefix] = self.cache.start_listing(prefix)
+
+    def _add(self, prefix: str, number: int) -> None:
+        """Add a page with two hidden keys, the last one if *number* is 0."""
+        listing = self._listings[prefix]
+        if not listing.is_complete:
+            names = (f"{len(listing.pages):03}", ".")
+            objects = [ListedObject(prefix + name, 1, 0, "e" * 32) for name in names]
+            page = ListPage(objects, [f"{prefix}/"], f"t{number}" if number else None)
+            with contextlib.suppress(StoreError):  # the token was there before
+                listing.add(page, 0.0)
+
+    def _derive(self, prefix: str, number: int) -> None:
+        derived = DirectoryListing("bucket", prefix, 0.0, proven())
+        derived.fill([Entry(b"%d" % each, 1, 0, "e" * 32) for each in range(number)], number)
+        self._lru.put_scan(("bucket", prefix), ListingScan(derived, None))
+
+    def _put(self, prefix: str, number: int) -> None:
+        dentry = CachedDentry(0.0, None)
+        self._lru.put_dentry(self.cache.directory(prefix), b"%d" % number, dentry)
+
+    def _acquire(self, prefix: str, _: int) -> None:
+        self._read.append(self._listings[prefix])
+        self._lru.acquire(self._listings[prefix])
+
+    def _release(self, _prefix: str, _number: int) -> None:
+        if self._read:
+            self._lru.release(self._read.pop())
+
+    def _forget(self, prefix: str, _: int) -> None:
+        self._lru.forget(self.cache.directory(prefix))
+
+    def _replace(self, prefix: str, _: int) -> None:
+        self._lru.replace_scan(self.cache.directory(prefix), None)
+
+    def _clear(self, _prefix: str, _number: int) -> None:
+        self._lru.clear()

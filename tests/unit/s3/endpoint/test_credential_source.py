@@ -26,6 +26,7 @@ from s3mount.s3.endpoint.credential_chain import CredentialChain, Keys
 from s3mount.s3.endpoint.credential_source import REFRESH_BEFORE, ChainSource
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.transport import Retryable
+from tests.waiting import wait_until
 
 PATIENCE = 30.0  # seconds; a bound for failing
 PRINTED = {"Version": 1, "AccessKeyId": "AKID", "SecretAccessKey": "s", "SessionToken": "t"}
@@ -82,10 +83,7 @@ def soon() -> float:
 
 def wait_gone(pid: int) -> None:
     """Return when no process *pid* runs; it may be an orphan."""
-    end = time.monotonic() + PATIENCE
-    while _state(pid) not in ("", "Z"):
-        assert time.monotonic() < end, "it goes on"
-        time.sleep(0.01)
+    wait_until(lambda: _state(pid) in ("", "Z"), PATIENCE)
 
 
 def _state(pid: int) -> str:

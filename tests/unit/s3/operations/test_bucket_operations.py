@@ -23,9 +23,13 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.error_mapping import Operation
-from s3mount.s3.operations.head_object import USELESS_HEADS_MAX
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.operation_runner import read_error
+from s3mount.s3.operations.store_traits import (
+    TRIED_AGAIN_AFTER,
+    USELESS_HEADS_MAX,
+    StoreTraits,
+)
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import ErrorResponseError, Retryable, StoreRequest
 from tests.unit.s3.clients import TRANSPORTS, client, operations_over, read, read_nowait, soon
@@ -253,6 +257,26 @@ def test_a_get_replaces_a_head_that_the_store_does_not_know(useless: str, connec
         assert [stat.version.size for stat in stats] == [len(CONTENT)] * (most + 1)
         asked = [text.split()[0] for text in server.requests]
         assert asked == [*["HEAD"] * heads, "GET"] * most + ["GET"]
+
+
+def test_head_is_sent_again_a_minute_after_gets_have_replaced_it() -> None:
+    now = [100.0]
+    traits = StoreTraits(clock=lambda: now[0])
+    useless = [says(refusal("405 Method Not Allowed")), says(part(CONTENT, 0, 1))]
+    script = [*useless * USELESS_HEADS_MAX, useless[1], says(head(Content_Length=7))]
+    with scripted(*script) as server:
+        transport = TRANSPORTS["native"](server.port)
+        operations = BucketOperations(transport, "bucket", traits=traits)
+        for _ in range(USELESS_HEADS_MAX + 1):
+            operations.head("k", deadline=soon())
+        now[0] += TRIED_AGAIN_AFTER
+
+        stat = operations.head("k", deadline=soon())
+        transport.close()
+
+    asked = [text.split()[0] for text in server.requests]
+    assert stat.version.size == 7
+    assert asked == ["HEAD", "GET"] * USELESS_HEADS_MAX + ["GET", "HEAD"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,12 @@
 import time
 
 from s3mount.s3.operations.request_form import RequestForm
-from s3mount.s3.operations.store_traits import IGNORED_RANGES, TRIED_AGAIN_AFTER, StoreTraits
+from s3mount.s3.operations.store_traits import (
+    IGNORED_RANGES,
+    TRIED_AGAIN_AFTER,
+    USELESS_HEADS_MAX,
+    StoreTraits,
+)
 
 WITHOUT_RANGES = RequestForm(ranges=False)
 
@@ -52,6 +57,46 @@ def test_ignored_ranges_are_tried_again_later() -> None:
     assert traits.has_ranges
     traits.record_range(is_part=False)
     assert not traits.has_ranges
+
+
+def without_heads(clock: Clock) -> StoreTraits:
+    traits = StoreTraits(clock=clock)
+    for _ in range(USELESS_HEADS_MAX):
+        assert traits.has_heads
+        traits.record_head(is_useful=False)
+    return traits
+
+
+def test_head_is_tried_again_later() -> None:
+    clock = Clock()
+    traits = without_heads(clock)
+
+    clock.now += TRIED_AGAIN_AFTER - 1
+    assert not traits.has_heads
+    clock.now += 1
+    assert traits.has_heads
+
+
+def test_one_more_useless_head_is_enough_after_that() -> None:
+    clock = Clock()
+    traits = without_heads(clock)
+    clock.now += TRIED_AGAIN_AFTER
+    assert traits.has_heads
+
+    traits.record_head(is_useful=False)
+
+    assert not traits.has_heads
+
+
+def test_a_useful_head_makes_up_for_all_useless_ones() -> None:
+    clock = Clock()
+    traits = without_heads(clock)
+    clock.now += TRIED_AGAIN_AFTER
+    traits.record_head(is_useful=True)
+
+    traits.record_head(is_useful=False)
+
+    assert traits.has_heads
 
 
 def test_checksums_that_are_not_wanted_are_not_tried_again() -> None:
