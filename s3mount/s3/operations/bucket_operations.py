@@ -16,6 +16,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    VersionPage,
+    VersionQuery,
 )
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations.etag_probe import EtagProbe
@@ -24,6 +26,7 @@ from s3mount.s3.operations.head_metadata import HeadMetadata, MetadataQuery
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_bucket import ListBucket
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
+from s3mount.s3.operations.object_versions import ObjectVersions
 from s3mount.s3.operations.operation_runner import OperationRunner
 from s3mount.s3.operations.revalidate import Revalidate
 from s3mount.s3.operations.store_traits import StoreTraits
@@ -68,6 +71,14 @@ class Operations(Protocol):
         *on_token* is called in this thread, at most once, before the page is parsed. What it gets
         is a hint; only the page itself is validated.
         """
+        ...
+
+    def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
+        """Return one page of versions and delete markers (ListObjectVersions)."""
+        ...
+
+    def has_versioning(self, *, deadline: float) -> bool:
+        """Return whether the bucket keeps versions, or did before (GetBucketVersioning)."""
         ...
 
     def get_range(
@@ -131,6 +142,9 @@ class BucketOperations:
         self.head_by_get = head_object.head_by_get
         self.metadata = HeadMetadata(runner).metadata
         self.list_page = self._list_bucket.list_page
+        object_versions = ObjectVersions(runner)
+        self.list_versions = object_versions.list_versions
+        self.has_versioning = object_versions.has_versioning
         self.revalidate = Revalidate(runner, traits, head_object).revalidate
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials
