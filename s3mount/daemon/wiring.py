@@ -39,7 +39,7 @@ from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
-from s3mount.s3.composition import connect
+from s3mount.s3.composition import check_views, connect, unlisted_names, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
@@ -141,13 +141,18 @@ async def serve(config: Config, host: Host) -> None:
         )
         try:
             store.register_metrics(host.metrics)
+            await check_views(config.store, store)
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        store, requests, store.identity, credentials.state, store.preconnect
+                        view_of(config.store, store),
+                        requests,
+                        store.identity,
+                        credentials.state,
+                        store.preconnect,
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -280,6 +285,7 @@ def _filesystem(
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
+        unlisted=unlisted_names(config.store),
     )
     policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(

@@ -319,8 +319,12 @@ def build_tree(
     first_bytes: Callable[[ObjectVersion, bytes], None],
     kernel: KernelCache,
     no_prefetch: frozenset[Prefetch] = frozenset(),
+    unlisted: frozenset[bytes] = frozenset(),
 ) -> Tree:
-    """The tree of one volume at *location*, with the parts that belong to it."""
+    """The tree of one volume at *location*, with the parts that belong to it.
+
+    *unlisted*: names of directories that *store* has, though it lists them nowhere.
+    """
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
@@ -339,6 +343,7 @@ def build_tree(
         ttl=ttl,
         clock=strict_clock,
         no_prefetch=no_prefetch,
+        unlisted=unlisted,
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)

@@ -1,0 +1,203 @@
+"""The past of a bucket (`--at`), and versions as files (`--versions`), through the kernel."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mount.filesystem_access import failure_of, output_of, read_tree, wait_until
+from tests.mount.mount_process import mount_of, refused
+from tests.reference import Directory, files_of, tree_of
+from tests.servers import S3Server
+
+S3MOUNTCTL = (sys.executable, "-c", "from s3mount.ctl.main import main; main()")
+
+
+@pytest.fixture(params=["seaweedfs", "moto"])
+def server(request: pytest.FixtureRequest) -> S3Server:
+    """Each server that keeps versions."""
+    server: S3Server = request.getfixturevalue(request.param)
+    return server
+
+
+@dataclass
+class Bucket:
+    """A bucket that keeps versions."""
+
+    server: S3Server
+    name: str
+    client: Any
+
+    def put(self, key: str, body: bytes) -> str:
+        done = self.client.put_object(Bucket=self.name, Key=key, Body=body)
+        return str(done["VersionId"])
+
+    def delete(self, key: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=key)
+
+    def moment(self) -> str:
+        """Return a moment after all changes so far, and before all later ones."""
+        rows = self.client.list_object_versions(Bucket=self.name)
+        changes = [*rows.get("Versions", ()), *rows.get("DeleteMarkers", ())]
+        last = max(int(row["LastModified"].timestamp()) for row in changes)
+        wait_until(lambda: time.time() >= last + 1)  # S3's times have whole seconds
+        return f"@{last}"
+
+
+@pytest.fixture
+def bucket(server: S3Server) -> Iterator[Bucket]:
+    client = server.client()
+    yield Bucket(server, server.make_bucket(client, versioned=True), client)
+    client.close()
+
+
+def as_tree(**bodies: bytes) -> Directory[bytes]:
+    return tree_of({key.replace("__", "/").replace("_", "."): body for key, body in bodies.items()})
+
+
+def test_a_mount_shows_each_moment(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("a.txt", b"one")
+    bucket.put("dir/b.txt", b"b")
+    first = bucket.moment()
+    bucket.put("a.txt", b"second")
+    bucket.delete("dir/b.txt")
+    bucket.put("new/c.txt", b"c")
+    second = bucket.moment()
+    bucket.delete("a.txt")
+    bucket.put("dir/b.txt", b"again")
+
+    expected = {
+        first: as_tree(a_txt=b"one", dir__b_txt=b"b"),
+        second: as_tree(a_txt=b"second", new__c_txt=b"c"),
+        "now": as_tree(new__c_txt=b"c", dir__b_txt=b"again"),
+    }
+    for number, (moment, tree) in enumerate(expected.items()):
+        at = tmp_path / str(number)
+        with mount_of(bucket.server, bucket.name, at, "--at", moment) as mount:
+            assert read_tree(mount.path) == tree
+            found = output_of("find", ".", "-type", "f", cwd=mount.path).split()
+            assert sorted(found) == sorted(f"./{path.decode()}" for path, _ in files_of(tree))
+
+
+def test_a_name_of_the_past_is_found_without_a_listing(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("dir/sub/a.txt", b"deleted")
+    moment = bucket.moment()
+    bucket.delete("dir/sub/a.txt")
+    bucket.put("dir/sub/b.txt", b"later")
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", "--at", moment) as mount:
+        assert (mount / "dir/sub/a.txt").read_bytes() == b"deleted"
+        assert failure_of(lambda: os.stat(mount / "dir/sub/b.txt")) == "ENOENT"
+        assert failure_of(lambda: os.stat(mount / "none")) == "ENOENT"
+
+
+def test_versions_are_files_beside_their_object(bucket: Bucket, tmp_path: Path) -> None:
+    first = bucket.put("dir/a.txt", b"one")
+    second = bucket.put("dir/a.txt", b"second")
+    gone = bucket.put("dir/b.txt", b"deleted")
+    bucket.delete("dir/b.txt")
+    at_root = bucket.put("c.txt", b"root")
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert read_tree(mount.path) == as_tree(dir__a_txt=b"second", c_txt=b"root")
+        assert (mount / f"dir/.versions/a.txt@{first}").read_bytes() == b"one"
+        assert (mount / f".versions/c.txt@{at_root}").read_bytes() == b"root"
+        assert failure_of(lambda: os.stat(mount / f"dir/.versions/a.txt@{gone}")) == "ENOENT"
+        assert read_tree(mount / "dir/.versions") == {
+            f"a.txt@{first}".encode(): b"one",
+            f"a.txt@{second}".encode(): b"second",
+            f"b.txt@{gone}".encode(): b"deleted",
+        }
+        assert os.listdir(mount / ".versions") == [f"c.txt@{at_root}"]
+        assert sorted(os.listdir(mount.path)) == ["c.txt", "dir"]
+
+
+def test_what_the_bucket_has_comes_before_versions(moto: S3Server, tmp_path: Path) -> None:
+    """SeaweedFS keeps versions in directories of such names, and does not list them."""
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    version = bucket.put("a", b"object")
+    bucket.put(f".versions/a@{version}", b"a key of its own")
+    other = bucket.put(".versions/b", b"b")
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert (mount / f".versions/a@{version}").read_bytes() == b"a key of its own"
+        assert sorted(os.listdir(mount / ".versions")) == sorted([f"a@{version}", "b"])
+        assert (mount / ".versions/b").read_bytes() == b"b"
+        assert (mount / f".versions/.versions/b@{other}").read_bytes() == b"b"
+
+
+def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("a", b"one")
+    moment = bucket.moment()
+    second = bucket.put("a", b"second")
+
+    options = ("--at", moment, "--versions")
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", *options) as mount:
+        assert (mount / "a").read_bytes() == b"one"
+        assert (mount / f".versions/a@{second}").read_bytes() == b"second"
+        assert len(os.listdir(mount / ".versions")) == 2
+
+
+def test_s3mountctl_lists_the_versions_of_a_deleted_object(bucket: Bucket, tmp_path: Path) -> None:
+    first = bucket.put("dir/a.txt", b"one")
+    second = bucket.put("dir/a.txt", b"second")
+    bucket.put("dir/a.txt-other", b"")
+    bucket.delete("dir/a.txt")
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m") as mount:
+        path = str(mount / "dir/a.txt")
+        lines = output_of(*S3MOUNTCTL, "versions", path, "--json").splitlines()
+        table = output_of(*S3MOUNTCTL, "versions", path).splitlines()
+        absent = output_of(*S3MOUNTCTL, "versions", str(mount / "dir"), status=1)
+
+    found = [json.loads(line) for line in lines]
+    sizes = {each["version_id"]: each["size"] for each in found if not each["delete_marker"]}
+    assert sizes == {first: 3, second: 6}
+    assert [each["delete_marker"] for each in found if each["latest"]] == [True]
+    assert table[0].split() == ["TIME", "SIZE", "STATE", "CLASS", "ETAG", "VERSION"]
+    assert len(table) == 4
+    assert "the store has no version of it" in absent
+
+
+def test_status_has_the_moment(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put("a", b"one")
+    moment = bucket.moment()
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", "--at", moment) as mount:
+        status = json.loads(output_of(*S3MOUNTCTL, "status", str(mount.path), "--json"))
+        messages = [record["message"] for record in mount.records()]
+
+    assert status["identity"]["at"] == int(moment[1:])
+    assert any("showing the bucket as it was at 20" in message for message in messages)
+
+
+def test_a_bucket_without_versions_has_no_past(server: S3Server, tmp_path: Path) -> None:
+    client = server.client()
+    name = server.make_bucket(client)
+    client.put_object(Bucket=name, Key="a", Body=b"a")
+    url = ("--endpoint-url", server.endpoint_url)
+
+    done = refused(name, tmp_path, *url, "--at", "now", env=server.environment())
+
+    assert done.returncode == 1
+    assert "keeps no versions" in done.stderr
+    assert done.stderr.count("\n") == 1
+    with mount_of(server, name, tmp_path / "m", "--versions") as mount:
+        mount.expect("keeps no versions")
+        assert (mount / "a").read_bytes() == b"a"
+
+
+def test_a_store_that_lists_no_versions_says_so(rclone: S3Server, tmp_path: Path) -> None:
+    name = rclone.make_bucket()
+    url = ("--endpoint-url", rclone.endpoint_url)
+    for options in (("--at", "now"), ("--versions",)):
+        done = refused(name, tmp_path, *url, *options, env=rclone.environment())
+        assert done.returncode == 1
+        assert f"{options[0]}: the store does not list versions" in done.stderr
