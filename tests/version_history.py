@@ -42,8 +42,11 @@ class Writer(Protocol):
         """Return the version id."""
         ...
 
-    def delete(self, key: str, moment: int) -> str:
-        """Return the version id of the delete marker."""
+    def delete(self, key: str, moment: int) -> str | None:
+        """Return the version id of the delete marker; None if there is none.
+
+        moto makes none if there is nothing to delete.
+        """
         ...
 
     def delete_version(self, key: str, version_id: str) -> None: ...
@@ -70,8 +73,9 @@ class VersionHistory:
                 version_id = self.writer.put(step.key, step.body, self.moment)
                 events.append(Event(self.moment, version_id, step.body))
             case "delete":
-                version_id = self.writer.delete(step.key, self.moment)
-                events.append(Event(self.moment, version_id, None))
+                marker = self.writer.delete(step.key, self.moment)
+                if marker is not None:
+                    events.append(Event(self.moment, marker, None))
             case _ if events and (step.kind == "purge" or events[-1].body is None):
                 self.writer.delete_version(step.key, events.pop().version_id)
 
