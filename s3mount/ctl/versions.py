@@ -1,7 +1,7 @@
 """The command `s3mountctl versions`: the history of one object, also of a deleted one."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -18,6 +18,9 @@ from s3mount.ctl.output import (
     write_json,
     write_line,
 )
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _HEAD: Final = ("TIME", "SIZE", "STATE", "CLASS", "ETAG", "VERSION")
 
@@ -60,16 +63,21 @@ def _cells(item: Reply) -> tuple[str, ...]:
 
 
 def _show(rows: Sequence[Sequence[str]]) -> None:
-    if not is_terminal():
-        for line in aligned([_HEAD, *rows]):
-            write_line(line)
+    if is_terminal():
+        console().print(table(rows))
         return
+    for line in aligned([_HEAD, *rows]):
+        write_line(line)
+
+
+def table(rows: Sequence[Sequence[str]]) -> "Table":
+    """Return *rows* of cells as a terminal shows them."""
     from rich.table import Table  # noqa: PLC0415 - not for pipes
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=None, pad_edge=False)
+    drawn = Table(box=None, pad_edge=False)
     for name in _HEAD:
-        table.add_column(name.capitalize(), overflow="fold")
+        drawn.add_column(name.capitalize(), overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))
-    console().print(table)
+        drawn.add_row(*map(Text, row))
+    return drawn

@@ -53,12 +53,12 @@ class VersionName(NamedTuple):
 
 def version_named(key: str) -> VersionName | None:
     """Return the version that *key* may name, by its spelling alone."""
-    path, slash, name = key.rpartition("/")
-    object_name, at, version_id = name.rpartition("@")
-    parent, _, directory = path.rpartition("/")
-    if not (slash and at and object_name and version_id) or directory != VERSIONS_DIRECTORY:
+    path, _, name = key.rpartition("/")
+    object_name, _, version_id = name.rpartition("@")
+    parent, slash, directory = path.rpartition("/")
+    if not (object_name and version_id) or directory != VERSIONS_DIRECTORY:
         return None
-    return VersionName(f"{parent}/{object_name}" if parent else object_name, version_id)
+    return VersionName(f"{parent}{slash}{object_name}", version_id)
 
 
 def name_of_version(row: ListedVersion) -> str:

@@ -6,9 +6,12 @@ from datetime import UTC, datetime
 
 import pytest
 
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.moment import FORMS, parse_moment
 from s3mount.cli.option_value import parse_value
 from s3mount.cli.options import BY_NAME
+from s3mount.cli.parser import parse_arguments
+from s3mount.config import INDEFINITE, Config
 from s3mount.errors import UsageError
 
 NOW = datetime(2026, 3, 31, 16, 30, 15, tzinfo=UTC)  # a Tuesday, in summer time in Europe
@@ -103,3 +106,31 @@ def test_a_date_of_toml_needs_no_quotes() -> None:
     assert found.value == parse_moment("2026-03-26T14:00:00Z")
     with pytest.raises(UsageError, match="file: region"):
         parse_value("file: region", BY_NAME["region"], datetime(2026, 3, 26, 14, tzinfo=UTC))
+
+
+def config_of(*options: str) -> Config:
+    arguments = parse_arguments(["bucket", "/mnt", *options])
+    assert isinstance(arguments, MountArguments)
+    return build_config(arguments)
+
+
+@pytest.mark.parametrize(
+    ("options", "ttl"),
+    [((), 60.0), (("--at", "now"), INDEFINITE), (("--at", "now", "--metadata-ttl", "5"), 5.0)],
+)
+def test_what_was_then_is_cached_without_end(options: tuple[str, ...], ttl: float) -> None:
+    config = config_of(*options)
+
+    assert config.tree.metadata_ttl == ttl
+    assert (config.store.at_ns is None) == (not options)
+
+
+def test_a_moment_in_fstab() -> None:
+    config = config_of("-o", "ro,at=2026-03-26T14:00:00Z")
+
+    assert config.store.at_ns == parse_moment("2026-03-26T14:00:00Z")
+
+
+def test_a_wrong_moment_names_its_flag() -> None:
+    with pytest.raises(UsageError, match=r"^--at: 'tomorow' is not a time"):
+        parse_arguments(["bucket", "/mnt", "--at", "tomorow"])
