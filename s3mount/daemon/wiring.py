@@ -251,7 +251,11 @@ def import_late_libraries() -> None:
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415
-    import s3mount.s3.native.redirects  # noqa: F401, PLC0415
+    import s3mount.s3.native.redirects  # noqa: PLC0415
+    import s3mount.s3.operations.object_versions  # noqa: PLC0415
+    import s3mount.s3.views.moment_view  # noqa: PLC0415
+    import s3mount.s3.views.versioning_check  # noqa: PLC0415
+    import s3mount.s3.views.versions_view  # noqa: F401, PLC0415
 
 
 def _configure_gc() -> None:

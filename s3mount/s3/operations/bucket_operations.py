@@ -5,7 +5,8 @@ Each has a module of its own; here they are joined over one transport.
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from s3mount.s3.model import (
     ByteRange,
@@ -26,12 +27,14 @@ from s3mount.s3.operations.head_metadata import HeadMetadata, MetadataQuery
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_bucket import ListBucket
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
-from s3mount.s3.operations.object_versions import ObjectVersions
 from s3mount.s3.operations.operation_runner import OperationRunner
 from s3mount.s3.operations.revalidate import Revalidate
 from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.transport import Transport
+
+if TYPE_CHECKING:
+    from s3mount.s3.operations.object_versions import ObjectVersions
 
 
 class Operations(Protocol):
@@ -142,9 +145,6 @@ class BucketOperations:
         self.head_by_get = head_object.head_by_get
         self.metadata = HeadMetadata(runner).metadata
         self.list_page = self._list_bucket.list_page
-        object_versions = ObjectVersions(runner)
-        self.list_versions = object_versions.list_versions
-        self.has_versioning = object_versions.has_versioning
         self.revalidate = Revalidate(runner, traits, head_object).revalidate
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials
@@ -171,6 +171,19 @@ class BucketOperations:
             is_conditional=is_conditional,
             reason=reason,
         )
+
+    def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
+        return self._versions.list_versions(query, deadline=deadline)
+
+    def has_versioning(self, *, deadline: float) -> bool:
+        return self._versions.has_versioning(deadline=deadline)
+
+    @cached_property
+    def _versions(self) -> "ObjectVersions":
+        """The operations on versions, imported for the few mounts that are asked for any."""
+        from s3mount.s3.operations.object_versions import ObjectVersions  # noqa: PLC0415
+
+        return ObjectVersions(self._runner)
 
     def has_ranges(self) -> bool:
         return self._traits.has_ranges

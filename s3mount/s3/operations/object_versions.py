@@ -5,6 +5,7 @@ Requests are written one way only: a store that has versions has this API.
 
 from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
 from s3mount.s3.model import Reason, VersionPage, VersionQuery
+from s3mount.s3.operations.document_turns import DocumentTurns
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.version_parser import parse_versions
@@ -19,6 +20,7 @@ class ObjectVersions:
 
     def __init__(self, runner: OperationRunner) -> None:
         self._runner = runner
+        self._turns = DocumentTurns()
 
     def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
         """See `Operations.list_versions`."""
@@ -46,7 +48,9 @@ class ObjectVersions:
             (name, value) for name, value in parameters if value or name in ("prefix", "versions")
         )
         request = StoreRequest("ListObjectVersions", None, given, reason=query.reason)
-        return parse_versions(self._receive(request, DOCUMENT_LIMIT, deadline), query)
+        body = self._receive(request, DOCUMENT_LIMIT, deadline)
+        with self._turns.turn(body, deadline):
+            return parse_versions(body, query)
 
     def _has_versioning(self, deadline: float) -> bool:
         request = StoreRequest(

@@ -30,13 +30,13 @@ NOTHING: Final = Carried()  # from before the first page
 class MomentPage:
     """Objects and directories of one page, as they were at a moment.
 
-    *doubtful* are directories that may have existed: the page has no object of them that did, and
-    not all of their rows. *carried* is for the page at *next_marker*.
+    *doubtful* are those of the *directories* that may not have existed: the page has no object of
+    them that did, and not all of their rows. *carried* is for the page at *next_marker*.
     """
 
     objects: list[ListedVersion] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
+    doubtful: set[str] = field(default_factory=set)
     next_marker: VersionMarker | None = None
     carried: Carried = NOTHING
 
@@ -113,10 +113,10 @@ def _sort_directories(
     cut = "" if marker is None else directory_of(marker.key, query)
     listed = set(page.prefixes)
     for directory, has_object in directories.items():
-        if has_object:
+        if not has_object and (directory in listed or directory == cut):
+            result.doubtful.add(directory)
+        if has_object or directory in result.doubtful:
             result.directories.append(directory)
-        elif directory in listed or directory == cut:
-            result.doubtful.append(directory)
     if cut and (cut in directories or cut == carried.directory):
         result.carried = result.carried._replace(directory=cut)
 

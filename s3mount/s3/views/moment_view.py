@@ -12,6 +12,7 @@ Invariants:
 """
 
 import json
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -78,7 +79,8 @@ class MomentView:
     async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:  # noqa: ARG002
         found = await self._find(key, Reason.REVALIDATE)
         stat = await self._store.head_version(key, found.version_id, Reason.REVALIDATE)
-        return replace(stat, version=stat.version.with_version_id(found.version_id))
+        version = stat.version.with_version_id(found.version_id)
+        return replace(stat, version=version, version_id=found.version_id)
 
     async def metadata(
         self,
@@ -153,10 +155,12 @@ class MomentView:
     ) -> ListPage:
         page = await self._page(query, priority)
         existing = await self._existing(page.doubtful, query.reason, priority)
+        directories = [
+            each for each in page.directories if each in existing or each not in page.doubtful
+        ]
         token = None
         if page.next_marker is not None:
             token = _encode(page.next_marker, page.carried)
-        directories = sorted([*page.directories, *existing])
         return ListPage([_listed(row) for row in page.objects], directories, token)
 
     async def _page(self, query: ListQuery, priority: RequestPriority | None) -> MomentPage:
@@ -176,16 +180,16 @@ class MomentView:
         return page_at(self._moment_ns, page, query, carried)
 
     async def _existing(
-        self, directories: list[str], reason: Reason, priority: RequestPriority | None
-    ) -> list[str]:
+        self, directories: AbstractSet[str], reason: Reason, priority: RequestPriority | None
+    ) -> set[str]:
         """Return those of *directories* that existed."""
-        found: list[str] = []
+        found: set[str] = set()
         failures: list[S3MountError] = []
 
         async def look(directory: str) -> None:
             try:
                 if await self._has_object(directory, reason, priority):
-                    found.append(directory)
+                    found.add(directory)
             except S3MountError as exc:
                 failures.append(exc)
                 nursery.cancel_scope.cancel()
