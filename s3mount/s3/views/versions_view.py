@@ -129,10 +129,16 @@ class VersionTargets:
                 name_of_version(row), row.size, row.mtime_ns, row.etag, *row[-1:], row.version_id
             )
             for row in page.versions
-            if not row.is_delete_marker and "/" not in row.key[len(directory) :] + row.version_id
+            if _is_file(row, directory)
         ]
         token = None if page.next_marker is None else _TOKEN + json.dumps(page.next_marker)
         return ListPage(rows, [], token)
+
+
+def _is_file(row: ListedVersion, directory: str) -> bool:
+    """Whether *row* is shown in the directory of versions of *directory*."""
+    name = row.key[len(directory) :]
+    return not row.is_delete_marker and name != "" and "/" not in name + row.version_id
 
 
 class VersionsView(StoreView):
