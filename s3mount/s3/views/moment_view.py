@@ -219,8 +219,11 @@ def as_denied(failure: BaseException | None) -> BaseException | None:
     Whoever may read objects need not be allowed to read versions (s3:GetObjectVersion).
     """
     if isinstance(failure, StaleVersion) and failure.status == 403:
+        is_archived = failure.code == "InvalidObjectState"
         return AccessDenied(
-            "reading a version is denied (s3:GetObjectVersion), or it is archived",
+            "the version is archived, and has to be restored before it can be read"
+            if is_archived
+            else "reading versions is denied: allow s3:GetObjectVersion",
             bucket=failure.bucket,
             key=failure.key,
             status=failure.status,

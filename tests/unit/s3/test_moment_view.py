@@ -217,6 +217,9 @@ def test_a_denied_version_is_not_a_deleted_one() -> None:
     found = as_denied(denied)
     assert isinstance(found, AccessDenied)
     assert (found.key, found.code) == ("k", "AccessDenied")
+    assert "s3:GetObjectVersion" in str(found)
+    denied.code = "InvalidObjectState"
+    assert "archived" in str(as_denied(denied))
 
 
 async def test_priority_is_passed_on() -> None:
