@@ -24,10 +24,9 @@ def versions_command(sources: Sources) -> Command:
         query, count = VersionQuery(key, "/", reason=Reason.LOOKUP), 0
         while True:
             page = await sources.versions.list_versions(query)
-            for row in page.versions:
-                if row.key == key:
-                    count += 1
-                    await send(_item(row))
+            items = [_item(row) for row in page.versions if row.key == key]
+            count += len(items)
+            await send(items)
             marker = page.next_marker
             if marker is None or marker.key != key:
                 break

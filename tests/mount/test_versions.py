@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.mount.filesystem_access import failure_of, output_of, read_tree, wait_until
+from tests.mount.filesystem_access import failure_of, output_of, read_tree
 from tests.mount.mount_process import Mount, mount_of, refused
 from tests.reference import Directory, files_of, tree_of
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 FAR = 4 << 20  # an offset that is not fetched with the first byte
 S3MOUNTCTL = (sys.executable, "-c", "from s3mount.ctl.main import main; main()")

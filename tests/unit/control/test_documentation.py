@@ -218,8 +218,8 @@ async def test_the_fields_of_versions_are_those_of_the_page(sources: Sources) ->
     (item,), (result,) = blocks("versions-item"), blocks("versions")
     items: list[Object] = []
 
-    async def keep(item: Object) -> None:
-        items.append(item)
+    async def keep(more: Sequence[Object]) -> None:
+        items.extend(more)
 
     reply = await build_commands(sources, GREETING, {})["versions"]({"path": "a"}, keep)
 
