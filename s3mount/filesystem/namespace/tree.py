@@ -321,10 +321,7 @@ def build_tree(
     no_prefetch: frozenset[Prefetch] = frozenset(),
     unlisted: frozenset[bytes] = frozenset(),
 ) -> Tree:
-    """The tree of one volume at *location*, with the parts that belong to it.
-
-    *unlisted*: names of directories that *store* has, though it lists them nowhere.
-    """
+    """The tree of one volume at *location*, with its parts; see `OrderEvidence` for *unlisted*."""
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
