@@ -50,6 +50,8 @@ class StoreConfig:
     start_timeout: float = 15.0  # seconds in which a mount that starts retries what may pass
     transport: Literal["native", "boto3"] = "native"
     verify_checksums: bool = True
+    versions: bool = False  # versions are files in a directory beside their objects
+    at_ns: int | None = None  # since 1970: show the bucket as it was then
 
     @property
     def style(self) -> AddressingStyle:

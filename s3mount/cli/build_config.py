@@ -14,6 +14,7 @@ from s3mount.cli.option_value import OptionValue
 from s3mount.cli.options import OPTION_TABLE, Section
 from s3mount.cli.values import absolute, parse_location, show_size
 from s3mount.config import (
+    INDEFINITE,
     MIB,
     BlockConfig,
     Config,
@@ -59,7 +60,9 @@ def build_config(arguments: MountArguments) -> Config:
         raise UsageError(f"BUCKET: {exc}") from exc
     config = Config(
         store=StoreConfig(bucket=bucket, prefix=prefix, **sections[StoreConfig]),
-        tree=TreeConfig(**_owner(by_name), **(_modes(by_name) | sections[TreeConfig])),
+        tree=TreeConfig(
+            **_owner(by_name), **(_modes(by_name) | _ttl(by_name) | sections[TreeConfig])
+        ),
         mount=MountConfig(
             mountpoint=_absolute(arguments.mountpoint),
             source=arguments.location,
@@ -108,6 +111,11 @@ def _owner(by_name: Mapping[str, OptionValue]) -> dict[str, Any]:
 def _modes(by_name: Mapping[str, OptionValue]) -> dict[str, Any]:
     """Return the modes for --allow-root: libfuse refuses others, but sees no cached attributes."""
     return {"dir_mode": 0o500, "file_mode": 0o400} if _is_on(by_name, "allow-root") else {}
+
+
+def _ttl(by_name: Mapping[str, OptionValue]) -> dict[str, Any]:
+    """Return the TTL for --at: what was then does not change any more."""
+    return {"metadata_ttl": INDEFINITE} if "at" in by_name else {}
 
 
 def _server(run_as: OptionValue | None) -> tuple[int, int]:

@@ -63,6 +63,8 @@ def _parse(option: Option, raw: object) -> object:
             return option.type.parse(str(raw))
         case float():
             return option.type.parse(format(raw, "f"))
+        case _ if hasattr(raw, "isoformat"):  # a date or a time of TOML
+            return option.type.parse(raw.isoformat())
         case _:
             expected = option.type.metavar or "true or false"
             raise ValueError(f"{type(raw).__name__} is not a value of it: write {expected}")

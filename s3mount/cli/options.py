@@ -46,6 +46,12 @@ def _parse_bool(text: str) -> bool:
     return text == "true"
 
 
+def _parse_moment(text: str) -> int:
+    from s3mount.cli.moment import parse_moment  # noqa: PLC0415 - few mounts are of the past
+
+    return parse_moment(text)
+
+
 def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> OptionType:
     """Return the type for one of *names*; *aliases* are old names, which are not shown."""
 
@@ -73,6 +79,7 @@ LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_durat
 PRICE: Final = OptionType("PRICE", values.parse_price, values.show_price)
 COUNT: Final = OptionType("N", values.parse_count)
 MODE: Final = OptionType("MODE", values.parse_mode, values.show_mode)
+MOMENT: Final = OptionType("TIME", _parse_moment)
 MASK: Final = replace(MODE, metavar="MASK")
 USER: Final = OptionType("USER", values.parse_user)
 USER_NAME: Final = OptionType("USER", values.parse_name)
@@ -212,7 +219,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Permission bits to take from the mode of directories."),
     Option(_TREE, "metadata-ttl", TreeConfig, "metadata_ttl", LIFETIME,
            "How long listings and attributes are cached. "
-           '0: each open revalidates; "indefinite": they never expire.'),
+           '0: each open revalidates; "indefinite": they never expire.',
+           default="60, with --at indefinite"),
     Option(_TREE, "negative-ttl", TreeConfig, "negative_ttl", LIFETIME,
            "How long it is cached that a name does not exist.", default="as --metadata-ttl"),
     Option(_TREE, "stale-while-revalidate", TreeConfig, "stale_while_revalidate", DURATION,
@@ -220,6 +228,13 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_TREE, "metadata-limit", TreeConfig, "metadata_limit", SIZE,
            "Memory for names and attributes, over all directories; a file takes some 200 bytes. "
            "Larger directories are listed again."),
+    Option(_TREE, "at", StoreConfig, "at_ns", MOMENT,
+           "Show the bucket as it was at TIME, deleted objects included; it must keep versions. "
+           "TIME is 2026-11-26T14:00:00Z, 2026-11-26 14:00 (local time), yesterday 14:00, "
+           "2 days ago, or now."),
+    Option(_TREE, "versions", StoreConfig, "versions", FLAG,
+           "Show the versions of NAME as .versions/NAME@ID beside it, deleted objects' too; "
+           "the directory .versions is not listed."),
     Option(_BYTES, "part-size", BlockConfig, "part_size", SIZE,
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,

@@ -13,6 +13,7 @@ from s3mount.control.protocol import Arguments, Greeting, Object, ProtocolError,
 from s3mount.control.sources import Refreshable, SetLogLevel, Sources, WaitDropped
 from s3mount.control.status import status_command
 from s3mount.control.trace import trace_command
+from s3mount.control.versions import versions_command
 
 KERNEL_TIMEOUT: Final = 8.0  # seconds, of the 10 that s3mountctl waits
 
@@ -27,6 +28,7 @@ def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Comm
         "trace": trace_command(sources.requests),
         "refresh": refresh_command(sources.tree, sources.wait_dropped),
         "log-level": log_level_command(sources.set_log_level),
+        "versions": versions_command(sources),
         **more,
     }
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
-from s3mount.s3.model import Reason, StoreIdentity
+from s3mount.s3.model import Reason, StoreIdentity, VersionPage, VersionQuery
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
 
@@ -76,6 +76,12 @@ class Credentials(Protocol):
     def expires_at(self) -> float | None: ...
 
 
+class Versions(Protocol):
+    """Versions of objects; see `s3.object_store`."""
+
+    async def list_versions(self, query: VersionQuery) -> VersionPage: ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoreState:
     """The store of the mount as it is spoken to now; *credentials* is None if it signs nothing."""
@@ -94,6 +100,7 @@ class Sources:
     files: OpenFiles
     metrics: Metrics
     tree: Refreshable
+    versions: Versions
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

@@ -77,6 +77,7 @@ def identity(greeting: Greeting, user: str, state: StoreState) -> Object:
         "version": greeting.s3mount,
         "bucket": state.config.bucket,
         "prefix": state.config.prefix,
+        "at": None if state.config.at_ns is None else state.config.at_ns / 1e9,
         "endpoint": None if store is None else store.endpoint,
         "region": None if store is None else store.region,
         "transport": None if store is None else store.transport,

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "refresh": "s3mount.ctl.actions:refresh",
     "trace": "s3mount.ctl.trace:command",
     "log-level": "s3mount.ctl.actions:log_level",
+    "versions": "s3mount.ctl.versions:command",
     "doctor": "s3mount.ctl.doctor:command",
 }
 

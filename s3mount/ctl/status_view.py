@@ -85,6 +85,8 @@ def _identity(identity: Mapping[str, Any], now: float) -> RenderableType:
             words = [escaped(identity[key]) for key in keys if identity.get(key) not in (None, "")]
             if words:
                 yield name, Text("  ".join(words))
+        if identity.get("at") is not None:
+            yield "As it was", Text(units.moment(float(identity["at"])))
         if "since" in identity:
             since = float(identity["since"])
             yield "Running", Text(f"{units.seconds(now - since)}, since {units.moment(since)}")

@@ -15,7 +15,14 @@ from s3mount.control.command_set import build_commands
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.protocol import Greeting
 from s3mount.control.server import ControlServer
-from s3mount.control.sources import Credentials, Requests, Sources, StoreState, WaitDropped
+from s3mount.control.sources import (
+    Credentials,
+    Requests,
+    Sources,
+    StoreState,
+    Versions,
+    WaitDropped,
+)
 from s3mount.control.warm import warm_command
 from s3mount.daemon.interfaces import MountIdentity
 from s3mount.daemon.logging_setup import set_log_level
@@ -37,6 +44,7 @@ class ControlledParts:
     requests: Requests
     metrics: Metrics
     tree: Tree
+    versions: Versions
     blocks: BlockCache
     wait_dropped: WaitDropped
 
@@ -62,6 +70,7 @@ def control_server(
         files=parts.blocks,
         metrics=parts.metrics,
         tree=parts.tree,
+        versions=parts.versions,
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,

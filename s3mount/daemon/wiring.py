@@ -39,13 +39,13 @@ from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
-from s3mount.s3.composition import connect
+from s3mount.s3.composition import check_views, connect, unlisted_names, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.object_store import BucketStore, ObjectStore
 from s3mount.s3.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ class ServedFileSystem:
             requests=self._observed.requests,
             metrics=self._metrics,
             tree=self._filesystem.tree,
+            versions=self._observed.store,
             blocks=self._blocks,
             wait_dropped=self._invalidator.wait_dropped,
         )
@@ -140,13 +141,18 @@ async def serve(config: Config, host: Host) -> None:
         )
         try:
             store.register_metrics(host.metrics)
+            await check_views(config.store, store)
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        store, requests, store.identity, credentials.state, store.preconnect
+                        view_of(config.store, store),
+                        requests,
+                        store.identity,
+                        credentials.state,
+                        store.preconnect,
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -155,13 +161,13 @@ async def serve(config: Config, host: Host) -> None:
 
 
 class ObservedStore(NamedTuple):
-    """A store, the log of its requests, and what the control socket tells of it.
+    """View of a store, the log of its requests, and what the control socket tells of it.
 
     *preconnect* opens connections in threads, which would compete with the start for the
     interpreter.
     """
 
-    store: ObjectStore
+    store: BucketStore
     requests: RequestLog
     identity: StoreIdentity | None
     credentials: Callable[[], CredentialState | None]
@@ -245,7 +251,11 @@ def import_late_libraries() -> None:
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415
-    import s3mount.s3.native.redirects  # noqa: F401, PLC0415
+    import s3mount.s3.native.redirects  # noqa: PLC0415
+    import s3mount.s3.operations.object_versions  # noqa: PLC0415
+    import s3mount.s3.views.moment_view  # noqa: PLC0415
+    import s3mount.s3.views.versioning_check  # noqa: PLC0415
+    import s3mount.s3.views.versions_view  # noqa: F401, PLC0415
 
 
 def _configure_gc() -> None:
@@ -279,6 +289,7 @@ def _filesystem(
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
+        unlisted=unlisted_names(config.store),
     )
     policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(

@@ -1,4 +1,4 @@
-"""Composition of a store: its transport, the operations over it, and the store over those.
+"""Composition of a store: its transport, operations over it, the store over those, and its views.
 
 A mount and `s3mountctl doctor` make theirs here, so what is checked is what serves. Nothing here
 decides anything.
@@ -11,12 +11,14 @@ from s3mount.config import StoreConfig
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
+from s3mount.s3.views import VERSIONS_DIRECTORY
 
 
 def connect(
@@ -79,3 +81,33 @@ def make_store(
         bucket=config.bucket,
         identity=StoreIdentity(endpoint.origin, endpoint.region, name),
     )
+
+
+def view_of(config: StoreConfig, remote_store: RemoteStore) -> BucketStore:
+    """Return what the mount shows of *remote_store*: each view stands on the one before.
+
+    Views that few mounts have are imported only for them.
+    """
+    store: BucketStore = remote_store
+    if config.at_ns is not None:
+        from s3mount.s3.views.moment_view import MomentView  # noqa: PLC0415
+
+        store = MomentView(store, config.bucket, config.at_ns)
+    if config.versions:
+        from s3mount.s3.views.versions_view import VersionsView  # noqa: PLC0415
+
+        store = VersionsView(store, config.bucket)
+    return store
+
+
+async def check_views(config: StoreConfig, remote_store: RemoteStore) -> None:
+    """Check that the bucket has what the views of *config* show. Raises SetupError."""
+    if config.at_ns is not None or config.versions:
+        from s3mount.s3.views.versioning_check import check_versioning  # noqa: PLC0415
+
+        await check_versioning(config, remote_store)
+
+
+def unlisted_names(config: StoreConfig) -> frozenset[bytes]:
+    """Return the names of directories that the view of *config* has, and lists nowhere."""
+    return frozenset((VERSIONS_DIRECTORY.encode(),)) if config.versions else frozenset()

@@ -170,6 +170,60 @@ class ListQuery:
     reason: Reason = field(default=Reason.LISTING, compare=False)
 
 
+NULL_VERSION: Final = "null"  # the version id of an object that was put while none were kept
+
+
+class ListedVersion(NamedTuple):
+    """One version of an object, or one delete marker, of a page of versions.
+
+    *is_latest*: it is current. A delete marker has no *size*, *etag* and *storage_class*. Of the
+    version `NULL_VERSION` there is one at most, which the next one of that id replaces.
+    """
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    mtime_ns: int
+    size: int = 0
+    etag: str = ""
+    storage_class: str = STANDARD
+
+
+class VersionMarker(NamedTuple):
+    """Position in a listing of versions: behind a version of *key*, or behind all of them."""
+
+    key: str
+    version_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionQuery:
+    """The page of a listing of versions to request, behind *marker*.
+
+    *max_keys* bounds versions, delete markers and common prefixes together.
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html
+    """
+
+    prefix: str
+    delimiter: str = ""
+    marker: VersionMarker | None = None
+    max_keys: int = 1000
+    reason: Reason = field(default=Reason.LISTING, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VersionPage:
+    """One page of versions, in the store's order, and common prefixes; *next_marker* continues it.
+
+    A common prefix says that there is a version or a delete marker below it, of whatever time.
+    """
+
+    versions: list[ListedVersion]
+    prefixes: list[str]
+    next_marker: VersionMarker | None
+
+
 class RowOddity(Enum):
     """Kind of an odd row of a listing page; the value says for the log what is made of the row."""
 

@@ -17,6 +17,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    VersionPage,
+    VersionQuery,
 )
 
 
@@ -156,4 +158,13 @@ class BucketStore(ObjectStore, MetadataSource, Protocol):
         self, key: str, version_id: str, reason: Reason = Reason.LOOKUP
     ) -> ObjectStat:
         """The attributes of one version of *key*, current or not. NotFound for a delete marker."""
+        ...
+
+    async def list_versions(
+        self, query: VersionQuery, priority: RequestPriority | None = None
+    ) -> VersionPage:
+        """One page of versions and delete markers (ListObjectVersions).
+
+        The order within a key is the store's: newest first at S3.
+        """
         ...

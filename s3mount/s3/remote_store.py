@@ -32,6 +32,8 @@ from s3mount.s3.model import (
     Reason,
     Revalidation,
     StoreIdentity,
+    VersionPage,
+    VersionQuery,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.operations.bucket_operations import Operations
@@ -147,6 +149,19 @@ class RemoteStore:
         if page.odd_rows:
             self._odd_rows.note(query.prefix, page.odd_rows)
         return page
+
+    async def list_versions(
+        self, query: VersionQuery, priority: RequestPriority | None = None
+    ) -> VersionPage:
+        call = partial(self._operations.list_versions, query)
+        return await self._call(
+            "LIST", query.prefix, lambda deadline: call(deadline=deadline), priority
+        )
+
+    async def has_versioning(self) -> bool:
+        """Whether the bucket keeps versions, or did before. Raises what refuses to tell."""
+        call = self._operations.has_versioning
+        return await self._call("GET", "", lambda deadline: call(deadline=deadline))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         found = await self._call(

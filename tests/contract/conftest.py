@@ -19,6 +19,7 @@ from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.transport import Transport
 from tests.fakes.memory_store import MemoryStore
+from tests.fakes.versioned_store import VersionedStore
 from tests.servers import Quirk, S3Server
 
 # boto3's session comes with it because it is slow to make
@@ -145,7 +146,7 @@ def open_bucket(request: pytest.FixtureRequest) -> Iterator[OpenBucket]:
     opened: list[ServerBucket] = []
 
     def open_memory(*, versioned: bool = False) -> Bucket:
-        return MemoryBucket(MemoryStore(keeps_versions=versioned), frozenset())
+        return MemoryBucket(VersionedStore() if versioned else MemoryStore(), frozenset())
 
     def open_server(*, versioned: bool = False) -> Bucket:
         opened.append(factory.open(TRANSPORTS[transport], versioned=versioned))

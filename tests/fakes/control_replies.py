@@ -15,6 +15,7 @@ STATUS: Final[Mapping[str, Any]] = {
         "version": "0.1.0",
         "bucket": "photos",
         "prefix": "2024/",
+        "at": None,
         "endpoint": "https://s3.eu-central-1.amazonaws.com",
         "region": "eu-central-1",
         "transport": "native",
@@ -124,6 +125,26 @@ RECORD: Final[Mapping[str, Any]] = {
     "error": None,
 }
 
+VERSIONS_ITEMS: Final[tuple[Mapping[str, Any], ...]] = (
+    {
+        "version_id": "m\x1b[2J",
+        "time": 1764163600.0,
+        "latest": True,
+        "delete_marker": True,
+        "size": None,
+        "etag": None,
+        "storage_class": None,
+    },
+    {
+        "version_id": "3HL4kq",
+        "time": 1764160000.0,
+        "latest": False,
+        "delete_marker": False,
+        "size": 8388608,
+        "etag": "9b2cf5",
+        "storage_class": "STANDARD",
+    },
+)
 WARM_ITEMS: Final[tuple[Mapping[str, Any], ...]] = (
     {"phase": "listing", "directories": 2, "files": 10, "bytes": 100 << 20},
     {

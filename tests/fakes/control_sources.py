@@ -4,6 +4,7 @@ from s3mount.cache.file_activity import FileActivity
 from s3mount.config import PriceConfig
 from s3mount.control.sources import Requests, Sources, StoreState
 from s3mount.metrics import Metrics
+from s3mount.s3.model import ListedVersion, VersionPage, VersionQuery
 
 # what the bill is reckoned from
 COUNTED = (
@@ -26,6 +27,14 @@ class NoNames:
         return 0
 
 
+class OneVersion:
+    """A bucket with one version of one object."""
+
+    async def list_versions(self, query: VersionQuery) -> VersionPage:
+        row = ListedVersion(query.prefix, "v1", True, False, 0, 7, "etag")
+        return VersionPage([row], [], None)
+
+
 async def _at_once(_most: float) -> bool:
     return True
 
@@ -40,6 +49,7 @@ def make_sources(requests: Requests, state: StoreState) -> Sources:
         files=OneFile(),
         metrics=metrics,
         tree=NoNames(),
+        versions=OneVersion(),
         wait_dropped=_at_once,
         prices=PriceConfig(),
         set_log_level=lambda level: level,

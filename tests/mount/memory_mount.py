@@ -39,6 +39,7 @@ from s3mount.daemon.startup import run
 from s3mount.fuse import operations as handlers
 from s3mount.fuse.operations import Operations
 from s3mount.s3.model import ByteRange, ListQuery
+from s3mount.s3.object_store import BucketStore
 from s3mount.s3.request_log import RequestLog
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.mount.mount_process import Mount, served
@@ -172,9 +173,8 @@ async def serve(config: Config, host: Host) -> None:
     async with trio.open_nursery() as loads:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
-        observed = wiring.ObservedStore(
-            control.store, RequestLog(), None, lambda: None, lambda: None
-        )
+        store = cast("BucketStore", control.store)  # the tree asks for nothing else
+        observed = wiring.ObservedStore(store, RequestLog(), None, lambda: None, lambda: None)
         await wiring._serve_session(config, host, observed, background)
         loads.cancel_scope.cancel()
 

@@ -1,4 +1,7 @@
-"""docs/semantics.md, line by line: each line has a test that quotes and executes it."""
+"""docs/semantics.md, line by line: each line has a test that quotes and executes it.
+
+Those of the past and of versions are in test_versions.py.
+"""
 
 import ast
 import itertools
@@ -50,6 +53,7 @@ from tests.waiting import outlast, wait_until
 
 NATIVE = "native"
 DOCUMENT = REPOSITORY / "docs/semantics.md"
+QUOTING = (Path(__file__), Path(__file__).with_name("test_versions.py"))
 
 BODIES = {
     "top": b"top",
@@ -98,7 +102,8 @@ def hostile(moto: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_every_line_of_the_document_is_quoted_by_a_test() -> None:
     functions = [
         node
-        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        for module in QUOTING
+        for node in ast.walk(ast.parse(module.read_text()))
         if isinstance(node, ast.FunctionDef)
     ]
     quoted = {" ".join((ast.get_docstring(function) or "").split()) for function in functions}

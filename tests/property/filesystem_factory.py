@@ -84,6 +84,7 @@ def make_filesystem(
     clock: Callable[[], float],
     *,
     no_prefetch: frozenset[Prefetch] = frozenset(),
+    unlisted: frozenset[bytes] = frozenset(),
 ) -> FileSystem:
     """Return the file system of *location*."""
     tree = build_tree(
@@ -96,6 +97,7 @@ def make_filesystem(
         first_bytes=lambda _version, _head: None,
         kernel=NullInvalidator(),
         no_prefetch=no_prefetch,
+        unlisted=unlisted,
     )
     policies = prefetch_policies(tree, no_prefetch)
     files = OpenFiles(tree, UncachedBlocks(store), policies)

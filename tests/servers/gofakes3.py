@@ -14,6 +14,7 @@ QUIRKS = frozenset(
         Quirk.NO_ARCHIVE,
         Quirk.LISTS_AS_PLAIN_XML,
         Quirk.REPEATS_COMMON_PREFIXES,
+        Quirk.ODD_VERSIONS,
         Quirk.VERSION_IDS_IN_HEAD_ONLY,
         Quirk.ANYBODY_MAY_READ,
     }

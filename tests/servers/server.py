@@ -32,6 +32,8 @@ class Quirk(Enum):
     )  # "dir/x" before "dir-1/x", against S3's key order, also between pages
     LISTS_AS_PLAIN_XML = auto()  # ignores encoding-type=url, and replaces what XML cannot hold
     REPEATS_COMMON_PREFIXES = auto()  # of the last row of a page, on the next one
+    ODD_VERSIONS = auto()  # a page of versions cannot be continued, and HEAD knows no version id
+    REPEATS_VERSIONS = auto()  # the current one that ends a page, on the next one
     VERSION_IDS_IN_HEAD_ONLY = auto()  # in a bucket without versions
     ANYBODY_MAY_READ = auto()  # accepts wrong keys
 

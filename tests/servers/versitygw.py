@@ -14,6 +14,7 @@ QUIRKS = frozenset(
         Quirk.NO_OBJECT_BESIDE_ITS_PREFIX,
         Quirk.NO_ARCHIVE,
         Quirk.LISTS_AS_PLAIN_XML,
+        Quirk.REPEATS_VERSIONS,
     }
 )
 

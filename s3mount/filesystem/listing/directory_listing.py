@@ -7,7 +7,7 @@ Pure. Invariants:
    needs to continue there (`resume_at`).
 2. A name is absent only if a complete listing of its own directory lacks it. A listing that is
    derived from another one (`fill`), trimmed, incomplete, partial (a page left objects out) or
-   withdrawn denies nothing.
+   withdrawn denies nothing. No listing denies an unlisted name (`order_evidence`).
 3. No page has more than `ENTRIES_MAX` entries, however many a store sends at once.
 4. An entry is as old as the request that brought it, or older, however long it was held back.
 5. No name is shown twice. If order breaks after names were shown, the rest is shown without them;
@@ -164,7 +164,7 @@ class DirectoryListing:
         if self.is_trimmed:
             return False
         denies = self.is_complete and not (self.is_derived or self.is_partial)
-        return denies or self.find(name) is not None
+        return (denies and name not in self._order.unlisted) or self.find(name) is not None
 
     def is_past(self, name: bytes) -> bool:
         """Whether later pages will probably not have *name*."""

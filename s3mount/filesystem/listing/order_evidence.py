@@ -7,6 +7,7 @@ the listing that it is in, and doubles the keys that later ones need; it never t
 
 import logging
 
+from s3mount.filesystem.names import encode
 from s3mount.s3.model import ListPage
 
 log = logging.getLogger(__name__)
@@ -16,10 +17,15 @@ _DOUBLINGS = 6  # at most: more would hold back many pages of every listing
 
 
 class OrderEvidence:
-    """Evidence of one store's order. *is_unordered*: the store promises no order."""
+    """Evidence of one store's order. *is_unordered*: the store promises no order.
 
-    def __init__(self, *, is_unordered: bool) -> None:
+    Directories with *unlisted* names may be in any directory, though no listing tells them: so no
+    listing denies these names. Their own listings come in no order.
+    """
+
+    def __init__(self, *, is_unordered: bool, unlisted: frozenset[bytes] = frozenset()) -> None:
         self._is_unordered = is_unordered
+        self.unlisted = unlisted
         self._in_order = 0  # keys since the last break
         self._breaks = 0
         self.subtree_breaks = 0  # in undelimited listings
@@ -30,6 +36,10 @@ class OrderEvidence:
         if self._is_unordered:
             return None
         return max(0, (PROOF << min(self._breaks, _DOUBLINGS)) - self._in_order)
+
+    def is_unlisted(self, prefix: str) -> bool:
+        """Whether the directory *prefix* has an unlisted name."""
+        return bool(self.unlisted) and encode(prefix[:-1].rpartition("/")[2]) in self.unlisted
 
     def note_page(self, page: ListPage) -> None:
         """Count the keys of *page*, which came in order."""

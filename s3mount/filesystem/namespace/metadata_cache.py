@@ -46,6 +46,7 @@ class MetadataCache:
         ttl: TtlPolicy,
         clock: StrictClock,
         no_prefetch: frozenset[Prefetch],
+        unlisted: frozenset[bytes] = frozenset(),
     ) -> None:
         self.bucket = bucket
         self.directories = directories
@@ -53,7 +54,7 @@ class MetadataCache:
         self.ttl = ttl
         self.clock = clock
         # S3's directory buckets are known by their names not to list in order
-        self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
+        self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"), unlisted=unlisted)
         self._source = source
         self._nursery = nursery
         self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
@@ -190,7 +191,7 @@ class MetadataCache:
             requested_at,
             self.order,
             self._on_page,
-            holds_all=directory.is_unordered,
+            holds_all=directory.is_unordered or self.order.is_unlisted(directory.prefix),
         )
         scan = self._new_scan(listing)
         self.directories.replace_scan(directory, scan)

@@ -319,8 +319,9 @@ def build_tree(
     first_bytes: Callable[[ObjectVersion, bytes], None],
     kernel: KernelCache,
     no_prefetch: frozenset[Prefetch] = frozenset(),
+    unlisted: frozenset[bytes] = frozenset(),
 ) -> Tree:
-    """The tree of one volume at *location*, with the parts that belong to it."""
+    """The tree of one volume at *location*, with its parts; see `OrderEvidence` for *unlisted*."""
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
@@ -339,6 +340,7 @@ def build_tree(
         ttl=ttl,
         clock=strict_clock,
         no_prefetch=no_prefetch,
+        unlisted=unlisted,
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)

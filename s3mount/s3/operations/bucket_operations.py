@@ -5,7 +5,8 @@ Each has a module of its own; here they are joined over one transport.
 
 import time
 from collections.abc import Callable
-from typing import Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from s3mount.s3.model import (
     ByteRange,
@@ -16,6 +17,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    VersionPage,
+    VersionQuery,
 )
 from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations.etag_probe import EtagProbe
@@ -29,6 +32,9 @@ from s3mount.s3.operations.revalidate import Revalidate
 from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.transport import Transport
+
+if TYPE_CHECKING:
+    from s3mount.s3.operations.object_versions import ObjectVersions
 
 
 class Operations(Protocol):
@@ -68,6 +74,14 @@ class Operations(Protocol):
         *on_token* is called in this thread, at most once, before the page is parsed. What it gets
         is a hint; only the page itself is validated.
         """
+        ...
+
+    def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
+        """Return one page of versions and delete markers (ListObjectVersions)."""
+        ...
+
+    def has_versioning(self, *, deadline: float) -> bool:
+        """Return whether the bucket keeps versions, or did before (GetBucketVersioning)."""
         ...
 
     def get_range(
@@ -157,6 +171,19 @@ class BucketOperations:
             is_conditional=is_conditional,
             reason=reason,
         )
+
+    def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
+        return self._versions.list_versions(query, deadline=deadline)
+
+    def has_versioning(self, *, deadline: float) -> bool:
+        return self._versions.has_versioning(deadline=deadline)
+
+    @cached_property
+    def _versions(self) -> "ObjectVersions":
+        """The operations on versions, imported for the few mounts that are asked for any."""
+        from s3mount.s3.operations.object_versions import ObjectVersions  # noqa: PLC0415
+
+        return ObjectVersions(self._runner)
 
     def has_ranges(self) -> bool:
         return self._traits.has_ranges

@@ -1,13 +1,13 @@
 """LIST: one page of a listing, requested in the dialect of the store."""
 
-import threading
 import time
 from collections.abc import Callable
 
 from s3mount.errors import StoreError
-from s3mount.s3.limits import DOCUMENT_LIMIT, LARGE_DOCUMENT
+from s3mount.s3.limits import DOCUMENT_LIMIT
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import OnToken
+from s3mount.s3.operations.document_turns import DocumentTurns
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_dialect import ListDialect
@@ -29,8 +29,7 @@ class ListBucket:
         self._runner = runner
         self._dialect = dialect
         self._head_object = head_object
-        self._clock = clock
-        self._parsing = threading.Lock()  # held while a large page is parsed
+        self._turns = DocumentTurns(clock)
 
     def list_page(
         self, query: ListQuery, *, deadline: float, on_token: OnToken | None = None
@@ -65,15 +64,8 @@ class ListBucket:
     def _read_page(
         self, body: bytes, query: ListQuery, sent: StoreRequest, deadline: float
     ) -> ListPage:
-        """Parse one large page at a time: each may cost 60 MiB, and the GIL admits one anyway."""
-        if len(body) <= LARGE_DOCUMENT:
+        with self._turns.turn(body, deadline):
             return self._dialect.read_page(body, query, sent)
-        if not self._parsing.acquire(timeout=max(0, deadline - self._clock())):
-            raise TimeoutError("the deadline has passed")
-        try:
-            return self._dialect.read_page(body, query, sent)
-        finally:
-            self._parsing.release()
 
 
 def _read_document(response: Response) -> bytes:

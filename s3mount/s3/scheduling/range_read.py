@@ -280,5 +280,11 @@ class RangeRead(HedgedRequest[str | None]):
         if isinstance(error, NotFound | AccessDenied) and self._version.is_replaced:
             version = self._version
             message = "the version being read was deleted"
-            return StaleVersion(message, bucket=version.bucket, key=version.key)
+            return StaleVersion(
+                message,
+                bucket=version.bucket,
+                key=version.key,
+                status=error.status,
+                code=error.code,
+            )
         return error

@@ -20,6 +20,9 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    VersionMarker,
+    VersionPage,
+    VersionQuery,
 )
 from s3mount.s3.object_store import (
     BucketStore,
@@ -80,7 +83,8 @@ class StoreView:
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         store, _, own_key, version_id = await self._targets.find(key)
         if version_id is not None:
-            return self._shown(await store.head_version(own_key, version_id, reason), key)
+            stat = await store.head_version(own_key, version_id, reason)
+            return self._shown(stat, key, version_id)
         return self._shown(await store.head(own_key, reason), key)
 
     async def head_version(
@@ -121,6 +125,18 @@ class StoreView:
     ) -> ListPage:
         return await self._targets.list_page(query, priority, on_token)
 
+    async def list_versions(
+        self, query: VersionQuery, priority: RequestPriority | None = None
+    ) -> VersionPage:
+        """See `BucketStore.list_versions`; the prefix is a key, or what a key may begin with."""
+        store, _, own_prefix, _ = await self._targets.find(query.prefix)
+        marker = query.marker
+        if marker is not None:
+            own_key = own_prefix + marker.key.removeprefix(query.prefix)
+            marker = VersionMarker(own_key, marker.version_id)
+        page = await store.list_versions(replace(query, prefix=own_prefix, marker=marker), priority)
+        return _renamed_versions(page, own_prefix, query.prefix)
+
     def start_read(
         self,
         version: ObjectVersion,
@@ -149,11 +165,15 @@ class StoreView:
         else:
             found = await store.revalidate(own, head_size)
         if isinstance(found, Modified):
-            return Modified(self._shown(found.stat, version.key), found.head)
+            return Modified(self._shown(found.stat, version.key, version_id), found.head)
         return found
 
-    def _shown(self, stat: ObjectStat, key: str) -> ObjectStat:
-        return replace(stat, version=renamed(stat.version, self._targets.bucket, key))
+    def _shown(self, stat: ObjectStat, key: str, version_id: str | None = None) -> ObjectStat:
+        """*stat* under *key*; a version that was asked for by its id is read by it."""
+        version = renamed(stat.version, self._targets.bucket, key)
+        if version_id is not None:
+            version = version.with_version_id(version_id)
+        return replace(stat, version=version)
 
 
 def renamed(version: ObjectVersion, bucket: str, key: str) -> ObjectVersion:
@@ -170,6 +190,20 @@ def _shows(shown: ObjectVersion, on_end: OnReadEnd) -> OnReadEnd:
         on_end(renamed(version, shown.bucket, shown.key), failure)
 
     return ended
+
+
+def _renamed_versions(page: VersionPage, own_prefix: str, prefix: str) -> VersionPage:
+    """*page* of what begins with *own_prefix*, by keys that begin with *prefix*."""
+
+    def rename(key: str) -> str:
+        return prefix + key.removeprefix(own_prefix)
+
+    marker = page.next_marker
+    return VersionPage(
+        [row._replace(key=rename(row.key)) for row in page.versions],
+        [*map(rename, page.prefixes)],
+        None if marker is None else VersionMarker(rename(marker.key), marker.version_id),
+    )
 
 
 Rename = Callable[[str], str]

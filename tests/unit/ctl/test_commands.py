@@ -17,7 +17,14 @@ from s3mount.ctl.main import s3mountctl
 from s3mount.ctl.mounts import Machine
 from s3mount.ctl.warm import merged, summary
 from s3mount.daemon.mounting.mount_table import MountEntry
-from tests.fakes.control_replies import RECORD, STATUS, WARM_ITEMS, WARM_RESULT, activity
+from tests.fakes.control_replies import (
+    RECORD,
+    STATUS,
+    VERSIONS_ITEMS,
+    WARM_ITEMS,
+    WARM_RESULT,
+    activity,
+)
 from tests.fakes.control_server import CONNECTION, ControlServer, control_server, items, results
 
 ENTRY = MountEntry(9, f"0:{CONNECTION}", "/mnt/photos", "fuse.s3mount", "s3://photos/2024", 0)
@@ -27,6 +34,7 @@ SCRIPT = {
     "trace": items(RECORD, {"dropped": 7}, result={}),
     "refresh": results({"forgotten": 12}),
     "log-level": results({"level": "debug", "before": "info"}),
+    "versions": items(*VERSIONS_ITEMS, result={"key": "2024/a", "count": 2}),
     "warm": items(*WARM_ITEMS, result=WARM_RESULT),
 }
 
@@ -126,6 +134,8 @@ def test_json_is_what_the_mount_said(run: Run) -> None:
         WARM_RESULT,
     ]
     assert json.loads(run("top", "--count", "1", "--json")[1]) == activity(0)
+    lines = run("versions", "/mnt/photos/a", "--json")[1].splitlines()
+    assert [json.loads(line) for line in lines] == [*VERSIONS_ITEMS]
 
 
 def test_trace_has_a_line_for_each_request(run: Run, server: ControlServer) -> None:
@@ -156,6 +166,17 @@ def test_log_level_says_the_level_before(run: Run) -> None:
         "/mnt/photos: log level debug, before info\n",
         "",
     )
+
+
+def test_versions_has_a_line_for_each_version(run: Run, server: ControlServer) -> None:
+    status, out, _ = run("versions", "/mnt/photos/a")
+    head, marker, version = out.splitlines()
+
+    assert status == 0
+    assert server.requests[0]["arguments"] == {"path": "a"}
+    assert head.split() == ["TIME", "SIZE", "STATE", "CLASS", "ETAG", "VERSION"]
+    assert marker.split()[2:] == ["-", "deleted", "-", "-", r"m\x1b[2J"]
+    assert version.split()[2:] == ["8388608", "old", "STANDARD", "9b2cf5", "3HL4kq"]
 
 
 def test_warm_says_what_was_fetched_and_what_did_not_fit(run: Run, server: ControlServer) -> None:
@@ -243,6 +264,7 @@ def test_top_in_a_pipe_prints_a_line_each_second(run: Run) -> None:
         (("log-level", "loud"), 2, "'loud' is not one of"),
         (("warm",), 2, "missing argument 'PATH...'; see s3mountctl warm --help"),
         (("status", "/elsewhere"), 3, "/elsewhere is not in a mount of s3mount"),
+        (("versions",), 2, "missing argument 'PATH'; see s3mountctl versions --help"),
         (("refresh", "/elsewhere"), 3, "/elsewhere is not in a mount of s3mount"),
     ],
 )

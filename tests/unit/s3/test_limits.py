@@ -149,8 +149,8 @@ def test_large_pages_are_parsed_one_after_another(session: Session) -> None:
         for make in (_native, _boto):
             operations, small = make(url, session), make(small_url, session)
             with (
-                operations._list_bucket._parsing,
-                small._list_bucket._parsing,
+                operations._list_bucket._turns._parsing,
+                small._list_bucket._turns._parsing,
             ):  # another thread parses one
                 with pytest.raises(Retryable) as caught:
                     operations.list_page(ListQuery(""), deadline=time.monotonic() + 0.5)
@@ -162,7 +162,7 @@ def test_large_pages_are_parsed_one_after_another(session: Session) -> None:
                 len(operations.list_page(ListQuery(""), deadline=time.monotonic() + 30).objects)
                 == 1
             )
-            assert not operations._list_bucket._parsing.locked()
+            assert not operations._list_bucket._turns._parsing.locked()
             operations.close()
             small.close()
 

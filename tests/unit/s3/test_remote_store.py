@@ -36,6 +36,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    VersionPage,
+    VersionQuery,
 )
 from s3mount.s3.object_store import OnToken, Priority, StartedRead
 from s3mount.s3.operations.head_metadata import MetadataQuery
@@ -119,6 +121,14 @@ class ScriptedTransport:
     ) -> ListPage:
         self._step("LIST")
         return ListPage([], [], None)
+
+    def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:  # noqa: ARG002
+        self._step("LIST")
+        return VersionPage([], [], None)
+
+    def has_versioning(self, *, deadline: float) -> bool:  # noqa: ARG002
+        self._step("GET")
+        return True
 
     def has_ranges(self) -> bool:
         return True

@@ -12,39 +12,12 @@ from s3mount.s3.model import (
     ListQuery,
     Modified,
     NotModified,
-    ObjectMetadata,
-    ObjectStat,
     ObjectVersion,
-    Reason,
+    VersionQuery,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.views.store_view import StoreView, Target, renamed, renamed_page
-from tests.fakes.memory_store import MemoryStore
-
-
-class VersionedStore(MemoryStore):
-    """The fake, with the requests that only views send."""
-
-    async def head_version(
-        self,
-        key: str,
-        version_id: str,
-        reason: Reason = Reason.LOOKUP,
-    ) -> ObjectStat:
-        if version_id == "gone":
-            raise NotFound("no such version", bucket=self.bucket, key=key)
-        return await self.head(key, reason)
-
-    async def metadata(
-        self,
-        key: str,
-        *,
-        version_id: str | None = None,
-        part_number: int | None = None,
-        reason: Reason = Reason.ATTRIBUTES,
-    ) -> ObjectMetadata:
-        fields = {"VersionId": version_id or "", "PartNumber": str(part_number)}
-        return ObjectMetadata(await self.head(key, reason), fields, {})
+from tests.fakes.versioned_store import VersionedStore
 
 
 @dataclass
@@ -114,16 +87,29 @@ async def test_a_replacement_is_told_under_the_key_that_was_asked_for() -> None:
     assert (found.stat.version.key, found.head) == ("top/a", b"newer")
 
 
+async def test_versions_are_listed_under_the_key_that_was_asked_for() -> None:
+    store = VersionedStore({"a/b": b"one"}, version_page_size=1)
+    store.put("a/b", b"second")
+    view, query, found = StoreView(Below(store)), VersionQuery("top/a/b"), []
+    while True:
+        page = await view.list_versions(query)
+        found += [(row.key, row.version_id) for row in page.versions]
+        if page.next_marker is None:
+            break
+        query = VersionQuery("top/a/b", marker=page.next_marker)
+    assert found == [("top/a/b", "v1"), ("top/a/b", "v0")]
+
+
 async def test_a_key_outside_of_the_view_is_not_found() -> None:
     with pytest.raises(NotFound):
         await StoreView(Below(VersionedStore({"a": b""}))).head("a")
 
 
 async def test_a_target_with_a_version_is_asked_for_that_version() -> None:
-    store = VersionedStore({"a": b"one"}, keeps_versions=True)
-    view = StoreView(Below(store, "v1"))
+    store = VersionedStore({"a": b"one"})
+    view = StoreView(Below(store, "v0"))
     stat = await view.head("top/a")
-    assert (await view.metadata("top/a")).fields["VersionId"] == "v1"
+    assert (await view.metadata("top/a")).fields["VersionId"] == "v0"
     assert await view.revalidate(stat.version, 100) == NotModified()
     with pytest.raises(NotFound):
         await StoreView(Below(store, "gone")).head("top/a")

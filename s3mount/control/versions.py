@@ -1,0 +1,51 @@
+"""Command `versions`: the versions and delete markers of one object, in the store's order.
+
+The object need not exist now, and the mount need not show versions. Each page of the store's is
+sent as it comes, so a long history costs no memory.
+"""
+
+from dataclasses import replace
+
+from s3mount.control.commands import Command, Send
+from s3mount.control.protocol import Arguments, Object, ProtocolError, names_in
+from s3mount.control.sources import Sources
+from s3mount.s3.model import ListedVersion, Reason, VersionQuery
+
+
+def versions_command(sources: Sources) -> Command:
+    """Return the command `versions`."""
+
+    async def versions(arguments: Arguments, send: Send) -> Object:
+        names = names_in(arguments["path"])
+        if not names:
+            raise ProtocolError("bad-request", "path: it is the mount itself: name a file")
+        path = b"/".join(names).decode("utf-8", "surrogateescape")
+        key = sources.store().config.prefix + path
+        query, count = VersionQuery(key, "/", reason=Reason.LOOKUP), 0
+        while True:
+            page = await sources.versions.list_versions(query)
+            items = [_item(row) for row in page.versions if row.key == key]
+            count += len(items)
+            await send(items)
+            marker = page.next_marker
+            if marker is None or marker.key != key:
+                break
+            query = replace(query, marker=marker)
+        if not count:
+            raise ProtocolError("no-such-path", "the store has no version of it, nor had it one")
+        return {"key": key, "count": count}
+
+    return versions
+
+
+def _item(row: ListedVersion) -> Object:
+    is_object = not row.is_delete_marker
+    return {
+        "version_id": row.version_id,
+        "time": row.mtime_ns / 1e9,
+        "latest": row.is_latest,
+        "delete_marker": row.is_delete_marker,
+        "size": row.size if is_object else None,
+        "etag": row.etag if is_object else None,
+        "storage_class": row.storage_class if is_object else None,
+    }

@@ -1,0 +1,194 @@
+"""View that adds the versions of objects (`--versions`), as files of a directory beside them.
+
+`d/.versions/NAME@ID` is the version ID of the object `d/NAME`, current or not, also of a deleted
+one. A delete marker is no file. Invariants:
+
+1. What the bucket has comes first: a key that looks like a version is that key, and a directory
+   `.versions` that has keys lists those. Its versions are found by name then.
+2. A version is known by its version id, which is the end of its name and that of its
+   `ObjectVersion`. So a key of the bucket that looks like one is never read as one.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from s3mount.errors import NotFound, StoreError
+from s3mount.s3.model import (
+    ByteRange,
+    ListedObject,
+    ListedVersion,
+    ListPage,
+    ListQuery,
+    Modified,
+    NotModified,
+    ObjectVersion,
+    Reason,
+    Revalidation,
+    VersionMarker,
+    VersionQuery,
+)
+from s3mount.s3.object_store import (
+    BucketStore,
+    OnReadEnd,
+    OnToken,
+    Priority,
+    RequestPriority,
+    StartedRead,
+)
+from s3mount.s3.views import VERSIONS_DIRECTORY
+from s3mount.s3.views.moment_view import as_denied
+from s3mount.s3.views.store_view import StoreView, Target, renamed
+
+_SUFFIX: Final = f"{VERSIONS_DIRECTORY}/"
+_TOKEN: Final = "versions:"  # noqa: S105 - begins our own tokens
+
+
+class VersionName(NamedTuple):
+    """Version that a key of the view names: of the object *key* of the bucket."""
+
+    key: str
+    version_id: str
+
+
+def version_named(key: str) -> VersionName | None:
+    """Return the version that *key* may name, by its spelling alone."""
+    path, _, name = key.rpartition("/")
+    object_name, _, version_id = name.rpartition("@")
+    parent, slash, directory = path.rpartition("/")
+    if not (object_name and version_id) or directory != VERSIONS_DIRECTORY:
+        return None
+    return VersionName(f"{parent}{slash}{object_name}", version_id)
+
+
+def name_of_version(row: ListedVersion) -> str:
+    """Return the key that *row* is shown as."""
+    parent, slash, name = row.key.rpartition("/")
+    return f"{parent}{slash}{_SUFFIX}{name}@{row.version_id}"
+
+
+def listed_directory(query: ListQuery) -> str | None:
+    """Return the prefix whose versions *query* lists; None if it lists no such directory."""
+    prefix = query.prefix
+    is_shown = query.delimiter == "/" and (prefix == _SUFFIX or prefix.endswith(f"/{_SUFFIX}"))
+    return prefix.removesuffix(_SUFFIX) if is_shown else None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionTargets:
+    """`Targets` of the keys of *bucket* in *store*, and of the versions beside them."""
+
+    store: BucketStore
+    bucket: str
+
+    async def find(self, key: str) -> Target:
+        named = version_named(key)
+        if named is None or await self._is_real(key):
+            return Target(self.store, self.bucket, key)
+        return Target(self.store, self.bucket, *named)
+
+    def find_nowait(self, key: str) -> Target:
+        return Target(self.store, self.bucket, key)
+
+    async def list_page(
+        self, query: ListQuery, priority: RequestPriority | None, on_token: OnToken | None
+    ) -> ListPage:
+        directory = listed_directory(query)
+        is_versions = query.token is not None and query.token.startswith(_TOKEN)
+        if directory is None:
+            return await self.store.list_page(query, priority, on_token)
+        if not is_versions:
+            page = await self.store.list_page(query, priority)
+            if page.objects or page.prefixes or page.next_token or page.is_partial:
+                return replace(page, is_partial=True)  # versions are there, too
+        return await self._list_versions(query, directory, priority)
+
+    def has_capacity(self) -> bool:
+        return self.store.has_capacity()
+
+    def has_ranges(self) -> bool:
+        return self.store.has_ranges()
+
+    async def _is_real(self, key: str) -> bool:
+        """Whether the bucket has an object *key*."""
+        try:
+            await self.store.head(key)
+        except NotFound:
+            return False
+        return True
+
+    async def _list_versions(
+        self, query: ListQuery, directory: str, priority: RequestPriority | None
+    ) -> ListPage:
+        marker = None if query.token is None else _decode(query.token)
+        page = await self.store.list_versions(
+            VersionQuery(directory, "/", marker, query.max_keys, query.reason), priority
+        )
+        rows = [
+            ListedObject(
+                name_of_version(row), row.size, row.mtime_ns, row.etag, *row[-1:], row.version_id
+            )
+            for row in page.versions
+            if _is_file(row, directory)
+        ]
+        token = None if page.next_marker is None else _TOKEN + json.dumps(page.next_marker)
+        return ListPage(rows, [], token)
+
+
+def _is_file(row: ListedVersion, directory: str) -> bool:
+    """Whether *row* is shown in the directory of versions of *directory*."""
+    name = row.key[len(directory) :]
+    return not row.is_delete_marker and name != "" and "/" not in name + row.version_id
+
+
+class VersionsView(StoreView):
+    """`BucketStore` that shows *store*, and versions beside its objects."""
+
+    def __init__(self, store: BucketStore, bucket: str) -> None:
+        super().__init__(VersionTargets(store, bucket))
+        self._store = store
+        self._bucket = bucket
+
+    async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
+        """Compare, by a HEAD if it is a version beside an object: a key may have its name now."""
+        if named_by(version) is None:
+            return await self._store.revalidate(version, head_size)
+        stat = await self.head(version.key, Reason.REVALIDATE)
+        is_same = stat.version.is_same(version) and stat.version.version_id == version.version_id
+        return NotModified() if is_same else Modified(stat, b"")
+
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+        *,
+        reason: Reason = Reason.READ,
+    ) -> StartedRead:
+        named = named_by(version)
+        if named is None:
+            return self._store.start_read(
+                version, byte_range, into, on_end, priority, reason=reason
+            )
+        own = renamed(version, self._bucket, named.key)
+        own = own.with_version_id(named.version_id, is_replaced=True)
+
+        def ended(_: ObjectVersion, failure: BaseException | None) -> None:
+            on_end(version, as_denied(failure))
+
+        return self._store.start_read(own, byte_range, into, ended, priority, reason=reason)
+
+
+def named_by(version: ObjectVersion) -> VersionName | None:
+    """Return the version beside an object that *version* is; None if it is an object itself."""
+    named = version_named(version.key)
+    return named if named is not None and named.version_id == version.version_id else None
+
+
+def _decode(token: str) -> VersionMarker:
+    try:
+        return VersionMarker(*json.loads(token.removeprefix(_TOKEN)))
+    except (TypeError, ValueError) as exc:
+        raise StoreError("a listing is continued by a token of another one") from exc

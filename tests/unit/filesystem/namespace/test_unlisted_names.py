@@ -1,0 +1,102 @@
+"""A directory that no listing has is there by its name, whatever is cached of its parent."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from s3mount.config import StoreConfig, TreeConfig
+from s3mount.errors import NotFound
+from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.handles.open_directories import DOTS
+from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.s3.views.versions_view import VersionsView
+from tests.fakes.memory_store import BUCKET
+from tests.fakes.versioned_store import VersionedStore
+from tests.property.filesystem_factory import make_filesystem
+
+NAME = b".versions"
+
+
+@asynccontextmanager
+async def file_system(store: VersionedStore) -> AsyncIterator[FileSystem]:
+    async with trio.open_nursery() as nursery:
+        yield make_filesystem(
+            VersionsView(store, BUCKET),
+            nursery,
+            TreeConfig(uid=0, gid=0),
+            StoreConfig(bucket=BUCKET),
+            trio.current_time,
+            unlisted=frozenset((NAME,)),
+        )
+        nursery.cancel_scope.cancel()
+
+
+async def names_in(filesystem: FileSystem, inode: int) -> list[bytes]:
+    handle, names, offset = filesystem.directories.open(inode), list[bytes](), DOTS
+    while (place := await filesystem.directories.handle(handle).read(offset)) is not None:
+        names += [place.page.name(index) for index in range(place.start, len(place.page))]
+        offset = place.base + len(place.page)
+    filesystem.directories.release(handle)
+    return names
+
+
+async def test_a_complete_listing_does_not_deny_it(autojump_clock: trio.testing.MockClock) -> None:
+    assert autojump_clock is not None
+    store = VersionedStore({f"d/{number:03}": b"" for number in range(100)})
+    async with file_system(store) as filesystem:
+        tree = filesystem.tree
+        directory = (await tree.lookup(ROOT, b"d")).inode
+        for _ in range(2):  # the second time after the metadata has expired
+            assert len(await names_in(filesystem, directory)) == 100
+            assert NAME not in await names_in(filesystem, directory)
+            sent = len(store.requests)
+            with pytest.raises(NotFound):
+                await tree.lookup(directory, b"absent")
+            assert len(store.requests) == sent
+
+            found = await tree.lookup(directory, NAME)
+
+            assert found.size < 0
+            sent = len(store.requests)
+            assert (await tree.lookup(directory, NAME)).inode == found.inode
+            assert len(await names_in(filesystem, found.inode)) == 100
+            assert len(store.requests) == sent
+            await trio.sleep(100)
+
+
+async def test_where_nothing_has_a_version_it_is_absent() -> None:
+    async with file_system(VersionedStore({"d/a": b""})) as filesystem:
+        assert await names_in(filesystem, ROOT) == [b"d"]
+        with pytest.raises(NotFound):
+            await filesystem.tree.lookup(ROOT, NAME)
+
+
+async def test_its_names_are_no_evidence_of_the_order_of_the_store() -> None:
+    store = VersionedStore({"a": b"", "a-b": b"", "a.c": b""})
+    for number in range(40):
+        store.put("a", b"%d" % number)
+    async with file_system(store) as filesystem:
+        order = filesystem.tree.cache.order
+        before = order.keys_needed
+        found = await filesystem.tree.lookup(ROOT, NAME)
+
+        names = await names_in(filesystem, found.inode)
+
+        assert len(set(names)) == len(names) == 43
+        assert order.keys_needed is not None
+        assert before is not None
+        assert order.keys_needed <= before
+        for name in names[::10]:
+            assert (await filesystem.tree.lookup(found.inode, name)).size >= 0
+
+
+async def test_a_walk_through_it_finds_its_files() -> None:
+    store = VersionedStore({f"{top}/{name}": b"" for top in "abc" for name in "xyz"})
+    async with file_system(store) as filesystem:
+        for top in await names_in(filesystem, ROOT):
+            directory = (await filesystem.tree.lookup(ROOT, top)).inode
+            assert len(await names_in(filesystem, directory)) == 3
+            versions = (await filesystem.tree.lookup(directory, NAME)).inode
+            assert len(await names_in(filesystem, versions)) == 3

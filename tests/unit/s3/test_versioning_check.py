@@ -1,0 +1,95 @@
+"""The start of a mount with versions says whether its bucket has any."""
+
+import logging
+
+import pytest
+
+from s3mount.config import StoreConfig
+from s3mount.errors import AccessDenied, S3MountError, SetupError, StoreError
+from s3mount.s3.model import ListedVersion, VersionPage, VersionQuery
+from s3mount.s3.views.versioning_check import check_versioning, show_moment
+
+AT = StoreConfig(bucket="b", at_ns=1_700_000_000 * 10**9)
+VERSIONS = StoreConfig(bucket="b", versions=True)
+DENIED = AccessDenied("refused", status=403, code="AccessDenied")
+
+
+class Bucket:
+    """A bucket with versions of these ids; a failure is raised."""
+
+    def __init__(
+        self,
+        found: list[str] | S3MountError,
+        has_versioning: bool | S3MountError,  # noqa: FBT001
+    ) -> None:
+        self._found = found
+        self._has_versioning = has_versioning
+
+    async def list_versions(self, query: VersionQuery) -> VersionPage:
+        assert query.prefix == ""
+        if isinstance(self._found, S3MountError):
+            raise self._found
+        rows = [ListedVersion("k", each, True, False, 0) for each in self._found]
+        return VersionPage(rows, [], None)
+
+    async def has_versioning(self) -> bool:
+        if isinstance(self._has_versioning, S3MountError):
+            raise self._has_versioning
+        return self._has_versioning
+
+
+@pytest.mark.parametrize("config", [AT, VERSIONS])
+@pytest.mark.parametrize(
+    "bucket", [Bucket(["v1"], DENIED), Bucket([], True), Bucket(["null"], True)]
+)
+async def test_a_bucket_that_keeps_versions_is_served(
+    config: StoreConfig, bucket: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
+    await check_versioning(config, bucket)
+
+    assert not [each for each in caplog.records if each.levelno > logging.INFO]
+
+
+@pytest.mark.parametrize("found", [[], ["null"]])
+async def test_a_bucket_that_keeps_none_has_no_past(
+    found: list[str], expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("keeps no versions")
+    with pytest.raises(SetupError, match="mount it without --at"):
+        await check_versioning(AT, Bucket(found, False))
+    await check_versioning(VERSIONS, Bucket(found, False))
+
+
+@pytest.mark.parametrize("config", [AT, VERSIONS])
+async def test_a_store_that_does_not_tell_is_believed_to_keep_them(
+    config: StoreConfig, expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("may keep no versions")
+
+    await check_versioning(config, Bucket([], DENIED))
+
+    assert "may keep no versions" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (StoreError("refused", status=501), "the store does not list versions"),
+        (DENIED, "allow s3:ListBucketVersions"),
+        (StoreError("broken"), "versions cannot be listed: broken"),
+    ],
+)
+async def test_versions_that_cannot_be_listed_end_the_start(
+    failure: S3MountError, told: str
+) -> None:
+    with pytest.raises(SetupError, match=f"--versions: .*{told}"):
+        await check_versioning(VERSIONS, Bucket(failure, True))
+
+
+async def test_the_log_has_the_moment(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    await check_versioning(AT, Bucket(["v1"], True))
+
+    assert "as it was at 2023-11-14T22:13:20Z" in caplog.text
+    assert show_moment(1_700_000_000_500_000_000) == "2023-11-14T22:13:20.5Z"

@@ -1,0 +1,174 @@
+"""Versions beside their objects: names map back, keys come first, and bytes are of the version."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.errors import NotFound, StaleVersion, StoreError
+from s3mount.s3.model import (
+    ByteRange,
+    ListedVersion,
+    ListQuery,
+    Modified,
+    NotModified,
+    ObjectVersion,
+)
+from s3mount.s3.object_store import Priority
+from s3mount.s3.views.versions_view import (
+    VersionName,
+    VersionsView,
+    name_of_version,
+    named_by,
+    version_named,
+)
+from tests.fakes.memory_store import BUCKET
+from tests.fakes.started_reads import read_range
+from tests.fakes.versioned_store import VersionedStore
+
+
+def view_of(store: VersionedStore) -> VersionsView:
+    return VersionsView(store, BUCKET)
+
+
+async def read(view: VersionsView, key: str) -> bytes:
+    version = (await view.head(key)).version
+    into = bytearray(version.size)
+    told = await read_range(
+        view, version, ByteRange(0, version.size), memoryview(into), Priority.DEMAND
+    )
+    assert told == version
+    return bytes(into)
+
+
+async def names(view: VersionsView, prefix: str, max_keys: int = 1000) -> list[str]:
+    found: list[str] = []
+    token: str | None = None
+    while True:
+        page = await view.list_page(ListQuery(prefix, "/", None, token, max_keys))
+        found += [row.key for row in page.objects] + page.prefixes
+        token = page.next_token
+        if token is None:
+            return found
+
+
+@given(
+    key=st.text("ab@/.", min_size=1).filter(lambda key: not key.endswith("/")),
+    version_id=st.text("ab._-", min_size=1),
+)
+def test_the_name_of_a_version_maps_back(key: str, version_id: str) -> None:
+    name = name_of_version(ListedVersion(key, version_id, False, False, 0))
+
+    assert version_named(name) == VersionName(key, version_id)
+
+
+@pytest.mark.parametrize(
+    "key", ["a", "a@1", "d/a@1", ".versions/a", ".versions/@1", ".versions/a@", ".versions/d/a@1"]
+)
+def test_other_keys_name_no_version(key: str) -> None:
+    assert version_named(key) is None
+
+
+async def test_each_version_is_read_also_of_a_deleted_object() -> None:
+    store = VersionedStore({"d/a": b"one"})
+    store.put("d/a", b"second")
+    store.delete("d/a")
+    store.put("d/a@b", b"at")
+    view = view_of(store)
+
+    listed = await names(view, "d/.versions/")
+
+    assert sorted(listed) == ["d/.versions/a@b@v3", "d/.versions/a@v0", "d/.versions/a@v1"]
+    bodies = {name: await read(view, name) for name in listed}
+    assert bodies == {
+        "d/.versions/a@v0": b"one",
+        "d/.versions/a@v1": b"second",
+        "d/.versions/a@b@v3": b"at",
+    }
+    assert await names(view, "d/") == ["d/a@b"]
+
+
+@pytest.mark.parametrize("max_keys", [1, 2, 3])
+async def test_the_directory_is_the_same_however_its_pages_are_cut(max_keys: int) -> None:
+    store = VersionedStore({"a": b"", "b": b"", "d/x": b"", "e/x": b""})
+    store.put("a", b"2")
+    view = view_of(store)
+
+    assert await names(view, ".versions/", max_keys) == await names(view, ".versions/")
+    assert len(await names(view, ".versions/")) == 3
+
+
+async def test_a_delete_marker_is_no_file() -> None:
+    store = VersionedStore({"a": b"one"})
+    store.delete("a")
+    marker = store.history["a"][0][0].version_id
+    view = view_of(store)
+
+    with pytest.raises(NotFound):
+        await view.head(f".versions/a@{marker}")
+    assert await names(view, ".versions/") == [".versions/a@v0"]
+
+
+async def test_a_key_comes_before_a_version_of_its_name() -> None:
+    store = VersionedStore({"a": b"one"})
+    view = view_of(store)
+    version = (await view.head(".versions/a@v0")).version
+    assert await view.revalidate(version, 100) == NotModified()
+
+    store.put(".versions/a@v0", b"a key")
+
+    assert await read(view, ".versions/a@v0") == b"a key"
+    found = await view.revalidate(version, 100)
+    assert isinstance(found, Modified)
+    assert found.stat.version.size == 5
+    page = await view.list_page(ListQuery(".versions/"))
+    assert [row.key for row in page.objects] == [".versions/a@v0"]
+    assert page.is_partial
+
+
+async def test_metadata_is_of_the_version() -> None:
+    store = VersionedStore({"a": b"one"})
+    store.put("a", b"second")
+
+    found = await view_of(store).metadata(".versions/a@v0")
+
+    assert (found.fields["VersionId"], found.stat.version.size) == ("v0", 3)
+
+
+async def test_the_null_version_is_read_by_its_id_and_never_another() -> None:
+    store = VersionedStore()
+    store.put("a", b"before", version_id="null")
+    store.put("a", b"later")
+    view = view_of(store)
+    version = (await view.head(".versions/a@null")).version
+    assert named_by(version) == VersionName("a", "null")
+    assert await read(view, ".versions/a@null") == b"before"
+
+    store.put("a", b"others", version_id="null")
+
+    with pytest.raises(StaleVersion):
+        await read_range(view, version, ByteRange(0, 6), memoryview(bytearray(6)))
+    assert isinstance(await view.revalidate(version, 100), Modified)
+
+
+async def test_objects_are_those_of_the_store() -> None:
+    store = VersionedStore({"a": b"one", "d/b": b"b"})
+    view = view_of(store)
+
+    assert await names(view, "") == ["a", "d/"]
+    assert await read(view, "a") == b"one"
+    version = (await view.head("a")).version
+    assert named_by(version) is None
+    assert await view.revalidate(version, 100) == NotModified()
+
+
+async def test_a_token_of_another_listing_is_refused() -> None:
+    with pytest.raises(StoreError):
+        await view_of(VersionedStore()).list_page(ListQuery(".versions/", token="versions:x"))
+
+
+def test_a_key_that_looks_like_a_version_is_none_by_its_own_id() -> None:
+    version = ObjectVersion(BUCKET, ".versions/a@v0", "e", 1)
+
+    assert named_by(version) is None
+    assert named_by(version.with_version_id("v7")) is None
+    assert named_by(version.with_version_id("v0")) == VersionName("a", "v0")
