@@ -52,6 +52,7 @@ class StoreConfig:
     verify_checksums: bool = True
     versions: bool = False  # versions are files in a directory beside their objects
     at_ns: int | None = None  # since 1970: show the bucket as it was then
+    show_hidden: bool = False  # keys that no path names: under escaped names
 
     @property
     def style(self) -> AddressingStyle:

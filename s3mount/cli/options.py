@@ -235,6 +235,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_TREE, "versions", StoreConfig, "versions", FLAG,
            "Show the versions of NAME as .versions/NAME@ID beside it, deleted objects' too; "
            "the directory .versions is not listed."),
+    Option(_TREE, "show-hidden", StoreConfig, "show_hidden", FLAG,
+           "Show each key that no path can name, under a name that begins with %file=, %dir= or "
+           "%long=; see docs/semantics.md."),
     Option(_BYTES, "part-size", BlockConfig, "part_size", SIZE,
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,

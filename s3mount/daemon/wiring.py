@@ -19,13 +19,14 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
+from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
@@ -248,11 +249,14 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
+    import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415
     import s3mount.s3.native.redirects  # noqa: PLC0415
     import s3mount.s3.operations.object_versions  # noqa: PLC0415
+    import s3mount.s3.views.escaped_view  # noqa: PLC0415
     import s3mount.s3.views.moment_view  # noqa: PLC0415
     import s3mount.s3.views.versioning_check  # noqa: PLC0415
     import s3mount.s3.views.versions_view  # noqa: F401, PLC0415
@@ -290,6 +294,7 @@ def _filesystem(
         kernel=kernel,
         no_prefetch=config.no_prefetch,
         unlisted=unlisted_names(config.store),
+        escape=_escape(config.store),
     )
     policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(
@@ -298,6 +303,15 @@ def _filesystem(
         OpenDirectories(tree, policies),
         NumberLookup(tree),
     )
+
+
+def _escape(config: StoreConfig) -> NameEscape | None:
+    """Return what names the keys in the view of *config*; None if keys are hidden."""
+    if not config.show_hidden:
+        return None
+    from s3mount.s3.views.key_escape import KeyEscape  # noqa: PLC0415 - of few mounts
+
+    return KeyEscape()
 
 
 def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:

@@ -83,12 +83,11 @@ def make_store(
     )
 
 
-def view_of(config: StoreConfig, remote_store: RemoteStore) -> BucketStore:
-    """Return what the mount shows of *remote_store*: each view stands on the one before.
+def view_of(config: StoreConfig, store: BucketStore) -> BucketStore:
+    """Return what a mount of *config* shows of *store*: each view stands on the one before.
 
     Views that few mounts have are imported only for them.
     """
-    store: BucketStore = remote_store
     if config.at_ns is not None:
         from s3mount.s3.views.moment_view import MomentView  # noqa: PLC0415
 
@@ -97,6 +96,10 @@ def view_of(config: StoreConfig, remote_store: RemoteStore) -> BucketStore:
         from s3mount.s3.views.versions_view import VersionsView  # noqa: PLC0415
 
         store = VersionsView(store, config.bucket)
+    if config.show_hidden:
+        from s3mount.s3.views.escaped_view import EscapedView  # noqa: PLC0415
+
+        store = EscapedView(store, config.bucket, config.prefix)
     return store
 
 

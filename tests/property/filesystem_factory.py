@@ -11,6 +11,7 @@ from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.order_evidence import PROOF
+from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
@@ -85,6 +86,7 @@ def make_filesystem(
     *,
     no_prefetch: frozenset[Prefetch] = frozenset(),
     unlisted: frozenset[bytes] = frozenset(),
+    escape: NameEscape | None = None,
 ) -> FileSystem:
     """Return the file system of *location*."""
     tree = build_tree(
@@ -98,6 +100,7 @@ def make_filesystem(
         kernel=NullInvalidator(),
         no_prefetch=no_prefetch,
         unlisted=unlisted,
+        escape=escape,
     )
     policies = prefetch_policies(tree, no_prefetch)
     files = OpenFiles(tree, UncachedBlocks(store), policies)

@@ -7,7 +7,7 @@ the listing that it is in, and doubles the keys that later ones need; it never t
 
 import logging
 
-from s3mount.filesystem.names import encode
+from s3mount.filesystem.names import NameEscape, encode
 from s3mount.s3.model import ListPage
 
 log = logging.getLogger(__name__)
@@ -20,10 +20,18 @@ class OrderEvidence:
     """Evidence of one store's order. *is_unordered*: the store promises no order.
 
     Directories with *unlisted* names may be in any directory, though no listing tells them: so no
-    listing denies these names. Their own listings come in no order.
+    listing denies these names. Their own listings come in no order. *escape* names the rows of its
+    listings, if it is given: then no key is hidden.
     """
 
-    def __init__(self, *, is_unordered: bool, unlisted: frozenset[bytes] = frozenset()) -> None:
+    def __init__(
+        self,
+        *,
+        is_unordered: bool,
+        unlisted: frozenset[bytes] = frozenset(),
+        escape: NameEscape | None = None,
+    ) -> None:
+        self.escape = escape
         self._is_unordered = is_unordered
         self.unlisted = unlisted
         self._in_order = 0  # keys since the last break

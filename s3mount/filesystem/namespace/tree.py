@@ -13,7 +13,7 @@ import trio
 from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
-from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
+from s3mount.filesystem.names import NAME_MAX, NameEscape, decode, encode, parent_of
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
@@ -320,8 +320,13 @@ def build_tree(
     kernel: KernelCache,
     no_prefetch: frozenset[Prefetch] = frozenset(),
     unlisted: frozenset[bytes] = frozenset(),
+    escape: NameEscape | None = None,
 ) -> Tree:
-    """The tree of one volume at *location*, with its parts; see `OrderEvidence` for *unlisted*."""
+    """The tree of one volume at *location*, with the parts that belong to it.
+
+    See `OrderEvidence` for *unlisted*. *escape* names what *store* lists, so that no key is hidden;
+    *store* knows its names.
+    """
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
@@ -341,6 +346,7 @@ def build_tree(
         clock=strict_clock,
         no_prefetch=no_prefetch,
         unlisted=unlisted,
+        escape=escape,
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)
