@@ -121,6 +121,9 @@ class StoreView:
     ) -> ListPage:
         return await self._targets.list_page(query, priority, on_token)
 
+    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002 - a view of one store
+        return True
+
     def start_read(
         self,
         version: ObjectVersion,
