@@ -27,10 +27,11 @@ class Prefetch(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """Access to the bucket. None leaves the choice to boto3's chain."""
+    """Access to the bucket, or to all buckets of the account. None leaves it to boto3's chain."""
 
-    bucket: str
+    bucket: str  # "": every bucket of the account that *buckets* chooses
     prefix: str = ""  # "" or ends with "/"
+    buckets: tuple[str, ...] = ()  # names and patterns of buckets; none chooses all
     endpoint_url: str | None = None
     region: str | None = None
     profile: str | None = None
@@ -50,6 +51,11 @@ class StoreConfig:
     start_timeout: float = 15.0  # seconds in which a mount that starts retries what may pass
     transport: Literal["native", "boto3"] = "native"
     verify_checksums: bool = True
+
+    @property
+    def is_account(self) -> bool:
+        """Whether it is every bucket of the account, as top directories."""
+        return not self.bucket
 
     @property
     def style(self) -> AddressingStyle:

@@ -62,7 +62,7 @@ def build_config(arguments: MountArguments) -> Config:
         tree=TreeConfig(**_owner(by_name), **(_modes(by_name) | sections[TreeConfig])),
         mount=MountConfig(
             mountpoint=_absolute(arguments.mountpoint),
-            source=arguments.location,
+            source=arguments.location if bucket else "s3://",
             **sections[MountConfig],
         ),
         blocks=BlockConfig(**sections[BlockConfig]),
@@ -70,6 +70,7 @@ def build_config(arguments: MountArguments) -> Config:
         log=LogConfig(**sections[LogConfig]),
         **sections[Config],
     )
+    _check_buckets(config.store, by_name)
     _check_bounds(config, by_name)
     return config
 
@@ -134,6 +135,14 @@ def _absolute(mountpoint: str) -> str:
         raise UsageError(
             f"MOUNTPOINT: the current directory is gone ({exc.strerror}): write an absolute path"
         ) from exc
+
+
+def _check_buckets(store: StoreConfig, by_name: Mapping[str, OptionValue]) -> None:
+    if store.buckets and not store.is_account:
+        raise UsageError(
+            f"{by_name['buckets'].where}: it chooses among all buckets of the account: "
+            "write s3:// in place of the bucket"
+        )
 
 
 _CONTRADICTIONS: Final = (

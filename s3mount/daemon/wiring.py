@@ -13,13 +13,13 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
@@ -39,13 +39,13 @@ from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
-from s3mount.s3.composition import connect
+from s3mount.s3.composition import connect, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.credentials import CredentialState
+from s3mount.s3.endpoint.credentials import Credentials, CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.object_store import BucketStore, ObjectStore
 from s3mount.s3.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -127,6 +127,16 @@ class Background:
             log.exception("a background task failed: this is a bug")
 
 
+class ServedStore(Protocol):
+    """The store of a mount, or the stores of all its buckets, but for their objects."""
+
+    @property
+    def identity(self) -> StoreIdentity | None: ...
+    def register_metrics(self, metrics: Metrics) -> None: ...
+    def preconnect(self) -> None: ...
+    def close(self) -> None: ...
+
+
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -135,9 +145,7 @@ async def serve(config: Config, host: Host) -> None:
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
         register_credential_metrics(host.metrics, credentials.state)
-        store = await open_store(
-            config.store, credentials, partial(connect, config.store, requests)
-        )
+        store, shown = await _open_store(config.store, credentials, requests)
         try:
             store.register_metrics(host.metrics)
             async with trio.open_nursery() as nursery:
@@ -146,12 +154,26 @@ async def serve(config: Config, host: Host) -> None:
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        store, requests, store.identity, credentials.state, store.preconnect
+                        shown, requests, store.identity, credentials.state, store.preconnect
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
         finally:
             store.close()
+
+
+async def _open_store(
+    config: StoreConfig, credentials: Credentials, requests: RequestLog
+) -> tuple[ServedStore, BucketStore]:
+    """Return the store of *config*, and what the mount shows of it. Raises SetupError."""
+    if config.is_account:
+        # what few mounts need
+        from s3mount.s3.account_composition import open_account  # noqa: PLC0415
+
+        account = await open_account(config, requests, credentials)
+        return account, account.view
+    store = await open_store(config, credentials, partial(connect, config, requests))
+    return store, view_of(config, store)
 
 
 class ObservedStore(NamedTuple):
@@ -242,6 +264,7 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.s3.account_composition  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415

@@ -11,6 +11,7 @@ from s3mount.config import StoreConfig
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
@@ -37,13 +38,18 @@ def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog
         from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
 
         transport = BotoTransport(config, endpoint, log=requests)
-    if config.follow_redirects:
-        from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+    return following(config, endpoint, requests, transport)
 
-        transport = RedirectFollower(
-            transport, endpoint, requests, connections=config.max_connections
-        )
-    return transport
+
+def following(
+    config: StoreConfig, endpoint: Endpoint, requests: RequestLog, transport: Transport
+) -> Transport:
+    """Return *transport*, which follows redirects if *config* wants that."""
+    if not config.follow_redirects:
+        return transport
+    from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+
+    return RedirectFollower(transport, endpoint, requests, connections=config.max_connections)
 
 
 def is_native(config: StoreConfig, endpoint: Endpoint) -> bool:
@@ -79,3 +85,8 @@ def make_store(
         bucket=config.bucket,
         identity=StoreIdentity(endpoint.origin, endpoint.region, name),
     )
+
+
+def view_of(config: StoreConfig, store: BucketStore) -> BucketStore:  # noqa: ARG001 - of no view yet
+    """Return what a mount of *config* shows of the bucket that *store* reads."""
+    return store

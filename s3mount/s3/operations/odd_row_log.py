@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 LOGGED_MAX = 10_000  # prefixes and kinds
 # An object may be missing from its directory: the maker of the store should know. The others change
 # no more than how a row looks.
-_WARNED = {RowOddity.NO_KEY, RowOddity.OUTSIDE, RowOddity.NOT_FOUND_OUT}
+_WARNED = {
+    *(RowOddity.NO_KEY, RowOddity.OUTSIDE, RowOddity.NOT_FOUND_OUT, RowOddity.NO_BUCKET),
+}
 
 
 class OddRowLog:
