@@ -16,6 +16,7 @@ from s3mount.errors import NotFound, S3MountError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.s3.object_store import ObjectStore
 from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
 from tests.reference import Directory, Node, tree_of
@@ -123,7 +124,12 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel_on(
-    store: MemoryStore, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
+    store: ObjectStore,
+    clock: Callable[[], float],
+    *,
+    is_proven: bool = False,
+    bucket: str = BUCKET,
+    **tree: float,
 ) -> AsyncIterator[Kernel]:
     """Make a kernel and a file system over *store*, and check that no inode is left at the end.
 
@@ -131,7 +137,7 @@ async def kernel_on(
     """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
-        kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=BUCKET), clock))
+        kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=bucket), clock))
         if is_proven:
             kernel.filesystem.tree.cache.order.note_page(ORDERED_PAGE)
         yield kernel
