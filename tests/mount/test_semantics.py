@@ -98,7 +98,8 @@ def hostile(moto: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_every_line_of_the_document_is_quoted_by_a_test() -> None:
     functions = [
         node
-        for node in ast.walk(ast.parse(Path(__file__).read_text()))
+        for path in (Path(__file__), Path(__file__).with_name("test_buckets.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef)
     ]
     quoted = {" ".join((ast.get_docstring(function) or "").split()) for function in functions}
