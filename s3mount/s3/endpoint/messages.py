@@ -27,7 +27,9 @@ def setup_error(
     """Return the SetupError for *failure*, whose `__cause__` is the exception of the library."""
     error = failure.failure if isinstance(failure, Retryable) else failure
     redirect = _redirect(failure.__cause__)
-    if redirect is not None:
+    # AWS redirects who asks for all buckets without credentials to a page about S3
+    is_unsigned = config.is_account and not config.sign_requests
+    if redirect is not None and not is_unsigned:
         message = _redirected(endpoint, redirect)
     elif isinstance(failure.__cause__, ErrorResponseError):
         response = failure.__cause__.response
@@ -231,10 +233,13 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
     )
 
 
+_UNSIGNED_REFUSED = (301, 302, 303, 307, 308, 401, 403)
+
+
 def _account_refused(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
     """Return what is said of the refusal to list the buckets of the account."""
     named = "name buckets instead: --buckets NAME,NAME"
-    if error.status in (401, 403) and not config.sign_requests:
+    if error.status in _UNSIGNED_REFUSED and not config.sign_requests:
         return (
             f"the buckets cannot be listed without credentials: omit --no-sign-request, or {named}"
         )
