@@ -27,10 +27,11 @@ class Prefetch(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """Access to the bucket. None leaves the choice to boto3's chain."""
+    """Access to the bucket, or to all buckets of the account. None leaves it to boto3's chain."""
 
-    bucket: str
+    bucket: str  # "": every bucket of the account that *buckets* chooses
     prefix: str = ""  # "" or ends with "/"
+    buckets: tuple[str, ...] = ()  # names and patterns of buckets; none chooses all
     endpoint_url: str | None = None
     region: str | None = None
     profile: str | None = None
@@ -53,6 +54,11 @@ class StoreConfig:
     versions: bool = False  # versions are files in a directory beside their objects
     at_ns: int | None = None  # since 1970: show the bucket as it was then
     show_hidden: bool = False  # keys that no path names: under escaped names
+
+    @property
+    def is_account(self) -> bool:
+        """Whether it is every bucket of the account, as top directories."""
+        return not self.bucket
 
     @property
     def style(self) -> AddressingStyle:

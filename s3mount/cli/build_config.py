@@ -65,7 +65,7 @@ def build_config(arguments: MountArguments) -> Config:
         ),
         mount=MountConfig(
             mountpoint=_absolute(arguments.mountpoint),
-            source=arguments.location,
+            source=arguments.location if bucket else "s3://",
             **sections[MountConfig],
         ),
         blocks=BlockConfig(**sections[BlockConfig]),
@@ -73,6 +73,7 @@ def build_config(arguments: MountArguments) -> Config:
         log=LogConfig(**sections[LogConfig]),
         **sections[Config],
     )
+    _check_buckets(config.store, by_name)
     _check_bounds(config, by_name)
     return config
 
@@ -142,6 +143,18 @@ def _absolute(mountpoint: str) -> str:
         raise UsageError(
             f"MOUNTPOINT: the current directory is gone ({exc.strerror}): write an absolute path"
         ) from exc
+
+
+def _check_buckets(store: StoreConfig, by_name: Mapping[str, OptionValue]) -> None:
+    if store.buckets and not store.is_account:
+        raise UsageError(
+            f"{by_name['buckets'].where}: it chooses among all buckets of the account: "
+            "write s3:// in place of the bucket"
+        )
+    if store.is_account and store.at_ns is not None:
+        raise UsageError(
+            f"{by_name['at'].where}: s3:// may have buckets that keep no versions: name one bucket"
+        )
 
 
 _CONTRADICTIONS: Final = (

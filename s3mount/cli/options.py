@@ -68,6 +68,7 @@ def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Op
 
 FLAG: Final = OptionType("", _parse_bool)
 URL: Final = OptionType("URL", values.parse_endpoint)
+BUCKETS: Final = OptionType("NAME[,NAME...]", values.parse_buckets, values.show_buckets)
 REGION: Final = OptionType("TEXT", values.parse_region)
 PROFILE: Final = OptionType("TEXT", values.parse_name)
 ACCOUNT: Final = OptionType("DIGITS", values.parse_bucket_owner)
@@ -92,7 +93,7 @@ ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
-REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
+REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH))
 FILES: Final = frozenset((PATH, EXISTING_FILE))
 
 Section = type[
@@ -151,6 +152,9 @@ _LOG: Final = "Process and log"
 OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_STORE, "endpoint-url", StoreConfig, "endpoint_url", URL,
            "URL of the S3 API, unless it is at AWS."),
+    Option(_STORE, "buckets", StoreConfig, "buckets", BUCKETS,
+           "Buckets that a mount of s3:// shows: names, and patterns as in data-*; may repeat. "
+           "Names alone need no permission to list the buckets."),
     Option(_STORE, "region", StoreConfig, "region", REGION,
            "Region of the bucket.", default="found by a request to the bucket"),
     Option(_STORE, "profile", StoreConfig, "profile", PROFILE,

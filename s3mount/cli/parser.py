@@ -17,7 +17,7 @@ from s3mount.cli.values import suggestion
 from s3mount.errors import UsageError
 
 _ABOUT: Final = """\
-Mount an S3 bucket, or one prefix of it, read-only at MOUNTPOINT.
+Mount an S3 bucket, or one prefix of it, read-only at MOUNTPOINT. s3:// is every bucket.
 
 Returns once the mount answers; it is served in the background. Unmount it with
 fusermount3 -u MOUNTPOINT.

@@ -39,6 +39,10 @@ _REGION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # C0, DEL, C1, Unicode line ends
 # with a tenant before it at Ceph, see https://docs.ceph.com/en/latest/radosgw/multitenancy/
 _BUCKET = re.compile(r"(?!arn:)(?:[\w.-]{0,255}:)?[A-Za-z0-9][A-Za-z0-9._-]{0,254}", re.ASCII)
+# with what chooses several, see fnmatch(3)
+_BUCKETS = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]!-]{0,254}", re.ASCII)
+_DIRECTORY_BUCKET = "--x-s3"  # ends its name; its listings are in no order
+_ACCOUNT = re.compile(r"s3:/{0,3}")
 _ACCESS_POINT = re.compile(
     r"(arn:[\w-]+:s3[\w-]*:[\w-]*:\d*:(?:outpost[/:][\w-]+[/:])?accesspoint[/:][\w.-]+)(?:/(.*))?",
     re.ASCII | re.DOTALL,
@@ -46,7 +50,10 @@ _ACCESS_POINT = re.compile(
 
 
 class Location(NamedTuple):
-    """A bucket, or the ARN of an access point, and a prefix that is empty or ends with "/"."""
+    """A bucket, or the ARN of an access point, and a prefix that is empty or ends with "/".
+
+    An empty bucket is every bucket of the account.
+    """
 
     bucket: str
     prefix: str
@@ -270,7 +277,9 @@ def has_control_characters(text: str) -> bool:
 
 
 def parse_location(text: str) -> Location:
-    """`[s3://][TENANT:]BUCKET[/PREFIX]` or `ARN-OF-AN-ACCESS-POINT[/PREFIX]`."""
+    """`[s3://][TENANT:]BUCKET[/PREFIX]`, `ARN-OF-AN-ACCESS-POINT[/PREFIX]`, or `s3://` for all."""
+    if _ACCOUNT.fullmatch(text):
+        return Location("", "")
     path = text.removeprefix("s3://")
     if "@" in path.partition("/")[0]:
         raise ValueError(
@@ -283,6 +292,8 @@ def parse_location(text: str) -> Location:
         if access_point
         else path.split("/", 1) + [""] * ("/" not in path)
     )
+    if not bucket and text.startswith("s3:"):
+        raise ValueError("a prefix is in one bucket: write s3://BUCKET/PREFIX, or s3:// for all")
     if not access_point and not _BUCKET.fullmatch(bucket):
         raise ValueError(
             f"{bucket!r} is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX"
@@ -292,6 +303,24 @@ def parse_location(text: str) -> Location:
     if len(os.fsencode(prefix)) > KEY_MAX:
         raise ValueError(f"the prefix is longer than a key may be ({KEY_MAX} bytes)")
     return Location(bucket, prefix if not prefix or prefix.endswith("/") else prefix + "/")
+
+
+def parse_buckets(text: str) -> tuple[str, ...]:
+    """Names of buckets, and patterns of names, with commas between them."""
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if not _BUCKETS.fullmatch(name):
+            raise ValueError(
+                f"{name!r} is neither a bucket name nor a pattern of names: "
+                "write them with commas between them, as in data-*,logs"
+            )
+        if name.endswith(_DIRECTORY_BUCKET):
+            raise ValueError(f"{name!r} is a directory bucket, which is mounted by itself")
+    return names
+
+
+def show_buckets(names: Iterable[str]) -> str:
+    return ",".join(names)
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.option_value import OptionValue
 from s3mount.cli.parser import EPILOG, OptionCommand, flag_values, option_flags
 from s3mount.ctl.output import console, is_terminal, write_json, write_line
+from s3mount.errors import UsageError
 
 if TYPE_CHECKING:
     from s3mount.doctor.examination import Subject
@@ -68,8 +69,14 @@ def _subject(given: Mapping[str, Any]) -> "Subject":
     arguments = MountArguments(
         location or "bucket", mountpoint or _usual_mountpoint(location), (*file.values, *flags)
     )
+    config = build_config(arguments)
+    if config.store.is_account:
+        raise UsageError(
+            "BUCKET: s3:// is every bucket of the account; doctor examines one of them: "
+            "name it, as in s3mountctl doctor BUCKET"
+        )
     return Subject(
-        build_config(arguments),
+        config,
         has_bucket=location is not None,
         has_mountpoint=mountpoint is not None,
         has_speed=not given["no_speed"],

@@ -139,7 +139,8 @@ def _listed(mounts: Iterable[Mount]) -> str:
 
 
 def _bare(source: str) -> str:
-    return source.removeprefix("s3://").rstrip("/")
+    """Return *source* as all of its spellings have it; "s3://" is every bucket."""
+    return source.removeprefix("s3://").rstrip("/") or source
 
 
 def _is_in(path: str, top: str) -> bool:

@@ -206,6 +206,8 @@ def register_process(metrics: Metrics) -> None:
 
 def source(store: StoreConfig) -> str:
     """Return the source of the mount, as users write it and `df` shows it."""
+    if store.is_account:
+        return "s3://"
     return f"s3://{store.bucket}/{store.prefix}".rstrip("/")
 
 

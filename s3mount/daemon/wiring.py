@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing, suppress
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import pyfuse3
 import trio
@@ -42,7 +42,7 @@ from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.composition import check_views, connect, unlisted_names, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.credentials import CredentialState
+from s3mount.s3.endpoint.credentials import Credentials, CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
@@ -129,6 +129,16 @@ class Background:
             log.exception("a background task failed: this is a bug")
 
 
+class ServedStore(Protocol):
+    """The store of a mount, or the stores of all its buckets, but for their objects."""
+
+    @property
+    def identity(self) -> StoreIdentity | None: ...
+    def register_metrics(self, metrics: Metrics) -> None: ...
+    def preconnect(self) -> None: ...
+    def close(self) -> None: ...
+
+
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -137,28 +147,40 @@ async def serve(config: Config, host: Host) -> None:
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
         register_credential_metrics(host.metrics, credentials.state)
-        store = await open_store(
-            config.store, credentials, partial(connect, config.store, requests)
-        )
+        store, shown = await _open_store(config.store, credentials, requests)
         try:
             store.register_metrics(host.metrics)
-            await check_views(config.store, store)
             async with trio.open_nursery() as nursery:
                 # closed in here: background tasks wait for threads, and those for credentials
                 with closing(credentials):
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        view_of(config.store, store),
-                        requests,
-                        store.identity,
-                        credentials.state,
-                        store.preconnect,
+                        shown, requests, store.identity, credentials.state, store.preconnect
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
         finally:
             store.close()
+
+
+async def _open_store(
+    config: StoreConfig, credentials: Credentials, requests: RequestLog
+) -> tuple[ServedStore, BucketStore]:
+    """Return the store of *config*, and what the mount shows of it. Raises SetupError."""
+    if config.is_account:
+        # what few mounts need
+        from s3mount.s3.account_composition import open_account  # noqa: PLC0415
+
+        account = await open_account(config, requests, credentials)
+        return account, account.view
+    store = await open_store(config, credentials, partial(connect, config, requests))
+    try:
+        await check_views(config, store)
+    except BaseException:  # raised again
+        store.close()
+        raise
+    return store, view_of(config, store)
 
 
 class ObservedStore(NamedTuple):
@@ -251,6 +273,7 @@ def import_late_libraries() -> None:
     import s3mount.daemon.control_wiring  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
+    import s3mount.s3.account_composition  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415

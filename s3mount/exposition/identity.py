@@ -12,7 +12,7 @@ from s3mount.metrics import Family, Labels, Metrics
 def register_identity(metrics: Metrics, config: Config) -> None:
     """Register what this mount is: its build, its bucket and mount point, and its start."""
     build = (__version__, platform.python_version())
-    mount = (config.store.bucket, config.mount.mountpoint)
+    mount = (config.store.bucket or "s3://", config.mount.mountpoint)
     metrics.family(_constant("build_info", "Version of s3mount.", ("version", "python"), build))
     metrics.family(
         _constant("mount_info", "Bucket and mount point.", ("bucket", "mountpoint"), mount)

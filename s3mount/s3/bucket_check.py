@@ -9,7 +9,6 @@ credentials allow.
 
 import gc
 import logging
-import re
 import ssl
 import time
 from collections.abc import Callable
@@ -36,17 +35,22 @@ from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.model import ListPage, ListQuery, Reason
+from s3mount.s3.region_redirect import (
+    REDIRECT,
+    REDIRECTS,
+    REGIONS_MAX,
+    region_of_redirect,
+    unwrapped,
+)
 from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
-from s3mount.s3.transport import ErrorResponseError, Retryable
+from s3mount.s3.transport import Retryable
 
 T = TypeVar("T")
 
 DEFAULT_REGION = "us-east-1"  # tried first for an unknown region; private stores sign with it
-REGIONS_MAX = 3
 FIRST_PAUSE = 0.2  # seconds after a failed attempt
 LONGEST_PAUSE = 1.0
 RESERVE = 1.0  # seconds of the start for imports before, and for the mount itself
-_REGION = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +114,7 @@ async def _open_in_region(
     raise SetupError(
         f"bucket {config.bucket!r} is redirected from region to region: name it with --region",
         bucket=config.bucket,
-        code=_REDIRECT,
+        code=REDIRECT,
     )
 
 
@@ -154,7 +158,7 @@ def configured_address(config: StoreConfig, credentials: Credentials) -> Endpoin
 
 def is_about_region(error: SetupError) -> bool:
     """Whether *error* of `open_store` says that the bucket is in another region."""
-    return (error.code or str(error.status)) in _REDIRECTS - {"BadRequest", "400"}
+    return (error.code or str(error.status)) in REDIRECTS - {"BadRequest", "400"}
 
 
 def _open_configuration(config: StoreConfig) -> Configuration:
@@ -209,7 +213,7 @@ async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | 
         try:
             await store.list_once(query)
         except S3MountError as exc:
-            failure = _unwrapped(exc)
+            failure = unwrapped(exc)
             region = _other_region(config, endpoint, failure)
             if region is not None:
                 return region
@@ -220,11 +224,6 @@ async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | 
             await start.wait(error)
         else:
             return None
-
-
-def _unwrapped(exc: S3MountError) -> S3MountError | Retryable:
-    """Return the failure of the attempt, whose `__cause__` is the exception of a library."""
-    return exc.__cause__ if isinstance(exc.__cause__, Retryable) else exc
 
 
 def _setup_error(
@@ -255,14 +254,6 @@ def _is_definite(cause: BaseException) -> bool:
     return False
 
 
-_REDIRECT = "PermanentRedirect"  # of a response without a code, and of no end of redirects
-# codes for a wrong region; a status if the response has no code
-_REDIRECTS = {
-    *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
-    *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "400"),
-}
-
-
 def _other_region(
     config: StoreConfig, endpoint: Endpoint, failure: S3MountError | Retryable
 ) -> str | None:
@@ -270,7 +261,7 @@ def _other_region(
 
     Raises SetupError if the region was configured.
     """
-    region = _redirect_region(failure.__cause__)
+    region = region_of_redirect(failure)
     if region is None or region == endpoint.region:
         return None
     if config.region is not None:
@@ -280,19 +271,9 @@ def _other_region(
         )
         error = failure.failure if isinstance(failure, Retryable) else failure
         raise SetupError(
-            message, bucket=config.bucket, status=error.status, code=error.code or _REDIRECT
+            message, bucket=config.bucket, status=error.status, code=error.code or REDIRECT
         ) from failure
     return region
-
-
-def _redirect_region(cause: BaseException | None) -> str | None:
-    if not isinstance(cause, ErrorResponseError):
-        return None
-    response = cause.response
-    region = response.region
-    if (response.code or str(response.status)) not in _REDIRECTS or region is None:
-        return None
-    return region if _REGION.fullmatch(region) else None
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

@@ -39,13 +39,18 @@ def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog
         from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
 
         transport = BotoTransport(config, endpoint, log=requests)
-    if config.follow_redirects:
-        from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+    return following(config, endpoint, requests, transport)
 
-        transport = RedirectFollower(
-            transport, endpoint, requests, connections=config.max_connections
-        )
-    return transport
+
+def following(
+    config: StoreConfig, endpoint: Endpoint, requests: RequestLog, transport: Transport
+) -> Transport:
+    """Return *transport*, which follows redirects if *config* wants that."""
+    if not config.follow_redirects:
+        return transport
+    from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+
+    return RedirectFollower(transport, endpoint, requests, connections=config.max_connections)
 
 
 def is_native(config: StoreConfig, endpoint: Endpoint) -> bool:

@@ -234,6 +234,7 @@ class RowOddity(Enum):
     DIRECTORY_OBJECT = "a directory as an object is shown as a directory"
     BELOW_DELIMITER = "what is below a directory is shown as the directory"
     NO_DELIMITER = "a common prefix without its delimiter is shown as a directory"
+    NO_BUCKET = "a name that no bucket can have is skipped"
     NO_TIME = "a time that is none is shown as 1970-01-01"
     NO_VERSION = "an object without a valid size, ETag or time is requested by itself"
     NOT_FOUND_OUT = "an object whose size and version were not found out is skipped"

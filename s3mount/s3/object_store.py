@@ -104,6 +104,10 @@ class ObjectStore(Protocol):
         """Whether a part of an object costs less than the whole object, as far as is known."""
         ...
 
+    def has_scans(self, prefix: str) -> bool:
+        """Whether all that is below *prefix* can be listed at once, without a delimiter."""
+        ...
+
     def start_read(
         self,
         version: ObjectVersion,

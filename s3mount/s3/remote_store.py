@@ -40,11 +40,10 @@ from s3mount.s3.operations.bucket_operations import Operations
 from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.operations.odd_row_log import OddRowLog
 from s3mount.s3.scheduling.attempt import Sender
-from s3mount.s3.scheduling.executor import Executor
-from s3mount.s3.scheduling.limiter import Limiter
 from s3mount.s3.scheduling.range_read import ReadScheduler
 from s3mount.s3.scheduling.retry import BlockingCall, PausesLeft, Retrier, monotonic, pauses
-from s3mount.s3.scheduling.thread_pool import ThreadPool
+from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
+from s3mount.s3.store_metrics import StoreCounts, register_store_metrics
 
 _PRECONNECTED = 8  # connections; see docs/decisions/connection-setup.md
 
@@ -52,10 +51,11 @@ T = TypeVar("T")
 
 
 class RemoteStore:
-    """`ObjectStore` over *operations*; for one trio run.
+    """`BucketStore` over *operations*; for one trio run.
 
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
-    status of the mount.
+    status of the mount. *scheduling* is that of several stores, which its owner closes; else the
+    store has its own, of *max_connections*.
     """
 
     def __init__(
@@ -67,12 +67,16 @@ class RemoteStore:
         bucket: str | None = None,
         identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
+        scheduling: SharedScheduling | None = None,
     ) -> None:
         self._operations = operations
         self.identity = identity
         self._timeout = timeout
-        self._limiter = Limiter(max_connections)
-        self._thread_pool = ThreadPool()
+        self._own_scheduling = None if scheduling else SharedScheduling(max_connections)
+        scheduling = scheduling or self._own_scheduling
+        assert scheduling is not None
+        self._limiter = scheduling.limiter
+        self._thread_pool = scheduling.thread_pool
         self._retrier = Retrier(
             self._limiter,
             self._thread_pool,
@@ -82,7 +86,7 @@ class RemoteStore:
             timeout=timeout,
         )
         self._reads = ReadScheduler(
-            self._retrier, self._limiter, Executor(self._thread_pool), self._make_sender, timeout
+            self._retrier, self._limiter, scheduling.executor, self._make_sender, timeout
         )
         self._odd_rows = OddRowLog()
         self.start_read = self._reads.start_read  # no frame more on the path of a read
@@ -179,6 +183,9 @@ class RemoteStore:
     def has_ranges(self) -> bool:
         return self._operations.has_ranges()
 
+    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002 - a bucket has no bounds within
+        return True
+
     def preconnect(self) -> None:
         """Open connections now, so that the first requests need not wait for that.
 
@@ -188,25 +195,26 @@ class RemoteStore:
         for _ in range(min(_PRECONNECTED, self._limiter.aimd.allowed)):
             self._thread_pool.submit(connect, _report_failure)
 
+    @property
+    def counts(self) -> StoreCounts:
+        retrier, hedges = self._retrier, self._reads.hedge_policy
+        return StoreCounts(
+            retries=retrier.retries,
+            errors=retrier.errors,
+            hedges=hedges.sent,
+            hedges_won=hedges.won,
+            odd_rows=self._odd_rows.count,
+            outage=retrier.outage.seconds,
+        )
+
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of retries, hedges and throttling."""
-        retrier, hedges, limiter = self._retrier, self._reads.hedge_policy, self._limiter
-        counter = metrics.counter
-        self._odd_rows.register_metrics(metrics)
-        retrier.outage.register_metrics(metrics)
-        counter("retries", "requests", "Attempts after the first.", lambda: retrier.retries)
-        counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
-        counter("request_errors", "requests", "Requests that failed.", lambda: retrier.errors)
-        counter("hedged_reads", "requests", "Hedged GETs sent.", lambda: hedges.sent)
-        counter("hedged_reads_won", "requests", "Hedged GETs that won.", lambda: hedges.won)
-        aimd = limiter.aimd
-        metrics.gauge(
-            "request_limit", "requests", "Requests allowed at once.", lambda: aimd.allowed
-        )
+        register_store_metrics(metrics, self._limiter, lambda: (self,))
 
     def close(self) -> None:
         """End the connections. Threads that still make an attempt fail, and end."""
-        self._thread_pool.close()
+        if self._own_scheduling is not None:
+            self._own_scheduling.close()
         self._operations.close()
 
     def _make_sender(

@@ -82,9 +82,10 @@ class RequestRecord:
 
     @property
     def key(self) -> str:
-        """The key, or the prefix of a LIST."""
+        """The key, or the prefix of a LIST; after the bucket if the mount has several."""
         request = self.request
-        return dict(request.query).get("prefix", "") if request.key is None else request.key
+        key = dict(request.query).get("prefix", "") if request.key is None else request.key
+        return f"{request.bucket}/{key}" if request.bucket else key
 
     @property
     def byte_range(self) -> ByteRange | None:

@@ -29,10 +29,12 @@ GZIP: Final = "gzip"
 class StoreRequest(NamedTuple):
     """One request for an object, or for the bucket if *key* is None, before it is signed.
 
+    Over the transport of an account, one without a key is for all its buckets.
+
     *operation* is its name in the S3 API. *query* is sorted by name. Names of headers are in lower
     case; *signed_headers* are part of the signature, as S3 demands of each `x-amz-` header.
     *accept_encoding* never is: Google's front end changes it before the signature is checked.
-    *reason* is for the request log.
+    *reason* is for the request log, and so is *bucket*: "" if the mount has only one.
     """
 
     operation: str
@@ -43,6 +45,7 @@ class StoreRequest(NamedTuple):
     method: str = "GET"
     accept_encoding: str = IDENTITY
     reason: Reason = Reason.READ
+    bucket: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

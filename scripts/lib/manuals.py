@@ -50,9 +50,9 @@ def s3mount_page() -> str:
     page.usage("mount -t s3mount BUCKET[/PREFIX] MOUNTPOINT -o WORD[,WORD...]")
     page.section("Description")
     page.paragraph(
-        "Mounts an S3 bucket, or one prefix of it, read-only at *MOUNTPOINT*. It returns once the "
-        "mount answers, and serves it in the background. Unmount it with `fusermount3 -u` "
-        "*MOUNTPOINT*."
+        "Mounts an S3 bucket, or one prefix of it, read-only at *MOUNTPOINT*; s3:// is every "
+        "bucket of the account, as top directories. It returns once the mount answers, and serves "
+        "it in the background. Unmount it with `fusermount3 -u` *MOUNTPOINT*."
     )
     page.paragraph(
         "*BUCKET* may be written `s3://BUCKET`. An access point is named by its ARN. Credentials "

@@ -53,7 +53,11 @@ from tests.waiting import outlast, wait_until
 
 NATIVE = "native"
 DOCUMENT = REPOSITORY / "docs/semantics.md"
-QUOTING = (Path(__file__), Path(__file__).with_name("test_versions.py"))
+QUOTING = (
+    Path(__file__),
+    Path(__file__).with_name("test_versions.py"),
+    Path(__file__).with_name("test_buckets.py"),
+)
 
 LONG = "n" * 199 + "\u00e9" * 30  # bytes: 259
 IN_LONG = "%long=" + "n" * 199  # the directory of its first part

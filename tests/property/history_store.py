@@ -140,6 +140,9 @@ class HistoryStore:
     def has_capacity(self) -> bool:
         return True
 
+    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
+        return True
+
     def has_ranges(self) -> bool:
         return True
 

@@ -45,6 +45,7 @@ PLACES = (
     *(("eu-central-1", url) for url in URLS),
 )
 BUCKETS = (
+    "",  # all of them
     *("photos", "pho.tos", "a.b", "abc", "ab", "my-photos-2024", "1photos", "a" * 63, "a" * 64),
     *("Photos", "pho_tos", "photos-", ".photos", "pho..tos", "192.168.0.1", "pho.-tos"),
     *("photos--usw2-az1--x-s3", "photos-s3alias", "photos--ol-s3", "xn--photos", "tenant:photos"),

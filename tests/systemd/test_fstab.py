@@ -123,6 +123,27 @@ def test_a_line_of_type_fuse_mounts_once(
 
 
 @pytest.mark.parametrize("user", ["root"], indirect=True)
+def test_a_line_of_every_bucket_mounts_once_by_mount_and_by_systemd(
+    sandbox: Sandbox, place: str, bucket: str
+) -> None:
+    line = sandbox.output("cat", "/etc/fstab").replace(f"s3://{bucket} ", "s3:// ")
+    line = line.replace("_netdev,", "_netdev,buckets=bucket-*,")
+    sandbox.write("/etc/fstab", f"{line}\n", mode="644")
+    sandbox.run("systemctl", "daemon-reload")
+
+    for _ in range(2):
+        sandbox.run("mount", "--all")
+        assert sandbox.output("cat", f"{place}/{bucket}/{KEY}") == BODY.decode().strip()
+
+    assert _mounts(sandbox, place) == ["fuse.s3mount"]
+    sandbox.run("umount", place)
+    unit = sandbox.output("systemd-escape", "--path", "--suffix=mount", place)
+    sandbox.run("systemctl", "start", unit)
+    assert sandbox.output("cat", f"{place}/{bucket}/{KEY}") == BODY.decode().strip()
+    sandbox.run("systemctl", "stop", unit)
+
+
+@pytest.mark.parametrize("user", ["root"], indirect=True)
 def test_something_else_is_not_mounted_over_a_mount(
     sandbox: Sandbox, place: str, bucket: str
 ) -> None:

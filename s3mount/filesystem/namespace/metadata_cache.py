@@ -16,13 +16,14 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import Entry
 from s3mount.filesystem.listing.listing_scan import PAGES_AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
-from s3mount.filesystem.listing.page_fetcher import ListingSource, PageFetcher, PageTarget
+from s3mount.filesystem.listing.page_fetcher import PageFetcher, PageTarget
 from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.invalidations import Invalidations
 from s3mount.filesystem.namespace.ttl_policy import StrictClock, TtlPolicy
 from s3mount.s3.model import ListPage
+from s3mount.s3.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class MetadataCache:
     def __init__(
         self,
         bucket: str,
-        source: ListingSource,
+        source: ObjectStore,
         nursery: trio.Nursery,
         directories: DirectoryLru,
         invalidations: Invalidations,
@@ -165,6 +166,10 @@ class MetadataCache:
             is_eager=is_eager,
             is_parallel=is_eager and self._is_parallel,
         )
+
+    def has_scans(self, prefix: str) -> bool:
+        """Whether the source lists all that is below *prefix* at once, without a delimiter."""
+        return self._source.has_scans(prefix)
 
     def invalidate_all(self) -> None:
         """Expire all that was requested before now."""

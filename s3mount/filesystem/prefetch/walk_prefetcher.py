@@ -202,6 +202,8 @@ class WalkPrefetcher(PrefetchPolicy):
         parent = self._catalog.find_directory(parent_of(directory.prefix[:-1]))
         if not directory.prefix or parent is None or parent is directory:
             return
+        if not self._catalog.has_scans(parent.prefix):
+            return
         plain_reads = self._plain_reads.get(parent.prefix)
         if plain_reads is None or not self._catalog.is_fresh(parent):
             return

@@ -7,6 +7,7 @@ https://boto3.amazonaws.com/v1/documentation/api/latest/guide/events.html
 """
 
 import contextlib
+from copy import copy
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
@@ -53,7 +54,8 @@ class _SignedRequest(BaseException):
 class BotoTransport:
     """`Transport` of requests that a boto3 client, of *session* or a new one, has signed.
 
-    *log* is told of each request.
+    *log* is told of each request. Without a *connected* transport, whose connections it uses and
+    leaves open, it has its own.
     """
 
     def __init__(
@@ -62,18 +64,35 @@ class BotoTransport:
         store: Endpoint,
         session: Session | None = None,
         log: RequestLog | None = None,
+        connected: "BotoTransport | None" = None,
     ) -> None:
         self._credentials = store.credentials
         self._common_parameters = common_parameters(config)
-        self._call = Call()
-        self._http = HttpClient(
-            store, self._call, log or RequestLog(), connections=config.max_connections
+        self._has_own_http = connected is None
+        self._call: Call = connected._call if connected else Call()  # noqa: SLF001 - its class
+        self._http: HttpClient = (
+            connected._http  # noqa: SLF001
+            if connected
+            else HttpClient(
+                store, self._call, log or RequestLog(), connections=config.max_connections
+            )
         )
         session = session or open_session(config)
         config = replace(config, addressing_style=store.style, path_style=False)
         self._client = open_client(config, session, region=store.region, credentials=self._frozen)
         self._client.meta.events.register("before-send.s3", self._before_send)
+        self._has_own_client = True
         self._parameters: dict[str, dict[str, str]] = {}  # of each operation, see `_names`
+
+    def for_bucket(self, config: StoreConfig) -> "BotoTransport":
+        """Return a transport to the bucket of *config*, in the same region, by the same client.
+
+        Its `close` leaves the client and the connections open.
+        """
+        other = copy(self)
+        other._common_parameters = common_parameters(config)  # noqa: SLF001 - its own class
+        other._has_own_http = other._has_own_client = False  # noqa: SLF001
+        return other
 
     def send(
         self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
@@ -93,8 +112,10 @@ class BotoTransport:
         return False
 
     def close(self) -> None:
-        self._http.close()
-        self._client.close()
+        if self._has_own_http:
+            self._http.close()
+        if self._has_own_client:
+            self._client.close()
 
     def open(
         self, request: StoreRequest, deadline: float, cancel_token: CancelToken

@@ -1,4 +1,4 @@
-"""The address of a bucket: the value, and the rules for usual endpoints, without botocore.
+"""The address of a bucket, or of all buckets: the value, and rules without botocore.
 
 What is returned here equals what botocore resolves; all that is unusual is left to `boto_address`.
 tests/property/test_plain_configuration.py compares the two.
@@ -41,19 +41,38 @@ class Address:
 def usual_address(
     bucket: str, endpoint_url: str | None, *, region: str, style: AddressingStyle, signs: bool
 ) -> Address | None:
-    """Return the address of *bucket* at *endpoint_url*, None for AWS's own; None if unusual."""
-    if endpoint_url is None:
+    """Return the address of *bucket* at *endpoint_url*, None for AWS's own; None if unusual.
+
+    Without a *bucket* it is that of requests about all of them.
+    """
+    if not bucket:
+        url = _service_url(endpoint_url, region)
+    elif endpoint_url is None:
         url = _aws_url(bucket, region, style)
     else:
         url = _own_url(bucket, endpoint_url, region, style)
     return None if url is None else Address(url, region, "s3", "v4" if signs else "none")
 
 
+def _service_url(endpoint_url: str | None, region: str) -> str | None:
+    if endpoint_url is None:
+        is_usual = _AWS_REGION.fullmatch(region) is not None
+        return f"https://{_aws_host(region)}/" if is_usual else None
+    match = _URL.fullmatch(endpoint_url)
+    if match is None or _OTHER_REGION.fullmatch(region) is None:
+        return None
+    return f"{match[1]}://{match[2]}{match[3] or ''}/"
+
+
+def _aws_host(region: str) -> str:
+    """Return S3's host; it signs for us-east-1 at the global one, as botocore has it."""
+    return "s3.amazonaws.com" if region == _GLOBAL_REGION else f"s3.{region}.amazonaws.com"
+
+
 def _aws_url(bucket: str, region: str, style: AddressingStyle) -> str | None:
     if _BUCKET.fullmatch(bucket) is None or _AWS_REGION.fullmatch(region) is None:
         return None
-    # S3 signs for us-east-1 at its global host, which botocore uses for virtual hosts, too
-    host = "s3.amazonaws.com" if region == _GLOBAL_REGION else f"s3.{region}.amazonaws.com"
+    host = _aws_host(region)
     return f"https://{host}/{bucket}" if style == "path" else f"https://{bucket}.{host}/"
 
 

@@ -132,7 +132,9 @@ def open_client(
 
 
 def common_parameters(config: StoreConfig) -> dict[str, str]:
-    """Return the parameters that every call of a client needs."""
+    """Return the parameters that every call of a client needs; none of a call about all buckets."""
+    if config.is_account:
+        return {}
     parameters = {"Bucket": config.bucket}
     if config.requester_pays:
         parameters["RequestPayer"] = "requester"
@@ -150,6 +152,7 @@ def not_addressable(
     config: StoreConfig, session: Session, region: str, exc: Exception
 ) -> SetupError:
     """Return the error for a bucket or region that botocore makes no address of."""
+    what = f"bucket {config.bucket!r}" if config.bucket else "the list of buckets"
     if isinstance(exc, exceptions.InvalidRegionError):
         message = f"{region!r} is not the name of a region"
     elif isinstance(exc, exceptions.ParamValidationError):
@@ -166,7 +169,7 @@ def not_addressable(
         settings = [endpoint.where] if endpoint is not None else []
         causes = ["both names", *settings, *switches(session.profile)]
         message = (
-            f"bucket {config.bucket!r} in region {region!r} cannot be addressed "
+            f"{what} in region {region!r} cannot be addressed "
             f"({type(exc).__name__}): check {', and '.join(causes)}"
         )
     return SetupError(message, bucket=config.bucket)

@@ -27,7 +27,9 @@ def setup_error(
     """Return the SetupError for *failure*, whose `__cause__` is the exception of the library."""
     error = failure.failure if isinstance(failure, Retryable) else failure
     redirect = _redirect(failure.__cause__)
-    if redirect is not None:
+    # AWS redirects who asks for all buckets without credentials to a page about S3
+    is_unsigned = config.is_account and not config.sign_requests
+    if redirect is not None and not is_unsigned:
         message = _redirected(endpoint, redirect)
     elif isinstance(failure.__cause__, ErrorResponseError):
         response = failure.__cause__.response
@@ -207,6 +209,8 @@ _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 
 def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
+    if config.is_account and (error.code not in _BY_CODE or "{bucket" in _BY_CODE[error.code]):
+        return _account_refused(config, endpoint, error)
     names = {"bucket": config.bucket, "origin": endpoint.origin}
     hint = _NAMED_TWICE if error.code in _MISPLACED and _is_named_twice(endpoint) else ""
     if config.list_version != "auto" and error.status in (400, 405, 501):
@@ -229,6 +233,27 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
     )
 
 
+_UNSIGNED_REFUSED = (301, 302, 303, 307, 308, 401, 403)
+
+
+def _account_refused(config: StoreConfig, endpoint: Endpoint, error: S3MountError) -> str:
+    """Return what is said of the refusal to list the buckets of the account."""
+    named = "name buckets instead: --buckets NAME,NAME"
+    if error.status in _UNSIGNED_REFUSED and not config.sign_requests:
+        return (
+            f"the buckets cannot be listed without credentials: omit --no-sign-request, or {named}"
+        )
+    if error.status in (401, 403):
+        return (
+            f"listing the buckets is denied: the credentials need s3:ListAllMyBuckets; or {named}"
+        )
+    code = f"{error.code[:60]!r}, " if error.code else ""
+    return (
+        f"{endpoint.origin} does not list its buckets ({code}HTTP {error.status}): "
+        f"check --endpoint-url, or {named}"
+    )
+
+
 def _blocked(endpoint: Endpoint, status: int) -> str:
     """Return what is said of a refusal that a firewall or a proxy made, not S3."""
     how = f"HTTP {status} with a page for browsers"
@@ -240,6 +265,8 @@ def _is_named_twice(endpoint: Endpoint) -> bool:
     """Whether the URL of an endpoint had the bucket in it before the bucket was put there."""
     labels, parts = endpoint.host.split("."), endpoint.base_path.split("/")
     bucket = endpoint.bucket
+    if not bucket:
+        return False
     return (labels + parts).count(bucket) > 1 and bucket in (labels[0], *parts[:-1])
 
 

@@ -1,10 +1,12 @@
 """The endpoint of a bucket: address, signature, credentials, TLS and proxy, by botocore's rules.
 
+Without a bucket it is that of requests about all buckets of the account.
+
 Sends nothing. Credentials come from boto3's chain only; they are in no message and in no `repr`.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -80,15 +82,23 @@ def supports_native(endpoint: Endpoint) -> bool:
     )
 
 
+ResolveAddress = Callable[[StoreConfig, Configuration, str], Address]
+"""Makes the address of a bucket in a region by botocore's own rules; see `boto_address`."""
+
+
 def resolve_endpoint(
     config: StoreConfig,
     configuration: Configuration,
     *,
     region: str,
     credentials: Credentials,
+    by_botocore: ResolveAddress | None = None,
 ) -> Endpoint:
-    """Resolve the endpoint. Raises SetupError if a bucket, an endpoint or a proxy is unusable."""
-    address = _address(config, configuration, region)
+    """Resolve the endpoint. Raises SetupError if a bucket, an endpoint or a proxy is unusable.
+
+    *by_botocore* resolves unusual addresses of many buckets, for less than one by one.
+    """
+    address = _address(config, configuration, region, by_botocore)
     setting = configured_endpoint(config, configuration)
     ca_bundle = configured_ca_bundle(config, configuration)
     parts = urlsplit(address.url)
@@ -116,7 +126,12 @@ def resolve_endpoint(
     )
 
 
-def _address(config: StoreConfig, configuration: Configuration, region: str) -> Address:
+def _address(
+    config: StoreConfig,
+    configuration: Configuration,
+    region: str,
+    by_botocore: ResolveAddress | None,
+) -> Address:
     if isinstance(configuration, PlainConfiguration):
         setting = configured_endpoint(config, configuration)
         usual = usual_address(
@@ -128,6 +143,8 @@ def _address(config: StoreConfig, configuration: Configuration, region: str) -> 
         )
         if usual is not None:
             return usual
+    if by_botocore is not None:
+        return by_botocore(config, configuration, region)
     # half of a start's time, for what few mounts need
     from s3mount.s3.endpoint.boto_address import botocore_address  # noqa: PLC0415
 
@@ -147,6 +164,13 @@ def _idle_timeout(config: StoreConfig) -> float:
 def _check_style(config: StoreConfig, url: SplitResult) -> None:
     """Raise SetupError if the bucket is to be named in the host of *url*, and cannot be."""
     bucket, host = config.bucket, url.netloc
+    if config.is_account:
+        if config.style == "virtual" and _is_address(host):
+            raise SetupError(
+                f"buckets cannot be named in the host of {url.scheme}://{host}: "
+                "an address has no names below it; use --addressing-style path"
+            )
+        return
     rest = host.lower().removeprefix(f"{bucket.lower()}.")
     is_of_address = rest != host.lower() and _is_address(rest)
     if not is_of_address and (config.style != "virtual" or bucket.startswith("arn:")):
@@ -176,7 +200,10 @@ def _is_when_required(configuration: Configuration) -> bool:
 
 
 def _common_headers(config: StoreConfig) -> dict[str, str]:
-    headers = {}
+    """Return what goes with every request; to the list of all buckets, nothing does."""
+    headers: dict[str, str] = {}
+    if config.is_account:
+        return headers
     if config.requester_pays:
         headers["x-amz-request-payer"] = "requester"
     if config.expected_bucket_owner is not None:

@@ -22,7 +22,8 @@ IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 class ConnectionPool:
     """Pool of connections, kept between exchanges; an acquired one is to be released or closed.
 
-    *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds.
+    *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds. *budget*
+    is that of large buffers, of this pool only by default.
     """
 
     def __init__(
@@ -31,17 +32,23 @@ class ConnectionPool:
         *,
         idle_timeout: float,
         clock: Callable[[], float],
+        budget: BufferBudget | None = None,
     ) -> None:
         self._connect = connect
         self._idle_timeout = idle_timeout
         self._clock = clock
-        self._budget = BufferBudget(BUFFERS_TOTAL)
+        self._budget = budget or BufferBudget(BUFFERS_TOTAL)
         self._lock = threading.Lock()
         # under the lock: the idle connections with the time of their release, oldest first; all
         # sockets and name look-ups, so that `close` can wake who waits for one; whether it did
         self._idle: deque[tuple[float, Connection]] = deque()
         self._waitables: weakref.WeakSet[Waitable] = weakref.WeakSet()
         self._is_closed = False
+
+    @property
+    def idle_count(self) -> int:
+        """The idle connections, those that have expired included."""
+        return len(self._idle)
 
     def acquire(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return an idle connection that seems alive, or a new one.
@@ -99,13 +106,17 @@ class ConnectionPool:
         for each in closing:
             each.close()
 
-    def drop_idle(self) -> None:
-        """Close all idle connections, so that the next exchange opens a new one."""
+    def drop_idle(self, most: int | None = None) -> int:
+        """Close all idle connections, or *most* of them, the oldest; return how many.
+
+        If there is none left, the next exchange opens a new one.
+        """
         with self._lock:
-            idle = list(self._idle)
-            self._idle.clear()
+            count = len(self._idle) if most is None else min(most, len(self._idle))
+            idle = [self._idle.popleft() for _ in range(count)]
         for _, connection in idle:
             connection.close()
+        return count
 
     def close(self) -> None:
         """Close idle connections and wake who waits for the others; no connection opens again."""

@@ -19,7 +19,8 @@ from s3mount.s3.transport import Retryable, StoreRequest
 class NativeTransport:
     """`Transport` to *store* over up to *connections* HTTP/1.1 connections at once.
 
-    *clock* is monotonic, *wall_clock* in seconds since 1970. *log* is told of each request.
+    *clock* is monotonic, *wall_clock* in seconds since 1970. *log* is told of each request. *pool*
+    is one that other transports to the same host use, too; `close` leaves it open.
     """
 
     def __init__(
@@ -30,10 +31,12 @@ class NativeTransport:
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        pool: ConnectionPool | None = None,
     ) -> None:
         self._log = log or RequestLog()
         self._credentials = store.credentials
-        self._pool = ConnectionPool(
+        self._has_own_pool = pool is None
+        self._pool = pool or ConnectionPool(
             Connector(store, connections=connections, clock=clock).connect,
             idle_timeout=store.idle_timeout,
             clock=clock,
@@ -87,4 +90,5 @@ class NativeTransport:
         return self._credentials.renew(since, deadline, is_expired=is_expired)
 
     def close(self) -> None:
-        self._pool.close()
+        if self._has_own_pool:
+            self._pool.close()

@@ -1,5 +1,8 @@
 """Count of the odd rows of listings, and a log line for each listed prefix and kind.
 
+A store may write odd rows in each of a million pages, so no kind of row is logged twice for a
+prefix, and none at all is lost from the count.
+
 For the event loop. What is remembered to log each once is bounded; beyond the bound some are logged
 again.
 """
@@ -7,7 +10,6 @@ again.
 import logging
 from collections.abc import Iterable
 
-from s3mount.metrics import Metrics
 from s3mount.s3.model import RowOddity
 
 log = logging.getLogger(__name__)
@@ -15,7 +17,9 @@ log = logging.getLogger(__name__)
 LOGGED_MAX = 10_000  # prefixes and kinds
 # An object may be missing from its directory: the maker of the store should know. The others change
 # no more than how a row looks.
-_WARNED = {RowOddity.NO_KEY, RowOddity.OUTSIDE, RowOddity.NOT_FOUND_OUT}
+_WARNED = {
+    *(RowOddity.NO_KEY, RowOddity.OUTSIDE, RowOddity.NOT_FOUND_OUT, RowOddity.NO_BUCKET),
+}
 
 
 class OddRowLog:
@@ -36,8 +40,3 @@ class OddRowLog:
             self._logged.add((prefix, oddity))
             level = logging.WARNING if oddity in _WARNED else logging.INFO
             log.log(level, "odd rows in the listing of %r: %s", prefix, oddity.value)
-
-    def register_metrics(self, metrics: Metrics) -> None:
-        metrics.counter(
-            "odd_rows", "rows", "Rows of listings skipped, or read generously.", lambda: self.count
-        )

@@ -12,7 +12,6 @@ from collections.abc import Callable
 import trio
 
 from s3mount.errors import DeadlineExceeded, NotFound, StaleVersion, StoreError
-from s3mount.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +43,6 @@ class OutageTracker:
         elif isinstance(error, StoreError | DeadlineExceeded) and began >= self._succeeded:
             self._began = self._clock() if self._began is None else self._began
             self._failures += 1
-
-    def register_metrics(self, metrics: Metrics) -> None:
-        metrics.gauge(
-            "store_outage_seconds",
-            "seconds",
-            "Time since the store failed an operation, if none has succeeded since; else 0.",
-            lambda: self.seconds,
-        )
 
     def _end(self) -> None:
         seconds, failures = self.seconds, self._failures

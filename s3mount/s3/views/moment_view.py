@@ -68,6 +68,7 @@ class MomentView:
         self._moment_ns = moment_ns
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
+        self.has_scans = store.has_scans
         self.head_version = store.head_version
         self.list_versions = store.list_versions
 

@@ -137,6 +137,9 @@ class StoreView:
         page = await store.list_versions(replace(query, prefix=own_prefix, marker=marker), priority)
         return _renamed_versions(page, own_prefix, query.prefix)
 
+    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002 - a view of one store
+        return True
+
     def start_read(
         self,
         version: ObjectVersion,

@@ -208,6 +208,28 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
             ),
         ),
         (
+            ("b", "/m", "--buckets", "a*"),
+            (
+                "--buckets: it chooses among all buckets of the account: "
+                "write s3:// in place of the bucket"
+            ),
+        ),
+        (
+            ("s3://", "/m", "--buckets", "a,b/c"),
+            (
+                "--buckets: 'b/c' is neither a bucket name nor a pattern of names: "
+                "write them with commas between them, as in data-*,logs"
+            ),
+        ),
+        (
+            ("s3://", "/m", "--buckets", "x--use1-az4--x-s3"),
+            ("--buckets: 'x--use1-az4--x-s3' is a directory bucket, which is mounted by itself"),
+        ),
+        (
+            ("s3:///prefix", "/m"),
+            "BUCKET: a prefix is in one bucket: write s3://BUCKET/PREFIX, or s3:// for all",
+        ),
+        (
             ("b", "/m", "--allow-other", "--allow-root"),
             "--allow-other and --allow-root contradict each other: --allow-other includes root",
         ),
@@ -356,3 +378,12 @@ def test_the_old_name_of_the_native_transport_is_accepted_everywhere() -> None:
     assert build_config(MountArguments("b", "/m", fstab)).store.transport == "native"
     with pytest.raises(UsageError, match="is not one of native, boto3"):
         config_of("b", "/m", "--transport", "other")
+
+
+@pytest.mark.parametrize("location", ["s3://", "s3:", "s3:///"])
+def test_every_bucket_is_a_location_in_any_spelling(location: str) -> None:
+    config = config_of(location, "/m", "--buckets", "data-*,logs", "--buckets", "x")
+
+    assert (config.store.bucket, config.store.is_account) == ("", True)
+    assert config.store.buckets == ("data-*", "logs", "x")
+    assert config.mount.source == "s3://"

@@ -244,6 +244,9 @@ def test_credentials_before_a_bucket_are_refused_and_not_repeated() -> None:
         ("photos/", ("photos", "")),
         ("photos/2024", ("photos", "2024/")),
         ("s3://photos/2024/", ("photos", "2024/")),
+        ("s3://", ("", "")),
+        ("s3:", ("", "")),
+        ("s3:///", ("", "")),
         ("photos//a", ("photos", "/a/")),
         ("My_Old.Bucket/a b", ("My_Old.Bucket", "a b/")),
         ("tenant:photos", ("tenant:photos", "")),
@@ -272,7 +275,7 @@ def test_a_prefix_is_unchanged_and_ends_with_a_slash(prefix: str) -> None:
     "text",
     [
         "",
-        "s3://",
+        "s3:///prefix",
         "/x",
         "a b",
         "https://bucket.s3.amazonaws.com",

@@ -180,7 +180,6 @@ def test_each_failure_has_its_message(answer: bytes, part: str) -> None:
         ({"endpoint_url": "http://127.0.0.1:1"}, "refuses connections"),
         ({"endpoint_url": "http://host.invalid"}, "is not known"),
         ({"bucket": "No_$uch"}, "no bucket can be named"),
-        ({"bucket": ""}, "no bucket can be named"),
         ({"profile": "nobody"}, "no profile 'nobody'"),
         ({"ca_bundle": Path("/missing.pem")}, "CA bundle '/missing.pem'"),
         ({"ca_bundle": Path("/etc/passwd")}, "contains no certificate"),

@@ -15,7 +15,7 @@ from s3mount.s3.model import (
     ObjectVersion,
     VersionQuery,
 )
-from s3mount.s3.object_store import OnToken, Priority, RequestPriority
+from s3mount.s3.object_store import ObjectStore, OnToken, Priority, RequestPriority
 from s3mount.s3.views.store_view import StoreView, Target, renamed, renamed_page
 from tests.fakes.versioned_store import VersionedStore
 
@@ -50,7 +50,7 @@ class Below:
         return self.store.has_ranges()
 
 
-async def read(view: StoreView, version: ObjectVersion) -> tuple[bytes, ObjectVersion]:
+async def read(view: ObjectStore, version: ObjectVersion) -> tuple[bytes, ObjectVersion]:
     """Return all bytes of *version*, and the version that the callback was told."""
     buffer, ended, told = bytearray(version.size), trio.Event(), list[ObjectVersion]()
 

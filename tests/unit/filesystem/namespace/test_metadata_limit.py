@@ -47,6 +47,9 @@ class ManyDirectories:
             )
         return ListPage([self._listed(int(parts[0]), int(parts[1]))], [], None)
 
+    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
+        return True
+
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
         raise NotFound("no such key", key=key)

@@ -1,0 +1,190 @@
+"""Composition of the stores of an account: the one that lists its buckets, and one for each bucket.
+
+They share permits, threads and the connections to each host, so that the limits of the mount are
+one. Imported by mounts of many buckets only.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from s3mount.config import StoreConfig
+from s3mount.errors import AccessDenied, CredentialsRefused, NotFound
+from s3mount.metrics import Metrics
+from s3mount.s3.account_transports import AccountTransports
+from s3mount.s3.bucket_check import open_store
+from s3mount.s3.composition import is_native, make_operations, view_of
+from s3mount.s3.endpoint.address import Address
+from s3mount.s3.endpoint.configuration import Configuration
+from s3mount.s3.endpoint.credentials import Credentials
+from s3mount.s3.endpoint.plain_configuration import open_configuration
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
+from s3mount.s3.model import ListPage, ListQuery, StoreIdentity
+from s3mount.s3.object_store import BucketStore
+from s3mount.s3.operations.account_operations import AccountOperations
+from s3mount.s3.operations.bucket_operations import BucketOperations, Operations
+from s3mount.s3.regional_store import RegionalStore
+from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.request_log import RequestLog
+from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
+from s3mount.s3.store_metrics import register_store_metrics
+from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
+from s3mount.s3.views.buckets_view import Buckets, BucketsView
+
+if TYPE_CHECKING:
+    from s3mount.s3.endpoint.boto_address import BotocoreAddresses
+
+_ABOUT_BUCKET: Final = ("AccessDenied", "AllAccessDisabled", "NoSuchBucket")  # and not about keys
+
+log = logging.getLogger(__name__)
+
+
+async def open_account(
+    config: StoreConfig, requests: RequestLog, credentials: Credentials
+) -> "AccountStores":
+    """Return the stores of the account, once its buckets, or one of them, have been listed.
+
+    Raises SetupError if they cannot be.
+    """
+    return await open_store(config, credentials, partial(_connect, config, requests))
+
+
+def _connect(
+    config: StoreConfig, requests: RequestLog, endpoint: Endpoint
+) -> Callable[[], "AccountStores"]:
+    """Make the transport to *endpoint*, in a thread; return what makes the stores over it."""
+    # the addressing style may have been found out by now
+    config = replace(config, addressing_style=endpoint.style, path_style=False)
+    factory = BucketFactory(config, requests, endpoint)
+    return partial(AccountStores, config, factory, factory.account_operations())
+
+
+class BucketFactory:
+    """Maker of the operations on the buckets of *config*'s account, which is at *endpoint*.
+
+    Blocks as files do; thread-safe.
+    """
+
+    def __init__(self, config: StoreConfig, requests: RequestLog, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self._config = config
+        self._configuration = open_configuration(config)
+        self._transports = AccountTransports(config, requests)
+        self.close = self._transports.close
+        self._lock = threading.Lock()
+        self._addresses: BotocoreAddresses | None = None  # made under the lock
+
+    def account_operations(self) -> AccountOperations:
+        return AccountOperations(self._transports.make(self._config, self.endpoint))
+
+    def bucket_operations(self, config: StoreConfig, region: str) -> BucketOperations:
+        """Return the operations on the bucket of *config* in *region*. Raises SetupError."""
+        endpoint = resolve_endpoint(
+            config,
+            self._configuration,
+            region=region,
+            credentials=self.endpoint.credentials,
+            by_botocore=self._address_by_botocore,
+        )
+        return make_operations(config, endpoint, self._transports.make(config, endpoint))
+
+    def _address_by_botocore(
+        self, config: StoreConfig, configuration: Configuration, region: str
+    ) -> Address:
+        # half of a start's time, for what few mounts need
+        from s3mount.s3.endpoint.boto_address import BotocoreAddresses  # noqa: PLC0415
+
+        with self._lock:
+            self._addresses = self._addresses or BotocoreAddresses()
+        return self._addresses.address(config, configuration, region)
+
+
+class AccountStores:
+    """The stores of an account, and *view*, which shows them as one; for one trio run.
+
+    Owns all that they share, and every store that it has made.
+    """
+
+    def __init__(
+        self, config: StoreConfig, factory: BucketFactory, operations: AccountOperations
+    ) -> None:
+        endpoint = factory.endpoint
+        self._config = config
+        self._factory = factory
+        self._operations = operations
+        self._scheduling = SharedScheduling(config.max_connections)
+        name = "native" if is_native(config, endpoint) else "boto3"
+        self.identity = StoreIdentity(endpoint.origin, endpoint.region, name)
+        self._account = self._store(operations, "")
+        # every store that was made, that of the account first
+        self._stores: list[RemoteStore] = [self._account]
+        self._selection = BucketSelection.of(config.buckets)
+        names = BucketNames(self._account, self._selection)
+        self._buckets = Buckets(names, self._open_bucket, self._account.has_capacity)
+        self.view: BucketStore = BucketsView(self._buckets)
+
+    async def list_once(self, query: ListQuery) -> ListPage:
+        """List the buckets by one attempt; or, if all are named, the first of them.
+
+        That one may be denied, or missing: the store has responded, and the others are served.
+        """
+        if self._selection.needs_listing:
+            return await self._account.list_once(query)
+        name = self._selection.names[0]
+        try:
+            return await self._buckets.store(name).list_page(query)
+        except (AccessDenied, NotFound) as exc:
+            if isinstance(exc, CredentialsRefused) and exc.code not in _ABOUT_BUCKET:
+                raise
+            log.warning("bucket %r, which --buckets names, cannot be listed: %s", name, exc)
+            return ListPage([], [], None)
+
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what all stores have counted together."""
+        register_store_metrics(metrics, self._scheduling.limiter, self._counting)
+
+    def preconnect(self) -> None:
+        """Do nothing: the buckets may be at other hosts than the list of them."""
+
+    def close(self) -> None:
+        """End the connections. Threads that still make an attempt fail, and end."""
+        self._scheduling.close()
+        for store in self._stores:
+            store.close()
+        self._factory.close()
+
+    def _counting(self) -> Sequence[RemoteStore]:
+        return self._stores
+
+    def _open_bucket(self, bucket: str) -> BucketStore:
+        config = replace(self._config, bucket=bucket, buckets=())
+        region = self._config.region or self._operations.regions.get(bucket)
+        store = RegionalStore(
+            bucket,
+            region or self.identity.region,
+            partial(self._connect_bucket, config),
+            is_fixed=self._config.region is not None,
+        )
+        return view_of(config, store)
+
+    async def _connect_bucket(self, config: StoreConfig, region: str) -> RemoteStore:
+        make = partial(self._factory.bucket_operations, config, region)
+        operations = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
+        store = self._store(operations, config.bucket)
+        self._stores.append(store)
+        return store
+
+    def _store(self, operations: Operations, bucket: str) -> RemoteStore:
+        return RemoteStore(
+            operations,
+            max_connections=self._config.max_connections,
+            timeout=self._config.timeout,
+            bucket=bucket,
+            identity=self.identity,
+            scheduling=self._scheduling,
+        )

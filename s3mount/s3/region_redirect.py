@@ -1,0 +1,46 @@
+"""Redirect of a bucket's requests to the region that the bucket is in.
+
+S3 answers a request that comes to another region, or is signed for one, with the region of the
+bucket. The response to a HEAD has it in a header, or not at all.
+"""
+
+import re
+from typing import Final
+
+from s3mount.errors import S3MountError
+from s3mount.s3.transport import ErrorResponse, ErrorResponseError, Retryable
+
+REGIONS_MAX: Final = 3  # that a bucket is looked for in
+REDIRECT: Final = "PermanentRedirect"  # of a response without a code, and of no end of redirects
+# codes for a wrong region; a status if the response has no code
+REDIRECTS: Final = {
+    *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
+    *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "400"),
+}
+_REGION: Final = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
+
+
+def unwrapped(exc: S3MountError) -> S3MountError | Retryable:
+    """Return the failure of the attempt, whose `__cause__` is the exception of a library."""
+    return exc.__cause__ if isinstance(exc.__cause__, Retryable) else exc
+
+
+def region_of_redirect(failure: S3MountError | Retryable) -> str | None:
+    """Return the region that *failure* names; None if it is no redirect, or names none."""
+    response = _redirect(failure)
+    if response is None or response.region is None:
+        return None
+    return response.region if _REGION.fullmatch(response.region) else None
+
+
+def is_redirect(failure: S3MountError | Retryable) -> bool:
+    """Whether *failure* may be about the region, which it need not name."""
+    return _redirect(failure) is not None
+
+
+def _redirect(failure: S3MountError | Retryable) -> ErrorResponse | None:
+    cause = failure.__cause__
+    if not isinstance(cause, ErrorResponseError):
+        return None
+    response = cause.response
+    return response if (response.code or str(response.status)) in REDIRECTS else None
