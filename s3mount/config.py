@@ -39,6 +39,7 @@ class StoreConfig:
     path_style: bool = False  # short for addressing_style="path"
     follow_redirects: bool = False
     list_version: Literal["auto", "1", "2"] = "auto"
+    fetch_owner: bool = False  # whether listings tell the owners of objects
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
     ca_bundle: Path | None = None

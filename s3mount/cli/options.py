@@ -160,6 +160,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "A store could aim the mount at any of them."),
     Option(_STORE, "list-version", StoreConfig, "list_version", LIST_VERSION,
            "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
+    Option(_STORE, "fetch-owner", StoreConfig, "fetch_owner", FLAG,
+           "Request the owner of each object with listings, for its attributes."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,
