@@ -74,6 +74,7 @@ class TreeConfig:
     negative_ttl: float | None = None  # None: as metadata_ttl
     stale_while_revalidate: float = 0.0
     metadata_limit: int = 256 * MIB  # bytes, over all directories
+    has_xattrs: bool = False  # whether files have extended attributes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

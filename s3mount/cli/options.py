@@ -161,7 +161,7 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_STORE, "list-version", StoreConfig, "list_version", LIST_VERSION,
            "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
     Option(_STORE, "fetch-owner", StoreConfig, "fetch_owner", FLAG,
-           "Request the owner of each object with listings, for its attributes."),
+           "Request the owner of each object with listings: an attribute, see docs/attributes.md."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,
@@ -222,6 +222,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_TREE, "metadata-limit", TreeConfig, "metadata_limit", SIZE,
            "Memory for names and attributes, over all directories; a file takes some 200 bytes. "
            "Larger directories are listed again."),
+    Option(_TREE, "xattrs", TreeConfig, "has_xattrs", FLAG,
+           "Show what S3 knows of an object as extended attributes (user.s3.etag and others, see "
+           "docs/attributes.md). What a listing does not tell takes a HEAD for each file."),
     Option(_BYTES, "part-size", BlockConfig, "part_size", SIZE,
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,

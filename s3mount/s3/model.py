@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
+SYNTHETIC_ETAG: Final = "s3mount-stand-in-"  # begins the ETag of a version that the store gave none
 STANDARD: Final = "STANDARD"  # the storage class of an object whose response names none
 
 # what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress

@@ -41,7 +41,6 @@ _DISPLAY_NAME = f"(?:<DisplayName>{_TEXT}</DisplayName>)?"
 _OWNER = f"<Owner>{_SPACE}(?:<ID>%s</ID>)?{_SPACE}{_DISPLAY_NAME}{_SPACE}</Owner>"
 _PATTERNS = {**_COLUMNS, "Owner": _OWNER % _WORD}
 _PATTERNS_WITH_OWNERS = {**_COLUMNS, "Owner": _OWNER % f"({_WORD})"}
-_WHOLE_OWNER = re.compile("<Owner>.*?</Owner>", re.DOTALL)
 
 
 class Columns(NamedTuple):
@@ -95,7 +94,9 @@ def take_columns(body: bytes, *, has_owners: bool = False) -> tuple[Columns, byt
 
 def _with_bare_owner(first: str) -> str:
     """Return the element *first* with nothing in its owner, which has parts of its own."""
-    return _WHOLE_OWNER.sub("<Owner></Owner>", first) if "<Owner>" in first else first
+    before, _, rest = first.partition("<Owner>")
+    _, end, after = rest.partition("</Owner>")
+    return f"{before}<Owner></Owner>{after}" if end else first
 
 
 def _pattern(parts: list[str], space: str) -> re.Pattern[str]:

@@ -1,5 +1,7 @@
 """Background tasks of a mount: a failure is logged, and ends nothing."""
 
+import subprocess
+import sys
 from typing import Any, cast
 
 import pytest
@@ -43,4 +45,15 @@ def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> N
 
     none = cast("Any", None)
 
-    ServedFileSystem(none, none, none, none, config=none, metrics=none).invalidate_all()
+    ServedFileSystem(none, none, none, none, none, config=none, metrics=none).invalidate_all()
+
+
+def test_what_only_attributes_need_is_not_imported_at_the_start() -> None:
+    program = "import sys, s3mount.daemon.wiring; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    modules = done.stdout.split()
+    assert "s3mount.filesystem.facade" in modules
+    assert [name for name in modules if "attributes" in name or "xattr" in name] == []

@@ -20,6 +20,7 @@ OWNERS = st.sampled_from(
         "<Owner>\n <ID>75aa</ID>\n</Owner>",
         "<Owner><ID></ID></Owner>",
         "<Owner><ID>a</ID><ID>b</ID></Owner>",
+        "<Owner><ID>a</ID></Owner><Owner><ID>b</ID></Owner>",
         "<Owner><ID>&amp;</ID></Owner>",
         "<Owner><ID>75<b/></ID></Owner>",
     ]
