@@ -40,6 +40,7 @@ class StoreConfig:
     path_style: bool = False  # short for addressing_style="path"
     follow_redirects: bool = False
     list_version: Literal["auto", "1", "2"] = "auto"
+    fetch_owner: bool = False  # whether listings tell the owners of objects
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
     ca_bundle: Path | None = None
@@ -82,6 +83,7 @@ class TreeConfig:
     negative_ttl: float | None = None  # None: as metadata_ttl
     stale_while_revalidate: float = 0.0
     metadata_limit: int = 256 * MIB  # bytes, over all directories
+    has_xattrs: bool = False  # whether files have extended attributes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,18 @@ class ReadOnly(S3MountError):
     errno = errno.EROFS
 
 
+class NoSuchAttribute(S3MountError):
+    """A file or directory has no extended attribute of that name."""
+
+    errno = errno.ENODATA
+
+
+class NotSupported(S3MountError):
+    """The store has not what is needed."""
+
+    errno = errno.ENOTSUP
+
+
 class StoreError(S3MountError):
     """Throttled, 5xx, network down, or a truncated or corrupt response, after retries."""
 

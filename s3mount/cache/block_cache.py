@@ -63,6 +63,11 @@ class BlockCache:
             return False
         return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
 
+    def known_version_id(self, version: ObjectVersion) -> str | None:
+        """The version id of *version*, if a response has told it while it is read or cached."""
+        blocks = self._versions.get(version)
+        return None if blocks is None else blocks.version.version_id
+
     def activity(self, most: int) -> list[FileActivity]:
         """The *most* open versions that were read last, the latest first."""
         return latest_activity(self._readahead.open_versions, most)

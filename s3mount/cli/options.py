@@ -171,6 +171,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "A store could aim the mount at any of them."),
     Option(_STORE, "list-version", StoreConfig, "list_version", LIST_VERSION,
            "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
+    Option(_STORE, "fetch-owner", StoreConfig, "fetch_owner", FLAG,
+           "Request the owner of each object with listings: an attribute, see docs/attributes.md."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,
@@ -242,6 +244,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_TREE, "show-hidden", StoreConfig, "show_hidden", FLAG,
            "Show each key that no path can name, under a name that begins with %file=, %dir= or "
            "%long=; see docs/semantics.md."),
+    Option(_TREE, "xattrs", TreeConfig, "has_xattrs", FLAG,
+           "Show what S3 knows of an object as extended attributes (user.s3.etag and others, see "
+           "docs/attributes.md). What a listing does not tell takes a HEAD for each file."),
     Option(_BYTES, "part-size", BlockConfig, "part_size", SIZE,
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,

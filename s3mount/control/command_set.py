@@ -1,4 +1,4 @@
-"""Commands of one mount: the registry that the server looks them up in, and those that change it.
+"""Commands of one mount: the registry that the server looks them up in, and the short ones.
 
 To add a command: its row in `protocol.COMMANDS`, its function here, its section in docs/control.md.
 """
@@ -10,7 +10,7 @@ from s3mount.config import LogLevel
 from s3mount.control.activity import activity_command
 from s3mount.control.commands import Command, Commands, Send
 from s3mount.control.protocol import Arguments, Greeting, Object, ProtocolError, names_in, shown
-from s3mount.control.sources import Refreshable, SetLogLevel, Sources, WaitDropped
+from s3mount.control.sources import Attributes, Refreshable, SetLogLevel, Sources, WaitDropped
 from s3mount.control.status import status_command
 from s3mount.control.trace import trace_command
 from s3mount.control.versions import versions_command
@@ -29,6 +29,7 @@ def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Comm
         "refresh": refresh_command(sources.tree, sources.wait_dropped),
         "log-level": log_level_command(sources.set_log_level),
         "versions": versions_command(sources),
+        "attributes": attributes_command(sources.attributes),
         **more,
     }
 
@@ -69,3 +70,13 @@ def log_level_command(set_level: SetLogLevel) -> Command:
         return {"level": level, "before": before}
 
     return log_level
+
+
+def attributes_command(attributes: Attributes) -> Command:
+    """Return the command `attributes`, which may take a lookup and a HEAD or two."""
+
+    async def describe(arguments: Arguments, _send: Send) -> Object:
+        path = names_in(arguments["path"])
+        return await attributes.describe(path, has_parts=arguments["parts"])
+
+    return describe

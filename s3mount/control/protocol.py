@@ -76,6 +76,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
             CommandSpec("trace", {"errors": _FALSE, "key": ArgumentType("string")}, has_items=True),
             CommandSpec("refresh", {"path": ArgumentType("string", default="")}),
             CommandSpec("log-level", {"level": _TEXT}),
+            CommandSpec("attributes", {"path": _TEXT, "parts": _FALSE}),
             CommandSpec(
                 "warm",
                 {

@@ -27,6 +27,14 @@ class Refreshable(Protocol):
         ...
 
 
+class Attributes(Protocol):
+    """Attributes of files and directories; see `filesystem.attributes.path_attributes`."""
+
+    async def describe(self, path: Sequence[bytes], *, has_parts: bool) -> Mapping[str, object]:
+        """All that is known of what is at *path*, with the parts of the object if *has_parts*."""
+        ...
+
+
 class Requests(Protocol):
     """Log of the mount's HTTP requests; see `s3.request_log`."""
 
@@ -101,6 +109,7 @@ class Sources:
     metrics: Metrics
     tree: Refreshable
     versions: Versions
+    attributes: Attributes
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

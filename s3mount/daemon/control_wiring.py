@@ -26,6 +26,8 @@ from s3mount.control.sources import (
 from s3mount.control.warm import warm_command
 from s3mount.daemon.interfaces import MountIdentity
 from s3mount.daemon.logging_setup import set_log_level
+from s3mount.filesystem.attributes.metadata_reader import MetadataReader
+from s3mount.filesystem.attributes.path_attributes import PathAttributes
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
@@ -46,6 +48,7 @@ class ControlledParts:
     tree: Tree
     versions: Versions
     blocks: BlockCache
+    metadata: MetadataReader
     wait_dropped: WaitDropped
 
 
@@ -71,6 +74,7 @@ def control_server(
         metrics=parts.metrics,
         tree=parts.tree,
         versions=parts.versions,
+        attributes=PathAttributes(parts.tree, parts.metadata),
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,

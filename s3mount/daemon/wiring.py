@@ -12,8 +12,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing, suppress
-from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import pyfuse3
 import trio
@@ -46,8 +46,11 @@ from s3mount.s3.endpoint.credentials import Credentials, CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.object_store import BucketStore, ObjectStore
+from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore
 from s3mount.s3.request_log import RequestLog
+
+if TYPE_CHECKING:
+    from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class ServedFileSystem:
         filesystem: FileSystem,
         blocks: BlockCache,
         invalidator: EntryInvalidator,
+        metadata: Callable[[], "MetadataReader"],
         *,
         config: Config,
         metrics: Metrics,
@@ -79,6 +83,7 @@ class ServedFileSystem:
         self._filesystem = filesystem
         self._blocks = blocks
         self._invalidator = invalidator
+        self._metadata = metadata
         self._metrics = metrics
 
     async def serve_control(
@@ -96,6 +101,7 @@ class ServedFileSystem:
             tree=self._filesystem.tree,
             versions=self._observed.store,
             blocks=self._blocks,
+            metadata=self._metadata(),
             wait_dropped=self._invalidator.wait_dropped,
         )
         await control_server(parts, listening, identity, allowed).run()
@@ -207,15 +213,10 @@ async def _serve_session(
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
-    operations = Operations(
-        filesystem,
-        config.tree,
-        config.store.timeout,
-        limiter=_limiter(config),
-        invalidator=invalidator,
-    )
+    metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
+    operations = _operations(config, filesystem, invalidator, metadata)
     served = ServedFileSystem(
-        observed, filesystem, blocks, invalidator, config=config, metrics=host.metrics
+        observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
     )
     _configure_gc()
     path = host.attach()
@@ -229,6 +230,46 @@ async def _serve_session(
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _operations(
+    config: Config,
+    filesystem: FileSystem,
+    invalidator: EntryInvalidator,
+    metadata: Callable[[], "MetadataReader"],
+) -> Operations:
+    limiter, timeout = _limiter(config), config.store.timeout
+    if not config.tree.has_xattrs:
+        return Operations(
+            filesystem, config.tree, timeout, limiter=limiter, invalidator=invalidator
+        )
+    from s3mount.filesystem.attributes.extended_attributes import (  # noqa: PLC0415
+        ExtendedAttributes,
+    )
+    from s3mount.fuse.xattr_operations import XattrOperations  # noqa: PLC0415
+
+    return XattrOperations(
+        filesystem,
+        config.tree,
+        timeout,
+        limiter=limiter,
+        invalidator=invalidator,
+        attributes=ExtendedAttributes(filesystem.tree, metadata()),
+    )
+
+
+def _metadata_reader(
+    store: MetadataSource, tree: Tree, blocks: BlockCache, background: trio.Nursery
+) -> Callable[[], "MetadataReader"]:
+    """Return what makes the reader of metadata, once, when it is needed."""
+
+    @cache
+    def make() -> "MetadataReader":
+        from s3mount.filesystem.attributes.metadata_reader import MetadataReader  # noqa: PLC0415
+
+        return MetadataReader(store, tree, background, blocks)
+
+    return make
 
 
 def _request_log() -> RequestLog:
@@ -273,6 +314,7 @@ def import_late_libraries() -> None:
     import s3mount.daemon.control_wiring  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
+    import s3mount.fuse.xattr_operations  # noqa: PLC0415
     import s3mount.s3.account_composition  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415

@@ -21,8 +21,10 @@ import trio
 from s3mount.errors import (
     DeadlineExceeded,
     NameTooLong,
+    NoSuchAttribute,
     NotADirectory,
     NotFound,
+    NotSupported,
     ReplacedBeforeOpen,
     S3MountError,
     SizeCorrected,
@@ -37,6 +39,8 @@ _EXPECTED = (
     NotFound,
     NameTooLong,
     NotADirectory,
+    NoSuchAttribute,
+    NotSupported,
     UnknownHandle,
 )  # correct replies; nothing has failed
 

@@ -1,8 +1,8 @@
 """FUSE request handlers: requests of the kernel to file system calls, to replies.
 
-Translates and decides nothing. pyfuse3 replies to all other requests (flush, fsync, xattrs) with
-ENOSYS, after which the kernel sends them no more. The kernel itself refuses writes, because the
-mount is read-only.
+Translates and decides nothing. pyfuse3 replies to all other requests (flush, fsync, xattrs unless
+`xattr_operations` has them) with ENOSYS, after which the kernel sends them no more. The kernel
+itself refuses writes, because the mount is read-only.
 """
 
 import os

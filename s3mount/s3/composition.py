@@ -64,7 +64,7 @@ def make_operations(
     return BucketOperations(
         transport,
         config.bucket,
-        dialect=ListObjects(config.list_version),
+        dialect=ListObjects(config.list_version, fetch_owner=config.fetch_owner),
         traits=StoreTraits(
             verifies=config.verify_checksums,
             checksums=endpoint.requests_checksums,

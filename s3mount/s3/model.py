@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
+SYNTHETIC_ETAG: Final = "s3mount-stand-in-"  # begins the ETag of a version that the store gave none
 STANDARD: Final = "STANDARD"  # the storage class of an object whose response names none
 
 # what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress
@@ -119,7 +120,8 @@ class ObjectMetadata:
 class ListedObject(NamedTuple):
     """One `Contents` element of a listing page. A tuple, since a page has a thousand.
 
-    *version_id* is None in a listing of current objects, which tells none.
+    *version_id* is None in a listing of current objects, which tells none. *owner* is the id of
+    the account, None unless the listing was requested with owners.
     """
 
     key: str
@@ -128,6 +130,7 @@ class ListedObject(NamedTuple):
     etag: str
     storage_class: str = STANDARD
     version_id: str | None = None
+    owner: str | None = None
 
 
 class Reason(StrEnum):
@@ -158,7 +161,8 @@ class ListQuery:
     """The page of a listing to request.
 
     *start_after* begins a listing behind a key; *token* continues one. *delimiter* is "/", or ""
-    for everything below *prefix*. *reason* says why, and is no part of what is requested.
+    for everything below *prefix*. *has_owners*: the owners of objects are to be read. *reason* says
+    why, and is no part of what is requested.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
 
@@ -167,6 +171,7 @@ class ListQuery:
     start_after: str | None = None
     token: str | None = None
     max_keys: int = 1000
+    has_owners: bool = False
     reason: Reason = field(default=Reason.LISTING, compare=False)
 
 

@@ -1,5 +1,7 @@
 """Sources of the control socket's commands, without a mount."""
 
+from collections.abc import Mapping, Sequence
+
 from s3mount.cache.file_activity import FileActivity
 from s3mount.config import PriceConfig
 from s3mount.control.sources import Requests, Sources, StoreState
@@ -35,6 +37,18 @@ class OneVersion:
         return VersionPage([row], [], None)
 
 
+class OneObject:
+    """A mount with the same file at each path."""
+
+    async def describe(
+        self,
+        path: Sequence[bytes],  # noqa: ARG002
+        *,
+        has_parts: bool,
+    ) -> Mapping[str, object]:
+        return {"kind": "file", "parts": {} if has_parts else None}
+
+
 async def _at_once(_most: float) -> bool:
     return True
 
@@ -50,6 +64,7 @@ def make_sources(requests: Requests, state: StoreState) -> Sources:
         metrics=metrics,
         tree=NoNames(),
         versions=OneVersion(),
+        attributes=OneObject(),
         wait_dropped=_at_once,
         prices=PriceConfig(),
         set_log_level=lambda level: level,

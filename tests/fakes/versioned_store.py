@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 
 from s3mount.errors import NotFound, StaleVersion
 from s3mount.s3.model import (
@@ -48,6 +49,8 @@ class VersionedStore(MemoryStore):
         *,
         storage_class: str = "STANDARD",
         mtime_ns: int | None = None,
+        fields: Mapping[str, str] = MappingProxyType({}),
+        user: Mapping[str, str] = MappingProxyType({}),
         version_id: str = "",
     ) -> ObjectVersion:
         """Store *body*; with *version_id* null, in place of the version of that id."""
@@ -57,6 +60,8 @@ class VersionedStore(MemoryStore):
             body,
             storage_class=storage_class,
             mtime_ns=self.now_ns if mtime_ns is None else mtime_ns,
+            fields=fields,
+            user=user,
         )
         stat = self._objects[key].stat
         row = ListedVersion(
@@ -87,7 +92,7 @@ class VersionedStore(MemoryStore):
             row, body = rows[0]
             MemoryStore.put(self, key, body, mtime_ns=row.mtime_ns)
             stored = self._objects[key]
-            self._objects[key] = type(stored)(self._stat_of(row), body)
+            self._objects[key] = type(stored)(self._stat_of(row), body, stored.fields, stored.user)
 
     def _add(self, row: ListedVersion, body: bytes) -> None:
         others = self.history.get(row.key, [])

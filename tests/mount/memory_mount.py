@@ -12,6 +12,7 @@ except the store. It reads commands from stdin, one a line, and replies to each 
     break             make every handler fail as a bug does
     repair            make the handlers work again
     lookups           return the number of LOOKUP requests so far
+    xattrs            return the number of requests for extended attributes so far (--xattrs)
     inodes            return how many inodes the kernel refers to
     requests          return the requests to the store since the last time: [kind, key, start,
                       stop] of a read, [kind, prefix, delimiter, start_after] of a LIST
@@ -37,7 +38,9 @@ from s3mount.daemon import wiring
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.startup import run
 from s3mount.fuse import operations as handlers
+from s3mount.fuse import xattr_operations
 from s3mount.fuse.operations import Operations
+from s3mount.fuse.xattr_operations import XattrOperations
 from s3mount.s3.model import ByteRange, ListQuery
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.request_log import RequestLog
@@ -79,6 +82,20 @@ class _TestOperations(Operations):
         for name, part in self._parts.items():
             setattr(self, name, part)
         vars(handlers)["pyfuse3"] = pyfuse3
+
+
+class _TestXattrOperations(XattrOperations):
+    """Handlers of a mount with --xattrs that count requests for attributes."""
+
+    xattrs = 0
+
+    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        type(self).xattrs += 1
+        return await super().getxattr(inode, name, ctx)
+
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
+        type(self).xattrs += 1
+        return await super().listxattr(inode, ctx)
 
 
 def _as_json(request: Request) -> list[object]:
@@ -123,8 +140,9 @@ class _Control:
             "hold": self._hold,
             "held": lambda: self._held,
             "release": self._release,
-            "break": self.operations.break_all,
-            "repair": self.operations.repair,
+            "break": lambda: self.operations.break_all(),  # noqa: PLW0108  # not with --xattrs
+            "repair": lambda: self.operations.repair(),  # noqa: PLW0108
+            "xattrs": lambda: _TestXattrOperations.xattrs,
             "lookups": lambda: self.operations.lookups,
             "inodes": lambda: self.operations.inode_count,
             "requests": self._take_requests,
@@ -170,6 +188,7 @@ async def serve(config: Config, host: Host) -> None:
     control = _Control()
     trio.lowlevel.wait_readable = control.wait_readable
     vars(wiring)["Operations"] = control.make_operations
+    vars(xattr_operations)["XattrOperations"] = _TestXattrOperations
     async with trio.open_nursery() as loads:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))

@@ -578,6 +578,36 @@ def test_inode_numbers(server: S3Server, tmp_path: Path) -> None:
     assert numbers[0] == numbers[1]
 
 
+def test_attributes_of_the_object(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """With `--xattrs`, files have what S3 knows of them as attributes `user.s3.*`, and directories
+    what is known of their listing; see [attributes.md](attributes.md). They are of the version that
+    the file is, or ESTALE.
+    """
+    with mount_of(server, bucket, tmp_path / "m", "--xattrs") as mount:
+        listed = server.client().head_object(Bucket=bucket, Key="plain/a")
+        etag = os.getxattr(mount / "plain/a", "user.s3.etag").decode()
+        assert etag == listed["ETag"].strip('"')
+        assert "user.s3.etag" in os.listxattr(mount / "plain/a")
+        assert os.getxattr(mount / "plain", "user.s3.prefix") == b"plain/"
+
+
+def test_what_attributes_cost(server: S3Server, bucket: str, tmp_path: Path) -> None:
+    """What a listing knows takes no request; the rest takes one HEAD of a file for
+    `--metadata-ttl`. `ls -l` sends none.
+    """
+    with (
+        relay(server) as traffic,
+        mount_of(traffic.server, bucket, tmp_path / "m", "--xattrs") as mount,
+    ):
+        output_of("ls", "-l", mount / "plain")
+        os.getxattr(mount / "plain/a", "user.s3.etag")
+        assert all(request.kind == "LIST" for request in traffic.take())
+        for _ in range(3):
+            for name in os.listxattr(mount / "plain/a"):
+                os.getxattr(mount / "plain/a", name)
+        assert [request.kind for request in traffic.take()] == ["HEAD"]
+
+
 def test_statfs(mount: Mount) -> None:
     """statfs: a large, constant, read-only file system with a name limit of 255."""
     filesystem = os.statvfs(mount.path)

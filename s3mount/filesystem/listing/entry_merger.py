@@ -145,13 +145,13 @@ class EntryMerger:
 
     def _files(self, page: ListPage) -> Iterator[tuple[str, Entry]]:
         skip = len(self._prefix)
-        for key, size, mtime_ns, etag, storage_class, version_id in page.objects:
+        for key, size, mtime_ns, etag, storage_class, version_id, owner in page.objects:
             raw = key[skip:]
             name = encode(raw)
             if "/" in raw:
                 raise StoreError("the listing passes over the delimiter", key=key)
             if is_valid(name):
-                yield raw, Entry(name, size, mtime_ns, etag, version_id, storage_class)
+                yield raw, Entry(name, size, mtime_ns, etag, version_id, storage_class, owner)
             elif raw:
                 self.hidden_count += 1
 

@@ -23,7 +23,7 @@ from s3mount.s3.model import STANDARD, ObjectStat, ObjectVersion
 DIRECTORY = -1  # the size that marks a directory
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
 _MD5 = 32  # hex digits of the usual ETag
-_CLASSES_MAX = 255  # storage classes in one page beside the standard one; S3 has 11
+_WORDS_MAX = 255  # storage classes in one page beside the standard one (S3 has 11), or owners
 
 
 class Entry(NamedTuple):
@@ -35,11 +35,13 @@ class Entry(NamedTuple):
     etag: str = ""
     version_id: str | None = None
     storage_class: str = STANDARD
+    owner: str | None = None
 
 
 _VERSION_ID: Final = itemgetter(Entry._fields.index("version_id"))
 _NO_VERSION_IDS: Final[dict[int, str]] = {}  # shared by pages that were never corrected
 _STORAGE_CLASS: Final = itemgetter(Entry._fields.index("storage_class"))
+_OWNER: Final = itemgetter(Entry._fields.index("owner"))
 
 
 class EntryPage:
@@ -56,6 +58,7 @@ class EntryPage:
         "_etags",
         "_inodes",
         "_names",
+        "_owners",
         "_stops",
         "_storage_classes",
         "_version_ids",
@@ -93,7 +96,8 @@ class EntryPage:
         self._etags = _pack_etags(["0" * _MD5 if e.size < 0 else e.etag for e in ordered])
         self._inodes = array("Q", inode_numbers(bucket, prefix, ordered))
         self._version_ids = _version_ids(ordered)
-        self._storage_classes = _StorageClasses.of(ordered)
+        self._storage_classes = _WordColumn.of(list(map(_STORAGE_CLASS, ordered)), STANDARD)
+        self._owners = _WordColumn.of(list(map(_OWNER, ordered)), None)
         self._corrected_etags: dict[int, str] | None = None
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
@@ -118,7 +122,12 @@ class EntryPage:
 
     def storage_class(self, index: int) -> str:
         """The storage class of a file, as it was listed."""
-        return STANDARD if self._storage_classes is None else self._storage_classes[index]
+        column = self._storage_classes
+        return STANDARD if column is None else column[index] or STANDARD
+
+    def owner(self, index: int) -> str | None:
+        """The id of the account that owns a file, if it was listed."""
+        return None if self._owners is None else self._owners[index]
 
     def version_id(self, index: int) -> str | None:
         """The version id of a file, if it is known."""
@@ -192,6 +201,7 @@ class EntryPage:
                 "" if self.is_directory(index) else self.etag(index),
                 self._version_ids.get(index),
                 self.storage_class(index),
+                self.owner(index),
             )
             for index in indices
         ]
@@ -223,8 +233,8 @@ class EntryPage:
     def _entries_weight(self) -> int:
         fixed = (weights.COLUMNS + weights.INODE) * len(self.sizes)
         fixed += weights.VERSION_ID * len(self._version_ids)
-        if self._storage_classes is not None:
-            fixed += len(self.sizes)
+        for column in (self._storage_classes, self._owners):
+            fixed += 0 if column is None else len(self.sizes)
         if isinstance(self._etags, bytes):
             return fixed + len(self._etags)
         return fixed + weights.ETAG * len(self._etags) + sum(map(len, self._etags))
@@ -238,28 +248,29 @@ def _version_ids(entries: list[Entry]) -> dict[int, str]:
     return {index: version_id for index, version_id in ids if version_id is not None}
 
 
-class _StorageClasses:
-    """Column of storage classes: a byte for each entry, an index into their *names*."""
+class _WordColumn:
+    """Column of words of which there are few: a byte for each entry, an index into *words*."""
 
-    __slots__ = ("_column", "_names")
+    __slots__ = ("_column", "_words")
 
-    def __init__(self, column: bytes, names: tuple[str, ...]) -> None:
+    def __init__(self, column: bytes, words: tuple[str | None, ...]) -> None:
         self._column = column
-        self._names = names
+        self._words = words
 
-    def __getitem__(self, index: int) -> str:
-        return self._names[self._column[index]]
+    def __getitem__(self, index: int) -> str | None:
+        return self._words[self._column[index]]
 
     @classmethod
-    def of(cls, entries: list[Entry]) -> "_StorageClasses | None":
-        """The column of *entries*; None if all are `STANDARD`, as in most pages."""
-        found = set(map(_STORAGE_CLASS, entries))
-        if found <= {STANDARD}:
+    def of(cls, column: list[str | None], default: str | None) -> "_WordColumn | None":
+        """*column* in bytes; None if all are *default*, as in most pages."""
+        found = set(column)
+        if found <= {default}:
             return None
-        # one byte each: what a store invents beyond that is shown as the standard class
-        names = (STANDARD, *sorted(found - {STANDARD})[:_CLASSES_MAX])
-        numbers = {name: number for number, name in enumerate(names)}
-        return cls(bytes(numbers.get(entry.storage_class, 0) for entry in entries), names)
+        # what a store invents beyond a byte's worth is shown as the default
+        others = sorted(word for word in found if word is not None and word != default)
+        words = (default, *others[:_WORDS_MAX])
+        numbers = {word: number for number, word in enumerate(words)}
+        return cls(bytes(numbers.get(word, 0) for word in column), words)
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts

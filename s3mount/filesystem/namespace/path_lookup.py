@@ -18,6 +18,7 @@ class FoundPath(NamedTuple):
     version: ObjectVersion | None = None
     mtime_ns: int = 0
     storage_class: str = ""
+    owner: str | None = None
 
     @property
     def is_directory(self) -> bool:
@@ -48,5 +49,9 @@ class PathLookup:
         if page.is_directory(index):
             return FoundPath(page.key(index) + "/")
         return FoundPath(
-            page.key(index), page.version(index), page.mtimes[index], page.storage_class(index)
+            page.key(index),
+            page.version(index),
+            page.mtimes[index],
+            page.storage_class(index),
+            page.owner(index),
         )

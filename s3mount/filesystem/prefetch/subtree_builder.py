@@ -137,6 +137,7 @@ class SubtreeBuilder:
                 listed.etag,
                 listed.version_id,
                 listed.storage_class,
+                listed.owner,
             )
         elif name:
             directory.hidden += 1

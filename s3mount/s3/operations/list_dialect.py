@@ -13,6 +13,7 @@ Invariants:
 
 import logging
 import re
+from dataclasses import replace
 from enum import Enum
 from html import unescape
 from typing import Literal, NoReturn, Protocol
@@ -76,7 +77,8 @@ class ListObjects:
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html
     """
 
-    def __init__(self, version: ListVersion = "auto") -> None:
+    def __init__(self, version: ListVersion = "auto", *, fetch_owner: bool = False) -> None:
+        self._fetch_owner = fetch_owner  # of each object; version 1 tells it in any case
         # Called from several threads. What an answer tells is of the request that was sent, which
         # another thread may have made the former way.
         self._paging = Paging.MARKER if version == "1" else Paging.TOKEN
@@ -94,6 +96,7 @@ class ListObjects:
             ("continuation-token", token),
             ("delimiter", query.delimiter),
             ("encoding-type", "url"),
+            ("fetch-owner", "true" if self._fetch_owner and not is_by_marker else None),
             ("list-type", "" if is_by_marker else "2"),
             ("marker", after if is_by_marker else None),
             ("max-keys", str(query.max_keys)),
@@ -125,7 +128,7 @@ class ListObjects:
         behind = position_key(query)
         page = parse_page(
             body,
-            query,
+            replace(query, has_owners=True) if self._fetch_owner else query,
             after=query.start_after if behind is None else behind,
             is_plus_literal=self._is_plus_literal,
         )

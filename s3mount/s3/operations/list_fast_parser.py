@@ -7,6 +7,7 @@ refuse: a part's text excludes every character that XML gives a meaning to, or f
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from s3mount.s3.limits import ROWS_LIMIT, SMALL_DOCUMENT, TEXT_LIMIT, WORD_LIMIT
@@ -35,11 +36,17 @@ _REQUIRED = {"Key", "Size", "LastModified"}
 _IGNORED = ("ChecksumAlgorithm", "ChecksumType")
 PARTS = tuple(_COLUMNS)
 
+# In all pages of version 1, and in those of version 2 that were requested with owners.
+_DISPLAY_NAME = f"(?:<DisplayName>{_TEXT}</DisplayName>)?"
+_OWNER = f"<Owner>{_SPACE}(?:<ID>%s</ID>)?{_SPACE}{_DISPLAY_NAME}{_SPACE}</Owner>"
+_PATTERNS = {**_COLUMNS, "Owner": _OWNER % _WORD}
+_PATTERNS_WITH_OWNERS = {**_COLUMNS, "Owner": _OWNER % f"({_WORD})"}
+
 
 class Columns(NamedTuple):
     """A column for each of `PARTS`, with "" for what an object does not have.
 
-    ETags are without quotes.
+    ETags are without quotes. *owners* has their ids; it is empty unless it was asked for.
     """
 
     keys: list[str]
@@ -47,13 +54,15 @@ class Columns(NamedTuple):
     mtimes: list[str]
     etags: list[str]
     storage_classes: list[str]
+    owners: Sequence[str] = ()
 
 
-def take_columns(body: bytes) -> tuple[Columns, bytes] | None:
+def take_columns(body: bytes, *, has_owners: bool = False) -> tuple[Columns, bytes] | None:
     """Return the objects of the page *body*, and the rest of it with `REST` for each object.
 
-    Returns None if the page is not written as described above. The result is valid only if the
-    root of the rest has as many `REST` among its children as there are objects.
+    Owners are read only if *has_owners*, and skipped otherwise. Returns None if the page is not
+    written as described above. The result is valid only if the root of the rest has as many `REST`
+    among its children as there are objects.
     """
     try:
         text = body.decode()
@@ -65,19 +74,31 @@ def take_columns(body: bytes) -> tuple[Columns, bytes] | None:
     first = text[text.find("<Contents>") : text.find("</Contents>")]
     if len(first) > SMALL_DOCUMENT:
         return None
-    names = [name for name in _PART.findall(first) if name not in _IGNORED]
-    if len(set(names)) != len(names) or not _REQUIRED <= set(names) <= _COLUMNS.keys():
+    parts = [each for each in _PART.findall(_with_bare_owner(first)) if each not in _IGNORED]
+    if len(set(parts)) != len(parts) or not _REQUIRED <= set(parts) <= _PATTERNS.keys():
         return None
-    pieces = _pattern(names, _SPACE if "\n" in first else "").split(text, ROWS_LIMIT)
+    names = parts if has_owners else [each for each in parts if each != "Owner"]
+    patterns = _PATTERNS_WITH_OWNERS if has_owners else _PATTERNS
+    space = _SPACE if "\n" in first else ""
+    pieces = _pattern([patterns[each] for each in parts], space).split(text, ROWS_LIMIT)
     between = pieces[:: len(names) + 1]
     if "<Contents" in "".join(between):
         return None
     columns = {name: pieces[place :: len(names) + 1] for place, name in enumerate(names, start=1)}
     nothing = [""] * (len(between) - 1)
-    return Columns(*(columns.get(name, nothing) for name in PARTS)), REST.join(between).encode()
+    read = Columns(*(columns.get(name, nothing) for name in PARTS))
+    if has_owners:
+        read = read._replace(owners=[each or "" for each in columns.get("Owner", nothing)])
+    return read, REST.join(between).encode()
 
 
-def _pattern(names: list[str], space: str) -> re.Pattern[str]:
+def _with_bare_owner(first: str) -> str:
+    """Return the element *first* with nothing in its owner, which has parts of its own."""
+    before, _, rest = first.partition("<Owner>")
+    _, end, after = rest.partition("</Owner>")
+    return f"{before}<Owner></Owner>{after}" if end else first
+
+
+def _pattern(parts: list[str], space: str) -> re.Pattern[str]:
     """Return the pattern of one `Contents`; `re` keeps what it has compiled."""
-    parts = space.join(_COLUMNS[name] for name in names)
-    return re.compile(f"<Contents>{space}{parts}{space}</Contents>")
+    return re.compile(f"<Contents>{space}{space.join(parts)}{space}</Contents>")

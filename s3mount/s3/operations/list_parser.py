@@ -69,7 +69,7 @@ def parse_page(
     *is_plus_literal*: earlier pages have shown that the store writes a plus for a plus, no space.
     Raises ErrorResponseError for an error document: S3 may send one under a 200 that it had begun.
     """
-    columns, root = _parse_fast(body) or _parse_full(body)
+    columns, root = _parse_fast(body, query) or _parse_full(body, query)
     is_encoded = encoding_type(root) == "url"
     prefixes = [each.text or "" for each in root.iterfind("CommonPrefixes/Prefix") if not len(each)]
     rows_as_sent = [*columns.keys, *prefixes]
@@ -102,9 +102,9 @@ def parse_page(
     )
 
 
-def _parse_fast(body: bytes) -> tuple[Columns, ET.Element] | None:
+def _parse_fast(body: bytes, query: ListQuery) -> tuple[Columns, ET.Element] | None:
     """Return a page's objects, and the root with the rest; None if only `_parse_full` can."""
-    taken = take_columns(body)
+    taken = take_columns(body, has_owners=query.has_owners)
     if taken is None:
         return None
     columns, rest = taken
@@ -116,7 +116,7 @@ def _parse_fast(body: bytes) -> tuple[Columns, ET.Element] | None:
     return (columns, root) if is_whole else None
 
 
-def _parse_full(body: bytes) -> tuple[Columns, ET.Element]:
+def _parse_full(body: bytes, query: ListQuery) -> tuple[Columns, ET.Element]:
     root = parse_document(body)
     if root.tag == "Error":
         raise ErrorResponseError(ErrorResponse(status=200, code=root.findtext("Code", "")))
@@ -124,7 +124,8 @@ def _parse_full(body: bytes) -> tuple[Columns, ET.Element]:
         raise InvalidResponseError(f"a document <{root.tag[:40]}>")
     contents = root.findall("Contents")
     keys, sizes, mtimes, etags, classes = ([_part(row, name) for row in contents] for name in PARTS)
-    for word in (*etags, *classes):
+    owners = [*map(_owner_of, contents)] if query.has_owners else []
+    for word in (*etags, *classes, *owners):
         validation.check_word(word)
     # of two ETags none tells the version: without a size, it is found out by itself
     sizes = [
@@ -133,7 +134,14 @@ def _parse_full(body: bytes) -> tuple[Columns, ET.Element]:
     ]
     if encoding_type(root) and any(map(_STRAY_OCTET.search, keys)):
         raise InvalidResponseError("octets that are not UTF-8 in a listing with encoded keys")
-    return Columns(keys, sizes, mtimes, list(map(validation.plain_etag, etags)), classes), root
+    plain_etags = list(map(validation.plain_etag, etags))
+    return Columns(keys, sizes, mtimes, plain_etags, classes, owners), root
+
+
+def _owner_of(row: ET.Element) -> str:
+    """Return the id of the owner of *row*; "" if it has none, or contradicts itself."""
+    found = row.findall("Owner/ID")
+    return found[0].text or "" if len(found) == 1 else ""
 
 
 def _part(row: ET.Element, name: str) -> str:

@@ -6,6 +6,7 @@ requested: these would hide objects.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from heapq import merge
 from typing import NamedTuple
 
@@ -68,7 +69,15 @@ def read_rows(
             strict=True,
         )
     ]
-    return PageRows(objects, prefixes)
+    return PageRows(_with_owners(objects, columns.owners), prefixes)
+
+
+def _with_owners(objects: list[ListedObject], owners: Sequence[str]) -> list[ListedObject]:
+    if not owners:
+        return objects
+    one = {owner: owner or None for owner in owners}  # one string for all that are equal
+    pairs = zip(objects, owners, strict=True)
+    return [listed._replace(owner=one[owner]) for listed, owner in pairs]
 
 
 def _are_sizes(texts: list[str]) -> bool:
@@ -120,9 +129,12 @@ class _RowReader:
         self._folded: dict[str, None] = {}  # directories that objects show, in their order
 
     def read(self, columns: Columns, keys: list[str], prefixes: list[str]) -> PageRows:
-        for key, *texts in zip(keys, *columns[1:], strict=True):
+        owners = columns.owners or [""] * len(keys)
+        for key, owner, *texts in zip(keys, owners, *columns[1:5], strict=True):
             if self._is_entry(key, has_parts=any(texts)):
-                self._add_object(key, *texts)
+                found = self._object(key, *texts)
+                if found is not None:
+                    self._objects.append(found._replace(owner=owner) if owner else found)
         listed = [each for each in map(self._common_prefix, prefixes) if each]
         return PageRows(
             self._objects,
@@ -156,7 +168,10 @@ class _RowReader:
         self._folded[query.prefix + name + delimiter] = None
         return False
 
-    def _add_object(self, key: str, size: str, mtime: str, etag: str, storage_class: str) -> None:
+    def _object(
+        self, key: str, size: str, mtime: str, etag: str, storage_class: str
+    ) -> ListedObject | None:
+        """Return the object *key*; None if its size or version is not told."""
         mtime_ns = parse_time(mtime)
         if mtime_ns is None:
             self._counts[RowOddity.NO_TIME] += 1
@@ -164,10 +179,9 @@ class _RowReader:
         if not (size and _are_sizes([size])) or (not etag and mtime_ns is None):
             self._counts[RowOddity.NO_VERSION] += 1
             self._incomplete.append((len(self._objects), key))
-            return
+            return None
         etag = etag or validation.synthetic_etag(mtime_ns or 0, int(size))
-        listed = ListedObject(key, int(size), mtime_ns or 0, etag, storage_class or "STANDARD")
-        self._objects.append(listed)
+        return ListedObject(key, int(size), mtime_ns or 0, etag, storage_class or "STANDARD")
 
     def _common_prefix(self, prefix: str) -> str | None:
         """Return the common prefix of a directory that *prefix* shows, or None."""

@@ -33,9 +33,12 @@ from s3mount.s3.model import StoreIdentity
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import StoreRequest
 from tests.fakes.control_sources import make_sources
+from tests.fakes.memory_store import MemoryStore
+from tests.unit.filesystem.attributes.test_extended_attributes import attributes
+from tests.unit.filesystem.namespace.test_tree import names_in
 
 PAGE = (Path(__file__).parents[3] / "docs/control.md").read_text()
-BY_KEY = ("by_status",)  # its fields are data
+BY_KEY = ("by_status", "fields", "metadata")  # its fields are data
 GREETING = Greeting(s3mount="1", pid=1, connection=52, source="s3://b", mountpoint="/m", since=1.0)
 
 
@@ -225,6 +228,21 @@ async def test_the_fields_of_versions_are_those_of_the_page(sources: Sources) ->
 
     assert fields_of(item) == fields_of_reply(items[-1])
     assert fields_of(result) == fields_of_reply(reply)
+
+
+@pytest.mark.parametrize(("name", "path"), [("attributes", [b"k"]), ("attributes-directory", [])])
+async def test_the_fields_of_attributes_are_those_of_the_page(
+    name: str, path: Sequence[bytes]
+) -> None:
+    (documented,) = blocks(name)
+    store = MemoryStore()
+    store.put("k", b"body", fields={"PartsCount": "2"})
+    async with attributes(store) as (_, filesystem, paths):
+        await names_in(filesystem)
+
+        reply = await paths.describe(path, has_parts=True)
+
+    assert fields_of(documented) == fields_of_reply(reply)
 
 
 async def test_the_other_results_are_as_documented(sources: Sources) -> None:

@@ -28,6 +28,14 @@ from tests.fakes.control_replies import (
 from tests.fakes.control_server import CONNECTION, ControlServer, control_server, items, results
 
 ENTRY = MountEntry(9, f"0:{CONNECTION}", "/mnt/photos", "fuse.s3mount", "s3://photos/2024", 0)
+ATTRIBUTES = {
+    "kind": "file",
+    "size": 5,
+    "owner": None,
+    "fields": {"VersionId": "null"},
+    "metadata": {"a\nb": "\x1b[31mred"},
+    "parts": None,
+}
 SCRIPT = {
     "status": results(STATUS),
     "activity": results(*map(activity, range(5))),
@@ -35,6 +43,7 @@ SCRIPT = {
     "refresh": results({"forgotten": 12}),
     "log-level": results({"level": "debug", "before": "info"}),
     "versions": items(*VERSIONS_ITEMS, result={"key": "2024/a", "count": 2}),
+    "attributes": results(ATTRIBUTES),
     "warm": items(*WARM_ITEMS, result=WARM_RESULT),
 }
 
@@ -158,6 +167,18 @@ def test_refresh_sends_the_path_below_the_mount(run: Run, server: ControlServer)
     assert server.requests[-1]["arguments"] == {"path": "a\udcff/b"}
     assert run("refresh")[1] == "/mnt/photos: 12 names forgotten\n"
     assert server.requests[-1]["arguments"] == {"path": ""}
+
+
+def test_attributes_has_a_line_for_each_value_that_is_known(
+    run: Run, server: ControlServer
+) -> None:
+    status, out, err = run("attributes", "/mnt/photos/a", "--parts")
+    rows = dict(line.split(maxsplit=1) for line in out.splitlines())
+
+    assert (status, err) == (0, "")
+    assert rows.keys() == {"kind", "size", "fields.VersionId", "metadata.a\\nb"}
+    assert rows["fields.VersionId"] == "null"  # a word of S3's
+    assert server.requests[-1]["arguments"] == {"path": "a", "parts": True}
 
 
 def test_log_level_says_the_level_before(run: Run) -> None:

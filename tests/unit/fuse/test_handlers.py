@@ -15,6 +15,7 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.fuse import operations
 from s3mount.fuse.operations import Operations
 from s3mount.fuse.user_limiter import UserLimiter
+from s3mount.fuse.xattr_operations import XattrOperations
 
 CONTEXT = SimpleNamespace(uid=0, gid=0, pid=1, umask=0)
 ARGUMENTS: dict[str, tuple[object, ...]] = {
@@ -28,6 +29,8 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "read": (1, 0, 4096),
     "release": (1,),
     "statfs": (CONTEXT,),
+    "getxattr": (2, b"user.s3.etag", CONTEXT),
+    "listxattr": (2, CONTEXT),
 }
 UNLIMITED = UserLimiter(share=math.inf, queue=math.inf, total=math.inf)
 WITHOUT_REPLY = {"forget"}
@@ -40,11 +43,11 @@ class Broken:
         raise ZeroDivisionError(name)
 
 
-def handlers() -> set[str]:
-    """The handlers of pyfuse3 that `Operations` overrides."""
+def handlers(operations: type[Operations]) -> set[str]:
+    """The handlers of pyfuse3 that *operations* overrides."""
     return {
         name
-        for name in vars(Operations)
+        for name in vars(operations)
         if inspect.iscoroutinefunction(getattr(pyfuse3.Operations, name, None))
     }
 
@@ -52,19 +55,20 @@ def handlers() -> set[str]:
 def broken(monkeypatch: pytest.MonkeyPatch) -> Operations:
     """Operations whose every part is broken."""
     part = cast("Any", Broken())
-    made = Operations(
+    made = XattrOperations(
         FileSystem(part, part, part, part),
         TreeConfig(uid=0, gid=0),
         timeout=1.0,
         limiter=UNLIMITED,
         invalidator=cast("Any", None),
+        attributes=part,
     )
     monkeypatch.setattr(operations, "pyfuse3", part)
     return made
 
 
 def test_every_handler_is_tried_here() -> None:
-    assert set(ARGUMENTS) == handlers()
+    assert set(ARGUMENTS) == handlers(Operations) | handlers(XattrOperations)
 
 
 @pytest.mark.parametrize("name", sorted(set(ARGUMENTS) - WITHOUT_REPLY))

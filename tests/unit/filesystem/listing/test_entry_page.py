@@ -84,3 +84,12 @@ def test_more_storage_classes_than_fit_a_byte_are_shown_as_the_standard_one() ->
     page = entries(*rows)
     assert page.storage_class(254) == "CLASS254"
     assert page.storage_class(299) == "STANDARD"
+
+
+def test_owners_cost_memory_only_where_they_were_listed() -> None:
+    rows = [Entry(b"a", 1, 0, MD5, owner="one"), Entry(b"b", 1, 0, MD5), Entry(b"c")]
+    page, plain = entries(*rows), entries(*(row._replace(owner=None) for row in rows))
+    assert [page.owner(index) for index in range(3)] == ["one", None, None]
+    assert plain.owner(0) is None
+    assert page.weight == plain.weight + len(rows)
+    assert page.subset([0, 2]).owner(0) == "one"

@@ -1,0 +1,226 @@
+"""Reader of the metadata of object versions: one HEAD for each, and for all who ask at a time.
+
+Invariants:
+
+1. What is returned is of the version that was asked for. If another one is current, the version is
+   requested by its version id, or it is StaleVersion, and the name is looked up anew.
+2. Metadata may change while the version stays (tags, a restore), so it expires as a listing does,
+   and a refresh of its name drops it.
+3. The cache weighs at most its limit, which is not part of --metadata-limit.
+4. A failure is not cached. But a store that refuses every HEAD is soon asked for none any more.
+"""
+
+from functools import partial
+from sys import getsizeof
+from typing import Final, NamedTuple, Protocol
+
+import trio
+from cachetools import LRUCache
+
+from s3mount.errors import NotFound, NotSupported, ReplacedBeforeOpen, S3MountError, StaleVersion
+from s3mount.filesystem.listing.single_flight import SingleFlight
+from s3mount.filesystem.names import encode, parent_of
+from s3mount.filesystem.namespace.tree import LOOKUP_TO_OPEN, Tree
+from s3mount.s3.model import ObjectMetadata, ObjectStat, ObjectVersion, is_same_etag
+from s3mount.s3.object_store import MetadataSource
+
+REFUSALS_MAX: Final = 5  # of HEAD, in a row; then none is sent any more
+LIMIT: Final = 8 << 20  # bytes
+_WEIGHT: Final = 3000  # bytes of one without its texts: objects, and dicts of some twenty fields
+_REFUSALS_OF_HEAD: Final = (405, 501)  # statuses, of gateways that have GET only
+_SECOND: Final = 1_000_000_000  # ns
+
+
+def entry_stat(version: ObjectVersion, mtime_ns: int) -> ObjectStat:
+    """Return what a reader is asked by: two versions of equal bytes differ in it, if told apart."""
+    return ObjectStat(version, mtime_ns, version_id=version.version_id)
+
+
+class Parts(NamedTuple):
+    """Parts of an object that was uploaded in parts: how many, and the bytes of the first."""
+
+    number: int
+    size: int
+
+
+class _Query(NamedTuple):
+    """Entry as the mount shows it, whose metadata is wanted: all of it, or that of one part."""
+
+    entry: ObjectStat
+    part_number: int | None = None
+
+    def is_of(self, stat: ObjectStat) -> bool:
+        """Whether *stat* is of the version of the entry.
+
+        Some stores tell the size of a part only. And HEAD contradicts GET about a doubted version,
+        so its time tells which one it is.
+        """
+        version = self.entry.version
+        is_as_old = stat.mtime_ns // _SECOND == self.entry.mtime_ns // _SECOND
+        if stat.version.is_same(version) or (version.is_doubted and is_as_old):
+            return True
+        return self.part_number is not None and is_same_etag(stat.version.etag, version.etag)
+
+
+class _Cached(NamedTuple):
+    requested_at: float
+    metadata: ObjectMetadata
+
+    @property
+    def weight(self) -> int:
+        """The cost in memory, in bytes."""
+        fields = (*self.metadata.fields.items(), *self.metadata.user.items())
+        texts = sum(getsizeof(name) + getsizeof(text) for name, text in fields)
+        return _WEIGHT + getsizeof(self.metadata.stat.version.key) + texts
+
+
+class VersionIds(Protocol):
+    """Version ids that reads have brought; see `cache.block_cache`."""
+
+    def known_version_id(self, version: ObjectVersion) -> str | None:
+        """The version id of *version*, if a response has told it."""
+        ...
+
+
+class MetadataReader:
+    """Metadata of the files of *tree*, from *store*."""
+
+    def __init__(
+        self,
+        store: MetadataSource,
+        tree: Tree,
+        nursery: trio.Nursery,
+        version_ids: VersionIds,
+        *,
+        limit: int = LIMIT,
+    ) -> None:
+        self._store = store
+        self._tree = tree
+        self._version_ids = version_ids
+        self._clock = tree.cache.clock
+        self._cache: LRUCache[_Query, _Cached] = LRUCache(
+            limit, getsizeof=lambda cached: cached.weight
+        )
+        self._calls: SingleFlight[_Query, ObjectMetadata] = SingleFlight(nursery, self._clock.tick)
+        self._refusals = 0  # of HEAD, in a row
+
+    def get_nowait(self, entry: ObjectStat) -> ObjectMetadata | None:
+        """The metadata of *entry* (`entry_stat`), if it is fresh."""
+        return self._get_fresh(_Query(entry))
+
+    async def get(self, entry: ObjectStat) -> ObjectMetadata:
+        """The metadata of *entry*. StaleVersion, NotSupported, or the store's failure."""
+        return await self._get(_Query(entry))
+
+    async def parts(self, entry: ObjectStat) -> Parts | None:
+        """The parts of *entry*; None if it was uploaded as a whole, or the store tells none.
+
+        NotSupported if the store gives the part an ETag of its own: it could be of any version.
+        """
+        try:
+            fields = (await self._get(_Query(entry, part_number=1))).fields
+        except StaleVersion:
+            await self.get(entry)  # raises it again if the version was replaced
+            raise _not_supported(
+                entry.version, "the store does not tell whose part it is"
+            ) from None
+        try:
+            return Parts(int(fields["PartsCount"]), int(fields["ContentLength"]))
+        except (KeyError, ValueError):
+            return None
+
+    async def _get(self, query: _Query) -> ObjectMetadata:
+        found = self._get_fresh(query)
+        if found is not None:
+            return found
+        if self._refusals >= REFUSALS_MAX:
+            raise _not_supported(query.entry.version)
+        since = max(self._tree.cache.ttl.valid_since, self._invalidated_at(query.entry.version))
+        return await self._calls.join(query, since, partial(self._fetch, query))
+
+    def _get_fresh(self, query: _Query) -> ObjectMetadata | None:
+        cached = self._cache.get(query)
+        if cached is None:
+            return None
+        now = self._clock.now()
+        # for a moment even without a TTL: a program lists the names, then reads each value
+        is_fresh = self._tree.cache.ttl.is_recent(cached.requested_at, now, LOOKUP_TO_OPEN)
+        if is_fresh and self._invalidated_at(query.entry.version) < cached.requested_at:
+            return cached.metadata
+        return None
+
+    def _invalidated_at(self, version: ObjectVersion) -> float:
+        prefix, name = _split(version.key)
+        return self._tree.cache.invalidations.last((version.bucket, prefix), name)
+
+    async def _fetch(self, query: _Query) -> ObjectMetadata:
+        try:
+            found = await self._of_version(query)
+        except S3MountError as exc:
+            if exc.status not in _REFUSALS_OF_HEAD:
+                raise
+            self._refusals += query.part_number is None  # parts may be all that is not known
+            raise _not_supported(query.entry.version) from exc
+        self._refusals = 0
+        if found.weight <= self._cache.maxsize:
+            self._cache[query] = found
+        return found.metadata
+
+    async def _of_version(self, query: _Query) -> _Cached:
+        """The current metadata, if that is of the version, else that of its version id."""
+        version, part = query.entry.version, query.part_number
+        if not version.is_replaced:
+            requested_at = self._clock.tick()
+            found = await self._current(query)
+            if found is not None:
+                return _Cached(requested_at, found)
+            self._note_replaced(version)
+        requested_at = self._clock.tick()
+        version_id = version.version_id or self._version_ids.known_version_id(version)
+        if version_id is None:
+            raise _replaced(version)
+        try:
+            found = await self._store.metadata(version.key, version_id=version_id, part_number=part)
+        except NotFound as exc:
+            raise _replaced(version) from exc
+        if not query.is_of(found.stat):
+            raise _replaced(version)
+        return _Cached(requested_at, found)
+
+    def _note_replaced(self, version: ObjectVersion) -> None:
+        """Have the name looked up again, unless it is known as another version already."""
+        prefix, name = _split(version.key)
+        directory = self._tree.cache.find_directory(prefix)
+        known = None if directory is None else directory.get(name)
+        if known is None or known.page is None or known.page.version(known.at) == version:
+            self._tree.invalidate(version)
+
+    async def _current(self, query: _Query) -> ObjectMetadata | None:
+        """The metadata of the current version; None if that is another one, or there is none."""
+        try:
+            found = await self._store.metadata(
+                query.entry.version.key, part_number=query.part_number
+            )
+        except NotFound:
+            return None
+        known = query.entry.version.version_id
+        is_other_id = known is not None and found.stat.version_id not in (None, known)
+        return found if query.is_of(found.stat) and not is_other_id else None
+
+
+def _split(key: str) -> tuple[str, bytes]:
+    """The prefix of the directory of a file, and its name there."""
+    prefix = parent_of(key)
+    return prefix, encode(key[len(prefix) :])
+
+
+def _replaced(version: ObjectVersion) -> StaleVersion:
+    message = "replaced or deleted before its metadata was read"
+    return ReplacedBeforeOpen(message, bucket=version.bucket, key=version.key)
+
+
+_NO_HEAD: Final = "the store has no HEAD, so only what listings tell is known of an object"
+
+
+def _not_supported(version: ObjectVersion, message: str = _NO_HEAD) -> NotSupported:
+    return NotSupported(message, bucket=version.bucket, key=version.key)
