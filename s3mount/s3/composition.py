@@ -18,7 +18,6 @@ from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
-from s3mount.s3.views import VERSIONS_DIRECTORY
 
 
 def connect(
@@ -118,4 +117,8 @@ async def check_views(config: StoreConfig, remote_store: RemoteStore) -> None:
 
 def unlisted_names(config: StoreConfig) -> frozenset[bytes]:
     """Return the names of directories that the view of *config* has, and lists nowhere."""
-    return frozenset((VERSIONS_DIRECTORY.encode(),)) if config.versions else frozenset()
+    if not config.versions:
+        return frozenset()
+    from s3mount.s3.views import VERSIONS_DIRECTORY  # noqa: PLC0415
+
+    return frozenset((VERSIONS_DIRECTORY.encode(),))

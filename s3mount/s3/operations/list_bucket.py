@@ -7,12 +7,12 @@ from s3mount.errors import StoreError
 from s3mount.s3.limits import DOCUMENT_LIMIT
 from s3mount.s3.model import ListPage, ListQuery
 from s3mount.s3.object_store import OnToken
-from s3mount.s3.operations.document_turns import DocumentTurns
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_dialect import ListDialect
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.page_completion import complete_page
+from s3mount.s3.operations.xml_document import DocumentTurns
 from s3mount.s3.transport import InvalidResponseError, Response, StoreRequest
 
 

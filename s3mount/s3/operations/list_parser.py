@@ -15,7 +15,6 @@ from xml.etree import ElementTree as ET
 
 from s3mount.s3.model import ListPage, ListQuery, RowOddity
 from s3mount.s3.operations import validation
-from s3mount.s3.operations.key_encoding import decode_keys, encoding_type, shows_literal_plus
 from s3mount.s3.operations.list_fast_parser import PARTS, Columns, take_columns
 from s3mount.s3.operations.list_rows import PageRows, read_rows
 from s3mount.s3.operations.xml_document import child_text, parse_document
@@ -24,6 +23,7 @@ from s3mount.s3.transport import ErrorResponse, ErrorResponseError, InvalidRespo
 _ROOT = re.compile("List(?:Bucket|Objects)(?:V2)?(?:Result|Response|Output)")
 _TRUNCATED = {"true": True, "1": True, "false": False, "0": False, "": None}
 _LONGEST = 10  # digits of a count
+_ESCAPES_AT_ONCE = 64 * 1024  # `unquote` needs 230 bytes for each
 _PARTS_OF_EMPTY = ("IsTruncated", "Name", "Prefix", "KeyCount", "MaxKeys")
 _STRAY_OCTET = re.compile("[\udc80-\udcff]")
 
@@ -100,6 +100,11 @@ def parse_page(
         not is_followed_by_row or _is_ordered(keys, prefixes, query.prefix),
         is_plus_literal,
     )
+
+
+def encoding_type(root: ET.Element) -> str | None:
+    """Return how keys are encoded; the second name is Tencent's (COS)."""
+    return child_text(root, "EncodingType") or child_text(root, "Encoding-Type")
 
 
 def _parse_fast(body: bytes, query: ListQuery) -> tuple[Columns, ET.Element] | None:
@@ -192,6 +197,36 @@ def _check_empty(root: ET.Element, query: ListQuery, odd_rows: Mapping[RowOddity
         is_other = bool(raw) and query.prefix.strip("/") not in {each.strip("/") for each in echoes}
     if is_other:
         raise InvalidResponseError(f"a listing of {raw[:80]!r} instead of {query.prefix!r}")
+
+
+def decode_keys(texts: list[str], *, is_plus_literal: bool) -> list[str]:
+    """Decode the keys of a page all at once, joined by NUL, which well-formed XML cannot carry."""
+    joined = "\0".join(texts)
+    if not texts or not ("%" in joined or "+" in joined):
+        return texts
+    # %2F is nearly all there is to decode in most buckets
+    plain = joined.replace("%2F", "/")
+    spaced = plain if is_plus_literal else plain.replace("+", " ")
+    has_nul = "%00" in spaced or joined.count("\0") >= len(texts)
+    if has_nul or spaced.count("%") > _ESCAPES_AT_ONCE:
+        return [
+            validation.decode_key(text.replace("+", "%2B") if is_plus_literal else text)
+            for text in texts
+        ]
+    return unquote(spaced, "utf-8", "surrogateescape").split("\0")
+
+
+def shows_literal_plus(texts: list[str], echo: str, prefix: str) -> bool:
+    """Whether the store shows that it leaves a plus as it is, instead of writing it for a space.
+
+    It does if it writes %20 for a space, also in the prefix that it echoes, or if else the keys
+    were not below *prefix*.
+    """
+    first = texts[0] if texts else ""
+    if "%20" in echo or "%20" in "\0".join(texts):
+        return True
+    is_below = "+" not in first or validation.decode_key(first).startswith(prefix)
+    return not is_below and unquote(first, errors="surrogateescape").startswith(prefix)
 
 
 def _last_row(keys: list[str], prefixes: list[str], prefix: str) -> str | None:

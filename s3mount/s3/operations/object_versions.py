@@ -5,11 +5,10 @@ Requests are written one way only: a store that has versions has this API.
 
 from s3mount.s3.limits import DOCUMENT_LIMIT, ERROR_LIMIT
 from s3mount.s3.model import Reason, VersionPage, VersionQuery
-from s3mount.s3.operations.document_turns import DocumentTurns
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.version_parser import parse_versions
-from s3mount.s3.operations.xml_document import child_text, parse_document
+from s3mount.s3.operations.xml_document import DocumentTurns, child_text, parse_document
 from s3mount.s3.transport import InvalidResponseError, StoreRequest
 
 _STATUSES = ("Enabled", "Suspended")

@@ -12,8 +12,12 @@ from xml.etree import ElementTree as ET
 from s3mount.s3.limits import ROWS_LIMIT
 from s3mount.s3.model import NULL_VERSION, ListedVersion, VersionMarker, VersionPage, VersionQuery
 from s3mount.s3.operations import validation
-from s3mount.s3.operations.key_encoding import decode_keys, encoding_type, shows_literal_plus
-from s3mount.s3.operations.list_parser import read_truncated
+from s3mount.s3.operations.list_parser import (
+    decode_keys,
+    encoding_type,
+    read_truncated,
+    shows_literal_plus,
+)
 from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.operations.xml_document import child_text, parse_document
 from s3mount.s3.transport import ErrorResponse, ErrorResponseError, InvalidResponseError

@@ -5,6 +5,10 @@ encodes them. A document that only they spoil is read with placeholders for them
 """
 
 import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from xml.etree import ElementTree as ET
 
 from s3mount.s3.limits import (
@@ -32,6 +36,27 @@ _PLACEHOLDER = re.compile(f"[{chr(_CONTROL)}-{chr(_NONCHARACTER + 1)}]")
 _SPOILT = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\udc80-\udcff\ufffe\uffff]|&#(x?)([0-9A-Fa-f]{1,7});"
 )
+
+
+class DocumentTurns:
+    """Turns at parsing: each large document may cost 60 MiB, and the GIL admits one anyway."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._parsing = threading.Lock()  # held while a large document is parsed
+
+    @contextmanager
+    def turn(self, body: bytes, deadline: float) -> Iterator[None]:
+        """Wait for a turn, if *body* is large. Raises TimeoutError at the *deadline*."""
+        if len(body) <= LARGE_DOCUMENT:
+            yield
+            return
+        if not self._parsing.acquire(timeout=max(0, deadline - self._clock())):
+            raise TimeoutError("the deadline has passed")
+        try:
+            yield
+        finally:
+            self._parsing.release()
 
 
 def parse_document(body: bytes) -> ET.Element:

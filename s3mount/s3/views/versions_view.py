@@ -99,7 +99,8 @@ class VersionTargets:
             return await self.store.list_page(query, priority, on_token)
         if not is_versions:
             page = await self.store.list_page(query, priority)
-            if page.objects or page.prefixes or page.next_token or page.is_partial:
+            has_keys = page.objects or page.prefixes or page.next_token or page.is_partial
+            if has_keys or query.token is not None or query.start_after is not None:
                 return replace(page, is_partial=True)  # versions are there, too
         return await self._list_versions(query, directory, priority)
 

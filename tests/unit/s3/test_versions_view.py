@@ -125,6 +125,27 @@ async def test_a_key_comes_before_a_version_of_its_name() -> None:
     assert page.is_partial
 
 
+async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None:
+    store = VersionedStore({"a": b"", ".versions/x": b"", ".versions/y": b""}, page_size=1)
+    view = view_of(store)
+    assert await names(view, ".versions/") == [".versions/x", ".versions/y"]
+    first = await view.list_page(ListQuery(".versions/"))
+    store.delete(".versions/y")
+
+    last = await view.list_page(ListQuery(".versions/", token=first.next_token))
+
+    assert (last.objects, last.next_token, last.is_partial) == ([], None, True)
+
+
+async def test_versions_are_not_listed_from_a_guessed_name_on() -> None:
+    """They come in no order, so nothing is behind a name."""
+    page = await view_of(VersionedStore({"a": b"", "b": b""})).list_page(
+        ListQuery(".versions/", start_after=".versions/a")
+    )
+
+    assert (page.objects, page.next_token, page.is_partial) == ([], None, True)
+
+
 async def test_metadata_is_of_the_version() -> None:
     store = VersionedStore({"a": b"one"})
     store.put("a", b"second")

@@ -11,6 +11,8 @@ from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.s3.model import VersionPage, VersionQuery
+from s3mount.s3.object_store import RequestPriority
 from s3mount.s3.views.versions_view import VersionsView
 from tests.fakes.memory_store import BUCKET
 from tests.fakes.versioned_store import VersionedStore
@@ -100,3 +102,27 @@ async def test_a_walk_through_it_finds_its_files() -> None:
             assert len(await names_in(filesystem, directory)) == 3
             versions = (await filesystem.tree.lookup(directory, NAME)).inode
             assert len(await names_in(filesystem, versions)) == 3
+
+
+class SlowStore(VersionedStore):
+    """A store whose pages of versions take a moment, so that more are requested ahead."""
+
+    async def list_versions(
+        self, query: VersionQuery, priority: RequestPriority | None = None
+    ) -> VersionPage:
+        await trio.sleep(0.1)
+        return await VersionedStore.list_versions(self, query, priority)
+
+
+async def test_a_huge_one_is_listed_whole(autojump_clock: trio.testing.MockClock) -> None:
+    assert autojump_clock is not None
+    store = SlowStore({f"{number:04}": b"" for number in range(2000)}, version_page_size=100)
+    for number in range(0, 2000, 2):
+        store.put(f"{number:04}", b"2")
+    async with file_system(store) as filesystem:
+        versions = (await filesystem.tree.lookup(ROOT, NAME)).inode
+
+        names = await names_in(filesystem, versions)
+
+        assert len(set(names)) == len(names) == 3000
+        assert len(await names_in(filesystem, ROOT)) == 2000
