@@ -220,6 +220,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_TREE, "metadata-limit", TreeConfig, "metadata_limit", SIZE,
            "Memory for names and attributes, over all directories; a file takes some 200 bytes. "
            "Larger directories are listed again."),
+    Option(_TREE, "show-hidden", StoreConfig, "show_hidden", FLAG,
+           "Show each key that no path can name, under a name that begins with %file=, %dir= or "
+           "%long=; see docs/semantics.md."),
     Option(_BYTES, "part-size", BlockConfig, "part_size", SIZE,
            "Size of one request of a sequential read."),
     Option(_BYTES, "memory-limit", BlockConfig, "memory_limit", SIZE,

@@ -19,13 +19,14 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch
+from s3mount.config import Config, Prefetch, StoreConfig
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
+from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
@@ -39,7 +40,7 @@ from s3mount.fuse.session import kernel_session
 from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
-from s3mount.s3.composition import connect
+from s3mount.s3.composition import connect, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
@@ -146,7 +147,11 @@ async def serve(config: Config, host: Host) -> None:
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        store, requests, store.identity, credentials.state, store.preconnect
+                        view_of(config.store, store),
+                        requests,
+                        store.identity,
+                        credentials.state,
+                        store.preconnect,
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -155,7 +160,7 @@ async def serve(config: Config, host: Host) -> None:
 
 
 class ObservedStore(NamedTuple):
-    """A store, the log of its requests, and what the control socket tells of it.
+    """View of a store, the log of its requests, and what the control socket tells of it.
 
     *preconnect* opens connections in threads, which would compete with the start for the
     interpreter.
@@ -242,10 +247,13 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
+    import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415
-    import s3mount.s3.native.redirects  # noqa: F401, PLC0415
+    import s3mount.s3.native.redirects  # noqa: PLC0415
+    import s3mount.s3.views.escaped_view  # noqa: F401, PLC0415
 
 
 def _configure_gc() -> None:
@@ -279,6 +287,7 @@ def _filesystem(
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
+        escape=_escape(config.store),
     )
     policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(
@@ -287,6 +296,15 @@ def _filesystem(
         OpenDirectories(tree, policies),
         NumberLookup(tree),
     )
+
+
+def _escape(config: StoreConfig) -> NameEscape | None:
+    """Return what names the keys in the view of *config*; None if keys are hidden."""
+    if not config.show_hidden:
+        return None
+    from s3mount.s3.views.key_escape import KeyEscape  # noqa: PLC0415 - of few mounts
+
+    return KeyEscape()
 
 
 def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:

@@ -3,8 +3,26 @@
 Pure. A name is `bytes`, as the kernel has it; a key is a `str` (see `s3.model`).
 """
 
+from typing import Protocol
+
 NAME_MAX = 255  # bytes, see limits.h
 _IMPOSSIBLE = frozenset((b"", b".", b".."))
+
+
+class NameEscape(Protocol):
+    """Names for all components of keys, one to one: those that no file can have are escaped."""
+
+    def names(self, component: str, *, is_directory: bool) -> tuple[str, ...]:
+        """The names of *component*: several for an over-long one, directories but for the last."""
+        ...
+
+    def shadowed(self, name: str) -> str:
+        """The name of a file beside a directory *name*."""
+        ...
+
+    def unescape(self, path: str) -> str:
+        """What keys have for the directories of *path*, which ends with a slash."""
+        ...
 
 
 def encode(text: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Composition of a store: its transport, the operations over it, and the store over those.
+"""Composition of a store: its transport, operations over it, the store over those, and its views.
 
 A mount and `s3mountctl doctor` make theirs here, so what is checked is what serves. Nothing here
 decides anything.
@@ -11,6 +11,7 @@ from s3mount.config import StoreConfig
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.transport import NativeTransport
+from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
@@ -79,3 +80,15 @@ def make_store(
         bucket=config.bucket,
         identity=StoreIdentity(endpoint.origin, endpoint.region, name),
     )
+
+
+def view_of(config: StoreConfig, store: BucketStore) -> BucketStore:
+    """Return what a mount of *config* shows of *store*: each view stands on the one before.
+
+    Views that few mounts have are imported only for them.
+    """
+    if config.show_hidden:
+        from s3mount.s3.views.escaped_view import EscapedView  # noqa: PLC0415
+
+        store = EscapedView(store, config.bucket, config.prefix)
+    return store

@@ -1,4 +1,4 @@
-"""Names of any bytes: shown unchanged, or hidden as the reference model says.
+"""Names of any bytes: shown unchanged, or hidden as the reference model says, or escaped.
 
 Every hostile key is tried on every server. A table lists the keys that a server cannot hold, and
 the test fails if it is wrong in either direction.
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.s3.views.key_escape import key_of
 from tests.mount.buckets import fill_as_far_as_it_can
-from tests.mount.filesystem_access import read_tree
+from tests.mount.filesystem_access import read_file, read_tree
 from tests.mount.mount_process import Mount, mount_of
 from tests.reference import Directory, directories_of, files_of, tree_of
 from tests.servers import S3Server
@@ -111,7 +112,15 @@ SHADOWS = [
     "k.1/x",
 ]
 
-ALL = [*CONTROLS, *SIGNS, *UNICODE, *CASES, *DOTS, *LENGTHS, *TOO_LONG, *HIDDEN, *MARKERS, *SHADOWS]
+ESCAPES = [
+    *("%file=", "%file=a", "%file=%file=a", "%dir=/x", "%long=a/b", "esc/%file=s", "esc/s"),
+    *("v" * 250 + "/" + "w" * 251, "v" * 249, "%00%25"),
+]
+
+ALL = [
+    *(*CONTROLS, *SIGNS, *UNICODE, *CASES, *DOTS, *LENGTHS, *TOO_LONG, *HIDDEN, *MARKERS, *SHADOWS),
+    *ESCAPES,
+]
 
 _NO_PATHS = {"f/./b", "g/../b", "../up", "./here", ".", "..", "m/.", "n/.."}
 _NO_LEAVES = {"x" * 256, "\u00e9" * 128, "long/" + "w" * 256}
@@ -183,8 +192,13 @@ class ShownKeys:
 
     mount: Mount
     bucket: str
-    keys: frozenset[str]
+    bodies: Mapping[str, bytes]
     tree: Directory[bytes]
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """All objects but empty markers, which are directories."""
+        return {key: body for key, body in self.bodies.items() if body or key[-1] != "/"}
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +207,7 @@ def shown(server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         server, [key for key in ALL if key not in NOT_TRIED[server.name]]
     )
     with mount_of(server, bucket, tmp_path_factory.mktemp("names") / "mnt") as mount:
-        yield ShownKeys(mount, bucket, frozenset(held), tree_of(held))
+        yield ShownKeys(mount, bucket, held, tree_of(held))
 
 
 def test_the_server_holds_every_key_but_those_that_it_is_known_to_refuse_or_change(
@@ -206,7 +220,7 @@ def test_the_server_holds_every_key_but_those_that_it_is_known_to_refuse_or_chan
         if key not in REFUSED[server.name] | NOT_TRIED[server.name]
     }
 
-    assert shown.keys == expected
+    assert shown.bodies.keys() == expected
 
 
 def test_walking_shows_exactly_the_tree_of_the_reference_model(shown: ShownKeys) -> None:
@@ -221,3 +235,29 @@ def test_each_name_is_found_before_any_listing(
             assert os.stat(os.path.join(os.fsencode(mount.path), path)).st_size == len(body), path
         for path in directories_of(shown.tree):
             assert stat.S_ISDIR(os.stat(os.path.join(os.fsencode(mount.path), path)).st_mode), path
+
+
+def test_with_show_hidden_the_files_of_a_walk_are_the_objects_of_the_bucket(
+    server: S3Server, tmp_path: Path, shown: ShownKeys
+) -> None:
+    with mount_of(server, shown.bucket, tmp_path / "mnt", "--show-hidden") as mount:
+        found = [(_key_of(path), body) for path, body in files_of(read_tree(mount.path))]
+
+    assert sorted(found) == sorted(shown.files.items())
+
+
+def test_with_show_hidden_each_object_is_read_before_any_listing(
+    server: S3Server, tmp_path: Path, shown: ShownKeys
+) -> None:
+    with mount_of(server, shown.bucket, tmp_path / "first", "--show-hidden") as mount:
+        paths = [path for path, _ in files_of(read_tree(mount.path))]
+    with mount_of(server, shown.bucket, tmp_path / "mnt", "--show-hidden") as mount:
+        for path in reversed(paths):
+            body = read_file(os.path.join(os.fsencode(mount.path), path))
+            assert body == shown.bodies[_key_of(path)], path
+
+
+def _key_of(path: bytes) -> str:
+    found = key_of(path.decode("utf-8", "surrogateescape"))
+    assert found is not None, path
+    return found.key

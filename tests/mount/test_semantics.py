@@ -44,12 +44,34 @@ from tests.mount.filesystem_access import failure_of, output_of, read_file, read
 from tests.mount.memory_mount import memory_mount
 from tests.mount.mount_process import REPOSITORY, Mount, mount_of
 from tests.mount.relay import relay
-from tests.reference import tree_of
+from tests.reference import files_of, tree_of
 from tests.servers import S3Server
 from tests.waiting import outlast, wait_until
 
 NATIVE = "native"
 DOCUMENT = REPOSITORY / "docs/semantics.md"
+
+LONG = "n" * 199 + "\u00e9" * 30  # bytes: 259
+IN_LONG = "%long=" + "n" * 199  # the directory of its first part
+ESCAPED = {  # paths of keys that have bytes
+    "d/": "d/%file=",
+    "s/a": "s/%file=a",
+    "s/a/b": "s/a/b",
+    "e/a//b": "e/a/%dir=/b",
+    "f/a/./b": "f/a/%dir=./b",
+    "g/a/..": "g/a/%file=..",
+    "/x": "%dir=/x",
+    "nul\0/%25": "%dir=nul%00/%25",
+    "\0%25%": "%file=%00%2525%",
+    "%file=x": "%file=%file=x",
+    "%dir=/%long=": "%dir=%dir=/%file=%long=",
+    "50%25": "50%25",
+    "m" * 249: "m" * 249,
+    "m" * 250: "%long=" + "m" * 200 + "/" + "m" * 50,
+    LONG: IN_LONG + "/%file=" + "\u00e9" * 30,
+    LONG + "/b": IN_LONG + "/" + "\u00e9" * 30 + "/b",
+    LONG + "\0": IN_LONG + "/%file=" + "\u00e9" * 30 + "%00",
+}
 
 BODIES = {
     "top": b"top",
@@ -123,12 +145,136 @@ def test_keys_are_split_at_slashes(mount: Mount) -> None:
 
 def test_impossible_names_hide_their_keys(hostile: Mount) -> None:
     """A component that no Linux file name can be (empty, `.`, `..`, with a NUL, or over 255 bytes)
-    hides the key from the tree; the valid directories above it are shown.
+    hides the key from the tree, unless [`--show-hidden`](#hidden-keys) is given; the valid
+    directories above it are shown.
     """
     assert read_tree(hostile.path) == tree_of(HOSTILE)
     for above in ("e", "f", "g", "h", "i"):
         assert os.listdir(hostile / above) == ["a"]
         assert os.listdir(hostile / above / "a") == []
+
+
+@pytest.fixture(scope="module")
+def escaped(moto: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mount]:
+    bodies = {key: key.encode() for key in ESCAPED} | {"empty/": b""}
+    bucket, at = fill(moto, bodies), tmp_path_factory.mktemp("escaped") / "mnt"
+    with mount_of(moto, bucket, at, "--show-hidden") as mount:
+        yield mount
+
+
+def test_with_show_hidden_each_object_has_one_path(escaped: Mount) -> None:
+    """With `--show-hidden` each object has one path: no key is hidden, no two share a path, and
+    ordinary keys keep theirs.
+    """
+    found = dict(files_of(read_tree(escaped.path)))
+
+    assert found == {path.encode(): key.encode() for key, path in ESCAPED.items()}
+    assert not any("are hidden" in record["message"] for record in escaped.records())
+
+
+def _check_paths(mount: Mount, *keys: str) -> None:
+    """Check that each of *keys* is read at its path."""
+    for key in keys:
+        assert (mount / ESCAPED[key]).read_bytes() == key.encode()
+
+
+def test_what_is_no_name_is_escaped(escaped: Mount) -> None:
+    """`%file=` before the last component of a key, and `%dir=` before another one, escape what is
+    no name: an empty component, `.`, `..`, one with a NUL, and one that begins with `%file=`,
+    `%dir=` or `%long=`.
+    """
+    _check_paths(escaped, "e/a//b", "f/a/./b", "g/a/..", "nul\0/%25", "%dir=/%long=")
+
+
+def test_a_nul_is_escaped(escaped: Mount) -> None:
+    """After them and after `%long=`, a NUL is written `%00`, and a `%` before `00` or `25` is
+    written `%25`.
+    """
+    _check_paths(escaped, "nul\0/%25", "\0%25%")
+
+
+def test_a_shadowed_file_is_beside_its_directory(escaped: Mount) -> None:
+    """A file of which a directory has the name is `%file=` and its name, beside the directory."""
+    _check_paths(escaped, "s/a", "s/a/b", LONG, LONG + "/b")
+
+
+def test_a_marker_with_bytes_is_a_file(escaped: Mount) -> None:
+    """A marker with bytes is the file `%file=` in its directory; an empty marker is the
+    directory, and no file.
+    """
+    _check_paths(escaped, "d/")
+    assert failure_of(lambda: os.stat(escaped / "empty/%file=")) == "ENOENT"
+    assert os.listdir(escaped / "empty") == []
+
+
+def test_an_over_long_component_is_a_path(escaped: Mount) -> None:
+    """A component of more than 249 bytes is a directory of `%long=` and its first 200 bytes, or
+    up to 3 less to cut no character; in it, the rest is a component of its own.
+    """
+    _check_paths(escaped, "m" * 249, "m" * 250, LONG, LONG + "/b", LONG + "\0")
+
+
+def test_an_escape_without_need_is_no_file(escaped: Mount) -> None:
+    """What is escaped without need, or cut elsewhere, is no such file."""
+    for path in ("%file=50%25", "%file=50%2525", "%dir=s/a/b", "m" * 250, "%long=m/" + "m" * 249):
+        assert failure_of(lambda path=path: os.stat(escaped / path)) == "ENOENT"  # type: ignore[misc]
+    assert failure_of(lambda: os.stat(escaped / "%file=s")) == "ENOENT"
+
+
+def test_the_prefix_of_a_mount_is_not_escaped(moto: S3Server, tmp_path: Path) -> None:
+    """The bucket and the prefix of the mount are written as they are."""
+    bucket = fill(moto, {"%dir=/%dir=": b"marks"})
+    with mount_of(moto, f"{bucket}/%dir=", tmp_path / "mnt", "--show-hidden") as mount:
+        assert read_tree(mount.path) == {b"%file=%dir=": b"marks"}
+
+
+def test_escapes_cost_little(moto: S3Server, tmp_path: Path) -> None:
+    """The cost: a shadowed file is looked up by two requests one after another, and a listing
+    shows the directories of over-long components with its last page. Other names cost nothing.
+    """
+    bucket = fill(moto, {"d/a": b"1", "d/a/b": b"2", "d/c": b"3", "many/" + "0" * 250: b""})
+    fill(moto, {f"many/{number}": b"" for number in range(1000)}, bucket)
+    with (
+        relay(moto) as traffic,
+        mount_of(
+            *(traffic.server, bucket, tmp_path / "mnt"), "--show-hidden", "--metadata-ttl", "0"
+        ) as mount,
+    ):
+        directory = os.open(mount / "d", os.O_PATH)
+        traffic.take()
+        os.stat("c", dir_fd=directory)
+        assert sorted(each.kind for each in traffic.take()) == ["HEAD", "LIST"]
+        os.stat("%file=a", dir_fd=directory)
+        assert [each.kind for each in traffic.take()] == ["LIST", "HEAD"]
+        os.close(directory)
+        names = os.listdir(mount / "many")
+        assert names.index("%long=" + "0" * 200) > 990
+
+
+def test_an_escaped_marker(escaped: Mount) -> None:
+    """`d/` with bytes | `d/%file=`"""
+    _check_paths(escaped, "d/")
+
+
+def test_an_escaped_shadow(escaped: Mount) -> None:
+    """`a`, `a/b` | `%file=a`, `a/b`"""
+    assert sorted(os.listdir(escaped / "s")) == ["%file=a", "a"]
+
+
+def test_escaped_components(escaped: Mount) -> None:
+    """`a//b`, `a/./b`, `a/..` | `a/%dir=/b`, `a/%dir=./b`, `a/%file=..`"""
+    for directory, name in {"e": "%dir=", "f": "%dir=.", "g": "%file=.."}.items():
+        assert os.listdir(escaped / directory / "a") == [name]
+
+
+def test_an_escaped_leading_slash(escaped: Mount) -> None:
+    """`/x` | `%dir=/x`"""
+    assert os.listdir(escaped / "%dir=") == ["x"]
+
+
+def test_escaped_marks(escaped: Mount) -> None:
+    """`%file=x`, `50%25` | `%file=%file=x`, `50%25`"""
+    _check_paths(escaped, "%file=x", "50%25")
 
 
 def test_hidden_keys_are_counted(hostile: Mount) -> None:

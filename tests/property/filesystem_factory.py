@@ -11,6 +11,7 @@ from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.order_evidence import PROOF
+from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
@@ -84,6 +85,7 @@ def make_filesystem(
     clock: Callable[[], float],
     *,
     no_prefetch: frozenset[Prefetch] = frozenset(),
+    escape: NameEscape | None = None,
 ) -> FileSystem:
     """Return the file system of *location*."""
     tree = build_tree(
@@ -96,6 +98,7 @@ def make_filesystem(
         first_bytes=lambda _version, _head: None,
         kernel=NullInvalidator(),
         no_prefetch=no_prefetch,
+        escape=escape,
     )
     policies = prefetch_policies(tree, no_prefetch)
     files = OpenFiles(tree, UncachedBlocks(store), policies)

@@ -15,7 +15,9 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
+from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.s3.object_store import ObjectStore
 from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
 from tests.reference import Directory, Node, tree_of
@@ -123,7 +125,13 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel_on(
-    store: MemoryStore, clock: Callable[[], float], *, is_proven: bool = False, **tree: float
+    store: ObjectStore,
+    clock: Callable[[], float],
+    *,
+    is_proven: bool = False,
+    location: StoreConfig = StoreConfig(bucket=BUCKET),  # noqa: B008 - it is frozen
+    escape: NameEscape | None = None,
+    **tree: float,
 ) -> AsyncIterator[Kernel]:
     """Make a kernel and a file system over *store*, and check that no inode is left at the end.
 
@@ -131,7 +139,7 @@ async def kernel_on(
     """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
-        kernel = Kernel(make_filesystem(store, nursery, config, StoreConfig(bucket=BUCKET), clock))
+        kernel = Kernel(make_filesystem(store, nursery, config, location, clock, escape=escape))
         if is_proven:
             kernel.filesystem.tree.cache.order.note_page(ORDERED_PAGE)
         yield kernel

@@ -230,7 +230,15 @@ class DirectoryListing:
     # ---- growing -------------------------------------------------------------------------------
 
     def _new_merger(self) -> EntryMerger:
-        return EntryMerger(self.prefix, keys_needed=self._keys_needed)
+        escape = self._order.escape
+        if escape is None:
+            return EntryMerger(self.prefix, keys_needed=self._keys_needed)
+        # of few mounts
+        from s3mount.filesystem.listing.escaped_merger import (  # noqa: PLC0415
+            EscapedEntryMerger,
+        )
+
+        return EscapedEntryMerger(self.prefix, escape, keys_needed=self._keys_needed)
 
     def _note_order(self, page: ListPage, growth: ListingGrowth) -> None:
         if growth.merger.is_ordered:

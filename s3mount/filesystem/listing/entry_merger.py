@@ -8,7 +8,7 @@ a listing in neither order everything is held back to the end; and also until so
 in order that it is no chance, as the first pages of an unordered listing may look ordered.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 
 from s3mount.errors import StoreError
@@ -77,9 +77,7 @@ class EntryMerger:
             self._unproven, self._pending = [], {}
         if self._unordered is None:
             return self._proved(self._certain(files, directories))
-        for entry in files.values():
-            self._unordered.setdefault(entry.name, entry)
-        self._unordered.update((entry.name, entry) for entry in directories)
+        self._hold(self._unordered, list(files.values()), directories)
         return []
 
     def finish(self) -> list[Entry]:
@@ -128,12 +126,22 @@ class EntryMerger:
         may_follow = self._tracker.may_follow(self._prefix)
         for name, entry in candidates.items():
             if entry.name in shadows:
-                continue
-            if may_follow(name):
+                certain += self._shadowed(entry)
+            elif may_follow(name):
                 self._pending[name] = entry
             else:
                 certain.append(entry)
         return certain
+
+    def _shadowed(self, entry: Entry) -> Sequence[Entry]:  # noqa: ARG002 - it is not shown
+        """What is shown of a file beside a directory of its name."""
+        return ()
+
+    def _hold(self, held: dict[bytes, Entry], files: list[Entry], directories: list[Entry]) -> None:
+        """Hold the entries of a page in no order: a directory shadows its file."""
+        for entry in files:
+            held.setdefault(entry.name, entry)
+        held.update((entry.name, entry) for entry in directories)
 
     def _files(self, page: ListPage) -> Iterator[tuple[str, Entry]]:
         skip = len(self._prefix)

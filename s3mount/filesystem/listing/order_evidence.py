@@ -7,6 +7,7 @@ the listing that it is in, and doubles the keys that later ones need; it never t
 
 import logging
 
+from s3mount.filesystem.names import NameEscape
 from s3mount.s3.model import ListPage
 
 log = logging.getLogger(__name__)
@@ -16,9 +17,13 @@ _DOUBLINGS = 6  # at most: more would hold back many pages of every listing
 
 
 class OrderEvidence:
-    """Evidence of one store's order. *is_unordered*: the store promises no order."""
+    """Evidence of one store's order. *is_unordered*: the store promises no order.
 
-    def __init__(self, *, is_unordered: bool) -> None:
+    *escape* names the rows of its listings, if it is given: then no key is hidden.
+    """
+
+    def __init__(self, *, is_unordered: bool, escape: NameEscape | None = None) -> None:
+        self.escape = escape
         self._is_unordered = is_unordered
         self._in_order = 0  # keys since the last break
         self._breaks = 0

@@ -17,6 +17,7 @@ from s3mount.filesystem.listing.entry_page import Entry
 from s3mount.filesystem.listing.listing_scan import PAGES_AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import ListingSource, PageFetcher, PageTarget
+from s3mount.filesystem.names import NameEscape
 from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.invalidations import Invalidations
@@ -46,6 +47,7 @@ class MetadataCache:
         ttl: TtlPolicy,
         clock: StrictClock,
         no_prefetch: frozenset[Prefetch],
+        escape: NameEscape | None = None,
     ) -> None:
         self.bucket = bucket
         self.directories = directories
@@ -53,7 +55,7 @@ class MetadataCache:
         self.ttl = ttl
         self.clock = clock
         # S3's directory buckets are known by their names not to list in order
-        self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
+        self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"), escape=escape)
         self._source = source
         self._nursery = nursery
         self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead

@@ -13,7 +13,7 @@ import trio
 from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
-from s3mount.filesystem.names import NAME_MAX, decode, encode, parent_of
+from s3mount.filesystem.names import NAME_MAX, NameEscape, decode, encode, parent_of
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
@@ -319,8 +319,9 @@ def build_tree(
     first_bytes: Callable[[ObjectVersion, bytes], None],
     kernel: KernelCache,
     no_prefetch: frozenset[Prefetch] = frozenset(),
+    escape: NameEscape | None = None,
 ) -> Tree:
-    """The tree of one volume at *location*, with the parts that belong to it."""
+    """The tree of one volume at *location*, with its parts; *escape* names what *store* lists."""
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
@@ -339,6 +340,7 @@ def build_tree(
         ttl=ttl,
         clock=strict_clock,
         no_prefetch=no_prefetch,
+        escape=escape,
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)

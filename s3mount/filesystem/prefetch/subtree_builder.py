@@ -27,7 +27,7 @@ class Finished(NamedTuple):
     requested_at: float
 
 
-class _OpenDirectory:
+class OpenDirectory:
     """A directory of which more keys may come."""
 
     def __init__(self, prefix: str, requested_at: float) -> None:
@@ -49,21 +49,22 @@ class SubtreeBuilder:
         self.start = start
         self.stop = stop
         self.is_complete = False
-        self.position = start  # the last key seen
+        self.position = self.position_of(start)  # the last key seen
         self.pages = 0
         self.idle_pages = 0  # pages that finished no directory
         self.children = 1  # directories in *root* that keys were seen of
         self._last_child = _prefixes_between(root, start)[0]
         self._finished: list[Finished] = []  # by the page that is being added
         self._token: str | None = None
-        self._open = [_OpenDirectory(root, 0.0)]
+        self._open = [OpenDirectory(root, 0.0)]
         self._hidden_prefix: str | None = None  # its keys are skipped: no name can show them
         self._is_byte_order = True
         self._is_component_order = True
 
     def next_query(self) -> ListQuery:
         if self._token is None:
-            return ListQuery(self.root, delimiter="", start_after=self.start, reason=Reason.WALK)
+            after = self.position_of(self.start)
+            return ListQuery(self.root, delimiter="", start_after=after, reason=Reason.WALK)
         return ListQuery(self.root, delimiter="", token=self._token, reason=Reason.WALK)
 
     def add(self, page: ListPage, requested_at: float) -> list[Finished]:
@@ -71,8 +72,7 @@ class SubtreeBuilder:
         if page.next_token is not None and page.next_token == self._token:
             raise UnorderedListingError("the listing repeats a continuation token", key=self.root)
         if self._token is None:
-            for prefix in _prefixes_between(self.root, self.start):
-                self._open.append(_OpenDirectory(prefix, requested_at))
+            self._open_start(requested_at)
         for listed in page.objects:
             self._check_order(listed.key)
             self._add_object(listed, requested_at)
@@ -82,8 +82,7 @@ class SubtreeBuilder:
         finished, self._finished = self._finished, []  # a scan is remembered for long
         self.idle_pages += not finished
         self.pages += 1
-        has_reached_stop = self.stop is not None and self.position >= self.stop
-        self.is_complete = page.next_token is None or has_reached_stop
+        self.is_complete = page.next_token is None or self._is_at(self.stop)
         return finished
 
     def is_inside(self, prefix: str) -> bool:
@@ -93,7 +92,21 @@ class SubtreeBuilder:
     def is_before(self, prefix: str) -> bool:
         """Whether keys below *prefix* may still come, and none has."""
         is_below = prefix.startswith(self.root) and prefix != self.root
-        return is_below and self.position < prefix and (self.stop is None or prefix < self.stop)
+        if not is_below or self._is_at(prefix):
+            return False
+        return self.stop is None or self.position_of(prefix) < self.position_of(self.stop)
+
+    def position_of(self, prefix: str) -> str:
+        """Where the listing has the directory *prefix*: before its keys, and after all others."""
+        return prefix
+
+    def _is_at(self, prefix: str | None) -> bool:
+        """Whether the listing has come to the directory *prefix*; never to None."""
+        return prefix is not None and self.position >= self.position_of(prefix)
+
+    def _open_start(self, requested_at: float) -> None:
+        for prefix in _prefixes_between(self.root, self.start):
+            self._open.append(OpenDirectory(prefix, requested_at))
 
     def _check_order(self, key: str) -> None:
         if key < self.position:
@@ -139,12 +152,15 @@ class SubtreeBuilder:
                 self._hidden_prefix = inner
                 return False
             if len(self._open) == 1:
-                self.children += inner != self._last_child
-                self._last_child = inner
+                self._count_child(inner)
             else:  # a directory shadows a file of its name, which came before it
                 parent.entries[name] = Entry(name)
-            self._open.append(_OpenDirectory(inner, requested_at))
+            self._open.append(OpenDirectory(inner, requested_at))
         return True
+
+    def _count_child(self, prefix: str) -> None:
+        self.children += prefix != self._last_child
+        self._last_child = prefix
 
     def _finish_outside(self, prefix: str) -> None:
         """Finish the open directories that *prefix* is not in."""

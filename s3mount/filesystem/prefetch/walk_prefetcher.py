@@ -208,7 +208,7 @@ class WalkPrefetcher(PrefetchPolicy):
         self._remember(parent.prefix, plain_reads + 1)
         is_power_of_two = (plain_reads + 1) & plain_reads == 0
         if is_power_of_two and self._is_worthwhile():
-            self._start(SubtreeBuilder(parent.prefix, directory.prefix), 1)
+            self._start(self._new_builder(parent.prefix, directory.prefix), 1)
 
     def _is_worthwhile(self) -> bool:
         """Whether to start a scan: half as often after each that failed or was too slow."""
@@ -226,6 +226,17 @@ class WalkPrefetcher(PrefetchPolicy):
         self._scans = {**dict(list(self._scans.items())[1 - SCANS_MAX :]), scan: fetcher}
         fetcher.request_pages(pages)
 
+    def _new_builder(self, root: str, start: str, stop: str | None = None) -> SubtreeBuilder:
+        escape = self._catalog.order.escape
+        if escape is None:
+            return SubtreeBuilder(root, start, stop)
+        # of few mounts
+        from s3mount.filesystem.prefetch.escaped_subtree import (  # noqa: PLC0415
+            EscapedSubtreeBuilder,
+        )
+
+        return EscapedSubtreeBuilder(root, start, stop, escape=escape)
+
     def _split(self, builder: SubtreeBuilder) -> None:
         """Split the rest of a scan, to fetch it in parallel: continuation tokens are serial."""
         listed = self._catalog.directory(builder.root).scan
@@ -239,7 +250,7 @@ class WalkPrefetcher(PrefetchPolicy):
         starts = [left[len(left) * number // count] for number in range(1, count)]
         for start, stop in pairwise([*starts, builder.stop]):
             assert start is not None  # only the last may be
-            part = SubtreeBuilder(builder.root, start, stop)
+            part = self._new_builder(builder.root, start, stop)
             self._start(part, min(pages // count, SPLIT_AHEAD_MAX))
         if starts:
             builder.stop = starts[0]
