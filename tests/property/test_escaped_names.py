@@ -19,7 +19,7 @@ from tests.fakes.key_order import in_byte_order, in_component_order, in_no_order
 from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.property.kernel import Clock, Kernel, kernel_on, kind, walk
 from tests.property.running import run
-from tests.reference import Directory, directories_of, encode, files_of, look
+from tests.reference import Directory, Node, directories_of, encode, files_of, look
 
 PIECES = [
     *("a", "b", "-", ".", "..", "/", "/", "/", "//", "\0", "%", "%25"),
@@ -164,6 +164,57 @@ def test_looks_and_changes_in_any_order_show_the_present_bucket(
     run(main)
 
 
+@given(store=stores, after=path_buckets, data=st.data())
+def test_a_refresh_of_a_path_shows_the_present_tree_below_it(
+    store: MemoryStore, after: dict[str, bytes], data: st.DataObject
+) -> None:
+    before, later = tree_of(store.bodies, ""), tree_of(after, "")
+    path = data.draw(st.sampled_from(_paths(before)[1:]))
+    above: Node[int] | None = look(later, path.rpartition(b"/")[0])
+
+    async def main() -> None:
+        async with escaping(store, metadata_ttl=float("inf")) as kernel:
+            await walk(kernel)
+            for each in _paths(before):
+                await _check_lookup(kernel, before, each)
+            store.replace_all(after)
+            kernel.filesystem.tree.refresh(path.split(b"/"))
+            if isinstance(above, Directory):  # else it is known as it was
+                await _check_lookup(kernel, later, path)
+                below = _paths_below(look(later, path), path)
+                for each in below:
+                    await _check_lookup(kernel, later, each)
+                for each in (path, *below):
+                    await _check_readdir(kernel, later, each)
+
+    run(main)
+
+
+@given(store=stores)
+def test_what_was_listed_is_found_by_its_number_without_a_request(store: MemoryStore) -> None:
+    tree = tree_of(store.bodies, "")
+
+    async def main() -> None:
+        async with escaping(store) as kernel:
+            await walk(kernel)
+            paths = [*directories_of(tree), *(path for path, _ in files_of(tree))]
+            seen = {path: await kernel.resolve(path) for path in paths}
+            kernel.forget_all()
+            requests = len(store.requests)
+            for path, one in seen.items():
+                assert one is not None
+                found = await kernel.filesystem.numbers.lookup(one.inode)
+                above = await kernel.filesystem.numbers.lookup_parent(one.inode)
+                for each in (found.inode, above.inode):
+                    kernel.filesystem.tree.inodes.forget(each, 1)
+                parent = seen.get(path.rpartition(b"/")[0])
+                assert found.inode == one.inode
+                assert above.inode == (ROOT if parent is None else parent.inode)
+            assert len(store.requests) == requests
+
+    run(main)
+
+
 @given(bodies=buckets, page_size=page_sizes, is_known=st.booleans())
 def test_a_store_without_an_order_shows_every_key_or_fails(
     bodies: dict[str, bytes], page_size: int, *, is_known: bool
@@ -254,6 +305,13 @@ def _parents(tree: Directory[int]) -> list[tuple[str, str]]:
     """Return the prefixes of all directories in directories: of the outer, and of the inner one."""
     prefixes = [path.decode("utf-8", "surrogateescape") for path in directories_of(tree)]
     return [(path[: path.rfind("/") + 1], f"{path}/") for path in prefixes]
+
+
+def _paths_below(node: Node[int] | None, path: bytes) -> list[bytes]:
+    if not isinstance(node, Directory):
+        return []
+    below = [*directories_of(node), *(each for each, _ in files_of(node))]
+    return [path + b"/" + each for each in below]
 
 
 def _paths(tree: Directory[int]) -> list[bytes]:

@@ -76,7 +76,7 @@ class EscapedKeys:
     def _file(self, shown: str) -> EscapedKey:
         """The key of a file. NotFound if it can have none."""
         found = key_of(shown.removeprefix(self._root))
-        if found is None:
+        if found is None or not self._root + found.key:  # of the bucket itself
             raise self._not_found(shown)
         return found._replace(key=self._root + found.key)
 
