@@ -228,6 +228,16 @@ def test_the_prefix_of_a_mount_is_not_escaped(moto: S3Server, tmp_path: Path) ->
         assert read_tree(mount.path) == {b"%file=%dir=": b"marks"}
 
 
+def test_a_long_path_is_reached_from_a_directory(moto: S3Server, tmp_path: Path) -> None:
+    """A path may become longer than one call takes (4,095 bytes); it is reached from a directory
+    on the way, as `find -execdir` does.
+    """
+    bucket = fill(moto, {"/" * 690 + "x": b"deep"})
+    with mount_of(moto, bucket, tmp_path / "mnt", "--show-hidden") as mount:
+        found = output_of("find", mount.path, "-type", "f", "-execdir", "cat", "{}", ";")
+    assert found == "deep"
+
+
 def test_escapes_cost_little(moto: S3Server, tmp_path: Path) -> None:
     """The cost: a shadowed file is looked up by two requests one after another, and a listing
     shows the directories of over-long components with its last page. Other names cost nothing.

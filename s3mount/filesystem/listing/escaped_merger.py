@@ -7,12 +7,17 @@ several pages, among others.
 """
 
 from collections.abc import Iterator
+from operator import itemgetter
+from typing import Final
 
 from s3mount.errors import StoreError
 from s3mount.filesystem.listing.entry_merger import EntryMerger
 from s3mount.filesystem.listing.entry_page import DIRECTORY, Entry
 from s3mount.filesystem.names import NameEscape, decode, encode
 from s3mount.s3.model import ListedObject, ListPage
+
+# of an entry but for its name, as a row has them
+_ATTRIBUTES: Final = itemgetter(*map(ListedObject._fields.index, Entry._fields[1:]))
 
 
 class EscapedEntryMerger(EntryMerger):
@@ -84,7 +89,7 @@ class EscapedEntryMerger(EntryMerger):
 
 def entry_of(name: str, row: ListedObject) -> Entry:
     """The entry of a listed object."""
-    return Entry(encode(name), row.size, row.mtime_ns, row.etag, row.version_id, row.storage_class)
+    return Entry(encode(name), *_ATTRIBUTES(row))
 
 
 def shadowed(file: Entry, escape: NameEscape) -> Entry:

@@ -42,23 +42,33 @@ class EscapedSubtreeBuilder(SubtreeBuilder):
         self._finish_outside(key)
         parent, last = key[: key.rfind("/") + 1], key[key.rfind("/") + 1 :]
         if parent != self._last_parent[0]:
-            components = parent[len(self.root) :].split("/")[:-1]
-            names = [self._escape.names(each, is_directory=True) for each in components]
-            path = [name for each in names for name in each]
-            self._last_parent = (
-                parent,
-                self._enter_path(self._open[0], self.root, path, requested_at),
-            )
-        *long, name = self._escape.names(last, is_directory=False)
-        directory = self._enter_path(self._last_parent[1], parent, long, requested_at)
+            self._last_parent = parent, self._enter_parent(parent, requested_at)
+        *parts, name = self._escape.names(last, is_directory=False)
+        directory = self._enter_parts(self._last_parent[1], parent, parts, requested_at)
         if directory is not self._open[0] and (last or listed.size):
             _add_file(directory, entry_of(name, listed), self._escape)
 
-    def _enter_path(
-        self, directory: OpenDirectory, begin: str, names: list[str], requested_at: float
+    def _enter_parent(self, parent: str, requested_at: float) -> OpenDirectory:
+        """The directory of keys that have *parent* before their last component."""
+        # the parts of a component above the innermost directory of whole ones are no way to it
+        directory = next(
+            each
+            for each in reversed(self._open)
+            if each is self._open[0] or self._begins[each.prefix].endswith("/")
+        )
+        begin = self._begins[directory.prefix]
+        for component in parent[len(begin) :].split("/")[:-1]:
+            *parts, name = self._escape.names(component, is_directory=True)
+            directory = self._enter_parts(directory, begin, parts, requested_at)
+            begin += f"{component}/"
+            directory = self._enter_name(directory, name, begin, requested_at)
+        return directory
+
+    def _enter_parts(
+        self, directory: OpenDirectory, begin: str, parts: list[str], requested_at: float
     ) -> OpenDirectory:
-        """The directory of *names* below one whose keys begin with *begin*."""
-        for name in names:
+        """The directory of *parts* of a component, whose keys begin with *begin* before it."""
+        for name in parts:
             begin += self._escape.unescape(f"{name}/")
             directory = self._enter_name(directory, name, begin, requested_at)
         return directory
@@ -68,9 +78,8 @@ class EscapedSubtreeBuilder(SubtreeBuilder):
     ) -> OpenDirectory:
         """The directory *name*, opened now if it is not open."""
         prefix = f"{parent.prefix}{name}/"
-        for directory in self._open:
-            if directory.prefix == prefix:
-                return directory
+        if prefix in self._begins:
+            return next(each for each in reversed(self._open) if each.prefix == prefix)
         if parent is self._open[0]:
             self._count_child(prefix)
         else:

@@ -84,11 +84,15 @@ class KeyEscape:
 
 def names(component: str, *, is_directory: bool) -> tuple[str, ...]:
     """The names of *component* of a key, see `KeyEscape.names`."""
-    found = []
-    while len(component) > _SHORT_TEXT and _size(component[: _SHORT + 1]) > _SHORT:
-        part = component[: _part_length(component)]
-        found.append(LONG + _quoted(part))
-        component = component[len(part) :]
+    found, start = [], 0
+    while len(component) - start > _SHORT_TEXT:
+        begin = component[start : start + _SHORT + 1]
+        if _size(begin) <= _SHORT:
+            break
+        length = _part_length(begin)
+        found.append(LONG + _quoted(begin[:length]))
+        start += length
+    component = component[start:]
     if _is_escaped(component):
         component = (DIRECTORY if is_directory else FILE) + _quoted(component)
     return (*found, component)
@@ -164,7 +168,7 @@ def _size(text: str) -> int:
     return len(_quoted(text).encode("utf-8", "surrogateescape"))
 
 
-def _part_length(component: str) -> int:
-    """How many characters the first part of a longer *component* has: as many as fit."""
-    lengths = range(min(len(component), _PART) + 1)
-    return bisect_right(lengths, _PART, key=lambda length: _size(component[:length])) - 1
+def _part_length(text: str) -> int:
+    """How many characters the first part of *text* has, which is longer: as many as fit."""
+    lengths = range(min(len(text), _PART) + 1)
+    return bisect_right(lengths, _PART, key=lambda length: _size(text[:length])) - 1
