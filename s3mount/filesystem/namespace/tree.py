@@ -322,11 +322,7 @@ def build_tree(
     unlisted: frozenset[bytes] = frozenset(),
     escape: NameEscape | None = None,
 ) -> Tree:
-    """The tree of one volume at *location*, with the parts that belong to it.
-
-    See `OrderEvidence` for *unlisted*. *escape* names what *store* lists, so that no key is hidden;
-    *store* knows its names.
-    """
+    """The tree of one volume at *location*; see `OrderEvidence` for *unlisted* and *escape*."""
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
