@@ -41,6 +41,8 @@ class StoreConfig:
     list_version: Literal["auto", "1", "2"] = "auto"
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
+    sse_c_key_files: tuple[Path, ...] = ()
+    sse_c_allow_http: bool = False
     ca_bundle: Path | None = None
     verify_ssl: bool = True
     max_connections: int = 32

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from s3mount.errors import S3MountError
+from s3mount.s3.customer_key import CustomerKey
 from s3mount.s3.model import Reason
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.unawaited import ExpectedError
@@ -32,7 +33,8 @@ class StoreRequest(NamedTuple):
     *operation* is its name in the S3 API. *query* is sorted by name. Names of headers are in lower
     case; *signed_headers* are part of the signature, as S3 demands of each `x-amz-` header.
     *accept_encoding* never is: Google's front end changes it before the signature is checked.
-    *reason* is for the request log.
+    *reason* is for the request log. The headers of *customer_key* (SSE-C) are signed as well; the
+    transport asks `key_protection` for them when it sends the request.
     """
 
     operation: str
@@ -43,6 +45,7 @@ class StoreRequest(NamedTuple):
     method: str = "GET"
     accept_encoding: str = IDENTITY
     reason: Reason = Reason.READ
+    customer_key: CustomerKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,8 @@ class Endpoint:
     signed with every request (requester pays, expected owner). *proxy* is a URL. *signature* is
     "v4", "none", or another that only botocore can make. An attempt fails after *connect_timeout*
     seconds without a TCP connection. It fails after *idle_timeout* seconds without TLS, without the
-    header of a response, or without a byte of its body.
+    header of a response, or without a byte of its body. *keys_over_http*: customer keys (SSE-C) may
+    be sent over plain HTTP, and connections lead to loopback addresses only.
     """
 
     bucket: str
@@ -58,6 +59,7 @@ class Endpoint:
     user_agent: str = USER_AGENT
     connect_timeout: float = CONNECT_TIMEOUT
     idle_timeout: float = 30.0
+    keys_over_http: bool = False
     named_by: str = "--endpoint-url"  # the option, variable or setting to change, for messages
 
     @property
@@ -112,6 +114,7 @@ def resolve_endpoint(
         proxy=proxy_for(address.url),
         connect_timeout=_connect_timeout(config),
         idle_timeout=_idle_timeout(config),
+        keys_over_http=_sends_keys_over_http(config, scheme),
         named_by=setting.where if setting else "--endpoint-url",
     )
 
@@ -142,6 +145,10 @@ def _connect_timeout(config: StoreConfig) -> float:
 
 def _idle_timeout(config: StoreConfig) -> float:
     return min(config.idle_timeout or config.timeout / 2, LONGEST_WAIT)
+
+
+def _sends_keys_over_http(config: StoreConfig, scheme: str) -> bool:
+    return scheme == "http" and config.sse_c_allow_http and bool(config.sse_c_key_files)
 
 
 def _check_style(config: StoreConfig, url: SplitResult) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from s3mount.s3.endpoint.key_protection import loopback_addresses
 from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
@@ -37,7 +38,8 @@ class Connector:
         self._store = store
         self._ciphertext = ciphertext_size(connections)
         self._clock = clock
-        self._tcp = tcp or TcpConnector(clock=clock)
+        choose = loopback_addresses if store.keys_over_http else None
+        self._tcp = tcp or TcpConnector(choose=choose, clock=clock)
         self._proxy = urlsplit(store.proxy) if store.proxy else None
         self._context: ssl.SSLContext | None = None
         if store.scheme == "https":
