@@ -46,9 +46,11 @@ def _read(file: Path) -> bytes:
     """Return the content of *file*, without waiting for a FIFO. Raises OSError and SetupError."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
     descriptor = os.open(file, flags)
-    with open(descriptor, "rb", buffering=0) as opened:  # noqa: PTH123 - a descriptor has no Path
+    try:
         _check(file, os.fstat(descriptor))
-        return opened.read(_FILE_MAX) or b""
+        return os.read(descriptor, _FILE_MAX)
+    finally:
+        os.close(descriptor)
 
 
 def _check(file: Path, status: os.stat_result) -> None:

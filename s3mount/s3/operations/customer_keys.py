@@ -50,11 +50,12 @@ class CustomerKeys:
         self._lock = threading.Lock()
         # under the lock: the keys, the last one that was found first; the key that an object needs,
         # None for one without encryption; that of the last object that was searched for below a
-        # directory; the objects that no key opens
+        # directory; the objects that no key opens; whether responses tell encryption
         self._keys = list(keys)
         self._objects: OrderedDict[ObjectId, CustomerKey | None] = OrderedDict()
         self._directories: OrderedDict[str, CustomerKey | None] = OrderedDict()
         self._unopened: OrderedDict[ObjectId, CustomerKey | None] = OrderedDict()  # by no key
+        self._tells_encryption = True
 
     def guess(self, item: ObjectId) -> CustomerKey | None:
         """Return the key that a request for *item* carries first."""
@@ -79,9 +80,13 @@ class CustomerKeys:
             yield None
         yield from keys
 
-    def record_found(self, item: ObjectId, key: CustomerKey | None) -> None:
-        """Account for *key* as the one that a search has found for *item*."""
+    def record_found(self, item: ObjectId, key: CustomerKey | None, *, is_told: bool) -> None:
+        """Account for *key* as the one that a search has found for *item*.
+
+        *is_told*: the response says that the object is encrypted.
+        """
         with self._lock:
+            self._tells_encryption = is_told if key is not None else self._tells_encryption
             self._put(self._objects, item, key)
             self._unopened.pop(item, None)
             for directory in (*directories_of(item.key),)[::-1]:  # the nearest is the last used
@@ -100,10 +105,11 @@ class CustomerKeys:
     def record_unencrypted(self, item: ObjectId) -> None:
         """Account for *item* as not encrypted: the store did not use the key that it was sent.
 
-        One that a search has found stays, since the store refused the request without a key.
+        One that a search has found stays, since the store refused the request without a key. Of a
+        store that does not tell encryption, nothing is known.
         """
         with self._lock:
-            if item not in self._objects:
+            if self._tells_encryption and item not in self._objects:
                 self._put(self._objects, item, None)
 
     def fingerprints(self) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ class KeyedExchange:
             response = self._receive()
             if not self._is_refused(response):
                 if response.status in _SUCCESSES:
-                    keys.record_found(self._item, key)
+                    keys.record_found(self._item, key, is_told=ALGORITHM in response.headers)
                 return response
             self._end_refused(response)
             if key is None:
@@ -192,7 +192,7 @@ class KeyedExchange:
         error = unkeyed.error
         has_reason = error is not None and error.response.code  # a HEAD has none
         if has_reason and self._transport.keys.record_unopened(self._item):
-            log.warning(
+            log.info(
                 "%r is encrypted with a customer key (SSE-C) that no --sse-c-key-file has, or "
                 "cannot be read at all; fingerprints of the keys that were tried: %s",
                 self._item.key,
