@@ -28,6 +28,7 @@ AWS = Dialect()
 SEAWEEDFS = Dialect(missing=(400, "InvalidArgument"), needless=None)
 CEPH = Dialect((400, "InvalidArgument"), (400, "InvalidRequest"), None)
 SILENT = Dialect(has_echo=False)
+WITHOUT_SSE_C = Dialect(needless=(501, "NotImplemented"))
 DIALECTS = {"aws": AWS, "seaweedfs": SEAWEEDFS, "ceph": CEPH, "silent": SILENT}
 
 

@@ -142,4 +142,6 @@ def refuses_key(error: ErrorResponse, key: CustomerKey | None) -> bool:
         return False
     if key is None:
         return error.status == 400 and error.code in _NEEDS_KEY
+    if error.status == 501:  # of a store that knows no SSE-C
+        return True
     return error.status in (400, 403) and error.code in _OTHER_KEY

@@ -40,7 +40,7 @@ from s3mount.s3.transport import (
 log = logging.getLogger(__name__)
 
 _OPERATIONS: Final = ("GetObject", "HeadObject")
-_REFUSALS: Final = (400, 403)
+_REFUSALS: Final = (400, 403, 501)
 _SUCCESSES: Final = (200, 206)
 
 

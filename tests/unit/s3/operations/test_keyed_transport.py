@@ -22,6 +22,7 @@ from s3mount.s3.transport import Retryable, StoreRequest
 from tests.fakes.encrypted_store import (
     DIALECTS,
     SEAWEEDFS,
+    WITHOUT_SSE_C,
     Dialect,
     EncryptedStore,
     fingerprint,
@@ -238,6 +239,15 @@ def test_a_denied_object_costs_one_request_more_whatever_the_number_of_keys(
         client.head("d/denied")
 
     assert sent(store) == (prints(FIRST, None) if is_known else prints(None))
+
+
+def test_a_store_that_knows_no_customer_keys_refuses_as_without_any() -> None:
+    store = EncryptedStore(WITHOUT_SSE_C)
+    store.put("a", b"0123456789")
+    store.before = lambda request: None if request.customer_key else (400, "InvalidArgument")
+
+    with pytest.raises(AccessDenied, match="InvalidArgument"):
+        Client(store, FIRST).operations.head_by_get("a", deadline=soon(), is_whole=True)
 
 
 def test_an_expired_token_is_told_as_such() -> None:
