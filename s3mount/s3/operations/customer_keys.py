@@ -24,11 +24,12 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from s3mount.s3.customer_key import CustomerKey
+from s3mount.s3.operations.error_mapping import KEY_REFUSALS
 from s3mount.s3.transport import ErrorResponse
 
 REMEMBERED: Final = 8192
-# without a key: AWS and MinIO; Ceph and SeaweedFS; a HEAD
-_NEEDS_KEY: Final = frozenset(("InvalidRequest", "InvalidArgument", ""))
+# without a key; a HEAD has no code
+_NEEDS_KEY: Final = frozenset((*KEY_REFUSALS, ""))
 # with another key, or with one that is not needed
 _OTHER_KEY: Final = frozenset((*_NEEDS_KEY, "AccessDenied", "InvalidDigest", "BadRequest"))
 

@@ -60,6 +60,7 @@ _NEEDS_KEY = {
     ("InvalidRequest", Operation.REVALIDATION),
     (VAGUE_KEY_REFUSAL, Operation.REVALIDATION),
 }
+KEY_REFUSALS: Final = frozenset(code for code, _ in _NEEDS_KEY)
 _DENIED = {
     *("AllAccessDisabled", "AccountProblem", "InvalidObjectState", "RequestTimeTooSkewed"),
     *("InvalidPayer", "UnauthorizedAccess"),
