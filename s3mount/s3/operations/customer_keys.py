@@ -129,7 +129,7 @@ class CustomerKeys:
 def directories_of(key: str) -> Iterator[str]:
     """Return the directories of *key*, the nearest first, the bucket ("") last. Pure."""
     end = len(key)
-    while end > 0:
+    while end >= 0:
         end = key.rfind("/", 0, end)
         yield key[: end + 1]
 

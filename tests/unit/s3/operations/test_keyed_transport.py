@@ -14,7 +14,7 @@ from s3mount.errors import AccessDenied, CredentialsRefused, S3MountError, Stale
 from s3mount.s3.customer_key import CustomerKey
 from s3mount.s3.model import ByteRange, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
-from s3mount.s3.operations.customer_keys import CustomerKeys
+from s3mount.s3.operations.customer_keys import CustomerKeys, directories_of
 from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.operations.keyed_transport import KeyedTransport
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
@@ -396,6 +396,14 @@ def test_a_search_that_breaks_off_is_made_by_the_next_reader() -> None:
 
     assert sorted(map(type, failures), key=str).count(Retryable) == 1
     assert failures.count(None) == READERS - 1
+
+
+@given(st.text("a/", min_size=1))
+def test_the_directories_of_a_key_end_with_the_bucket(key: str) -> None:
+    found = list(directories_of(key))
+
+    ends = [index + 1 for index, letter in enumerate(key) if letter == "/" and index + 1 < len(key)]
+    assert [key[:end] for end in (*ends[::-1], 0)] == [each for each in found if each != key]
 
 
 names = st.sampled_from(["a", "b", "d/a", "d/b", "d/e/a", "d/e/b", "f/a"])
