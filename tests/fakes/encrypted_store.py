@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import NamedTuple
 
-from s3mount.s3.customer_key import ALGORITHM, CustomerKey
+from s3mount.s3.endpoint.customer_key import ALGORITHM, CustomerKey
 from s3mount.s3.operations.keyed_transport import ReadResponse
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.transport import StoreRequest
+from s3mount.s3.transport import RequestKey, StoreRequest
 
 DATE = "Sun, 22 Nov 2026 12:31:47 GMT"
 
@@ -99,6 +99,7 @@ class EncryptedStore:
 
     def _refusal(self, request: StoreRequest, stored: Stored) -> tuple[int, str] | None:
         given = request.customer_key
+        assert given is None or isinstance(given, CustomerKey)
         if stored.key is None:
             refusal = self.dialect.needless if given else None
         elif given is None:
@@ -145,8 +146,8 @@ class StoreExchange:
     ) -> None: ...
 
 
-def fingerprint(key: CustomerKey | None) -> str | None:
-    return None if key is None else key.fingerprint
+def fingerprint(key: RequestKey | None) -> str | None:
+    return key.fingerprint if isinstance(key, CustomerKey) else None
 
 
 def _condition(request: StoreRequest, name: str) -> str | None:

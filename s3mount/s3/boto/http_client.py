@@ -22,8 +22,7 @@ from s3mount.s3.boto.header_timeout import (
     shut_down,
 )
 from s3mount.s3.boto.http_response import HttpResponse, OnEnd, os_errors
-from s3mount.s3.endpoint.key_protection import loopback_addresses
-from s3mount.s3.endpoint.resolve import Endpoint
+from s3mount.s3.endpoint.resolve import Endpoint, allowed_addresses
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.request_records import RequestRecord
@@ -73,8 +72,7 @@ class HttpClient:
         self._log = log
         self._clock = clock
         self._watchdog = Watchdog()
-        choose = loopback_addresses if store.keys_over_http else None
-        self._tcp = TcpConnector(choose=choose, clock=clock)
+        self._tcp = TcpConnector(choose=allowed_addresses(store), clock=clock)
         self._pool = _open_pool(store, connections)
         limit_header_time(
             self._pool,

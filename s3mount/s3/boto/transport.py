@@ -21,7 +21,6 @@ from s3mount.s3.boto.http_client import Call, HttpClient
 from s3mount.s3.boto.http_response import HttpResponse
 from s3mount.s3.endpoint.boto_session import Session, common_parameters, open_client, open_session
 from s3mount.s3.endpoint.credentials import FrozenCredentials
-from s3mount.s3.endpoint.key_protection import key_fields
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.model import Reason
 from s3mount.s3.request_log import RequestLog
@@ -108,7 +107,7 @@ class BotoTransport:
         try:
             signed = self._signed(request)
             if request.customer_key is not None:
-                key_fields(request.customer_key, self._endpoint, signed.url)
+                request.customer_key.fields_for(self._endpoint, signed.url)
             signed.headers["Accept-Encoding"] = request.accept_encoding
             return self._http.send(signed, request)
         finally:
@@ -146,7 +145,7 @@ class BotoTransport:
         names = self._parameters.get(request.operation) or self._names(request.operation)
         fields = (*request.query, *request.headers, *request.signed_headers)
         if request.customer_key is not None:
-            fields += key_fields(request.customer_key, self._endpoint)
+            fields += request.customer_key.fields_for(self._endpoint)
         given = {names[name]: _sent(value) for name, value in fields if names[name]}
         return given if request.key is None else given | {"Key": _sent(request.key)}
 

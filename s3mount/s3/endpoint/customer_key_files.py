@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.errors import SetupError
-from s3mount.s3.customer_key import KEY_SIZE, CustomerKey
+from s3mount.s3.endpoint.customer_key import KEY_SIZE, CustomerKey
 
 _FILE_MAX: Final = 4096  # bytes; base64 of a key has 44
 _OTHERS: Final = 0o077

@@ -1,7 +1,7 @@
 """Protection of customer keys (SSE-C) on their way: verified TLS, or the loopback interface.
 
-A transport asks here for the headers of a key when it sends them, so no earlier decision can send
-a key where it must not go. A redirect is followed by requests that have no key at all.
+A key asks here when a transport wants its headers, to encode a request. So no earlier decision can
+send a key where it must not go. A redirect is followed by requests that have no key at all.
 """
 
 from collections.abc import Sequence
@@ -9,10 +9,9 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from s3mount.errors import AccessDenied, SetupError
-from s3mount.s3.customer_key import CustomerKey
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.tcp_connect import Address
-from s3mount.s3.transport import Fields
+from s3mount.s3.transport import Destination
 
 _LOCAL_NAME = "localhost"  # RFC 6761, section 6.3
 
@@ -24,17 +23,13 @@ def check_protects_keys(endpoint: Endpoint) -> None:
         raise SetupError(f"--sse-c-key-file: {reason}", bucket=endpoint.bucket)
 
 
-def key_fields(key: CustomerKey, endpoint: Endpoint, url: str | None = None) -> Fields:
-    """Return the headers of *key* for a request to *endpoint*; AccessDenied if it is exposed.
-
-    *url* is where the request goes, if that was decided elsewhere.
-    """
-    reason = _exposure(endpoint)
-    if reason is None and url is not None and not _is_of(endpoint, url):
+def check_destination(destination: Destination, url: str | None = None) -> None:
+    """Raise AccessDenied if a request with a key must not be sent to *destination*, or to *url*."""
+    reason = _exposure(destination)
+    if reason is None and url is not None and not _is_of(destination, url):
         reason = "the request goes to another host"
     if reason is not None:
         raise AccessDenied(f"the customer key (SSE-C) is not sent: {reason}")
-    return key.reveal()
 
 
 def loopback_addresses(addresses: Sequence[Address]) -> Sequence[Address]:
@@ -45,7 +40,7 @@ def loopback_addresses(addresses: Sequence[Address]) -> Sequence[Address]:
     return chosen
 
 
-def _exposure(endpoint: Endpoint) -> str | None:
+def _exposure(endpoint: Destination) -> str | None:
     """Return why a key that is sent to *endpoint* could be read by others; None if it could not."""
     if endpoint.scheme == "https":
         if endpoint.verify_ssl:
@@ -60,7 +55,7 @@ def _exposure(endpoint: Endpoint) -> str | None:
     return None
 
 
-def _is_of(endpoint: Endpoint, url: str) -> bool:
+def _is_of(endpoint: Destination, url: str) -> bool:
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     found = (parts.scheme, (parts.hostname or "").lower(), port)

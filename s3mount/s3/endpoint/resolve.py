@@ -22,6 +22,7 @@ from s3mount.s3.endpoint.configuration import (
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.plain_configuration import PlainConfiguration
 from s3mount.s3.endpoint.proxy import proxy_for
+from s3mount.s3.tcp_connect import ChooseAddresses
 
 CONNECT_TIMEOUT = 10.0  # seconds; resolv.conf(5) asks the second name server after 5
 LONGEST_WAIT = 86_400.0  # seconds, in effect for ever; poll(2) takes no more than 24 days
@@ -80,6 +81,15 @@ def supports_native(endpoint: Endpoint) -> bool:
     return endpoint.signature in ("v4", "none") and (
         endpoint.proxy is None or endpoint.proxy.startswith("http://")
     )
+
+
+def allowed_addresses(endpoint: Endpoint) -> ChooseAddresses | None:
+    """Return what chooses the addresses to connect to; None for any of them."""
+    if not endpoint.keys_over_http:
+        return None
+    from s3mount.s3.endpoint.key_protection import loopback_addresses  # noqa: PLC0415 - for tests
+
+    return loopback_addresses
 
 
 def resolve_endpoint(

@@ -8,7 +8,6 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
-from s3mount.s3.endpoint.key_protection import key_fields
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.native.connector import forwarding_lines
 from s3mount.s3.native.sigv4 import Signer
@@ -44,7 +43,7 @@ class RequestEncoder:
         query = encode_query(request.query)
         signed = request.signed_headers
         if request.customer_key is not None:
-            signed += key_fields(request.customer_key, self._endpoint)
+            signed += request.customer_key.fields_for(self._endpoint)
         if credentials is ANONYMOUS:
             lines = self._signer.unsigned_lines(signed)
         else:

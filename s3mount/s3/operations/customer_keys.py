@@ -23,7 +23,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from s3mount.s3.customer_key import CustomerKey
+from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.operations.error_mapping import KEY_REFUSALS
 from s3mount.s3.transport import ErrorResponse
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Final
 
-from s3mount.s3.customer_key import ALGORITHM, CustomerKey
+from s3mount.s3.endpoint.customer_key import ALGORITHM, CustomerKey
 from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.operations.customer_keys import (
     CustomerKeys,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from s3mount.errors import AccessDenied, S3MountError
-from s3mount.s3.customer_key import CustomerKey
+from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.model import ByteRange, ListQuery, ObjectVersion
 from s3mount.s3.native.redirects import RedirectFollower
 from s3mount.s3.operations.bucket_operations import BucketOperations

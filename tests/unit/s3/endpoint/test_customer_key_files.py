@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.errors import SetupError
-from s3mount.s3.customer_key import CustomerKey
+from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.endpoint.customer_key_files import read_customer_keys
 
 SECRET = bytes(range(100, 132))

@@ -8,11 +8,10 @@ import pytest
 from s3mount.config import StoreConfig
 from s3mount.errors import AccessDenied, SetupError
 from s3mount.s3.composition import make_transport
-from s3mount.s3.customer_key import CustomerKey
 from s3mount.s3.endpoint.boto_session import open_session
+from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.endpoint.key_protection import (
     check_protects_keys,
-    key_fields,
     loopback_addresses,
 )
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
@@ -39,7 +38,7 @@ LOCAL = store_at(80, keys_over_http=True)
 def test_a_protected_endpoint_gets_the_headers(endpoint: Endpoint) -> None:
     check_protects_keys(endpoint)
 
-    assert len(key_fields(KEY, endpoint)) == 3
+    assert len(KEY.fields_for(endpoint)) == 3
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,7 @@ def test_an_endpoint_without_protection_is_refused(endpoint: Endpoint, hint: str
     with pytest.raises(SetupError, match=hint):
         check_protects_keys(endpoint)
     with pytest.raises(AccessDenied, match=hint):
-        key_fields(KEY, endpoint)
+        KEY.fields_for(endpoint)
 
 
 @pytest.mark.parametrize(
@@ -75,10 +74,10 @@ def test_an_endpoint_without_protection_is_refused(endpoint: Endpoint, hint: str
     ],
 )
 def test_a_url_that_was_decided_elsewhere_must_be_of_the_endpoint(url: str) -> None:
-    key_fields(KEY, HTTPS, "https://S3.eu-west-1.amazonaws.com:443/b/k?versionId=1")
+    KEY.fields_for(HTTPS, "https://S3.eu-west-1.amazonaws.com:443/b/k?versionId=1")
 
     with pytest.raises(AccessDenied, match="another host"):
-        key_fields(KEY, HTTPS, url)
+        KEY.fields_for(HTTPS, url)
 
 
 def test_only_loopback_addresses_are_connected_to() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.errors import AccessDenied, CredentialsRefused, S3MountError, StaleVersion
-from s3mount.s3.customer_key import CustomerKey
+from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.model import ByteRange, NotModified, ObjectVersion
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.customer_keys import CustomerKeys, directories_of

@@ -8,6 +8,9 @@ import base64
 import hashlib
 from typing import Final, NoReturn
 
+from s3mount.s3.endpoint.key_protection import check_destination
+from s3mount.s3.transport import Destination, Fields
+
 KEY_SIZE: Final = 32  # bytes, of AES-256
 ALGORITHM: Final = "x-amz-server-side-encryption-customer-algorithm"
 _KEY: Final = "x-amz-server-side-encryption-customer-key"
@@ -25,14 +28,15 @@ class CustomerKey:
             raise ValueError(f"a key has {KEY_SIZE} bytes")
         self.fingerprint = hashlib.sha256(key).hexdigest()[:_FINGERPRINT_LENGTH]
         digest = hashlib.md5(key, usedforsecurity=False).digest()
-        self._fields = (
+        self._fields: Fields = (
             (ALGORITHM, "AES256"),
             (_KEY, base64.b64encode(key).decode()),
             (_KEY_MD5, base64.b64encode(digest).decode()),
         )
 
-    def reveal(self) -> tuple[tuple[str, str], ...]:
-        """Return the headers that carry the key; for `key_protection`, which checks where to."""
+    def fields_for(self, destination: Destination, url: str | None = None) -> Fields:
+        """See `RequestKey`."""
+        check_destination(destination, url)
         return self._fields
 
     def is_same(self, other: "CustomerKey") -> bool:
