@@ -353,17 +353,19 @@ def test_a_reader_who_is_cancelled_or_out_of_time_leaves_the_search_to_the_other
     client = Client(store, FIRST, SECOND)
     readers = Readers(store, client, waiting=3)
     token, version, whole = CancelToken(), readers.version, ByteRange(0, 1)
-    is_held = threading.Event()
+    is_led, may_go_on = threading.Event(), threading.Event()
     gathered = readers._before
 
     def before(request: StoreRequest) -> None:
-        gathered(request)
         if request.customer_key is FIRST:
-            assert is_held.wait(20)
+            is_led.set()
+            gathered(request)
+            assert may_go_on.wait(20)
 
     store.before = before
     with ThreadPoolExecutor(4) as pool:
         first = readers.start(pool)
+        assert is_led.wait(20)
         cancelled = readers.start(pool, lambda: client.read_version(version, whole, token))
         late = readers.start(pool, lambda: client.read_version(version, whole, None, soon(0.3)))
         patient = readers.start(pool)
@@ -373,7 +375,7 @@ def test_a_reader_who_is_cancelled_or_out_of_time_leaves_the_search_to_the_other
             cancelled.result()
         with pytest.raises(Retryable):
             late.result()
-        is_held.set()
+        may_go_on.set()
         assert (first.result(), patient.result()) == (b"1", b"1")
 
 
