@@ -8,10 +8,12 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from tests.mount.control_client import ask, control_client
 from tests.mount.filesystem_access import failure_of, read_file, read_tree
@@ -83,6 +85,22 @@ def test_two_keys_and_objects_without_encryption_are_read(
     with mount_of(seaweedfs_https, bucket, tmp_path / "mnt", *options) as mount:
         expected = {name: content for name, (content, _) in OBJECTS.items()}
         assert read_tree(mount.path) == tree_of(expected)
+
+
+def test_an_object_of_several_parts_is_read_in_any_order(
+    seaweedfs_https: S3Server, files: tuple[str, ...], tmp_path: Path
+) -> None:
+    client = seaweedfs_https.client()
+    bucket = seaweedfs_https.make_bucket(client)
+    encryption = {"SSECustomerAlgorithm": "AES256", "SSECustomerKey": SECOND}
+    sizes = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    client.upload_fileobj(BytesIO(WHOLE), bucket, "f", ExtraArgs=encryption, Config=sizes)
+
+    with mount_of(seaweedfs_https, bucket, tmp_path / "mnt", *files) as mount:
+        with open(mount / "f", "rb", buffering=0) as file:
+            for start in (12_345_678, 5 << 20, 0, (5 << 20) - 100):
+                assert os.pread(file.fileno(), 100_000, start) == WHOLE[start : start + 100_000]
+        assert read_file(mount / "f") == WHOLE
 
 
 @each_transport

@@ -1,5 +1,7 @@
 """Endpoints to which customer keys (SSE-C) may be sent."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -114,6 +116,18 @@ def test_an_endpoint_of_plain_http_needs_the_option(
 
     assert found.keys_over_http is is_expected
     assert not other.keys_over_http
+
+
+def test_a_mount_without_keys_imports_nothing_of_them() -> None:
+    program = "import sys, s3mount.daemon.wiring; print(*sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    parts = {"customer_key", "customer_key_files", "customer_keys", "key_protection"}
+    parts |= {"keyed_transport", "key_search"}
+    assert parts & {name.rpartition(".")[2] for name in done.stdout.split()} == set()
 
 
 def test_a_transport_with_keys_is_made_for_a_protected_endpoint_only(tmp_path: Path) -> None:
