@@ -43,6 +43,8 @@ class StoreConfig:
     fetch_owner: bool = False  # whether listings tell the owners of objects
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
+    sse_c_key_files: tuple[Path, ...] = ()
+    sse_c_allow_http: bool = False
     ca_bundle: Path | None = None
     verify_ssl: bool = True
     max_connections: int = 32

@@ -162,6 +162,7 @@ _CONTRADICTIONS: Final = (
     ("no-sign-request", "profile", "a request that is not signed needs no profile"),
     ("no-sign-request", "requester-pays", "only a signed request can be paid for"),
     ("no-verify-ssl", "ca-bundle", "without verification, no certificate is looked at"),
+    ("no-verify-ssl", "sse-c-key-file", "anyone in between could read the key; use --ca-bundle"),
 )
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
-from s3mount.cli.options import BY_NAME, OPTIONS, canonical
+from s3mount.cli.options import BY_NAME, OPTIONS, REPEATABLE, canonical
 from s3mount.cli.values import show_size, suggestion
 from s3mount.errors import UsageError
 
@@ -108,8 +108,11 @@ def _canonical_keys(path: str, table: Mapping[str, object]) -> dict[str, object]
 
 
 def _values(path: str, key: str, raw: object) -> list[OptionValue]:
-    if BY_NAME[key].type is not OPTIONS:
-        return [parse_value(f"{path}: {key}", BY_NAME[key], raw)]
+    option = BY_NAME[key]
+    if isinstance(raw, list) and option.type in REPEATABLE and option.type is not OPTIONS:
+        return [parse_value(f"{path}: {key}", option, each) for each in raw]
+    if option.type is not OPTIONS:
+        return [parse_value(f"{path}: {key}", option, raw)]
     words = raw if isinstance(raw, list) else [raw]
     return [
         value

@@ -74,6 +74,7 @@ PROFILE: Final = OptionType("TEXT", values.parse_name)
 ACCOUNT: Final = OptionType("DIGITS", values.parse_bucket_owner)
 PATH: Final = OptionType("FILE", values.parse_path)
 EXISTING_FILE: Final = OptionType("FILE", values.parse_existing_file)
+KEY_FILES: Final = OptionType("FILE", values.parse_key_file)
 SIZE: Final = OptionType("SIZE", values.parse_size, values.show_size)
 DURATION: Final = OptionType("SECONDS", values.parse_duration, values.show_duration)
 LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_duration)
@@ -93,8 +94,8 @@ ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
-REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH))
-FILES: Final = frozenset((PATH, EXISTING_FILE))
+REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES))
+FILES: Final = frozenset((PATH, EXISTING_FILE, KEY_FILES))
 
 Section = type[
     StoreConfig | TreeConfig | BlockConfig | MountConfig | PriceConfig | LogConfig | Config
@@ -177,6 +178,12 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,
            "Number of the account that must own the bucket; fail if another does."),
+    Option(_STORE, "sse-c-key-file", StoreConfig, "sse_c_key_files", KEY_FILES,
+           "Key of objects that are encrypted with a customer key (SSE-C): 32 bytes or base64 of "
+           "them, of mode 0600. May be repeated. It goes over HTTPS only; see docs/sse-c.md."),
+    Option(_STORE, "sse-c-allow-http", StoreConfig, "sse_c_allow_http", FLAG,
+           "Send the keys of --sse-c-key-file over plain HTTP, to loopback addresses only: for "
+           "tests."),
     Option(_STORE, "ca-bundle", StoreConfig, "ca_bundle", EXISTING_FILE,
            "Certificates (PEM) to trust instead of the system's."),
     Option(_STORE, "no-verify-ssl", StoreConfig, "verify_ssl", FLAG,

@@ -233,6 +233,11 @@ def parse_existing_file(text: str) -> Path:
     return path
 
 
+def parse_key_file(text: str) -> tuple[Path, ...]:
+    """As `parse_path`, of one of several files. The user who serves opens it, and checks it."""
+    return (parse_path(text),)
+
+
 def absolute(path: str) -> str:
     """Return *path* absolute and normalized, with its links unresolved.
 

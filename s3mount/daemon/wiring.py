@@ -319,7 +319,9 @@ def import_late_libraries() -> None:
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
     import s3mount.s3.endpoint.credential_source  # noqa: PLC0415
+    import s3mount.s3.endpoint.customer_key_files  # noqa: PLC0415
     import s3mount.s3.native.redirects  # noqa: PLC0415
+    import s3mount.s3.operations.keyed_transport  # noqa: PLC0415
     import s3mount.s3.operations.object_versions  # noqa: PLC0415
     import s3mount.s3.views.escaped_view  # noqa: PLC0415
     import s3mount.s3.views.moment_view  # noqa: PLC0415

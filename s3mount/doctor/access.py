@@ -19,7 +19,7 @@ from s3mount.s3.bucket_check import is_about_region
 from s3mount.s3.endpoint.messages import no_credentials
 from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.model import ByteRange
-from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.error_mapping import KEY_REFUSALS, Operation
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable, StoreRequest
@@ -30,6 +30,7 @@ OPENING_LIMIT: Final = 60.0  # seconds: a start with its last request, and some 
 ATTEMPTS: Final = 3  # at once: a store that refuses a header gets the next request without it
 EXPIRY_WARNING: Final = 900.0  # seconds
 _NEEDS_GET: Final = "the credentials need s3:GetObject, and kms:Decrypt for objects under KMS"
+_NEEDS_KEY: Final = "name the file of its key: --sse-c-key-file FILE, see docs/sse-c.md"
 _NEEDS_VERSIONS: Final = "a mount does without it; to see versions, allow s3:ListBucketVersions"
 
 
@@ -116,17 +117,12 @@ def check_get(facts: StoreFacts) -> Finding:
     listed, bucket = facts.sample.need(), facts.bucket.need()
     version = version_of(facts.store.bucket, listed)
     byte = memoryview(bytearray(1))
-
-    deadline = facts.deadline
-
-    def get() -> None:
-        sender = bucket.operations.get_range(
-            version, ByteRange(0, 1), version_id=None, deadline=deadline
-        )
-        sender.send(lambda: byte, CancelToken())
-
+    # one for all attempts: it knows what the store has refused
+    sender = bucket.operations.get_range(
+        version, ByteRange(0, 1), version_id=None, deadline=facts.deadline
+    )
     try:
-        attempt(get)
+        attempt(lambda: sender.send(lambda: byte, CancelToken()))
     except StaleVersion as exc:
         return warning(f"an object is not as it is listed: {exc}", "it was replaced just now")
     except S3MountError as exc:
@@ -178,6 +174,8 @@ def _list_versions(bucket: OpenedBucket, facts: StoreFacts) -> Callable[[], byte
 
 
 def _refused(what: str, exc: S3MountError) -> Finding:
+    if isinstance(exc, AccessDenied) and exc.status == 400 and exc.code in KEY_REFUSALS:
+        return failure(f"{what} is refused: it is encrypted with a customer key", _NEEDS_KEY)
     if isinstance(exc, AccessDenied) and exc.code != "InvalidObjectState":
         return failure(f"{what} is refused ({_code(exc)})", _NEEDS_GET)
     return failure(f"{what} fails: {exc}", "try again; look at the state of the store")

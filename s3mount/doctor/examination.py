@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from s3mount.config import Config
+from s3mount.daemon.syscalls import forbid_dumps
 from s3mount.doctor.access import access_checks
 from s3mount.doctor.check import Check, run_check
 from s3mount.doctor.facts import StoreFacts
@@ -49,6 +50,8 @@ class Examination:
         if not subject.has_bucket:
             return
         drop_empty_variables()
+        if subject.config.store.sse_c_key_files:
+            forbid_dumps()  # this process will hold keys
         facts = StoreFacts(subject.config.store)
         try:
             for check in _store_checks(facts, is_speed_wanted=subject.has_speed):

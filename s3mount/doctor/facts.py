@@ -169,7 +169,7 @@ class StoreFacts:
         """Return the response to an unsigned HEAD of the bucket; any status will do."""
         endpoint = self.endpoint.need()
         self.connection.need()
-        store = replace(self.store, sign_requests=False, profile=None)
+        store = replace(self.store, sign_requests=False, profile=None, sse_c_key_files=())
         chain = credential_chain(store)
         unsigned = replace(endpoint, credentials=chain, signature="none")
         transport = make_transport(store, unsigned, RequestLog())

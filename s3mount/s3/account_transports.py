@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from s3mount.config import StoreConfig
-from s3mount.s3.composition import following, is_native
+from s3mount.s3.composition import is_native, with_options
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.native.shared_pools import SharedPools
 from s3mount.s3.native.transport import NativeTransport
@@ -48,7 +48,7 @@ class AccountTransports:
             with self._lock:
                 transport = self._client(config, endpoint).for_bucket(config)
         return NamingTransport(
-            following(config, endpoint, self._requests, transport), config.bucket
+            with_options(config, endpoint, self._requests, transport), config.bucket
         )
 
     def close(self) -> None:

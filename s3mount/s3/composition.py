@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from s3mount.config import StoreConfig
+from s3mount.errors import SetupError
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.native.transport import NativeTransport
@@ -29,7 +30,10 @@ def connect(
 
 
 def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog) -> Transport:
-    """Return the transport of *config* to *endpoint*, which tells *requests* of each request."""
+    """Return the transport of *config* to *endpoint*, which tells *requests* of each request.
+
+    Reads the files of customer keys. Raises SetupError if they, or the endpoint, are not safe.
+    """
     transport: Transport
     if is_native(config, endpoint):
         transport = NativeTransport(endpoint, requests, connections=config.max_connections)
@@ -38,18 +42,37 @@ def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog
         from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
 
         transport = BotoTransport(config, endpoint, log=requests)
-    return following(config, endpoint, requests, transport)
+    return with_options(config, endpoint, requests, transport)
 
 
-def following(
+def with_options(
     config: StoreConfig, endpoint: Endpoint, requests: RequestLog, transport: Transport
 ) -> Transport:
-    """Return *transport*, which follows redirects if *config* wants that."""
-    if not config.follow_redirects:
-        return transport
-    from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+    """Return *transport* with what few mounts want of it, each imported only then.
 
-    return RedirectFollower(transport, endpoint, requests, connections=config.max_connections)
+    Closes it and raises SetupError if the keys of *config* cannot be used.
+    """
+    if config.follow_redirects:
+        from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
+
+        transport = RedirectFollower(
+            transport, endpoint, requests, connections=config.max_connections
+        )
+    return _with_customer_keys(config, endpoint, transport) if config.sse_c_key_files else transport
+
+
+def _with_customer_keys(config: StoreConfig, endpoint: Endpoint, transport: Transport) -> Transport:
+    from s3mount.s3.endpoint.customer_key_files import read_customer_keys  # noqa: PLC0415
+    from s3mount.s3.endpoint.key_protection import check_protects_keys  # noqa: PLC0415
+    from s3mount.s3.operations.customer_keys import CustomerKeys  # noqa: PLC0415
+    from s3mount.s3.operations.keyed_transport import KeyedTransport  # noqa: PLC0415
+
+    try:
+        check_protects_keys(endpoint)
+        return KeyedTransport(transport, CustomerKeys(read_customer_keys(config.sse_c_key_files)))
+    except SetupError:
+        transport.close()
+        raise
 
 
 def is_native(config: StoreConfig, endpoint: Endpoint) -> bool:

@@ -31,6 +31,7 @@ DEMOTED_MAX = 64
 ADDRESSES_MAX = 16  # of one name
 
 Address = tuple[Any, ...]  # as getaddrinfo returns it
+ChooseAddresses = Callable[[Sequence[Address]], Sequence[Address]]
 
 
 class Waitable(Protocol):
@@ -55,7 +56,7 @@ class TcpConnector:
     def __init__(
         self,
         *,
-        choose: Callable[[Sequence[Address]], Sequence[Address]] | None = None,
+        choose: ChooseAddresses | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._choose = choose

@@ -26,6 +26,43 @@ IDENTITY: Final = "identity"
 GZIP: Final = "gzip"
 
 
+class Destination(Protocol):
+    """Peer of a transport, as `Endpoint` describes it."""
+
+    @property
+    def scheme(self) -> str: ...
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def port(self) -> int: ...
+
+    @property
+    def origin(self) -> str: ...
+
+    @property
+    def proxy(self) -> str | None: ...
+
+    @property
+    def verify_ssl(self) -> bool: ...
+
+    @property
+    def keys_over_http(self) -> bool: ...
+
+
+class RequestKey(Protocol):
+    """Customer key (SSE-C) of a request, which shows itself to nothing but a transport."""
+
+    def fields_for(self, destination: Destination, url: str | None = None) -> Fields:
+        """Return the headers that carry the key to *destination*, when the request is encoded.
+
+        *url* is where the request goes, if that was decided elsewhere. AccessDenied if others could
+        read the key there.
+        """
+        ...
+
+
 class StoreRequest(NamedTuple):
     """One request for an object, or for the bucket if *key* is None, before it is signed.
 
@@ -34,7 +71,8 @@ class StoreRequest(NamedTuple):
     *operation* is its name in the S3 API. *query* is sorted by name. Names of headers are in lower
     case; *signed_headers* are part of the signature, as S3 demands of each `x-amz-` header.
     *accept_encoding* never is: Google's front end changes it before the signature is checked.
-    *reason* is for the request log, and so is *bucket*: "" if the mount has only one.
+    *reason* is for the request log, and so is *bucket*: "" if the mount has only one. The headers
+    of *customer_key* are signed as well.
     """
 
     operation: str
@@ -46,6 +84,7 @@ class StoreRequest(NamedTuple):
     accept_encoding: str = IDENTITY
     reason: Reason = Reason.READ
     bucket: str = ""
+    customer_key: RequestKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

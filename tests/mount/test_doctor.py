@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.doctor import examination
 from tests.mount.buckets import fill
 from tests.mount.filesystem_access import read_tree
 from tests.mount.mount_process import mounted
@@ -44,6 +45,42 @@ def test_a_good_server_fails_no_check_and_the_suggested_command_mounts(
     assert "allowed" in report["get"].text
     assert "MiB/s" in report["32 connections"].text
     assert tree == tree_of(BODIES)
+
+
+@pytest.mark.parametrize("transport", ["native", "boto3"])
+def test_objects_with_a_customer_key_are_read_with_it(
+    seaweedfs_https: S3Server,
+    transport: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """By a process that cannot be dumped from then on."""
+    clear_environment(monkeypatch, **seaweedfs_https.environment())
+    forbidden: list[str] = []
+    monkeypatch.setattr(examination, "forbid_dumps", lambda: forbidden.append("dumps"))
+    file = tmp_path / "key"
+    file.write_bytes(b"0123456789abcdef" * 2)
+    file.chmod(0o600)
+    bucket = seaweedfs_https.make_bucket()
+    seaweedfs_https.client().put_object(
+        Bucket=bucket,
+        Key="a",
+        Body=bytes(1 << 20),
+        SSECustomerAlgorithm="AES256",
+        SSECustomerKey=file.read_bytes(),
+    )
+    options = (bucket, *options_of(seaweedfs_https), "--transport", transport)
+
+    report = examine(capfd, *options, "--sse-c-key-file", str(file))
+    without = examine(capfd, *options)
+
+    assert report.names("failure") == report.names("not tried") == []
+    assert f"--sse-c-key-file {file}" in (report.command or "")
+    assert file.read_text() not in report.output
+    assert "--sse-c-key-file" in without["head"].text
+    assert "--sse-c-key-file" in without["get"].text
+    assert forbidden == ["dumps"]
 
 
 def test_a_wrong_secret_fails_one_check(

@@ -917,7 +917,7 @@ def test_eacces(moto: S3Server, tmp_path: Path) -> None:
 
 
 def test_eacces_of_a_customer_key(tmp_path: Path) -> None:
-    """Encrypted with a customer key (SSE-C), which s3mount does not have | EACCES"""
+    """Encrypted with a customer key (SSE-C) that no `--sse-c-key-file` has | EACCES"""
     check(reported("an object is encrypted with a customer key, AWS and MinIO"), NATIVE, tmp_path)
 
 

@@ -22,7 +22,7 @@ from s3mount.s3.boto.header_timeout import (
     shut_down,
 )
 from s3mount.s3.boto.http_response import HttpResponse, OnEnd, os_errors
-from s3mount.s3.endpoint.resolve import Endpoint
+from s3mount.s3.endpoint.resolve import Endpoint, allowed_addresses
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.request_records import RequestRecord
@@ -72,7 +72,7 @@ class HttpClient:
         self._log = log
         self._clock = clock
         self._watchdog = Watchdog()
-        self._tcp = TcpConnector(clock=clock)
+        self._tcp = TcpConnector(choose=allowed_addresses(store), clock=clock)
         self._pool = _open_pool(store, connections)
         limit_header_time(
             self._pool,

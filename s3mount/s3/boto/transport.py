@@ -66,6 +66,7 @@ class BotoTransport:
         log: RequestLog | None = None,
         connected: "BotoTransport | None" = None,
     ) -> None:
+        self._endpoint = store
         self._credentials = store.credentials
         self._common_parameters = common_parameters(config)
         self._has_own_http = connected is None
@@ -126,6 +127,8 @@ class BotoTransport:
         call.deadline, call.cancel_token = deadline, cancel_token
         try:
             signed = self._signed(request)
+            if request.customer_key is not None:
+                request.customer_key.fields_for(self._endpoint, signed.url)
             signed.headers["Accept-Encoding"] = request.accept_encoding
             return self._http.send(signed, request)
         finally:
@@ -162,6 +165,8 @@ class BotoTransport:
         """Return the query and the headers of *request* as botocore's parameters."""
         names = self._parameters.get(request.operation) or self._names(request.operation)
         fields = (*request.query, *request.headers, *request.signed_headers)
+        if request.customer_key is not None:
+            fields += request.customer_key.fields_for(self._endpoint)
         given = {names[name]: _sent(value) for name, value in fields if names[name]}
         return given if request.key is None else given | {"Key": _sent(request.key)}
 

@@ -24,6 +24,7 @@ from s3mount.s3.endpoint.configuration import (
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.plain_configuration import PlainConfiguration
 from s3mount.s3.endpoint.proxy import proxy_for
+from s3mount.s3.tcp_connect import ChooseAddresses
 
 CONNECT_TIMEOUT = 10.0  # seconds; resolv.conf(5) asks the second name server after 5
 LONGEST_WAIT = 86_400.0  # seconds, in effect for ever; poll(2) takes no more than 24 days
@@ -38,7 +39,8 @@ class Endpoint:
     signed with every request (requester pays, expected owner). *proxy* is a URL. *signature* is
     "v4", "none", or another that only botocore can make. An attempt fails after *connect_timeout*
     seconds without a TCP connection. It fails after *idle_timeout* seconds without TLS, without the
-    header of a response, or without a byte of its body.
+    header of a response, or without a byte of its body. *keys_over_http*: customer keys (SSE-C) may
+    be sent over plain HTTP, and connections lead to loopback addresses only.
     """
 
     bucket: str
@@ -60,6 +62,7 @@ class Endpoint:
     user_agent: str = USER_AGENT
     connect_timeout: float = CONNECT_TIMEOUT
     idle_timeout: float = 30.0
+    keys_over_http: bool = False
     named_by: str = "--endpoint-url"  # the option, variable or setting to change, for messages
 
     @property
@@ -84,6 +87,15 @@ def supports_native(endpoint: Endpoint) -> bool:
 
 ResolveAddress = Callable[[StoreConfig, Configuration, str], Address]
 """Makes the address of a bucket in a region by botocore's own rules; see `boto_address`."""
+
+
+def allowed_addresses(endpoint: Endpoint) -> ChooseAddresses | None:
+    """Return what chooses the addresses to connect to; None for any of them."""
+    if not endpoint.keys_over_http:
+        return None
+    from s3mount.s3.endpoint.key_protection import loopback_addresses  # noqa: PLC0415 - for tests
+
+    return loopback_addresses
 
 
 def resolve_endpoint(
@@ -122,6 +134,7 @@ def resolve_endpoint(
         proxy=proxy_for(address.url),
         connect_timeout=_connect_timeout(config),
         idle_timeout=_idle_timeout(config),
+        keys_over_http=_sends_keys_over_http(config, scheme),
         named_by=setting.where if setting else "--endpoint-url",
     )
 
@@ -159,6 +172,10 @@ def _connect_timeout(config: StoreConfig) -> float:
 
 def _idle_timeout(config: StoreConfig) -> float:
     return min(config.idle_timeout or config.timeout / 2, LONGEST_WAIT)
+
+
+def _sends_keys_over_http(config: StoreConfig, scheme: str) -> bool:
+    return scheme == "http" and config.sse_c_allow_http and bool(config.sse_c_key_files)
 
 
 def _check_style(config: StoreConfig, url: SplitResult) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from s3mount.s3.endpoint.proxy import ProxyError
-from s3mount.s3.endpoint.resolve import Endpoint
+from s3mount.s3.endpoint.resolve import Endpoint, allowed_addresses
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.native.response_header import END, HEADER_LIMIT, parse_header
 from s3mount.s3.native.socket_stream import PlainStream, Stream, TlsStream, ciphertext_size
@@ -37,7 +37,7 @@ class Connector:
         self._store = store
         self._ciphertext = ciphertext_size(connections)
         self._clock = clock
-        self._tcp = tcp or TcpConnector(clock=clock)
+        self._tcp = tcp or TcpConnector(choose=allowed_addresses(store), clock=clock)
         self._proxy = urlsplit(store.proxy) if store.proxy else None
         self._context: ssl.SSLContext | None = None
         if store.scheme == "https":

@@ -59,6 +59,7 @@ class RedirectPolicy:
             base_path="",
             headers={},
             proxy=proxy,
+            keys_over_http=False,
         )
 
     def choose(self, target: Endpoint, addresses: Sequence[Address]) -> Sequence[Address]:

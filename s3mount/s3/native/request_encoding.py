@@ -21,6 +21,7 @@ class RequestEncoder:
     """Encoder of requests to *store*, from any thread. *wall_clock* is in seconds since 1970."""
 
     def __init__(self, store: Endpoint, wall_clock: Callable[[], float]) -> None:
+        self._endpoint = store
         self._credentials = store.credentials
         self._base_path = store.base_path
         self._wall_clock = wall_clock
@@ -37,11 +38,14 @@ class RequestEncoder:
         return self.encode(request, self._credentials.frozen(deadline, cancel_token))
 
     def encode(self, request: StoreRequest, credentials: FrozenCredentials) -> bytes:
-        """Return the header of *request*; AccessDenied if the credentials cannot be sent."""
+        """Return the header of *request*; AccessDenied if credentials or a key cannot be sent."""
         path = object_path(self._base_path, request.key)
         query = encode_query(request.query)
+        signed = request.signed_headers
+        if request.customer_key is not None:
+            signed += request.customer_key.fields_for(self._endpoint)
         if credentials is ANONYMOUS:
-            lines = self._signer.unsigned_lines(request.signed_headers)
+            lines = self._signer.unsigned_lines(signed)
         else:
             lines = self._signer.header_lines(
                 credentials,
@@ -49,7 +53,7 @@ class RequestEncoder:
                 path,
                 query,
                 self._wall_clock() + self._skew,
-                headers=request.signed_headers,
+                headers=signed,
             )
         others = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
         target = f"{path}?{query}" if query else path

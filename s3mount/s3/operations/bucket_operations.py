@@ -138,12 +138,12 @@ class BucketOperations:
         self._runner = runner = OperationRunner(transport, bucket)
         dialect = dialect or ListObjects()
         self._probe = EtagProbe(transport, dialect, prefix)
-        head_object = HeadObject(runner, traits)
+        self._head_object = head_object = HeadObject(runner, traits)
         self._list_bucket = ListBucket(runner, dialect, head_object, clock)
         # the calls of the parts, for whoever holds the operations, without a frame of their own
         self.head = head_object.head
         self.head_by_get = head_object.head_by_get
-        self.metadata = HeadMetadata(runner).metadata
+        self.metadata = HeadMetadata(runner, head_object).metadata
         self.list_page = self._list_bucket.list_page
         self.revalidate = Revalidate(runner, traits, head_object).revalidate
         self.preconnect = transport.preconnect
@@ -168,6 +168,7 @@ class BucketOperations:
             version_id=version_id,
             deadline=deadline,
             probe=self._probe,
+            head_object=self._head_object,
             is_conditional=is_conditional,
             reason=reason,
         )

@@ -5,6 +5,7 @@ sent. A code that is shown is escaped and cut, since it may be anything.
 """
 
 from enum import Enum
+from typing import Final
 
 from s3mount.errors import (
     AccessDenied,
@@ -51,13 +52,15 @@ _REFUSED_CREDENTIALS = {  # see docs/decisions/refused-keys.md
     *("AuthFailure", "NotSignedUp", "AccessDenied", "AccessDeniedException"),
     "XAdminUserNotFound",  # versitygw's, with 404
 }
-# of a request without the key of SSE-C: AWS, MinIO, SeaweedFS; Ceph, and on a GET much else
+# of a request without the key of SSE-C: AWS and MinIO; Ceph and SeaweedFS, and on a GET much else
+VAGUE_KEY_REFUSAL: Final = "InvalidArgument"
 _NEEDS_KEY = {
     ("InvalidRequest", Operation.HEAD),
     ("InvalidRequest", Operation.GET),
     ("InvalidRequest", Operation.REVALIDATION),
-    ("InvalidArgument", Operation.REVALIDATION),
+    (VAGUE_KEY_REFUSAL, Operation.REVALIDATION),
 }
+KEY_REFUSALS: Final = frozenset(code for code, _ in _NEEDS_KEY)
 _DENIED = {
     *("AllAccessDisabled", "AccountProblem", "InvalidObjectState", "RequestTimeTooSkewed"),
     *("InvalidPayer", "UnauthorizedAccess"),
@@ -179,7 +182,7 @@ def _needs_customer_key(response: ErrorResponse, operation: Operation) -> bool:
 def _message(response: ErrorResponse, operation: Operation) -> str:
     reason = _REASONS.get(response.code) or printable(response.code)
     if _needs_customer_key(response, operation):
-        reason = f"encrypted with a customer key (SSE-C), and s3mount has none: {response.code}"
+        reason = f"encrypted with a customer key (SSE-C), see --sse-c-key-file: {response.code}"
     if not reason and response.is_html:
         reason = "the response is not from S3"
     if response.redirect is not None:

@@ -10,8 +10,9 @@ from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import TransformedBodyError
-from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.error_mapping import VAGUE_KEY_REFUSAL, Operation
 from s3mount.s3.operations.etag_probe import EtagProbe
+from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_state import ReadState
 from s3mount.s3.operations.read_verification import Probe
@@ -47,7 +48,8 @@ class GetRange:
     """
 
     __slots__ = (
-        *("_condition", "_deadline", "_is_whole", "_missing", "_offset", "_probe", "_query"),
+        *("_condition", "_deadline", "_head_object", "_is_whole", "_missing", "_offset", "_probe"),
+        "_query",
         *("_range", "_reason", "_runner", "_state", "_traits", "_version"),
     )
 
@@ -61,6 +63,7 @@ class GetRange:
         version_id: str | None,
         deadline: float,
         probe: EtagProbe,
+        head_object: HeadObject,
         is_conditional: bool = True,
         reason: Reason = Reason.READ,
     ) -> None:
@@ -70,6 +73,7 @@ class GetRange:
         self._range = self._missing = byte_range
         self._deadline = deadline
         self._probe = probe
+        self._head_object = head_object
         self._reason = reason
         self._offset = 0
         self._is_whole = byte_range.stop - byte_range.start == version.size
@@ -231,16 +235,25 @@ class GetRange:
         )
 
     def _refused(self, response: Response, form: RequestForm) -> Exception:
-        """Return what *response* means; a 416 is valid only if the object has another size."""
+        """Return what *response* means; a 416 is valid only if the object has another size.
+
+        Raises AccessDenied if the object is encrypted with a customer key.
+        """
         size = response.headers.get("content-range", "").removeprefix("bytes */")
         error = read_error(response)
         if "x-amz-delete-marker" in response.headers:
             return error
         if response.status != 416 or size in ("", str(self._version.size)):
             adapted = self._adapted(error, form)
-            if size and adapted is error:
+            if adapted is not error:
+                return adapted
+            if size:
                 return InvalidResponseError("a range that the object has was refused")
-            return adapted
+            if error.response.code == VAGUE_KEY_REFUSAL:
+                version_id = dict(self._query).get("versionId")
+                self._head_object.check_encryption(
+                    self._version.key, deadline=self._deadline, version_id=version_id
+                )
         return error
 
 

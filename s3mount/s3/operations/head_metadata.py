@@ -14,9 +14,15 @@ from s3mount.s3.model import ObjectMetadata, Reason
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.error_mapping import Operation
+from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.request_headers import version_query
-from s3mount.s3.transport import InvalidResponseError, StoreRequest, content_length
+from s3mount.s3.transport import (
+    ErrorResponseError,
+    InvalidResponseError,
+    StoreRequest,
+    content_length,
+)
 
 USER_METADATA: Final = "x-amz-meta-"
 # header -> member of HeadObject's output
@@ -71,16 +77,30 @@ class MetadataQuery(NamedTuple):
 
 
 class HeadMetadata:
-    """Metadata of objects, requested over *runner*."""
+    """Metadata of objects, requested over *runner*.
 
-    def __init__(self, runner: OperationRunner) -> None:
+    *head_object* finds out what a refusal without a code means.
+    """
+
+    def __init__(self, runner: OperationRunner, head_object: HeadObject) -> None:
         self._runner = runner
+        self._head_object = head_object
 
     def metadata(self, query: MetadataQuery, *, deadline: float) -> ObjectMetadata:
         """See `Operations.metadata`."""
         return self._runner.run(Operation.HEAD, query.key, self._metadata, query, deadline)
 
     def _metadata(self, query: MetadataQuery, deadline: float) -> ObjectMetadata:
+        try:
+            return self._head(query, deadline)
+        except ErrorResponseError as exc:
+            if exc.response.status == 400 and not exc.response.code:  # see `HeadObject`
+                self._head_object.head_by_get(
+                    query.key, deadline=deadline, reason=query.reason, version_id=query.version_id
+                )
+            raise
+
+    def _head(self, query: MetadataQuery, deadline: float) -> ObjectMetadata:
         part = () if query.part_number is None else (("partNumber", str(query.part_number)),)
         request = StoreRequest(
             "HeadObject",

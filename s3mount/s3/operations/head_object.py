@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from s3mount.errors import S3MountError, StoreError
+from s3mount.errors import AccessDenied, CredentialsRefused, S3MountError, StoreError
 from s3mount.s3.model import ByteRange, ObjectStat, Reason
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.content_coding import TransformedBodyError, check_stored
@@ -65,6 +65,20 @@ class HeadObject:
         if stat is None:
             raise Retryable(StoreError("GET tells no size", bucket=self._runner.bucket, key=key))
         return stat
+
+    def check_encryption(self, key: str, *, deadline: float, version_id: str | None) -> None:
+        """Raise AccessDenied if *key* is encrypted with a customer key (SSE-C) that is not known.
+
+        For a GET whose refusal may have many reasons; here a key that is missing is the only one.
+        """
+        try:
+            self.head(key, deadline=deadline, reason=Reason.CHECK, version_id=version_id)
+        except CredentialsRefused:
+            return
+        except AccessDenied:
+            raise
+        except (S3MountError, Retryable):
+            return
 
     def _head(self, key: str, query: Fields, deadline: float, reason: Reason) -> ObjectStat | None:
         """Return what HEAD tells; None if only a GET tells it."""

@@ -89,6 +89,18 @@ def test_prefetch_that_the_command_line_turns_off_adds_to_that_of_the_file() -> 
     assert config.no_prefetch == {Prefetch.WALKS, Prefetch.SIBLINGS, Prefetch.READAHEAD}
 
 
+@pytest.mark.parametrize("written", ['["/1", "/2"]', '"/1"'])
+def test_an_option_that_may_be_repeated_may_be_a_list(written: str) -> None:
+    file = parse_config_file("f", f"bucket = 'b'\nmountpoint = '/m'\nsse-c-key-file = {written}")
+    flag = parse_arguments(("b", "/m", "--sse-c-key-file", "/2"))
+    assert isinstance(flag, MountArguments)
+
+    config = build_config(MountArguments("b", "/m", (*file.values, *flag.values)))
+
+    expected = (*(["/1", "/2"] if "[" in written else ["/1"]), "/2")
+    assert tuple(map(Path, expected)) == config.store.sse_c_key_files
+
+
 def test_a_single_argument_is_the_mount_point_if_the_file_names_only_the_bucket(
     tmp_path: Path,
 ) -> None:

@@ -105,6 +105,17 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
     )
 
 
+def test_files_of_customer_keys_add_up() -> None:
+    """Each is opened by the user who serves, so none has to exist here."""
+    config = config_of(
+        *("b", "/m", "--sse-c-key-file", "/1", "--sse-c-allow-http"),
+        *("-o", "sse_c_key_file=/2,sse-c-key-file=/3", "--sse-c-key-file", "4"),
+    )
+
+    assert set(config.store.sse_c_key_files) == {*map(Path, ("/1", "/2", "/3")), Path.cwd() / "4"}
+    assert config.store.sse_c_allow_http
+
+
 def test_negative_flags_turn_options_off() -> None:
     config = config_of("b", "/m", "--no-sign-request", "--no-verify-ssl", "--allow-root")
 
@@ -247,6 +258,14 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
                 "only a signed request can be paid for"
             ),
         ),
+        (
+            ("b", "/m", "--sse-c-key-file", "/k", "--no-verify-ssl"),
+            (
+                "--no-verify-ssl and --sse-c-key-file contradict each other: "
+                "anyone in between could read the key; use --ca-bundle"
+            ),
+        ),
+        (("b", "/m", "--sse-c-key-file", ""), "--sse-c-key-file: it is empty"),
         (
             ("arn:aws:s3:eu-west-1:123456789012:accesspoint/x", "/m", "--path-style"),
             "--path-style: an access point cannot be named in a path",
