@@ -24,6 +24,7 @@ from s3mount.s3.operations.head_metadata import HeadMetadata, MetadataQuery
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_bucket import ListBucket
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
+from s3mount.s3.operations.modification_time import ModificationTimes
 from s3mount.s3.operations.operation_runner import OperationRunner
 from s3mount.s3.operations.revalidate import Revalidate
 from s3mount.s3.operations.store_traits import StoreTraits
@@ -125,13 +126,14 @@ class BucketOperations:
         dialect = dialect or ListObjects()
         self._probe = EtagProbe(transport, dialect, prefix)
         head_object = HeadObject(runner, traits)
-        self._list_bucket = ListBucket(runner, dialect, head_object, clock)
+        times = ModificationTimes()
+        self._list_bucket = ListBucket(runner, dialect, head_object, times, clock)
         # the calls of the parts, for whoever holds the operations, without a frame of their own
         self.head = head_object.head
         self.head_by_get = head_object.head_by_get
         self.metadata = HeadMetadata(runner).metadata
         self.list_page = self._list_bucket.list_page
-        self.revalidate = Revalidate(runner, traits, head_object).revalidate
+        self.revalidate = Revalidate(runner, traits, head_object, times).revalidate
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials
         self.close = transport.close

@@ -11,6 +11,7 @@ from s3mount.s3.object_store import OnToken
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_dialect import ListDialect
+from s3mount.s3.operations.modification_time import ModificationTimes
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.page_completion import complete_page
 from s3mount.s3.transport import InvalidResponseError, Response, StoreRequest
@@ -24,11 +25,13 @@ class ListBucket:
         runner: OperationRunner,
         dialect: ListDialect,
         head_object: HeadObject,
+        times: ModificationTimes,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._runner = runner
         self._dialect = dialect
         self._head_object = head_object
+        self._times = times
         self._clock = clock
         self._parsing = threading.Lock()  # held while a large page is parsed
 
@@ -58,6 +61,7 @@ class ListBucket:
             with self._runner.transport.send(request, deadline=deadline) as response:
                 if response.status != 200:
                     raise read_error(response)
+                self._times.record_listing(response.headers.get("date"))
                 return _read_document(response)
 
         return self._runner.run(Operation.LIST, query.prefix, receive)

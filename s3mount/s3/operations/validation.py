@@ -146,6 +146,7 @@ def decode_key(text: str) -> str:
 # ETags
 
 _SYNTHETIC = "s3mount-stand-in-"
+_SYNTHETIC_ETAG = re.compile(rf"{_SYNTHETIC}(-?\d{{1,10}})-\d+", re.ASCII)
 
 
 def plain_etag(raw: str | None) -> str:
@@ -164,6 +165,12 @@ def synthetic_etag(mtime_ns: int, size: int) -> str:
 def is_synthetic(etag: str) -> bool:
     """Whether *etag* is our own, and so is never sent."""
     return etag.startswith(_SYNTHETIC)
+
+
+def synthetic_seconds(etag: str) -> int | None:
+    """Return the time of a synthetic ETag, in seconds since 1970; None if *etag* is none."""
+    match = _SYNTHETIC_ETAG.fullmatch(etag) if is_synthetic(etag) else None
+    return None if match is None else int(match[1])
 
 
 def has_sendable_etag(version: ObjectVersion) -> bool:

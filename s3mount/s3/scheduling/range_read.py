@@ -118,7 +118,7 @@ class ReadScheduler:
         self.doubts_etags |= is_of_etag
         if self._refuted == REFUTED_MAX:
             self.uses_conditions = False
-            log.info("the store refuses If-Match for current versions: it is not sent any more")
+            log.info("the store refuses conditions for current versions: none is sent any more")
 
 
 class RangeRead(HedgedRequest[str | None]):
