@@ -494,14 +494,14 @@ def test_times_in_the_place_of_etags(transport: str, tmp_path: Path) -> None:
         assert [read_file(mount / name) for name in ("old", "old", "new")] == [
             *(b"old", b"old", b"first")
         ]
-        assert bucket.conditions("if-modified-since") > 0
+        assert any("if-modified-since" in each.headers for each in store.requests)
         bucket.put_at(now, "new", b"second")  # in the second of the first
         assert read_file(mount / "new") == b"second"
         bucket.put_at(1_600_000_000, "old", b"older")  # a time that goes back
         assert read_file(mount / "old") == b"older"
         bucket.put_at(now, "old", b"newer")
         assert read_file(mount / "old") == b"newer"
-        assert bucket.conditions("if-unmodified-since") > 0
+        assert any("if-unmodified-since" in each.headers for each in store.requests)
 
 
 def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:

@@ -9,11 +9,7 @@ from tests.faults.bucket import Blob, Bucket, Kind, Request, Response
 
 
 class UntaggedBucket(Bucket):
-    """Its objects have the times that they are put with; *requests* are those for objects."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.requests: list[Request] = []
+    """Its objects have the times that they are put with."""
 
     def put_at(self, seconds: int, key: str, body: bytes) -> None:
         """Put *body*, modified at *seconds* since 1970."""
@@ -22,17 +18,12 @@ class UntaggedBucket(Bucket):
         assert blob is not None
         self._versions[key][-1] = replace(blob, mtime=float(seconds))
 
-    def conditions(self, name: str) -> int:
-        """Return how many requests for objects had the header *name*."""
-        return sum(name in request.headers for request in self.requests)
-
     def _respond(self, request: Request) -> Response:
         if request.kind is Kind.LIST:
             page = super()._respond(request)
             page = page.with_body(re.sub(rb"<ETag>.*?</ETag>", b"", page.body))
             return page.with_header("Date", email.utils.formatdate(time.time(), usegmt=True))
         if request.kind is not Kind.BUCKET:
-            self.requests.append(request)
             blob = self._current(request.key)
             refused = None if blob is None else self._refused(request, blob)
             if refused is not None:
