@@ -25,6 +25,14 @@ class Prefetch(StrEnum):
     READAHEAD = "readahead"  # blocks ahead of a sequential reader; without it, more requests in all
 
 
+class EndpointVariant(StrEnum):
+    """Variants of AWS's endpoints, which have hosts of their own."""
+
+    DUALSTACK = "dualstack"  # IPv6 beside IPv4
+    FIPS = "fips"  # with validated cryptography
+    ACCELERATE = "accelerate"  # by the nearest edge location
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """Access to the bucket. None leaves the choice to boto3's chain."""
@@ -37,6 +45,7 @@ class StoreConfig:
     sign_requests: bool = True
     addressing_style: AddressingStyle = "auto"
     path_style: bool = False  # short for addressing_style="path"
+    endpoint_variants: frozenset[EndpointVariant] = frozenset()
     follow_redirects: bool = False
     list_version: Literal["auto", "1", "2"] = "auto"
     requester_pays: bool = False

@@ -14,6 +14,7 @@ from s3mount.cli import values
 from s3mount.config import (
     BlockConfig,
     Config,
+    EndpointVariant,
     LogConfig,
     MountConfig,
     Prefetch,
@@ -85,7 +86,8 @@ ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
-REPEATABLE: Final = frozenset((OPTIONS, PREFETCH))
+VARIANTS: Final = OptionType("NAME[,NAME...]", values.parse_variants, words=tuple(EndpointVariant))
+REPEATABLE: Final = frozenset((OPTIONS, PREFETCH, VARIANTS))
 FILES: Final = frozenset((PATH, EXISTING_FILE))
 
 Section = type[
@@ -155,6 +157,10 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "auto: as the profile says, else in the host at AWS, and in the path elsewhere."),
     Option(_STORE, "path-style", StoreConfig, "path_style", FLAG,
            "Short for --addressing-style path."),
+    Option(_STORE, "endpoint-variant", StoreConfig, "endpoint_variants", VARIANTS,
+           "Use AWS's endpoints with IPv6 (dualstack), with validated cryptography (fips), or at "
+           "the edge (accelerate). May be repeated.",
+           default="as AWS_USE_DUALSTACK_ENDPOINT, AWS_USE_FIPS_ENDPOINT or the profile says"),
     Option(_STORE, "follow-redirects", StoreConfig, "follow_redirects", FLAG,
            "Follow redirects of the store to other hosts, up to 3, without a signature. "
            "A store could aim the mount at any of them."),

@@ -117,7 +117,7 @@ def resolve_endpoint(
 
 
 def _address(config: StoreConfig, configuration: Configuration, region: str) -> Address:
-    if isinstance(configuration, PlainConfiguration):
+    if isinstance(configuration, PlainConfiguration) and not config.endpoint_variants:
         setting = configured_endpoint(config, configuration)
         usual = usual_address(
             config.bucket,

@@ -17,6 +17,7 @@ from s3mount.config import (
     INDEFINITE,
     BlockConfig,
     Config,
+    EndpointVariant,
     LogConfig,
     MountConfig,
     Prefetch,
@@ -53,6 +54,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
     line = (
         "s3://bucket /mnt/s3 --endpoint-url http://127.0.0.1:9000 --region eu-west-1 "
         "--profile me --addressing-style path --path-style --requester-pays "
+        "--endpoint-variant dualstack --endpoint-variant fips,dualstack "
         "--expected-bucket-owner 123456789012 "
         f"--ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
         "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 "
@@ -71,6 +73,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
             profile="me",
             addressing_style="path",
             path_style=True,
+            endpoint_variants=frozenset((EndpointVariant.DUALSTACK, EndpointVariant.FIPS)),
             requester_pays=True,
             expected_bucket_owner="123456789012",
             ca_bundle=bundle,
