@@ -48,6 +48,7 @@ class StoreConfig:
     endpoint_variants: frozenset[EndpointVariant] = frozenset()
     follow_redirects: bool = False
     list_version: Literal["auto", "1", "2"] = "auto"
+    list_page_size: int = 1000  # rows
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
     ca_bundle: Path | None = None

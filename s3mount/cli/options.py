@@ -166,6 +166,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "A store could aim the mount at any of them."),
     Option(_STORE, "list-version", StoreConfig, "list_version", LIST_VERSION,
            "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
+    Option(_STORE, "list-page-size", StoreConfig, "list_page_size", COUNT,
+           "Names that a listing requests at once: fewer for stores that refuse so many, up to "
+           "10000 for stores that send more."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from s3mount.s3.model import (
+    PAGE_SIZE,
     ByteRange,
     ListPage,
     ListQuery,
@@ -108,7 +109,10 @@ class Operations(Protocol):
 
 
 class BucketOperations:
-    """`Operations` on *bucket*, over *transport*; *prefix* is the mount's."""
+    """`Operations` on *bucket*, over *transport*; *prefix* is the mount's.
+
+    Listings are requested by *page_size* rows.
+    """
 
     def __init__(
         self,
@@ -118,16 +122,19 @@ class BucketOperations:
         dialect: ListDialect | None = None,
         traits: StoreTraits | None = None,
         prefix: str = "",
+        page_size: int = PAGE_SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._traits = traits = traits or StoreTraits()
         self._runner = runner = OperationRunner(transport, bucket)
         dialect = dialect or ListObjects()
-        self._probe = EtagProbe(transport, dialect, prefix)
+        self._probe = EtagProbe(transport, dialect, prefix, page_size)
         head_object = HeadObject(runner, traits)
         times = ModificationTimes()
-        self._list_bucket = ListBucket(runner, dialect, head_object, times, clock)
+        self._list_bucket = ListBucket(
+            runner, dialect, head_object, times, clock, page_size=page_size
+        )
         # the calls of the parts, for whoever holds the operations, without a frame of their own
         self.head = head_object.head
         self.head_by_get = head_object.head_by_get
