@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -150,6 +151,20 @@ def test_what_a_store_pages_by_is_remembered() -> None:
 @pytest.mark.parametrize("version", ["auto", "1", "2"])
 def test_the_prefix_is_always_sent(version: ListVersion) -> None:
     assert ("prefix", "") in ListObjects(version).request(ListQuery("")).query
+
+
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_each_parameter_of_a_listing_is_sent(version: Literal["1", "2"]) -> None:
+    dialect, first = ListObjects(version), ListQuery("d/", start_after="d/k", max_keys=7)
+    sent, later = dialect.request(first), dialect.request(ListQuery("d/", token="t"))
+    common = {"delimiter": "/", "encoding-type": "url", "max-keys": "7", "prefix": "d/"}
+
+    if version == "1":
+        assert dict(sent.query) == common | {"marker": "d/k"}
+    else:
+        assert dict(sent.query) == common | {"list-type": "2", "start-after": "d/k"}
+        assert dict(later.query)["continuation-token"] == "t"
+    assert ("delimiter", "") not in dialect.request(ListQuery("d/", delimiter="")).query
 
 
 def test_a_start_is_a_marker_in_version_1() -> None:

@@ -1,6 +1,7 @@
-"""Each call agrees to pay, over either transport, if the user has agreed."""
+"""Each call agrees to pay and names the owner, over either transport, if the user wants it."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -46,16 +47,26 @@ CALLS: dict[str, tuple[Callable[[BucketOperations], object], bytes]] = {
 
 @pytest.mark.parametrize("transport", ["native", "boto3"])
 @pytest.mark.parametrize("name", CALLS)
-@pytest.mark.parametrize("pays", [True, False])
-def test_each_call_pays_if_the_user_agrees(name: str, transport: str, *, pays: bool) -> None:
+@pytest.mark.parametrize(
+    ("option", "header", "value"),
+    [
+        ({"requester_pays": True}, "x-amz-request-payer", "requester"),
+        ({"requester_pays": False}, "x-amz-request-payer", None),
+        ({"expected_bucket_owner": "012345678901"}, "x-amz-expected-bucket-owner", "012345678901"),
+        ({}, "x-amz-expected-bucket-owner", None),
+    ],
+)
+def test_each_call_says_who_pays_and_owns(
+    option: dict[str, Any], header: str, value: str | None, name: str, transport: str
+) -> None:
     call, response = CALLS[name]
     with scripted(says(response)) as server:
         config = StoreConfig(
             bucket="bucket",
             endpoint_url=f"http://127.0.0.1:{server.port}",
-            requester_pays=pays,
             list_version="1" if name == "ListObjects" else "auto",
             transport=transport,  # type: ignore[arg-type]  # a parameter
+            **option,
         )
         keys = FixedCredentials(FrozenCredentials("AKID", "secret"))
         endpoint = resolve_endpoint(config, session(), region="us-east-1", credentials=keys)
@@ -68,5 +79,5 @@ def test_each_call_pays_if_the_user_agrees(name: str, transport: str, *, pays: b
     [request] = server.requests
     lines = dict(line.split(": ", 1) for line in request.lower().splitlines()[1:])
     signed = lines["authorization"].partition("signedheaders=")[2].partition(",")[0].split(";")
-    assert lines.get("x-amz-request-payer") == ("requester" if pays else None)
-    assert ("x-amz-request-payer" in signed) is pays
+    assert lines.get(header) == value
+    assert (header in signed) is (value is not None)
