@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
+SYNTHETIC_ETAG: Final = "s3mount-stand-in-"  # begins the ETag of a version that the store gave none
 PAGE_SIZE: Final = 1000  # rows of a page: as many as Amazon S3 sends at most
 STANDARD: Final = "STANDARD"  # the storage class of an object whose response names none
 

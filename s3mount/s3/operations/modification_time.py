@@ -30,7 +30,7 @@ class ModificationTimes:
         self._wall_clock = wall_clock
         # the moment of the first listing, by whichever of both clocks is behind; None before that
         self._first_listed_at: int | None = None
-        self._is_told = True  # with a 304
+        self._is_usable = True  # the store takes If-Modified-Since, and tells the time with a 304
 
     def record_listing(self, date: str | None) -> None:
         """Account for a response to LIST, sent at *date* (HTTP); only the first of them counts."""
@@ -39,10 +39,14 @@ class ModificationTimes:
             if sent_at is not None:
                 self._first_listed_at = min(sent_at // 1_000_000_000, int(self._wall_clock()))
 
+    def disable(self) -> None:
+        """Rely on no time any more."""
+        self._is_usable = False
+
     def may_settle(self, version: ObjectVersion) -> bool:
         """Whether a 304 by the time of *version* may show that it is current."""
         seconds, first = synthetic_seconds(version.etag), self._first_listed_at
-        if seconds is None or first is None or not self._is_told:
+        if seconds is None or first is None or not self._is_usable:
             return False
         return 0 < seconds < first - SETTLED_AFTER
 
@@ -53,7 +57,7 @@ class ModificationTimes:
         """
         told = parse_time(headers.get("last-modified", ""))
         if told is None:
-            self._is_told = False
+            self.disable()
             return False
         return told // 1_000_000_000 == synthetic_seconds(version.etag)
 

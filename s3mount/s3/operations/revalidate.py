@@ -68,6 +68,8 @@ class Revalidate:
             except S3MountError as exc:
                 if exc.status not in _REFUSALS_OF_CONDITIONS:
                     raise
+                if self._times.may_settle(version):  # else the condition was another one
+                    self._times.disable()
                 head_size = 0
         return outcome or self._compare(version, head_size, deadline)
 

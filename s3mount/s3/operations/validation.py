@@ -11,7 +11,13 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from s3mount.s3.limits import WORD_LIMIT
-from s3mount.s3.model import ByteRange, ObjectStat, ObjectVersion, is_same_etag
+from s3mount.s3.model import (
+    SYNTHETIC_ETAG,
+    ByteRange,
+    ObjectStat,
+    ObjectVersion,
+    is_same_etag,
+)
 from s3mount.s3.operations.content_coding import UnlocatedPartError
 from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.transport import InvalidResponseError, content_length
@@ -145,8 +151,7 @@ def decode_key(text: str) -> str:
 
 # ETags
 
-_SYNTHETIC = "s3mount-stand-in-"
-_SYNTHETIC_ETAG = re.compile(rf"{_SYNTHETIC}(-?\d{{1,10}})-\d+", re.ASCII)
+_SYNTHETIC_ETAG = re.compile(rf"{SYNTHETIC_ETAG}(-?\d{{1,10}})-\d+", re.ASCII)
 
 
 def plain_etag(raw: str | None) -> str:
@@ -159,12 +164,12 @@ def synthetic_etag(mtime_ns: int, size: int) -> str:
 
     It has whole seconds, since an HTTP date has no more, and the size.
     """
-    return f"{_SYNTHETIC}{mtime_ns // 1_000_000_000}-{size}"
+    return f"{SYNTHETIC_ETAG}{mtime_ns // 1_000_000_000}-{size}"
 
 
 def is_synthetic(etag: str) -> bool:
     """Whether *etag* is our own, and so is never sent."""
-    return etag.startswith(_SYNTHETIC)
+    return etag.startswith(SYNTHETIC_ETAG)
 
 
 def synthetic_seconds(etag: str) -> int | None:

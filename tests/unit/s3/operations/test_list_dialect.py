@@ -208,6 +208,16 @@ def test_a_full_page_is_not_the_last_one_unless_the_store_says_so(
     assert (page.next_token is not None) is more
 
 
+def test_a_page_of_a_thousand_rows_is_not_the_last_one_though_more_were_requested() -> None:
+    """The store may send no more at once; one that does not say whether more follow is asked."""
+    rows = [f"{number:04}" for number in range(1000)]
+    body = document(*rows).replace(b"<IsTruncated>true</IsTruncated>", b"")
+
+    page = ListObjects().read_page(body, ListQuery("", max_keys=10_000))
+
+    assert page.next_token == "\0" + "0999"
+
+
 def test_a_listing_of_another_bucket_is_invalid() -> None:
     dialect = ListObjects()
     dialect.read_page(document("a", truncated=False), ListQuery(""))

@@ -155,6 +155,25 @@ def test_a_304_that_tells_no_time_is_not_believed_and_no_other_is_asked_for(
         assert "if-modified-since" not in server.requests[3].lower()
 
 
+@pytest.mark.parametrize(
+    ("status", "forms"),  # the latter: of the request, as other headers may be what is refused
+    [("412 Precondition Failed", 1), ("400 Bad Request", 2), ("405 Method Not Allowed", 2)],
+)
+def test_a_store_that_refuses_the_condition_is_asked_without_it_from_then_on(
+    connect: Clients, status: str, forms: int
+) -> None:
+    refused = says(refusal(status, "MethodNotAllowed"))
+    same = head(ETag=None, Last_Modified=WHEN, Content_Length=len(CONTENT))
+    script = (listing(NOW), *[refused] * forms, says(same), says(plain()))
+    with connect(*script) as (operations, server):
+        listed(operations)
+        assert operations.revalidate(VERSION, 4, deadline=soon()) == NotModified()
+        assert operations.revalidate(VERSION, 4, deadline=soon()) == NotModified()
+
+        conditional = ["if-modified-since" in request.lower() for request in server.requests]
+        assert conditional == [False, *[True] * forms, False, False]
+
+
 def test_a_304_that_was_not_asked_for_is_a_failure(connect: Clients) -> None:
     with (
         connect(listing(MTIME), says(not_modified(WHEN))) as (operations, _),
