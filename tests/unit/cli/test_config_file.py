@@ -9,7 +9,7 @@ import pytest
 from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.parser import parse_arguments
-from s3mount.config import Config, Prefetch
+from s3mount.config import Config, EndpointVariant, Prefetch
 from s3mount.errors import UsageError
 
 
@@ -87,6 +87,16 @@ def test_prefetch_that_the_command_line_turns_off_adds_to_that_of_the_file() -> 
     config = build_config(MountArguments("b", "/m", (*file.values, *flag.values)))
 
     assert config.no_prefetch == {Prefetch.WALKS, Prefetch.SIBLINGS, Prefetch.READAHEAD}
+
+
+def test_variants_of_endpoints_are_named_in_a_file() -> None:
+    file = parse_config_file(
+        "f", 'bucket = "b"\nmountpoint = "/m"\nendpoint-variant = "dualstack, fips"'
+    )
+
+    config = build_config(MountArguments("b", "/m", file.values))
+
+    assert config.store.endpoint_variants == {EndpointVariant.DUALSTACK, EndpointVariant.FIPS}
 
 
 def test_a_single_argument_is_the_mount_point_if_the_file_names_only_the_bucket(
