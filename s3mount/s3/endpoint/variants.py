@@ -71,7 +71,7 @@ def _problems(
         yield "an access point has no accelerate endpoint: leave it out, or name the bucket"
     if is_accelerate and bucket.endswith("--x-s3"):
         yield "a directory bucket has no accelerate endpoint: leave it out"
-    if is_accelerate and not _HOST_LABEL.fullmatch(bucket):
+    if is_accelerate and bucket and not _HOST_LABEL.fullmatch(bucket):
         yield (
             f"accelerate serves no bucket that is named {bucket!r}, with other characters than "
             "small letters, digits and dashes: leave it out"
