@@ -161,6 +161,8 @@ def _request_notes(status: Reply) -> Iterator[tuple[str, RenderableType]]:
             f"({units.number(hedges.get('won', 0))} won)"
         ),
     )
+    if charged := status.get("charged"):
+        yield "Charged to us", Text(f"{units.number(charged)} requests")
 
 
 def _caches(status: Reply) -> RenderableType:

@@ -11,6 +11,7 @@ from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
 SYNTHETIC_ETAG: Final = "s3mount-stand-in-"  # begins the ETag of a version that the store gave none
+PAGE_SIZE: Final = 1000  # rows of a page: as many as Amazon S3 sends at most
 STANDARD: Final = "STANDARD"  # the storage class of an object whose response names none
 
 # what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress
@@ -161,7 +162,8 @@ class ListQuery:
     """The page of a listing to request.
 
     *start_after* begins a listing behind a key; *token* continues one. *delimiter* is "/", or ""
-    for everything below *prefix*. *has_owners*: the owners of objects are to be read. *reason* says
+    for everything below *prefix*. *max_keys* are the rows to request; PAGE_SIZE stands for as many
+    as `--list-page-size` says. *has_owners*: the owners of objects are to be read. *reason* says
     why, and is no part of what is requested.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
@@ -170,7 +172,7 @@ class ListQuery:
     delimiter: str = "/"
     start_after: str | None = None
     token: str | None = None
-    max_keys: int = 1000
+    max_keys: int = PAGE_SIZE
     has_owners: bool = False
     reason: Reason = field(default=Reason.LISTING, compare=False)
 

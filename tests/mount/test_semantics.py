@@ -24,6 +24,7 @@ import trio
 from s3mount.daemon.wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
 from tests.faults.bucket import Kind
+from tests.faults.hostile_store import HostileStore
 from tests.field import kinds
 from tests.field.case import (
     Case,
@@ -45,8 +46,9 @@ from tests.mount.buckets import fill
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
 from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree
 from tests.mount.memory_mount import memory_mount
-from tests.mount.mount_process import REPOSITORY, Mount, mount_of
+from tests.mount.mount_process import REPOSITORY, Mount, mount_of, mounted
 from tests.mount.relay import relay
+from tests.mount.untagged_bucket import UntaggedBucket
 from tests.reference import files_of, tree_of
 from tests.servers import S3Server
 from tests.waiting import outlast, wait_until
@@ -685,6 +687,38 @@ def test_the_bytes_decide(tmp_path: Path) -> None:
 
     check(right, "native", tmp_path / "right")
     check(big, "native", tmp_path / "big")
+
+
+@pytest.mark.parametrize("transport", ["native", "boto3"])
+def test_times_in_the_place_of_etags(transport: str, tmp_path: Path) -> None:
+    """Without ETags a version is its size and the second of its Last-Modified. Two versions of one
+    second and one size are told apart by no store that sends no more; what a 304 to such a time is
+    worth says [a record](decisions/modification-times.md).
+    """
+    bucket, now = UntaggedBucket("untagged"), int(time.time())
+    bucket.put_at(1_700_000_000, "old", b"old")
+    bucket.put_at(now, "new", b"first")
+    with (
+        HostileStore(bucket) as store,
+        mounted(
+            "untagged",
+            tmp_path / "mnt",
+            *("--endpoint-url", store.url, "--region", "us-east-1", "--path-style"),
+            *("--metadata-ttl", "0", "--transport", transport),
+            env={"AWS_ACCESS_KEY_ID": "AKIDUNTAGGED", "AWS_SECRET_ACCESS_KEY": "secret"},
+        ) as mount,
+    ):
+        assert [read_file(mount / name) for name in ("old", "old", "new")] == [
+            *(b"old", b"old", b"first")
+        ]
+        assert any("if-modified-since" in each.headers for each in store.requests)
+        bucket.put_at(now, "new", b"second")  # in the second of the first
+        assert read_file(mount / "new") == b"second"
+        bucket.put_at(1_600_000_000, "old", b"older")  # a time that goes back
+        assert read_file(mount / "old") == b"older"
+        bucket.put_at(now, "old", b"newer")
+        assert read_file(mount / "old") == b"newer"
+        assert any("if-unmodified-since" in each.headers for each in store.requests)
 
 
 def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:

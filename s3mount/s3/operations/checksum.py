@@ -103,6 +103,8 @@ _DIGESTS: Final[Mapping[str, Callable[[memoryview], bytes]]] = {
     "CRC32": _crc("CRC32", 4),
     "SHA1": partial(_hash, "sha1"),
     "SHA256": partial(_hash, "sha256"),
+    "MD5": md5,
+    "SHA512": partial(_hash, "sha512"),
     ETAG: md5,
 }
 # in the order of their costs
@@ -112,5 +114,7 @@ _HEADERS: Final[Mapping[str, tuple[str, int]]] = {
     "x-amz-checksum-crc32": ("CRC32", 4),
     "x-amz-checksum-sha1": ("SHA1", 20),
     "x-amz-checksum-sha256": ("SHA256", 32),
+    "x-amz-checksum-md5": ("MD5", 16),
+    "x-amz-checksum-sha512": ("SHA512", 64),
 }
 _HEADER_NAMES: Final = frozenset(_HEADERS)

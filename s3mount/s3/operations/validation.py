@@ -151,6 +151,8 @@ def decode_key(text: str) -> str:
 
 # ETags
 
+_SYNTHETIC_ETAG = re.compile(rf"{SYNTHETIC_ETAG}(-?\d{{1,10}})-\d+", re.ASCII)
+
 
 def plain_etag(raw: str | None) -> str:
     """Return an ETag without `W/` and quotes, or "". One response quotes it, another does not."""
@@ -168,6 +170,12 @@ def synthetic_etag(mtime_ns: int, size: int) -> str:
 def is_synthetic(etag: str) -> bool:
     """Whether *etag* is our own, and so is never sent."""
     return etag.startswith(SYNTHETIC_ETAG)
+
+
+def synthetic_seconds(etag: str) -> int | None:
+    """Return the time of a synthetic ETag, in seconds since 1970; None if *etag* is none."""
+    match = _SYNTHETIC_ETAG.fullmatch(etag) if is_synthetic(etag) else None
+    return None if match is None else int(match[1])
 
 
 def has_sendable_etag(version: ObjectVersion) -> bool:

@@ -5,9 +5,9 @@ from functools import partial
 import pytest
 
 from s3mount.errors import NotFound
-from s3mount.s3.operations.head_metadata import MetadataQuery, decode_words
+from s3mount.s3.operations.head_metadata import FIELDS, MetadataQuery, decode_words
 from s3mount.s3.transport import Retryable
-from tests.unit.s3.clients import TRANSPORTS, client, soon
+from tests.unit.s3.clients import TRANSPORTS, client, session, soon
 from tests.unit.s3.scripted_server import head, refusal, says
 
 
@@ -32,6 +32,17 @@ def test_all_that_is_told_of_an_object_is_in_its_metadata(transport: str) -> Non
     [request] = server.requests
     assert request.startswith("HEAD /bucket/k?versionId=v1")
     assert "x-amz-checksum-mode: ENABLED" in request
+
+
+def test_every_member_of_head_object_is_read() -> None:
+    members = session().below.get_service_model("s3").operation_model("HeadObject").output_shape
+    headers = {
+        shape.serialization["name"].lower(): name
+        for name, shape in members.members.items()
+        if shape.serialization["location"] == "header"
+    }
+
+    assert dict(FIELDS) == headers
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
