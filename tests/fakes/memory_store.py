@@ -8,14 +8,15 @@ import itertools
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, InitVar, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
+from s3mount.errors import Archived, NotFound, StaleVersion, StoreError
+from s3mount.s3.archive import ARCHIVE_CLASSES, RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
@@ -23,6 +24,7 @@ from s3mount.s3.model import (
     ListQuery,
     Modified,
     NotModified,
+    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
     Reason,
@@ -34,7 +36,6 @@ from tests.fakes.started_reads import TaskRead
 
 BUCKET = "bucket"
 PAGE_MAX = 1000  # keys, of S3
-ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 EPOCH_NS = 1_700_000_000_000_000_000
 
 
@@ -62,6 +63,8 @@ class _Stored:
 
     stat: ObjectStat
     body: bytes
+    fields: Mapping[str, str] = field(default_factory=dict)
+    user: Mapping[str, str] = field(default_factory=dict)
 
 
 async def respond_at_once(_: Request) -> None:
@@ -125,8 +128,10 @@ class MemoryStore:
         *,
         storage_class: str = "STANDARD",
         mtime_ns: int | None = None,
+        fields: Mapping[str, str] = MappingProxyType({}),
+        user: Mapping[str, str] = MappingProxyType({}),
     ) -> ObjectVersion:
-        """Store *body* under *key*, and return the new version."""
+        """Store *body* under *key*, and return the new version. *fields* are what a HEAD tells."""
         if key in self._objects and self.keeps_versions:
             former = self._objects[key]
             self._former[former.stat.version] = former
@@ -137,9 +142,9 @@ class MemoryStore:
             mtime_ns=EPOCH_NS + tick * 1_000_000_000 if mtime_ns is None else mtime_ns,
             storage_class=storage_class,
             version_id=f"v{tick}" if self.keeps_versions else None,
-            is_archived=storage_class in ARCHIVES,
+            is_archived=storage_class in ARCHIVE_CLASSES,
         )
-        self._objects[key] = _Stored(stat, bytes(body))
+        self._objects[key] = _Stored(stat, bytes(body), fields, user)
         return stat.version
 
     def delete(self, key: str) -> None:
@@ -147,6 +152,18 @@ class MemoryStore:
         stored = self._objects.pop(key)
         if self.keeps_versions:
             self._former[stored.stat.version] = stored
+
+    def archive(
+        self, key: str, storage_class: str | None = None, *, is_archived: bool = True
+    ) -> None:
+        """Make *key* unreadable, as when a restored copy expires; or readable."""
+        stored = self._objects[key]
+        stat = replace(
+            stored.stat,
+            is_archived=is_archived,
+            storage_class=storage_class or stored.stat.storage_class,
+        )
+        self._objects[key] = replace(stored, stat=stat)
 
     def change(self, key: str, body: bytes | None) -> None:
         """Store *body* under *key*, or, if it is None, delete what is there."""
@@ -181,6 +198,30 @@ class MemoryStore:
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await self._receive("HEAD", key)
         return self._current(key).stat
+
+    async def head_version(
+        self,
+        key: str,
+        version_id: str,
+        reason: Reason = Reason.LOOKUP,  # noqa: ARG002
+    ) -> ObjectStat:
+        await self._receive("HEAD", key)
+        return self._of_version_id(key, version_id).stat
+
+    async def metadata(
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        part_number: int | None = None,
+        reason: Reason = Reason.ATTRIBUTES,  # noqa: ARG002
+    ) -> ObjectMetadata:
+        await self._receive("HEAD", key)
+        stored = self._current(key) if version_id is None else self._of_version_id(key, version_id)
+        fields = {"ContentLength": str(stored.stat.version.size), **stored.fields}
+        if part_number is None:
+            fields.pop("PartsCount", None)
+        return ObjectMetadata(stored.stat, fields, stored.user)
 
     async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:
         size = self._objects[key].stat.version.size if key in self._objects else 0
@@ -235,10 +276,31 @@ class MemoryStore:
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._receive("REVALIDATE", version.key, span=ByteRange(0, head_size))
         stored = self._current(version.key)
+        self._check_readable(stored)  # before the condition, as moto does
         if stored.stat.version == version:
             return NotModified()
-        self._check_readable(stored)
         return Modified(stored.stat, stored.body[:head_size])
+
+    async def restore(
+        self,
+        key: str,
+        order: RestoreOrder,  # noqa: ARG002
+        *,
+        version_id: str | None = None,  # noqa: ARG002
+    ) -> RestoreOutcome:
+        """Restore *key* at once."""
+        await self._receive("RESTORE", key)
+        stored = self._current(key)
+        if stored.stat.storage_class not in ARCHIVE_CLASSES:
+            raise StoreError("not archived", bucket=self.bucket, key=key)
+        outcome = RestoreOutcome.REQUESTED if stored.stat.is_archived else RestoreOutcome.EXTENDED
+        restored = 'ongoing-request="false", expiry-date="Fri, 21 Dec 2029 00:00:00 GMT"'
+        self._objects[key] = replace(
+            stored,
+            stat=replace(stored.stat, is_archived=False),
+            fields={**stored.fields, "Restore": restored},
+        )
+        return outcome
 
     # ---- requests and pages
 
@@ -252,9 +314,15 @@ class MemoryStore:
             raise NotFound("no such key", bucket=self.bucket, key=key)
         return self._objects[key]
 
+    def _of_version_id(self, key: str, version_id: str) -> _Stored:
+        for stored in (*self._objects.values(), *self._former.values()):
+            if (stored.stat.version.key, stored.stat.version_id) == (key, version_id):
+                return stored
+        raise NotFound("no such version", bucket=self.bucket, key=key)
+
     def _check_readable(self, stored: _Stored) -> None:
         if stored.stat.is_archived:
-            raise AccessDenied("archived", bucket=self.bucket, key=stored.stat.version.key)
+            raise Archived("archived", bucket=self.bucket, key=stored.stat.version.key)
 
     def _page(self, query: ListQuery) -> ListPage:
         """Return the next page; its token is the last item, as S3's is in effect.

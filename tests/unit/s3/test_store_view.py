@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from s3mount.errors import NotFound
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -24,6 +25,8 @@ from tests.fakes.memory_store import MemoryStore
 
 class VersionedStore(MemoryStore):
     """The fake, with the requests that only views send."""
+
+    restored: list[tuple[str, str | None]]
 
     async def head_version(
         self,
@@ -45,6 +48,12 @@ class VersionedStore(MemoryStore):
     ) -> ObjectMetadata:
         fields = {"VersionId": version_id or "", "PartNumber": str(part_number)}
         return ObjectMetadata(await self.head(key, reason), fields, {})
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        self.restored = [(key, version_id)]
+        return await super().restore(key, order, version_id=version_id)
 
 
 @dataclass
@@ -112,6 +121,19 @@ async def test_a_replacement_is_told_under_the_key_that_was_asked_for() -> None:
     found = await view.revalidate(former, 100)
     assert isinstance(found, Modified)
     assert (found.stat.version.key, found.head) == ("top/a", b"newer")
+
+
+@pytest.mark.parametrize("version_id", [None, "v1"])
+async def test_a_restore_is_of_the_object_and_the_version_that_are_shown(
+    version_id: str | None,
+) -> None:
+    store = VersionedStore()
+    store.put("a", b"cold", storage_class="GLACIER")
+    view = StoreView(Below(store, version_id))
+
+    assert await view.restore("top/a", RestoreOrder(days=1)) is RestoreOutcome.REQUESTED
+
+    assert store.restored == [("a", version_id)]
 
 
 async def test_a_key_outside_of_the_view_is_not_found() -> None:
