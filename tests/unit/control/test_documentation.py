@@ -180,7 +180,7 @@ async def test_the_fields_of_trace_are_those_of_the_page(
 class EmptyWarmUp:
     """Warm-up of nothing: its own, and its own registry."""
 
-    planned_requests = 0
+    planned_requests = planned_checks = 0
 
     def __init__(self) -> None:
         self._counts = WarmCounts()
