@@ -86,6 +86,16 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
                 },
                 has_items=True,
             ),
+            CommandSpec(
+                "restore",
+                {
+                    "paths": ArgumentType("list of strings", is_required=True),
+                    "status": _FALSE,
+                    "tier": ArgumentType("string", default="Standard"),
+                    "days": ArgumentType("integer"),
+                },
+                has_items=True,
+            ),
         )
     }
 )

@@ -7,6 +7,7 @@ from typing import Protocol
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
 from s3mount.s3.model import Reason, StoreIdentity
+from s3mount.s3.object_store import MetadataSource, Restorer
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
 
@@ -24,6 +25,23 @@ class Refreshable(Protocol):
 
     def refresh(self, names: Sequence[bytes]) -> int:
         """Drop what is cached of a path and below, in the kernel soon; return how many names."""
+        ...
+
+
+class FoundPath(Protocol):
+    """Entry that a path names; see `filesystem.namespace.path_lookup`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def is_directory(self) -> bool: ...
+
+
+class Paths(Protocol):
+    """Look-up of paths, as the mount shows them now."""
+
+    async def find(self, names: Sequence[bytes]) -> FoundPath:
+        """The entry of a path relative to the mount. Raises NotFound, or the store's failure."""
         ...
 
 
@@ -94,6 +112,9 @@ class Sources:
     files: OpenFiles
     metrics: Metrics
     tree: Refreshable
+    paths: Paths
+    metadata: MetadataSource
+    restorer: Restorer
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

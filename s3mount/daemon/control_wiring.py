@@ -19,12 +19,14 @@ from s3mount.control.sources import Credentials, Requests, Sources, StoreState, 
 from s3mount.control.warm import warm_command
 from s3mount.daemon.interfaces import MountIdentity
 from s3mount.daemon.logging_setup import set_log_level
+from s3mount.filesystem.namespace.path_lookup import PathLookup
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.metrics import Metrics
 from s3mount.s3.model import StoreIdentity
+from s3mount.s3.object_store import BucketStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class ControlledParts:
     requests: Requests
     metrics: Metrics
     tree: Tree
+    store: BucketStore
     blocks: BlockCache
     wait_dropped: WaitDropped
 
@@ -62,6 +65,9 @@ def control_server(
         files=parts.blocks,
         metrics=parts.metrics,
         tree=parts.tree,
+        paths=PathLookup(parts.tree),
+        metadata=parts.store,
+        restorer=parts.store,
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,

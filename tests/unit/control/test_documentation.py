@@ -214,6 +214,20 @@ async def test_the_fields_of_warm_are_those_of_the_page(requests: RequestLog) ->
     assert fields_of(result) == fields_of_reply(reply)
 
 
+async def test_the_fields_of_restore_are_those_of_the_page(sources: Sources) -> None:
+    (item,), (result,) = blocks("restore-item"), blocks("restore")
+    items: list[Object] = []
+
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
+
+    arguments = {"paths": ["a"], "status": False, "tier": "Standard", "days": None}
+    reply = await build_commands(sources, GREETING, {})["restore"](arguments, keep)
+
+    assert fields_of(item) == fields_of_reply(items[-1])
+    assert fields_of(result) == fields_of_reply(reply)
+
+
 async def test_the_other_results_are_as_documented(sources: Sources) -> None:
     commands = build_commands(sources, GREETING, {})
     arguments: Mapping[str, Mapping[str, object]] = {
