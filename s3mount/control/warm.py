@@ -27,6 +27,8 @@ class WarmUp(Protocol):
 
     @property
     def planned_requests(self) -> int: ...
+    @property
+    def planned_checks(self) -> int: ...
     def progress(self) -> Mapping[str, object]: ...
     def result(self) -> Mapping[str, object]: ...
     async def list(self) -> None: ...
@@ -65,7 +67,7 @@ def warm_command(warm_ups: WarmUps, requests: Requests, prices: PriceConfig) -> 
         finally:
             warm_ups.end()
         if is_dry:
-            sent = {"LIST": 0, "GET": warm_up.planned_requests, "HEAD": 0}
+            sent = {"LIST": 0, "GET": warm_up.planned_requests, "HEAD": warm_up.planned_checks}
         result = warm_up.result()
         return {**result, "requests": sent, "cost": _cost(sent, result["fetched_bytes"], prices)}
 

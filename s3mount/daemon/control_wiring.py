@@ -20,7 +20,6 @@ from s3mount.control.sources import (
     Requests,
     Sources,
     StoreState,
-    Versions,
     WaitDropped,
 )
 from s3mount.control.warm import warm_command
@@ -28,12 +27,14 @@ from s3mount.daemon.interfaces import MountIdentity
 from s3mount.daemon.logging_setup import set_log_level
 from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 from s3mount.filesystem.attributes.path_attributes import PathAttributes
+from s3mount.filesystem.namespace.path_lookup import PathLookup
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.metrics import Metrics
 from s3mount.s3.model import StoreIdentity
+from s3mount.s3.object_store import BucketStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class ControlledParts:
     requests: Requests
     metrics: Metrics
     tree: Tree
-    versions: Versions
+    store: BucketStore
     blocks: BlockCache
     metadata: MetadataReader
     wait_dropped: WaitDropped
@@ -73,8 +74,11 @@ def control_server(
         files=parts.blocks,
         metrics=parts.metrics,
         tree=parts.tree,
-        versions=parts.versions,
+        versions=parts.store,
         attributes=PathAttributes(parts.tree, parts.metadata),
+        paths=PathLookup(parts.tree),
+        metadata=parts.store,
+        restorer=parts.store,
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,

@@ -12,6 +12,7 @@ from s3mount.printable import printable
 from s3mount.s3.model import ByteRange, Reason
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 from s3mount.s3.transport import (
+    RESTORE,
     ErrorResponseError,
     Response,
     Retryable,
@@ -29,6 +30,7 @@ class RequestKind(StrEnum):
     GET = "GET"
     HEAD = "HEAD"
     LIST = "LIST"
+    RESTORE = "RESTORE"
 
 
 class Outcome(StrEnum):
@@ -78,8 +80,9 @@ class RequestRecord:
         request = self.request
         if request.method == "HEAD":
             return RequestKind.HEAD
-        is_listing = request.key is None and request.operation.startswith("List")
-        return RequestKind.LIST if is_listing else RequestKind.GET
+        if request.key is None and request.operation.startswith("List"):
+            return RequestKind.LIST
+        return RequestKind.RESTORE if request.operation == RESTORE else RequestKind.GET
 
     @property
     def key(self) -> str:

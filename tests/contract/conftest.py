@@ -15,7 +15,7 @@ from s3mount.s3.endpoint.credential_chain import CredentialChain
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
 from s3mount.s3.native.transport import NativeTransport
-from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.object_store import ObjectStore, Restorer
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
 from s3mount.s3.remote_store import RemoteStore
@@ -39,6 +39,9 @@ class Bucket(Protocol):
     def store(self) -> ObjectStore: ...
 
     @property
+    def restorer(self) -> Restorer: ...
+
+    @property
     def quirks(self) -> frozenset[Quirk]: ...
 
     def put(self, key: str, body: bytes = b"", **options: Any) -> None: ...
@@ -52,6 +55,10 @@ class Bucket(Protocol):
 class MemoryBucket:
     store: MemoryStore
     quirks: frozenset[Quirk]
+
+    @property
+    def restorer(self) -> Restorer:
+        return self.store
 
     def put(self, key: str, body: bytes = b"", **options: Any) -> None:
         self.store.put(key, body, storage_class=options.get("StorageClass", "STANDARD"))
@@ -69,6 +76,10 @@ class ServerBucket:
     server: S3Server
     bucket: str
     client: Any
+
+    @property
+    def restorer(self) -> Restorer:
+        return self.store
 
     @property
     def quirks(self) -> frozenset[Quirk]:

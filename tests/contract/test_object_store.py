@@ -7,7 +7,15 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.errors import AccessDenied, NotFound, StaleVersion
+from s3mount.errors import (
+    Archived,
+    CredentialsRefused,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+    StoreError,
+)
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome, RestoreTier
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.object_store import ObjectStore, Priority
 from tests.contract.conftest import Bucket, OpenBucket
@@ -316,8 +324,42 @@ async def test_an_archived_object_is_listed_and_its_bytes_denied(bucket: Bucket)
         "GLACIER",
         "GLACIER_IR",
     }
-    with pytest.raises(AccessDenied):
+    with pytest.raises(Archived):
         await read(bucket.store, stat.version, 0, 3)
+
+
+async def test_a_store_without_archives_refuses_a_restore_and_keeps_the_object(
+    bucket: Bucket,
+) -> None:
+    if Quirk.NO_ARCHIVE not in bucket.quirks:
+        return
+    bucket.put("key", b"bytes")
+    version = (await bucket.store.head("key")).version
+
+    with pytest.raises(S3MountError) as refusal:
+        await bucket.restorer.restore("key", RestoreOrder(days=1))
+
+    assert not isinstance(refusal.value, CredentialsRefused)  # its signature is right
+    assert await read(bucket.store, version, 0, 5) == b"bytes"
+
+
+async def test_a_restored_object_is_read_and_an_unarchived_one_has_no_restore(
+    bucket: Bucket,
+) -> None:
+    if Quirk.NO_ARCHIVE in bucket.quirks:
+        return
+    bucket.put("cold", b"bytes", StorageClass="GLACIER")
+    bucket.put("warm", b"bytes")
+
+    first = await bucket.restorer.restore("cold", RestoreOrder(days=1))
+    again = await bucket.restorer.restore("cold", RestoreOrder(RestoreTier.BULK, 2))
+
+    stat = await bucket.store.head("cold")
+    assert (first, again) == (RestoreOutcome.REQUESTED, RestoreOutcome.EXTENDED)
+    assert not stat.is_archived
+    assert await read(bucket.store, stat.version, 0, 5) == b"bytes"
+    with pytest.raises(StoreError):
+        await bucket.restorer.restore("warm", RestoreOrder(days=1))
 
 
 async def test_every_operation_is_a_checkpoint(bucket: Bucket) -> None:

@@ -106,11 +106,10 @@ class _Connection(socketserver.BaseRequestHandler):
             answers.join()
 
     def _ask(self, client: socket.socket, upstream: socket.socket) -> None:
-        pending = b""
+        requests = _Requests()
         while chunk := client.recv(_CHUNK):
-            *heads, pending = (pending + chunk).split(b"\r\n\r\n")
-            for head in heads:
-                self.server.traffic.note(_parse(head))
+            for request in requests.feed(chunk):
+                self.server.traffic.note(request)
             if self.server.traffic.is_down:
                 client.shutdown(socket.SHUT_RDWR)
             elif not self.server.traffic.is_silent:
@@ -122,6 +121,27 @@ class _Connection(socketserver.BaseRequestHandler):
                 self.server.traffic.count_down(len(chunk))
                 client.sendall(chunk)
             client.shutdown(socket.SHUT_WR)
+
+
+class _Requests:
+    """Requests in a stream of bytes, of which the bodies are left out."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._body_left = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Request]:
+        self._pending += chunk
+        while True:
+            skipped = min(self._body_left, len(self._pending))
+            self._pending, self._body_left = self._pending[skipped:], self._body_left - skipped
+            head, end, rest = self._pending.partition(b"\r\n\r\n")
+            if self._body_left or not end:
+                return
+            request = _parse(head)
+            self._pending = rest
+            self._body_left = int(request.headers.get("content-length", 0))
+            yield request
 
 
 def _parse(head: bytes) -> Request:

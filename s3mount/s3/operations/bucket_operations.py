@@ -1,4 +1,4 @@
-"""The operations on one bucket: HEAD, LIST, GET of a range, and revalidation.
+"""The operations on one bucket: HEAD, LIST, GET of a range, revalidation, and restore.
 
 Each has a module of its own; here they are joined over one transport.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from s3mount.s3.archive import RestoreOutcome, RestoreQuery
 from s3mount.s3.model import (
     PAGE_SIZE,
     ByteRange,
@@ -111,6 +112,13 @@ class Operations(Protocol):
         """
         ...
 
+    def restore(self, query: RestoreQuery, *, deadline: float) -> RestoreOutcome:
+        """Ask for the restore of an archived object; return what the store responds.
+
+        Raises StoreError if it needs none, or the store has none.
+        """
+        ...
+
     def has_ranges(self) -> bool:
         """Whether the store sends parts of objects, as far as is known."""
         ...
@@ -182,6 +190,12 @@ class BucketOperations:
             is_conditional=is_conditional,
             reason=reason,
         )
+
+    def restore(self, query: RestoreQuery, *, deadline: float) -> RestoreOutcome:
+        # most mounts never restore anything
+        from s3mount.s3.operations.restore_object import RestoreObject  # noqa: PLC0415
+
+        return RestoreObject(self._runner).restore(query, deadline=deadline)
 
     def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
         return self._versions.list_versions(query, deadline=deadline)

@@ -22,7 +22,14 @@ import outcome
 import trio
 
 from s3mount import unawaited
-from s3mount.errors import AccessDenied, CredentialsRefused, NotFound, S3MountError, StaleVersion
+from s3mount.errors import (
+    AccessDenied,
+    Archived,
+    CredentialsRefused,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+)
 from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import OnReadEnd, Priority
 from s3mount.s3.scheduling.attempt import Sender
@@ -218,7 +225,7 @@ class RangeRead(HedgedRequest[str | None]):
 
     def _may_drop_condition(self, failure: S3MountError) -> bool:
         """Whether If-Match may be why the store refused, and was sent."""
-        if not self._is_conditional or self._version.is_replaced:
+        if not self._is_conditional or self._version.is_replaced or isinstance(failure, Archived):
             return False
         is_of_keys = isinstance(failure, CredentialsRefused)
         if is_of_keys and failure.code != "SignatureDoesNotMatch":  # of a proxy that edits headers

@@ -183,7 +183,7 @@ async def test_the_fields_of_trace_are_those_of_the_page(
 class EmptyWarmUp:
     """Warm-up of nothing: its own, and its own registry."""
 
-    planned_requests = 0
+    planned_requests = planned_checks = 0
 
     def __init__(self) -> None:
         self._counts = WarmCounts()
@@ -225,6 +225,20 @@ async def test_the_fields_of_versions_are_those_of_the_page(sources: Sources) ->
         items.extend(more)
 
     reply = await build_commands(sources, GREETING, {})["versions"]({"path": "a"}, keep)
+
+    assert fields_of(item) == fields_of_reply(items[-1])
+    assert fields_of(result) == fields_of_reply(reply)
+
+
+async def test_the_fields_of_restore_are_those_of_the_page(sources: Sources) -> None:
+    (item,), (result,) = blocks("restore-item"), blocks("restore")
+    items: list[Object] = []
+
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
+
+    arguments = {"paths": ["a"], "status": False, "tier": "Standard", "days": None}
+    reply = await build_commands(sources, GREETING, {})["restore"](arguments, keep)
 
     assert fields_of(item) == fields_of_reply(items[-1])
     assert fields_of(result) == fields_of_reply(reply)

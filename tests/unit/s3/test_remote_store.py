@@ -26,6 +26,7 @@ from s3mount.errors import (
     StaleVersion,
     StoreError,
 )
+from s3mount.s3.archive import RestoreOutcome, RestoreQuery
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -102,6 +103,15 @@ class ScriptedTransport:
     ) -> ObjectMetadata:
         self._step("HEAD")
         return ObjectMetadata(STAT, {}, {})
+
+    def restore(
+        self,
+        query: RestoreQuery,  # noqa: ARG002 - the protocol's
+        *,
+        deadline: float,  # noqa: ARG002
+    ) -> RestoreOutcome:
+        self._step("RESTORE")
+        return RestoreOutcome.REQUESTED
 
     def head_by_get(
         self,

@@ -23,6 +23,7 @@ from s3mount.s3.transport import (
 
 GET = StoreRequest("GetObject", "k", headers=(("range", "bytes=5-9"),))
 HEAD = StoreRequest("HeadObject", "k", method="HEAD", reason=Reason.LOOKUP)
+RESTORE = StoreRequest("RestoreObject", "k", (("restore", ""),), method="POST", body=b"<>")
 LIST = StoreRequest("ListObjectsV2", None, (("prefix", "p/"),), reason=Reason.LISTING)
 
 
@@ -89,7 +90,9 @@ def test_requests_that_are_charged_to_the_requester_count() -> None:
     assert metrics.read()["charged_requests"] == 2
 
 
-@pytest.mark.parametrize(("request_", "kind"), [(GET, "GET"), (HEAD, "HEAD"), (LIST, "LIST")])
+@pytest.mark.parametrize(
+    ("request_", "kind"), [(GET, "GET"), (HEAD, "HEAD"), (LIST, "LIST"), (RESTORE, "RESTORE")]
+)
 def test_requests_count_by_kind_and_reason(request_: StoreRequest, kind: RequestKind) -> None:
     log = RequestLog()
     end(log, request_)
@@ -393,6 +396,7 @@ def test_the_metrics_are_those_of_the_log() -> None:
         "get_requests": 1,
         "head_requests": 0,
         "list_requests": 1,
+        "restore_requests": 0,
         "bytes_received": 0,
         "charged_requests": 0,
         "oldest_request_seconds": 0.0,
