@@ -139,7 +139,7 @@ class Reason(StrEnum):
     is likely to be read next. WALK: a scan of a subtree. LISTING: a page of a directory. LOOKUP: a
     name. REVALIDATE: whether a version is current. HEDGE: a read whose response is late. CHECK: the
     start, and probes of what the store supports. WARM: a user asked for it ahead. ATTRIBUTES: a
-    program reads extended attributes.
+    program reads extended attributes. VERIFY: a user has an object verified.
     """
 
     READ = "read"
@@ -153,6 +153,7 @@ class Reason(StrEnum):
     CHECK = "check"
     WARM = "warm"
     ATTRIBUTES = "attributes"
+    VERIFY = "verify"
 
 
 @dataclass(frozen=True, slots=True)
