@@ -23,6 +23,7 @@ from s3mount.s3.model import (
     ListQuery,
     Modified,
     NotModified,
+    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
     Reason,
@@ -62,6 +63,8 @@ class _Stored:
 
     stat: ObjectStat
     body: bytes
+    fields: Mapping[str, str] = field(default_factory=dict)
+    user: Mapping[str, str] = field(default_factory=dict)
 
 
 async def respond_at_once(_: Request) -> None:
@@ -125,8 +128,10 @@ class MemoryStore:
         *,
         storage_class: str = "STANDARD",
         mtime_ns: int | None = None,
+        fields: Mapping[str, str] = MappingProxyType({}),
+        user: Mapping[str, str] = MappingProxyType({}),
     ) -> ObjectVersion:
-        """Store *body* under *key*, and return the new version."""
+        """Store *body* under *key*, and return the new version. *fields* are what a HEAD tells."""
         if key in self._objects and self.keeps_versions:
             former = self._objects[key]
             self._former[former.stat.version] = former
@@ -139,7 +144,7 @@ class MemoryStore:
             version_id=f"v{tick}" if self.keeps_versions else None,
             is_archived=storage_class in ARCHIVES,
         )
-        self._objects[key] = _Stored(stat, bytes(body))
+        self._objects[key] = _Stored(stat, bytes(body), fields, user)
         return stat.version
 
     def delete(self, key: str) -> None:
@@ -181,6 +186,30 @@ class MemoryStore:
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await self._receive("HEAD", key)
         return self._current(key).stat
+
+    async def head_version(
+        self,
+        key: str,
+        version_id: str,
+        reason: Reason = Reason.LOOKUP,  # noqa: ARG002
+    ) -> ObjectStat:
+        await self._receive("HEAD", key)
+        return self._of_version_id(key, version_id).stat
+
+    async def metadata(
+        self,
+        key: str,
+        *,
+        version_id: str | None = None,
+        part_number: int | None = None,
+        reason: Reason = Reason.ATTRIBUTES,  # noqa: ARG002
+    ) -> ObjectMetadata:
+        await self._receive("HEAD", key)
+        stored = self._current(key) if version_id is None else self._of_version_id(key, version_id)
+        fields = {"ContentLength": str(stored.stat.version.size), **stored.fields}
+        if part_number is None:
+            fields.pop("PartsCount", None)
+        return ObjectMetadata(stored.stat, fields, stored.user)
 
     async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:
         size = self._objects[key].stat.version.size if key in self._objects else 0
@@ -251,6 +280,12 @@ class MemoryStore:
         if key not in self._objects:
             raise NotFound("no such key", bucket=self.bucket, key=key)
         return self._objects[key]
+
+    def _of_version_id(self, key: str, version_id: str) -> _Stored:
+        for stored in (*self._objects.values(), *self._former.values()):
+            if (stored.stat.version.key, stored.stat.version_id) == (key, version_id):
+                return stored
+        raise NotFound("no such version", bucket=self.bucket, key=key)
 
     def _check_readable(self, stored: _Stored) -> None:
         if stored.stat.is_archived:
