@@ -6,7 +6,7 @@ from typing import Protocol
 
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
-from s3mount.s3.model import Reason, StoreIdentity
+from s3mount.s3.model import ObjectVersion, Reason, StoreIdentity
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
 
@@ -24,6 +24,27 @@ class Refreshable(Protocol):
 
     def refresh(self, names: Sequence[bytes]) -> int:
         """Drop what is cached of a path and below, in the kernel soon; return how many names."""
+        ...
+
+
+class FoundPath(Protocol):
+    """Entry of a path; see `filesystem.namespace.path_lookup`. A directory has no *version*."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def version(self) -> ObjectVersion | None: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def storage_class(self) -> str: ...
+
+
+class Paths(Protocol):
+    """Look-up of paths."""
+
+    async def find(self, names: Sequence[bytes]) -> FoundPath:
+        """The entry of the path *names*. Raises NotFound, NotADirectory, or the store's failure."""
         ...
 
 
@@ -94,6 +115,7 @@ class Sources:
     files: OpenFiles
     metrics: Metrics
     tree: Refreshable
+    paths: Paths
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "status": "s3mount.ctl.status:command",
     "top": "s3mount.ctl.top:command",
     "warm": "s3mount.ctl.warm:command",
+    "verify": "s3mount.ctl.verify:command",
     "refresh": "s3mount.ctl.actions:refresh",
     "trace": "s3mount.ctl.trace:command",
     "log-level": "s3mount.ctl.actions:log_level",

@@ -45,7 +45,7 @@ from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.object_store import BucketStore, ObjectStore
 from s3mount.s3.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,7 @@ class ServedFileSystem:
             config=self._config,
             identity=self._observed.identity,
             credentials=self._observed.credentials,
+            store=self._observed.store,
             requests=self._observed.requests,
             metrics=self._metrics,
             tree=self._filesystem.tree,
@@ -161,7 +162,7 @@ class ObservedStore(NamedTuple):
     interpreter.
     """
 
-    store: ObjectStore
+    store: BucketStore
     requests: RequestLog
     identity: StoreIdentity | None
     credentials: Callable[[], CredentialState | None]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -285,3 +286,41 @@ def test_each_command_of_the_registry_is_there_by_its_name(run: Run, name: str) 
     assert status == 0
     assert out.startswith(f"Usage: s3mountctl {name} ")
     assert GROUP.commands == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([{"matches": True}, {"matches": True}], 0),
+        ([{"matches": False}, {"matches": None}, {"matches": True}], 1),
+        ([{"matches": True}, {"matches": None}], 5),
+    ],
+)
+def test_verify_ends_with_the_status_of_the_worst_file(
+    run: Run, server: ControlServer, answers: list[dict[str, object]], expected: int
+) -> None:
+    server.script["verify"] = results(*answers)
+    paths = [f"/mnt/photos/{number}" for number in range(len(answers))]
+
+    status, out, err = run("verify", "--json", *paths)
+
+    assert (status, err) == (expected, "")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert told == [{"path": path, **each} for path, each in zip(paths, answers, strict=True)]
+
+
+def test_verify_goes_on_after_a_file_that_failed(run: Run, server: ControlServer) -> None:
+    error = {"error": {"code": "no-such-path", "message": "no such file"}}
+    answers: list[list[dict[str, Any]]] = [
+        [error],
+        [{"result": {"matches": True, "method": "CRC32C"}}],
+    ]
+    server.script["verify"] = lambda _: answers.pop(0)
+
+    status, out, err = run("verify", "/mnt/photos/a", "/mnt/photos/b")
+
+    assert (status, err) == (4, "")
+    assert out.splitlines() == [
+        "/mnt/photos/a: FAILED: no such file (no-such-path)",
+        "/mnt/photos/b: OK: CRC32C",
+    ]
