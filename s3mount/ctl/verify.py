@@ -1,5 +1,6 @@
 """The command `s3mountctl verify`: has mounts hold the bytes of files against their checksums."""
 
+import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import click
 from s3mount.cli.completion import CompletedText
 from s3mount.ctl import units
 from s3mount.ctl.client import Client, Reply, connected
-from s3mount.ctl.mounts import Machine
+from s3mount.ctl.mounts import Machine, Mount, MountedPath
 from s3mount.ctl.output import (
     console,
     escaped,
@@ -65,17 +66,32 @@ def command(machine: Machine, paths: Sequence[str], *, is_json: bool) -> int:
     with _display(is_json=is_json) as display:
         try:
             for mount, group in groupby(found, key=lambda each: each[1].mount):
-                with connected(mount) as client:
-                    for path, mounted in group:
-                        display.begin(path)
-                        result = _verify(client, mounted.relative, display)
-                        _write(path, result, display, is_json=is_json)
-                        statuses.add(status_of(result))
+                for path, result in _results(mount, [*group], display):
+                    _write(path, result, display, is_json=is_json)
+                    statuses.add(status_of(result))
         except NotServed as exc:
             if MISMATCH not in statuses:
                 raise
             sys.stderr.write(f"s3mountctl: {exc}\n")
     return next(status for status in _WORST_FIRST if status in statuses)
+
+
+def _results(
+    mount: Mount, paths: Sequence[tuple[str, MountedPath]], display: Display
+) -> Iterator[tuple[str, Reply]]:
+    """Yield each of *paths* with its result; a mount that takes no command has failed them all.
+
+    Its status 1 would say that a file does not match. Raises NotServed.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            client = stack.enter_context(connected(mount))
+        except CommandFailed as exc:
+            yield from ((path, {"matches": None, "error": str(exc)}) for path, _ in paths)
+            return
+        for path, mounted in paths:
+            display.begin(path)
+            yield path, _verify(client, mounted.relative, display)
 
 
 def _verify(client: Client, path: str, display: Display) -> Reply:

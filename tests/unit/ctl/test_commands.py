@@ -19,7 +19,14 @@ from s3mount.ctl.mounts import Machine
 from s3mount.ctl.warm import merged, summary
 from s3mount.daemon.mounting.mount_table import MountEntry
 from tests.fakes.control_replies import RECORD, STATUS, WARM_ITEMS, WARM_RESULT, activity
-from tests.fakes.control_server import CONNECTION, ControlServer, control_server, items, results
+from tests.fakes.control_server import (
+    CONNECTION,
+    GREETING,
+    ControlServer,
+    control_server,
+    items,
+    results,
+)
 
 ENTRY = MountEntry(9, f"0:{CONNECTION}", "/mnt/photos", "fuse.s3mount", "s3://photos/2024", 0)
 SCRIPT = {
@@ -324,3 +331,17 @@ def test_verify_goes_on_after_a_file_that_failed(run: Run, server: ControlServer
         "/mnt/photos/a: FAILED: no such file (no-such-path)",
         "/mnt/photos/b: OK: CRC32C",
     ]
+
+
+def test_verify_on_a_mount_that_takes_no_command_does_not_end_as_a_mismatch(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(
+        table=lambda: [ENTRY], sockets=lambda: [FoundSocket(CONNECTION, tmp_path / "socket", 0)]
+    )
+    with control_server(tmp_path / "socket", SCRIPT, {**GREETING, "protocol": 99}):
+        arguments = ("verify", "/mnt/photos/a", "/mnt/photos/b")
+        status = run_command("s3mountctl", lambda: s3mountctl(arguments, machine))
+
+    assert status == 4
+    assert capfd.readouterr().out.count("FAILED: ") == 2
