@@ -147,6 +147,10 @@ class StoreError(S3MountError):
     errno = errno.EIO
 
 
+class ChecksumMismatch(StoreError):
+    """The bytes of a whole object do not match its checksum, however often they are requested."""
+
+
 class DeadlineExceeded(S3MountError):
     """No response within `--timeout`."""
 

@@ -98,6 +98,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
                 },
                 has_items=True,
             ),
+            CommandSpec("verify", {"path": _TEXT}, has_items=True),
         )
     }
 )

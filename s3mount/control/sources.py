@@ -6,7 +6,7 @@ from typing import Protocol
 
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
-from s3mount.s3.model import Reason, StoreIdentity, VersionPage, VersionQuery
+from s3mount.s3.model import ObjectVersion, Reason, StoreIdentity, VersionPage, VersionQuery
 from s3mount.s3.object_store import MetadataSource, Restorer
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
@@ -37,19 +37,25 @@ class Attributes(Protocol):
 
 
 class FoundPath(Protocol):
-    """Entry that a path names; see `filesystem.namespace.path_lookup`."""
+    """Entry of a path; see `filesystem.namespace.path_lookup`. A directory has no *version*."""
 
     @property
     def key(self) -> str: ...
     @property
     def is_directory(self) -> bool: ...
+    @property
+    def version(self) -> ObjectVersion | None: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def storage_class(self) -> str: ...
 
 
 class Paths(Protocol):
-    """Look-up of paths, as the mount shows them now."""
+    """Look-up of paths."""
 
     async def find(self, names: Sequence[bytes]) -> FoundPath:
-        """The entry of a path relative to the mount. Raises NotFound, or the store's failure."""
+        """The entry of the path *names*. Raises NotFound, NotADirectory, or the store's failure."""
         ...
 
 

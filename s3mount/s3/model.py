@@ -109,13 +109,15 @@ class ObjectMetadata:
 
     *fields* are the members of HeadObject's output that the response has, by their names there
     ("ContentType"), as text. *user* is the user metadata, by name in lower case, decoded as
-    RFC 2047 has it.
+    RFC 2047 has it. *has_md5_etag* is whether the ETag is made of MD5s, as far as this object and
+    others of the store tell; None if nothing does.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
 
     stat: ObjectStat
     fields: Mapping[str, str]
     user: Mapping[str, str]
+    has_md5_etag: bool | None = None
 
 
 class ListedObject(NamedTuple):
@@ -142,7 +144,7 @@ class Reason(StrEnum):
     name. REVALIDATE: whether a version is current. HEDGE: a read whose response is late. CHECK: the
     start, and probes of what the store supports. WARM: a user asked for it ahead. ATTRIBUTES: a
     program reads extended attributes. RESTORE: a user asks whether it is archived, and restores
-    it.
+    it. VERIFY: a user has an object verified.
     """
 
     READ = "read"
@@ -157,6 +159,7 @@ class Reason(StrEnum):
     WARM = "warm"
     ATTRIBUTES = "attributes"
     RESTORE = "restore"
+    VERIFY = "verify"
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,10 @@ class OneArchivedObject:
     """A mount whose only file is archived, and the object that it is."""
 
     key = "a"
+    version = ObjectVersion("b", "a", "e", 7)
     is_directory = False
+    mtime_ns = 0
+    storage_class = "GLACIER"
 
     async def find(self, names: object) -> Self:  # noqa: ARG002
         return self

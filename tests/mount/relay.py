@@ -1,7 +1,8 @@
 """Relay between a mount and its server that records the requests.
 
-Forwards all bytes unchanged (the Host header too, which signatures cover), and parses only the
-heads of requests. Supports what a mount sends: requests without bodies, over plain HTTP.
+Forwards all bytes unchanged (the Host header too, which signatures cover), unless a test changes
+those of responses. Parses only the heads of requests. Supports what a mount sends: requests without
+bodies, over plain HTTP.
 """
 
 import socket
@@ -39,6 +40,7 @@ class Traffic:
     server: S3Server  # with the relay's address
     is_down: bool = False  # every connection is closed at its next request
     is_silent: bool = False  # no request gets a response
+    translation: bytes | None = None  # of each byte of responses, as bytes.translate has it
     _requests: list[Request] = field(default_factory=list)
     _bytes_down: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -119,7 +121,7 @@ class _Connection(socketserver.BaseRequestHandler):
         with suppress(OSError):
             while chunk := upstream.recv(_CHUNK):
                 self.server.traffic.count_down(len(chunk))
-                client.sendall(chunk)
+                client.sendall(chunk.translate(self.server.traffic.translation))
             client.shutdown(socket.SHUT_WR)
 
 

@@ -161,7 +161,7 @@ class BucketOperations:
         # the calls of the parts, for whoever holds the operations, without a frame of their own
         self.head = head_object.head
         self.head_by_get = head_object.head_by_get
-        self.metadata = HeadMetadata(runner, head_object).metadata
+        self.metadata = HeadMetadata(runner, traits, head_object).metadata
         self.list_page = self._list_bucket.list_page
         self.revalidate = Revalidate(runner, traits, head_object, times).revalidate
         self.preconnect = transport.preconnect

@@ -64,11 +64,16 @@ def md5_of_etag(raw_etag: str | None, headers: Mapping[str, str]) -> Checksum | 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     match = _MD5_ETAG.fullmatch(raw_etag or "")
-    if match is None or headers.get(_ENCRYPTION) in _ENCRYPTED_BY_KEY:
-        return None
-    if not (_TELLING.isdisjoint(headers) or _may_be_md5(headers)):
+    if match is None or not may_have_md5_etag(headers):
         return None
     return Checksum(ETAG, bytes.fromhex(match[1]))
+
+
+def may_have_md5_etag(headers: Mapping[str, str]) -> bool:
+    """Return whether the ETag of the object of *headers* may be made of MD5s of its bytes."""
+    if headers.get(_ENCRYPTION) in _ENCRYPTED_BY_KEY:
+        return False
+    return _TELLING.isdisjoint(headers) or _may_be_md5(headers)
 
 
 def _may_be_md5(headers: Mapping[str, str]) -> bool:

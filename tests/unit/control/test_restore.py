@@ -10,6 +10,7 @@ import pytest
 from s3mount.control.protocol import Object, ProtocolError, parse_request
 from s3mount.control.restore import restore_command
 from s3mount.errors import AccessDenied, NotFound, StoreError
+from s3mount.filesystem.namespace.path_lookup import FoundPath
 from s3mount.s3.archive import (
     INTELLIGENT_TIERING,
     RestoreOrder,
@@ -26,12 +27,6 @@ TIERED = {"ArchiveStatus": "ARCHIVE_ACCESS"}
 
 
 @dataclass
-class Found:
-    key: str
-    is_directory: bool = False
-
-
-@dataclass
 class Bucket:
     """Objects by key: storage class and fields. *orders* has the restores that were asked for."""
 
@@ -39,13 +34,13 @@ class Bucket:
     outcome: RestoreOutcome | Exception = RestoreOutcome.REQUESTED
     orders: list[tuple[str, RestoreOrder]] = field(default_factory=list)
 
-    async def find(self, names: Sequence[bytes]) -> Found:
+    async def find(self, names: Sequence[bytes]) -> FoundPath:
         key = b"/".join(names).decode()
         if key == "d":
-            return Found("d/", is_directory=True)
+            return FoundPath("d/")
         if key not in self.objects:
             raise NotFound("no such file or directory", key=key)
-        return Found(key)
+        return FoundPath(key, ObjectVersion("b", key, "e", 7))
 
     async def metadata(self, key: str, **_: object) -> ObjectMetadata:
         storage_class, fields = self.objects[key]

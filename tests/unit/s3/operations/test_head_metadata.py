@@ -91,3 +91,27 @@ def test_metadata_of_nothing_and_of_an_invalid_response_fails(transport: str) ->
 )
 def test_encoded_words_are_decoded_and_malformed_ones_kept(sent: str, read: str) -> None:
     assert decode_words(sent) == read
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({}, None),
+        ({"x_amz_server_side_encryption": "AES256"}, None),
+        ({"x_amz_server_side_encryption": "aws:kms"}, False),
+        ({"x_amz_server_side_encryption": "aws:kms:dsse"}, False),
+        ({"x_amz_server_side_encryption_customer_algorithm": "AES256"}, False),
+        ({"x_oss_object_type": "Appendable"}, False),
+    ],
+)
+def test_an_etag_of_an_encrypted_or_appended_object_is_no_md5(
+    transport: str, fields: dict[str, str], is_told: object
+) -> None:
+    answer = says(head(Content_Length=7, **fields))
+    with client(transport, answer, answer) as (operations, _):
+        found = operations.metadata(MetadataQuery("k"), deadline=soon())
+        operations._traits.has_md5_etags = True
+        again = operations.metadata(MetadataQuery("k"), deadline=soon())
+    assert found.has_md5_etag is is_told
+    assert again.has_md5_etag is (is_told is None)
