@@ -50,6 +50,7 @@ class StoreConfig:
     start_timeout: float = 15.0  # seconds in which a mount that starts retries what may pass
     transport: Literal["native", "boto3"] = "native"
     verify_checksums: bool = True
+    posix_metadata: bool = False
 
     @property
     def style(self) -> AddressingStyle:

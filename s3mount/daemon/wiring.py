@@ -45,7 +45,7 @@ from s3mount.s3.endpoint.credentials import CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.object_store import ObjectStore
+from s3mount.s3.object_store import ObjectStore, PosixSource
 from s3mount.s3.request_log import RequestLog
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,12 @@ async def serve(config: Config, host: Host) -> None:
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        store, requests, store.identity, credentials.state, store.preconnect
+                        store,
+                        requests,
+                        store.identity,
+                        credentials.state,
+                        store.preconnect,
+                        posix=store if config.store.posix_metadata else None,
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -158,7 +163,7 @@ class ObservedStore(NamedTuple):
     """A store, the log of its requests, and what the control socket tells of it.
 
     *preconnect* opens connections in threads, which would compete with the start for the
-    interpreter.
+    interpreter. *posix* tells the attributes that are shown with `--posix-metadata`.
     """
 
     store: ObjectStore
@@ -166,6 +171,7 @@ class ObservedStore(NamedTuple):
     identity: StoreIdentity | None
     credentials: Callable[[], CredentialState | None]
     preconnect: Callable[[], None]
+    posix: PosixSource | None = None
 
 
 async def _serve_session(
@@ -178,13 +184,7 @@ async def _serve_session(
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
-    operations = Operations(
-        filesystem,
-        config.tree,
-        config.store.timeout,
-        limiter=_limiter(config),
-        invalidator=invalidator,
-    )
+    operations = _operations(config, observed.posix, filesystem, invalidator)
     served = ServedFileSystem(
         observed, filesystem, blocks, invalidator, config=config, metrics=host.metrics
     )
@@ -200,6 +200,26 @@ async def _serve_session(
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+
+
+def _operations(
+    config: Config,
+    posix: PosixSource | None,
+    filesystem: FileSystem,
+    invalidator: EntryInvalidator,
+) -> Operations:
+    make: Callable[..., Operations] = Operations
+    if posix is not None:
+        from s3mount.fuse.posix_operations import PosixOperations  # noqa: PLC0415
+
+        make = partial(PosixOperations, posix=posix)
+    return make(
+        filesystem,
+        config.tree,
+        config.store.timeout,
+        limiter=_limiter(config),
+        invalidator=invalidator,
+    )
 
 
 def _request_log() -> RequestLog:

@@ -15,6 +15,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
 )
@@ -149,7 +150,18 @@ class MetadataSource(Protocol):
         ...
 
 
-class BucketStore(ObjectStore, MetadataSource, Protocol):
+class PosixSource(Protocol):
+    """What tells the attributes of uploaded files, as far as responses have brought them."""
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        """The attributes in the metadata of *version*, without a request; None if none are known.
+
+        They are kept with `--posix-metadata` only.
+        """
+        ...
+
+
+class BucketStore(ObjectStore, MetadataSource, PosixSource, Protocol):
     """All reads of one bucket that the views stand on."""
 
     async def head_version(

@@ -29,6 +29,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     StoreIdentity,
@@ -53,7 +54,7 @@ class RemoteStore:
     """`ObjectStore` over *operations*; for one trio run.
 
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
-    status of the mount.
+    status of the mount. *posix_attributes* is that of `PosixSource`.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class RemoteStore:
         bucket: str | None = None,
         identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
+        posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
     ) -> None:
         self._operations = operations
+        self.posix_attributes = posix_attributes or _no_attributes
         self.identity = identity
         self._timeout = timeout
         self._limiter = Limiter(max_connections)
@@ -238,6 +241,10 @@ class RemoteStore:
             raise
         self._retrier.record_end(call, None)
         return result
+
+
+def _no_attributes(_: ObjectVersion) -> None:
+    """`PosixSource.posix_attributes` of a store that keeps none."""
 
 
 def _with_version_id(stat: ObjectStat) -> ObjectStat:

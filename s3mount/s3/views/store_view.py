@@ -18,6 +18,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
 )
@@ -138,6 +139,10 @@ class StoreView:
         return store.start_read(
             own, byte_range, into, _shows(version, on_end), priority, reason=reason
         )
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        store, bucket, own_key, _ = self._targets.find_nowait(version.key)
+        return store.posix_attributes(renamed(version, bucket, own_key))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         store, bucket, own_key, version_id = await self._targets.find(version.key)

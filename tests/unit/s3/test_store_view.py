@@ -15,6 +15,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
 )
 from s3mount.s3.object_store import OnToken, Priority, RequestPriority
@@ -45,6 +46,9 @@ class VersionedStore(MemoryStore):
     ) -> ObjectMetadata:
         fields = {"VersionId": version_id or "", "PartNumber": str(part_number)}
         return ObjectMetadata(await self.head(key, reason), fields, {})
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        return PosixAttributes(uid=version.size) if version.bucket == self.bucket else None
 
 
 @dataclass
@@ -140,3 +144,11 @@ def test_a_renamed_page_renames_rows_prefixes_and_incomplete_rows() -> None:
     page = ListPage([], ["d/"], "token", incomplete=((0, "k"),))
     shown = renamed_page(page, str.upper)
     assert (shown.prefixes, shown.incomplete, shown.next_token) == (["D/"], ((0, "K"),), "token")
+
+
+async def test_attributes_of_uploaded_files_are_those_of_the_stores_own_key() -> None:
+    store = VersionedStore({"k": b"four"})
+    view = StoreView(Below(store))
+    shown = (await view.head("top/k")).version
+
+    assert view.posix_attributes(shown) == PosixAttributes(uid=4)
