@@ -92,3 +92,33 @@ def test_the_attributes_that_are_kept_are_bounded_in_number(transport: str) -> N
         versions = [ObjectVersion(BUCKET, f"k{uid}", "abc", 7) for uid in range(4)]
         kept = [recorder.posix_attributes(version) is not None for version in versions]
         assert kept == [False, False, True, True]
+
+
+def test_a_read_that_does_not_wait_brings_the_attributes(transport: str) -> None:
+    script = [says(WHOLE)] * 2
+    with recorded(transport, *script) as (operations, recorder):
+        into = memoryview(bytearray(7))
+        operations.preconnect(deadline=soon())
+        sender = operations.get_range(VERSION, ByteRange(0, 7), version_id=None, deadline=soon())
+        pending = sender.send_nowait(lambda: into, CancelToken())
+        if pending is None:  # of a transport that always waits
+            sender.send(lambda: into, CancelToken())
+        else:
+            pending.finish()
+
+        assert bytes(into) == b"content"
+        assert recorder.posix_attributes(VERSION) == PosixAttributes(uid=5)
+
+
+def test_a_bug_in_recording_ends_the_exchange(
+    transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with recorded(transport, says(WHOLE), says(WHOLE)) as (operations, recorder):
+        with monkeypatch.context() as patched:
+            patched.setattr(recorder, "record", fail)
+            with pytest.raises(ZeroDivisionError):
+                read(operations, ByteRange(0, 7))
+        read(operations, ByteRange(0, 7))  # on a connection that is not in the middle of a body
