@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from s3mount.errors import NotFound
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -141,7 +142,10 @@ class StoreView:
         )
 
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
-        store, bucket, own_key, _ = self._targets.find_nowait(version.key)
+        try:
+            store, bucket, own_key, _ = self._targets.find_nowait(version.key)
+        except NotFound:  # listed, and not found yet: no response has told anything of it
+            return None
         return store.posix_attributes(renamed(version, bucket, own_key))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:

@@ -152,3 +152,4 @@ async def test_attributes_of_uploaded_files_are_those_of_the_stores_own_key() ->
     shown = (await view.head("top/k")).version
 
     assert view.posix_attributes(shown) == PosixAttributes(uid=4)
+    assert view.posix_attributes(ObjectVersion("shown", "elsewhere", "e", 4)) is None
