@@ -67,6 +67,7 @@ class StoreConfig:
     versions: bool = False  # versions are files in a directory beside their objects
     at_ns: int | None = None  # since 1970: show the bucket as it was then
     show_hidden: bool = False  # keys that no path names: under escaped names
+    posix_metadata: bool = False
 
     @property
     def is_account(self) -> bool:

@@ -156,6 +156,10 @@ def _check_buckets(store: StoreConfig, by_name: Mapping[str, OptionValue]) -> No
         raise UsageError(
             f"{by_name['at'].where}: s3:// may have buckets that keep no versions: name one bucket"
         )
+    if store.is_account and store.posix_metadata:
+        raise UsageError(
+            f"{by_name['posix-metadata'].where}: metadata is kept for one bucket: name it"
+        )
 
 
 _CONTRADICTIONS: Final = (

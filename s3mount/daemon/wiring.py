@@ -46,7 +46,7 @@ from s3mount.s3.endpoint.credentials import Credentials, CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import StoreIdentity
-from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore
+from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, PosixSource
 from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
@@ -162,7 +162,12 @@ async def serve(config: Config, host: Host) -> None:
                     # start_soon is all that is used of a nursery
                     background = cast("trio.Nursery", Background(nursery))
                     observed = ObservedStore(
-                        shown, requests, store.identity, credentials.state, store.preconnect
+                        shown,
+                        requests,
+                        store.identity,
+                        credentials.state,
+                        store.preconnect,
+                        posix=shown if config.store.posix_metadata else None,
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -193,7 +198,7 @@ class ObservedStore(NamedTuple):
     """View of a store, the log of its requests, and what the control socket tells of it.
 
     *preconnect* opens connections in threads, which would compete with the start for the
-    interpreter.
+    interpreter. *posix* tells the attributes that are shown with `--posix-metadata`.
     """
 
     store: BucketStore
@@ -201,6 +206,7 @@ class ObservedStore(NamedTuple):
     identity: StoreIdentity | None
     credentials: Callable[[], CredentialState | None]
     preconnect: Callable[[], None]
+    posix: PosixSource | None = None
 
 
 async def _serve_session(
@@ -214,7 +220,7 @@ async def _serve_session(
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
-    operations = _operations(config, filesystem, invalidator, metadata)
+    operations = _operations(config, observed.posix, filesystem, invalidator, metadata)
     served = ServedFileSystem(
         observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
     )
@@ -234,27 +240,37 @@ async def _serve_session(
 
 def _operations(
     config: Config,
+    posix: PosixSource | None,
     filesystem: FileSystem,
     invalidator: EntryInvalidator,
     metadata: Callable[[], "MetadataReader"],
 ) -> Operations:
-    limiter, timeout = _limiter(config), config.store.timeout
-    if not config.tree.has_xattrs:
-        return Operations(
-            filesystem, config.tree, timeout, limiter=limiter, invalidator=invalidator
+    """Return the handlers of the kernel's requests; those of few mounts are imported for them."""
+    make: Callable[..., Operations] = Operations
+    options: dict[str, object] = {}
+    if config.tree.has_xattrs:
+        from s3mount.filesystem.attributes.extended_attributes import (  # noqa: PLC0415
+            ExtendedAttributes,
         )
-    from s3mount.filesystem.attributes.extended_attributes import (  # noqa: PLC0415
-        ExtendedAttributes,
-    )
-    from s3mount.fuse.xattr_operations import XattrOperations  # noqa: PLC0415
+        from s3mount.fuse.xattr_operations import XattrOperations  # noqa: PLC0415
 
-    return XattrOperations(
+        make = XattrOperations
+        options["attributes"] = ExtendedAttributes(filesystem.tree, metadata())
+    if posix is not None:
+        from s3mount.fuse.posix_operations import (  # noqa: PLC0415
+            PosixOperations,
+            PosixXattrOperations,
+        )
+
+        make = PosixXattrOperations if config.tree.has_xattrs else PosixOperations
+        options["posix"] = posix
+    return make(
         filesystem,
         config.tree,
-        timeout,
-        limiter=limiter,
+        config.store.timeout,
+        limiter=_limiter(config),
         invalidator=invalidator,
-        attributes=ExtendedAttributes(filesystem.tree, metadata()),
+        **options,
     )
 
 

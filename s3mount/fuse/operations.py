@@ -7,7 +7,7 @@ itself refuses writes, because the mount is read-only.
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 
@@ -19,6 +19,7 @@ from s3mount.config import TreeConfig
 from s3mount.errors import DeadlineExceeded, NotFound, ReadOnly, S3MountError, StoreError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle, EntrySlice
+from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.names import NAME_MAX
 from s3mount.filesystem.namespace.tree import Attributes
 from s3mount.fuse.entry_invalidator import EntryInvalidator
@@ -32,6 +33,8 @@ CAPACITY = 1 << 50  # bytes that df shows, all of them free
 NAME_COST = 2  # requests to the store: HEAD and LIST
 _DOTS = (b".", b"..")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND | os.O_CREAT
+
+EntryReply = Callable[[pyfuse3.ReaddirToken, bytes, EntryAttributes, int], bool]
 
 
 class Operations(pyfuse3.Operations):
@@ -183,6 +186,7 @@ class Operations(pyfuse3.Operations):
         """
         page, start, base = entries
         tree, sizes, describe = self._tree, page.sizes, self._describe
+        reply = self._entry_reply(page, base)
         add_reference = tree.inodes.add_reference
         valid_for, is_directory = tree.valid_for(page), None
         has_corrections = tree.versions.corrections.has_any(page)
@@ -197,10 +201,14 @@ class Operations(pyfuse3.Operations):
             if checks_sizes and not sizes[index] and self._files.may_have_bytes(inode):
                 attributes.attr_timeout, is_directory = 0, None  # the kernel calls getattr for it
             describe(attributes, inode, sizes[index], tree.mtime_ns(page, index))
-            if not readdir_reply(token, page.name(index), attributes, base + index + 1):
+            if not reply(token, page.name(index), attributes, base + index + 1):
                 tree.inodes.forget(inode, 1)
                 return False
         return True
+
+    def _entry_reply(self, page: EntryPage, base: int) -> EntryReply:  # noqa: ARG002
+        """What replies each entry of *page*, whose first one has the offset *base*."""
+        return readdir_reply
 
     @maps_errors
     async def releasedir(self, fh: int) -> None:

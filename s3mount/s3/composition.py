@@ -10,7 +10,7 @@ from functools import partial
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
-from s3mount.s3.model import StoreIdentity
+from s3mount.s3.model import ObjectVersion, PosixAttributes, StoreIdentity
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -25,8 +25,16 @@ def connect(
     config: StoreConfig, requests: RequestLog, endpoint: Endpoint
 ) -> Callable[[], RemoteStore]:
     """Choose a transport; return what makes the store over it, in the event loop."""
-    operations = make_operations(config, endpoint, make_transport(config, endpoint, requests))
-    return partial(make_store, config, endpoint, operations)
+    transport = make_transport(config, endpoint, requests)
+    if not config.posix_metadata:
+        return partial(make_store, config, endpoint, make_operations(config, endpoint, transport))
+    from s3mount.s3.operations.posix_recorder import PosixRecorder  # noqa: PLC0415
+
+    recorder = PosixRecorder(transport, config.bucket)
+    operations = make_operations(config, endpoint, recorder)
+    return partial(
+        make_store, config, endpoint, operations, posix_attributes=recorder.posix_attributes
+    )
 
 
 def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog) -> Transport:
@@ -98,7 +106,11 @@ def make_operations(
 
 
 def make_store(
-    config: StoreConfig, endpoint: Endpoint, operations: BucketOperations
+    config: StoreConfig,
+    endpoint: Endpoint,
+    operations: BucketOperations,
+    *,
+    posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
 ) -> RemoteStore:
     """Return the store over *operations*; to be called in the event loop."""
     name = "native" if is_native(config, endpoint) else "boto3"
@@ -108,6 +120,7 @@ def make_store(
         timeout=config.timeout,
         bucket=config.bucket,
         identity=StoreIdentity(endpoint.origin, endpoint.region, name),
+        posix_attributes=posix_attributes,
     )
 
 

@@ -120,6 +120,18 @@ class ObjectMetadata:
     has_md5_etag: bool | None = None
 
 
+class PosixAttributes(NamedTuple):
+    """What the user metadata of a version says of the file that was uploaded; None: nothing.
+
+    *mode* has permission bits only. *mtime_ns* is not negative.
+    """
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+
+
 class ListedObject(NamedTuple):
     """One `Contents` element of a listing page. A tuple, since a page has a thousand.
 

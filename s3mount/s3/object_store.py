@@ -16,6 +16,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionPage,
@@ -170,7 +171,18 @@ class Restorer(Protocol):
         ...
 
 
-class BucketStore(ObjectStore, MetadataSource, Restorer, Protocol):
+class PosixSource(Protocol):
+    """What tells the attributes of uploaded files, as far as responses have brought them."""
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        """The attributes in the metadata of *version*, without a request; None if none are known.
+
+        They are kept with `--posix-metadata` only.
+        """
+        ...
+
+
+class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, Protocol):
     """All requests of one bucket that the views stand on."""
 
     async def head_version(

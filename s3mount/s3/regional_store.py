@@ -30,6 +30,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionPage,
@@ -117,6 +118,9 @@ class RegionalStore:
         on_token: OnToken | None = None,
     ) -> ListPage:
         return await self._call(lambda store: store.list_page(query, priority, on_token))
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        return None if self._current is None else self._current.posix_attributes(version)
 
     async def restore(
         self, key: str, order: RestoreOrder, *, version_id: str | None = None

@@ -30,6 +30,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     StoreIdentity,
@@ -56,7 +57,7 @@ class RemoteStore:
 
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
     status of the mount. *scheduling* is that of several stores, which its owner closes; else the
-    store has its own, of *max_connections*.
+    store has its own, of *max_connections*. *posix_attributes* is that of `PosixSource`.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class RemoteStore:
         identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
         scheduling: SharedScheduling | None = None,
+        posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
     ) -> None:
         self._operations = operations
+        self.posix_attributes = posix_attributes or _no_attributes
         self.identity = identity
         self._timeout = timeout
         self._own_scheduling = None if scheduling else SharedScheduling(max_connections)
@@ -269,6 +272,10 @@ class RemoteStore:
             raise
         self._retrier.record_end(call, None)
         return result
+
+
+def _no_attributes(_: ObjectVersion) -> None:
+    """`PosixSource.posix_attributes` of a store that keeps none."""
 
 
 def _with_version_id(stat: ObjectStat) -> ObjectStat:

@@ -16,6 +16,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionPage,
@@ -129,6 +130,9 @@ class BucketInRegion:
         on_token: OnToken | None = None,
     ) -> ListPage:
         return await self._bucket("LIST").list_page(query, priority, on_token)
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        raise NotImplementedError
 
     async def restore(
         self, key: str, order: RestoreOrder, *, version_id: str | None = None

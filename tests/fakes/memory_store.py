@@ -27,6 +27,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
 )
@@ -207,6 +208,9 @@ class MemoryStore:
     ) -> ObjectStat:
         await self._receive("HEAD", key)
         return self._of_version_id(key, version_id).stat
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:  # noqa: ARG002
+        return None
 
     async def metadata(
         self,

@@ -69,6 +69,7 @@ class MomentView:
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
         self.has_scans = store.has_scans
+        self.posix_attributes = store.posix_attributes
         self.head_version = store.head_version
         self.list_versions = store.list_versions
 

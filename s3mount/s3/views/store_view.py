@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from s3mount.errors import NotFound
 from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
@@ -19,6 +20,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionMarker,
@@ -164,6 +166,13 @@ class StoreView:
         return store.start_read(
             own, byte_range, into, _shows(version, on_end), priority, reason=reason
         )
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        try:
+            store, bucket, own_key, _ = self._targets.find_nowait(version.key)
+        except NotFound:  # listed, and not found yet: no response has told anything of it
+            return None
+        return store.posix_attributes(renamed(version, bucket, own_key))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         store, bucket, own_key, version_id = await self._targets.find(version.key)

@@ -14,6 +14,7 @@ from s3mount.s3.model import (
     Modified,
     NotModified,
     ObjectVersion,
+    PosixAttributes,
     VersionQuery,
 )
 from s3mount.s3.object_store import ObjectStore, OnToken, Priority, RequestPriority
@@ -31,6 +32,9 @@ class RestoredStore(VersionedStore):
     ) -> RestoreOutcome:
         self.restored = key, version_id
         return await super().restore(key, order, version_id=version_id)
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        return PosixAttributes(uid=version.size) if version.bucket == self.bucket else None
 
 
 @dataclass
@@ -152,3 +156,12 @@ def test_a_renamed_page_renames_rows_prefixes_and_incomplete_rows() -> None:
     page = ListPage([], ["d/"], "token", incomplete=((0, "k"),))
     shown = renamed_page(page, str.upper)
     assert (shown.prefixes, shown.incomplete, shown.next_token) == (["D/"], ((0, "K"),), "token")
+
+
+async def test_attributes_of_uploaded_files_are_those_of_the_stores_own_key() -> None:
+    store = RestoredStore({"k": b"four"})
+    view = StoreView(Below(store))
+    shown = (await view.head("top/k")).version
+
+    assert view.posix_attributes(shown) == PosixAttributes(uid=4)
+    assert view.posix_attributes(ObjectVersion("shown", "elsewhere", "e", 4)) is None

@@ -1,0 +1,146 @@
+"""Recorder of the POSIX attributes that responses bring: `--posix-metadata`, over any transport.
+
+It sends no request. Invariants:
+
+1. Attributes are those of the version that the same response tells, by its ETag and size.
+2. At most ATTRIBUTES_MAX versions have some, in bounded memory, however long keys are. The newest
+   response to a version counts; what came first goes first.
+3. A response is recorded before an operation sees it, and is what it is without the recorder.
+"""
+
+import threading
+from collections.abc import Mapping
+from hashlib import blake2b
+from types import TracebackType
+from typing import Final
+
+from s3mount.s3.model import ObjectVersion, PosixAttributes
+from s3mount.s3.operations import validation
+from s3mount.s3.operations.posix_metadata import posix_attributes
+from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.transport import (
+    Exchange,
+    InvalidResponseError,
+    Response,
+    SentExchange,
+    StoreRequest,
+    Transport,
+    content_length,
+)
+
+ATTRIBUTES_MAX: Final = 65_536  # versions; some 25 MB
+_OPERATIONS: Final = ("HeadObject", "GetObject")
+
+
+class PosixRecorder:
+    """`Transport` and `PosixSource`: records what *transport* receives of objects in *bucket*."""
+
+    def __init__(
+        self, transport: Transport, bucket: str, *, attributes_max: int = ATTRIBUTES_MAX
+    ) -> None:
+        self._transport = transport
+        self._bucket = bucket
+        self._attributes_max = attributes_max
+        self._attributes: dict[bytes, PosixAttributes] = {}
+        self._lock = threading.Lock()
+        self.preconnect = transport.preconnect
+        self.renew_credentials = transport.renew_credentials
+        self.adjust_clock = transport.adjust_clock
+        self.close = transport.close
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        """See `PosixSource`."""
+        return self._attributes.get(_digest(version)) if self._attributes else None
+
+    def send(
+        self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
+    ) -> Exchange:
+        exchange = self._transport.send(request, deadline=deadline, cancel_token=cancel_token)
+        if request.operation not in _OPERATIONS or request.key is None:
+            return exchange
+        return RecordedExchange(self, exchange, request.key)
+
+    def send_nowait(
+        self, request: StoreRequest, length: int, *, deadline: float, cancel_token: CancelToken
+    ) -> SentExchange | None:
+        exchange = self._transport.send_nowait(
+            request, length, deadline=deadline, cancel_token=cancel_token
+        )
+        if exchange is None or request.operation not in _OPERATIONS or request.key is None:
+            return exchange
+        return SentRecordedExchange(self, exchange, request.key)
+
+    def record(self, key: str, response: Response) -> None:
+        """Record what *response* tells of *key*; nothing if it is not about one version."""
+        if response.status not in (200, 206):
+            return
+        headers = response.headers
+        version = _version(self._bucket, key, headers)
+        if version is not None:
+            self._put(_digest(version), posix_attributes(headers))
+
+    def _put(self, digest: bytes, attributes: PosixAttributes | None) -> None:
+        with self._lock:
+            self._attributes.pop(digest, None)
+            if attributes is not None:
+                self._attributes[digest] = attributes
+                if len(self._attributes) > self._attributes_max:
+                    del self._attributes[next(iter(self._attributes))]
+
+
+class RecordedExchange:
+    """`Exchange` about *key* whose response *recorder* records."""
+
+    def __init__(self, recorder: PosixRecorder, exchange: Exchange, key: str) -> None:
+        self._recorder = recorder
+        self._exchange = exchange
+        self._key = key
+
+    def __enter__(self) -> Response:
+        response = self._exchange.__enter__()
+        try:
+            self._recorder.record(self._key, response)
+        except BaseException as exc:  # raised again
+            self._exchange.__exit__(type(exc), exc, None)
+            raise
+        return response
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        self._exchange.__exit__(kind, exc, traceback)
+
+
+class SentRecordedExchange(RecordedExchange):
+    """`SentExchange` about *key* whose response *recorder* records."""
+
+    def __init__(self, recorder: PosixRecorder, sent: SentExchange, key: str) -> None:
+        super().__init__(recorder, sent, key)
+        self._sent = sent
+        self.fileno = sent.fileno
+        self.receive_available = sent.receive_available
+
+    @property
+    def has_begun(self) -> bool:
+        return self._sent.has_begun
+
+
+def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion | None:
+    """The version that *headers* are about; None if they tell no size or no identity."""
+    try:
+        size = content_length(headers)
+        if validation.tells_range(headers):
+            size = validation.content_range(206, headers, size).size
+        return None if size is None else validation.object_stat(bucket, key, headers, size).version
+    except InvalidResponseError:  # its operation says so
+        return None
+
+
+def _digest(version: ObjectVersion) -> bytes:
+    """128 bits that stand for a version."""
+    identity = "\0".join((version.key, version.etag, str(version.size)))
+    return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).digest()
