@@ -193,3 +193,29 @@ def test_a_key_that_looks_like_a_version_is_none_by_its_own_id() -> None:
     assert named_by(version) is None
     assert named_by(version.with_version_id("v7")) is None
     assert named_by(version.with_version_id("v0")) == VersionName("a", "v0")
+
+
+@pytest.mark.parametrize("max_keys", [1, 2, 1000])
+async def test_versions_are_listed_by_the_beginning_of_their_names(max_keys: int) -> None:
+    """A view of over-long names asks for it, also for a part of the id."""
+    store = VersionedStore({"d/ab": b"", "d/ab@c": b"", "d/abc/x": b"", "d/b": b"", "d/": b""})
+    store.put("d/ab", b"second")
+    store.delete("d/ab")
+    view = view_of(store)
+    everything = await names(view, "d/.versions/")
+    assert len(everything) == 4
+
+    for name in everything:
+        for length in range(len("d/.versions/"), len(name) + 1):
+            begun = name[:length]
+            listed = await names(view, begun, max_keys)
+            assert listed == [each for each in everything if each.startswith(begun)]
+    assert await names(view, "d/.versions/ab/") == []
+
+
+async def test_keys_come_before_versions_of_names_that_begin_alike() -> None:
+    store = VersionedStore({"a": b"", "ab": b"", ".versions/a": b""})
+
+    page = await view_of(store).list_page(ListQuery(".versions/a"))
+
+    assert ([row.key for row in page.objects], page.is_partial) == ([".versions/a"], True)
