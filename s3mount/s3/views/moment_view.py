@@ -12,6 +12,7 @@ Invariants:
 """
 
 import json
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
@@ -57,6 +58,28 @@ from s3mount.s3.views.moment import (
 
 FIRST_ROWS: Final = 100  # of a directory of which one object is looked for
 _ARCHIVED: Final = ("GLACIER", "DEEP_ARCHIVE")  # as far as a listing tells
+
+
+class _History:
+    """The versions of one key, page by page: the newest one that was put until *moment_ns*."""
+
+    def __init__(self, moment_ns: int) -> None:
+        self._moment_ns = moment_ns
+        self._last: ListedVersion | None = None
+        self._is_newest_first = True  # S3's order: then the rest is older
+        self.newest: ListedVersion | None = None
+
+    def add(self, rows: Iterable[ListedVersion]) -> None:
+        for row in rows:
+            last, self._last = self._last, row
+            is_next = row.is_latest if last is None else row.mtime_ns <= last.mtime_ns
+            self._is_newest_first = self._is_newest_first and is_next
+            self.newest = newest_until(self._moment_ns, (row,), self.newest)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether later pages cannot have a newer one."""
+        return self.newest is not None and self._is_newest_first
 
 
 class MomentView:
@@ -122,16 +145,17 @@ class MomentView:
 
     async def _find(self, key: str, reason: Reason) -> ListedVersion:
         """Return the version that *key* had. Raises NotFound."""
-        query, rows = VersionQuery(key, "/", reason=reason), list[ListedVersion]()
+        query, history = VersionQuery(key, "/", reason=reason), _History(self._moment_ns)
+        seen = set[VersionMarker]()
         while True:
             page = await self._store.list_versions(query)
-            rows += [row for row in page.versions if row.key == key]
-            newest = newest_until(self._moment_ns, rows)
+            history.add(row for row in page.versions if row.key == key)
             marker = page.next_marker
-            is_decided = newest is not None and _is_newest_first(rows)
-            if marker is None or marker.key != key or is_decided:
+            if marker is None or marker.key != key or history.is_decided:
                 break
+            _check_new(marker, seen)
             query = replace(query, marker=marker)
+        newest = history.newest
         if newest is None or not is_object(newest):
             raise NotFound("no such object at that time", bucket=self._bucket, key=key)
         return newest
@@ -206,10 +230,12 @@ class MomentView:
         self, directory: str, reason: Reason, priority: RequestPriority | None
     ) -> bool:
         query = ListQuery(directory, "", max_keys=FIRST_ROWS, reason=reason)
+        seen = set[VersionMarker]()
         while True:
             page = await self._page(query, priority)
             if page.objects or page.next_marker is None:
                 return bool(page.objects)
+            _check_new(page.next_marker, seen)
             token = _encode(page.next_marker, page.carried)
             query = ListQuery(directory, "", token=token, reason=reason)
 
@@ -239,10 +265,11 @@ def _listed(row: ListedVersion) -> ListedObject:
     )
 
 
-def _is_newest_first(rows: list[ListedVersion]) -> bool:
-    """Whether *rows*, the first ones of a key, are in S3's order: the rest is older then."""
-    times = [row.mtime_ns for row in rows]
-    return bool(rows) and rows[0].is_latest and times == sorted(times, reverse=True)
+def _check_new(marker: VersionMarker, seen: set[VersionMarker]) -> None:
+    """Add *marker* to those *seen*. Raises StoreError if it has been seen."""
+    if marker in seen:
+        raise StoreError("the listing of versions repeats a marker", key=marker.key)
+    seen.add(marker)
 
 
 def _without_key(page: VersionPage, key: str) -> VersionPage:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import trio
 
 from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import (
@@ -191,6 +192,34 @@ async def test_versions_in_no_order_are_an_error() -> None:
 
     with pytest.raises(StoreError, match="in no order"):
         await view.list_page(ListQuery("", token=page.next_token))
+
+
+class CircularStore(VersionedStore):
+    """A store whose markers lead back, with a row of one key on each page, or none."""
+
+    def __init__(self, *rows: ListedVersion) -> None:
+        super().__init__()
+        self._rows = list(rows)
+        self._asked = 0
+
+    async def list_versions(
+        self,
+        query: VersionQuery,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
+    ) -> VersionPage:
+        self._asked += 1
+        assert self._asked < 20
+        await trio.lowlevel.checkpoint()
+        return VersionPage(self._rows, [], VersionMarker("a/b", f"v{self._asked % 3}"))
+
+
+async def test_markers_that_lead_back_are_an_error() -> None:
+    later = row("a/b", 2, "v0", is_latest=True)
+
+    with pytest.raises(StoreError, match="repeats a marker"):
+        await view_of(CircularStore(later)).head("a/b")
+    with pytest.raises(StoreError, match="repeats a marker"):
+        await view_of(CircularStore(later)).list_page(ListQuery(""))
 
 
 async def test_an_archived_version_is_told() -> None:
