@@ -12,7 +12,6 @@ Invariants:
 """
 
 import json
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
@@ -49,37 +48,15 @@ from s3mount.s3.object_store import (
 from s3mount.s3.views.moment import (
     NOTHING,
     Carried,
+    KeyHistory,
     MomentPage,
     check_forward,
     is_object,
-    newest_until,
     page_at,
 )
 
 FIRST_ROWS: Final = 100  # of a directory of which one object is looked for
 _ARCHIVED: Final = ("GLACIER", "DEEP_ARCHIVE")  # as far as a listing tells
-
-
-class _History:
-    """The versions of one key, page by page: the newest one that was put until *moment_ns*."""
-
-    def __init__(self, moment_ns: int) -> None:
-        self._moment_ns = moment_ns
-        self._last: ListedVersion | None = None
-        self._is_newest_first = True  # S3's order: then the rest is older
-        self.newest: ListedVersion | None = None
-
-    def add(self, rows: Iterable[ListedVersion]) -> None:
-        for row in rows:
-            last, self._last = self._last, row
-            is_next = row.is_latest if last is None else row.mtime_ns <= last.mtime_ns
-            self._is_newest_first = self._is_newest_first and is_next
-            self.newest = newest_until(self._moment_ns, (row,), self.newest)
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether later pages cannot have a newer one."""
-        return self.newest is not None and self._is_newest_first
 
 
 class MomentView:
@@ -145,7 +122,7 @@ class MomentView:
 
     async def _find(self, key: str, reason: Reason) -> ListedVersion:
         """Return the version that *key* had. Raises NotFound."""
-        query, history = VersionQuery(key, "/", reason=reason), _History(self._moment_ns)
+        query, history = VersionQuery(key, "/", reason=reason), KeyHistory(self._moment_ns)
         seen = set[VersionMarker]()
         while True:
             page = await self._store.list_versions(query)
@@ -210,25 +187,24 @@ class MomentView:
         """Return those of *directories* that existed."""
         found: set[str] = set()
         failures: list[S3MountError] = []
+        priorities = _shared_priority(priority, len(directories))
 
-        async def look(directory: str) -> None:
+        async def look(directory: str, own: RequestPriority) -> None:
             try:
-                if await self._has_object(directory, reason, priority):
+                if await self._has_object(directory, reason, own):
                     found.add(directory)
             except S3MountError as exc:
                 failures.append(exc)
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for directory in directories:
-                nursery.start_soon(look, directory)
+            for directory, own in zip(directories, priorities, strict=True):
+                nursery.start_soon(look, directory, own)
         if failures:
             raise failures[0]
         return found
 
-    async def _has_object(
-        self, directory: str, reason: Reason, priority: RequestPriority | None
-    ) -> bool:
+    async def _has_object(self, directory: str, reason: Reason, priority: RequestPriority) -> bool:
         query = ListQuery(directory, "", max_keys=FIRST_ROWS, reason=reason)
         seen = set[VersionMarker]()
         while True:
@@ -263,6 +239,19 @@ def _listed(row: ListedVersion) -> ListedObject:
     return ListedObject(
         row.key, row.size, row.mtime_ns, row.etag, row.storage_class, row.version_id
     )
+
+
+def _shared_priority(priority: RequestPriority | None, count: int) -> list[RequestPriority]:
+    """Return *count* priorities, of a request each, that rise with *priority*."""
+    shared = RequestPriority() if priority is None else priority
+    each = [RequestPriority(shared.level) for _ in range(count)]
+
+    def promote() -> None:
+        for own in each:
+            own.promote()
+
+    shared.on_promote = promote
+    return each
 
 
 def _check_new(marker: VersionMarker, seen: set[VersionMarker]) -> None:
