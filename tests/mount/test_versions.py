@@ -286,6 +286,22 @@ def test_what_the_bucket_has_comes_before_versions(moto: S3Server, tmp_path: Pat
         assert (mount / f".versions/c@{third}").read_bytes() == b"c"
 
 
+def test_an_object_of_the_name_comes_before_versions(moto: S3Server, tmp_path: Path) -> None:
+    """An object named `.versions` is that file; the versions beside it are listed by
+    `s3mountctl versions`.
+    """
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    version = bucket.put("d/a", b"a")
+    bucket.put("d/.versions", b"an object")
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert (mount / "d/.versions").read_bytes() == b"an object"
+        assert sorted(os.listdir(mount / "d")) == [".versions", "a"]
+        assert (mount / "d/.versions").read_bytes() == b"an object"
+        assert version in output_of(*S3MOUNTCTL, "versions", str(mount / "d/a"))
+
+
 def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("a", b"one")
     moment = bucket.moment()
@@ -302,7 +318,7 @@ def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
 def test_no_key_is_hidden_in_the_past_nor_any_version(
     moto: S3Server, tmp_path: Path, prefix: str
 ) -> None:
-    """With `--show-hidden` an over-long name is escaped as any other."""
+    """With `--show-hidden` a version of an over-long name is escaped as any other key."""
     client = moto.client()
     bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
     # the last one is cut within its id

@@ -4,7 +4,8 @@
 one. A delete marker is no file. Invariants:
 
 1. What the bucket has comes first: a key that looks like a version is that key, and a directory
-   `.versions` that has keys lists those. Its versions are found by name then.
+   `.versions` that has keys lists those. Its versions are found by name then. Where an object is
+   named `.versions` there is no such directory.
 2. A version is known by its version id, which is the end of its name and that of its
    `ObjectVersion`. So a key of the bucket that looks like one is never read as one.
 """
@@ -13,7 +14,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from s3mount.errors import NotFound, StoreError
+from s3mount.errors import AccessDenied, NotFound, StoreError
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
@@ -107,6 +108,8 @@ class VersionTargets:
             has_keys = page.objects or page.prefixes or page.next_token or page.is_partial
             if has_keys or query.token is not None or query.start_after is not None:
                 return replace(page, is_partial=True)  # versions are there, too
+            if await self._is_object(query.prefix.rpartition("/")[0]):
+                return page  # which is no directory, then
         return await self._list_versions(query, beginning, priority)
 
     def has_capacity(self) -> bool:
@@ -122,6 +125,13 @@ class VersionTargets:
         except NotFound:
             return False
         return True
+
+    async def _is_object(self, key: str) -> bool:
+        """`_is_real`; False if that is denied, as some stores do for whatever is not there."""
+        try:
+            return await self._is_real(key)
+        except AccessDenied:
+            return False
 
     async def _list_versions(
         self, query: ListQuery, beginning: str, priority: RequestPriority | None

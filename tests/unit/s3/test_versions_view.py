@@ -4,14 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import NotFound, StaleVersion, StoreError
+from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import (
     ByteRange,
     ListedVersion,
     ListQuery,
     Modified,
     NotModified,
+    ObjectStat,
     ObjectVersion,
+    Reason,
 )
 from s3mount.s3.object_store import Priority
 from s3mount.s3.views.versions_view import (
@@ -123,6 +125,30 @@ async def test_a_key_comes_before_a_version_of_its_name() -> None:
     page = await view.list_page(ListQuery(".versions/"))
     assert [row.key for row in page.objects] == [".versions/a@v0"]
     assert page.is_partial
+
+
+async def test_an_object_of_the_name_comes_before_the_directory() -> None:
+    store = VersionedStore({"a": b"one", ".versions": b"an object"})
+    view = view_of(store)
+
+    assert await names(view, ".versions/") == []
+    assert await names(view, ".versions/a") == []
+    assert await read(view, ".versions") == b"an object"
+
+    store.delete(".versions")
+
+    assert await names(view, ".versions/") == [".versions/.versions@v1", ".versions/a@v0"]
+
+
+async def test_a_store_that_denies_what_is_not_there_lists_versions() -> None:
+    class Denying(VersionedStore):
+        async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
+            try:
+                return await VersionedStore.head(self, key, reason)
+            except NotFound as exc:
+                raise AccessDenied("denied", key=key) from exc
+
+    assert await names(view_of(Denying({"a": b""})), ".versions/") == [".versions/a@v0"]
 
 
 async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None:

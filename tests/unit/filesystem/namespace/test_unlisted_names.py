@@ -192,4 +192,15 @@ async def test_no_scan_starts_at_a_directory_that_scans_pass_over(
         assert len(await names_in(filesystem, versions)) == 100
 
         await trio.testing.wait_all_tasks_blocked()
-        assert len(store.requests) - sent == 2  # keys of its own, and versions
+        kinds = [request.kind for request in store.requests[sent:]]
+        assert kinds == ["LIST", "HEAD", "LIST"]  # keys of its own, an object, and versions
+
+
+async def test_an_object_of_its_name_is_one_file_whatever_is_asked_first() -> None:
+    for is_listed_first in (False, True):
+        store = VersionedStore({"a": b"", ".versions": b"body"})
+        async with file_system(store) as filesystem:
+            if is_listed_first:
+                assert NAME in await names_in(filesystem, ROOT)
+
+            assert (await filesystem.tree.lookup(ROOT, NAME)).size == 4
