@@ -43,6 +43,7 @@ from s3mount.s3.views.store_view import StoreView, Target, renamed
 
 _SUFFIX: Final = f"{VERSIONS_DIRECTORY}/"
 _TOKEN: Final = "versions:"  # noqa: S105 - begins our own tokens
+_NONE_YET: Final = "none:"  # begins the store's own, behind pages without a key
 
 
 class VersionName(NamedTuple):
@@ -104,13 +105,29 @@ class VersionTargets:
         if beginning is None:
             return await self.store.list_page(query, priority, on_token)
         if not is_versions:
-            page = await self.store.list_page(query, priority)
-            has_keys = page.objects or page.prefixes or page.next_token or page.is_partial
-            if has_keys or query.token is not None or query.start_after is not None:
-                return replace(page, is_partial=True)  # versions are there, too
+            page = await self._list_keys(query, priority)
+            if page is not None:
+                return page
             if await self._is_object(query.prefix.rpartition("/")[0]):
-                return page  # which is no directory, then
+                return ListPage([], [], None)  # which is no directory, then
+            query = replace(query, token=None)
         return await self._list_versions(query, beginning, priority)
+
+    async def _list_keys(
+        self, query: ListQuery, priority: RequestPriority | None
+    ) -> ListPage | None:
+        """List the keys of a directory of versions; None at the end of pages that had none."""
+        token, start_after = query.token, query.start_after
+        has_none = start_after is None and (token is None or token.startswith(_NONE_YET))
+        if token is not None:
+            query = replace(query, token=token.removeprefix(_NONE_YET))
+        page = await self.store.list_page(query, priority)
+        has_keys = page.objects or page.prefixes or page.is_partial
+        page = replace(page, is_partial=True)  # versions are there, too
+        if has_keys or not has_none:
+            return page
+        token = page.next_token
+        return None if token is None else replace(page, next_token=_NONE_YET + token)
 
     def has_capacity(self) -> bool:
         return self.store.has_capacity()

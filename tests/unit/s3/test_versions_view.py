@@ -1,5 +1,7 @@
 """Versions beside their objects: names map back, keys come first, and bytes are of the version."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,6 +10,7 @@ from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import (
     ByteRange,
     ListedVersion,
+    ListPage,
     ListQuery,
     Modified,
     NotModified,
@@ -15,7 +18,7 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
 )
-from s3mount.s3.object_store import Priority
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.views.versions_view import (
     VersionName,
     VersionsView,
@@ -161,6 +164,31 @@ async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None
     last = await view.list_page(ListQuery(".versions/", token=first.next_token))
 
     assert (last.objects, last.next_token, last.is_partial) == ([], None, True)
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_pages_without_a_key_are_no_sign_of_keys(has_key: bool) -> None:  # noqa: FBT001
+    """S3 sends such pages where many objects were deleted."""
+
+    class Sparse(VersionedStore):
+        async def list_page(
+            self,
+            query: ListQuery,
+            priority: RequestPriority | None = None,
+            on_token: OnToken | None = None,
+        ) -> ListPage:
+            following = {None: "1", "1": "2"}.get(query.token)
+            if following is not None:
+                return ListPage([], [], following)
+            return await VersionedStore.list_page(
+                self, replace(query, token=None), priority, on_token
+            )
+
+    store = Sparse({"a": b"", **({".versions/x": b""} if has_key else {})})
+
+    listed = await names(view_of(store), ".versions/")
+
+    assert listed == [".versions/x" if has_key else ".versions/a@v0"]
 
 
 async def test_versions_are_not_listed_from_a_guessed_name_on() -> None:
