@@ -9,7 +9,8 @@ from dataclasses import replace
 from s3mount.control.commands import Command, Send
 from s3mount.control.protocol import Arguments, Object, ProtocolError, names_in
 from s3mount.control.sources import Sources
-from s3mount.s3.model import ListedVersion, Reason, VersionQuery
+from s3mount.errors import StoreError
+from s3mount.s3.model import ListedVersion, Reason, VersionMarker, VersionQuery
 
 
 def versions_command(sources: Sources) -> Command:
@@ -22,6 +23,7 @@ def versions_command(sources: Sources) -> Command:
         path = b"/".join(names).decode("utf-8", "surrogateescape")
         key = sources.store().config.prefix + path
         query, count = VersionQuery(key, "/", reason=Reason.LOOKUP), 0
+        seen = set[VersionMarker]()
         while True:
             page = await sources.versions.list_versions(query)
             items = [_item(row) for row in page.versions if row.key == key]
@@ -30,6 +32,9 @@ def versions_command(sources: Sources) -> Command:
             marker = page.next_marker
             if marker is None or marker.key != key:
                 break
+            if marker in seen:
+                raise StoreError("the listing of versions repeats a marker", key=key)
+            seen.add(marker)
             query = replace(query, marker=marker)
         if not count:
             raise ProtocolError("no-such-path", "the store has no version of it, nor had it one")

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from s3mount.s3.views.key_escape import key_of, names
+from s3mount.s3.views.versions_view import version_named
 from tests.mount.filesystem_access import failure_of, output_of, read_tree
 from tests.mount.mount_process import Mount, mount_of, refused
 from tests.reference import Directory, files_of, tree_of
@@ -284,6 +286,22 @@ def test_what_the_bucket_has_comes_before_versions(moto: S3Server, tmp_path: Pat
         assert (mount / f".versions/c@{third}").read_bytes() == b"c"
 
 
+def test_an_object_of_the_name_comes_before_versions(moto: S3Server, tmp_path: Path) -> None:
+    """An object named `.versions` is that file; the versions beside it are listed by
+    `s3mountctl versions`.
+    """
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    version = bucket.put("d/a", b"a")
+    bucket.put("d/.versions", b"an object")
+
+    with mount_of(bucket.server, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert (mount / "d/.versions").read_bytes() == b"an object"
+        assert sorted(os.listdir(mount / "d")) == [".versions", "a"]
+        assert (mount / "d/.versions").read_bytes() == b"an object"
+        assert version in output_of(*S3MOUNTCTL, "versions", str(mount / "d/a"))
+
+
 def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("a", b"one")
     moment = bucket.moment()
@@ -294,6 +312,61 @@ def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
         assert (mount / "a").read_bytes() == b"one"
         assert (mount / f".versions/a@{second}").read_bytes() == b"second"
         assert len(os.listdir(mount / ".versions")) == 2
+
+
+@pytest.mark.parametrize("prefix", ["", "pre//"])
+def test_no_key_is_hidden_in_the_past_nor_any_version(
+    moto: S3Server, tmp_path: Path, prefix: str
+) -> None:
+    """With `--show-hidden` a version of an over-long name is escaped as any other key."""
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    # the last one is cut within its id
+    keys = [
+        "a",
+        "a/b",
+        "a//c",
+        "a/.",
+        "/x",
+        "%file=y",
+        "n" * 280,
+        "a/" + "n" * 280,
+        "a/" + "m" * 195,
+    ]
+    past = {key: key.encode() for key in keys}
+    bodies = {(key, bucket.put(prefix + key, body)): body for key, body in past.items()}
+    moment = bucket.moment()
+    bodies |= {(key, bucket.put(prefix + key, b"later")): b"later" for key in keys}
+
+    options = ("--at", moment, "--versions", "--show-hidden")
+    source = f"{bucket.name}/{prefix}"
+    with mount_of(moto, source, tmp_path / "m", *options) as mount:
+        found = {_key(path): body for path, body in files_of(read_tree(mount.path))}
+        versions = {
+            version_named(_key(f"{directory}.versions/".encode() + path)): body
+            for directory in ("", "a/", "a/%dir=/", "%dir=/")
+            for path, body in files_of(read_tree(mount / f"{directory}.versions"))
+        }
+        histories = {
+            key: output_of(*S3MOUNTCTL, "versions", str(mount / path), "--json")
+            for key, path in {
+                "a": "%file=a",
+                "a//c": "a/%dir=/c",
+                "n" * 280: "/".join(names("n" * 280, is_directory=False)),
+            }.items()
+        }
+
+    assert found == past
+    assert versions == bodies
+    for key, history in histories.items():
+        ids = {json.loads(line)["version_id"] for line in history.splitlines()}
+        assert ids == {version_id for each, version_id in bodies if each == key}
+
+
+def _key(path: bytes) -> str:
+    own = key_of(path.decode())
+    assert own is not None
+    return own.key
 
 
 def test_s3mountctl_lists_the_versions_of_a_deleted_object(bucket: Bucket, tmp_path: Path) -> None:

@@ -46,8 +46,13 @@ class OrderEvidence:
         return max(0, (PROOF << min(self._breaks, _DOUBLINGS)) - self._in_order)
 
     def is_unlisted(self, prefix: str) -> bool:
-        """Whether the directory *prefix* has an unlisted name."""
-        return bool(self.unlisted) and encode(prefix[:-1].rpartition("/")[2]) in self.unlisted
+        """Whether the directory *prefix* has an unlisted name, or is of over-long names in it."""
+        if not self.unlisted:
+            return False
+        above, _, name = prefix[:-1].rpartition("/")
+        while self.escape is not None and not self.escape.unescape(f"{name}/").endswith("/"):
+            above, _, name = above.rpartition("/")
+        return encode(name) in self.unlisted
 
     def note_page(self, page: ListPage) -> None:
         """Count the keys of *page*, which came in order."""

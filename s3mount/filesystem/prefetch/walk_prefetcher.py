@@ -204,6 +204,8 @@ class WalkPrefetcher(PrefetchPolicy):
             return
         if not self._catalog.has_scans(parent.prefix):
             return
+        if self._catalog.order.is_unlisted(directory.prefix):  # a scan passes over it
+            return
         plain_reads = self._plain_reads.get(parent.prefix)
         if plain_reads is None or not self._catalog.is_fresh(parent):
             return

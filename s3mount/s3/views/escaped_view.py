@@ -71,7 +71,8 @@ class EscapedKeys:
             if page.next_token is None or page.next_token in tokens:
                 return False
             tokens.add(page.next_token)
-            query = replace(query, token=page.next_token)
+            # whole pages: a view of a moment has empty ones, of objects that came later
+            query = ListQuery(prefix, "", token=page.next_token, reason=Reason.LOOKUP)
 
     def _file(self, shown: str) -> EscapedKey:
         """The key of a file. NotFound if it can have none."""

@@ -59,6 +59,28 @@ def is_object(version: ListedVersion | None) -> bool:
     return version is not None and not version.is_delete_marker
 
 
+class KeyHistory:
+    """The versions of one key, page by page: the newest one that was put until *moment_ns*."""
+
+    def __init__(self, moment_ns: int) -> None:
+        self._moment_ns = moment_ns
+        self._last: ListedVersion | None = None
+        self._is_newest_first = True  # S3's order: then the rest is older
+        self.newest: ListedVersion | None = None
+
+    def add(self, rows: Iterable[ListedVersion]) -> None:
+        for row in rows:
+            last, self._last = self._last, row
+            is_next = row.is_latest if last is None else row.mtime_ns <= last.mtime_ns
+            self._is_newest_first = self._is_newest_first and is_next
+            self.newest = newest_until(self._moment_ns, (row,), self.newest)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether later pages cannot have a newer one."""
+        return self.newest is not None and self._is_newest_first
+
+
 def page_at(
     moment_ns: int, page: VersionPage, query: ListQuery, carried: Carried = NOTHING
 ) -> MomentPage:

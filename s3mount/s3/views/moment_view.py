@@ -49,10 +49,10 @@ from s3mount.s3.object_store import (
 from s3mount.s3.views.moment import (
     NOTHING,
     Carried,
+    KeyHistory,
     MomentPage,
     check_forward,
     is_object,
-    newest_until,
     page_at,
 )
 
@@ -129,16 +129,17 @@ class MomentView:
 
     async def _find(self, key: str, reason: Reason) -> ListedVersion:
         """Return the version that *key* had. Raises NotFound."""
-        query, rows = VersionQuery(key, "/", reason=reason), list[ListedVersion]()
+        query, history = VersionQuery(key, "/", reason=reason), KeyHistory(self._moment_ns)
+        seen = set[VersionMarker]()
         while True:
             page = await self._store.list_versions(query)
-            rows += [row for row in page.versions if row.key == key]
-            newest = newest_until(self._moment_ns, rows)
+            history.add(row for row in page.versions if row.key == key)
             marker = page.next_marker
-            is_decided = newest is not None and _is_newest_first(rows)
-            if marker is None or marker.key != key or is_decided:
+            if marker is None or marker.key != key or history.is_decided:
                 break
+            _check_new(marker, seen)
             query = replace(query, marker=marker)
+        newest = history.newest
         if newest is None or not is_object(newest):
             raise NotFound("no such object at that time", bucket=self._bucket, key=key)
         return newest
@@ -193,30 +194,31 @@ class MomentView:
         """Return those of *directories* that existed."""
         found: set[str] = set()
         failures: list[S3MountError] = []
+        priorities = _shared_priority(priority, len(directories))
 
-        async def look(directory: str) -> None:
+        async def look(directory: str, own: RequestPriority) -> None:
             try:
-                if await self._has_object(directory, reason, priority):
+                if await self._has_object(directory, reason, own):
                     found.add(directory)
             except S3MountError as exc:
                 failures.append(exc)
                 nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            for directory in directories:
-                nursery.start_soon(look, directory)
+            for directory, own in zip(directories, priorities, strict=True):
+                nursery.start_soon(look, directory, own)
         if failures:
             raise failures[0]
         return found
 
-    async def _has_object(
-        self, directory: str, reason: Reason, priority: RequestPriority | None
-    ) -> bool:
+    async def _has_object(self, directory: str, reason: Reason, priority: RequestPriority) -> bool:
         query = ListQuery(directory, "", max_keys=FIRST_ROWS, reason=reason)
+        seen = set[VersionMarker]()
         while True:
             page = await self._page(query, priority)
             if page.objects or page.next_marker is None:
                 return bool(page.objects)
+            _check_new(page.next_marker, seen)
             token = _encode(page.next_marker, page.carried)
             query = ListQuery(directory, "", token=token, reason=reason)
 
@@ -246,10 +248,24 @@ def _listed(row: ListedVersion) -> ListedObject:
     )
 
 
-def _is_newest_first(rows: list[ListedVersion]) -> bool:
-    """Whether *rows*, the first ones of a key, are in S3's order: the rest is older then."""
-    times = [row.mtime_ns for row in rows]
-    return bool(rows) and rows[0].is_latest and times == sorted(times, reverse=True)
+def _shared_priority(priority: RequestPriority | None, count: int) -> list[RequestPriority]:
+    """Return *count* priorities, of a request each, that rise with *priority*."""
+    shared = RequestPriority() if priority is None else priority
+    each = [RequestPriority(shared.level) for _ in range(count)]
+
+    def promote() -> None:
+        for own in each:
+            own.promote()
+
+    shared.on_promote = promote
+    return each
+
+
+def _check_new(marker: VersionMarker, seen: set[VersionMarker]) -> None:
+    """Add *marker* to those *seen*. Raises StoreError if it has been seen."""
+    if marker in seen:
+        raise StoreError("the listing of versions repeats a marker", key=marker.key)
+    seen.add(marker)
 
 
 def _without_key(page: VersionPage, key: str) -> VersionPage:

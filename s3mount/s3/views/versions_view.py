@@ -4,7 +4,8 @@
 one. A delete marker is no file. Invariants:
 
 1. What the bucket has comes first: a key that looks like a version is that key, and a directory
-   `.versions` that has keys lists those. Its versions are found by name then.
+   `.versions` that has keys lists those. Its versions are found by name then. Where an object is
+   named `.versions` there is no such directory.
 2. A version is known by its version id, which is the end of its name and that of its
    `ObjectVersion`. So a key of the bucket that looks like one is never read as one.
 """
@@ -13,7 +14,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from s3mount.errors import NotFound, StoreError
+from s3mount.errors import AccessDenied, NotFound, StoreError
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
@@ -42,6 +43,7 @@ from s3mount.s3.views.store_view import StoreView, Target, renamed
 
 _SUFFIX: Final = f"{VERSIONS_DIRECTORY}/"
 _TOKEN: Final = "versions:"  # noqa: S105 - begins our own tokens
+_NONE_YET: Final = "none:"  # begins the store's own, behind pages without a key
 
 
 class VersionName(NamedTuple):
@@ -67,11 +69,16 @@ def name_of_version(row: ListedVersion) -> str:
     return f"{parent}{slash}{_SUFFIX}{name}@{row.version_id}"
 
 
-def listed_directory(query: ListQuery) -> str | None:
-    """Return the prefix whose versions *query* lists; None if it lists no such directory."""
-    prefix = query.prefix
-    is_shown = query.delimiter == "/" and (prefix == _SUFFIX or prefix.endswith(f"/{_SUFFIX}"))
-    return prefix.removesuffix(_SUFFIX) if is_shown else None
+def listed_beginning(query: ListQuery) -> str | None:
+    """Return what the keys begin with whose versions *query* lists; None if it lists no versions.
+
+    Its prefix may end within a name: then it lists those of the names that begin so.
+    """
+    path, slash, begun = query.prefix.rpartition("/")
+    parent, above, directory = path.rpartition("/")
+    if query.delimiter != "/" or not slash or directory != VERSIONS_DIRECTORY:
+        return None
+    return f"{parent}{above}{begun.partition('@')[0]}"  # what follows may be of the id
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +100,34 @@ class VersionTargets:
     async def list_page(
         self, query: ListQuery, priority: RequestPriority | None, on_token: OnToken | None
     ) -> ListPage:
-        directory = listed_directory(query)
+        beginning = listed_beginning(query)
         is_versions = query.token is not None and query.token.startswith(_TOKEN)
-        if directory is None:
+        if beginning is None:
             return await self.store.list_page(query, priority, on_token)
         if not is_versions:
-            page = await self.store.list_page(query, priority)
-            has_keys = page.objects or page.prefixes or page.next_token or page.is_partial
-            if has_keys or query.token is not None or query.start_after is not None:
-                return replace(page, is_partial=True)  # versions are there, too
-        return await self._list_versions(query, directory, priority)
+            page = await self._list_keys(query, priority)
+            if page is not None:
+                return page
+            if await self._is_object(query.prefix.rpartition("/")[0]):
+                return ListPage([], [], None)  # which is no directory, then
+            query = replace(query, token=None)
+        return await self._list_versions(query, beginning, priority)
+
+    async def _list_keys(
+        self, query: ListQuery, priority: RequestPriority | None
+    ) -> ListPage | None:
+        """List the keys of a directory of versions; None at the end of pages that had none."""
+        token, start_after = query.token, query.start_after
+        has_none = start_after is None and (token is None or token.startswith(_NONE_YET))
+        if token is not None:
+            query = replace(query, token=token.removeprefix(_NONE_YET))
+        page = await self.store.list_page(query, priority)
+        has_keys = page.objects or page.prefixes or page.is_partial
+        page = replace(page, is_partial=True)  # versions are there, too
+        if has_keys or not has_none:
+            return page
+        token = page.next_token
+        return None if token is None else replace(page, next_token=_NONE_YET + token)
 
     def has_capacity(self) -> bool:
         return self.store.has_capacity()
@@ -118,28 +143,36 @@ class VersionTargets:
             return False
         return True
 
+    async def _is_object(self, key: str) -> bool:
+        """`_is_real`; False if that is denied, as some stores do for whatever is not there."""
+        try:
+            return await self._is_real(key)
+        except AccessDenied:
+            return False
+
     async def _list_versions(
-        self, query: ListQuery, directory: str, priority: RequestPriority | None
+        self, query: ListQuery, beginning: str, priority: RequestPriority | None
     ) -> ListPage:
         marker = None if query.token is None else _decode(query.token)
         page = await self.store.list_versions(
-            VersionQuery(directory, "/", marker, query.max_keys, query.reason), priority
+            VersionQuery(beginning, "/", marker, query.max_keys, query.reason), priority
         )
         rows = [
             ListedObject(
                 name_of_version(row), row.size, row.mtime_ns, row.etag, *row[-1:], row.version_id
             )
             for row in page.versions
-            if _is_file(row, directory)
+            if _is_file(row, query.prefix)
         ]
         token = None if page.next_marker is None else _TOKEN + json.dumps(page.next_marker)
         return ListPage(rows, [], token)
 
 
-def _is_file(row: ListedVersion, directory: str) -> bool:
-    """Whether *row* is shown in the directory of versions of *directory*."""
-    name = row.key[len(directory) :]
-    return not row.is_delete_marker and name != "" and "/" not in name + row.version_id
+def _is_file(row: ListedVersion, prefix: str) -> bool:
+    """Whether *row* is shown in a listing of *prefix*."""
+    name = name_of_version(row)
+    is_named = not (row.is_delete_marker or row.key.endswith("/"))
+    return is_named and name.startswith(prefix) and "/" not in name[len(prefix) :]
 
 
 class VersionsView(StoreView):

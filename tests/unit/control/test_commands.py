@@ -1,6 +1,7 @@
 """Commands of the control socket beside what may hang: a name service, and the kernel."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,9 @@ from s3mount.control.command_set import refresh_command
 from s3mount.control.protocol import Greeting, Object, ProtocolError
 from s3mount.control.sources import Sources, StoreState
 from s3mount.control.status import status_command
+from s3mount.control.versions import versions_command
+from s3mount.errors import StoreError
+from s3mount.s3.model import ListedVersion, VersionMarker, VersionPage, VersionQuery
 from s3mount.s3.request_log import RequestLog
 from tests.fakes.control_sources import make_sources
 
@@ -54,3 +58,23 @@ async def test_what_a_client_asks_each_second_counts_no_directories(sources: Sou
 
     for command in (activity_command(sources), status_command(sources, GREETING)):
         await command({}, drop)
+
+
+class CircularVersions:
+    """A bucket whose markers lead back."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    async def list_versions(self, query: VersionQuery) -> VersionPage:
+        self._asked += 1
+        assert self._asked < 20
+        row = ListedVersion(query.prefix, "v1", True, False, 0, 7, "etag")
+        return VersionPage([row], [], VersionMarker(query.prefix, f"v{self._asked % 3}"))
+
+
+async def test_versions_whose_markers_lead_back_are_an_error(sources: Sources) -> None:
+    versions = versions_command(replace(sources, versions=CircularVersions()))
+
+    with pytest.raises(StoreError, match="repeats a marker"):
+        await versions({"path": "a"}, drop)

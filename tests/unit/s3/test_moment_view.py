@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+import trio
+import trio.testing
 
 from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import (
@@ -15,7 +17,7 @@ from s3mount.s3.model import (
     VersionPage,
     VersionQuery,
 )
-from s3mount.s3.object_store import RequestPriority
+from s3mount.s3.object_store import Priority, RequestPriority
 from s3mount.s3.views.moment_view import MomentView, as_denied
 from tests.fakes.memory_store import BUCKET, EPOCH_NS, fail_at
 from tests.fakes.started_reads import read_range
@@ -193,6 +195,34 @@ async def test_versions_in_no_order_are_an_error() -> None:
         await view.list_page(ListQuery("", token=page.next_token))
 
 
+class CircularStore(VersionedStore):
+    """A store whose markers lead back, with a row of one key on each page, or none."""
+
+    def __init__(self, *rows: ListedVersion) -> None:
+        super().__init__()
+        self._rows = list(rows)
+        self._asked = 0
+
+    async def list_versions(
+        self,
+        query: VersionQuery,  # noqa: ARG002
+        priority: RequestPriority | None = None,  # noqa: ARG002
+    ) -> VersionPage:
+        self._asked += 1
+        assert self._asked < 20
+        await trio.lowlevel.checkpoint()
+        return VersionPage(self._rows, [], VersionMarker("a/b", f"v{self._asked % 3}"))
+
+
+async def test_markers_that_lead_back_are_an_error() -> None:
+    later = row("a/b", 2, "v0", is_latest=True)
+
+    with pytest.raises(StoreError, match="repeats a marker"):
+        await view_of(CircularStore(later)).head("a/b")
+    with pytest.raises(StoreError, match="repeats a marker"):
+        await view_of(CircularStore(later)).list_page(ListQuery(""))
+
+
 async def test_an_archived_version_is_told() -> None:
     store = VersionedStore()
     store.put("a", b"x", storage_class="GLACIER")
@@ -222,23 +252,33 @@ def test_a_denied_version_is_not_a_deleted_one() -> None:
     assert "archived" in str(as_denied(denied))
 
 
-async def test_priority_is_passed_on() -> None:
-    """Reads of subtrees must not overtake those that a user waits for."""
-    seen: list[RequestPriority | None] = []
+async def test_priority_is_passed_on_and_rises_for_each_directory() -> None:
+    """Reads of subtrees must not overtake those that a user waits for, nor hold one up."""
+    seen: list[str] = []
 
-    class Seen(VersionedStore):
+    class Queue(VersionedStore):
+        """A store without capacity for prefetch below directories."""
+
         async def list_versions(
             self, query: VersionQuery, priority: RequestPriority | None = None
         ) -> VersionPage:
-            seen.append(priority)
+            assert priority is not None
+            if query.prefix and priority.level is Priority.PREFETCH:
+                promoted = trio.Event()
+                priority.on_promote = promoted.set
+                seen.append(query.prefix)
+                await promoted.wait()
             return await VersionedStore.list_versions(self, query, priority)
 
-    priority = RequestPriority()
-    store = Seen({f"{directory}/{number}": b"" for directory in "ab" for number in range(20)})
+    store = Queue({f"{directory}/{number}": b"" for directory in "abc" for number in range(20)})
     store.version_page_size = 15
     view = MomentView(store, BUCKET, EPOCH_NS)
-    page = await view.list_page(ListQuery(""), priority)
-    await view.list_page(replace(ListQuery(""), token=page.next_token), priority)
-
-    assert len(seen) == 3
-    assert set(seen) == {priority}
+    page = await view.list_page(ListQuery(""), RequestPriority())
+    priority = RequestPriority(Priority.PREFETCH)
+    query = replace(ListQuery(""), token=page.next_token)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(view.list_page, query, priority)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(seen) == 2
+            priority.promote()

@@ -1,19 +1,24 @@
 """Versions beside their objects: names map back, keys come first, and bytes are of the version."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.errors import NotFound, StaleVersion, StoreError
+from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
 from s3mount.s3.model import (
     ByteRange,
     ListedVersion,
+    ListPage,
     ListQuery,
     Modified,
     NotModified,
+    ObjectStat,
     ObjectVersion,
+    Reason,
 )
-from s3mount.s3.object_store import Priority
+from s3mount.s3.object_store import OnToken, Priority, RequestPriority
 from s3mount.s3.views.versions_view import (
     VersionName,
     VersionsView,
@@ -125,6 +130,30 @@ async def test_a_key_comes_before_a_version_of_its_name() -> None:
     assert page.is_partial
 
 
+async def test_an_object_of_the_name_comes_before_the_directory() -> None:
+    store = VersionedStore({"a": b"one", ".versions": b"an object"})
+    view = view_of(store)
+
+    assert await names(view, ".versions/") == []
+    assert await names(view, ".versions/a") == []
+    assert await read(view, ".versions") == b"an object"
+
+    store.delete(".versions")
+
+    assert await names(view, ".versions/") == [".versions/.versions@v1", ".versions/a@v0"]
+
+
+async def test_a_store_that_denies_what_is_not_there_lists_versions() -> None:
+    class Denying(VersionedStore):
+        async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
+            try:
+                return await VersionedStore.head(self, key, reason)
+            except NotFound as exc:
+                raise AccessDenied("denied", key=key) from exc
+
+    assert await names(view_of(Denying({"a": b""})), ".versions/") == [".versions/a@v0"]
+
+
 async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None:
     store = VersionedStore({"a": b"", ".versions/x": b"", ".versions/y": b""}, page_size=1)
     view = view_of(store)
@@ -135,6 +164,31 @@ async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None
     last = await view.list_page(ListQuery(".versions/", token=first.next_token))
 
     assert (last.objects, last.next_token, last.is_partial) == ([], None, True)
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_pages_without_a_key_are_no_sign_of_keys(has_key: bool) -> None:  # noqa: FBT001
+    """S3 sends such pages where many objects were deleted."""
+
+    class Sparse(VersionedStore):
+        async def list_page(
+            self,
+            query: ListQuery,
+            priority: RequestPriority | None = None,
+            on_token: OnToken | None = None,
+        ) -> ListPage:
+            following = {None: "1", "1": "2"}.get(query.token)
+            if following is not None:
+                return ListPage([], [], following)
+            return await VersionedStore.list_page(
+                self, replace(query, token=None), priority, on_token
+            )
+
+    store = Sparse({"a": b"", **({".versions/x": b""} if has_key else {})})
+
+    listed = await names(view_of(store), ".versions/")
+
+    assert listed == [".versions/x" if has_key else ".versions/a@v0"]
 
 
 async def test_versions_are_not_listed_from_a_guessed_name_on() -> None:
@@ -193,3 +247,29 @@ def test_a_key_that_looks_like_a_version_is_none_by_its_own_id() -> None:
     assert named_by(version) is None
     assert named_by(version.with_version_id("v7")) is None
     assert named_by(version.with_version_id("v0")) == VersionName("a", "v0")
+
+
+@pytest.mark.parametrize("max_keys", [1, 2, 1000])
+async def test_versions_are_listed_by_the_beginning_of_their_names(max_keys: int) -> None:
+    """A view of over-long names asks for it, also for a part of the id."""
+    store = VersionedStore({"d/ab": b"", "d/ab@c": b"", "d/abc/x": b"", "d/b": b"", "d/": b""})
+    store.put("d/ab", b"second")
+    store.delete("d/ab")
+    view = view_of(store)
+    everything = await names(view, "d/.versions/")
+    assert len(everything) == 4
+
+    for name in everything:
+        for length in range(len("d/.versions/"), len(name) + 1):
+            begun = name[:length]
+            listed = await names(view, begun, max_keys)
+            assert listed == [each for each in everything if each.startswith(begun)]
+    assert await names(view, "d/.versions/ab/") == []
+
+
+async def test_keys_come_before_versions_of_names_that_begin_alike() -> None:
+    store = VersionedStore({"a": b"", "ab": b"", ".versions/a": b""})
+
+    page = await view_of(store).list_page(ListQuery(".versions/a"))
+
+    assert ([row.key for row in page.objects], page.is_partial) == ([".versions/a"], True)

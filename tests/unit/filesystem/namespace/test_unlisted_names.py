@@ -13,7 +13,9 @@ from s3mount.filesystem.handles.open_directories import DOTS
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import VersionPage, VersionQuery
 from s3mount.s3.object_store import RequestPriority
-from s3mount.s3.views.versions_view import VersionsView
+from s3mount.s3.views.escaped_view import EscapedView
+from s3mount.s3.views.key_escape import KeyEscape, key_of
+from s3mount.s3.views.versions_view import VersionsView, version_named
 from tests.fakes.memory_store import BUCKET
 from tests.fakes.versioned_store import VersionedStore
 from tests.property.filesystem_factory import make_filesystem
@@ -22,15 +24,19 @@ NAME = b".versions"
 
 
 @asynccontextmanager
-async def file_system(store: VersionedStore) -> AsyncIterator[FileSystem]:
+async def file_system(
+    store: VersionedStore, escape: KeyEscape | None = None
+) -> AsyncIterator[FileSystem]:
+    versions = VersionsView(store, BUCKET)
     async with trio.open_nursery() as nursery:
         yield make_filesystem(
-            VersionsView(store, BUCKET),
+            versions if escape is None else EscapedView(versions, BUCKET, ""),
             nursery,
             TreeConfig(uid=0, gid=0),
             StoreConfig(bucket=BUCKET),
             trio.current_time,
             unlisted=frozenset((NAME,)),
+            escape=escape,
         )
         nursery.cancel_scope.cancel()
 
@@ -126,3 +132,75 @@ async def test_a_huge_one_is_listed_whole(autojump_clock: trio.testing.MockClock
 
         assert len(set(names)) == len(names) == 3000
         assert len(await names_in(filesystem, ROOT)) == 2000
+
+
+async def files_below(filesystem: FileSystem, inode: int, path: bytes = b"") -> list[bytes]:
+    """The paths of all files that a walk finds."""
+    found = []
+    for name in await names_in(filesystem, inode):
+        entry = await filesystem.tree.lookup(inode, name)
+        if entry.size < 0:
+            found += await files_below(filesystem, entry.inode, path + name + b"/")
+        else:
+            found.append(path + name)
+    return found
+
+
+@pytest.mark.parametrize("parent", ["", "d/", "d//", "e/./"])
+async def test_over_long_names_in_it_are_whole_if_no_key_is_hidden(parent: str) -> None:
+    """Parts of them are directories in it, and their names come in no order either."""
+    long = ["n" * 190, "n" * 230, "n" * 230 + "-b", "n" * 500, "n" * 199 + "@", "n" * 199 + "é"]
+    store = VersionedStore(dict.fromkeys([parent + each for each in [*long, "n", "\0"]], b""))
+    for each in long * 30:
+        store.put(parent + each, b"2")
+    store.delete(parent + long[0])
+    async with file_system(store, KeyEscape()) as filesystem:
+        order, inode = filesystem.tree.cache.order, ROOT
+        path = b"".join(
+            b"%b/" % name.encode()
+            for component in parent.split("/")[:-1]
+            for name in KeyEscape().names(component, is_directory=True)
+        )
+        for name in (path + NAME).split(b"/"):
+            inode = (await filesystem.tree.lookup(inode, name)).inode
+        needed = order.keys_needed
+
+        files = await files_below(filesystem, inode, path + NAME + b"/")
+
+        keys = [key_of(each.decode("utf-8", "surrogateescape")) for each in files]
+        found = sorted(version_named(each.key) or ("", "") for each in keys if each is not None)
+        rows = [row for rows in store.history.values() for row, _ in rows]
+        assert found == sorted(
+            (row.key, row.version_id) for row in rows if not row.is_delete_marker
+        )
+        assert order.keys_needed == needed
+
+
+async def test_no_scan_starts_at_a_directory_that_scans_pass_over(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A scan would find nothing in it, and its file names are not absent for that."""
+    assert autojump_clock is not None
+    store = VersionedStore({f"d/{number:03}": b"" for number in range(100)})
+    async with file_system(store) as filesystem:
+        directory = (await filesystem.tree.lookup(ROOT, b"d")).inode
+        versions = (await filesystem.tree.lookup(directory, NAME)).inode
+        await trio.sleep(10000)
+        await names_in(filesystem, directory)
+        sent = len(store.requests)
+
+        assert len(await names_in(filesystem, versions)) == 100
+
+        await trio.testing.wait_all_tasks_blocked()
+        kinds = [request.kind for request in store.requests[sent:]]
+        assert kinds == ["LIST", "HEAD", "LIST"]  # keys of its own, an object, and versions
+
+
+async def test_an_object_of_its_name_is_one_file_whatever_is_asked_first() -> None:
+    for is_listed_first in (False, True):
+        store = VersionedStore({"a": b"", ".versions": b"body"})
+        async with file_system(store) as filesystem:
+            if is_listed_first:
+                assert NAME in await names_in(filesystem, ROOT)
+
+            assert (await filesystem.tree.lookup(ROOT, NAME)).size == 4

@@ -9,7 +9,9 @@ from s3mount.errors import NotFound
 from s3mount.s3.model import ListQuery, NotModified
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.views.escaped_view import EscapedView
-from tests.fakes.memory_store import BUCKET, MemoryStore
+from s3mount.s3.views.moment_view import MomentView
+from tests.fakes.memory_store import BUCKET, EPOCH_NS, MemoryStore
+from tests.fakes.versioned_store import VersionedStore
 
 CHUNK = "n" * 200
 
@@ -59,6 +61,18 @@ async def test_a_shadowed_file_is_there_only_with_its_directory() -> None:
         with pytest.raises(NotFound):
             await call
     assert (await view.head("a")).version.size == 4
+
+
+async def test_a_directory_of_which_most_is_of_another_time_costs_few_requests() -> None:
+    store = VersionedStore({"a": b"a", "a/z": b""})
+    store.now_ns = EPOCH_NS + 10**9
+    for number in range(1500):
+        store.put(f"a/{number:04}")
+    view = EscapedView(MomentView(store, BUCKET, EPOCH_NS), BUCKET, "")
+
+    assert (await view.head("%file=a")).version.size == 1
+
+    assert len(store.requests) == 4
 
 
 async def test_a_marker_that_lost_its_bytes_is_not_found() -> None:
