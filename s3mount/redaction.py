@@ -26,11 +26,14 @@ _VALUE: Final = r"(?:(?!%26)[^&\s])+"
 _SIGNED: Final = re.compile(
     rf"((?:{_OWN_NAMES}|(?:[?&;#]|%3F|%26)(?:{_QUERY_NAMES})){_EQUALS}){_VALUE}", re.IGNORECASE
 )
+_HTTP: Final = r"(?:https?|socks\w{0,3})"
+# a long password, such as a token; it has no other URL in it, which keeps this linear
+_LONG: Final = r"(?:[^\s@:]|:(?!//)){1,8000}"
 # a password may contain anything; other schemes have names in which "@" is usual; messages of our
 # own say how a proxy is named
 _USER: Final = re.compile(
-    r"(?:((?:https?|socks\w{0,3})://)(?!USER:PASSWORD@HOST)(?:[^\s@]{1,200}@)+"
-    r"|(\b(?!https?:)[a-z]\w{0,19}://)[^\s@/?#]{0,200}:[^\s@/?#]{0,200}@)",
+    rf"(?:({_HTTP}://)(?!USER:PASSWORD@HOST)(?:(?:[^\s@]{{1,200}}|{_LONG})@)+"
+    rf"|(\b(?!\w{{0,19}}{_HTTP}:)[a-z]\w{{0,19}}://)[^\s@/?#]{{0,200}}:[^\s@/?#]{{0,200}}@)",
     re.IGNORECASE,
 )
 

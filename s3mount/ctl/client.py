@@ -30,6 +30,7 @@ GREETING_LIMIT: Final = 1.0  # seconds
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
 BUSY_LIMIT: Final = 5.0  # seconds until a mount has room: an idle client makes it after 3
 _BUSY_PAUSE: Final = 0.25  # seconds between attempts
+_FULL_PAUSE: Final = 0.02  # the same, while too many wait to be accepted: a mount takes 50 a second
 _LINE_MAX: Final = 16 << 20  # bytes: far more than a listing of mounts or a status can be
 _RECEIVE: Final = 64 << 10
 MOMENT_MAX: Final = 253_402_300_800.0  # Unix time of the year 10000, which strftime cannot write
@@ -253,7 +254,7 @@ def open_socket(mount: Mount) -> socket.socket:
         connection.settimeout(GREETING_LIMIT)
         try:
             with socket_address(path) as address:
-                connection.connect(address)
+                _connect(connection, address)
             _check_server(connection, mount)
         except ConnectionRefusedError as exc:
             connection.close()
@@ -267,6 +268,23 @@ def open_socket(mount: Mount) -> socket.socket:
         else:
             return connection
     raise failure
+
+
+def _connect(connection: socket.socket, address: str) -> None:
+    """Connect within GREETING_LIMIT. Raises OSError.
+
+    A socket with a timeout does not wait in connect(2) while the backlog is full: it gets EAGAIN.
+    """
+    deadline = time.monotonic() + GREETING_LIMIT
+    while True:
+        try:
+            connection.connect(address)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_FULL_PAUSE)
+        else:
+            return
 
 
 def _check_server(connection: socket.socket, mount: Mount) -> None:

@@ -1,7 +1,10 @@
 """Control socket in the life of a mount: from the choice of its folder to its end.
 
-Invariant: a mount without a control socket is served all the same. One line of the log says why it
-has none.
+Invariants:
+
+1. A mount without a control socket is served all the same. One line of the log says why it has
+   none.
+2. No client waits for a server that has ended: the socket ends with it, however it does.
 """
 
 import logging
@@ -66,6 +69,8 @@ class ControlSocket:
             await served.serve_control(self._listening, self._identity, self._allowed)
         except Exception:  # a bug must not end the mount
             log.exception("the control socket is not served: this is a bug")
+        finally:  # a client that connects would take the mount for one that hangs
+            self.close()
 
     def close(self) -> None:
         """Stop listening, and remove the socket. Never raises; may be repeated."""

@@ -54,6 +54,19 @@ def test_the_rest_of_it_is_kept(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("length", [190, 199, 200, 201, 1000, 4000])
+@pytest.mark.parametrize("user", ["aws:{}", "{}", "{}:x-oauth", "a@b:{}"])
+def test_a_password_may_be_a_long_token(user: str, length: int) -> None:
+    text = f"proxy http://{user.replace('{}', '5ecre7' * (length // 6))}@proxy:3128: refused"
+
+    for output in (redacted(text), printable(text), one_line(text)):
+        assert "5ecre7" not in output
+
+
+def test_a_scheme_after_other_letters_hides_no_password() -> None:
+    assert redacted("tohttp://joe:5e@cre?7@proxy") == "tohttp://*@proxy"
+
+
 @pytest.mark.parametrize("text", SHOWN)
 def test_names_of_objects_and_addresses_are_shown_whole(text: str) -> None:
     assert redacted(text) == text
@@ -78,7 +91,7 @@ def test_it_is_idempotent_and_makes_nothing_longer(text: str, limit: int) -> Non
 
 
 @pytest.mark.parametrize(
-    "piece", ["http://", "?token", "&a-", "s3://a:", "X-Amz-", "@", "=", "%3D"]
+    "piece", ["http://", "http://a:", "?token", "&a-", "s3://a:", "X-Amz-", "@", "=", "%3D"]
 )
 def test_a_long_text_costs_little(piece: str) -> None:
     """A store chooses texts: they must not take time that grows with the square of their length."""

@@ -135,7 +135,9 @@ class MetadataReader:
             return found
         if self._refusals >= REFUSALS_MAX:
             raise _not_supported(query.entry.version)
-        since = max(self._tree.cache.ttl.valid_since, self._invalidated_at(query.entry.version))
+        # an invalidation expires, but a HEAD in flight may be older than what is used of the cache
+        recent = self._tree.cache.ttl.recent_since(self._clock.now(), LOOKUP_TO_OPEN)
+        since = max(recent, self._invalidated_at(query.entry.version))
         return await self._calls.join(query, since, partial(self._fetch, query))
 
     def _get_fresh(self, query: _Query) -> ObjectMetadata | None:

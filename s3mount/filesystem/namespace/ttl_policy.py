@@ -64,6 +64,10 @@ class TtlPolicy:
         expires_at = requested_at + max(self.positive, least)
         return requested_at >= self.valid_since and expires_at - now > CLOCK_LEAD
 
+    def recent_since(self, now: float, least: float) -> float:
+        """The time since which a request has to have been sent for its response to `is_recent`."""
+        return max(self.valid_since, now - max(self.positive, least) + CLOCK_LEAD)
+
     def usable_for(self, least: float) -> float:
         """Seconds after which metadata, whatever it is, neither is used nor `is_recent`."""
         return max(self.positive, self.negative, least) + self.grace + CLOCK_LEAD

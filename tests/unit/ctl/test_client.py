@@ -5,6 +5,7 @@ import math
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,48 @@ def test_a_stale_socket_of_the_same_number_is_passed_over(tmp_path: Path) -> Non
 
 
 OTHER = 4711
+
+
+def _fill_backlog(path: Path, stack: ExitStack) -> socket.socket:
+    """Return a listener at *path* with as many clients as the kernel lets wait."""
+    listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+    listener.bind(str(path))
+    listener.listen(1)
+    with suppress(BlockingIOError):
+        while True:
+            client = stack.enter_context(socket.socket(socket.AF_UNIX))
+            client.setblocking(False)
+            client.connect(str(path))
+    return listener
+
+
+def test_a_mount_at_which_many_wait_is_connected_to_when_it_has_accepted_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as stack:
+        listener = _fill_backlog(path, stack)
+        accepted: list[socket.socket] = []
+
+        def accept(_seconds: float) -> None:
+            accepted.append(stack.enter_context(listener.accept()[0]))
+
+        monkeypatch.setattr("s3mount.ctl.client.time.sleep", accept)
+        open_socket(_mount(path)).close()
+
+        assert len(accepted) == 1
+
+
+def test_a_mount_that_accepts_nobody_does_not_respond(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3mount.ctl.client.GREETING_LIMIT", 0.0)
+    with ExitStack() as stack:
+        _fill_backlog(path, stack)
+
+        with pytest.raises(NotServed, match="does not respond"), connected(_mount(path)):
+            pass
+
+        assert [each.state for each in check_all([_mount(path)])] == [State.HANGING]
 
 
 def _listen_as(path: Path, uid: int) -> socket.socket:

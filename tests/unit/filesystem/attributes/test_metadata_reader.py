@@ -118,6 +118,34 @@ async def test_a_refresh_drops_the_metadata() -> None:
             assert made.reader.get_nowait(entry) is None
 
 
+@pytest.mark.parametrize("is_refreshed", [False, True])
+async def test_no_head_that_is_older_than_the_ttl_is_waited_for(
+    autojump_clock: trio.abc.Clock,  # noqa: ARG001
+    *,
+    is_refreshed: bool,
+) -> None:
+    """An invalidation of the name has expired by then, and denies it no more."""
+    store = MemoryStore({"k": b"body"})
+    answered = trio.Event()
+
+    async def wait_in_the_first(request: Request) -> None:
+        await trio.lowlevel.checkpoint()
+        if request.kind == "HEAD" and made.heads() == 1:
+            await answered.wait()
+
+    async with reading(store, metadata_ttl=2) as made, trio.open_nursery() as nursery:
+        store.before = wait_in_the_first
+        nursery.start_soon(made.reader.get, store.stat("k"))
+        await trio.sleep(1)
+        if is_refreshed:
+            made.filesystem.tree.refresh([b"k"])
+        await trio.sleep(4)
+        with trio.fail_after(1):
+            await made.reader.get(store.stat("k"))
+        answered.set()
+    assert made.heads() == 2
+
+
 async def test_a_replaced_version_without_a_version_id_is_stale() -> None:
     store = MemoryStore({"k": b"body"})
     async with reading(store) as made:
