@@ -46,7 +46,7 @@ class AccountTransports:
             )
         else:
             with self._lock:
-                transport = self._client(config, endpoint).for_bucket(config)
+                transport = self._client(config, endpoint).for_bucket(config, endpoint)
         return NamingTransport(
             with_options(config, endpoint, self._requests, transport), config.bucket
         )

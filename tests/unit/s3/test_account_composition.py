@@ -1,0 +1,81 @@
+"""Stores of an account: where the requests of its buckets go, and what they share."""
+
+import time
+from dataclasses import replace
+from socket import gaierror
+from typing import Literal
+
+import pytest
+
+from s3mount.config import AddressingStyle, StoreConfig
+from s3mount.errors import SetupError
+from s3mount.s3.account_composition import BucketFactory
+from s3mount.s3.account_transports import AccountTransports
+from s3mount.s3.endpoint.customer_key import CustomerKey
+from s3mount.s3.endpoint.plain_configuration import open_configuration
+from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
+from s3mount.s3.request_log import RequestLog
+from s3mount.s3.transport import StoreRequest
+from tests.unit.s3.scripted_server import store_at
+
+Transport = Literal["native", "boto3"]
+
+REGION = "us-east-1"
+# names by which botocore's rules find a host of their own, whatever the endpoint
+OUTPOST = "data-o0b1d075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3"
+HARDWARE = "data-e0b1d075431d83bebde8xz5w8ijx1qzlbp3i3kuse10--op-s3"
+UNUSUAL = ["A_b", "a..b", "foo-s3alias", "foo--use1-az4--x-s3", "x.mrap", "s3.amazonaws.com"]
+
+
+def endpoint_of(config: StoreConfig) -> Endpoint:
+    credentials = store_at(443).credentials
+    configuration = open_configuration(config)
+    return resolve_endpoint(config, configuration, region=REGION, credentials=credentials)
+
+
+def factory_of(config: StoreConfig) -> BucketFactory:
+    return BucketFactory(config, RequestLog(), endpoint_of(config))
+
+
+@pytest.mark.parametrize("style", ["auto", "path", "virtual"])
+@pytest.mark.parametrize("name", [OUTPOST, HARDWARE])
+def test_no_name_of_a_bucket_leads_away_from_the_endpoint(
+    name: str, style: AddressingStyle
+) -> None:
+    config = StoreConfig(bucket="", endpoint_url="https://store.test", addressing_style=style)
+    factory = factory_of(config)
+
+    with pytest.raises(SetupError, match=r"leads away from https://store\.test"):
+        factory.bucket_operations(replace(config, bucket=name), REGION)
+    factory.close()
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_an_unusual_name_is_served_at_the_endpoint(name: str) -> None:
+    config = StoreConfig(bucket="", endpoint_url="https://store.test")
+    factory = factory_of(config)
+
+    factory.bucket_operations(replace(config, bucket=name), REGION)
+    factory.close()
+
+
+@pytest.mark.parametrize("transport", ["native", "boto3"])
+def test_each_bucket_named_in_the_host_gets_its_customer_key(transport: Transport) -> None:
+    config = StoreConfig(
+        bucket="",
+        endpoint_url="https://localhost:1",
+        addressing_style="virtual",
+        transport=transport,
+    )
+    transports, request = AccountTransports(config, RequestLog()), StoreRequest("GetObject", "key")
+    request = request._replace(customer_key=CustomerKey(b"k" * 32))
+
+    for bucket in ("first", "second"):
+        own = replace(config, bucket=bucket)
+        exchange = transports.make(own, endpoint_of(own)).send(
+            request, deadline=time.monotonic() + 5
+        )
+        # nobody is there; a key that must not be sent is an AccessDenied
+        with pytest.raises((ConnectionRefusedError, TimeoutError, gaierror)), exchange:
+            pass
+    transports.close()
