@@ -28,9 +28,11 @@ from s3mount.s3.model import ListPage, ListQuery, StoreIdentity
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.account_operations import AccountOperations
 from s3mount.s3.operations.bucket_operations import BucketOperations, Operations
+from s3mount.s3.region_redirect import leads_elsewhere
 from s3mount.s3.regional_store import RegionalStore
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
+from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
 from s3mount.s3.store_metrics import register_store_metrics
 from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
@@ -205,4 +207,6 @@ class AccountStores:
             bucket=bucket,
             identity=self.identity,
             scheduling=self._scheduling,
+            # no request may come again to a region that a bucket has left, and end its outage
+            outage=OutageTracker(is_elsewhere=leads_elsewhere),
         )

@@ -9,14 +9,16 @@ import pytest
 
 from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.errors import SetupError
-from s3mount.s3.account_composition import BucketFactory
+from s3mount.metrics import Metrics
+from s3mount.s3.account_composition import AccountStores, BucketFactory
 from s3mount.s3.account_transports import AccountTransports
 from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.endpoint.plain_configuration import open_configuration
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
+from s3mount.s3.model import ListQuery
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import StoreRequest
-from tests.unit.s3.scripted_server import store_at
+from tests.unit.s3.scripted_server import head, refusal, says, scripted, store_at
 
 Transport = Literal["native", "boto3"]
 
@@ -79,3 +81,24 @@ def test_each_bucket_named_in_the_host_gets_its_customer_key(transport: Transpor
         with pytest.raises((ConnectionRefusedError, TimeoutError, gaierror)), exchange:
             pass
     transports.close()
+
+
+async def test_a_bucket_that_has_moved_is_no_outage_of_the_region_that_it_left() -> None:
+    page = b"<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+    here = says(head(Content_Length=len(page)), page)
+    moved = says(
+        refusal("301 Moved Permanently", "PermanentRedirect", x_amz_bucket_region="eu-west-1")
+    )
+    with scripted(moved, here) as server:
+        config = StoreConfig(
+            bucket="", buckets=("b",), endpoint_url=f"http://127.0.0.1:{server.port}"
+        )
+        factory, metrics = factory_of(config), Metrics()
+        stores = AccountStores(config, factory, factory.account_operations())
+        stores.register_metrics(metrics)
+
+        await stores.view.list_page(ListQuery("b/"))
+
+        assert len(server.requests) == 2
+        assert metrics.read()["store_outage_seconds"] == 0
+        stores.close()
