@@ -69,7 +69,7 @@ def _connect(
 class BucketFactory:
     """Maker of the operations on the buckets of *config*'s account, which is at *endpoint*.
 
-    Blocks as files do; thread-safe.
+    Blocks as files do; thread-safe. Raises SetupError.
     """
 
     def __init__(self, config: StoreConfig, requests: RequestLog, endpoint: Endpoint) -> None:

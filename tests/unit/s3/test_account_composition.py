@@ -1,8 +1,11 @@
 """Stores of an account: where the requests of its buckets go, and what they share."""
 
+import os
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import replace
-from socket import gaierror
+from pathlib import Path
+from socket import gaierror, socket
 from typing import Literal
 
 import pytest
@@ -102,3 +105,54 @@ async def test_a_bucket_that_has_moved_is_no_outage_of_the_region_that_it_left()
         assert len(server.requests) == 2
         assert metrics.read()["store_outage_seconds"] == 0
         stores.close()
+
+
+@pytest.mark.parametrize("transport", ["native", "boto3"])
+def test_redirects_of_many_buckets_keep_few_connections(transport: Transport) -> None:
+    buckets = [f"bucket-{number}" for number in range(5)]
+    found = [says(head(Content_Length=1), b"x")] * len(buckets)
+    with scripted(*found) as other:
+        location = f"http://127.0.0.1:{other.port}/x"
+        redirect = says(head("307 Temporary Redirect", Location=location, Content_Length=0))
+        with scripted(*[redirect] * len(buckets)) as server:
+            config = StoreConfig(
+                bucket="",
+                endpoint_url=f"http://127.0.0.1:{server.port}",
+                follow_redirects=True,
+                max_connections=2,
+                transport=transport,
+            )
+            transports = AccountTransports(config, RequestLog())
+            with ExitStack() as stack:
+                stack.callback(transports.close)
+                for bucket in buckets:
+                    own = replace(config, bucket=bucket)
+                    made = transports.make(own, endpoint_of(own))
+                    stack.callback(made.close)
+                    request = StoreRequest("GetObject", "key")
+                    with made.send(request, deadline=time.monotonic() + 5) as response:
+                        assert response.read_all(1) == b"x"
+
+                assert 1 <= open_connections(other.port) <= config.max_connections
+
+
+def test_customer_keys_are_those_of_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"k" * 32)
+    file.chmod(0o600)
+    config = StoreConfig(bucket="", endpoint_url="https://store.test", sse_c_key_files=(file,))
+    factory = factory_of(config)
+    factory.account_operations()
+    file.unlink()
+
+    factory.bucket_operations(replace(config, bucket="first"), REGION)
+    factory.close()
+
+
+def open_connections(port: int) -> int:
+    """Return how many sockets of this process are connected to *port*."""
+    count = 0
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError), socket(fileno=os.dup(int(link.name))) as copy:
+            count += copy.getpeername()[1] == port
+    return count
