@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from s3mount.config import StoreConfig
-from s3mount.errors import AccessDenied, CredentialsRefused, NotFound
+from s3mount.errors import AccessDenied, CredentialsRefused, NotFound, SetupError
 from s3mount.metrics import Metrics
 from s3mount.s3.account_transports import AccountTransports
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.composition import is_native, make_operations, view_of
 from s3mount.s3.endpoint.address import Address
-from s3mount.s3.endpoint.configuration import Configuration
+from s3mount.s3.endpoint.configuration import Configuration, configured_endpoint
 from s3mount.s3.endpoint.credentials import Credentials
 from s3mount.s3.endpoint.plain_configuration import open_configuration
 from s3mount.s3.endpoint.resolve import Endpoint, resolve_endpoint
@@ -28,9 +28,11 @@ from s3mount.s3.model import ListPage, ListQuery, StoreIdentity
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.account_operations import AccountOperations
 from s3mount.s3.operations.bucket_operations import BucketOperations, Operations
+from s3mount.s3.region_redirect import leads_elsewhere
 from s3mount.s3.regional_store import RegionalStore
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
+from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
 from s3mount.s3.store_metrics import register_store_metrics
 from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
@@ -67,7 +69,7 @@ def _connect(
 class BucketFactory:
     """Maker of the operations on the buckets of *config*'s account, which is at *endpoint*.
 
-    Blocks as files do; thread-safe.
+    Blocks as files do; thread-safe. Raises SetupError.
     """
 
     def __init__(self, config: StoreConfig, requests: RequestLog, endpoint: Endpoint) -> None:
@@ -91,7 +93,25 @@ class BucketFactory:
             credentials=self.endpoint.credentials,
             by_botocore=self._address_by_botocore,
         )
+        self._check_host(endpoint)
         return make_operations(config, endpoint, self._transports.make(config, endpoint))
+
+    def _check_host(self, endpoint: Endpoint) -> None:
+        """Raise SetupError if the bucket of *endpoint* is not at the host that the user named.
+
+        The store lists the names, and some are of AWS's own hosts whatever the endpoint
+        (`--op-s3`): what is signed, tokens and customer keys are not sent there.
+        """
+        account = self.endpoint
+        if configured_endpoint(self._config, self._configuration) is None:
+            return
+        is_below = f".{endpoint.host}".endswith(f".{account.host}")
+        if not is_below or (endpoint.scheme, endpoint.port) != (account.scheme, account.port):
+            raise SetupError(
+                f"bucket {endpoint.bucket!r} has a name that leads away from {account.origin}, "
+                f"to {endpoint.origin}: mount it by itself, as s3://{endpoint.bucket}",
+                bucket=endpoint.bucket,
+            )
 
     def _address_by_botocore(
         self, config: StoreConfig, configuration: Configuration, region: str
@@ -187,4 +207,6 @@ class AccountStores:
             bucket=bucket,
             identity=self.identity,
             scheduling=self._scheduling,
+            # no request may come again to a region that a bucket has left, and end its outage
+            outage=OutageTracker(is_elsewhere=leads_elsewhere),
         )

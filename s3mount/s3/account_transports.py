@@ -9,8 +9,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from s3mount.config import StoreConfig
-from s3mount.s3.composition import is_native, with_options
+from s3mount.s3.composition import is_native, read_keys, with_options
 from s3mount.s3.endpoint.resolve import Endpoint
+from s3mount.s3.native.connection_pool import IdleLimit
 from s3mount.s3.native.shared_pools import SharedPools
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.request_log import RequestLog
@@ -22,11 +23,17 @@ if TYPE_CHECKING:
 
 
 class AccountTransports:
-    """Maker of the transports of *config*'s account, which tell *requests* of each request."""
+    """Maker of the transports of *config*'s account, which tell *requests* of each request.
+
+    Reads the files of customer keys, once: a bucket may be opened long after they are gone. Raises
+    SetupError.
+    """
 
     def __init__(self, config: StoreConfig, requests: RequestLog) -> None:
         self._requests = requests
         self._pools = SharedPools(connections=config.max_connections)
+        self._idle_redirects = IdleLimit(config.max_connections)  # connections to other hosts
+        self._keys = read_keys(config) if config.sse_c_key_files else ()
         self._lock = threading.Lock()
         # under the lock: the transports that others have clients of, by proxy and by region
         self._clients: dict[str | None, dict[str, BotoTransport]] = {}
@@ -34,7 +41,8 @@ class AccountTransports:
     def make(self, config: StoreConfig, endpoint: Endpoint) -> Transport:
         """Return the transport to *endpoint*, of the bucket of *config* or of the account.
 
-        Raises SetupError. `close` of this object, and not of the transport, ends the connections.
+        Raises SetupError. `close` of this object ends the connections that transports share, and
+        that of a transport only those to the hosts that it was redirected to.
         """
         transport: Transport
         if is_native(config, endpoint):
@@ -46,10 +54,16 @@ class AccountTransports:
             )
         else:
             with self._lock:
-                transport = self._client(config, endpoint).for_bucket(config)
-        return NamingTransport(
-            with_options(config, endpoint, self._requests, transport), config.bucket
+                transport = self._client(config, endpoint).for_bucket(config, endpoint)
+        transport = with_options(
+            config,
+            endpoint,
+            self._requests,
+            transport,
+            keys=lambda _: self._keys,
+            idle_limit=self._idle_redirects,
         )
+        return NamingTransport(transport, config.bucket)
 
     def close(self) -> None:
         """End the connections of all transports."""

@@ -6,11 +6,13 @@ decides anything.
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import ObjectVersion, PosixAttributes, StoreIdentity
+from s3mount.s3.native.connection_pool import IdleLimit
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -19,6 +21,9 @@ from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
+
+if TYPE_CHECKING:
+    from s3mount.s3.endpoint.customer_key import CustomerKey
 
 
 def connect(
@@ -53,31 +58,52 @@ def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog
     return with_options(config, endpoint, requests, transport)
 
 
+def read_keys(config: StoreConfig) -> "tuple[CustomerKey, ...]":
+    """Return the customer keys of *config*, from its files. Raises SetupError."""
+    from s3mount.s3.endpoint.customer_key_files import read_customer_keys  # noqa: PLC0415
+
+    return read_customer_keys(config.sse_c_key_files)
+
+
 def with_options(
-    config: StoreConfig, endpoint: Endpoint, requests: RequestLog, transport: Transport
+    config: StoreConfig,
+    endpoint: Endpoint,
+    requests: RequestLog,
+    transport: Transport,
+    *,
+    keys: "Callable[[StoreConfig], tuple[CustomerKey, ...]]" = read_keys,
+    idle_limit: IdleLimit | None = None,
 ) -> Transport:
     """Return *transport* with what few mounts want of it, each imported only then.
 
-    Closes it and raises SetupError if the keys of *config* cannot be used.
+    Closes it and raises SetupError if the *keys* of *config* cannot be used. *idle_limit* is of the
+    connections to other hosts of several transports.
     """
     if config.follow_redirects:
         from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
 
         transport = RedirectFollower(
-            transport, endpoint, requests, connections=config.max_connections
+            transport,
+            endpoint,
+            requests,
+            connections=config.max_connections,
+            idle_limit=idle_limit,
         )
-    return _with_customer_keys(config, endpoint, transport) if config.sse_c_key_files else transport
+    if not config.sse_c_key_files:
+        return transport
+    return _with_customer_keys(endpoint, transport, partial(keys, config))
 
 
-def _with_customer_keys(config: StoreConfig, endpoint: Endpoint, transport: Transport) -> Transport:
-    from s3mount.s3.endpoint.customer_key_files import read_customer_keys  # noqa: PLC0415
+def _with_customer_keys(
+    endpoint: Endpoint, transport: Transport, keys: "Callable[[], tuple[CustomerKey, ...]]"
+) -> Transport:
     from s3mount.s3.endpoint.key_protection import check_protects_keys  # noqa: PLC0415
     from s3mount.s3.operations.customer_keys import CustomerKeys  # noqa: PLC0415
     from s3mount.s3.operations.keyed_transport import KeyedTransport  # noqa: PLC0415
 
     try:
         check_protects_keys(endpoint)
-        return KeyedTransport(transport, CustomerKeys(read_customer_keys(config.sse_c_key_files)))
+        return KeyedTransport(transport, CustomerKeys(keys()))
     except SetupError:
         transport.close()
         raise

@@ -17,6 +17,7 @@ REDIRECTS: Final = {
     *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
     *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "400"),
 }
+_REDIRECT_STATUSES: Final = (301, 302, 307)
 _REGION: Final = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
 
 
@@ -36,6 +37,15 @@ def region_of_redirect(failure: S3MountError | Retryable) -> str | None:
 def is_redirect(failure: S3MountError | Retryable) -> bool:
     """Whether *failure* may be about the region, which it need not name."""
     return _redirect(failure) is not None
+
+
+def leads_elsewhere(error: BaseException) -> bool:
+    """Whether *error* is a response that another region has the bucket, named or not."""
+    if not isinstance(error, S3MountError):
+        return False
+    failure = unwrapped(error)
+    is_named = region_of_redirect(failure) is not None
+    return is_named or (is_redirect(failure) and error.status in _REDIRECT_STATUSES)
 
 
 def _redirect(failure: S3MountError | Retryable) -> ErrorResponse | None:

@@ -42,6 +42,7 @@ from s3mount.s3.operations.bucket_operations import Operations
 from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.operations.odd_row_log import OddRowLog
 from s3mount.s3.scheduling.attempt import Sender
+from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.scheduling.range_read import ReadScheduler
 from s3mount.s3.scheduling.retry import BlockingCall, PausesLeft, Retrier, monotonic, pauses
 from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
@@ -57,7 +58,8 @@ class RemoteStore:
 
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
     status of the mount. *scheduling* is that of several stores, which its owner closes; else the
-    store has its own, of *max_connections*. *posix_attributes* is that of `PosixSource`.
+    store has its own, of *max_connections*. *outage* counts the failures that are one.
+    *posix_attributes* is that of `PosixSource`.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class RemoteStore:
         pauses: Callable[[], Iterator[float]] = pauses,
         scheduling: SharedScheduling | None = None,
         posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
+        outage: OutageTracker | None = None,
     ) -> None:
         self._operations = operations
         self.posix_attributes = posix_attributes or _no_attributes
@@ -88,6 +91,7 @@ class RemoteStore:
             pauses=pauses,
             bucket=bucket,
             timeout=timeout,
+            outage=outage,
         )
         self._reads = ReadScheduler(
             self._retrier, self._limiter, scheduling.executor, self._make_sender, timeout

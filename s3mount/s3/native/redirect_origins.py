@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.location import Url
-from s3mount.s3.native.connection_pool import ConnectionPool
+from s3mount.s3.native.connection_pool import ConnectionPool, IdleLimit
 from s3mount.s3.native.connector import Connector, forwarding_lines
 from s3mount.s3.native.http_exchange import HttpExchange
 from s3mount.s3.native.redirect_policy import RedirectPolicy
@@ -34,7 +34,7 @@ _SENT = {"range", "if-match", "if-none-match"}
 class RedirectOrigins:
     """Connections to the hosts that *policy* admits, *connections* to each. Thread-safe.
 
-    *log* is told of each request.
+    *log* is told of each request. *idle_limit* is that of several stores together.
     """
 
     def __init__(
@@ -43,9 +43,11 @@ class RedirectOrigins:
         log: RequestLog,
         connections: int,
         clock: Callable[[], float],
+        idle_limit: IdleLimit | None = None,
     ) -> None:
         self.policy = policy
         self._log = log
+        self._idle_limit = idle_limit
         self._connections = connections
         self._clock = clock
         self._lock = threading.Lock()
@@ -79,6 +81,8 @@ class RedirectOrigins:
             is_kept = any(each.pool is exchange.pool for each in self._kept.values())
         if not is_kept:
             exchange.pool.drop_idle()
+        elif self._idle_limit is not None:
+            self._idle_limit.used(exchange.pool)
 
     def close(self) -> None:
         with self._lock:

@@ -21,6 +21,7 @@ from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.location import LocationError, Url, is_redirect
 from s3mount.s3.native.connection import Response as NativeResponse
+from s3mount.s3.native.connection_pool import IdleLimit
 from s3mount.s3.native.http_exchange import HttpExchange
 from s3mount.s3.native.redirect_origins import RedirectOrigins
 from s3mount.s3.native.redirect_policy import RedirectPolicy
@@ -42,7 +43,10 @@ _CLAIMS = ("date", "x-amz-bucket-region")  # of which only those of the store co
 
 
 class RedirectFollower:
-    """`Transport` that follows what *transport*, which sends to *endpoint*, is redirected to."""
+    """`Transport` that follows what *transport*, which sends to *endpoint*, is redirected to.
+
+    *idle_limit* is that of several followers.
+    """
 
     def __init__(
         self,
@@ -52,10 +56,11 @@ class RedirectFollower:
         *,
         connections: int = 32,
         clock: Callable[[], float] = time.monotonic,
+        idle_limit: IdleLimit | None = None,
     ) -> None:
         self._transport = transport
         self._origins = RedirectOrigins(
-            RedirectPolicy(endpoint, clock), log or RequestLog(), connections, clock
+            RedirectPolicy(endpoint, clock), log or RequestLog(), connections, clock, idle_limit
         )
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials

@@ -50,8 +50,9 @@ class ListBuckets:
         return page
 
     def _list(self, query: ListQuery, deadline: float, *, has_limit: bool) -> BucketPage:
-        fields = (("continuation-token", query.token), ("max-buckets", str(PAGE_MAX)))
-        given = tuple((name, value) for name, value in fields if value) if has_limit else ()
+        limit = str(PAGE_MAX) if has_limit else None
+        fields = (("continuation-token", query.token), ("max-buckets", limit))
+        given = tuple((name, value) for name, value in fields if value)
         request = StoreRequest("ListBuckets", None, given, reason=query.reason)
 
         def receive() -> BucketPage:

@@ -19,12 +19,19 @@ log = logging.getLogger(__name__)
 class OutageTracker:
     """Tells in the log when an outage ends; *clock* is that of the operations.
 
+    *is_elsewhere* tells a failure that sends the caller to another store: this one is there.
+
     State: *_began* is when the present outage began, None without one; *_failures* are the
     operations that failed in it. *_succeeded* is when the last operation succeeded.
     """
 
-    def __init__(self, clock: Callable[[], float] = trio.current_time) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = trio.current_time,
+        is_elsewhere: Callable[[BaseException], bool] = lambda _: False,
+    ) -> None:
         self._clock = clock
+        self._is_elsewhere = is_elsewhere
         self._began: float | None = None
         self._failures = 0
         self._succeeded = -math.inf
@@ -36,13 +43,16 @@ class OutageTracker:
 
     def record(self, error: BaseException | None, began: float) -> None:
         """Record how an operation ended that *began* then: *error* is None if it succeeded."""
-        if error is None or isinstance(error, NotFound | StaleVersion):
+        if error is None or self._is_response(error):
             self._succeeded = self._clock()
             if self._began is not None:
                 self._end()
         elif isinstance(error, StoreError | DeadlineExceeded) and began >= self._succeeded:
             self._began = self._clock() if self._began is None else self._began
             self._failures += 1
+
+    def _is_response(self, error: BaseException) -> bool:
+        return isinstance(error, NotFound | StaleVersion) or self._is_elsewhere(error)
 
     def _end(self) -> None:
         seconds, failures = self.seconds, self._failures

@@ -144,6 +144,7 @@ class Retrier:
         bucket: str | None,
         timeout: float,
         invalid_pauses: Callable[[], Iterator[float]] = invalid_pauses,
+        outage: OutageTracker | None = None,
     ) -> None:
         self._limiter = limiter
         self._thread_pool = thread_pool
@@ -155,7 +156,7 @@ class Retrier:
         # statistics
         self.retries = 0
         self.errors = 0
-        self.outage = OutageTracker()
+        self.outage = outage or OutageTracker()
 
     async def run(
         self, call: Call[T], failure: Exception | None = None, pauses: PausesLeft | None = None

@@ -98,6 +98,16 @@ def test_a_page_goes_on_at_its_token(transport: str) -> None:
     assert "/?continuation-token=t%2F%2B%3D&max-buckets=10000 " in server.requests[1]
 
 
+def test_a_store_that_knows_no_limit_goes_on_at_its_token() -> None:
+    first = document(row("a"), more="<ContinuationToken>t</ContinuationToken>")
+    script = (refusal("400 Bad Request", "InvalidArgument"), answer(first), answer(document()))
+    with account("native", *script) as (operations, server):
+        token = operations.list_page(ListQuery(""), deadline=soon()).next_token
+        operations.list_page(ListQuery("", token=token), deadline=soon())
+
+    assert server.requests[2].startswith("GET /?continuation-token=t HTTP/1.1\r\n")
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_store_that_knows_no_limit_is_asked_without_one_from_then_on(transport: str) -> None:
     body = document(row("a"))
