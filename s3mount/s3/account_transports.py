@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from s3mount.config import StoreConfig
-from s3mount.s3.composition import is_native, with_options
+from s3mount.s3.composition import customer_keys, is_native, with_options
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.native.shared_pools import SharedPools
 from s3mount.s3.native.transport import NativeTransport
@@ -22,10 +22,14 @@ if TYPE_CHECKING:
 
 
 class AccountTransports:
-    """Maker of the transports of *config*'s account, which tell *requests* of each request."""
+    """Maker of the transports of *config*'s account, which tell *requests* of each request.
+
+    Reads the files of customer keys, as every start does. Raises SetupError.
+    """
 
     def __init__(self, config: StoreConfig, requests: RequestLog) -> None:
         self._requests = requests
+        self._keys = customer_keys(config)
         self._pools = SharedPools(connections=config.max_connections)
         self._lock = threading.Lock()
         # under the lock: the transports that others have clients of, by proxy and by region
@@ -46,10 +50,9 @@ class AccountTransports:
             )
         else:
             with self._lock:
-                transport = self._client(config, endpoint).for_bucket(config)
-        return NamingTransport(
-            with_options(config, endpoint, self._requests, transport), config.bucket
-        )
+                transport = self._client(config, endpoint).for_bucket(config, endpoint)
+        optional = with_options(config, endpoint, self._requests, transport, lambda: self._keys)
+        return NamingTransport(optional, config.bucket)
 
     def close(self) -> None:
         """End the connections of all transports."""

@@ -4,8 +4,9 @@ A mount and `s3mountctl doctor` make theirs here, so what is checked is what ser
 decides anything.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
@@ -19,6 +20,9 @@ from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
+
+if TYPE_CHECKING:
+    from s3mount.s3.endpoint.customer_key import CustomerKey
 
 
 def connect(
@@ -42,15 +46,20 @@ def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog
         from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
 
         transport = BotoTransport(config, endpoint, log=requests)
-    return with_options(config, endpoint, requests, transport)
+    return with_options(config, endpoint, requests, transport, partial(customer_keys, config))
 
 
 def with_options(
-    config: StoreConfig, endpoint: Endpoint, requests: RequestLog, transport: Transport
+    config: StoreConfig,
+    endpoint: Endpoint,
+    requests: RequestLog,
+    transport: Transport,
+    read_keys: "Callable[[], Sequence[CustomerKey]]",
 ) -> Transport:
     """Return *transport* with what few mounts want of it, each imported only then.
 
-    Closes it and raises SetupError if the keys of *config* cannot be used.
+    *read_keys* returns the customer keys of *config*. Closes *transport* and raises SetupError if
+    they cannot be used.
     """
     if config.follow_redirects:
         from s3mount.s3.native.redirects import RedirectFollower  # noqa: PLC0415
@@ -58,18 +67,28 @@ def with_options(
         transport = RedirectFollower(
             transport, endpoint, requests, connections=config.max_connections
         )
-    return _with_customer_keys(config, endpoint, transport) if config.sse_c_key_files else transport
+    return _with_keys(endpoint, transport, read_keys) if config.sse_c_key_files else transport
 
 
-def _with_customer_keys(config: StoreConfig, endpoint: Endpoint, transport: Transport) -> Transport:
+def customer_keys(config: StoreConfig) -> "Sequence[CustomerKey]":
+    """Return the customer keys of *config*, read from their files. Raises SetupError."""
+    if not config.sse_c_key_files:
+        return ()
     from s3mount.s3.endpoint.customer_key_files import read_customer_keys  # noqa: PLC0415
+
+    return read_customer_keys(config.sse_c_key_files)
+
+
+def _with_keys(
+    endpoint: Endpoint, transport: Transport, read_keys: "Callable[[], Sequence[CustomerKey]]"
+) -> Transport:
     from s3mount.s3.endpoint.key_protection import check_protects_keys  # noqa: PLC0415
     from s3mount.s3.operations.customer_keys import CustomerKeys  # noqa: PLC0415
     from s3mount.s3.operations.keyed_transport import KeyedTransport  # noqa: PLC0415
 
     try:
         check_protects_keys(endpoint)
-        return KeyedTransport(transport, CustomerKeys(read_customer_keys(config.sse_c_key_files)))
+        return KeyedTransport(transport, CustomerKeys(read_keys()))
     except SetupError:
         transport.close()
         raise

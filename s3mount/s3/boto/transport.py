@@ -85,13 +85,14 @@ class BotoTransport:
         self._has_own_client = True
         self._parameters: dict[str, dict[str, str]] = {}  # of each operation, see `_names`
 
-    def for_bucket(self, config: StoreConfig) -> "BotoTransport":
-        """Return a transport to the bucket of *config*, in the same region, by the same client.
+    def for_bucket(self, config: StoreConfig, store: Endpoint) -> "BotoTransport":
+        """Return a transport to *store*, of *config*, in the same region, by the same client.
 
         Its `close` leaves the client and the connections open.
         """
         other = copy(self)
-        other._common_parameters = common_parameters(config)  # noqa: SLF001 - its own class
+        other._endpoint = store  # noqa: SLF001 - its own class
+        other._common_parameters = common_parameters(config)  # noqa: SLF001
         other._has_own_http = other._has_own_client = False  # noqa: SLF001
         return other
 
