@@ -6,7 +6,9 @@ attributes reads values of each file before it lists the names of the next one. 
 
 1. A process is searching once it has listed the names of FILES_MAX files by requests and read no
    value meanwhile. It stays so until it reads a value, or lists none for FORGOTTEN_AFTER seconds.
-2. No more than PROCESSES_MAX are remembered; the one that was silent longest is forgotten first.
+2. Processes of other PID namespaces, which the kernel all calls 0, are never searching: one that
+   copies could be taken for one that searches, and would lose attributes.
+3. No more than PROCESSES_MAX are remembered; the one that was silent longest is forgotten first.
 """
 
 from collections import OrderedDict
@@ -16,6 +18,7 @@ from typing import Final, NamedTuple
 FILES_MAX: Final = 8
 FORGOTTEN_AFTER: Final = 1.0  # seconds; a number is given to another process much later
 PROCESSES_MAX: Final = 256
+UNKNOWN: Final = 0  # the number of each process that the mount's PID namespace does not have
 
 
 class _Listings(NamedTuple):
@@ -42,6 +45,8 @@ class AclSearches:
 
     def on_names(self, pid: int) -> None:
         """Note that the process has listed the names of a file, by a request."""
+        if pid == UNKNOWN:
+            return
         found = self._recent(pid)
         self._put(pid, 1 if found is None else found.files + 1)
 

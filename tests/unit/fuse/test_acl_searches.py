@@ -2,7 +2,13 @@
 
 import pytest
 
-from s3mount.fuse.acl_searches import FILES_MAX, FORGOTTEN_AFTER, PROCESSES_MAX, AclSearches
+from s3mount.fuse.acl_searches import (
+    FILES_MAX,
+    FORGOTTEN_AFTER,
+    PROCESSES_MAX,
+    UNKNOWN,
+    AclSearches,
+)
 
 
 class Clock:
@@ -31,6 +37,14 @@ def test_a_process_that_lists_many_files_is_searching_and_no_other(clock: Clock)
 
     assert searches.is_search(1)
     assert not searches.is_search(2)
+
+
+def test_processes_that_have_no_number_here_are_never_searching(clock: Clock) -> None:
+    searches = AclSearches(clock)
+
+    list_files(searches, UNKNOWN, 2 * FILES_MAX)
+
+    assert not searches.is_search(UNKNOWN)
 
 
 def test_a_process_that_reads_a_value_between_is_not_searching(clock: Clock) -> None:
