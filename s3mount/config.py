@@ -25,6 +25,14 @@ class Prefetch(StrEnum):
     READAHEAD = "readahead"  # blocks ahead of a sequential reader; without it, more requests in all
 
 
+class EndpointVariant(StrEnum):
+    """Variants of AWS's endpoints, which have hosts of their own."""
+
+    DUALSTACK = "dualstack"  # IPv6 beside IPv4
+    FIPS = "fips"  # with validated cryptography
+    ACCELERATE = "accelerate"  # by the nearest edge location
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """Access to the bucket, or to all buckets of the account. None leaves it to boto3's chain."""
@@ -38,9 +46,11 @@ class StoreConfig:
     sign_requests: bool = True
     addressing_style: AddressingStyle = "auto"
     path_style: bool = False  # short for addressing_style="path"
+    endpoint_variants: frozenset[EndpointVariant] = frozenset()
     follow_redirects: bool = False
     list_version: Literal["auto", "1", "2"] = "auto"
     fetch_owner: bool = False  # whether listings tell the owners of objects
+    list_page_size: int = 1000  # rows
     requester_pays: bool = False
     expected_bucket_owner: str | None = None
     sse_c_key_files: tuple[Path, ...] = ()

@@ -61,9 +61,13 @@ class NotFound(S3MountError):
 
 
 class AccessDenied(S3MountError):
-    """Access is denied: 403 on GET, HEAD or LIST, KMS refused, or archived and not restored."""
+    """Access is denied: 403 on GET, HEAD or LIST, or KMS refused."""
 
     errno = errno.EACCES
+
+
+class Archived(AccessDenied):
+    """The object is archived, and has to be restored before it can be read."""
 
 
 class CredentialsRefused(AccessDenied):
@@ -141,6 +145,10 @@ class StoreError(S3MountError):
     """Throttled, 5xx, network down, or a truncated or corrupt response, after retries."""
 
     errno = errno.EIO
+
+
+class ChecksumMismatch(StoreError):
+    """The bytes of a whole object do not match its checksum, however often they are requested."""
 
 
 class DeadlineExceeded(S3MountError):

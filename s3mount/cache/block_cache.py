@@ -4,6 +4,7 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from s3mount.cache.background_reader import BackgroundReader
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import StoreSource
@@ -31,7 +32,7 @@ class BlockCache:
         *,
         has_readahead: bool = True,
     ) -> None:
-        source = StoreSource(store)
+        self._source = source = StoreSource(store)
         self._loader = BlockLoader(source, nursery, config.memory_limit)
         self._planner = FetchPlanner(source, self._loader)
         prefetch_limit = self._loader.prefetches.limit if has_readahead else 0
@@ -46,6 +47,10 @@ class BlockCache:
     def open(self, version: ObjectVersion) -> ObjectReader:
         """A reader of *version*, to be closed; makes no request."""
         return ObjectReader(self._blocks_of(version), self._planner, self._loader, self._readahead)
+
+    def open_background(self, version: ObjectVersion) -> BackgroundReader:
+        """A reader of all of *version*, behind every other one, to be closed."""
+        return BackgroundReader(self._blocks_of(version), self._source, self._loader)
 
     def put(self, version: ObjectVersion, head: bytes) -> None:
         """Keep *head*, the first bytes of *version* from elsewhere, if there is memory."""

@@ -17,6 +17,7 @@ Invariants:
 """
 
 from collections.abc import Iterable
+from typing import Final
 
 import trio
 
@@ -29,6 +30,9 @@ from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority
 from s3mount.unawaited import ExpectedError
+
+# what a user has asked for, and no reader is expected at
+_BACKGROUND: Final = frozenset((Reason.WARM, Reason.VERIFY))
 
 
 class BlockLoader:
@@ -88,9 +92,10 @@ class BlockLoader:
     ) -> bool:
         """Fetch *byte_range* before a reader wants it; False if there is no memory for prefetch.
 
-        A warm-up, which may wait for its room among the prefetches, has made sure of it.
+        Warm-ups and verifications, which may wait for their room among the prefetches, have made
+        sure of it.
         """
-        length, is_warm = len(byte_range), reason is Reason.WARM
+        length, is_warm = len(byte_range), reason in _BACKGROUND
         if not is_warm and not self.prefetches.has_room(length):
             return False
         buffer = self.memory.acquire_nowait(length, spares_warmed=reason is not Reason.READAHEAD)
@@ -98,7 +103,7 @@ class BlockLoader:
             return False
         self.prefetches.acquire(length, is_warm=is_warm)
         block = Block(version_blocks, byte_range, buffer)
-        block.is_warmed = is_warm
+        block.is_warmed = reason is Reason.WARM
         self.start_fetch(block, byte_range, Priority.PREFETCH, reason)
         return True
 
@@ -110,7 +115,7 @@ class BlockLoader:
             block = Block(version_blocks, wanted, buffer)
             version_blocks.add(block)
             version_blocks.has_had_bytes = True
-            self._mark_evictable(block)
+            self.mark_evictable(block)
             self._source.keep(version_blocks.version, wanted.start, content)
 
     async def wait_ready(self, block: Block) -> memoryview:
@@ -150,7 +155,7 @@ class BlockLoader:
 
     def _on_last_waiter_gone(self, block: Block, fetch: BlockFetch) -> None:
         if block.is_ready:
-            self._mark_evictable(block)
+            self.mark_evictable(block)
         elif not (block.version_blocks.readers or fetch.ended.is_set() or fetch.is_cancelled):
             self._cancel(block, fetch)
 
@@ -250,11 +255,11 @@ class BlockLoader:
         block = fetch.block
         del self._fetches[fetch]
         if fetch.priority is Priority.PREFETCH:
-            self.prefetches.release(len(block), is_warm=fetch.reason is Reason.WARM)
+            self.prefetches.release(len(block), is_warm=fetch.reason in _BACKGROUND)
         if block.fetch is not None:
             self._discard(block, fetch)
         elif not block.waiters:
-            self._mark_evictable(block)
+            self.mark_evictable(block)
 
     def _abandon(self, fetch: BlockFetch) -> None:
         """Forget a block about which nothing is certain any more."""
@@ -286,7 +291,8 @@ class BlockLoader:
         if buffer is not None:
             self.memory.release(buffer)
 
-    def _mark_evictable(self, block: Block) -> None:
+    def mark_evictable(self, block: Block) -> None:
+        """Let *block*, which is ready and has no waiters, be evicted."""
         readahead = block.version_blocks.readahead
         self.memory.mark_evictable(
             block, is_expected=readahead.is_expected(block.start, block.stop)

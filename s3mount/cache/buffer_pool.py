@@ -146,6 +146,15 @@ class BufferPool:
         """Evict *block*, one of `unused_blocks`."""
         self._forget_block(self._lru.pop(block))
 
+    def evict(self, block: Block) -> None:
+        """Evict *block*, which is ready and has no waiters, whatever it is kept for.
+
+        Not to be called on behalf of a reader whose reply may be being sent.
+        """
+        self.unmark(block)
+        self._forget_block(block)
+        self._serve_pending()
+
     @property
     def _evictable(self) -> float:
         """Bytes of blocks that were read, without the last of them."""

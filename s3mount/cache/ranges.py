@@ -104,12 +104,20 @@ def split(byte_range: ByteRange, length: int) -> Iterable[ByteRange]:
 def upload_part_size(etag: str, size: int) -> int | None:
     """The part size of an upload, guessed from the part count in a multipart ETag ("…-N").
 
-    None if it is unknown. All parts but the last have one size, so N parts fit sizes from
-    ceil(size / N) to below size / (N - 1).
+    None if it is unknown.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity-upload.html
     """
     _, _, suffix = etag.rpartition("-")
     count = int(suffix) if suffix.isascii() and suffix.isdigit() and "-" in etag else 0
+    return likely_part_size(size, count)
+
+
+def likely_part_size(size: int, count: int) -> int | None:
+    """The part size of an upload of *size* bytes in *count* parts; None if it is unknown.
+
+    All parts but the last have one size, so N parts fit sizes from ceil(size / N) to below
+    size / (N - 1).
+    """
     if not 1 < count <= 10_000:  # S3's own limit of parts
         return None
     least, most = -(-size // count), (size - 1) // (count - 1)

@@ -29,6 +29,7 @@ from s3mount.errors import UsageError
 PART_MIN: Final = 128 << 10  # below it, requests cost more than the bytes they bring
 PART_MAX: Final = 1024 * MIB
 CONNECTIONS_MAX: Final = 1024  # a usual RLIMIT_NOFILE
+PAGE_SIZE_MAX: Final = 10_000  # rows; `s3.limits` bounds what is read of a page
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,11 @@ def _check_bounds(config: Config, by_name: Mapping[str, OptionValue]) -> None:
             1 <= connections <= CONNECTIONS_MAX,
             "max-connections",
             f"it must be 1 to {CONNECTIONS_MAX}",
+        ),
+        (
+            1 <= config.store.list_page_size <= PAGE_SIZE_MAX,
+            "list-page-size",
+            f"it must be 1 to {PAGE_SIZE_MAX}",
         ),
         (config.store.timeout > 0, "timeout", "it must be more than 0"),
         (config.store.connect_timeout != 0, "connect-timeout", "it must be more than 0"),

@@ -12,7 +12,7 @@ from typing import Final
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, canonical
 from s3mount.cli.values import has_control_characters, suggestion
-from s3mount.config import Prefetch
+from s3mount.config import EndpointVariant, Prefetch
 from s3mount.daemon.mounting.options import PLAIN_OPTIONS, VALUED_OPTIONS
 from s3mount.errors import UsageError
 
@@ -105,6 +105,11 @@ _ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {"entry_timeout": "metadata-ttl", "negative_timeout": "negative-ttl"}
 )
 # what other programs that mount buckets call s3mount's options, for the error
+# values that a comma splits off from the value before them
+_SPLIT_OFF: Final = {
+    "no_prefetch": (*Prefetch, "all"),
+    "endpoint_variant": tuple(EndpointVariant),
+}
 _NEAR: Final[Mapping[str, str]] = MappingProxyType(
     {
         "url": "endpoint_url",
@@ -183,10 +188,9 @@ def _unknown(where: str, name: str, *, has_value: bool) -> str:
         return f"{where} remount: a mount cannot be changed; unmount it and mount again"
     if name in PLAIN_OPTIONS | VALUED_OPTIONS:
         return f"{where} {name}: {'it takes no value' if has_value else 'it needs a value'}"
-    if name in (*Prefetch, "all"):  # split off from no_prefetch=NAME,NAME
-        return (
-            f"{where} {name!r}: there is no such option; for several kinds, repeat no_prefetch=NAME"
-        )
+    for option, words in _SPLIT_OFF.items():
+        if name in words:
+            return f"{where} {name!r}: there is no such option; for several, repeat {option}=NAME"
     if name in _NEAR:
         return f"{where} {name!r}: there is no such option; did you mean {_NEAR[name]}?"
     if name == "iam_role":

@@ -14,6 +14,7 @@ from s3mount.cli import values
 from s3mount.config import (
     BlockConfig,
     Config,
+    EndpointVariant,
     LogConfig,
     MountConfig,
     Prefetch,
@@ -94,7 +95,8 @@ ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
-REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES))
+VARIANTS: Final = OptionType("NAME[,NAME...]", values.parse_variants, words=tuple(EndpointVariant))
+REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES, VARIANTS))
 FILES: Final = frozenset((PATH, EXISTING_FILE, KEY_FILES))
 
 Section = type[
@@ -167,6 +169,10 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "auto: as the profile says, else in the host at AWS, and in the path elsewhere."),
     Option(_STORE, "path-style", StoreConfig, "path_style", FLAG,
            "Short for --addressing-style path."),
+    Option(_STORE, "endpoint-variant", StoreConfig, "endpoint_variants", VARIANTS,
+           "Use AWS's endpoints with IPv6 (dualstack), with validated cryptography (fips), or at "
+           "the edge (accelerate). May be repeated.",
+           default="as AWS_USE_DUALSTACK_ENDPOINT, AWS_USE_FIPS_ENDPOINT or the profile says"),
     Option(_STORE, "follow-redirects", StoreConfig, "follow_redirects", FLAG,
            "Follow redirects of the store to other hosts, up to 3, without a signature. "
            "A store could aim the mount at any of them."),
@@ -174,6 +180,9 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Version of the listing API: 1 for stores that page by marker, 2, or as found out."),
     Option(_STORE, "fetch-owner", StoreConfig, "fetch_owner", FLAG,
            "Request the owner of each object with listings: an attribute, see docs/attributes.md."),
+    Option(_STORE, "list-page-size", StoreConfig, "list_page_size", COUNT,
+           "Names that a listing requests at once: fewer for stores that refuse so many, up to "
+           "10000 for stores that send more."),
     Option(_STORE, "requester-pays", StoreConfig, "requester_pays", FLAG,
            "Agree to pay for the requests, as requester-pays buckets demand."),
     Option(_STORE, "expected-bucket-owner", StoreConfig, "expected_bucket_owner", ACCOUNT,

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from s3mount.config import INDEFINITE, MetricsAddress, Prefetch
+from s3mount.config import INDEFINITE, EndpointVariant, MetricsAddress, Prefetch
 
 ID_MAX = 2**32 - 2  # (uid_t) -1 means "no change", see chown(2)
 SIZE_MAX = 2**62  # bytes; more than any machine has, and it fits into the kernel's 64 bits
@@ -346,6 +346,18 @@ def parse_prefetch(text: str) -> frozenset[Prefetch]:
                 f"{suggestion(name, [*Prefetch, 'all'])}"
             )
     return frozenset(Prefetch if "all" in names else map(Prefetch, names))
+
+
+def parse_variants(text: str) -> frozenset[EndpointVariant]:
+    """Variants of AWS's endpoints."""
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in list(EndpointVariant):
+            raise ValueError(
+                f"{name!r} is not one of {', '.join(EndpointVariant)}"
+                f"{suggestion(name, list(EndpointVariant))}"
+            )
+    return frozenset(map(EndpointVariant, names))
 
 
 def _parse_id(text: str, what: str, look_up: Callable[[str], int]) -> int:

@@ -10,6 +10,7 @@ from s3mount.config import LogLevel
 from s3mount.control.activity import activity_command
 from s3mount.control.commands import Command, Commands, Send
 from s3mount.control.protocol import Arguments, Greeting, Object, ProtocolError, names_in, shown
+from s3mount.control.restore import restore_command
 from s3mount.control.sources import Attributes, Refreshable, SetLogLevel, Sources, WaitDropped
 from s3mount.control.status import status_command
 from s3mount.control.trace import trace_command
@@ -30,6 +31,7 @@ def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Comm
         "log-level": log_level_command(sources.set_log_level),
         "versions": versions_command(sources),
         "attributes": attributes_command(sources.attributes),
+        "restore": restore_command(sources.paths, sources.metadata, sources.restorer),
         **more,
     }
 

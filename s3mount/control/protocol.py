@@ -88,6 +88,17 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
                 has_items=True,
             ),
             CommandSpec("versions", {"path": _TEXT}, has_items=True),
+            CommandSpec(
+                "restore",
+                {
+                    "paths": ArgumentType("list of strings", is_required=True),
+                    "status": _FALSE,
+                    "tier": ArgumentType("string", default="Standard"),
+                    "days": ArgumentType("integer"),
+                },
+                has_items=True,
+            ),
+            CommandSpec("verify", {"path": _TEXT}, has_items=True),
         )
     }
 )

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
-from s3mount.s3.model import Reason, StoreIdentity, VersionPage, VersionQuery
+from s3mount.s3.model import ObjectVersion, Reason, StoreIdentity, VersionPage, VersionQuery
+from s3mount.s3.object_store import MetadataSource, Restorer
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
 
@@ -32,6 +33,29 @@ class Attributes(Protocol):
 
     async def describe(self, path: Sequence[bytes], *, has_parts: bool) -> Mapping[str, object]:
         """All that is known of what is at *path*, with the parts of the object if *has_parts*."""
+        ...
+
+
+class FoundPath(Protocol):
+    """Entry of a path; see `filesystem.namespace.path_lookup`. A directory has no *version*."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def is_directory(self) -> bool: ...
+    @property
+    def version(self) -> ObjectVersion | None: ...
+    @property
+    def mtime_ns(self) -> int: ...
+    @property
+    def storage_class(self) -> str: ...
+
+
+class Paths(Protocol):
+    """Look-up of paths."""
+
+    async def find(self, names: Sequence[bytes]) -> FoundPath:
+        """The entry of the path *names*. Raises NotFound, NotADirectory, or the store's failure."""
         ...
 
 
@@ -110,6 +134,9 @@ class Sources:
     tree: Refreshable
     versions: Versions
     attributes: Attributes
+    paths: Paths
+    metadata: MetadataSource
+    restorer: Restorer
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

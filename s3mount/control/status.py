@@ -48,12 +48,13 @@ def status_command(sources: Sources, greeting: Greeting) -> Command:
 def counters(
     requests: Requests, counts: Mapping[RequestKind, KindCounts], values: Mapping[str, float]
 ) -> dict[str, Object | int]:
-    """Return what only grows: requests, retries, hedges and bytes."""
+    """Return what only grows: requests, retries, charges, hedges and bytes."""
     return {
         "requests": {kind.value: _counts(each) for kind, each in counts.items()},
         "reasons": {reason.value: count for reason, count in requests.reasons().items()},
         "retries": _count(values, "retries"),
         "throttled": _count(values, "throttles"),
+        "charged": _count(values, "charged_requests"),
         "hedges": {
             "sent": _count(values, "hedged_reads"),
             "won": _count(values, "hedged_reads_won"),

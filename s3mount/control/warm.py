@@ -1,24 +1,21 @@
 """Command `warm`: fetch into the caches what will be needed, and tell the progress of it.
 
-Invariants: it is told at most five times a second, by a task of its own, so that a slow client
-delays nothing. When the client goes, nothing of it goes on.
+When the client goes, nothing of it goes on.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
-
-import trio
 
 from s3mount.bill import CURRENCY, LIST_PRICES, Usage
 from s3mount.config import PriceConfig
 from s3mount.control.commands import Command, Send
+from s3mount.control.progress import run_and_tell
 from s3mount.control.protocol import Arguments, Object, ProtocolError, names_in
 from s3mount.control.sources import Requests
-from s3mount.errors import S3MountError
 from s3mount.s3.model import Reason
 from s3mount.s3.request_records import RequestKind
 
-INTERVAL: Final = 0.25  # seconds between items
 _DIGITS: Final = 6  # of costs
 
 
@@ -27,6 +24,8 @@ class WarmUp(Protocol):
 
     @property
     def planned_requests(self) -> int: ...
+    @property
+    def planned_checks(self) -> int: ...
     def progress(self) -> Mapping[str, object]: ...
     def result(self) -> Mapping[str, object]: ...
     async def list(self) -> None: ...
@@ -61,43 +60,27 @@ def warm_command(warm_ups: WarmUps, requests: Requests, prices: PriceConfig) -> 
             is_dry=is_dry,
         )
         try:
-            sent = await _run(warm_up, requests, send, prices)
+            sent = await run_and_tell(
+                partial(_run, warm_up, requests), partial(_item, warm_up, prices), send
+            )
         finally:
             warm_ups.end()
         if is_dry:
-            sent = {"LIST": 0, "GET": warm_up.planned_requests, "HEAD": 0}
+            sent = {"LIST": 0, "GET": warm_up.planned_requests, "HEAD": warm_up.planned_checks}
         result = warm_up.result()
         return {**result, "requests": sent, "cost": _cost(sent, result["fetched_bytes"], prices)}
 
     return warm
 
 
-async def _run(
-    warm_up: WarmUp, requests: Requests, send: Send, prices: PriceConfig
-) -> dict[str, int]:
-    """Run *warm_up* and tell its progress; how many requests were sent for it, by kind."""
-    failure: S3MountError | None = None
+async def _run(warm_up: WarmUp, requests: Requests) -> dict[str, int]:
+    """Run *warm_up*; how many requests were sent for it, by kind."""
     lists, gets = _Sent(requests), _Sent(requests)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_tell, warm_up, send, prices)
-        try:
-            await warm_up.list()
-            lists.stop()
-            await warm_up.fetch()
-            gets.stop()
-        except S3MountError as exc:  # as it is, not as one of a group
-            failure = exc
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
-    await send([_item(warm_up, prices)])
+    await warm_up.list()
+    lists.stop()
+    await warm_up.fetch()
+    gets.stop()
     return {"LIST": lists.lists, "GET": gets.warm, "HEAD": lists.heads}
-
-
-async def _tell(warm_up: WarmUp, send: Send, prices: PriceConfig) -> None:
-    while True:
-        await send([_item(warm_up, prices)])
-        await trio.sleep(INTERVAL)
 
 
 def _item(warm_up: WarmUp, prices: PriceConfig) -> Object:

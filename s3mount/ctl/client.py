@@ -32,7 +32,7 @@ BUSY_LIMIT: Final = 5.0  # seconds until a mount has room: an idle client makes 
 _BUSY_PAUSE: Final = 0.25  # seconds between attempts
 _LINE_MAX: Final = 16 << 20  # bytes: far more than a listing of mounts or a status can be
 _RECEIVE: Final = 64 << 10
-_MOMENT_MAX: Final = 253_402_300_800.0  # Unix time of the year 10000, which strftime cannot write
+MOMENT_MAX: Final = 253_402_300_800.0  # Unix time of the year 10000, which strftime cannot write
 _LOST: Final = select.POLLERR | select.POLLHUP  # of a pipe, and of a socket
 _PATH_SHOWN: Final = 4 * os.pathconf("/", "PC_PATH_MAX")  # bytes: each may be escaped
 
@@ -138,7 +138,7 @@ class Client:
             greeting = Greeting(text, int(text["pid"]), since, str(text["s3mount"]))
         except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise self._nonsense() from exc
-        if not 0 <= since < _MOMENT_MAX:
+        if not 0 <= since < MOMENT_MAX:
             raise self._nonsense()
         return greeting
 

@@ -18,6 +18,8 @@ COMMANDS: Final = {
     "top": "s3mount.ctl.top:command",
     "warm": "s3mount.ctl.warm:command",
     "attributes": "s3mount.ctl.attributes:command",
+    "restore": "s3mount.ctl.restore:command",
+    "verify": "s3mount.ctl.verify:command",
     "refresh": "s3mount.ctl.actions:refresh",
     "trace": "s3mount.ctl.trace:command",
     "log-level": "s3mount.ctl.actions:log_level",

@@ -118,6 +118,8 @@ def _requests(status: Reply) -> RenderableType:
     for name in ("last minute", "in all"):
         table.add_column(f"p50  p90  p99\n{name}", justify="right", no_wrap=True)
     for kind, counts in _part(status, "requests").items():
+        if kind == "RESTORE" and not counts.get("sent"):
+            continue  # few mounts ever send one
         table.add_row(*_request_row(kind, counts, _part(status, "latency", kind)))
     return Group(Padding(table, (0, 0, 0, 2)), _grid(_request_notes(status)))
 
@@ -161,6 +163,8 @@ def _request_notes(status: Reply) -> Iterator[tuple[str, RenderableType]]:
             f"({units.number(hedges.get('won', 0))} won)"
         ),
     )
+    if charged := status.get("charged"):
+        yield "Charged to us", Text(f"{units.number(charged)} requests")
 
 
 def _caches(status: Reply) -> RenderableType:

@@ -1,6 +1,5 @@
 """The command `s3mountctl warm`: has a mount list directories, and fetch files into its caches."""
 
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,10 +8,9 @@ from typing import Any, Final, Protocol
 import click
 
 from s3mount.cli.completion import CompletedText
-from s3mount.control.protocol import LINE_MAX
 from s3mount.ctl import units
 from s3mount.ctl.client import Client, Reply, connected
-from s3mount.ctl.mounts import Machine, Mount
+from s3mount.ctl.mounts import Machine
 from s3mount.ctl.output import (
     console,
     escaped,
@@ -21,11 +19,10 @@ from s3mount.ctl.output import (
     write_json,
     write_line,
 )
-from s3mount.errors import UsageError
+from s3mount.ctl.paths import batches, one_mount
 
 JOBS_MAX: Final = 64
 ITEM_LIMIT: Final = 60.0  # seconds between items, of which a mount that is well sends four a second
-_BATCH_MAX: Final = LINE_MAX - 1024  # bytes of the paths in one request
 _LINE_EVERY: Final = 5.0  # seconds between lines of progress in a pipe
 
 
@@ -64,7 +61,7 @@ def command(
     Readers go first. Ctrl-C ends it, and it can be run again: what is cached is not fetched twice.
     Exit status 1 if a file could not be fetched.
     """
-    mount, relative = _one_mount(machine, paths)
+    mount, relative = one_mount(machine, paths, "warm")
     options = {"listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}
     with connected(mount) as client:
         found = replies(client, relative, options)
@@ -74,18 +71,6 @@ def command(
             result = _last(found, display)
     _write_summary(result, is_dry=dry_run)
     return _status(result)
-
-
-def _one_mount(machine: Machine, paths: Sequence[str]) -> tuple[Mount, list[str]]:
-    """Return the mount of all *paths*, and them relative to it. Raises UsageError."""
-    found = [machine.find_path(path) for path in paths]
-    other = next((each.mount for each in found if each.mount != found[0].mount), None)
-    if other is not None:
-        raise UsageError(
-            f"the paths are in two mounts, {escaped(found[0].mount.mountpoint)} and "
-            f"{escaped(other.mountpoint)}: run warm for each"
-        )
-    return found[0].mount, [each.relative for each in found]
 
 
 def replies(
@@ -100,20 +85,6 @@ def replies(
             else:
                 yield kind, value
     yield "result", total
-
-
-def batches(paths: Iterable[str]) -> Iterator[list[str]]:
-    """Yield all *paths*, once each, in lists that fit into a request."""
-    batch: list[str] = []
-    size = 0
-    for path in dict.fromkeys(paths):
-        length = len(json.dumps(path)) + 1
-        if batch and size + length > _BATCH_MAX:
-            yield batch
-            batch, size = [], 0
-        batch.append(path)
-        size += length
-    yield batch
 
 
 def merged(one: Reply, other: Reply) -> Reply:
@@ -218,6 +189,11 @@ def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
         unlisted = units.directories(result["did_not_fit_directories"])
         what = f"not listed: {unlisted}, or parts of them"
         yield "warning", f"{what}; mount with a larger --metadata-limit"
+    if result.get("archived_files"):
+        files = units.number(result["archived_files"])
+        octets = units.size(result.get("archived_bytes", 0))
+        verb = "may be archived" if is_dry else "archived"
+        yield "warning", f"{verb}: {files} files, {octets}; have them restored: s3mountctl restore"
     for failure in result.get("failed") or ():
         message = escaped(failure.get("message", ""))
         yield "failure", f"failed: {escaped(failure.get('path', ''))}: {message}"

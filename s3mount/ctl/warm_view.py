@@ -1,25 +1,21 @@
 """Progress bars of a warm-up at a terminal: files, bytes, rate and time left."""
 
-from typing import Final, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
-    ProgressColumn,
     SpinnerColumn,
-    Task,
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Column
 from rich.text import Text
 
 from s3mount.ctl import units
 from s3mount.ctl.client import Reply
 from s3mount.ctl.output import escaped
-
-_PATH: Final = 40  # cells
+from s3mount.ctl.progress_columns import Figures, Rate, shortened
 
 
 class BarDisplay:
@@ -30,8 +26,8 @@ class BarDisplay:
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),  # a name may have brackets
             BarColumn(bar_width=None),
-            _Figures(),
-            _Rate(),
+            Figures(),
+            Rate(),
             TimeRemainingColumn(compact=True),
             console=console,
             expand=True,
@@ -73,30 +69,5 @@ class BarDisplay:
             completed=done,
             visible=True,
             figures=figures,
-            description=_shortened(escaped(item.get("path") or "Fetching")),
+            description=shortened(escaped(item.get("path") or "Fetching")),
         )
-
-
-class _Figures(ProgressColumn):
-    """Figures of a task, never wrapped."""
-
-    def __init__(self) -> None:
-        super().__init__(Column(no_wrap=True))
-
-    def render(self, task: Task) -> Text:
-        return Text(str(task.fields["figures"]))
-
-
-class _Rate(ProgressColumn):
-    """Bytes per second of the task that fetches."""
-
-    def __init__(self) -> None:
-        super().__init__(Column(no_wrap=True, justify="right"))
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{units.size(speed)}/s" if speed and task.total != 1 else "", "green")
-
-
-def _shortened(path: str) -> str:
-    return path if len(path) <= _PATH else f"…{path[1 - _PATH :]}"

@@ -10,30 +10,29 @@ from dataclasses import dataclass
 
 from s3mount import __version__
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.ranges import likely_part_size
 from s3mount.config import Config, Prefetch
 from s3mount.control.command_set import build_commands
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.protocol import Greeting
 from s3mount.control.server import ControlServer
-from s3mount.control.sources import (
-    Credentials,
-    Requests,
-    Sources,
-    StoreState,
-    Versions,
-    WaitDropped,
-)
+from s3mount.control.sources import Credentials, Requests, Sources, StoreState, WaitDropped
+from s3mount.control.verify import verify_command
 from s3mount.control.warm import warm_command
 from s3mount.daemon.interfaces import MountIdentity
 from s3mount.daemon.logging_setup import set_log_level
 from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 from s3mount.filesystem.attributes.path_attributes import PathAttributes
+from s3mount.filesystem.namespace.path_lookup import PathLookup
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.metrics import Metrics
 from s3mount.s3.model import StoreIdentity
+from s3mount.s3.object_store import BucketStore
+from s3mount.verification.object_verifier import ObjectVerifier
+from s3mount.verification.part_layouts import PartLayouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class ControlledParts:
     requests: Requests
     metrics: Metrics
     tree: Tree
-    versions: Versions
+    store: BucketStore
     blocks: BlockCache
     metadata: MetadataReader
     wait_dropped: WaitDropped
@@ -73,14 +72,18 @@ def control_server(
         files=parts.blocks,
         metrics=parts.metrics,
         tree=parts.tree,
-        versions=parts.versions,
+        versions=parts.store,
         attributes=PathAttributes(parts.tree, parts.metadata),
+        paths=PathLookup(parts.tree),
+        metadata=parts.store,
+        restorer=parts.store,
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,
     )
     warm = warm_command(_warm_ups(parts), parts.requests, parts.config.prices)
-    commands = build_commands(sources, greeting, {"warm": warm})
+    verify = verify_command(sources.paths, _verifier(parts).begin)
+    commands = build_commands(sources, greeting, {"warm": warm, "verify": verify})
     return ControlServer(listening, greeting, commands, allowed)
 
 
@@ -93,3 +96,8 @@ def _warm_ups(parts: ControlledParts) -> WarmUps:
         return (WalkPrefetcher(tree.cache),) if has_walks else ()
 
     return WarmUps(tree, parts.blocks.warming, policies, parts.config.store.max_connections)
+
+
+def _verifier(parts: ControlledParts) -> ObjectVerifier:
+    layouts = PartLayouts(parts.store, likely_part_size)
+    return ObjectVerifier(parts.store, parts.blocks, layouts)

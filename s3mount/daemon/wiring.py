@@ -96,10 +96,10 @@ class ServedFileSystem:
             config=self._config,
             identity=self._observed.identity,
             credentials=self._observed.credentials,
+            store=self._observed.store,
             requests=self._observed.requests,
             metrics=self._metrics,
             tree=self._filesystem.tree,
-            versions=self._observed.store,
             blocks=self._blocks,
             metadata=self._metadata(),
             wait_dropped=self._invalidator.wait_dropped,
@@ -323,6 +323,7 @@ def import_late_libraries() -> None:
     import s3mount.s3.native.redirects  # noqa: PLC0415
     import s3mount.s3.operations.keyed_transport  # noqa: PLC0415
     import s3mount.s3.operations.object_versions  # noqa: PLC0415
+    import s3mount.s3.operations.restore_object  # noqa: PLC0415
     import s3mount.s3.views.escaped_view  # noqa: PLC0415
     import s3mount.s3.views.moment_view  # noqa: PLC0415
     import s3mount.s3.views.versioning_check  # noqa: PLC0415

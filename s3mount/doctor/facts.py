@@ -18,6 +18,7 @@ import trio
 from s3mount.config import StoreConfig
 from s3mount.doctor.check import Fact, NotTriedError
 from s3mount.errors import SetupError, StoreError
+from s3mount.s3.archive import ARCHIVE_CLASSES
 from s3mount.s3.bucket_check import configured_address, open_store
 from s3mount.s3.composition import make_operations, make_store, make_transport
 from s3mount.s3.endpoint.credential_chain import CredentialChain
@@ -39,7 +40,6 @@ ADDRESS_LIMIT: Final = 5.0  # seconds for a TCP connection to each address, side
 REQUEST_LIMIT: Final = 20.0  # seconds of --timeout at most; half of it may be silence
 START_LIMIT: Final = 5.0  # seconds of --start-timeout at most
 ADDRESSES_MAX: Final = 16
-_ARCHIVED: Final = ("GLACIER", "DEEP_ARCHIVE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,5 +259,7 @@ def _try_address(address: Address, failures: dict[str, str | None], errors: list
 
 
 def _largest(page: ListPage) -> ListedObject | None:
-    objects = [each for each in page.objects if each.storage_class not in _ARCHIVED and each.size]
+    objects = [
+        each for each in page.objects if each.storage_class not in ARCHIVE_CLASSES and each.size
+    ]
     return max(objects, key=lambda each: each.size, default=None)

@@ -112,6 +112,7 @@ def make_operations(
             has_md5_etags=False if is_directory_bucket(config.bucket) else None,
         ),
         prefix=config.prefix,
+        page_size=config.list_page_size,
     )
 
 

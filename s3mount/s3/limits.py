@@ -5,6 +5,9 @@ document, so a limit of bytes alone bounds nothing. The depth of elements has no
 nested elements cost no more than others, and no parser here recurses.
 """
 
+from s3mount.s3.model import PAGE_SIZE
+
+# Limits of a document are those of a page of PAGE_SIZE rows; a larger one has those of `pages_in`.
 # A thousand keys of 1 KiB are 3 MiB with each byte as %XX. They are 6 MiB as XML entities, if a
 # store does not encode them.
 DOCUMENT_LIMIT = 8 * 1024 * 1024  # bytes of a listing page
@@ -21,3 +24,8 @@ WORD_LIMIT = 1024  # bytes of an ETag, a version id or a storage class; Amazon's
 # do. Others ignore max-keys, or send the whole listing as one page. The limits of a document bound
 # that too: some 5,000 objects of six parts in a document that is parsed as a tree.
 ROWS_LIMIT = 10_000  # objects, and as many common prefixes
+
+
+def pages_in(rows: int) -> int:
+    """Return how many times the limits of a page one of *rows* rows may have."""
+    return max(1, -(-rows // PAGE_SIZE))

@@ -11,6 +11,7 @@ from enum import Enum, StrEnum
 from typing import Final, NamedTuple
 
 SYNTHETIC_ETAG: Final = "s3mount-stand-in-"  # begins the ETag of a version that the store gave none
+PAGE_SIZE: Final = 1000  # rows of a page: as many as Amazon S3 sends at most
 STANDARD: Final = "STANDARD"  # the storage class of an object whose response names none
 
 # what Apache (mod_deflate) and Jetty append to the ETag of a response that they might compress
@@ -108,13 +109,15 @@ class ObjectMetadata:
 
     *fields* are the members of HeadObject's output that the response has, by their names there
     ("ContentType"), as text. *user* is the user metadata, by name in lower case, decoded as
-    RFC 2047 has it.
+    RFC 2047 has it. *has_md5_etag* is whether the ETag is made of MD5s, as far as this object and
+    others of the store tell; None if nothing does.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
     """
 
     stat: ObjectStat
     fields: Mapping[str, str]
     user: Mapping[str, str]
+    has_md5_etag: bool | None = None
 
 
 class ListedObject(NamedTuple):
@@ -140,7 +143,8 @@ class Reason(StrEnum):
     is likely to be read next. WALK: a scan of a subtree. LISTING: a page of a directory. LOOKUP: a
     name. REVALIDATE: whether a version is current. HEDGE: a read whose response is late. CHECK: the
     start, and probes of what the store supports. WARM: a user asked for it ahead. ATTRIBUTES: a
-    program reads extended attributes.
+    program reads extended attributes. RESTORE: a user asks whether it is archived, and restores
+    it. VERIFY: a user has an object verified.
     """
 
     READ = "read"
@@ -154,6 +158,8 @@ class Reason(StrEnum):
     CHECK = "check"
     WARM = "warm"
     ATTRIBUTES = "attributes"
+    RESTORE = "restore"
+    VERIFY = "verify"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,8 @@ class ListQuery:
     """The page of a listing to request.
 
     *start_after* begins a listing behind a key; *token* continues one. *delimiter* is "/", or ""
-    for everything below *prefix*. *has_owners*: the owners of objects are to be read. *reason* says
+    for everything below *prefix*. *max_keys* are the rows to request; PAGE_SIZE stands for as many
+    as `--list-page-size` says. *has_owners*: the owners of objects are to be read. *reason* says
     why, and is no part of what is requested.
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
     """
@@ -170,7 +177,7 @@ class ListQuery:
     delimiter: str = "/"
     start_after: str | None = None
     token: str | None = None
-    max_keys: int = 1000
+    max_keys: int = PAGE_SIZE
     has_owners: bool = False
     reason: Reason = field(default=Reason.LISTING, compare=False)
 

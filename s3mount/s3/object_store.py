@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -155,8 +156,22 @@ class MetadataSource(Protocol):
         ...
 
 
-class BucketStore(ObjectStore, MetadataSource, Protocol):
-    """All reads of one bucket that the views stand on."""
+class Restorer(Protocol):
+    """What asks for restores: no part of an `ObjectStore`, as only a user's command may."""
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        """Ask for the restore of *key*, current or of *version_id* (RestoreObject).
+
+        The only request that is not a read. Raises StoreError if the object needs none, or the
+        store has none.
+        """
+        ...
+
+
+class BucketStore(ObjectStore, MetadataSource, Restorer, Protocol):
+    """All requests of one bucket that the views stand on."""
 
     async def head_version(
         self, key: str, version_id: str, reason: Reason = Reason.LOOKUP

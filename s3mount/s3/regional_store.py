@@ -22,6 +22,7 @@ from typing import Final, TypeVar
 import trio
 
 from s3mount.errors import S3MountError, SetupError, StoreError
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -116,6 +117,11 @@ class RegionalStore:
         on_token: OnToken | None = None,
     ) -> ListPage:
         return await self._call(lambda store: store.list_page(query, priority, on_token))
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        return await self._call(lambda store: store.restore(key, order, version_id=version_id))
 
     async def list_versions(
         self, query: VersionQuery, priority: RequestPriority | None = None

@@ -21,6 +21,7 @@ import trio
 from s3mount import unawaited
 from s3mount.errors import S3MountError
 from s3mount.metrics import Metrics
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome, RestoreQuery
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -115,6 +116,13 @@ class RemoteStore:
         query = MetadataQuery(key, version_id, part_number, reason)
         call = partial(self._operations.metadata, query)
         return await self._call("HEAD", key, lambda deadline: call(deadline=deadline))
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        query = RestoreQuery(key, order, version_id)
+        call = partial(self._operations.restore, query)
+        return await self._call("RESTORE", key, lambda deadline: call(deadline=deadline))
 
     async def list_once(self, query: ListQuery) -> ListPage:
         """As `list_page`, by one attempt; the error's cause is the Retryable, if it is one.

@@ -97,9 +97,10 @@ class _Count:
 
 
 class RequestCounts:
-    """Counters of the requests that have ended."""
+    """Counters of the requests that have ended; *charged* ones were charged to the requester."""
 
     def __init__(self) -> None:
+        self.charged = 0
         self.latencies = {kind: LatencyCounts() for kind in RequestKind}
         self._counts: dict[tuple[RequestKind, Reason, Outcome, int], _Count] = {}
         self._statuses = {NO_STATUS, OTHER}
@@ -114,6 +115,7 @@ class RequestCounts:
             count = self._new_count(*key)
         count.number += 1
         count.received += record.received
+        self.charged += record.is_charged
         if count.latency is not None:
             count.latency.add(record.ended_at, record.ended_at - record.sent_at)
 

@@ -196,6 +196,12 @@ class RequestLog:
         metrics.counter(
             "bytes_received", "bytes", "Bytes of bodies received.", self._bytes_received
         )
+        metrics.counter(
+            "charged_requests",
+            "requests",
+            "Requests that the store charged to the requester (`--requester-pays`).",
+            self._charged,
+        )
         metrics.gauge(
             "oldest_request_seconds",
             "seconds",
@@ -253,6 +259,11 @@ class RequestLog:
         with self._lock:
             self._count_ended()
             return self._counts.received
+
+    def _charged(self) -> int:
+        with self._lock:
+            self._count_ended()
+            return self._counts.charged
 
     def _by_outcome(self) -> Mapping[Labels, float]:
         with self._lock:

@@ -12,6 +12,7 @@ from s3mount.printable import printable
 from s3mount.s3.model import ByteRange, Reason
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 from s3mount.s3.transport import (
+    RESTORE,
     ErrorResponseError,
     Response,
     Retryable,
@@ -29,6 +30,7 @@ class RequestKind(StrEnum):
     GET = "GET"
     HEAD = "HEAD"
     LIST = "LIST"
+    RESTORE = "RESTORE"
 
 
 class Outcome(StrEnum):
@@ -55,8 +57,8 @@ class RequestRecord:
     """
 
     __slots__ = (
-        *("ended_at", "failure", "is_counted", "outcome", "received", "request", "request_id"),
-        *("sent_at", "status"),
+        *("ended_at", "failure", "is_charged", "is_counted", "outcome", "received", "request"),
+        *("request_id", "sent_at", "status"),
     )
 
     def __init__(self, request: StoreRequest, sent_at: float) -> None:
@@ -65,11 +67,12 @@ class RequestRecord:
         self.outcome: Outcome | None = None
         self.is_counted = False
 
-    # set at its end; the failure is its S3 code, and what is said of it
+    # set at its end; the failure is its S3 code, and what is said of it; charged: to the requester
     ended_at: float
     status: int
     received: int
     request_id: str | None
+    is_charged: bool
     failure: tuple[str, str]
 
     @property
@@ -77,8 +80,9 @@ class RequestRecord:
         request = self.request
         if request.method == "HEAD":
             return RequestKind.HEAD
-        is_listing = request.key is None and request.operation.startswith("List")
-        return RequestKind.LIST if is_listing else RequestKind.GET
+        if request.key is None and request.operation.startswith("List"):
+            return RequestKind.LIST
+        return RequestKind.RESTORE if request.operation == RESTORE else RequestKind.GET
 
     @property
     def key(self) -> str:
@@ -108,10 +112,12 @@ class RequestRecord:
         self.ended_at = now
         if response is None:
             self.status, self.received, self.request_id = NO_STATUS, 0, None
+            self.is_charged = False
         else:
             self.status = response.status
             self.received = response.received
             self.request_id = response.headers.get("x-amz-request-id")
+            self.is_charged = "x-amz-request-charged" in response.headers
         self.failure = _NO_FAILURE
         if exc is None:
             self.outcome = Outcome.SUCCEEDED

@@ -22,6 +22,8 @@ T_co = TypeVar("T_co", covariant=True)
 Fields = tuple[tuple[str, str], ...]
 """Names and values, neither encoded nor quoted."""
 
+READS: Final = frozenset({"GET", "HEAD"})  # methods of requests that change nothing
+RESTORE: Final = "RestoreObject"  # the one operation that is not a read
 IDENTITY: Final = "identity"
 GZIP: Final = "gzip"
 
@@ -72,7 +74,8 @@ class StoreRequest(NamedTuple):
     case; *signed_headers* are part of the signature, as S3 demands of each `x-amz-` header.
     *accept_encoding* never is: Google's front end changes it before the signature is checked.
     *reason* is for the request log, and so is *bucket*: "" if the mount has only one. The headers
-    of *customer_key* are signed as well.
+    of *customer_key* are signed as well. Only a restore has a *body*, and another *method* than GET
+    or HEAD: see `is_allowed`.
     """
 
     operation: str
@@ -85,6 +88,22 @@ class StoreRequest(NamedTuple):
     reason: Reason = Reason.READ
     bucket: str = ""
     customer_key: RequestKey | None = None
+    body: bytes = b""
+
+
+def is_allowed(request: StoreRequest, method: str) -> bool:
+    """Whether *request* may be sent by *method*: it reads, or asks for a restore.
+
+    Each transport asks this of all that it sends, so no defect elsewhere can change a bucket.
+    """
+    if method in READS:
+        return not request.body
+    is_restore = (request.operation, request.query[:1]) == (RESTORE, (("restore", ""),))
+    return is_restore and method == request.method == "POST" and request.key is not None
+
+
+class ForbiddenRequestError(Exception):
+    """A request that would change the bucket: a bug, and nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,15 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.errors import AccessDenied, NotFound, StaleVersion
+from s3mount.errors import (
+    Archived,
+    CredentialsRefused,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+    StoreError,
+)
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome, RestoreTier
 from s3mount.s3.model import ByteRange, ListQuery, Modified, NotModified, ObjectVersion
 from s3mount.s3.object_store import ObjectStore, Priority
 from tests.contract.conftest import Bucket, OpenBucket
@@ -82,45 +90,47 @@ async def test_a_missing_key_is_not_found(bucket: Bucket) -> None:
         await bucket.store.head("missing")
 
 
-async def test_a_listing_and_a_head_agree_on_the_version(bucket: Bucket) -> None:
-    bucket.put("key", b"body")
+async def test_a_listing_and_a_head_agree_on_the_version(listed_bucket: Bucket) -> None:
+    listed_bucket.put("key", b"body")
 
-    (listed,) = (await bucket.store.list_page(ListQuery(""))).objects
-    stat = await bucket.store.head("key")
+    (listed,) = (await listed_bucket.store.list_page(ListQuery(""))).objects
+    stat = await listed_bucket.store.head("key")
 
     assert (listed.key, listed.etag, listed.size) == ("key", stat.version.etag, stat.version.size)
     assert listed.mtime_ns // 10**9 == stat.mtime_ns // 10**9
 
 
-async def test_keys_of_any_bytes_are_listed_found_and_read_unchanged(bucket: Bucket) -> None:
-    keys = [key for key in HOSTILE_KEYS if bucket.can_hold(key)]
+async def test_keys_of_any_bytes_are_listed_found_and_read_unchanged(listed_bucket: Bucket) -> None:
+    keys = [key for key in HOSTILE_KEYS if listed_bucket.can_hold(key)]
     bodies = {key: b"" if key.endswith("/") else key.encode() for key in keys}
     for key, body in bodies.items():
-        bucket.put(key, body)
+        listed_bucket.put(key, body)
 
-    listed = await names(bucket.store, ListQuery("", delimiter=""))
+    listed = await names(listed_bucket.store, ListQuery("", delimiter=""))
 
     assert sorted(listed) == sorted(keys)
     for key, body in bodies.items():
-        version = (await bucket.store.head(key)).version
+        version = (await listed_bucket.store.head(key)).version
         assert version.size == len(body)
-        assert not body or await read(bucket.store, version, 0, len(body)) == body
+        assert not body or await read(listed_bucket.store, version, 0, len(body)) == body
 
 
-async def test_hostile_prefixes_are_listed(bucket: Bucket) -> None:
-    prefixes = [f"{key}/" for key in HOSTILE_KEYS if bucket.can_hold(f"{key}/x") and "/" not in key]
+async def test_hostile_prefixes_are_listed(listed_bucket: Bucket) -> None:
+    prefixes = [
+        f"{key}/" for key in HOSTILE_KEYS if listed_bucket.can_hold(f"{key}/x") and "/" not in key
+    ]
     for prefix in prefixes:
-        bucket.put(f"{prefix}x", b"x")
+        listed_bucket.put(f"{prefix}x", b"x")
 
-    assert sorted(await names(bucket.store, ListQuery(""))) == sorted(prefixes)
+    assert sorted(await names(listed_bucket.store, ListQuery(""))) == sorted(prefixes)
     for prefix in prefixes:
-        assert await names(bucket.store, ListQuery(prefix)) == [f"{prefix}x"]
+        assert await names(listed_bucket.store, ListQuery(prefix)) == [f"{prefix}x"]
 
 
 @pytest.mark.parametrize("max_keys", [1, 2, 3, 4, 1000])
 @pytest.mark.parametrize("delimiter", ["", "/"])
 async def test_a_listing_is_the_same_however_its_pages_are_cut(
-    bucket: Bucket, max_keys: int, delimiter: str
+    listed_bucket: Bucket, max_keys: int, delimiter: str
 ) -> None:
     keys = [
         "a-b",
@@ -137,31 +147,31 @@ async def test_a_listing_is_the_same_however_its_pages_are_cut(
         "\u00e9/\u00e9",
     ]
     for key in keys:
-        bucket.put(key, b"x")
+        listed_bucket.put(key, b"x")
 
-    listed = await names(bucket.store, ListQuery("", delimiter, max_keys=max_keys))
+    listed = await names(listed_bucket.store, ListQuery("", delimiter, max_keys=max_keys))
 
     tops = {key if "/" not in key else key[: key.index("/") + 1] for key in keys}
-    if Quirk.REPEATS_COMMON_PREFIXES in bucket.quirks:
+    if Quirk.REPEATS_COMMON_PREFIXES in listed_bucket.quirks:
         listed = [*set(listed)]
     assert sorted(listed) == sorted(keys if delimiter == "" else tops)
 
 
-async def test_a_listing_starts_after_a_key(bucket: Bucket) -> None:
+async def test_a_listing_starts_after_a_key(listed_bucket: Bucket) -> None:
     for key in ["a", "b", "c", "sp ace", "sp+ace", "\u00e9"]:
-        bucket.put(key, b"x")
+        listed_bucket.put(key, b"x")
 
-    assert await names(bucket.store, ListQuery("", start_after="b")) == [
+    assert await names(listed_bucket.store, ListQuery("", start_after="b")) == [
         "c",
         "sp ace",
         "sp+ace",
         "\u00e9",
     ]
-    assert await names(bucket.store, ListQuery("", start_after="sp ace", max_keys=1)) == [
+    assert await names(listed_bucket.store, ListQuery("", start_after="sp ace", max_keys=1)) == [
         "sp+ace",
         "\u00e9",
     ]
-    assert await names(bucket.store, ListQuery("", start_after="bb")) == [
+    assert await names(listed_bucket.store, ListQuery("", start_after="bb")) == [
         "c",
         "sp ace",
         "sp+ace",
@@ -169,21 +179,21 @@ async def test_a_listing_starts_after_a_key(bucket: Bucket) -> None:
     ]
 
 
-async def test_a_prefix_without_keys_is_an_empty_listing(bucket: Bucket) -> None:
-    bucket.put("key", b"x")
+async def test_a_prefix_without_keys_is_an_empty_listing(listed_bucket: Bucket) -> None:
+    listed_bucket.put("key", b"x")
 
-    page = await bucket.store.list_page(ListQuery("other/"))
+    page = await listed_bucket.store.list_page(ListQuery("other/"))
 
     assert (page.objects, page.prefixes, page.next_token) == ([], [], None)
 
 
-async def test_an_object_beside_its_prefix_is_listed_with_it(bucket: Bucket) -> None:
-    bucket.put("a/b", b"x")
-    if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX not in bucket.quirks:
-        bucket.put("a", b"x")
+async def test_an_object_beside_its_prefix_is_listed_with_it(listed_bucket: Bucket) -> None:
+    listed_bucket.put("a/b", b"x")
+    if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX not in listed_bucket.quirks:
+        listed_bucket.put("a", b"x")
 
-    expected = ["a/"] if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX in bucket.quirks else ["a", "a/"]
-    assert sorted(await names(bucket.store, ListQuery(""))) == expected
+    expected = ["a/"] if Quirk.NO_OBJECT_BESIDE_ITS_PREFIX in listed_bucket.quirks else ["a", "a/"]
+    assert sorted(await names(listed_bucket.store, ListQuery(""))) == expected
 
 
 @pytest.mark.parametrize(
@@ -314,8 +324,42 @@ async def test_an_archived_object_is_listed_and_its_bytes_denied(bucket: Bucket)
         "GLACIER",
         "GLACIER_IR",
     }
-    with pytest.raises(AccessDenied):
+    with pytest.raises(Archived):
         await read(bucket.store, stat.version, 0, 3)
+
+
+async def test_a_store_without_archives_refuses_a_restore_and_keeps_the_object(
+    bucket: Bucket,
+) -> None:
+    if Quirk.NO_ARCHIVE not in bucket.quirks:
+        return
+    bucket.put("key", b"bytes")
+    version = (await bucket.store.head("key")).version
+
+    with pytest.raises(S3MountError) as refusal:
+        await bucket.restorer.restore("key", RestoreOrder(days=1))
+
+    assert not isinstance(refusal.value, CredentialsRefused)  # its signature is right
+    assert await read(bucket.store, version, 0, 5) == b"bytes"
+
+
+async def test_a_restored_object_is_read_and_an_unarchived_one_has_no_restore(
+    bucket: Bucket,
+) -> None:
+    if Quirk.NO_ARCHIVE in bucket.quirks:
+        return
+    bucket.put("cold", b"bytes", StorageClass="GLACIER")
+    bucket.put("warm", b"bytes")
+
+    first = await bucket.restorer.restore("cold", RestoreOrder(days=1))
+    again = await bucket.restorer.restore("cold", RestoreOrder(RestoreTier.BULK, 2))
+
+    stat = await bucket.store.head("cold")
+    assert (first, again) == (RestoreOutcome.REQUESTED, RestoreOutcome.EXTENDED)
+    assert not stat.is_archived
+    assert await read(bucket.store, stat.version, 0, 5) == b"bytes"
+    with pytest.raises(StoreError):
+        await bucket.restorer.restore("warm", RestoreOrder(days=1))
 
 
 async def test_every_operation_is_a_checkpoint(bucket: Bucket) -> None:

@@ -31,6 +31,7 @@ STATUS: Final[Mapping[str, Any]] = {
     "reasons": {"read": 400, "readahead": 830, "listing": 51, "lookup": 7, "hedge": 4},
     "retries": 4,
     "throttled": 3,
+    "charged": 1292,
     "hedges": {"sent": 4, "won": 1},
     "bytes": {"fetched": 9 << 30, "served": 30 << 30, "wasted": 90 << 20},
     "hits": {

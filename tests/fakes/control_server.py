@@ -32,7 +32,7 @@ class ControlServer:
     def __init__(self, path: Path, script: Script, *greetings: Mapping[str, Any] | None) -> None:
         self.requests: list[dict[str, Any]] = []
         self.left = threading.Event()
-        self._script = script
+        self.script = {**script}
         self._greetings = [*(greetings or (GREETING,))]
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -70,7 +70,7 @@ class ControlServer:
             for line in lines:
                 request = json.loads(line)
                 self.requests.append(request)
-                for reply in self._script[request["command"]](request["arguments"]):
+                for reply in self.script[request["command"]](request["arguments"]):
                     _send(client, reply)
         self.left.set()
 

@@ -1,12 +1,21 @@
 """Sources of the control socket's commands, without a mount."""
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from s3mount.cache.file_activity import FileActivity
 from s3mount.config import PriceConfig
 from s3mount.control.sources import Requests, Sources, StoreState
 from s3mount.metrics import Metrics
-from s3mount.s3.model import ListedVersion, VersionPage, VersionQuery
+from s3mount.s3.archive import RestoreOutcome
+from s3mount.s3.model import (
+    ListedVersion,
+    ObjectMetadata,
+    ObjectStat,
+    ObjectVersion,
+    VersionPage,
+    VersionQuery,
+)
 
 # what the bill is reckoned from
 COUNTED = (
@@ -49,12 +58,32 @@ class OneObject:
         return {"kind": "file", "parts": {} if has_parts else None}
 
 
+class OneArchivedObject:
+    """A mount whose only file is archived, and the object that it is."""
+
+    key = "a"
+    version = ObjectVersion("b", "a", "e", 7)
+    is_directory = False
+    mtime_ns = 0
+    storage_class = "GLACIER"
+
+    async def find(self, names: object) -> Self:  # noqa: ARG002
+        return self
+
+    async def metadata(self, key: str, **_: object) -> ObjectMetadata:
+        stat = ObjectStat(ObjectVersion("b", key, "e", 7), 0, "GLACIER", is_archived=True)
+        return ObjectMetadata(stat, {"StorageClass": "GLACIER"}, {})
+
+    async def restore(self, *_: object, **__: object) -> RestoreOutcome:
+        return RestoreOutcome.REQUESTED
+
+
 async def _at_once(_most: float) -> bool:
     return True
 
 
 def make_sources(requests: Requests, state: StoreState) -> Sources:
-    metrics = Metrics()
+    metrics, archived = Metrics(), OneArchivedObject()
     for name in COUNTED:
         metrics.counter(name, "things", "", lambda: 1)
     return Sources(
@@ -65,6 +94,9 @@ def make_sources(requests: Requests, state: StoreState) -> Sources:
         tree=NoNames(),
         versions=OneVersion(),
         attributes=OneObject(),
+        paths=archived,
+        metadata=archived,
+        restorer=archived,
         wait_dropped=_at_once,
         prices=PriceConfig(),
         set_log_level=lambda level: level,

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreError
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -128,6 +129,11 @@ class BucketInRegion:
         on_token: OnToken | None = None,
     ) -> ListPage:
         return await self._bucket("LIST").list_page(query, priority, on_token)
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        raise NotImplementedError
 
     async def list_versions(
         self, query: VersionQuery, priority: RequestPriority | None = None

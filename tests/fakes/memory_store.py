@@ -8,14 +8,15 @@ import itertools
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import KW_ONLY, InitVar, dataclass, field
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import trio
 
-from s3mount.errors import AccessDenied, NotFound, StaleVersion, StoreError
+from s3mount.errors import Archived, NotFound, StaleVersion, StoreError
+from s3mount.s3.archive import ARCHIVE_CLASSES, RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
@@ -35,7 +36,6 @@ from tests.fakes.started_reads import TaskRead
 
 BUCKET = "bucket"
 PAGE_MAX = 1000  # keys, of S3
-ARCHIVES = ("GLACIER", "DEEP_ARCHIVE")
 EPOCH_NS = 1_700_000_000_000_000_000
 
 
@@ -142,7 +142,7 @@ class MemoryStore:
             mtime_ns=EPOCH_NS + tick * 1_000_000_000 if mtime_ns is None else mtime_ns,
             storage_class=storage_class,
             version_id=f"v{tick}" if self.keeps_versions else None,
-            is_archived=storage_class in ARCHIVES,
+            is_archived=storage_class in ARCHIVE_CLASSES,
         )
         self._objects[key] = _Stored(stat, bytes(body), fields, user)
         return stat.version
@@ -152,6 +152,18 @@ class MemoryStore:
         stored = self._objects.pop(key)
         if self.keeps_versions:
             self._former[stored.stat.version] = stored
+
+    def archive(
+        self, key: str, storage_class: str | None = None, *, is_archived: bool = True
+    ) -> None:
+        """Make *key* unreadable, as when a restored copy expires; or readable."""
+        stored = self._objects[key]
+        stat = replace(
+            stored.stat,
+            is_archived=is_archived,
+            storage_class=storage_class or stored.stat.storage_class,
+        )
+        self._objects[key] = replace(stored, stat=stat)
 
     def change(self, key: str, body: bytes | None) -> None:
         """Store *body* under *key*, or, if it is None, delete what is there."""
@@ -267,10 +279,31 @@ class MemoryStore:
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         await self._receive("REVALIDATE", version.key, span=ByteRange(0, head_size))
         stored = self._current(version.key)
+        self._check_readable(stored)  # before the condition, as moto does
         if stored.stat.version == version:
             return NotModified()
-        self._check_readable(stored)
         return Modified(stored.stat, stored.body[:head_size])
+
+    async def restore(
+        self,
+        key: str,
+        order: RestoreOrder,  # noqa: ARG002
+        *,
+        version_id: str | None = None,  # noqa: ARG002
+    ) -> RestoreOutcome:
+        """Restore *key* at once."""
+        await self._receive("RESTORE", key)
+        stored = self._current(key)
+        if stored.stat.storage_class not in ARCHIVE_CLASSES:
+            raise StoreError("not archived", bucket=self.bucket, key=key)
+        outcome = RestoreOutcome.REQUESTED if stored.stat.is_archived else RestoreOutcome.EXTENDED
+        restored = 'ongoing-request="false", expiry-date="Fri, 21 Dec 2029 00:00:00 GMT"'
+        self._objects[key] = replace(
+            stored,
+            stat=replace(stored.stat, is_archived=False),
+            fields={**stored.fields, "Restore": restored},
+        )
+        return outcome
 
     # ---- requests and pages
 
@@ -292,7 +325,7 @@ class MemoryStore:
 
     def _check_readable(self, stored: _Stored) -> None:
         if stored.stat.is_archived:
-            raise AccessDenied("archived", bucket=self.bucket, key=stored.stat.version.key)
+            raise Archived("archived", bucket=self.bucket, key=stored.stat.version.key)
 
     def _page(self, query: ListQuery) -> ListPage:
         """Return the next page; its token is the last item, as S3's is in effect.

@@ -5,6 +5,8 @@ except the store. It reads commands from stdin, one a line, and replies to each 
 
     put KEY BODY      store an object
     delete KEY        delete it
+    archive KEY CLASS make it archived, of a storage class
+    restore KEY       let it be read again
     pages SIZE        list pages of SIZE entries from now on
     hold PREFIX       let requests for keys below PREFIX wait
     held              return how many wait
@@ -136,6 +138,8 @@ class _Control:
         commands: dict[str, Callable[..., object]] = {
             "put": lambda key, body="": self.store.put(key, body.encode()).etag,
             "delete": self.store.delete,
+            "archive": self.store.archive,
+            "restore": lambda key: self.store.archive(key, is_archived=False),
             "pages": lambda size: setattr(self.store, "page_size", int(size)),
             "hold": self._hold,
             "held": lambda: self._held,

@@ -1,7 +1,8 @@
 """Relay between a mount and its server that records the requests.
 
-Forwards all bytes unchanged (the Host header too, which signatures cover), and parses only the
-heads of requests. Supports what a mount sends: requests without bodies, over plain HTTP.
+Forwards all bytes unchanged (the Host header too, which signatures cover), unless a test changes
+those of responses. Parses only the heads of requests. Supports what a mount sends: requests without
+bodies, over plain HTTP.
 """
 
 import socket
@@ -39,6 +40,7 @@ class Traffic:
     server: S3Server  # with the relay's address
     is_down: bool = False  # every connection is closed at its next request
     is_silent: bool = False  # no request gets a response
+    translation: bytes | None = None  # of each byte of responses, as bytes.translate has it
     _requests: list[Request] = field(default_factory=list)
     _bytes_down: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -106,11 +108,10 @@ class _Connection(socketserver.BaseRequestHandler):
             answers.join()
 
     def _ask(self, client: socket.socket, upstream: socket.socket) -> None:
-        pending = b""
+        requests = _Requests()
         while chunk := client.recv(_CHUNK):
-            *heads, pending = (pending + chunk).split(b"\r\n\r\n")
-            for head in heads:
-                self.server.traffic.note(_parse(head))
+            for request in requests.feed(chunk):
+                self.server.traffic.note(request)
             if self.server.traffic.is_down:
                 client.shutdown(socket.SHUT_RDWR)
             elif not self.server.traffic.is_silent:
@@ -120,8 +121,29 @@ class _Connection(socketserver.BaseRequestHandler):
         with suppress(OSError):
             while chunk := upstream.recv(_CHUNK):
                 self.server.traffic.count_down(len(chunk))
-                client.sendall(chunk)
+                client.sendall(chunk.translate(self.server.traffic.translation))
             client.shutdown(socket.SHUT_WR)
+
+
+class _Requests:
+    """Requests in a stream of bytes, of which the bodies are left out."""
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._body_left = 0
+
+    def feed(self, chunk: bytes) -> Iterator[Request]:
+        self._pending += chunk
+        while True:
+            skipped = min(self._body_left, len(self._pending))
+            self._pending, self._body_left = self._pending[skipped:], self._body_left - skipped
+            head, end, rest = self._pending.partition(b"\r\n\r\n")
+            if self._body_left or not end:
+                return
+            request = _parse(head)
+            self._pending = rest
+            self._body_left = int(request.headers.get("content-length", 0))
+            yield request
 
 
 def _parse(head: bytes) -> Request:

@@ -15,6 +15,7 @@ import pytest
 
 from s3mount.control.admission import CLIENTS_MAX, STREAMS_MAX
 from s3mount.control.locations import SYSTEM
+from s3mount.s3.request_records import RequestKind
 from tests.mount.buckets import fill
 from tests.mount.control_client import ControlClient, ask, connected, control_client, control_socket
 from tests.mount.filesystem_access import failure_of, read_file
@@ -69,7 +70,7 @@ def test_status_counts_what_the_store_was_asked(seaweedfs: S3Server, tmp_path: P
 
         counted = [request.kind for request in traffic.take()]
         sent = {kind: each["sent"] for kind, each in status["requests"].items()}
-        assert sent == {kind: counted.count(kind) for kind in ("GET", "HEAD", "LIST")}
+        assert sent == {kind: counted.count(kind) for kind in RequestKind}
         assert sum(status["reasons"].values()) == len(counted)
         size = SIZE + sum(map(len, BODIES.values()))
         # an open may have looked at a first byte

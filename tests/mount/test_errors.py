@@ -163,7 +163,7 @@ def test_a_flood_of_failures_is_a_few_log_lines_and_a_count(moto: S3Server, tmp_
     bucket = moto.make_bucket()
     moto.client().put_object(Bucket=bucket, Key="archived", Body=BODY, StorageClass="GLACIER")
     with mount_of(moto, bucket, tmp_path / "mnt") as mount:
-        mount.expect("read: EACCES")
+        mount.expect("open: EACCES")
         for _ in range(20):
             assert failure_of(lambda: read_file(mount / "archived")) == "EACCES"
 
@@ -174,7 +174,7 @@ def test_a_flood_of_failures_is_a_few_log_lines_and_a_count(moto: S3Server, tmp_
         assert len(failures) == 5
         [record] = [each for each in mount.records() if "suppressed" in each]
         assert record["message"].startswith(
-            f"read: EACCES: and {record['suppressed']} more in the last "
+            f"open: EACCES: and {record['suppressed']} more in the last "
         )
         [statistics] = [
             record["statistics"] for record in mount.records() if "statistics" in record

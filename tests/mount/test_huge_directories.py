@@ -29,6 +29,8 @@ def body_of(key: str) -> bytes:
 class NumberedBucket(Bucket):
     """Bucket of directories such as `d65535/` with as many files, generated on request.
 
+    Version 1 of the API begins behind a marker, as version 2 does behind StartAfter.
+
     Each file contains its key. `odd/` is always unordered; without order all directories are, and
     StartAfter is ignored.
     """
@@ -91,11 +93,15 @@ class NumberedBucket(Bucket):
         )
 
 
-@pytest.fixture(scope="module", params=["huge", "huge--use1-az4--x-s3"])
+@pytest.fixture(
+    scope="module",
+    params=[("huge", "2"), ("huge", "1"), ("huge--use1-az4--x-s3", "2")],
+    ids="-".join,
+)
 def mount(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Mount]:
-    name: str = request.param
+    name, version = request.param
     at = tmp_path_factory.mktemp("huge") / "mnt"
     with HostileStore(NumberedBucket(name, is_ordered=name == "huge")) as store:
         options = (
@@ -106,6 +112,8 @@ def mount(
             "--path-style",
             "--metadata-ttl",
             "10m",
+            "--list-version",
+            version,
         )
         with mounted(name, at, *options, env=CREDENTIALS) as mount:
             assert sorted(os.listdir(mount / "odd")) == ["a", "b"]

@@ -23,7 +23,9 @@ import trio
 
 from s3mount.daemon.wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
+from s3mount.s3.archive import INTELLIGENT_TIERING, TIERED_MIN
 from tests.faults.bucket import Kind
+from tests.faults.hostile_store import HostileStore
 from tests.field import kinds
 from tests.field.case import (
     Case,
@@ -42,11 +44,23 @@ from tests.field.case import (
 from tests.field.cases import environ, gateways, settings
 from tests.field.cases.versions import replaced_between
 from tests.mount.buckets import fill
+from tests.mount.cold_mount import (
+    BODIES as COLD_BODIES,
+)
+from tests.mount.cold_mount import (
+    COLD,
+    KEYS,
+    cold_mount,
+    requests_for,
+    run,
+    warm,
+)
 from tests.mount.file_handles import handle_of, read_handle, shrink_dentries
 from tests.mount.filesystem_access import failure_of, output_of, read_file, read_tree
 from tests.mount.memory_mount import memory_mount
-from tests.mount.mount_process import REPOSITORY, Mount, mount_of
+from tests.mount.mount_process import REPOSITORY, Mount, mount_of, mounted
 from tests.mount.relay import relay
+from tests.mount.untagged_bucket import UntaggedBucket
 from tests.reference import files_of, tree_of
 from tests.servers import S3Server
 from tests.waiting import outlast, wait_until
@@ -687,6 +701,38 @@ def test_the_bytes_decide(tmp_path: Path) -> None:
     check(big, "native", tmp_path / "big")
 
 
+@pytest.mark.parametrize("transport", ["native", "boto3"])
+def test_times_in_the_place_of_etags(transport: str, tmp_path: Path) -> None:
+    """Without ETags a version is its size and the second of its Last-Modified. Two versions of one
+    second and one size are told apart by no store that sends no more; what a 304 to such a time is
+    worth says [a record](decisions/modification-times.md).
+    """
+    bucket, now = UntaggedBucket("untagged"), int(time.time())
+    bucket.put_at(1_700_000_000, "old", b"old")
+    bucket.put_at(now, "new", b"first")
+    with (
+        HostileStore(bucket) as store,
+        mounted(
+            "untagged",
+            tmp_path / "mnt",
+            *("--endpoint-url", store.url, "--region", "us-east-1", "--path-style"),
+            *("--metadata-ttl", "0", "--transport", transport),
+            env={"AWS_ACCESS_KEY_ID": "AKIDUNTAGGED", "AWS_SECRET_ACCESS_KEY": "secret"},
+        ) as mount,
+    ):
+        assert [read_file(mount / name) for name in ("old", "old", "new")] == [
+            *(b"old", b"old", b"first")
+        ]
+        assert any("if-modified-since" in each.headers for each in store.requests)
+        bucket.put_at(now, "new", b"second")  # in the second of the first
+        assert read_file(mount / "new") == b"second"
+        bucket.put_at(1_600_000_000, "old", b"older")  # a time that goes back
+        assert read_file(mount / "old") == b"older"
+        bucket.put_at(now, "old", b"newer")
+        assert read_file(mount / "old") == b"newer"
+        assert any("if-unmodified-since" in each.headers for each in store.requests)
+
+
 def test_opening_sees_what_is_current_within_the_lifetime(server: S3Server, tmp_path: Path) -> None:
     """An open sees what is current within the metadata lifetime (`--metadata-ttl`, 60 s by
     default; `0`: every open revalidates, and sees what was current when it was called;
@@ -892,6 +938,96 @@ def test_malformed_for_good_is_an_error_soon(tmp_path: Path) -> None:
         steps=(in_time(6, fails("EIO", "", os.listdir)),),
     )
     check(malformed, "native", tmp_path)
+
+
+# ---- archived objects
+
+
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE"])
+def test_archived_objects_are_shown_and_not_opened(
+    moto: S3Server, tmp_path: Path, storage_class: str
+) -> None:
+    """Objects of every storage class are listed and have attributes. One that is archived (GLACIER,
+    DEEP_ARCHIVE) and not restored cannot be opened: the log names its key, its class and
+    `s3mountctl restore`.
+    """
+    bucket, client = moto.make_bucket(), moto.client()
+    client.put_object(Bucket=bucket, Key="cold", Body=b"cold", StorageClass=storage_class)
+    client.put_object(Bucket=bucket, Key="cool", Body=b"cool", StorageClass="GLACIER_IR")
+    with mount_of(moto, bucket, tmp_path / "mnt") as mount:
+        mount.expect(f"open: EACCES.*{storage_class}.*s3mountctl restore.*'cold'")
+        assert sorted(os.listdir(mount.path)) == ["cold", "cool"]
+        assert os.stat(mount / "cold").st_size == 4
+        assert failure_of(lambda: os.open(mount / "cold", os.O_RDONLY)) == "EACCES"
+        assert read_file(mount / "cool") == b"cool"
+
+
+def test_restored_objects_are_read(tmp_path: Path) -> None:
+    """An object of these classes is read if the store sends its bytes: after a restore by the next
+    open, without a refresh. After the restored copy has expired, bytes that are not cached are
+    EACCES.
+    """
+    body = "0123456789abcdef" * (256 << 10)
+    with memory_mount(tmp_path / "mnt", "--metadata-ttl", "indefinite") as controlled:
+        controlled.mount.expect("open: EACCES.*key='cold'", "read: EACCES.*key='cold'")
+        controlled.command("put", "cold", body)
+        controlled.command("archive", "cold", "GLACIER")
+        assert failure_of(lambda: read_file(controlled / "cold")) == "EACCES"
+        controlled.command("restore", "cold")
+        descriptor = os.open(controlled / "cold", os.O_RDONLY)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        assert os.pread(descriptor, 4096, 0) == body[:4096].encode()
+        controlled.command("archive", "cold", "GLACIER")
+        assert os.pread(descriptor, 4096, 0) == body[:4096].encode()
+        assert failure_of(lambda: os.pread(descriptor, 4096, len(body) - 4096)) == "EACCES"
+        os.close(descriptor)
+        controlled.command("restore", "cold")
+        assert read_file(controlled / "cold") == body.encode()
+
+
+def test_archived_objects_of_intelligent_tiering(tmp_path: Path) -> None:
+    """An archived object of INTELLIGENT_TIERING is EACCES at its first read, since no listing tells
+    it; from then on such files of 128 KiB or more are refused by their open.
+    """
+    with memory_mount(tmp_path / "mnt") as controlled:
+        controlled.mount.expect("read: EACCES", "open: EACCES.*INTELLIGENT_TIERING")
+        for name in "abc":
+            controlled.command("put", name, "x" * TIERED_MIN)
+            controlled.command("archive", name, INTELLIGENT_TIERING)
+        controlled.command("restore", "c")
+        descriptor = os.open(controlled / "a", os.O_RDONLY)
+        assert failure_of(lambda: os.read(descriptor, 1)) == "EACCES"
+        os.close(descriptor)
+        for name in "ab":
+            path = controlled / name
+            assert failure_of(partial(os.open, path, os.O_RDONLY)) == "EACCES"
+        assert read_file(controlled / "c") == b"x" * TIERED_MIN
+
+
+def test_archived_objects_are_not_prefetched(moto: S3Server, tmp_path: Path) -> None:
+    """Files that may be archived are never prefetched. `s3mountctl warm` asks for each by a HEAD,
+    and counts those that are not restored.
+    """
+    with cold_mount(moto, tmp_path / "mnt") as (mount, traffic):
+        for key in KEYS:
+            if key not in COLD:
+                assert read_file(mount / key) == COLD_BODIES[key]
+        assert requests_for(traffic, *COLD) == {}
+        assert warm(mount)["archived_files"] == len(COLD)
+        assert requests_for(traffic, *COLD) == {"HEAD": len(COLD)}
+
+
+def test_only_restores_are_no_reads(moto: S3Server, tmp_path: Path) -> None:
+    """The mount sends one request that is not a read: RestoreObject, for `s3mountctl restore`
+    only.
+    """
+    with cold_mount(moto, tmp_path / "mnt") as (mount, traffic):
+        output_of("find", mount.path, "-type", "f")
+        assert warm(mount)["failed_count"] == 0
+        assert {each.method for each in traffic.take()} <= {"GET", "HEAD"}
+        assert run("restore", "--yes", mount / COLD[0]).returncode == 0
+        sent = [each for each in traffic.take() if each.method not in ("GET", "HEAD")]
+        assert [(each.method, [*each.query]) for each in sent] == [("POST", ["restore"])]
 
 
 # ---- errors

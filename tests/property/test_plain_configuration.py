@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
-from s3mount.config import AddressingStyle, StoreConfig
+from s3mount.config import AddressingStyle, EndpointVariant, StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3.endpoint.address import Address, usual_address
 from s3mount.s3.endpoint.boto_address import prepared_address
@@ -142,6 +142,7 @@ OPTIONS = st.fixed_dictionaries(
         "sign_requests": st.booleans(),
         "addressing_style": st.sampled_from(("auto", "path", "virtual")),
         "requester_pays": st.booleans(),
+        "endpoint_variants": st.frozensets(st.sampled_from(EndpointVariant), max_size=2),
         "ca_bundle": st.just(Path("/etc/ca.pem")),
     },
 )

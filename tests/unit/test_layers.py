@@ -58,6 +58,7 @@ WRONG_IMPORTS = [
     ("s3mount.s3.native.transport", "urllib3", "urllib3"),
     ("s3mount.daemon.startup", "click", "click"),
     ("s3mount.exposition.listening_socket", "s3mount.exposition.server", "the exposition"),
+    ("s3mount.verification.evidence", "s3mount.verification.part_layouts", "verification"),
     ("s3mount.daemon.startup", "prometheus_client", "prometheus-client"),
     ("s3mount.daemon.lifecycle", "pythonjsonlogger", "JSON"),
 ]

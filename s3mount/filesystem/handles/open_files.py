@@ -2,6 +2,9 @@
 
 Opening makes sure that the version is current, within the metadata TTL. Reading knows no names.
 
+A file that may be archived is open once its first byte has come: a program that cannot have its
+bytes is told so by open(2). That costs no request, since its reader finds the byte in the cache.
+
 A version that GET denies, though nothing has replaced it, is corrected while no byte of it is read
 (`version_checker`): the file goes on as the version that GET tells.
 """
@@ -14,6 +17,7 @@ from typing import Protocol
 import trio
 
 from s3mount.errors import (
+    Archived,
     IsADirectory,
     ReplacedBeforeOpen,
     S3MountError,
@@ -22,6 +26,7 @@ from s3mount.errors import (
     UnknownVersion,
 )
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
@@ -98,7 +103,9 @@ class OpenFiles:
         await self._tree.revalidate(*self._resolve(inode))
         page, index = self._resolve(inode)  # which may have been corrected, or moved, meanwhile
         number = self._open(inode, page, index)
-        if self._is_doubtful(inode, page, index):
+        if self._tree.archived.may_be(page, index):
+            await self._check_restored(number, page, index)
+        elif self._is_doubtful(inode, page, index):
             await self._check(number, page)
         return number
 
@@ -106,6 +113,8 @@ class OpenFiles:
         """The same, or None if the version has to be revalidated, or seen."""
         page, index = self._resolve(inode)
         if not self._tree.is_current(page, index) or self._is_doubtful(inode, page, index):
+            return None
+        if self._tree.archived.may_be(page, index):
             return None
         return self._open(inode, page, index)
 
@@ -208,7 +217,8 @@ class OpenFiles:
         """Whether a file's first bytes are to tell its version and size before it is open."""
         if not self._tree.versions.corrections.doubts(page, index):
             return False
-        return not self._tree.inodes.was_read(inode)
+        # an archived one tells nothing, and counts for nothing
+        return not (self._tree.inodes.was_read(inode) or self._tree.archived.may_be(page, index))
 
     async def _wait_for_check(self, inode: int) -> None:
         """Wait for a check that is under way: it may tell that this file needs none."""
@@ -228,6 +238,28 @@ class OpenFiles:
             ended.set()
             if self._check_ended is ended:
                 self._check_ended = None
+
+    async def _check_restored(self, number: int, page: EntryPage, index: int) -> None:
+        """Read the first byte of a new file. Raises without the file what that fails with.
+
+        That is Archived if it has to be restored, and ReplacedBeforeOpen if it was replaced.
+        """
+        file = self._files[number]
+        file.is_opening = True
+        try:
+            await self._read(file, 0, 1)
+        except UnknownVersion:
+            pass  # its reads will tell
+        except Archived as exc:
+            self.release(number)
+            raise refused_open(page, index, exc) from exc
+        except StaleVersion as exc:
+            self.release(number)
+            raise ReplacedBeforeOpen(str(exc), bucket=exc.bucket, key=exc.key) from exc
+        except BaseException:  # raised again
+            self.release(number)
+            raise
+        file.is_opening = False
 
     async def _check_first_bytes(self, number: int, page: EntryPage) -> None:
         file = self._files[number]
@@ -262,6 +294,11 @@ class OpenFiles:
             reader = file.reader
             try:
                 reply = await reader.read(offset, size)
+            except Archived:
+                entry = self._tree.inodes.get(file.inode)
+                if entry is not None:
+                    self._tree.archived.record(*entry)
+                raise
             except StaleVersion:
                 if file.reader is reader and not await self._correct(file):
                     self._tree.invalidate(file.version)
@@ -317,11 +354,13 @@ class OpenFiles:
         former.close()
 
     def _prefetch(self, page: EntryPage, index: int) -> None:
-        corrections = self._tree.versions.corrections
+        corrections, archived = self._tree.versions.corrections, self._tree.archived
         for policy in self._policies:
             for following in policy.on_open(page, index):
                 if corrections.doubts(following.page, following.at):
                     continue  # the store may not have this version
+                if archived.may_be(following.page, following.at):
+                    continue
                 if not self._blocks.prefetch(following.page.version(following.at)):
                     return
 

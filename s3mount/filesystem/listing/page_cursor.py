@@ -41,6 +41,7 @@ class PageCursor:
         self.page_count = 0
         self.sample: list[str] = []
         self.samples_per_page = 0
+        self.page_size = 0  # keys of the last page
         self.is_rising = True
         self.is_flat = True  # no page has had a common prefix
         self._uninspected: deque[PageRequest] = deque()
@@ -111,5 +112,5 @@ class PageCursor:
         self.is_rising = self.is_rising and all(map(lt, [self.last_key, *keys], keys))
         self.last_key = keys[-1] if keys else self.last_key
         sampled = keys[::_SAMPLED]
-        self.samples_per_page = len(sampled)
+        self.samples_per_page, self.page_size = len(sampled), len(keys)
         self.sample = [*self.sample, *sampled][-_SAMPLE:]

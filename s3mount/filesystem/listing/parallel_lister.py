@@ -14,7 +14,8 @@ listings of the same directory, start at guessed keys. Invariants, whatever the 
    again when the reader waits for it.
 4. A segment continues only while the reader does, to `SEGMENT_PAGES` pages or the start of the next
    segment. At most `WASTE_MAX` pages and `WASTE_RATIO` of the pages taken are wasted before no more
-   segments start.
+   segments start. After a page of more than `PAGE_MOST` keys none starts: what is held is in no
+   memory limit, and one round trip brings many names anyway.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from typing import NamedTuple
 
 from s3mount.filesystem.listing.key_interpolation import KeyInterpolator
 from s3mount.filesystem.listing.page_cursor import PageCursor, PageRequest
-from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.model import PAGE_SIZE, ListPage, ListQuery
 from s3mount.s3.object_store import Priority
 
 PAGES_BEFORE = 20  # pages of a listing before the first segment: a smaller one costs nothing more
@@ -33,6 +34,7 @@ SEGMENT_PAGES = 8  # from the start of a segment to the next, and the most held 
 # that end costs a whole page more
 MARGIN = 0.25
 SEGMENTS_MAX = 7  # at once; with the listing itself, 64 pages are held at most
+PAGE_MOST = 2 * PAGE_SIZE  # keys of a page
 WASTE_MAX = 4  # pages fetched in vain
 WASTE_RATIO = 0.1  # and so many more for each page that was taken
 
@@ -176,7 +178,7 @@ class ParallelLister:
 
     def _may_start_after(self, last: PageCursor) -> bool:
         is_affordable = self._pages_wasted <= WASTE_MAX + WASTE_RATIO * self._pages_taken
-        has_shown = len(last.sample) > 1 and last.is_flat
+        has_shown = len(last.sample) > 1 and last.is_flat and last.page_size <= PAGE_MOST
         return is_affordable and not self._is_disabled and has_shown and not last.has_ended
 
     def _request(self, cursor: PageCursor, query: ListQuery, priority: Priority) -> PageRequest:

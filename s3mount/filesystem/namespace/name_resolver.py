@@ -11,13 +11,21 @@ from functools import partial
 
 import trio
 
-from s3mount.errors import AccessDenied, DeadlineExceeded, NotFound, S3MountError, StoreError
+from s3mount.errors import (
+    AccessDenied,
+    Archived,
+    DeadlineExceeded,
+    NotFound,
+    S3MountError,
+    StoreError,
+)
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.filesystem.listing.single_flight import SingleFlight
 from s3mount.filesystem.names import decode
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState, dentry_in
 from s3mount.filesystem.namespace.invalidations import DirectoryKey
 from s3mount.filesystem.namespace.volume import Volume
+from s3mount.s3.archive import ARCHIVE_CLASSES
 from s3mount.s3.model import ListPage, ListQuery, Modified, ObjectStat, ObjectVersion, Reason
 
 FIRST_BYTES = 128 << 10  # of a new version, with its revalidation: about what a first read wants
@@ -158,16 +166,22 @@ class NameResolver:
         return page.next_token is None and not is_listed
 
     async def _stat(self, key: str, known: CachedDentry | None) -> ObjectStat:
-        """HEAD; or a revalidation, if a version is known."""
+        """HEAD; or a revalidation, if a version is known whose first bytes can be read."""
         if known is None or known.page is None or known.is_directory:
             return await self._store.head(key)
-        version = known.page.version(known.at)
-        match await self._store.revalidate(version, FIRST_BYTES):
+        page, at = known.page, known.at
+        if page.storage_class(at) in ARCHIVE_CLASSES:
+            return await self._store.head(key)
+        version = page.version(at)
+        try:
+            found = await self._store.revalidate(version, FIRST_BYTES)
+        except Archived:  # by Intelligent-Tiering, or what has replaced it
+            return await self._store.head(key)
+        match found:
             case Modified(stat, head):
                 self._on_first_bytes(stat.version, head)
                 return stat
             case _:
-                page, at = known.page, known.at
                 return ObjectStat(version, page.mtimes[at], page.storage_class(at))
 
 

@@ -14,6 +14,7 @@ from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
 from s3mount.filesystem.names import NAME_MAX, NameEscape, decode, encode, parent_of
+from s3mount.filesystem.namespace.archived_files import ArchivedFiles
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import ROOT, InodeTable
@@ -54,6 +55,7 @@ class Tree:
     ) -> None:
         self.inodes = inodes
         self.versions = versions
+        self.archived = ArchivedFiles()
         self.cache = volume.cache
         self.root = volume.root
         self._bucket = volume.bucket

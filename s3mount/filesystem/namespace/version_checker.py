@@ -61,6 +61,10 @@ class VersionChecker:
         entry = ObjectStat(version, mtime_ns)
         return await self._calls.join(version, -math.inf, partial(self._find_actual, entry))
 
+    async def is_archived(self, version: ObjectVersion) -> bool:
+        """Whether the object of *version* has to be restored before it can be read. One HEAD."""
+        return (await self._store.head(version.key, Reason.RESTORE)).is_archived
+
     def correct(self, inode: int, stat: ObjectStat) -> None:
         """Make the file *inode*, of whose bytes the kernel has none, the version of *stat*."""
         page, index = self._inodes.resolve(inode)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 import trio
 
-from s3mount.errors import S3MountError, StaleVersion
+from s3mount.errors import Archived, S3MountError, StaleVersion
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
 from s3mount.s3.model import ByteRange, ObjectVersion
 
@@ -181,7 +181,9 @@ class FileFetcher:
             self._denied.append(Denied(file.version, file.error))
             return
         self._counts.done_files += 1
-        if file.error is not None:
+        if isinstance(file.error, Archived):  # of Intelligent-Tiering: nothing told it before
+            self._counts.add_archived(file.octets)
+        elif file.error is not None:
             self._counts.add_failure(file.version.key[len(self._root) :], file.error)
         elif file.is_cut:
             self._counts.add_unfit(file.octets)

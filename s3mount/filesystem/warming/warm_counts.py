@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from s3mount.errors import DeadlineExceeded, NotFound, S3MountError, StaleVersion, StoreError
+from s3mount.errors import (
+    Archived,
+    DeadlineExceeded,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+    StoreError,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +35,8 @@ class WarmCounts:
 
     *directories*, *files* and *octets* were listed. *wanted* ones are to be fetched, *fetched* ones
     have been, *done_octets* too; *already* were in memory. *unlisted* directories did not fit into
-    the metadata limit. *gets* are the requests for what is wanted. *path* is the latest one.
+    the metadata limit. *gets* are the requests for what is wanted, *heads* those that ask whether
+    files are archived. *path* is the latest one.
     """
 
     directories: int = 0
@@ -39,6 +47,9 @@ class WarmCounts:
     wanted_files: int = 0
     wanted_octets: int = 0
     gets: int = 0
+    heads: int = 0
+    archived_files: int = 0
+    archived_octets: int = 0
     done_files: int = 0
     done_octets: int = 0
     fetched_files: int = 0
@@ -75,6 +86,8 @@ class WarmCounts:
             "did_not_fit_files": self.unfit_files,
             "did_not_fit_bytes": self.unfit_octets,
             "did_not_fit_directories": self.unlisted,
+            "archived_files": self.archived_files,
+            "archived_bytes": self.archived_octets,
             "failed": [failure._asdict() for failure in self.failed],
             "failed_count": self.failed_count,
         }
@@ -89,6 +102,11 @@ class WarmCounts:
         """Count a file whose missing *octets* have no room."""
         self.unfit_files += 1
         self.unfit_octets += octets
+
+    def add_archived(self, octets: int) -> None:
+        """Count a file of *octets* that has to be restored before it can be fetched."""
+        self.archived_files += 1
+        self.archived_octets += octets
 
 
 class OutageDetector:
@@ -110,7 +128,7 @@ class OutageDetector:
         self._failures = 0
 
     def note_failure(self, exc: S3MountError) -> None:
-        if isinstance(exc, NotFound | StaleVersion):  # which the store has told
+        if isinstance(exc, Archived | NotFound | StaleVersion):  # which the store has told
             self._failures = 0
             return
         is_outage = isinstance(exc, DeadlineExceeded | StoreError)

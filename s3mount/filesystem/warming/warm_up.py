@@ -15,9 +15,9 @@ from s3mount.errors import S3MountError, StoreError
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.names import decode
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.filesystem.namespace.version_checker import VersionChecker
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.warming.file_fetcher import AT_ONCE, BlockMemory, FileFetcher
+from s3mount.filesystem.warming.restore_checker import File, RestoreChecker
 from s3mount.filesystem.warming.tree_lister import TreeLister
 from s3mount.filesystem.warming.version_renewal import VersionRenewer
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
@@ -85,9 +85,7 @@ class WarmUp:
         self._request = request
         self._counts = WarmCounts()
         self._outage = OutageDetector()
-        self._plan = _Plan(
-            memory, self._counts, tree.versions, wants_files=not request.listing_only
-        )
+        self._plan = _Plan(memory, self._counts, tree, wants_files=not request.listing_only)
         self._lister = TreeLister(
             tree.cache,
             tree.root,
@@ -108,6 +106,11 @@ class WarmUp:
         """The GETs for all that is to be fetched."""
         return self._counts.gets
 
+    @property
+    def planned_checks(self) -> int:
+        """The HEADs that ask whether files that may be archived are restored."""
+        return self._counts.heads
+
     async def list(self) -> None:
         """List all paths. Raises the failure of a path if that is the only one, or of a store away.
 
@@ -121,7 +124,12 @@ class WarmUp:
                 if self._outage.is_away or len(self._request.paths) == 1:
                     raise
                 self._counts.add_failure(decode(b"/".join(path)), exc)
-        self._counts.is_fetching = not (self._request.listing_only or self._request.is_dry)
+        is_fetching = not (self._request.listing_only or self._request.is_dry)
+        if is_fetching:
+            await self._check_archived()
+        else:
+            self._plan.leave_out_archived()
+        self._counts.is_fetching = is_fetching
 
     async def fetch(self) -> None:
         """Fetch the files of the plan, once more those whose versions GET denied."""
@@ -134,6 +142,14 @@ class WarmUp:
         renewed = await renewer.renew(denied)
         for each in await fetcher.run(renewed, jobs):
             renewer.fail(each)
+
+    async def _check_archived(self) -> None:
+        """Plan to fetch those of the files that may be archived that are restored."""
+        checker = RestoreChecker(
+            self._tree.versions.is_archived, self._tree.root, self._counts, self._outage
+        )
+        for page, index in await checker.readable(self._plan.archived, self._request.jobs):
+            self._plan.add_readable(page, index)
 
     async def _list_path(self, path: Path) -> None:
         if not path:
@@ -151,19 +167,15 @@ class _Plan:
     """The files to fetch: in order, each that fits into what memory the ones before have left."""
 
     def __init__(
-        self,
-        memory: BlockMemory,
-        counts: WarmCounts,
-        checker: VersionChecker,
-        *,
-        wants_files: bool,
+        self, memory: BlockMemory, counts: WarmCounts, tree: Tree, *, wants_files: bool
     ) -> None:
         self._memory = memory
         self._counts = counts
-        self._checker = checker
+        self._tree = tree
         self._wants_files = wants_files
         self._room = memory.find_room() if wants_files else 0
-        self._files: list[tuple[EntryPage, int]] = []
+        self._files: list[File] = []
+        self.archived: list[File] = []  # perhaps
 
     async def add_page(self, page: EntryPage) -> None:
         """Add the files of *page*. A checkpoint, several for a large page."""
@@ -174,12 +186,21 @@ class _Plan:
                 self.add(page, index)
 
     def add(self, page: EntryPage, index: int) -> None:
-        counts, version = self._counts, self._checker.version(page, index)
-        counts.files += 1
-        counts.octets += version.size
+        version = self._tree.versions.version(page, index)
+        self._counts.files += 1
+        self._counts.octets += version.size
         if not self._wants_files:
             return
-        missing = self._memory.missing(version)
+        is_missing = self._memory.missing(version).octets > 0
+        if is_missing and self._tree.archived.may_be(page, index):
+            self.archived.append((page, index))
+            self._counts.heads += 1
+        else:
+            self.add_readable(page, index)
+
+    def add_readable(self, page: EntryPage, index: int) -> None:
+        counts = self._counts
+        missing = self._memory.missing(self._tree.versions.version(page, index))
         if not missing.octets:
             counts.already += 1
         elif missing.memory > self._room:
@@ -191,9 +212,14 @@ class _Plan:
             counts.wanted_octets += missing.octets
             counts.gets += missing.requests
 
+    def leave_out_archived(self) -> None:
+        """Count all files that may be archived as such."""
+        for page, index in self.archived:
+            self._counts.add_archived(page.sizes[index])
+
     def versions(self) -> Iterator[ObjectVersion]:
         """The versions to fetch."""
-        return (self._checker.version(page, index) for page, index in self._files)
+        return (self._tree.versions.version(page, index) for page, index in self._files)
 
 
 def distinct(paths: Sequence[Path]) -> list[Path]:

@@ -28,20 +28,20 @@ from s3mount.s3.request_log import RequestLog
 from s3mount.s3.request_records import RequestRecord
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import TcpConnector, Waitable
-from s3mount.s3.transport import (
-    StoreRequest,
-)
+from s3mount.s3.transport import ForbiddenRequestError, StoreRequest, is_allowed
 
 
 class Call(threading.local):
     """The call that this thread makes. botocore and urllib3 pass none of this on.
 
+    *body* is what botocore is to sign with the request of *operation*.
     *has_sent*: botocore has sent a request by itself, before that of *operation*. *is_reused*: the
     last request was sent over a kept-alive connection. *is_repeat*: the next one must not be.
     *request* is for the request log, *record* that of the log, once the request was sent.
     """
 
     operation = ""
+    body = b""
     request: StoreRequest | None = None
     record: RequestRecord | None = None
     has_sent = False
@@ -87,8 +87,10 @@ class HttpClient:
     def send(self, request: Any, logged: StoreRequest) -> HttpResponse:
         """Return the response to one of botocore's prepared requests, with its body to be read.
 
-        It is that of *logged*.
+        It is that of *logged*. ForbiddenRequestError if it is neither a read nor a restore.
         """
+        if not is_allowed(logged, request.method):
+            raise ForbiddenRequestError(f"{request.method} {logged.operation}")
         call = self._call
         call.request = logged
         try:
@@ -133,6 +135,7 @@ class HttpClient:
             response = self._pool.connection_from_url(url).urlopen(
                 request.method,
                 url if is_forwarded else url[url.index("/", len(parts.scheme) + 3) :],
+                body=request.body or None,
                 headers=request.headers,
                 timeout=Timeout(
                     connect=min(self._connect_timeout, left), read=min(self._idle_timeout, left)

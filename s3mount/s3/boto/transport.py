@@ -27,6 +27,7 @@ from s3mount.s3.model import Reason
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
+    RESTORE,
     ErrorResponse,
     ErrorResponseError,
     InvalidResponseError,
@@ -83,6 +84,7 @@ class BotoTransport:
         self._client = open_client(config, session, region=store.region, credentials=self._frozen)
         self._client.meta.events.register("before-send.s3", self._before_send)
         self._has_own_client = True
+        self._client.meta.events.register(f"before-call.s3.{RESTORE}", self._before_call)
         self._parameters: dict[str, dict[str, str]] = {}  # of each operation, see `_names`
 
     def for_bucket(self, config: StoreConfig, store: Endpoint) -> "BotoTransport":
@@ -124,7 +126,7 @@ class BotoTransport:
     ) -> HttpResponse:
         """Sign and send *request*, and read the header of the response."""
         call = self._call
-        call.operation, call.has_sent = request.operation, False
+        call.operation, call.body, call.has_sent = request.operation, request.body, False
         call.deadline, call.cancel_token = deadline, cancel_token
         try:
             signed = self._signed(request)
@@ -149,6 +151,10 @@ class BotoTransport:
                 raise
             raise InvalidResponseError(f"no session ({type(exc).__name__})") from exc
         raise AssertionError("botocore did not send the request")
+
+    def _before_call(self, *, params: dict[str, Any], **_: Any) -> None:
+        """Have botocore sign the body as the operation has it, and add its checksum."""
+        params["body"] = self._call.body
 
     def _before_send(self, *, request: AWSPreparedRequest, event_name: str, **_: Any) -> Any:
         if event_name.endswith(f".{self._call.operation}"):

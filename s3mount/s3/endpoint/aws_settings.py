@@ -6,7 +6,7 @@ wrote it. What s3mount does not use (retries, checksums of uploads) is not looke
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -102,14 +102,6 @@ def endpoint_setting(profile: Profile, services: Mapping[str, Any]) -> Setting |
     if url := service.get("endpoint_url"):
         return Setting(url, f"endpoint_url of the section [services {name}]")
     return profile.find("endpoint_url")
-
-
-def switches(profile: Profile) -> Iterator[str]:
-    """Yield where settings were set that choose another endpoint than the usual one."""
-    for key, variable in _SWITCHES:
-        setting = profile.find(key, *([variable] if variable else []))
-        if setting is not None and str(setting.value).lower() == "true":
-            yield setting.where
 
 
 def _shown(value: object) -> str:
@@ -210,10 +202,4 @@ _RULES: Final[tuple[tuple[str, tuple[str, ...], Problem], ...]] = (
     ),
     ("ec2_metadata_v1_disabled", ("AWS_EC2_METADATA_V1_DISABLED",), _BOOLEAN),
     ("imds_use_ipv6", ("AWS_IMDS_USE_IPV6",), _BOOLEAN),
-)
-_SWITCHES: Final = (
-    ("use_fips_endpoint", "AWS_USE_FIPS_ENDPOINT"),
-    ("use_dualstack_endpoint", "AWS_USE_DUALSTACK_ENDPOINT"),
-    ("s3.use_accelerate_endpoint", None),
-    ("s3.use_dualstack_endpoint", None),
 )

@@ -22,10 +22,12 @@ from s3mount.s3.endpoint.boto_session import (
 )
 from s3mount.s3.endpoint.configuration import Configuration
 from s3mount.s3.endpoint.credentials import FrozenCredentials
+from s3mount.s3.endpoint.variants import check_variants
 
 
 def botocore_address(config: StoreConfig, configuration: Configuration, region: str) -> Address:
     """Return the address of the bucket; raises SetupError as `open_client` does."""
+    check_variants(config, configuration)
     session = _session(config, configuration)
     client = open_client(config, session, region=region, credentials=_unused_credentials)
     return prepared_address(config, session, client)
@@ -45,6 +47,7 @@ class BotocoreAddresses:
 
     def address(self, config: StoreConfig, configuration: Configuration, region: str) -> Address:
         """As `botocore_address`."""
+        check_variants(config, configuration)
         with self._lock:
             session = self._session or _session(config, configuration)
             self._session = session

@@ -13,7 +13,7 @@ import botocore.session
 from botocore import exceptions
 from botocore.handlers import validate_bucket_name
 
-from s3mount.config import StoreConfig
+from s3mount.config import EndpointVariant, StoreConfig
 from s3mount.errors import SetupError
 from s3mount.printable import printable
 from s3mount.s3.endpoint.aws_files import check_files, file_problems, malformed
@@ -22,7 +22,6 @@ from s3mount.s3.endpoint.aws_settings import (
     check_services,
     check_settings,
     region_setting,
-    switches,
 )
 from s3mount.s3.endpoint.configuration import (
     USER_AGENT,
@@ -30,6 +29,7 @@ from s3mount.s3.endpoint.configuration import (
     configured_endpoint,
 )
 from s3mount.s3.endpoint.credentials import BotoCredentialAdapter, FrozenCredentials
+from s3mount.s3.endpoint.variants import chosen_variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,8 @@ def not_addressable(
     else:
         endpoint = configured_endpoint(config, session)
         settings = [endpoint.where] if endpoint is not None else []
-        causes = ["both names", *settings, *switches(session.profile)]
+        chosen = chosen_variants(config, session.profile)
+        causes = ["both names", *settings, *dict.fromkeys(chosen.values())]
         message = (
             f"{what} in region {region!r} cannot be addressed "
             f"({type(exc).__name__}): check {', and '.join(causes)}"
@@ -176,7 +177,12 @@ def not_addressable(
 
 
 def _client_config(config: StoreConfig, session: Session) -> Any:
-    style = config.style
+    s3: dict[str, object] = {}
+    if config.style != "auto":
+        s3["addressing_style"] = config.style
+    variants = config.endpoint_variants
+    if EndpointVariant.ACCELERATE in variants:
+        s3["use_accelerate_endpoint"] = True
     return botocore.config.Config(
         signature_version=_signature(session) if config.sign_requests else botocore.UNSIGNED,
         user_agent=USER_AGENT,
@@ -184,8 +190,10 @@ def _client_config(config: StoreConfig, session: Session) -> Any:
         retries={"total_max_attempts": 1, "mode": "standard"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # None: the profile may say something
-        s3={"addressing_style": style} if style != "auto" else None,
+        # None: the environment or the profile may say something
+        use_dualstack_endpoint=EndpointVariant.DUALSTACK in variants or None,
+        use_fips_endpoint=EndpointVariant.FIPS in variants or None,
+        s3=s3 or None,
     )
 
 

@@ -205,6 +205,7 @@ _PROXY_WANTS_USER = (
     "the proxy (HTTPS_PROXY, HTTP_PROXY) wants a password: "
     "name it as http://USER:PASSWORD@HOST:PORT"
 )
+_FEW_NAMES = 100  # that any store lists at once
 _NOT_S3 = "{origin} does not answer like S3 ({how}): check --endpoint-url"
 
 
@@ -217,6 +218,8 @@ def _error_response(config: StoreConfig, endpoint: Endpoint, error: S3MountError
         hint += (
             f"; it may know another version of the API than --list-version {config.list_version}"
         )
+    if error.code == "InvalidArgument" and config.list_page_size > _FEW_NAMES:
+        hint += f"; it may list fewer names at once: try --list-page-size {_FEW_NAMES}"
     if error.code in _BY_CODE:
         return _BY_CODE[error.code].format_map(names) + hint
     if error.status in (401, 403):

@@ -145,7 +145,7 @@ def _address(
     region: str,
     by_botocore: ResolveAddress | None,
 ) -> Address:
-    if isinstance(configuration, PlainConfiguration):
+    if isinstance(configuration, PlainConfiguration) and not config.endpoint_variants:
         setting = configured_endpoint(config, configuration)
         usual = usual_address(
             config.bucket,

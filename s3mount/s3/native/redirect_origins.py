@@ -23,7 +23,7 @@ from s3mount.s3.native.socket_stream import Stream
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.tcp_connect import Address, OnWait, TcpConnector
-from s3mount.s3.transport import StoreRequest
+from s3mount.s3.transport import READS, ForbiddenRequestError, StoreRequest
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,8 @@ class UnsignedEncoder:
         deadline: float,  # noqa: ARG002 - nothing has to be waited for
         cancel_token: CancelToken,  # noqa: ARG002
     ) -> bytes:
+        if request.method not in READS:
+            raise ForbiddenRequestError(f"{request.method} to another host")
         url, endpoint = self._url, self._endpoint
         is_forwarded = endpoint.proxy is not None and url.scheme == "http"
         fields = {"accept-encoding": request.accept_encoding}

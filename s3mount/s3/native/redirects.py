@@ -5,8 +5,8 @@ validates the response at the end as it validates every response.
 
 Invariants:
 
-1. Each redirect is followed as `redirect_policy` admits it, by requests that `redirect_origins`
-   sends unsigned.
+1. Each redirect of a read is followed as `redirect_policy` admits it, by requests that
+   `redirect_origins` sends unsigned. No other is followed.
 2. Nothing is followed in the event loop: a response that is a redirect is never COMPLETE, so a
    thread finishes it; a cancelled request follows nothing.
 3. The date and the region that another host tells do not count.
@@ -27,6 +27,7 @@ from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
+    READS,
     ErrorResponse,
     ErrorResponseError,
     Exchange,
@@ -103,7 +104,8 @@ class FollowingExchange:
 
     def __enter__(self) -> Response:
         response = self._exchange.__enter__()
-        if not is_redirect(response.status, response.headers):
+        is_followed = is_redirect(response.status, response.headers)
+        if not is_followed or self._request.method not in READS:
             return response
         return self._follow(response)
 

@@ -1,18 +1,26 @@
-"""Encoding of a request: its path, query and header, signed.
+"""Encoding of a request: its path, query, header and body, signed.
 
 Knows how S3 wants requests written, nothing of connections.
 """
 
+from base64 import b64encode
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from hashlib import md5, sha256
 from urllib.parse import quote
 
 from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.native.connector import forwarding_lines
-from s3mount.s3.native.sigv4 import Signer
+from s3mount.s3.native.sigv4 import EMPTY_SHA256, Signer
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.transport import Fields, StoreRequest
+from s3mount.s3.transport import (
+    READS,
+    Fields,
+    ForbiddenRequestError,
+    StoreRequest,
+    is_allowed,
+)
 
 SKEW = 300.0  # seconds between two clocks that may explain a refusal; S3 allows 900
 
@@ -38,12 +46,17 @@ class RequestEncoder:
         return self.encode(request, self._credentials.frozen(deadline, cancel_token))
 
     def encode(self, request: StoreRequest, credentials: FrozenCredentials) -> bytes:
-        """Return the header of *request*; AccessDenied if credentials or a key cannot be sent."""
+        """Return *request* as it is sent; AccessDenied if credentials or a key cannot be sent.
+
+        ForbiddenRequestError for a request that is neither a read nor a restore.
+        """
         path = object_path(self._base_path, request.key)
         query = encode_query(request.query)
-        signed = request.signed_headers
+        signed, payload = request.signed_headers, EMPTY_SHA256
         if request.customer_key is not None:
             signed += request.customer_key.fields_for(self._endpoint)
+        if request.body or request.method not in READS:
+            signed, payload = _with_body(request)
         if credentials is ANONYMOUS:
             lines = self._signer.unsigned_lines(signed)
         else:
@@ -54,13 +67,14 @@ class RequestEncoder:
                 query,
                 self._wall_clock() + self._skew,
                 headers=signed,
+                payload=payload,
             )
         others = "".join([f"{name}: {value}\r\n" for name, value in request.headers])
         target = f"{path}?{query}" if query else path
         return (
             f"{request.method} {self._origin}{target} HTTP/1.1\r\n"
             f"{lines}{self._standing}Accept-Encoding: {request.accept_encoding}\r\n{others}\r\n"
-        ).encode()
+        ).encode() + request.body
 
     def adjust_clock(self, date: str | None) -> bool:
         """Sign by the store's clock, which *date* gives; False if it is known, or no date."""
@@ -72,6 +86,23 @@ class RequestEncoder:
         if is_news:
             self._skew = skew
         return is_news
+
+
+def _with_body(request: StoreRequest) -> tuple[Fields, str]:
+    """Return what *request*, which is not a read, has to sign: its headers, and its body's hash.
+
+    S3 demands a checksum of the body of a restore.
+    """
+    if not is_allowed(request, request.method):
+        raise ForbiddenRequestError(f"{request.method} {request.operation}")
+    body = request.body
+    digest = b64encode(md5(body, usedforsecurity=False).digest()).decode()
+    described = (
+        ("content-length", str(len(body))),
+        ("content-md5", digest),
+        ("content-type", "application/xml"),
+    )
+    return request.signed_headers + described, sha256(body).hexdigest()
 
 
 def object_path(base_path: str, key: str | None) -> str:

@@ -1,4 +1,4 @@
-"""Signature Version 4 for requests without a body.
+"""Signature Version 4, over headers and the hash of a body.
 
 Pure, and cheap enough for each of a million requests: what only changes with the day and the
 credentials is kept, so a request costs two hashes.
@@ -60,23 +60,26 @@ class Signer:
         now: float,
         *,
         headers: Fields = (),
+        payload: str = EMPTY_SHA256,
     ) -> str:
         """Return every signed header, *headers* among them, and Authorization, as header lines.
 
         *path* and *query* are encoded, *query* is sorted. *now* is the store's time, in seconds
-        since 1970. AccessDenied if the credentials cannot be sent.
+        since 1970. *payload* is the SHA-256 of the body. AccessDenied if the credentials cannot be
+        sent.
         """
         second, stamp = self._stamp
         if second != int(now):
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
             self._stamp = (int(now), stamp)
-        scope = self._scopes.get(headers)
+        scope = self._scopes.get(headers) if payload is EMPTY_SHA256 else None
         if scope is None or scope.valid_for != (credentials, stamp[:8]):
-            scope = self._scopes[headers] = self._open_scope(credentials, stamp[:8], headers)
+            scope = self._open_scope(credentials, stamp[:8], headers, payload)
+            if payload is EMPTY_SHA256:  # bodies are few, and each has a hash of its own
+                self._scopes[headers] = scope
         before, after = scope.canonical
         canonical = (
-            f"{method}\n{path}\n{query}\n{before}{stamp}{after}\n"
-            f"{scope.signed_names}\n{EMPTY_SHA256}"
+            f"{method}\n{path}\n{query}\n{before}{stamp}{after}\n{scope.signed_names}\n{payload}"
         )
         to_sign = (
             f"AWS4-HMAC-SHA256\n{stamp}\n{scope.scope}\n{sha256(canonical.encode()).hexdigest()}"
@@ -92,8 +95,10 @@ class Signer:
     def _all(self, headers: Fields) -> dict[str, str]:
         return {**self._headers, **dict(headers)}
 
-    def _open_scope(self, credentials: FrozenCredentials, day: str, given: Fields) -> _Scope:
-        headers = {**self._all(given), "x-amz-content-sha256": EMPTY_SHA256, _DATE: ""}
+    def _open_scope(
+        self, credentials: FrozenCredentials, day: str, given: Fields, payload: str
+    ) -> _Scope:
+        headers = {**self._all(given), "x-amz-content-sha256": payload, _DATE: ""}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
         _check_sendable(credentials)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from s3mount.errors import NotFound
+from s3mount.s3.archive import RestoreOutcome, RestoreQuery
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -82,6 +83,9 @@ class AccountOperations:
         deadline: float,  # noqa: ARG002
     ) -> Revalidation:
         raise _no_object(version.key)
+
+    def restore(self, query: RestoreQuery, *, deadline: float) -> RestoreOutcome:  # noqa: ARG002
+        raise _no_object(query.key)
 
     def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:  # noqa: ARG002
         raise _no_object(query.prefix)

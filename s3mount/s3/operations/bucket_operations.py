@@ -1,4 +1,4 @@
-"""The operations on one bucket: HEAD, LIST, GET of a range, and revalidation.
+"""The operations on one bucket: HEAD, LIST, GET of a range, revalidation, and restore.
 
 Each has a module of its own; here they are joined over one transport.
 """
@@ -8,7 +8,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from s3mount.s3.archive import RestoreOutcome, RestoreQuery
 from s3mount.s3.model import (
+    PAGE_SIZE,
     ByteRange,
     ListPage,
     ListQuery,
@@ -27,6 +29,7 @@ from s3mount.s3.operations.head_metadata import HeadMetadata, MetadataQuery
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.list_bucket import ListBucket
 from s3mount.s3.operations.list_dialect import ListDialect, ListObjects
+from s3mount.s3.operations.modification_time import ModificationTimes
 from s3mount.s3.operations.operation_runner import OperationRunner
 from s3mount.s3.operations.revalidate import Revalidate
 from s3mount.s3.operations.store_traits import StoreTraits
@@ -109,6 +112,13 @@ class Operations(Protocol):
         """
         ...
 
+    def restore(self, query: RestoreQuery, *, deadline: float) -> RestoreOutcome:
+        """Ask for the restore of an archived object; return what the store responds.
+
+        Raises StoreError if it needs none, or the store has none.
+        """
+        ...
+
     def has_ranges(self) -> bool:
         """Whether the store sends parts of objects, as far as is known."""
         ...
@@ -121,7 +131,10 @@ class Operations(Protocol):
 
 
 class BucketOperations:
-    """`Operations` on *bucket*, over *transport*; *prefix* is the mount's."""
+    """`Operations` on *bucket*, over *transport*; *prefix* is the mount's.
+
+    Listings are requested by *page_size* rows.
+    """
 
     def __init__(
         self,
@@ -131,21 +144,26 @@ class BucketOperations:
         dialect: ListDialect | None = None,
         traits: StoreTraits | None = None,
         prefix: str = "",
+        page_size: int = PAGE_SIZE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
         self._traits = traits = traits or StoreTraits()
         self._runner = runner = OperationRunner(transport, bucket)
         dialect = dialect or ListObjects()
-        self._probe = EtagProbe(transport, dialect, prefix)
+        self._page_size = page_size
+        self._probe = EtagProbe(transport, dialect, prefix, page_size)
         self._head_object = head_object = HeadObject(runner, traits)
-        self._list_bucket = ListBucket(runner, dialect, head_object, clock)
+        times = ModificationTimes()
+        self._list_bucket = ListBucket(
+            runner, dialect, head_object, times, clock, page_size=page_size
+        )
         # the calls of the parts, for whoever holds the operations, without a frame of their own
         self.head = head_object.head
         self.head_by_get = head_object.head_by_get
-        self.metadata = HeadMetadata(runner, head_object).metadata
+        self.metadata = HeadMetadata(runner, traits, head_object).metadata
         self.list_page = self._list_bucket.list_page
-        self.revalidate = Revalidate(runner, traits, head_object).revalidate
+        self.revalidate = Revalidate(runner, traits, head_object, times).revalidate
         self.preconnect = transport.preconnect
         self.renew_credentials = transport.renew_credentials
         self.close = transport.close
@@ -173,6 +191,12 @@ class BucketOperations:
             reason=reason,
         )
 
+    def restore(self, query: RestoreQuery, *, deadline: float) -> RestoreOutcome:
+        # most mounts never restore anything
+        from s3mount.s3.operations.restore_object import RestoreObject  # noqa: PLC0415
+
+        return RestoreObject(self._runner).restore(query, deadline=deadline)
+
     def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
         return self._versions.list_versions(query, deadline=deadline)
 
@@ -184,7 +208,7 @@ class BucketOperations:
         """The operations on versions, imported for the few mounts that are asked for any."""
         from s3mount.s3.operations.object_versions import ObjectVersions  # noqa: PLC0415
 
-        return ObjectVersions(self._runner)
+        return ObjectVersions(self._runner, self._page_size)
 
     def has_ranges(self) -> bool:
         return self._traits.has_ranges

@@ -64,11 +64,16 @@ def md5_of_etag(raw_etag: str | None, headers: Mapping[str, str]) -> Checksum | 
     https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     match = _MD5_ETAG.fullmatch(raw_etag or "")
-    if match is None or headers.get(_ENCRYPTION) in _ENCRYPTED_BY_KEY:
-        return None
-    if not (_TELLING.isdisjoint(headers) or _may_be_md5(headers)):
+    if match is None or not may_have_md5_etag(headers):
         return None
     return Checksum(ETAG, bytes.fromhex(match[1]))
+
+
+def may_have_md5_etag(headers: Mapping[str, str]) -> bool:
+    """Return whether the ETag of the object of *headers* may be made of MD5s of its bytes."""
+    if headers.get(_ENCRYPTION) in _ENCRYPTED_BY_KEY:
+        return False
+    return _TELLING.isdisjoint(headers) or _may_be_md5(headers)
 
 
 def _may_be_md5(headers: Mapping[str, str]) -> bool:
@@ -103,6 +108,8 @@ _DIGESTS: Final[Mapping[str, Callable[[memoryview], bytes]]] = {
     "CRC32": _crc("CRC32", 4),
     "SHA1": partial(_hash, "sha1"),
     "SHA256": partial(_hash, "sha256"),
+    "MD5": md5,
+    "SHA512": partial(_hash, "sha512"),
     ETAG: md5,
 }
 # in the order of their costs
@@ -112,5 +119,7 @@ _HEADERS: Final[Mapping[str, tuple[str, int]]] = {
     "x-amz-checksum-crc32": ("CRC32", 4),
     "x-amz-checksum-sha1": ("SHA1", 20),
     "x-amz-checksum-sha256": ("SHA256", 32),
+    "x-amz-checksum-md5": ("MD5", 16),
+    "x-amz-checksum-sha512": ("SHA512", 64),
 }
 _HEADER_NAMES: Final = frozenset(_HEADERS)

@@ -9,6 +9,7 @@ from typing import Final
 
 from s3mount.errors import (
     AccessDenied,
+    Archived,
     CredentialsRefused,
     NotFound,
     S3MountError,
@@ -29,6 +30,7 @@ class Operation(Enum):
     LIST = "LIST"
     GET = "GET"  # of one version
     REVALIDATION = "revalidation"
+    RESTORE = "restore"
 
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
@@ -62,16 +64,19 @@ _NEEDS_KEY = {
 }
 KEY_REFUSALS: Final = frozenset(code for code, _ in _NEEDS_KEY)
 _DENIED = {
-    *("AllAccessDisabled", "AccountProblem", "InvalidObjectState", "RequestTimeTooSkewed"),
+    *("AllAccessDisabled", "AccountProblem", "RequestTimeTooSkewed"),
     *("InvalidPayer", "UnauthorizedAccess"),
 }
 _NOTHING_LISTED = {"NoSuchBucket", "NoSuchKey"}
+ARCHIVED: Final = "InvalidObjectState"  # the code of a read of an archived object
 _WITHOUT_BODY = (Operation.HEAD, Operation.REVALIDATION)
 _PERMANENT_5XX = {501, 505, 508, 510, 511}
 _TRANSIENT_4XX = {408, 425, 429}
 
 _REASONS = {
-    "InvalidObjectState": "it is archived, and has to be restored before it can be read",
+    ARCHIVED: (
+        "it is archived, and has to be restored before it can be read: s3mountctl restore PATH"
+    ),
     "RequestTimeTooSkewed": "the clock of this machine is wrong",
     "SignatureDoesNotMatch": "the secret key is wrong",
     "InvalidAccessKeyId": "the access key is unknown to the store",
@@ -153,8 +158,8 @@ def _is_transient(response: ErrorResponse, operation: Operation) -> bool:
 
 
 def _kind(response: ErrorResponse, operation: Operation) -> type[S3MountError]:
-    if _is_denied(response, operation):
-        return AccessDenied
+    if response.code == ARCHIVED or _is_denied(response, operation):
+        return Archived if response.code == ARCHIVED else AccessDenied
     if response.status in (401, 403) or response.code in _REFUSED_CREDENTIALS:
         return CredentialsRefused
     match response.status, operation:

@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from s3mount.errors import S3MountError
-from s3mount.s3.model import ByteRange, ListedObject, ListQuery, ObjectVersion, Reason
+from s3mount.s3.model import PAGE_SIZE, ByteRange, ListedObject, ListQuery, ObjectVersion, Reason
 from s3mount.s3.operations.checksum import EMPTY_MD5, md5, md5_of_etag
 from s3mount.s3.operations.list_dialect import ListDialect
 from s3mount.s3.operations.operation_runner import read_error
@@ -36,10 +36,13 @@ _LOOKS_LIKE_MD5 = re.compile(r"[0-9a-f]{32}", re.ASCII | re.IGNORECASE)
 class EtagProbe:
     """Requests over *transport*, each of which blocks. *prefix* is the mount's."""
 
-    def __init__(self, transport: Transport, dialect: ListDialect, prefix: str) -> None:
+    def __init__(
+        self, transport: Transport, dialect: ListDialect, prefix: str, page_size: int = PAGE_SIZE
+    ) -> None:
         self._transport = transport
         self._dialect = dialect
         self._prefix = prefix
+        self._max_keys = min(LISTED, page_size)
 
     def has_md5_etags(
         self, version: ObjectVersion, content: memoryview, deadline: float
@@ -88,7 +91,7 @@ class EtagProbe:
 
     def _listed(self, deadline: float) -> list[ListedObject]:
         """Return some objects, the empty ones first."""
-        query = ListQuery(self._prefix, delimiter="", max_keys=LISTED, reason=Reason.CHECK)
+        query = ListQuery(self._prefix, delimiter="", max_keys=self._max_keys, reason=Reason.CHECK)
         body = self._body(self._dialect.request(query), DOCUMENT_LIMIT, deadline)
         objects = self._dialect.read_page(body, query).objects
         return sorted(objects, key=lambda listed: listed.size)

@@ -17,7 +17,7 @@ from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_state import ReadState
 from s3mount.s3.operations.read_verification import Probe
 from s3mount.s3.operations.request_form import RequestForm
-from s3mount.s3.operations.request_headers import condition_header, range_header, version_query
+from s3mount.s3.operations.request_headers import match_header, range_header, version_query
 from s3mount.s3.operations.response_body import (
     WORTH_DRAINING,
     check_body_ends,
@@ -44,7 +44,7 @@ class GetRange:
     """`Sender` of *byte_range* of *version* without its first *offset* bytes, which are there.
 
     Raises StaleVersion if the store has another version, by the ETag and size of its response.
-    If-Match only spares the body of another version, so a read may do without it.
+    A condition only spares the body of another version, so a read may do without it.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class GetRange:
         self._query: Fields = version_query(version_id)
         self._condition: Fields = ()
         if is_conditional and not version_id:
-            self._condition = condition_header("if-match", version)
+            self._condition = match_header(version)
         self._state = ReadState()
 
     def resume(self, filled: int) -> "GetRange":

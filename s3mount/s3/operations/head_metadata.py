@@ -13,11 +13,12 @@ from typing import Final, NamedTuple
 
 from s3mount.s3.model import ObjectMetadata, Reason
 from s3mount.s3.operations import validation
-from s3mount.s3.operations.checksum import CHECKSUM_MODE
+from s3mount.s3.operations.checksum import CHECKSUM_MODE, may_have_md5_etag
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.head_object import HeadObject
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.request_headers import version_query
+from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.transport import (
     ErrorResponseError,
     InvalidResponseError,
@@ -45,13 +46,21 @@ FIELDS: Final[Mapping[str, str]] = {
     "x-amz-checksum-crc32": "ChecksumCRC32",
     "x-amz-checksum-crc32c": "ChecksumCRC32C",
     "x-amz-checksum-crc64nvme": "ChecksumCRC64NVME",
+    "x-amz-checksum-md5": "ChecksumMD5",
     "x-amz-checksum-sha1": "ChecksumSHA1",
     "x-amz-checksum-sha256": "ChecksumSHA256",
+    "x-amz-checksum-sha512": "ChecksumSHA512",
     "x-amz-checksum-type": "ChecksumType",
+    "x-amz-checksum-xxhash128": "ChecksumXXHASH128",
+    "x-amz-checksum-xxhash3": "ChecksumXXHASH3",
+    "x-amz-checksum-xxhash64": "ChecksumXXHASH64",
     "x-amz-delete-marker": "DeleteMarker",
     "x-amz-expiration": "Expiration",
     "x-amz-missing-meta": "MissingMeta",
     "x-amz-mp-parts-count": "PartsCount",
+    "x-amz-object-lock-event-hold": "ObjectLockEventHold",
+    "x-amz-object-lock-event-hold-duration-days": "ObjectLockEventHoldDurationDays",
+    "x-amz-object-lock-event-hold-duration-years": "ObjectLockEventHoldDurationYears",
     "x-amz-object-lock-legal-hold": "ObjectLockLegalHoldStatus",
     "x-amz-object-lock-mode": "ObjectLockMode",
     "x-amz-object-lock-retain-until-date": "ObjectLockRetainUntilDate",
@@ -80,13 +89,16 @@ class MetadataQuery(NamedTuple):
 
 
 class HeadMetadata:
-    """Metadata of objects, requested over *runner*.
+    """Metadata of objects, requested over *runner* from the store of *traits*.
 
     *head_object* finds out what a refusal without a code means.
     """
 
-    def __init__(self, runner: OperationRunner, head_object: HeadObject) -> None:
+    def __init__(
+        self, runner: OperationRunner, traits: StoreTraits, head_object: HeadObject
+    ) -> None:
         self._runner = runner
+        self._traits = traits
         self._head_object = head_object
 
     def metadata(self, query: MetadataQuery, *, deadline: float) -> ObjectMetadata:
@@ -116,10 +128,14 @@ class HeadMetadata:
         with self._runner.transport.send(request, deadline=deadline) as response:
             if response.status not in (200, 206):
                 raise read_error(response)
-            return object_metadata(self._runner.bucket, query.key, response.headers)
+            headers = response.headers
+            is_md5 = self._traits.has_md5_etags if may_have_md5_etag(headers) else False
+            return object_metadata(self._runner.bucket, query.key, headers, has_md5_etag=is_md5)
 
 
-def object_metadata(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectMetadata:
+def object_metadata(
+    bucket: str, key: str, headers: Mapping[str, str], *, has_md5_etag: bool | None = None
+) -> ObjectMetadata:
     """Return what *headers* tell. Raises InvalidResponseError if they tell no size or version.
 
     Of one part, Content-Range tells the size of the object.
@@ -137,6 +153,7 @@ def object_metadata(bucket: str, key: str, headers: Mapping[str, str]) -> Object
             for name, value in headers.items()
             if name.startswith(USER_METADATA)
         },
+        has_md5_etag,
     )
 
 

@@ -19,7 +19,7 @@ from html import unescape
 from typing import Literal, NoReturn, Protocol
 
 from s3mount.s3.limits import TEXT_LIMIT
-from s3mount.s3.model import ListPage, ListQuery
+from s3mount.s3.model import PAGE_SIZE, ListPage, ListQuery
 from s3mount.s3.operations.list_parser import ParsedPage, parse_page
 from s3mount.s3.transport import InvalidResponseError, StoreRequest
 
@@ -224,11 +224,14 @@ def position_key(query: ListQuery) -> str | None:
 
 
 def _goes_on(page: ParsedPage, query: ListQuery) -> bool:
-    """Whether more pages follow. A full page whose store does not say is not taken for the last."""
+    """Whether more pages follow. A full page whose store does not say is not taken for the last.
+
+    A store may send PAGE_SIZE rows though more are requested.
+    """
     if page.is_truncated is not None:
         return page.is_truncated
     has_position = page.token is not None or page.next_marker is not None
-    return has_position or page.row_count >= query.max_keys
+    return has_position or page.row_count >= min(query.max_keys, PAGE_SIZE)
 
 
 def _is_at_or_before(key: str, behind: str) -> bool:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 from xml.etree import ElementTree as ET
 
+from s3mount.s3.limits import pages_in
 from s3mount.s3.model import ListPage, ListQuery, RowOddity
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.list_fast_parser import PARTS, Columns, take_columns
@@ -69,7 +70,8 @@ def parse_page(
     *is_plus_literal*: earlier pages have shown that the store writes a plus for a plus, no space.
     Raises ErrorResponseError for an error document: S3 may send one under a 200 that it had begun.
     """
-    columns, root = _parse_fast(body, query) or _parse_full(body, query)
+    pages = pages_in(query.max_keys)
+    columns, root = _parse_fast(body, query, pages) or _parse_full(body, query, pages)
     is_encoded = encoding_type(root) == "url"
     prefixes = [each.text or "" for each in root.iterfind("CommonPrefixes/Prefix") if not len(each)]
     rows_as_sent = [*columns.keys, *prefixes]
@@ -107,22 +109,22 @@ def encoding_type(root: ET.Element) -> str | None:
     return child_text(root, "EncodingType") or child_text(root, "Encoding-Type")
 
 
-def _parse_fast(body: bytes, query: ListQuery) -> tuple[Columns, ET.Element] | None:
+def _parse_fast(body: bytes, query: ListQuery, pages: int) -> tuple[Columns, ET.Element] | None:
     """Return a page's objects, and the root with the rest; None if only `_parse_full` can."""
     taken = take_columns(body, has_owners=query.has_owners)
     if taken is None:
         return None
     columns, rest = taken
     try:
-        root = parse_document(rest)
+        root = parse_document(rest, pages)
     except InvalidResponseError:
         return None
     is_whole = root.tag == "ListBucketResult" and len(root.findall("Contents")) == len(columns.keys)
     return (columns, root) if is_whole else None
 
 
-def _parse_full(body: bytes, query: ListQuery) -> tuple[Columns, ET.Element]:
-    root = parse_document(body)
+def _parse_full(body: bytes, query: ListQuery, pages: int) -> tuple[Columns, ET.Element]:
+    root = parse_document(body, pages)
     if root.tag == "Error":
         raise ErrorResponseError(ErrorResponse(status=200, code=root.findtext("Code", "")))
     if not _ROOT.fullmatch(root.tag):

@@ -17,8 +17,9 @@ _STATUSES = ("Enabled", "Suspended")
 class ObjectVersions:
     """Listings of versions, requested over *runner*."""
 
-    def __init__(self, runner: OperationRunner) -> None:
+    def __init__(self, runner: OperationRunner, page_size: int) -> None:
         self._runner = runner
+        self._page_size = page_size
         self._turns = DocumentTurns()
 
     def list_versions(self, query: VersionQuery, *, deadline: float) -> VersionPage:
@@ -38,7 +39,7 @@ class ObjectVersions:
             ("delimiter", query.delimiter),
             ("encoding-type", "url"),
             ("key-marker", marker.key if marker else ""),
-            ("max-keys", str(query.max_keys)),
+            ("max-keys", str(min(query.max_keys, self._page_size))),
             ("prefix", query.prefix),
             ("version-id-marker", (marker.version_id if marker else None) or ""),
             ("versions", ""),

@@ -16,7 +16,7 @@ Invariants:
 from functools import partial
 from typing import Final, Protocol
 
-from s3mount.errors import StoreError
+from s3mount.errors import ChecksumMismatch
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.operations.checksum import ETAG, Checksum, md5_of_etag, told_with
 from s3mount.s3.operations.store_traits import StoreTraits
@@ -68,7 +68,7 @@ class ReadVerification:
         *,
         deadline: float,
     ) -> None:
-        """Raise Retryable, or StoreError for good, unless *content* of *version* matches.
+        """Raise Retryable, or ChecksumMismatch for good, unless *content* of *version* matches.
 
         Without a *probe* nothing may block. *deadline* is in `time.monotonic()` seconds.
         """
@@ -98,8 +98,8 @@ class ReadVerification:
         failure = self._failure(checksum, version)
         raise failure if is_final else Retryable(failure, is_corrupt=True)
 
-    def _failure(self, checksum: Checksum, version: ObjectVersion) -> StoreError:
-        return StoreError(
+    def _failure(self, checksum: Checksum, version: ObjectVersion) -> ChecksumMismatch:
+        return ChecksumMismatch(
             f"the bytes do not match the {checksum.algorithm} of the object, "
             f"{len(self._mismatches)} times; --no-verify-checksums reads it unchecked",
             bucket=version.bucket,

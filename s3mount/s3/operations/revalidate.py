@@ -14,10 +14,11 @@ from s3mount.s3.operations.checksum import CHECKSUM_MODE
 from s3mount.s3.operations.content_coding import check_stored
 from s3mount.s3.operations.error_mapping import Operation
 from s3mount.s3.operations.head_object import HeadObject
+from s3mount.s3.operations.modification_time import ModificationTimes
 from s3mount.s3.operations.operation_runner import OperationRunner, read_error
 from s3mount.s3.operations.read_verification import expected_checksum
 from s3mount.s3.operations.request_form import RequestForm
-from s3mount.s3.operations.request_headers import condition_header, range_header
+from s3mount.s3.operations.request_headers import none_match_header, range_header
 from s3mount.s3.operations.response_body import check_body_ends, is_sized
 from s3mount.s3.operations.store_traits import StoreTraits, try_forms
 from s3mount.s3.transport import Response, Retryable, StoreRequest
@@ -29,10 +30,15 @@ class Revalidate:
     """Revalidations over *runner*, and by *head_object* if no condition can be sent."""
 
     def __init__(
-        self, runner: OperationRunner, traits: StoreTraits, head_object: HeadObject
+        self,
+        runner: OperationRunner,
+        traits: StoreTraits,
+        head_object: HeadObject,
+        times: ModificationTimes,
     ) -> None:
         self._runner = runner
         self._traits = traits
+        self._times = times
         self._head_object = head_object
 
     def revalidate(
@@ -43,8 +49,10 @@ class Revalidate:
         if head_size:  # a range of no bytes cannot be requested
 
             def receive(form: RequestForm) -> Revalidation | None:
-                request = _revalidation(version, head_size, form)
+                request = self._request(version, head_size, form)
                 with self._runner.transport.send(request, deadline=deadline) as response:
+                    if response.status == 304 and _is_by_time(request):
+                        return self._read_not_modified(response, version, deadline)
                     return self._read_revalidation(response, version, head_size, deadline)
 
             is_whole = version.size <= head_size
@@ -60,8 +68,29 @@ class Revalidate:
             except S3MountError as exc:
                 if exc.status not in _REFUSALS_OF_CONDITIONS:
                     raise
+                if self._times.may_settle(version):  # else the condition was another one
+                    self._times.disable()
                 head_size = 0
         return outcome or self._compare(version, head_size, deadline)
+
+    def _request(self, version: ObjectVersion, head_size: int, form: RequestForm) -> StoreRequest:
+        """Return the request for what replaced *version*, which is probably as small or as large.
+
+        A small one is requested without Range, since a part has no checksum.
+        """
+        headers = none_match_header(version, self._times)
+        if version.size > head_size and form.ranges:
+            headers = range_header(ByteRange(0, head_size)) + headers
+        signed = CHECKSUM_MODE if form.checksums and version.size <= head_size else ()
+        return StoreRequest(
+            "GetObject",
+            version.key,
+            (),
+            headers,
+            signed,
+            accept_encoding=form.accept_encoding,
+            reason=Reason.REVALIDATE,
+        )
 
     def _read_revalidation(
         self, response: Response, version: ObjectVersion, head_size: int, deadline: float
@@ -77,6 +106,14 @@ class Revalidate:
                 return None
             case _:
                 raise read_error(response)
+
+    def _read_not_modified(
+        self, response: Response, version: ObjectVersion, deadline: float
+    ) -> Revalidation:
+        """Read a 304 to If-Modified-Since; one that tells another time, or none, tells nothing."""
+        if self._times.is_unmodified(version, response.headers):
+            return NotModified()
+        return self._compare(version, 0, deadline)
 
     def _read_modified(
         self, response: Response, version: ObjectVersion, head_size: int, deadline: float
@@ -121,21 +158,5 @@ class Revalidate:
         return Modified(stat, b"")
 
 
-def _revalidation(version: ObjectVersion, head_size: int, form: RequestForm) -> StoreRequest:
-    """Return the request for what replaced *version*, which is probably as small or as large.
-
-    A small one is requested without Range, since a part has no checksum.
-    """
-    headers = condition_header("if-none-match", version)
-    if version.size > head_size and form.ranges:
-        headers = range_header(ByteRange(0, head_size)) + headers
-    signed = CHECKSUM_MODE if form.checksums and version.size <= head_size else ()
-    return StoreRequest(
-        "GetObject",
-        version.key,
-        (),
-        headers,
-        signed,
-        accept_encoding=form.accept_encoding,
-        reason=Reason.REVALIDATE,
-    )
+def _is_by_time(request: StoreRequest) -> bool:
+    return any(name == "if-modified-since" for name, _ in request.headers)

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from s3mount.s3.archive import ArchiveState, archive_state
 from s3mount.s3.limits import WORD_LIMIT
 from s3mount.s3.model import (
+    STANDARD,
     SYNTHETIC_ETAG,
     ByteRange,
     ObjectStat,
@@ -115,7 +117,7 @@ def object_stat(bucket: str, key: str, headers: Headers, size: int) -> ObjectSta
     if size > _INT64_MAX:
         raise InvalidResponseError(f"an object of {size} bytes")
     mtime_ns = parse_time(headers.get("last-modified", ""))
-    storage_class = check_word(headers.get("x-amz-storage-class")) or "STANDARD"
+    storage_class = check_word(headers.get("x-amz-storage-class")) or STANDARD
     etag = plain_etag(check_word(headers.get("etag"))) or _synthetic_etag_of(headers, size)
     return ObjectStat(
         version=ObjectVersion(bucket, key, etag, size),
@@ -151,6 +153,8 @@ def decode_key(text: str) -> str:
 
 # ETags
 
+_SYNTHETIC_ETAG = re.compile(rf"{SYNTHETIC_ETAG}(-?\d{{1,10}})-\d+", re.ASCII)
+
 
 def plain_etag(raw: str | None) -> str:
     """Return an ETag without `W/` and quotes, or "". One response quotes it, another does not."""
@@ -168,6 +172,12 @@ def synthetic_etag(mtime_ns: int, size: int) -> str:
 def is_synthetic(etag: str) -> bool:
     """Whether *etag* is our own, and so is never sent."""
     return etag.startswith(SYNTHETIC_ETAG)
+
+
+def synthetic_seconds(etag: str) -> int | None:
+    """Return the time of a synthetic ETag, in seconds since 1970; None if *etag* is none."""
+    match = _SYNTHETIC_ETAG.fullmatch(etag) if is_synthetic(etag) else None
+    return None if match is None else int(match[1])
 
 
 def has_sendable_etag(version: ObjectVersion) -> bool:
@@ -212,12 +222,8 @@ def _synthetic_etag_of(headers: Headers, size: int) -> str:
 
 
 def _is_archived(storage_class: str, headers: Headers) -> bool:
-    """Whether the object has to be restored before it can be read.
-
-    GLACIER_IR is read at once; Intelligent-Tiering sends x-amz-archive-status for an archived one.
-    """
-    is_restored = 'ongoing-request="false"' in headers.get("x-amz-restore", "")
-    is_in_archive = (
-        storage_class in ("GLACIER", "DEEP_ARCHIVE") or "x-amz-archive-status" in headers
-    )
-    return is_in_archive and not is_restored
+    """Whether the object has to be restored before it can be read."""
+    if storage_class == STANDARD and "x-amz-archive-status" not in headers:
+        return False  # most objects
+    state = archive_state(storage_class, headers)
+    return state in (ArchiveState.ARCHIVED, ArchiveState.RESTORING)

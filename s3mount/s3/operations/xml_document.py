@@ -59,9 +59,9 @@ class DocumentTurns:
             self._parsing.release()
 
 
-def parse_document(body: bytes) -> ET.Element:
-    """Return the root of *body*; no name in it has a namespace."""
-    check_document(body)
+def parse_document(body: bytes, pages: int = 1) -> ET.Element:
+    """Return the root of *body*, of so many *pages* at most; no name in it has a namespace."""
+    check_document(body, pages)
     if body[:1] != b"<":
         body = body.removeprefix(_BOM).lstrip()
     if b"\0" in body[:2] or body.startswith(_UTF_16):
@@ -80,16 +80,16 @@ def parse_document(body: bytes) -> ET.Element:
     return root
 
 
-def check_document(body: bytes) -> None:
-    """Raise InvalidResponseError if parsing *body* could cost unbounded memory."""
+def check_document(body: bytes, pages: int = 1) -> None:
+    """Raise InvalidResponseError if parsing *body* could cost more memory than *pages* pages."""
     if b"<!DOCTYPE" in body:  # without one there are no entities to expand
         raise InvalidResponseError("a document type")
     if len(body) <= SMALL_DOCUMENT:
         return
-    if len(body) > DOCUMENT_LIMIT:
+    if len(body) > DOCUMENT_LIMIT * pages:
         raise InvalidResponseError("a document without end")
     # an attribute costs as much as an element, and has an equals sign
-    if body.count(b"<") > MARKUP_LIMIT or body.count(b"=") > MARKUP_LIMIT:
+    if max(body.count(b"<"), body.count(b"=")) > MARKUP_LIMIT * pages:
         raise InvalidResponseError("a document of too many elements")
     if len(body) > LARGE_DOCUMENT and max(map(len, body.split(b"<"))) > TEXT_LIMIT:
         raise InvalidResponseError("a document with a text that is too long")

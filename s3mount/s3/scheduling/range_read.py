@@ -22,8 +22,15 @@ import outcome
 import trio
 
 from s3mount import unawaited
-from s3mount.errors import AccessDenied, CredentialsRefused, NotFound, S3MountError, StaleVersion
-from s3mount.s3.model import ByteRange, ObjectVersion, Reason
+from s3mount.errors import (
+    AccessDenied,
+    Archived,
+    CredentialsRefused,
+    NotFound,
+    S3MountError,
+    StaleVersion,
+)
+from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import OnReadEnd, Priority
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
@@ -118,7 +125,7 @@ class ReadScheduler:
         self.doubts_etags |= is_of_etag
         if self._refuted == REFUTED_MAX:
             self.uses_conditions = False
-            log.info("the store refuses If-Match for current versions: it is not sent any more")
+            log.info("the store refuses conditions for current versions: none is sent any more")
 
 
 class RangeRead(HedgedRequest[str | None]):
@@ -195,7 +202,8 @@ class RangeRead(HedgedRequest[str | None]):
             self._version = version.with_version_id(version.version_id, is_replaced=True)
         elif self._may_drop_condition(failure):
             self._is_conditional, self._has_dropped_condition = False, True
-            if failure.status == PRECONDITION_FAILED:
+            is_of_time = version.etag.startswith(SYNTHETIC_ETAG)
+            if failure.status == PRECONDITION_FAILED and not is_of_time:
                 self._version = version.doubted()
         else:
             return False
@@ -217,7 +225,7 @@ class RangeRead(HedgedRequest[str | None]):
 
     def _may_drop_condition(self, failure: S3MountError) -> bool:
         """Whether If-Match may be why the store refused, and was sent."""
-        if not self._is_conditional or self._version.is_replaced:
+        if not self._is_conditional or self._version.is_replaced or isinstance(failure, Archived):
             return False
         is_of_keys = isinstance(failure, CredentialsRefused)
         if is_of_keys and failure.code != "SignatureDoesNotMatch":  # of a proxy that edits headers

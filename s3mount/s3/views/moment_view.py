@@ -19,6 +19,7 @@ from typing import Final
 import trio
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StaleVersion, StoreError
+from s3mount.s3.archive import ARCHIVE_CLASSES, RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     NULL_VERSION,
     ByteRange,
@@ -56,7 +57,6 @@ from s3mount.s3.views.moment import (
 )
 
 FIRST_ROWS: Final = 100  # of a directory of which one object is looked for
-_ARCHIVED: Final = ("GLACIER", "DEEP_ARCHIVE")  # as far as a listing tells
 
 
 class MomentView:
@@ -73,6 +73,12 @@ class MomentView:
         self.list_versions = store.list_versions
 
     # ---- objects
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        found = await self._find(key, Reason.RESTORE)
+        return await self._store.restore(key, order, version_id=version_id or found.version_id)
 
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         return self._stat(await self._find(key, reason))
@@ -143,7 +149,7 @@ class MomentView:
             row.mtime_ns,
             row.storage_class,
             row.version_id,
-            is_archived=row.storage_class in _ARCHIVED,
+            is_archived=row.storage_class in ARCHIVE_CLASSES,
         )
 
     # ---- listings

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -116,6 +117,12 @@ class StoreView:
             reason=reason,
         )
         return replace(found, stat=self._shown(found.stat, key))
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        store, _, own_key, own_version = await self._targets.find(key)
+        return await store.restore(own_key, order, version_id=own_version or version_id)
 
     async def list_page(
         self,

@@ -235,7 +235,7 @@ async def test_a_bug_in_a_fetch_fails_its_waiters_and_is_one_traceback_in_the_lo
         "memory.release",
         "_on_success",
         "_on_failure",
-        "_mark_evictable",
+        "mark_evictable",
         "_discard",
     ],
 )

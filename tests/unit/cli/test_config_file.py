@@ -9,7 +9,7 @@ import pytest
 from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.parser import parse_arguments
-from s3mount.config import Config, Prefetch
+from s3mount.config import Config, EndpointVariant, Prefetch
 from s3mount.errors import UsageError
 
 
@@ -99,6 +99,16 @@ def test_an_option_that_may_be_repeated_may_be_a_list(written: str) -> None:
 
     expected = (*(["/1", "/2"] if "[" in written else ["/1"]), "/2")
     assert tuple(map(Path, expected)) == config.store.sse_c_key_files
+
+
+def test_variants_of_endpoints_are_named_in_a_file() -> None:
+    file = parse_config_file(
+        "f", 'bucket = "b"\nmountpoint = "/m"\nendpoint-variant = "dualstack, fips"'
+    )
+
+    config = build_config(MountArguments("b", "/m", file.values))
+
+    assert config.store.endpoint_variants == {EndpointVariant.DUALSTACK, EndpointVariant.FIPS}
 
 
 def test_a_single_argument_is_the_mount_point_if_the_file_names_only_the_bucket(

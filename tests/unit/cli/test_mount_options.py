@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.config import Config, Prefetch
+from s3mount.config import Config, EndpointVariant, Prefetch
 from s3mount.errors import UsageError
 
 
@@ -45,6 +45,15 @@ def test_fuse_options_are_kept_in_their_order() -> None:
 )
 def test_kinds_of_prefetch_add_up(options: str) -> None:
     assert config_of(options).no_prefetch == {Prefetch.WALKS, Prefetch.SIBLINGS}
+
+
+def test_variants_of_endpoints_add_up() -> None:
+    options = "endpoint_variant=dualstack,endpoint_variant=fips"
+
+    assert config_of(options).store.endpoint_variants == {
+        EndpointVariant.DUALSTACK,
+        EndpointVariant.FIPS,
+    }
 
 
 @given(st.text("ab,\\ ", min_size=1))
@@ -94,13 +103,15 @@ def test_a_wrong_word_is_named(options: str, message: str) -> None:
         ("no_prefetch", "-o no_prefetch: it needs a value, as in no_prefetch=NAME"),
         (
             "no_prefetch=walks,siblings",
-            "-o 'siblings': there is no such option; for several kinds, repeat no_prefetch=NAME",
+            "-o 'siblings': there is no such option; for several, repeat no_prefetch=NAME",
+        ),
+        (
+            "endpoint_variant=dualstack,fips",
+            "-o 'fips': there is no such option; for several, repeat endpoint_variant=NAME",
         ),
     ],
 )
-def test_an_error_says_how_several_kinds_of_prefetch_are_written(
-    options: str, message: str
-) -> None:
+def test_an_error_says_how_several_values_are_written(options: str, message: str) -> None:
     with pytest.raises(UsageError) as raised:
         config_of(options)
 

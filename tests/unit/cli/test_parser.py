@@ -17,6 +17,7 @@ from s3mount.config import (
     INDEFINITE,
     BlockConfig,
     Config,
+    EndpointVariant,
     LogConfig,
     MountConfig,
     Prefetch,
@@ -53,6 +54,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
     line = (
         "s3://bucket /mnt/s3 --endpoint-url http://127.0.0.1:9000 --region eu-west-1 "
         "--profile me --addressing-style path --path-style --requester-pays "
+        "--list-page-size 100 --endpoint-variant dualstack --endpoint-variant fips,dualstack "
         "--expected-bucket-owner 123456789012 "
         f"--ca-bundle {bundle} --max-connections 8 --timeout 5m --transport boto3 "
         "--foreground --allow-other --run-as nobody --uid 0 --gid 7 --dir-mode 755 "
@@ -71,6 +73,8 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
             profile="me",
             addressing_style="path",
             path_style=True,
+            endpoint_variants=frozenset((EndpointVariant.DUALSTACK, EndpointVariant.FIPS)),
+            list_page_size=100,
             requester_pays=True,
             expected_bucket_owner="123456789012",
             ca_bundle=bundle,
@@ -210,6 +214,8 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
         (("b", "/m", "--timeout", "0"), "--timeout: it must be more than 0"),
         (("b", "/m", "--metadata-limit", "0"), "--metadata-limit: it must be more than 0"),
         (("b", "/m", "--max-connections", "0"), "--max-connections: it must be 1 to 1024"),
+        (("b", "/m", "--list-page-size", "0"), "--list-page-size: it must be 1 to 10000"),
+        (("b", "/m", "--list-page-size", "10001"), "--list-page-size: it must be 1 to 10000"),
         (("b", "/m", "--part-size", "1KiB"), "--part-size: it must be 128KiB to 1GiB"),
         (
             ("b", "/m", "--memory-limit", "8MiB"),

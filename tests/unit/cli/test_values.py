@@ -24,6 +24,7 @@ from s3mount.cli.values import (
     parse_region,
     parse_size,
     parse_user,
+    parse_variants,
     show_duration,
     show_mode,
     show_price,
@@ -293,6 +294,11 @@ def test_a_prefix_is_unchanged_and_ends_with_a_slash(prefix: str) -> None:
 def test_an_invalid_location_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"bucket|prefix"):
         parse_location(text)
+
+
+def test_a_variant_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="'fip' is not one of dualstack, fips, accelerate; did"):
+        parse_variants("dualstack,fip")
 
 
 def test_all_is_every_kind_of_prefetch() -> None:

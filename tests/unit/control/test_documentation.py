@@ -25,13 +25,16 @@ from s3mount.control.protocol import (
 from s3mount.control.sources import Sources, StoreState
 from s3mount.control.status import status_command
 from s3mount.control.trace import INTERVAL, RECORDS_MAX, trace_command
+from s3mount.control.verify import verify_command
 from s3mount.control.warm import warm_command
 from s3mount.errors import StoreError
 from s3mount.filesystem.warming.warm_counts import WarmCounts
 from s3mount.s3.endpoint.credentials import CredentialState
-from s3mount.s3.model import StoreIdentity
+from s3mount.s3.model import ByteRange, ObjectVersion, StoreIdentity
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import StoreRequest
+from s3mount.verification.comparison import Progress
+from s3mount.verification.verdict import BadRange, Verdict
 from tests.fakes.control_sources import make_sources
 from tests.fakes.memory_store import MemoryStore
 from tests.unit.filesystem.attributes.test_extended_attributes import attributes
@@ -183,7 +186,7 @@ async def test_the_fields_of_trace_are_those_of_the_page(
 class EmptyWarmUp:
     """Warm-up of nothing: its own, and its own registry."""
 
-    planned_requests = 0
+    planned_requests = planned_checks = 0
 
     def __init__(self) -> None:
         self._counts = WarmCounts()
@@ -225,6 +228,46 @@ async def test_the_fields_of_versions_are_those_of_the_page(sources: Sources) ->
         items.extend(more)
 
     reply = await build_commands(sources, GREETING, {})["versions"]({"path": "a"}, keep)
+
+    assert fields_of(item) == fields_of_reply(items[-1])
+    assert fields_of(result) == fields_of_reply(reply)
+
+
+async def test_the_fields_of_restore_are_those_of_the_page(sources: Sources) -> None:
+    (item,), (result,) = blocks("restore-item"), blocks("restore")
+    items: list[Object] = []
+
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
+
+    arguments = {"paths": ["a"], "status": False, "tier": "Standard", "days": None}
+    reply = await build_commands(sources, GREETING, {})["restore"](arguments, keep)
+
+    assert fields_of(item) == fields_of_reply(items[-1])
+    assert fields_of(result) == fields_of_reply(reply)
+
+
+class OneVerification:
+    """Verification that ends at once."""
+
+    def progress(self) -> Object:
+        return Progress().as_object()
+
+    async def run(self) -> Object:
+        bad = BadRange(ByteRange(0, 7), 1, b"right", b"wrong")
+        version = ObjectVersion("bucket", "a", "etag", 7)
+        return Verdict(version, matches=True, bad_ranges=(bad,)).as_object()
+
+
+async def test_the_fields_of_verify_are_those_of_the_page(sources: Sources) -> None:
+    (item,), (result,) = blocks("verify-item"), blocks("verify")
+    items: list[Object] = []
+
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
+
+    verify = verify_command(sources.paths, lambda _: OneVerification())
+    reply = await verify({"path": "a"}, keep)
 
     assert fields_of(item) == fields_of_reply(items[-1])
     assert fields_of(result) == fields_of_reply(reply)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,14 @@ from tests.fakes.control_replies import (
     WARM_RESULT,
     activity,
 )
-from tests.fakes.control_server import CONNECTION, ControlServer, control_server, items, results
+from tests.fakes.control_server import (
+    CONNECTION,
+    GREETING,
+    ControlServer,
+    control_server,
+    items,
+    results,
+)
 
 ENTRY = MountEntry(9, f"0:{CONNECTION}", "/mnt/photos", "fuse.s3mount", "s3://photos/2024", 0)
 ATTRIBUTES = {
@@ -328,3 +336,55 @@ def test_each_command_of_the_registry_is_there_by_its_name(run: Run, name: str) 
     assert status == 0
     assert out.startswith(f"Usage: s3mountctl {name} ")
     assert GROUP.commands == {}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([{"matches": True}, {"matches": True}], 0),
+        ([{"matches": False}, {"matches": None}, {"matches": True}], 1),
+        ([{"matches": True}, {"matches": None}], 5),
+    ],
+)
+def test_verify_ends_with_the_status_of_the_worst_file(
+    run: Run, server: ControlServer, answers: list[dict[str, object]], expected: int
+) -> None:
+    server.script["verify"] = results(*answers)
+    paths = [f"/mnt/photos/{number}" for number in range(len(answers))]
+
+    status, out, err = run("verify", "--json", *paths)
+
+    assert (status, err) == (expected, "")
+    told = [json.loads(line) for line in out.splitlines()]
+    assert told == [{"path": path, **each} for path, each in zip(paths, answers, strict=True)]
+
+
+def test_verify_goes_on_after_a_file_that_failed(run: Run, server: ControlServer) -> None:
+    error = {"error": {"code": "no-such-path", "message": "no such file"}}
+    answers: list[list[dict[str, Any]]] = [
+        [error],
+        [{"result": {"matches": True, "method": "CRC32C"}}],
+    ]
+    server.script["verify"] = lambda _: answers.pop(0)
+
+    status, out, err = run("verify", "/mnt/photos/a", "/mnt/photos/b")
+
+    assert (status, err) == (4, "")
+    assert out.splitlines() == [
+        "/mnt/photos/a: FAILED: no such file (no-such-path)",
+        "/mnt/photos/b: OK: CRC32C",
+    ]
+
+
+def test_verify_on_a_mount_that_takes_no_command_does_not_end_as_a_mismatch(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(
+        table=lambda: [ENTRY], sockets=lambda: [FoundSocket(CONNECTION, tmp_path / "socket", 0)]
+    )
+    with control_server(tmp_path / "socket", SCRIPT, {**GREETING, "protocol": 99}):
+        arguments = ("verify", "/mnt/photos/a", "/mnt/photos/b")
+        status = run_command("s3mountctl", lambda: s3mountctl(arguments, machine))
+
+    assert status == 4
+    assert capfd.readouterr().out.count("FAILED: ") == 2

@@ -37,12 +37,25 @@ class Peer:
         head, _, self._unread = self._unread.partition(b"\r\n\r\n")
         return head.decode()
 
+    def read_body(self, request: str) -> bytes:
+        """Return the body of *request*, as long as its Content-Length tells."""
+        lines = request.lower().splitlines()
+        told = [line for line in lines if line.startswith("content-length:")]
+        length = int(told[0].partition(":")[2]) if told else 0
+        while len(self._unread) < length:
+            self._unread += self.socket.recv(65536)
+        body, self._unread = self._unread[:length], self._unread[length:]
+        return body
+
 
 class ScriptedServer:
-    """Serves the *script*, a line a request, in their order. `requests` has their headers."""
+    """Serves the *script*, a line a request, in their order. `requests` has their headers,
+    `bodies` what follows them.
+    """
 
     def __init__(self, script: Sequence[Line], context: ssl.SSLContext | None) -> None:
         self.requests: list[str] = []
+        self.bodies: list[bytes] = []
         self.connections = 0
         self._script = iter(script)
         self._context = context
@@ -88,6 +101,7 @@ class ScriptedServer:
     def _converse(self, peer: Peer) -> None:
         while (request := peer.read_request()) is not None:
             self.requests.append(request)
+            self.bodies.append(peer.read_body(request))
             next(self._script)(peer)
 
 

@@ -26,6 +26,7 @@ from s3mount.errors import (
     StaleVersion,
     StoreError,
 )
+from s3mount.s3.archive import RestoreOutcome, RestoreQuery
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -41,6 +42,7 @@ from s3mount.s3.model import (
 )
 from s3mount.s3.object_store import OnToken, Priority, StartedRead
 from s3mount.s3.operations.head_metadata import MetadataQuery
+from s3mount.s3.operations.validation import synthetic_etag
 from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.scheduling.range_read import REFUTED_MAX
@@ -101,6 +103,15 @@ class ScriptedTransport:
     ) -> ObjectMetadata:
         self._step("HEAD")
         return ObjectMetadata(STAT, {}, {})
+
+    def restore(
+        self,
+        query: RestoreQuery,  # noqa: ARG002 - the protocol's
+        *,
+        deadline: float,  # noqa: ARG002
+    ) -> RestoreOutcome:
+        self._step("RESTORE")
+        return RestoreOutcome.REQUESTED
 
     def head_by_get(
         self,
@@ -504,6 +515,20 @@ async def test_an_etag_that_the_store_denies_is_doubted(
     await read(store)
 
     assert transport.doubts == [False, is_doubted] * REFUTED_MAX + [is_doubted]
+
+
+@either_way
+async def test_a_time_that_the_store_denies_says_nothing_of_etags(read: Read) -> None:
+    transport = ScriptedTransport()
+    store = remote(transport)
+    version = ObjectVersion("bucket", "key", synthetic_etag(10**18, 4), 4)
+    for _ in range(REFUTED_MAX):
+        transport.steps = [StaleVersion("refused", status=412)]
+        await read(store, version)
+    await read(store)
+
+    assert not any(transport.doubts)
+    assert transport.conditions == [True, False] * REFUTED_MAX + [False]
 
 
 @either_way

@@ -23,6 +23,7 @@ from s3mount.s3.transport import (
 
 GET = StoreRequest("GetObject", "k", headers=(("range", "bytes=5-9"),))
 HEAD = StoreRequest("HeadObject", "k", method="HEAD", reason=Reason.LOOKUP)
+RESTORE = StoreRequest("RestoreObject", "k", (("restore", ""),), method="POST", body=b"<>")
 LIST = StoreRequest("ListObjectsV2", None, (("prefix", "p/"),), reason=Reason.LISTING)
 
 
@@ -79,7 +80,19 @@ def test_a_request_counts_when_it_is_sent() -> None:
     assert ended.by_status == {206: 1}
 
 
-@pytest.mark.parametrize(("request_", "kind"), [(GET, "GET"), (HEAD, "HEAD"), (LIST, "LIST")])
+def test_requests_that_are_charged_to_the_requester_count() -> None:
+    log, metrics = RequestLog(), Metrics()
+    log.register_metrics(metrics)
+    charged = Response(206, headers={"x-amz-request-charged": "requester"})
+    for response in (charged, Response(), None, charged):
+        log.end(log.begin(GET), response)  # type: ignore[arg-type]  # what is read
+
+    assert metrics.read()["charged_requests"] == 2
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"), [(GET, "GET"), (HEAD, "HEAD"), (LIST, "LIST"), (RESTORE, "RESTORE")]
+)
 def test_requests_count_by_kind_and_reason(request_: StoreRequest, kind: RequestKind) -> None:
     log = RequestLog()
     end(log, request_)
@@ -383,7 +396,9 @@ def test_the_metrics_are_those_of_the_log() -> None:
         "get_requests": 1,
         "head_requests": 0,
         "list_requests": 1,
+        "restore_requests": 0,
         "bytes_received": 0,
+        "charged_requests": 0,
         "oldest_request_seconds": 0.0,
     }
     assert families["s3mount_requests_total"] == {

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from s3mount.errors import NotFound
+from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
@@ -18,6 +19,18 @@ from s3mount.s3.model import (
 from s3mount.s3.object_store import ObjectStore, OnToken, Priority, RequestPriority
 from s3mount.s3.views.store_view import StoreView, Target, renamed, renamed_page
 from tests.fakes.versioned_store import VersionedStore
+
+
+class RestoredStore(VersionedStore):
+    """The fake; *restored* has the object of the last restore."""
+
+    restored: tuple[str, str | None]
+
+    async def restore(
+        self, key: str, order: RestoreOrder, *, version_id: str | None = None
+    ) -> RestoreOutcome:
+        self.restored = key, version_id
+        return await super().restore(key, order, version_id=version_id)
 
 
 @dataclass
@@ -98,6 +111,19 @@ async def test_versions_are_listed_under_the_key_that_was_asked_for() -> None:
             break
         query = VersionQuery("top/a/b", marker=page.next_marker)
     assert found == [("top/a/b", "v1"), ("top/a/b", "v0")]
+
+
+@pytest.mark.parametrize("version_id", [None, "v1"])
+async def test_a_restore_is_of_the_object_and_the_version_that_are_shown(
+    version_id: str | None,
+) -> None:
+    store = RestoredStore()
+    store.put("a", b"cold", storage_class="GLACIER")
+    view = StoreView(Below(store, version_id))
+
+    assert await view.restore("top/a", RestoreOrder(days=1)) is RestoreOutcome.REQUESTED
+
+    assert store.restored == ("a", version_id)
 
 
 async def test_a_key_outside_of_the_view_is_not_found() -> None:

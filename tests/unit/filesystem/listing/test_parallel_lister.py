@@ -16,6 +16,7 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.listing.page_fetcher import IDLE_TIMEOUT, PageFetcher
 from s3mount.filesystem.listing.parallel_lister import (
+    PAGE_MOST,
     PAGES_BEFORE,
     SEGMENT_PAGES,
     SEGMENTS_MAX,
@@ -42,6 +43,7 @@ class Store:
 
     keys: list[str]
     before: Callable[[ListQuery, Priority], None] = lambda _query, _priority: None
+    page_size: int = PAGE
     requests: list[ListQuery] = field(default_factory=list)
 
     async def list_page(
@@ -62,7 +64,8 @@ class Store:
 
     def page(self, query: ListQuery) -> ListPage:
         start = bisect_right(self.keys, query.token or query.start_after or "")
-        return _page(self.keys[start : start + PAGE], is_last=start + PAGE >= len(self.keys))
+        stop = start + self.page_size
+        return _page(self.keys[start:stop], is_last=stop >= len(self.keys))
 
 
 @dataclass
@@ -109,6 +112,18 @@ async def test_a_directory_of_few_pages_costs_a_request_a_page(autojump_clock: M
     reader = await _read(Store(counted[: PAGES_BEFORE * PAGE]))
 
     assert PAGES_BEFORE == len(reader.store.requests)
+
+
+@pytest.mark.parametrize("is_above", [False, True])
+async def test_no_segment_starts_after_a_page_of_very_many_keys(
+    autojump_clock: MockClock, *, is_above: bool
+) -> None:
+    size = PAGE_MOST + is_above
+    keys = [f"object-{number:07}" for number in range(size * (PAGES_BEFORE + 10))]
+    reader = await _read(Store(keys, page_size=size))
+
+    assert keys == reader.names
+    assert any(query.start_after for query in reader.store.requests) is not is_above
 
 
 async def test_a_store_that_ignores_start_after_is_tried_once(autojump_clock: MockClock) -> None:

@@ -1,6 +1,7 @@
 """Our signatures are those of botocore."""
 
 from datetime import UTC, datetime
+from hashlib import sha256
 from unittest.mock import patch
 from urllib.parse import urlsplit
 
@@ -35,9 +36,15 @@ OF_AN_OPERATION = st.dictionaries(
 
 
 def theirs(
-    credentials: FrozenCredentials, method: str, url: str, standing: dict[str, str], now: int
+    credentials: FrozenCredentials,
+    method: str,
+    url: str,
+    standing: dict[str, str],
+    now: int,
+    *,
+    body: bytes = b"",
 ) -> dict[str, str]:
-    request = AWSRequest(method=method, url=url, headers=standing)
+    request = AWSRequest(method=method, url=url, headers=standing, data=body)
     signer = S3SigV4Auth(
         Credentials(credentials.access_key, credentials.secret_key, credentials.token),
         "s3",
@@ -102,6 +109,31 @@ def test_a_listing_is_signed_as_by_botocore(
 
     expected = theirs(credentials, "GET", f"https://bucket.store.test/?{query}", {}, now)
     assert {"host": "bucket.store.test", **expected} == ours
+
+
+@given(CREDENTIALS, KEYS, st.binary(min_size=1), NOW)
+def test_a_request_with_a_body_is_signed_as_by_botocore(
+    credentials: FrozenCredentials, key: str, body: bytes, now: int
+) -> None:
+    path, headers = object_path("", key), {"content-type": "application/xml"}
+    signer = Signer("store.test", "eu-west-1", "s3", {})
+
+    ours = headers_of(
+        signer.header_lines(
+            credentials,
+            "POST",
+            path,
+            "restore=",
+            now,
+            headers=tuple(headers.items()),
+            payload=sha256(body).hexdigest(),
+        )
+    )
+
+    url = f"https://store.test{path}?restore="
+    expected = theirs(credentials, "POST", url, headers, now, body=body)
+    assert {"host": "store.test", **expected} == ours
+    assert not signer._scopes  # each body would leave one
 
 
 @given(st.lists(st.tuples(CREDENTIALS, NOW), min_size=2, max_size=6))

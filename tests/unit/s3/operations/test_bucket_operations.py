@@ -5,6 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -676,6 +677,61 @@ def test_no_attempt_outlasts_its_deadline(
 
         assert retryable(lambda: call(operations, until)).is_throttle
         assert time.monotonic() < until + 8  # the idle timeout is 10 s
+
+
+# the size of pages
+
+
+@pytest.mark.parametrize(
+    ("page_size", "wanted", "sent"),
+    [(1000, 1000, 1000), (100, 1000, 100), (10_000, 1000, 10_000), (100, 5, 5), (10_000, 5, 5)],
+)
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_a_page_is_requested_by_as_many_rows_as_configured(
+    version: Literal["1", "2"], page_size: int, wanted: int, sent: int
+) -> None:
+    page = b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+    with scripted(says(head(Content_Length=len(page)) + page)) as server:
+        transport = TRANSPORTS["native"](server.port)
+        dialect = ListObjects(version)
+        operations = BucketOperations(transport, "bucket", dialect=dialect, page_size=page_size)
+        operations.list_page(ListQuery("", max_keys=wanted), deadline=soon())
+        operations.close()
+
+    assert f"max-keys={sent}&" in server.requests[0]
+
+
+def rows(count: int) -> bytes:
+    """Return a page of *count* rows that say more than the fast parser knows."""
+    row = ENTRY.replace("</ETag>", "</ETag><Owner><ID>0</ID><DisplayName>me</DisplayName></Owner>")
+    listed = "".join(row.replace("<Key>a", f"<Key>{number:05}") for number in range(count))
+    body = f"<ListBucketResult>{LAST}<KeyCount>{count}</KeyCount>{listed}</ListBucketResult>"
+    return head(Content_Length=len(body)) + body.encode()
+
+
+def test_a_page_of_ten_thousand_rows_is_read_if_so_many_were_requested() -> None:
+    with scripted(says(rows(10_000)), says(rows(10_000))) as server:
+        transport = TRANSPORTS["native"](server.port)
+        operations = BucketOperations(transport, "bucket", page_size=10_000)
+        page = operations.list_page(ListQuery(""), deadline=soon(60))
+        few = BucketOperations(transport, "bucket")
+        failure = retryable(lambda: few.list_page(ListQuery(""), deadline=soon(60)))
+        operations.close()
+
+    assert [listed.key for listed in page.objects] == [f"{number:05}" for number in range(10_000)]
+    assert "too many elements" in str(failure)
+
+
+def test_a_large_page_that_lacks_rows_is_invalid() -> None:
+    page = b"<ListBucketResult><KeyCount>9000</KeyCount>" + f"{LAST}{ENTRY}".encode()
+    page += b"</ListBucketResult>"
+    with scripted(says(head(Content_Length=len(page)) + page)) as server:
+        transport = TRANSPORTS["native"](server.port)
+        operations = BucketOperations(transport, "bucket", page_size=10_000)
+        failure = retryable(lambda: operations.list_page(ListQuery(""), deadline=soon()))
+        operations.close()
+
+    assert "1 rows in a page that counts 9000" in str(failure)
 
 
 # revalidation

@@ -2,6 +2,7 @@ import pytest
 
 from s3mount.errors import (
     AccessDenied,
+    Archived,
     CredentialsRefused,
     NotFound,
     S3MountError,
@@ -24,7 +25,7 @@ PERMANENT = [
     (400, "InvalidToken", Operation.LIST, CredentialsRefused),
     (400, "InvalidRequest", Operation.GET, AccessDenied),
     (400, "InvalidArgument", Operation.REVALIDATION, AccessDenied),
-    (403, "InvalidObjectState", Operation.GET, AccessDenied),
+    (403, "InvalidObjectState", Operation.GET, Archived),
     (400, "KMS.DisabledException", Operation.GET, AccessDenied),
     (401, "", Operation.LIST, CredentialsRefused),
     (403, "RequestTimeTooSkewed", Operation.LIST, AccessDenied),

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from s3mount.errors import NotFound
-from s3mount.s3.operations.head_metadata import MetadataQuery, decode_words
+from s3mount.s3.operations.head_metadata import FIELDS, MetadataQuery, decode_words
 from s3mount.s3.transport import Retryable
-from tests.unit.s3.clients import TRANSPORTS, client, soon
+from tests.unit.s3.clients import TRANSPORTS, client, session, soon
 from tests.unit.s3.scripted_server import head, refusal, says
 
 
@@ -34,6 +34,17 @@ def test_all_that_is_told_of_an_object_is_in_its_metadata(transport: str) -> Non
     [request] = server.requests
     assert request.startswith("HEAD /bucket/k?versionId=v1")
     assert "x-amz-checksum-mode: ENABLED" in request
+
+
+def test_every_member_of_head_object_is_read() -> None:
+    members = session().below.get_service_model("s3").operation_model("HeadObject").output_shape
+    headers = {
+        shape.serialization["name"].lower(): name
+        for name, shape in members.members.items()
+        if shape.serialization["location"] == "header"
+    }
+
+    assert dict(FIELDS) == headers
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -117,3 +128,27 @@ def test_a_text_is_told_as_a_whole_and_as_the_utf_8_that_it_is(transport: str) -
         found = operations.metadata(MetadataQuery("k"), deadline=soon())
     assert found.fields["ContentDisposition"] == "a; b=café"
     assert found.user["long"] == "é" * 20_000
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize(
+    ("fields", "is_told"),
+    [
+        ({}, None),
+        ({"x_amz_server_side_encryption": "AES256"}, None),
+        ({"x_amz_server_side_encryption": "aws:kms"}, False),
+        ({"x_amz_server_side_encryption": "aws:kms:dsse"}, False),
+        ({"x_amz_server_side_encryption_customer_algorithm": "AES256"}, False),
+        ({"x_oss_object_type": "Appendable"}, False),
+    ],
+)
+def test_an_etag_of_an_encrypted_or_appended_object_is_no_md5(
+    transport: str, fields: dict[str, str], is_told: object
+) -> None:
+    answer = says(head(Content_Length=7, **fields))
+    with client(transport, answer, answer) as (operations, _):
+        found = operations.metadata(MetadataQuery("k"), deadline=soon())
+        operations._traits.has_md5_etags = True
+        again = operations.metadata(MetadataQuery("k"), deadline=soon())
+    assert found.has_md5_etag is is_told
+    assert again.has_md5_etag is (is_told is None)

@@ -27,6 +27,7 @@ from tests.fakes.encrypted_store import (
     EncryptedStore,
     fingerprint,
 )
+from tests.waiting import wait_until
 
 KEYS = [CustomerKey(bytes([number]) * 32) for number in range(1, 5)]
 FIRST, SECOND, THIRD, ABSENT = KEYS
@@ -314,10 +315,7 @@ class Readers:
         """Let the first request with a key go on when the others wait for its search."""
         if request.customer_key is None or self._has_gathered.is_set():
             return
-        give_up = soon(20)
-        while self._count_waiting() < self._waiting:
-            assert time.monotonic() < give_up
-            time.sleep(0.001)
+        wait_until(lambda: self._count_waiting() >= self._waiting)
         self._has_gathered.set()
 
     def _count_waiting(self) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -152,6 +153,20 @@ def test_the_prefix_is_always_sent(version: ListVersion) -> None:
     assert ("prefix", "") in ListObjects(version).request(ListQuery("")).query
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_each_parameter_of_a_listing_is_sent(version: Literal["1", "2"]) -> None:
+    dialect, first = ListObjects(version), ListQuery("d/", start_after="d/k", max_keys=7)
+    sent, later = dialect.request(first), dialect.request(ListQuery("d/", token="t"))
+    common = {"delimiter": "/", "encoding-type": "url", "max-keys": "7", "prefix": "d/"}
+
+    if version == "1":
+        assert dict(sent.query) == common | {"marker": "d/k"}
+    else:
+        assert dict(sent.query) == common | {"list-type": "2", "start-after": "d/k"}
+        assert dict(later.query)["continuation-token"] == "t"
+    assert ("delimiter", "") not in dialect.request(ListQuery("d/", delimiter="")).query
+
+
 def test_a_start_is_a_marker_in_version_1() -> None:
     query = dict(ListObjects("1").request(ListQuery("d/", start_after="d/k")).query)
 
@@ -191,6 +206,16 @@ def test_a_full_page_is_not_the_last_one_unless_the_store_says_so(
     page = ListObjects().read_page(body, ListQuery("", max_keys=2))
 
     assert (page.next_token is not None) is more
+
+
+def test_a_page_of_a_thousand_rows_is_not_the_last_one_though_more_were_requested() -> None:
+    """The store may send no more at once; one that does not say whether more follow is asked."""
+    rows = [f"{number:04}" for number in range(1000)]
+    body = document(*rows).replace(b"<IsTruncated>true</IsTruncated>", b"")
+
+    page = ListObjects().read_page(body, ListQuery("", max_keys=10_000))
+
+    assert page.next_token == "\0" + "0999"
 
 
 def test_a_listing_of_another_bucket_is_invalid() -> None:

@@ -40,7 +40,7 @@ def page(owners: list[str]) -> bytes:
 @given(st.lists(OWNERS, min_size=1, max_size=4), st.booleans())
 def test_both_parsers_read_the_same_owners(owners: list[str], has_owners: bool) -> None:  # noqa: FBT001
     query = ListQuery("", "", has_owners=has_owners)
-    fast, full = _parse_fast(page(owners), query), _parse_full(page(owners), query)
+    fast, full = _parse_fast(page(owners), query, 1), _parse_full(page(owners), query, 1)
 
     if fast is not None:
         assert [*fast[0].owners] == [*full[0].owners]

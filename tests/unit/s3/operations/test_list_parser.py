@@ -375,6 +375,15 @@ def test_what_is_no_listing_is_refused(body: bytes) -> None:
         read_page(body, ANY)
 
 
+def test_a_page_that_counts_the_whole_bucket_is_no_page_with_missing_rows() -> None:
+    """A count above what the page may have is not about the page: s3ninja's is of the bucket."""
+    counted = "<KeyCount>2</KeyCount><MaxKeys>1</MaxKeys>"
+
+    assert len(read_page(page(OBJECT, counted), ANY).objects) == 1
+    with pytest.raises(InvalidResponseError):
+        read_page(page(OBJECT, counted.replace("<MaxKeys>1", "<MaxKeys>2")), ANY)
+
+
 @pytest.mark.parametrize("mark", [b"", b"\xff\xfe", b"\xfe\xff"])
 @pytest.mark.parametrize("before", [b"", b"\n", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
