@@ -162,6 +162,28 @@ def test_a_search_for_acls_sends_few_requests_and_ends(observed: Observed) -> No
     assert observed.requests() == {"HEAD": FILES_MAX}
 
 
+def test_one_of_several_threads_is_told_the_names_of_each_file(observed: Observed) -> None:
+    """Another thread may be the one that reads their values."""
+    script = f"""
+import sys, threading
+threading.Thread(target=sys.stdin.read).start()
+{LISTER}
+print("listed", flush=True)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, observed.mount / "many"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as lister:
+        assert lister.stdin is not None
+        assert lister.stdout is not None
+        printed = lister.stdout.readline()
+        lister.stdin.close()
+
+    assert printed == b"listed\n"
+    assert observed.requests() == {"HEAD": FILES}
+
+
 def test_cp_copies_the_attributes_by_one_head_for_each_file(
     observed: Observed, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from s3mount.s3.model import STANDARD, ObjectStat, ObjectVersion
 DIRECTORY = -1  # the size that marks a directory
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
 _MD5 = 32  # hex digits of the usual ETag
-_WORDS_MAX = 255  # storage classes in one page beside the standard one (S3 has 11), or owners
+_BYTE_MAX = 255
 
 
 class Entry(NamedTuple):
@@ -234,7 +234,7 @@ class EntryPage:
         fixed = (weights.COLUMNS + weights.INODE) * len(self.sizes)
         fixed += weights.VERSION_ID * len(self._version_ids)
         for column in (self._storage_classes, self._owners):
-            fixed += 0 if column is None else len(self.sizes)
+            fixed += 0 if column is None else column.weight
         if isinstance(self._etags, bytes):
             return fixed + len(self._etags)
         return fixed + weights.ETAG * len(self._etags) + sum(map(len, self._etags))
@@ -249,28 +249,37 @@ def _version_ids(entries: list[Entry]) -> dict[int, str]:
 
 
 class _WordColumn:
-    """Column of words of which there are few: a byte for each entry, an index into *words*."""
+    """Column of words of which there are few: a number for each entry, an index into *words*.
+
+    A number takes a byte, or two if there are more words than that (S3 has 11 storage classes).
+    """
 
     __slots__ = ("_column", "_words")
 
-    def __init__(self, column: bytes, words: tuple[str | None, ...]) -> None:
+    def __init__(self, column: "bytes | array[int]", words: tuple[str | None, ...]) -> None:
         self._column = column
         self._words = words
 
     def __getitem__(self, index: int) -> str | None:
         return self._words[self._column[index]]
 
+    @property
+    def weight(self) -> int:
+        """The cost in memory, in bytes."""
+        words = sum(weights.ETAG + len(word) for word in self._words[1:] if word is not None)
+        return memoryview(self._column).nbytes + words
+
     @classmethod
     def of(cls, column: list[str | None], default: str | None) -> "_WordColumn | None":
-        """*column* in bytes; None if all are *default*, as in most pages."""
+        """*column* in numbers; None if all are *default*, as in most pages."""
         found = set(column)
         if found <= {default}:
             return None
-        # what a store invents beyond a byte's worth is shown as the default
         others = sorted(word for word in found if word is not None and word != default)
-        words = (default, *others[:_WORDS_MAX])
+        words = (default, *others)
         numbers = {word: number for number, word in enumerate(words)}
-        return cls(bytes(numbers.get(word, 0) for word in column), words)
+        indices = (numbers.get(word, 0) for word in column)
+        return cls(bytes(indices) if len(others) <= _BYTE_MAX else array("H", indices), words)
 
 
 def name_hash(name: bytes, is_directory: bool) -> int:  # noqa: FBT001 - a key of two parts

@@ -81,13 +81,16 @@ class CustomerKeys:
             yield None
         yield from keys
 
-    def record_found(self, item: ObjectId, key: CustomerKey | None, *, is_told: bool) -> None:
+    def record_found(
+        self, item: ObjectId, key: CustomerKey | None, *, is_told: bool | None
+    ) -> None:
         """Account for *key* as the one that a search has found for *item*.
 
-        *is_told*: the response says that the object is encrypted.
+        *is_told*: the response says that the object is encrypted; None if it may say nothing.
         """
         with self._lock:
-            self._tells_encryption = is_told if key is not None else self._tells_encryption
+            if key is not None and is_told is not None:
+                self._tells_encryption = is_told
             self._put(self._objects, item, key)
             self._unopened.pop(item, None)
             for directory in (*directories_of(item.key),)[::-1]:  # the nearest is the last used

@@ -4,12 +4,13 @@ Nothing here decides what a file is; `head_object` does. So a store without HEAD
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
 """
 
+import re
 from collections.abc import Mapping
 from email.errors import HeaderParseError
 from email.header import decode_header
+from encodings.aliases import aliases
 from typing import Final, NamedTuple
 
-from s3mount.s3.limits import TEXT_LIMIT
 from s3mount.s3.model import ObjectMetadata, Reason
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.checksum import CHECKSUM_MODE, may_have_md5_etag
@@ -26,6 +27,8 @@ from s3mount.s3.transport import (
 )
 
 USER_METADATA: Final = "x-amz-meta-"
+_WORD: Final = r"=\?[!->@-~]+\?[bBqQ]\?[ ->@-~]*\?="
+_WORDS: Final = re.compile(rf"{_WORD}(?:[ \t]*{_WORD})*")  # in linear time, whatever is sent
 # header -> member of HeadObject's output
 FIELDS: Final[Mapping[str, str]] = {
     "accept-ranges": "AcceptRanges",
@@ -144,9 +147,9 @@ def object_metadata(
         size = validation.content_range(206, headers, size).size
     return ObjectMetadata(
         validation.object_stat(bucket, key, headers, size),
-        {FIELDS[name]: value[:TEXT_LIMIT] for name, value in headers.items() if name in FIELDS},
+        {FIELDS[name]: from_latin1(value) for name, value in headers.items() if name in FIELDS},
         {
-            name.removeprefix(USER_METADATA): decode_words(value[:TEXT_LIMIT])
+            name.removeprefix(USER_METADATA): decode_words(value)
             for name, value in headers.items()
             if name.startswith(USER_METADATA)
         },
@@ -159,16 +162,34 @@ def decode_words(value: str) -> str:
 
     Header values are read as Latin-1; one that some store sends as bare UTF-8 is decoded as that.
     """
-    if "=?" not in value:
-        try:
-            return value.encode("latin-1").decode()
-        except UnicodeError:
-            return value
+    value = from_latin1(value)
     try:
-        parts = decode_header(value)
-        return "".join(
-            part if isinstance(part, str) else part.decode(charset or "ascii")
-            for part, charset in parts
-        )
+        return _WORDS.sub(_decoded_words, value) if "=?" in value else value
     except (HeaderParseError, UnicodeError, LookupError):
         return value
+
+
+def from_latin1(value: str) -> str:
+    """Return *value*, which was read as Latin-1, as the UTF-8 that it is; else as it is."""
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _decoded_words(found: re.Match[str]) -> str:
+    """Return the text of encoded words; spaces between them are none of it."""
+    parts = decode_header(found[0])
+    return "".join(
+        part if isinstance(part, str) else part.decode(_charset(charset)) for part, charset in parts
+    )
+
+
+def _charset(name: str | None) -> str:
+    """Return *name* if Python lists it: its cache keeps every other name that is asked for."""
+    normal = (name or "ascii").lower().replace("-", "_")
+    if normal not in aliases and normal not in aliases.values():
+        raise LookupError("an unknown charset")
+    return normal

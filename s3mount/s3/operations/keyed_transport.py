@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 _OPERATIONS: Final = ("GetObject", "HeadObject")
 _REFUSALS: Final = (400, 403, 501)
 _SUCCESSES: Final = (200, 206)
+_NOT_MODIFIED: Final = 304  # to the right key, since others were refused; may tell no encryption
 
 
 class KeyedTransport:
@@ -141,6 +142,8 @@ class KeyedExchange:
             if not self._is_refused(response):
                 if response.status in _SUCCESSES:
                     keys.record_found(self._item, key, is_told=ALGORITHM in response.headers)
+                elif response.status == _NOT_MODIFIED:
+                    keys.record_found(self._item, key, is_told=None)
                 return response
             self._end_refused(response)
             if key is None:

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s3mount.filesystem import weights
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.s3.model import ObjectVersion
 
@@ -75,15 +76,22 @@ def test_storage_classes_cost_memory_only_where_one_is_not_standard() -> None:
     page, plain = entries(*rows), entries(*(row._replace(storage_class="STANDARD") for row in rows))
     assert [page.storage_class(index) for index in range(3)] == ["GLACIER", "STANDARD", "STANDARD"]
     assert plain.storage_class(0) == "STANDARD"
-    assert page.weight == plain.weight + len(rows)
+    assert page.weight == plain.weight + len(rows) + weights.ETAG + len("GLACIER")
     assert page.subset([0, 2]).storage_class(0) == "GLACIER"
 
 
-def test_more_storage_classes_than_fit_a_byte_are_shown_as_the_standard_one() -> None:
-    rows = [Entry(b"%03d" % n, 1, 0, MD5, None, f"CLASS{n:03}") for n in range(300)]
+def test_no_owner_and_no_storage_class_is_lost_however_many_there_are() -> None:
+    rows = [
+        Entry(b"%05d" % n, 1, 0, MD5, None, f"CLASS{n}", None if n == 7 else f"{n}")
+        for n in range(65_535)
+    ]
     page = entries(*rows)
-    assert page.storage_class(254) == "CLASS254"
-    assert page.storage_class(299) == "STANDARD"
+    for at in (0, 7, 254, 255, 256, 300, 65_534):
+        assert page.storage_class(at) == f"CLASS{at}"
+        assert page.owner(at) == rows[at].owner
+    few, many = entries(*rows[:255]), entries(*rows[:300])
+    assert [few.owner(at) for at in (7, 254)] == [None, "254"]
+    assert [many.owner(at) for at in (7, 299)] == [None, "299"]
 
 
 def test_owners_cost_memory_only_where_they_were_listed() -> None:
@@ -91,5 +99,5 @@ def test_owners_cost_memory_only_where_they_were_listed() -> None:
     page, plain = entries(*rows), entries(*(row._replace(owner=None) for row in rows))
     assert [page.owner(index) for index in range(3)] == ["one", None, None]
     assert plain.owner(0) is None
-    assert page.weight == plain.weight + len(rows)
+    assert page.weight == plain.weight + len(rows) + weights.ETAG + len("one")
     assert page.subset([0, 2]).owner(0) == "one"

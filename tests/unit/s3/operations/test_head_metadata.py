@@ -1,5 +1,7 @@
 """What HeadObject tells of one object, over either transport."""
 
+import encodings
+import time
 from functools import partial
 
 import pytest
@@ -87,10 +89,45 @@ def test_metadata_of_nothing_and_of_an_invalid_response_fails(transport: str) ->
         ("cafÃ©", "café"),
         ("=?unknown-charset?B?w6Q=?=", "=?unknown-charset?B?w6Q=?="),
         ("=?UTF-8?B?A?=", "=?UTF-8?B?A?="),
+        ("=?UTF-8?B?w6Q=?= =?UTF-8?Q?=C3=A4?=", "ää"),
+        ("=?UTF-8?B?ww==?= =?UTF-8?B?pA==?=", "ä"),
+        ("=?iso-8859-1?Q?=E4?= =?UTF-8?Q?=C3=A4?=", "ää"),
+        ("cafÃ© =? x", "café =? x"),
+        ("cafÃ© =?UTF-8?Q?caf=C3=A9?=", "café café"),
+        ("\\u0041 =?UTF-8?Q?b?=", "\\u0041 b"),
+        ("=?a\0b?Q?x?=", "=?a\0b?Q?x?="),
+        ("=?idna?Q?xn--4ca?=", "=?idna?Q?xn--4ca?="),
+        ("=?UTF-8?Q?a\x1cb?=", "=?UTF-8?Q?a\x1cb?="),
+        ("=?hex?Q?00?=", "=?hex?Q?00?="),
+        ("=?UTF-8?Q?open", "=?UTF-8?Q?open"),
     ],
 )
 def test_encoded_words_are_decoded_and_malformed_ones_kept(sent: str, read: str) -> None:
     assert decode_words(sent) == read
+
+
+def test_names_of_charsets_are_not_kept_whatever_objects_say() -> None:
+    known = dict(encodings._cache)
+    for number in range(3):
+        decode_words(f"=?nothing-{number}?Q?a?=")
+    assert encodings._cache == known
+
+
+def test_a_value_is_decoded_in_linear_time() -> None:
+    """Beginnings of words without an end: a search from each of them to the end is quadratic."""
+    value = "=?a?q? " * 9000
+    began = time.thread_time()
+    assert decode_words(value) == value
+    assert time.thread_time() - began < 2
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_text_is_told_as_a_whole_and_as_the_utf_8_that_it_is(transport: str) -> None:
+    answer = head(Content_Length=7, Content_Disposition="a; b=café", x_amz_meta_long="é" * 20_000)
+    with client(transport, says(answer)) as (operations, _):
+        found = operations.metadata(MetadataQuery("k"), deadline=soon())
+    assert found.fields["ContentDisposition"] == "a; b=café"
+    assert found.user["long"] == "é" * 20_000
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

@@ -165,6 +165,19 @@ def test_a_revalidation_and_metadata_carry_the_key(dialect: Dialect) -> None:
 
 
 @each_dialect
+def test_a_revalidation_that_finds_no_change_finds_the_key_as_well(dialect: Dialect) -> None:
+    store = EncryptedStore(dialect)
+    store.put("d/a", b"text", FIRST)
+    client = Client(store, SECOND, FIRST)
+    version = ObjectVersion("bucket", "d/a", store.objects["d/a"].etag, 4)
+
+    for _ in range(2):
+        assert client.operations.revalidate(version, 4, deadline=soon()) == NotModified()
+
+    assert sent(store) == prints(None, SECOND, FIRST, FIRST)
+
+
+@each_dialect
 def test_an_object_that_was_overwritten_with_another_key_is_found_again(dialect: Dialect) -> None:
     store = EncryptedStore(dialect)
     store.put("a", b"old", FIRST)
