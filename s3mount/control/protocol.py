@@ -87,7 +87,6 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
                 },
                 has_items=True,
             ),
-            CommandSpec("versions", {"path": _TEXT}, has_items=True),
             CommandSpec(
                 "restore",
                 {
@@ -99,6 +98,7 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
                 has_items=True,
             ),
             CommandSpec("verify", {"path": _TEXT}, has_items=True),
+            CommandSpec("versions", {"path": _TEXT}, has_items=True),
         )
     }
 )

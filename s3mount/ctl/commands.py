@@ -20,10 +20,10 @@ COMMANDS: Final = {
     "attributes": "s3mount.ctl.attributes:command",
     "restore": "s3mount.ctl.restore:command",
     "verify": "s3mount.ctl.verify:command",
+    "versions": "s3mount.ctl.versions:command",
     "refresh": "s3mount.ctl.actions:refresh",
     "trace": "s3mount.ctl.trace:command",
     "log-level": "s3mount.ctl.actions:log_level",
-    "versions": "s3mount.ctl.versions:command",
     "doctor": "s3mount.ctl.doctor:command",
 }
 

@@ -703,7 +703,8 @@ def test_a_page_is_requested_by_as_many_rows_as_configured(
 
 def rows(count: int) -> bytes:
     """Return a page of *count* rows that say more than the fast parser knows."""
-    row = ENTRY.replace("</ETag>", "</ETag><Owner><ID>0</ID><DisplayName>me</DisplayName></Owner>")
+    more = "<RestoreStatus><IsRestoreInProgress>false</IsRestoreInProgress></RestoreStatus>"
+    row = ENTRY.replace("</ETag>", f"</ETag>{more}")
     listed = "".join(row.replace("<Key>a", f"<Key>{number:05}") for number in range(count))
     body = f"<ListBucketResult>{LAST}<KeyCount>{count}</KeyCount>{listed}</ListBucketResult>"
     return head(Content_Length=len(body)) + body.encode()
