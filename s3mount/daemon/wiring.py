@@ -330,7 +330,8 @@ def import_late_libraries() -> None:
     import s3mount.daemon.control_wiring  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
-    import s3mount.fuse.xattr_operations  # noqa: PLC0415
+    import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
+    import s3mount.fuse.posix_operations  # noqa: PLC0415
     import s3mount.s3.account_composition  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415
@@ -339,6 +340,7 @@ def import_late_libraries() -> None:
     import s3mount.s3.native.redirects  # noqa: PLC0415
     import s3mount.s3.operations.keyed_transport  # noqa: PLC0415
     import s3mount.s3.operations.object_versions  # noqa: PLC0415
+    import s3mount.s3.operations.posix_recorder  # noqa: PLC0415
     import s3mount.s3.operations.restore_object  # noqa: PLC0415
     import s3mount.s3.views.escaped_view  # noqa: PLC0415
     import s3mount.s3.views.moment_view  # noqa: PLC0415

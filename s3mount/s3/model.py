@@ -121,7 +121,7 @@ class ObjectMetadata:
 
 
 class PosixAttributes(NamedTuple):
-    """What the user metadata of a version says of the file that was uploaded; None: nothing.
+    """Attributes of an uploaded file in the user metadata of a version; None: it tells none.
 
     *mode* has permission bits only. *mtime_ns* is not negative.
     """

@@ -139,7 +139,7 @@ class ObjectStore(Protocol):
 
 
 class MetadataSource(Protocol):
-    """What tells all of one object; a file is served without it."""
+    """Source of all that S3 tells of one object; a file is served without it."""
 
     async def metadata(
         self,
@@ -158,7 +158,7 @@ class MetadataSource(Protocol):
 
 
 class Restorer(Protocol):
-    """What asks for restores: no part of an `ObjectStore`, as only a user's command may."""
+    """Requester of restores: no part of an `ObjectStore`, as only a user's command may."""
 
     async def restore(
         self, key: str, order: RestoreOrder, *, version_id: str | None = None
@@ -172,7 +172,7 @@ class Restorer(Protocol):
 
 
 class PosixSource(Protocol):
-    """What tells the attributes of uploaded files, as far as responses have brought them."""
+    """Source of the attributes of uploaded files, as far as responses have brought them."""
 
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         """The attributes in the metadata of *version*, without a request; None if none are known.

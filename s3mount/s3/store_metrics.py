@@ -11,7 +11,7 @@ from s3mount.s3.scheduling.limiter import Limiter
 
 
 class StoreCounts(NamedTuple):
-    """What one store has counted; *outage* is in seconds."""
+    """Counts of one store; *outage* is in seconds."""
 
     retries: int
     errors: int
@@ -22,7 +22,7 @@ class StoreCounts(NamedTuple):
 
 
 class Counting(Protocol):
-    """What counts its requests."""
+    """Store that counts its requests."""
 
     @property
     def counts(self) -> StoreCounts: ...

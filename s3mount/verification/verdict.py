@@ -46,7 +46,7 @@ class BadRange:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What was found of *version*.
+    """Result of the verification of *version*.
 
     *matches* is None if there is nothing to verify with; *reason* says why, or what else there is
     to say. *expected* and *actual* are digests as text. *bad_ranges* is empty if it is not known

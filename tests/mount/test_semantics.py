@@ -95,28 +95,6 @@ ESCAPED = {  # paths of keys that have bytes
     LONG + "\0": IN_LONG + "/%file=" + "\u00e9" * 30 + "%00",
 }
 
-LONG = "n" * 199 + "\u00e9" * 30  # bytes: 259
-IN_LONG = "%long=" + "n" * 199  # the directory of its first part
-ESCAPED = {  # paths of keys that have bytes
-    "d/": "d/%file=",
-    "s/a": "s/%file=a",
-    "s/a/b": "s/a/b",
-    "e/a//b": "e/a/%dir=/b",
-    "f/a/./b": "f/a/%dir=./b",
-    "g/a/..": "g/a/%file=..",
-    "/x": "%dir=/x",
-    "nul\0/%25": "%dir=nul%00/%25",
-    "\0%25%": "%file=%00%2525%",
-    "%file=x": "%file=%file=x",
-    "%dir=/%long=": "%dir=%dir=/%file=%long=",
-    "50%25": "50%25",
-    "m" * 249: "m" * 249,
-    "m" * 250: "%long=" + "m" * 200 + "/" + "m" * 50,
-    LONG: IN_LONG + "/%file=" + "\u00e9" * 30,
-    LONG + "/b": IN_LONG + "/" + "\u00e9" * 30 + "/b",
-    LONG + "\0": IN_LONG + "/%file=" + "\u00e9" * 30 + "%00",
-}
-
 BODIES = {
     "top": b"top",
     "plain/a": b"0123456789" * 100,

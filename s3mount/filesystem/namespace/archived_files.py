@@ -13,7 +13,7 @@ from s3mount.s3.archive import ARCHIVE_CLASSES, INTELLIGENT_TIERING, TIERED_MIN
 
 
 class ArchivedFiles:
-    """What a mount has learned of archived files."""
+    """Knowledge of a mount about archived files: which of them are refused by their open."""
 
     def __init__(self) -> None:
         self._has_archive_tiers = False  # a file of Intelligent-Tiering was archived

@@ -13,7 +13,7 @@ from s3mount.s3.model import ListedVersion, ListQuery, VersionMarker, VersionPag
 
 
 class Carried(NamedTuple):
-    """What the next page has to know of the pages before it.
+    """State between two pages: what the next one has to know of those before it.
 
     *version* is the newest one so far of a key whose versions go on there, and *directory* the last
     one that was shown or is known to be absent, which may come again.

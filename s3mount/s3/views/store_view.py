@@ -47,7 +47,7 @@ class Target(NamedTuple):
 
 
 class Targets(Protocol):
-    """What a view is made of: where each of its keys is, and how its listings are made."""
+    """Parts of a view: where each of its keys is, and how its listings are made."""
 
     @property
     def bucket(self) -> str:
