@@ -328,9 +328,9 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
-    import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
     import s3mount.fuse.posix_operations  # noqa: PLC0415
     import s3mount.s3.account_composition  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
