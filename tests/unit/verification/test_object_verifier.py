@@ -336,6 +336,7 @@ async def test_a_version_that_is_replaced_meanwhile_is_an_error() -> None:
         each.store.before = hook(act)
         with pytest.raises(StaleVersion, match="verify it again"):
             await each.verify(version)
+        await trio.testing.wait_all_tasks_blocked()  # a read that is cancelled ends a little later
         assert not each.cache._loader.in_flight
         assert not each.cache._blocks_of(version).readers
 
