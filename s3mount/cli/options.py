@@ -241,7 +241,7 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Permission bits to take from the mode of directories."),
     Option(_TREE, "posix-metadata", StoreConfig, "posix_metadata", FLAG,
            "Show mode, owner, group and mtime of files as rclone, s3fs and others keep them in the "
-           "metadata of objects, once a response has brought it; see docs/semantics.md."),
+           "metadata of objects, once a response has brought it; see docs/posix-metadata.md."),
     Option(_TREE, "metadata-ttl", TreeConfig, "metadata_ttl", LIFETIME,
            "How long listings and attributes are cached. "
            '0: each open revalidates; "indefinite": they never expire.',

@@ -56,6 +56,10 @@ def requests(traffic: Traffic) -> Counter[str]:
 def test_ls_sends_no_head_and_shows_metadata_once_a_file_was_read(
     seaweedfs: S3Server, bucket: str, tmp_path: Path, transport: str
 ) -> None:
+    """`--posix-metadata` shows the mode, owner, group and mtime that the metadata of a file has,
+    once a response has brought it, and sends no request for them; see
+    [posix-metadata.md](posix-metadata.md).
+    """
     options = ("--posix-metadata", "--transport", transport, "--no-prefetch", "all")
     with mounted(seaweedfs, bucket, tmp_path, *options) as (at, traffic):
         for _ in range(2):
