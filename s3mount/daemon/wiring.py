@@ -229,7 +229,8 @@ async def _serve_session(
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
         host.ready(served)
-        with kernel_session(int(path.rpartition("/")[2]), is_shared=_is_shared(config)):
+        is_shared = _is_shared(config) or config.store.is_account
+        with kernel_session(int(path.rpartition("/")[2]), is_shared=is_shared):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         blocks.close()

@@ -43,7 +43,7 @@ CONGESTED_FROM: Final = 9  # reads in flight from which it skips readahead; the 
 def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
     """The *reply* to INIT with the flags that libfuse leaves out and *request* offers.
 
-    *is_shared*: several users share the mount.
+    *is_shared*: several users share the mount, or several buckets.
     """
     if (
         len(request) < _IN_HEADER.size + _INIT_IN.size
@@ -57,7 +57,7 @@ def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
     major, minor, readahead, flags, background, congested = _INIT_OUT.unpack_from(
         reply, _OUT_HEADER.size
     )
-    if is_shared:  # or twelve slow reads of one user would block the reads of all others
+    if is_shared:  # or twelve slow reads, of one user or bucket, would block the reads of others
         background, congested = BACKGROUND_MAX, CONGESTED_FROM
     body = _INIT_OUT.pack(
         major, minor, readahead, flags | (offered & _PARALLEL_DIROPS), background, congested

@@ -37,7 +37,7 @@ PAUSE: Final = 0.1  # seconds after a lack of memory
 def kernel_session(fuse_fd: int, *, is_shared: bool) -> Iterator[None]:
     """Within the block, `pyfuse3.main` reads *fuse_fd* without blocking, from INIT on.
 
-    *is_shared*: several users share the mount.
+    *is_shared*: several users share the mount, or several buckets.
     """
     if not all(name in _pyfuse3 for name in _REPLACED):
         log.debug(

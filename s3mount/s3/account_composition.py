@@ -1,7 +1,7 @@
 """Composition of the stores of an account: the one that lists its buckets, and one for each bucket.
 
 They share permits, threads and the connections to each host, so that the limits of the mount are
-one. Imported by mounts of many buckets only.
+one, and none of them holds the others back. Imported by mounts of many buckets only.
 """
 
 import logging
@@ -32,8 +32,8 @@ from s3mount.s3.region_redirect import leads_elsewhere
 from s3mount.s3.regional_store import RegionalStore
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
+from s3mount.s3.scheduling.account_scheduling import AccountScheduling
 from s3mount.s3.scheduling.outage import OutageTracker
-from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
 from s3mount.s3.store_metrics import register_store_metrics
 from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
 from s3mount.s3.views.buckets_view import Buckets, BucketsView
@@ -137,7 +137,7 @@ class AccountStores:
         self._config = config
         self._factory = factory
         self._operations = operations
-        self._scheduling = SharedScheduling(config.max_connections)
+        self._scheduling = AccountScheduling(config.max_connections)
         name = "native" if is_native(config, endpoint) else "boto3"
         self.identity = StoreIdentity(endpoint.origin, endpoint.region, name)
         self._account = self._store(operations, "")
@@ -145,7 +145,7 @@ class AccountStores:
         self._stores: list[RemoteStore] = [self._account]
         self._selection = BucketSelection.of(config.buckets)
         names = BucketNames(self._account, self._selection)
-        self._buckets = Buckets(names, self._open_bucket, self._account.has_capacity)
+        self._buckets = Buckets(names, self._open_bucket, self._scheduling.has_capacity)
         self.view: BucketStore = BucketsView(self._buckets)
 
     async def list_once(self, query: ListQuery) -> ListPage:
@@ -166,7 +166,7 @@ class AccountStores:
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what all stores have counted together."""
-        register_store_metrics(metrics, self._scheduling.limiter, self._counting)
+        register_store_metrics(metrics, self._counting)
 
     def preconnect(self) -> None:
         """Do nothing: the buckets may be at other hosts than the list of them."""
@@ -206,7 +206,7 @@ class AccountStores:
             timeout=self._config.timeout,
             bucket=bucket,
             identity=self.identity,
-            scheduling=self._scheduling,
+            scheduling=self._scheduling.for_store(),
             # no request may come again to a region that a bucket has left, and end its outage
             outage=OutageTracker(is_elsewhere=leads_elsewhere),
         )

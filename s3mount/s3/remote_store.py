@@ -45,7 +45,7 @@ from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.scheduling.range_read import ReadScheduler
 from s3mount.s3.scheduling.retry import BlockingCall, PausesLeft, Retrier, monotonic, pauses
-from s3mount.s3.scheduling.shared_scheduling import SharedScheduling
+from s3mount.s3.scheduling.store_scheduling import StoreScheduling
 from s3mount.s3.store_metrics import StoreCounts, register_store_metrics
 
 _PRECONNECTED = 8  # connections; see docs/decisions/connection-setup.md
@@ -57,8 +57,8 @@ class RemoteStore:
     """`BucketStore` over *operations*; for one trio run.
 
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
-    status of the mount. *scheduling* is that of several stores, which its owner closes; else the
-    store has its own, of *max_connections*. *outage* counts the failures that are one.
+    status of the mount. *scheduling* shares threads with other stores, and its owner closes them;
+    else the store has its own, of *max_connections*. *outage* counts the failures that are one.
     *posix_attributes* is that of `PosixSource`.
     """
 
@@ -71,7 +71,7 @@ class RemoteStore:
         bucket: str | None = None,
         identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
-        scheduling: SharedScheduling | None = None,
+        scheduling: StoreScheduling | None = None,
         posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
         outage: OutageTracker | None = None,
     ) -> None:
@@ -79,9 +79,9 @@ class RemoteStore:
         self.posix_attributes = posix_attributes or _no_attributes
         self.identity = identity
         self._timeout = timeout
-        self._own_scheduling = None if scheduling else SharedScheduling(max_connections)
-        scheduling = scheduling or self._own_scheduling
-        assert scheduling is not None
+        self._owns_scheduling = scheduling is None
+        scheduling = scheduling or StoreScheduling.of_one_store(max_connections)
+        self._scheduling = scheduling
         self._limiter = scheduling.limiter
         self._thread_pool = scheduling.thread_pool
         self._retrier = Retrier(
@@ -220,16 +220,18 @@ class RemoteStore:
             hedges_won=hedges.won,
             odd_rows=self._odd_rows.count,
             outage=retrier.outage.seconds,
+            throttles=self._limiter.throttles,
+            request_limit=self._limiter.aimd.allowed,
         )
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of retries, hedges and throttling."""
-        register_store_metrics(metrics, self._limiter, lambda: (self,))
+        register_store_metrics(metrics, lambda: (self,))
 
     def close(self) -> None:
         """End the connections. Threads that still make an attempt fail, and end."""
-        if self._own_scheduling is not None:
-            self._own_scheduling.close()
+        if self._owns_scheduling:
+            self._scheduling.close()
         self._operations.close()
 
     def _make_sender(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from s3mount.metrics import Metrics
-from s3mount.s3.scheduling.limiter import Limiter
 
 
 class StoreCounts(NamedTuple):
@@ -19,6 +18,8 @@ class StoreCounts(NamedTuple):
     hedges_won: int
     odd_rows: int
     outage: float
+    throttles: int
+    request_limit: int
 
 
 class Counting(Protocol):
@@ -28,15 +29,13 @@ class Counting(Protocol):
     def counts(self) -> StoreCounts: ...
 
 
-def register_store_metrics(
-    metrics: Metrics, limiter: Limiter, stores: Callable[[], Iterable[Counting]]
-) -> None:
-    """Register what *stores* have counted together, and what *limiter* allows them."""
+def register_store_metrics(metrics: Metrics, stores: Callable[[], Iterable[Counting]]) -> None:
+    """Register what *stores* have counted together, and what they are allowed."""
 
     def total(name: str) -> Callable[[], float]:
         return lambda: sum(getattr(store.counts, name) for store in stores())
 
-    counter, gauge, aimd = metrics.counter, metrics.gauge, limiter.aimd
+    counter, gauge = metrics.counter, metrics.gauge
     counter("odd_rows", "rows", "Rows of listings skipped, or read generously.", total("odd_rows"))
     gauge(
         "store_outage_seconds",
@@ -45,8 +44,13 @@ def register_store_metrics(
         lambda: max(store.counts.outage for store in stores()),
     )
     counter("retries", "requests", "Attempts after the first.", total("retries"))
-    counter("throttles", "responses", "Responses that throttle.", lambda: limiter.throttles)
+    counter("throttles", "responses", "Responses that throttle.", total("throttles"))
     counter("request_errors", "requests", "Requests that failed.", total("errors"))
     counter("hedged_reads", "requests", "Hedged GETs sent.", total("hedges"))
     counter("hedged_reads_won", "requests", "Hedged GETs that won.", total("hedges_won"))
-    gauge("request_limit", "requests", "Requests allowed at once.", lambda: aimd.allowed)
+    gauge(
+        "request_limit",
+        "requests",
+        "Requests allowed at once; of several buckets, to the one that is allowed the fewest.",
+        lambda: min(store.counts.request_limit for store in stores()),
+    )

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -31,6 +32,9 @@ THERE: Final = "eu-central-1"
 BUCKETS: Final = {"alpha": HERE, "beta": THERE, "gamma": HERE, "delta": THERE}
 KEYS: Final = ("a.txt", "d/b.txt", "d/e/c.txt")
 OVERWRITES: Final = 120
+READERS: Final = 16  # more than the kernel's default of background requests, twelve
+LARGE: Final = 1 << 20  # bytes: the kernel reads ahead, in the background
+SHARE: Final = 7  # of eight permits: what one bucket may hold
 DENIED: Final = "LIST refused: AccessDenied"
 
 
@@ -295,6 +299,51 @@ def test_one_limit_of_connections_is_that_of_all_buckets(found: Account, directo
         assert bodies == [body_of(bucket, key) for bucket in BUCKETS for key in KEYS]
 
     assert found.most_at_once <= 2
+
+
+def metric_of(metrics: Path, name: str) -> float:
+    """Return a metric that is served at the Unix socket *metrics*."""
+    text = output_of("curl", "-sSf", "--unix-socket", metrics, "http://localhost/metrics")
+    [value] = re.findall(rf"^s3mount_{name} (\S+)$", text, re.MULTILINE)
+    return float(value)
+
+
+@each_transport
+def test_a_silent_bucket_holds_no_other_back(
+    found: Account, directory: Path, transport: str
+) -> None:
+    """A bucket that does not respond holds no other back: each has its own limit of requests, and
+    leaves some of `--max-connections` to the others.
+    """
+    bodies = {f"{number}.bin": bytes([number]) * LARGE for number in range(READERS)}
+    for bucket in ("alpha", "beta"):
+        client = found.regions[BUCKETS[bucket]].client()
+        for name, body in bodies.items():
+            client.put_object(Bucket=bucket, Key=name, Body=body)
+    metrics = directory / "metrics"
+    options = ("--max-connections", "8", "--transport", transport, "--no-prefetch", "all")
+    options += ("--metrics", f"unix:{metrics}")
+    with (
+        mount_of(found.server, "s3://", directory / "m", *options) as mount,
+        ThreadPoolExecutor(READERS) as pool,
+    ):
+        for bucket in ("alpha", "beta"):
+            os.listdir(mount / bucket)
+        found.silence("alpha")
+        try:
+            readers = [pool.submit((mount / "alpha" / name).read_bytes) for name in bodies]
+            wait_until(lambda: found.unanswered >= SHARE)
+            wait_until(lambda: metric_of(metrics, "block_fetches_in_flight") >= READERS)
+            found.take()
+            assert output_of("cat", mount / "beta/1.bin").encode() == bodies["1.bin"]
+            sent = found.take()
+            assert files_below(mount / "gamma") == {key: body_of("gamma", key) for key in KEYS}
+            assert not any(reader.done() for reader in readers)
+        finally:
+            found.end_silence()
+        assert [reader.result() for reader in readers] == list(bodies.values())
+
+    assert sent == [("GET", "beta", 200)]  # as if no other bucket were read
 
 
 def test_a_name_that_no_bucket_can_have_is_not_shown(found: Account, directory: Path) -> None:

@@ -35,6 +35,10 @@ class Account:
     denied: set[str] = field(default_factory=set)
     tells_regions: bool = True
     may_list: bool = True
+    # buckets whose requests are not responded to until they are taken out, and how many wait so
+    silent: set[str] = field(default_factory=set)
+    unanswered: int = 0
+    changed: threading.Condition = field(default_factory=threading.Condition)
     # held while a request is forwarded, as moto replaces an object in several steps
     lock: threading.Lock = field(default_factory=threading.Lock)
     most_at_once: int = 0  # requests
@@ -47,6 +51,23 @@ class Account:
         client.create_bucket(Bucket=name)
         self.buckets[name] = region
         return client
+
+    def silence(self, bucket: str) -> None:
+        """Respond to no request of *bucket* from now on."""
+        with self.changed:
+            self.silent.add(bucket)
+
+    def end_silence(self) -> None:
+        """Respond to all requests, those that wait too."""
+        with self.changed:
+            self.silent.clear()
+            self.changed.notify_all()
+
+    def wait_until_heard(self, bucket: str) -> None:
+        """Wait, as long as *bucket* is silent."""
+        with self.changed:
+            self.unanswered += bucket in self.silent
+            self.changed.wait_for(lambda: bucket not in self.silent)
 
     def take(self) -> list[tuple[str, str, int]]:
         """Return the requests since the last call."""
@@ -66,6 +87,7 @@ def account(regions: Mapping[str, S3Server]) -> Iterator[Account]:
         try:
             yield listening.account
         finally:
+            listening.account.end_silence()
             listening.shutdown()
             thread.join()
 
@@ -109,6 +131,7 @@ class _Handler(BaseHTTPRequestHandler):
         bucket = urlsplit(self.path).path.strip("/").partition("/")[0]
         signed_for = _SIGNED_FOR.search(self.headers.get("Authorization", ""))
         region = account.buckets.get(bucket)
+        account.wait_until_heard(bucket)
         if not bucket:
             self._list_buckets()
         elif bucket in account.denied:

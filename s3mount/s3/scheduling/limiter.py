@@ -1,4 +1,4 @@
-"""Priority semaphore with an AIMD concurrency limit, for all requests of the mount.
+"""Priority semaphore with an AIMD concurrency limit, for all requests to one store.
 
 Invariants, however requests acquire, release, are promoted or cancelled:
 
@@ -16,6 +16,9 @@ Invariants, however requests acquire, release, are promoted or cancelled:
 The store's throttling moves the limit as TCP does (AIMD). A throttled request halves it, once for
 all requests that were in flight together. Each success raises it by one part of itself, so one
 round of successes raises it by one.
+
+A mount of one bucket has one limiter, for all its requests. The limiters of several buckets share
+permits as well: see `bucket_limiter`.
 """
 
 import math
@@ -28,7 +31,7 @@ from s3mount.errors import S3MountError
 from s3mount.s3.object_store import Priority
 from s3mount.s3.transport import Retryable
 
-RESERVE = 8  # one of so many permits is kept from prefetch
+RESERVE = 8  # one of so many permits is kept from prefetch, and from each of several buckets
 
 
 class AimdLimit:
@@ -189,8 +192,10 @@ class Limiter:
             permit = self._permits[priority] = Permit(self, priority, self.aimd.round)
         return permit
 
-    def _has_room(self, priority: Priority) -> bool:
-        allowed = self.aimd.allowed
+    def _has_room(self, priority: Priority, allowed: int | None = None) -> bool:
+        """Whether a permit of *priority* is free, of *allowed*; by default of the AIMD limit's."""
+        if allowed is None:
+            allowed = self.aimd.allowed
         if self.held >= allowed:
             return False
         if priority is Priority.DEMAND:

@@ -1,0 +1,26 @@
+"""Permits and threads of the requests to a store; those of several buckets share threads."""
+
+from dataclasses import dataclass
+
+from s3mount.s3.scheduling.executor import Executor
+from s3mount.s3.scheduling.limiter import Limiter
+from s3mount.s3.scheduling.thread_pool import ThreadPool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreScheduling:
+    """What schedules the requests to one store; for one trio run."""
+
+    limiter: Limiter
+    thread_pool: ThreadPool
+    executor: Executor
+
+    @classmethod
+    def of_one_store(cls, max_connections: int) -> "StoreScheduling":
+        """Return that of a store which shares nothing, for *max_connections* requests at once."""
+        thread_pool = ThreadPool()
+        return cls(Limiter(max_connections), thread_pool, Executor(thread_pool))
+
+    def close(self) -> None:
+        """Let the threads end, those that make an attempt after it."""
+        self.thread_pool.close()
