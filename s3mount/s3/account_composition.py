@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 _ABOUT_BUCKET: Final = ("AccessDenied", "AllAccessDisabled", "NoSuchBucket")  # and not about keys
 
+OUTAGE_LAPSES_AFTER: Final = 300.0  # seconds; an operation that waits may take the timeout to fail
+
 log = logging.getLogger(__name__)
 
 
@@ -207,6 +209,9 @@ class AccountStores:
             bucket=bucket,
             identity=self.identity,
             scheduling=self._scheduling.for_store(),
-            # no request may come again to a region that a bucket has left, and end its outage
-            outage=OutageTracker(is_elsewhere=leads_elsewhere),
+            # no request may come again to a bucket, or to a region that it has left, and end this
+            outage=OutageTracker(
+                is_elsewhere=leads_elsewhere,
+                lapses_after=max(OUTAGE_LAPSES_AFTER, 2 * self._config.timeout),
+            ),
         )

@@ -40,7 +40,8 @@ def register_store_metrics(metrics: Metrics, stores: Callable[[], Iterable[Count
     gauge(
         "store_outage_seconds",
         "seconds",
-        "Time since the store failed an operation, if none has succeeded since; else 0.",
+        "Time since the store failed an operation, if none has succeeded since; else 0. "
+        "Of several buckets, the longest of those that failed in the last five minutes.",
         lambda: max(store.counts.outage for store in stores()),
     )
     counter("retries", "requests", "Attempts after the first.", total("retries"))

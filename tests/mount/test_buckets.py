@@ -321,8 +321,10 @@ def test_a_silent_bucket_holds_no_other_back(
         for name, body in bodies.items():
             client.put_object(Bucket=bucket, Key=name, Body=body)
     metrics = directory / "metrics"
-    options = ("--max-connections", "8", "--transport", transport, "--no-prefetch", "all")
-    options += ("--metrics", f"unix:{metrics}")
+    options = (
+        *("--max-connections", "8", "--transport", transport, "--no-prefetch", "all"),
+        *("--metrics", f"unix:{metrics}"),
+    )
     with (
         mount_of(found.server, "s3://", directory / "m", *options) as mount,
         ThreadPoolExecutor(READERS) as pool,

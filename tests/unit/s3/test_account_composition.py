@@ -9,11 +9,12 @@ from socket import gaierror, socket
 from typing import Literal
 
 import pytest
+import trio.testing
 
 from s3mount.config import AddressingStyle, StoreConfig
-from s3mount.errors import SetupError
+from s3mount.errors import SetupError, StoreError
 from s3mount.metrics import Metrics
-from s3mount.s3.account_composition import AccountStores, BucketFactory
+from s3mount.s3.account_composition import OUTAGE_LAPSES_AFTER, AccountStores, BucketFactory
 from s3mount.s3.account_transports import AccountTransports
 from s3mount.s3.endpoint.customer_key import CustomerKey
 from s3mount.s3.endpoint.plain_configuration import open_configuration
@@ -105,6 +106,28 @@ async def test_a_bucket_that_has_moved_is_no_outage_of_the_region_that_it_left()
         assert len(server.requests) == 2
         assert metrics.read()["store_outage_seconds"] == 0
         stores.close()
+
+
+async def test_the_outage_of_a_bucket_that_nobody_asks_again_lapses(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    with scripted(*[says(refusal("501 Not Implemented", "NotImplemented"))] * 2) as server:
+        config = StoreConfig(
+            bucket="", buckets=("b",), endpoint_url=f"http://127.0.0.1:{server.port}"
+        )
+        factory, metrics = factory_of(config), Metrics()
+        stores = AccountStores(config, factory, factory.account_operations())
+        stores.register_metrics(metrics)
+        with pytest.raises(StoreError):
+            await stores.view.list_page(ListQuery("b/"))
+
+        told = []
+        for _ in range(2):
+            mock_clock.jump(OUTAGE_LAPSES_AFTER / 2 + 1)
+            told.append(metrics.read()["store_outage_seconds"])
+        stores.close()
+
+    assert told == [OUTAGE_LAPSES_AFTER / 2 + 1, 0]
 
 
 @pytest.mark.parametrize("transport", ["native", "boto3"])

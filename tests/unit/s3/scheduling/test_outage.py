@@ -52,3 +52,34 @@ def test_an_operation_that_began_before_the_last_success_begins_no_outage(clock:
     outage.record(DeadlineExceeded("late"), began)
 
     assert outage.seconds == 0
+
+
+def test_an_outage_that_lapses_is_not_told_until_it_fails_again(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bucket that failed once, and was not asked again, was away in the metrics forever."""
+    caplog.set_level(logging.INFO)
+    outage = OutageTracker(clock, lapses_after=300)
+    told = []
+
+    for step, error in ((0, StoreError("away")), (300, None), (1, None), (99, StoreError("away"))):
+        clock.now += step
+        if error is not None:
+            outage.record(error, clock.now)
+        told.append(outage.seconds)
+    clock.now += 1000
+    outage.record(None, clock.now)
+
+    assert told == [0, 300, 0, 400]
+    assert outage.seconds == 0
+    [end] = caplog.records
+    assert "after 1400 s; failed operations meanwhile: 2" in end.getMessage()
+
+
+def test_an_outage_of_the_only_store_does_not_lapse(clock: Clock) -> None:
+    outage = OutageTracker(clock)
+    outage.record(StoreError("away"), clock.now)
+
+    clock.now += 1e6
+
+    assert outage.seconds == 1e6
