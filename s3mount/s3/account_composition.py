@@ -28,11 +28,11 @@ from s3mount.s3.model import ListPage, ListQuery, StoreIdentity
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.account_operations import AccountOperations
 from s3mount.s3.operations.bucket_operations import BucketOperations, Operations
-from s3mount.s3.region_redirect import leads_elsewhere
+from s3mount.s3.region_redirect import leads_elsewhere, leads_to_other
 from s3mount.s3.regional_store import RegionalStore
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
-from s3mount.s3.scheduling.account_scheduling import AccountScheduling
+from s3mount.s3.scheduling.bucket_limiter import AccountScheduling
 from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.store_metrics import register_store_metrics
 from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
@@ -197,11 +197,16 @@ class AccountStores:
     async def _connect_bucket(self, config: StoreConfig, region: str) -> RemoteStore:
         make = partial(self._factory.bucket_operations, config, region)
         operations = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
-        store = self._store(operations, config.bucket)
+        store = self._store(operations, config.bucket, partial(leads_to_other, region))
         self._stores.append(store)
         return store
 
-    def _store(self, operations: Operations, bucket: str) -> RemoteStore:
+    def _store(
+        self,
+        operations: Operations,
+        bucket: str,
+        has_moved: Callable[[BaseException], bool] = leads_elsewhere,
+    ) -> RemoteStore:
         return RemoteStore(
             operations,
             max_connections=self._config.max_connections,
@@ -209,6 +214,7 @@ class AccountStores:
             bucket=bucket,
             identity=self.identity,
             scheduling=self._scheduling.for_store(),
+            has_moved=has_moved,
             # no request may come again to a bucket, or to a region that it has left, and end this
             outage=OutageTracker(
                 is_elsewhere=leads_elsewhere,

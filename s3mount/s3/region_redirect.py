@@ -17,6 +17,7 @@ REDIRECTS: Final = {
     *("PermanentRedirect", "TemporaryRedirect", "Redirect", "301", "302", "307"),
     *("AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "BadRequest", "400"),
 }
+_REGION_CODES: Final = ("PermanentRedirect", "AuthorizationHeaderMalformed")  # of nothing else
 _REDIRECT_STATUSES: Final = (301, 302, 307)
 _REGION: Final = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)  # it becomes a label of a host name
 
@@ -46,6 +47,26 @@ def leads_elsewhere(error: BaseException) -> bool:
     failure = unwrapped(error)
     is_named = region_of_redirect(failure) is not None
     return is_named or (is_redirect(failure) and error.status in _REDIRECT_STATUSES)
+
+
+def leads_to_other(region: str, error: BaseException) -> bool:
+    """Whether *error*, of a request in *region*, names another one that has the bucket."""
+    if not isinstance(error, S3MountError):
+        return False
+    other = region_of_redirect(unwrapped(error))
+    return other is not None and other != region
+
+
+def redirect_reason(response: ErrorResponse) -> str | None:
+    """Return in words where *response* says that the bucket is; None if it may mean all else."""
+    if response.code not in _REGION_CODES:
+        return None
+    if response.region is None or not _REGION.fullmatch(response.region):
+        return f"the bucket is elsewhere, check --region and --endpoint-url: {response.code}"
+    region = response.region
+    return (
+        f"the bucket is in region {region!r} now, check --region or mount it anew: {response.code}"
+    )
 
 
 def _redirect(failure: S3MountError | Retryable) -> ErrorResponse | None:

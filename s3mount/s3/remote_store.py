@@ -59,7 +59,7 @@ class RemoteStore:
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
     status of the mount. *scheduling* shares threads with other stores, and its owner closes them;
     else the store has its own, of *max_connections*. *outage* counts the failures that are one.
-    *posix_attributes* is that of `PosixSource`.
+    *posix_attributes* is that of `PosixSource`, *has_moved* that of `ReadScheduler`.
     """
 
     def __init__(
@@ -74,16 +74,16 @@ class RemoteStore:
         scheduling: StoreScheduling | None = None,
         posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
         outage: OutageTracker | None = None,
+        has_moved: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
         self._operations = operations
         self.posix_attributes = posix_attributes or _no_attributes
         self.identity = identity
         self._timeout = timeout
         self._owns_scheduling = scheduling is None
-        scheduling = scheduling or StoreScheduling.of_one_store(max_connections)
-        self._scheduling = scheduling
-        self._limiter = scheduling.limiter
-        self._thread_pool = scheduling.thread_pool
+        self._scheduling = scheduling or StoreScheduling.of_one_store(max_connections)
+        self._limiter = self._scheduling.limiter
+        self._thread_pool = self._scheduling.thread_pool
         self._retrier = Retrier(
             self._limiter,
             self._thread_pool,
@@ -94,7 +94,7 @@ class RemoteStore:
             outage=outage,
         )
         self._reads = ReadScheduler(
-            self._retrier, self._limiter, scheduling.executor, self._make_sender, timeout
+            self._retrier, self._scheduling, self._make_sender, timeout, has_moved=has_moved
         )
         self._odd_rows = OddRowLog()
         self.start_read = self._reads.start_read  # no frame more on the path of a read

@@ -38,7 +38,8 @@ class MemoryAccount:
     """Buckets by name, each in HOME unless *regions* says otherwise.
 
     *denied* buckets refuse everything; *failing* has what a bucket, or "" for the account, fails
-    with. *page_size* bounds the pages of buckets. *tells_head*: a redirected HEAD names the region.
+    with. *page_size* bounds the pages of buckets. *redirect* is the status and code of a redirect,
+    which names the region if it *tells_regions*, and for a HEAD if it *tells_head* as well.
     """
 
     buckets: dict[str, MemoryStore] = field(default_factory=dict)
@@ -46,6 +47,8 @@ class MemoryAccount:
     denied: set[str] = field(default_factory=set)
     failing: dict[str, S3MountError] = field(default_factory=dict)
     page_size: int = 1000
+    redirect: tuple[int, str] = (301, "PermanentRedirect")
+    tells_regions: bool = True
     tells_head: bool = True
     # bucket ("": the account), region, kind
     requests: list[tuple[str, str, str]] = field(default_factory=list)
@@ -179,13 +182,13 @@ class BucketInRegion:
         account, name = self._account, self._name
         account.requests.append((name, self._region, kind))
         region = account.regions.get(name, HOME)
-        is_told = kind != "HEAD" or account.tells_head
+        is_told = account.tells_regions and (kind != "HEAD" or account.tells_head)
         if name in account.failing:
             raise account.failing[name].detached()
         if name not in account.buckets:
             raise self._failure(NotFound, 404, "NoSuchBucket")
         if region != self._region:
-            raise self._failure(StoreError, 301, "PermanentRedirect", region if is_told else None)
+            raise self._failure(StoreError, *account.redirect, region if is_told else None)
         if name in account.denied:
             raise self._failure(AccessDenied, 403, "AccessDenied")
         return account.buckets[name]

@@ -301,6 +301,64 @@ def test_one_limit_of_connections_is_that_of_all_buckets(found: Account, directo
     assert found.most_at_once <= 2
 
 
+@each_transport
+def test_an_open_file_of_a_bucket_that_is_made_anew_elsewhere_is_stale(
+    found: Account, directory: Path, transport: str
+) -> None:
+    """A file that is open when its bucket is made anew in another region is ESTALE, and never has
+    bytes of the new one; opened again, it is what is there now.
+    """
+    old, new = b"old " * LARGE, b"new " * LARGE
+    here = found.make_bucket("moved", HERE)
+    here.put_object(Bucket="moved", Key="k", Body=old)
+    options = ("--metadata-ttl", "0", "--transport", transport)
+    with mount_of(found.server, "s3://", directory / "m", *options) as mount:
+        mount.allow("ESTALE")
+        with (mount / "moved/k").open("rb", buffering=0) as file:
+            assert file.read(4096) == old[:4096]
+            remove(here, "moved")
+            there = found.make_bucket("moved", THERE)
+            there.put_object(Bucket="moved", Key="k", Body=new)
+            before = failure_of(lambda: os.pread(file.fileno(), 4096, len(old) - 4096))
+            assert (mount / "moved/k").read_bytes() == new
+            after = failure_of(lambda: os.pread(file.fileno(), 4096, len(old) - 8192))
+    remove(there, "moved")
+    del found.buckets["moved"]
+
+    assert (before, after) == ("ESTALE", "ESTALE")
+
+
+@each_transport
+def test_a_mount_of_one_bucket_that_is_made_anew_elsewhere_says_what_to_do(
+    found: Account, directory: Path, transport: str
+) -> None:
+    old = b"old " * LARGE
+    here = found.make_bucket("moved", HERE)
+    here.put_object(Bucket="moved", Key="k", Body=old)
+    options = ("--metadata-ttl", "0", "--transport", transport, "--no-prefetch", "all")
+    with mount_of(found.server, "moved", directory / "m", *options) as mount:
+        mount.expect(f"the bucket is in region '{THERE}' now, check --region or mount it anew")
+        mount.allow("HEAD refused")  # without a document
+        with (mount / "k").open("rb", buffering=0) as file:
+            assert file.read(4096) == old[:4096]
+            remove(here, "moved")
+            there = found.make_bucket("moved", THERE)
+            there.put_object(Bucket="moved", Key="k", Body=b"new " * LARGE)
+            found.take()
+            failures = [
+                failure_of(lambda: os.pread(file.fileno(), 4096, len(old) - 4096)),
+                failure_of((mount / "k").read_bytes),
+                failure_of(lambda: os.listdir(mount.path)),
+            ]
+            sent = found.take()
+    remove(there, "moved")
+    del found.buckets["moved"]
+
+    assert failures == ["EIO"] * 3
+    assert len(sent) <= 3 * len(failures)
+    assert {status for _, _, status in sent} == {301}
+
+
 def metric_of(metrics: Path, name: str) -> float:
     """Return a metric that is served at the Unix socket *metrics*."""
     text = output_of("curl", "-sSf", "--unix-socket", metrics, "http://localhost/metrics")

@@ -21,6 +21,7 @@ from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 from s3mount.s3.scheduling.limiter import Limiter, Permit
 from s3mount.s3.scheduling.range_read import RangeRead, ReadScheduler
 from s3mount.s3.scheduling.retry import Retrier, pauses
+from s3mount.s3.scheduling.store_scheduling import StoreScheduling
 from s3mount.s3.transport import Retryable
 from s3mount.unawaited import ExpectedError
 
@@ -76,8 +77,11 @@ class Play:
         )
         self.scheduler = ReadScheduler(
             retrier,
-            self.limiter,
-            self,  # type: ignore[arg-type]
+            StoreScheduling(
+                self.limiter,
+                self,  # type: ignore[arg-type]
+                self,  # type: ignore[arg-type]
+            ),
             lambda *_, **__: Sender(),  # type: ignore[arg-type]
             TIMEOUT,
         )

@@ -18,6 +18,7 @@ from s3mount.errors import (
 )
 from s3mount.printable import printable
 from s3mount.s3.model import ObjectVersion
+from s3mount.s3.region_redirect import redirect_reason
 from s3mount.s3.transport import ErrorResponse, Retryable
 
 RequestFailure = S3MountError | Retryable
@@ -193,4 +194,6 @@ def _message(response: ErrorResponse, operation: Operation) -> str:
     if response.redirect is not None:
         reason = f"the store redirects {response.redirect}"
     refused = f"{operation.value} refused"
+    if response.redirect is None and (elsewhere := redirect_reason(response)) is not None:
+        reason = elsewhere
     return f"{refused}{reason and f': {reason}'} (HTTP {response.status})"

@@ -19,7 +19,10 @@ however requests of any bucket acquire, release, are promoted or cancelled:
 import trio
 
 from s3mount.s3.object_store import Priority
+from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import RESERVE, Limiter, Permit, PermitWaiter
+from s3mount.s3.scheduling.store_scheduling import StoreScheduling
+from s3mount.s3.scheduling.thread_pool import ThreadPool
 
 
 class SharedPermits:
@@ -134,6 +137,24 @@ class BucketLimiter(Limiter):
 
     def _admit(self) -> None:
         self._shared.admit()
+
+
+class AccountScheduling:
+    """Permits and threads of up to *max_connections* requests at once; for one trio run."""
+
+    def __init__(self, max_connections: int) -> None:
+        self._permits = SharedPermits(max_connections)
+        self._thread_pool = ThreadPool()
+        self._executor = Executor(self._thread_pool)
+        self.has_capacity = self._permits.has_capacity
+
+    def for_store(self) -> StoreScheduling:
+        """Return that of one more store, which is closed with this object."""
+        return StoreScheduling(BucketLimiter(self._permits), self._thread_pool, self._executor)
+
+    def close(self) -> None:
+        """Let the threads end, those that make an attempt after it."""
+        self._thread_pool.close()
 
 
 def _reserve(permits: int) -> int:

@@ -16,6 +16,7 @@ Invariants:
 """
 
 import logging
+from collections.abc import Callable
 from typing import Final, Protocol, TypeGuard
 
 import outcome
@@ -34,11 +35,11 @@ from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import OnReadEnd, Priority
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
-from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.hedge_policy import HedgePolicy
 from s3mount.s3.scheduling.hedged_request import HedgedRequest
-from s3mount.s3.scheduling.limiter import Limiter, Permit
+from s3mount.s3.scheduling.limiter import Permit
 from s3mount.s3.scheduling.retry import Retrier
+from s3mount.s3.scheduling.store_scheduling import StoreScheduling
 from s3mount.s3.transport import Retryable
 from s3mount.unawaited import ExpectedError
 
@@ -69,25 +70,28 @@ class ReadScheduler:
 
     What *make_sender* makes returns the version id, if the store tells one. *timeout* is in
     seconds. `uses_conditions` until the store has refused several current versions.
-    `doubts_etags` if it did so because of their ETags (412).
+    `doubts_etags` if it did so because of their ETags (412). *has_moved* tells a failure that says
+    that the bucket is elsewhere, where another open finds it: what was read is gone.
     """
 
     def __init__(
         self,
         retrier: Retrier,
-        limiter: Limiter,
-        executor: Executor,
+        scheduling: StoreScheduling,
         make_sender: MakeSender,
         timeout: float,
+        *,
+        has_moved: Callable[[BaseException], bool] = lambda _: False,
     ) -> None:
         self.retrier = retrier
-        self.executor = executor
+        self.has_moved = has_moved
+        self.executor = scheduling.executor
         self.make_sender = make_sender
-        self.hedge_policy = HedgePolicy(limiter)
+        self.hedge_policy = HedgePolicy(scheduling.limiter)
         self.uses_conditions = True
         self.doubts_etags = False
         self._refuted = 0  # reads that only the condition made fail
-        self._limiter = limiter
+        self._limiter = scheduling.limiter
         self._timeout = timeout
 
     def start_read(
@@ -286,13 +290,17 @@ class RangeRead(HedgedRequest[str | None]):
         if isinstance(error, S3MountError | ExpectedError):
             unawaited.drop_frames(error)
         if isinstance(error, NotFound | AccessDenied) and self._version.is_replaced:
-            version = self._version
-            message = "the version being read was deleted"
-            return StaleVersion(
-                message,
-                bucket=version.bucket,
-                key=version.key,
-                status=error.status,
-                code=error.code,
-            )
+            return self._stale(error, "the version being read was deleted")
+        if isinstance(error, S3MountError) and self._scheduler.has_moved(error):
+            return self._stale(error, "the bucket of the version being read is elsewhere now")
         return error
+
+    def _stale(self, error: S3MountError, message: str) -> StaleVersion:
+        version = self._version
+        return StaleVersion(
+            message,
+            bucket=version.bucket,
+            key=version.key,
+            status=error.status,
+            code=error.code,
+        )

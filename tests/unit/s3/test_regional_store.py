@@ -191,3 +191,32 @@ async def test_a_version_keeps_its_identity_over_regions() -> None:
     found = (await store_of(account).head("x")).version
 
     assert found == ObjectVersion("b", "x", found.etag, 1)
+
+
+@pytest.mark.parametrize(
+    ("redirect", "is_settled", "requests"),
+    [
+        ((301, "PermanentRedirect"), False, 2),
+        ((301, "PermanentRedirect"), True, 2),
+        ((400, "AuthorizationHeaderMalformed"), False, 2),
+        ((400, "AuthorizationHeaderMalformed"), True, 1),
+    ],
+)
+async def test_a_redirect_that_names_no_region_is_an_error_after_one_question(
+    redirect: tuple[int, str], *, is_settled: bool, requests: int
+) -> None:
+    account = account_with(HOME)
+    store = store_of(account)
+    if is_settled:
+        await store.head("x")
+    account.regions["b"], account.redirect, account.tells_regions = ELSEWHERE, redirect, False
+    account.requests.clear()
+
+    for _ in range(2):
+        with pytest.raises(StoreError, match=redirect[1]):
+            await store.list_page(ListQuery(""))
+
+    assert sent(account) == [(HOME, "LIST")] * (2 * requests)
+    assert set(account.opened) == {("b", HOME)}
+    account.tells_regions = True
+    assert (await store.head("x")).version.size == 1

@@ -60,6 +60,29 @@ TRANSIENT = [
 ]
 
 
+@pytest.mark.parametrize("operation", list(Operation))
+@pytest.mark.parametrize(
+    ("status", "code"), [(301, "PermanentRedirect"), (400, "AuthorizationHeaderMalformed")]
+)
+@pytest.mark.parametrize(
+    ("region", "expected"),
+    [
+        ("eu-north-1", "the bucket is in region 'eu-north-1' now, check --region"),
+        (None, "the bucket is elsewhere, check --region and --endpoint-url"),
+        ("no region", "the bucket is elsewhere, check --region and --endpoint-url"),
+    ],
+)
+def test_a_redirect_says_where_the_bucket_is(
+    operation: Operation, status: int, code: str, region: str | None, expected: str
+) -> None:
+    response = ErrorResponse(status=status, code=code, region=region)
+
+    failure = from_error_response(response, operation, bucket="b", key="k")
+
+    assert isinstance(failure, StoreError)
+    assert str(failure).startswith(f"{operation.value} refused: {expected}")
+
+
 @pytest.mark.parametrize(("status", "code", "operation", "kind"), PERMANENT)
 def test_what_no_retry_mends_is_a_failure_of_its_kind(
     status: int, code: str, operation: Operation, kind: type[S3MountError]
