@@ -8,6 +8,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
+from s3mount.errors import S3MountError
 from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
@@ -199,3 +200,16 @@ class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, Protocol):
         The order within a key is the store's: newest first at S3.
         """
         ...
+
+
+async def is_listed_nowhere(store: ObjectStore, key: str) -> bool:
+    """Whether a listing of *key* itself, in one page, has no such object; False if it fails.
+
+    For a HEAD that is refused: some proxies respond 403 to that of whatever is not there.
+    """
+    try:
+        page = await store.list_page(ListQuery(key, reason=Reason.LOOKUP))
+    except S3MountError:
+        return False
+    is_listed = page.is_partial or any(each.key == key for each in page.objects)
+    return page.next_token is None and not is_listed

@@ -36,6 +36,7 @@ from s3mount.s3.object_store import (
     Priority,
     RequestPriority,
     StartedRead,
+    is_listed_nowhere,
 )
 from s3mount.s3.views import VERSIONS_DIRECTORY
 from s3mount.s3.views.moment_view import as_denied
@@ -141,10 +142,14 @@ class VersionTargets:
             await self.store.head(key)
         except NotFound:
             return False
+        except AccessDenied:
+            if await is_listed_nowhere(self.store, key):
+                return False
+            raise
         return True
 
     async def _is_object(self, key: str) -> bool:
-        """`_is_real`; False if that is denied, as some stores do for whatever is not there."""
+        """`_is_real`; False if that is denied."""
         try:
             return await self._is_real(key)
         except AccessDenied:

@@ -143,15 +143,45 @@ async def test_an_object_of_the_name_comes_before_the_directory() -> None:
     assert await names(view, ".versions/") == [".versions/.versions@v1", ".versions/a@v0"]
 
 
-async def test_a_store_that_denies_what_is_not_there_lists_versions() -> None:
-    class Denying(VersionedStore):
-        async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
-            try:
-                return await VersionedStore.head(self, key, reason)
-            except NotFound as exc:
-                raise AccessDenied("denied", key=key) from exc
+class DenyingStore(VersionedStore):
+    """The fake, which denies a HEAD of what is not there."""
 
-    assert await names(view_of(Denying({"a": b""})), ".versions/") == [".versions/a@v0"]
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
+        try:
+            return await VersionedStore.head(self, key, reason)
+        except NotFound as exc:
+            raise AccessDenied("denied", key=key) from exc
+
+
+async def test_a_store_that_denies_what_is_not_there_lists_versions() -> None:
+    view = view_of(DenyingStore({"a": b""}))
+
+    assert await names(view, ".versions/") == [".versions/a@v0"]
+
+
+async def test_a_store_that_denies_what_is_not_there_has_versions_by_name() -> None:
+    store = DenyingStore({"d/a": b"one"})
+    store.put("d/a", b"second")
+    view = view_of(store)
+
+    assert await read(view, "d/.versions/a@v0") == b"one"
+    store.put("d/.versions/a@v0", b"a key")
+    assert await read(view, "d/.versions/a@v0") == b"a key"
+
+
+async def test_a_denied_key_that_is_listed_is_never_taken_for_a_version() -> None:
+    class Secret(VersionedStore):
+        async def head(
+            self,
+            key: str,
+            reason: Reason = Reason.LOOKUP,  # noqa: ARG002
+        ) -> ObjectStat:
+            raise AccessDenied("denied", key=key)
+
+    view = view_of(Secret({"a": b"one", ".versions/a@v0": b"secret"}))
+
+    with pytest.raises(AccessDenied):
+        await view.head(".versions/a@v0")
 
 
 async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None:
