@@ -26,7 +26,7 @@ from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
-from s3mount.filesystem.names import NameEscape
+from s3mount.filesystem.names import NameEscape, ViewNames
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
@@ -379,8 +379,7 @@ def _filesystem(
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
-        unlisted=unlisted_names(config.store),
-        escape=_escape(config.store),
+        names=ViewNames(unlisted_names(config.store), _escape(config.store)),
     )
     policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(
