@@ -16,6 +16,7 @@ from s3mount.s3.views.key_escape import key_of, names
 from s3mount.s3.views.versions_view import version_named
 from tests.mount.filesystem_access import failure_of, output_of, read_tree
 from tests.mount.mount_process import Mount, mount_of, refused
+from tests.mount.relay import relay
 from tests.reference import Directory, files_of, tree_of
 from tests.servers import S3Server
 from tests.waiting import wait_until
@@ -229,6 +230,39 @@ def test_versions_are_files_beside_their_object(bucket: Bucket, tmp_path: Path) 
         }
         assert os.listdir(mount / ".versions") == [f"c.txt@{at_root}"]
         assert sorted(os.listdir(mount.path)) == ["c.txt", "dir"]
+
+
+def test_versions_of_a_marker_object_have_an_empty_name(moto: S3Server, tmp_path: Path) -> None:
+    """The versions of a marker object `d/` are `d/.versions/@ID`."""
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    first = bucket.put("d/", b"bytes")
+    second = bucket.put("d/", b"")
+    bucket.put("d/sub/", b"")
+
+    with mount_of(moto, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert (mount / f"d/.versions/@{first}").read_bytes() == b"bytes"
+        assert read_tree(mount / "d/.versions") == {
+            f"@{first}".encode(): b"bytes",
+            f"@{second}".encode(): b"",
+        }
+        assert failure_of(lambda: os.stat(mount / f".versions/@{first}")) == "ENOENT"
+        assert os.listdir(mount / "d") == ["sub"]
+
+
+def test_a_version_is_found_by_name_where_a_head_of_nothing_is_denied(
+    moto: S3Server, tmp_path: Path
+) -> None:
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    first = bucket.put("d/a", b"one")
+    bucket.put("d/a", b"second")
+
+    with relay(moto) as traffic:
+        traffic.denies_absent = True
+        with mount_of(traffic.server, bucket.name, tmp_path / "m", "--versions") as mount:
+            assert (mount / f"d/.versions/a@{first}").read_bytes() == b"one"
+            assert failure_of(lambda: os.stat(mount / "d/.versions/b@none")) == "ENOENT"
 
 
 def test_the_directory_of_versions_is_in_no_listing(bucket: Bucket, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def expected_versions(history: VersionHistory, path: bytes) -> dict[bytes, bytes
     found: dict[bytes, bytes] = {}
     for key, events in history.events.items():
         name = encode(key).removeprefix(prefix)
-        if not encode(key).startswith(prefix) or b"/" in name or not name:
+        if not encode(key).startswith(prefix) or b"/" in name:
             continue
         for event in events:
             if event.body is not None:

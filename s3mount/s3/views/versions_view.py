@@ -1,7 +1,7 @@
 """View that adds the versions of objects (`--versions`), as files of a directory beside them.
 
 `d/.versions/NAME@ID` is the version ID of the object `d/NAME`, current or not, also of a deleted
-one. A delete marker is no file. Invariants:
+one. NAME is empty for the marker object `d/`. A delete marker is no file. Invariants:
 
 1. What the bucket has comes first: a key that looks like a version is that key, and a directory
    `.versions` that has keys lists those. Its versions are found by name then. Where an object is
@@ -59,9 +59,10 @@ def version_named(key: str) -> VersionName | None:
     path, _, name = key.rpartition("/")
     object_name, _, version_id = name.rpartition("@")
     parent, slash, directory = path.rpartition("/")
-    if not (object_name and version_id) or directory != VERSIONS_DIRECTORY:
+    object_key = f"{parent}{slash}{object_name}"
+    if not (object_key and version_id) or directory != VERSIONS_DIRECTORY:
         return None
-    return VersionName(f"{parent}{slash}{object_name}", version_id)
+    return VersionName(object_key, version_id)
 
 
 def name_of_version(row: ListedVersion) -> str:
@@ -176,8 +177,8 @@ class VersionTargets:
 def _is_file(row: ListedVersion, prefix: str) -> bool:
     """Whether *row* is shown in a listing of *prefix*."""
     name = name_of_version(row)
-    is_named = not (row.is_delete_marker or row.key.endswith("/"))
-    return is_named and name.startswith(prefix) and "/" not in name[len(prefix) :]
+    is_below = name.startswith(prefix) and "/" not in name[len(prefix) :]
+    return is_below and not row.is_delete_marker
 
 
 class VersionsView(StoreView):

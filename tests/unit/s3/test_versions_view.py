@@ -57,7 +57,7 @@ async def names(view: VersionsView, prefix: str, max_keys: int = 1000) -> list[s
 
 
 @given(
-    key=st.text("ab@/.", min_size=1).filter(lambda key: not key.endswith("/")),
+    key=st.text("ab@/.", min_size=1),
     version_id=st.text("ab._-", min_size=1),
 )
 def test_the_name_of_a_version_maps_back(key: str, version_id: str) -> None:
@@ -67,7 +67,8 @@ def test_the_name_of_a_version_maps_back(key: str, version_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a", "a@1", "d/a@1", ".versions/a", ".versions/@1", ".versions/a@", ".versions/d/a@1"]
+    "key",
+    ["a", "a@1", "d/a@1", ".versions/a", ".versions/@1", ".versions/a@", "d/.versions/@", "d/@1"],
 )
 def test_other_keys_name_no_version(key: str) -> None:
     assert version_named(key) is None
@@ -90,6 +91,19 @@ async def test_each_version_is_read_also_of_a_deleted_object() -> None:
         "d/.versions/a@b@v3": b"at",
     }
     assert await names(view, "d/") == ["d/a@b"]
+
+
+async def test_a_marker_object_has_versions_with_an_empty_name() -> None:
+    store = VersionedStore({"d/": b"", "d/a": b"a", "d/e/": b"below"})
+    store.put("d/", b"second")
+    store.delete("d/")
+    view = view_of(store)
+
+    listed = await names(view, "d/.versions/")
+
+    assert sorted(listed) == ["d/.versions/@v0", "d/.versions/@v3", "d/.versions/a@v1"]
+    assert await read(view, "d/.versions/@v3") == b"second"
+    assert await names(view, "d/.versions/@") == ["d/.versions/@v3", "d/.versions/@v0"]
 
 
 @pytest.mark.parametrize("max_keys", [1, 2, 3])
@@ -287,7 +301,7 @@ async def test_versions_are_listed_by_the_beginning_of_their_names(max_keys: int
     store.delete("d/ab")
     view = view_of(store)
     everything = await names(view, "d/.versions/")
-    assert len(everything) == 4
+    assert len(everything) == 5
 
     for name in everything:
         for length in range(len("d/.versions/"), len(name) + 1):
