@@ -73,16 +73,17 @@ def control_server(
         metrics=parts.metrics,
         tree=parts.tree,
         versions=parts.store,
-        attributes=PathAttributes(parts.tree, parts.metadata),
+        attributes=PathAttributes(parts.tree, parts.metadata, parts.store),
         paths=PathLookup(parts.tree),
         metadata=parts.store,
         restorer=parts.store,
+        keys=parts.store,
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,
     )
     warm = warm_command(_warm_ups(parts), parts.requests, parts.config.prices)
-    verify = verify_command(sources.paths, _verifier(parts).begin)
+    verify = verify_command(sources.paths, parts.store, _verifier(parts).begin)
     commands = build_commands(sources, greeting, {"warm": warm, "verify": verify})
     return ControlServer(listening, greeting, commands, allowed)
 

@@ -220,7 +220,7 @@ async def _serve_session(
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
-    operations = _operations(config, observed.posix, filesystem, invalidator, metadata)
+    operations = _operations(config, observed, filesystem, invalidator, metadata)
     served = ServedFileSystem(
         observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
     )
@@ -240,7 +240,7 @@ async def _serve_session(
 
 def _operations(
     config: Config,
-    posix: PosixSource | None,
+    observed: ObservedStore,
     filesystem: FileSystem,
     invalidator: EntryInvalidator,
     metadata: Callable[[], "MetadataReader"],
@@ -255,15 +255,15 @@ def _operations(
         from s3mount.fuse.xattr_operations import XattrOperations  # noqa: PLC0415
 
         make = XattrOperations
-        options["attributes"] = ExtendedAttributes(filesystem.tree, metadata())
-    if posix is not None:
+        options["attributes"] = ExtendedAttributes(filesystem.tree, metadata(), observed.store)
+    if observed.posix is not None:
         from s3mount.fuse.posix_operations import (  # noqa: PLC0415
             PosixOperations,
             PosixXattrOperations,
         )
 
         make = PosixXattrOperations if config.tree.has_xattrs else PosixOperations
-        options["posix"] = posix
+        options["posix"] = observed.posix
     return make(
         filesystem,
         config.tree,

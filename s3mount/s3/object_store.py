@@ -183,7 +183,19 @@ class PosixSource(Protocol):
         ...
 
 
-class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, Protocol):
+class KeySource(Protocol):
+    """Source of the keys that the store has for what a view of it shows."""
+
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        """The store's own key of what is shown as *key*, or the prefix of a directory's.
+
+        Makes no request. *version_id* is that of the file, if it is known. In a mount of many
+        buckets, the bucket comes before it.
+        """
+        ...
+
+
+class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, KeySource, Protocol):
     """All requests of one bucket that the views stand on."""
 
     async def head_version(

@@ -372,7 +372,7 @@ def test_no_key_is_hidden_in_the_past_nor_any_version(
     moment = bucket.moment()
     bodies |= {(key, bucket.put(prefix + key, b"later")): b"later" for key in keys}
 
-    options = ("--at", moment, "--versions", "--show-hidden")
+    options = ("--at", moment, "--versions", "--show-hidden", "--xattrs")
     source = f"{bucket.name}/{prefix}"
     with mount_of(moto, source, tmp_path / "m", *options) as mount:
         found = {_key(path): body for path, body in files_of(read_tree(mount.path))}
@@ -390,8 +390,13 @@ def test_no_key_is_hidden_in_the_past_nor_any_version(
             }.items()
         }
 
+        attributes = output_of(*S3MOUNTCTL, "attributes", str(mount / "a/%dir=/c"), "--json")
+        own_prefix = os.getxattr(mount / "a/%dir=", "user.s3.prefix")
+
     assert found == past
     assert versions == bodies
+    assert json.loads(attributes)["key"] == f"{prefix}a//c"
+    assert own_prefix == f"{prefix}a//".encode()
     for key, history in histories.items():
         ids = {json.loads(line)["version_id"] for line in history.splitlines()}
         assert ids == {version_id for each, version_id in bodies if each == key}

@@ -133,6 +133,9 @@ class Buckets:
 class BucketsView(StoreView):
     """`BucketStore` of many buckets."""
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     def has_scans(self, prefix: str) -> bool:
         return "/" in prefix  # else it is of several buckets
 

@@ -70,6 +70,7 @@ class MomentView:
         self.has_ranges = store.has_ranges
         self.has_scans = store.has_scans
         self.posix_attributes = store.posix_attributes
+        self.store_key = store.store_key
         self.head_version = store.head_version
         self.list_versions = store.list_versions
 

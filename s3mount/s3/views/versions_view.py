@@ -189,6 +189,11 @@ class VersionsView(StoreView):
         self._store = store
         self._bucket = bucket
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        named = version_named(key)
+        is_beside = named is not None and named.version_id == version_id
+        return self._store.store_key(named.key if named and is_beside else key, version_id)
+
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         """Compare, by a HEAD if it is a version beside an object: a key may have its name now."""
         if named_by(version) is None:

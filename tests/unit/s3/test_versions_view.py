@@ -253,6 +253,15 @@ async def test_metadata_is_of_the_version() -> None:
     assert (found.fields["VersionId"], found.stat.version.size) == ("v0", 3)
 
 
+def test_the_stores_own_key_is_told_by_the_version_id() -> None:
+    view = view_of(VersionedStore())
+
+    assert view.store_key("d/.versions/a@v0", "v0") == "d/a"
+    assert view.store_key("d/.versions/a@v0", "another") == "d/.versions/a@v0"
+    assert view.store_key("d/.versions/a@v0") == "d/.versions/a@v0"
+    assert view.store_key("d/") == "d/"
+
+
 async def test_the_null_version_is_read_by_its_id_and_never_another() -> None:
     store = VersionedStore()
     store.put("a", b"before", version_id="null")

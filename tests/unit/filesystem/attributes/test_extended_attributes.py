@@ -29,7 +29,8 @@ async def attributes(
     async with trio.open_nursery() as nursery, file_system(store) as filesystem:
         reader = MetadataReader(store, filesystem.tree, nursery, NoIds())
         tree = filesystem.tree
-        yield ExtendedAttributes(tree, reader), filesystem, PathAttributes(tree, reader)
+        paths = PathAttributes(tree, reader, store)
+        yield ExtendedAttributes(tree, reader, store), filesystem, paths
         nursery.cancel_scope.cancel()
 
 
