@@ -30,6 +30,7 @@ from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.metrics import Metrics
 from s3mount.s3.model import StoreIdentity
+from s3mount.s3.object_parts import ObjectParts
 from s3mount.s3.object_store import BucketStore
 from s3mount.verification.object_verifier import ObjectVerifier
 from s3mount.verification.part_layouts import PartLayouts
@@ -100,5 +101,5 @@ def _warm_ups(parts: ControlledParts) -> WarmUps:
 
 
 def _verifier(parts: ControlledParts) -> ObjectVerifier:
-    layouts = PartLayouts(parts.store, likely_part_size)
+    layouts = PartLayouts(ObjectParts(parts.store), likely_part_size)
     return ObjectVerifier(parts.store, parts.blocks, layouts)

@@ -282,8 +282,9 @@ def _metadata_reader(
     @cache
     def make() -> "MetadataReader":
         from s3mount.filesystem.attributes.metadata_reader import MetadataReader  # noqa: PLC0415
+        from s3mount.s3.object_parts import ObjectParts  # noqa: PLC0415
 
-        return MetadataReader(store, tree, background, blocks)
+        return MetadataReader(store, tree, background, blocks, ObjectParts(store))
 
     return make
 

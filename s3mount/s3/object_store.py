@@ -15,6 +15,7 @@ from s3mount.s3.model import (
     ListPage,
     ListQuery,
     ObjectMetadata,
+    ObjectPart,
     ObjectStat,
     ObjectVersion,
     PosixAttributes,
@@ -155,6 +156,21 @@ class MetadataSource(Protocol):
         With *part_number* the fields are of that part (from 1 on): ContentLength is the part's
         size, and PartsCount is told, if the object was uploaded in parts.
         """
+        ...
+
+
+class PartSource(Protocol):
+    """Source of the parts that an object was uploaded in; see `object_parts`.
+
+    All raise StaleVersion if *version* is not current, nor known to be replaced and read by its id.
+    """
+
+    async def first(self, version: ObjectVersion, reason: Reason) -> ObjectPart:
+        """The first part, or all of an object that was uploaded whole."""
+        ...
+
+    async def all(self, version: ObjectVersion, count: int, reason: Reason) -> list[ObjectPart]:
+        """The *count* parts in order, by a request for each."""
         ...
 
 

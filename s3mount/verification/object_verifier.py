@@ -65,7 +65,7 @@ class ObjectVerifier:
             return Verdict(version, None, reason=evidence.reason)
         layout = None
         if evidence.parts is not None:
-            layout = await self._layouts.layout(version, evidence.parts, evidence.algorithm)
+            layout = await self._layouts.layout(version, evidence, evidence.parts)
             if layout is None:
                 return unknown_parts(version, evidence)
         content = self._blocks.open_background(version)
