@@ -336,6 +336,25 @@ def test_an_object_of_the_name_comes_before_versions(moto: S3Server, tmp_path: P
         assert version in output_of(*S3MOUNTCTL, "versions", str(mount / "d/a"))
 
 
+def test_versions_of_equal_bytes_have_their_own_metadata(moto: S3Server, tmp_path: Path) -> None:
+    client, key = moto.client(), "a"
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    ids = [
+        client.put_object(Bucket=bucket.name, Key=key, Body=b"same", Metadata={"mtime": seconds})
+        for seconds in ("1000", "2000", "3000")
+    ]
+    options = ("--versions", "--posix-metadata")
+    with mount_of(moto, bucket.name, tmp_path / "m", *options) as mount:
+        for put in ids[:2]:
+            (mount / f".versions/a@{put['VersionId']}").read_bytes()
+
+        for put, seconds in zip(ids, (1000, 2000), strict=False):
+            assert (mount / f".versions/a@{put['VersionId']}").stat().st_mtime == seconds
+        assert (mount / "a").stat().st_mtime > 3000  # LastModified: nothing has told of it
+        (mount / "a").read_bytes()
+        assert (mount / "a").stat().st_mtime == 3000
+
+
 def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("a", b"one")
     moment = bucket.moment()

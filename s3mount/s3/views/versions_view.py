@@ -24,6 +24,7 @@ from s3mount.s3.model import (
     Modified,
     NotModified,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionMarker,
@@ -193,6 +194,13 @@ class VersionsView(StoreView):
         named = version_named(key)
         is_beside = named is not None and named.version_id == version_id
         return self._store.store_key(named.key if named and is_beside else key, version_id)
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        named = named_by(version)
+        if named is None:
+            return self._store.posix_attributes(version)
+        own = renamed(version, self._bucket, named.key)
+        return self._store.posix_attributes(own.with_version_id(named.version_id, is_replaced=True))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         """Compare, by a HEAD if it is a version beside an object: a key may have its name now."""
