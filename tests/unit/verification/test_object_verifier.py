@@ -342,6 +342,22 @@ async def test_a_version_that_is_replaced_meanwhile_is_an_error() -> None:
         assert not each.cache._blocks_of(version).readers
 
 
+async def test_what_head_tells_is_no_evidence_if_get_brings_another_version() -> None:
+    """Some gateways tell other ETags by HEAD than by GET: nothing was replaced."""
+
+    def refuse(_range: ByteRange, _into: memoryview) -> None:
+        raise StaleVersion("another version")
+
+    async with rig() as each:
+        version = each.store.put("a", octets(30 * UNIT))
+        each.store.corrupt = refuse
+
+        verdict = await each.verify(version)
+
+        assert (verdict.matches, verdict.version) == (None, version)
+        assert "contradicts itself" in (verdict.reason or "")
+
+
 async def test_parts_of_another_version_are_an_error() -> None:
     async with rig() as each:
         version = each.store.upload("a", EVEN)
