@@ -31,7 +31,7 @@ def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Comm
         "log-level": log_level_command(sources.set_log_level),
         "versions": versions_command(sources),
         "attributes": attributes_command(sources.attributes),
-        "restore": restore_command(sources.paths, sources.metadata, sources.restorer),
+        "restore": restore_command(sources.paths, sources.metadata, sources.restorer, sources.keys),
         **more,
     }
 

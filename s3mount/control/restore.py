@@ -24,8 +24,8 @@ from s3mount.s3.archive import (
     archive_state,
     restored_until,
 )
-from s3mount.s3.model import ObjectMetadata, Reason
-from s3mount.s3.object_store import MetadataSource, Restorer
+from s3mount.s3.model import ObjectMetadata, ObjectVersion, Reason
+from s3mount.s3.object_store import KeySource, MetadataSource, Restorer
 
 DAYS: Final = 1  # of a copy, unless the client says more: each day is charged
 DAYS_MAX: Final = 36_500
@@ -40,11 +40,13 @@ _WITHOUT_EXPEDITED: Final = ("DEEP_ARCHIVE",)
 log = logging.getLogger(__name__)
 
 
-def restore_command(paths: Paths, objects: MetadataSource, restorer: Restorer) -> Command:
+def restore_command(
+    paths: Paths, objects: MetadataSource, restorer: Restorer, keys: KeySource
+) -> Command:
     """Return the command `restore`."""
 
     async def restore(arguments: Arguments, send: Send) -> Object:
-        restores = _Restores(paths, objects, restorer, _wanted(arguments))
+        restores = _Restores(paths, objects, restorer, keys, _wanted(arguments))
         if not arguments["paths"]:
             raise ProtocolError("bad-request", "paths: none is given")
         counts = dict.fromkeys([*map(str, RestoreOutcome), "failed"], 0)
@@ -82,20 +84,27 @@ class _Restores:
     """Restores of the paths of one command."""
 
     def __init__(
-        self, paths: Paths, objects: MetadataSource, restorer: Restorer, wanted: _Wanted
+        self,
+        paths: Paths,
+        objects: MetadataSource,
+        restorer: Restorer,
+        keys: KeySource,
+        wanted: _Wanted,
     ) -> None:
         self._paths = paths
         self._objects = objects
         self._restorer = restorer
+        self._keys = keys
         self._wanted = wanted
 
     async def run(self, path: str) -> Object:
         """The item of *path*: its state, and what came of its restore."""
         item = {"path": path, **dict.fromkeys(_FIELDS)}
         try:
-            key = await self._key(path)
+            version = await self._version(path)
+            key = version.key
             found = await self._objects.metadata(key, reason=Reason.RESTORE)
-            item |= _described(key, found)
+            item |= _described(self._keys.store_key(key, version.version_id), found)
             is_archived = item["state"] in (ArchiveState.ARCHIVED, ArchiveState.RESTORED)
             if is_archived and not self._wanted.is_status:
                 item |= await self._restore(key, found.stat.storage_class)
@@ -105,14 +114,14 @@ class _Restores:
             item["error"] = str(exc)
         return item
 
-    async def _key(self, path: str) -> str:
+    async def _version(self, path: str) -> ObjectVersion:
         found = await self._paths.find(names_in(path))
-        if found.is_directory:
+        if found.version is None:
             raise IsADirectory(
                 "a directory: name its files; for all of them: "
                 "find DIR -type f -exec s3mountctl restore --yes {} +"
             )
-        return found.key
+        return found.version
 
     async def _restore(self, key: str, storage_class: str) -> Object:
         order = self._order(storage_class)

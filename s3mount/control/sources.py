@@ -7,7 +7,7 @@ from typing import Protocol
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ObjectVersion, Reason, StoreIdentity, VersionPage, VersionQuery
-from s3mount.s3.object_store import MetadataSource, Restorer
+from s3mount.s3.object_store import KeySource, MetadataSource, Restorer
 from s3mount.s3.request_counts import KindCounts, KindLatency
 from s3mount.s3.request_records import EndedRequest, PendingRequest, RequestKind
 
@@ -137,6 +137,7 @@ class Sources:
     paths: Paths
     metadata: MetadataSource
     restorer: Restorer
+    keys: KeySource
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel

@@ -13,6 +13,7 @@ from s3mount.control.protocol import Arguments, Object, names_in
 from s3mount.control.sources import Paths
 from s3mount.errors import IsADirectory
 from s3mount.s3.model import ObjectVersion
+from s3mount.s3.object_store import KeySource
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class Verification(Protocol):
 BeginVerification = Callable[[ObjectVersion], Verification]
 
 
-def verify_command(paths: Paths, begin: BeginVerification) -> Command:
+def verify_command(paths: Paths, keys: KeySource, begin: BeginVerification) -> Command:
     """Return the command `verify`."""
 
     async def verify(arguments: Arguments, send: Send) -> Object:
@@ -36,13 +37,14 @@ def verify_command(paths: Paths, begin: BeginVerification) -> Command:
             raise IsADirectory("a directory: give its files, as find DIRECTORY -type f does")
         verification = begin(found.version)
         result = await run_and_tell(verification.run, verification.progress, send)
+        key = keys.store_key(found.key, found.version.version_id)
         if result["matches"] is False:
             log.warning(
                 "the bytes of %r do not match its %s, which is the fault of: %s",
-                found.key,
+                key,
                 result["method"],
                 result["fault"],
             )
-        return result
+        return {**result, "key": key}
 
     return verify

@@ -22,13 +22,17 @@ def versions_command(sources: Sources) -> Command:
             raise ProtocolError("bad-request", "path: it is the mount itself: name a file")
         path = b"/".join(names).decode("utf-8", "surrogateescape")
         key = sources.store().config.prefix + path
+        of_path = own_key = sources.keys.store_key(key)
         query, count = VersionQuery(key, "/", reason=Reason.LOOKUP), 0
         seen = set[VersionMarker]()
         while True:
             page = await sources.versions.list_versions(query)
-            items = [_item(row) for row in page.versions if row.key == key]
-            count += len(items)
-            await send(items)
+            rows = [row for row in page.versions if row.key == key]
+            for row in rows:  # the path may be that of one of them
+                of_row = sources.keys.store_key(key, row.version_id)
+                own_key = own_key if of_row == of_path else of_row
+            count += len(rows)
+            await send([*map(_item, rows)])
             marker = page.next_marker
             if marker is None or marker.key != key:
                 break
@@ -38,7 +42,7 @@ def versions_command(sources: Sources) -> Command:
             query = replace(query, marker=marker)
         if not count:
             raise ProtocolError("no-such-path", "the store has no version of it, nor had it one")
-        return {"key": key, "count": count}
+        return {"key": own_key, "count": count}
 
     return versions
 

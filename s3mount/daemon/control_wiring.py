@@ -30,6 +30,7 @@ from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUps
 from s3mount.metrics import Metrics
 from s3mount.s3.model import StoreIdentity
+from s3mount.s3.object_parts import ObjectParts
 from s3mount.s3.object_store import BucketStore
 from s3mount.verification.object_verifier import ObjectVerifier
 from s3mount.verification.part_layouts import PartLayouts
@@ -73,16 +74,17 @@ def control_server(
         metrics=parts.metrics,
         tree=parts.tree,
         versions=parts.store,
-        attributes=PathAttributes(parts.tree, parts.metadata),
+        attributes=PathAttributes(parts.tree, parts.metadata, parts.store),
         paths=PathLookup(parts.tree),
         metadata=parts.store,
         restorer=parts.store,
+        keys=parts.store,
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,
     )
     warm = warm_command(_warm_ups(parts), parts.requests, parts.config.prices)
-    verify = verify_command(sources.paths, _verifier(parts).begin)
+    verify = verify_command(sources.paths, parts.store, _verifier(parts).begin)
     commands = build_commands(sources, greeting, {"warm": warm, "verify": verify})
     return ControlServer(listening, greeting, commands, allowed)
 
@@ -99,5 +101,5 @@ def _warm_ups(parts: ControlledParts) -> WarmUps:
 
 
 def _verifier(parts: ControlledParts) -> ObjectVerifier:
-    layouts = PartLayouts(parts.store, likely_part_size)
+    layouts = PartLayouts(ObjectParts(parts.store), likely_part_size)
     return ObjectVerifier(parts.store, parts.blocks, layouts)

@@ -26,7 +26,7 @@ from s3mount.daemon.mounting.options import session_options
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
-from s3mount.filesystem.names import NameEscape
+from s3mount.filesystem.names import NameEscape, ViewNames
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
@@ -220,7 +220,7 @@ async def _serve_session(
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
-    operations = _operations(config, observed.posix, filesystem, invalidator, metadata)
+    operations = _operations(config, observed, filesystem, invalidator, metadata)
     served = ServedFileSystem(
         observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
     )
@@ -241,7 +241,7 @@ async def _serve_session(
 
 def _operations(
     config: Config,
-    posix: PosixSource | None,
+    observed: ObservedStore,
     filesystem: FileSystem,
     invalidator: EntryInvalidator,
     metadata: Callable[[], "MetadataReader"],
@@ -256,15 +256,15 @@ def _operations(
         from s3mount.fuse.xattr_operations import XattrOperations  # noqa: PLC0415
 
         make = XattrOperations
-        options["attributes"] = ExtendedAttributes(filesystem.tree, metadata())
-    if posix is not None:
+        options["attributes"] = ExtendedAttributes(filesystem.tree, metadata(), observed.store)
+    if observed.posix is not None:
         from s3mount.fuse.posix_operations import (  # noqa: PLC0415
             PosixOperations,
             PosixXattrOperations,
         )
 
         make = PosixXattrOperations if config.tree.has_xattrs else PosixOperations
-        options["posix"] = posix
+        options["posix"] = observed.posix
     return make(
         filesystem,
         config.tree,
@@ -283,8 +283,9 @@ def _metadata_reader(
     @cache
     def make() -> "MetadataReader":
         from s3mount.filesystem.attributes.metadata_reader import MetadataReader  # noqa: PLC0415
+        from s3mount.s3.object_parts import ObjectParts  # noqa: PLC0415
 
-        return MetadataReader(store, tree, background, blocks)
+        return MetadataReader(store, tree, background, blocks, ObjectParts(store))
 
     return make
 
@@ -380,8 +381,7 @@ def _filesystem(
         first_bytes=blocks.put,
         kernel=kernel,
         no_prefetch=config.no_prefetch,
-        unlisted=unlisted_names(config.store),
-        escape=_escape(config.store),
+        names=ViewNames(unlisted_names(config.store), _escape(config.store)),
     )
     policies = prefetch_policies(tree, config.no_prefetch)
     return FileSystem(

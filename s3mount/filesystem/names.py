@@ -3,7 +3,7 @@
 Pure. A name is `bytes`, as the kernel has it; a key is a `str` (see `s3.model`).
 """
 
-from typing import Protocol
+from typing import Final, NamedTuple, Protocol
 
 NAME_MAX = 255  # bytes, see limits.h
 _IMPOSSIBLE = frozenset((b"", b".", b".."))
@@ -23,6 +23,30 @@ class NameEscape(Protocol):
     def unescape(self, path: str) -> str:
         """What keys have for the directories of *path*, which ends with a slash."""
         ...
+
+
+class ViewNames(NamedTuple):
+    """Rules of the names that the view of a store has.
+
+    Directories with *unlisted* names may be in any directory, though no listing tells them: so no
+    listing denies these names. Their own listings come in no order. *escape* names the rows of
+    listings, if it is given: then no key is hidden.
+    """
+
+    unlisted: frozenset[bytes] = frozenset()
+    escape: NameEscape | None = None
+
+    def is_unlisted(self, prefix: str) -> bool:
+        """Whether the directory *prefix* has an unlisted name, or is of over-long names in it."""
+        if not self.unlisted:
+            return False
+        above, _, name = prefix[:-1].rpartition("/")
+        while self.escape is not None and not self.escape.unescape(f"{name}/").endswith("/"):
+            above, _, name = above.rpartition("/")
+        return encode(name) in self.unlisted
+
+
+PLAIN_NAMES: Final = ViewNames()  # of a store without a view
 
 
 def encode(text: str) -> bytes:

@@ -120,6 +120,19 @@ class ObjectMetadata:
     has_md5_etag: bool | None = None
 
 
+class ObjectPart(NamedTuple):
+    """One part of the upload of an object: its *size* in bytes.
+
+    *parts_count* is how many there are, None if the store does not tell or it was uploaded whole.
+    *checksums* are by the names of HeadObject's output. *etag* is the object's, or the part's own.
+    """
+
+    size: int
+    parts_count: int | None
+    checksums: Mapping[str, str]
+    etag: str
+
+
 class PosixAttributes(NamedTuple):
     """Attributes of an uploaded file in the user metadata of a version; None: it tells none.
 

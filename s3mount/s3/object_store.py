@@ -8,12 +8,14 @@ from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
 
+from s3mount.errors import S3MountError
 from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
     ListQuery,
     ObjectMetadata,
+    ObjectPart,
     ObjectStat,
     ObjectVersion,
     PosixAttributes,
@@ -157,6 +159,21 @@ class MetadataSource(Protocol):
         ...
 
 
+class PartSource(Protocol):
+    """Source of the parts that an object was uploaded in; see `object_parts`.
+
+    All raise StaleVersion if *version* is not current, nor known to be replaced and read by its id.
+    """
+
+    async def first(self, version: ObjectVersion, reason: Reason) -> ObjectPart:
+        """The first part, or all of an object that was uploaded whole."""
+        ...
+
+    async def all(self, version: ObjectVersion, count: int, reason: Reason) -> list[ObjectPart]:
+        """The *count* parts in order, by a request for each."""
+        ...
+
+
 class Restorer(Protocol):
     """Requester of restores: no part of an `ObjectStore`, as only a user's command may."""
 
@@ -182,7 +199,19 @@ class PosixSource(Protocol):
         ...
 
 
-class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, Protocol):
+class KeySource(Protocol):
+    """Source of the keys that the store has for what a view of it shows."""
+
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        """The store's own key of what is shown as *key*, or the prefix of a directory's.
+
+        Makes no request. *version_id* is that of the file, if it is known. In a mount of many
+        buckets, the bucket comes before it.
+        """
+        ...
+
+
+class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, KeySource, Protocol):
     """All requests of one bucket that the views stand on."""
 
     async def head_version(
@@ -199,3 +228,16 @@ class BucketStore(ObjectStore, MetadataSource, Restorer, PosixSource, Protocol):
         The order within a key is the store's: newest first at S3.
         """
         ...
+
+
+async def is_listed_nowhere(store: ObjectStore, key: str) -> bool:
+    """Whether a listing of *key* itself, in one page, has no such object; False if it fails.
+
+    For a HEAD that is refused: some proxies respond 403 to that of whatever is not there.
+    """
+    try:
+        page = await store.list_page(ListQuery(key, reason=Reason.LOOKUP))
+    except S3MountError:
+        return False
+    is_listed = page.is_partial or any(each.key == key for each in page.objects)
+    return page.next_token is None and not is_listed

@@ -119,6 +119,9 @@ class RegionalStore:
     ) -> ListPage:
         return await self._call(lambda store: store.list_page(query, priority, on_token))
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         return None if self._current is None else self._current.posix_attributes(version)
 

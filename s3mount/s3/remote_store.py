@@ -201,6 +201,9 @@ class RemoteStore:
     def has_scans(self, prefix: str) -> bool:  # noqa: ARG002 - a bucket has no bounds within
         return True
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     def preconnect(self) -> None:
         """Open connections now, so that the first requests need not wait for that.
 

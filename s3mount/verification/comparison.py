@@ -155,7 +155,7 @@ class Comparison:
             return True
         self._progress.phase = "asking"
         self._layout = await self._layouts.complete_layout(
-            self._version, parts, self._evidence.algorithm
+            self._content.version, self._evidence, parts
         )
         return self._layout is not None
 

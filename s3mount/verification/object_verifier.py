@@ -4,12 +4,13 @@ Invariants:
 
 1. One object is verified at a time, so that the memory in use is bounded; others wait their turn.
 2. A verdict is on one version, which HeadObject tells at the beginning. If that is replaced, it is
-   read on by its version id, or the verification fails.
+   read on by its version id, or the verification fails. If HeadObject goes on to tell a version
+   that GET does not bring, what it tells is no evidence.
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 
@@ -17,9 +18,11 @@ from s3mount.errors import Archived, NotFound, StaleVersion
 from s3mount.s3.model import ObjectStat, ObjectVersion, Reason
 from s3mount.s3.object_store import MetadataSource
 from s3mount.verification.comparison import Comparison, Content, Progress, unknown_parts
-from s3mount.verification.evidence import NoEvidence, evidence_in
-from s3mount.verification.part_layouts import PartLayouts
+from s3mount.verification.evidence import Evidence, NoEvidence, evidence_in
+from s3mount.verification.part_layouts import PartLayout, PartLayouts
 from s3mount.verification.verdict import Verdict
+
+_CONTRADICTION: Final = "the store contradicts itself: HEAD tells another version than GET brings"
 
 
 class Blocks(Protocol):
@@ -65,9 +68,24 @@ class ObjectVerifier:
             return Verdict(version, None, reason=evidence.reason)
         layout = None
         if evidence.parts is not None:
-            layout = await self._layouts.layout(version, evidence.parts, evidence.algorithm)
+            layout = await self._layouts.layout(version, evidence, evidence.parts)
             if layout is None:
                 return unknown_parts(version, evidence)
+        try:
+            return await self._compare(version, evidence, layout, progress)
+        except StaleVersion:
+            current = await self._store.metadata(found.key, reason=Reason.VERIFY)
+            if not version.is_same(current.stat.version):
+                raise
+            return Verdict(version, None, reason=_CONTRADICTION)
+
+    async def _compare(
+        self,
+        version: ObjectVersion,
+        evidence: Evidence,
+        layout: PartLayout | None,
+        progress: Progress,
+    ) -> Verdict:
         content = self._blocks.open_background(version)
         try:
             verdict = await Comparison(

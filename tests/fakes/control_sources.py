@@ -74,6 +74,9 @@ class OneArchivedObject:
         stat = ObjectStat(ObjectVersion("b", key, "e", 7), 0, "GLACIER", is_archived=True)
         return ObjectMetadata(stat, {"StorageClass": "GLACIER"}, {})
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     async def restore(self, *_: object, **__: object) -> RestoreOutcome:
         return RestoreOutcome.REQUESTED
 
@@ -97,6 +100,7 @@ def make_sources(requests: Requests, state: StoreState) -> Sources:
         paths=archived,
         metadata=archived,
         restorer=archived,
+        keys=archived,
         wait_dropped=_at_once,
         prices=PriceConfig(),
         set_log_level=lambda level: level,

@@ -134,6 +134,9 @@ class BucketInRegion:
     ) -> ListPage:
         return await self._bucket("LIST").list_page(query, priority, on_token)
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         raise NotImplementedError
 

@@ -209,6 +209,9 @@ class MemoryStore:
         await self._receive("HEAD", key)
         return self._of_version_id(key, version_id).stat
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:  # noqa: ARG002
         return None
 

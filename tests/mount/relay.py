@@ -41,6 +41,7 @@ class Traffic:
     is_down: bool = False  # every connection is closed at its next request
     is_silent: bool = False  # no request gets a response
     translation: bytes | None = None  # of each byte of responses, as bytes.translate has it
+    denies_absent: bool = False  # responses about what is not there are 403
     _requests: list[Request] = field(default_factory=list)
     _bytes_down: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -121,6 +122,8 @@ class _Connection(socketserver.BaseRequestHandler):
         with suppress(OSError):
             while chunk := upstream.recv(_CHUNK):
                 self.server.traffic.count_down(len(chunk))
+                if self.server.traffic.denies_absent:
+                    chunk = chunk.replace(b"HTTP/1.1 404 ", b"HTTP/1.1 403 ")
                 client.sendall(chunk.translate(self.server.traffic.translation))
             client.shutdown(socket.SHUT_WR)
 

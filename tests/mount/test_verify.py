@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.field import kinds
+from tests.field.case import Case, Run, check
 from tests.mount.buckets import fill
 from tests.mount.control_client import ask, control_client
 from tests.mount.filesystem_access import read_file
@@ -254,3 +256,24 @@ def test_a_terminal_shows_progress_and_one_line_for_each_file(
             [*COMMAND, *names], env=environment(), capture_output=True, text=True, check=True
         )
         assert done.stdout.splitlines() == [f"{name}: OK: MD5 ETag" for name in names]
+
+
+def test_a_gateway_whose_gets_contradict_its_heads_is_told(tmp_path: Path) -> None:
+    """Of a file that nobody has read, and of one that is shown as GET brings it since it was."""
+
+    def tells_the_contradiction(run: Run) -> None:
+        for name in ("a.txt", "z"):
+            status, results = verify(run.mount, name)
+            assert (status, results[name].get("error")) == (5, None)
+            assert "contradicts itself" in results[name]["reason"]
+            read_file(run.path("z"))
+
+    other_etag = kinds.header(kinds.GET, "ETag", f'"{"5" * 32}"')
+    case = Case(
+        "contradiction",
+        "GET tells another ETag than HEAD and listings.",
+        oddities=(other_etag,),
+        steps=(tells_the_contradiction,),
+        may_log=(".*",),
+    )
+    check(case, "native", tmp_path)

@@ -16,6 +16,7 @@ from s3mount.s3.views.key_escape import key_of, names
 from s3mount.s3.views.versions_view import version_named
 from tests.mount.filesystem_access import failure_of, output_of, read_tree
 from tests.mount.mount_process import Mount, mount_of, refused
+from tests.mount.relay import relay
 from tests.reference import Directory, files_of, tree_of
 from tests.servers import S3Server
 from tests.waiting import wait_until
@@ -231,6 +232,39 @@ def test_versions_are_files_beside_their_object(bucket: Bucket, tmp_path: Path) 
         assert sorted(os.listdir(mount.path)) == ["c.txt", "dir"]
 
 
+def test_versions_of_a_marker_object_have_an_empty_name(moto: S3Server, tmp_path: Path) -> None:
+    """The versions of a marker object `d/` are `d/.versions/@ID`."""
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    first = bucket.put("d/", b"bytes")
+    second = bucket.put("d/", b"")
+    bucket.put("d/sub/", b"")
+
+    with mount_of(moto, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert (mount / f"d/.versions/@{first}").read_bytes() == b"bytes"
+        assert read_tree(mount / "d/.versions") == {
+            f"@{first}".encode(): b"bytes",
+            f"@{second}".encode(): b"",
+        }
+        assert failure_of(lambda: os.stat(mount / f".versions/@{first}")) == "ENOENT"
+        assert os.listdir(mount / "d") == ["sub"]
+
+
+def test_a_version_is_found_by_name_where_a_head_of_nothing_is_denied(
+    moto: S3Server, tmp_path: Path
+) -> None:
+    client = moto.client()
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    first = bucket.put("d/a", b"one")
+    bucket.put("d/a", b"second")
+
+    with relay(moto) as traffic:
+        traffic.denies_absent = True
+        with mount_of(traffic.server, bucket.name, tmp_path / "m", "--versions") as mount:
+            assert (mount / f"d/.versions/a@{first}").read_bytes() == b"one"
+            assert failure_of(lambda: os.stat(mount / "d/.versions/b@none")) == "ENOENT"
+
+
 def test_the_directory_of_versions_is_in_no_listing(bucket: Bucket, tmp_path: Path) -> None:
     """The directory `.versions` is in no listing; by its name it is in each directory, and at the
     top, if an object there has a version. It lists all of these.
@@ -302,6 +336,25 @@ def test_an_object_of_the_name_comes_before_versions(moto: S3Server, tmp_path: P
         assert version in output_of(*S3MOUNTCTL, "versions", str(mount / "d/a"))
 
 
+def test_versions_of_equal_bytes_have_their_own_metadata(moto: S3Server, tmp_path: Path) -> None:
+    client, key = moto.client(), "a"
+    bucket = Bucket(moto, moto.make_bucket(client, versioned=True), client)
+    ids = [
+        client.put_object(Bucket=bucket.name, Key=key, Body=b"same", Metadata={"mtime": seconds})
+        for seconds in ("1000", "2000", "3000")
+    ]
+    options = ("--versions", "--posix-metadata")
+    with mount_of(moto, bucket.name, tmp_path / "m", *options) as mount:
+        for put in ids[:2]:
+            (mount / f".versions/a@{put['VersionId']}").read_bytes()
+
+        for put, seconds in zip(ids, (1000, 2000), strict=False):
+            assert (mount / f".versions/a@{put['VersionId']}").stat().st_mtime == seconds
+        assert (mount / "a").stat().st_mtime > 3000  # LastModified: nothing has told of it
+        (mount / "a").read_bytes()
+        assert (mount / "a").stat().st_mtime == 3000
+
+
 def test_both_options_work_together(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("a", b"one")
     moment = bucket.moment()
@@ -338,7 +391,7 @@ def test_no_key_is_hidden_in_the_past_nor_any_version(
     moment = bucket.moment()
     bodies |= {(key, bucket.put(prefix + key, b"later")): b"later" for key in keys}
 
-    options = ("--at", moment, "--versions", "--show-hidden")
+    options = ("--at", moment, "--versions", "--show-hidden", "--xattrs")
     source = f"{bucket.name}/{prefix}"
     with mount_of(moto, source, tmp_path / "m", *options) as mount:
         found = {_key(path): body for path, body in files_of(read_tree(mount.path))}
@@ -356,8 +409,13 @@ def test_no_key_is_hidden_in_the_past_nor_any_version(
             }.items()
         }
 
+        attributes = output_of(*S3MOUNTCTL, "attributes", str(mount / "a/%dir=/c"), "--json")
+        own_prefix = os.getxattr(mount / "a/%dir=", "user.s3.prefix")
+
     assert found == past
     assert versions == bodies
+    assert json.loads(attributes)["key"] == f"{prefix}a//c"
+    assert own_prefix == f"{prefix}a//".encode()
     for key, history in histories.items():
         ids = {json.loads(line)["version_id"] for line in history.splitlines()}
         assert ids == {version_id for each, version_id in bodies if each == key}

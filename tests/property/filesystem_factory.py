@@ -11,7 +11,7 @@ from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.order_evidence import PROOF
-from s3mount.filesystem.names import NameEscape
+from s3mount.filesystem.names import PLAIN_NAMES, ViewNames
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
@@ -85,8 +85,7 @@ def make_filesystem(
     clock: Callable[[], float],
     *,
     no_prefetch: frozenset[Prefetch] = frozenset(),
-    unlisted: frozenset[bytes] = frozenset(),
-    escape: NameEscape | None = None,
+    names: ViewNames = PLAIN_NAMES,
 ) -> FileSystem:
     """Return the file system of *location*."""
     tree = build_tree(
@@ -99,8 +98,7 @@ def make_filesystem(
         first_bytes=lambda _version, _head: None,
         kernel=NullInvalidator(),
         no_prefetch=no_prefetch,
-        unlisted=unlisted,
-        escape=escape,
+        names=names,
     )
     policies = prefetch_policies(tree, no_prefetch)
     files = OpenFiles(tree, UncachedBlocks(store), policies)

@@ -15,7 +15,7 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound, S3MountError
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
-from s3mount.filesystem.names import NameEscape
+from s3mount.filesystem.names import NameEscape, ViewNames
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.object_store import ObjectStore
 from tests.fakes.memory_store import BUCKET, MemoryStore
@@ -139,7 +139,9 @@ async def kernel_on(
     """
     config = TreeConfig(uid=0, gid=0, **tree)  # type: ignore[arg-type]  # lifetimes and limits only
     async with trio.open_nursery() as nursery:
-        kernel = Kernel(make_filesystem(store, nursery, config, location, clock, escape=escape))
+        kernel = Kernel(
+            make_filesystem(store, nursery, config, location, clock, names=ViewNames(escape=escape))
+        )
         if is_proven:
             kernel.filesystem.tree.cache.order.note_page(ORDERED_PAGE)
         yield kernel

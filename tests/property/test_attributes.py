@@ -10,6 +10,7 @@ from s3mount.errors import StaleVersion
 from s3mount.filesystem.attributes.metadata_reader import MetadataReader, entry_stat
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.s3.model import ObjectStat, ObjectVersion
+from s3mount.s3.object_parts import ObjectParts
 from tests.fakes.memory_store import MemoryStore, Request, hook
 from tests.property.kernel import Clock, kernel_on
 from tests.property.running import run
@@ -105,7 +106,8 @@ def test_metadata_is_never_of_another_version(
             trio.open_nursery() as tasks,
         ):
             trial.tree = kernel.filesystem.tree
-            trial.reader = MetadataReader(trial.store, trial.tree, tasks, trial)
+            parts = ObjectParts(trial.store)
+            trial.reader = MetadataReader(trial.store, trial.tree, tasks, trial, parts)
             for step in steps:
                 await trial.step(*step)
             tasks.cancel_scope.cancel()

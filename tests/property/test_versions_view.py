@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.names import ViewNames
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.views.versions_view import VersionsView
 from tests.fakes.memory_store import BUCKET
@@ -33,7 +34,7 @@ def test_each_directory_has_the_versions_of_its_objects(steps: list[Step], page_
                 TreeConfig(uid=0, gid=0),
                 StoreConfig(bucket=BUCKET),
                 trio.current_time,
-                unlisted=frozenset((NAME,)),
+                names=ViewNames(frozenset((NAME,))),
             )
             assert await walked(filesystem, ROOT, looks_up_first=False) == tree
             for path in (b"", *directories_of(tree)):
@@ -50,7 +51,7 @@ def expected_versions(history: VersionHistory, path: bytes) -> dict[bytes, bytes
     found: dict[bytes, bytes] = {}
     for key, events in history.events.items():
         name = encode(key).removeprefix(prefix)
-        if not encode(key).startswith(prefix) or b"/" in name or not name:
+        if not encode(key).startswith(prefix) or b"/" in name:
             continue
         for event in events:
             if event.body is not None:

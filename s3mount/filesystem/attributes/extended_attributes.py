@@ -14,6 +14,7 @@ from s3mount.filesystem.names import encode
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.s3.model import ObjectStat
+from s3mount.s3.object_store import KeySource
 
 _PARTS = (names.PARTS_COUNT, names.PART_SIZE)
 _FOREIGN = (names.FOREIGN_ETAG, names.FOREIGN_STORAGE_CLASS)
@@ -22,8 +23,9 @@ _FOREIGN = (names.FOREIGN_ETAG, names.FOREIGN_STORAGE_CLASS)
 class ExtendedAttributes:
     """Extended attributes of the inodes of *tree*."""
 
-    def __init__(self, tree: Tree, metadata: MetadataReader) -> None:
+    def __init__(self, tree: Tree, metadata: MetadataReader, keys: KeySource) -> None:
         self._tree = tree
+        self._keys = keys
         self._metadata = metadata
         self._listings = ListingStates(tree)
 
@@ -83,7 +85,7 @@ class ExtendedAttributes:
 
     def _of_directory(self, inode: int) -> dict[bytes, bytes]:
         prefix = self._tree.prefix(inode)
-        values = {names.DIRECTORY_PREFIX: encode(prefix)}
+        values = {names.DIRECTORY_PREFIX: encode(self._keys.store_key(prefix))}
         known = self._listings.find(prefix)
         if known is not None:
             values[names.ENTRIES] = b"%d" % known.entries

@@ -21,11 +21,12 @@ from s3mount.errors import NotFound, NotSupported, ReplacedBeforeOpen, S3MountEr
 from s3mount.filesystem.listing.single_flight import SingleFlight
 from s3mount.filesystem.names import encode, parent_of
 from s3mount.filesystem.namespace.tree import LOOKUP_TO_OPEN, Tree
-from s3mount.s3.model import ObjectMetadata, ObjectStat, ObjectVersion, is_same_etag
-from s3mount.s3.object_store import MetadataSource
+from s3mount.s3.model import ObjectMetadata, ObjectPart, ObjectStat, ObjectVersion, Reason
+from s3mount.s3.object_store import MetadataSource, PartSource
 
 REFUSALS_MAX: Final = 5  # of HEAD, in a row; then none is sent any more
 LIMIT: Final = 8 << 20  # bytes
+PARTS_KEPT: Final = 1000  # files
 _WEIGHT: Final = 3000  # bytes of one without its texts: objects, and dicts of some twenty fields
 _REFUSALS_OF_HEAD: Final = (405, 501)  # statuses, of gateways that have GET only
 _SECOND: Final = 1_000_000_000  # ns
@@ -43,23 +44,14 @@ class Parts(NamedTuple):
     size: int
 
 
-class _Query(NamedTuple):
-    """Entry as the mount shows it, whose metadata is wanted: all of it, or that of one part."""
+def _is_of(entry: ObjectStat, stat: ObjectStat) -> bool:
+    """Whether *stat* is of the version of *entry*, as the mount shows it.
 
-    entry: ObjectStat
-    part_number: int | None = None
-
-    def is_of(self, stat: ObjectStat) -> bool:
-        """Whether *stat* is of the version of the entry.
-
-        Some stores tell the size of a part only. And HEAD contradicts GET about a doubted version,
-        so its time tells which one it is.
-        """
-        version = self.entry.version
-        is_as_old = stat.mtime_ns // _SECOND == self.entry.mtime_ns // _SECOND
-        if stat.version.is_same(version) or (version.is_doubted and is_as_old):
-            return True
-        return self.part_number is not None and is_same_etag(stat.version.etag, version.etag)
+    HEAD contradicts GET about a doubted version, so its time tells which one it is.
+    """
+    version = entry.version
+    is_as_old = stat.mtime_ns // _SECOND == entry.mtime_ns // _SECOND
+    return stat.version.is_same(version) or (version.is_doubted and is_as_old)
 
 
 class _Cached(NamedTuple):
@@ -91,101 +83,132 @@ class MetadataReader:
         tree: Tree,
         nursery: trio.Nursery,
         version_ids: VersionIds,
+        parts: PartSource,
         *,
         limit: int = LIMIT,
     ) -> None:
         self._store = store
         self._tree = tree
         self._version_ids = version_ids
+        self._parts = parts
         self._clock = tree.cache.clock
-        self._cache: LRUCache[_Query, _Cached] = LRUCache(
+        self._cache: LRUCache[ObjectStat, _Cached] = LRUCache(
             limit, getsizeof=lambda cached: cached.weight
         )
-        self._calls: SingleFlight[_Query, ObjectMetadata] = SingleFlight(nursery, self._clock.tick)
+        # with the time of the request
+        self._cached_parts: LRUCache[ObjectStat, tuple[float, Parts | None]] = LRUCache(PARTS_KEPT)
+        tick = self._clock.tick
+        self._calls: SingleFlight[ObjectStat, ObjectMetadata] = SingleFlight(nursery, tick)
+        self._part_calls: SingleFlight[ObjectStat, Parts | None] = SingleFlight(nursery, tick)
         self._refusals = 0  # of HEAD, in a row
 
     def get_nowait(self, entry: ObjectStat) -> ObjectMetadata | None:
         """The metadata of *entry* (`entry_stat`), if it is fresh."""
-        return self._get_fresh(_Query(entry))
+        cached = self._cache.get(entry)
+        is_fresh = cached is not None and self._is_fresh(entry, cached.requested_at)
+        return cached.metadata if cached is not None and is_fresh else None
 
     async def get(self, entry: ObjectStat) -> ObjectMetadata:
         """The metadata of *entry*. StaleVersion, NotSupported, or the store's failure."""
-        return await self._get(_Query(entry))
+        found = self.get_nowait(entry)
+        if found is not None:
+            return found
+        if self._refusals >= REFUSALS_MAX:
+            raise _not_supported(entry.version)
+        since = self._usable_since(entry.version)
+        return await self._calls.join(entry, since, partial(self._fetch, entry))
 
     async def parts(self, entry: ObjectStat) -> Parts | None:
         """The parts of *entry*; None if it was uploaded as a whole, or the store tells none.
 
-        NotSupported if the store gives the part an ETag of its own: it could be of any version.
+        NotSupported if the store does not tell that a part is of this version.
         """
+        requested_at, found = self._cached_parts.get(entry, (0.0, None))
+        if entry in self._cached_parts and self._is_fresh(entry, requested_at):
+            return found
+        since = self._usable_since(entry.version)
+        return await self._part_calls.join(entry, since, partial(self._fetch_parts, entry))
+
+    async def _fetch_parts(self, entry: ObjectStat) -> Parts | None:
+        requested_at = self._clock.tick()
         try:
-            fields = (await self._get(_Query(entry, part_number=1))).fields
+            part = await self._first_part(entry.version)
         except StaleVersion:
             await self.get(entry)  # raises it again if the version was replaced
             raise _not_supported(
                 entry.version, "the store does not tell whose part it is"
             ) from None
-        try:
-            return Parts(int(fields["PartsCount"]), int(fields["ContentLength"]))
-        except (KeyError, ValueError):
-            return None
+        except S3MountError as exc:
+            if exc.status not in _REFUSALS_OF_HEAD:
+                raise
+            raise _not_supported(entry.version) from exc
+        found = None if part.parts_count is None else Parts(part.parts_count, part.size)
+        self._cached_parts[entry] = requested_at, found
+        return found
 
-    async def _get(self, query: _Query) -> ObjectMetadata:
-        found = self._get_fresh(query)
-        if found is not None:
-            return found
+    async def _first_part(self, version: ObjectVersion) -> ObjectPart:
+        """The first part of *version*, if need be by its version id."""
         if self._refusals >= REFUSALS_MAX:
-            raise _not_supported(query.entry.version)
+            raise _not_supported(version)
+        try:
+            return await self._parts.first(version, Reason.ATTRIBUTES)
+        except StaleVersion:
+            version_id = self._version_id(version)
+            if version_id is None or version.is_replaced:
+                raise
+        replaced = version.with_version_id(version_id, is_replaced=True)
+        return await self._parts.first(replaced, Reason.ATTRIBUTES)
+
+    def _is_fresh(self, entry: ObjectStat, requested_at: float) -> bool:
+        # for a moment even without a TTL: a program lists the names, then reads each value
+        ttl, now = self._tree.cache.ttl, self._clock.now()
+        is_recent = ttl.is_recent(requested_at, now, LOOKUP_TO_OPEN)
+        return is_recent and self._invalidated_at(entry.version) < requested_at
+
+    def _usable_since(self, version: ObjectVersion) -> float:
+        """Since when a request in flight may be shared."""
         # an invalidation expires, but a HEAD in flight may be older than what is used of the cache
         recent = self._tree.cache.ttl.recent_since(self._clock.now(), LOOKUP_TO_OPEN)
-        since = max(recent, self._invalidated_at(query.entry.version))
-        return await self._calls.join(query, since, partial(self._fetch, query))
-
-    def _get_fresh(self, query: _Query) -> ObjectMetadata | None:
-        cached = self._cache.get(query)
-        if cached is None:
-            return None
-        now = self._clock.now()
-        # for a moment even without a TTL: a program lists the names, then reads each value
-        is_fresh = self._tree.cache.ttl.is_recent(cached.requested_at, now, LOOKUP_TO_OPEN)
-        if is_fresh and self._invalidated_at(query.entry.version) < cached.requested_at:
-            return cached.metadata
-        return None
+        return max(recent, self._invalidated_at(version))
 
     def _invalidated_at(self, version: ObjectVersion) -> float:
         prefix, name = _split(version.key)
         return self._tree.cache.invalidations.last((version.bucket, prefix), name)
 
-    async def _fetch(self, query: _Query) -> ObjectMetadata:
+    def _version_id(self, version: ObjectVersion) -> str | None:
+        return version.version_id or self._version_ids.known_version_id(version)
+
+    async def _fetch(self, entry: ObjectStat) -> ObjectMetadata:
         try:
-            found = await self._of_version(query)
+            found = await self._of_version(entry)
         except S3MountError as exc:
             if exc.status not in _REFUSALS_OF_HEAD:
                 raise
-            self._refusals += query.part_number is None  # parts may be all that is not known
-            raise _not_supported(query.entry.version) from exc
+            self._refusals += 1
+            raise _not_supported(entry.version) from exc
         self._refusals = 0
         if found.weight <= self._cache.maxsize:
-            self._cache[query] = found
+            self._cache[entry] = found
         return found.metadata
 
-    async def _of_version(self, query: _Query) -> _Cached:
+    async def _of_version(self, entry: ObjectStat) -> _Cached:
         """The current metadata, if that is of the version, else that of its version id."""
-        version, part = query.entry.version, query.part_number
+        version = entry.version
         if not version.is_replaced:
             requested_at = self._clock.tick()
-            found = await self._current(query)
+            found = await self._current(entry)
             if found is not None:
                 return _Cached(requested_at, found)
             self._note_replaced(version)
         requested_at = self._clock.tick()
-        version_id = version.version_id or self._version_ids.known_version_id(version)
+        version_id = self._version_id(version)
         if version_id is None:
             raise _replaced(version)
         try:
-            found = await self._store.metadata(version.key, version_id=version_id, part_number=part)
+            found = await self._store.metadata(version.key, version_id=version_id)
         except NotFound as exc:
             raise _replaced(version) from exc
-        if not query.is_of(found.stat):
+        if not _is_of(entry, found.stat):
             raise _replaced(version)
         return _Cached(requested_at, found)
 
@@ -197,17 +220,15 @@ class MetadataReader:
         if known is None or known.page is None or known.page.version(known.at) == version:
             self._tree.invalidate(version)
 
-    async def _current(self, query: _Query) -> ObjectMetadata | None:
+    async def _current(self, entry: ObjectStat) -> ObjectMetadata | None:
         """The metadata of the current version; None if that is another one, or there is none."""
         try:
-            found = await self._store.metadata(
-                query.entry.version.key, part_number=query.part_number
-            )
+            found = await self._store.metadata(entry.version.key)
         except NotFound:
             return None
-        known = query.entry.version.version_id
+        known = entry.version.version_id
         is_other_id = known is not None and found.stat.version_id not in (None, known)
-        return found if query.is_of(found.stat) and not is_other_id else None
+        return found if _is_of(entry, found.stat) and not is_other_id else None
 
 
 def _split(key: str) -> tuple[str, bytes]:

@@ -10,6 +10,7 @@ from s3mount.filesystem.attributes.metadata_reader import MetadataReader, Parts,
 from s3mount.filesystem.namespace.path_lookup import FoundPath, PathLookup
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.s3.model import ObjectMetadata, ObjectVersion
+from s3mount.s3.object_store import KeySource
 
 _SECOND = 1e9  # ns
 
@@ -17,11 +18,12 @@ _SECOND = 1e9  # ns
 class PathAttributes:
     """Attributes of what is at the paths of *tree*; see docs/control.md for the fields."""
 
-    def __init__(self, tree: Tree, metadata: MetadataReader) -> None:
+    def __init__(self, tree: Tree, metadata: MetadataReader, keys: KeySource) -> None:
         self._bucket = tree.cache.bucket
         self._paths = PathLookup(tree)
         self._listings = ListingStates(tree)
         self._metadata = metadata
+        self._keys = keys
 
     async def describe(self, path: Sequence[bytes], *, has_parts: bool) -> Mapping[str, object]:
         """The attributes of *path*, with its parts if *has_parts*. Raises what a lookup raises.
@@ -45,6 +47,7 @@ class PathAttributes:
             parts = await self._metadata.parts(stat) if has_parts else None
         return {
             **_of_file(found, found.version, metadata),
+            "key": self._keys.store_key(found.key, found.version.version_id),
             "parts": None if parts is None else {"count": parts.number, "size": parts.size},
         }
 
@@ -53,7 +56,7 @@ class PathAttributes:
         return {
             "kind": "directory",
             "bucket": self._bucket,
-            "prefix": prefix,
+            "prefix": self._keys.store_key(prefix),
             "listing": None if listing is None else listing._asdict(),
         }
 

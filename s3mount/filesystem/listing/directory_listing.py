@@ -7,7 +7,7 @@ Pure. Invariants:
    needs to continue there (`resume_at`).
 2. A name is absent only if a complete listing of its own directory lacks it. A listing that is
    derived from another one (`fill`), trimmed, incomplete, partial (a page left objects out) or
-   withdrawn denies nothing. No listing denies an unlisted name (`order_evidence`).
+   withdrawn denies nothing. No listing denies an unlisted name (`ViewNames`).
 3. No page has more than `ENTRIES_MAX` entries, however many a store sends at once.
 4. An entry is as old as the request that brought it, or older, however long it was held back.
 5. No name is shown twice. If order breaks after names were shown, the rest is shown without them;
@@ -28,7 +28,7 @@ from s3mount.filesystem.listing.entry_page import Entry, EntryPage, name_hash
 from s3mount.filesystem.listing.listing_growth import START, ListingGrowth, Origin
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_index import PageIndex
-from s3mount.filesystem.names import decode
+from s3mount.filesystem.names import PLAIN_NAMES, ViewNames, decode
 from s3mount.s3.model import ListPage, ListQuery
 
 _PAGE = 1000  # entries of a page that no store has cut, as S3 cuts them
@@ -48,6 +48,7 @@ class DirectoryListing:
         "_growth",
         "_index",
         "_keys_needed",
+        "_names",
         "_on_page",
         "_order",
         "_origins",
@@ -77,6 +78,7 @@ class DirectoryListing:
         order: OrderEvidence,
         on_page: "Callable[[DirectoryListing], None]" = lambda _: None,
         *,
+        names: ViewNames = PLAIN_NAMES,
         holds_all: bool = False,
     ) -> None:
         self.bucket = bucket
@@ -97,6 +99,7 @@ class DirectoryListing:
         self._index: PageIndex | None = None
         self.is_trimmed = False
         self._weight = weights.SCAN
+        self._names = names
         # of the order: what was known of it at the start, and what has been seen
         self._order = order
         self._subtree_breaks = order.subtree_breaks
@@ -164,7 +167,7 @@ class DirectoryListing:
         if self.is_trimmed:
             return False
         denies = self.is_complete and not (self.is_derived or self.is_partial)
-        return (denies and name not in self._order.unlisted) or self.find(name) is not None
+        return (denies and name not in self._names.unlisted) or self.find(name) is not None
 
     def is_past(self, name: bytes) -> bool:
         """Whether later pages will probably not have *name*."""
@@ -230,7 +233,7 @@ class DirectoryListing:
     # ---- growing -------------------------------------------------------------------------------
 
     def _new_merger(self) -> EntryMerger:
-        escape = self._order.escape
+        escape = self._names.escape
         if escape is None:
             return EntryMerger(self.prefix, keys_needed=self._keys_needed)
         # of few mounts

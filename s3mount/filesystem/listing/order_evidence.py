@@ -7,7 +7,6 @@ the listing that it is in, and doubles the keys that later ones need; it never t
 
 import logging
 
-from s3mount.filesystem.names import NameEscape, encode
 from s3mount.s3.model import ListPage
 
 log = logging.getLogger(__name__)
@@ -17,23 +16,10 @@ _DOUBLINGS = 6  # at most: more would hold back many pages of every listing
 
 
 class OrderEvidence:
-    """Evidence of one store's order. *is_unordered*: the store promises no order.
+    """Evidence of one store's order. *is_unordered*: the store promises no order."""
 
-    Directories with *unlisted* names may be in any directory, though no listing tells them: so no
-    listing denies these names. Their own listings come in no order. *escape* names the rows of its
-    listings, if it is given: then no key is hidden.
-    """
-
-    def __init__(
-        self,
-        *,
-        is_unordered: bool,
-        unlisted: frozenset[bytes] = frozenset(),
-        escape: NameEscape | None = None,
-    ) -> None:
-        self.escape = escape
+    def __init__(self, *, is_unordered: bool) -> None:
         self._is_unordered = is_unordered
-        self.unlisted = unlisted
         self._in_order = 0  # keys since the last break
         self._breaks = 0
         self.subtree_breaks = 0  # in undelimited listings
@@ -44,15 +30,6 @@ class OrderEvidence:
         if self._is_unordered:
             return None
         return max(0, (PROOF << min(self._breaks, _DOUBLINGS)) - self._in_order)
-
-    def is_unlisted(self, prefix: str) -> bool:
-        """Whether the directory *prefix* has an unlisted name, or is of over-long names in it."""
-        if not self.unlisted:
-            return False
-        above, _, name = prefix[:-1].rpartition("/")
-        while self.escape is not None and not self.escape.unescape(f"{name}/").endswith("/"):
-            above, _, name = above.rpartition("/")
-        return encode(name) in self.unlisted
 
     def note_page(self, page: ListPage) -> None:
         """Count the keys of *page*, which came in order."""

@@ -17,7 +17,7 @@ from s3mount.filesystem.listing.entry_page import Entry
 from s3mount.filesystem.listing.listing_scan import PAGES_AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import PageFetcher, PageTarget
-from s3mount.filesystem.names import NameEscape
+from s3mount.filesystem.names import PLAIN_NAMES, ViewNames
 from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.invalidations import Invalidations
@@ -48,8 +48,7 @@ class MetadataCache:
         ttl: TtlPolicy,
         clock: StrictClock,
         no_prefetch: frozenset[Prefetch],
-        unlisted: frozenset[bytes] = frozenset(),
-        escape: NameEscape | None = None,
+        names: ViewNames = PLAIN_NAMES,
     ) -> None:
         self.bucket = bucket
         self.directories = directories
@@ -57,9 +56,8 @@ class MetadataCache:
         self.ttl = ttl
         self.clock = clock
         # S3's directory buckets are known by their names not to list in order
-        self.order = OrderEvidence(
-            is_unordered=bucket.endswith("--x-s3"), unlisted=unlisted, escape=escape
-        )
+        self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
+        self.names = names
         self._source = source
         self._nursery = nursery
         self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
@@ -113,7 +111,7 @@ class MetadataCache:
         """Put all entries of a directory, derived from another listing; None if not news."""
         if not self._is_news(prefix, self.find_directory(prefix), requested_at):
             return None
-        listing = DirectoryListing(self.bucket, prefix, requested_at, self.order)
+        listing = DirectoryListing(self.bucket, prefix, requested_at, self.order, names=self.names)
         listing.fill(entries, hidden_count)
         self._log_hidden(listing)
         return self.directories.put_scan((self.bucket, prefix), ListingScan(listing, None))
@@ -200,7 +198,8 @@ class MetadataCache:
             requested_at,
             self.order,
             self._on_page,
-            holds_all=directory.is_unordered or self.order.is_unlisted(directory.prefix),
+            names=self.names,
+            holds_all=directory.is_unordered or self.names.is_unlisted(directory.prefix),
         )
         scan = self._new_scan(listing)
         self.directories.replace_scan(directory, scan)

@@ -27,6 +27,7 @@ from s3mount.filesystem.namespace.invalidations import DirectoryKey
 from s3mount.filesystem.namespace.volume import Volume
 from s3mount.s3.archive import ARCHIVE_CLASSES
 from s3mount.s3.model import ListPage, ListQuery, Modified, ObjectStat, ObjectVersion, Reason
+from s3mount.s3.object_store import is_listed_nowhere
 
 FIRST_BYTES = 128 << 10  # of a new version, with its revalidation: about what a first read wants
 
@@ -87,7 +88,7 @@ class NameResolver:
             self._cache.put_first_pages(key + "/", responses.pages, requested_at)
         if responses.listed is not None:
             return responses.listed
-        if responses.is_refused and await self._is_listed_nowhere(key):
+        if responses.is_refused and await is_listed_nowhere(self._store, key):
             responses.head_failure = None
         return self._put(directory, name, responses.entry(name), requested_at)
 
@@ -152,18 +153,6 @@ class NameResolver:
             responses.stat = None
         except S3MountError as exc:
             responses.head_failure = exc
-
-    async def _is_listed_nowhere(self, key: str) -> bool:
-        """Whether the listing of *key* itself, in one page, has no such object.
-
-        Some proxies answer 403 to a HEAD of whatever is not there.
-        """
-        try:
-            page = await self._store.list_page(ListQuery(key, reason=Reason.LOOKUP))
-        except S3MountError:
-            return False
-        is_listed = page.is_partial or any(each.key == key for each in page.objects)
-        return page.next_token is None and not is_listed
 
     async def _stat(self, key: str, known: CachedDentry | None) -> ObjectStat:
         """HEAD; or a revalidation, if a version is known whose first bytes can be read."""

@@ -13,7 +13,7 @@ import trio
 from s3mount.config import Prefetch, StoreConfig, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
-from s3mount.filesystem.names import NAME_MAX, NameEscape, decode, encode, parent_of
+from s3mount.filesystem.names import NAME_MAX, PLAIN_NAMES, ViewNames, decode, encode, parent_of
 from s3mount.filesystem.namespace.archived_files import ArchivedFiles
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
@@ -321,10 +321,9 @@ def build_tree(
     first_bytes: Callable[[ObjectVersion, bytes], None],
     kernel: KernelCache,
     no_prefetch: frozenset[Prefetch] = frozenset(),
-    unlisted: frozenset[bytes] = frozenset(),
-    escape: NameEscape | None = None,
+    names: ViewNames = PLAIN_NAMES,
 ) -> Tree:
-    """The tree of one volume at *location*; see `OrderEvidence` for *unlisted* and *escape*."""
+    """The tree of one volume at *location*, whose view of the store has *names*."""
     inodes = InodeTable()
     references = KernelReferences(inodes, kernel)
     ttl = TtlPolicy.from_config(config)
@@ -343,8 +342,7 @@ def build_tree(
         ttl=ttl,
         clock=strict_clock,
         no_prefetch=no_prefetch,
-        unlisted=unlisted,
-        escape=escape,
+        names=names,
     )
     volume = Volume(store, cache, location.prefix)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes)

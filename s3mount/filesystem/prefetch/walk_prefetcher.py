@@ -204,7 +204,7 @@ class WalkPrefetcher(PrefetchPolicy):
             return
         if not self._catalog.has_scans(parent.prefix):
             return
-        if self._catalog.order.is_unlisted(directory.prefix):  # a scan passes over it
+        if self._catalog.names.is_unlisted(directory.prefix):  # a scan passes over it
             return
         plain_reads = self._plain_reads.get(parent.prefix)
         if plain_reads is None or not self._catalog.is_fresh(parent):
@@ -231,7 +231,7 @@ class WalkPrefetcher(PrefetchPolicy):
         fetcher.request_pages(pages)
 
     def _new_builder(self, root: str, start: str, stop: str | None = None) -> SubtreeBuilder:
-        escape = self._catalog.order.escape
+        escape = self._catalog.names.escape
         if escape is None:
             return SubtreeBuilder(root, start, stop)
         # of few mounts

@@ -2,7 +2,9 @@
 
 It sends no request. Invariants:
 
-1. Attributes are those of the version that the same response tells, by its ETag and size.
+1. Attributes are those of the version that the same response tells, by its ETag and size. What is
+   requested by version id is recorded for versions that are read by that id, and for no other:
+   versions of equal bytes have an ETag in common, and metadata of their own.
 2. At most ATTRIBUTES_MAX versions have some, in bounded memory, however long keys are. The newest
    response to a version counts; what came first goes first.
 3. A response is recorded before an operation sees it, and is what it is without the recorder.
@@ -50,7 +52,10 @@ class PosixRecorder:
 
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         """See `PosixSource`."""
-        return self._attributes.get(_digest(version)) if self._attributes else None
+        if not self._attributes:
+            return None
+        version_id = version.version_id if version.is_replaced else None
+        return self._attributes.get(_digest(version, version_id))
 
     def send(
         self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
@@ -58,7 +63,7 @@ class PosixRecorder:
         exchange = self._transport.send(request, deadline=deadline, cancel_token=cancel_token)
         if request.operation not in _OPERATIONS or request.key is None:
             return exchange
-        return RecordedExchange(self, exchange, request.key)
+        return RecordedExchange(self, exchange, request.key, _requested_id(request))
 
     def send_nowait(
         self, request: StoreRequest, length: int, *, deadline: float, cancel_token: CancelToken
@@ -68,16 +73,19 @@ class PosixRecorder:
         )
         if exchange is None or request.operation not in _OPERATIONS or request.key is None:
             return exchange
-        return SentRecordedExchange(self, exchange, request.key)
+        return SentRecordedExchange(self, exchange, request.key, _requested_id(request))
 
-    def record(self, key: str, response: Response) -> None:
-        """Record what *response* tells of *key*; nothing if it is not about one version."""
+    def record(self, key: str, requested_id: str | None, response: Response) -> None:
+        """Record what *response* tells of *key*, current or of *requested_id*.
+
+        Nothing if it is not about one version.
+        """
         if response.status not in (200, 206):
             return
         headers = response.headers
         version = _version(self._bucket, key, headers)
         if version is not None:
-            self._put(_digest(version), posix_attributes(headers))
+            self._put(_digest(version, requested_id), posix_attributes(headers))
 
     def _put(self, digest: bytes, attributes: PosixAttributes | None) -> None:
         with self._lock:
@@ -89,17 +97,20 @@ class PosixRecorder:
 
 
 class RecordedExchange:
-    """`Exchange` about *key* whose response *recorder* records."""
+    """`Exchange` about *key*, current or of *requested_id*, whose response *recorder* records."""
 
-    def __init__(self, recorder: PosixRecorder, exchange: Exchange, key: str) -> None:
+    def __init__(
+        self, recorder: PosixRecorder, exchange: Exchange, key: str, requested_id: str | None
+    ) -> None:
         self._recorder = recorder
         self._exchange = exchange
         self._key = key
+        self._requested_id = requested_id
 
     def __enter__(self) -> Response:
         response = self._exchange.__enter__()
         try:
-            self._recorder.record(self._key, response)
+            self._recorder.record(self._key, self._requested_id, response)
         except BaseException as exc:  # raised again
             self._exchange.__exit__(type(exc), exc, None)
             raise
@@ -118,8 +129,10 @@ class RecordedExchange:
 class SentRecordedExchange(RecordedExchange):
     """`SentExchange` about *key* whose response *recorder* records."""
 
-    def __init__(self, recorder: PosixRecorder, sent: SentExchange, key: str) -> None:
-        super().__init__(recorder, sent, key)
+    def __init__(
+        self, recorder: PosixRecorder, sent: SentExchange, key: str, requested_id: str | None
+    ) -> None:
+        super().__init__(recorder, sent, key, requested_id)
         self._sent = sent
         self.fileno = sent.fileno
         self.receive_available = sent.receive_available
@@ -140,7 +153,11 @@ def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion
         return None
 
 
-def _digest(version: ObjectVersion) -> bytes:
-    """128 bits that stand for a version."""
-    identity = "\0".join((version.key, version.etag, str(version.size)))
+def _requested_id(request: StoreRequest) -> str | None:
+    return next((value for name, value in request.query if name == "versionId"), None)
+
+
+def _digest(version: ObjectVersion, version_id: str | None) -> bytes:
+    """128 bits that stand for a version: the current one unless it has a *version_id*."""
+    identity = "\0".join((version.key, version.etag, str(version.size), version_id or ""))
     return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -131,7 +131,17 @@ class Buckets:
 
 
 class BucketsView(StoreView):
-    """`BucketStore` of many buckets."""
+    """`BucketStore` of many *buckets*."""
+
+    def __init__(self, buckets: Buckets) -> None:
+        super().__init__(buckets)
+        self._buckets = buckets
+
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        name, slash, own_key = key.partition("/")
+        if not own_key:
+            return key
+        return f"{name}{slash}{self._buckets.store(name).store_key(own_key, version_id)}"
 
     def has_scans(self, prefix: str) -> bool:
         return "/" in prefix  # else it is of several buckets

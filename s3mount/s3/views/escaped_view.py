@@ -31,15 +31,17 @@ class EscapedKeys:
         self.has_ranges = store.has_ranges
 
     async def find(self, key: str) -> Target:
-        if key.endswith("/"):  # a prefix: what its keys begin with
-            return Target(self._store, self.bucket, self._directory(key).prefix)
+        if key.endswith("/"):
+            return self.find_nowait(key)
         own_key, is_shadowed = self._file(key)
         if is_shadowed and not await self._has_keys(f"{own_key}/"):
             raise self._not_found(key)
         return Target(self._store, self.bucket, own_key)
 
     def find_nowait(self, key: str) -> Target:
-        return Target(self._store, self.bucket, self._file(key).key)
+        is_directory = key.endswith("/") or key == self._root
+        own_key = self._directory(key).prefix if is_directory else self._file(key).key
+        return Target(self._store, self.bucket, own_key)
 
     async def list_page(
         self, query: ListQuery, priority: RequestPriority | None, on_token: OnToken | None

@@ -32,6 +32,7 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionMarker,
@@ -69,7 +70,7 @@ class MomentView:
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
         self.has_scans = store.has_scans
-        self.posix_attributes = store.posix_attributes
+        self.store_key = store.store_key
         self.head_version = store.head_version
         self.list_versions = store.list_versions
 
@@ -103,6 +104,10 @@ class MomentView:
         return await self._store.metadata(
             key, version_id=version_id, part_number=part_number, reason=reason
         )
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        own = version.with_version_id(version.version_id, is_replaced=True)
+        return self._store.posix_attributes(own)
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:  # noqa: ARG002
         if version.version_id not in (None, NULL_VERSION):

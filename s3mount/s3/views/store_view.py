@@ -167,6 +167,10 @@ class StoreView:
             own, byte_range, into, _shows(version, on_end), priority, reason=reason
         )
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        store, _, own_key, own_version = self._targets.find_nowait(key)
+        return store.store_key(own_key, own_version or version_id)
+
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         try:
             store, bucket, own_key, _ = self._targets.find_nowait(version.key)

@@ -1,7 +1,7 @@
 """View that adds the versions of objects (`--versions`), as files of a directory beside them.
 
 `d/.versions/NAME@ID` is the version ID of the object `d/NAME`, current or not, also of a deleted
-one. A delete marker is no file. Invariants:
+one. NAME is empty for the marker object `d/`. A delete marker is no file. Invariants:
 
 1. What the bucket has comes first: a key that looks like a version is that key, and a directory
    `.versions` that has keys lists those. Its versions are found by name then. Where an object is
@@ -24,6 +24,7 @@ from s3mount.s3.model import (
     Modified,
     NotModified,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionMarker,
@@ -36,6 +37,7 @@ from s3mount.s3.object_store import (
     Priority,
     RequestPriority,
     StartedRead,
+    is_listed_nowhere,
 )
 from s3mount.s3.views import VERSIONS_DIRECTORY
 from s3mount.s3.views.moment_view import as_denied
@@ -58,9 +60,10 @@ def version_named(key: str) -> VersionName | None:
     path, _, name = key.rpartition("/")
     object_name, _, version_id = name.rpartition("@")
     parent, slash, directory = path.rpartition("/")
-    if not (object_name and version_id) or directory != VERSIONS_DIRECTORY:
+    object_key = f"{parent}{slash}{object_name}"
+    if not (object_key and version_id) or directory != VERSIONS_DIRECTORY:
         return None
-    return VersionName(f"{parent}{slash}{object_name}", version_id)
+    return VersionName(object_key, version_id)
 
 
 def name_of_version(row: ListedVersion) -> str:
@@ -141,10 +144,14 @@ class VersionTargets:
             await self.store.head(key)
         except NotFound:
             return False
+        except AccessDenied:
+            if await is_listed_nowhere(self.store, key):
+                return False
+            raise
         return True
 
     async def _is_object(self, key: str) -> bool:
-        """`_is_real`; False if that is denied, as some stores do for whatever is not there."""
+        """`_is_real`; False if that is denied."""
         try:
             return await self._is_real(key)
         except AccessDenied:
@@ -171,8 +178,8 @@ class VersionTargets:
 def _is_file(row: ListedVersion, prefix: str) -> bool:
     """Whether *row* is shown in a listing of *prefix*."""
     name = name_of_version(row)
-    is_named = not (row.is_delete_marker or row.key.endswith("/"))
-    return is_named and name.startswith(prefix) and "/" not in name[len(prefix) :]
+    is_below = name.startswith(prefix) and "/" not in name[len(prefix) :]
+    return is_below and not row.is_delete_marker
 
 
 class VersionsView(StoreView):
@@ -182,6 +189,18 @@ class VersionsView(StoreView):
         super().__init__(VersionTargets(store, bucket))
         self._store = store
         self._bucket = bucket
+
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        named = version_named(key)
+        is_beside = named is not None and named.version_id == version_id
+        return self._store.store_key(named.key if named and is_beside else key, version_id)
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        named = named_by(version)
+        if named is None:
+            return self._store.posix_attributes(version)
+        own = renamed(version, self._bucket, named.key)
+        return self._store.posix_attributes(own.with_version_id(named.version_id, is_replaced=True))
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         """Compare, by a HEAD if it is a version beside an object: a key may have its name now."""

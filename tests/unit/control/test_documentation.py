@@ -266,7 +266,7 @@ async def test_the_fields_of_verify_are_those_of_the_page(sources: Sources) -> N
     async def keep(sent: Sequence[Object]) -> None:
         items.extend(sent)
 
-    verify = verify_command(sources.paths, lambda _: OneVerification())
+    verify = verify_command(sources.paths, sources.keys, lambda _: OneVerification())
     reply = await verify({"path": "a"}, keep)
 
     assert fields_of(item) == fields_of_reply(items[-1])

@@ -47,6 +47,9 @@ class Bucket:
         stat = ObjectStat(ObjectVersion("b", key, "e", 7), 0, storage_class)
         return ObjectMetadata(stat, fields, {})
 
+    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
+        return key
+
     async def restore(
         self, key: str, order: RestoreOrder, *, version_id: str | None = None
     ) -> RestoreOutcome:
@@ -66,7 +69,7 @@ async def run(bucket: Bucket, *paths: str, **arguments: object) -> tuple[list[Ob
 
     line = {"command": "restore", "arguments": {"paths": list(paths), **arguments}}
     request = parse_request(json.dumps(line).encode())
-    command = restore_command(bucket, bucket, bucket)
+    command = restore_command(bucket, bucket, bucket, bucket)
     return items, await command(request.arguments, keep)
 
 

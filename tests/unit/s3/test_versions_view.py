@@ -57,7 +57,7 @@ async def names(view: VersionsView, prefix: str, max_keys: int = 1000) -> list[s
 
 
 @given(
-    key=st.text("ab@/.", min_size=1).filter(lambda key: not key.endswith("/")),
+    key=st.text("ab@/.", min_size=1),
     version_id=st.text("ab._-", min_size=1),
 )
 def test_the_name_of_a_version_maps_back(key: str, version_id: str) -> None:
@@ -67,7 +67,8 @@ def test_the_name_of_a_version_maps_back(key: str, version_id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["a", "a@1", "d/a@1", ".versions/a", ".versions/@1", ".versions/a@", ".versions/d/a@1"]
+    "key",
+    ["a", "a@1", "d/a@1", ".versions/a", ".versions/@1", ".versions/a@", "d/.versions/@", "d/@1"],
 )
 def test_other_keys_name_no_version(key: str) -> None:
     assert version_named(key) is None
@@ -90,6 +91,19 @@ async def test_each_version_is_read_also_of_a_deleted_object() -> None:
         "d/.versions/a@b@v3": b"at",
     }
     assert await names(view, "d/") == ["d/a@b"]
+
+
+async def test_a_marker_object_has_versions_with_an_empty_name() -> None:
+    store = VersionedStore({"d/": b"", "d/a": b"a", "d/e/": b"below"})
+    store.put("d/", b"second")
+    store.delete("d/")
+    view = view_of(store)
+
+    listed = await names(view, "d/.versions/")
+
+    assert sorted(listed) == ["d/.versions/@v0", "d/.versions/@v3", "d/.versions/a@v1"]
+    assert await read(view, "d/.versions/@v3") == b"second"
+    assert await names(view, "d/.versions/@") == ["d/.versions/@v3", "d/.versions/@v0"]
 
 
 @pytest.mark.parametrize("max_keys", [1, 2, 3])
@@ -143,15 +157,45 @@ async def test_an_object_of_the_name_comes_before_the_directory() -> None:
     assert await names(view, ".versions/") == [".versions/.versions@v1", ".versions/a@v0"]
 
 
-async def test_a_store_that_denies_what_is_not_there_lists_versions() -> None:
-    class Denying(VersionedStore):
-        async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
-            try:
-                return await VersionedStore.head(self, key, reason)
-            except NotFound as exc:
-                raise AccessDenied("denied", key=key) from exc
+class DenyingStore(VersionedStore):
+    """The fake, which denies a HEAD of what is not there."""
 
-    assert await names(view_of(Denying({"a": b""})), ".versions/") == [".versions/a@v0"]
+    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
+        try:
+            return await VersionedStore.head(self, key, reason)
+        except NotFound as exc:
+            raise AccessDenied("denied", key=key) from exc
+
+
+async def test_a_store_that_denies_what_is_not_there_lists_versions() -> None:
+    view = view_of(DenyingStore({"a": b""}))
+
+    assert await names(view, ".versions/") == [".versions/a@v0"]
+
+
+async def test_a_store_that_denies_what_is_not_there_has_versions_by_name() -> None:
+    store = DenyingStore({"d/a": b"one"})
+    store.put("d/a", b"second")
+    view = view_of(store)
+
+    assert await read(view, "d/.versions/a@v0") == b"one"
+    store.put("d/.versions/a@v0", b"a key")
+    assert await read(view, "d/.versions/a@v0") == b"a key"
+
+
+async def test_a_denied_key_that_is_listed_is_never_taken_for_a_version() -> None:
+    class Secret(VersionedStore):
+        async def head(
+            self,
+            key: str,
+            reason: Reason = Reason.LOOKUP,  # noqa: ARG002
+        ) -> ObjectStat:
+            raise AccessDenied("denied", key=key)
+
+    view = view_of(Secret({"a": b"one", ".versions/a@v0": b"secret"}))
+
+    with pytest.raises(AccessDenied):
+        await view.head(".versions/a@v0")
 
 
 async def test_keys_of_a_directory_of_versions_are_listed_page_by_page() -> None:
@@ -209,6 +253,15 @@ async def test_metadata_is_of_the_version() -> None:
     assert (found.fields["VersionId"], found.stat.version.size) == ("v0", 3)
 
 
+def test_the_stores_own_key_is_told_by_the_version_id() -> None:
+    view = view_of(VersionedStore())
+
+    assert view.store_key("d/.versions/a@v0", "v0") == "d/a"
+    assert view.store_key("d/.versions/a@v0", "another") == "d/.versions/a@v0"
+    assert view.store_key("d/.versions/a@v0") == "d/.versions/a@v0"
+    assert view.store_key("d/") == "d/"
+
+
 async def test_the_null_version_is_read_by_its_id_and_never_another() -> None:
     store = VersionedStore()
     store.put("a", b"before", version_id="null")
@@ -257,7 +310,7 @@ async def test_versions_are_listed_by_the_beginning_of_their_names(max_keys: int
     store.delete("d/ab")
     view = view_of(store)
     everything = await names(view, "d/.versions/")
-    assert len(everything) == 4
+    assert len(everything) == 5
 
     for name in everything:
         for length in range(len("d/.versions/"), len(name) + 1):

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +16,7 @@ from s3mount.cache.ranges import FetchSizes
 from s3mount.config import BlockConfig
 from s3mount.errors import AccessDenied, ChecksumMismatch, StaleVersion
 from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.object_parts import ObjectParts
 from s3mount.s3.object_store import Priority
 from s3mount.verification.comparison import IN_THE_EVENT_LOOP, Progress
 from s3mount.verification.object_verifier import ObjectVerifier
@@ -49,7 +50,7 @@ class Rig:
     verifier: ObjectVerifier = field(init=False)
 
     def __post_init__(self) -> None:
-        layouts = PartLayouts(self.store, lambda _size, _count: self.guess)
+        layouts = PartLayouts(ObjectParts(self.store), lambda _size, _count: self.guess)
         self.verifier = ObjectVerifier(self.store, self.cache, layouts)
 
     async def verify(self, version: ObjectVersion) -> Verdict:
@@ -341,6 +342,22 @@ async def test_a_version_that_is_replaced_meanwhile_is_an_error() -> None:
         assert not each.cache._blocks_of(version).readers
 
 
+async def test_what_head_tells_is_no_evidence_if_get_brings_another_version() -> None:
+    """Some gateways tell other ETags by HEAD than by GET: nothing was replaced."""
+
+    def refuse(_range: ByteRange, _into: memoryview) -> None:
+        raise StaleVersion("another version")
+
+    async with rig() as each:
+        version = each.store.put("a", octets(30 * UNIT))
+        each.store.corrupt = refuse
+
+        verdict = await each.verify(version)
+
+        assert (verdict.matches, verdict.version) == (None, version)
+        assert "contradicts itself" in (verdict.reason or "")
+
+
 async def test_parts_of_another_version_are_an_error() -> None:
     async with rig() as each:
         version = each.store.upload("a", EVEN)
@@ -352,6 +369,22 @@ async def test_parts_of_another_version_are_an_error() -> None:
         each.store.before = hook(act)
         with pytest.raises(StaleVersion, match="verify it again"):
             await each.verify(version)
+
+
+async def test_other_evidence_of_the_same_version_is_of_other_parts() -> None:
+    """Some stores make ETags of the bytes alone: an upload in other parts keeps the version."""
+    async with rig() as each:
+        content = b"".join(UNEVEN)
+        other = [content[: 7 * UNIT], content[7 * UNIT : 9 * UNIT], content[9 * UNIT :], b""]
+        for parts in (UNEVEN, other):
+            each.store.upload("a", parts, "CRC32C")
+            stored = each.store._objects["a"]
+            version = ObjectVersion(stored.stat.version.bucket, "a", "of-the-bytes", len(content))
+            each.store._objects["a"] = replace(stored, stat=replace(stored.stat, version=version))
+
+            verdict = await each.verify(version)
+
+            assert (verdict.matches, verdict.method) == (True, "composite CRC32C")
 
 
 async def test_requests_are_behind_those_of_readers_and_memory_is_left_as_it_was() -> None:

@@ -13,6 +13,7 @@ from s3mount.filesystem.attributes.path_attributes import PathAttributes
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ObjectVersion
+from s3mount.s3.object_parts import ObjectParts
 from tests.fakes.memory_store import MemoryStore, Request, hook
 from tests.unit.filesystem.namespace.test_tree import file_system, inode_of, names_in
 
@@ -27,9 +28,10 @@ async def attributes(
     store: MemoryStore,
 ) -> AsyncIterator[tuple[ExtendedAttributes, FileSystem, PathAttributes]]:
     async with trio.open_nursery() as nursery, file_system(store) as filesystem:
-        reader = MetadataReader(store, filesystem.tree, nursery, NoIds())
+        reader = MetadataReader(store, filesystem.tree, nursery, NoIds(), ObjectParts(store))
         tree = filesystem.tree
-        yield ExtendedAttributes(tree, reader), filesystem, PathAttributes(tree, reader)
+        paths = PathAttributes(tree, reader, store)
+        yield ExtendedAttributes(tree, reader, store), filesystem, paths
         nursery.cancel_scope.cancel()
 
 

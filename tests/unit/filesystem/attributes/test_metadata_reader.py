@@ -9,9 +9,10 @@ import trio
 import trio.testing
 
 from s3mount.errors import AccessDenied, NotSupported, StaleVersion, StoreError
-from s3mount.filesystem.attributes.metadata_reader import REFUSALS_MAX, MetadataReader
+from s3mount.filesystem.attributes.metadata_reader import REFUSALS_MAX, MetadataReader, Parts
 from s3mount.filesystem.facade import FileSystem
 from s3mount.s3.model import ObjectStat, ObjectVersion
+from s3mount.s3.object_parts import ObjectParts
 from tests.fakes.memory_store import MemoryStore, Request, hook
 from tests.unit.filesystem.namespace.test_tree import file_system
 
@@ -45,7 +46,8 @@ async def reading(
 ) -> AsyncIterator[Reading]:
     async with trio.open_nursery() as nursery, file_system(store, **tree) as filesystem:
         known = Known()
-        reader = MetadataReader(store, filesystem.tree, nursery, known, limit=limit)
+        parts = ObjectParts(store)
+        reader = MetadataReader(store, filesystem.tree, nursery, known, parts, limit=limit)
         yield Reading(reader, filesystem, store, known)
         nursery.cancel_scope.cancel()
 
@@ -235,3 +237,24 @@ async def test_parts_are_those_of_the_upload() -> None:
     async with reading(store) as made:
         assert await made.reader.parts(store.stat("m")) == (3, 4)
         assert await made.reader.parts(store.stat("k")) is None
+
+
+async def test_callers_for_parts_share_one_head() -> None:
+    store = MemoryStore()
+    store.put("m", b"body", fields={"PartsCount": "3"})
+    found: list[Parts | None] = []
+    async with reading(store) as made:
+
+        async def call() -> None:
+            found.append(await made.reader.parts(store.stat("m")))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(call)
+        await call()
+
+        assert found == [(3, 4)] * 6
+        assert made.heads() == 1
+        made.filesystem.tree.refresh([b"m"])
+        await call()
+        assert made.heads() == 2

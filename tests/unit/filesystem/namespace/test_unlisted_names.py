@@ -10,6 +10,7 @@ from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS
+from s3mount.filesystem.names import ViewNames
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import VersionPage, VersionQuery
 from s3mount.s3.object_store import RequestPriority
@@ -35,8 +36,7 @@ async def file_system(
             TreeConfig(uid=0, gid=0),
             StoreConfig(bucket=BUCKET),
             trio.current_time,
-            unlisted=frozenset((NAME,)),
-            escape=escape,
+            names=ViewNames(frozenset((NAME,)), escape),
         )
         nursery.cancel_scope.cancel()
 

@@ -74,6 +74,22 @@ def test_metadata_that_is_gone_is_forgotten(transport: str) -> None:
         assert recorder.posix_attributes(VERSION) is None
 
 
+def test_versions_of_equal_bytes_have_attributes_of_their_own(transport: str) -> None:
+    script = [says(head(Content_Length=7, x_amz_meta_uid=uid)) for uid in "56"]
+    with recorded(transport, *script) as (operations, recorder):
+        operations.head("k", deadline=soon(), version_id="v1")
+        assert recorder.posix_attributes(VERSION) is None
+        operations.head("k", deadline=soon())
+
+        known, other = VERSION.with_version_id("v2"), VERSION.with_version_id("v3")
+        assert recorder.posix_attributes(VERSION) == PosixAttributes(uid=6)
+        assert recorder.posix_attributes(known) == PosixAttributes(uid=6)
+        for version, attributes in ((other, None), (VERSION.with_version_id("v1"), 5)):
+            replaced = version.with_version_id(version.version_id, is_replaced=True)
+            expected = None if attributes is None else PosixAttributes(uid=attributes)
+            assert recorder.posix_attributes(replaced) == expected
+
+
 def test_refusals_are_not_recorded_and_fail_as_without_the_recorder(transport: str) -> None:
     script = says(head(Content_Length=7, x_amz_meta_uid="5")), says(refusal("404 Not Found"))
     with recorded(transport, *script) as (operations, recorder):

@@ -25,6 +25,16 @@ def sent(store: MemoryStore) -> list[tuple[str, str]]:
     return [(request.kind, request.key) for request in store.requests]
 
 
+@pytest.mark.parametrize("root", ["", "p/"])
+def test_the_stores_own_key_is_told(root: str) -> None:
+    _, view = view_on({}, root)
+    own = {"": "", "d/": "d/", "d/a": "d/a", "%dir=/": "/", "d/%dir=/%file=..": "d//.."}
+
+    assert {shown: view.store_key(root + shown) for shown in own} == {
+        shown: root + key for shown, key in own.items()
+    }
+
+
 async def test_ordinary_keys_cost_the_same_requests() -> None:
     store, view = view_on({"d/a": b"body"})
 
