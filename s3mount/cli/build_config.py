@@ -152,14 +152,6 @@ def _check_buckets(store: StoreConfig, by_name: Mapping[str, OptionValue]) -> No
             f"{by_name['buckets'].where}: it chooses among all buckets of the account: "
             "write s3:// in place of the bucket"
         )
-    if store.is_account and store.at_ns is not None:
-        raise UsageError(
-            f"{by_name['at'].where}: s3:// may have buckets that keep no versions: name one bucket"
-        )
-    if store.is_account and store.posix_metadata:
-        raise UsageError(
-            f"{by_name['posix-metadata'].where}: metadata is kept for one bucket: name it"
-        )
 
 
 _CONTRADICTIONS: Final = (

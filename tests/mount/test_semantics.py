@@ -71,6 +71,7 @@ QUOTING = (
     Path(__file__),
     Path(__file__).with_name("test_versions.py"),
     Path(__file__).with_name("test_buckets.py"),
+    Path(__file__).with_name("test_buckets_views.py"),
     Path(__file__).with_name("test_posix_metadata.py"),
 )
 

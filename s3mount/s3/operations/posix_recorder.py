@@ -1,6 +1,6 @@
 """Recorder of the POSIX attributes that responses bring: `--posix-metadata`, over any transport.
 
-It sends no request. Invariants:
+It sends no request. The recorders of an account's buckets share one table. Invariants:
 
 1. Attributes are those of the version that the same response tells, by its ETag and size.
 2. At most ATTRIBUTES_MAX versions have some, in bounded memory, however long keys are. The newest
@@ -32,25 +32,40 @@ ATTRIBUTES_MAX: Final = 65_536  # versions; some 25 MB
 _OPERATIONS: Final = ("HeadObject", "GetObject")
 
 
-class PosixRecorder:
-    """`Transport` and `PosixSource`: records what *transport* receives of objects in *bucket*."""
+class PosixTable:
+    """`PosixSource`: the attributes that were recorded, by version. Thread-safe."""
 
-    def __init__(
-        self, transport: Transport, bucket: str, *, attributes_max: int = ATTRIBUTES_MAX
-    ) -> None:
-        self._transport = transport
-        self._bucket = bucket
+    def __init__(self, attributes_max: int = ATTRIBUTES_MAX) -> None:
         self._attributes_max = attributes_max
         self._attributes: dict[bytes, PosixAttributes] = {}
         self._lock = threading.Lock()
-        self.preconnect = transport.preconnect
-        self.renew_credentials = transport.renew_credentials
-        self.adjust_clock = transport.adjust_clock
-        self.close = transport.close
 
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         """See `PosixSource`."""
         return self._attributes.get(_digest(version)) if self._attributes else None
+
+    def put(self, version: ObjectVersion, attributes: PosixAttributes | None) -> None:
+        """Keep the *attributes* of *version*; None: it has none."""
+        digest = _digest(version)
+        with self._lock:
+            self._attributes.pop(digest, None)
+            if attributes is not None:
+                self._attributes[digest] = attributes
+                if len(self._attributes) > self._attributes_max:
+                    del self._attributes[next(iter(self._attributes))]
+
+
+class PosixRecorder:
+    """`Transport` that records in *table* what *transport* receives of objects in *bucket*."""
+
+    def __init__(self, transport: Transport, bucket: str, table: PosixTable) -> None:
+        self._transport = transport
+        self._bucket = bucket
+        self._table = table
+        self.preconnect = transport.preconnect
+        self.renew_credentials = transport.renew_credentials
+        self.adjust_clock = transport.adjust_clock
+        self.close = transport.close
 
     def send(
         self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
@@ -77,15 +92,7 @@ class PosixRecorder:
         headers = response.headers
         version = _version(self._bucket, key, headers)
         if version is not None:
-            self._put(_digest(version), posix_attributes(headers))
-
-    def _put(self, digest: bytes, attributes: PosixAttributes | None) -> None:
-        with self._lock:
-            self._attributes.pop(digest, None)
-            if attributes is not None:
-                self._attributes[digest] = attributes
-                if len(self._attributes) > self._attributes_max:
-                    del self._attributes[next(iter(self._attributes))]
+            self._table.put(version, posix_attributes(headers))
 
 
 class RecordedExchange:
@@ -142,5 +149,5 @@ def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion
 
 def _digest(version: ObjectVersion) -> bytes:
     """128 bits that stand for a version."""
-    identity = "\0".join((version.key, version.etag, str(version.size)))
+    identity = "\0".join(map(str, version))
     return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).digest()

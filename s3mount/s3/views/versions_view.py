@@ -24,6 +24,7 @@ from s3mount.s3.model import (
     Modified,
     NotModified,
     ObjectVersion,
+    PosixAttributes,
     Reason,
     Revalidation,
     VersionMarker,
@@ -190,6 +191,11 @@ class VersionsView(StoreView):
         stat = await self.head(version.key, Reason.REVALIDATE)
         is_same = stat.version.is_same(version) and stat.version.version_id == version.version_id
         return NotModified() if is_same else Modified(stat, b"")
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        named = named_by(version)
+        own = version if named is None else renamed(version, self._bucket, named.key)
+        return self._store.posix_attributes(own)
 
     def start_read(
         self,
