@@ -84,7 +84,7 @@ class BucketFactory:
         self._configuration = open_configuration(config)
         self._transports = AccountTransports(config, requests)
         self.close = self._transports.close
-        self._posix = _posix_table() if config.posix_metadata else None
+        self._posix = _posix_table(config) if config.posix_metadata else None
         self.posix_attributes = None if self._posix is None else self._posix.posix_attributes
         self._lock = threading.Lock()
         self._addresses: BotocoreAddresses | None = None  # made under the lock
@@ -224,10 +224,10 @@ class AccountStores:
         )
 
 
-def _posix_table() -> "PosixTable":
+def _posix_table(config: StoreConfig) -> "PosixTable":
     from s3mount.s3.operations.posix_recorder import PosixTable  # noqa: PLC0415 - of few mounts
 
-    return PosixTable()
+    return PosixTable(keeps_plain=bool(config.symlinks))
 
 
 def _recorded(transport: "Transport", bucket: str, table: "PosixTable") -> "Transport":

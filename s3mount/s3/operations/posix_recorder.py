@@ -29,14 +29,19 @@ from s3mount.s3.transport import (
 )
 
 ATTRIBUTES_MAX: Final = 65_536  # versions; some 25 MB
+_PLAIN: Final = PosixAttributes()
 _OPERATIONS: Final = ("HeadObject", "GetObject")
 
 
 class PosixTable:
-    """`PosixSource`: the attributes that were recorded, by version. Thread-safe."""
+    """`PosixSource`: the attributes that were recorded, by version. Thread-safe.
 
-    def __init__(self, attributes_max: int = ATTRIBUTES_MAX) -> None:
+    *keeps_plain*: also those of versions whose metadata tells none are kept, as empty ones.
+    """
+
+    def __init__(self, attributes_max: int = ATTRIBUTES_MAX, *, keeps_plain: bool = False) -> None:
         self._attributes_max = attributes_max
+        self._plain = _PLAIN if keeps_plain else None
         self._attributes: dict[bytes, PosixAttributes] = {}
         self._lock = threading.Lock()
 
@@ -46,7 +51,7 @@ class PosixTable:
 
     def put(self, version: ObjectVersion, attributes: PosixAttributes | None) -> None:
         """Keep the *attributes* of *version*; None: it has none."""
-        digest = _digest(version)
+        digest, attributes = _digest(version), attributes or self._plain
         with self._lock:
             self._attributes.pop(digest, None)
             if attributes is not None:

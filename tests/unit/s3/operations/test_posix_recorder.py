@@ -121,3 +121,12 @@ def test_a_bug_in_recording_ends_the_exchange(
             with pytest.raises(ZeroDivisionError):
                 read(operations, ByteRange(0, 7))
         read(operations, ByteRange(0, 7))  # on a connection that is not in the middle of a body
+
+
+def test_a_table_that_keeps_plain_versions_knows_that_they_tell_nothing(transport: str) -> None:
+    del transport
+    table = PosixTable(keeps_plain=True)
+    table.put(VERSION, None)
+
+    assert table.posix_attributes(VERSION) == PosixAttributes()
+    assert table.posix_attributes(ObjectVersion("other", "k", "abc", 7)) is None
