@@ -33,6 +33,15 @@ class EndpointVariant(StrEnum):
     ACCELERATE = "accelerate"  # by the nearest edge location
 
 
+class Symlinks(StrEnum):
+    """Programs whose symbolic links are shown as such; see docs/posix-metadata.md."""
+
+    RCLONE = "rclone"
+    S3FS = "s3fs"
+    GCSFUSE = "gcsfuse"
+    GEESEFS = "geesefs"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
     """Access to the bucket, or to all buckets of the account. None leaves it to boto3's chain."""
@@ -68,6 +77,7 @@ class StoreConfig:
     at_ns: int | None = None  # since 1970: show the bucket as it was then
     show_hidden: bool = False  # keys that no path names: under escaped names
     posix_metadata: bool = False
+    symlinks: frozenset[Symlinks] = frozenset()  # needs *posix_metadata*
 
     @property
     def is_account(self) -> bool:

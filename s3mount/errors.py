@@ -147,6 +147,10 @@ class StoreError(S3MountError):
     errno = errno.EIO
 
 
+class NoPast(StoreError):
+    """The bucket, one of many, keeps no versions: what it was at a time (`--at`) is not known."""
+
+
 class ChecksumMismatch(StoreError):
     """The bytes of a whole object do not match its checksum, however often they are requested."""
 

@@ -75,6 +75,7 @@ def build_config(arguments: MountArguments) -> Config:
         **sections[Config],
     )
     _check_buckets(config.store, by_name)
+    _check_symlinks(config, by_name)
     _check_bounds(config, by_name)
     return config
 
@@ -146,19 +147,26 @@ def _absolute(mountpoint: str) -> str:
         ) from exc
 
 
+def _check_symlinks(config: Config, by_name: Mapping[str, OptionValue]) -> None:
+    if not config.store.symlinks:
+        return
+    if "nosymfollow" in config.mount.fuse_options:
+        raise UsageError(
+            f"{by_name['symlinks'].where} and {by_name['fuse-options'].where} contradict each "
+            "other: nosymfollow would follow no link; leave the links out"
+        )
+    if not config.store.posix_metadata:
+        raise UsageError(
+            f"{by_name['symlinks'].where}: a link is shown with its owner and mtime: "
+            "add --posix-metadata"
+        )
+
+
 def _check_buckets(store: StoreConfig, by_name: Mapping[str, OptionValue]) -> None:
     if store.buckets and not store.is_account:
         raise UsageError(
             f"{by_name['buckets'].where}: it chooses among all buckets of the account: "
             "write s3:// in place of the bucket"
-        )
-    if store.is_account and store.at_ns is not None:
-        raise UsageError(
-            f"{by_name['at'].where}: s3:// may have buckets that keep no versions: name one bucket"
-        )
-    if store.is_account and store.posix_metadata:
-        raise UsageError(
-            f"{by_name['posix-metadata'].where}: metadata is kept for one bucket: name it"
         )
 
 

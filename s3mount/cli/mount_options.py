@@ -12,7 +12,7 @@ from typing import Final
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, canonical
 from s3mount.cli.values import has_control_characters, suggestion
-from s3mount.config import EndpointVariant, Prefetch
+from s3mount.config import EndpointVariant, Prefetch, Symlinks
 from s3mount.daemon.mounting.options import PLAIN_OPTIONS, VALUED_OPTIONS
 from s3mount.errors import UsageError
 
@@ -52,8 +52,6 @@ _IGNORED: Final = frozenset(
         "noiversion",
         "mand",
         "nomand",
-        "symfollow",
-        "nosymfollow",
         "seclabel",  # as the mount table shows it
         "netdev",
         "netmount",
@@ -109,6 +107,7 @@ _ALIASES: Final[Mapping[str, str]] = MappingProxyType(
 _SPLIT_OFF: Final = {
     "no_prefetch": (*Prefetch, "all"),
     "endpoint_variant": tuple(EndpointVariant),
+    "symlinks": tuple(Symlinks),
 }
 _NEAR: Final[Mapping[str, str]] = MappingProxyType(
     {

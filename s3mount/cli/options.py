@@ -20,6 +20,7 @@ from s3mount.config import (
     Prefetch,
     PriceConfig,
     StoreConfig,
+    Symlinks,
     TreeConfig,
 )
 
@@ -96,7 +97,8 @@ TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
 PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
 VARIANTS: Final = OptionType("NAME[,NAME...]", values.parse_variants, words=tuple(EndpointVariant))
-REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES, VARIANTS))
+SYMLINKS: Final = OptionType("NAME[,NAME...]", values.parse_symlinks, words=tuple(Symlinks))
+REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES, VARIANTS, SYMLINKS))
 FILES: Final = frozenset((PATH, EXISTING_FILE, KEY_FILES))
 
 Section = type[
@@ -242,6 +244,10 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
     Option(_TREE, "posix-metadata", StoreConfig, "posix_metadata", FLAG,
            "Show mode, owner, group and mtime of files as rclone, s3fs and others keep them in the "
            "metadata of objects, once a response has brought it; see docs/posix-metadata.md."),
+    Option(_TREE, "symlinks", StoreConfig, "symlinks", SYMLINKS,
+           "Show symbolic links as these programs keep them: rclone (NAME.rclonelink), s3fs, "
+           "gcsfuse, geesefs. All but rclone take a HEAD for each small file that is looked at; "
+           "needs --posix-metadata. May be repeated."),
     Option(_TREE, "metadata-ttl", TreeConfig, "metadata_ttl", LIFETIME,
            "How long listings and attributes are cached. "
            '0: each open revalidates; "indefinite": they never expire.',

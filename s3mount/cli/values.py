@@ -12,11 +12,14 @@ import pwd
 import re
 import stat
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
-from s3mount.config import INDEFINITE, EndpointVariant, MetricsAddress, Prefetch
+from s3mount.config import INDEFINITE, EndpointVariant, MetricsAddress, Prefetch, Symlinks
+
+Word = TypeVar("Word", bound=StrEnum)
 
 ID_MAX = 2**32 - 2  # (uid_t) -1 means "no change", see chown(2)
 SIZE_MAX = 2**62  # bytes; more than any machine has, and it fits into the kernel's 64 bits
@@ -350,14 +353,22 @@ def parse_prefetch(text: str) -> frozenset[Prefetch]:
 
 def parse_variants(text: str) -> frozenset[EndpointVariant]:
     """Variants of AWS's endpoints."""
+    return _parse_words(text, EndpointVariant)
+
+
+def parse_symlinks(text: str) -> frozenset[Symlinks]:
+    """Programs that keep symbolic links."""
+    return _parse_words(text, Symlinks)
+
+
+def _parse_words(text: str, words: type[Word]) -> frozenset[Word]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in list(EndpointVariant):
+        if name not in list(words):
             raise ValueError(
-                f"{name!r} is not one of {', '.join(EndpointVariant)}"
-                f"{suggestion(name, list(EndpointVariant))}"
+                f"{name!r} is not one of {', '.join(words)}{suggestion(name, list(words))}"
             )
-    return frozenset(map(EndpointVariant, names))
+    return frozenset(map(words, names))
 
 
 def _parse_id(text: str, what: str, look_up: Callable[[str], int]) -> int:

@@ -19,7 +19,7 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch, StoreConfig
+from s3mount.config import Config, Prefetch, StoreConfig, Symlinks
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
@@ -45,7 +45,7 @@ from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 from s3mount.s3.endpoint.credentials import Credentials, CredentialState
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
-from s3mount.s3.model import StoreIdentity
+from s3mount.s3.model import ObjectStat, ObjectVersion, StoreIdentity
 from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, PosixSource
 from s3mount.s3.request_log import RequestLog
 
@@ -212,7 +212,7 @@ class ObservedStore(NamedTuple):
 async def _serve_session(
     config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
-    invalidator = EntryInvalidator(_clock)
+    invalidator = _invalidator(config.store)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     blocks = BlockCache(observed.store, background, config.blocks, has_readahead=has_readahead)
     filesystem = _filesystem(config, observed.store, blocks, invalidator, background)
@@ -258,13 +258,8 @@ def _operations(
         make = XattrOperations
         options["attributes"] = ExtendedAttributes(filesystem.tree, metadata(), observed.store)
     if observed.posix is not None:
-        from s3mount.fuse.posix_operations import (  # noqa: PLC0415
-            PosixOperations,
-            PosixXattrOperations,
-        )
-
-        make = PosixXattrOperations if config.tree.has_xattrs else PosixOperations
-        options["posix"] = observed.posix
+        make, more = _posix_handlers(config, observed, observed.posix)
+        options |= more
     return make(
         filesystem,
         config.tree,
@@ -273,6 +268,51 @@ def _operations(
         invalidator=invalidator,
         **options,
     )
+
+
+def _posix_handlers(
+    config: Config, observed: ObservedStore, posix: PosixSource
+) -> tuple[Callable[..., Operations], dict[str, object]]:
+    """Return the handlers that show *posix*, and symbolic links if asked to; their arguments."""
+    from s3mount.fuse.posix_operations import (  # noqa: PLC0415
+        PosixOperations,
+        PosixXattrOperations,
+    )
+
+    has_xattrs = config.tree.has_xattrs
+    if not config.store.symlinks:
+        return PosixXattrOperations if has_xattrs else PosixOperations, {"posix": posix}
+    from s3mount.fuse.symlink_operations import (  # noqa: PLC0415
+        SymlinkOperations,
+        SymlinkXattrOperations,
+    )
+    from s3mount.fuse.symlink_types import SymlinkTypes  # noqa: PLC0415
+
+    head = _head_of(config.store, observed.store)
+    types = SymlinkTypes(config.store.symlinks, posix, head)
+    make = SymlinkXattrOperations if has_xattrs else SymlinkOperations
+    return make, {"posix": posix, "types": types}
+
+
+def _invalidator(config: StoreConfig) -> EntryInvalidator:
+    if Symlinks.RCLONE not in config.symlinks:
+        return EntryInvalidator(_clock)
+    from s3mount.fuse.symlink_names import SymlinkInvalidator  # noqa: PLC0415
+
+    return SymlinkInvalidator(_clock)
+
+
+def _head_of(
+    config: StoreConfig, store: BucketStore
+) -> Callable[[ObjectVersion], Awaitable[ObjectStat]]:
+    """Return what sends a HEAD for a version of *store*: by its id only in the past."""
+
+    async def head(version: ObjectVersion) -> ObjectStat:
+        if config.at_ns is not None and version.version_id is not None:
+            return await store.head_version(version.key, version.version_id)
+        return await store.head(version.key)
+
+    return head
 
 
 def _metadata_reader(
@@ -334,6 +374,8 @@ def import_late_libraries() -> None:
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
     import s3mount.fuse.posix_operations  # noqa: PLC0415
+    import s3mount.fuse.symlink_names  # noqa: PLC0415
+    import s3mount.fuse.symlink_operations  # noqa: PLC0415
     import s3mount.s3.account_composition  # noqa: PLC0415
     import s3mount.s3.boto.transport  # noqa: PLC0415
     import s3mount.s3.endpoint.boto_address  # noqa: PLC0415

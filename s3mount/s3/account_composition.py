@@ -37,9 +37,12 @@ from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.store_metrics import register_store_metrics
 from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
 from s3mount.s3.views.buckets_view import Buckets, BucketsView
+from s3mount.s3.views.moment import show_moment
 
 if TYPE_CHECKING:
     from s3mount.s3.endpoint.boto_address import BotocoreAddresses
+    from s3mount.s3.operations.posix_recorder import PosixTable
+    from s3mount.s3.transport import Transport
 
 _ABOUT_BUCKET: Final = ("AccessDenied", "AllAccessDisabled", "NoSuchBucket")  # and not about keys
 
@@ -55,7 +58,10 @@ async def open_account(
 
     Raises SetupError if they cannot be.
     """
-    return await open_store(config, credentials, partial(_connect, config, requests))
+    account = await open_store(config, credentials, partial(_connect, config, requests))
+    if config.at_ns is not None:
+        log.info("showing each bucket as it was at %s", show_moment(config.at_ns))
+    return account
 
 
 def _connect(
@@ -80,6 +86,8 @@ class BucketFactory:
         self._configuration = open_configuration(config)
         self._transports = AccountTransports(config, requests)
         self.close = self._transports.close
+        self._posix = _posix_table(config) if config.posix_metadata else None
+        self.posix_attributes = None if self._posix is None else self._posix.posix_attributes
         self._lock = threading.Lock()
         self._addresses: BotocoreAddresses | None = None  # made under the lock
 
@@ -96,7 +104,10 @@ class BucketFactory:
             by_botocore=self._address_by_botocore,
         )
         self._check_host(endpoint)
-        return make_operations(config, endpoint, self._transports.make(config, endpoint))
+        transport = self._transports.make(config, endpoint)
+        if self._posix is not None:
+            transport = _recorded(transport, config.bucket, self._posix)
+        return make_operations(config, endpoint, transport)
 
     def _check_host(self, endpoint: Endpoint) -> None:
         """Raise SetupError if the bucket of *endpoint* is not at the host that the user named.
@@ -192,7 +203,7 @@ class AccountStores:
             partial(self._connect_bucket, config),
             is_fixed=self._config.region is not None,
         )
-        return view_of(config, store)
+        return view_of(config, store, unchecked=store)
 
     async def _connect_bucket(self, config: StoreConfig, region: str) -> RemoteStore:
         make = partial(self._factory.bucket_operations, config, region)
@@ -215,9 +226,22 @@ class AccountStores:
             identity=self.identity,
             scheduling=self._scheduling.for_store(),
             has_moved=has_moved,
+            posix_attributes=self._factory.posix_attributes,
             # no request may come again to a bucket, or to a region that it has left, and end this
             outage=OutageTracker(
                 is_elsewhere=leads_elsewhere,
                 lapses_after=max(OUTAGE_LAPSES_AFTER, 2 * self._config.timeout),
             ),
         )
+
+
+def _posix_table(config: StoreConfig) -> "PosixTable":
+    from s3mount.s3.operations.posix_recorder import PosixTable  # noqa: PLC0415 - of few mounts
+
+    return PosixTable(keeps_plain=bool(config.symlinks))
+
+
+def _recorded(transport: "Transport", bucket: str, table: "PosixTable") -> "Transport":
+    from s3mount.s3.operations.posix_recorder import PosixRecorder  # noqa: PLC0415 - of few mounts
+
+    return PosixRecorder(transport, bucket, table)

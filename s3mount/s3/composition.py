@@ -23,7 +23,10 @@ from s3mount.s3.request_log import RequestLog
 from s3mount.s3.transport import Transport
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from s3mount.s3.endpoint.customer_key import CustomerKey
+    from s3mount.s3.views.versioning_check import VersionedBucket
 
 
 def connect(
@@ -33,12 +36,12 @@ def connect(
     transport = make_transport(config, endpoint, requests)
     if not config.posix_metadata:
         return partial(make_store, config, endpoint, make_operations(config, endpoint, transport))
-    from s3mount.s3.operations.posix_recorder import PosixRecorder  # noqa: PLC0415
+    from s3mount.s3.operations.posix_recorder import PosixRecorder, PosixTable  # noqa: PLC0415
 
-    recorder = PosixRecorder(transport, config.bucket)
-    operations = make_operations(config, endpoint, recorder)
+    table = PosixTable(keeps_plain=bool(config.symlinks))
+    operations = make_operations(config, endpoint, PosixRecorder(transport, config.bucket, table))
     return partial(
-        make_store, config, endpoint, operations, posix_attributes=recorder.posix_attributes
+        make_store, config, endpoint, operations, posix_attributes=table.posix_attributes
     )
 
 
@@ -150,15 +153,19 @@ def make_store(
     )
 
 
-def view_of(config: StoreConfig, store: BucketStore) -> BucketStore:
+def view_of(
+    config: StoreConfig, store: BucketStore, *, unchecked: "VersionedBucket | None" = None
+) -> BucketStore:
     """Return what a mount of *config* shows of *store*: each view stands on the one before.
 
-    Views that few mounts have are imported only for them.
+    Views that few mounts have are imported only for them. *unchecked* is *store* if `check_views`
+    was not called: then its past is shown once it has proved to have one.
     """
     if config.at_ns is not None:
         from s3mount.s3.views.moment_view import MomentView  # noqa: PLC0415
 
-        store = MomentView(store, config.bucket, config.at_ns)
+        check = None if unchecked is None else _past_check(config, unchecked)
+        store = MomentView(store, config.bucket, config.at_ns, check_past=check)
     if config.versions:
         from s3mount.s3.views.versions_view import VersionsView  # noqa: PLC0415
 
@@ -168,6 +175,12 @@ def view_of(config: StoreConfig, store: BucketStore) -> BucketStore:
 
         store = EscapedView(store, config.bucket, config.prefix)
     return store
+
+
+def _past_check(config: StoreConfig, bucket: "VersionedBucket") -> "Callable[[], Awaitable[None]]":
+    from s3mount.s3.views.versioning_check import PastCheck  # noqa: PLC0415 - of few mounts
+
+    return PastCheck(config, bucket).check
 
 
 async def check_views(config: StoreConfig, remote_store: RemoteStore) -> None:

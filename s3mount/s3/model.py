@@ -133,16 +133,21 @@ class ObjectPart(NamedTuple):
     etag: str
 
 
+TARGET_MAX: Final = 4095  # bytes of a symbolic link's target: PATH_MAX without its NUL
+
+
 class PosixAttributes(NamedTuple):
     """Attributes of an uploaded file in the user metadata of a version; None: it tells none.
 
-    *mode* has permission bits only. *mtime_ns* is not negative.
+    *mode* has permission bits only. *mtime_ns* is not negative. *target* is that of a symbolic
+    link, of 1 to TARGET_MAX bytes without a NUL, or "" if the body has it.
     """
 
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
     mtime_ns: int | None = None
+    target: str | None = None
 
 
 class ListedObject(NamedTuple):

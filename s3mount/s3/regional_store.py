@@ -17,7 +17,7 @@ Invariants:
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import trio
 
@@ -53,9 +53,17 @@ from s3mount.s3.region_redirect import (
 )
 
 T = TypeVar("T")
-Request = Callable[[BucketStore], Awaitable[T]]
 
-Connect = Callable[[str], Awaitable[BucketStore]]
+
+class RegionStore(BucketStore, Protocol):
+    """Store of a bucket in one region; see `RemoteStore`."""
+
+    async def has_versioning(self) -> bool: ...
+
+
+Request = Callable[[RegionStore], Awaitable[T]]
+
+Connect = Callable[[str], Awaitable[RegionStore]]
 """Makes the store of the bucket in a region; sends nothing. Raises SetupError."""
 
 _BAD_REQUEST: Final = 400  # means much else, too
@@ -77,8 +85,8 @@ class RegionalStore:
         # the region that the next request goes to, the store that reads go to, which is that of the
         # last request, and the stores by region; held while one is made
         self._region = region
-        self._current: BucketStore | None = None
-        self._stores: dict[str, BucketStore] = {}
+        self._current: RegionStore | None = None
+        self._stores: dict[str, RegionStore] = {}
         self._connecting = trio.Lock()
         # held by the request that settles the region; how many did not, and why the last did not
         self._is_settled = False
@@ -134,6 +142,10 @@ class RegionalStore:
         self, query: VersionQuery, priority: RequestPriority | None = None
     ) -> VersionPage:
         return await self._call(lambda store: store.list_versions(query, priority))
+
+    async def has_versioning(self) -> bool:
+        """Whether the bucket keeps versions, or did before. Raises what refuses to tell."""
+        return await self._call(lambda store: store.has_versioning())
 
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         return await self._call(lambda store: store.revalidate(version, head_size))
@@ -204,7 +216,7 @@ class RegionalStore:
                 self._region = other
         raise self._lost()
 
-    async def _store(self, region: str) -> BucketStore:
+    async def _store(self, region: str) -> RegionStore:
         """Return the store in *region*, made now if need be."""
         store = self._stores.get(region)
         if store is not None:
@@ -217,7 +229,7 @@ class RegionalStore:
                 self._stores[region] = await self._connected(region)
         return self._stores[region]
 
-    async def _connected(self, region: str) -> BucketStore:
+    async def _connected(self, region: str) -> RegionStore:
         try:
             return await self._connect(region)
         except SetupError as exc:

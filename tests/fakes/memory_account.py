@@ -140,6 +140,9 @@ class BucketInRegion:
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         raise NotImplementedError
 
+    async def has_versioning(self) -> bool:
+        raise NotImplementedError
+
     async def restore(
         self, key: str, order: RestoreOrder, *, version_id: str | None = None
     ) -> RestoreOutcome:

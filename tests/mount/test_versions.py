@@ -461,8 +461,8 @@ def test_status_has_the_moment(bucket: Bucket, tmp_path: Path) -> None:
 
 
 def test_a_bucket_without_versions_has_no_past(server: S3Server, tmp_path: Path) -> None:
-    """`--at` needs a bucket that keeps versions, or kept them, and a store that lists them; else
-    the mount does not start, and says why in one line.
+    """`--at` of one bucket needs one that keeps versions, or kept them, and a store that lists
+    them; else the mount does not start, and says why in one line.
     """
     client = server.client()
     name = server.make_bucket(client)

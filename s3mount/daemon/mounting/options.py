@@ -17,8 +17,9 @@ MS_NOEXEC: Final = 8
 _SET: Final[Mapping[str, int]] = MappingProxyType(
     {"ro": MS_RDONLY, "nosuid": MS_NOSUID, "nodev": MS_NODEV, "noexec": MS_NOEXEC}
 )
-# a bucket has no devices and no set-user-id files: mount(8) and mount.fuse3 add `dev,suid` unasked
-_WITHOUT_EFFECT: Final = ("suid", "dev", "default_permissions")
+# a bucket has no devices and no set-user-id files: mount(8) and mount.fuse3 add `dev,suid` unasked.
+# It has no links either, but with --symlinks, which nosymfollow contradicts.
+_WITHOUT_EFFECT: Final = ("suid", "dev", "default_permissions", "symfollow", "nosymfollow")
 PLAIN_OPTIONS: Final = frozenset({*_SET, "exec", "auto_unmount", *_WITHOUT_EFFECT})
 # of SELinux, see "FILESYSTEM-INDEPENDENT MOUNT OPTIONS" of mount(8)
 CONTEXTS: Final = ("context", "fscontext", "defcontext", "rootcontext")

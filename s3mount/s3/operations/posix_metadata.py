@@ -10,21 +10,32 @@
 | gcsfuse | | | `gcsfuse_mtime`: RFC 3339 |
 | AWS's gateways | `file-permissions`: octal | `file-owner`, `file-group` | `file-mtime`: 1…ns |
 
+| symbolic links kept by | known by | target |
+|---|---|---|
+| s3fs | `mode`: decimal, of type S_IFLNK, 41471 | the body |
+| rclone, with metadata of a link | `mode`: octal, of type S_IFLNK, 120777 | the body |
+| gcsfuse, Storage Transfer Service | `goog-reserved-file-is-symlink`: true | the body |
+| gcsfuse, before that | `gcsfuse_symlink_target` | its value |
+| geesefs | `--symlink-target` | its value, in percent-encoding |
+
 The two spellings of `mode` have no regular file in common: 32768 to 36863 are no octal number of a
 regular file, and 100000 to 107777 no decimal one. A value that is none of these is ignored, and so
-is the mode of another type of file: objects are shown as regular files.
+is the mode of another type of file. Those of a link have no other meaning either, but for an octal
+directory with a sticky bit (41000 to 41777), which no object with bytes is.
 """
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
+from urllib.parse import unquote
 
-from s3mount.s3.model import PosixAttributes
+from s3mount.s3.model import TARGET_MAX, PosixAttributes
 from s3mount.s3.operations.timestamps import parse_time
 
 _PREFIX: Final = "x-amz-meta-"
 _PERMISSIONS: Final = 0o777  # without setuid, setgid and sticky bits
 _REGULAR: Final = 0o10  # stat.S_IFREG >> 12
+_LINK: Final = 0o12  # stat.S_IFLNK >> 12
 _UID_MAX: Final = (1 << 32) - 2  # -1 is no user
 _INT64_MAX: Final = (1 << 63) - 1
 _SECOND: Final = 1_000_000_000  # ns
@@ -42,7 +53,8 @@ _Parser = Callable[[str], int | None]
 
 def posix_attributes(headers: Mapping[str, str]) -> PosixAttributes | None:
     """Return the attributes that *headers* (names in lower case) tell; None if they tell none."""
-    found = PosixAttributes(*(_first(headers, names) for names in _CONVENTIONS))
+    mode, uid, gid, mtime_ns = (_first(headers, names) for names in _CONVENTIONS)
+    found = PosixAttributes(mode, uid, gid, mtime_ns, _target(headers))
     return None if found == PosixAttributes() else found
 
 
@@ -54,6 +66,32 @@ def _first(headers: Mapping[str, str], names: Iterable[tuple[str, _Parser]]) -> 
         if parsed is not None:
             return parsed
     return None
+
+
+def _target(headers: Mapping[str, str]) -> str | None:
+    """The target of a symbolic link, or "" if the body has it; None if it is no link."""
+    mode = headers.get(_PREFIX + "mode", "")
+    if _is_link(mode) or headers.get(_PREFIX + "goog-reserved-file-is-symlink") == "true":
+        return ""
+    text = headers.get(_PREFIX + "gcsfuse_symlink_target")
+    if text is not None:
+        return _valid_target(text) if text.isascii() else None
+    text = headers.get(_PREFIX + "--symlink-target", "")
+    return _valid_target(unquote(text, errors="surrogateescape")) if text.isascii() else None
+
+
+def _valid_target(text: str) -> str | None:
+    """*text* if it is a target; None for a header that is encoded by no convention or as RFC 2047.
+
+    A target of another encoding would lead elsewhere.
+    """
+    is_sized = 0 < len(text.encode("utf-8", "surrogateescape")) <= TARGET_MAX
+    return text if is_sized and "\0" not in text and not text.startswith("=?") else None
+
+
+def _is_link(mode: str) -> bool:
+    is_octal = _OCTAL.fullmatch(mode) is not None and int(mode, 8) >> 12 == _LINK
+    return is_octal or (_NUMBER.fullmatch(mode) is not None and int(mode) >> 12 == _LINK)
 
 
 def _octal_mode(text: str) -> int | None:

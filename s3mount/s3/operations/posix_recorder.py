@@ -1,6 +1,6 @@
 """Recorder of the POSIX attributes that responses bring: `--posix-metadata`, over any transport.
 
-It sends no request. Invariants:
+It sends no request. The recorders of an account's buckets share one table. Invariants:
 
 1. Attributes are those of the version that the same response tells, by its ETag and size. What is
    requested by version id is recorded for versions that are read by that id, and for no other:
@@ -31,24 +31,21 @@ from s3mount.s3.transport import (
 )
 
 ATTRIBUTES_MAX: Final = 65_536  # versions; some 25 MB
+_PLAIN: Final = PosixAttributes()
 _OPERATIONS: Final = ("HeadObject", "GetObject")
 
 
-class PosixRecorder:
-    """`Transport` and `PosixSource`: records what *transport* receives of objects in *bucket*."""
+class PosixTable:
+    """`PosixSource`: the attributes that were recorded, by version. Thread-safe.
 
-    def __init__(
-        self, transport: Transport, bucket: str, *, attributes_max: int = ATTRIBUTES_MAX
-    ) -> None:
-        self._transport = transport
-        self._bucket = bucket
+    *keeps_plain*: also those of versions whose metadata tells none are kept, as empty ones.
+    """
+
+    def __init__(self, attributes_max: int = ATTRIBUTES_MAX, *, keeps_plain: bool = False) -> None:
         self._attributes_max = attributes_max
+        self._plain = _PLAIN if keeps_plain else None
         self._attributes: dict[bytes, PosixAttributes] = {}
         self._lock = threading.Lock()
-        self.preconnect = transport.preconnect
-        self.renew_credentials = transport.renew_credentials
-        self.adjust_clock = transport.adjust_clock
-        self.close = transport.close
 
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
         """See `PosixSource`."""
@@ -56,6 +53,34 @@ class PosixRecorder:
             return None
         version_id = version.version_id if version.is_replaced else None
         return self._attributes.get(_digest(version, version_id))
+
+    def put(
+        self, version: ObjectVersion, requested_id: str | None, attributes: PosixAttributes | None
+    ) -> None:
+        """Keep the *attributes* of *version*; None: it has none.
+
+        It was read by the version id *requested_id*, or was current without one.
+        """
+        digest, attributes = _digest(version, requested_id), attributes or self._plain
+        with self._lock:
+            self._attributes.pop(digest, None)
+            if attributes is not None:
+                self._attributes[digest] = attributes
+                if len(self._attributes) > self._attributes_max:
+                    del self._attributes[next(iter(self._attributes))]
+
+
+class PosixRecorder:
+    """`Transport` that records in *table* what *transport* receives of objects in *bucket*."""
+
+    def __init__(self, transport: Transport, bucket: str, table: PosixTable) -> None:
+        self._transport = transport
+        self._bucket = bucket
+        self._table = table
+        self.preconnect = transport.preconnect
+        self.renew_credentials = transport.renew_credentials
+        self.adjust_clock = transport.adjust_clock
+        self.close = transport.close
 
     def send(
         self, request: StoreRequest, *, deadline: float, cancel_token: CancelToken | None = None
@@ -85,15 +110,7 @@ class PosixRecorder:
         headers = response.headers
         version = _version(self._bucket, key, headers)
         if version is not None:
-            self._put(_digest(version, requested_id), posix_attributes(headers))
-
-    def _put(self, digest: bytes, attributes: PosixAttributes | None) -> None:
-        with self._lock:
-            self._attributes.pop(digest, None)
-            if attributes is not None:
-                self._attributes[digest] = attributes
-                if len(self._attributes) > self._attributes_max:
-                    del self._attributes[next(iter(self._attributes))]
+            self._table.put(version, requested_id, posix_attributes(headers))
 
 
 class RecordedExchange:
@@ -159,5 +176,5 @@ def _requested_id(request: StoreRequest) -> str | None:
 
 def _digest(version: ObjectVersion, version_id: str | None) -> bytes:
     """128 bits that stand for a version: the current one unless it has a *version_id*."""
-    identity = "\0".join((version.key, version.etag, str(version.size), version_id or ""))
+    identity = "\0".join((*map(str, version), version_id or ""))
     return blake2b(identity.encode("utf-8", "surrogateescape"), digest_size=16).digest()

@@ -4,8 +4,9 @@ The listing of the root is that of the buckets' names, in one page, and costs no
 them. All below a name is its bucket's own. Invariants:
 
 1. A listing is of one bucket: what is below the root is never listed without a delimiter.
-2. A bucket is a directory, empty or not, and whether or not it may be listed: a lookup of it finds
-   a marker, as of an empty directory in a bucket. Only reading the directory is refused.
+2. A bucket is a directory, empty or not, and whether or not it may be listed, or has a past: a
+   lookup of it finds a marker, as of an empty directory in a bucket. Only reading the directory is
+   refused.
 3. A bucket is absent only if a listing of the account that began later than the call does not have
    it, or if the store says that there is none. No failure is an absence.
 """
@@ -14,10 +15,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
-from s3mount.errors import AccessDenied, NotFound, StoreError
-from s3mount.s3.model import ListedObject, ListPage, ListQuery, Reason
+from s3mount.errors import AccessDenied, NoPast, NotFound, StoreError
+from s3mount.s3.model import (
+    ListedObject,
+    ListPage,
+    ListQuery,
+    ObjectVersion,
+    PosixAttributes,
+    Reason,
+)
 from s3mount.s3.object_store import BucketStore, OnToken, RequestPriority
-from s3mount.s3.views.store_view import StoreView, Target, renamed_page
+from s3mount.s3.views.store_view import StoreView, Target, renamed, renamed_page
 
 NO_BUCKET: Final = "NoSuchBucket"
 # of the first page of a bucket whose marker was shown instead: no store has such a token, as it is
@@ -62,9 +70,14 @@ class Buckets:
         return Target(self.store(name), name, own_key)
 
     def find_nowait(self, key: str) -> Target:
+        found = self.locate(key)
+        self._last_read = found.store
+        return found
+
+    def locate(self, key: str) -> Target:
+        """`find_nowait` for a key of which nothing is read."""
         name, _, own_key = key.partition("/")
-        self._last_read = self.store(name)
-        return Target(self._last_read, name, own_key)
+        return Target(self.store(name), name, own_key)
 
     def store(self, name: str) -> BucketStore:
         """Return the store of the bucket *name*, whether or not there is one."""
@@ -115,7 +128,7 @@ class Buckets:
         """Return the page of *own*; *is_first*: of a bucket's directory, and not asked again."""
         try:
             page = await self.store(name).list_page(own, priority, on_token)
-        except AccessDenied:
+        except (AccessDenied, NoPast):
             if is_first:
                 return ListPage([_MARKER], [], _FIRST_PAGE)
             raise
@@ -142,6 +155,10 @@ class BucketsView(StoreView):
         if not own_key:
             return key
         return f"{name}{slash}{self._buckets.store(name).store_key(own_key, version_id)}"
+
+    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
+        store, bucket, own_key, _ = self._buckets.locate(version.key)
+        return store.posix_attributes(renamed(version, bucket, own_key))
 
     def has_scans(self, prefix: str) -> bool:
         return "/" in prefix  # else it is of several buckets

@@ -4,12 +4,20 @@ Pure. S3's times are those at which versions and delete markers were put, in who
 several in one second, the last one counts.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from s3mount.errors import StoreError
 from s3mount.s3.model import ListedVersion, ListQuery, VersionMarker, VersionPage
+
+
+def show_moment(moment_ns: int) -> str:
+    """Return *moment_ns*, nanoseconds since 1970, as RFC 3339 has it, in UTC."""
+    seconds, fraction = divmod(moment_ns, 10**9)
+    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{text}.{fraction:09}".rstrip("0").rstrip(".") + "Z"
 
 
 class Carried(NamedTuple):

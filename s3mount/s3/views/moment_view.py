@@ -9,9 +9,11 @@ Invariants:
 3. Each read is by version id, and is validated as every read is: the version "null" may have been
    replaced in place, which is then a stale version. No other version changes, so none is
    revalidated.
+4. Nothing is shown of a bucket before *check_past* has returned.
 """
 
 import json
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
@@ -61,12 +63,23 @@ FIRST_ROWS: Final = 100  # of a directory of which one object is looked for
 
 
 class MomentView:
-    """`BucketStore` of *bucket* in *store* as it was at *moment_ns*, in nanoseconds since 1970."""
+    """`BucketStore` of *bucket* in *store* as it was at *moment_ns*, in nanoseconds since 1970.
 
-    def __init__(self, store: BucketStore, bucket: str, moment_ns: int) -> None:
+    *check_past* raises an S3MountError if the bucket has no past; None: it is known to have one.
+    """
+
+    def __init__(
+        self,
+        store: BucketStore,
+        bucket: str,
+        moment_ns: int,
+        *,
+        check_past: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._store = store
         self._bucket = bucket
         self._moment_ns = moment_ns
+        self._check_past = check_past
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
         self.has_scans = store.has_scans
@@ -134,6 +147,8 @@ class MomentView:
 
     async def _find(self, key: str, reason: Reason) -> ListedVersion:
         """Return the version that *key* had. Raises NotFound."""
+        if self._check_past is not None:
+            await self._check_past()
         query, history = VersionQuery(key, "/", reason=reason), KeyHistory(self._moment_ns)
         seen = set[VersionMarker]()
         while True:
@@ -178,6 +193,8 @@ class MomentView:
         return ListPage([_listed(row) for row in page.objects], directories, token)
 
     async def _page(self, query: ListQuery, priority: RequestPriority | None) -> MomentPage:
+        if self._check_past is not None:
+            await self._check_past()
         marker, carried = None, NOTHING
         if query.token is not None:
             marker, carried = _decode(query.token)

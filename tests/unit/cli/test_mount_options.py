@@ -109,6 +109,10 @@ def test_a_wrong_word_is_named(options: str, message: str) -> None:
             "endpoint_variant=dualstack,fips",
             "-o 'fips': there is no such option; for several, repeat endpoint_variant=NAME",
         ),
+        (
+            "posix_metadata,symlinks=rclone,s3fs",
+            "-o 's3fs': there is no such option; for several, repeat symlinks=NAME",
+        ),
     ],
 )
 def test_an_error_says_how_several_values_are_written(options: str, message: str) -> None:
@@ -150,7 +154,7 @@ def test_the_helper_shows_its_usage(arguments: list[str]) -> None:
         "nonempty,big_writes,kernel_cache,auto_cache,direct_io,use_ino,readdir_ino,hard_remove",
         "async_read,sync_read,no_remote_lock,splice_read,clone_fd,intr,read-only,read_only",
         "attr_timeout=0,ac_attr_timeout=1.5,max_readahead=131072,max_write=4096,blksize=4096",
-        "user_id=0,group_id=0,seclabel,nosymfollow,iversion,x-mount.mkdir=0755,X-mount.owner=me",
+        "user_id=0,group_id=0,seclabel,iversion,x-mount.mkdir=0755,X-mount.owner=me",
         "x-gvfs-hide,x-systemd.requires=network-online.target,x-systemd.idle-timeout=1min",
         "comment=a b,uhelper=udisks2,,",
     ],
@@ -158,6 +162,16 @@ def test_the_helper_shows_its_usage(arguments: list[str]) -> None:
 def test_options_that_change_nothing_here_are_accepted(options: str) -> None:
     """s3fs #449, rclone #5808, goofys #515: lines of fstab with them did not mount."""
     assert config_of(options) == config_of("")
+
+
+@pytest.mark.parametrize("option", ["symfollow", "nosymfollow"])
+def test_a_mount_without_links_follows_none_in_any_case(option: str) -> None:
+    assert config_of(option).store == config_of("").store
+
+
+def test_links_that_are_not_to_be_followed_are_refused() -> None:
+    with pytest.raises(UsageError, match="nosymfollow would follow no link"):
+        config_of("nosymfollow,posix_metadata,symlinks=rclone,symlinks=s3fs")
 
 
 def test_masks_are_those_of_other_file_systems() -> None:

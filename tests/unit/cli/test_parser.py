@@ -273,6 +273,14 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
         ),
         (("b", "/m", "--sse-c-key-file", ""), "--sse-c-key-file: it is empty"),
         (
+            ("b", "/m", "--symlinks", "rclone"),
+            "--symlinks: a link is shown with its owner and mtime: add --posix-metadata",
+        ),
+        (
+            ("b", "/m", "--posix-metadata", "--symlinks", "rclone,s3f"),
+            "--symlinks: 's3f' is not one of rclone, s3fs, gcsfuse, geesefs; did you mean s3fs?",
+        ),
+        (
             ("arn:aws:s3:eu-west-1:123456789012:accesspoint/x", "/m", "--path-style"),
             "--path-style: an access point cannot be named in a path",
         ),

@@ -6,8 +6,7 @@ import trio.testing
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, SetupError, StoreError
 from s3mount.s3.model import ListQuery, ObjectVersion
-from s3mount.s3.object_store import BucketStore
-from s3mount.s3.regional_store import RegionalStore
+from s3mount.s3.regional_store import RegionalStore, RegionStore
 from tests.fakes.memory_account import HOME, BucketInRegion, MemoryAccount
 from tests.fakes.memory_store import MemoryStore, Request, respond_at_once
 from tests.unit.s3.test_store_view import read
@@ -21,7 +20,7 @@ def account_with(region: str = ELSEWHERE) -> MemoryAccount:
 
 
 def store_of(account: MemoryAccount, *, is_fixed: bool = False) -> RegionalStore:
-    async def connect(region: str) -> BucketStore:
+    async def connect(region: str) -> RegionStore:
         await trio.lowlevel.checkpoint()
         account.opened["b", region] += 1
         return BucketInRegion(account, "b", region)
@@ -177,7 +176,7 @@ async def test_a_bucket_that_is_redirected_without_end_is_an_error_and_makes_few
 
 
 async def test_a_bucket_that_has_no_address_is_an_error() -> None:
-    async def connect(_: str) -> BucketStore:
+    async def connect(_: str) -> RegionStore:
         raise SetupError("no bucket can be named so")
 
     store = RegionalStore("b", HOME, connect, is_fixed=False)

@@ -73,8 +73,8 @@ def test_setuid_setgid_and_sticky_bits_are_dropped(mode: int, special: int) -> N
     st.sampled_from((stat.S_IFLNK, stat.S_IFDIR, stat.S_IFSOCK, stat.S_IFBLK)),
 )
 def test_the_mode_of_another_type_of_file_is_ignored(mode: int, kind: int) -> None:
-    assert told(mode=f"{kind | mode:o}") is None
-    assert told(mode=f"{kind | mode}") is None
+    for text in (f"{kind | mode:o}", f"{kind | mode}"):
+        assert (told(mode=text) or PosixAttributes())._replace(target=None) == PosixAttributes()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,8 @@ def test_a_malformed_value_is_ignored_and_the_others_count(name: str, value: str
 def test_whatever_metadata_says_attributes_are_within_their_bounds(values: dict[str, str]) -> None:
     found = posix_attributes({f"x-amz-meta-{name}": value for name, value in values.items()})
 
-    mode, uid, gid, mtime_ns = found or PosixAttributes()
+    mode, uid, gid, mtime_ns, target = found or PosixAttributes()
+    assert target in (None, "")
     assert 0 <= (mode or 0) <= 0o777
     assert 0 <= (uid or 0) < 2**32 - 1
     assert 0 <= (gid or 0) < 2**32 - 1
@@ -115,3 +116,58 @@ def test_times_are_exact_to_the_nanosecond(seconds: int, fraction: int) -> None:
 
     assert told(mtime=f"{seconds}.{fraction:09}") == expected
     assert told(file_mtime=f"{seconds}{fraction:09}ns") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "target"),
+    [
+        ("mode", "41471", ""),  # s3fs
+        ("mode", "120777", ""),  # rclone
+        ("mode", "0120777", ""),
+        ("goog-reserved-file-is-symlink", "true", ""),
+        ("gcsfuse_symlink_target", "../a b", "../a b"),
+        ("gcsfuse_symlink_target", "a%2Fb", "a%2Fb"),
+        ("--symlink-target", "..%2Fa%20b%25", "../a b%"),
+        ("--symlink-target", "caf%C3%A9", "caf\u00e9"),
+        ("--symlink-target", "%FF", "\udcff"),
+        ("gcsfuse_symlink_target", "x" * 4095, "x" * 4095),
+    ],
+)
+def test_each_program_keeps_symbolic_links_in_its_own_way(
+    name: str, value: str, target: str
+) -> None:
+    found = posix_attributes({f"x-amz-meta-{name}": value})
+
+    assert found is not None
+    assert found.target == target
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("mode", "33188"),
+        ("mode", "100644"),
+        ("mode", "40755"),
+        ("mode", "16877"),
+        ("mode", "-41471"),
+        ("goog-reserved-file-is-symlink", "false"),
+        ("gcsfuse_symlink_target", ""),
+        ("gcsfuse_symlink_target", "x" * 4096),
+        ("gcsfuse_symlink_target", "caf\u00c3\u00a9"),  # bytes of UTF-8, read as Latin-1
+        ("gcsfuse_symlink_target", "=?UTF-8?Q?caf=C3=A9?="),
+        ("--symlink-target", "a%00b"),
+        ("--symlink-target", "caf\u00e9"),
+    ],
+)
+def test_what_names_no_target_is_no_link(name: str, value: str) -> None:
+    found = posix_attributes({f"x-amz-meta-{name}": value})
+
+    assert (found or PosixAttributes()).target is None
+
+
+def test_a_target_in_the_body_counts_more_than_one_in_the_metadata() -> None:
+    headers = {
+        "x-amz-meta-goog-reserved-file-is-symlink": "true",
+        "x-amz-meta-gcsfuse_symlink_target": "there",
+    }
+    assert posix_attributes(headers) == PosixAttributes(target="")

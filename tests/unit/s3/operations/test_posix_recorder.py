@@ -8,7 +8,7 @@ import pytest
 from s3mount.errors import NotFound
 from s3mount.s3.model import ByteRange, ObjectVersion, PosixAttributes
 from s3mount.s3.operations.bucket_operations import BucketOperations
-from s3mount.s3.operations.posix_recorder import PosixRecorder
+from s3mount.s3.operations.posix_recorder import PosixRecorder, PosixTable
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from tests.unit.s3.clients import BUCKET, TRANSPORTS, soon
 from tests.unit.s3.scripted_server import Line, head, refusal, says, scripted
@@ -22,14 +22,13 @@ pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 @contextmanager
 def recorded(
     transport: str, *script: Line, attributes_max: int = 100
-) -> Iterator[tuple[BucketOperations, PosixRecorder]]:
-    """Operations over a recorder, and the recorder."""
+) -> Iterator[tuple[BucketOperations, PosixTable]]:
+    """Operations over a recorder, and what it has recorded."""
     with scripted(*script) as server:
-        recorder = PosixRecorder(
-            TRANSPORTS[transport](server.port), BUCKET, attributes_max=attributes_max
-        )
+        table = PosixTable(attributes_max)
+        recorder = PosixRecorder(TRANSPORTS[transport](server.port), BUCKET, table)
         try:
-            yield BucketOperations(recorder, BUCKET), recorder
+            yield BucketOperations(recorder, BUCKET), table
         finally:
             recorder.close()
 
@@ -42,36 +41,36 @@ def read(operations: BucketOperations, byte_range: ByteRange) -> None:
 
 def test_a_head_brings_the_attributes_of_its_version_and_of_no_other(transport: str) -> None:
     answer = head(Content_Length=7, x_amz_meta_mode="100600", x_amz_meta_mtime="1.5")
-    with recorded(transport, says(answer)) as (operations, recorder):
+    with recorded(transport, says(answer)) as (operations, table):
         version = operations.head("k", deadline=soon()).version
 
-        assert recorder.posix_attributes(version) == PosixAttributes(0o600, mtime_ns=1_500_000_000)
+        assert table.posix_attributes(version) == PosixAttributes(0o600, mtime_ns=1_500_000_000)
         for other in (
             ObjectVersion(BUCKET, "k", "abc", 8),
             ObjectVersion(BUCKET, "k", "abd", 7),
             ObjectVersion(BUCKET, "j", "abc", 7),
         ):
-            assert recorder.posix_attributes(other) is None
+            assert table.posix_attributes(other) is None
 
 
 def test_a_get_of_all_and_of_a_part_bring_the_attributes(transport: str) -> None:
     part = head(
         "206 Partial Content", Content_Length=2, Content_Range="bytes 1-2/7", x_amz_meta_uid="6"
     )
-    with recorded(transport, says(WHOLE), says(part + b"on")) as (operations, recorder):
+    with recorded(transport, says(WHOLE), says(part + b"on")) as (operations, table):
         for byte_range, uid in ((ByteRange(0, 7), 5), (ByteRange(1, 3), 6)):
             read(operations, byte_range)
 
-            assert recorder.posix_attributes(VERSION) == PosixAttributes(uid=uid)
+            assert table.posix_attributes(VERSION) == PosixAttributes(uid=uid)
 
 
 def test_metadata_that_is_gone_is_forgotten(transport: str) -> None:
     script = says(head(Content_Length=7, x_amz_meta_uid="5")), says(head(Content_Length=7))
-    with recorded(transport, *script) as (operations, recorder):
+    with recorded(transport, *script) as (operations, table):
         operations.head("k", deadline=soon())
-        assert recorder.posix_attributes(VERSION) is not None
+        assert table.posix_attributes(VERSION) is not None
         operations.head("k", deadline=soon())
-        assert recorder.posix_attributes(VERSION) is None
+        assert table.posix_attributes(VERSION) is None
 
 
 def test_versions_of_equal_bytes_have_attributes_of_their_own(transport: str) -> None:
@@ -92,27 +91,27 @@ def test_versions_of_equal_bytes_have_attributes_of_their_own(transport: str) ->
 
 def test_refusals_are_not_recorded_and_fail_as_without_the_recorder(transport: str) -> None:
     script = says(head(Content_Length=7, x_amz_meta_uid="5")), says(refusal("404 Not Found"))
-    with recorded(transport, *script) as (operations, recorder):
+    with recorded(transport, *script) as (operations, table):
         operations.head("k", deadline=soon())
         with pytest.raises(NotFound):
             operations.head("k", deadline=soon())
-        assert recorder.posix_attributes(VERSION) == PosixAttributes(uid=5)
+        assert table.posix_attributes(VERSION) == PosixAttributes(uid=5)
 
 
 def test_the_attributes_that_are_kept_are_bounded_in_number(transport: str) -> None:
     script = [says(head(Content_Length=7, x_amz_meta_uid=str(uid))) for uid in range(4)]
-    with recorded(transport, *script, attributes_max=2) as (operations, recorder):
+    with recorded(transport, *script, attributes_max=2) as (operations, table):
         for uid in range(4):
             operations.head(f"k{uid}", deadline=soon())
 
         versions = [ObjectVersion(BUCKET, f"k{uid}", "abc", 7) for uid in range(4)]
-        kept = [recorder.posix_attributes(version) is not None for version in versions]
+        kept = [table.posix_attributes(version) is not None for version in versions]
         assert kept == [False, False, True, True]
 
 
 def test_a_read_that_does_not_wait_brings_the_attributes(transport: str) -> None:
     script = [says(WHOLE)] * 2
-    with recorded(transport, *script) as (operations, recorder):
+    with recorded(transport, *script) as (operations, table):
         into = memoryview(bytearray(7))
         operations.preconnect(deadline=soon())
         sender = operations.get_range(VERSION, ByteRange(0, 7), version_id=None, deadline=soon())
@@ -123,7 +122,7 @@ def test_a_read_that_does_not_wait_brings_the_attributes(transport: str) -> None
             pending.finish()
 
         assert bytes(into) == b"content"
-        assert recorder.posix_attributes(VERSION) == PosixAttributes(uid=5)
+        assert table.posix_attributes(VERSION) == PosixAttributes(uid=5)
 
 
 def test_a_bug_in_recording_ends_the_exchange(
@@ -132,9 +131,18 @@ def test_a_bug_in_recording_ends_the_exchange(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    with recorded(transport, says(WHOLE), says(WHOLE)) as (operations, recorder):
+    with recorded(transport, says(WHOLE), says(WHOLE)) as (operations, table):
         with monkeypatch.context() as patched:
-            patched.setattr(recorder, "record", fail)
+            patched.setattr(table, "put", fail)
             with pytest.raises(ZeroDivisionError):
                 read(operations, ByteRange(0, 7))
         read(operations, ByteRange(0, 7))  # on a connection that is not in the middle of a body
+
+
+def test_a_table_that_keeps_plain_versions_knows_that_they_tell_nothing(transport: str) -> None:
+    del transport
+    table = PosixTable(keeps_plain=True)
+    table.put(VERSION, None, None)
+
+    assert table.posix_attributes(VERSION) == PosixAttributes()
+    assert table.posix_attributes(ObjectVersion("other", "k", "abc", 7)) is None
