@@ -48,10 +48,10 @@ class OutageTracker:
     @property
     def seconds(self) -> float:
         """How long the present outage lasts; 0 without one, or if it has lapsed."""
-        now = self._clock()
-        if self._began is None or now - self._failed > self._lapses_after:
+        if self._began is None:
             return 0.0
-        return now - self._began
+        now = self._clock()
+        return 0.0 if now - self._failed > self._lapses_after else now - self._began
 
     def record(self, error: BaseException | None, began: float) -> None:
         """Record how an operation ended that *began* then: *error* is None if it succeeded."""
