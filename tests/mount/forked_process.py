@@ -14,7 +14,9 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Final
 
@@ -77,7 +79,7 @@ def fork_server(environment: tuple[tuple[str, str], ...]) -> ForkServer:
 
 
 class ForkedProcess:
-    """What the tests use of subprocess.Popen; stdin and stdout are no pipes."""
+    """What the tests use of subprocess.Popen, from any thread; stdin and stdout are no pipes."""
 
     stdin = None
     stdout = None
@@ -86,6 +88,9 @@ class ForkedProcess:
         self.pid = pid
         self.returncode: int | None = None
         self._server = server
+        self._descriptor = os.pidfd_open(pid)
+        self._reaping = threading.Lock()
+        weakref.finalize(self, os.close, self._descriptor)
 
     def poll(self) -> int | None:
         """Return the exit status; None while the process runs."""
@@ -99,23 +104,18 @@ class ForkedProcess:
         return status
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, unless the process is known to have ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        """Send a signal, unless the process has ended."""
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
     def _status_within(self, timeout: float | None) -> int | None:
-        if self.returncode is None and self._ends_within(timeout):
-            self.returncode = self._server.wait(self.pid)
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if self.returncode is None and poll.poll(None if timeout is None else timeout * 1000):
+            with self._reaping:
+                if self.returncode is None:
+                    self.returncode = self._server.wait(self.pid)
         return self.returncode
-
-    def _ends_within(self, timeout: float | None) -> bool:
-        descriptor = os.pidfd_open(self.pid)
-        try:
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN)
-            return bool(poll.poll(None if timeout is None else timeout * 1000))
-        finally:
-            os.close(descriptor)
