@@ -1,12 +1,14 @@
 """Fork server: a process that has imported s3mount, of which each mount is a fork.
 
 `python -m tests.mount.fork_server DESCRIPTOR` serves one client, which has the other end of the
-socket DESCRIPTOR. A request is a packet of JSON. It has one thread, as a fork needs it:
+socket DESCRIPTOR. A request is a packet of JSON, and so is its reply:
 
-    start    reply with the pid of a new process, which runs the command s3mount with ARGUMENTS and
-             ENVIRONMENT; the packet has its descriptors 0 to 2
-    wait     reply with the exit status of the process PID, negative if a signal ended it
+    {"arguments": [...], "environment": {...}}   start the command s3mount, with the descriptors
+                                                 of the packet as 0 to 2; return its pid
+    {"pid": ...}                                 wait for that process; return its exit status,
+                                                 negative if a signal ended it
 
+It has one thread, since a fork has only the thread that forks.
 It imports what a mount imports before it serves (test_fork_server.py compares that), and nothing of
 the tests.
 """
