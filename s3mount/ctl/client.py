@@ -26,7 +26,8 @@ from s3mount.errors import CommandFailed, NotServed
 from s3mount.printable import printable
 from s3mount.socket_file import peer_uid, socket_address
 
-GREETING_LIMIT: Final = 1.0  # seconds
+GREETING_LIMIT: Final = 1.0  # seconds until the greeting of a mount that is listed
+START_LIMIT: Final = 5.0  # the same of a mount that is used: if it has just begun, it imports first
 REPLY_LIMIT: Final = 10.0  # seconds until the reply of a command that waits for nothing
 BUSY_LIMIT: Final = 5.0  # seconds until a mount has room: an idle client makes it after 3
 _BUSY_PAUSE: Final = 0.25  # seconds between attempts
@@ -69,11 +70,13 @@ class Greeting:
 class Client:
     """Connection to one mount, after its greeting. *_lines* has what was received, and not read."""
 
-    def __init__(self, connection: socket.socket, mount: Mount) -> None:
+    def __init__(
+        self, connection: socket.socket, mount: Mount, greeting_limit: float = GREETING_LIMIT
+    ) -> None:
         self.mount = mount
         self._socket = connection
         self._lines = LineSplitter(_LINE_MAX)
-        self.greeting = self._greet()
+        self.greeting = self._greet(greeting_limit)
 
     def __enter__(self) -> Self:
         return self
@@ -121,8 +124,8 @@ class Client:
             if kind == "result":
                 return
 
-    def _greet(self) -> Greeting:
-        line = self._line(GREETING_LIMIT)
+    def _greet(self, limit: float) -> Greeting:
+        line = self._line(limit)
         assert line is not None, "nothing is watched"
         text = self._parsed(line)
         if "error" in text:
@@ -230,7 +233,7 @@ def _greeted(mount: Mount) -> Client:
     while True:
         connection = open_socket(mount)
         try:
-            return Client(connection, mount)
+            return Client(connection, mount, START_LIMIT)
         except BusyError:
             connection.close()
             if time.monotonic() > deadline:

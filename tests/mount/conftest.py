@@ -22,8 +22,9 @@ SELECTION = {
 }
 # begun first, so that no worker is left alone with one of them at the end
 LONGEST = (
-    *("test_semantics.py", "test_consistency.py", "test_reading.py", "test_directories.py"),
-    "test_tree.py",
+    *("test_semantics.py", "test_reading.py", "test_consistency.py", "test_buckets.py"),
+    *("test_huge_directories.py", "test_mount_point.py", "test_tree.py", "test_list_versions.py"),
+    *("test_doctor.py", "test_directories.py"),
 )
 IS_EVERYWHERE = os.environ.get("S3MOUNT_SERVERS") == "all"
 

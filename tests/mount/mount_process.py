@@ -16,13 +16,16 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from s3mount.daemon.mounting.mount_table import mount_at
+from tests.mount.forked_process import ForkedProcess, can_fork, fork_server
 from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+S3MOUNT: Final = [sys.executable, "-m", "s3mount"]
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 STARTED_WITHIN = 30.0  # seconds, for a busy machine and boto3's imports
 ENDED_WITHIN = 15.0
@@ -38,7 +41,7 @@ class Mount:
     """
 
     path: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | ForkedProcess
     log_file: Path
     expected: list[str] = field(default_factory=list)
     allowed: list[str] = field(default_factory=list)
@@ -62,7 +65,7 @@ class Mount:
 
 def command(source: str, at: Path, *options: str) -> list[str]:
     """Return the command line of a user, with this environment's Python."""
-    return [sys.executable, "-m", "s3mount", source, str(at), *options]
+    return [*S3MOUNT, source, str(at), *options]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -79,29 +82,33 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def mounted(source: str, at: Path, *options: str, env: Mapping[str, str]) -> Iterator[Mount]:
-    """Mount *source* at the new directory *at*; the end checks exit status and log."""
+def mounted(
+    source: str, at: Path, *options: str, env: Mapping[str, str], is_forked: bool = True
+) -> Iterator[Mount]:
+    """Mount *source* at the new directory *at*; the end checks exit status and log.
+
+    Unless *is_forked*, the process is a child of this one, with a command line of its own.
+    """
     words = command(source, at, "--foreground", "--log-format", "json", *options)
-    with served(words, at, env=env) as mount:
+    with served(words, at, env=env, is_forked=is_forked) as mount:
         yield mount
 
 
 @contextmanager
 def served(
-    words: list[str], at: Path, *, env: Mapping[str, str], has_pipes: bool = False
+    words: list[str],
+    at: Path,
+    *,
+    env: Mapping[str, str],
+    has_pipes: bool = False,
+    is_forked: bool = False,
 ) -> Iterator[Mount]:
     """Do as `mounted`, by the command *words*; with *has_pipes* its stdin and stdout are pipes."""
     at.mkdir(parents=True)
     log_file = at.with_name(f"{at.name}.log")
+    start = _fork if is_forked and can_fork(env) else partial(_popen, has_pipes=has_pipes)
     with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            words,
-            env=environment(**env),
-            cwd="/",
-            stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
-            stdout=subprocess.PIPE if has_pipes else log,
-            stderr=log,
-        )
+        process = start(words, environment(**env), log)
     mount = Mount(at, process, log_file)
     with _abort_hanging(at):
         try:
@@ -112,6 +119,28 @@ def served(
         finally:
             _clear(mount)
     check_log(mount)
+
+
+def _popen(
+    words: list[str], env: Mapping[str, str], log: BinaryIO, *, has_pipes: bool
+) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        words,
+        env=env,
+        cwd="/",
+        stdin=subprocess.PIPE if has_pipes else subprocess.DEVNULL,
+        stdout=subprocess.PIPE if has_pipes else log,
+        stderr=log,
+    )
+
+
+def _fork(words: list[str], env: Mapping[str, str], log: BinaryIO) -> ForkedProcess:
+    """Do as `_popen` with the command s3mount, by a fork of a process that has imported it."""
+    assert words[: len(S3MOUNT)] == S3MOUNT
+    server = fork_server(tuple(environment().items()))
+    with open(os.devnull, "rb") as nothing:
+        descriptors = (nothing.fileno(), log.fileno(), log.fileno())
+        return server.start(words[len(S3MOUNT) :], env, descriptors)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from boto3.s3.transfer import TransferConfig
 
 from tests.mount.control_client import ask, control_client
 from tests.mount.filesystem_access import failure_of, read_file, read_tree
-from tests.mount.mount_process import Mount, mount_of, refused
+from tests.mount.mount_process import Mount, mount_of, mounted, refused
 from tests.mount.mount_runner import NOBODY
 from tests.mount.relay import Request, relay
 from tests.reference import tree_of
@@ -315,8 +315,11 @@ def test_no_key_is_in_anything_that_the_mount_writes(
     """Log at debug, trace, status and refusals; and there is no core."""
     bucket = fill(seaweedfs_https, {**OBJECTS, "z": (b"z", ABSENT)})
     options = [*("--transport", transport, "--log-level", "debug", "--metadata-ttl", "0"), *files]
+    options += ["--endpoint-url", seaweedfs_https.endpoint_url]
+    options += ["--ca-bundle", str(seaweedfs_https.ca_bundle)]
+    env = seaweedfs_https.environment()
 
-    with mount_of(seaweedfs_https, bucket, tmp_path / "mnt", *options) as mount:
+    with mounted(bucket, tmp_path / "mnt", *options, env=env, is_forked=False) as mount:
         mount.allow(".")
         with control_client(mount.path) as client:
             client.send("trace")

@@ -30,10 +30,18 @@ class Listed(NamedTuple):
     version: str
 
 
+@pytest.fixture(scope="module")
+def buckets() -> dict[str, str]:
+    """Bucket of each server so far: pytest makes `store` anew for each version."""
+    return {}
+
+
 @pytest.fixture(scope="module", params=["seaweedfs", "versitygw", "rclone", "gofakes3"])
-def store(request: pytest.FixtureRequest) -> tuple[S3Server, str]:
+def store(request: pytest.FixtureRequest, buckets: dict[str, str]) -> tuple[S3Server, str]:
     server: S3Server = request.getfixturevalue(request.param)
-    return server, fill_with_many(server, KEYS, b"x")
+    if server.name not in buckets:
+        buckets[server.name] = fill_with_many(server, KEYS, b"x")
+    return server, buckets[server.name]
 
 
 @pytest.fixture(scope="module", params=["1", "2"])

@@ -249,7 +249,7 @@ def test_a_terminal_shows_progress_and_one_line_for_each_file(
     with mount_of(seaweedfs, bucket, tmp_path / "mnt") as mount:
         names = [str(mount / name) for name in ("[b]large", "small")]
         with terminal([*COMMAND, *names], environment(), 160, 30) as screen:
-            assert screen.wait_end() == 0
+            assert screen.wait_end() == 0, screen.text
             assert "[b]large: OK: MD5 ETag" in screen.text
             assert "small: OK: MD5 ETag" in screen.text
         done = subprocess.run(

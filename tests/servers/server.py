@@ -1,10 +1,12 @@
 """Description of a test server: its address, its credentials and its quirks."""
 
 import re
+import threading
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import botocore.config
 
 from s3mount.config import StoreConfig
 
+_CREATING = threading.Lock()  # a session may be used by one thread at a time, its clients by all
 _NOT_IN_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # version 1.0
 
 
@@ -51,20 +54,21 @@ class S3Server:
     ca_bundle: Path | None = None
 
     def client(self, **config: Any) -> Any:
-        """Return a boto3 client."""
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.endpoint_url,
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=self.secret_key,
-            region_name=self.region,
-            verify=str(self.ca_bundle) if self.ca_bundle else None,
-            config=botocore.config.Config(
-                s3={"addressing_style": "path"},
-                request_checksum_calculation="when_required",
-                **config,
-            ),
-        )
+        """Return a new boto3 client, which has its own connections."""
+        with _CREATING:
+            return _session().client(
+                "s3",
+                endpoint_url=self.endpoint_url,
+                aws_access_key_id=self.access_key,
+                aws_secret_access_key=self.secret_key,
+                region_name=self.region,
+                verify=str(self.ca_bundle) if self.ca_bundle else None,
+                config=botocore.config.Config(
+                    s3={"addressing_style": "path"},
+                    request_checksum_calculation="when_required",
+                    **config,
+                ),
+            )
 
     def make_bucket(self, client: Any = None, *, versioned: bool = False) -> str:
         """Make an empty bucket, by *client* or a new one, and return its name."""
@@ -106,3 +110,9 @@ class S3Server:
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "AWS_EC2_METADATA_DISABLED": "true",
         }
+
+
+@cache
+def _session() -> boto3.session.Session:
+    """Return the session of all clients; each session parses the description of S3 once, 0.1 s."""
+    return boto3.session.Session()

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from s3mount.ctl.client import Client, clear_command, connected, open_socket
+from s3mount.ctl.client import (
+    GREETING_LIMIT,
+    START_LIMIT,
+    Client,
+    clear_command,
+    connected,
+    open_socket,
+)
 from s3mount.ctl.health import State, check_all
 from s3mount.ctl.mounts import Mount
 from s3mount.ctl.warm import replies
@@ -42,6 +49,26 @@ def test_a_call_returns_the_result(path: Path) -> None:
         assert client.greeting.pid == GREETING["pid"]
 
     assert server.requests == [{"command": "refresh", "arguments": {"path": "a\udcff"}}]
+
+
+def test_a_mount_that_has_just_begun_may_greet_late(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it imports for longer than a listed mount may take to greet."""
+    limits = list[float | None]()
+    read_line = Client._line
+
+    def note(client: Client, limit: float | None) -> bytes | None:
+        limits.append(limit)
+        return read_line(client, limit)
+
+    monkeypatch.setattr(Client, "_line", note)
+    with control_server(path, {}):
+        with connected(_mount(path)):
+            pass
+        check_all([_mount(path)])
+
+    assert limits == [START_LIMIT, GREETING_LIMIT]
 
 
 def test_an_error_of_the_server_is_told_with_its_code(path: Path) -> None:
