@@ -50,7 +50,7 @@ from s3mount.s3.scheduling.retry import ATTEMPTS, INVALID_ATTEMPTS
 from s3mount.s3.transport import Retryable
 from tests.fakes.started_reads import read_range
 from tests.metrics import read_metrics
-from tests.waiting import WITHIN
+from tests.waiting import wait_until
 
 VERSION = ObjectVersion("bucket", "key", "etag", 4)
 STAT = ObjectStat(VERSION, 0, version_id="v1")
@@ -996,9 +996,7 @@ async def test_a_read_of_a_deleted_version_leaves_no_cycle() -> None:
         with pytest.raises(StaleVersion):
             await ended.wait()
 
-        with trio.fail_after(WITHIN):
-            while reference() is not None:  # the thread lets it go after it has told the end
-                await trio.sleep(0.01)
+        wait_until(lambda: reference() is None)  # a thread lets it go after it has told the end
     finally:
         gc.enable()
 
