@@ -1,0 +1,169 @@
+"""Files with the bytes of objects: one sparse file for each large object, packs of small ones.
+
+All opens are relative to a descriptor of the data folder, and follow no symbolic link. For any
+thread. A descriptor is closed when the last thread has done with it, never under one.
+"""
+
+import ctypes
+import errno
+import os
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Final
+
+from s3mount.disk.segment import Location
+
+ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
+PACK_SIZE: Final = 64 << 20  # bytes from which on a new pack begins
+OPEN_MAX: Final = 128
+_KEEP_SIZE: Final = 1  # <linux/falloc.h>
+_PUNCH_HOLE: Final = 2
+_CREATED: Final = os.O_RDWR | os.O_CREAT
+_UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenFile:
+    """Descriptor that is closed when nothing refers to it."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+class DataFiles:
+    """The files in the folder of the descriptor *folder*, which it owns."""
+
+    def __init__(self, folder: int) -> None:
+        self._folder = _OpenFile(folder)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()  # by path
+        self.can_punch = True
+
+    def read(
+        self, location: Location, position: int, into: memoryview, *, nowait: bool = False
+    ) -> int:
+        """Read the object's bytes from *position* on; how many there were, at most as *into* has.
+
+        With *nowait*, BlockingIOError if the disk would have to be waited for.
+        """
+        file = self._file(_path(location), is_cached_only=nowait)
+        offset, done = location.offset + position, 0
+        flags = os.RWF_NOWAIT if nowait else 0
+        while done < len(into):
+            count = os.preadv(file.descriptor, [into[done:]], offset + done, flags)
+            if not count:
+                break
+            done += count
+        return done
+
+    def write(self, location: Location, position: int, content: memoryview) -> None:
+        """Write *content* as the object's bytes from *position* on."""
+        file = self._file(_path(location), flags=_CREATED)
+        offset = location.offset + position
+        while content:
+            count = os.pwrite(file.descriptor, content, offset)
+            content, offset = content[count:], offset + count
+
+    def drop_pages(self, location: Location, position: int, length: int) -> None:
+        """Have the kernel write these bytes to the disk, and forget those that it has written.
+
+        They are in the mount's memory, and in the kernel's cache of its files.
+        """
+        with suppress(OSError):  # advice
+            file = self._file(_path(location))
+            offset = location.offset + position
+            os.posix_fadvise(file.descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+
+    def free(self, location: Location, position: int, length: int) -> None:
+        """Give the disk back these bytes of the object; they read as zeros from now on."""
+        if not self.can_punch:
+            return
+        try:
+            file = self._file(_path(location), flags=os.O_RDWR)
+        except FileNotFoundError:
+            return
+        offset = ctypes.c_int64(location.offset + position)
+        mode = _PUNCH_HOLE | _KEEP_SIZE
+        if _libc.fallocate64(file.descriptor, mode, offset, ctypes.c_int64(length)) != 0:
+            number = ctypes.get_errno()
+            if number not in _UNSUPPORTED:
+                raise OSError(number, os.strerror(number))
+            self.can_punch = False
+
+    def remove(self, location: Location) -> None:
+        """Remove the file; who reads it goes on with what it has."""
+        path = _path(location)
+        with self._lock:
+            self._open.pop(path, None)
+        with suppress(FileNotFoundError):
+            os.unlink(path, dir_fd=self._folder.descriptor)
+
+    def probe_punching(self) -> None:
+        """Find out whether the file system frees parts of a file."""
+        name = f"probe-{os.getpid()}-{threading.get_ident()}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._folder.descriptor)
+        try:
+            os.pwrite(descriptor, bytes(2 * ALIGNMENT), 0)
+            length = ctypes.c_int64(ALIGNMENT)
+            mode = _PUNCH_HOLE | _KEEP_SIZE
+            self.can_punch = not _libc.fallocate64(descriptor, mode, ctypes.c_int64(0), length)
+        finally:
+            os.close(descriptor)
+            os.unlink(name, dir_fd=self._folder.descriptor)
+
+    def free_space(self) -> int:
+        """Bytes that are free on the file system, for this user."""
+        status = os.fstatvfs(self._folder.descriptor)
+        return status.f_bavail * status.f_frsize
+
+    def close(self) -> None:
+        with self._lock:
+            self._open.clear()
+
+    def _file(self, path: str, *, flags: int = 0, is_cached_only: bool = False) -> _OpenFile:
+        """The open file *path*; with O_CREAT in *flags* it is created."""
+        with self._lock:
+            if (file := self._open.get(path)) is not None:
+                self._open.move_to_end(path)
+                return file
+        if is_cached_only:
+            raise BlockingIOError(errno.EAGAIN, "the file is not open")
+        file = _OpenFile(self._open_path(path, is_created=bool(flags & os.O_CREAT)))
+        with self._lock:
+            self._open[path] = file
+            if len(self._open) > OPEN_MAX:
+                self._open.popitem(last=False)
+        return file
+
+    def _open_path(self, path: str, *, is_created: bool) -> int:
+        folder = self._folder.descriptor
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, dir_fd=folder)
+        except FileNotFoundError:
+            if not is_created:
+                raise
+        for parent in _parents(path):
+            with suppress(FileExistsError):
+                os.mkdir(parent, 0o700, dir_fd=folder)
+        return os.open(path, flags | os.O_CREAT, 0o600, dir_fd=folder)
+
+
+def _path(location: Location) -> str:
+    if location.pack:
+        return f"packs/{location.pack:x}"
+    return f"objects/{location.object_id & 0xFF:02x}/{location.object_id:x}"
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -1,0 +1,321 @@
+"""Disk cache: keeps and reads the bytes of object versions in one directory.
+
+For any thread; several processes may have the directory open at once. All calls may wait for the
+disk, but `read` with *nowait*.
+
+Invariants:
+
+1. What `read` fills has the checksum that was taken when it was kept, seeded by its name and its
+   place. All else is a gap.
+2. A segment is readable only between `publish` and the mark of its eviction. Its bytes are freed
+   later, and nothing takes their place: regions of packs and ids of objects are never used again.
+3. Room is counted before bytes are written, and freed before it is counted for others. So the
+   directory never has more than its limit, whichever processes write, and wherever they are killed.
+4. A transaction that writes spans no read or write of an object's bytes.
+5. A damaged index is replaced by an empty one. No call tells of it but by what is missing.
+"""
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from s3mount.disk import contents, eviction, records
+from s3mount.disk import reservation as reservations
+from s3mount.disk.cache_folder import CacheFolder
+from s3mount.disk.contents import CachedObject, Selection
+from s3mount.disk.extent_reader import read_extents
+from s3mount.disk.generation import Generation
+from s3mount.disk.index import is_damage
+from s3mount.disk.object_name import SEGMENT, ObjectName
+from s3mount.disk.reservation import Kept
+from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
+from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
+from s3mount.errors import CacheDirectoryError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ALL: Final = Selection()
+
+_FIND: Final = (
+    "SELECT object, pack, offset, class, checksums FROM segments JOIN objects ON id = object"
+    " WHERE digest = ? AND number = ? AND class != 4"
+)
+
+
+class DiskCache:
+    """The cache directory *folder*, within *limits*. Raises CacheDirectoryError."""
+
+    def __init__(self, folder: Path, limits: DiskLimits) -> None:
+        self.folder = folder
+        self.limits = limits
+        self.counts = DiskCounts()
+        self._cache_folder = CacheFolder(folder)
+        self._writing = threading.RLock()  # one thread writes; also while the index is replaced
+        self._counting = threading.Lock()  # of `counts` and `_logged`
+        self._logged: set[bytes] = set()  # digests of objects with bad extents
+        try:
+            self._generation = self._open()
+        except (OSError, sqlite3.Error) as exc:
+            raise CacheDirectoryError(
+                f"the cache directory {folder} cannot be used: {exc}"
+            ) from exc
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    def find(self, name: ObjectName, number: int, digest: bytes | None = None) -> Segment | None:
+        """Segment *number* of *name*, whose *digest* may be known; None if it is not there."""
+        digest = digest or name.digest
+        return self._attempt(lambda: self._find(name, number, digest), None)
+
+    def read(
+        self, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool = False
+    ) -> list[tuple[int, int]]:
+        """Fill *into* with the bytes [*start*, *stop*), which are within *segment*.
+
+        Returns the parts that it could not fill, in order: those that are absent, evicted or bad.
+        With *nowait*, BlockingIOError if the disk would have to be waited for. OSError.
+        """
+        try:
+            wrong = read_extents(self._generation.files, segment, start, stop, into, nowait=nowait)
+        except FileNotFoundError:
+            wrong = [each for each in segment.extents(start, stop) if segment.is_present(each)]
+        if wrong:
+            if nowait:
+                raise BlockingIOError
+            self._note_wrong(segment, wrong)
+        absent = set(wrong)
+        indices = (
+            each
+            for each in segment.extents(start, stop)
+            if each in absent or not segment.is_present(each)
+        )
+        gaps = clipped_runs(segment, indices, start, stop)
+        with self._counting:
+            self.counts.bytes_read += stop - start - sum(high - low for low, high in gaps)
+        return gaps
+
+    def touch(self, segments: Iterable[Segment]) -> None:
+        """Note that *segments* are read; the next write, or `flush`, tells the index."""
+        self._generation.notes.add_accesses(segments)
+
+    # ---- writing -------------------------------------------------------------------------------
+
+    def keep(self, name: ObjectName, start: int, content: memoryview) -> int:
+        """Write what *content*, the bytes from *start* on, has of whole extents that are absent.
+
+        Returns how many bytes that were: none if there is no room. OSError, sqlite3.Error.
+        """
+        return self.keep_all([Kept(name, start, content)])
+
+    def keep_all(self, kept: Sequence[Kept]) -> int:
+        """`keep` of several at once, which costs less."""
+        whole = [each for each in kept if len(each.content)]
+        with self._writing:
+            self._remove_leftovers()
+            written = self._attempt(lambda: self._generation.keep_all(whole), 0)
+            self.counts.bytes_written += written
+        return written
+
+    def flush(self) -> None:
+        """Tell the index what was noted of accesses and bad extents. OSError, sqlite3.Error."""
+        if self._generation.notes:
+            with self._writing:
+                self._attempt(self._generation.flush, None)
+
+    def evict(self, name: ObjectName) -> None:
+        """Drop all that is there of *name*."""
+        self._write(lambda connection: _mark_digest(connection, name.digest))
+        with self._writing:
+            self._attempt(self._generation.flush, None)
+
+    def mark_replaced(self, name: ObjectName) -> None:
+        """Let *name*, which is current no longer, be evicted before all others."""
+        self._write(
+            lambda connection: connection.execute(
+                "UPDATE segments SET class = ? WHERE class < ? AND object IN"
+                " (SELECT id FROM objects WHERE digest = ?)",
+                (SegmentClass.REPLACED, SegmentClass.PINNED, name.digest),
+            )
+        )
+
+    # ---- records -------------------------------------------------------------------------------
+
+    def get_record(self, key: bytes) -> bytes | None:
+        """The record of *key*; None if there is none, or it is damaged."""
+        try:
+            return self._attempt(lambda: records.get(self._generation.index.reader(), key), None)
+        except ValueError:
+            self.counts.damaged_records += 1
+            self.drop_records((key,))
+            return None
+
+    def put_records(self, new: Mapping[bytes, bytes]) -> None:
+        """Keep *new*, all or none of them. OSError, sqlite3.Error."""
+        limit = self.limits.size // records.SHARE
+        if sum(map(len, new.values())) <= limit:
+            self._write(lambda connection: records.put(connection, new, limit))
+
+    def drop_records(self, keys: Iterable[bytes]) -> None:
+        """Forget the records of *keys*."""
+        self._write(lambda connection: records.drop(connection, keys))
+
+    # ---- the whole -----------------------------------------------------------------------------
+
+    def usage(self) -> DiskUsage:
+        """What is in the directory. OSError, sqlite3.Error."""
+        with self._writing:
+            return self._generation.usage()
+
+    def objects(self, selection: Selection = ALL) -> Iterator[CachedObject]:
+        """The objects that are there. sqlite3.Error, also if the index is damaged."""
+        return contents.cached_objects(self._generation.index.reader(), selection)
+
+    def verify(
+        self, selection: Selection = ALL, on_bytes: Callable[[int], None] = lambda _: None
+    ) -> int:
+        """Read all that is there, and drop what is bad; how many extents that were.
+
+        *on_bytes* is told how many bytes were read since it was called last.
+        """
+        before = self.counts.bad_extents
+        buffer = memoryview(bytearray(SEGMENT))
+        for each in self.objects(selection):
+            for number in contents.segments_of(self._generation.index.reader(), each.name):
+                segment = self.find(each.name, number)
+                if segment is not None:
+                    length = segment.stop - segment.start
+                    gaps = self.read(segment, segment.start, segment.stop, buffer[:length])
+                    on_bytes(length - sum(high - low for low, high in gaps))
+            self.flush()
+        return self.counts.bad_extents - before
+
+    def clear(self, selection: Selection = ALL) -> int:
+        """Drop what is selected, and all records if that is all; how many segments.
+
+        Other processes go on, without them.
+        """
+        count = self._write(lambda connection: contents.mark_selected(connection, selection))
+        if selection == ALL:
+            self._write(lambda connection: connection.execute("DELETE FROM records"))
+        while self._write(_has_marks):
+            pass
+        return count or 0
+
+    def pin(self, selection: Selection, *, is_pinned: bool) -> int:
+        """Let what is there of *selection* never be evicted, or again; how many objects.
+
+        CacheDirectoryError if that is too much.
+        """
+
+        def change(connection: sqlite3.Connection) -> int:
+            if is_pinned:
+                self._check_pinning(connection, selection)
+            return contents.pin_selected(connection, selection, is_pinned=is_pinned)
+
+        return self._write(change) or 0
+
+    def close(self) -> None:
+        """Close the directory; no other call may follow."""
+        with self._writing:
+            with suppress(OSError, sqlite3.Error):
+                self.flush()
+            self._generation.close()
+
+    # ---- within --------------------------------------------------------------------------------
+
+    def _check_pinning(self, connection: sqlite3.Connection, selection: Selection) -> None:
+        if not self._generation.files.can_punch:
+            raise CacheDirectoryError(
+                f"the file system of {self.folder} frees whole files only: nothing can be pinned"
+            )
+        pinned = eviction.class_bytes(connection, SegmentClass.PINNED)
+        most = int(self.limits.size * reservations.PINNED_SHARE)
+        if pinned + contents.selected_bytes(connection, selection) > most:
+            raise CacheDirectoryError(
+                f"that would pin more than {most} bytes, three quarters of --cache-size: unpin "
+                "others first, or mount with a larger --cache-size"
+            )
+
+    def _find(self, name: ObjectName, number: int, digest: bytes) -> Segment | None:
+        row = self._generation.index.reader().execute(_FIND, (digest, number)).fetchone()
+        try:
+            return None if row is None else reservations.segment_of(name, digest, number, row)
+        except ValueError as exc:
+            raise sqlite3.DatabaseError(str(exc)) from exc
+
+    def _note_wrong(self, segment: Segment, wrong: list[int]) -> None:
+        """Note which of the *wrong* extents are bad, rather than evicted since they were found."""
+        if self._reopen_if_replaced():
+            return
+        fresh = self.find(segment.name, segment.number, segment.digest)
+        if fresh is None or fresh.location != segment.location:
+            return
+        bad = [each for each in wrong if fresh.checksums[each] == segment.checksums[each]]
+        self._generation.notes.add_bad(segment, bad)
+        with self._counting:
+            self.counts.bad_extents += len(bad)
+            is_news = bool(bad) and segment.digest not in self._logged
+            if is_news:
+                self._logged.add(segment.digest)
+        if is_news:
+            log.warning(
+                "the disk cache has damaged bytes of %r, which are fetched again",
+                segment.name.key,
+            )
+
+    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Make *change* in a transaction. OSError, sqlite3.Error."""
+        with self._writing:
+            return self._attempt(lambda: self._generation.write(change), None)
+
+    def _attempt(self, operation: Callable[[], T], default: T) -> T:
+        """What *operation* returns; *default* if the index is damaged, which is then replaced."""
+        try:
+            return operation()
+        except sqlite3.Error as exc:
+            if not is_damage(exc):
+                raise
+        except (OverflowError, TypeError) as exc:  # a column of another type
+            log.debug("the index of the disk cache has a damaged row: %s", exc)
+        with self._writing:
+            self._cache_folder.remove_damaged(self._generation.index)
+            self._generation = self._open()
+        return default
+
+    def _open(self) -> Generation:
+        # what was open before is left to the threads that use it, and to the garbage collector
+        self._has_leftovers = True
+        return Generation(*self._cache_folder.open(), self.limits)
+
+    def _reopen_if_replaced(self) -> bool:
+        """Open the index anew if another process has replaced it; whether it has."""
+        if not self._generation.index.is_replaced:
+            return False
+        with self._writing:
+            if self._generation.index.is_replaced:
+                self._generation = self._open()
+        return True
+
+    def _remove_leftovers(self) -> None:
+        self._reopen_if_replaced()
+        if self._has_leftovers:
+            self._has_leftovers = False
+            index = self._generation.index
+            self._cache_folder.remove_leftovers(self._cache_folder.data_folder(index))
+
+
+def _mark_digest(connection: sqlite3.Connection, digest: bytes) -> None:
+    row = connection.execute("SELECT id FROM objects WHERE digest = ?", (digest,)).fetchone()
+    if row is not None:
+        eviction.mark_object(connection, row[0])
+
+
+def _has_marks(connection: sqlite3.Connection) -> bool:
+    query = "SELECT 1 FROM segments WHERE class = 4 LIMIT 1"
+    return connection.execute(query).fetchone() is not None

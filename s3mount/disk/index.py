@@ -1,0 +1,225 @@
+"""Index of a cache directory: SQLite in WAL mode, shared by threads and processes.
+
+Readers never wait for a writer. Transactions that write are short: none spans the reading or
+writing of an object's bytes. The index is evidence of nothing: what it says of bytes is held
+against their checksums.
+https://www.sqlite.org/wal.html
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from s3mount.disk.segment import SegmentClass
+
+FORMAT: Final = 1  # of the directory: docs/cache-format.md
+APPLICATION_ID: Final = 0x53334D43  # "S3MC"
+BUSY_TIMEOUT: Final = 5.0  # seconds that a writer waits for another one
+_WAL_PAGES: Final = 512  # 2 MiB, from which on the log goes into the index
+_WAL_LIMIT: Final = 4 << 20  # bytes that the log keeps
+
+_SCHEMA: Final = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE namespaces (id INTEGER PRIMARY KEY, text BLOB NOT NULL UNIQUE);
+CREATE TABLE objects (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    digest BLOB NOT NULL UNIQUE,
+    path INTEGER NOT NULL,
+    namespace INTEGER NOT NULL,
+    bucket BLOB NOT NULL,
+    key BLOB NOT NULL,
+    etag BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    is_pinned INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX objects_by_path ON objects (path);
+CREATE TABLE segments (
+    object INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    class INTEGER NOT NULL,
+    accessed INTEGER NOT NULL,
+    pack INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    checksums BLOB NOT NULL,
+    PRIMARY KEY (object, number)
+) WITHOUT ROWID;
+CREATE INDEX segments_by_age ON segments (class, accessed);
+CREATE TABLE packs (id INTEGER PRIMARY KEY AUTOINCREMENT, segments INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX packs_empty ON packs (id) WHERE segments = 0;
+CREATE TABLE totals (class INTEGER PRIMARY KEY, bytes INTEGER NOT NULL, segments INTEGER NOT NULL);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE records (
+    number INTEGER PRIMARY KEY,
+    key BLOB NOT NULL UNIQUE,
+    checksum BLOB NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE TRIGGER segment_added AFTER INSERT ON segments BEGIN
+    UPDATE totals SET bytes = bytes + new.bytes, segments = segments + 1 WHERE class = new.class;
+    UPDATE packs SET segments = segments + 1 WHERE id = new.pack;
+END;
+CREATE TRIGGER segment_removed AFTER DELETE ON segments BEGIN
+    UPDATE totals SET bytes = bytes - old.bytes, segments = segments - 1 WHERE class = old.class;
+    UPDATE packs SET segments = segments - 1 WHERE id = old.pack;
+END;
+CREATE TRIGGER segment_changed AFTER UPDATE OF class, bytes ON segments BEGIN
+    UPDATE totals SET bytes = bytes - old.bytes, segments = segments - 1 WHERE class = old.class;
+    UPDATE totals SET bytes = bytes + new.bytes, segments = segments + 1 WHERE class = new.class;
+END;
+CREATE TRIGGER record_added AFTER INSERT ON records BEGIN
+    UPDATE counters SET value = value + length(new.payload) WHERE name = 'record_bytes';
+END;
+CREATE TRIGGER record_removed AFTER DELETE ON records BEGIN
+    UPDATE counters SET value = value - length(old.payload) WHERE name = 'record_bytes';
+END;
+INSERT INTO counters VALUES ('record_bytes', 0), ('evictions', 0), ('bad_extents', 0);
+"""
+
+
+class Index:
+    """The index at *path*, which exists with its schema."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.inode = path.stat().st_ino
+        self._log_path = path.with_name(f"{path.name}-wal")
+        self._local = threading.local()
+        self._lock = threading.Lock()  # of `_all`
+        self._all: list[sqlite3.Connection] = []
+        self._is_closed = False
+        self._writer = self._connect()
+        self._page_size = int(self._writer.execute("PRAGMA page_size").fetchone()[0])
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether another index stands in its place: this one was found to be damaged."""
+        try:
+            return self.path.stat().st_ino != self.inode
+        except FileNotFoundError:
+            return True
+
+    def reader(self) -> sqlite3.Connection:
+        """The calling thread's connection, for what only reads."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+            connection.execute("PRAGMA query_only = ON")
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes; one at a time, among all processes. For one thread at once."""
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._writer
+        except BaseException:  # raised again
+            with suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            raise
+        self._writer.execute("COMMIT")
+
+    def size(self) -> int:
+        """Bytes of the index on the disk."""
+        pages = int(self._writer.execute("PRAGMA page_count").fetchone()[0])
+        try:
+            log = self._log_path.stat().st_size
+        except FileNotFoundError:
+            log = 0
+        return pages * self._page_size + log
+
+    def close(self) -> None:
+        """Close all connections; no other call may be in progress."""
+        with self._lock:
+            self._is_closed = True
+            connections, self._all = self._all, []
+        for connection in connections:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path)
+        with self._lock:
+            if not self._is_closed:
+                self._all.append(connection)
+                return connection
+        connection.close()
+        raise sqlite3.ProgrammingError("the index is closed")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection to the SQLite file at *path*, which may be empty."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
+    )
+    try:
+        for setting in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",  # a loss of power may lose the last transactions, and no other
+            f"wal_autocheckpoint = {_WAL_PAGES}",
+            f"journal_size_limit = {_WAL_LIMIT}",
+            "trusted_schema = OFF",
+            "cell_size_check = ON",
+        ):
+            connection.execute(f"PRAGMA {setting}")
+    except BaseException:  # raised again
+        connection.close()
+        raise
+    return connection
+
+
+def create(path: Path, data_folder: str) -> None:
+    """Create the tables in the empty file *path*; the objects' bytes are in *data_folder*."""
+    connection = connect(path)
+    try:
+        connection.executescript(f"BEGIN EXCLUSIVE;{_SCHEMA}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {FORMAT}")
+        connection.executemany(
+            "INSERT INTO totals VALUES (?, 0, 0)", ((each.value,) for each in SegmentClass)
+        )
+        connection.execute("INSERT INTO meta VALUES ('data', ?)", (data_folder,))
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def format_of(path: Path) -> tuple[int, int]:
+    """The application id and the format of the SQLite file *path*; (0, 0) if it is empty."""
+    address = f"file:{quote(str(path))}?mode=ro"
+    connection = sqlite3.connect(address, timeout=BUSY_TIMEOUT, isolation_level=None, uri=True)
+    try:
+        application, version = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("application_id", "user_version")
+        )
+    finally:
+        connection.close()
+    return int(application), int(version)
+
+
+def is_damage(exc: sqlite3.Error) -> bool:
+    """Whether *exc* says that the index is damaged, rather than that the disk fails or is busy.
+
+    https://www.sqlite.org/rescode.html
+    """
+    code: Any = getattr(exc, "sqlite_errorcode", None)
+    if code is None:  # of the module itself: a column of another type, say
+        return not isinstance(exc, sqlite3.ProgrammingError)
+    damage = {
+        sqlite3.SQLITE_ERROR,  # no such table
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_FORMAT,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
+        sqlite3.SQLITE_EMPTY,
+    }
+    return (code & 0xFF) in damage or code == sqlite3.SQLITE_IOERR_SHORT_READ
