@@ -1,6 +1,6 @@
 """Name of a cached object version, and the arithmetic of its segments and extents.
 
-Pure. An *extent* is what has a checksum: 128 KiB of an object, from a multiple of that on. A
+Pure. An *extent* is what has a checksum: 32 KiB of an object, from a multiple of that on. A
 *segment* is what has a row in the index, and is evicted at once: 8 MiB of a large object, or all of
 a small one.
 """
@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 
-EXTENT: Final = 128 * KIB
+EXTENT: Final = 32 * KIB
 SEGMENT: Final = 8 * MIB
 SMALL: Final = 1 * MIB  # objects up to this are packed together
 DIGEST_SIZE: Final = 20  # bytes: no two names have one digest, even if somebody wants them to
