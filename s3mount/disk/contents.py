@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from s3mount.disk.checksum import ABSENT, unpack
-from s3mount.disk.object_name import EXTENT, ObjectName
+from s3mount.disk.checksum import RESERVED, unpack
+from s3mount.disk.damage import checked_bytes, checked_integer
+from s3mount.disk.object_name import EXTENT, SIZE_MAX, ObjectName, extent_count
 from s3mount.disk.segment import SegmentClass
 
 _PAGE = 256
@@ -59,7 +60,7 @@ def cached_objects(connection: sqlite3.Connection, selection: Selection) -> Iter
     where, parameters = selection.where
     last = 0
     while rows := connection.execute(
-        "SELECT id, (SELECT text FROM namespaces WHERE id = namespace), bucket, key, etag, size,"
+        "SELECT id, (SELECT text FROM namespaces WHERE id = namespace), bucket, key, etag, size,"  # noqa: S608
         f" is_pinned FROM objects WHERE id > ? AND {where} ORDER BY id LIMIT ?",
         (last, *parameters, _PAGE),
     ).fetchall():
@@ -69,22 +70,23 @@ def cached_objects(connection: sqlite3.Connection, selection: Selection) -> Iter
 
 
 def _cached_object(
-    connection: sqlite3.Connection, row: tuple[int, bytes, bytes, bytes, bytes, int, int]
+    connection: sqlite3.Connection, row: tuple[object, ...]
 ) -> Iterator[CachedObject]:
-    object_id, namespace, bucket, key, etag, size, is_pinned = row
-    name = ObjectName(_decoded(namespace), _decoded(bucket), _decoded(key), _decoded(etag), size)
+    object_id, *texts, size, is_pinned = row
+    namespace, bucket, key, etag = map(_decoded, texts)
+    name = ObjectName(namespace, bucket, key, etag, checked_integer(size, SIZE_MAX))
     segments = connection.execute(
         "SELECT number, class, accessed, bytes, checksums FROM segments"
         " WHERE object = ? AND class != ?",
         (object_id, SegmentClass.EVICTING),
     ).fetchall()
-    present = sum(_present(name, number, unpack(packed)) for number, *_, packed in segments)
-    if present or (segments and not size):
+    present = sum(_present(name, number, packed) for number, *_, packed in segments)
+    if present:
         yield CachedObject(
             name,
             present,
-            sum(segment[3] for segment in segments),
-            max(segment[2] for segment in segments),
+            sum(checked_integer(segment[3], SIZE_MAX) for segment in segments),
+            max(checked_integer(segment[2], SIZE_MAX) for segment in segments),
             is_pinned=bool(is_pinned),
             is_replaced=all(segment[1] == SegmentClass.REPLACED for segment in segments),
         )
@@ -109,39 +111,13 @@ def mark_selected(connection: sqlite3.Connection, selection: Selection) -> int:
     ).rowcount
 
 
-def pin_selected(connection: sqlite3.Connection, selection: Selection, *, is_pinned: bool) -> int:
-    """Pin what is selected, or let it be evicted again; how many objects."""
-    where, parameters = selection.where
-    count = connection.execute(
-        f"UPDATE objects SET is_pinned = ? WHERE {where}",  # noqa: S608
-        (int(is_pinned), *parameters),
-    ).rowcount
-    former = SegmentClass.KEPT if is_pinned else SegmentClass.PINNED
-    condition = "class <= ?" if is_pinned else "class = ?"
-    connection.execute(
-        f"UPDATE segments SET class = ? WHERE {condition}"  # noqa: S608
-        f" AND object IN (SELECT id FROM objects WHERE {where})",
-        (SegmentClass.PINNED if is_pinned else SegmentClass.KEPT, former, *parameters),
-    )
-    return count
-
-
-def selected_bytes(connection: sqlite3.Connection, selection: Selection) -> int:
-    """The bytes on the disk of what is selected."""
-    where, parameters = selection.where
-    row = connection.execute(
-        f"SELECT sum(bytes) FROM segments WHERE object IN (SELECT id FROM objects WHERE {where})",  # noqa: S608
-        parameters,
-    ).fetchone()
-    return int(row[0] or 0)
-
-
-def _present(name: ObjectName, number: int, checksums: tuple[int, ...]) -> int:
-    start, stop = name.segment_range(number)
+def _present(name: ObjectName, number: object, packed: object) -> int:
+    start, stop = name.segment_range(checked_integer(number, SIZE_MAX))
+    checksums = unpack(packed, extent_count(stop - start))
     return sum(
         min(EXTENT, stop - start - index * EXTENT)
         for index, value in enumerate(checksums)
-        if value != ABSENT
+        if value > RESERVED
     )
 
 
@@ -149,5 +125,5 @@ def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _decoded(content: bytes) -> str:
-    return content.decode("utf-8", "surrogateescape")
+def _decoded(content: object) -> str:
+    return checked_bytes(content).decode("utf-8", "surrogateescape")

@@ -7,6 +7,7 @@ thread. A descriptor is closed when the last thread has done with it, never unde
 import ctypes
 import errno
 import os
+import secrets
 import threading
 from collections import OrderedDict
 from contextlib import suppress
@@ -15,12 +16,11 @@ from typing import Final
 from s3mount.disk.segment import Location
 
 ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
-PACK_SIZE: Final = 64 << 20  # bytes from which on a new pack begins
 OPEN_MAX: Final = 128
 _KEEP_SIZE: Final = 1  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 2
 _CREATED: Final = os.O_RDWR | os.O_CREAT
-_UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
+_UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -56,9 +56,9 @@ class DataFiles:
         """
         file = self._file(_path(location), is_cached_only=nowait)
         offset, done = location.offset + position, 0
-        flags = os.RWF_NOWAIT if nowait else 0
+        read = _read_cached if nowait else _read_waiting
         while done < len(into):
-            count = os.preadv(file.descriptor, [into[done:]], offset + done, flags)
+            count = read(file.descriptor, into[done:], offset + done)
             if not count:
                 break
             done += count
@@ -83,9 +83,13 @@ class DataFiles:
             os.posix_fadvise(file.descriptor, offset, length, os.POSIX_FADV_DONTNEED)
 
     def free(self, location: Location, position: int, length: int) -> None:
-        """Give the disk back these bytes of the object; they read as zeros from now on."""
+        """Give the disk back these bytes of the object; they read as zeros from now on.
+
+        They begin at a multiple of `ALIGNMENT`, and the rest of their last one is freed, too.
+        """
         if not self.can_punch:
             return
+        length = aligned(length)
         try:
             file = self._file(_path(location), flags=os.O_RDWR)
         except FileNotFoundError:
@@ -99,8 +103,12 @@ class DataFiles:
             self.can_punch = False
 
     def remove(self, location: Location) -> None:
-        """Remove the file; who reads it goes on with what it has."""
+        """Remove the file, and what it has: other processes may have it open for long."""
         path = _path(location)
+        try:
+            os.ftruncate(self._file(path).descriptor, 0)
+        except FileNotFoundError:
+            return
         with self._lock:
             self._open.pop(path, None)
         with suppress(FileNotFoundError):
@@ -108,17 +116,17 @@ class DataFiles:
 
     def probe_punching(self) -> None:
         """Find out whether the file system frees parts of a file."""
-        name = f"probe-{os.getpid()}-{threading.get_ident()}"
+        name = f"probe-{secrets.token_hex(8)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(name, flags, 0o600, dir_fd=self._folder.descriptor)
         try:
+            os.unlink(name, dir_fd=self._folder.descriptor)
             os.pwrite(descriptor, bytes(2 * ALIGNMENT), 0)
             length = ctypes.c_int64(ALIGNMENT)
             mode = _PUNCH_HOLE | _KEEP_SIZE
             self.can_punch = not _libc.fallocate64(descriptor, mode, ctypes.c_int64(0), length)
         finally:
             os.close(descriptor)
-            os.unlink(name, dir_fd=self._folder.descriptor)
 
     def free_space(self) -> int:
         """Bytes that are free on the file system, for this user."""
@@ -155,7 +163,32 @@ class DataFiles:
         for parent in _parents(path):
             with suppress(FileExistsError):
                 os.mkdir(parent, 0o700, dir_fd=folder)
-        return os.open(path, flags | os.O_CREAT, 0o600, dir_fd=folder)
+                os.chmod(parent, 0o700, dir_fd=folder)  # whatever the umask
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+        except FileExistsError:
+            return os.open(path, flags, dir_fd=folder)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+
+def aligned(size: int) -> int:
+    """The bytes that *size* bytes take on the disk."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _read_waiting(descriptor: int, into: memoryview, offset: int) -> int:
+    return os.preadv(descriptor, [into], offset)
+
+
+def _read_cached(descriptor: int, into: memoryview, offset: int) -> int:
+    """What the kernel has in memory. BlockingIOError if that is nothing, or cannot be told."""
+    try:
+        return os.preadv(descriptor, [into], offset, os.RWF_NOWAIT)
+    except OSError as exc:
+        if exc.errno == errno.EOPNOTSUPP:  # tmpfs
+            raise BlockingIOError(errno.EAGAIN, "the file system cannot tell") from exc
+        raise
 
 
 def _path(location: Location) -> str:

@@ -23,16 +23,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from s3mount.disk import contents, eviction, records
-from s3mount.disk import reservation as reservations
+from s3mount.disk import contents, eviction, pinning, records
 from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.contents import CachedObject, Selection
+from s3mount.disk.current_generation import CurrentGeneration
 from s3mount.disk.extent_reader import read_extents
 from s3mount.disk.generation import Generation
-from s3mount.disk.index import is_damage
 from s3mount.disk.object_name import SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
 from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
+from s3mount.disk.segment_rows import segment_of
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 from s3mount.errors import CacheDirectoryError
 
@@ -55,12 +55,10 @@ class DiskCache:
         self.folder = folder
         self.limits = limits
         self.counts = DiskCounts()
-        self._cache_folder = CacheFolder(folder)
-        self._writing = threading.RLock()  # one thread writes; also while the index is replaced
         self._counting = threading.Lock()  # of `counts` and `_logged`
         self._logged: set[bytes] = set()  # digests of objects with bad extents
         try:
-            self._generation = self._open()
+            self._current = CurrentGeneration(CacheFolder(folder, limits))
         except (OSError, sqlite3.Error) as exc:
             raise CacheDirectoryError(
                 f"the cache directory {folder} cannot be used: {exc}"
@@ -71,7 +69,7 @@ class DiskCache:
     def find(self, name: ObjectName, number: int, digest: bytes | None = None) -> Segment | None:
         """Segment *number* of *name*, whose *digest* may be known; None if it is not there."""
         digest = digest or name.digest
-        return self._attempt(lambda: self._find(name, number, digest), None)
+        return self._current.attempt(lambda now: _find(now, name, number, digest), None)
 
     def read(
         self, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool = False
@@ -82,7 +80,8 @@ class DiskCache:
         With *nowait*, BlockingIOError if the disk would have to be waited for. OSError.
         """
         try:
-            wrong = read_extents(self._generation.files, segment, start, stop, into, nowait=nowait)
+            files = self._current.generation.files
+            wrong = read_extents(files, segment, start, stop, into, nowait=nowait)
         except FileNotFoundError:
             wrong = [each for each in segment.extents(start, stop) if segment.is_present(each)]
         if wrong:
@@ -102,7 +101,7 @@ class DiskCache:
 
     def touch(self, segments: Iterable[Segment]) -> None:
         """Note that *segments* are read; the next write, or `flush`, tells the index."""
-        self._generation.notes.add_accesses(segments)
+        self._current.generation.notes.add_accesses(segments)
 
     # ---- writing -------------------------------------------------------------------------------
 
@@ -116,27 +115,24 @@ class DiskCache:
     def keep_all(self, kept: Sequence[Kept]) -> int:
         """`keep` of several at once, which costs less."""
         whole = [each for each in kept if len(each.content)]
-        with self._writing:
-            self._remove_leftovers()
-            written = self._attempt(lambda: self._generation.keep_all(whole), 0)
+        written = self._current.write(lambda now: now.keep_all(whole), 0)
+        with self._counting:
             self.counts.bytes_written += written
         return written
 
     def flush(self) -> None:
         """Tell the index what was noted of accesses and bad extents. OSError, sqlite3.Error."""
-        if self._generation.notes:
-            with self._writing:
-                self._attempt(self._generation.flush, None)
+        if self._current.generation.notes:
+            self._current.write(Generation.flush, 0)
 
     def evict(self, name: ObjectName) -> None:
         """Drop all that is there of *name*."""
-        self._write(lambda connection: _mark_digest(connection, name.digest))
-        with self._writing:
-            self._attempt(self._generation.flush, None)
+        self._change(lambda connection: eviction.mark_digest(connection, name.digest))
+        self._current.write(Generation.flush, 0)
 
     def mark_replaced(self, name: ObjectName) -> None:
-        """Let *name*, which is current no longer, be evicted before all others."""
-        self._write(
+        """Let *name*, which is current no longer, be evicted before all others but pinned ones."""
+        self._change(
             lambda connection: connection.execute(
                 "UPDATE segments SET class = ? WHERE class < ? AND object IN"
                 " (SELECT id FROM objects WHERE digest = ?)",
@@ -149,9 +145,10 @@ class DiskCache:
     def get_record(self, key: bytes) -> bytes | None:
         """The record of *key*; None if there is none, or it is damaged."""
         try:
-            return self._attempt(lambda: records.get(self._generation.index.reader(), key), None)
-        except ValueError:
-            self.counts.damaged_records += 1
+            return self._current.attempt(lambda now: records.get(now.index.reader(), key), None)
+        except records.DamagedRecordError:
+            with self._counting:
+                self.counts.damaged_records += 1
             self.drop_records((key,))
             return None
 
@@ -159,22 +156,22 @@ class DiskCache:
         """Keep *new*, all or none of them. OSError, sqlite3.Error."""
         limit = self.limits.size // records.SHARE
         if sum(map(len, new.values())) <= limit:
-            self._write(lambda connection: records.put(connection, new, limit))
+            self._current.write(lambda now: now.put_records(new, limit), None)
 
     def drop_records(self, keys: Iterable[bytes]) -> None:
         """Forget the records of *keys*."""
-        self._write(lambda connection: records.drop(connection, keys))
+        self._change(lambda connection: records.drop(connection, keys))
 
     # ---- the whole -----------------------------------------------------------------------------
 
     def usage(self) -> DiskUsage:
         """What is in the directory. OSError, sqlite3.Error."""
-        with self._writing:
-            return self._generation.usage()
+        usage = self._current.write(Generation.usage, None)
+        return usage or self._current.generation.usage()
 
     def objects(self, selection: Selection = ALL) -> Iterator[CachedObject]:
         """The objects that are there. sqlite3.Error, also if the index is damaged."""
-        return contents.cached_objects(self._generation.index.reader(), selection)
+        return contents.cached_objects(self._current.generation.index.reader(), selection)
 
     def verify(
         self, selection: Selection = ALL, on_bytes: Callable[[int], None] = lambda _: None
@@ -186,13 +183,14 @@ class DiskCache:
         before = self.counts.bad_extents
         buffer = memoryview(bytearray(SEGMENT))
         for each in self.objects(selection):
-            for number in contents.segments_of(self._generation.index.reader(), each.name):
+            for number in contents.segments_of(self._current.generation.index.reader(), each.name):
                 segment = self.find(each.name, number)
                 if segment is not None:
                     length = segment.stop - segment.start
                     gaps = self.read(segment, segment.start, segment.stop, buffer[:length])
                     on_bytes(length - sum(high - low for low, high in gaps))
             self.flush()
+        self._current.write(Generation.recount, None)
         return self.counts.bad_extents - before
 
     def clear(self, selection: Selection = ALL) -> int:
@@ -200,11 +198,12 @@ class DiskCache:
 
         Other processes go on, without them.
         """
-        count = self._write(lambda connection: contents.mark_selected(connection, selection))
+        count = self._change(lambda connection: contents.mark_selected(connection, selection))
         if selection == ALL:
-            self._write(lambda connection: connection.execute("DELETE FROM records"))
-        while self._write(_has_marks):
+            self._change(lambda connection: connection.execute("DELETE FROM records"))
+        while self._current.write(Generation.flush, 0):
             pass
+        self._current.write(lambda now: now.index.shrink(), None)
         return count or 0
 
     def pin(self, selection: Selection, *, is_pinned: bool) -> int:
@@ -212,52 +211,44 @@ class DiskCache:
 
         CacheDirectoryError if that is too much.
         """
-
-        def change(connection: sqlite3.Connection) -> int:
-            if is_pinned:
-                self._check_pinning(connection, selection)
-            return contents.pin_selected(connection, selection, is_pinned=is_pinned)
-
-        return self._write(change) or 0
-
-    def close(self) -> None:
-        """Close the directory; no other call may follow."""
-        with self._writing:
-            with suppress(OSError, sqlite3.Error):
-                self.flush()
-            self._generation.close()
-
-    # ---- within --------------------------------------------------------------------------------
-
-    def _check_pinning(self, connection: sqlite3.Connection, selection: Selection) -> None:
-        if not self._generation.files.can_punch:
+        if not is_pinned:
+            return self._change(lambda connection: pinning.unpin(connection, selection)) or 0
+        if not self._current.generation.files.can_punch:
             raise CacheDirectoryError(
                 f"the file system of {self.folder} frees whole files only: nothing can be pinned"
             )
-        pinned = eviction.class_bytes(connection, SegmentClass.PINNED)
-        most = int(self.limits.size * reservations.PINNED_SHARE)
-        if pinned + contents.selected_bytes(connection, selection) > most:
+        return self._change(lambda connection: self._pin(connection, selection)) or 0
+
+    def close(self) -> None:
+        """Close the directory; no other call may follow."""
+        with suppress(OSError, sqlite3.Error):
+            self.flush()
+        self._current.close()
+
+    # ---- within --------------------------------------------------------------------------------
+
+    def _change(self, change: Callable[[sqlite3.Connection], T]) -> T | None:
+        """Make *change* in a transaction. OSError, sqlite3.Error."""
+        return self._current.write(lambda now: now.write(change), None)
+
+    def _pin(self, connection: sqlite3.Connection, selection: Selection) -> int:
+        most = int(self.limits.size * pinning.PINNED_SHARE)
+        if pinning.bytes_if_pinned(connection, selection) > most:
             raise CacheDirectoryError(
                 f"that would pin more than {most} bytes, three quarters of --cache-size: unpin "
                 "others first, or mount with a larger --cache-size"
             )
-
-    def _find(self, name: ObjectName, number: int, digest: bytes) -> Segment | None:
-        row = self._generation.index.reader().execute(_FIND, (digest, number)).fetchone()
-        try:
-            return None if row is None else reservations.segment_of(name, digest, number, row)
-        except ValueError as exc:
-            raise sqlite3.DatabaseError(str(exc)) from exc
+        return pinning.pin(connection, selection)
 
     def _note_wrong(self, segment: Segment, wrong: list[int]) -> None:
         """Note which of the *wrong* extents are bad, rather than evicted since they were found."""
-        if self._reopen_if_replaced():
+        if self._current.reopen_if_replaced():
             return
         fresh = self.find(segment.name, segment.number, segment.digest)
         if fresh is None or fresh.location != segment.location:
             return
         bad = [each for each in wrong if fresh.checksums[each] == segment.checksums[each]]
-        self._generation.notes.add_bad(segment, bad)
+        self._current.generation.notes.add_bad(segment, bad)
         with self._counting:
             self.counts.bad_extents += len(bad)
             is_news = bool(bad) and segment.digest not in self._logged
@@ -269,53 +260,7 @@ class DiskCache:
                 segment.name.key,
             )
 
-    def _write(self, change: Callable[[sqlite3.Connection], T]) -> T | None:
-        """Make *change* in a transaction. OSError, sqlite3.Error."""
-        with self._writing:
-            return self._attempt(lambda: self._generation.write(change), None)
 
-    def _attempt(self, operation: Callable[[], T], default: T) -> T:
-        """What *operation* returns; *default* if the index is damaged, which is then replaced."""
-        try:
-            return operation()
-        except sqlite3.Error as exc:
-            if not is_damage(exc):
-                raise
-        except (OverflowError, TypeError) as exc:  # a column of another type
-            log.debug("the index of the disk cache has a damaged row: %s", exc)
-        with self._writing:
-            self._cache_folder.remove_damaged(self._generation.index)
-            self._generation = self._open()
-        return default
-
-    def _open(self) -> Generation:
-        # what was open before is left to the threads that use it, and to the garbage collector
-        self._has_leftovers = True
-        return Generation(*self._cache_folder.open(), self.limits)
-
-    def _reopen_if_replaced(self) -> bool:
-        """Open the index anew if another process has replaced it; whether it has."""
-        if not self._generation.index.is_replaced:
-            return False
-        with self._writing:
-            if self._generation.index.is_replaced:
-                self._generation = self._open()
-        return True
-
-    def _remove_leftovers(self) -> None:
-        self._reopen_if_replaced()
-        if self._has_leftovers:
-            self._has_leftovers = False
-            index = self._generation.index
-            self._cache_folder.remove_leftovers(self._cache_folder.data_folder(index))
-
-
-def _mark_digest(connection: sqlite3.Connection, digest: bytes) -> None:
-    row = connection.execute("SELECT id FROM objects WHERE digest = ?", (digest,)).fetchone()
-    if row is not None:
-        eviction.mark_object(connection, row[0])
-
-
-def _has_marks(connection: sqlite3.Connection) -> bool:
-    query = "SELECT 1 FROM segments WHERE class = 4 LIMIT 1"
-    return connection.execute(query).fetchone() is not None
+def _find(now: Generation, name: ObjectName, number: int, digest: bytes) -> Segment | None:
+    row = now.index.reader().execute(_FIND, (digest, number)).fetchone()
+    return None if row is None else segment_of(name, digest, number, row)

@@ -11,9 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
+from weakref import WeakSet
 
+from s3mount.disk.damage import DamagedIndexError, checked_integer
 from s3mount.disk.segment import SegmentClass
 
 FORMAT: Final = 1  # of the directory: docs/cache-format.md
@@ -23,7 +25,6 @@ _WAL_PAGES: Final = 512  # 2 MiB, from which on the log goes into the index
 _WAL_LIMIT: Final = 4 << 20  # bytes that the log keeps
 
 _SCHEMA: Final = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE namespaces (id INTEGER PRIMARY KEY, text BLOB NOT NULL UNIQUE);
 CREATE TABLE objects (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -81,83 +82,95 @@ INSERT INTO counters VALUES ('record_bytes', 0), ('evictions', 0), ('bad_extents
 """
 
 
+class _ThreadConnection:
+    """Connection that is closed with the thread that has it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self.connection.close()
+
+    __del__ = close
+
+
 class Index:
     """The index at *path*, which exists with its schema."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.inode = path.stat().st_ino
+        self._inode = path.stat().st_ino
         self._log_path = path.with_name(f"{path.name}-wal")
         self._local = threading.local()
-        self._lock = threading.Lock()  # of `_all`
-        self._all: list[sqlite3.Connection] = []
-        self._is_closed = False
-        self._writer = self._connect()
-        self._page_size = int(self._writer.execute("PRAGMA page_size").fetchone()[0])
+        self._lock = threading.Lock()  # of `_readers`
+        self._readers: WeakSet[_ThreadConnection] = WeakSet()
+        self._writer = _ThreadConnection(connect(path))
+        self._page_size = int(self._pragma("page_size"))
 
     @property
     def is_replaced(self) -> bool:
-        """Whether another index stands in its place: this one was found to be damaged."""
+        """Whether the file is here no longer: it was damaged, or a person has removed it."""
         try:
-            return self.path.stat().st_ino != self.inode
-        except FileNotFoundError:
+            return self.path.stat().st_ino != self._inode
+        except (FileNotFoundError, NotADirectoryError):
             return True
 
     def reader(self) -> sqlite3.Connection:
         """The calling thread's connection, for what only reads."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = self._connect()
-            connection.execute("PRAGMA query_only = ON")
-        return connection
+        held: _ThreadConnection | None = getattr(self._local, "held", None)
+        if held is None:
+            if self.is_replaced:
+                raise DamagedIndexError("another index has taken its place")
+            held = self._local.held = _ThreadConnection(connect(self.path))
+            held.connection.execute("PRAGMA query_only = ON")
+            with self._lock:
+                self._readers.add(held)
+        return held.connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that writes; one at a time, among all processes. For one thread at once."""
-        self._writer.execute("BEGIN IMMEDIATE")
+        writer = self._writer.connection
+        writer.execute("BEGIN IMMEDIATE")
         try:
-            yield self._writer
+            yield writer
+            writer.execute("COMMIT")
         except BaseException:  # raised again
             with suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
+                writer.execute("ROLLBACK")
             raise
-        self._writer.execute("COMMIT")
 
     def size(self) -> int:
         """Bytes of the index on the disk."""
-        pages = int(self._writer.execute("PRAGMA page_count").fetchone()[0])
         try:
             log = self._log_path.stat().st_size
         except FileNotFoundError:
             log = 0
-        return pages * self._page_size + log
+        return int(self._pragma("page_count")) * self._page_size + log
+
+    def shrink(self) -> None:
+        """Give the disk back what the index has no use for. sqlite3.Error."""
+        self._writer.connection.execute("PRAGMA incremental_vacuum").fetchall()
 
     def close(self) -> None:
         """Close all connections; no other call may be in progress."""
         with self._lock:
-            self._is_closed = True
-            connections, self._all = self._all, []
-        for connection in connections:
-            with suppress(sqlite3.Error):
-                connection.close()
+            connections = [self._writer, *self._readers]
+        for each in connections:
+            each.close()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.path)
-        with self._lock:
-            if not self._is_closed:
-                self._all.append(connection)
-                return connection
-        connection.close()
-        raise sqlite3.ProgrammingError("the index is closed")
+    def _pragma(self, name: str) -> int:
+        value = self._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
+        return checked_integer(value, 1 << 40)
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection to the SQLite file at *path*, which may be empty."""
-    connection = sqlite3.connect(
-        path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False
-    )
+    """A connection to the SQLite file at *path*, which exists and may be empty."""
+    connection = _open(path, "rw")
     try:
         for setting in (
+            "auto_vacuum = INCREMENTAL",  # counts for an empty file
             "journal_mode = WAL",
             "synchronous = NORMAL",  # a loss of power may lose the last transactions, and no other
             f"wal_autocheckpoint = {_WAL_PAGES}",
@@ -172,8 +185,8 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def create(path: Path, data_folder: str) -> None:
-    """Create the tables in the empty file *path*; the objects' bytes are in *data_folder*."""
+def create(path: Path) -> None:
+    """Create the tables in the empty file *path*."""
     connection = connect(path)
     try:
         connection.executescript(f"BEGIN EXCLUSIVE;{_SCHEMA}")
@@ -182,7 +195,6 @@ def create(path: Path, data_folder: str) -> None:
         connection.executemany(
             "INSERT INTO totals VALUES (?, 0, 0)", ((each.value,) for each in SegmentClass)
         )
-        connection.execute("INSERT INTO meta VALUES ('data', ?)", (data_folder,))
         connection.execute("COMMIT")
     finally:
         connection.close()
@@ -190,8 +202,7 @@ def create(path: Path, data_folder: str) -> None:
 
 def format_of(path: Path) -> tuple[int, int]:
     """The application id and the format of the SQLite file *path*; (0, 0) if it is empty."""
-    address = f"file:{quote(str(path))}?mode=ro"
-    connection = sqlite3.connect(address, timeout=BUSY_TIMEOUT, isolation_level=None, uri=True)
+    connection = _open(path, "ro")
     try:
         application, version = (
             connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -202,24 +213,11 @@ def format_of(path: Path) -> tuple[int, int]:
     return int(application), int(version)
 
 
-def is_damage(exc: sqlite3.Error) -> bool:
-    """Whether *exc* says that the index is damaged, rather than that the disk fails or is busy.
-
-    https://www.sqlite.org/rescode.html
-    """
-    code: Any = getattr(exc, "sqlite_errorcode", None)
-    if code is None:  # of the module itself: a column of another type, say
-        return not isinstance(exc, sqlite3.ProgrammingError)
-    damage = {
-        sqlite3.SQLITE_ERROR,  # no such table
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CONSTRAINT,
-        sqlite3.SQLITE_MISMATCH,
-        sqlite3.SQLITE_SCHEMA,
-        sqlite3.SQLITE_FORMAT,
-        sqlite3.SQLITE_RANGE,
-        sqlite3.SQLITE_TOOBIG,
-        sqlite3.SQLITE_EMPTY,
-    }
-    return (code & 0xFF) in damage or code == sqlite3.SQLITE_IOERR_SHORT_READ
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path))}?mode={mode}",  # neither creates the file
+        timeout=BUSY_TIMEOUT,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable
 
 from s3mount.disk import checksum
-from s3mount.disk.reservation import room
 from s3mount.disk.segment import Segment, SegmentClass
 
 
@@ -39,7 +38,7 @@ class Notes:
         with self._lock:
             accessed, self._accessed = self._accessed, {}
             bad, self._bad = self._bad, []
-        # what is read again is no longer cold, nor of a version that nobody wants
+        # what is read again is no longer cold, nor of a version that no reader wants
         connection.executemany(
             "UPDATE segments SET accessed = ?, class = max(class, ?)"
             " WHERE object = ? AND number = ? AND class != ?",
@@ -58,17 +57,18 @@ def now_ms() -> int:
 
 
 def _drop_extent(connection: sqlite3.Connection, segment: Segment, extent: int) -> None:
-    """Let *extent* be absent, if it is as *segment* has it."""
-    size = room(segment.name, segment.number, (extent,), is_new=False)
+    """Let *extent* be unreadable, if it is as *segment* has it. Its room stays taken."""
     where = (segment.location.object_id, segment.number)
     row = connection.execute(
         "SELECT checksums FROM segments WHERE object = ? AND number = ?", where
     ).fetchone()
-    checksums = [] if row is None else list(checksum.unpack(row[0]))
-    if extent < len(checksums) and checksums[extent] == segment.checksums[extent]:
-        checksums[extent] = checksum.ABSENT
+    if row is None:
+        return
+    checksums = list(checksum.unpack(row[0], len(segment.checksums)))
+    if checksums[extent] == segment.checksums[extent]:
+        checksums[extent] = checksum.RESERVED
         connection.execute(
-            "UPDATE segments SET checksums = ?, bytes = bytes - ? WHERE object = ? AND number = ?",
-            (checksum.pack(checksums), size, *where),
+            "UPDATE segments SET checksums = ? WHERE object = ? AND number = ?",
+            (checksum.pack(checksums), *where),
         )
         connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'bad_extents'")

@@ -14,7 +14,9 @@ MIB: Final = 1 << 20
 EXTENT: Final = 32 * KIB
 SEGMENT: Final = 8 * MIB
 SMALL: Final = 1 * MIB  # objects up to this are packed together
-DIGEST_SIZE: Final = 20  # bytes: no two names have one digest, even if somebody wants them to
+SIZE_MAX: Final = (1 << 63) - 1  # bytes, as SQLite has integers
+NUMBER_MAX: Final = (1 << 20) - 1  # of a segment: 5 TiB have 655,360
+DIGEST_SIZE: Final = 20  # bytes: no two names have one digest, even if their author wants them to
 PATH_DIGEST_SIZE: Final = 7  # bytes: a positive integer of SQLite
 
 
@@ -60,8 +62,8 @@ def _digest(fields: tuple[str, ...], size: int) -> bytes:
 
 
 def extent_count(size: int) -> int:
-    """How many extents *size* bytes have."""
-    return -(-size // EXTENT)
+    """How many extents *size* bytes have; none if that is negative."""
+    return max(0, -(-size // EXTENT))
 
 
 def segment_number(offset: int) -> int:

@@ -8,13 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from s3mount.disk import checksum
+from s3mount.disk.damage import checked_integer
+from s3mount.disk.object_name import SIZE_MAX
 
 SHARE: Final = 8  # records may fill one of so many bytes of the directory
 _BATCH: Final = 64
 
 
+class DamagedRecordError(Exception):
+    """A record is not what was put."""
+
+
 def get(connection: sqlite3.Connection, key: bytes) -> bytes | None:
-    """The record of *key*. ValueError if it is damaged."""
+    """The record of *key*. DamagedRecordError if it is damaged."""
     row = connection.execute(
         "SELECT checksum, payload FROM records WHERE key = ?", (key,)
     ).fetchone()
@@ -22,7 +28,7 @@ def get(connection: sqlite3.Connection, key: bytes) -> bytes | None:
         return None
     expected, payload = row
     if not isinstance(payload, bytes) or _checksum(key, payload) != expected:
-        raise ValueError("a record is damaged")
+        raise DamagedRecordError(key)
     return payload
 
 
@@ -40,7 +46,8 @@ def put(connection: sqlite3.Connection, records: Mapping[bytes, bytes], limit: i
             " ORDER BY number LIMIT ?)",
             (_BATCH,),
         ).rowcount
-        if not count:
+        if not count:  # damage has changed the sum
+            recount(connection)
             break
 
 
@@ -51,7 +58,15 @@ def drop(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
 def total(connection: sqlite3.Connection) -> int:
     """The bytes of all records."""
     row = connection.execute("SELECT value FROM counters WHERE name = 'record_bytes'").fetchone()
-    return int(row[0])
+    return checked_integer(row and row[0], SIZE_MAX)
+
+
+def recount(connection: sqlite3.Connection) -> None:
+    """Count the bytes of all records again."""
+    connection.execute(
+        "UPDATE counters SET value = (SELECT coalesce(sum(length(payload)), 0) FROM records)"
+        " WHERE name = 'record_bytes'"
+    )
 
 
 def _checksum(key: bytes, payload: bytes) -> bytes:

@@ -6,9 +6,14 @@ Immutable: it is a look at the index at one moment. Another process may have evi
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
-from s3mount.disk.checksum import ABSENT
+from s3mount.disk.checksum import RESERVED
+from s3mount.disk.damage import checked_integer
 from s3mount.disk.object_name import EXTENT, ObjectName
+
+PACK_SIZE_MAX: Final = 64 << 20  # bytes from which on a new pack begins, at the latest
+_ID_MAX: Final = 1 << 40
 
 
 class SegmentClass(IntEnum):
@@ -38,6 +43,16 @@ class Location:
     offset: int
 
 
+def location_of(object_id: object, pack: object, offset: object) -> Location:
+    """The location that a row of the index tells. Raises DamagedIndexError if none is such."""
+    is_packed = checked_integer(pack, _ID_MAX) > 0
+    return Location(
+        checked_integer(object_id, _ID_MAX),
+        checked_integer(pack, _ID_MAX),
+        checked_integer(offset, PACK_SIZE_MAX if is_packed else 0),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The bytes [*start*, *stop*) of the object *name*; *checksums* are those of its extents."""
@@ -61,7 +76,7 @@ class Segment:
         return start, min(start + EXTENT, self.stop)
 
     def is_present(self, index: int) -> bool:
-        return self.checksums[index] != ABSENT
+        return self.checksums[index] > RESERVED
 
     def has(self, start: int, stop: int) -> bool:
         """Whether all of [*start*, *stop*), within the segment, is there."""

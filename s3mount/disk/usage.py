@@ -2,9 +2,14 @@
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Final
 
 from s3mount.disk import records
+from s3mount.disk.damage import DamagedIndexError, checked_integer
+from s3mount.disk.object_name import SIZE_MAX
 from s3mount.disk.segment import SegmentClass
+
+COUNTERS: Final = ("record_bytes", "evictions", "bad_extents")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +58,24 @@ def read_usage(
 ) -> DiskUsage:
     """The usage of the directory of *connection*'s index."""
     totals = {
-        segment_class: (size, count)
-        for segment_class, size, count in connection.execute("SELECT * FROM totals")
+        each: checked_integer(size, SIZE_MAX)
+        for each, size in connection.execute("SELECT class, bytes FROM totals")
     }
     counters = dict(connection.execute("SELECT name, value FROM counters"))
-    object_bytes = sum(size for size, _ in totals.values())
+    if not totals.keys() >= set(SegmentClass) or not counters.keys() >= set(COUNTERS):
+        raise DamagedIndexError("the index has no sums")
+    object_bytes = sum(totals.values())
     return DiskUsage(
         size=limits.size,
         used=object_bytes + index_bytes,
         objects=int(connection.execute("SELECT count(*) FROM objects").fetchone()[0]),
-        segments=sum(count for _, count in totals.values()),
+        segments=int(connection.execute("SELECT sum(segments) FROM totals").fetchone()[0]),
         object_bytes=object_bytes,
         record_bytes=records.total(connection),
         index_bytes=index_bytes,
-        pinned_bytes=totals[SegmentClass.PINNED][0],
-        cold_bytes=totals[SegmentClass.COLD][0],
-        replaced_bytes=totals[SegmentClass.REPLACED][0],
+        pinned_bytes=totals[SegmentClass.PINNED],
+        cold_bytes=totals[SegmentClass.COLD],
+        replaced_bytes=totals[SegmentClass.REPLACED],
         free_space=free_space,
         evictions=counters["evictions"],
         bad_extents=counters["bad_extents"],
@@ -77,4 +84,22 @@ def read_usage(
 
 def used_bytes(connection: sqlite3.Connection) -> int:
     """The bytes of all segments."""
-    return int(connection.execute("SELECT sum(bytes) FROM totals").fetchone()[0])
+    least, total = connection.execute("SELECT min(bytes), sum(bytes) FROM totals").fetchone()
+    checked_integer(least, SIZE_MAX)
+    return checked_integer(total, SIZE_MAX)
+
+
+def recount(connection: sqlite3.Connection) -> None:
+    """Count again what the index keeps sums of: damage may have changed them unseen."""
+    for segment_class in SegmentClass:
+        connection.execute(
+            "UPDATE totals SET (bytes, segments) = (SELECT coalesce(sum(bytes), 0), count(*)"
+            " FROM segments WHERE class = totals.class) WHERE class = ?",
+            (segment_class,),
+        )
+    connection.execute(
+        "UPDATE packs SET segments = coalesce(counted.number, 0) FROM packs AS each LEFT JOIN"
+        " (SELECT pack, count(*) AS number FROM segments GROUP BY pack) AS counted"
+        " ON counted.pack = each.id WHERE each.id = packs.id"
+    )
+    records.recount(connection)
