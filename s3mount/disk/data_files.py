@@ -65,12 +65,29 @@ class DataFiles:
         return done
 
     def write(self, location: Location, position: int, content: memoryview) -> None:
-        """Write *content* as the object's bytes from *position* on."""
+        """Write *content* as the object's bytes from *position* on.
+
+        The segment is locked, so the file is not removed meanwhile.
+        """
+        self.close_removed(location)
         file = self._file(_path(location), flags=_CREATED)
         offset = location.offset + position
         while content:
             count = os.pwrite(file.descriptor, content, offset)
             content, offset = content[count:], offset + count
+
+    def close_removed(self, location: Location) -> bool:
+        """Close the file if it was removed by a process that was killed then; whether it was.
+
+        The index then still tells of the file, and another one may take its place.
+        """
+        path = _path(location)
+        with self._lock:
+            file = self._open.get(path)
+            if file is None or os.fstat(file.descriptor).st_nlink:
+                return False
+            del self._open[path]
+            return True
 
     def drop_pages(self, location: Location, position: int, length: int) -> None:
         """Have the kernel write these bytes to the disk, and forget those that it has written.

@@ -18,12 +18,21 @@ def read_extents(
     Returns those that the index has and the files have not, or not rightly; their bytes in *into*
     are undefined. With *nowait*, BlockingIOError if the disk would have to be waited for.
     """
+    wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
+    if wrong and files.close_removed(segment.location):
+        wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
+    if not nowait and stop - start >= DROPPED_FROM:
+        files.drop_pages(segment.location, start, stop - start)
+    return wrong
+
+
+def _read_present(
+    files: DataFiles, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool
+) -> list[int]:
     wrong = []
     for low, high in _present_runs(segment, start, stop):
         wanted = into[low - start : high - start]
         wrong += _read_run(files, segment, low, wanted, nowait=nowait)
-    if not nowait and stop - start >= DROPPED_FROM:
-        files.drop_pages(segment.location, start, stop - start)
     return wrong
 
 

@@ -26,6 +26,7 @@ Plan = tuple[int, Callable[[], T]]
 _ROUNDS_MAX: Final = 64  # transactions that make room for one write
 _FLOOR_STEP: Final = 64 << 20  # bytes that are freed at once for others on the file system
 _PACKS: Final = 16  # packs that a directory has room for, at the least
+_INDEX_GROWTH: Final = 256 << 10  # bytes that a change adds to the index and its log, but records
 _RECORD_OVERHEAD: Final = 128  # bytes
 
 
@@ -62,6 +63,9 @@ class Generation:
         try:
             reserved = self._in_room(lambda connection: self._plan(connection, kept)) or []
             self._write_all(reserved)
+        except BaseException:  # raised again
+            self._pack.reset()
+            raise
         finally:
             self._locks.unlock_all()
         return sum(each.part.length for each in reserved)
@@ -152,7 +156,7 @@ class Generation:
         """How many bytes are to be freed before *needed* may be written."""
         if not needed:
             return 0
-        used = used_bytes(connection) + self.index.size()
+        used = used_bytes(connection) + self.index.size() + _INDEX_GROWTH
         floor = self._limits.free_space + needed - self.files.free_space()
         return max(used + needed - self._limits.size, floor)
 

@@ -170,7 +170,6 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = _open(path, "rw")
     try:
         for setting in (
-            "auto_vacuum = INCREMENTAL",  # counts for an empty file
             "journal_mode = WAL",
             "synchronous = NORMAL",  # a loss of power may lose the last transactions, and no other
             f"wal_autocheckpoint = {_WAL_PAGES}",
@@ -187,6 +186,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 def create(path: Path) -> None:
     """Create the tables in the empty file *path*."""
+    _set_vacuum(path)
     connection = connect(path)
     try:
         connection.executescript(f"BEGIN EXCLUSIVE;{_SCHEMA}")
@@ -196,6 +196,16 @@ def create(path: Path) -> None:
             "INSERT INTO totals VALUES (?, 0, 0)", ((each.value,) for each in SegmentClass)
         )
         connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def _set_vacuum(path: Path) -> None:
+    """Let what is deleted be given back to the disk; SQLite heeds it before all else only."""
+    connection = _open(path, "rw")
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("VACUUM")  # writes it
     finally:
         connection.close()
 

@@ -7,7 +7,11 @@ from s3mount.disk.segment import Location
 
 
 class PackPosition:
-    """Where this process puts the next small object; *pack* is 0 before there is one."""
+    """Where this process puts the next small object; *pack* is 0 before there is one.
+
+    No other process writes to the pack. `reset` if the transaction of a `take` was rolled back:
+    another process may get the same number.
+    """
 
     def __init__(self, pack_size: int) -> None:
         self._pack_size = pack_size
@@ -25,3 +29,7 @@ class PackPosition:
             self._end = 0
         offset, self._end = self._end, self._end + aligned(size)
         return Location(0, self.pack, offset)
+
+    def reset(self) -> None:
+        """Begin a new pack with the next object."""
+        self.pack = 0

@@ -29,6 +29,11 @@ class Part:
     missing: tuple[int, ...]
     size: int  # bytes on the disk that are to be counted for them
 
+    def room_in(self, found: Sequence[int]) -> int:
+        """The bytes on the disk to count in a row that has the checksums *found*."""
+        without_room = [extent for extent in self.missing if found[extent] == checksum.ABSENT]
+        return _room(self.kept.name, self.number, without_room, is_new=False)
+
     @property
     def length(self) -> int:
         """How many bytes are missing."""

@@ -18,32 +18,10 @@ from collections.abc import Sequence
 
 from s3mount.disk import checksum, pinning
 from s3mount.disk.damage import DamagedIndexError, checked_integer
-from s3mount.disk.data_files import aligned
 from s3mount.disk.object_name import ObjectName, extent_count
 from s3mount.disk.pack_position import PackPosition
 from s3mount.disk.reservation import Part, Reservation
 from s3mount.disk.segment import Location, Segment, SegmentClass, location_of
-
-
-class PackPosition:
-    """Where this process puts the next small object; *pack* is 0 before there is one."""
-
-    def __init__(self, pack_size: int) -> None:
-        self._pack_size = pack_size
-        self.pack = 0
-        self._end = 0
-
-    def take(self, connection: sqlite3.Connection, size: int) -> Location:
-        """Room for *size* bytes, in a new pack if need be."""
-        exists = (
-            self.pack
-            and connection.execute("SELECT 1 FROM packs WHERE id = ?", (self.pack,)).fetchone()
-        )
-        if not exists or self._end + size > self._pack_size:
-            self.pack = int(connection.execute("INSERT INTO packs DEFAULT VALUES").lastrowid or 0)
-            self._end = 0
-        offset, self._end = self._end, self._end + aligned(size)
-        return Location(0, self.pack, offset)
 
 
 def reserve(
@@ -59,12 +37,15 @@ def reserve(
     if row is None:
         return _new_row(connection, part, object_id, packs, now=now, is_pinned=may_pin)
     pack, offset, segment_class, packed = row
+    start, stop = part.kept.name.segment_range(part.number)
+    # the row may have come with another part of the same transaction
+    size = part.room_in(checksum.unpack(packed, extent_count(stop - start)))
     if segment_class == SegmentClass.PINNED and not may_pin:
         segment_class = SegmentClass.KEPT
     connection.execute(
         "UPDATE segments SET bytes = bytes + ?, accessed = ?, class = ?, checksums = ?"
         " WHERE object = ? AND number = ?",
-        (part.size, now, segment_class, _reserved(part, packed), object_id, part.number),
+        (size, now, segment_class, _reserved(part, packed), object_id, part.number),
     )
     return Reservation(part, location_of(object_id, pack, offset))
 
