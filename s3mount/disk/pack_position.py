@@ -1,4 +1,4 @@
-"""Pack position: where a process puts the next small object."""
+"""Pack position: the pack that a process fills, and how far."""
 
 import sqlite3
 
@@ -7,7 +7,7 @@ from s3mount.disk.segment import Location
 
 
 class PackPosition:
-    """Where this process puts the next small object; *pack* is 0 before there is one.
+    """Position of the next small object of this process; *pack* is 0 before there is one.
 
     No other process writes to the pack. `reset` if the transaction of a `take` was rolled back:
     another process may get the same number.

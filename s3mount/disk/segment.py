@@ -17,7 +17,7 @@ _ID_MAX: Final = 1 << 40
 
 
 class SegmentClass(IntEnum):
-    """Which segments are evicted first.
+    """Class of eviction: lower ones are evicted first.
 
     REPLACED: of a version that is current no longer. COLD: of a large object, and nothing has read
     it from here yet. KEPT: all else. PINNED: never evicted. EVICTING: nothing reads it any more,
@@ -33,7 +33,7 @@ class SegmentClass(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the bytes of a segment are: in the file of its object, or in a pack.
+    """Location of the bytes of a segment: in the file of its object, or in a pack.
 
     *pack* is 0 for the file of *object_id*. *offset* is where the object's first byte would be.
     """

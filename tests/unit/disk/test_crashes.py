@@ -15,7 +15,7 @@ from tests.unit.disk.load_process import OBJECTS
 
 LIMITS = DiskLimits(32 * MIB)
 KILLS = 200
-PROCESSES = 2
+PROCESSES = 4
 UNCOUNTED = MIB  # bytes on the disk that are not counted: folders, -shm, tags
 
 
@@ -26,14 +26,14 @@ def start(folder: Path, seed: int) -> subprocess.Popen[str]:
     )
 
 
-def kill_one(folder: Path, rng: random.Random, seed: int) -> None:
-    """Kill one of two processes at a random moment of its work, and the other soon after it."""
+def kill_some(folder: Path, rng: random.Random, seed: int) -> None:
+    """Kill processes at random moments of their work, one soon after another."""
     running = [start(folder, seed + number) for number in range(PROCESSES)]
     for each in running:
         assert each.stdout is not None
         assert each.stdout.readline() == "loaded\n"
     for each in running:
-        time.sleep(rng.random() / 20)  # decides nothing: any moment is as good
+        time.sleep(rng.random() / 30)  # decides nothing: any moment is as good
         each.send_signal(signal.SIGKILL)
         each.wait()
         assert each.stdout is not None
@@ -53,7 +53,7 @@ def test_killed_processes_leave_right_bytes_and_a_bounded_directory(tmp_path: Pa
     rng = random.Random(1)
 
     for number in range(0, KILLS, PROCESSES):
-        kill_one(tmp_path, rng, number)
+        kill_some(tmp_path, rng, number)
 
         assert size_on_disk(tmp_path) <= LIMITS.size + SEGMENT + UNCOUNTED
         cache = DiskCache(tmp_path, LIMITS)
