@@ -1,4 +1,4 @@
-"""Processes that are killed while they write to a disk cache: right bytes, a bounded directory."""
+"""Processes that share a disk cache, and are killed: right bytes, a bounded directory."""
 
 import random
 import signal
@@ -8,21 +8,22 @@ import time
 from pathlib import Path
 
 from s3mount.disk.disk_cache import DiskCache
-from s3mount.disk.object_name import MIB, SEGMENT
+from s3mount.disk.object_name import MIB
 from s3mount.disk.usage import DiskLimits
 from tests.cached_objects import is_whole, keep, object_name, open_index, right_bytes, size_on_disk
-from tests.unit.disk.load_process import OBJECTS
+from tests.unit.disk.load_process import NAMES
 
-LIMITS = DiskLimits(32 * MIB)
+LIMITS = DiskLimits(16 * MIB)
 KILLS = 200
-PROCESSES = 4
+PROCESSES = 2
 UNCOUNTED = MIB  # bytes on the disk that are not counted: folders, -shm, tags
 
 
-def start(folder: Path, seed: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.unit.disk.load_process", str(folder)]
+def start(folder: Path, seed: int, rounds: int = 1_000_000) -> subprocess.Popen[str]:
+    module = "tests.unit.disk.load_process"
+    arguments = map(str, (folder, LIMITS.size, seed, rounds))
     return subprocess.Popen(
-        [*command, str(LIMITS.size), str(seed)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True
     )
 
 
@@ -55,12 +56,12 @@ def test_killed_processes_leave_right_bytes_and_a_bounded_directory(tmp_path: Pa
     for number in range(0, KILLS, PROCESSES):
         kill_some(tmp_path, rng, number)
 
-        assert size_on_disk(tmp_path) <= LIMITS.size + SEGMENT + UNCOUNTED
+        assert size_on_disk(tmp_path) <= LIMITS.size + UNCOUNTED
         cache = DiskCache(tmp_path, LIMITS)
-        for each in range(OBJECTS):
-            right_bytes(cache, object_name(each))
+        for name in NAMES:
+            right_bytes(cache, name)
         cache.flush()
-        assert cache.usage().used <= LIMITS.size + MIB
+        assert cache.usage().used <= LIMITS.size
         assert cache.counts.bad_extents == 0
         cache.close()
         totals, segments = counted_bytes(tmp_path)
@@ -73,3 +74,13 @@ def test_killed_processes_leave_right_bytes_and_a_bounded_directory(tmp_path: Pa
     assert keep(cache, object_name(6))
     assert is_whole(cache, object_name(6))
     cache.close()
+
+
+def test_processes_that_share_a_directory_keep_it_within_its_limit(tmp_path: Path) -> None:
+    running = [start(tmp_path, seed, rounds=60) for seed in range(3)]
+
+    while any(each.poll() is None for each in running):
+        assert size_on_disk(tmp_path) <= LIMITS.size + UNCOUNTED
+
+    assert [each.communicate()[0] for each in running] == ["loaded\n"] * 3
+    assert [each.returncode for each in running] == [0, 0, 0]
