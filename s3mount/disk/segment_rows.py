@@ -177,5 +177,5 @@ def segment_of(name: ObjectName, digest: bytes, number: int, row: tuple[object, 
         stop,
         location,
         checksum.unpack(packed, extent_count(stop - start)),
-        SegmentClass(checked_integer(segment_class, max(SegmentClass))),
+        SegmentClass(checked_integer(segment_class, SegmentClass.EVICTING)),
     )
