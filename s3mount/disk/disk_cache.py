@@ -67,7 +67,10 @@ class DiskCache:
     # ---- reading -------------------------------------------------------------------------------
 
     def find(self, name: ObjectName, number: int, digest: bytes | None = None) -> Segment | None:
-        """Segment *number* of *name*, whose *digest* may be known; None if it is not there."""
+        """Segment *number* of *name*, whose *digest* may be known; None if it is not there.
+
+        OSError, sqlite3.Error.
+        """
         digest = digest or name.digest
         return self._current.attempt(lambda now: _find(now, name, number, digest), None)
 
