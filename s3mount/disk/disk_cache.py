@@ -8,10 +8,13 @@ Invariants:
 1. What `read` fills has the checksum that was taken when it was kept, seeded by its name and its
    place. All else is a gap.
 2. A segment is readable only between `publish` and the mark of its eviction. Its bytes are freed
-   later, and nothing takes their place: regions of packs and ids of objects are never used again.
+   later, and nothing takes their place: regions of packs and ids of objects are used again only if
+   a loss of power undid the transactions that gave them away.
 3. Room is counted before bytes are written, and freed before it is counted for others. So the
-   directory never has more than its limit, whichever processes write, and wherever they are killed.
-4. A transaction that writes spans no read or write of an object's bytes.
+   directory has no more than its limit, whichever processes write, and wherever they are killed,
+   but for folders and what damage has changed in the sums, until they are counted again.
+4. A transaction that writes spans no read or write of an object's bytes; it may punch holes and
+   remove files. A reader waits for no transaction.
 5. A damaged index is replaced by an empty one. No call tells of it but by what is missing.
 """
 
@@ -80,7 +83,8 @@ class DiskCache:
         """Fill *into* with the bytes [*start*, *stop*), which are within *segment*.
 
         Returns the parts that it could not fill, in order: those that are absent, evicted or bad.
-        With *nowait*, BlockingIOError if the disk would have to be waited for. OSError.
+        With *nowait*, BlockingIOError if the disk would have to be waited for. OSError,
+        sqlite3.Error.
         """
         try:
             files = self._current.generation.files
@@ -152,7 +156,8 @@ class DiskCache:
         except records.DamagedRecordError:
             with self._counting:
                 self.counts.damaged_records += 1
-            self.drop_records((key,))
+            with suppress(OSError, sqlite3.Error):
+                self.drop_records((key,))
             return None
 
     def put_records(self, new: Mapping[bytes, bytes]) -> None:
@@ -169,7 +174,7 @@ class DiskCache:
 
     def usage(self) -> DiskUsage:
         """What is in the directory. OSError, sqlite3.Error."""
-        usage = self._current.write(Generation.usage, None)
+        usage = self._current.attempt(Generation.usage, None)
         return usage or self._current.generation.usage()
 
     def objects(self, selection: Selection = ALL) -> Iterator[CachedObject]:

@@ -6,6 +6,7 @@ It lasts until its index is found to be damaged, and another generation begins.
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Final, TypeVar
 
 from s3mount.disk import checksum, eviction, records, segment_rows
@@ -90,7 +91,7 @@ class Generation:
         return read_usage(
             self.index.reader(),
             self._limits,
-            index_bytes=self.index.size(),
+            index_bytes=self.index.size(self.index.reader()),
             free_space=self.files.free_space(),
         )
 
@@ -114,6 +115,8 @@ class Generation:
                 segment_rows.reserve(connection, part, self._pack, now=now, limit=limit)
                 for part in parts
             ]
+            for unused in chain.from_iterable(each.unused for each in reserved):
+                self.files.remove(unused)  # a loss of power may have left it
             self._locks.lock((each.location.object_id, each.part.number) for each in reserved)
             return reserved
 
@@ -156,7 +159,7 @@ class Generation:
         """How many bytes are to be freed before *needed* may be written."""
         if not needed:
             return 0
-        used = used_bytes(connection) + self.index.size() + _INDEX_GROWTH
+        used = used_bytes(connection) + self.index.size(connection) + _INDEX_GROWTH
         floor = self._limits.free_space + needed - self.files.free_space()
         return max(used + needed - self._limits.size, floor)
 

@@ -106,7 +106,7 @@ class Index:
         self._lock = threading.Lock()  # of `_readers`
         self._readers: WeakSet[_ThreadConnection] = WeakSet()
         self._writer = _ThreadConnection(connect(path))
-        self._page_size = int(self._pragma("page_size"))
+        self._page_size = _pragma(self._writer.connection, "page_size")
 
     @property
     def is_replaced(self) -> bool:
@@ -141,13 +141,13 @@ class Index:
                 writer.execute("ROLLBACK")
             raise
 
-    def size(self) -> int:
-        """Bytes of the index on the disk."""
+    def size(self, connection: sqlite3.Connection) -> int:
+        """Bytes of the index on the disk, as *connection* sees it."""
         try:
             log = self._log_path.stat().st_size
         except FileNotFoundError:
             log = 0
-        return int(self._pragma("page_count")) * self._page_size + log
+        return _pragma(connection, "page_count") * self._page_size + log
 
     def shrink(self) -> None:
         """Give the disk back what the index has no use for. sqlite3.Error."""
@@ -160,9 +160,10 @@ class Index:
         for each in connections:
             each.close()
 
-    def _pragma(self, name: str) -> int:
-        value = self._writer.connection.execute(f"PRAGMA {name}").fetchone()[0]
-        return checked_integer(value, 1 << 40)
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return checked_integer(value, 1 << 40)
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -47,6 +47,7 @@ class Reservation:
 
     part: Part
     location: Location
+    unused: tuple[Location, ...] = ()  # files that no row told of before
 
     def content(self, extent: int) -> memoryview:
         """The bytes of an extent."""

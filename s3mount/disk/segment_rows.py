@@ -28,14 +28,18 @@ def reserve(
     connection: sqlite3.Connection, part: Part, packs: PackPosition, *, now: int, limit: int
 ) -> Reservation:
     """Count the bytes of *part* as used, from this transaction on."""
-    object_id, is_pinned = _object_row(connection, part.kept.name, part.digest)
+    object_id, is_pinned, is_new = _object_row(connection, part.kept.name, part.digest)
     row = connection.execute(
         "SELECT pack, offset, class, checksums FROM segments WHERE object = ? AND number = ?",
         (object_id, part.number),
     ).fetchone()
     may_pin = is_pinned and pinning.has_room(connection, part.size, limit)
     if row is None:
-        return _new_row(connection, part, object_id, packs, now=now, is_pinned=may_pin)
+        location = _new_row(connection, part, object_id, packs, now=now, is_pinned=may_pin)
+        unused = [Location(object_id, 0, 0)] if is_new else []
+        if location.pack and not location.offset:
+            unused.append(location)
+        return Reservation(part, location, tuple(unused))
     pack, offset, segment_class, packed = row
     start, stop = part.kept.name.segment_range(part.number)
     # the row may have come with another part of the same transaction
@@ -58,7 +62,7 @@ def _new_row(
     *,
     now: int,
     is_pinned: bool,
-) -> Reservation:
+) -> Location:
     name = part.kept.name
     location = packs.take(connection, name.size) if name.is_small else Location(object_id, 0, 0)
     segment_class = SegmentClass.KEPT if name.is_small else SegmentClass.COLD
@@ -76,7 +80,7 @@ def _new_row(
             _reserved(part, bytes(checksum.LENGTH * extent_count(stop - start))),
         ),
     )
-    return Reservation(part, Location(object_id, location.pack, location.offset))
+    return Location(object_id, location.pack, location.offset)
 
 
 def _reserved(part: Part, packed: object) -> bytes:
@@ -94,8 +98,8 @@ def _with_checksums(part: Part, packed: object, new: Sequence[int]) -> bytes:
 
 def _object_row(
     connection: sqlite3.Connection, name: ObjectName, digest: bytes
-) -> tuple[int, bool]:
-    """The id of the object, new if need be, and whether it is pinned.
+) -> tuple[int, bool, bool]:
+    """The id of the object, whether it is pinned, and whether it is new.
 
     With a new version, the others of its object are replaced.
     """
@@ -103,7 +107,7 @@ def _object_row(
         "SELECT id, is_pinned FROM objects WHERE digest = ?", (digest,)
     ).fetchone()
     if row is not None:
-        return int(row[0]), bool(row[1])
+        return int(row[0]), bool(row[1]), False
     connection.execute(
         "UPDATE segments SET class = ? WHERE class < ? AND object IN"
         " (SELECT id FROM objects WHERE path = ?)",
@@ -115,7 +119,7 @@ def _object_row(
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (digest, name.path_digest, _namespace_id(connection, name.namespace), *fields),
     )
-    return int(cursor.lastrowid or 0), False
+    return int(cursor.lastrowid or 0), False, True
 
 
 def _namespace_id(connection: sqlite3.Connection, text: str) -> int:

@@ -232,4 +232,6 @@ def test_an_index_that_lost_its_last_transactions_serves_right_bytes(
         right_bytes(cache, object_name(number))
         keep(cache, object_name(number, etag="later"))
         assert is_whole(cache, object_name(number, etag="later"))
+    cache.clear()
+    assert [path for path in generation_folder(tmp_path).rglob("*/*") if path.is_file()] == []
     cache.close()
