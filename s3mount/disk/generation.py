@@ -184,7 +184,7 @@ class Generation:
         runs = list(reservation.runs())
         for position, content in runs:
             self.files.write(location, position, content)
-        for position, content in runs:
+        for position, content in runs if not location.pack else ():  # docs/decisions/disk-pages.md
             self.files.drop_pages(location, position, len(content))
         first = part.kept.name.segment_range(part.number)[0] // EXTENT
         return [
