@@ -13,7 +13,7 @@ from s3mount.disk import checksum, eviction, records, segment_rows
 from s3mount.disk.data_files import DataFiles
 from s3mount.disk.index import Index
 from s3mount.disk.notes import Notes, now_ms
-from s3mount.disk.object_name import EXTENT
+from s3mount.disk.object_name import EXTENT, SEGMENT
 from s3mount.disk.pack_position import PackPosition
 from s3mount.disk.reservation import Kept, Reservation, missing_parts
 from s3mount.disk.segment import PACK_SIZE_MAX, SegmentClass
@@ -184,8 +184,9 @@ class Generation:
         runs = list(reservation.runs())
         for position, content in runs:
             self.files.write(location, position, content)
-        for position, content in runs if not location.pack else ():  # docs/decisions/disk-pages.md
-            self.files.drop_pages(location, position, len(content))
+        if not location.pack:  # docs/decisions/disk-pages.md
+            start, stop = max(0, runs[0][0] - SEGMENT), runs[-1][0] + len(runs[-1][1])
+            self.files.drop_pages(location, start, stop - start)
         first = part.kept.name.segment_range(part.number)[0] // EXTENT
         return [
             checksum.checksum(reservation.content(extent), part.digest, first + extent)
