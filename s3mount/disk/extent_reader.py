@@ -22,7 +22,7 @@ def read_extents(
     if wrong and files.close_removed(segment.location):
         wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
     if not nowait and stop - start >= DROPPED_FROM and not segment.location.pack:
-        # from the segment's start: folios that are larger than one read (docs/decisions/disk-pages.md)
+        # folios may be larger than the read: docs/decisions/disk-pages.md
         files.drop_pages(segment.location, segment.start, stop - segment.start)
     return wrong
 
