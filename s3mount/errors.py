@@ -180,6 +180,10 @@ class SetupError(S3MountError):
     """
 
 
+class CacheDirectoryError(SetupError):
+    """The directory of the disk cache cannot be used: it is another user's, or not private, say."""
+
+
 class NotServed(S3MountError):
     """No mount is there, or it does not respond to commands."""
 
