@@ -147,6 +147,10 @@ class StoreError(S3MountError):
     errno = errno.EIO
 
 
+class Unreachable(StoreError):
+    """No response from the store: no connection, or one that broke, after retries."""
+
+
 class ChecksumMismatch(StoreError):
     """The bytes of a whole object do not match its checksum, however often they are requested."""
 
