@@ -105,6 +105,7 @@ class TreeConfig:
     metadata_ttl: float = 60.0
     negative_ttl: float | None = None  # None: as metadata_ttl
     stale_while_revalidate: float = 0.0
+    serve_stale: float = 0.0  # of expired metadata, while the store cannot be reached
     metadata_limit: int = 256 * MIB  # bytes, over all directories
     has_xattrs: bool = False  # whether files have extended attributes
 

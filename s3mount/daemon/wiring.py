@@ -19,7 +19,7 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch, StoreConfig, Symlinks
+from s3mount.config import Config, Prefetch, StoreConfig, Symlinks, TreeConfig
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
@@ -30,6 +30,7 @@ from s3mount.filesystem.names import NameEscape, ViewNames
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
+from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
@@ -50,6 +51,7 @@ from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, Po
 from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from s3mount.daemon.disk_records import Records
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
@@ -215,7 +217,7 @@ async def _serve_session(
     invalidator = _invalidator(config.store)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     blocks = BlockCache(observed.store, background, config.blocks, has_readahead=has_readahead)
-    filesystem = _filesystem(config, observed.store, blocks, invalidator, background)
+    filesystem = _filesystem(config, observed, blocks, invalidator, background)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
@@ -233,6 +235,7 @@ async def _serve_session(
         with kernel_session(int(path.rpartition("/")[2]), is_shared=is_shared):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
+        await filesystem.tree.flush()
         blocks.close()
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
@@ -370,6 +373,7 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.daemon.metadata_wiring  # noqa: PLC0415
     import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
@@ -406,17 +410,19 @@ def _configure_gc() -> None:
     gc.enable()
 
 
-def _filesystem(
+def _filesystem(  # noqa: PLR0917 - the parts of a mount
     config: Config,
-    store: ObjectStore,
+    observed: ObservedStore,
     blocks: BlockCache,
     kernel: KernelCache,
     background: trio.Nursery,
+    records: "Records | None" = None,
 ) -> FileSystem:
+    parts = _tree_parts(config, observed, background, records)
     tree = build_tree(
-        store,
+        parts.store,
         background,
-        config.tree,
+        parts.config,
         config.store,
         clock=_clock,
         mounted_ns=int(time.time()) * 10**9,  # whole seconds, which every archive can hold
@@ -424,14 +430,60 @@ def _filesystem(
         kernel=kernel,
         no_prefetch=config.no_prefetch,
         names=ViewNames(unlisted_names(config.store), _escape(config.store)),
+        ttl=parts.ttl,
+        make=parts.make,
     )
-    policies = prefetch_policies(tree, config.no_prefetch)
+    policies = parts.policies(tree, prefetch_policies(tree, config.no_prefetch))
     return FileSystem(
         tree,
         OpenFiles(tree, blocks, policies),
         OpenDirectories(tree, policies),
         NumberLookup(tree),
     )
+
+
+class TreeParts(NamedTuple):
+    """What the options for metadata decide of a tree: see `build_tree`.
+
+    *policies* adds to the prefetch policies of a tree.
+    """
+
+    store: ObjectStore
+    config: TreeConfig
+    ttl: TtlPolicy | None = None
+    make: Callable[..., Tree] = Tree
+    policies: Callable[[Tree, Sequence[PrefetchPolicy]], Sequence[PrefetchPolicy]] = (
+        lambda _, policies: policies
+    )
+
+
+def _tree_parts(
+    config: Config,
+    observed: ObservedStore,
+    background: trio.Nursery,
+    records: "Records | None",
+) -> TreeParts:
+    """Return the parts of the tree; *records* are where metadata is kept, if it is."""
+    if records is None and not config.tree.serve_stale:
+        return TreeParts(observed.store, config.tree)
+    from s3mount.daemon.metadata_wiring import (  # noqa: PLC0415 - of few mounts
+        boot_clock,
+        persistent_parts,
+        record_store,
+        with_kept_listings,
+    )
+
+    store_of_records, tree_config = record_store(records, config.tree)
+    parts = persistent_parts(
+        observed.store,
+        tree_config,
+        config.store,
+        background,
+        records=store_of_records,
+        clock=boot_clock(_clock),
+        endpoint="" if observed.identity is None else observed.identity.endpoint,
+    )
+    return TreeParts(*parts, with_kept_listings)
 
 
 def _escape(config: StoreConfig) -> NameEscape | None:
