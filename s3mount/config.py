@@ -108,6 +108,15 @@ class BlockConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskConfig:
+    """Directory of the disk cache, and its limits in bytes."""
+
+    folder: Path
+    size: int
+    free_space: int = 0  # of its file system, which the cache leaves to others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MountConfig:
     """Mount point, users and FUSE options."""
 
@@ -163,6 +172,7 @@ class Config:
     tree: TreeConfig
     mount: MountConfig
     blocks: BlockConfig = field(default_factory=BlockConfig)
+    disk: DiskConfig | None = None  # None: blocks are in memory only
     prices: PriceConfig = field(default_factory=PriceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsAddress | None = None
