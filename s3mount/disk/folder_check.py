@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import pwd
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,9 +24,8 @@ from s3mount.errors import CacheDirectoryError
 from s3mount.path_resolution import UntrustedLinkError, closing, open_path
 from s3mount.printable import printable
 
-TAG_NAME: Final = "CACHEDIR.TAG"  # https://bford.info/cachedir/
-
-_LOST_AND_FOUND: Final = "lost+found"  # at the root of a file system, see e2fsck(8)
+# what any version of the cache makes; lost+found: of the root of a file system, see e2fsck(8)
+_OWN_NAMES: Final = re.compile(r"CACHEDIR\.TAG|lock|\d+(\.set-aside-\d+)?|lost\+found", re.ASCII)
 _ACCESS_OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _ROOT: Final = Path("/")
 
@@ -139,10 +139,7 @@ def _check_folder(path: Path, folder: int) -> None:
 
 def _foreign_name(names: Iterable[str]) -> str | None:
     """Return a name that no version of the cache has made, if there is one."""
-    return next(
-        (name for name in names if not (name.isdecimal() or name in (TAG_NAME, _LOST_AND_FOUND))),
-        None,
-    )
+    return next((name for name in names if not _OWN_NAMES.fullmatch(name)), None)
 
 
 def _reason(path: Path, exc: OSError) -> str:

@@ -47,7 +47,7 @@ def test_a_directory_that_is_absent_is_made_for_its_user_alone(tmp_path: Path) -
 def test_a_directory_that_is_there_is_opened_again(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     first = prepared(cache)
-    for name in ("1", "CACHEDIR.TAG", "lost+found"):
+    for name in ("1", "1.set-aside-2", "CACHEDIR.TAG", "lock", "lost+found"):
         (cache / name).mkdir()
 
     assert os.path.samestat(first, prepared(cache))
