@@ -25,7 +25,9 @@ from s3mount.path_resolution import UntrustedLinkError, closing, open_path
 from s3mount.printable import printable
 
 # what any version of the cache makes; lost+found: of the root of a file system, see e2fsck(8)
-_OWN_NAMES: Final = re.compile(r"CACHEDIR\.TAG|lock|\d+(\.set-aside-\d+)?|lost\+found", re.ASCII)
+_OWN_NAMES: Final = re.compile(
+    r"CACHEDIR\.TAG|lock|\d+(\.set-aside-\d+)?|probe-[\da-f-]+|lost\+found", re.ASCII
+)
 _ACCESS_OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _ROOT: Final = Path("/")
 
