@@ -50,6 +50,7 @@ from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, Po
 from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from s3mount.control.disk_cache import DiskContents
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
@@ -77,8 +78,10 @@ class ServedFileSystem:
         *,
         config: Config,
         metrics: Metrics,
+        disk: "DiskContents | None" = None,
     ) -> None:
         self._config = config
+        self._disk = disk
         self._observed = observed
         self._filesystem = filesystem
         self._blocks = blocks
@@ -103,6 +106,7 @@ class ServedFileSystem:
             blocks=self._blocks,
             metadata=self._metadata(),
             wait_dropped=self._invalidator.wait_dropped,
+            disk=self._disk,
         )
         await control_server(parts, listening, identity, allowed).run()
 

@@ -69,6 +69,8 @@ def _open(path: Path, *, makes: bool) -> int:
         try:
             folder = (make_folder if makes else open_folder)(parent, path.name)
         except OSError as exc:
+            with contextlib.suppress(FileNotFoundError):  # what cannot be opened may be another's
+                _check_owner(path, os.stat(path.name, dir_fd=parent, follow_symlinks=False))
             raise _refusal(path, _reason(path, exc)) from exc
     with _closed_on_error(folder):
         _check_folder(path, folder)
@@ -117,14 +119,18 @@ def _ancestors(directory: int) -> Iterator[os.stat_result]:
         os.close(current)
 
 
-def _check_folder(path: Path, folder: int) -> None:
-    found = os.fstat(folder)
+def _check_owner(path: Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise _refusal(
             path,
             f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}; "
             f"name another directory, or: chown {_name(os.geteuid())} {printable(str(path))}",
         )
+
+
+def _check_folder(path: Path, folder: int) -> None:
+    found = os.fstat(folder)
+    _check_owner(path, found)
     if found.st_mode & _ACCESS_OF_OTHERS:
         raise _refusal(
             path,
