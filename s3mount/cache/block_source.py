@@ -1,13 +1,28 @@
 """Block source: where the block loader gets bytes that it does not hold.
 
 Sources form tiers, each over the next, and the store is the last one. A tier above the store (a
-disk cache) serves what it has, reads the rest from the next source, and keeps it.
+disk cache, or one that machines share) does four things with extents: it has, reads, keeps and
+evicts them. It serves what it has, reads the rest from the next source, and keeps what that
+brought. It knows the next one by this protocol only, and nothing of those above it.
+
+What holds for each tier:
+
+1. It never serves a byte of which it is not certain. What is damaged, late or gone is read from the
+   next source.
+2. A failure of the tier itself is no failure of a read. Only the store fails reads.
+3. A read that the tier serves whole is no request of the next one, and takes no permit there.
+4. What it keeps, it keeps behind the readers: no read waits for it.
 """
 
 from typing import Protocol
 
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore, OnReadEnd, Priority, StartedRead
+from s3mount.unawaited import ExpectedError
+
+
+class BufferLost(ExpectedError):
+    """A read ended without its buffer, which its source holds: read again, into another one."""
 
 
 class BlockSource(Protocol):
@@ -39,7 +54,10 @@ class BlockSource(Protocol):
         *,
         reason: Reason = Reason.READ,
     ) -> StartedRead:
-        """`ObjectStore.start_read`. The source writes to *into*, and reads it, until *on_end*."""
+        """`ObjectStore.start_read`. The source writes to *into*, and reads it, until *on_end*.
+
+        If it cannot give *into* back in time, it holds the buffer, and *on_end* gets `BufferLost`.
+        """
         ...
 
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None:
