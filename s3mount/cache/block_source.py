@@ -26,11 +26,16 @@ class BufferLost(ExpectedError):
 
 
 class BlockSource(Protocol):
-    """One tier. Its extents are parts of a version on a grid of `FetchSizes.block` bytes.
+    """One tier. Its extents are parts of a version, of which `FetchSizes.block` has one or more.
 
-    An extent begins at a multiple of that size, and ends at one or at the end of the object. Reads
+    An extent begins at a multiple of its size, and ends at one or at the end of the object. Reads
     begin and end anywhere: a tier serves, and keeps, the whole extents within them.
+
+    *extent* is the least that a read of what it has costs, in bytes from a multiple of that on; 0
+    if that is not less than the least fetch from the store.
     """
+
+    extent: int
 
     def has_capacity(self) -> bool:
         """Whether a prefetch would be read at once."""
@@ -73,6 +78,7 @@ class StoreSource:
     """The store as the last tier: it keeps nothing. Its reads are the store's, without a frame."""
 
     def __init__(self, store: ObjectStore) -> None:
+        self.extent = 0
         self.start_read = store.start_read
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges

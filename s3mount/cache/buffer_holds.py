@@ -38,11 +38,7 @@ class BufferHolds:
         self._holds: dict[int, _Hold] = {}
         self._callbacks: dict[int, list[Callable[[], object]]] = {}
         self.lent_bytes = 0
-
-    @property
-    def is_used(self) -> bool:
-        """Whether a buffer is held, or has a callback."""
-        return bool(self._holds or self._callbacks)
+        self.is_used = False  # whether `keep` has anything to do
 
     def hold(self, buffer: memoryview) -> None:
         """Keep the memory of *buffer* from being lent again until `let_go`; several times, even.
@@ -50,11 +46,10 @@ class BufferHolds:
         To be called by a source while a read into it has not ended, or its callback of
         `call_on_return` was not called.
         """
+        self.is_used = True
         hold = self._holds.get(id(buffer.obj))
         if hold is None:
-            memory = buffer.obj
-            assert isinstance(memory, bytearray | mmap.mmap)
-            hold = self._holds[id(memory)] = _Hold(self._cost(len(memory)))
+            hold = self._holds[id(buffer.obj)] = _Hold(self._cost(memory_size(buffer)))
             self.lent_bytes += hold.octets
         hold.count += 1
 
@@ -65,6 +60,7 @@ class BufferHolds:
         if hold.count:
             return
         del self._holds[id(buffer.obj)]
+        self._update()
         if hold.returned is None:
             self.lent_bytes -= hold.octets
         self._on_free(hold.returned)
@@ -74,6 +70,7 @@ class BufferHolds:
 
         Until then the buffer has the bytes that were read into it.
         """
+        self.is_used = True
         self._callbacks.setdefault(id(buffer.obj), []).append(callback)
 
     def has(self, buffer: memoryview) -> bool:
@@ -84,9 +81,20 @@ class BufferHolds:
         """Take *buffer*, which its block gives up, if it is held; whether it is."""
         for callback in self._callbacks.pop(id(buffer.obj), ()):
             callback()
+        self._update()
         hold = self._holds.get(id(buffer.obj))
         if hold is None:
             return False
         hold.returned = buffer
         self.lent_bytes -= hold.octets
         return True
+
+    def _update(self) -> None:
+        self.is_used = bool(self._holds or self._callbacks)
+
+
+def memory_size(buffer: memoryview) -> int:
+    """The bytes of the memory that *buffer* is all or a part of."""
+    memory = buffer.obj
+    assert isinstance(memory, bytearray | mmap.mmap)
+    return len(memory)
