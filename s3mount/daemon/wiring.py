@@ -51,6 +51,7 @@ from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
     from s3mount.control.disk_cache import DiskContents
+    from s3mount.daemon.disk_wiring import DiskTierMaker
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
@@ -218,10 +219,19 @@ async def _serve_session(
 ) -> None:
     invalidator = EntryInvalidator(_clock)
     has_readahead = Prefetch.READAHEAD not in config.no_prefetch
-    blocks = BlockCache(observed.store, background, config.blocks, has_readahead=has_readahead)
+    disk = await _open_disk(config, observed.identity)
+    blocks = BlockCache(
+        observed.store,
+        background,
+        config.blocks,
+        has_readahead=has_readahead,
+        make_tier=None if disk is None else disk.make,
+    )
     filesystem = _filesystem(config, observed.store, blocks, invalidator, background)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     blocks.register_metrics(host.metrics)
+    if disk is not None:
+        disk.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
     operations = _operations(config, observed.posix, filesystem, invalidator, metadata)
@@ -240,6 +250,17 @@ async def _serve_session(
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+        if disk is not None:
+            await disk.close()
+
+
+async def _open_disk(config: Config, identity: StoreIdentity | None) -> "DiskTierMaker | None":
+    """Open the disk cache of *config*, if it has one. Raises SetupError."""
+    if config.disk is None:
+        return None
+    from s3mount.daemon.disk_wiring import open_disk  # noqa: PLC0415 - of few mounts
+
+    return await open_disk(config, identity)
 
 
 def _operations(
@@ -332,6 +353,7 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.daemon.disk_wiring  # noqa: PLC0415
     import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
