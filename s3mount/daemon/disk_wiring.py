@@ -1,12 +1,16 @@
 """The composition root's part for the disk cache, imported only for mounts that have one."""
 
+import os
+
 import trio
 
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
+from s3mount.cache.disk_contents import DiskContents
 from s3mount.cache.disk_source import DiskSource
-from s3mount.config import Config, DiskConfig
+from s3mount.config import Config, DiskConfig, StoreConfig
 from s3mount.disk.disk_cache import DiskCache
+from s3mount.disk.folder_check import prepare_folder
 from s3mount.disk.usage import DiskLimits
 from s3mount.metrics import Metrics
 from s3mount.s3.composition import read_keys
@@ -18,6 +22,7 @@ class DiskTierMaker:
     """Disk cache of a mount, which it opens and closes. Raises CacheDirectoryError."""
 
     def __init__(self, config: DiskConfig, namespace: str, memory_limit: int) -> None:
+        os.close(prepare_folder(config.folder))
         self.disk = DiskCache(config.folder, DiskLimits(config.size, config.free_space))
         self._namespace = namespace
         self._memory_limit = memory_limit
@@ -35,6 +40,10 @@ class DiskTierMaker:
             memory_limit=self._memory_limit,
         )
         return self._source
+
+    def contents(self, store: StoreConfig) -> DiskContents:
+        """Return what commands see of it, whose paths are those of the mount of *store*."""
+        return DiskContents(self.disk, self._namespace, store.bucket, store.prefix)
 
     def register_metrics(self, metrics: Metrics) -> None:
         assert self._source is not None

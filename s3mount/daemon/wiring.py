@@ -218,25 +218,22 @@ async def _serve_session(
     config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
     invalidator = EntryInvalidator(_clock)
-    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
     disk = await _open_disk(config, observed.identity)
-    blocks = BlockCache(
-        observed.store,
-        background,
-        config.blocks,
-        has_readahead=has_readahead,
-        make_tier=None if disk is None else disk.make,
-    )
+    blocks = _block_cache(config, observed.store, background, disk, host.metrics)
     filesystem = _filesystem(config, observed.store, blocks, invalidator, background)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
-    blocks.register_metrics(host.metrics)
-    if disk is not None:
-        disk.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
     operations = _operations(config, observed.posix, filesystem, invalidator, metadata)
     served = ServedFileSystem(
-        observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
+        observed,
+        filesystem,
+        blocks,
+        invalidator,
+        metadata,
+        config=config,
+        metrics=host.metrics,
+        disk=None if disk is None else disk.contents(config.store),
     )
     _configure_gc()
     path = host.attach()
@@ -252,6 +249,26 @@ async def _serve_session(
             pyfuse3.close(unmount=False)
         if disk is not None:
             await disk.close()
+
+
+def _block_cache(
+    config: Config,
+    store: BucketStore,
+    background: trio.Nursery,
+    disk: "DiskTierMaker | None",
+    metrics: Metrics,
+) -> BlockCache:
+    blocks = BlockCache(
+        store,
+        background,
+        config.blocks,
+        has_readahead=Prefetch.READAHEAD not in config.no_prefetch,
+        make_tier=None if disk is None else disk.make,
+    )
+    blocks.register_metrics(metrics)
+    if disk is not None:
+        disk.register_metrics(metrics)
+    return blocks
 
 
 async def _open_disk(config: Config, identity: StoreIdentity | None) -> "DiskTierMaker | None":

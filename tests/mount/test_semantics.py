@@ -72,6 +72,7 @@ QUOTING = (
     Path(__file__).with_name("test_versions.py"),
     Path(__file__).with_name("test_buckets.py"),
     Path(__file__).with_name("test_posix_metadata.py"),
+    Path(__file__).with_name("test_cache_care.py"),
 )
 
 LONG = "n" * 199 + "\u00e9" * 30  # bytes: 259
