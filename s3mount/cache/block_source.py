@@ -16,6 +16,8 @@ What holds for each tier:
 
 from typing import Protocol
 
+import trio
+
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore, OnReadEnd, Priority, StartedRead
 from s3mount.unawaited import ExpectedError
@@ -73,6 +75,14 @@ class BlockSource(Protocol):
         """Drop every extent of *version*."""
         ...
 
+    def capacity(self) -> int:
+        """Bytes that a warm-up may have kept here, beside the memory; 0 if nothing is kept now."""
+        ...
+
+    async def wait_kept(self) -> None:
+        """Wait until what was read is kept, or will not be."""
+        ...
+
 
 class StoreSource:
     """The store as the last tier: it keeps nothing. Its reads are the store's, without a frame."""
@@ -93,3 +103,9 @@ class StoreSource:
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None: ...
 
     def evict(self, version: ObjectVersion) -> None: ...
+
+    def capacity(self) -> int:
+        return 0
+
+    async def wait_kept(self) -> None:
+        await trio.lowlevel.checkpoint()

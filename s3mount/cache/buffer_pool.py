@@ -152,6 +152,18 @@ class BufferPool:
         """Evict *block*, one of `unused_blocks`."""
         self._forget_block(self._lru.pop(block))
 
+    def evict_warmed(self, octets: int) -> None:
+        """Evict the oldest warmed blocks, until they cost *octets* or more, or none is left.
+
+        What they had is kept by a source.
+        """
+        while octets > 0 and self._warmed:
+            block = next(iter(self._warmed))
+            block.was_accessed = True  # not wasted
+            octets -= _cost(block)
+            self._unmark_warmed(block)
+            self._forget_block(block)
+
     def evict(self, block: Block) -> None:
         """Evict *block*, which is ready and has no waiters, whatever it is kept for.
 

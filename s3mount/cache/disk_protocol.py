@@ -6,7 +6,7 @@ from typing import Protocol
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.reservation import Kept
 from s3mount.disk.segment import Segment
-from s3mount.disk.usage import DiskCounts, DiskUsage
+from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 
 
 class Disk(Protocol):
@@ -16,6 +16,7 @@ class Disk(Protocol):
     """
 
     counts: DiskCounts
+    limits: DiskLimits
 
     def find(
         self, name: ObjectName, number: int, digest: bytes | None = None

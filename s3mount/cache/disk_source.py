@@ -128,6 +128,12 @@ class DiskSource:
         if named is not None:
             self._writer.evict(named)
 
+    def capacity(self) -> int:
+        return self._disk.limits.size // 4 * 3 if self._writing.is_usable else 0
+
+    async def wait_kept(self) -> None:
+        await self._writer.wait_idle()
+
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of the disk."""
         register_disk_metrics(metrics, self._disk, self._tier, self._writing)

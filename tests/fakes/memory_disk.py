@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName, extent_count
 from s3mount.disk.reservation import Kept
 from s3mount.disk.segment import Location, Segment, SegmentClass, clipped_runs
-from s3mount.disk.usage import DiskCounts, DiskUsage
+from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 
 GARBAGE = 0xEE
 _PRESENT = 1 << 32  # a checksum that is one
@@ -21,6 +21,7 @@ class MemoryDisk:
 
     def __init__(self) -> None:
         self.counts = DiskCounts()
+        self.limits = DiskLimits(1 << 40)
         self.fails = False
         self.waits = False
         self.bad: set[tuple[bytes, int, int]] = set()

@@ -187,6 +187,37 @@ def test_what_is_pinned_is_shown_until_it_is_unpinned(
         assert not any(item["pinned"] for item in listed(mount.path).values())
 
 
+def test_a_warm_up_fetches_what_the_disk_can_keep_beyond_the_memory(
+    seaweedfs: S3Server, folder: Path
+) -> None:
+    """A warm-up of a mount with `--cache-dir` fetches what `--cache-size` can keep, whatever
+    `--memory-limit` is.
+    """
+    bucket = seaweedfs.make_bucket()
+    bodies = {str(number): bytes([number]) * MIB for number in range(20)}
+    bodies["large"] = bytes(40 * MIB)
+    for key, body in bodies.items():
+        seaweedfs.client().put_object(Bucket=bucket, Key=key, Body=body)
+    options = ("--cache-dir", str(folder), "--memory-limit", "16MiB")
+    with mount_of(seaweedfs, bucket, folder.with_name("m"), *options) as mount:
+        planned = run("warm", "--dry-run", mount.path).stdout
+        warmed = run("warm", mount.path)
+        kept = listed(mount.path)
+        again = run("warm", mount.path)
+        sent = status_of(mount)["requests"]["GET"]["sent"]
+        for key, body in bodies.items():
+            assert (mount / key).read_bytes() == body
+
+        assert status_of(mount)["requests"]["GET"]["sent"] == sent
+    assert "would fetch: 21 files, 60.0 MiB" in planned
+    assert (warmed.returncode, warmed.stderr) == (0, "")
+    assert "did not fit" not in warmed.stdout
+    assert {key: item["present"] for key, item in kept.items()} == {
+        key: len(body) for key, body in bodies.items()
+    }
+    assert "fetched: 0 files, 0 B; 21 were cached" in again.stdout
+
+
 @pytest.fixture(params=["of-another-user", "open-to-others", "in-the-mount-point"])
 def unfit(request: pytest.FixtureRequest, folder: Path) -> tuple[Path, str]:
     """A directory that is no place for a cache, and why."""

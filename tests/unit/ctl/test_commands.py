@@ -213,7 +213,7 @@ def test_warm_says_what_was_fetched_and_what_did_not_fit(run: Run, server: Contr
         "listed: 2 directories, 10 files, 100 MiB",
         "fetched: 6 files, 60.0 MiB; 1 were cached",
         "it took: 1 LIST, 8 GET, 0 HEAD; cost 0.000100 USD",
-        "did not fit: 2 files, 20.0 MiB; mount with a larger --memory-limit",
+        "did not fit: 2 files, 20.0 MiB; mount with a larger --memory-limit, or --cache-dir",
         "failed: 2024/b.raw: access denied",
         "failed: 2 more; the log of the mount names them",
     ]
