@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 MIB = 1 << 20
+GIB = 1 << 30
 AddressingStyle = Literal["auto", "path", "virtual"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 INDEFINITE = math.inf  # a TTL that never expires
@@ -119,6 +120,15 @@ class BlockConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DiskConfig:
+    """Directory of the disk cache, and its limits in bytes."""
+
+    folder: Path  # absolute
+    size: int = 10 * GIB
+    free_space: int = GIB  # of its file system, which the cache leaves to others
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MountConfig:
     """Mount point, users and FUSE options."""
 
@@ -174,6 +184,7 @@ class Config:
     tree: TreeConfig
     mount: MountConfig
     blocks: BlockConfig = field(default_factory=BlockConfig)
+    disk: DiskConfig | None = None  # None: blocks are in memory only
     prices: PriceConfig = field(default_factory=PriceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsAddress | None = None

@@ -6,7 +6,8 @@ back to the kernel at once, which a heap with holes would not do, so the limit h
 memory too.
 
 An evictable block may be evicted whenever the event loop runs something else. A block that is being
-fetched, or that has waiters, is not evictable.
+fetched, or that has waiters, is not evictable. A buffer that a source holds is in use until it is
+let go, whatever becomes of its block.
 """
 
 import math
@@ -19,6 +20,7 @@ import trio
 from cachetools import LRUCache
 
 from s3mount.cache.block import Block
+from s3mount.cache.buffer_holds import BufferHolds
 
 _MAPPED_FROM: Final = 1 << 16
 _LEAST_COST: Final = 2048  # bytes; a block of a few bytes still has its objects
@@ -38,12 +40,13 @@ class _PendingAllocation:
 class BufferPool:
     """Lends buffers of at most *limit* bytes in all.
 
-    *on_evict* takes the buffer from a block that is evicted.
+    *on_evict*, set by the owner of the blocks, takes the buffer from a block that is evicted.
     """
 
-    def __init__(self, limit: int, on_evict: Callable[[Block], memoryview]) -> None:
+    def __init__(self, limit: int, on_evict: Callable[[Block], memoryview] | None = None) -> None:
         self.limit = limit
-        self._on_evict = on_evict
+        self.on_evict = on_evict
+        self.holds = BufferHolds(self._on_let_go, block_cost)
         # `used` counts every buffer: lent or in `_idle`. An evictable block is in `_lru` if it was
         # read or demoted, in `_warmed` if a warm-up fetched it and nothing has read it, in
         # `_prefetched` if a stream is expected to read it. A pending allocation is served before
@@ -65,6 +68,7 @@ class BufferPool:
         while the reply to the reader of that last block is still being sent.
         """
         evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
+        evictable -= self.holds.lent_bytes
         needed = self.used - self._idle_bytes - evictable + block_cost(length)
         return None if self._pending or needed > self.limit else self._find_buffer(length)
 
@@ -140,11 +144,25 @@ class BufferPool:
 
     def is_unused(self, block: Block) -> bool:
         """Whether *block* is one of `unused_blocks`."""
-        return block in self._lru and block.was_accessed and not block.version_blocks.readers
+        if block.version_blocks.readers or not block.was_accessed or block not in self._lru:
+            return False
+        return block.buffer is None or not self.holds.has(block.buffer)
 
     def evict_unused(self, block: Block) -> None:
         """Evict *block*, one of `unused_blocks`."""
         self._forget_block(self._lru.pop(block))
+
+    def evict_warmed(self, octets: int) -> None:
+        """Evict the oldest warmed blocks, until they cost *octets* or more, or none is left.
+
+        What they had is kept by a source.
+        """
+        while octets > 0 and self._warmed:
+            block = next(iter(self._warmed))
+            block.was_accessed = True  # not wasted
+            octets -= _cost(block)
+            self._unmark_warmed(block)
+            self._forget_block(block)
 
     def evict(self, block: Block) -> None:
         """Evict *block*, which is ready and has no waiters, whatever it is kept for.
@@ -203,13 +221,22 @@ class BufferPool:
     def _forget_block(self, block: Block) -> None:
         if block is self._last_accessed:
             self._last_accessed = None
-        self._put_idle(self._on_evict(block))
+        assert self.on_evict is not None
+        self._put_idle(self.on_evict(block))
+
+    def _on_let_go(self, buffer: memoryview | None) -> None:
+        """A buffer is held no longer, which its block has returned, or has still (None)."""
+        if buffer is not None:
+            self._put_idle(buffer)
+        self._serve_pending()
 
     def _unmark_warmed(self, block: Block) -> None:
         del self._warmed[block]
         self._warmed_bytes -= _cost(block)
 
     def _put_idle(self, buffer: memoryview) -> None:
+        if self.holds.is_used and self.holds.keep(buffer):
+            return
         length = len(buffer)
         if length < _MAPPED_FROM:
             self.used -= block_cost(length)

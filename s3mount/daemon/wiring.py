@@ -51,7 +51,9 @@ from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, Po
 from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from s3mount.control.disk_cache import DiskContents
     from s3mount.daemon.disk_records import Records
+    from s3mount.daemon.disk_wiring import DiskTierMaker
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
@@ -79,8 +81,10 @@ class ServedFileSystem:
         *,
         config: Config,
         metrics: Metrics,
+        disk: "DiskContents | None" = None,
     ) -> None:
         self._config = config
+        self._disk = disk
         self._observed = observed
         self._filesystem = filesystem
         self._blocks = blocks
@@ -105,6 +109,7 @@ class ServedFileSystem:
             blocks=self._blocks,
             metadata=self._metadata(),
             wait_dropped=self._invalidator.wait_dropped,
+            disk=self._disk,
         )
         await control_server(parts, listening, identity, allowed).run()
 
@@ -215,16 +220,23 @@ async def _serve_session(
     config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
     invalidator = _invalidator(config.store)
-    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
-    blocks = BlockCache(observed.store, background, config.blocks, has_readahead=has_readahead)
-    filesystem = _filesystem(config, observed, blocks, invalidator, background)
+    disk = await _open_disk(config, observed.identity)
+    blocks = _block_cache(config, observed.store, background, disk, host.metrics)
+    records = None if disk is None else disk.disk
+    filesystem = _filesystem(config, observed, blocks, invalidator, background, records)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
-    blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
     operations = _operations(config, observed, filesystem, invalidator, metadata)
     served = ServedFileSystem(
-        observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
+        observed,
+        filesystem,
+        blocks,
+        invalidator,
+        metadata,
+        config=config,
+        metrics=host.metrics,
+        disk=None if disk is None else disk.contents(config.store),
     )
     _configure_gc()
     path = host.attach()
@@ -235,11 +247,42 @@ async def _serve_session(
         with kernel_session(int(path.rpartition("/")[2]), is_shared=is_shared):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
-        await filesystem.tree.flush()
+        await filesystem.tree.flush()  # shielded: it ends soon, and raises nothing
         blocks.close()
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+        if disk is not None:
+            await disk.close()
+
+
+def _block_cache(
+    config: Config,
+    store: BucketStore,
+    background: trio.Nursery,
+    disk: "DiskTierMaker | None",
+    metrics: Metrics,
+) -> BlockCache:
+    blocks = BlockCache(
+        store,
+        background,
+        config.blocks,
+        has_readahead=Prefetch.READAHEAD not in config.no_prefetch,
+        make_tier=None if disk is None else disk.make,
+    )
+    blocks.register_metrics(metrics)
+    if disk is not None:
+        disk.register_metrics(metrics)
+    return blocks
+
+
+async def _open_disk(config: Config, identity: StoreIdentity | None) -> "DiskTierMaker | None":
+    """Open the disk cache of *config*, if it has one. Raises SetupError."""
+    if config.disk is None:
+        return None
+    from s3mount.daemon.disk_wiring import open_disk  # noqa: PLC0415 - of few mounts
+
+    return await open_disk(config, identity)
 
 
 def _operations(
@@ -373,6 +416,7 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.daemon.disk_wiring  # noqa: PLC0415
     import s3mount.daemon.metadata_wiring  # noqa: PLC0415
     import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
