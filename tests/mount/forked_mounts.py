@@ -65,7 +65,8 @@ def main() -> None:
             sys.argv = ["s3mount", *json.loads(line)]
             mount_main()
             os._exit(0)
-        print(pid, flush=True)
+        sys.stdout.write(f"{pid}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

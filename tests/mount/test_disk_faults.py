@@ -177,8 +177,8 @@ def test_mounts_that_are_killed_at_any_moment_leave_no_wrong_byte(
 ) -> None:
     """Several at once, on one directory, under load; and the directory keeps its size."""
     cache, limit, log = tmp_path / "cache", objects.size * 2 // 3, tmp_path / "log"
-    options = ("--foreground", f"--cache-dir={cache}", f"--cache-size={limit}", MEMORY)
-    options = (*options, "--endpoint-url", objects.server.endpoint_url)
+    disk = (f"--cache-dir={cache}", f"--cache-size={limit}", MEMORY)
+    options = ("--foreground", *disk, "--endpoint-url", objects.server.endpoint_url)
     places = [tmp_path / f"m{number}" for number in range(AT_ONCE)]
     for place in places:
         place.mkdir()
@@ -193,7 +193,7 @@ def test_mounts_that_are_killed_at_any_moment_leave_no_wrong_byte(
         ]
         assert sum(each.result() for each in lives) > KILLS
         assert size_on_disk(cache) <= limit + 8 * MIB
-    with mount_of(objects.server, objects.bucket, tmp_path / "last", *options[1:4]) as mount:
+    with mount_of(objects.server, objects.bucket, tmp_path / "last", *disk) as mount:
         read_all(mount.path, objects)
     assert "Traceback" not in log.read_text()
     assert "damaged" not in log.read_text()
