@@ -196,7 +196,7 @@ _DISK_SYSTEMS = (
     System(
         "s3mount-disk",
         _THIS,
-        _on_disk(_s3mount(), lambda cache: [f"--cache-dir={cache}", "--cache-size=4G"]),
+        _on_disk(_s3mount(), lambda cache: [f"--cache-dir={cache}", "--cache-size=4GiB"]),
     ),
     System(
         "rclone-disk",
