@@ -4,7 +4,8 @@ Invariants:
 
 1. After a failure the disk is bypassed for PAUSE. Then one trial is made at a time, of which no
    reader waits for the outcome; each that fails begins another pause.
-2. The log has one warning when it is bypassed, and one line when a trial has succeeded.
+2. The log has one warning when it is bypassed, and one line when a trial has succeeded. While it
+   cannot be read, that it cannot be written either is no news; and the other way round.
 """
 
 import logging
@@ -23,6 +24,7 @@ class DiskHealth:
     def __init__(self, used: str, clock: Callable[[], float]) -> None:
         self._used = used
         self._clock = clock
+        self._other: DiskHealth | None = None
         self._tried_at = 0.0
         self._is_trying = False
         self.is_usable = True
@@ -37,7 +39,9 @@ class DiskHealth:
             log.error("a bug in the disk cache", exc_info=exc)
         if self.is_usable:
             self.is_usable = False
-            log.warning(
+            is_news = self._other is None or self._other.is_usable
+            log.log(
+                logging.WARNING if is_news else logging.INFO,
                 "the disk cache cannot be %s, and is bypassed until it can (look at its disk, and "
                 "whether that is full): %s",
                 self._used,
@@ -45,6 +49,10 @@ class DiskHealth:
             )
         else:
             log.debug("the disk cache still cannot be %s: %s", self._used, exc)
+
+    def share_news(self, other: "DiskHealth") -> None:
+        """Warn of the disk only while *other*, that of another use of it, has not."""
+        self._other = other
 
     def begin_trial(self) -> bool:
         """Whether the disk is to be tried again now; `record_failure` or `end_trial` follows."""

@@ -63,6 +63,8 @@ class DiskSource:
         self._presence = PresenceTable(clock)
         self._reading = DiskHealth("read", clock)
         self._writing = DiskHealth("written", clock)
+        self._reading.share_news(self._writing)
+        self._writing.share_news(self._reading)
         self._readers = DiskReaders(threads, memory_limit // READ_SHARE, self._on_slow)
         self._writer = DiskWriter(
             disk, holds, self._presence, threads, self._writing, limit=memory_limit // WRITE_SHARE

@@ -32,7 +32,7 @@ from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
 from s3mount.disk.extent_reader import read_extents
 from s3mount.disk.generation import Generation
-from s3mount.disk.object_name import SEGMENT, ObjectName
+from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
 from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
 from s3mount.disk.segment_rows import segment_of
@@ -252,21 +252,40 @@ class DiskCache:
         """Note which of the *wrong* extents are bad, rather than evicted since they were found."""
         if self._current.reopen_if_replaced():
             return
-        fresh = self.find(segment.name, segment.number, segment.digest)
-        if fresh is None or fresh.location != segment.location:
+        bad = self._still_wrong(segment, self._still_wrong(segment, wrong))
+        if not bad:
             return
-        bad = [each for each in wrong if fresh.checksums[each] == segment.checksums[each]]
         self._current.generation.notes.add_bad(segment, bad)
         with self._counting:
             self.counts.bad_extents += len(bad)
-            is_news = bool(bad) and segment.digest not in self._logged
-            if is_news:
-                self._logged.add(segment.digest)
+            is_news = segment.digest not in self._logged
+            self._logged.add(segment.digest)
         if is_news:
             log.warning(
                 "the disk cache has damaged bytes of %r, which are fetched again",
                 segment.name.key,
             )
+
+    def _still_wrong(self, segment: Segment, wrong: list[int]) -> list[int]:
+        """Those of *wrong* that the index tells of as *segment* does, and whose bytes are wrong.
+
+        Another process may have evicted them, and kept them again, while they were read.
+        """
+        fresh = self.find(segment.name, segment.number, segment.digest) if wrong else None
+        if fresh is None or fresh.location != segment.location:
+            return []
+        files, buffer = self._current.generation.files, memoryview(bytearray(EXTENT))
+        found = []
+        for extent in wrong:
+            if fresh.checksums[extent] == segment.checksums[extent]:
+                low, high = segment.extent_range(extent)
+                with suppress(FileNotFoundError):
+                    if not read_extents(
+                        files, fresh, low, high, buffer[: high - low], nowait=False
+                    ):
+                        continue
+                found.append(extent)
+        return found
 
 
 def _find(now: Generation, name: ObjectName, number: int, digest: bytes) -> Segment | None:
