@@ -16,6 +16,7 @@ from typing import Final
 from s3mount.disk.segment import Location
 
 ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
+DIRECT_FROM: Final = 1 << 20  # bytes that are written past the kernel's cache of the file
 OPEN_MAX: Final = 128
 _KEEP_SIZE: Final = 1  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 2
@@ -72,9 +73,10 @@ class DataFiles:
         self.close_removed(location)
         file = self._file(_path(location), flags=_CREATED)
         offset = location.offset + position
-        while content:
-            count = os.pwrite(file.descriptor, content, offset)
-            content, offset = content[count:], offset + count
+        if len(content) >= DIRECT_FROM and not offset % ALIGNMENT:
+            done = _write_directly(file.descriptor, content, offset)
+            content, offset = content[done:], offset + done
+        _write_all(file.descriptor, content, offset)
 
     def close_removed(self, location: Location) -> bool:
         """Close the file if it was removed by a process that was killed then; whether it was.
@@ -192,6 +194,33 @@ class DataFiles:
 def aligned(size: int) -> int:
     """The bytes that *size* bytes take on the disk."""
     return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _write_directly(descriptor: int, content: memoryview, offset: int) -> int:
+    """Write whole blocks of *content* without a copy in the kernel; how many bytes, or 0.
+
+    File systems need not support it, nor buffers anywhere in memory: see open(2), O_DIRECT.
+    """
+    whole = len(content) // ALIGNMENT * ALIGNMENT
+    try:
+        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError:
+        return 0
+    try:
+        _write_all(direct, content[:whole], offset)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        return 0
+    finally:
+        os.close(direct)
+    return whole
+
+
+def _write_all(descriptor: int, content: memoryview, offset: int) -> None:
+    while content:
+        count = os.pwrite(descriptor, content, offset)
+        content, offset = content[count:], offset + count
 
 
 def _read_waiting(descriptor: int, into: memoryview, offset: int) -> int:
