@@ -56,7 +56,7 @@ class LocalFiles(pyfuse3.Operations):
 def main() -> None:
     """Serve until the kernel ends the session."""
     folder, mountpoint = sys.argv[1:]
-    options = {*pyfuse3.default_options, "fsname=local", "max_read=1048576"}
+    options = {*pyfuse3.default_options, "fsname=local"}
     pyfuse3.init(LocalFiles(Path(folder)), mountpoint, options)
     try:
         trio.run(pyfuse3.main)
