@@ -73,6 +73,11 @@ class BufferHolds:
         self.is_used = True
         self._callbacks.setdefault(id(buffer.obj), []).append(callback)
 
+    def is_wanted(self, buffer: memoryview) -> bool:
+        """Whether somebody yet wants the bytes of *buffer*, or uses them: see `call_on_return`."""
+        memory = id(buffer.obj)
+        return memory in self._callbacks or memory in self._holds
+
     def has(self, buffer: memoryview) -> bool:
         """Whether *buffer* is held."""
         return id(buffer.obj) in self._holds

@@ -14,6 +14,7 @@ import math
 import mmap
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 import trio
@@ -23,6 +24,7 @@ from s3mount.cache.block import Block
 from s3mount.cache.buffer_holds import BufferHolds
 
 _MAPPED_FROM: Final = 1 << 16
+_CANDIDATES: Final = 32  # blocks that are looked at for one that nobody wants
 _LEAST_COST: Final = 2048  # bytes; a block of a few bytes still has its objects
 
 
@@ -194,10 +196,12 @@ class BufferPool:
     def _evict(self) -> bool:
         """Evict the block read longest ago, else a warmed one, else that which is needed last.
 
-        The block that was read last goes after the warmed ones: its reply may be being sent.
+        The block that was read last goes after the warmed ones: its reply may be being sent. Of the
+        blocks read long ago, one goes first whose bytes nobody wants to keep.
         """
         if len(self._lru) > self._move_last_accessed_to_end():
-            block, _ = self._lru.popitem()
+            block = self._oldest_unwanted() if self.holds.is_used else None
+            block = self._lru.popitem()[0] if block is None else self._lru.pop(block)
         elif self._warmed:
             block = next(reversed(self._warmed))  # the last, so that the first files stay whole
             self._unmark_warmed(block)
@@ -209,6 +213,15 @@ class BufferPool:
             return False
         self._forget_block(block)
         return True
+
+    def _oldest_unwanted(self) -> Block | None:
+        """One of the blocks that came first, whose bytes nobody wants, if there is one."""
+        for block in islice(self._lru, _CANDIDATES):
+            buffer = block.buffer
+            is_last = block is self._last_accessed
+            if buffer is not None and not is_last and not self.holds.is_wanted(buffer):
+                return block
+        return None
 
     def _move_last_accessed_to_end(self) -> bool:
         """Make the block that was read last the latest, after those demoted since; if it is one."""

@@ -1,5 +1,7 @@
 """Held buffers: in use until they are let go, whatever becomes of their blocks."""
 
+from functools import partial
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -91,3 +93,22 @@ def test_a_callback_is_called_once_before_its_buffer_is_lent_again() -> None:
     rig.memory.release(again)
 
     assert [PART] == called
+
+
+def test_of_blocks_that_were_read_one_goes_first_whose_bytes_nobody_wants() -> None:
+    rig = Rig(parts=3)
+    oldest, _, latest = (rig.mark_evictable(number) for number in range(3))
+    lost: list[str] = []
+    for name, block in (("oldest", oldest), ("latest", latest)):
+        assert block.buffer is not None
+        rig.memory.holds.call_on_return(block.buffer, partial(lost.append, name))
+    rig.memory.touch(latest)
+
+    first = rig.memory.acquire_nowait(PART)
+    was_lost = list(lost)
+    rig.memory.acquire_nowait(PART)
+
+    assert first is not None
+    assert [1, 0] == rig.evicted
+    assert [] == was_lost
+    assert ["oldest"] == lost
