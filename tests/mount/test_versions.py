@@ -448,6 +448,17 @@ def test_s3mountctl_lists_the_versions_of_a_deleted_object(bucket: Bucket, tmp_p
     assert "the store has no version of it" in absent
 
 
+def test_s3mountctl_says_that_a_store_lists_no_versions(rclone: S3Server, tmp_path: Path) -> None:
+    bucket = rclone.make_bucket()
+    rclone.client().put_object(Bucket=bucket, Key="a", Body=b"one")
+
+    with mount_of(rclone, bucket, tmp_path / "m") as mount:
+        told = output_of(*S3MOUNTCTL, "versions", str(mount / "a"), status=1)
+
+    assert told.startswith("s3mountctl: the store does not list versions: ")
+    assert len(told.splitlines()) == 1
+
+
 def test_status_has_the_moment(bucket: Bucket, tmp_path: Path) -> None:
     bucket.put("a", b"one")
     moment = bucket.moment()
