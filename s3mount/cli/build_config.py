@@ -30,7 +30,7 @@ from s3mount.errors import UsageError
 PART_MIN: Final = 128 << 10  # below it, requests cost more than the bytes they bring
 PART_MAX: Final = 1024 * MIB
 CONNECTIONS_MAX: Final = 1024  # a usual RLIMIT_NOFILE
-DISK_MIN: Final = 64 * MIB  # eight segments: readers at once do not evict what they read
+DISK_MIN: Final = 16 * MIB  # two segments, of which one can be written
 PAGE_SIZE_MAX: Final = 10_000  # rows; `s3.limits` bounds what is read of a page
 
 

@@ -248,8 +248,8 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
             ),
         ),
         (
-            ("b", "/m", "--cache-dir", "/c", "--cache-size", "63MiB"),
-            "--cache-size: 63MiB is too small for a disk cache: give it 64MiB or more",
+            ("b", "/m", "--cache-dir", "/c", "--cache-size", "15MiB"),
+            "--cache-size: 15MiB is too small for a disk cache: give it 16MiB or more",
         ),
         (
             ("b", "/m", "--cache-size", "1GiB"),
