@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 from collections import Counter
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -267,6 +268,63 @@ def test_a_link_that_is_replaced_leads_elsewhere_after_a_refresh(
         ask(mount.path, "refresh")
         wait_until(lambda: not (mount / "d/l").is_symlink())
         assert (mount / "d/l").read_bytes() == b"a file"
+
+
+@pytest.mark.parametrize("convention", ["gcsfuse", "geesefs"])
+def test_an_empty_link_that_is_replaced_leads_elsewhere_though_its_etag_is_the_same(
+    seaweedfs: S3Server, tmp_path: Path, convention: str
+) -> None:
+    bucket = seaweedfs.make_bucket()
+    client = seaweedfs.client()
+    name = {"gcsfuse": "gcsfuse_symlink_target", "geesefs": "--symlink-target"}[convention]
+
+    def put(**metadata: str) -> None:
+        client.put_object(Bucket=bucket, Key="d/l", Body=b"", Metadata=metadata)
+
+    def uploaded_at() -> datetime:
+        found: datetime = client.head_object(Bucket=bucket, Key="d/l")["LastModified"]
+        return found
+
+    def put_later(**metadata: str) -> None:
+        """Put it at a later second: a store tells the times of uploads in seconds."""
+        before = uploaded_at()
+
+        def is_later() -> bool:
+            put(**metadata)
+            return uploaded_at() > before
+
+        wait_until(is_later)
+        ask(mount.path, "refresh")
+
+    put(**{name: "one"})
+    with mount_of(seaweedfs, bucket, tmp_path / "m", *options(convention)) as mount:
+        assert os.readlink(mount / "d/l") == "one"
+        put_later(**{name: "other"})
+        wait_until(lambda: os.readlink(mount / "d/l") == "other")
+        assert (mount / "d/l").lstat().st_size == len("other")
+        put_later()
+        wait_until(lambda: stat.S_ISREG((mount / "d/l").lstat().st_mode))
+        put_later(**{name: "again"})
+        os.listdir(mount / "d")
+        wait_until((mount / "d/l").is_symlink)
+        assert os.readlink(mount / "d/l") == "again"
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_a_link_of_rclone_stands_for_a_name_only_while_that_is_absent(
+    seaweedfs: S3Server,
+    tmp_path: Path,
+    looks_first: bool,  # noqa: FBT001
+) -> None:
+    bucket = fill(seaweedfs, {"l.rclonelink": b"target"})
+    more = ("--metadata-ttl", "indefinite", "--negative-ttl", "0")
+    with mount_of(seaweedfs, bucket, tmp_path / "m", *options("rclone", *more)) as mount:
+        if not looks_first:
+            assert os.listdir(mount.path) == ["l"]
+        assert os.readlink(mount / "l") == "target"
+        seaweedfs.client().put_object(Bucket=bucket, Key="l", Body=b"a file")
+
+        assert (mount / "l").read_bytes() == b"a file"
 
 
 def test_a_link_that_is_replaced_before_it_is_looked_at_is_the_new_one(

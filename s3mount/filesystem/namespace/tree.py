@@ -116,11 +116,11 @@ class Tree:
         mtime_ns = self.mtime_ns(page, index)
         return Attributes(inode, page.sizes[index], mtime_ns, self.valid_for(page))
 
-    def valid_for(self, page: EntryPage) -> float:
-        """Seconds until all entries of *page* expire."""
+    def valid_for(self, page: EntryPage, *, exists: bool = True) -> float:
+        """Seconds until all entries of *page* expire; or that a name is absent, as of its time."""
         if self.cache.invalidations.newest(page.bucket, page.prefix) > page.requested_at:
             return 0.0
-        return self._valid_for(page.requested_at)
+        return self._valid_for(page.requested_at, exists=exists)
 
     def _valid_for(self, requested_at: float, *, exists: bool = True) -> float:
         return max(0.0, self._ttl.remaining(requested_at, self._clock.now(), exists=exists))

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from s3mount.errors import NotFound
-from s3mount.s3.model import ByteRange, ObjectVersion, PosixAttributes
+from s3mount.s3.model import ByteRange, ObjectStat, ObjectVersion, PosixAttributes
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.posix_recorder import PosixRecorder, PosixTable
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -139,10 +139,34 @@ def test_a_bug_in_recording_ends_the_exchange(
         read(operations, ByteRange(0, 7))  # on a connection that is not in the middle of a body
 
 
-def test_a_table_that_keeps_plain_versions_knows_that_they_tell_nothing(transport: str) -> None:
+def test_a_table_of_links_knows_of_plain_versions_that_they_tell_nothing(transport: str) -> None:
     del transport
-    table = PosixTable(keeps_plain=True)
-    table.put(VERSION, None, None)
+    table = PosixTable(has_links=True)
+    table.put(ObjectStat(VERSION, 3 * 10**9 + 1), None, None)
 
-    assert table.posix_attributes(VERSION) == PosixAttributes()
+    assert table.posix_attributes(VERSION) == PosixAttributes(uploaded_at=3)
     assert table.posix_attributes(ObjectVersion("other", "k", "abc", 7)) is None
+
+
+def test_targets_are_kept_in_bounded_memory(transport: str) -> None:
+    del transport
+    table = PosixTable(targets_max=3000, has_links=True)
+    versions = [ObjectVersion(BUCKET, f"k{number}", "abc", 0) for number in range(4)]
+    for _ in range(2):
+        for version in versions:
+            table.put(ObjectStat(version, 0), None, PosixAttributes(target="x" * 1300))
+
+        kept = [table.posix_attributes(version) is not None for version in versions]
+        assert kept == [False, False, True, True]
+    for version in versions:
+        table.put(ObjectStat(version, 0), None, PosixAttributes(target=""))
+    assert None not in map(table.posix_attributes, versions)
+
+
+def test_a_table_without_links_keeps_no_target(transport: str) -> None:
+    del transport
+    table = PosixTable()
+    table.put(ObjectStat(VERSION, 10**9), None, PosixAttributes(target="there"))
+    assert table.posix_attributes(VERSION) is None
+    table.put(ObjectStat(VERSION, 10**9), None, PosixAttributes(uid=1, target="there"))
+    assert table.posix_attributes(VERSION) == PosixAttributes(uid=1)
