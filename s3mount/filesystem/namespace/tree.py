@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, Symlinks, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
 from s3mount.filesystem.names import NAME_MAX, PLAIN_NAMES, ViewNames, decode, encode, parent_of
@@ -25,7 +25,7 @@ from s3mount.filesystem.namespace.name_resolver import NameResolver
 from s3mount.filesystem.namespace.ttl_policy import CLOCK_LEAD, StrictClock, TtlPolicy
 from s3mount.filesystem.namespace.version_checker import VersionChecker
 from s3mount.filesystem.namespace.volume import Volume
-from s3mount.s3.model import ObjectVersion
+from s3mount.s3.model import TARGET_MAX, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 
 LOOKUP_TO_OPEN = 1.0  # seconds between the lookup and the open of one open(2), at most
@@ -345,6 +345,13 @@ def build_tree(
         names=names,
     )
     volume = Volume(store, cache, location.prefix)
-    resolver = NameResolver(volume, nursery, location.timeout, first_bytes)
+    head_max = _head_max(location)
+    resolver = NameResolver(volume, nursery, location.timeout, first_bytes, head_max=head_max)
     versions = VersionChecker(store, nursery, strict_clock, inodes, kernel)
     return Tree(volume, resolver, inodes, kernel, versions, mounted_ns=mounted_ns)
+
+
+def _head_max(location: StoreConfig) -> int:
+    """The size of the largest file that its metadata may make a symbolic link; -1 if none may."""
+    is_by_metadata = bool(location.symlinks - {Symlinks.RCLONE})
+    return TARGET_MAX if is_by_metadata and location.at_ns is None else -1  # the past is settled
