@@ -140,8 +140,8 @@ class PosixAttributes(NamedTuple):
     """Attributes of an uploaded file in the user metadata of a version; None: it tells none.
 
     *mode* has permission bits only. *mtime_ns* is not negative. *target* is that of a symbolic
-    link, of 1 to TARGET_MAX bytes without a NUL, or "" if the body has it. *uploaded_at* is the
-    Last-Modified of the response, in seconds since 1970: uploads of equal bytes differ in it.
+    link, of 1 to TARGET_MAX bytes without a NUL, or "" if the body has it. *uploaded_at*, in
+    seconds since 1970: a later upload of equal bytes, by its Last-Modified, may have others.
     """
 
     mode: int | None = None

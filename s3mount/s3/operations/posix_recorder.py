@@ -20,6 +20,7 @@ from typing import Final
 from s3mount.s3.model import ObjectStat, ObjectVersion, PosixAttributes
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.posix_metadata import posix_attributes
+from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     Exchange,
@@ -54,7 +55,7 @@ class PosixTable:
     ) -> None:
         self._attributes_max = attributes_max
         self._targets_max = targets_max
-        self._has_links = has_links
+        self.has_links = has_links
         self._attributes: dict[bytes, PosixAttributes] = {}
         self._targets_size = 0  # bytes of memory
         self._lock = threading.Lock()
@@ -67,13 +68,19 @@ class PosixTable:
         return self._attributes.get(_digest(version, version_id))
 
     def put(
-        self, stat: ObjectStat, requested_id: str | None, attributes: PosixAttributes | None
+        self,
+        version: ObjectVersion,
+        requested_id: str | None,
+        attributes: PosixAttributes | None,
+        *,
+        uploaded_at: int = 0,
     ) -> None:
-        """Keep the *attributes* of the version of *stat*; None: it has none.
+        """Keep the *attributes* of *version*; None: it has none.
 
         It was read by the version id *requested_id*, or was current without one.
         """
-        digest, kept = _digest(stat.version, requested_id), self._kept(stat, attributes or _PLAIN)
+        digest = _digest(version, requested_id)
+        kept = self._kept(attributes or _PLAIN, uploaded_at)
         with self._lock:
             self._remove(digest)
             if kept is None:
@@ -83,10 +90,10 @@ class PosixTable:
             while self._is_full():
                 self._remove(next(iter(self._attributes)))
 
-    def _kept(self, stat: ObjectStat, found: PosixAttributes) -> PosixAttributes | None:
+    def _kept(self, found: PosixAttributes, uploaded_at: int) -> PosixAttributes | None:
         """What is kept of *found*; None if nothing."""
-        if self._has_links:
-            return found._replace(uploaded_at=stat.mtime_ns // _SECOND)
+        if self.has_links:
+            return found._replace(uploaded_at=uploaded_at)
         found = found._replace(target=None)
         return None if found == _PLAIN else found
 
@@ -140,7 +147,9 @@ class PosixRecorder:
         headers = response.headers
         stat = _stat(self._bucket, key, headers)
         if stat is not None:
-            self._table.put(stat, requested_id, posix_attributes(headers))
+            uploaded_at = _uploaded_at(stat, headers) if self._table.has_links else 0
+            attributes = posix_attributes(headers)
+            self._table.put(stat.version, requested_id, attributes, uploaded_at=uploaded_at)
 
 
 class RecordedExchange:
@@ -202,6 +211,14 @@ def _stat(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectStat | Non
 
 def _requested_id(request: StoreRequest) -> str | None:
     return next((value for name, value in request.query if name == "versionId"), None)
+
+
+def _uploaded_at(stat: ObjectStat, headers: Mapping[str, str]) -> int:
+    """The second up to which all uploads are older than the response, or what it is about."""
+    uploaded_at = stat.mtime_ns // _SECOND
+    sent_ns = parse_time(headers.get("date", ""))
+    # another upload may have followed in the second of the response
+    return uploaded_at if sent_ns is None else min(uploaded_at, sent_ns // _SECOND - 1)
 
 
 def _target_size(attributes: PosixAttributes) -> int:
