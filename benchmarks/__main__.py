@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import measure, table
-from benchmarks.rows import FAR, HTTPS, MILLION_KEYS, NEAR, READERS, ROWS, Row
+from benchmarks.rows import DISK, FAR, HTTPS, MILLION_KEYS, NEAR, READERS, ROWS, Row
 from benchmarks.run import Bench, bench_for, data_directory, relay_cost, samples_of
 from benchmarks.samples import Report, Sample
 from benchmarks.servers import CHECKOUT
@@ -78,10 +78,13 @@ def _systems_for(row: Row, installed: list[System], args: argparse.Namespace) ->
         return installed
     idle = _READING_ONLY if row.beside != READERS else set()
     return [
-        system
-        for system in installed
-        if system.name not in idle and (row.systems is None or system.name in row.systems)
+        system for system in installed if system.name not in idle and _is_default(row, system.name)
     ]
+
+
+def _is_default(row: Row, name: str) -> bool:
+    """Whether the system *name* is measured in *row* if none was named."""
+    return name not in DISK if row.systems is None else name in row.systems
 
 
 def _chosen_rows(args: argparse.Namespace) -> list[Row]:

@@ -17,6 +17,10 @@ RCLONE = ("rclone",)
 READERS = ("rclone", "rclone-16", "s3fs")
 LOCAL = "local file"  # the same bytes from a file in the page cache
 SERIAL = "serial LIST"  # a plain client that requests page after page
+COLD_FILE = "local file, cold"  # the same bytes from a file on the disk, not in the page cache
+COLD = "the same, cold"  # the first run, which filled the cache
+MOUNTED = "mounted file"  # a local file through the least possible FUSE mount
+DISK = frozenset({"s3mount-disk", "rclone-disk", "s3fs-disk", "geesefs-disk"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,11 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One workload; *seen* is its required result, *again* limits a second run."""
+    """One workload; *seen* is its required result, *again* limits a second run.
+
+    *ours* is the system that the limits are of. *is_remounted*: the workload runs once before, and
+    what is measured is a new mount after it, with the machine's page cache dropped.
+    """
 
     name: str
     title: str
@@ -50,6 +58,8 @@ class Row:
     warmed_by: str | None = None  # an unmeasured workload before it, on the same mount
     ttl: int = 60
     systems: frozenset[str] | None = None  # the only systems by default: the others take minutes
+    ours: str = OURS
+    is_remounted: bool = False
 
     @property
     def bucket(self) -> str:
@@ -239,5 +249,66 @@ ROWS = (
         seen=GIB,
         beside=READERS,
         links={FAR: Limits(peak=(256 + 150) * MIB), NEAR: Limits(peak=(256 + 150) * MIB)},
+    ),
+    Row(
+        name="cold-disk",
+        title="1 GiB, sequential, into a disk cache",
+        workload="sequential",
+        dataset="gibibyte",
+        seen=GIB,
+        beside=(OURS,),
+        links={FAR: Limits(ratio=1.15), NEAR: Limits(ratio=1.15)},
+        systems=DISK | {OURS},
+        ours="s3mount-disk",
+    ),
+    Row(
+        name="cold-small-disk",
+        title="1,000 small files in order, into a disk cache",
+        workload="small_files",
+        dataset="small",
+        seen=sum(size for _, size in DATASETS["small"].objects()),
+        beside=(OURS,),
+        links={FAR: Limits(ratio=1.15), NEAR: Limits(ratio=1.15)},
+        systems=DISK | {OURS},
+        ours="s3mount-disk",
+    ),
+    Row(
+        name="remount",
+        title="1 GiB, sequential, from a disk cache after a remount",
+        workload="sequential",
+        dataset="gibibyte",
+        seen=GIB,
+        beside=(COLD_FILE,),
+        links={FAR: Limits(ratio=1.25, requests=2)},
+        systems=DISK,
+        ours="s3mount-disk",
+        is_remounted=True,
+        ttl=600,
+    ),
+    Row(
+        name="remount-small",
+        title="1,000 small files in order, from a disk cache after a remount",
+        workload="small_files",
+        dataset="small",
+        seen=sum(size for _, size in DATASETS["small"].objects()),
+        beside=(COLD,),
+        links={FAR: Limits(ratio=0.2, requests=20)},
+        systems=DISK,
+        ours="s3mount-disk",
+        is_remounted=True,
+        ttl=600,
+    ),
+    Row(
+        name="random-disk",
+        title="1,000 random reads of 4 KiB in 1 GiB, from a disk cache after a remount",
+        workload="random_thousand",
+        dataset="gibibyte",
+        seen=1_000,
+        beside=(MOUNTED,),
+        links={NEAR: Limits(ratio=1.5, requests=0)},
+        systems=frozenset({"s3mount-disk"}),
+        ours="s3mount-disk",
+        is_remounted=True,
+        ttl=600,
     ),
 )

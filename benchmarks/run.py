@@ -18,9 +18,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import measure
-from benchmarks.rows import FAR, HTTPS, LOCAL, MILLION, NEAR, OURS, SERIAL, START, Row
+from benchmarks.rows import (
+    COLD,
+    COLD_FILE,
+    FAR,
+    HTTPS,
+    LOCAL,
+    MILLION,
+    MOUNTED,
+    NEAR,
+    OURS,
+    SERIAL,
+    START,
+    Row,
+)
 from benchmarks.samples import Sample
-from benchmarks.seed import MIB, body, seed
+from benchmarks.seed import GIB, MIB, body, seed
 from benchmarks.servers import (
     ACCESS_KEY,
     CHECKOUT,
@@ -33,7 +46,7 @@ from benchmarks.servers import (
     relay,
     seaweedfs,
 )
-from benchmarks.systems import Mount, System, Target, mounted
+from benchmarks.systems import LOCAL_MOUNT, Mount, System, Target, mounted
 
 _MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
 _DATA_SIZE = 6 << 30  # bytes of all datasets, with a reserve
@@ -116,7 +129,7 @@ def samples_of(
     row = replace(row, seen=bench.keys) if row.dataset == MILLION else row
     first: list[Sample] = []
     for number in range(rounds):
-        for yardstick in {LOCAL, SERIAL} & set(row.beside):
+        for yardstick in {LOCAL, SERIAL, COLD_FILE, MOUNTED} & set(row.beside):
             yield _yardstick(yardstick, row, link, number, bench)
         for system in systems:
             if number and not _decides(system.name, row, link, first):
@@ -179,12 +192,15 @@ def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> I
     """Measure a fresh mount with cold caches, and again if the row wants that."""
     address = bench.address(row, link)
     label = Sample(row=row.name, link=link, system=system.name, round=number)
+    cache = bench.scratch / "disk-cache"
     target = Target(
-        address.url, row.bucket, bench.scratch / "mnt", bench.scratch, row.ttl, address.ca
+        address.url, row.bucket, bench.scratch / "mnt", bench.scratch, row.ttl, address.ca, cache
     )
     if row.workload != START:  # a program that is used starts from the page cache
         measure.drop_caches()
     try:
+        if row.is_remounted:
+            yield from _fill_cache(system, target, row, label, address)
         with mounted(system, target) as mount:
             if row.warmed_by is not None:
                 workload_report(row.warmed_by, mount.root, mount.pid)
@@ -194,6 +210,21 @@ def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> I
                 yield _sample(replace(label, again=True), row, mount, address)
     except (RuntimeError, OSError) as exc:
         yield replace(label, error=str(exc))
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+
+
+def _fill_cache(
+    system: System, target: Target, row: Row, label: Sample, address: StoreAddress
+) -> Iterator[Sample]:
+    """Run the workload on a mount of its own, which fills its disk cache."""
+    with mounted(system, target) as mount:
+        cold = _sample(label, row, mount, address)
+    if cold.error:
+        raise RuntimeError(cold.error)
+    if system.name == row.ours:
+        yield replace(cold, system=COLD)
+    measure.drop_caches()
 
 
 def _sample(label: Sample, row: Row, mount: Mount, address: StoreAddress) -> Sample:
@@ -231,9 +262,19 @@ def _sample(label: Sample, row: Row, mount: Mount, address: StoreAddress) -> Sam
 def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sample:
     """Measure the same work without a mount: on a cached local file, or by a plain client."""
     if name == LOCAL:
-        root = _local_copy(bench.scratch)
+        root = _local_copy(bench.scratch, "quarters/file-0.bin", 256 * MIB)
         workload_report(row.workload, root)
         done = workload_report(row.workload, root)
+    elif name == COLD_FILE:
+        root = _local_copy(bench.scratch, "gibibyte/file.bin", GIB)
+        measure.drop_caches()
+        done = workload_report(row.workload, root)
+    elif name == MOUNTED:
+        _local_copy(bench.scratch, "gibibyte/file.bin", GIB)
+        measure.drop_caches()
+        target = Target("", "", bench.scratch / "mnt", bench.scratch)
+        with mounted(LOCAL_MOUNT, target) as mount:
+            done = workload_report(row.workload, mount.root)
     else:
         done = workload_report("serial_list", bench.address(row, link).url)
     return Sample(row=row.name, link=link, system=name, round=number, seconds=done["seconds"])
@@ -265,12 +306,13 @@ def workload_report(
     return report
 
 
-def _local_copy(scratch: Path) -> Path:
+def _local_copy(scratch: Path, name: str, size: int) -> Path:
+    """Return a directory that has the object *name*, of *size* bytes, as a file."""
     root = scratch / "local"
-    path = root / "quarters/file-0.bin"
+    path = root / name
     if not path.exists():
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
-            for start in range(0, 256 * MIB, 8 * MIB):
+            for start in range(0, size, 8 * MIB):
                 file.write(body(start, start + 8 * MIB))
     return root

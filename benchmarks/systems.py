@@ -24,7 +24,10 @@ _POLL = 0.003  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What to mount; *ttl* is the metadata lifetime in seconds, *ca* an HTTPS *url*'s authority."""
+    """What to mount; *ttl* is the metadata lifetime in seconds, *ca* an HTTPS *url*'s authority.
+
+    *cache* is the directory of a disk cache, for those systems that get one.
+    """
 
     url: str
     bucket: str
@@ -32,6 +35,7 @@ class Target:
     scratch: Path
     ttl: int = 60
     ca: Path | None = None
+    cache: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,20 @@ def _goofys(*options: str) -> Callable[[Target], list[str]]:
     return arguments
 
 
+def _on_disk(
+    arguments: Callable[[Target], list[str]], options: Callable[[str], list[str]]
+) -> Callable[[Target], list[str]]:
+    """Return *arguments*, and the *options* of a disk cache in a directory."""
+    return lambda to: [*options(str(to.cache)), *arguments(to)]
+
+
+def _on_disk_last(
+    arguments: Callable[[Target], list[str]], options: Callable[[str], list[str]]
+) -> Callable[[Target], list[str]]:
+    """Return the same, for a program that takes options behind its other arguments."""
+    return lambda to: [*arguments(to), *options(str(to.cache))]
+
+
 def _bare(to: Target) -> list[str]:
     return [to.bucket, str(to.mountpoint), "--endpoint-url", to.url]
 
@@ -173,16 +191,52 @@ _SYSTEMS = (
     System("goofys", ("goofys",), _goofys("--type-cache-ttl", "60s")),
     System("geesefs", ("geesefs",), _goofys("--list-type", "2")),
 )
+# the same with their disk caches, all of 4 GiB where that can be said
+_DISK_SYSTEMS = (
+    System(
+        "s3mount-disk",
+        _THIS,
+        _on_disk(_s3mount(), lambda cache: [f"--cache-dir={cache}", "--cache-size=4GiB"]),
+    ),
+    System(
+        "rclone-disk",
+        ("rclone",),
+        _on_disk_last(
+            _rclone(),
+            lambda cache: [
+                f"--cache-dir={cache}",
+                "--vfs-cache-mode=full",
+                "--vfs-cache-max-size=4G",
+            ],
+        ),
+        "version",
+    ),
+    System(
+        "s3fs-disk", ("s3fs",), _on_disk_last(_s3fs, lambda cache: ["-o", f"use_cache={cache}"])
+    ),
+    System(
+        "geesefs-disk",
+        ("geesefs",),
+        _on_disk(_goofys("--list-type", "2"), lambda cache: [f"--cache={cache}"]),
+    ),
+)
 
 
 def systems(floor: str | None) -> dict[str, System]:
     """Return every system by its name; *floor* is the command of a bare mount."""
-    known = {system.name: system for system in _SYSTEMS}
+    known = {system.name: system for system in (*_SYSTEMS, *_DISK_SYSTEMS)}
     return (
         known
         if floor is None
         else known | {"floor": System("floor", tuple(shlex.split(floor)), _bare)}
     )
+
+
+LOCAL_MOUNT = System(
+    "local mount",
+    (sys.executable, "-m", "benchmarks.local_mount"),
+    lambda to: [str(to.scratch / "local"), str(to.mountpoint)],
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +252,8 @@ class Mount:
 def mounted(system: System, target: Target) -> Iterator[Mount]:
     """Mount *target* with *system*; raises RuntimeError if it does not come up."""
     target.mountpoint.mkdir(exist_ok=True)
+    if target.cache is not None:
+        target.cache.mkdir(mode=0o700, exist_ok=True)
     log_path = target.scratch / f"{system.name}.log"
     begin = time.perf_counter()
     with log_path.open("wb") as log:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.rows import FAR, HTTPS, NEAR, OURS, ROWS, Limits, Row
+from benchmarks.rows import FAR, HTTPS, NEAR, ROWS, Limits, Row
 from benchmarks.samples import Report, Sample
 from benchmarks.seed import MIB
 
@@ -31,7 +31,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One row over one link: *lines* are the samples of each system, *checks* are of s3mount."""
+    """One row over one link.
+
+    *lines* are the samples of each system, *checks* are of the row's `ours`.
+    """
 
     row: Row
     link: str
@@ -127,7 +130,7 @@ _SUMMARY = "| workload | link | s3mount, seconds | must show | seen | |"
 
 def _summary(block: Block, check: Check) -> str:
     title = block.row.title + (", again" if block.again else "")
-    ours = block.lines.get(OURS, [])
+    ours = block.lines.get(block.row.ours, [])
     columns = (title, block.link, _seconds(ours), check.limit, check.seen, check.mark)
     return f"| {' | '.join(columns)} |"
 
@@ -154,7 +157,7 @@ def _reference(row: Row, lines: dict[str, list[Sample]]) -> tuple[str, float] | 
 
 def _checks(limits: Limits, row: Row, lines: dict[str, list[Sample]]) -> list[Check]:
     """Check every limit: times and CPU by medians, counts and memory by the worst round."""
-    ours = lines.get(OURS, [])
+    ours = lines.get(row.ours, [])
     if not ours:
         return []
     if errors := [sample.error for sample in ours if sample.error]:

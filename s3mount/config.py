@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 MIB = 1 << 20
+GIB = 1 << 30
 AddressingStyle = Literal["auto", "path", "virtual"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 INDEFINITE = math.inf  # a TTL that never expires
@@ -105,6 +106,7 @@ class TreeConfig:
     metadata_ttl: float = 60.0
     negative_ttl: float | None = None  # None: as metadata_ttl
     stale_while_revalidate: float = 0.0
+    serve_stale: float = 0.0  # of expired metadata, while the store cannot be reached
     metadata_limit: int = 256 * MIB  # bytes, over all directories
     has_xattrs: bool = False  # whether files have extended attributes
 
@@ -115,6 +117,15 @@ class BlockConfig:
 
     part_size: int = 8 * MIB
     memory_limit: int = 256 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskConfig:
+    """Directory of the disk cache, and its limits in bytes."""
+
+    folder: Path  # absolute
+    size: int = 10 * GIB
+    free_space: int = GIB  # of its file system, which the cache leaves to others
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +184,7 @@ class Config:
     tree: TreeConfig
     mount: MountConfig
     blocks: BlockConfig = field(default_factory=BlockConfig)
+    disk: DiskConfig | None = None  # None: blocks are in memory only
     prices: PriceConfig = field(default_factory=PriceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     metrics: MetricsAddress | None = None

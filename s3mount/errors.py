@@ -151,6 +151,10 @@ class NoPast(StoreError):
     """The bucket, one of many, keeps no versions: what it was at a time (`--at`) is not known."""
 
 
+class Unreachable(StoreError):
+    """No response from the store: no connection, or one that broke, after retries."""
+
+
 class ChecksumMismatch(StoreError):
     """The bytes of a whole object do not match its checksum, however often they are requested."""
 
@@ -178,6 +182,10 @@ class SetupError(S3MountError):
 
     The message is one line: what is wrong, and what to do about it.
     """
+
+
+class CacheDirectoryError(SetupError):
+    """The directory of the disk cache cannot be used: it is another user's, or not private, say."""
 
 
 class NotServed(S3MountError):

@@ -11,6 +11,9 @@ from typing import Any, cast
 import trio
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.block_source import StoreSource
+from s3mount.cache.buffer_pool import BufferPool
+from s3mount.cache.disk_source import DiskSource
 from s3mount.config import BlockConfig, Config, MountConfig, StoreConfig, TreeConfig
 from s3mount.daemon.lifecycle import register_process
 from s3mount.daemon.log_rate_limit import LogLimit
@@ -22,7 +25,9 @@ from s3mount.s3.model import Reason
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.request_records import Outcome, RequestKind
+from tests.fakes.memory_disk import MemoryDisk
 from tests.fakes.memory_store import MemoryStore
+from tests.fakes.scripted_threads import ScriptedThreads
 from tests.property.filesystem_factory import make_filesystem
 
 _HEAD = """\
@@ -78,12 +83,19 @@ A histogram has a bucket for each doubling, from 0.1 ms to 105 s, and is of requ
 response. `histogram_quantile(0.99, sum by (kind, le) (rate(
 s3mount_request_duration_seconds_bucket[5m])))` is the 99th percentile of each kind.
 """
+_DISK = """\
+## Metrics of the disk cache
+
+Mounts with `--cache-dir` have these too.
+"""
 
 
 def page() -> str:
     """Return the page, in Markdown."""
     lines = "\n".join(_rows(registered()))
-    return f"{_HEAD}\n{lines}\n\n{_HISTOGRAM}\n## Labels\n\n" + "\n".join(_labels()) + "\n"
+    disk = "\n".join(_rows(registered_of_disk()))
+    labels = "\n".join(_labels())
+    return f"{_HEAD}\n{lines}\n\n{_HISTOGRAM}\n{_DISK}\n{disk}\n\n## Labels\n\n{labels}\n"
 
 
 def registered() -> Metrics:
@@ -91,6 +103,24 @@ def registered() -> Metrics:
     metrics = Metrics()
     trio.run(_register, metrics)
     return metrics
+
+
+def registered_of_disk() -> Metrics:
+    """Return the further metrics of a mount with a disk cache."""
+    metrics = Metrics()
+    trio.run(_register_disk, metrics)
+    return metrics
+
+
+async def _register_disk(metrics: Metrics) -> None:
+    DiskSource(
+        MemoryDisk(),
+        StoreSource(MemoryStore({})),
+        BufferPool(0).holds,
+        ScriptedThreads(),
+        namespace="",
+        memory_limit=0,
+    ).register_metrics(metrics)
 
 
 async def _register(metrics: Metrics) -> None:

@@ -1,5 +1,6 @@
 """Block cache of the mount: joins the parts of this package, and finds the blocks of a version."""
 
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 import trio
@@ -7,7 +8,9 @@ import trio
 from s3mount.cache.background_reader import BackgroundReader
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
-from s3mount.cache.block_source import StoreSource
+from s3mount.cache.block_source import BlockSource, StoreSource
+from s3mount.cache.buffer_holds import BufferHolds
+from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.file_activity import FileActivity, latest_activity
 from s3mount.cache.object_reader import ObjectReader
@@ -19,9 +22,12 @@ from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore
 
+MakeTier = Callable[[BlockSource, BufferHolds], BlockSource]
+"""Makes a tier over the next source; it may hold buffers."""
+
 
 class BlockCache:
-    """Blocks of all object versions."""
+    """Blocks of all object versions, from *store*; *make_tier* makes a tier between them."""
 
     def __init__(
         self,
@@ -31,9 +37,14 @@ class BlockCache:
         sizes: FetchSizes | None = None,
         *,
         has_readahead: bool = True,
+        make_tier: MakeTier | None = None,
     ) -> None:
-        self._source = source = StoreSource(store)
-        self._loader = BlockLoader(source, nursery, config.memory_limit)
+        memory = BufferPool(config.memory_limit)
+        source: BlockSource = StoreSource(store)
+        if make_tier is not None:
+            source = make_tier(source, memory.holds)
+        self._source = source
+        self._loader = BlockLoader(source, nursery, memory)
         self._planner = FetchPlanner(source, self._loader)
         prefetch_limit = self._loader.prefetches.limit if has_readahead else 0
         self._readahead = ReadaheadScheduler(self._planner, self._loader, prefetch_limit)

@@ -12,7 +12,8 @@ Invariants:
 2. A fetch that no reader will want is cancelled at once: when the last reader of its version
    closes, or with its last waiter after that. Its bytes may be fetched again at once.
 3. A cancelled fetch keeps its buffer, and its share of prefetch, until nobody writes to the buffer.
-4. A failure is raised to each waiter as an exception of its own. If nobody waits it is logged; a
+4. A buffer that its source has lost is given back, and the fetch goes on with another one.
+5. A failure is raised to each waiter as an exception of its own. If nobody waits it is logged; a
    bug is logged always, with its traceback.
 """
 
@@ -23,7 +24,7 @@ import trio
 
 from s3mount import unawaited
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
-from s3mount.cache.block_source import BlockSource
+from s3mount.cache.block_source import BlockSource, BufferLost
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.prefetch_budget import PrefetchBudget
 from s3mount.errors import StaleVersion, StoreError
@@ -38,13 +39,14 @@ _BACKGROUND: Final = frozenset((Reason.WARM, Reason.VERIFY))
 class BlockLoader:
     """All fetches of the mount, and the memory that they fill."""
 
-    def __init__(self, source: BlockSource, nursery: trio.Nursery, memory_limit: int) -> None:
+    def __init__(self, source: BlockSource, nursery: trio.Nursery, memory: BufferPool) -> None:
         self._source = source
         self._nursery = nursery
-        self.memory = BufferPool(memory_limit, self._evict_buffer)
+        self.memory = memory
+        memory.on_evict = self._evict_buffer
         # the fetches in flight, of which `prefetches` counts those that no reader waited for
         self._fetches: dict[BlockFetch, None] = {}
-        self.prefetches = PrefetchBudget(memory_limit)
+        self.prefetches = PrefetchBudget(memory.limit)
         # statistics
         self.started = 0
         self.failed = 0
@@ -72,8 +74,7 @@ class BlockLoader:
             if block.buffer is None:
                 block.buffer = self.memory.acquire_nowait(len(block))
             if block.buffer is None:
-                fetch.scope = trio.CancelScope()
-                self._nursery.start_soon(self._wait_for_memory, fetch, byte_range, fetch.scope)
+                self._start_waiting(fetch)
             else:
                 fetch.read = self._source.start_read(
                     block.version_blocks.version,
@@ -164,27 +165,34 @@ class BlockLoader:
         block.version_blocks.remove(block)
         fetch.cancel()
 
-    async def _wait_for_memory(
-        self, fetch: BlockFetch, byte_range: ByteRange, scope: trio.CancelScope
-    ) -> None:
+    def _start_waiting(self, fetch: BlockFetch) -> None:
+        fetch.scope = trio.CancelScope()
+        self._nursery.start_soon(self._wait_for_memory, fetch, fetch.scope)
+
+    async def _wait_for_memory(self, fetch: BlockFetch, scope: trio.CancelScope) -> None:
         block = fetch.block
         try:
             with scope:
                 block.buffer = await self.memory.acquire(len(block))
                 if not fetch.is_cancelled:
-                    fetch.read = self._source.start_read(
-                        block.version_blocks.version,
-                        byte_range,
-                        block.buffer,
-                        fetch.end,
-                        fetch.priority,
-                        reason=fetch.reason,
-                    )
+                    self._start_read(fetch, block.buffer)
         except Exception as exc:  # noqa: BLE001 - whatever it is, a bug too, the waiters are told
             fetch.fail(exc)
         finally:
             if fetch.read is None:
                 self._finalize(fetch)
+
+    def _start_read(self, fetch: BlockFetch, buffer: memoryview) -> None:
+        """Read the block of *fetch* some time after that has started."""
+        block = fetch.block
+        fetch.read = self._source.start_read(
+            block.version_blocks.version,
+            ByteRange(block.start, block.stop),
+            buffer,
+            fetch.end,
+            Priority.DEMAND if block.waiters else fetch.priority,
+            reason=fetch.reason,
+        )
 
     def _complete(
         self, fetch: BlockFetch, version: ObjectVersion, error: BaseException | None
@@ -193,7 +201,7 @@ class BlockLoader:
         try:
             if error is None:
                 self._on_success(fetch, version)
-            elif self._read_by_version_id(fetch, version, error):
+            elif self._read_by_version_id(fetch, version, error) or self._reread(fetch, error):
                 return
             else:
                 self._on_failure(fetch, error)
@@ -225,15 +233,20 @@ class BlockLoader:
         ):
             return False
         blocks.version = version.with_version_id(blocks.version.version_id, is_replaced=True)
-        priority = Priority.DEMAND if block.waiters else fetch.priority
-        fetch.read = self._source.start_read(
-            blocks.version,
-            ByteRange(block.start, block.stop),
-            block.buffer,
-            fetch.end,
-            priority,
-            reason=fetch.reason,
-        )
+        self._start_read(fetch, block.buffer)
+        return True
+
+    def _reread(self, fetch: BlockFetch, error: BaseException) -> bool:
+        """Read into another buffer if the source holds the first one; whether it is so."""
+        if fetch.is_cancelled or not isinstance(error, BufferLost):
+            return False
+        block, fetch.read = fetch.block, None
+        self._return_buffer(block)
+        block.buffer = self.memory.acquire_nowait(len(block))
+        if block.buffer is None:
+            self._start_waiting(fetch)
+        else:
+            self._start_read(fetch, block.buffer)
         return True
 
     @staticmethod

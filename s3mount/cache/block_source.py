@@ -1,21 +1,43 @@
 """Block source: where the block loader gets bytes that it does not hold.
 
 Sources form tiers, each over the next, and the store is the last one. A tier above the store (a
-disk cache) serves what it has, reads the rest from the next source, and keeps it.
+disk cache, or one that machines share) does four things with extents: it has, reads, keeps and
+evicts them. It serves what it has, reads the rest from the next source, and keeps what that
+brought. It knows the next one by this protocol only, and nothing of those above it.
+
+What holds for each tier:
+
+1. It never serves a byte of which it is not certain. What is damaged, late or gone is read from the
+   next source.
+2. A failure of the tier itself is no failure of a read. Only the store fails reads.
+3. A read that the tier serves whole is no request of the next one, and takes no permit there.
+4. What it keeps, it keeps behind the readers: no read waits for it.
 """
 
 from typing import Protocol
 
+import trio
+
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import ObjectStore, OnReadEnd, Priority, StartedRead
+from s3mount.unawaited import ExpectedError
+
+
+class BufferLost(ExpectedError):
+    """A read ended without its buffer, which its source holds: read again, into another one."""
 
 
 class BlockSource(Protocol):
-    """One tier. Its extents are parts of a version on a grid of `FetchSizes.block` bytes.
+    """One tier. Its extents are parts of a version, of which `FetchSizes.block` has one or more.
 
-    An extent begins at a multiple of that size, and ends at one or at the end of the object. Reads
+    An extent begins at a multiple of its size, and ends at one or at the end of the object. Reads
     begin and end anywhere: a tier serves, and keeps, the whole extents within them.
+
+    *extent* is the least that a read of what it has costs, in bytes from a multiple of that on; 0
+    if that is not less than the least fetch from the store.
     """
+
+    extent: int
 
     def has_capacity(self) -> bool:
         """Whether a prefetch would be read at once."""
@@ -39,7 +61,10 @@ class BlockSource(Protocol):
         *,
         reason: Reason = Reason.READ,
     ) -> StartedRead:
-        """`ObjectStore.start_read`. The source writes to *into*, and reads it, until *on_end*."""
+        """`ObjectStore.start_read`. The source writes to *into*, and reads it, until *on_end*.
+
+        If it cannot give *into* back in time, it holds the buffer, and *on_end* gets `BufferLost`.
+        """
         ...
 
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None:
@@ -50,11 +75,20 @@ class BlockSource(Protocol):
         """Drop every extent of *version*."""
         ...
 
+    def capacity(self) -> int:
+        """Bytes that a warm-up may have kept here, beside the memory; 0 if nothing is kept now."""
+        ...
+
+    async def wait_kept(self) -> None:
+        """Wait until what was read is kept, or will not be."""
+        ...
+
 
 class StoreSource:
     """The store as the last tier: it keeps nothing. Its reads are the store's, without a frame."""
 
     def __init__(self, store: ObjectStore) -> None:
+        self.extent = 0
         self.start_read = store.start_read
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
@@ -69,3 +103,9 @@ class StoreSource:
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None: ...
 
     def evict(self, version: ObjectVersion) -> None: ...
+
+    def capacity(self) -> int:
+        return 0
+
+    async def wait_kept(self) -> None:
+        await trio.lowlevel.checkpoint()

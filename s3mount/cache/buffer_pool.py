@@ -6,21 +6,25 @@ back to the kernel at once, which a heap with holes would not do, so the limit h
 memory too.
 
 An evictable block may be evicted whenever the event loop runs something else. A block that is being
-fetched, or that has waiters, is not evictable.
+fetched, or that has waiters, is not evictable. A buffer that a source holds is in use until it is
+let go, whatever becomes of its block.
 """
 
 import math
 import mmap
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 import trio
 from cachetools import LRUCache
 
 from s3mount.cache.block import Block
+from s3mount.cache.buffer_holds import BufferHolds
 
 _MAPPED_FROM: Final = 1 << 16
+_CANDIDATES: Final = 32  # blocks that are looked at for one that nobody wants
 _LEAST_COST: Final = 2048  # bytes; a block of a few bytes still has its objects
 
 
@@ -38,12 +42,13 @@ class _PendingAllocation:
 class BufferPool:
     """Lends buffers of at most *limit* bytes in all.
 
-    *on_evict* takes the buffer from a block that is evicted.
+    *on_evict*, set by the owner of the blocks, takes the buffer from a block that is evicted.
     """
 
-    def __init__(self, limit: int, on_evict: Callable[[Block], memoryview]) -> None:
+    def __init__(self, limit: int, on_evict: Callable[[Block], memoryview] | None = None) -> None:
         self.limit = limit
-        self._on_evict = on_evict
+        self.on_evict = on_evict
+        self.holds = BufferHolds(self._on_let_go, block_cost)
         # `used` counts every buffer: lent or in `_idle`. An evictable block is in `_lru` if it was
         # read or demoted, in `_warmed` if a warm-up fetched it and nothing has read it, in
         # `_prefetched` if a stream is expected to read it. A pending allocation is served before
@@ -65,6 +70,7 @@ class BufferPool:
         while the reply to the reader of that last block is still being sent.
         """
         evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
+        evictable -= self.holds.lent_bytes
         needed = self.used - self._idle_bytes - evictable + block_cost(length)
         return None if self._pending or needed > self.limit else self._find_buffer(length)
 
@@ -140,11 +146,25 @@ class BufferPool:
 
     def is_unused(self, block: Block) -> bool:
         """Whether *block* is one of `unused_blocks`."""
-        return block in self._lru and block.was_accessed and not block.version_blocks.readers
+        if block.version_blocks.readers or not block.was_accessed or block not in self._lru:
+            return False
+        return block.buffer is None or not self.holds.has(block.buffer)
 
     def evict_unused(self, block: Block) -> None:
         """Evict *block*, one of `unused_blocks`."""
         self._forget_block(self._lru.pop(block))
+
+    def evict_warmed(self, octets: int) -> None:
+        """Evict the oldest warmed blocks, until they cost *octets* or more, or none is left.
+
+        What they had is kept by a source.
+        """
+        while octets > 0 and self._warmed:
+            block = next(iter(self._warmed))
+            block.was_accessed = True  # not wasted
+            octets -= _cost(block)
+            self._unmark_warmed(block)
+            self._forget_block(block)
 
     def evict(self, block: Block) -> None:
         """Evict *block*, which is ready and has no waiters, whatever it is kept for.
@@ -176,10 +196,12 @@ class BufferPool:
     def _evict(self) -> bool:
         """Evict the block read longest ago, else a warmed one, else that which is needed last.
 
-        The block that was read last goes after the warmed ones: its reply may be being sent.
+        The block that was read last goes after the warmed ones: its reply may be being sent. Of the
+        blocks read long ago, one goes first whose bytes nobody wants to keep.
         """
         if len(self._lru) > self._move_last_accessed_to_end():
-            block, _ = self._lru.popitem()
+            block = self._oldest_unwanted() if self.holds.is_used else None
+            block = self._lru.popitem()[0] if block is None else self._lru.pop(block)
         elif self._warmed:
             block = next(reversed(self._warmed))  # the last, so that the first files stay whole
             self._unmark_warmed(block)
@@ -192,6 +214,15 @@ class BufferPool:
         self._forget_block(block)
         return True
 
+    def _oldest_unwanted(self) -> Block | None:
+        """One of the blocks that came first, whose bytes nobody wants, if there is one."""
+        for block in islice(self._lru, _CANDIDATES):
+            buffer = block.buffer
+            is_last = block is self._last_accessed
+            if buffer is not None and not is_last and not self.holds.is_wanted(buffer):
+                return block
+        return None
+
     def _move_last_accessed_to_end(self) -> bool:
         """Make the block that was read last the latest, after those demoted since; if it is one."""
         last = self._last_accessed
@@ -203,13 +234,22 @@ class BufferPool:
     def _forget_block(self, block: Block) -> None:
         if block is self._last_accessed:
             self._last_accessed = None
-        self._put_idle(self._on_evict(block))
+        assert self.on_evict is not None
+        self._put_idle(self.on_evict(block))
+
+    def _on_let_go(self, buffer: memoryview | None) -> None:
+        """A buffer is held no longer, which its block has returned, or has still (None)."""
+        if buffer is not None:
+            self._put_idle(buffer)
+        self._serve_pending()
 
     def _unmark_warmed(self, block: Block) -> None:
         del self._warmed[block]
         self._warmed_bytes -= _cost(block)
 
     def _put_idle(self, buffer: memoryview) -> None:
+        if self.holds.is_used and self.holds.keep(buffer):
+            return
         length = len(buffer)
         if length < _MAPPED_FROM:
             self.used -= block_cost(length)

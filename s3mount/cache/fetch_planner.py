@@ -6,6 +6,8 @@ throughout. Invariants:
 1. Only gaps are fetched: no byte that a block holds or will hold.
 2. What a reader waits for is fetched in any case. All else is fetched only if there is memory, and
    not at all from a store without ranges, where all that precedes it would come with it.
+3. A read of a few bytes, which belongs to no stream, fetches more than these only if that is a
+   request to the store: then the bytes around them cost little.
 """
 
 from s3mount.cache.block import Block, VersionBlocks
@@ -44,6 +46,8 @@ class FetchPlanner:
         """
         if len(wanted) < version_blocks.version.size and not self._source.has_ranges():
             return self._fetch_without_ranges(version_blocks, wanted, start, stop)
+        if self._source.extent and len(wanted) <= version_blocks.sizes.block:
+            wanted = self._narrowed(version_blocks, wanted, start, stop)
         loader, part = self._loader, version_blocks.sizes.part
         for gap in version_blocks.gaps(wanted):
             for byte_range in split(gap, part):
@@ -57,6 +61,19 @@ class FetchPlanner:
     def prefetch(self, version_blocks: VersionBlocks, wanted: ByteRange, reason: Reason) -> bool:
         """Fetch what is missing of *wanted*; False if there was no memory for all of it."""
         return self.fetch(version_blocks, wanted, wanted.stop, wanted.stop, reason)
+
+    def _narrowed(
+        self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int
+    ) -> ByteRange:
+        """What to fetch of *wanted* if a read of less is no request: what the reader waits for."""
+        if not wanted.start <= start < stop <= wanted.stop:
+            return wanted
+        extent = self._source.extent
+        least = ByteRange(
+            max(wanted.start, start // extent * extent),
+            min(wanted.stop, -(-stop // extent) * extent),
+        )
+        return least if self._source.has(version_blocks.version, least) else wanted
 
     def _fetch_without_ranges(
         self, version_blocks: VersionBlocks, wanted: ByteRange, start: int, stop: int

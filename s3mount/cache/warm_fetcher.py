@@ -8,7 +8,9 @@ Knows versions and memory, never names. Invariants:
 4. A quarter of the memory is left to readers. What it fetched is evicted for what readers read or
    are expected to read next (readahead), after all that they have read but the last block, and for
    no other prefetch.
-5. An object that is being fetched has a reader. When the last one closes, fetches in flight that
+5. If the source keeps what it reads (a disk cache), the memory bounds nothing: what was fetched
+   and is kept is evicted for what is fetched next, the oldest first.
+6. An object that is being fetched has a reader. When the last one closes, fetches in flight that
    nothing waits for are cancelled, as for any other reader.
 """
 
@@ -68,9 +70,13 @@ class WarmFetcher:
         if not version.size:
             return NOTHING
         blocks = self._find(version)
+        if self._is_kept(version):
+            return NOTHING
         if blocks is None and version.size <= self._sizes.part // 2:  # mostly
             return Missing(version.size, 1, block_cost(version.size))
-        if version.size > self._loader.memory.limit:  # never to be fetched, in whatever pieces
+        if (
+            version.size > self._loader.memory.limit and not self._source.capacity()
+        ):  # never to be fetched, in whatever pieces
             gaps = [] if blocks is None else blocks.gaps(ByteRange(0, version.size))
             return Missing(sum(map(len, gaps)) or version.size, 0, version.size)
         pieces = self._pieces(VersionBlocks(version, self._sizes) if blocks is None else blocks)
@@ -81,18 +87,18 @@ class WarmFetcher:
         return Missing(sum(lengths), len(lengths), sum(map(block_cost, lengths)))
 
     def find_room(self) -> int:
-        """Return the bytes of memory that no reader needs, as of now."""
+        """Return the bytes of memory that no reader needs, as of now; or what the source keeps."""
         memory = self._loader.memory
         self._unused = deque(sorted(memory.unused_blocks(), key=_last_read))
         self._unused_bytes = sum(map(_cost, self._unused))
-        return max(0, memory.free + self._unused_bytes - self._reserve)
+        return max(0, memory.free + self._unused_bytes - self._reserve, self._source.capacity())
 
     def make_room(self, length: int) -> bool:
         """Evict unused blocks until *length* bytes are free, beside what open objects will take.
 
-        False, with no block evicted, if that is impossible.
+        False, with no block evicted, if that is impossible. True if each piece will find room.
         """
-        return self._make_room(length + self._unallocated)
+        return self._source.capacity() > 0 or self._make_room(length + self._unallocated)
 
     def _make_room(self, length: int) -> bool:
         memory = self._loader.memory
@@ -142,6 +148,8 @@ class WarmFetcher:
         """Fetch what is missing of *piece* at once, after `wait_capacity`; see `WarmObject`."""
         if len(piece) < blocks.version.size and not self._source.has_ranges():
             return None  # all that precedes the piece would come with it
+        if self._source.capacity():
+            await self._evict_kept(block_cost(len(piece)))
         fetches, is_full = self._start(blocks, piece)
         for fetch in fetches:
             await fetch.ended.wait()
@@ -156,6 +164,20 @@ class WarmFetcher:
 
     def pieces(self, blocks: VersionBlocks) -> Sequence[ByteRange]:
         return self._pieces(blocks)
+
+    def _is_kept(self, version: ObjectVersion) -> bool:
+        """Whether the source is known to have all of *version*."""
+        if not self._source.capacity():
+            return False
+        return self._source.has(version, ByteRange(0, version.size))
+
+    async def _evict_kept(self, length: int) -> None:
+        """Make room for *length* bytes by evicting what was fetched before, once that is kept."""
+        if self._make_room(length):
+            return
+        await self._source.wait_kept()
+        memory = self._loader.memory
+        memory.evict_warmed(length + self._reserve - memory.free)
 
     def _pieces(self, blocks: VersionBlocks) -> list[ByteRange]:
         whole = ByteRange(0, blocks.version.size)

@@ -18,6 +18,7 @@ from s3mount.config import (
     MIB,
     BlockConfig,
     Config,
+    DiskConfig,
     LogConfig,
     MountConfig,
     PriceConfig,
@@ -29,6 +30,7 @@ from s3mount.errors import UsageError
 PART_MIN: Final = 128 << 10  # below it, requests cost more than the bytes they bring
 PART_MAX: Final = 1024 * MIB
 CONNECTIONS_MAX: Final = 1024  # a usual RLIMIT_NOFILE
+DISK_MIN: Final = 64 * MIB  # eight segments: readers at once do not evict what they read
 PAGE_SIZE_MAX: Final = 10_000  # rows; `s3.limits` bounds what is read of a page
 
 
@@ -70,12 +72,14 @@ def build_config(arguments: MountArguments) -> Config:
             **sections[MountConfig],
         ),
         blocks=BlockConfig(**sections[BlockConfig]),
+        disk=DiskConfig(**sections[DiskConfig]) if "cache-dir" in by_name else None,
         prices=PriceConfig(**sections[PriceConfig]),
         log=LogConfig(**sections[LogConfig]),
         **sections[Config],
     )
     _check_buckets(config.store, by_name)
     _check_symlinks(config, by_name)
+    _check_disk(config, by_name)
     _check_bounds(config, by_name)
     return config
 
@@ -167,6 +171,25 @@ def _check_buckets(store: StoreConfig, by_name: Mapping[str, OptionValue]) -> No
         raise UsageError(
             f"{by_name['buckets'].where}: it chooses among all buckets of the account: "
             "write s3:// in place of the bucket"
+        )
+
+
+def _check_disk(config: Config, by_name: Mapping[str, OptionValue]) -> None:
+    disk = config.disk
+    for name in ("cache-size", "cache-free-space"):
+        if disk is None and name in by_name:
+            raise UsageError(f"{by_name[name].where}: there is no disk cache without --cache-dir")
+    if disk is None:
+        return
+    if disk.folder.is_relative_to(config.mount.mountpoint):
+        raise UsageError(
+            f"{by_name['cache-dir'].where}: it is in the mount point, which the mount covers; "
+            "name a directory elsewhere"
+        )
+    if disk.size < DISK_MIN:
+        raise UsageError(
+            f"{by_name['cache-size'].where}: {show_size(disk.size)} is too small for a disk cache: "
+            f"give it {show_size(DISK_MIN)} or more"
         )
 
 

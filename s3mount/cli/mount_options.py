@@ -126,6 +126,11 @@ _NEAR: Final[Mapping[str, str]] = MappingProxyType(
         "debug": "log_level=debug",
         "dbglevel": "log_level=debug",
         "logfile": "log_file",
+        "cache": "cache_dir",
+        "use_cache": "cache_dir",
+        "ensure_diskfree": "cache_free_space",
+        "vfs_cache_max_size": "cache_size",
+        "vfs_cache_min_free_space": "cache_free_space",
     }
 )
 _NOT_HERE: Final = frozenset({"foreground", "o", "fuse-options"})

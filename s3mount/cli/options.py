@@ -14,6 +14,7 @@ from s3mount.cli import values
 from s3mount.config import (
     BlockConfig,
     Config,
+    DiskConfig,
     EndpointVariant,
     LogConfig,
     MountConfig,
@@ -75,6 +76,7 @@ REGION: Final = OptionType("TEXT", values.parse_region)
 PROFILE: Final = OptionType("TEXT", values.parse_name)
 ACCOUNT: Final = OptionType("DIGITS", values.parse_bucket_owner)
 PATH: Final = OptionType("FILE", values.parse_path)
+FOLDER: Final = OptionType("DIR", values.parse_path)
 EXISTING_FILE: Final = OptionType("FILE", values.parse_existing_file)
 KEY_FILES: Final = OptionType("FILE", values.parse_key_file)
 SIZE: Final = OptionType("SIZE", values.parse_size, values.show_size)
@@ -102,7 +104,14 @@ REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES, VARIANTS, 
 FILES: Final = frozenset((PATH, EXISTING_FILE, KEY_FILES))
 
 Section = type[
-    StoreConfig | TreeConfig | BlockConfig | MountConfig | PriceConfig | LogConfig | Config
+    StoreConfig
+    | TreeConfig
+    | BlockConfig
+    | DiskConfig
+    | MountConfig
+    | PriceConfig
+    | LogConfig
+    | Config
 ]
 
 
@@ -150,6 +159,7 @@ _STORE: Final = "Access to the bucket"
 _MOUNT: Final = "The mount"
 _TREE: Final = "Files and metadata"
 _BYTES: Final = "Reading"
+_DISK: Final = "Cache on disk"
 _PRICES: Final = "Prices, for the bill in the status"
 _LOG: Final = "Process and log"
 
@@ -283,6 +293,16 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "Send no requests of these kinds before a reader needs them: walks, siblings, "
            "listings, parallel-listing, readahead (sequential reads then take more and smaller "
            "requests), or all. May be repeated."),
+    Option(_DISK, "cache-dir", DiskConfig, "folder", FOLDER,
+           "Keep what is read in this directory too, over restarts; several mounts may share it. "
+           "It must belong to the user who serves, with mode 0700; see docs/disk-cache.md."),
+    Option(_DISK, "cache-size", DiskConfig, "size", SIZE,
+           "Maximum size of the cache on disk. What was least recently used goes first."),
+    Option(_DISK, "cache-free-space", DiskConfig, "free_space", SIZE,
+           "Space of its file system that the cache leaves free; it shrinks to leave it."),
+    Option(_DISK, "serve-stale", TreeConfig, "serve_stale", DURATION,
+           "While the store cannot be reached, serve listings and files that expired less than "
+           "this ago; 0 is off."),
     Option(_PRICES, "price-get-per-1000", PriceConfig, "get_per_1000", PRICE,
            "Price of 1,000 GET or HEAD requests."),
     Option(_PRICES, "price-list-per-1000", PriceConfig, "list_per_1000", PRICE,

@@ -12,7 +12,7 @@ from s3mount.cli.completion import CompletedText
 from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
-from s3mount.cli.options import BY_NAME, FILES, OPTION_TABLE, OPTIONS, REPEATABLE, Option
+from s3mount.cli.options import BY_NAME, FILES, FOLDER, OPTION_TABLE, OPTIONS, REPEATABLE, Option
 from s3mount.cli.values import suggestion
 from s3mount.errors import UsageError
 
@@ -121,7 +121,7 @@ def _flag(option: Option) -> click.Option:
     text = option.help + (f"  [{default}]" if default else "")
     if option.is_flag:
         return click.Option(names, is_flag=True, help=text)
-    kind = "file" if option.type in FILES else "plain"
+    kind = "file" if option.type in FILES else "dir" if option.type is FOLDER else "plain"
     return click.Option(
         names,
         metavar=option.type.metavar,

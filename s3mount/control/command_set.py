@@ -9,6 +9,7 @@ from typing import Final, get_args
 from s3mount.config import LogLevel
 from s3mount.control.activity import activity_command
 from s3mount.control.commands import Command, Commands, Send
+from s3mount.control.disk_cache import disk_commands
 from s3mount.control.protocol import Arguments, Greeting, Object, ProtocolError, names_in, shown
 from s3mount.control.restore import restore_command
 from s3mount.control.sources import Attributes, Refreshable, SetLogLevel, Sources, WaitDropped
@@ -32,6 +33,7 @@ def build_commands(sources: Sources, greeting: Greeting, more: Commands) -> Comm
         "versions": versions_command(sources),
         "attributes": attributes_command(sources.attributes),
         "restore": restore_command(sources.paths, sources.metadata, sources.restorer, sources.keys),
+        **disk_commands(sources.disk),
         **more,
     }
 

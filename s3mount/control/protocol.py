@@ -99,6 +99,12 @@ COMMANDS: Final[Mapping[str, CommandSpec]] = MappingProxyType(
             ),
             CommandSpec("verify", {"path": _TEXT}, has_items=True),
             CommandSpec("versions", {"path": _TEXT}, has_items=True),
+            CommandSpec("cache-list", {"path": ArgumentType("string")}, has_items=True),
+            CommandSpec("cache-verify", {"path": ArgumentType("string")}, has_items=True),
+            CommandSpec("cache-clear", {"path": ArgumentType("string")}),
+            CommandSpec(
+                "cache-pin", {"path": _TEXT, "pinned": ArgumentType("boolean", default=True)}
+            ),
         )
     }
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
+from s3mount.control.disk_cache import DiskContents
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ObjectVersion, Reason, StoreIdentity, VersionPage, VersionQuery
 from s3mount.s3.object_store import KeySource, MetadataSource, Restorer
@@ -141,3 +142,4 @@ class Sources:
     wait_dropped: WaitDropped
     prices: PriceConfig
     set_log_level: SetLogLevel
+    disk: DiskContents | None = None

@@ -12,6 +12,7 @@ from typing import Final
 
 from s3mount.bill import bill_of
 from s3mount.control.commands import Command, Send
+from s3mount.control.disk_cache import DiskContents
 from s3mount.control.protocol import Arguments, Greeting, Object
 from s3mount.control.sources import Requests, Sources, StoreState
 from s3mount.s3.request_counts import KindCounts
@@ -33,6 +34,7 @@ def status_command(sources: Sources, greeting: Greeting) -> Command:
             **counters(sources.requests, counts, values),
             "hits": _hits(values),
             "memory": _memory(values),
+            "disk": await _disk(sources.disk, values),
             "latency": _latency(sources.requests),
             "open": {
                 "files": _count(values, "open_files"),
@@ -63,6 +65,7 @@ def counters(
             "fetched": _count(values, "bytes_received"),
             "served": _count(values, "bytes_served"),
             "wasted": _count(values, "bytes_wasted"),
+            "disk": _count(values, "disk_bytes_read"),
         },
     }
 
@@ -139,6 +142,28 @@ def _memory(values: Mapping[str, float]) -> Object:
             "limit": _count(values, "metadata_bytes_limit"),
         },
         "resident": _count(values, "process_resident_bytes"),
+    }
+
+
+async def _disk(contents: DiskContents | None, values: Mapping[str, float]) -> Object | None:
+    """Return the disk cache: what the directory has, and what this mount did with it."""
+    if contents is None:
+        return None
+    usage = await contents.usage()
+    return {
+        "folder": os.fsdecode(contents.folder),
+        "limit": contents.limits.size,
+        "free_space": contents.limits.free_space,
+        "used": None if usage is None else usage.used,
+        "pinned": None if usage is None else usage.pinned_bytes,
+        "objects": None if usage is None else usage.objects,
+        "evictions": None if usage is None else usage.evictions,
+        "bad": None if usage is None else usage.bad_extents,
+        "hits": _count(values, "disk_hits"),
+        "misses": _count(values, "disk_misses"),
+        "read": _count(values, "disk_bytes_read"),
+        "written": _count(values, "disk_bytes_written"),
+        "bypassed": bool(_count(values, "disk_bypassed")),
     }
 
 

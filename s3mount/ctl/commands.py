@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "restore": "s3mount.ctl.restore:command",
     "verify": "s3mount.ctl.verify:command",
     "versions": "s3mount.ctl.versions:command",
+    "cache": "s3mount.ctl.cache:command",
     "refresh": "s3mount.ctl.actions:refresh",
     "trace": "s3mount.ctl.trace:command",
     "log-level": "s3mount.ctl.actions:log_level",

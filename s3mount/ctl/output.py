@@ -18,6 +18,7 @@ from s3mount.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _TEXT_MAX: Final = 1100  # bytes: keys are up to 1,024
 _Command = Callable[..., object]
@@ -88,6 +89,28 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def show_rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print *rows* of cells below *head*: a table at a terminal, aligned lines in a pipe."""
+    if is_terminal():
+        console().print(table(head, rows))
+        return
+    for line in aligned([head, *rows]):
+        write_line(line)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    """Return *rows* of cells as a terminal shows them."""
+    from rich.table import Table  # noqa: PLC0415 - not for pipes
+    from rich.text import Text  # noqa: PLC0415
+
+    drawn = Table(box=None, pad_edge=False)
+    for name in head:
+        drawn.add_column(name.capitalize(), overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
 
 
 def flattened(value: object, name: str = "") -> Iterator[tuple[str, str]]:

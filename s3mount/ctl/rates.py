@@ -31,6 +31,7 @@ class Rates:
     requests: Mapping[str, float]
     fetched: float
     served: float
+    from_disk: float = 0.0
     files: tuple[FileRate, ...] = ()
     in_flight: tuple[Mapping[str, Any], ...] = ()
 
@@ -73,6 +74,7 @@ def _rates(before: Reply, after: Reply, elapsed: float) -> Rates:
         {kind: rate(count, sent_before.get(kind, 0)) for kind, count in sent.items()},
         rate(_octets(after, "fetched"), _octets(before, "fetched")),
         rate(_octets(after, "served"), _octets(before, "served")),
+        rate(_octets(after, "disk"), _octets(before, "disk")),
         tuple(
             FileRate(
                 file["key"],

@@ -36,6 +36,7 @@ def view(status: Reply, now: float) -> RenderableType:
         ("", _identity(identity, now)),
         ("Requests", _requests(status)),
         ("Bytes and caches", _caches(status)),
+        *([("Disk cache", _disk(disk))] if (disk := _part(status, "disk")) else []),
         ("Bill so far", _bill(_part(status, "bill"))),
         ("Last errors", _errors(status.get("errors") or [])),
     )
@@ -198,6 +199,29 @@ def _caches(status: Reply) -> RenderableType:
     return _grid(rows())
 
 
+def _disk(disk: Mapping[str, Any]) -> RenderableType:
+    def rows() -> Iterator[tuple[str, RenderableType]]:
+        yield "Directory", Text(escaped(disk.get("folder", "?")))
+        if disk.get("bypassed"):
+            yield "State", Text("bypassed: it fails or is slow; see the log", "bold yellow")
+        if disk.get("used") is None:
+            yield "Used", Text("it does not respond", "bold yellow")
+        else:
+            objects = units.counted(disk.get("objects") or 0, "object", "objects")
+            yield "Used", _memory_gauge(disk).append(f", {objects}")
+        if pinned := disk.get("pinned"):
+            yield "Pinned", Text(units.size(pinned))
+        hits, misses = disk.get("hits") or 0, disk.get("misses") or 0
+        yield "Hits", _gauge(hits, hits + misses, f"{units.number(hits)} of", "green")
+        octets = [units.size(disk.get(name) or 0) for name in ("read", "written")]
+        yield "Bytes", Text(f"{octets[0]} read, {octets[1]} written")
+        bad = disk.get("bad") or 0
+        evictions = f"{units.number(disk.get('evictions') or 0)}; damaged extents "
+        yield "Evictions", Text.assemble(evictions, (units.number(bad), "bold red" if bad else ""))
+
+    return _grid(rows())
+
+
 def _gauge(part: float, whole: float, text: str, style: str) -> Text:
     return Text.assemble(
         (units.gauge(part, whole, _GAUGE), style if whole else "dim"),
@@ -206,7 +230,7 @@ def _gauge(part: float, whole: float, text: str, style: str) -> Text:
 
 
 def _memory_gauge(part: Mapping[str, Any]) -> Text:
-    used, limit = part.get("used", 0), part.get("limit", 0)
+    used, limit = part.get("used") or 0, part.get("limit") or 0
     return Text.assemble(
         (units.gauge(used, limit, _GAUGE), "cyan"),
         f"  {units.share(used, limit):>7}  {units.size(used)} of {units.size(limit)}",

@@ -102,7 +102,7 @@ def view(
     cells: ConsoleDimensions,
 ) -> RenderableType:
     """Return the picture for a terminal of *cells*."""
-    rows = max(2, cells.height - _LINES_ABOVE)
+    rows = max(2, cells.height - _LINES_ABOVE - len([*_disk_sparkline(history, latest)]))
     in_flight = min(len(latest.in_flight), max(1, rows // 3))
     return Group(
         _title(client, state),
@@ -142,6 +142,7 @@ def _sparklines(history: RateHistory, latest: Rates, width: int) -> Iterable[Tex
         ),
         ("Fetched", "green", _rate(latest.fetched), [r.fetched for r in history.rates]),
         ("Served", "blue", _rate(latest.served), [r.served for r in history.rates]),
+        *_disk_sparkline(history, latest),
     ):
         yield Text.assemble(
             (name.ljust(_LABEL), "dim"),
@@ -151,6 +152,15 @@ def _sparklines(history: RateHistory, latest: Rates, width: int) -> Iterable[Tex
             no_wrap=True,
         )
     yield Text.assemble(("By kind".ljust(_LABEL), "dim"), "  ", kinds or "-", no_wrap=True)
+
+
+def _disk_sparkline(
+    history: RateHistory, latest: Rates
+) -> Iterable[tuple[str, str, str, list[float]]]:
+    """Yield the bytes from the disk cache, if any have come from there."""
+    values = [rates.from_disk for rates in history.rates]
+    if any(values):
+        yield "From disk", "magenta", _rate(latest.from_disk), values
 
 
 def _rate(octets: float) -> str:

@@ -1,7 +1,6 @@
 """The command `s3mountctl versions`: the history of one object, also of a deleted one."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import click
 
@@ -9,20 +8,9 @@ from s3mount.cli.completion import CompletedText
 from s3mount.ctl import units
 from s3mount.ctl.client import Reply, connected
 from s3mount.ctl.mounts import Machine
-from s3mount.ctl.output import (
-    aligned,
-    console,
-    escaped,
-    is_terminal,
-    json_option,
-    write_json,
-    write_line,
-)
+from s3mount.ctl.output import escaped, json_option, show_rows, write_json
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-_HEAD: Final = ("TIME", "SIZE", "STATE", "CLASS", "ETAG", "VERSION")
+HEAD: Final = ("TIME", "SIZE", "STATE", "CLASS", "ETAG", "VERSION")
 
 
 @click.command("versions", short_help="List the versions of an object.")
@@ -47,7 +35,7 @@ def command(machine: Machine, path: str, *, is_json: bool) -> int:
             else:
                 items.append(item)
     if items:
-        _show([_cells(item) for item in items])
+        show_rows(HEAD, [_cells(item) for item in items])
     return 0
 
 
@@ -60,24 +48,3 @@ def _cells(item: Reply) -> tuple[str, ...]:
         *(item.get(name) or "" for name in ("storage_class", "etag", "version_id")),
     )
     return tuple(escaped("" if value is None else value) for value in values)
-
-
-def _show(rows: Sequence[Sequence[str]]) -> None:
-    if is_terminal():
-        console().print(table(rows))
-        return
-    for line in aligned([_HEAD, *rows]):
-        write_line(line)
-
-
-def table(rows: Sequence[Sequence[str]]) -> "Table":
-    """Return *rows* of cells as a terminal shows them."""
-    from rich.table import Table  # noqa: PLC0415 - not for pipes
-    from rich.text import Text  # noqa: PLC0415
-
-    drawn = Table(box=None, pad_edge=False)
-    for name in _HEAD:
-        drawn.add_column(name.capitalize(), overflow="fold")
-    for row in rows:
-        drawn.add_row(*map(Text, row))
-    return drawn

@@ -184,7 +184,10 @@ def summary(result: Reply, *, is_dry: bool) -> Iterator[tuple[str, str]]:
         verb = "would not fit" if is_dry else "did not fit"
         files = units.files(result["did_not_fit_files"])
         octets = units.size(result.get("did_not_fit_bytes", 0))
-        yield "warning", f"{verb}: {files}, {octets}; mount with a larger --memory-limit"
+        yield (
+            "warning",
+            f"{verb}: {files}, {octets}; mount with a larger --memory-limit, or --cache-dir",
+        )
     if result.get("did_not_fit_directories"):
         unlisted = units.directories(result["did_not_fit_directories"])
         what = f"not listed: {unlisted}, or parts of them"

@@ -13,6 +13,7 @@ from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.ranges import likely_part_size
 from s3mount.config import Config, Prefetch
 from s3mount.control.command_set import build_commands
+from s3mount.control.disk_cache import DiskContents
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.control.protocol import Greeting
 from s3mount.control.server import ControlServer
@@ -50,6 +51,7 @@ class ControlledParts:
     blocks: BlockCache
     metadata: MetadataReader
     wait_dropped: WaitDropped
+    disk: DiskContents | None = None
 
 
 def control_server(
@@ -82,6 +84,7 @@ def control_server(
         wait_dropped=parts.wait_dropped,
         prices=parts.config.prices,
         set_log_level=set_log_level,
+        disk=parts.disk,
     )
     warm = warm_command(_warm_ups(parts), parts.requests, parts.config.prices)
     verify = verify_command(sources.paths, parts.store, _verifier(parts).begin)

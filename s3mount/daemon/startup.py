@@ -112,6 +112,10 @@ def _checked(config: Config) -> tuple[Config, MountPoint | None]:
     check_allow_other(config.mount)
     mount_point = checked_mountpoint(config.mount)
     mount = dataclasses.replace(config.mount, mountpoint=mount_point.path)
+    if config.disk is not None:
+        from s3mount.daemon.cache_folder import check_place  # noqa: PLC0415 - few have one
+
+        check_place(config.disk, mount.mountpoint)
     return dataclasses.replace(config, mount=mount), mount_point
 
 
@@ -174,6 +178,7 @@ def _live(
             text_format = _text_format(config)
             control = ControlSocket(os.environ, user, is_wanted=config.mount.has_control)
             import_log_libraries(config.log)
+            _make_cache_folder(config, user)
             _drop_privileges(user)
             set_up_log(config.log, foreground=config.foreground)
             with _metrics_endpoint(config, text_format) as endpoint:
@@ -192,6 +197,13 @@ def _live(
     except S3MountError as exc:
         listener.failed(str(exc))
         return 1
+
+
+def _make_cache_folder(config: Config, user: Account | None) -> None:
+    if config.disk is not None and user is not None:
+        from s3mount.daemon.cache_folder import make_for  # noqa: PLC0415 - few mounts have one
+
+        make_for(config.disk, user)
 
 
 def _text_format(config: Config) -> TextFormat | None:

@@ -34,6 +34,9 @@ _AT_EMPTY_PATH: Final = 0x1000
 _AT_STATX_DONT_SYNC: Final = 0x4000
 _STATX_MNT_ID_UNIQUE: Final = 0x4000
 
+# <linux/fs.h>
+_RENAME_NOREPLACE: Final = 1
+
 # <linux/capability.h>
 CAP_DAC_READ_SEARCH: Final = 2
 CAP_SETPCAP: Final = 8
@@ -96,6 +99,12 @@ def unique_mount_id(descriptor: int) -> int | None:
         return None
     mask = found[0] & 0xFFFFFFFF if sys.byteorder == "little" else found[0] >> 32
     return found[18] if mask & _STATX_MNT_ID_UNIQUE else None
+
+
+def rename_exclusive(folder: int, old: str, new: str) -> None:
+    """Rename *old* to *new* in the directory *folder*. Raises FileExistsError, and OSError."""
+    names = os.fsencode(old), os.fsencode(new)
+    _check(_libc.renameat2(folder, names[0], folder, names[1], _RENAME_NOREPLACE), new)
 
 
 def forbid_new_privileges() -> None:

@@ -19,7 +19,7 @@ import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch, StoreConfig, Symlinks
+from s3mount.config import Config, Prefetch, StoreConfig, Symlinks, TreeConfig
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
@@ -30,6 +30,7 @@ from s3mount.filesystem.names import NameEscape, ViewNames
 from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
+from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
@@ -50,6 +51,9 @@ from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, Po
 from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
+    from s3mount.control.disk_cache import DiskContents
+    from s3mount.daemon.disk_records import Records
+    from s3mount.daemon.disk_wiring import DiskTierMaker
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
@@ -77,8 +81,10 @@ class ServedFileSystem:
         *,
         config: Config,
         metrics: Metrics,
+        disk: "DiskContents | None" = None,
     ) -> None:
         self._config = config
+        self._disk = disk
         self._observed = observed
         self._filesystem = filesystem
         self._blocks = blocks
@@ -103,6 +109,7 @@ class ServedFileSystem:
             blocks=self._blocks,
             metadata=self._metadata(),
             wait_dropped=self._invalidator.wait_dropped,
+            disk=self._disk,
         )
         await control_server(parts, listening, identity, allowed).run()
 
@@ -213,16 +220,23 @@ async def _serve_session(
     config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
     invalidator = _invalidator(config.store)
-    has_readahead = Prefetch.READAHEAD not in config.no_prefetch
-    blocks = BlockCache(observed.store, background, config.blocks, has_readahead=has_readahead)
-    filesystem = _filesystem(config, observed.store, blocks, invalidator, background)
+    disk = await _open_disk(config, observed.identity)
+    blocks = _block_cache(config, observed.store, background, disk, host.metrics)
+    records = None if disk is None else disk.disk
+    filesystem = _filesystem(config, observed, blocks, invalidator, background, records)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
-    blocks.register_metrics(host.metrics)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
     operations = _operations(config, observed, filesystem, invalidator, metadata)
     served = ServedFileSystem(
-        observed, filesystem, blocks, invalidator, metadata, config=config, metrics=host.metrics
+        observed,
+        filesystem,
+        blocks,
+        invalidator,
+        metadata,
+        config=config,
+        metrics=host.metrics,
+        disk=None if disk is None else disk.contents(config.store),
     )
     _configure_gc()
     path = host.attach()
@@ -233,10 +247,42 @@ async def _serve_session(
         with kernel_session(int(path.rpartition("/")[2]), is_shared=is_shared):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
+        await filesystem.tree.flush()  # shielded: it ends soon, and raises nothing
         blocks.close()
         invalidator.end()
         if not invalidator.is_busy:  # else the process ends with the session as it is
             pyfuse3.close(unmount=False)
+        if disk is not None:
+            await disk.close()
+
+
+def _block_cache(
+    config: Config,
+    store: BucketStore,
+    background: trio.Nursery,
+    disk: "DiskTierMaker | None",
+    metrics: Metrics,
+) -> BlockCache:
+    blocks = BlockCache(
+        store,
+        background,
+        config.blocks,
+        has_readahead=Prefetch.READAHEAD not in config.no_prefetch,
+        make_tier=None if disk is None else disk.make,
+    )
+    blocks.register_metrics(metrics)
+    if disk is not None:
+        disk.register_metrics(metrics)
+    return blocks
+
+
+async def _open_disk(config: Config, identity: StoreIdentity | None) -> "DiskTierMaker | None":
+    """Open the disk cache of *config*, if it has one. Raises SetupError."""
+    if config.disk is None:
+        return None
+    from s3mount.daemon.disk_wiring import open_disk  # noqa: PLC0415 - of few mounts
+
+    return await open_disk(config, identity)
 
 
 def _operations(
@@ -370,6 +416,8 @@ def _import_control_wiring() -> None:
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
     import s3mount.daemon.control_wiring  # noqa: PLC0415
+    import s3mount.daemon.disk_wiring  # noqa: PLC0415
+    import s3mount.daemon.metadata_wiring  # noqa: PLC0415
     import s3mount.filesystem.attributes.extended_attributes  # noqa: PLC0415
     import s3mount.filesystem.listing.escaped_merger  # noqa: PLC0415
     import s3mount.filesystem.prefetch.escaped_subtree  # noqa: PLC0415
@@ -406,17 +454,19 @@ def _configure_gc() -> None:
     gc.enable()
 
 
-def _filesystem(
+def _filesystem(  # noqa: PLR0917 - the parts of a mount
     config: Config,
-    store: ObjectStore,
+    observed: ObservedStore,
     blocks: BlockCache,
     kernel: KernelCache,
     background: trio.Nursery,
+    records: "Records | None" = None,
 ) -> FileSystem:
+    parts = _tree_parts(config, observed, background, records)
     tree = build_tree(
-        store,
+        parts.store,
         background,
-        config.tree,
+        parts.config,
         config.store,
         clock=_clock,
         mounted_ns=int(time.time()) * 10**9,  # whole seconds, which every archive can hold
@@ -424,14 +474,60 @@ def _filesystem(
         kernel=kernel,
         no_prefetch=config.no_prefetch,
         names=ViewNames(unlisted_names(config.store), _escape(config.store)),
+        ttl=parts.ttl,
+        make=parts.make,
     )
-    policies = prefetch_policies(tree, config.no_prefetch)
+    policies = parts.policies(tree, prefetch_policies(tree, config.no_prefetch))
     return FileSystem(
         tree,
         OpenFiles(tree, blocks, policies),
         OpenDirectories(tree, policies),
         NumberLookup(tree),
     )
+
+
+class TreeParts(NamedTuple):
+    """What the options for metadata decide of a tree: see `build_tree`.
+
+    *policies* adds to the prefetch policies of a tree.
+    """
+
+    store: ObjectStore
+    config: TreeConfig
+    ttl: TtlPolicy | None = None
+    make: Callable[..., Tree] = Tree
+    policies: Callable[[Tree, Sequence[PrefetchPolicy]], Sequence[PrefetchPolicy]] = (
+        lambda _, policies: policies
+    )
+
+
+def _tree_parts(
+    config: Config,
+    observed: ObservedStore,
+    background: trio.Nursery,
+    records: "Records | None",
+) -> TreeParts:
+    """Return the parts of the tree; *records* are where metadata is kept, if it is."""
+    if records is None and not config.tree.serve_stale:
+        return TreeParts(observed.store, config.tree)
+    from s3mount.daemon.metadata_wiring import (  # noqa: PLC0415 - of few mounts
+        boot_clock,
+        persistent_parts,
+        record_store,
+        with_kept_listings,
+    )
+
+    store_of_records, tree_config = record_store(records, config.tree)
+    parts = persistent_parts(
+        observed.store,
+        tree_config,
+        config.store,
+        background,
+        records=store_of_records,
+        clock=boot_clock(_clock),
+        endpoint="" if observed.identity is None else observed.identity.endpoint,
+    )
+    return TreeParts(*parts, with_kept_listings)
 
 
 def _escape(config: StoreConfig) -> NameEscape | None:

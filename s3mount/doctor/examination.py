@@ -44,8 +44,8 @@ class Examination:
         """Yield the row of each check as it ends."""
         logging.getLogger("s3mount").addHandler(logging.NullHandler())  # rows say it
         subject = self._subject
-        mount = subject.config.mount
-        for check in machine_checks(mount, has_mountpoint=subject.has_mountpoint):
+        mount, disk = subject.config.mount, subject.config.disk
+        for check in machine_checks(mount, has_mountpoint=subject.has_mountpoint, disk=disk):
             yield run_check(check)
         if not subject.has_bucket:
             return

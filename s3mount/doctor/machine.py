@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from s3mount.config import MountConfig
+from s3mount.config import DiskConfig, MountConfig
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting.fusermount_mounter import check_fuse, check_writable, find_program
 from s3mount.daemon.mounting.mount_point import (
@@ -24,13 +24,16 @@ from s3mount.daemon.mounting.mounter import (
     MOUNTING_NOT_PERMITTED,
 )
 from s3mount.daemon.privileges import account
+from s3mount.doctor.cache_directory import check_cache_directory
 from s3mount.doctor.check import Check
 from s3mount.doctor.report import Finding, failure, ok, warning
 
 KERNEL_MIN = (5, 4)
 
 
-def machine_checks(mount: MountConfig, *, has_mountpoint: bool) -> Iterator[Check]:
+def machine_checks(
+    mount: MountConfig, *, has_mountpoint: bool, disk: DiskConfig | None = None
+) -> Iterator[Check]:
     """Yield the checks that need no bucket."""
     yield Check("fuse", check_fuse_works)
     yield Check("fuse.conf", lambda: check_fuse_conf(mount))
@@ -38,6 +41,8 @@ def machine_checks(mount: MountConfig, *, has_mountpoint: bool) -> Iterator[Chec
         yield Check("mount point", lambda: check_mount_point(mount))
     if mount.run_as is not None:
         yield Check("user", lambda: check_user(mount.run_as or ""))
+    if disk is not None:
+        yield Check("cache dir", lambda: check_cache_directory(disk, mount.run_as))
 
 
 def check_fuse_works() -> Finding:

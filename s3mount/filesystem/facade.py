@@ -24,6 +24,7 @@ class FileSystem:
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is held now of names, attributes and handles, and hits and misses."""
         self._register_hits(metrics)
+        self._register_kept(metrics)
         inodes, known = self.tree.inodes, self.tree.cache.directories
         gauge = metrics.gauge
         gauge("inodes", "inodes", "Inodes that the kernel refers to.", lambda: len(inodes))
@@ -39,6 +40,33 @@ class FileSystem:
         gauge("hidden_keys", "keys", "Keys that no path names.", lambda: known.hidden_count)
         gauge("open_files", "handles", "Open files.", lambda: len(self.files))
         gauge("open_directories", "handles", "Open directories.", lambda: len(self.directories))
+
+    def _register_kept(self, metrics: Metrics) -> None:
+        tree, counter = self.tree, metrics.counter
+        counter(
+            "stale_answers",
+            "answers",
+            "Names and attributes served beyond their lifetime, as S3 was away: --serve-stale.",
+            lambda: tree.counts.stale_answers,
+        )
+        metrics.gauge(
+            "stale_serving_seconds",
+            "seconds",
+            "Since when stale metadata is served, as S3 is away; 0 if it is not.",
+            lambda: tree.counts.outage_seconds,
+        )
+        counter(
+            "kept_listings_read",
+            "listings",
+            "Listings read from the cache directory, in place of requests.",
+            lambda: tree.counts.kept_listings,
+        )
+        counter(
+            "kept_names_read",
+            "names",
+            "Single names read from the cache directory.",
+            lambda: tree.counts.kept_dentries,
+        )
 
     def _register_hits(self, metrics: Metrics) -> None:
         tree, cache, counter = self.tree, self.tree.cache, metrics.counter

@@ -238,7 +238,11 @@ def file_page() -> str:
 
 def _command(page: ManualPage, parent: click.Context, command: click.Command) -> None:
     context = click.Context(command, info_name=command.name, parent=parent)
-    page.subsection(f"{command.name}")
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _command(page, context, each)
+        return
+    page.subsection(context.command_path.partition(" ")[2])
     page.usage(" ".join([context.command_path, *command.collect_usage_pieces(context)]))
     _help_text(page, command.help or "")
     _options(page, context)

@@ -10,6 +10,7 @@ SYSUSERS=/usr/local/lib/sysusers.d/s3mount.conf
 SHARE=/usr/local/share # manual pages and completions, as in share/ here
 CONFIGURATION=/etc/s3mount
 STATE=/var/lib/s3mount
+CACHE=/var/cache/s3mount # of --cache-dir: CacheDirectory= of the unit
 RUNTIME=/run/s3mount
 
 shared_files() { # prints the paths of share/, relative to it

@@ -6,6 +6,22 @@ from typing import Any, Final
 _LATENCY: Final = {"count": 40, "p50": 0.021, "p90": 0.06, "p99": 0.25}
 _IDLE: Final = {"count": 0, "p50": None, "p90": None, "p99": None}
 
+DISK: Final[Mapping[str, Any]] = {
+    "folder": "/var/cache/s3mount",
+    "limit": 10 << 30,
+    "free_space": 1 << 30,
+    "used": 10 << 28,
+    "pinned": 0,
+    "objects": 1200,
+    "evictions": 7,
+    "bad": 0,
+    "hits": 300,
+    "misses": 100,
+    "read": 1 << 30,
+    "written": 2 << 30,
+    "bypassed": False,
+}
+
 STATUS: Final[Mapping[str, Any]] = {
     "identity": {
         "source": "s3://photos/2024",

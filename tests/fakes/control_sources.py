@@ -1,11 +1,16 @@
 """Sources of the control socket's commands, without a mount."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 from s3mount.cache.file_activity import FileActivity
 from s3mount.config import PriceConfig
 from s3mount.control.sources import Requests, Sources, StoreState
+from s3mount.disk.contents import CachedObject
+from s3mount.disk.description import described
+from s3mount.disk.object_name import ObjectName
+from s3mount.disk.usage import DiskLimits, DiskUsage
 from s3mount.metrics import Metrics
 from s3mount.s3.archive import RestoreOutcome
 from s3mount.s3.model import (
@@ -81,6 +86,48 @@ class OneArchivedObject:
         return RestoreOutcome.REQUESTED
 
 
+class OneCachedObject:
+    """A disk cache with one object; `calls` has the names of each call."""
+
+    folder = Path("/var/cache/s3mount")
+    limits = DiskLimits(1 << 30, 0)
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, Sequence[bytes] | None]] = []
+        self.damaged = 0
+
+    async def usage(self) -> DiskUsage | None:
+        return DiskUsage(*range(13))
+
+    async def list(
+        self,
+        names: Sequence[bytes] | None,
+        send: Callable[[Sequence[Mapping[str, object]]], Awaitable[None]],
+    ) -> int:
+        self.calls.append(("list", names))
+        name = ObjectName("n", "bucket", "prefix/a", "etag", 7)
+        await send([described(CachedObject(name, 7, 4096, 1764160000250, False, False))])
+        return 1
+
+    def begin_verification(self, names: Sequence[bytes] | None) -> Self:
+        self.calls.append(("verify", names))
+        return self
+
+    def progress(self) -> Mapping[str, object]:
+        return {"phase": "reading", "objects": 1, "bytes": 7, "bytes_done": 7}
+
+    async def run(self) -> Mapping[str, object]:
+        return {"objects": 1, "bytes": 7, "bad_extents": self.damaged}
+
+    async def clear(self, names: Sequence[bytes] | None) -> int:
+        self.calls.append(("clear", names))
+        return 3
+
+    async def pin(self, names: Sequence[bytes], *, is_pinned: bool) -> int:
+        self.calls.append(("pin" if is_pinned else "unpin", names))
+        return 1
+
+
 async def _at_once(_most: float) -> bool:
     return True
 
@@ -104,4 +151,5 @@ def make_sources(requests: Requests, state: StoreState) -> Sources:
         wait_dropped=_at_once,
         prices=PriceConfig(),
         set_log_level=lambda level: level,
+        disk=OneCachedObject(),
     )

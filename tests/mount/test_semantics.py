@@ -74,6 +74,8 @@ QUOTING = (
     Path(__file__).with_name("test_buckets_views.py"),
     Path(__file__).with_name("test_posix_metadata.py"),
     Path(__file__).with_name("test_symlinks.py"),
+    Path(__file__).with_name("test_kept_metadata.py"),
+    Path(__file__).with_name("test_cache_care.py"),
 )
 
 LONG = "n" * 199 + "\u00e9" * 30  # bytes: 259

@@ -15,7 +15,7 @@ import logging
 import math
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -28,12 +28,14 @@ from s3mount.errors import NotFound, ReplacedBeforeOpen, S3MountError, StaleVers
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.persistence.record_store import MemoryRecords, RecordStore
 from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
 from tests.property.history import DIRECTORY, History, State, sizes_of, stable_names
 from tests.property.history_store import HistoryStore, body_of, size_of
 from tests.property.programs import DEFAULT_LIMIT, HUGE, Program, Step
 
 LOOKUP_TO_OPEN = 1.0  # seconds: an open relies on the lookup just before it, whatever the lifetime
+OUTAGE_ENDED_WITHIN = 60.0  # seconds after the store is healed
 ATTEMPTS = 3  # attempts at a reply that failed
 
 
@@ -114,16 +116,21 @@ def _deviation_of(exc: BaseException) -> Deviation:
 
 async def _run(program: Program) -> None:
     with trio.fail_after(100_000):  # virtual seconds: only a deadlock takes so long
-        async with _simulation_of(program) as simulation:
-            async with trio.open_nursery() as nursery:
-                for number, steps in enumerate(program.agents):
-                    nursery.start_soon(Agent(simulation, str(number)).run, steps)
-            await _check_final_state(simulation)
-        simulation.check(
-            len(simulation.filesystem.tree.inodes) == 0,
-            "leak",
-            "references were given back, and inodes stay",
-        )
+        simulation = _simulation_of(program)
+        records = SlowRecords(random.Random(program.seed)) if program.mounts > 1 else None
+        for mount in range(program.mounts):
+            async with _mounted(simulation, records):
+                async with trio.open_nursery() as nursery:
+                    for number, steps in enumerate(program.agents):
+                        nursery.start_soon(Agent(simulation, f"{mount}.{number}").run, steps)
+                if mount == program.mounts - 1:
+                    await _check_final_state(simulation)
+                await simulation.filesystem.tree.flush()
+            simulation.check(
+                len(simulation.filesystem.tree.inodes) == 0,
+                "leak",
+                "references were given back, and inodes stay",
+            )
 
 
 async def _check_final_state(simulation: "Simulation") -> None:
@@ -136,7 +143,7 @@ async def _check_final_state(simulation: "Simulation") -> None:
             simulation.program.ttl
             + (simulation.program.negative_ttl or 0.0)
             + simulation.program.grace
-            + 1.0
+            + (OUTAGE_ENDED_WITHIN if simulation.program.serve_stale else 1.0)
         )
     last = Agent(simulation, "end")
     if simulation.program.is_huge:
@@ -152,13 +159,37 @@ async def _check_final_state(simulation: "Simulation") -> None:
     await last.run((Step("walk", ""), *absent, Step("walk", "")))
 
 
-@asynccontextmanager
-async def _simulation_of(program: Program) -> AsyncIterator["Simulation"]:
+class SlowRecords(MemoryRecords):
+    """Records that come, and are written, at any time within a second; the oldest are dropped."""
+
+    def __init__(self, rnd: random.Random) -> None:
+        super().__init__(rnd.choice((2_000, 1 << 20)))
+        self._rnd = rnd
+
+    async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        await trio.sleep(self._rnd.choice((0.0, 0.3)) * self._rnd.random())
+        found = await super().get(keys)
+        await trio.sleep(self._rnd.choice((0.0, 0.3)) * self._rnd.random())
+        return found
+
+    async def put(self, records: Mapping[bytes, bytes | None]) -> None:
+        await trio.sleep(self._rnd.random())
+        await super().put(records)
+
+
+def _simulation_of(program: Program) -> "Simulation":
     clock = Clock()
     sizes = {key: size_of(key, serial) for serial, key in enumerate(program.keys)}
     if program.is_huge:
         sizes |= {f"h/f{number:06}": 20 + number for number in range(HUGE)}
     store = HistoryStore(History(sizes), program.behaviour, clock, random.Random(program.seed))
+    return Simulation(program, store, clock)
+
+
+@asynccontextmanager
+async def _mounted(simulation: "Simulation", records: RecordStore | None) -> AsyncIterator[None]:
+    """Give *simulation* a mount, which ends with the block."""
+    program, clock = simulation.program, simulation.clock
     config = TreeConfig(
         uid=0,
         gid=0,
@@ -166,15 +197,22 @@ async def _simulation_of(program: Program) -> AsyncIterator["Simulation"]:
         negative_ttl=program.negative_ttl,
         stale_while_revalidate=program.grace,
         metadata_limit=configured_limit(program.limit),
+        serve_stale=program.serve_stale,
     )
     location = StoreConfig(bucket=program.behaviour.bucket, prefix=program.root)
     async with trio.open_nursery() as nursery:
-        filesystem = make_filesystem(
-            store, nursery, config, location, clock, no_prefetch=program.no_prefetch
+        simulation.filesystem = make_filesystem(
+            simulation.store,
+            nursery,
+            config,
+            location,
+            clock,
+            no_prefetch=program.no_prefetch,
+            records=records,
         )
         if program.is_proven and program.behaviour.is_ordered:
-            filesystem.tree.cache.order.note_page(ORDERED_PAGE)
-        yield Simulation(program, store, filesystem, clock)
+            simulation.filesystem.tree.cache.order.note_page(ORDERED_PAGE)
+        yield
         nursery.cancel_scope.cancel()
 
 
@@ -200,8 +238,8 @@ class Simulation:
 
     program: Program
     store: HistoryStore
-    filesystem: FileSystem
     clock: Clock
+    filesystem: FileSystem = field(init=False)  # of the present mount
     trace: list[str] = field(default_factory=list)
     last_refresh: float = -math.inf
     refreshed: dict[str, float] = field(default_factory=dict)  # the last refresh of each key
@@ -267,7 +305,8 @@ class Simulation:
         """Check that an entry is not too old after the *valid_for* seconds that it is kept."""
         if 0 < valid_for < math.inf:
             now = self.clock()
-            since = max(now + valid_for - self.program.ttl, self.refreshed_at(entry.key, now))
+            lifetime = max(self.program.ttl, self.program.serve_stale)
+            since = max(now + valid_for - lifetime, self.refreshed_at(entry.key, now))
             sizes = sizes_of(
                 self.states(since), entry.prefix, entry.name, is_list_denied=self.is_list_denied
             )
@@ -363,8 +402,9 @@ class Agent:
         simulation, program = self._simulation, self._simulation.program
         called_at, key = simulation.clock(), prefix + name.decode()
         negative = program.ttl if program.negative_ttl is None else program.negative_ttl
-        absence = simulation.oldest(called_at, lifetime=negative + program.grace, key=key)
-        presence = simulation.oldest(called_at, lifetime=program.ttl + program.grace, key=key)
+        stale, grace = program.serve_stale, program.grace
+        absence = simulation.oldest(called_at, lifetime=max(negative, stale) + grace, key=key)
+        presence = simulation.oldest(called_at, lifetime=max(program.ttl, stale) + grace, key=key)
         size: int | None
         try:
             inode, size, _, valid_for = await self._tree.lookup(parent, name)
@@ -462,7 +502,7 @@ class Agent:
             self._simulation.entries[inode],
         )
         called_at, files = simulation.clock(), simulation.filesystem.files
-        max_age = max(program.ttl, LOOKUP_TO_OPEN)
+        max_age = max(program.ttl, program.serve_stale, LOOKUP_TO_OPEN)
         since = simulation.oldest(called_at, lifetime=max_age, key=entry.key)
         handle = files.open_nowait(inode)
         try:
@@ -574,7 +614,7 @@ class _Reading:
     async def run(self, stream: DirectoryHandle) -> dict[int, KnownEntry]:
         self._since = self._simulation.oldest(
             self._simulation.clock(),
-            lifetime=self._simulation.program.ttl,
+            lifetime=max(self._simulation.program.ttl, self._simulation.program.serve_stale),
             listed=self._prefix.removesuffix("/"),
         )
         is_at_end = False

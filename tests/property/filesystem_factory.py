@@ -5,6 +5,7 @@ from collections.abc import Callable
 import trio
 
 from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.daemon.metadata_wiring import boot_clock, persistent_parts, with_kept_listings
 from s3mount.daemon.wiring import prefetch_policies
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
@@ -13,7 +14,10 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.order_evidence import PROOF
 from s3mount.filesystem.names import PLAIN_NAMES, ViewNames
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
-from s3mount.filesystem.namespace.tree import build_tree
+from s3mount.filesystem.namespace.tree import Tree, build_tree
+from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
+from s3mount.filesystem.persistence.record_store import RecordStore
+from s3mount.filesystem.persistence.timestamps import BootClock
 from s3mount.s3.model import ByteRange, ListedObject, ListPage, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 from tests.fakes.started_reads import read_range
@@ -86,8 +90,16 @@ def make_filesystem(
     *,
     no_prefetch: frozenset[Prefetch] = frozenset(),
     names: ViewNames = PLAIN_NAMES,
+    records: RecordStore | None = None,
+    boot: BootClock | None = None,
 ) -> FileSystem:
-    """Return the file system of *location*."""
+    """Return the file system of *location*; it keeps metadata in *records*."""
+    ttl: TtlPolicy | None = None
+    make: Callable[..., Tree] = Tree
+    if records is not None:
+        store, config, ttl, make = persistent_parts(
+            store, config, location, nursery, records=records, clock=boot or boot_clock(clock)
+        )
     tree = build_tree(
         store,
         nursery,
@@ -99,7 +111,11 @@ def make_filesystem(
         kernel=NullInvalidator(),
         no_prefetch=no_prefetch,
         names=names,
+        ttl=ttl,
+        make=make,
     )
     policies = prefetch_policies(tree, no_prefetch)
+    if records is not None:
+        policies = with_kept_listings(tree, policies)
     files = OpenFiles(tree, UncachedBlocks(store), policies)
     return FileSystem(tree, files, OpenDirectories(tree, policies), NumberLookup(tree))

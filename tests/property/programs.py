@@ -66,6 +66,8 @@ class Program:
     is_proven: bool = False  # the store has proved its order before the program starts
     no_prefetch: frozenset[Prefetch] = frozenset()
     is_huge: bool = False  # `h/` holds HUGE more names
+    mounts: int = 1  # one after another; more than one keep metadata for the next
+    serve_stale: float = 0.0  # with several mounts
 
     def __str__(self) -> str:
         plain = Behaviour()

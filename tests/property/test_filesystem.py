@@ -30,6 +30,11 @@ SEEDS = (
 )
 
 
+@pytest.fixture
+def outages_are_logged(expected_warnings: list[str]) -> None:
+    expected_warnings.append("the store cannot be reached, so what is known is served")
+
+
 @settings(
     max_examples=EXAMPLES, phases=[Phase.generate], database=None
 )  # a smaller seed is no smaller program
@@ -42,6 +47,20 @@ def test_every_result_is_of_a_state_that_it_may_be_of(seed: int) -> None:
 @given(seed=SEEDS)
 def test_every_answer_without_prefetch_is_of_a_state_that_it_may_be_of(seed: int) -> None:
     check(lambda seed: replace(program_of(seed), no_prefetch=frozenset(Prefetch)), seed)
+
+
+@settings(max_examples=max(1, EXAMPLES // 2), phases=[Phase.generate], database=None)
+@given(seed=SEEDS)
+def test_every_answer_from_kept_metadata_is_of_a_state_that_it_may_be_of(seed: int) -> None:
+    check(lambda seed: replace(program_of(seed), mounts=2), seed)
+
+
+@settings(max_examples=max(1, EXAMPLES // 2), phases=[Phase.generate], database=None)
+@given(seed=SEEDS)
+@pytest.mark.usefixtures("outages_are_logged")
+def test_every_answer_of_a_store_that_is_away_is_of_a_state_that_it_may_be_of(seed: int) -> None:
+    stale = 30.0 if seed % 2 else 300.0
+    check(lambda seed: replace(program_of(seed), mounts=2, serve_stale=stale), seed)
 
 
 @pytest.mark.parametrize("seed", range(max(5, EXAMPLES // 300)))

@@ -127,7 +127,10 @@ def test_uninstalling_is_refused_while_a_mount_is_in_use_and_ends_an_idle_one(
 
 def _files(machine: Sandbox) -> set[str]:
     """Return the files where an installation may write, without backups of useradd."""
-    places = ("/etc", "/opt", "/usr/local", "/usr/sbin", "/var/lib/s3mount", "/run/s3mount")
+    places = (
+        *("/etc", "/opt", "/usr/local", "/usr/sbin", "/run/s3mount"),
+        *("/var/lib/s3mount", "/var/cache/s3mount"),
+    )
     found = machine.run("find", *map(str, places), check=False).stdout.splitlines()
     return {
         path

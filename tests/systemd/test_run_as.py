@@ -62,6 +62,32 @@ def test_the_socket_of_the_metrics_is_the_users(
     sandbox.run("umount", PLACE)
 
 
+def test_root_makes_the_cache_directory_for_the_user(
+    sandbox: Sandbox, server: S3Server, bucket: str, carol: str
+) -> None:
+    sandbox.run(*_command(server, bucket), "--cache-dir", "/var/cache/carols")
+
+    assert sandbox.output("stat", "-c", "%U %a", "/var/cache/carols") == "carol 700"
+    sandbox.output("runuser", "-u", carol, "--", "cat", f"{PLACE}/{KEY}")
+    sandbox.run("umount", PLACE)
+    strangers = sandbox.output("find", "/var/cache/carols", "!", "-user", "carol")
+    assert strangers == ""
+
+
+def test_a_cache_directory_of_another_user_is_refused_and_stays_as_it_is(
+    sandbox: Sandbox, server: S3Server, bucket: str, carol: str
+) -> None:
+    sandbox.run("install", "-d", "-m", "700", "/var/cache/roots")
+
+    words = (*_command(server, bucket), "--cache-dir", "/var/cache/roots")
+    failed = sandbox.run(*words, check=False)
+
+    assert (failed.returncode, failed.stderr.count("\n")) == (1, 1)
+    assert "it belongs to the user root, and the cache is of the user carol" in failed.stderr
+    assert sandbox.output("stat", "-c", "%U %a", "/var/cache/roots") == "root 700"
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", carol, check=False).stdout == "")
+
+
 def test_root_makes_no_socket_for_the_user(
     sandbox: Sandbox, server: S3Server, bucket: str, carol: str
 ) -> None:

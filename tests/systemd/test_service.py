@@ -142,7 +142,10 @@ def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service:
     """The drop-in of docs/decisions/systemd-users.md."""
     service.sandbox.run("useradd", "--system", "--home-dir", "/var/lib/s3mount-own", "s3mount-own")
     service.override(
-        User="s3mount-own", Group="s3mount", StateDirectory="\nStateDirectory=s3mount-own"
+        User="s3mount-own",
+        Group="s3mount",
+        StateDirectory="\nStateDirectory=s3mount-own",
+        CacheDirectory="\nCacheDirectory=s3mount-own",
     )
 
     service.start()
@@ -158,6 +161,38 @@ def test_a_user_of_its_own_cannot_even_be_signalled_by_another_instance(service:
                 ).returncode
                 == 1
             )
+
+
+def test_instances_share_a_cache_on_disk_that_is_theirs_alone(
+    unconfigured: Service, server: S3Server, bucket: str, other: Service
+) -> None:
+    for each in (unconfigured, other):
+        each.configure(server, bucket, cache_dir="/var/cache/s3mount")
+        each.start()
+    sandbox = unconfigured.sandbox
+
+    assert BODY.decode().strip() == unconfigured.read()
+    sandbox.wait_until(lambda: disk_status(unconfigured)["written"] > 0)
+    assert BODY.decode().strip() == other.read()
+
+    assert disk_status(other)["hits"] == 1
+    assert sandbox.output("stat", "-c", "%U %a", "/var/cache/s3mount") == "s3mount 700"
+    listed = sandbox.output("s3mountctl", "cache", "ls", "--dir", "/var/cache/s3mount")
+    assert f"{bucket}/{KEY}" in listed
+
+
+@pytest.fixture
+def other(sandbox: Sandbox, name: str) -> Iterator[Service]:
+    """A second instance of the unit."""
+    service = Service(sandbox, f"{name}-2")
+    yield service
+    service.stop()
+
+
+def disk_status(service: Service) -> dict[str, int]:
+    status = service.sandbox.output("s3mountctl", "status", service.mountpoint, "--json")
+    found: dict[str, int] = json.loads(status)["disk"]
+    return found
 
 
 def test_its_memory_and_its_threads_have_a_limit(service: Service) -> None:

@@ -61,6 +61,10 @@ WRONG_IMPORTS = [
     ("s3mount.verification.evidence", "s3mount.verification.part_layouts", "verification"),
     ("s3mount.daemon.startup", "prometheus_client", "prometheus-client"),
     ("s3mount.daemon.lifecycle", "pythonjsonlogger", "JSON"),
+    ("s3mount.disk.index", "s3mount.disk.eviction", "the disk cache"),
+    ("s3mount.disk.new_module", "s3mount.disk.segment", "the disk cache"),
+    ("s3mount.disk.disk_cache", "s3mount.s3.model", "packages import downwards"),
+    ("s3mount.cache.block_cache", "xxhash", "xxhash"),
 ]
 
 

@@ -13,9 +13,9 @@ from s3mount.daemon.mounting.mount_point import MountPoint, is_dead
 from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts, mount_at, mount_id
 from s3mount.daemon.mounting.mounter import AttachedMount
 from s3mount.daemon.mounting.options import MountRequest
-from s3mount.daemon.mounting.path_resolution import closing, open_unlinked
 from s3mount.daemon.mounting.unmounting import OwnMount
 from s3mount.errors import SetupError
+from s3mount.path_resolution import closing, open_unlinked
 
 _TIMEOUT: Final = 20.0  # seconds; fusermount3 may wait for a lock of the kernel
 _DEFAULT_PATH: Final = "/usr/bin:/bin:/usr/sbin:/sbin"  # searched after PATH

@@ -27,8 +27,8 @@ from s3mount.daemon import signals, syscalls
 from s3mount.daemon.background import close_descriptors, fork
 from s3mount.daemon.mounting.kernel_mounter import KernelMounter
 from s3mount.daemon.mounting.mounter import AttachedMount
-from s3mount.daemon.mounting.path_resolution import closing
 from s3mount.errors import SetupError
+from s3mount.path_resolution import closing
 
 _MOUNT: Final = b"m"
 _UNMOUNT: Final = b"u"

@@ -17,13 +17,13 @@ from typing import Final
 from s3mount.config import MountConfig
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting.mount_table import MountEntry, mount_id, mount_of
-from s3mount.daemon.mounting.path_resolution import (
+from s3mount.errors import SetupError
+from s3mount.path_resolution import (
     UntrustedLinkError,
     closing,
     open_path,
     path_of,
 )
-from s3mount.errors import SetupError
 from s3mount.printable import printable
 
 _ANSWER_TIMEOUT: Final = 2.0  # seconds

@@ -13,8 +13,8 @@ from s3mount.daemon import syscalls
 from s3mount.daemon.mounting import unmounting
 from s3mount.daemon.mounting.mount_point import is_dead, may_link, mount_on
 from s3mount.daemon.mounting.mount_table import MountEntry
-from s3mount.daemon.mounting.path_resolution import UntrustedLinkError, closing, open_path
 from s3mount.errors import SetupError
+from s3mount.path_resolution import UntrustedLinkError, closing, open_path
 
 _OUR_FSTYPE: Final = "fuse.s3mount"
 _MOUNTS_MAX: Final = 100  # over one another; a user who may mount there could go on for ever

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting.mount_table import MountEntry, mount_id, mount_of
-from s3mount.daemon.mounting.path_resolution import closing, open_component, open_unlinked
+from s3mount.path_resolution import closing, open_component, open_unlinked
 
 
 @dataclass(frozen=True, slots=True)

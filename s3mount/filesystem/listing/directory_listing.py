@@ -13,12 +13,12 @@ Pure. Invariants:
 5. No name is shown twice. If order breaks after names were shown, the rest is shown without them;
    if one of them turns out to be of another kind, the listing fails.
 
-States: *growing* → *complete*, both by `add`; or *complete* at once by `fill`. `entry_merger` has
-the states of its order.
+States: *growing* → *complete*, both by `add`; or *complete* at once by `fill` or `restore`.
+`entry_merger` has the states of its order.
 """
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from s3mount.errors import StoreError
@@ -132,6 +132,14 @@ class DirectoryListing:
         self._append(entries, self.requested_at, START)
         self.hidden_count = hidden_count
         self.is_derived = True
+        self._continue_at(None)
+
+    def restore(self, pages: Sequence[EntryPage], hidden_count: int, *, is_derived: bool) -> None:
+        """Take all *pages* of a complete listing, of which no two have a name in common."""
+        for page in pages:
+            self._add_page(page, START)
+        self.hidden_count = hidden_count
+        self.is_derived = is_derived
         self._continue_at(None)
 
     @property
@@ -294,13 +302,15 @@ class DirectoryListing:
     def _append_page(
         self, entries: list[Entry], requested_at: float, origin: Origin | None
     ) -> None:
-        page = EntryPage(self.bucket, self.prefix, entries, requested_at)
+        self._add_page(EntryPage(self.bucket, self.prefix, entries, requested_at), origin)
+
+    def _add_page(self, page: EntryPage, origin: Origin | None) -> None:
         self._origins.append(origin)
         self._weight += page.weight + (weights.LISTING_PAGE if self.pages else 0)
         self._add_to_index(page)
         self.pages.append(page)
-        self.entry_count += len(entries)
-        self.newest_requested_at = max(self.newest_requested_at, requested_at)
+        self.entry_count += len(page)
+        self.newest_requested_at = max(self.newest_requested_at, page.requested_at)
 
     def _add_to_index(self, page: EntryPage) -> None:
         if not self.pages:

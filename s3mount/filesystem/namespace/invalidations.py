@@ -82,7 +82,7 @@ class Invalidations:
 
     def _last_subtree(self, bucket: str, prefix: str) -> float:
         return max(
-            self._subtrees.get((bucket, above), -math.inf) for above in _directories_of(prefix)
+            self._subtrees.get((bucket, above), -math.inf) for above in directories_of(prefix)
         )
 
     def _make_room(self, time: float) -> None:
@@ -118,7 +118,7 @@ def _drop_until(times: dict[Key, float], until: float) -> float:
     return math.inf
 
 
-def _directories_of(prefix: str) -> Iterator[str]:
+def directories_of(prefix: str) -> Iterator[str]:
     """The prefix "", each prefix above *prefix*, and *prefix* itself."""
     yield ""
     end = 0

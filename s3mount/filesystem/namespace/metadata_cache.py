@@ -7,6 +7,7 @@ pays for a whole huge directory.
 
 import logging
 from collections.abc import Sequence
+from typing import Protocol
 
 import trio
 
@@ -18,9 +19,9 @@ from s3mount.filesystem.listing.listing_scan import PAGES_AHEAD, ListingScan
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import PageFetcher, PageTarget
 from s3mount.filesystem.names import PLAIN_NAMES, ViewNames
-from s3mount.filesystem.namespace.directory import DirectoryState
+from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
-from s3mount.filesystem.namespace.invalidations import Invalidations
+from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidations
 from s3mount.filesystem.namespace.ttl_policy import StrictClock, TtlPolicy
 from s3mount.s3.model import ListPage
 from s3mount.s3.object_store import ObjectStore
@@ -32,6 +33,26 @@ PAGES_WAITED = 8  # pages that one lookup waits for before its name is requested
 WAIT_TIMEOUT = 1.0  # seconds that it waits for them: no lookup hangs with a listing
 SLOW_FOR = 10.0  # seconds in which no lookup waits after one has timed out
 LOGGED_MAX = 10_000  # directories with hidden keys that are remembered, to log each once
+
+
+class MetadataRecorder(Protocol):
+    """Recorder of what the cache learns, for other mounts and after the cache has dropped it."""
+
+    def keep_listing(self, listing: DirectoryListing) -> None:
+        """Keep *listing*, which is complete."""
+        ...
+
+    def keep_dentry(self, directory: DirectoryKey, name: bytes, dentry: CachedDentry) -> None:
+        """Keep a dentry that a lookup has found."""
+        ...
+
+    def forget_name(self, directory: DirectoryKey, name: bytes) -> None:
+        """Drop what is kept of *name*."""
+        ...
+
+    def forget_subtree(self, directory: DirectoryKey, time: float) -> None:
+        """Drop what was requested before *time* of a directory and all below."""
+        ...
 
 
 class MetadataCache:
@@ -58,6 +79,7 @@ class MetadataCache:
         # S3's directory buckets are known by their names not to list in order
         self.order = OrderEvidence(is_unordered=bucket.endswith("--x-s3"))
         self.names = names
+        self.recorder: MetadataRecorder | None = None
         self._source = source
         self._nursery = nursery
         self.fetches_listings = Prefetch.LISTINGS not in no_prefetch  # for lookups; pages ahead
@@ -113,8 +135,26 @@ class MetadataCache:
             return None
         listing = DirectoryListing(self.bucket, prefix, requested_at, self.order, names=self.names)
         listing.fill(entries, hidden_count)
+        if self.recorder is not None:
+            self.recorder.keep_listing(listing)
+        return self._put_listing(listing)
+
+    def put_kept(self, listing: DirectoryListing, *, replaces_growing: bool) -> bool:
+        """Put a complete *listing* that was kept elsewhere, unless one that is fresh is cached.
+
+        *replaces_growing*: a fresh one that has not come to its end is none.
+        """
+        directory = self.find_directory(listing.prefix)
+        former = None if directory is None else directory.listing
+        is_fresh = directory is not None and self.is_fresh(directory)
+        if former is not None and is_fresh and (former.is_complete or not replaces_growing):
+            return False
+        self._put_listing(listing)
+        return True
+
+    def _put_listing(self, listing: DirectoryListing) -> DirectoryState:
         self._log_hidden(listing)
-        return self.directories.put_scan((self.bucket, prefix), ListingScan(listing, None))
+        return self.directories.put_scan((self.bucket, listing.prefix), ListingScan(listing, None))
 
     async def wait_final(self, directory: DirectoryState, name: bytes) -> bool:
         """Whether the listing is final on *name*, after some pages more with each missed lookup."""
@@ -169,15 +209,27 @@ class MetadataCache:
         """Whether the source lists all that is below *prefix* at once, without a delimiter."""
         return self._source.has_scans(prefix)
 
+    def invalidate(self, prefix: str, name: bytes) -> None:
+        """Expire what was requested before now of *name* in the directory *prefix*."""
+        self.invalidations.add((self.bucket, prefix), name, self.clock.tick())
+        if self.recorder is not None:
+            self.recorder.forget_name((self.bucket, prefix), name)
+
     def invalidate_all(self) -> None:
         """Expire all that was requested before now."""
-        self.ttl.invalidate_before(self.clock.tick())
+        now = self.clock.tick()
+        self.ttl.invalidate_before(now)
         self.directories.clear()
         self.invalidations.clear()
+        if self.recorder is not None:
+            self.recorder.forget_subtree((self.bucket, ""), now)
 
     def invalidate_subtree(self, prefix: str) -> int:
         """Expire all that was requested before now in *prefix* and below; how many names it was."""
-        self.invalidations.add_subtree((self.bucket, prefix), self.clock.tick())
+        now = self.clock.tick()
+        self.invalidations.add_subtree((self.bucket, prefix), now)
+        if self.recorder is not None:
+            self.recorder.forget_subtree((self.bucket, prefix), now)
         below = [
             directory
             for directory in self.directories.snapshot()
@@ -197,7 +249,7 @@ class MetadataCache:
             directory.prefix,
             requested_at,
             self.order,
-            self._on_page,
+            self._on_page if self.recorder is None else self._on_recorded_page,
             names=self.names,
             holds_all=directory.is_unordered or self.names.is_unlisted(directory.prefix),
         )
@@ -223,6 +275,11 @@ class MetadataCache:
     def _on_page(self, listing: DirectoryListing) -> None:
         self.directories.update_listing_weight(listing)
         self._log_hidden(listing)
+
+    def _on_recorded_page(self, listing: DirectoryListing) -> None:
+        self._on_page(listing)
+        if listing.is_complete and self.recorder is not None:
+            self.recorder.keep_listing(listing)
 
     def _log_hidden(self, listing: DirectoryListing) -> None:
         if listing.hidden_count and listing.prefix not in self._logged:

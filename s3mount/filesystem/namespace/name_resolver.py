@@ -105,10 +105,19 @@ class NameResolver:
         if entry is not None:
             page = EntryPage(bucket, prefix, [entry], requested_at, is_looked_up=True)
         dentry = CachedDentry(requested_at, page)
+        if self._cache.recorder is not None:
+            self._record(directory, name, dentry)
         self._cache.directories.put_dentry(directory, name, dentry)
         newest = directory.get(name)
         is_newer = newest is not None and newest.requested_at > requested_at
         return newest if newest is not None and is_newer else dentry
+
+    def _record(self, directory: DirectoryState, name: bytes, dentry: CachedDentry) -> None:
+        """Keep *dentry*, and an absence only of what was there: many names never are."""
+        assert self._cache.recorder is not None
+        known = directory.get(name)
+        if dentry.exists or (known is not None and known.exists):
+            self._cache.recorder.keep_dentry(directory.key, name, dentry)
 
     async def _look_in_first_page(
         self, directory: DirectoryState, name: bytes

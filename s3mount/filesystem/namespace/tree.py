@@ -40,6 +40,19 @@ class Attributes(NamedTuple):
     valid_for: float
 
 
+class TreeCounts(NamedTuple):
+    """Statistics of metadata that was kept, and of what was served in outages.
+
+    *stale_answers*: names and attributes that the kernel was given beyond their lifetime.
+    *kept_listings* and *kept_dentries* were read from what is kept.
+    """
+
+    stale_answers: int = 0
+    outage_seconds: float = 0.0
+    kept_listings: int = 0
+    kept_dentries: int = 0
+
+
 class Tree:
     """The directories and files of *volume*; *mounted_ns* is the mtime of all directories."""
 
@@ -67,6 +80,14 @@ class Tree:
         # statistics: lookups that the cache answered, and the others
         self.lookup_hits = 0
         self.lookup_misses = 0
+
+    @property
+    def counts(self) -> TreeCounts:
+        """What it has served beside the metadata cache; of most mounts, nothing."""
+        return TreeCounts()
+
+    async def flush(self) -> None:
+        """Wait, not long, until metadata is kept that was to be kept; here, none is."""
 
     # ---- inodes --------------------------------------------------------------------------------
 
@@ -123,7 +144,8 @@ class Tree:
         return self._valid_for(page.requested_at, exists=exists)
 
     def _valid_for(self, requested_at: float, *, exists: bool = True) -> float:
-        return max(0.0, self._ttl.remaining(requested_at, self._clock.now(), exists=exists))
+        now = self._clock.now()
+        return max(0.0, self._ttl.remaining_for_kernel(requested_at, now, exists=exists))
 
     def mtime_ns(self, page: EntryPage, index: int) -> int:
         """The mtime of an entry; all directories have the same, see directory-times.md."""
@@ -257,7 +279,7 @@ class Tree:
         prefix = parent_of(version.key)
         name = encode(version.key[len(prefix) :])
         self.versions.corrections.remove((version.bucket, prefix), name)
-        self.cache.invalidations.add((version.bucket, prefix), name, self._clock.tick())
+        self.cache.invalidate(prefix, name)
 
     def invalidate_all(self) -> None:
         """Drop all that is cached, and have the kernel look up every name again."""
@@ -295,7 +317,7 @@ class Tree:
 
     def _drop_name(self, prefix: str, name: bytes) -> None:
         """Invalidate *name* in the directory *prefix*, in the kernel too."""
-        self.cache.invalidations.add((self._bucket, prefix), name, self._clock.tick())
+        self.cache.invalidate(prefix, name)
         self._kernel.drop_name(self._inode_of_directory(prefix), name)
 
     def referenced_pages(self, until: float) -> list[tuple[int, EntryPage]]:
@@ -322,23 +344,21 @@ def build_tree(
     kernel: KernelCache,
     no_prefetch: frozenset[Prefetch] = frozenset(),
     names: ViewNames = PLAIN_NAMES,
+    ttl: TtlPolicy | None = None,
+    make: Callable[..., Tree] = Tree,
 ) -> Tree:
-    """The tree of one volume at *location*, whose view of the store has *names*."""
-    inodes = InodeTable()
+    """The tree of one volume at *location*, whose view of the store has *names*.
+
+    *ttl* is another policy than that of *config*. *make* makes another kind of `Tree`.
+    """
+    inodes, strict_clock = InodeTable(), StrictClock(clock)
+    ttl = ttl or TtlPolicy.from_config(config)
     references = KernelReferences(inodes, kernel)
-    ttl = TtlPolicy.from_config(config)
-    strict_clock = StrictClock(clock)
-    lifetime = ttl.usable_for(LOOKUP_TO_OPEN)
-    invalidations = Invalidations(ttl.invalidate_before, strict_clock.now, lifetime)
-    directories = DirectoryLru(
-        config.metadata_limit, invalidations, references.on_evicted, references.on_replaced
-    )
     cache = MetadataCache(
         location.bucket,
         store,
         nursery,
-        directories,
-        invalidations,
+        *_directories(config.metadata_limit, references, ttl, strict_clock),
         ttl=ttl,
         clock=strict_clock,
         no_prefetch=no_prefetch,
@@ -348,7 +368,16 @@ def build_tree(
     head_max = _head_max(location)
     resolver = NameResolver(volume, nursery, location.timeout, first_bytes, head_max=head_max)
     versions = VersionChecker(store, nursery, strict_clock, inodes, kernel)
-    return Tree(volume, resolver, inodes, kernel, versions, mounted_ns=mounted_ns)
+    return make(volume, resolver, inodes, kernel, versions, mounted_ns=mounted_ns)
+
+
+def _directories(
+    limit: int, references: KernelReferences, ttl: TtlPolicy, clock: StrictClock
+) -> tuple[DirectoryLru, Invalidations]:
+    lifetime = ttl.usable_for(LOOKUP_TO_OPEN)
+    invalidations = Invalidations(ttl.invalidate_before, clock.now, lifetime)
+    on_evicted, on_replaced = references.on_evicted, references.on_replaced
+    return DirectoryLru(limit, invalidations, on_evicted, on_replaced), invalidations
 
 
 def _head_max(location: StoreConfig) -> int:

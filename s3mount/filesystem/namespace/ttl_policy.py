@@ -59,6 +59,9 @@ class TtlPolicy:
         left = requested_at + (self.positive if exists else self.negative) - now
         return left if left > CLOCK_LEAD else min(left, 0.0)
 
+    # seconds for which the kernel may use what it is given now
+    remaining_for_kernel = remaining
+
     def is_recent(self, requested_at: float, now: float, least: float) -> bool:
         """Whether a positive dentry is fresh, or younger than *least*, and newer than a refresh."""
         expires_at = requested_at + max(self.positive, least)

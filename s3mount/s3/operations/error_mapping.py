@@ -15,6 +15,7 @@ from s3mount.errors import (
     S3MountError,
     StaleVersion,
     StoreError,
+    Unreachable,
 )
 from s3mount.printable import printable
 from s3mount.s3.model import ObjectVersion
@@ -124,7 +125,7 @@ def from_network_error(exc: OSError, operation: Operation, *, bucket: str, key: 
     """Return the failure for no response, or a part of one. A timeout counts as a throttle."""
     is_timeout = isinstance(exc, TimeoutError)
     reason = "in time, see --idle-timeout" if is_timeout else f"({type(exc).__name__})"
-    failure = StoreError(f"no response to {operation.value} {reason}", bucket=bucket, key=key)
+    failure = Unreachable(f"no response to {operation.value} {reason}", bucket=bucket, key=key)
     return Retryable(failure, is_throttle=is_timeout)
 
 
@@ -133,7 +134,8 @@ def from_invalid_response(
 ) -> Retryable:
     """Return the failure for a response that is cut short, corrupt, or to another request."""
     message = f"invalid response to {operation.value}: {printable(reason)}"
-    return Retryable(StoreError(message, bucket=bucket, key=key), is_invalid=not is_cut)
+    kind = Unreachable if is_cut else StoreError
+    return Retryable(kind(message, bucket=bucket, key=key), is_invalid=not is_cut)
 
 
 def from_replacement(version: ObjectVersion, *, request_id: str | None = None) -> StaleVersion:

@@ -21,8 +21,8 @@ import trio
 from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import RESERVE, Limiter, Permit, PermitWaiter
-from s3mount.s3.scheduling.store_scheduling import StoreScheduling
-from s3mount.s3.scheduling.thread_pool import ThreadPool
+from s3mount.s3.scheduling.store_scheduling import StoreScheduling, not_sent
+from s3mount.thread_pool import ThreadPool
 
 
 class SharedPermits:
@@ -144,7 +144,7 @@ class AccountScheduling:
 
     def __init__(self, max_connections: int) -> None:
         self._permits = SharedPermits(max_connections)
-        self._thread_pool = ThreadPool()
+        self._thread_pool = ThreadPool(not_sent)
         self._executor = Executor(self._thread_pool)
         self.has_capacity = self._permits.has_capacity
 

@@ -28,8 +28,8 @@ import trio
 from s3mount import unawaited
 from s3mount.s3.scheduling.attempt import UNSENT, Attempt
 from s3mount.s3.scheduling.deadline_queue import DeadlineQueue
-from s3mount.s3.scheduling.thread_pool import ThreadPool
 from s3mount.s3.transport import ReceiveState, Retryable
+from s3mount.thread_pool import ThreadPool
 
 T = TypeVar("T")
 

@@ -35,8 +35,8 @@ from s3mount.errors import (
 from s3mount.s3.object_store import Priority, RequestPriority
 from s3mount.s3.scheduling.limiter import Limiter, Permit, PermitWaiter
 from s3mount.s3.scheduling.outage import OutageTracker
-from s3mount.s3.scheduling.thread_pool import ThreadPool
 from s3mount.s3.transport import Retryable
+from s3mount.thread_pool import ThreadPool
 
 log = logging.getLogger(__name__)
 

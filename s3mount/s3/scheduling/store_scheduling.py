@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+from s3mount.errors import StoreError
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
-from s3mount.s3.scheduling.thread_pool import ThreadPool
+from s3mount.s3.transport import Retryable
+from s3mount.thread_pool import ThreadPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +20,14 @@ class StoreScheduling:
     @classmethod
     def of_one_store(cls, max_connections: int) -> "StoreScheduling":
         """Return that of a store which shares nothing, for *max_connections* requests at once."""
-        thread_pool = ThreadPool()
+        thread_pool = ThreadPool(not_sent)
         return cls(Limiter(max_connections), thread_pool, Executor(thread_pool))
 
     def close(self) -> None:
         """Let the threads end, those that make an attempt after it."""
         self.thread_pool.close()
+
+
+def not_sent(message: str) -> Retryable:
+    """Return the failure of a request for which no thread can be started."""
+    return Retryable(StoreError(message), is_unsent=True)

@@ -8,10 +8,12 @@ import trio
 import trio.testing
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.block_source import StoreSource
 from s3mount.cache.prefetch_budget import PREFETCHES_MAX, WARM_MAX
 from s3mount.cache.ranges import FetchSizes
 from s3mount.config import BlockConfig
-from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
+from s3mount.s3.object_store import OnReadEnd, Priority, StartedRead
 from tests.fakes.memory_store import MemoryStore, Request
 from tests.property.scripted_store import ScriptedStore
 
@@ -293,3 +295,111 @@ async def test_fetches_leave_half_of_the_prefetches_in_flight_to_readahead() -> 
 
 async def hang(_: Request) -> None:
     await trio.sleep_forever()
+
+
+class KeepingSource(StoreSource):
+    """A tier that keeps *room* bytes of whole objects, by `wait_kept` only."""
+
+    def __init__(self, store: MemoryStore, room: int) -> None:
+        super().__init__(store)
+        self.room = room
+        self.reads: list[ObjectVersion] = []
+        self.kept: set[ObjectVersion] = set()
+        self._start_read = self.start_read
+        self.start_read = self._note_read
+
+    def _note_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+        *,
+        reason: Reason = Reason.READ,
+    ) -> StartedRead:
+        self.reads.append(version)
+        return self._start_read(version, byte_range, into, on_end, priority, reason=reason)
+
+    def capacity(self) -> int:
+        return self.room
+
+    def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:  # noqa: ARG002
+        return version in self.kept
+
+    async def wait_kept(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.kept |= {*self.reads}
+
+
+@asynccontextmanager
+async def keeping_cache(
+    store: MemoryStore, room: int = 1 << 30
+) -> AsyncIterator[tuple[BlockCache, KeepingSource]]:
+    source = KeepingSource(store, room)
+    async with trio.open_nursery() as nursery:
+        config = BlockConfig(memory_limit=LIMIT)
+        cache = BlockCache(store, nursery, config, SIZES, make_tier=lambda _next, _holds: source)
+        yield cache, source
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_source_keeps_makes_room_for_the_next() -> None:
+    store = MemoryStore(STORE)
+    async with keeping_cache(store) as (cache, source):
+        fetched = [await warm(cache, version) for version in versions(store)]
+
+        assert fetched == [UNIT] * 40
+        await source.wait_kept()
+        assert source.kept == {*versions(store)}
+
+
+async def test_what_is_kept_is_not_missing_and_needs_no_memory() -> None:
+    store = MemoryStore(STORE)
+    async with keeping_cache(store) as (cache, source):
+        version = versions(store)[0]
+        assert cache.warming.missing(version).octets == UNIT
+
+        source.kept.add(version)
+
+        assert cache.warming.missing(version).octets == 0
+        assert cache.warming.find_room() == source.room
+
+
+async def test_a_source_that_keeps_nothing_now_leaves_the_bounds_of_the_memory() -> None:
+    """A disk that is bypassed."""
+    store = MemoryStore(STORE)
+    async with keeping_cache(store, room=0) as (cache, _):
+        fetched = [await warm(cache, version) for version in versions(store)]
+
+        assert fetched == [UNIT] * 12 + [None] * 28
+
+
+async def test_an_object_larger_than_the_memory_is_fetched_if_it_is_kept() -> None:
+    size = 3 * LIMIT
+    store = MemoryStore({"large": bytes(size)})
+    version = store.stat("large").version
+    async with keeping_cache(store) as (cache, _):
+        assert cache.warming.missing(version).requests == size // SIZES.part
+        content = cache.warming.open(version)
+
+        fetched = [await content.fetch(piece) for piece in content.pieces]
+
+        content.close()
+        assert sum(each or 0 for each in fetched) == size
+        assert cache.warming.find_room() >= 0
+
+
+async def test_what_a_reader_has_open_is_not_evicted_for_what_is_kept() -> None:
+    store = MemoryStore(STORE)
+    every = versions(store)
+    async with keeping_cache(store) as (cache, source):
+        reader = cache.open(every[0])
+        await reader.read(0, UNIT)
+
+        for version in every[1:]:
+            await warm(cache, version)
+        await reader.read(0, UNIT)
+
+        assert source.reads.count(every[0]) == 1
+        reader.close()

@@ -17,6 +17,7 @@ from s3mount.config import (
     INDEFINITE,
     BlockConfig,
     Config,
+    DiskConfig,
     EndpointVariant,
     LogConfig,
     MountConfig,
@@ -61,6 +62,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
         "--file-mode 0644 --umask 027 --fmask 1 --dmask 2 -o noexec -o fsname=x,dev "
         "--metadata-ttl indefinite --negative-ttl 0 "
         "--stale-while-revalidate 1h --metadata-limit 10 --part-size 1MiB --memory-limit 1GiB "
+        "--cache-dir /var/cache/x/ --cache-size 20GiB --cache-free-space 0 --serve-stale 1h "
         "--no-prefetch walks,siblings --no-prefetch readahead "
         "--log-level debug --log-file /var/log/x --log-format json"
     )
@@ -93,6 +95,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
             metadata_ttl=INDEFINITE,
             negative_ttl=0,
             stale_while_revalidate=3600,
+            serve_stale=3600,
             metadata_limit=10,
         ),
         mount=MountConfig(
@@ -103,6 +106,7 @@ def test_every_option_reaches_its_field(tmp_path: Path) -> None:
             fuse_options=("noexec", "fsname=x", "dev"),
         ),
         blocks=BlockConfig(part_size=1 << 20, memory_limit=1 << 30),
+        disk=DiskConfig(folder=Path("/var/cache/x"), size=20 << 30, free_space=0),
         log=LogConfig(level="debug", file=Path("/var/log/x"), format="json"),
         foreground=True,
         no_prefetch=frozenset((Prefetch.WALKS, Prefetch.SIBLINGS, Prefetch.READAHEAD)),
@@ -155,6 +159,25 @@ def test_a_relative_mount_point_is_made_absolute(
     monkeypatch.chdir(tmp_path)
 
     assert config_of("b", "x/../here").mount.mountpoint == str(tmp_path / "here")
+
+
+def test_a_disk_cache_has_a_size_and_leaves_free_space_by_default() -> None:
+    assert config_of("b", "/m", "--cache-dir", "/c").disk == DiskConfig(
+        folder=Path("/c"), size=10 << 30, free_space=1 << 30
+    )
+
+
+def test_the_cache_directory_is_absolute_before_the_process_leaves_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = parse_config_file("f", 'cache-dir = "c"').values
+    fstab = tuple(parse_mount_options("cache_dir=c,cache_size=1GiB", "-o"))
+
+    for values in (file, fstab):
+        disk = build_config(MountArguments("b", "/m", values)).disk
+        assert disk is not None
+        assert disk.folder == tmp_path / "c"
 
 
 def test_the_user_of_run_as_owns_the_files_by_default() -> None:
@@ -224,6 +247,26 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
                 "or a smaller --part-size"
             ),
         ),
+        (
+            ("b", "/m", "--cache-dir", "/c", "--cache-size", "63MiB"),
+            "--cache-size: 63MiB is too small for a disk cache: give it 64MiB or more",
+        ),
+        (
+            ("b", "/m", "--cache-size", "1GiB"),
+            "--cache-size: there is no disk cache without --cache-dir",
+        ),
+        (
+            ("b", "/m", "--cache-free-space", "1GiB"),
+            "--cache-free-space: there is no disk cache without --cache-dir",
+        ),
+        (
+            ("b", "/m", "--cache-dir", "/m/x"),
+            (
+                "--cache-dir: it is in the mount point, which the mount covers; "
+                "name a directory elsewhere"
+            ),
+        ),
+        (("b", "/m", "--cache-dir", ""), "--cache-dir: it is empty"),
         (
             ("b", "/m", "--buckets", "a*"),
             (
@@ -379,10 +422,10 @@ def test_every_option_has_a_field_of_its_own() -> None:
 def test_every_field_of_the_config_is_in_the_table() -> None:
     told = {(setting.section, setting.field) for setting in OPTION_TABLE}
     positional = {"bucket", "prefix", "source", "mountpoint"}
-    positional |= {"store", "tree", "mount", "blocks", "prices", "log"}
+    positional |= {"store", "tree", "mount", "blocks", "disk", "prices", "log"}
     sections = (
         *(StoreConfig, TreeConfig, MountConfig, BlockConfig),
-        *(PriceConfig, LogConfig, Config),
+        *(DiskConfig, PriceConfig, LogConfig, Config),
     )
 
     untold = {

@@ -273,6 +273,22 @@ async def test_the_fields_of_verify_are_those_of_the_page(sources: Sources) -> N
     assert fields_of(result) == fields_of_reply(reply)
 
 
+@pytest.mark.parametrize("command", ["cache-list", "cache-verify"])
+async def test_the_fields_of_the_disk_cache_are_those_of_the_page(
+    sources: Sources, command: str
+) -> None:
+    (item,), (result,) = blocks(f"{command}-item"), blocks(command)
+    items: list[Object] = []
+
+    async def keep(sent: Sequence[Object]) -> None:
+        items.extend(sent)
+
+    reply = await build_commands(sources, GREETING, {})[command]({"path": None}, keep)
+
+    assert fields_of(item) == fields_of_reply(items[-1])
+    assert fields_of(result) == fields_of_reply(reply)
+
+
 @pytest.mark.parametrize(("name", "path"), [("attributes", [b"k"]), ("attributes-directory", [])])
 async def test_the_fields_of_attributes_are_those_of_the_page(
     name: str, path: Sequence[bytes]
@@ -293,6 +309,8 @@ async def test_the_other_results_are_as_documented(sources: Sources) -> None:
     arguments: Mapping[str, Mapping[str, object]] = {
         "refresh": {"path": "a"},
         "log-level": {"level": "debug"},
+        "cache-clear": {"path": None},
+        "cache-pin": {"path": "a", "pinned": True},
     }
     for name, given in arguments.items():
         (documented,) = blocks(name)

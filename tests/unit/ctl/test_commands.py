@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from s3mount.ctl.commands import COMMANDS, GROUP
 from s3mount.ctl.main import s3mountctl
 from s3mount.ctl.mounts import Machine
 from s3mount.ctl.warm import merged, summary
-from s3mount.daemon.mounting.mount_table import MountEntry
 from tests.fakes.control_replies import (
     RECORD,
     STATUS,
@@ -34,8 +33,8 @@ from tests.fakes.control_server import (
     items,
     results,
 )
+from tests.unit.ctl.running import ENTRY, Run, runner
 
-ENTRY = MountEntry(9, f"0:{CONNECTION}", "/mnt/photos", "fuse.s3mount", "s3://photos/2024", 0)
 ATTRIBUTES = {
     "kind": "file",
     "size": 5,
@@ -55,8 +54,6 @@ SCRIPT = {
     "warm": items(*WARM_ITEMS, result=WARM_RESULT),
 }
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ControlServer]:
@@ -68,16 +65,7 @@ def server(tmp_path: Path) -> Iterator[ControlServer]:
 def run(tmp_path: Path, server: ControlServer, capfd: pytest.CaptureFixture[str]) -> Run:
     """Run a command line beside *server*; returns exit status, stdout and stderr."""
     assert server.requests == []
-    machine = Machine(
-        table=lambda: [ENTRY], sockets=lambda: [FoundSocket(CONNECTION, tmp_path / "socket", 0)]
-    )
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        status = run_command("s3mountctl", lambda: s3mountctl(arguments, machine))
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return run
+    return runner(tmp_path / "socket", capfd)
 
 
 def test_list_has_a_line_for_each_mount(run: Run) -> None:
@@ -225,7 +213,7 @@ def test_warm_says_what_was_fetched_and_what_did_not_fit(run: Run, server: Contr
         "listed: 2 directories, 10 files, 100 MiB",
         "fetched: 6 files, 60.0 MiB; 1 were cached",
         "it took: 1 LIST, 8 GET, 0 HEAD; cost 0.000100 USD",
-        "did not fit: 2 files, 20.0 MiB; mount with a larger --memory-limit",
+        "did not fit: 2 files, 20.0 MiB; mount with a larger --memory-limit, or --cache-dir",
         "failed: 2024/b.raw: access denied",
         "failed: 2 more; the log of the mount names them",
     ]

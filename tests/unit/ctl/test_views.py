@@ -5,11 +5,12 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
+from s3mount.ctl.output import table
 from s3mount.ctl.status_view import view
-from s3mount.ctl.versions import table
+from s3mount.ctl.versions import HEAD
 from s3mount.ctl.warm import summary
 from s3mount.ctl.warm_view import BarDisplay
-from tests.fakes.control_replies import STATUS, WARM_ITEMS, WARM_RESULT
+from tests.fakes.control_replies import DISK, STATUS, WARM_ITEMS, WARM_RESULT
 
 
 def _drawn(picture: RenderableType) -> str:
@@ -45,7 +46,7 @@ def test_a_cost_without_a_currency_is_a_number() -> None:
 
 
 def test_versions_are_no_markup() -> None:
-    drawn = _drawn(table([("time", "1", "old", "STANDARD", "[/b]", "id [red]")]))
+    drawn = _drawn(table(HEAD, [("time", "1", "old", "STANDARD", "[/b]", "id [red]")]))
 
     assert drawn.split()[:6] == ["Time", "Size", "State", "Class", "Etag", "Version"]
     assert "[/b]  id [red]" in drawn
@@ -64,3 +65,27 @@ def test_names_that_look_like_markup_are_shown_as_they_are() -> None:
         bars.show({**WARM_ITEMS[1], "phase": "fetching", "path": "a [/b] [red]"})
 
     assert "a [/b] [red]" in capture.get()
+
+
+def test_a_mount_without_a_disk_cache_shows_none() -> None:
+    assert "Disk cache" not in _drawn(view({**STATUS, "disk": None}, 0.0))
+    assert "Disk cache" not in _drawn(view(STATUS, 0.0))  # of an older version
+
+
+def test_the_disk_cache_shows_its_size_hits_evictions_and_damage() -> None:
+    drawn = " ".join(_drawn(view({**STATUS, "disk": DISK}, 0.0)).split())
+
+    assert "Directory /var/cache/s3mount" in drawn
+    assert "25.0 % 2.5 GiB of 10.0 GiB, 1,200 objects" in drawn
+    assert "75.0 % 300 of 400" in drawn
+    assert "Bytes 1.0 GiB read, 2.0 GiB written" in drawn
+    assert "Evictions 7; damaged extents 0" in drawn
+    assert "bypassed" not in drawn
+
+
+def test_a_disk_that_is_bypassed_or_does_not_respond_is_said() -> None:
+    silent = dict.fromkeys(("used", "pinned", "objects", "evictions", "bad"))
+    drawn = _drawn(view({**STATUS, "disk": {**DISK, **silent, "bypassed": True}}, 0.0))
+
+    assert "bypassed: it fails or is slow" in drawn
+    assert "it does not respond" in drawn

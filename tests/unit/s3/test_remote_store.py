@@ -780,7 +780,7 @@ async def test_a_thread_that_cannot_be_started_holds_no_permit(
     transport = ScriptedTransport()
     store = remote(transport, max_connections=2)
     with monkeypatch.context() as patched:
-        patched.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
+        patched.setattr("s3mount.thread_pool._thread.start_new_thread", _no_thread)
         for _ in range(3):
             with pytest.raises(StoreError, match="no thread can be started"):
                 await call(store)
@@ -804,7 +804,7 @@ async def test_a_moment_without_threads_is_outlasted(
             raise RuntimeError("can't start new thread")
         return start(*args)
 
-    monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", start_at_last)
+    monkeypatch.setattr("s3mount.thread_pool._thread.start_new_thread", start_at_last)
     await call(store)
 
     assert transport.attempts == 1
@@ -815,7 +815,7 @@ async def test_a_prefetch_fails_at_once_if_there_is_no_thread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = remote(ScriptedTransport(), pause=30.0)
-    monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
+    monkeypatch.setattr("s3mount.thread_pool._thread.start_new_thread", _no_thread)
 
     into = memoryview(bytearray(4))
     with trio.fail_after(5), pytest.raises(StoreError):

@@ -21,8 +21,9 @@ from s3mount.s3.scheduling.attempt import Attempt, GetBuffer
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.scheduling.executor import HAND_OVER_AFTER, Executor
 from s3mount.s3.scheduling.limiter import Limiter, Permit
-from s3mount.s3.scheduling.thread_pool import ThreadPool
+from s3mount.s3.scheduling.store_scheduling import not_sent
 from s3mount.s3.transport import ReceiveState, Retryable
+from s3mount.thread_pool import ThreadPool
 
 MORE, WHOLE, OTHERWISE = b"m", b"w", b"o"
 PERMIT = Permit(Limiter(1), Priority.DEMAND, 0)
@@ -108,7 +109,7 @@ class Request:
 @contextmanager
 def sending(*requests: Request) -> Iterator[Executor]:
     """Sends *requests*."""
-    thread_pool = ThreadPool()
+    thread_pool = ThreadPool(not_sent)
     executor = Executor(thread_pool)
     try:
         for request in requests:
@@ -222,7 +223,7 @@ async def test_a_request_that_no_thread_can_finish_fails_and_its_connection_is_c
     request.finish = lambda: finished.append(request.attempt.is_cancelled)  # type: ignore[method-assign, assignment, return-value]
     with sending(request):
         monkeypatch.setattr(
-            "s3mount.s3.scheduling.thread_pool._thread.start_new_thread",
+            "s3mount.thread_pool._thread.start_new_thread",
             Mock(side_effect=RuntimeError("no more")),
         )
         request.peer.send(OTHERWISE)

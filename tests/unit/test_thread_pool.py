@@ -10,8 +10,7 @@ import trio.testing
 
 from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.limiter import Limiter, PermitWaiter
-from s3mount.s3.scheduling.thread_pool import ThreadPool
-from s3mount.s3.transport import Retryable
+from s3mount.thread_pool import ThreadPool
 
 
 async def test_a_result_and_a_failure_come_back_from_a_thread() -> None:
@@ -105,7 +104,7 @@ def _no_thread(*_: object) -> None:
 async def test_a_thread_that_cannot_be_started_is_a_failure_told_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    thread_pool, told = ThreadPool(), trio.Event()
+    thread_pool, told = ThreadPool(BlockingIOError), trio.Event()
     outcomes: list[outcome.Outcome[int]] = []
 
     def ended(result: outcome.Outcome[int]) -> None:
@@ -113,16 +112,16 @@ async def test_a_thread_that_cannot_be_started_is_a_failure_told_later(
         told.set()
 
     with monkeypatch.context() as patched:
-        patched.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
+        patched.setattr("s3mount.thread_pool._thread.start_new_thread", _no_thread)
         thread_pool.submit(lambda: 1, ended)
         assert outcomes == []
         await told.wait()
-        with pytest.raises(Retryable, match="no thread can be started"):
+        with pytest.raises(BlockingIOError, match="no thread can be started"):
             await thread_pool.run(lambda: 1, lambda _: None)
 
     [refused] = outcomes
     assert isinstance(refused, outcome.Error)
-    assert isinstance(refused.error, Retryable)
+    assert isinstance(refused.error, BlockingIOError)
     assert await thread_pool.run(lambda: 1, lambda _: None) == 1
     thread_pool.close()
 
@@ -132,7 +131,7 @@ async def test_a_call_goes_to_an_idle_thread_if_none_can_be_started(
 ) -> None:
     thread_pool = ThreadPool()
     await thread_pool.run(lambda: 1, lambda _: None)
-    monkeypatch.setattr("s3mount.s3.scheduling.thread_pool._thread.start_new_thread", _no_thread)
+    monkeypatch.setattr("s3mount.thread_pool._thread.start_new_thread", _no_thread)
 
     assert await thread_pool.run(lambda: 2, lambda _: None) == 2
     thread_pool.close()

@@ -27,8 +27,6 @@ import outcome
 import trio
 
 from s3mount import unawaited
-from s3mount.errors import StoreError
-from s3mount.s3.transport import Retryable
 
 T = TypeVar("T")
 
@@ -48,9 +46,13 @@ class _Call:
 
 
 class ThreadPool:
-    """Threads for blocking calls; for one trio run."""
+    """Threads for blocking calls; for one trio run.
 
-    def __init__(self) -> None:
+    *make_failure* makes the failure of a call for which no thread can be started, from its message.
+    """
+
+    def __init__(self, make_failure: Callable[[str], Exception] = RuntimeError) -> None:
+        self._make_failure = make_failure
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         # the ended calls whose callbacks wait, and whether the event loop was woken for them
         self._ended: deque[_Call] = deque()
@@ -88,7 +90,7 @@ class ThreadPool:
     def submit(self, function: Callable[[], T], on_end: OnEnd[T]) -> None:
         """Call *function* in a thread; *on_end* gets its outcome, later and in the event loop.
 
-        That is a Retryable if no thread can be started.
+        That is what *make_failure* makes if no thread can be started.
         """
         if self._idle:
             self._idle -= 1
@@ -101,8 +103,7 @@ class ThreadPool:
         try:  # `threading` would have the event loop wait until the thread is up
             _thread.start_new_thread(self._work, (token,))
         except (RuntimeError, MemoryError) as exc:  # pids.max, RLIMIT_NPROC, no memory for a stack
-            failure = Retryable(StoreError(f"no thread can be started: {exc}"), is_unsent=True)
-            result = outcome.Error(failure)
+            result = outcome.Error(self._make_failure(f"no thread can be started: {exc}"))
             token.run_sync_soon(unawaited.call, "the callback of a thread", on_end, result)
             return False
         self._threads += 1

@@ -1,0 +1,69 @@
+"""Health of the disk: whether it is used, or bypassed after a failure, and tried again when.
+
+Invariants:
+
+1. After a failure the disk is bypassed for PAUSE. Then one trial is made at a time, of which no
+   reader waits for the outcome; each that fails begins another pause.
+2. The log has one warning when it is bypassed, and one line when a trial has succeeded. While it
+   cannot be read, that it cannot be written either is no news; and the other way round.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+PAUSE: Final = 30.0  # seconds
+
+
+class DiskHealth:
+    """Whether the disk is *used* ("read", "written"), by *clock* in seconds."""
+
+    def __init__(self, used: str, clock: Callable[[], float]) -> None:
+        self._used = used
+        self._clock = clock
+        self._other: DiskHealth | None = None
+        self._tried_at = 0.0
+        self._is_trying = False
+        self.is_usable = True
+        self.failures = 0
+
+    def record_failure(self, exc: BaseException) -> None:
+        """An operation has failed with *exc*: bypass the disk, for another pause if it is so."""
+        self.failures += 1
+        self._tried_at = self._clock()
+        self._is_trying = False
+        if not isinstance(exc, OSError | sqlite3.Error):
+            log.error("a bug in the disk cache", exc_info=exc)
+        if self.is_usable:
+            self.is_usable = False
+            is_news = self._other is None or self._other.is_usable
+            log.log(
+                logging.WARNING if is_news else logging.INFO,
+                "the disk cache cannot be %s, and is bypassed until it can (look at its disk, and "
+                "whether that is full): %s",
+                self._used,
+                exc,
+            )
+        else:
+            log.debug("the disk cache still cannot be %s: %s", self._used, exc)
+
+    def share_news(self, other: "DiskHealth") -> None:
+        """Warn of the disk only while *other*, that of another use of it, has not."""
+        self._other = other
+
+    def begin_trial(self) -> bool:
+        """Whether the disk is to be tried again now; `record_failure` or `end_trial` follows."""
+        if self.is_usable or self._is_trying or self._clock() - self._tried_at < PAUSE:
+            return False
+        self._is_trying = True
+        return True
+
+    def end_trial(self) -> None:
+        """The trial has succeeded: the disk is used again."""
+        if self._is_trying:
+            self._is_trying = False
+            self.is_usable = True
+            log.info("the disk cache can be %s again", self._used)

@@ -1,0 +1,39 @@
+"""Protocol of the disk: what the disk tier asks of `DiskCache`."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from s3mount.disk.object_name import ObjectName
+from s3mount.disk.reservation import Kept
+from s3mount.disk.segment import Segment
+from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
+
+
+class Disk(Protocol):
+    """Segments of object versions on a disk, as `DiskCache` has them; for any thread.
+
+    All calls may wait for the disk, and may fail, but `touch` and `read` with *nowait*.
+    """
+
+    counts: DiskCounts
+    limits: DiskLimits
+
+    def find(
+        self, name: ObjectName, number: int, digest: bytes | None = None
+    ) -> Segment | None: ...
+
+    def read(
+        self, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool = False
+    ) -> list[tuple[int, int]]: ...
+
+    def touch(self, segments: Iterable[Segment]) -> None: ...
+
+    def keep_all(self, kept: Sequence[Kept]) -> int: ...
+
+    def evict(self, name: ObjectName) -> None: ...
+
+    def mark_replaced(self, name: ObjectName) -> None: ...
+
+    def usage(self) -> DiskUsage: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,185 @@
+"""Disk source: a tier of blocks on disk, over the next source.
+
+Joins what the disk tier consists of: `disk_names` and `presence_table` say where bytes are,
+`disk_read` reads them, in the threads of `disk_readers`, and `disk_writer` keeps those of the next
+source. `disk_health` says when all of it is bypassed. The library below (`s3mount.disk`) knows
+neither the event loop nor the store.
+
+Invariants:
+
+1. What the disk has is a copy, under the identity of its version. A version that nothing tells from
+   others of its size is neither written nor read.
+2. A read that is late goes to the next source, as does each one after it for a while.
+3. Without the disk all goes on as if it had nothing.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import outcome
+import trio
+
+from s3mount.cache.block_source import BlockSource
+from s3mount.cache.buffer_holds import BufferHolds
+from s3mount.cache.disk_health import DiskHealth
+from s3mount.cache.disk_metrics import register_disk_metrics
+from s3mount.cache.disk_names import NamedVersion, VersionNames, segment_parts
+from s3mount.cache.disk_protocol import Disk
+from s3mount.cache.disk_read import DiskRead
+from s3mount.cache.disk_readers import SLOW_AFTER, DiskReaders, Threads
+from s3mount.cache.disk_tier import DiskReadCounts, DiskTier
+from s3mount.cache.disk_writer import DiskWriter
+from s3mount.cache.presence_table import PresenceTable
+from s3mount.disk.object_name import EXTENT
+from s3mount.metrics import Metrics
+from s3mount.s3.model import ByteRange, ObjectVersion, Reason
+from s3mount.s3.object_store import OnReadEnd, Priority, StartedRead
+
+WRITE_SHARE: Final = 8  # one of so many bytes of the memory may be being written
+READ_SHARE: Final = 4  # of so many, being read: a disk that hangs holds them
+CLOSE_TIMEOUT: Final = 5.0  # seconds in which what waits is written at the end
+
+
+class DiskSource:
+    """`BlockSource` of *disk* over *next_source*, with a memory of *memory_limit* bytes.
+
+    *namespace* says what bucket and key mean. For one trio run.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        next_source: BlockSource,
+        holds: BufferHolds,
+        threads: Threads,
+        *,
+        namespace: str,
+        memory_limit: int,
+        clock: Callable[[], float] = trio.current_time,
+    ) -> None:
+        self._disk = disk
+        self._next = next_source
+        self._threads = threads
+        self._presence = PresenceTable(clock)
+        self._reading = DiskHealth("read", clock)
+        self._writing = DiskHealth("written", clock)
+        self._reading.share_news(self._writing)
+        self._writing.share_news(self._reading)
+        self._readers = DiskReaders(threads, memory_limit // READ_SHARE, self._on_slow)
+        self._writer = DiskWriter(
+            disk, holds, self._presence, threads, self._writing, limit=memory_limit // WRITE_SHARE
+        )
+        self._names = VersionNames(namespace, self._writer.mark_replaced)
+        self._counts = DiskReadCounts()
+        self._tier = DiskTier(
+            disk=disk,
+            next_source=next_source,
+            holds=holds,
+            presence=self._presence,
+            health=self._reading,
+            readers=self._readers,
+            writer=self._writer,
+            counts=self._counts,
+        )
+        self.extent = EXTENT
+        self.has_capacity = next_source.has_capacity
+        self.has_ranges = next_source.has_ranges
+
+    def has(self, version: ObjectVersion, byte_range: ByteRange) -> bool:
+        """As far as is known here: False for what only the disk itself could tell."""
+        named = self._usable_name(version)
+        return named is not None and all(
+            self._presence.has(named.digest, *part)
+            for part in segment_parts(named.name, byte_range)
+        )
+
+    def start_read(
+        self,
+        version: ObjectVersion,
+        byte_range: ByteRange,
+        into: memoryview,
+        on_end: OnReadEnd,
+        priority: Priority,
+        *,
+        reason: Reason = Reason.READ,
+    ) -> StartedRead:
+        named = self._usable_name(version)
+        if named is None:
+            return self._next.start_read(version, byte_range, into, on_end, priority, reason=reason)
+        read = DiskRead(
+            self._tier,
+            named,
+            version,
+            byte_range,
+            into,
+            on_end=on_end,
+            priority=priority,
+            reason=reason,
+        )
+        read.start()
+        return read
+
+    def keep(self, version: ObjectVersion, start: int, content: bytes) -> None:
+        named = self._usable_name(version)
+        if named is not None:
+            self._writer.add_bytes(named, start, content)
+            self._writer.start()
+
+    def evict(self, version: ObjectVersion) -> None:
+        named = self._names.find(version)
+        if named is not None:
+            self._writer.evict(named)
+
+    def capacity(self) -> int:
+        return self._disk.limits.size // 4 * 3 if self._writing.is_usable else 0
+
+    async def wait_kept(self) -> None:
+        await self._writer.wait_idle()
+
+    def register_metrics(self, metrics: Metrics) -> None:
+        """Register what is counted of the disk."""
+        register_disk_metrics(metrics, self._disk, self._tier, self._writing)
+
+    async def close(self) -> None:
+        """Write what waits, for CLOSE_TIMEOUT at most. A checkpoint."""
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            await self._writer.wait_idle()
+            closed = trio.Event()
+            self._threads.submit(self._disk.close, lambda _: closed.set())
+            await closed.wait()
+
+    def _usable_name(self, version: ObjectVersion) -> NamedVersion | None:
+        """The name of *version*, if the disk is to be asked for it."""
+        named = self._names.find(version)
+        if named is None or self._writer.is_evicting(named.digest):
+            return None
+        if not self._reading.is_usable:
+            self._try_again(named)
+            return None
+        return named
+
+    def _try_again(self, named: NamedVersion) -> None:
+        """Read a little from the disk in a thread, if it is time to."""
+        if self._readers.is_stuck or not self._reading.begin_trial():
+            return
+        began = trio.current_time()
+
+        def end(result: outcome.Outcome[None]) -> None:
+            if isinstance(result, outcome.Error):
+                self._reading.record_failure(result.error)
+            elif trio.current_time() - began > SLOW_AFTER:
+                self._reading.record_failure(TimeoutError("a trial was slow"))
+            else:
+                self._reading.end_trial()
+
+        self._threads.submit(lambda: self._read_little(named), end)
+
+    def _read_little(self, named: NamedVersion) -> None:
+        """Find and read the first extent of an object; called in a thread."""
+        segment = self._disk.find(named.name, 0, named.digest)
+        if segment is not None:
+            stop = min(segment.stop, EXTENT)
+            self._disk.read(segment, 0, stop, memoryview(bytearray(stop)))
+
+    def _on_slow(self) -> None:
+        self._reading.record_failure(TimeoutError(f"a read has taken {SLOW_AFTER} seconds"))

@@ -1,0 +1,34 @@
+"""Disk tier: what all reads of one disk share."""
+
+from dataclasses import dataclass
+
+from s3mount.cache.block_source import BlockSource
+from s3mount.cache.buffer_holds import BufferHolds
+from s3mount.cache.disk_health import DiskHealth
+from s3mount.cache.disk_protocol import Disk
+from s3mount.cache.disk_readers import DiskReaders
+from s3mount.cache.disk_writer import DiskWriter
+from s3mount.cache.presence_table import PresenceTable
+
+
+@dataclass(slots=True)
+class DiskReadCounts:
+    """Reads that the disk has served whole, and the others; bytes that came from the disk."""
+
+    hits: int = 0
+    misses: int = 0
+    octets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTier:
+    """The parts of the tier, over *next_source*."""
+
+    disk: Disk
+    next_source: BlockSource
+    holds: BufferHolds
+    presence: PresenceTable
+    health: DiskHealth
+    readers: DiskReaders
+    writer: DiskWriter
+    counts: DiskReadCounts

@@ -1,0 +1,270 @@
+"""Writer of the disk cache: keeps what readers have been given, behind them, in one thread.
+
+Invariants:
+
+1. Nothing waits for a write. Bytes in a block's buffer wait where they are. If the buffer is needed
+   for something else before their turn comes, they are not written.
+2. A buffer is held only while it is being written: an eighth of the memory at most, or one buffer.
+   Bytes that came by another way wait in as much memory at most.
+3. Writes and evictions are done in the order in which they came, one batch at a time.
+4. Of an object that is being evicted nothing is waiting to be written. If that fails, it counts as
+   being evicted for as long as the mount lives.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+import outcome
+import trio
+
+from s3mount.cache.buffer_holds import BufferHolds, memory_size
+from s3mount.cache.disk_health import DiskHealth
+from s3mount.cache.disk_names import NamedVersion, segment_parts
+from s3mount.cache.disk_protocol import Disk
+from s3mount.cache.disk_readers import Threads
+from s3mount.cache.presence_table import PresenceTable
+from s3mount.disk.object_name import ObjectName
+from s3mount.disk.reservation import Kept
+from s3mount.disk.segment import Segment
+from s3mount.disk.usage import DiskUsage
+from s3mount.s3.model import ByteRange
+
+BATCH: Final = 8 << 20  # bytes of one transaction
+USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
+
+
+class _Found(NamedTuple):
+    """A segment as it is after a write."""
+
+    digest: bytes
+    number: int
+    segment: Segment | None
+
+
+class _Result(NamedTuple):
+    """What a batch has written: bytes that were absent before, and where they are now."""
+
+    octets: int
+    found: list[_Found]
+
+
+class _Write:
+    """Bytes to be written; None once they are written or lost.
+
+    They lie in *buffer* if that is a block's.
+    """
+
+    __slots__ = ("buffer", "content", "is_begun", "named", "octets", "start")
+
+    def __init__(
+        self, named: NamedVersion, start: int, content: memoryview, buffer: memoryview | None
+    ) -> None:
+        self.named = named
+        self.start = start
+        self.octets = len(content)
+        self.content: memoryview | None = content
+        self.buffer = buffer
+        self.is_begun = False
+
+    def drop(self) -> None:
+        """Refer to the bytes no longer."""
+        self.content = self.buffer = None
+
+
+class DiskWriter:
+    """Writes to *disk* in *threads*; *limit* is in bytes of the mount's memory."""
+
+    def __init__(
+        self,
+        disk: Disk,
+        holds: BufferHolds,
+        presence: PresenceTable,
+        threads: Threads,
+        health: DiskHealth,
+        *,
+        limit: int,
+    ) -> None:
+        self._disk = disk
+        self._holds = holds
+        self._presence = presence
+        self._threads = threads
+        self._health = health
+        self._limit = limit
+        # what waits, in order; the bytes of these that are in no buffer; the event is set while
+        # nothing is done, and nothing waits
+        self._waiting: deque[_Write | Callable[[], None]] = deque()
+        self._octets = 0
+        self._is_busy = False
+        self._idle = trio.Event()
+        self._idle.set()
+        self._evicting: dict[bytes, int] = {}  # by digest: how many evictions of it have not ended
+        self._usage_at = -USAGE_AGE
+        self.usage: DiskUsage | None = None  # as it was when it was last looked at
+        self.bytes_written = 0
+        self.bytes_skipped = 0
+
+    def add(self, named: NamedVersion, start: int, content: memoryview, buffer: memoryview) -> None:
+        """Have *content* written, which lies in *buffer*, of a block; `start` begins it."""
+        write = _Write(named, start, content, buffer)
+        self._holds.call_on_return(buffer, partial(self._lose, write))
+        self._append(write)
+
+    def add_bytes(self, named: NamedVersion, start: int, content: bytes) -> None:
+        """Have *content* written; `start` begins it."""
+        if self._octets + len(content) > self._limit:
+            self.bytes_skipped += len(content)
+            return
+        self._octets += len(content)
+        self._append(_Write(named, start, memoryview(content), None))
+
+    def evict(self, named: NamedVersion) -> None:
+        """Drop all that is kept of an object; `is_evicting` until then."""
+        self._evicting[named.digest] = self._evicting.get(named.digest, 0) + 1
+        self._presence.forget_object(named.digest)
+        for write in self._waiting:
+            if isinstance(write, _Write) and write.named.digest == named.digest:
+                self._lose(write)
+        self._append(partial(self._evict, named))
+        self.start()
+
+    def is_evicting(self, digest: bytes) -> bool:
+        """Whether the disk may still have what is to be dropped."""
+        return digest in self._evicting
+
+    def mark_replaced(self, name: ObjectName) -> None:
+        """Let *name* be evicted before others; `start` begins it."""
+        mark = partial(self._disk.mark_replaced, name)
+        self._append(partial(self._run, mark, lambda _: None))
+
+    def start(self) -> None:
+        """Begin with what waits, unless something is being done."""
+        while not self._is_busy and self._waiting:
+            if callable(self._waiting[0]):
+                command = self._waiting.popleft()
+                assert callable(command)
+                command()
+            else:
+                self._start_batch()
+        if not self._is_busy:
+            self._idle.set()
+
+    async def wait_idle(self) -> None:
+        """Wait until nothing waits to be done."""
+        await self._idle.wait()
+
+    def _append(self, item: _Write | Callable[[], None]) -> None:
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        self._waiting.append(item)
+
+    def _lose(self, write: _Write) -> None:
+        """Do not write *write*, unless that has begun: its buffer is held then."""
+        if write.content is not None and not write.is_begun:
+            self.bytes_skipped += write.octets
+            self._drop(write)
+
+    def _drop(self, write: _Write) -> None:
+        if write.buffer is None:
+            self._octets -= write.octets
+        write.drop()
+
+    def _run(
+        self, function: Callable[[], object], on_end: Callable[[outcome.Outcome[object]], None]
+    ) -> None:
+        """Call *function* in a thread; what waits is begun after *on_end*."""
+
+        def end(result: outcome.Outcome[object]) -> None:
+            self._is_busy = False
+            if isinstance(result, outcome.Error):
+                self._health.record_failure(result.error)
+            try:
+                on_end(result)
+            finally:
+                self.start()
+
+        self._is_busy = True
+        self._threads.submit(function, end)
+
+    def _evict(self, named: NamedVersion) -> None:
+        def end(result: outcome.Outcome[object]) -> None:
+            self._presence.forget_object(named.digest)
+            if isinstance(result, outcome.Value):
+                self._evicting[named.digest] -= 1
+                if not self._evicting[named.digest]:
+                    del self._evicting[named.digest]
+
+        self._run(partial(self._disk.evict, named.name), end)
+
+    def _start_batch(self) -> None:
+        batch = self._take_batch()
+        if not batch:
+            return
+        if not self._health.is_usable and not self._health.begin_trial():
+            for write in batch:
+                self._lose(write)
+            return
+        for write in batch:
+            write.is_begun = True
+            if write.buffer is not None:
+                self._holds.hold(write.buffer)
+        write_batch = partial(self._write, batch)
+        self._run(write_batch, partial(self._on_written, batch, self._presence.generation))
+
+    def _take_batch(self) -> list[_Write]:
+        """Take the next writes, as far as they are of one batch, without those that are lost."""
+        batch: list[_Write] = []
+        most = min(BATCH, self._limit)
+        octets = 0
+        while self._waiting and isinstance(write := self._waiting[0], _Write):
+            cost = 0 if write.buffer is None else memory_size(write.buffer)
+            if batch and octets + max(cost, write.octets) > most:
+                break
+            self._waiting.popleft()
+            if write.content is not None:
+                octets += max(cost, write.octets)
+                batch.append(write)
+        return batch
+
+    def _write(self, batch: list[_Write]) -> _Result:
+        """Write *batch*; called in a thread."""
+        kept = [
+            Kept(write.named.name, write.start, write.content)
+            for write in batch
+            if write.content is not None
+        ]
+        written = self._disk.keep_all(kept)
+        parts = {
+            (write.named, part.number)
+            for write in batch
+            for part in segment_parts(
+                write.named.name, ByteRange(write.start, write.start + write.octets)
+            )
+        }
+        found = [
+            _Found(named.digest, number, self._disk.find(named.name, number, named.digest))
+            for named, number in parts
+        ]
+        if time.monotonic() - self._usage_at >= USAGE_AGE:
+            self._usage_at = time.monotonic()
+            self.usage = self._disk.usage()
+        return _Result(written, found)
+
+    def _on_written(
+        self, batch: list[_Write], generation: int, result: outcome.Outcome[object]
+    ) -> None:
+        for write in batch:
+            if write.buffer is not None:
+                self._holds.let_go(write.buffer)
+            self._drop(write)
+        if isinstance(result, outcome.Error):
+            self.bytes_skipped += sum(write.octets for write in batch)
+            return
+        written = result.unwrap()
+        assert isinstance(written, _Result)
+        self._health.end_trial()
+        self.bytes_written += written.octets
+        for each in written.found:
+            self._presence.put(*each, generation)

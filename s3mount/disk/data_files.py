@@ -1,0 +1,248 @@
+"""Files with the bytes of objects: one sparse file for each large object, packs of small ones.
+
+All opens are relative to a descriptor of the data folder, and follow no symbolic link. For any
+thread. A descriptor is closed when the last thread has done with it, never under one.
+"""
+
+import ctypes
+import errno
+import os
+import secrets
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from typing import Final
+
+from s3mount.disk.segment import Location
+
+ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
+DIRECT_FROM: Final = 1 << 20  # bytes that are written past the kernel's cache of the file
+OPEN_MAX: Final = 128
+_KEEP_SIZE: Final = 1  # <linux/falloc.h>
+_PUNCH_HOLE: Final = 2
+_CREATED: Final = os.O_RDWR | os.O_CREAT
+_UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
+
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenFile:
+    """Descriptor that is closed when nothing refers to it."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.close(self.descriptor)
+
+
+class DataFiles:
+    """The files in the folder of the descriptor *folder*, which it owns."""
+
+    def __init__(self, folder: int) -> None:
+        self._folder = _OpenFile(folder)
+        self._lock = threading.Lock()
+        self._open: OrderedDict[str, _OpenFile] = OrderedDict()  # by path
+        self.can_punch = True
+
+    def read(
+        self, location: Location, position: int, into: memoryview, *, nowait: bool = False
+    ) -> int:
+        """Read the object's bytes from *position* on; how many there were, at most as *into* has.
+
+        With *nowait*, BlockingIOError if the disk would have to be waited for.
+        """
+        file = self._file(_path(location), is_cached_only=nowait)
+        offset, done = location.offset + position, 0
+        read = _read_cached if nowait else _read_waiting
+        while done < len(into):
+            count = read(file.descriptor, into[done:], offset + done)
+            if not count:
+                break
+            done += count
+        return done
+
+    def write(self, location: Location, position: int, content: memoryview) -> None:
+        """Write *content* as the object's bytes from *position* on.
+
+        The segment is locked, so the file is not removed meanwhile.
+        """
+        self.close_removed(location)
+        file = self._file(_path(location), flags=_CREATED)
+        offset = location.offset + position
+        if len(content) >= DIRECT_FROM and not offset % ALIGNMENT:
+            done = _write_directly(file.descriptor, content, offset)
+            content, offset = content[done:], offset + done
+        _write_all(file.descriptor, content, offset)
+
+    def close_removed(self, location: Location) -> bool:
+        """Close the file if it was removed by a process that was killed then; whether it was.
+
+        The index then still tells of the file, and another one may take its place.
+        """
+        path = _path(location)
+        with self._lock:
+            file = self._open.get(path)
+            if file is None or os.fstat(file.descriptor).st_nlink:
+                return False
+            del self._open[path]
+            return True
+
+    def drop_pages(self, location: Location, position: int, length: int) -> None:
+        """Have the kernel write these bytes to the disk, and forget those that it has written.
+
+        They are in the mount's memory, and in the kernel's cache of its files.
+        """
+        with suppress(OSError):  # advice
+            file = self._file(_path(location))
+            offset = location.offset + position
+            os.posix_fadvise(file.descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+
+    def free(self, location: Location, position: int, length: int) -> None:
+        """Give the disk back these bytes of the object; they read as zeros from now on.
+
+        They begin at a multiple of `ALIGNMENT`, and the rest of their last one is freed, too.
+        """
+        if not self.can_punch:
+            return
+        length = aligned(length)
+        try:
+            file = self._file(_path(location), flags=os.O_RDWR)
+        except FileNotFoundError:
+            return
+        offset = ctypes.c_int64(location.offset + position)
+        mode = _PUNCH_HOLE | _KEEP_SIZE
+        if _libc.fallocate64(file.descriptor, mode, offset, ctypes.c_int64(length)) != 0:
+            number = ctypes.get_errno()
+            if number not in _UNSUPPORTED:
+                raise OSError(number, os.strerror(number))
+            self.can_punch = False
+
+    def remove(self, location: Location) -> None:
+        """Remove the file, and what it has: other processes may have it open for long."""
+        path = _path(location)
+        try:
+            os.ftruncate(self._file(path).descriptor, 0)
+        except FileNotFoundError:
+            return
+        with self._lock:
+            self._open.pop(path, None)
+        with suppress(FileNotFoundError):
+            os.unlink(path, dir_fd=self._folder.descriptor)
+
+    def probe_punching(self) -> None:
+        """Find out whether the file system frees parts of a file."""
+        name = f"probe-{secrets.token_hex(8)}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(name, flags, 0o600, dir_fd=self._folder.descriptor)
+        try:
+            os.unlink(name, dir_fd=self._folder.descriptor)
+            os.pwrite(descriptor, bytes(2 * ALIGNMENT), 0)
+            length = ctypes.c_int64(ALIGNMENT)
+            mode = _PUNCH_HOLE | _KEEP_SIZE
+            self.can_punch = not _libc.fallocate64(descriptor, mode, ctypes.c_int64(0), length)
+        finally:
+            os.close(descriptor)
+
+    def free_space(self) -> int:
+        """Bytes that are free on the file system, for this user."""
+        status = os.fstatvfs(self._folder.descriptor)
+        return status.f_bavail * status.f_frsize
+
+    def close(self) -> None:
+        with self._lock:
+            self._open.clear()
+
+    def _file(self, path: str, *, flags: int = 0, is_cached_only: bool = False) -> _OpenFile:
+        """The open file *path*; with O_CREAT in *flags* it is created."""
+        with self._lock:
+            if (file := self._open.get(path)) is not None:
+                self._open.move_to_end(path)
+                return file
+        if is_cached_only:
+            raise BlockingIOError(errno.EAGAIN, "the file is not open")
+        file = _OpenFile(self._open_path(path, is_created=bool(flags & os.O_CREAT)))
+        with self._lock:
+            self._open[path] = file
+            if len(self._open) > OPEN_MAX:
+                self._open.popitem(last=False)
+        return file
+
+    def _open_path(self, path: str, *, is_created: bool) -> int:
+        folder = self._folder.descriptor
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(path, flags, dir_fd=folder)
+        except FileNotFoundError:
+            if not is_created:
+                raise
+        for parent in _parents(path):
+            with suppress(FileExistsError):
+                os.mkdir(parent, 0o700, dir_fd=folder)
+                os.chmod(parent, 0o700, dir_fd=folder)  # whatever the umask
+        try:
+            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+        except FileExistsError:
+            return os.open(path, flags, dir_fd=folder)
+        os.fchmod(descriptor, 0o600)
+        return descriptor
+
+
+def aligned(size: int) -> int:
+    """The bytes that *size* bytes take on the disk."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _write_directly(descriptor: int, content: memoryview, offset: int) -> int:
+    """Write whole blocks of *content* without a copy in the kernel; how many bytes, or 0.
+
+    File systems need not support it, nor buffers anywhere in memory: see open(2), O_DIRECT.
+    """
+    whole = len(content) // ALIGNMENT * ALIGNMENT
+    try:
+        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
+    except OSError:
+        return 0
+    try:
+        _write_all(direct, content[:whole], offset)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        return 0
+    finally:
+        os.close(direct)
+    return whole
+
+
+def _write_all(descriptor: int, content: memoryview, offset: int) -> None:
+    while content:
+        count = os.pwrite(descriptor, content, offset)
+        content, offset = content[count:], offset + count
+
+
+def _read_waiting(descriptor: int, into: memoryview, offset: int) -> int:
+    return os.preadv(descriptor, [into], offset)
+
+
+def _read_cached(descriptor: int, into: memoryview, offset: int) -> int:
+    """What the kernel has in memory. BlockingIOError if that is nothing, or cannot be told."""
+    try:
+        return os.preadv(descriptor, [into], offset, os.RWF_NOWAIT)
+    except OSError as exc:
+        if exc.errno == errno.EOPNOTSUPP:  # tmpfs
+            raise BlockingIOError(errno.EAGAIN, "the file system cannot tell") from exc
+        raise
+
+
+def _path(location: Location) -> str:
+    if location.pack:
+        return f"packs/{location.pack:x}"
+    return f"objects/{location.object_id & 0xFF:02x}/{location.object_id:x}"
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -1,0 +1,78 @@
+"""Reading of extents: from the files of a segment, verified on the way."""
+
+from collections.abc import Iterator
+
+from s3mount.disk import checksum
+from s3mount.disk.data_files import DataFiles
+from s3mount.disk.object_name import EXTENT
+from s3mount.disk.segment import Segment
+
+DROPPED_FROM = 1 << 20  # bytes of one read, from which on the kernel need not keep the pages
+
+
+def read_extents(
+    files: DataFiles, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool
+) -> list[int]:
+    """Fill *into* with the bytes [*start*, *stop*) of *segment*, as far as extents are there.
+
+    Returns those that the index has and the files have not, or not rightly; their bytes in *into*
+    are undefined. With *nowait*, BlockingIOError if the disk would have to be waited for.
+    """
+    wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
+    if wrong and files.close_removed(segment.location):
+        wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
+    if not nowait and stop - start >= DROPPED_FROM and not segment.location.pack:
+        # folios may be larger than the read: docs/decisions/disk-pages.md
+        files.drop_pages(segment.location, segment.start, stop - segment.start)
+    return wrong
+
+
+def _read_present(
+    files: DataFiles, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool
+) -> list[int]:
+    wrong = []
+    for low, high in _present_runs(segment, start, stop):
+        wanted = into[low - start : high - start]
+        wrong += _read_run(files, segment, low, wanted, nowait=nowait)
+    return wrong
+
+
+def _present_runs(segment: Segment, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """The parts of [*start*, *stop*) that the index has, in order."""
+    at = start
+    for low, high in [*segment.gaps(start, stop), (stop, stop)]:
+        if at < low:
+            yield at, low
+        at = high
+
+
+def _read_run(
+    files: DataFiles, segment: Segment, low: int, into: memoryview, *, nowait: bool
+) -> list[int]:
+    """Fill *into* with the bytes from *low* on, all of which the index has; the wrong extents."""
+    high = low + len(into)
+    extents = segment.extents(low, high)
+    first, last = segment.extent_range(extents[0])[0], segment.extent_range(extents[-1])[1]
+    if (first, last) == (low, high):
+        count = files.read(segment.location, first, into, nowait=nowait)
+        return _wrong(segment, extents, into[:count])
+    # extents at the ends are read whole, as that is what the checksum is of
+    buffer = memoryview(bytearray(last - first))
+    count = files.read(segment.location, first, buffer, nowait=nowait)
+    into[:] = buffer[low - first : high - first]
+    return _wrong(segment, extents, buffer[:count])
+
+
+def _wrong(segment: Segment, extents: range, content: memoryview) -> list[int]:
+    """Those of *extents*, whose bytes *content* begins with, that are short or not right."""
+    base = segment.extent_range(extents[0])[0]
+    return [each for each in extents if not _is_right(segment, each, base, content)]
+
+
+def _is_right(segment: Segment, extent: int, base: int, content: memoryview) -> bool:
+    low, high = segment.extent_range(extent)
+    if high - base > len(content):
+        return False
+    number = segment.start // EXTENT + extent
+    found = checksum.checksum(content[low - base : high - base], segment.digest, number)
+    return found == segment.checksums[extent]

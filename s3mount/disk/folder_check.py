@@ -1,0 +1,191 @@
+"""The cache directory: made or opened, and refused unless it is private to this user.
+
+Invariants of a directory that `prepare_folder` returns:
+
+1. It belongs to this user, and neither its group nor others have any access to it.
+2. It is no symbolic link, and no other user can put another directory in its place: each
+   directory above belongs to root or to this user, and others may not change it unless it is
+   sticky. A link on the way is followed if nobody else controls it.
+3. It holds nothing but a cache. So a home directory that was named by mistake is left alone.
+"""
+
+import contextlib
+import errno
+import os
+import pwd
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from s3mount.disk.safe_paths import make_folder, open_folder
+from s3mount.errors import CacheDirectoryError
+from s3mount.path_resolution import UntrustedLinkError, closing, open_path
+from s3mount.printable import printable
+
+# what any version of the cache makes; lost+found: of the root of a file system, see e2fsck(8)
+_OWN_NAMES: Final = re.compile(
+    r"CACHEDIR\.TAG|lock|\d+(\.set-aside-\d+)?|probe-[\da-f-]+|lost\+found", re.ASCII
+)
+_ACCESS_OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_ROOT: Final = Path("/")
+
+
+def prepare_folder(path: Path) -> int:
+    """Return a descriptor of the absolute directory *path*, which is made if it is absent.
+
+    Its parent must be there. Raises CacheDirectoryError, whose message has the remedy.
+    """
+    return _open(path, makes=True)
+
+
+def open_existing_folder(path: Path) -> int:
+    """Return a descriptor of the absolute directory *path*. Raises CacheDirectoryError."""
+    return _open(path, makes=False)
+
+
+def open_parent(path: Path) -> int:
+    """Return an O_PATH descriptor of the directory above *path*. Raises CacheDirectoryError.
+
+    No other user can replace it, nor the entry of *path* in it.
+    """
+    if not path.is_absolute() or not path.name or path.name == "..":
+        raise _refusal(path, "it must be an absolute path to a directory of its own")
+    trusted = _trusted()
+    try:
+        parent = open_path(str(path.parent), is_trusted=lambda uid: uid in trusted)
+    except UntrustedLinkError as exc:
+        raise _refusal(path, f"a symbolic link {exc.whose} is on the way; name another") from exc
+    except OSError as exc:
+        raise _refusal(path, _reason(path, exc)) from exc
+    with _closed_on_error(parent):
+        _check_parents(path, parent)
+    return parent
+
+
+def _open(path: Path, *, makes: bool) -> int:
+    with closing(open_parent(path)) as parent:
+        try:
+            folder = (make_folder if makes else open_folder)(parent, path.name)
+        except OSError as exc:
+            with contextlib.suppress(FileNotFoundError):  # what cannot be opened may be another's
+                _check_owner(path, os.stat(path.name, dir_fd=parent, follow_symlinks=False))
+            raise _refusal(path, _reason(path, exc)) from exc
+    with _closed_on_error(folder):
+        _check_folder(path, folder)
+    return folder
+
+
+@contextlib.contextmanager
+def _closed_on_error(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:  # raised again
+        os.close(descriptor)
+        raise
+
+
+def _check_parents(path: Path, parent: int) -> None:
+    """Raise CacheDirectoryError if another user could replace the directory, or one above it."""
+    for found in _ancestors(parent):
+        if found.st_uid not in _trusted():
+            raise _refusal(
+                path,
+                f"a directory above it belongs to {_user(found.st_uid)}, who could replace it; "
+                "name one below a directory of yours or of root's",
+            )
+        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            raise _refusal(
+                path,
+                "every user may replace a directory above it; name another, or take the write "
+                "permission of others: chmod o-w",
+            )
+
+
+def _ancestors(directory: int) -> Iterator[os.stat_result]:
+    """Yield what is known of *directory*, and of each one above it."""
+    current = os.dup(directory)
+    try:
+        found = os.fstat(current)
+        while True:
+            yield found
+            above = os.open("..", os.O_PATH | os.O_CLOEXEC, dir_fd=current)
+            os.close(current)
+            current, below, found = above, found, os.fstat(above)
+            if os.path.samestat(below, found):
+                return
+    finally:
+        os.close(current)
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if found.st_uid != os.geteuid():
+        raise _refusal(
+            path,
+            f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}; "
+            f"name another directory, or: chown {_name(os.geteuid())} {printable(str(path))}",
+        )
+
+
+def _check_folder(path: Path, folder: int) -> None:
+    found = os.fstat(folder)
+    _check_owner(path, found)
+    if found.st_mode & _ACCESS_OF_OTHERS:
+        raise _refusal(
+            path,
+            f"other users have access to it (mode {stat.S_IMODE(found.st_mode):04o}); "
+            f"first: chmod 700 {printable(str(path))}",
+        )
+    if (other := _foreign_name(os.listdir(folder))) is not None:
+        raise _refusal(
+            path,
+            f"it holds other files, such as {printable(other)!r}; name a directory that is empty, "
+            "or one that is absent, for the cache alone",
+        )
+
+
+def _foreign_name(names: Iterable[str]) -> str | None:
+    """Return a name that no version of the cache has made, if there is one."""
+    return next((name for name in names if not _OWN_NAMES.fullmatch(name)), None)
+
+
+def _reason(path: Path, exc: OSError) -> str:
+    parent = printable(str(path.parent))
+    match exc.errno:
+        case errno.ENOENT:
+            return f"it is not there, or {parent} is not; make that first"
+        case errno.ENOTDIR:
+            return "it is not a directory, or a symbolic link; name the directory itself"
+        case errno.EACCES | errno.EPERM:
+            return (
+                f"{_user(os.geteuid())} may not open or make it in {parent}; "
+                "make it for that user, with mode 0700"
+            )
+        case errno.EROFS:
+            return "its file system is read-only; name another directory"
+        case _:
+            return f"{exc.strerror}; name another directory"
+
+
+def _trusted() -> frozenset[int]:
+    """Return the users who could do harm anyway: root and this one.
+
+    In a user namespace, root is the owner of the root directory.
+    """
+    return frozenset({0, os.geteuid(), _ROOT.stat().st_uid})
+
+
+def _user(uid: int) -> str:
+    return f"the user {_name(uid)}"
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _refusal(path: Path, reason: str) -> CacheDirectoryError:
+    return CacheDirectoryError(f"the cache directory {printable(str(path))} is refused: {reason}")

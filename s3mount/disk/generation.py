@@ -1,0 +1,194 @@
+"""Generation of a cache directory: an index, the data files that it tells of, and their writer.
+
+It lasts until its index is found to be damaged, and another generation begins.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain
+from typing import Final, TypeVar
+
+from s3mount.disk import checksum, eviction, records, segment_rows
+from s3mount.disk.data_files import DataFiles
+from s3mount.disk.index import Index
+from s3mount.disk.notes import Notes, now_ms
+from s3mount.disk.object_name import EXTENT, SEGMENT
+from s3mount.disk.pack_position import PackPosition
+from s3mount.disk.reservation import Kept, Reservation, missing_parts
+from s3mount.disk.segment import PACK_SIZE_MAX, SegmentClass
+from s3mount.disk.usage import DiskLimits, DiskUsage, read_usage, recount, used_bytes
+from s3mount.disk.write_locks import WriteLocks
+
+T = TypeVar("T")
+Plan = tuple[int, Callable[[], T]]
+"""Bytes on the disk that a change needs, and the change."""
+
+_ROUNDS_MAX: Final = 64  # transactions that make room for one write
+_FLOOR_STEP: Final = 64 << 20  # bytes that are freed at once for others on the file system
+_PACKS: Final = 16  # packs that a directory has room for, at the least
+_INDEX_GROWTH: Final = 256 << 10  # bytes that a change adds to the index and its log, but records
+_RECORD_OVERHEAD: Final = 128  # bytes
+
+
+class Generation:
+    """One thread at a time may write to it; any may read *index* and *files*."""
+
+    def __init__(
+        self, index: Index, files: DataFiles, locks: WriteLocks, limits: DiskLimits
+    ) -> None:
+        self.index = index
+        self.files = files
+        self.notes = Notes()
+        self._locks = locks
+        self._limits = limits
+        self._pack = PackPosition(min(PACK_SIZE_MAX, max(1 << 20, limits.size // _PACKS)))
+        self._is_recounted = False
+
+    def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Make *change* in a transaction, which frees what is marked before."""
+        with self.index.transaction() as connection:
+            self._tend(connection)
+            return change(connection)
+
+    def flush(self) -> int:
+        """Free what is marked, as far as one transaction does, and write the notes.
+
+        Returns how many segments were freed.
+        """
+        with self.index.transaction() as connection:
+            return self._tend(connection)
+
+    def keep_all(self, kept: Sequence[Kept]) -> int:
+        """Write the whole extents of *kept* that are absent; how many bytes."""
+        try:
+            reserved = self._in_room(lambda connection: self._plan(connection, kept)) or []
+            self._write_all(reserved)
+        except BaseException:  # raised again
+            self._pack.reset()
+            raise
+        finally:
+            self._locks.unlock_all()
+        return sum(each.part.length for each in reserved)
+
+    def put_records(self, new: Mapping[bytes, bytes], limit: int) -> None:
+        """Keep *new*, of at most *limit* bytes with all other records."""
+
+        def plan(connection: sqlite3.Connection) -> Plan[None]:
+            size = sum(map(len, new.values())) + _RECORD_OVERHEAD * len(new)
+            growth = min(size, max(0, limit - records.total(connection)))
+            return growth, lambda: records.put(connection, new, limit)
+
+        self._in_room(plan)
+
+    def recount(self) -> None:
+        """Count again what the index keeps sums of."""
+        with self.index.transaction() as connection:
+            recount(connection)
+
+    def usage(self) -> DiskUsage:
+        """What is in the directory."""
+        return read_usage(
+            self.index.reader(),
+            self._limits,
+            index_bytes=self.index.size(self.index.reader()),
+            free_space=self.files.free_space(),
+        )
+
+    def close(self) -> None:
+        self.index.close()
+        self.files.close()
+
+    def _tend(self, connection: sqlite3.Connection) -> int:
+        freed = eviction.free_marked(connection, self.files, self._locks)
+        self.notes.write_to(connection)
+        return freed
+
+    def _plan(
+        self, connection: sqlite3.Connection, kept: Sequence[Kept]
+    ) -> Plan[list[Reservation]]:
+        parts = [part for each in kept for part in missing_parts(connection, each)]
+
+        def reserve() -> list[Reservation]:
+            now, limit = now_ms(), self._limits.size
+            reserved = [
+                segment_rows.reserve(connection, part, self._pack, now=now, limit=limit)
+                for part in parts
+            ]
+            for unused in chain.from_iterable(each.unused for each in reserved):
+                self.files.remove(unused)  # a loss of power may have left it
+            self._locks.lock((each.location.object_id, each.part.number) for each in reserved)
+            return reserved
+
+        return sum(part.size for part in parts), reserve
+
+    def _in_room(self, plan: Callable[[sqlite3.Connection], Plan[T]]) -> T | None:
+        """Make a change once it has room, at the cost of others; None if it cannot have it."""
+        budget: int | None = None  # bytes to mark at most, should the file system count late
+        for _ in range(_ROUNDS_MAX):
+            with self.index.transaction() as connection:
+                freed = self._tend(connection)
+                needed, change = plan(connection)
+                shortage = self._shortage(connection, needed)
+                if shortage <= 0:
+                    return change()
+                if needed > self._limits.size // 2:
+                    return None
+                budget = 2 * shortage if budget is None else budget
+                marked = self._mark(connection, min(shortage, _FLOOR_STEP, budget))
+                budget -= marked
+                if not marked and not freed and not self._recount_once(connection):
+                    return None
+        return None
+
+    def _mark(self, connection: sqlite3.Connection, shortage: int) -> int:
+        """Mark segments of *shortage* bytes, with what is marked and not freed; how many more."""
+        can_punch = self.files.can_punch
+        if can_punch:  # otherwise what is still marked may stay so for long
+            shortage -= eviction.class_bytes(connection, SegmentClass.EVICTING)
+        return eviction.mark_victims(connection, shortage, self._limits.size, can_punch=can_punch)
+
+    def _recount_once(self, connection: sqlite3.Connection) -> bool:
+        """Count again, as nothing is left to evict; False if that was done before."""
+        was_recounted, self._is_recounted = self._is_recounted, True
+        if not was_recounted:
+            recount(connection)
+        return not was_recounted
+
+    def _shortage(self, connection: sqlite3.Connection, needed: int) -> int:
+        """How many bytes are to be freed before *needed* may be written."""
+        if not needed:
+            return 0
+        used = used_bytes(connection) + self.index.size(connection) + _INDEX_GROWTH
+        floor = self._limits.free_space + needed - self.files.free_space()
+        return max(used + needed - self._limits.size, floor)
+
+    def _write_all(self, reserved: Sequence[Reservation]) -> None:
+        """Write and publish what is *reserved*, or cancel it."""
+        if not reserved:
+            return
+        try:
+            found = [self._write_part(each) for each in reserved]
+        except BaseException:  # raised again
+            with suppress(OSError, sqlite3.Error), self.index.transaction() as connection:
+                for reservation in reserved:
+                    segment_rows.cancel(connection, reservation)
+            raise
+        with self.index.transaction() as connection:
+            for reservation, checksums in zip(reserved, found, strict=True):
+                segment_rows.publish(connection, reservation, checksums)
+
+    def _write_part(self, reservation: Reservation) -> list[int]:
+        """Write a part, and return the checksums of its extents."""
+        part, location = reservation.part, reservation.location
+        runs = list(reservation.runs())
+        for position, content in runs:
+            self.files.write(location, position, content)
+        if not location.pack:  # docs/decisions/disk-pages.md
+            start, stop = max(0, runs[0][0] - SEGMENT), runs[-1][0] + len(runs[-1][1])
+            self.files.drop_pages(location, start, stop - start)
+        first = part.kept.name.segment_range(part.number)[0] // EXTENT
+        return [
+            checksum.checksum(reservation.content(extent), part.digest, first + extent)
+            for extent in part.missing
+        ]

@@ -1,0 +1,1 @@
+"""Disks that fail, for caches: a file system of the tests' own, and small real ones."""

@@ -1,0 +1,96 @@
+"""Files of objects: sparse reads, freed parts, files that others removed, open descriptors."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from s3mount.disk.data_files import ALIGNMENT, OPEN_MAX, DataFiles
+from s3mount.disk.segment import Location
+
+PACK = Location(0, 1, 2 * ALIGNMENT)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[DataFiles]:
+    found = DataFiles(os.open(tmp_path, os.O_RDONLY))
+    yield found
+    found.close()
+
+
+def test_a_read_ends_with_the_file(files: DataFiles) -> None:
+    files.write(PACK, 0, memoryview(b"abc"))
+    buffer = bytearray(5)
+
+    assert files.read(PACK, 1, memoryview(buffer)) == 2
+    assert buffer == b"bc\0\0\0"
+
+
+def test_all_of_the_last_page_is_freed(files: DataFiles, tmp_path: Path) -> None:
+    files.probe_punching()
+    files.write(PACK, 0, memoryview(b"a" * (ALIGNMENT + 1)))
+    files.write(PACK, 2 * ALIGNMENT, memoryview(b"b"))
+    path = tmp_path / "packs/1"
+    os.sync()
+    before = path.stat().st_blocks
+
+    files.free(PACK, 0, ALIGNMENT + 1)
+
+    assert before - path.stat().st_blocks == 2 * ALIGNMENT // 512
+    buffer = bytearray(1)
+    assert files.read(PACK, 2 * ALIGNMENT, memoryview(buffer)) == 1
+    assert buffer == b"b"
+
+
+def test_a_removed_file_has_no_bytes_for_those_that_have_it_open(
+    files: DataFiles, tmp_path: Path
+) -> None:
+    other = DataFiles(os.open(tmp_path, os.O_RDONLY))
+    files.write(PACK, 0, memoryview(b"abc"))
+    buffer = memoryview(bytearray(3))
+    assert other.read(PACK, 0, buffer) == 3
+    assert not other.close_removed(PACK)
+
+    files.remove(PACK)
+    files.remove(PACK)
+
+    assert other.read(PACK, 0, buffer) == 0
+    assert other.close_removed(PACK)
+    with pytest.raises(FileNotFoundError):
+        other.read(PACK, 0, buffer)
+
+
+def test_a_write_does_not_go_to_a_file_that_was_removed(files: DataFiles, tmp_path: Path) -> None:
+    files.write(PACK, 0, memoryview(b"abc"))
+    (tmp_path / "packs/1").unlink()
+
+    files.write(PACK, 0, memoryview(b"abc"))
+
+    assert (tmp_path / "packs/1").stat().st_size == PACK.offset + 3
+
+
+def test_few_descriptors_stay_open(files: DataFiles) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for number in range(2 * OPEN_MAX):
+        files.write(Location(number, 0, 0), 0, memoryview(b"a"))
+
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + OPEN_MAX
+
+
+def test_a_file_that_is_not_open_would_have_to_be_waited_for(files: DataFiles) -> None:
+    with pytest.raises(BlockingIOError):
+        files.read(PACK, 0, memoryview(bytearray(1)), nowait=True)
+
+
+def test_a_symbolic_link_is_not_followed(files: DataFiles, tmp_path: Path) -> None:
+    target = tmp_path.parent / f"{tmp_path.name}-target"
+    target.write_bytes(b"secret")
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "packs/1").symlink_to(target)
+
+    with pytest.raises(OSError, match="symbolic"):
+        files.write(PACK, 0, memoryview(b"abc"))
+
+    assert target.read_bytes() == b"secret"

@@ -1,0 +1,467 @@
+"""Keeping and reading: parts of objects, records, pins, the limit, what is evicted first."""
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from s3mount.disk.contents import Selection
+from s3mount.disk.disk_cache import DiskCache
+from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
+from s3mount.disk.reservation import Kept
+from s3mount.disk.usage import DiskLimits
+from s3mount.errors import CacheDirectoryError
+from tests.cached_objects import (
+    content_of,
+    is_whole,
+    keep,
+    object_name,
+    open_index,
+    right_bytes,
+    segments,
+    size_on_disk,
+)
+
+LIMITS = DiskLimits(64 * MIB)
+UNCOUNTED = MIB  # bytes on the disk that are not counted: folders, -shm, tags
+
+
+def test_what_is_kept_is_read_by_another_process(tmp_path: Path) -> None:
+    names = [object_name(number) for number in range(8)]
+    cache = DiskCache(tmp_path, LIMITS)
+
+    written = [keep(cache, name) for name in names]
+    other = DiskCache(tmp_path, LIMITS)
+
+    assert written == [name.size for name in names]
+    assert all(is_whole(other, name) for name in names)
+    for each in (cache, other):
+        each.close()
+
+
+def test_what_is_there_is_not_written_again(tmp_path: Path) -> None:
+    name = object_name(0, size=3 * SEGMENT)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, name)
+    used = cache.usage().object_bytes
+
+    assert keep(cache, name) == 0
+    assert cache.usage().object_bytes == used == 3 * SEGMENT
+    cache.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, EXTENT), (1, 3 * EXTENT), (SEGMENT - EXTENT, SEGMENT + EXTENT + 1)]
+)
+def test_only_whole_extents_are_kept(tmp_path: Path, start: int, stop: int) -> None:
+    name = object_name(0, size=2 * SEGMENT)
+    cache = DiskCache(tmp_path, LIMITS)
+    whole = range(-(-start // EXTENT) * EXTENT, stop // EXTENT * EXTENT)
+
+    written = cache.keep(name, start, memoryview(content_of(name))[start:stop])
+
+    assert written == len(whole)
+    for segment in segments(cache, name):
+        low, high = max(segment.start, whole.start), min(segment.stop, whole.stop)
+        assert segment.has(low, high)
+    assert right_bytes(cache, name) == written
+    cache.close()
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 1), (5, EXTENT), (EXTENT - 1, EXTENT + 1), (7, 99)]
+)
+def test_any_part_of_a_segment_can_be_read(tmp_path: Path, start: int, stop: int) -> None:
+    name = object_name(0, size=2 * MIB)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, name)
+    (segment,) = segments(cache, name)
+    buffer = bytearray(stop - start)
+
+    assert cache.read(segment, start, stop, memoryview(buffer)) == []
+    assert buffer == content_of(name)[start:stop]
+    cache.close()
+
+
+def test_a_read_without_waiting_has_the_bytes_or_raises(tmp_path: Path) -> None:
+    name = object_name(0, size=2 * MIB)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, name)
+    (segment,) = segments(cache, name)
+    buffer = bytearray(EXTENT)
+
+    try:
+        assert cache.read(segment, 0, EXTENT, memoryview(buffer), nowait=True) == []
+    except BlockingIOError:
+        assert cache.read(segment, 0, EXTENT, memoryview(buffer)) == []
+
+    assert buffer == content_of(name)[:EXTENT]
+    cache.close()
+
+
+def test_an_object_that_is_kept_twice_at_once_has_its_room_once(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    twice, next_one = object_name(0, size=100_000), object_name(1, size=100_000)
+    kept = [Kept(name, 0, memoryview(content_of(name))) for name in (twice, twice, next_one)]
+
+    cache.keep_all(kept)
+    assert cache.usage().object_bytes == 2 * 102_400
+    cache.evict(twice)
+
+    assert is_whole(cache, next_one)
+    cache.close()
+
+
+def test_the_directory_stays_within_its_limit(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+
+    for number in range(40):
+        keep(cache, object_name(number, size=(27 * KIB, 5 * MIB, MIB)[number % 3]))
+        assert cache.usage().used <= LIMITS.size
+        assert size_on_disk(tmp_path) <= LIMITS.size + UNCOUNTED
+    assert cache.usage().evictions
+    cache.close()
+
+
+def test_records_make_room_as_objects_do(tmp_path: Path) -> None:
+    limits = DiskLimits(32 * MIB)
+    cache = DiskCache(tmp_path, limits)
+    for number in range(6):
+        keep(cache, object_name(number, size=5 * MIB))
+
+    for number in range(60):
+        cache.put_records({b"%020d" % number: bytes(64 * KIB)})
+
+    assert cache.usage().used <= limits.size + MIB
+    assert cache.get_record(b"%020d" % 59) == bytes(64 * KIB)
+    cache.close()
+
+
+def test_evicted_small_objects_leave_no_bytes_on_the_disk(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    names = [object_name(number, size=27 * KIB + 1) for number in range(200)]
+    for name in names:
+        keep(cache, name)
+    full = size_on_disk(tmp_path)
+
+    for name in names[1:]:
+        cache.evict(name)
+
+    assert full - size_on_disk(tmp_path) >= 199 * 28 * KIB - MIB
+    assert is_whole(cache, names[0])
+    cache.close()
+
+
+def test_the_free_space_of_the_file_system_is_kept(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(0))
+    status = os.statvfs(tmp_path)
+    too_much = status.f_blocks * status.f_frsize
+    cache.close()
+
+    cache = DiskCache(tmp_path, DiskLimits(LIMITS.size, free_space=too_much))
+
+    assert keep(cache, object_name(1)) == 0
+    assert cache.usage().segments == 0
+    cache.close()
+
+
+def test_replaced_versions_are_evicted_first(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    old, new = (object_name(0, size=MIB, etag=etag) for etag in ("old", "new"))
+    oldest = object_name(1, size=MIB)
+    for name in (oldest, old, new):
+        keep(cache, name)
+
+    for number in range(2, 61):
+        keep(cache, object_name(number, size=MIB))
+
+    assert [is_whole(cache, name) for name in (oldest, old, new)] == [True, False, True]
+    cache.close()
+
+
+def test_a_big_file_that_is_read_once_sweeps_out_nothing_small(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    small = [object_name(number, size=300 * KIB) for number in range(100)]
+    for name in small:
+        keep(cache, name)
+
+    keep_in_pieces(cache, number=1_000, size=3 * LIMITS.size)
+
+    assert all(is_whole(cache, name) for name in small)
+    cache.close()
+
+
+def keep_in_pieces(cache: DiskCache, *, number: int, size: int) -> None:
+    name = object_name(number, size=size)
+    piece = memoryview(bytes(SEGMENT))
+    for start in range(0, size, SEGMENT):
+        cache.keep(name, start, piece)
+
+
+def test_what_is_read_again_is_cold_no_longer(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    name = object_name(0, size=SEGMENT)
+    keep(cache, name)
+    assert cache.usage().cold_bytes == SEGMENT
+
+    cache.touch(segments(cache, name))
+    cache.flush()
+
+    assert cache.usage().cold_bytes == 0
+    cache.close()
+
+
+def test_pinned_objects_stay(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    pinned = object_name(0, size=3 * SEGMENT)
+    keep(cache, pinned)
+
+    assert cache.pin(Selection(path="folder"), is_pinned=True) == 1
+    assert cache.pin(Selection(path="folder/key-0"), is_pinned=True) == 1  # again
+    for number in range(1, 80):
+        keep(cache, object_name(number, size=MIB))
+
+    assert is_whole(cache, pinned)
+    assert cache.pin(Selection(), is_pinned=False) > 1
+    assert cache.usage().pinned_bytes == 0
+    cache.close()
+
+
+def test_no_more_is_pinned_than_three_quarters(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    keep_in_pieces(cache, number=0, size=52 * MIB)
+
+    with pytest.raises(CacheDirectoryError, match="three quarters"):
+        cache.pin(Selection(), is_pinned=True)
+
+    cache.close()
+
+
+def test_the_rest_of_a_pinned_object_is_pinned_within_the_share(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    name = object_name(0, size=60 * MIB)
+    piece = memoryview(bytes(SEGMENT))
+    for start in range(0, name.size, SEGMENT):
+        cache.keep(name, start, piece[:EXTENT])
+    cache.pin(Selection(), is_pinned=True)
+
+    for start in range(0, name.size, SEGMENT):
+        cache.keep(name, start, piece)
+
+    assert SEGMENT < cache.usage().pinned_bytes <= LIMITS.size * 3 // 4
+    assert keep(cache, object_name(1, size=MIB)) == MIB
+    cache.close()
+
+
+def test_objects_tells_what_is_there(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    old, new = (object_name(0, size=MIB, etag=etag) for etag in ("old", "new"))
+    for name in (old, new, object_name(1, size=3)):
+        keep(cache, name)
+
+    found = list(cache.objects(Selection(bucket="bucket")))
+
+    assert [each.name.size for each in found] == [MIB, MIB, 3]
+    assert [each.is_replaced for each in found] == [True, False, False]
+    assert [each.present for each in found] == [MIB, MIB, 3]
+    assert found[0].name == old
+    assert list(cache.objects(Selection(path="folder/key"))) == []
+    cache.close()
+
+
+def test_a_part_of_the_directory_can_be_cleared(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    names = [object_name(number) for number in range(8)]
+    for name in names:
+        keep(cache, name)
+    cache.put_records({b"k" * 20: b"v"})
+
+    assert cache.clear(Selection(path=names[2].key)) == 1
+    assert [is_whole(cache, name) for name in names] == [number != 2 for number in range(8)]
+    assert cache.get_record(b"k" * 20) == b"v"
+    cache.clear()
+
+    assert cache.get_record(b"k" * 20) is None
+    assert cache.usage().object_bytes == 0
+    assert size_on_disk(tmp_path) <= cache.usage().index_bytes + UNCOUNTED
+    cache.close()
+
+
+def test_verify_drops_what_is_bad_and_counts_again(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("damaged bytes of")
+    cache = DiskCache(tmp_path, LIMITS)
+    name, other = object_name(0, size=MIB), object_name(1, size=MIB)
+    for each in (name, other):
+        keep(cache, each)
+    (pack,) = tmp_path.glob("1/*/packs/*")
+    with pack.open("r+b") as file:
+        file.seek(3 * EXTENT + 5)
+        file.write(b"xy")
+    index = open_index(tmp_path)
+    index.execute("UPDATE totals SET bytes = bytes + 1000000 WHERE class = 2")
+    index.close()
+    seen: list[int] = []
+
+    assert cache.verify(on_bytes=seen.append) == 1
+    assert sum(seen) == 2 * MIB - EXTENT
+    assert right_bytes(cache, name) == MIB - EXTENT
+    assert cache.usage().object_bytes == 2 * MIB
+    assert keep(cache, name) == EXTENT
+    assert cache.verify() == 0
+    assert cache.usage().object_bytes == 2 * MIB
+    cache.close()
+
+
+def test_sums_that_are_too_high_are_counted_again_when_nothing_is_left(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(0))
+    index = open_index(tmp_path)
+    index.execute("UPDATE totals SET bytes = bytes + 1000000000000 WHERE class = 2")
+    index.execute("UPDATE counters SET value = 1000000000000 WHERE name = 'record_bytes'")
+    index.close()
+
+    assert keep(cache, object_name(5, size=MIB)) == MIB
+    for _ in range(2):
+        cache.put_records({b"k" * 20: b"v"})
+    assert cache.get_record(b"k" * 20) == b"v"
+    cache.close()
+
+
+def test_a_file_system_without_holes_frees_whole_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3mount.disk.data_files.DataFiles.probe_punching", _cannot_punch)
+    cache = DiskCache(tmp_path, LIMITS)
+
+    for number in range(200):
+        name = object_name(number, size=(300 * KIB, 5 * MIB)[number % 20 == 0])
+        keep(cache, name)
+        cache.evict(object_name(number // 2, size=300 * KIB))
+        assert cache.usage().used <= LIMITS.size
+        assert size_on_disk(tmp_path) <= LIMITS.size + UNCOUNTED
+    assert is_whole(cache, name)
+    with pytest.raises(CacheDirectoryError, match="whole files"):
+        cache.pin(Selection(), is_pinned=True)
+    cache.close()
+
+
+def _cannot_punch(files: object) -> None:
+    files.can_punch = False  # type: ignore[attr-defined]
+
+
+def test_a_record_that_is_damaged_is_none(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    cache.put_records({b"k" * 20: b"value"})
+    index = open_index(tmp_path)
+    index.execute("UPDATE records SET payload = X'00'")
+    index.close()
+
+    assert cache.get_record(b"k" * 20) is None
+    assert cache.counts.damaged_records == 1
+    cache.close()
+
+
+def test_the_oldest_records_go_first(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(8 * MIB))
+
+    for number in range(100):
+        cache.put_records({b"%020d" % number: bytes(20_000)})
+
+    assert cache.get_record(b"%020d" % 0) is None
+    assert cache.get_record(b"%020d" % 99) == bytes(20_000)
+    assert cache.usage().record_bytes <= MIB
+    cache.drop_records([b"%020d" % 99])
+    assert cache.get_record(b"%020d" % 99) is None
+    cache.close()
+
+
+def test_a_failed_write_leaves_no_room_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("s3mount.disk.data_files.DataFiles.write", fail)
+        for number in range(8):
+            with pytest.raises(OSError, match="No space"):
+                keep(cache, object_name(number))
+    cache.evict(object_name(100))
+
+    assert cache.usage().object_bytes == 0
+    assert keep(cache, object_name(6))
+    cache.close()
+
+
+def test_readers_of_eight_threads_see_right_bytes_beside_a_writer(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    names = [object_name(number) for number in range(16)]
+    failures: list[BaseException] = []
+    is_done = threading.Event()
+
+    def read() -> None:
+        try:
+            while not is_done.is_set():
+                for name in names:
+                    right_bytes(cache, name)
+        except BaseException as exc:  # noqa: BLE001 - shown below
+            failures.append(exc)
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(2):
+        for name in names:
+            keep(cache, name)
+        cache.clear()
+    is_done.set()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert cache.counts.bad_extents == 0
+    cache.close()
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_a_thread_that_ends_closes_its_connection(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(0))
+    before = open_files()
+
+    for _ in range(10):
+        thread = threading.Thread(target=right_bytes, args=(cache, object_name(0)))
+        thread.start()
+        thread.join()
+
+    assert open_files() <= before + 1
+    cache.close()
+
+
+def test_a_busy_index_is_an_error_of_sqlite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("s3mount.disk.index.BUSY_TIMEOUT", 0.05)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(0))
+    index = open_index(tmp_path)
+    index.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        keep(cache, object_name(1))
+    assert is_whole(cache, object_name(0))
+
+    index.execute("ROLLBACK")
+    index.close()
+    assert keep(cache, object_name(1))
+    cache.close()

@@ -1,0 +1,161 @@
+"""The cache directory: private to its user, and no other user can put another in its place."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from s3mount.disk.folder_check import open_existing_folder, prepare_folder
+from s3mount.errors import CacheDirectoryError
+
+NOBODY = 65534
+
+
+def prepared(path: Path) -> os.stat_result:
+    """Prepare it, and return what is known of the directory that is open then."""
+    folder = prepare_folder(path)
+    try:
+        return os.fstat(folder)
+    finally:
+        os.close(folder)
+
+
+def refusal(path: Path) -> str:
+    """Return why it is refused; asserts that nothing stays open."""
+    before = descriptors()
+    with pytest.raises(CacheDirectoryError) as raised:
+        prepare_folder(path)
+    assert descriptors() == before
+    assert str(path) in str(raised.value)
+    return str(raised.value)
+
+
+def descriptors() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+def test_a_directory_that_is_absent_is_made_for_its_user_alone(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+
+    found = prepared(cache)
+
+    assert os.path.samestat(cache.stat(), found)
+    assert stat.S_IMODE(found.st_mode) == 0o700
+
+
+def test_a_directory_that_is_there_is_opened_again(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = prepared(cache)
+    for name in ("1", "1.set-aside-2", "CACHEDIR.TAG", "lock", "lost+found"):
+        (cache / name).mkdir()
+
+    assert os.path.samestat(first, prepared(cache))
+
+
+def test_preparing_leaves_one_descriptor_open(tmp_path: Path) -> None:
+    before = descriptors()
+
+    folder = prepare_folder(tmp_path / "cache")
+
+    assert before + 1 == descriptors()
+    os.close(folder)
+
+
+@pytest.mark.parametrize("mode", [0o701, 0o704, 0o710, 0o740, 0o770, 0o755, 0o777, 0o1777])
+def test_a_directory_that_others_have_access_to_is_refused(tmp_path: Path, mode: int) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(mode)
+
+    assert f"chmod 700 {cache}" in refusal(cache)
+
+
+def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    os.chown(cache, NOBODY, NOBODY)
+
+    assert "it belongs to the user nobody" in refusal(cache)
+
+
+def test_a_symbolic_link_is_refused_also_to_a_directory_that_would_do(tmp_path: Path) -> None:
+    prepared(tmp_path / "cache")
+    link = tmp_path / "link"
+    link.symlink_to("cache")
+
+    assert "symbolic link" in refusal(link)
+
+
+def test_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    assert "not a directory" in refusal(tmp_path / "file")
+
+
+def test_a_directory_of_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    (home / "letter.txt").write_text("dear")
+
+    assert "letter.txt" in refusal(home)
+    assert [home / "letter.txt"] == [*home.iterdir()]
+
+
+def test_a_directory_is_refused_if_every_user_may_replace_one_above_it(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (shared / "mine").mkdir(parents=True)
+    shared.chmod(0o777)
+
+    assert "every user may replace" in refusal(shared / "mine" / "cache")
+
+
+def test_a_directory_in_a_sticky_one_is_private_enough(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o1777)
+
+    assert stat.S_IMODE(prepared(shared / "cache").st_mode) == 0o700
+
+
+def test_a_directory_below_one_of_another_user_is_refused(tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+
+    assert "nobody, who could replace it" in refusal(theirs / "cache")
+
+
+def test_a_link_on_the_way_is_followed_if_it_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "var").symlink_to("disk")
+
+    found = prepared(tmp_path / "var" / "cache")
+
+    assert os.path.samestat((tmp_path / "disk" / "cache").stat(), found)
+
+
+def test_a_link_of_another_user_on_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "var").symlink_to("disk")
+    os.chown(tmp_path / "var", NOBODY, NOBODY, follow_symlinks=False)
+
+    assert "a symbolic link of uid 65534" in refusal(tmp_path / "var" / "cache")
+
+
+def test_a_parent_that_is_absent_is_not_made(tmp_path: Path) -> None:
+    assert f"or {tmp_path / 'absent'} is not; make that first" in refusal(
+        tmp_path / "absent" / "cache"
+    )
+
+
+@pytest.mark.parametrize("path", ["cache", "/", "/tmp/.."])
+def test_a_path_that_names_no_directory_of_its_own_is_refused(path: str) -> None:
+    assert "an absolute path" in refusal(Path(path))
+
+
+def test_a_directory_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(CacheDirectoryError):
+        open_existing_folder(tmp_path / "cache")
+
+    assert not (tmp_path / "cache").exists()
