@@ -295,14 +295,14 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "requests), or all. May be repeated."),
     Option(_DISK, "cache-dir", DiskConfig, "folder", FOLDER,
            "Keep what is read in this directory too, over restarts; several mounts may share it. "
-           "It must belong to the user who serves, with mode 0700; see docs/disk-cache.md."),
+           "It is made private (0700), for the user who serves; see docs/disk-cache.md."),
     Option(_DISK, "cache-size", DiskConfig, "size", SIZE,
            "Maximum size of the cache on disk. What was least recently used goes first."),
     Option(_DISK, "cache-free-space", DiskConfig, "free_space", SIZE,
            "Space of its file system that the cache leaves free; it shrinks to leave it."),
     Option(_DISK, "serve-stale", TreeConfig, "serve_stale", DURATION,
-           "While the store cannot be reached, serve listings and files that expired less than "
-           "this ago; 0 is off."),
+           "While the store cannot be reached, serve listings and files that are known and at "
+           "most this old; 0 is off."),
     Option(_PRICES, "price-get-per-1000", PriceConfig, "get_per_1000", PRICE,
            "Price of 1,000 GET or HEAD requests."),
     Option(_PRICES, "price-list-per-1000", PriceConfig, "list_per_1000", PRICE,

@@ -5,12 +5,15 @@ sent as it comes, so a long history costs no memory.
 """
 
 from dataclasses import replace
+from typing import Final
 
 from s3mount.control.commands import Command, Send
 from s3mount.control.protocol import Arguments, Object, ProtocolError, names_in
 from s3mount.control.sources import Sources
 from s3mount.errors import StoreError
-from s3mount.s3.model import ListedVersion, Reason, VersionMarker, VersionQuery
+from s3mount.s3.model import ListedVersion, Reason, VersionMarker, VersionPage, VersionQuery
+
+_UNKNOWN: Final = (405, 501)  # statuses by which a store refuses what it does not know
 
 
 def versions_command(sources: Sources) -> Command:
@@ -26,7 +29,7 @@ def versions_command(sources: Sources) -> Command:
         query, count = VersionQuery(key, "/", reason=Reason.LOOKUP), 0
         seen = set[VersionMarker]()
         while True:
-            page = await sources.versions.list_versions(query)
+            page = await _list(sources, query)
             rows = [row for row in page.versions if row.key == key]
             of_path = sources.keys.store_key(key)  # whose bucket has proved to be one
             own_key = own_key or of_path
@@ -47,6 +50,16 @@ def versions_command(sources: Sources) -> Command:
         return {"key": own_key, "count": count}
 
     return versions
+
+
+async def _list(sources: Sources, query: VersionQuery) -> VersionPage:
+    try:
+        return await sources.versions.list_versions(query)
+    except StoreError as exc:
+        if exc.status not in _UNKNOWN:
+            raise
+        text = f"the store does not list versions: {exc}"
+        raise StoreError(text, bucket=exc.bucket, status=exc.status, code=exc.code) from exc
 
 
 def _item(row: ListedVersion) -> Object:

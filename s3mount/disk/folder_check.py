@@ -2,7 +2,8 @@
 
 Invariants of a directory that `prepare_folder` returns:
 
-1. It belongs to this user, and neither its group nor others have any access to it.
+1. It belongs to this user, and neither its group nor others have any access to it. What others
+   could read is made private; what they could write to is refused.
 2. It is no symbolic link, and no other user can put another directory in its place: each
    directory above belongs to root or to this user, and others may not change it unless it is
    sticky. A link on the way is followed if nobody else controls it.
@@ -19,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from s3mount.disk.safe_paths import make_folder, open_folder
+from s3mount.disk.safe_paths import FOLDER_MODE, make_folder, open_folder
 from s3mount.errors import CacheDirectoryError
 from s3mount.path_resolution import UntrustedLinkError, closing, open_path
 from s3mount.printable import printable
@@ -35,7 +36,7 @@ _ROOT: Final = Path("/")
 def prepare_folder(path: Path) -> int:
     """Return a descriptor of the absolute directory *path*, which is made if it is absent.
 
-    Its parent must be there. Raises CacheDirectoryError, whose message has the remedy.
+    So are those above it. Raises CacheDirectoryError, whose message has the remedy.
     """
     return _open(path, makes=True)
 
@@ -52,9 +53,14 @@ def open_parent(path: Path) -> int:
     """
     if not path.is_absolute() or not path.name or path.name == "..":
         raise _refusal(path, "it must be an absolute path to a directory of its own")
+    return _open_above(path, path.parent)
+
+
+def _open_above(path: Path, above: Path) -> int:
+    """Return an O_PATH descriptor of *above*, a directory above *path*. CacheDirectoryError."""
     trusted = _trusted()
     try:
-        parent = open_path(str(path.parent), is_trusted=lambda uid: uid in trusted)
+        parent = open_path(str(above), is_trusted=lambda uid: uid in trusted)
     except UntrustedLinkError as exc:
         raise _refusal(path, f"a symbolic link {exc.whose} is on the way; name another") from exc
     except OSError as exc:
@@ -65,6 +71,8 @@ def open_parent(path: Path) -> int:
 
 
 def _open(path: Path, *, makes: bool) -> int:
+    if makes:
+        _make_parents(path)
     with closing(open_parent(path)) as parent:
         try:
             folder = (make_folder if makes else open_folder)(parent, path.name)
@@ -74,7 +82,32 @@ def _open(path: Path, *, makes: bool) -> int:
             raise _refusal(path, _reason(path, exc)) from exc
     with _closed_on_error(folder):
         _check_folder(path, folder)
+        if makes:
+            os.fchmod(folder, FOLDER_MODE)
+        else:
+            _check_access(path, os.fstat(folder).st_mode & _ACCESS_OF_OTHERS)
     return folder
+
+
+def _make_parents(path: Path) -> None:
+    """Make the directories above *path* that are absent, below one that no other user controls."""
+    absent: list[str] = []
+    above = path.parent
+    while path.is_absolute() and not os.path.lexists(above):
+        absent.append(above.name)
+        above = above.parent
+    if not absent:
+        return
+    current = _open_above(path, above)
+    try:
+        for name in reversed(absent):
+            below = make_folder(current, name)
+            os.close(current)
+            current = below
+    except OSError as exc:
+        raise _refusal(path, _reason(path, exc)) from exc
+    finally:
+        os.close(current)
 
 
 @contextlib.contextmanager
@@ -131,17 +164,23 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
 def _check_folder(path: Path, folder: int) -> None:
     found = os.fstat(folder)
     _check_owner(path, found)
-    if found.st_mode & _ACCESS_OF_OTHERS:
-        raise _refusal(
-            path,
-            f"other users have access to it (mode {stat.S_IMODE(found.st_mode):04o}); "
-            f"first: chmod 700 {printable(str(path))}",
-        )
-    if (other := _foreign_name(os.listdir(folder))) is not None:
+    names = os.listdir(folder)
+    # what is empty has nothing of the group's
+    _check_access(path, found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if names else 0)))
+    if (other := _foreign_name(names)) is not None:
         raise _refusal(
             path,
             f"it holds other files, such as {printable(other)!r}; name a directory that is empty, "
             "or one that is absent, for the cache alone",
+        )
+
+
+def _check_access(path: Path, access: int) -> None:
+    if access:
+        raise _refusal(
+            path,
+            f"other users have access to it (mode bits {access:03o}); "
+            f"first: chmod 700 {printable(str(path))}",
         )
 
 

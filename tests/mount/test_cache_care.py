@@ -231,14 +231,14 @@ def unfit(request: pytest.FixtureRequest, folder: Path) -> tuple[Path, str]:
     if request.param == "of-another-user":
         os.chown(folder, 65534, 65534)
         return folder, "it belongs to the user nobody"
-    folder.chmod(0o755)
-    return folder, f"other users have access to it (mode 0755); first: chmod 700 {folder}"
+    folder.chmod(0o777)
+    return folder, f"other users have access to it (mode bits 002); first: chmod 700 {folder}"
 
 
 def test_a_directory_that_is_not_private_is_refused_before_the_mount(
     seaweedfs: S3Server, bucket: str, tmp_path: Path, unfit: tuple[Path, str]
 ) -> None:
-    """A cache directory of another user, or one that others have access to, is refused before the
+    """A cache directory of another user, or one that others can write to, is refused before the
     mount, and so is one in the mount point.
     """
     folder, reason = unfit

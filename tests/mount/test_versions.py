@@ -232,6 +232,27 @@ def test_versions_are_files_beside_their_object(bucket: Bucket, tmp_path: Path) 
         assert sorted(os.listdir(mount.path)) == ["c.txt", "dir"]
 
 
+def test_a_directory_of_deleted_objects_has_no_versions(
+    seaweedfs: S3Server, tmp_path: Path
+) -> None:
+    """A directory whose objects are all deleted is not there, and so has no `.versions`: `--at`
+    shows what was in it, and `s3mountctl versions` lists the versions of an object in it.
+    """
+    client = seaweedfs.client()
+    bucket = Bucket(seaweedfs, seaweedfs.make_bucket(client, versioned=True), client)
+    first = bucket.put("gone/a", b"one")
+    moment = bucket.moment()
+    bucket.delete("gone/a")
+
+    with mount_of(seaweedfs, bucket.name, tmp_path / "m", "--versions") as mount:
+        assert failure_of(lambda: os.stat(mount / "gone/.versions")) == "ENOENT"
+        told = output_of(*S3MOUNTCTL, "versions", str(mount / "gone/a"))
+    with mount_of(seaweedfs, bucket.name, tmp_path / "past", "--at", moment) as past:
+        assert (past / "gone/a").read_bytes() == b"one"
+
+    assert first in told
+
+
 def test_versions_of_a_marker_object_have_an_empty_name(moto: S3Server, tmp_path: Path) -> None:
     """The versions of a marker object `d/` are `d/.versions/@ID`."""
     client = moto.client()
@@ -446,6 +467,17 @@ def test_s3mountctl_lists_the_versions_of_a_deleted_object(bucket: Bucket, tmp_p
     assert table[0].split() == ["TIME", "SIZE", "STATE", "CLASS", "ETAG", "VERSION"]
     assert len(table) == 4
     assert "the store has no version of it" in absent
+
+
+def test_s3mountctl_says_that_a_store_lists_no_versions(rclone: S3Server, tmp_path: Path) -> None:
+    bucket = rclone.make_bucket()
+    rclone.client().put_object(Bucket=bucket, Key="a", Body=b"one")
+
+    with mount_of(rclone, bucket, tmp_path / "m") as mount:
+        told = output_of(*S3MOUNTCTL, "versions", str(mount / "a"), status=1)
+
+    assert told.startswith("s3mountctl: the store does not list versions: ")
+    assert len(told.splitlines()) == 1
 
 
 def test_status_has_the_moment(bucket: Bucket, tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ _BY_CODE = {
 _MISPLACED = {"NoSuchBucket", "NoSuchKey", "SignatureDoesNotMatch", *VIRTUAL_ONLY_CODES}
 _NAMED_TWICE = "; does --endpoint-url contain the name of the bucket, too?"
 _PATH_INSTEAD = ", or use --addressing-style path"
+_IN_HOST_ONLY = re.compile(r"\.s3(-accelerate|express-[^.]+)\.")  # take no bucket in the path
 
 # OpenSSL's reasons for a certificate that is not trusted, see openssl/x509_vfy.h
 _BY_VERIFY_CODE = {
@@ -313,6 +314,7 @@ def _hint(endpoint: Endpoint, sentence: str) -> str:
     """Return what else may help: a host with the bucket's name in it may be none."""
     is_about_host = sentence in (_UNKNOWN_HOST, _UNTRUSTED)
     is_virtual = endpoint.host.startswith(f"{endpoint.bucket.lower()}.")
+    is_virtual = is_virtual and not _IN_HOST_ONLY.search(endpoint.host)
     if is_about_host and _is_named_twice(endpoint):
         return _NAMED_TWICE
     return _PATH_INSTEAD if is_about_host and is_virtual else ""

@@ -87,7 +87,7 @@ def parse_page(
     rows = read_rows(query, columns, keys, prefixes, after)
     if not (rows.objects or rows.prefixes or rows.incomplete):
         _check_empty(root, query, dict(rows.odd_rows))
-    marker, last_row = child_text(root, "NextMarker"), _last_row(keys, prefixes, query.prefix)
+    last_row = _last_row(keys, prefixes, query.prefix)
     token, is_truncated = child_text(root, "NextContinuationToken") or None, read_truncated(root)
     is_followed_by_row = token is None and is_truncated is not False
     return ParsedPage(
@@ -95,9 +95,9 @@ def parse_page(
         (child_text(root, "Name") or "").strip(),
         is_truncated,
         token,
-        _next_marker(marker, decoded, last_row, query, is_encoded=is_encoded),
+        _next_marker(root, decoded, last_row, query, after) if is_followed_by_row else None,
         last_row,
-        marker is not None or child_text(root, "Marker") is not None,
+        child_text(root, "NextMarker") is not None or child_text(root, "Marker") is not None,
         count,
         not is_followed_by_row or _is_ordered(keys, prefixes, query.prefix),
         is_plus_literal,
@@ -249,18 +249,29 @@ def _is_ordered(keys: list[str], prefixes: list[str], prefix: str) -> bool:
 
 
 def _next_marker(
-    marker: str | None, rows: list[str], last_row: str | None, query: ListQuery, *, is_encoded: bool
+    root: ET.Element, rows: list[str], last_row: str | None, query: ListQuery, after: str | None
 ) -> str | None:
-    """Return the store's marker of the next page; None if rows could be missing before it.
+    """Return the store's marker of the next page; None if it could pass rows over or lead back.
 
     It is the last row of the page. After a page without rows it is how far the store has come.
+    moto tells a token, which may be anywhere among the keys. It counts no common prefixes, so its
+    pages may end before their last row: raises InvalidResponseError if such a token is of no use.
     """
-    key = validation.decode_key(marker) if is_encoded and marker else marker
-    if not key or key in rows or marker in rows:
-        return (key if key in rows else marker) or None
+    marker = child_text(root, "NextMarker")
+    if marker and encoding_type(root) == "url":
+        key = validation.decode_key(marker)  # some stores encode keys, and not this one
+        marker = key if key in rows or marker not in rows else marker
+    if not marker or marker in rows:
+        return marker or None
     if last_row is None:
-        return key if key.startswith(query.prefix) else None
-    return key if _bytes(key) <= _bytes(last_row) else None
+        return marker if marker.startswith(query.prefix) else None
+    first = min(_bytes(row) for row in rows if row.startswith(query.prefix))
+    is_new = after is None or _bytes(marker) > _bytes(after)
+    if is_new and first <= _bytes(marker) <= _bytes(last_row):
+        return marker
+    if len(rows) > query.max_keys:
+        raise InvalidResponseError("a listing that is cut off before its last row")
+    return None
 
 
 def _bytes(key: str) -> bytes:

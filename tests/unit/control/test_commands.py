@@ -95,3 +95,17 @@ async def test_versions_in_a_bucket_that_is_not_there_make_no_store(sources: Sou
 
     with pytest.raises(NotFound, match="no such bucket"):
         await versions({"path": "absent/a"}, drop)
+
+
+@pytest.mark.parametrize(("status", "text"), [(501, "does not list versions"), (500, "^LIST$")])
+async def test_a_store_that_knows_no_versions_is_told_from_one_that_fails(
+    sources: Sources, status: int, text: str
+) -> None:
+    class Refusing:
+        async def list_versions(self, _query: VersionQuery) -> VersionPage:
+            raise StoreError("LIST", status=status)
+
+    versions = versions_command(replace(sources, versions=Refusing()))
+
+    with pytest.raises(StoreError, match=text):
+        await versions({"path": "a"}, drop)

@@ -62,13 +62,44 @@ def test_preparing_leaves_one_descriptor_open(tmp_path: Path) -> None:
     os.close(folder)
 
 
-@pytest.mark.parametrize("mode", [0o701, 0o704, 0o710, 0o740, 0o770, 0o755, 0o777, 0o1777])
-def test_a_directory_that_others_have_access_to_is_refused(tmp_path: Path, mode: int) -> None:
+@pytest.mark.parametrize("mode", [0o702, 0o777, 0o1777])
+def test_a_directory_that_every_user_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     cache.chmod(mode)
 
     assert f"chmod 700 {cache}" in refusal(cache)
+
+
+def test_a_directory_with_files_that_a_group_may_write_to_is_refused(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "1").mkdir()
+    cache.chmod(0o770)
+
+    assert f"chmod 700 {cache}" in refusal(cache)
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o750, 0o704, 0o775, 0o500])
+def test_a_directory_that_others_may_read_is_made_private(tmp_path: Path, mode: int) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(mode)
+
+    os.close(prepare_folder(cache))
+
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+def test_a_directory_that_others_may_read_is_left_alone_by_who_only_looks(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o755)
+
+    with pytest.raises(CacheDirectoryError, match="chmod 700"):
+        open_existing_folder(cache)
+
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o755
 
 
 def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
@@ -143,10 +174,20 @@ def test_a_link_of_another_user_on_the_way_is_refused(tmp_path: Path) -> None:
     assert "a symbolic link of uid 65534" in refusal(tmp_path / "var" / "cache")
 
 
-def test_a_parent_that_is_absent_is_not_made(tmp_path: Path) -> None:
-    assert f"or {tmp_path / 'absent'} is not; make that first" in refusal(
-        tmp_path / "absent" / "cache"
-    )
+def test_directories_above_it_that_are_absent_are_made_private(tmp_path: Path) -> None:
+    os.close(prepare_folder(tmp_path / "absent" / "too" / "cache"))
+
+    for path in ("absent", "absent/too", "absent/too/cache"):
+        assert stat.S_IMODE((tmp_path / path).stat().st_mode) == 0o700
+
+
+def test_directories_above_it_are_not_made_in_one_that_others_control(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+
+    assert "every user may replace" in refusal(tmp_path / "open" / "absent" / "cache")
+
+    assert not (tmp_path / "open" / "absent").exists()
 
 
 @pytest.mark.parametrize("path", ["cache", "/", "/tmp/.."])

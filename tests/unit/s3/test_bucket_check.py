@@ -755,6 +755,24 @@ def test_an_unknown_virtual_host_is_reported_with_the_other_style() -> None:
 
 
 @pytest.mark.parametrize(
+    "host",
+    [
+        "photos.s3-accelerate.amazonaws.com",
+        "photos.s3-accelerate.dualstack.amazonaws.com",
+        "photos.s3express-use1-az4.us-east-1.amazonaws.com",
+    ],
+)
+def test_no_other_style_is_suggested_for_hosts_that_have_none(host: str) -> None:
+    endpoint = store_at(443, bucket="photos", scheme="https", host=host)
+    failure = Retryable(StoreError("x"))
+    failure.__cause__ = socket.gaierror(socket.EAI_NONAME, "unknown")
+
+    said = str(setup_error(StoreConfig(bucket="photos"), endpoint, failure))
+
+    assert said == f"the host {host!r} is not known: check --endpoint-url, and the network (DNS)"
+
+
+@pytest.mark.parametrize(
     ("code", "part"),
     [
         (10, "has expired"),

@@ -175,14 +175,43 @@ def test_a_start_is_a_marker_in_version_1() -> None:
 
 @pytest.mark.parametrize(
     ("marker", "begins_behind"),
-    [("b", "b"), ("a", "a"), ("zz", "b"), ("", "b"), ("b%2B", "b")],
+    [("b", "b"), ("a", "a"), ("aa", "aa"), ("zz", "b"), ("", "b"), ("b%2B", "b"), ("3cd4", "b")],
 )
-def test_a_marker_that_could_pass_rows_over_is_not_used(marker: str, begins_behind: str) -> None:
+def test_a_marker_that_could_pass_rows_over_or_leads_back_is_not_used(
+    marker: str, begins_behind: str
+) -> None:
     body = document("a", "b", more=f"<NextMarker>{marker}</NextMarker>")
 
     page = ListObjects("1").read_page(body, ListQuery(""))
 
     assert page.next_token == "\0" + begins_behind
+
+
+def test_a_store_whose_markers_are_tokens_is_listed_by_its_rows() -> None:
+    """Moto tells the MD5 of the last key, which may be before all keys, among them or behind."""
+    dialect, query = ListObjects("1"), ListQuery("")
+
+    for rows, token, begins_behind in [
+        (("a", "b", "k"), "c71e", "c71e"),
+        (("l", "m", "n"), "3cd4", "n"),
+        (("o", "p", "q"), "zzzz", "q"),
+        (("r", "s", "t"), "o", "t"),
+    ]:
+        more = f"<NextMarker>{token}</NextMarker>"
+        page = dialect.read_page(document(*rows, more=more), query)
+        assert page.next_token == "\0" + begins_behind
+        query = ListQuery("", token=page.next_token)
+
+
+@pytest.mark.parametrize("token", ["3cd4", "zzzz"])
+def test_keys_that_are_cut_off_before_the_last_common_prefix_are_not_passed_over(
+    token: str,
+) -> None:
+    """Moto counts keys only for a page: all common prefixes are on each, and its marker no row."""
+    body = document("a/", "k0", "k1", "z/", more=f"<NextMarker>{token}</NextMarker>")
+
+    with pytest.raises(InvalidResponseError):
+        ListObjects("1").read_page(body, ListQuery("", max_keys=2))
 
 
 def test_an_empty_page_goes_on_where_the_store_says() -> None:
