@@ -25,12 +25,14 @@ def versions_command(sources: Sources) -> Command:
             raise ProtocolError("bad-request", "path: it is the mount itself: name a file")
         path = b"/".join(names).decode("utf-8", "surrogateescape")
         key = sources.store().config.prefix + path
-        of_path = own_key = sources.keys.store_key(key)
+        own_key: str | None = None
         query, count = VersionQuery(key, "/", reason=Reason.LOOKUP), 0
         seen = set[VersionMarker]()
         while True:
             page = await _list(sources, query)
             rows = [row for row in page.versions if row.key == key]
+            of_path = sources.keys.store_key(key)  # whose bucket has proved to be one
+            own_key = own_key or of_path
             for row in rows:  # the path may be that of one of them
                 of_row = sources.keys.store_key(key, row.version_id)
                 own_key = own_key if of_row == of_path else of_row

@@ -109,7 +109,7 @@ class PosixOperations(Operations):
         return self._posix.posix_attributes(page.version(index))
 
     def _apply(self, reply: EntryAttributes, known: PosixAttributes) -> None:
-        mode, uid, gid, mtime_ns, _ = known
+        mode, uid, gid, mtime_ns, *_ = known
         mount_mode = stat.S_IMODE(self._file_mode)
         if mode is not None:
             reply.st_mode = stat.S_IFREG | shown_mode(mount_mode, self._mask, mode)

@@ -5,9 +5,11 @@ those of any file system. Invariants:
 
 1. The kernel gets no inode before its type is known: a lookup waits for a HEAD, and a listing has
    the name without type and inode. So `ls` sends no HEAD, and no type depends on what was read.
-2. What was shown as a link stays one, with its target, until the kernel forgets the inode.
+2. What was shown as a link stays one, with its target, until the kernel forgets the inode, or gets
+   the name again with what a response about a later upload of equal bytes has told.
 3. A name stands for one file: a link `NAME.rclonelink` is shown as NAME only if nothing else is.
-   A listing that does not tell yet whether something is waits for that.
+   A listing that does not tell yet whether something is waits for that. The kernel has NAME, or
+   that there is none, only as long as both are known: the file, and that nothing else is NAME.
 """
 
 import errno
@@ -53,44 +55,36 @@ class SymlinkOperations(PosixOperations):
                 reply = await self._lookup_any(parent_inode, name, ctx)
                 if reply.st_ino in (0, ROOT):
                     return reply
-                if await self._is_typed(reply.st_ino, ctx):
-                    return self._typed(reply.st_ino)
+                kind = await self._find_type(reply.st_ino, ctx)
+                if kind is not EntryType.UNKNOWN:
+                    return self._typed(reply, kind)
         raise StaleVersion("replaced again and again", key=self._tree.key(parent_inode, name))
 
     async def _lookup_any(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
         """Look *name* up, else the link of that name."""
-        absence: FUSEError | None = None
-        try:
-            reply = await super().lookup(parent, name, ctx)
-        except FUSEError as exc:
-            if exc.errno != errno.ENOENT or not self._may_be_link(name):
-                raise
-            absence = exc
-        else:
-            if reply.st_ino or not self._may_be_link(name):
-                return reply
-        found = await self._lookup_link(parent, name + LINK_SUFFIX, ctx)
-        if found is not None:
-            return found
-        if absence is not None:
-            raise absence
-        return reply
+        if not self._may_be_link(name):
+            return await super().lookup(parent, name, ctx)
+        reply = await self._lookup_name(parent, name, ctx)
+        if reply.st_ino:
+            return reply
+        found = await self._lookup_name(parent, name + LINK_SUFFIX, ctx)
+        found.entry_timeout = min(found.entry_timeout, reply.entry_timeout)
+        inode = found.st_ino
+        if inode and self._types.link_name(*self._tree.inodes.resolve(inode)) is None:
+            self._tree.inodes.forget(inode, 1)
+            found.st_ino = 0
+        if not found.st_ino and not found.entry_timeout:
+            raise FUSEError(errno.ENOENT)
+        return found
 
-    async def _lookup_link(
-        self, parent: int, name: bytes, ctx: RequestContext
-    ) -> EntryAttributes | None:
+    async def _lookup_name(self, parent: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        """Look up a name of the tree; inode 0 if it is absent."""
         try:
-            reply = await super().lookup(parent, name, ctx)
+            return await super().lookup(parent, name, ctx)
         except FUSEError as exc:
             if exc.errno != errno.ENOENT:
                 raise
-            return None
-        if not reply.st_ino:
-            return None
-        if self._types.link_name(*self._tree.inodes.resolve(reply.st_ino)) is not None:
-            return reply
-        self._tree.inodes.forget(reply.st_ino, 1)
-        return None
+        return self._reply_absent(0)
 
     def _may_be_link(self, name: bytes) -> bool:
         return (
@@ -99,11 +93,12 @@ class SymlinkOperations(PosixOperations):
             and (len(name) + len(LINK_SUFFIX) <= NAME_MAX)
         )
 
-    async def _is_typed(self, inode: int, ctx: RequestContext) -> bool:
-        """Have the type of *inode* known; False, without its reference, if it was replaced."""
+    async def _find_type(self, inode: int, ctx: RequestContext) -> EntryType:
+        """The type of *inode*; UNKNOWN, without its reference, if it was replaced."""
         page, index = self._tree.inodes.resolve(inode)
-        if self._type_of(inode, page, index) is not EntryType.UNKNOWN:
-            return True
+        kind = self._types.type_of(page, index)
+        if kind is not EntryType.UNKNOWN:
+            return kind
         version = page.version(index)
         try:
             async with self._limiter.admitted(ctx.uid):
@@ -112,25 +107,30 @@ class SymlinkOperations(PosixOperations):
             self._tree.inodes.forget(inode, 1)
             raise
         found = self._tree.inodes.get(inode)
-        if is_current and found and self._type_of(inode, *found) is not EntryType.UNKNOWN:
-            return True
-        self._tree.invalidate(version)
-        self._tree.inodes.forget(inode, 1)
-        return False
+        if is_current and found:
+            kind = self._types.type_of(*found, is_of_upload=False)
+        if kind is EntryType.UNKNOWN:
+            self._tree.invalidate(version)
+            self._tree.inodes.forget(inode, 1)
+        return kind
 
-    def _typed(self, inode: int) -> EntryAttributes:
-        """The attributes of an inode, with the type and the metadata that are known by now."""
-        page, index = self._tree.inodes.resolve(inode)
-        if self._type_of(inode, page, index) is EntryType.SYMLINK:
-            self._record_link(inode, page, index)
-        return self._reply(self._tree.attributes(inode))
+    def _typed(self, found: EntryAttributes, kind: EntryType) -> EntryAttributes:
+        """The attributes of an inode of *kind*, with the metadata that is known by now."""
+        inode = found.st_ino
+        target = None
+        if kind is EntryType.SYMLINK:
+            target = encode(self._types.target(*self._tree.inodes.resolve(inode)))
+        self._set_link(inode, target)
+        reply = self._reply(self._tree.attributes(inode))
+        reply.entry_timeout = min(reply.entry_timeout, found.entry_timeout)
+        return reply
 
-    def _type_of(self, inode: int, page: EntryPage, index: int) -> EntryType:
-        return EntryType.SYMLINK if inode in self._links else self._types.type_of(page, index)
-
-    def _record_link(self, inode: int, page: EntryPage, index: int) -> None:
-        if inode not in self._links:
-            self._links[inode] = encode(self._types.target(page, index))
+    def _set_link(self, inode: int, target: bytes | None) -> None:
+        """Record the target of a link; None: it is none."""
+        if target is None:
+            self._links.pop(inode, None)
+        else:
+            self._links[inode] = target
 
     @logs_errors
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -171,9 +171,11 @@ class SymlinkOperations(PosixOperations):
             token: pyfuse3.ReaddirToken, name: bytes, attributes: EntryAttributes, offset: int
         ) -> bool:
             listing, index = self._replies[token], offset - base - 1
-            kind = self._type_of(attributes.st_ino, page, index)
+            kind = self._types.type_of(page, index)
             if kind is EntryType.OTHER:
                 is_replied = reply_file(token, name, attributes, offset)
+                if is_replied and self._links:
+                    self._set_link(attributes.st_ino, None)
             elif kind is EntryType.UNKNOWN:
                 is_replied = reply_untyped(token, name, attributes, offset)
             else:
@@ -218,17 +220,19 @@ class SymlinkOperations(PosixOperations):
         entry: tuple[EntryPage, int],
     ) -> bool:
         """Reply *entry*, a link, and record it."""
-        inode = attributes.st_ino
-        is_new = inode not in self._links
-        self._record_link(inode, *entry)
+        page, index = entry
+        target = encode(self._types.target(page, index))
         with kept(attributes):
-            known = self._known(*entry)
+            known = self._known(page, index)
             if known is not None:
                 self._apply(attributes, known)
-            describe_link(attributes, self._links[inode])
+            describe_link(attributes, target)
+            if name != page.name(index):  # the kernel has it as long as nothing else is NAME
+                absent_for = self._tree.valid_for(page, exists=False)
+                attributes.entry_timeout = min(attributes.entry_timeout, absent_for)
             is_replied = readdir_reply(token, name, attributes, offset)
-        if is_new and not is_replied:
-            del self._links[inode]
+        if is_replied:
+            self._set_link(attributes.st_ino, target)
         return is_replied
 
     # ---- attributes and targets ------------------------------------------------------------------

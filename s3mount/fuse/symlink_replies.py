@@ -29,8 +29,10 @@ class ListingReply:
 def kept(attributes: EntryAttributes) -> Iterator[None]:
     """Restore what the entries of a page share, after the block."""
     shared = attributes.st_mode, attributes.st_uid, attributes.st_gid
+    entry_timeout = attributes.entry_timeout
     yield
     attributes.st_mode, attributes.st_uid, attributes.st_gid = shared
+    attributes.entry_timeout = entry_timeout
 
 
 def reply_untyped(

@@ -3,7 +3,8 @@
 A link of rclone is known by its name, `NAME.rclonelink`; the others are by their metadata, which no
 listing tells. So the type of a small file may be unknown. Invariants:
 
-1. A type is told by the name, or by a response about that version. It is never guessed.
+1. A type is told by the name, or by a response about that version. It is never guessed. Uploads of
+   equal bytes are one version, and empty links all are: of them, the one that was listed counts.
 2. No request is sent for a file that cannot be a link: by its size, or a directory.
 """
 
@@ -18,6 +19,7 @@ from s3mount.s3.model import TARGET_MAX, ObjectStat, ObjectVersion, PosixAttribu
 from s3mount.s3.object_store import PosixSource
 
 _IN_BODY: Final = frozenset((Symlinks.S3FS, Symlinks.GCSFUSE))  # the target is, or may be
+_SECOND: Final = 1_000_000_000  # ns; a response tells a time in whole seconds
 _IN_METADATA: Final = frozenset((Symlinks.GCSFUSE, Symlinks.GEESEFS))
 
 
@@ -47,8 +49,12 @@ class SymlinkTypes:
         self._may_have_body = not _IN_BODY.isdisjoint(conventions)
         self._may_be_empty = not _IN_METADATA.isdisjoint(conventions)
 
-    def type_of(self, page: EntryPage, index: int) -> EntryType:
-        """The type of an entry, without a request."""
+    def type_of(self, page: EntryPage, index: int, *, is_of_upload: bool = True) -> EntryType:
+        """The type of an entry, without a request.
+
+        Unless *is_of_upload*, a response about an older upload of equal bytes tells it, too: for a
+        store that tells other times in listings.
+        """
         size = page.sizes[index]
         if not 0 <= size <= TARGET_MAX:
             return EntryType.OTHER
@@ -57,7 +63,7 @@ class SymlinkTypes:
         if not (self._may_have_body if size else self._may_be_empty):
             return EntryType.OTHER
         known = self._posix.posix_attributes(page.version(index))
-        if known is None:
+        if known is None or (is_of_upload and known.uploaded_at < page.mtimes[index] // _SECOND):
             return EntryType.UNKNOWN
         return EntryType.SYMLINK if _is_link(known, size) else EntryType.OTHER
 

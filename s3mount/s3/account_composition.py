@@ -238,7 +238,7 @@ class AccountStores:
 def _posix_table(config: StoreConfig) -> "PosixTable":
     from s3mount.s3.operations.posix_recorder import PosixTable  # noqa: PLC0415 - of few mounts
 
-    return PosixTable(keeps_plain=bool(config.symlinks))
+    return PosixTable(has_links=bool(config.symlinks))
 
 
 def _recorded(transport: "Transport", bucket: str, table: "PosixTable") -> "Transport":

@@ -38,7 +38,7 @@ def connect(
         return partial(make_store, config, endpoint, make_operations(config, endpoint, transport))
     from s3mount.s3.operations.posix_recorder import PosixRecorder, PosixTable  # noqa: PLC0415
 
-    table = PosixTable(keeps_plain=bool(config.symlinks))
+    table = PosixTable(has_links=bool(config.symlinks))
     operations = make_operations(config, endpoint, PosixRecorder(transport, config.bucket, table))
     return partial(
         make_store, config, endpoint, operations, posix_attributes=table.posix_attributes

@@ -140,7 +140,8 @@ class PosixAttributes(NamedTuple):
     """Attributes of an uploaded file in the user metadata of a version; None: it tells none.
 
     *mode* has permission bits only. *mtime_ns* is not negative. *target* is that of a symbolic
-    link, of 1 to TARGET_MAX bytes without a NUL, or "" if the body has it.
+    link, of 1 to TARGET_MAX bytes without a NUL, or "" if the body has it. *uploaded_at*, in
+    seconds since 1970: a later upload of equal bytes, by its Last-Modified, may have others.
     """
 
     mode: int | None = None
@@ -148,6 +149,7 @@ class PosixAttributes(NamedTuple):
     gid: int | None = None
     mtime_ns: int | None = None
     target: str | None = None
+    uploaded_at: int = 0
 
 
 class ListedObject(NamedTuple):

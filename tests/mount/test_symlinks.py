@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 from collections import Counter
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -59,6 +60,9 @@ def bucket(seaweedfs: S3Server) -> str:
     client = seaweedfs.client()
     for key, (body, metadata) in LINKS.items():
         client.put_object(Bucket=bucket, Key=key, Body=body, Metadata=metadata)
+    uploaded_at = client.head_object(Bucket=bucket, Key="d/out.rclonelink")["LastModified"]
+    # in the second of an upload, no HEAD tells a type for good
+    wait_until(lambda: int(datetime.now(UTC).timestamp()) > uploaded_at.timestamp())
     return bucket
 
 
@@ -267,6 +271,54 @@ def test_a_link_that_is_replaced_leads_elsewhere_after_a_refresh(
         ask(mount.path, "refresh")
         wait_until(lambda: not (mount / "d/l").is_symlink())
         assert (mount / "d/l").read_bytes() == b"a file"
+
+
+@pytest.mark.parametrize("ttl", ["60", "0"])
+@pytest.mark.parametrize("convention", ["gcsfuse", "geesefs"])
+def test_an_empty_link_that_is_replaced_leads_elsewhere_though_its_etag_is_the_same(
+    seaweedfs: S3Server, tmp_path: Path, convention: str, ttl: str
+) -> None:
+    bucket = seaweedfs.make_bucket()
+    client = seaweedfs.client()
+    name = {"gcsfuse": "gcsfuse_symlink_target", "geesefs": "--symlink-target"}[convention]
+
+    def put(**metadata: str) -> None:
+        client.put_object(Bucket=bucket, Key="d/l", Body=b"", Metadata=metadata)
+
+    def put_anew(**metadata: str) -> None:
+        put(**metadata)
+        if ttl != "0":
+            ask(mount.path, "refresh")
+
+    put(**{name: "one"})
+    more = ("--metadata-ttl", ttl)
+    with mount_of(seaweedfs, bucket, tmp_path / "m", *options(convention, *more)) as mount:
+        assert os.readlink(mount / "d/l") == "one"
+        put_anew(**{name: "other"})
+        wait_until(lambda: os.readlink(mount / "d/l") == "other")
+        assert (mount / "d/l").lstat().st_size == len("other")
+        put_anew()
+        wait_until(lambda: stat.S_ISREG((mount / "d/l").lstat().st_mode))
+        put_anew(**{name: "again"})
+        wait_until((mount / "d/l").is_symlink)
+        assert os.readlink(mount / "d/l") == "again"
+
+
+@pytest.mark.parametrize("looks_first", [True, False])
+def test_a_link_of_rclone_stands_for_a_name_only_while_that_is_absent(
+    seaweedfs: S3Server,
+    tmp_path: Path,
+    looks_first: bool,  # noqa: FBT001
+) -> None:
+    bucket = fill(seaweedfs, {"l.rclonelink": b"target"})
+    more = ("--metadata-ttl", "indefinite", "--negative-ttl", "0")
+    with mount_of(seaweedfs, bucket, tmp_path / "m", *options("rclone", *more)) as mount:
+        if not looks_first:
+            assert os.listdir(mount.path) == ["l"]
+        assert os.readlink(mount / "l") == "target"
+        seaweedfs.client().put_object(Bucket=bucket, Key="l", Body=b"a file")
+
+        assert (mount / "l").read_bytes() == b"a file"
 
 
 def test_a_link_that_is_replaced_before_it_is_looked_at_is_the_new_one(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import trio
 
-from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.config import Prefetch, StoreConfig, Symlinks, TreeConfig
 from s3mount.errors import NameTooLong, NotADirectory, NotFound, ReplacedBeforeOpen
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, inode_numbers
 from s3mount.filesystem.names import NAME_MAX, PLAIN_NAMES, ViewNames, decode, encode, parent_of
@@ -25,7 +25,7 @@ from s3mount.filesystem.namespace.name_resolver import NameResolver
 from s3mount.filesystem.namespace.ttl_policy import CLOCK_LEAD, StrictClock, TtlPolicy
 from s3mount.filesystem.namespace.version_checker import VersionChecker
 from s3mount.filesystem.namespace.volume import Volume
-from s3mount.s3.model import ObjectVersion
+from s3mount.s3.model import TARGET_MAX, ObjectVersion
 from s3mount.s3.object_store import ObjectStore
 
 LOOKUP_TO_OPEN = 1.0  # seconds between the lookup and the open of one open(2), at most
@@ -137,11 +137,11 @@ class Tree:
         mtime_ns = self.mtime_ns(page, index)
         return Attributes(inode, page.sizes[index], mtime_ns, self.valid_for(page))
 
-    def valid_for(self, page: EntryPage) -> float:
-        """Seconds until all entries of *page* expire."""
+    def valid_for(self, page: EntryPage, *, exists: bool = True) -> float:
+        """Seconds until all entries of *page* expire; or that a name is absent, as of its time."""
         if self.cache.invalidations.newest(page.bucket, page.prefix) > page.requested_at:
             return 0.0
-        return self._valid_for(page.requested_at)
+        return self._valid_for(page.requested_at, exists=exists)
 
     def _valid_for(self, requested_at: float, *, exists: bool = True) -> float:
         now = self._clock.now()
@@ -365,7 +365,8 @@ def build_tree(
         names=names,
     )
     volume = Volume(store, cache, location.prefix)
-    resolver = NameResolver(volume, nursery, location.timeout, first_bytes)
+    head_max = _head_max(location)
+    resolver = NameResolver(volume, nursery, location.timeout, first_bytes, head_max=head_max)
     versions = VersionChecker(store, nursery, strict_clock, inodes, kernel)
     return make(volume, resolver, inodes, kernel, versions, mounted_ns=mounted_ns)
 
@@ -377,3 +378,9 @@ def _directories(
     invalidations = Invalidations(ttl.invalidate_before, clock.now, lifetime)
     on_evicted, on_replaced = references.on_evicted, references.on_replaced
     return DirectoryLru(limit, invalidations, on_evicted, on_replaced), invalidations
+
+
+def _head_max(location: StoreConfig) -> int:
+    """The size of the largest file that its metadata may make a symbolic link; -1 if none may."""
+    is_by_metadata = bool(location.symlinks - {Symlinks.RCLONE})
+    return TARGET_MAX if is_by_metadata and location.at_ns is None else -1  # the past is settled

@@ -5,20 +5,22 @@ It sends no request. The recorders of an account's buckets share one table. Inva
 1. Attributes are those of the version that the same response tells, by its ETag and size. What is
    requested by version id is recorded for versions that are read by that id, and for no other:
    versions of equal bytes have an ETag in common, and metadata of their own.
-2. At most ATTRIBUTES_MAX versions have some, in bounded memory, however long keys are. The newest
-   response to a version counts; what came first goes first.
+2. At most ATTRIBUTES_MAX versions have some, in bounded memory, however long keys and targets are.
+   The newest response to a version counts; what came first goes first.
 3. A response is recorded before an operation sees it, and is what it is without the recorder.
 """
 
 import threading
 from collections.abc import Mapping
 from hashlib import blake2b
+from sys import getsizeof
 from types import TracebackType
 from typing import Final
 
-from s3mount.s3.model import ObjectVersion, PosixAttributes
+from s3mount.s3.model import ObjectStat, ObjectVersion, PosixAttributes
 from s3mount.s3.operations import validation
 from s3mount.s3.operations.posix_metadata import posix_attributes
+from s3mount.s3.operations.timestamps import parse_time
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import (
     Exchange,
@@ -31,20 +33,31 @@ from s3mount.s3.transport import (
 )
 
 ATTRIBUTES_MAX: Final = 65_536  # versions; some 25 MB
+TARGETS_MAX: Final = 8 << 20  # bytes of the targets of symbolic links among them
 _PLAIN: Final = PosixAttributes()
+_SECOND: Final = 1_000_000_000  # ns
 _OPERATIONS: Final = ("HeadObject", "GetObject")
 
 
 class PosixTable:
     """`PosixSource`: the attributes that were recorded, by version. Thread-safe.
 
-    *keeps_plain*: also those of versions whose metadata tells none are kept, as empty ones.
+    *has_links*: it tells symbolic links from files. So targets are kept, and the times of uploads,
+    and also versions whose metadata tells nothing.
     """
 
-    def __init__(self, attributes_max: int = ATTRIBUTES_MAX, *, keeps_plain: bool = False) -> None:
+    def __init__(
+        self,
+        attributes_max: int = ATTRIBUTES_MAX,
+        targets_max: int = TARGETS_MAX,
+        *,
+        has_links: bool = False,
+    ) -> None:
         self._attributes_max = attributes_max
-        self._plain = _PLAIN if keeps_plain else None
+        self._targets_max = targets_max
+        self.has_links = has_links
         self._attributes: dict[bytes, PosixAttributes] = {}
+        self._targets_size = 0  # bytes of memory
         self._lock = threading.Lock()
 
     def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
@@ -55,19 +68,43 @@ class PosixTable:
         return self._attributes.get(_digest(version, version_id))
 
     def put(
-        self, version: ObjectVersion, requested_id: str | None, attributes: PosixAttributes | None
+        self,
+        version: ObjectVersion,
+        requested_id: str | None,
+        attributes: PosixAttributes | None,
+        *,
+        uploaded_at: int = 0,
     ) -> None:
         """Keep the *attributes* of *version*; None: it has none.
 
         It was read by the version id *requested_id*, or was current without one.
         """
-        digest, attributes = _digest(version, requested_id), attributes or self._plain
+        digest = _digest(version, requested_id)
+        kept = self._kept(attributes or _PLAIN, uploaded_at)
         with self._lock:
-            self._attributes.pop(digest, None)
-            if attributes is not None:
-                self._attributes[digest] = attributes
-                if len(self._attributes) > self._attributes_max:
-                    del self._attributes[next(iter(self._attributes))]
+            self._remove(digest)
+            if kept is None:
+                return
+            self._attributes[digest] = kept
+            self._targets_size += _target_size(kept)
+            while self._is_full():
+                self._remove(next(iter(self._attributes)))
+
+    def _kept(self, found: PosixAttributes, uploaded_at: int) -> PosixAttributes | None:
+        """What is kept of *found*; None if nothing."""
+        if self.has_links:
+            return found._replace(uploaded_at=uploaded_at)
+        found = found._replace(target=None)
+        return None if found == _PLAIN else found
+
+    def _is_full(self) -> bool:
+        is_over = self._targets_size > self._targets_max
+        return is_over or len(self._attributes) > self._attributes_max
+
+    def _remove(self, digest: bytes) -> None:
+        removed = self._attributes.pop(digest, None)
+        if removed is not None:
+            self._targets_size -= _target_size(removed)
 
 
 class PosixRecorder:
@@ -108,9 +145,11 @@ class PosixRecorder:
         if response.status not in (200, 206):
             return
         headers = response.headers
-        version = _version(self._bucket, key, headers)
-        if version is not None:
-            self._table.put(version, requested_id, posix_attributes(headers))
+        stat = _stat(self._bucket, key, headers)
+        if stat is not None:
+            uploaded_at = _uploaded_at(stat, headers) if self._table.has_links else 0
+            attributes = posix_attributes(headers)
+            self._table.put(stat.version, requested_id, attributes, uploaded_at=uploaded_at)
 
 
 class RecordedExchange:
@@ -159,19 +198,32 @@ class SentRecordedExchange(RecordedExchange):
         return self._sent.has_begun
 
 
-def _version(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectVersion | None:
-    """The version that *headers* are about; None if they tell no size or no identity."""
+def _stat(bucket: str, key: str, headers: Mapping[str, str]) -> ObjectStat | None:
+    """What *headers* tell of a version; None if they tell no size or no identity."""
     try:
         size = content_length(headers)
         if validation.tells_range(headers):
             size = validation.content_range(206, headers, size).size
-        return None if size is None else validation.object_stat(bucket, key, headers, size).version
+        return None if size is None else validation.object_stat(bucket, key, headers, size)
     except InvalidResponseError:  # its operation says so
         return None
 
 
 def _requested_id(request: StoreRequest) -> str | None:
     return next((value for name, value in request.query if name == "versionId"), None)
+
+
+def _uploaded_at(stat: ObjectStat, headers: Mapping[str, str]) -> int:
+    """The second up to which all uploads are older than the response, or what it is about."""
+    uploaded_at = stat.mtime_ns // _SECOND
+    sent_ns = parse_time(headers.get("date", ""))
+    # another upload may have followed in the second of the response
+    return uploaded_at if sent_ns is None else min(uploaded_at, sent_ns // _SECOND - 1)
+
+
+def _target_size(attributes: PosixAttributes) -> int:
+    """The bytes of memory of a target."""
+    return getsizeof(attributes.target) if attributes.target else 0
 
 
 def _digest(version: ObjectVersion, version_id: str | None) -> bytes:

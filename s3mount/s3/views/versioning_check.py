@@ -47,7 +47,8 @@ async def check_versioning(config: StoreConfig, bucket: VersionedBucket) -> None
 class PastCheck:
     """Check of one of many buckets, whose mount has started: whether *bucket* has a past.
 
-    A past is looked for until there is one; callers at the same time share the requests.
+    A past is looked for until there is one; callers at the same time share the requests, and what
+    they fail with: each would wait for the timeouts of all before it.
     """
 
     def __init__(self, config: StoreConfig, bucket: VersionedBucket) -> None:
@@ -55,15 +56,26 @@ class PastCheck:
         self._bucket = bucket
         self._has_past = False
         self._checking = trio.Lock()  # held by the caller that looks
+        self._failures = 0
+        self._failure: S3MountError | None = None  # the last of them
 
     async def check(self) -> None:
         """Return if the bucket has a past. Raises NoPast, or what the store refuses with."""
         if self._has_past:
             return
+        failures = self._failures
         async with self._checking:
-            if not self._has_past:
+            if self._has_past:
+                return
+            if self._failure is not None and self._failures != failures:
+                raise self._failure.detached()
+            try:
                 await self._look()
-                self._has_past = True
+            except S3MountError as exc:
+                self._failures += 1
+                self._failure = exc.detached()
+                raise
+            self._has_past = True
 
     async def _look(self) -> None:
         name = self._config.bucket

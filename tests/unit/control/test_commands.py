@@ -12,7 +12,7 @@ from s3mount.control.protocol import Greeting, Object, ProtocolError
 from s3mount.control.sources import Sources, StoreState
 from s3mount.control.status import status_command
 from s3mount.control.versions import versions_command
-from s3mount.errors import StoreError
+from s3mount.errors import NotFound, StoreError
 from s3mount.s3.model import ListedVersion, VersionMarker, VersionPage, VersionQuery
 from s3mount.s3.request_log import RequestLog
 from tests.fakes.control_sources import make_sources
@@ -78,6 +78,23 @@ async def test_versions_whose_markers_lead_back_are_an_error(sources: Sources) -
 
     with pytest.raises(StoreError, match="repeats a marker"):
         await versions({"path": "a"}, drop)
+
+
+class NoBucket:
+    """Many buckets, of which none has the name that is asked for."""
+
+    async def list_versions(self, query: VersionQuery) -> VersionPage:
+        raise NotFound("no such bucket", key=query.prefix)
+
+    def store_key(self, key: str, version_id: str | None = None) -> str:
+        raise AssertionError(f"a store is made for {key}, and kept: {version_id}")
+
+
+async def test_versions_in_a_bucket_that_is_not_there_make_no_store(sources: Sources) -> None:
+    versions = versions_command(replace(sources, versions=NoBucket(), keys=NoBucket()))
+
+    with pytest.raises(NotFound, match="no such bucket"):
+        await versions({"path": "absent/a"}, drop)
 
 
 @pytest.mark.parametrize(("status", "text"), [(501, "does not list versions"), (500, "^LIST$")])

@@ -115,6 +115,25 @@ async def test_callers_at_once_share_one_look_at_a_bucket_and_later_ones_need_no
     assert bucket.listings == 1
 
 
+async def test_callers_at_once_share_a_failure_and_a_later_one_looks_again() -> None:
+    bucket = Bucket(StoreError("down", status=503), DENIED)
+    check, failures = PastCheck(AT, bucket), list[str]()
+
+    async def call() -> None:
+        with pytest.raises(StoreError) as caught:
+            await check.check()
+        failures.append(str(caught.value))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(call)
+    assert (failures, bucket.listings) == (["down"] * 3, 1)
+    bucket.found = ["v1"]
+    await check.check()
+
+    assert bucket.listings == 2
+
+
 async def test_a_cancelled_caller_does_not_fail_the_others() -> None:
     check = PastCheck(AT, Bucket(["v1"], DENIED))
     async with trio.open_nursery() as nursery:

@@ -102,7 +102,7 @@ def test_a_malformed_value_is_ignored_and_the_others_count(name: str, value: str
 def test_whatever_metadata_says_attributes_are_within_their_bounds(values: dict[str, str]) -> None:
     found = posix_attributes({f"x-amz-meta-{name}": value for name, value in values.items()})
 
-    mode, uid, gid, mtime_ns, target = found or PosixAttributes()
+    mode, uid, gid, mtime_ns, target, _ = found or PosixAttributes()
     assert target in (None, "")
     assert 0 <= (mode or 0) <= 0o777
     assert 0 <= (uid or 0) < 2**32 - 1

@@ -21,11 +21,11 @@ pytestmark = pytest.mark.parametrize("transport", TRANSPORTS)
 
 @contextmanager
 def recorded(
-    transport: str, *script: Line, attributes_max: int = 100
+    transport: str, *script: Line, attributes_max: int = 100, has_links: bool = False
 ) -> Iterator[tuple[BucketOperations, PosixTable]]:
     """Operations over a recorder, and what it has recorded."""
     with scripted(*script) as server:
-        table = PosixTable(attributes_max)
+        table = PosixTable(attributes_max, has_links=has_links)
         recorder = PosixRecorder(TRANSPORTS[transport](server.port), BUCKET, table)
         try:
             yield BucketOperations(recorder, BUCKET), table
@@ -128,7 +128,7 @@ def test_a_read_that_does_not_wait_brings_the_attributes(transport: str) -> None
 def test_a_bug_in_recording_ends_the_exchange(
     transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     with recorded(transport, says(WHOLE), says(WHOLE)) as (operations, table):
@@ -139,10 +139,50 @@ def test_a_bug_in_recording_ends_the_exchange(
         read(operations, ByteRange(0, 7))  # on a connection that is not in the middle of a body
 
 
-def test_a_table_that_keeps_plain_versions_knows_that_they_tell_nothing(transport: str) -> None:
+def test_a_table_of_links_knows_of_plain_versions_that_they_tell_nothing(transport: str) -> None:
     del transport
-    table = PosixTable(keeps_plain=True)
-    table.put(VERSION, None, None)
+    table = PosixTable(has_links=True)
+    table.put(VERSION, None, None, uploaded_at=3)
 
-    assert table.posix_attributes(VERSION) == PosixAttributes()
+    assert table.posix_attributes(VERSION) == PosixAttributes(uploaded_at=3)
     assert table.posix_attributes(ObjectVersion("other", "k", "abc", 7)) is None
+
+
+@pytest.mark.parametrize(
+    ("sent_at", "uploaded_at"), [("00:00:08", 7), ("00:00:07", 6), ("00:00:00", -1), (None, 7)]
+)
+def test_an_upload_is_settled_by_a_response_of_a_later_second(
+    transport: str, sent_at: str | None, uploaded_at: int
+) -> None:
+    """Another upload may follow within the second of the first."""
+    day = "Thu, 01 Jan 1970"
+    date = {} if sent_at is None else {"Date": f"{day} {sent_at} GMT"}
+    answer = head(Content_Length=7, Last_Modified=f"{day} 00:00:07 GMT", **date)
+    with recorded(transport, says(answer), has_links=True) as (operations, table):
+        version = operations.head("k", deadline=soon()).version
+
+        assert table.posix_attributes(version) == PosixAttributes(uploaded_at=uploaded_at)
+
+
+def test_targets_are_kept_in_bounded_memory(transport: str) -> None:
+    del transport
+    table = PosixTable(targets_max=3000, has_links=True)
+    versions = [ObjectVersion(BUCKET, f"k{number}", "abc", 0) for number in range(4)]
+    for _ in range(2):
+        for version in versions:
+            table.put(version, None, PosixAttributes(target="x" * 1300))
+
+        kept = [table.posix_attributes(version) is not None for version in versions]
+        assert kept == [False, False, True, True]
+    for version in versions:
+        table.put(version, None, PosixAttributes(target=""))
+    assert None not in map(table.posix_attributes, versions)
+
+
+def test_a_table_without_links_keeps_no_target(transport: str) -> None:
+    del transport
+    table = PosixTable()
+    table.put(VERSION, None, PosixAttributes(target="there"), uploaded_at=1)
+    assert table.posix_attributes(VERSION) is None
+    table.put(VERSION, None, PosixAttributes(uid=1, target="there"), uploaded_at=1)
+    assert table.posix_attributes(VERSION) == PosixAttributes(uid=1)
