@@ -155,6 +155,10 @@ class Unreachable(StoreError):
     """No response from the store: no connection, or one that broke, after retries."""
 
 
+class CredentialsUnavailable(StoreError):
+    """The source of the credentials does not answer, or fails for now: no request can be sent."""
+
+
 class ChecksumMismatch(StoreError):
     """The bytes of a whole object do not match its checksum, however often they are requested."""
 

@@ -70,8 +70,13 @@ class KeptMetadata:
             return False
         return await self._put_listing(directory, header, replaces_growing=replaces_growing)
 
-    async def load_name(self, directory: DirectoryState, name: bytes) -> None:
-        """Put what is kept of *name*: fresh, or the version that a revalidation can tell."""
+    async def load_name(
+        self, directory: DirectoryState, name: bytes, *, replaces_growing: bool = False
+    ) -> None:
+        """Put what is kept of *name*: fresh, or the version that a revalidation can tell.
+
+        *replaces_growing*: also the listing, in place of one that has not come to its end.
+        """
         header, dentry = await self._get(directory, name)
         if dentry is not None:
             self._put_dentry(directory, name, dentry)
@@ -79,7 +84,7 @@ class KeptMetadata:
             return
         is_fresh = self._is_fresh(header)
         if is_fresh and len(header.bounds) <= LOOKUP_PAGES:
-            await self._put_listing(directory, header, replaces_growing=False)
+            await self._put_listing(directory, header, replaces_growing=replaces_growing)
         elif is_fresh or directory.get(name) is None:
             await self._put_listed(directory, name, header, is_fresh=is_fresh)
 

@@ -5,7 +5,8 @@ response. Meanwhile all lifetimes are longer, so what is known is served without
 request in the background probes the store. Invariants:
 
 1. What the store says (access denied, not found, replaced) is a response, and is never replaced by
-   older metadata.
+   older metadata. Only a response ends an outage: a failure without one, as of credentials that
+   cannot be had, does not.
 2. Without a failure, the lifetimes are those of the configuration. After an outage, what had
    expired by them has expired again, in the kernel within KERNEL_TTL.
 3. There is at most one probe at a time.
@@ -19,7 +20,13 @@ from typing import Final, TypeVar
 import trio
 
 from s3mount.config import TreeConfig
-from s3mount.errors import DeadlineExceeded, S3MountError, StoreError, Unreachable
+from s3mount.errors import (
+    CredentialsUnavailable,
+    DeadlineExceeded,
+    S3MountError,
+    StoreError,
+    Unreachable,
+)
 from s3mount.filesystem.namespace.ttl_policy import CLOCK_LEAD, TtlPolicy
 
 log = logging.getLogger(__name__)
@@ -28,6 +35,7 @@ KERNEL_TTL: Final = 2.0  # seconds for which the kernel uses stale metadata, wit
 PROBE_PAUSE: Final = 2.0  # seconds between two probes
 _TOO_MANY_REQUESTS: Final = 429
 _SERVER_ERROR: Final = 500
+_REFUSALS: Final = (501, 505, 508, 510)  # server errors of a store that is well, and will not
 
 T = TypeVar("T")
 
@@ -85,11 +93,17 @@ class StaleTtlPolicy(TtlPolicy):
 
 def is_outage(failure: BaseException) -> bool:
     """Whether *failure* means that the store cannot be reached, or only fails."""
-    if isinstance(failure, DeadlineExceeded | Unreachable):
+    if isinstance(failure, DeadlineExceeded | Unreachable | CredentialsUnavailable):
         return True
     if not isinstance(failure, StoreError) or failure.status is None:
         return False
-    return failure.status >= _SERVER_ERROR or failure.status == _TOO_MANY_REQUESTS
+    is_failing = failure.status >= _SERVER_ERROR and failure.status not in _REFUSALS
+    return is_failing or failure.status == _TOO_MANY_REQUESTS
+
+
+def is_response(failure: S3MountError) -> bool:
+    """Whether *failure* is what the store has said: a redirect, say, may be a proxy's."""
+    return failure.status is not None and not isinstance(failure, StoreError)
 
 
 class OutageMonitor:
@@ -142,7 +156,7 @@ class OutageMonitor:
         """Record how a request ended: with *failure*, or well."""
         if failure is not None and is_outage(failure):
             self.begin(str(failure))
-        elif failure is None or not isinstance(failure, StoreError):  # a response, of whatever kind
+        elif failure is None or is_response(failure):
             self._end()
 
     def begin(self, reason: str) -> None:

@@ -76,7 +76,8 @@ class PersistentTree(Tree):
             await self.recorder.flush()
 
     async def _find_out(self, directory: DirectoryState, name: bytes) -> CachedDentry:
-        await self.kept.load_name(directory, name)
+        is_away = self.monitor is not None and self.monitor.is_on
+        await self.kept.load_name(directory, name, replaces_growing=is_away)
         known = self.get_fresh(directory, name)
         if known is not None:
             return known

@@ -13,7 +13,7 @@ from typing import Final
 
 from botocore import exceptions
 
-from s3mount.errors import AccessDenied, S3MountError, StoreError
+from s3mount.errors import AccessDenied, CredentialsUnavailable, S3MountError
 from s3mount.printable import printable
 from s3mount.s3.endpoint.aws_files import CONFIG_FILE, CREDENTIALS_FILE, file_problems
 from s3mount.s3.endpoint.credential_process import ProcessFailedError
@@ -98,9 +98,9 @@ def source_error(exc: BaseException, origin: Origin) -> S3MountError | Retryable
     is_wrong_file = getattr(exc, "errno", None) in _WRONG_FILE
     if isinstance(exc, _NO_ANSWER) and not (isinstance(exc, _WRONG_PATH) or is_wrong_file):
         what = f"the source of the credentials does not answer ({type(exc).__name__})"
-        return Retryable(StoreError(f"{what}: {origin.subject}"))
+        return Retryable(CredentialsUnavailable(f"{what}: {origin.subject}"))
     if _may_pass(exc):
-        return Retryable(StoreError(_reason(exc, origin)))
+        return Retryable(CredentialsUnavailable(_reason(exc, origin)))
     if isinstance(exc, exceptions.ClientError):
         code = printable(str(exc.response.get("Error", {}).get("Code", "")))
         message = f"the credentials were refused by their source ({code or 'no reason given'})"

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from botocore.credentials import AssumeRoleProvider, ProcessProvider, RefreshableCredentials
 
-from s3mount.errors import AccessDenied, StoreError
+from s3mount.errors import AccessDenied, CredentialsUnavailable
 from s3mount.s3.endpoint.aws_files import file_states
 from s3mount.s3.endpoint.credential_chain import Keys
 from s3mount.s3.endpoint.credential_errors import (
@@ -86,7 +86,8 @@ class ChainSource:
         if found is None:
             message = no_credentials(self._origin.profile, self._settings)
             if self._has_metadata_service:
-                raise Retryable(StoreError(f"{message}; the instance metadata service gives none"))
+                message = f"{message}; the instance metadata service gives none"
+                raise Retryable(CredentialsUnavailable(message))
             raise AccessDenied(message)
         self._set_method(found.method)
         frozen = found.get_frozen_credentials()

@@ -11,6 +11,7 @@ import trio.testing
 from s3mount.config import StoreConfig, TreeConfig
 from s3mount.errors import (
     AccessDenied,
+    CredentialsUnavailable,
     DeadlineExceeded,
     NotFound,
     S3MountError,
@@ -122,6 +123,49 @@ def test_the_first_response_ends_an_outage() -> None:
             await trio.sleep(FAILING_FOR + 3)
             assert not tree_of(kernel).monitor.is_on  # type: ignore[union-attr]
             assert await walk(kernel) == truth(store)
+
+    run_long(main)
+
+
+def test_names_are_served_whose_listing_was_being_replaced_as_an_outage_began() -> None:
+    """Lookups that miss together start a new listing, in place of the one that has the names."""
+    store = MemoryStore({f"d/{number}": b"x" for number in range(12)})
+    network = Network(store)
+
+    async def main() -> None:
+        async with mounted(store) as kernel:
+            await walk(kernel)
+            directory = await kernel.resolve(b"d")
+            assert directory is not None
+            await trio.sleep(TTL + 1)
+            network.failure = gone()
+            async with trio.open_nursery() as nursery:
+                for number in range(6):
+                    nursery.start_soon(kernel.lookup, directory.inode, b"%d" % number)
+            since = trio.current_time()
+            for number in range(12):
+                assert await kernel.lookup(directory.inode, b"%d" % number) is not None
+            assert trio.current_time() == since
+
+    run_long(main)
+
+
+@pytest.mark.parametrize(
+    "failure", [AccessDenied("the program for credentials failed"), StoreError("an odd response")]
+)
+def test_a_failure_without_a_response_ends_no_outage(failure: S3MountError) -> None:
+    store = MemoryStore(TREE)
+    network = Network(store)
+
+    async def main() -> None:
+        async with mounted(store) as kernel:
+            before = await walk(kernel)
+            await trio.sleep(TTL + 1)
+            network.failure = gone()
+            await walk(kernel)
+            network.failure = failure
+            await trio.sleep(60)
+            assert await walk(kernel) == before
 
     run_long(main)
 
@@ -296,6 +340,8 @@ def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
     [
         (Unreachable("no response"), True),
         (DeadlineExceeded("late"), True),
+        (CredentialsUnavailable("the token service does not answer"), True),
+        (StoreError("not implemented", status=501), False),
         (StoreError("SlowDown", status=503), True),
         (StoreError("too many", status=429), True),
         (StoreError("broken", status=400), False),
