@@ -91,17 +91,18 @@ class DiskRecords:
         """See `RecordStore.get`."""
         return await self._readers.run(partial(self._get, keys)) or [None] * len(keys)
 
-    async def put(self, records: Mapping[bytes, bytes | None]) -> None:
+    async def put(self, records: Mapping[bytes, bytes | None]) -> bool:
         """See `RecordStore.put`."""
-        await self._writer.run(partial(self._put, records))
+        return await self._writer.run(partial(self._put, records)) is not None
 
     def _get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         return [self._records.get_record(key) for key in keys]
 
-    def _put(self, records: Mapping[bytes, bytes | None]) -> None:
+    def _put(self, records: Mapping[bytes, bytes | None]) -> bool:
         dropped = [key for key, content in records.items() if content is None]
         if dropped:
             self._records.drop_records(dropped)
         kept = {key: content for key, content in records.items() if content is not None}
         if kept:
             self._records.put_records(kept)
+        return True

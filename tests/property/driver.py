@@ -172,9 +172,9 @@ class SlowRecords(MemoryRecords):
         await trio.sleep(self._rnd.choice((0.0, 0.3)) * self._rnd.random())
         return found
 
-    async def put(self, records: Mapping[bytes, bytes | None]) -> None:
+    async def put(self, records: Mapping[bytes, bytes | None]) -> bool:
         await trio.sleep(self._rnd.random())
-        await super().put(records)
+        return await super().put(records)
 
 
 def _simulation_of(program: Program) -> "Simulation":

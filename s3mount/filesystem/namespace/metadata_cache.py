@@ -46,8 +46,8 @@ class MetadataRecorder(Protocol):
         """Keep a dentry that a lookup has found."""
         ...
 
-    def forget_name(self, directory: DirectoryKey, name: bytes) -> None:
-        """Drop what is kept of *name*."""
+    def forget_name(self, directory: DirectoryKey, name: bytes, time: float) -> None:
+        """Drop what was requested before *time* of *name*, and of its directory."""
         ...
 
     def forget_subtree(self, directory: DirectoryKey, time: float) -> None:
@@ -211,9 +211,10 @@ class MetadataCache:
 
     def invalidate(self, prefix: str, name: bytes) -> None:
         """Expire what was requested before now of *name* in the directory *prefix*."""
-        self.invalidations.add((self.bucket, prefix), name, self.clock.tick())
+        now = self.clock.tick()
+        self.invalidations.add((self.bucket, prefix), name, now)
         if self.recorder is not None:
-            self.recorder.forget_name((self.bucket, prefix), name)
+            self.recorder.forget_name((self.bucket, prefix), name, now)
 
     def invalidate_all(self) -> None:
         """Expire all that was requested before now."""

@@ -17,6 +17,7 @@ import trio
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.names import decode
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.invalidations import directories_of
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
@@ -96,30 +97,46 @@ class KeptMetadata:
     async def _get(self, directory: DirectoryState, name: bytes | None) -> _Kept:
         """What is kept, and still valid. One read of the store of records."""
         bucket, prefix = directory.key
-        keys = [
-            self._keys.header(directory.key),
+        path = prefix if name is None else f"{prefix}{decode(name)}/"
+        times = [
             self._keys.disorder(bucket),
-            *(self._keys.refresh((bucket, above)) for above in directories_of(prefix)),
+            self._keys.names(directory.key),
+            *(self._keys.refresh((bucket, above)) for above in directories_of(path)),
         ]
+        keys = [self._keys.header(directory.key)]
         if name is not None:
             keys.append(self._keys.dentry(directory.key, name))
-        found = [*await self._store.get(keys)]
-        dentry = None if name is None else self._read(self._format.read_dentry, found.pop())
+        # the times last: what was refreshed since the others were read is void
+        found = await self._store.get([*keys, *times])
         header = self._read(self._format.read_header, found[0])
-        disorder = self._read_time(found[1])
-        refresh = max(self._read_time(each) for each in found[2:])
+        dentry = None if name is None else self._read(self._format.read_dentry, found[1])
+        disorder, names, *above = await self._read_times(times, found[len(keys) :])
+        refresh = max(above)
         if header is not None:
-            since = max(refresh, disorder) if header.is_derived else refresh
+            since = max(refresh, names, disorder if header.is_derived else -math.inf)
             is_valid = self._is_valid(directory, header.requested_at, since)
             header = header if is_valid and not self._is_withdrawn(header) else None
         if dentry is None or name is None or not self._is_valid(directory, dentry[0], refresh):
             return _Kept(header, None)
         return _Kept(header, self._dentry(directory, name, *dentry))
 
-    def _read_time(self, content: bytes | None) -> float:
-        """The time that *content* tells; -inf if it tells none, or one that nobody knows."""
-        time = self._read(self._format.read_time, content)
-        return -math.inf if time is None else time
+    async def _read_times(
+        self, keys: Sequence[bytes], contents: Sequence[bytes | None]
+    ) -> list[float]:
+        """The times of *contents*, -inf without one; what is of no known age is now, and kept so.
+
+        Of another boot whose clock was ahead, say: nothing that is void then may become valid.
+        """
+        times = [
+            -math.inf if content is None else self._read(self._format.read_time, content)
+            for content in contents
+        ]
+        if None not in times:
+            return [time for time in times if time is not None]
+        now = self._cache.clock.tick()
+        unknown = [key for key, time in zip(keys, times, strict=True) if time is None]
+        await self._store.put(dict.fromkeys(unknown, self._format.write_time(now)))
+        return [now if time is None else time for time in times]
 
     @staticmethod
     def _read(read: Callable[[bytes], T], content: bytes | None) -> T | None:

@@ -3,6 +3,7 @@
 Without `--cache-dir` and `--serve-stale` a mount has a plain `Tree`.
 """
 
+import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from s3mount.filesystem.persistence.kept_metadata import KeptMetadata
 from s3mount.filesystem.persistence.outage import OutageMonitor, is_outage
 from s3mount.filesystem.persistence.record_format import MetadataRecords
 from s3mount.filesystem.persistence.recorder import MetadataRecorder
+
+log = logging.getLogger(__name__)
 
 FLUSHED_WITHIN = 2.0  # seconds that the end of a mount waits for the disk
 
@@ -74,6 +77,12 @@ class PersistentTree(Tree):
     async def flush(self) -> None:
         with trio.move_on_after(FLUSHED_WITHIN, shield=True):  # also when the mount is cancelled
             await self.recorder.flush()
+        if self.recorder.has_unwritten_times:
+            log.warning(
+                "the cache directory cannot be written, so a later mount may show what was "
+                "refreshed as it was before, for the rest of its lifetime: empty it "
+                "(s3mountctl cache clear)"
+            )
 
     async def _find_out(self, directory: DirectoryState, name: bytes) -> CachedDentry:
         is_away = self.monitor is not None and self.monitor.is_on

@@ -48,6 +48,10 @@ class RecordKeys:
         """Key of the time since which a directory, and all below, is to be requested anew."""
         return self._key(b"refresh", directory)
 
+    def names(self, directory: DirectoryKey) -> bytes:
+        """Key of the time since which a directory itself is to be listed anew."""
+        return self._key(b"names", directory)
+
     def disorder(self, bucket: str) -> bytes:
         """Key of the time of the last listing that was in no order: what was derived is void."""
         return self._key(b"disorder", (bucket, ""))

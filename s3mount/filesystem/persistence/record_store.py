@@ -20,8 +20,8 @@ class RecordStore(Protocol):
         """The records of *keys*, in their order. A checkpoint."""
         ...
 
-    async def put(self, records: Mapping[bytes, bytes | None]) -> None:
-        """Keep *records*, all or none; None drops one. A checkpoint."""
+    async def put(self, records: Mapping[bytes, bytes | None]) -> bool:
+        """Keep *records*, all or none; whether they are kept. None drops one. A checkpoint."""
         ...
 
 
@@ -37,9 +37,10 @@ class MemoryRecords:
         await trio.lowlevel.checkpoint()
         return [self._records.get(key) for key in keys]
 
-    async def put(self, records: Mapping[bytes, bytes | None]) -> None:
+    async def put(self, records: Mapping[bytes, bytes | None]) -> bool:
         await trio.lowlevel.checkpoint()
         for key, content in records.items():
             self._records.pop(key, None)
             if content is not None and ENTRY_WEIGHT + len(content) <= self._records.maxsize:
                 self._records[key] = content
+        return True

@@ -3,16 +3,19 @@
 Runs in the background, and delays no caller. Invariants:
 
 1. Records are written in the order of the calls. So what was forgotten is dropped after it was
-   kept, and what is kept after that is newer.
+   kept, and what is kept after that is newer. Times since which others are void depend on no
+   order, and are written with the next batch, until the store of records has them for certain.
 2. The header of a listing is written after its pages, all of one generation: a set of records that
    is not whole is no listing.
 3. A listing that the cache drops before it is written is not kept: waiting to be written holds no
-   memory beside the cache. At most PENDING_MAX dentries wait; more are not kept.
+   memory beside the cache. At most PENDING_MAX dentries and LISTINGS_MAX listings wait; more are
+   not kept. Instead of more names to forget, all that was requested before is void.
 4. What was invalidated, trimmed, or withdrawn meanwhile, or is partial, is not written.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 from weakref import ref
 
@@ -32,16 +35,18 @@ from s3mount.filesystem.persistence.record_format import (
 from s3mount.filesystem.persistence.record_store import RecordStore
 
 PENDING_MAX: Final = 10_000
+LISTINGS_MAX: Final = 50_000  # of 400 bytes each
 BATCH: Final = 1 << 20  # bytes of records that are written at once, or a little more
 
-_Job = ref[DirectoryListing] | CachedDentry | float | None
+_Job = ref[DirectoryListing] | CachedDentry | None
 
 
 class MetadataRecorder:
     """Keeps what *cache* learns in *records*, but for the directories that *is_kept* denies.
 
     State: *_pending* are the jobs by what they are about, the oldest first. The value is a listing
-    to keep, a dentry to keep, the time of a refresh, or None for a name to forget.
+    to keep, a dentry to keep, or None for a name to forget. *_times* are the records of times that
+    are not known to be written.
     """
 
     def __init__(
@@ -56,12 +61,13 @@ class MetadataRecorder:
         self._nursery = nursery
         self._is_kept = is_kept
         self._pending: dict[tuple[str, DirectoryKey, bytes], _Job] = {}
+        self._times: dict[bytes, bytes] = {}
         self._idle: trio.Event | None = None  # set when the task that writes has ended
         self._breaks = 0  # of the order of undelimited listings, as far as they are recorded
 
     def keep_listing(self, listing: DirectoryListing) -> None:
         """Keep *listing*, which is complete, unless it is dropped before it is written."""
-        if self._is_kept(listing.prefix):
+        if len(self._pending) < LISTINGS_MAX and self._is_kept(listing.prefix):
             self._add("listing", (listing.bucket, listing.prefix), b"", ref(listing))
 
     def keep_dentry(self, directory: DirectoryKey, name: bytes, dentry: CachedDentry) -> None:
@@ -69,16 +75,27 @@ class MetadataRecorder:
         if len(self._pending) < PENDING_MAX and self._is_kept(directory[1]):
             self._add("dentry", directory, name, dentry)
 
-    def forget_name(self, directory: DirectoryKey, name: bytes) -> None:
-        """Drop what is kept of *name*, and with it the listing of its directory."""
+    def forget_name(self, directory: DirectoryKey, name: bytes, time: float) -> None:
+        """Drop what is kept of *name*, and never use a listing of its directory before *time*."""
+        if len(self._pending) >= LISTINGS_MAX:
+            self.forget_subtree((self._cache.bucket, ""), time)
+            return
         self._add("name", directory, name, None)
+        self._add_time(self._keys.names(directory), time)
 
     def forget_subtree(self, directory: DirectoryKey, time: float) -> None:
         """Never use what was requested before *time* in a directory and below, in any mount."""
-        self._add("refresh", directory, b"", time)
+        self._add_time(self._keys.refresh(directory), time)
+
+    @property
+    def has_unwritten_times(self) -> bool:
+        """Whether later mounts may use what was refreshed."""
+        return bool(self._times)
 
     async def flush(self) -> None:
         """Wait until all is written that was to be kept before."""
+        if self._times:
+            self._start()
         while self._idle is not None:
             await self._idle.wait()
 
@@ -86,23 +103,43 @@ class MetadataRecorder:
         key = kind, directory, name
         self._pending.pop(key, None)
         self._pending[key] = job
+        self._start()
+
+    def _add_time(self, key: bytes, time: float) -> None:
+        if len(self._times) >= PENDING_MAX:  # the disk fails: one for all
+            self._times.clear()
+            key = self._keys.refresh((self._cache.bucket, ""))
+        self._times[key] = self._format.write_time(time)
+        self._start()
+
+    def _start(self) -> None:
         if self._idle is None:
             self._idle = trio.Event()
             self._nursery.start_soon(self._write_pending, self._idle)
 
     async def _write_pending(self, idle: trio.Event) -> None:
         try:
-            while self._pending:
+            is_written = True
+            while self._pending or (self._times and is_written):
                 batch = _Batch(self._store)
                 while self._pending and batch.size < BATCH:
                     (kind, directory, name), job = next(iter(self._pending.items()))
                     del self._pending[kind, directory, name]
                     await self._write(batch, directory, name, job)
                     await trio.lowlevel.checkpoint()
-                await batch.write()
+                is_written = await self._write_batch(batch)
         finally:
             self._idle = None
             idle.set()
+
+    async def _write_batch(self, batch: "_Batch") -> bool:
+        """Write *batch* and the times; whether it is done."""
+        times = dict(self._times)
+        is_written = await batch.write(times)
+        for key, content in times.items() if is_written else ():
+            if self._times.get(key) is content:
+                del self._times[key]
+        return is_written
 
     async def _write(
         self, batch: "_Batch", directory: DirectoryKey, name: bytes, job: _Job
@@ -111,10 +148,8 @@ class MetadataRecorder:
             case CachedDentry():
                 self._write_dentry(batch, directory, name, job)
             case ref():
-                self._write_disorder(batch)
+                self._note_disorder()
                 await self._write_listing(batch, directory, job)
-            case float():
-                batch.add(self._keys.refresh(directory), self._format.write_time(job))
             case None:
                 batch.add(self._keys.header(directory), None)
                 batch.add(self._keys.dentry(directory, name), None)
@@ -132,13 +167,12 @@ class MetadataRecorder:
             return
         batch.add(self._keys.dentry(directory, name), content)
 
-    def _write_disorder(self, batch: "_Batch") -> None:
+    def _note_disorder(self) -> None:
         """Record that derived listings are void if the order has been broken since the last."""
         breaks = self._cache.order.subtree_breaks
         if breaks != self._breaks:
             self._breaks = breaks
-            content = self._format.write_time(self._cache.clock.now())
-            batch.add(self._keys.disorder(self._cache.bucket), content)
+            self._add_time(self._keys.disorder(self._cache.bucket), self._cache.clock.now())
 
     async def _write_listing(
         self, batch: "_Batch", directory: DirectoryKey, listing_ref: "ref[DirectoryListing]"
@@ -205,7 +239,7 @@ class _Batch:
         else:
             await trio.lowlevel.checkpoint()
 
-    async def write(self) -> None:
-        if self._records:
-            records, self._records, self.size = self._records, {}, 0
-            await self._store.put(records)
+    async def write(self, more: Mapping[bytes, bytes] = MappingProxyType({})) -> bool:
+        """Write what is there, and *more*; whether it is done."""
+        records, self._records, self.size = {**self._records, **more}, {}, 0
+        return not records or await self._store.put(records)

@@ -1,12 +1,14 @@
 """Mounts one after another, which keep their metadata: what is requested, and what is shown."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 import trio
 
 from s3mount.config import StoreConfig, TreeConfig
+from s3mount.filesystem.persistence import recorder
 from s3mount.filesystem.persistence.record_store import MemoryRecords
 from s3mount.filesystem.persistence.timestamps import BOOT_SIZE, BootClock
 from tests.fakes.memory_store import BUCKET, MemoryStore
@@ -290,3 +292,126 @@ def test_a_listing_too_large_for_the_memory_is_not_loaded() -> None:
             assert kernel.filesystem.tree.counts.kept_listings == 0
 
     run(main)
+
+
+def test_a_refresh_holds_after_a_boot_at_which_the_clock_was_set_back() -> None:
+    machine = Machine(MemoryStore({"d/e/a": b"1"}))
+
+    async def main() -> None:
+        async with machine.mounted() as kernel:
+            await walk(kernel)
+            await kernel.filesystem.tree.flush()
+            machine.sleep(10)
+            kernel.filesystem.tree.refresh([b"d"])
+            machine.store.put("d/e/a", b"22")
+        machine.reboot(-5.0)  # so the listing has an age, and the refresh is yet to come
+        async with machine.mounted() as kernel:
+            assert await size_of(kernel, b"d/e/a") == 2
+            assert await walk(kernel) == truth(machine.store)
+        machine.sleep(8)
+        async with machine.mounted() as kernel:  # what was listed since is good
+            assert await walk(kernel) == truth(machine.store)
+
+    run(main)
+
+
+class UnreliableRecords(MemoryRecords):
+    """Records of a disk that may be full."""
+
+    is_full = False
+
+    async def put(self, records: Mapping[bytes, bytes | None]) -> bool:
+        if self.is_full:
+            await trio.lowlevel.checkpoint()
+            return False
+        return await super().put(records)
+
+
+def test_a_refresh_is_recorded_once_a_full_disk_has_room_again() -> None:
+    records = UnreliableRecords(MIB)
+    machine = Machine(MemoryStore({"d/e/a": b"1"}), records)
+
+    async def main() -> None:
+        async with machine.mounted() as kernel:
+            await walk(kernel)
+            await kernel.filesystem.tree.flush()
+            records.is_full = True
+            kernel.filesystem.tree.refresh([b"d"])
+            await kernel.filesystem.tree.recorder.flush()  # type: ignore[attr-defined]
+            records.is_full = False
+            machine.store.put("d/e/a", b"22")
+        async with machine.mounted() as kernel:
+            assert await size_of(kernel, b"d/e/a") == 2
+
+    run(main)
+
+
+def test_a_refresh_that_is_not_recorded_is_told_at_the_end(
+    expected_warnings: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    expected_warnings.append("a later mount may show what was refreshed")
+    records = UnreliableRecords(MIB)
+    machine = Machine(MemoryStore({"d/a": b"1"}), records)
+
+    async def main() -> None:
+        async with machine.mounted() as kernel:
+            await walk(kernel)
+            records.is_full = True
+            kernel.filesystem.tree.refresh([b"d"])
+
+    run(main)
+
+    assert "a later mount may show what was refreshed as it was before" in caplog.text
+
+
+def test_what_another_mount_requested_before_a_refresh_of_a_file_is_void_however_late_it_is() -> (
+    None
+):
+    """One mount lists a directory, and is late to write it; another refreshes a file meanwhile."""
+    machine = Machine(MemoryStore({"d/a": b"1", "d/b": b"1"}))
+
+    async def main() -> None:
+        async with machine.mounted() as late:
+            await walk(late)
+            await late.resolve(b"d/a")
+            await late.filesystem.tree.flush()
+            before = dict(machine.records._records)
+        async with machine.mounted() as kernel:
+            await walk(kernel)
+            kernel.filesystem.tree.refresh([b"d", b"a"])
+            machine.store.put("d/a", b"22")
+        await machine.records.put(before)
+        async with machine.mounted() as kernel:
+            assert await size_of(kernel, b"d/a") == 2
+            assert await walk(kernel) == truth(machine.store)
+
+    run(main)
+
+
+def test_what_waits_to_be_written_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder, "LISTINGS_MAX", 5)
+    monkeypatch.setattr(recorder, "PENDING_MAX", 5)
+    machine = Machine(MemoryStore({f"d{number}/e/a": b"1" for number in range(20)}))
+
+    async def main() -> None:
+        async with machine.mounted() as kernel:
+            tree = kernel.filesystem.tree
+            await walk(kernel)
+            await tree.flush()
+            for number in range(20):
+                tree.refresh([b"d%d" % number, b"e"])
+                tree.refresh([b"d%d" % number, b"e", b"a"])
+            assert len(tree.recorder._pending) <= 5  # type: ignore[attr-defined]
+            assert len(tree.recorder._times) <= 5  # type: ignore[attr-defined]
+            for number in range(20):
+                machine.store.put(f"d{number}/e/a", b"22")
+        async with machine.mounted() as kernel:
+            assert await walk(kernel) == truth(machine.store)
+
+    run(main)
+
+
+async def size_of(kernel: Kernel, path: bytes) -> int:
+    seen = await kernel.resolve(path)
+    assert seen is not None
+    return seen.size
