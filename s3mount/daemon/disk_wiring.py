@@ -22,8 +22,7 @@ class DiskTierMaker:
     """Disk cache of a mount, which it opens and closes. Raises CacheDirectoryError."""
 
     def __init__(self, config: DiskConfig, namespace: str, memory_limit: int) -> None:
-        os.close(prepare_folder(config.folder))
-        self.disk = DiskCache(config.folder, DiskLimits(config.size, config.free_space))
+        self.disk = open_cache(config)
         self._namespace = namespace
         self._memory_limit = memory_limit
         self._threads = ThreadPool()
@@ -54,6 +53,12 @@ class DiskTierMaker:
         assert self._source is not None
         await self._source.close()
         self._threads.close()
+
+
+def open_cache(config: DiskConfig) -> DiskCache:
+    """Open the cache directory of *config*. Raises CacheDirectoryError."""
+    os.close(prepare_folder(config.folder))
+    return DiskCache(config.folder, DiskLimits(config.size, config.free_space))
 
 
 async def open_disk(config: Config, identity: StoreIdentity | None) -> DiskTierMaker:

@@ -3,7 +3,9 @@
 Part of the composition root. Nothing here decides anything.
 """
 
+import logging
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +15,7 @@ from time import time
 
 import trio
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import Config, StoreConfig, TreeConfig
 from s3mount.daemon.disk_records import DiskRecords, Records
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
@@ -26,10 +28,13 @@ from s3mount.filesystem.persistence.record_format import (
     RecordKeys,
 )
 from s3mount.filesystem.persistence.record_store import MemoryRecords, RecordStore
+from s3mount.filesystem.persistence.recorded_listing import was_listed
 from s3mount.filesystem.persistence.timestamps import BOOT_SIZE, BootClock, Timestamps
 from s3mount.filesystem.prefetch.kept_listings import KeptListings, StaleListings
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.s3.object_store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 MEMORY_SHARE = 4  # without a disk, records take such a part of the memory limit of metadata
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -56,8 +61,12 @@ def persistent_parts(
     records: RecordStore,
     clock: BootClock,
     endpoint: str = "",
+    outage: str | None = None,
 ) -> PersistentParts:
-    """Return the store, the configuration, the TTLs and the type of a tree that keeps *records*."""
+    """Return the store, the configuration, the TTLs and the type of a tree that keeps *records*.
+
+    *outage* is why the store is away from the start.
+    """
     persistence = Persistence(
         MetadataRecords(
             records, RecordKeys(namespace_of(location, endpoint)), RecordFormat(Timestamps(clock))
@@ -73,8 +82,47 @@ def persistent_parts(
     monitor = OutageMonitor(stale_ttl, nursery)
     observed = ObservedObjects(store, monitor)
     monitor.probe_with(partial(observed.probe, location.prefix))
+    if outage is not None:
+        monitor.begin(outage)
     make = partial(PersistentTree, persistence._replace(monitor=monitor))
     return observed, config, stale_ttl, make
+
+
+class KnownMount:
+    """Evidence that a mount was served before: it may start while its store is away.
+
+    *outage* is why the store is away, once `may_start` has allowed for it.
+    """
+
+    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+        self._config = config
+        self._clock = boot_clock(now)
+        self.outage: str | None = None
+
+    async def may_start(self, endpoint: str, reason: str) -> bool:
+        """Whether the root of the mount was listed at *endpoint*, and may still be served so."""
+        location, disk = self._config.store, self._config.disk
+        assert disk is not None
+        from s3mount.daemon.disk_wiring import open_cache  # noqa: PLC0415 - not without a disk
+
+        try:
+            cache = await trio.to_thread.run_sync(open_cache, disk)
+        except (OSError, sqlite3.Error) as exc:
+            log.debug("the cache directory cannot be read: %s", exc)
+            return False
+        records = MetadataRecords(
+            DiskRecords(cache),
+            RecordKeys(namespace_of(location, endpoint)),
+            RecordFormat(Timestamps(self._clock)),
+        )
+        since = self._clock.now() - self._config.tree.serve_stale
+        try:
+            if not await was_listed(records, (location.bucket, location.prefix), since):
+                return False
+        finally:
+            cache.close()
+        self.outage = reason
+        return True
 
 
 def boot_clock(now: Callable[[], float]) -> BootClock:

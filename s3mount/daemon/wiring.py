@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from s3mount.control.disk_cache import DiskContents
     from s3mount.daemon.disk_records import Records
     from s3mount.daemon.disk_wiring import DiskTierMaker
+    from s3mount.daemon.metadata_wiring import KnownMount
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
 
 log = logging.getLogger(__name__)
@@ -160,7 +161,8 @@ async def serve(config: Config, host: Host) -> None:
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
         register_credential_metrics(host.metrics, credentials.state)
-        store, shown = await _open_store(config.store, credentials, requests)
+        known = _known_mount(config)
+        store, shown = await _open_store(config.store, credentials, requests, known)
         try:
             store.register_metrics(host.metrics)
             async with trio.open_nursery() as nursery:
@@ -175,6 +177,7 @@ async def serve(config: Config, host: Host) -> None:
                         credentials.state,
                         store.preconnect,
                         posix=shown if config.store.posix_metadata else None,
+                        outage=None if known is None else known.outage,
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -182,8 +185,22 @@ async def serve(config: Config, host: Host) -> None:
             store.close()
 
 
+def _known_mount(config: Config) -> "KnownMount | None":
+    """Return what may let a mount start while its store is away; None if nothing can."""
+    store = config.store
+    needs_response = store.is_account or store.versions or store.at_ns is not None
+    if config.disk is None or not config.tree.serve_stale or needs_response:
+        return None
+    from s3mount.daemon.metadata_wiring import KnownMount  # noqa: PLC0415 - of few mounts
+
+    return KnownMount(config, _clock)
+
+
 async def _open_store(
-    config: StoreConfig, credentials: Credentials, requests: RequestLog
+    config: StoreConfig,
+    credentials: Credentials,
+    requests: RequestLog,
+    known: "KnownMount | None",
 ) -> tuple[ServedStore, BucketStore]:
     """Return the store of *config*, and what the mount shows of it. Raises SetupError."""
     if config.is_account:
@@ -192,7 +209,12 @@ async def _open_store(
 
         account = await open_account(config, requests, credentials)
         return account, account.view
-    store = await open_store(config, credentials, partial(connect, config, requests))
+    store = await open_store(
+        config,
+        credentials,
+        partial(connect, config, requests),
+        None if known is None else known.may_start,
+    )
     try:
         await check_views(config, store)
     except BaseException:  # raised again
@@ -205,7 +227,8 @@ class ObservedStore(NamedTuple):
     """View of a store, the log of its requests, and what the control socket tells of it.
 
     *preconnect* opens connections in threads, which would compete with the start for the
-    interpreter. *posix* tells the attributes that are shown with `--posix-metadata`.
+    interpreter. *posix* tells the attributes that are shown with `--posix-metadata`. *outage* is
+    why the mount has started without a response.
     """
 
     store: BucketStore
@@ -214,6 +237,7 @@ class ObservedStore(NamedTuple):
     credentials: Callable[[], CredentialState | None]
     preconnect: Callable[[], None]
     posix: PosixSource | None = None
+    outage: str | None = None
 
 
 async def _serve_session(
@@ -526,6 +550,7 @@ def _tree_parts(
         records=store_of_records,
         clock=boot_clock(_clock),
         endpoint="" if observed.identity is None else observed.identity.endpoint,
+        outage=observed.outage,
     )
     return TreeParts(*parts, with_kept_listings)
 

@@ -2,16 +2,16 @@
 
 Starting is serving: the transport, the operations and the query are those of the mount, and each
 attempt has its `--timeout`. Only the pauses differ: a failure that may pass is retried until
-`--start-timeout` has passed. Every other failure is a SetupError of one line: what is wrong, and
-what to do. Nothing outside of the mount's prefix is listed, since that may be all that the
-credentials allow.
+`--start-timeout` has passed. Then a caller that has what it needs may start without a response.
+Every other failure is a SetupError of one line: what is wrong, and what to do. Nothing outside of
+the mount's prefix is listed, since that may be all that the credentials allow.
 """
 
 import gc
 import logging
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeVar
@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from s3mount.config import StoreConfig
-from s3mount.errors import DeadlineExceeded, S3MountError, SetupError
+from s3mount.errors import DeadlineExceeded, S3MountError, SetupError, Unreachable
 from s3mount.s3.endpoint.aws_files import file_problems
 from s3mount.s3.endpoint.configuration import Configuration, configured_ca_bundle
 from s3mount.s3.endpoint.credentials import Credentials
@@ -50,6 +50,7 @@ T = TypeVar("T")
 DEFAULT_REGION = "us-east-1"  # tried first for an unknown region; private stores sign with it
 FIRST_PAUSE = 0.2  # seconds after a failed attempt
 LONGEST_PAUSE = 1.0
+_SERVER_ERROR = 500
 RESERVE = 1.0  # seconds of the start for imports before, and for the mount itself
 
 log = logging.getLogger(__name__)
@@ -71,12 +72,21 @@ Connect = Callable[[Endpoint], Callable[[], S]]
 """Called in a thread, where boto3 may read files; the result makes the store in the event loop."""
 
 
-async def open_store(config: StoreConfig, credentials: Credentials, connect: Connect[S]) -> S:
+MayBeAway = Callable[[str, str], Awaitable[bool]]
+"""Whether a mount of the endpoint of that origin may start without a response, for that reason."""
+
+
+async def open_store(
+    config: StoreConfig,
+    credentials: Credentials,
+    connect: Connect[S],
+    may_be_away: MayBeAway | None = None,
+) -> S:
     """Return the store that *connect* makes, once its bucket has been listed.
 
-    Raises SetupError if it cannot be listed.
+    Raises SetupError if it cannot be listed, or be reached and *may_be_away* does not allow for it.
     """
-    start = _Start(config)
+    start = _Start(config, may_be_away)
     configuration = await _in_thread(partial(_open_configuration, config))
     await _look_up(start, credentials)
     try:
@@ -121,8 +131,9 @@ async def _open_in_region(
 class _Start:
     """The time in which failures are retried; says once what is waited for."""
 
-    def __init__(self, config: StoreConfig) -> None:
+    def __init__(self, config: StoreConfig, may_be_away: MayBeAway | None = None) -> None:
         self.config = config
+        self._may_be_away = may_be_away
         self._ends_at = trio.current_time() + config.start_timeout - RESERVE
         self._pause = FIRST_PAUSE
         self._has_waited = False
@@ -141,6 +152,10 @@ class _Start:
             )
         await trio.sleep(self._pause)
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    async def can_do_without(self, endpoint: Endpoint, reason: str) -> bool:
+        """Whether the mount may start although the store at *endpoint* does not respond."""
+        return self._may_be_away is not None and await self._may_be_away(endpoint.origin, reason)
 
     def _given_up(self, failure: SetupError) -> SetupError:
         if not self._has_waited:
@@ -221,7 +236,12 @@ async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | 
             error = _setup_error(config, endpoint, failure)
             if invalid >= INVALID_ATTEMPTS or not _may_pass(failure):
                 raise error from exc
-            await start.wait(error)
+            try:
+                await start.wait(error)
+            except SetupError:
+                if not _is_away(exc) or not await start.can_do_without(endpoint, str(error)):
+                    raise
+                return None
         else:
             return None
 
@@ -241,6 +261,12 @@ def _may_pass(failure: S3MountError | Retryable) -> bool:
         is_clock = isinstance(failure, S3MountError) and failure.code == "RequestTimeTooSkewed"
         return is_clock or isinstance(failure, DeadlineExceeded)
     return not failure.is_stale_credentials and not any(map(_is_definite, causes_of(failure)))
+
+
+def _is_away(failure: S3MountError) -> bool:
+    """Whether *failure* of an attempt is no response, or that of a store that fails."""
+    has_failed = failure.status is not None and failure.status >= _SERVER_ERROR
+    return isinstance(failure, DeadlineExceeded | Unreachable) or has_failed
 
 
 def _is_definite(cause: BaseException) -> bool:

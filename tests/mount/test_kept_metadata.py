@@ -9,7 +9,7 @@ import pytest
 from tests.mount.buckets import fill
 from tests.mount.control_client import ask
 from tests.mount.filesystem_access import failure_of, read_file, read_tree
-from tests.mount.mount_process import Mount, mount_of
+from tests.mount.mount_process import Mount, mount_of, refused
 from tests.mount.relay import Traffic, relay
 from tests.servers import S3Server
 from tests.waiting import wait_until
@@ -151,6 +151,59 @@ def test_what_was_refreshed_or_is_not_cached_fails_while_the_store_is_away(
         assert failure_of(lambda: read_file(unread)) in ("EIO", "ETIMEDOUT")
         ask(mount.path, "refresh", path="tree")
         assert failure_of(lambda: names(mount, "tree")) in ("EIO", "ETIMEDOUT")
+
+
+def test_a_mount_starts_while_the_store_is_away_if_its_root_is_kept(
+    seaweedfs: S3Server, bucket: str, tmp_path: Path
+) -> None:
+    """With `--cache-dir` as well, a mount whose top directory was listed no longer ago than that
+    starts without a response, once `--start-timeout` has passed.
+    """
+    stale = ("--metadata-ttl", "0", "--timeout", "4", "--serve-stale", "1h")
+    options = (*cached(tmp_path), *stale, "--start-timeout", "2")
+    with relay(seaweedfs) as traffic:
+        with mount_of(traffic.server, bucket, tmp_path / "one", *options) as mount:
+            before = sorted(os.listdir(mount.path))
+            assert read_file(mount / "file") == b"content"
+        traffic.is_down = True
+        with mount_of(traffic.server, bucket, tmp_path / "two", *options) as mount:
+            mount.expect("not mounted yet", "the store cannot be reached, so what is known is")
+            mount.allow("EIO", "ETIMEDOUT", "no response")
+
+            assert sorted(os.listdir(mount.path)) == before
+            assert read_file(mount / "file") == b"content"
+
+            traffic.is_down = False
+            wait_until(
+                lambda: any("can be reached again" in each["message"] for each in mount.records())
+            )
+            assert names(mount, "small") == [f"{number:04}" for number in range(1500)]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_mount_does_not_start_while_the_store_is_away_with_nothing_to_serve(
+    seaweedfs: S3Server,
+    bucket: str,
+    tmp_path: Path,
+    is_known: bool,  # noqa: FBT001
+) -> None:
+    stale = () if is_known else ("--serve-stale", "1h")
+    options = (*cached(tmp_path), *stale, "--start-timeout", "2", "--timeout", "4")
+    with relay(seaweedfs) as traffic:
+        if is_known:
+            with mount_of(traffic.server, bucket, tmp_path / "one", *options) as mount:
+                os.listdir(mount.path)
+        traffic.is_down = True
+        two = tmp_path / "two"
+        two.mkdir()
+        ended = refused(bucket, two, *options, *to(traffic), env=seaweedfs.environment())
+
+        assert ended.returncode == 1
+        assert "tried for 2 s, see --start-timeout" in ended.stderr
+
+
+def to(traffic: Traffic) -> tuple[str, str]:
+    return "--endpoint-url", traffic.server.endpoint_url
 
 
 def test_nothing_stale_is_served_by_default(
