@@ -19,6 +19,7 @@ from s3mount.config import Config, StoreConfig, TreeConfig
 from s3mount.daemon.disk_records import DiskRecords, Records
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
+from s3mount.filesystem.persistence.kept_metadata import was_listed
 from s3mount.filesystem.persistence.observed_store import ObservedObjects
 from s3mount.filesystem.persistence.outage import OutageMonitor, StaleTtlPolicy
 from s3mount.filesystem.persistence.persistent_tree import Persistence, PersistentTree
@@ -28,7 +29,6 @@ from s3mount.filesystem.persistence.record_format import (
     RecordKeys,
 )
 from s3mount.filesystem.persistence.record_store import MemoryRecords, RecordStore
-from s3mount.filesystem.persistence.recorded_listing import was_listed
 from s3mount.filesystem.persistence.timestamps import BOOT_SIZE, BootClock, Timestamps
 from s3mount.filesystem.prefetch.kept_listings import KeptListings, StaleListings
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy

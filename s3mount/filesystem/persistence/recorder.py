@@ -93,11 +93,15 @@ class MetadataRecorder:
         return bool(self._times)
 
     async def flush(self) -> None:
-        """Wait until all is written that was to be kept before."""
-        if self._times:
-            self._start()
+        """Wait until all is written that was to be kept before.
+
+        Writes it itself if the task that writes was cancelled, or has failed to.
+        """
         while self._idle is not None:
             await self._idle.wait()
+        if self._pending or self._times:
+            self._idle = trio.Event()
+            await self._write_pending(self._idle)
 
     def _add(self, kind: str, directory: DirectoryKey, name: bytes, job: _Job) -> None:
         key = kind, directory, name

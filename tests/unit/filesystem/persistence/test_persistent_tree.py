@@ -29,6 +29,7 @@ class Machine:
     clock: Clock = field(default_factory=Clock)
     time_of_day: Clock = field(default_factory=lambda: Clock(1_700_000_000.0))
     boot: bytes = bytes(BOOT_SIZE)
+    nursery: trio.Nursery | None = None  # of the background tasks of the mount
 
     def sleep(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -47,6 +48,7 @@ class Machine:
         self.store.requests.clear()
         config = TreeConfig(uid=0, gid=0, **{"metadata_ttl": TTL, **tree})  # type: ignore[arg-type]
         async with trio.open_nursery() as nursery:
+            self.nursery = nursery
             filesystem = make_filesystem(
                 self.store,
                 nursery,
@@ -340,6 +342,24 @@ def test_a_refresh_is_recorded_once_a_full_disk_has_room_again() -> None:
             await kernel.filesystem.tree.recorder.flush()  # type: ignore[attr-defined]
             records.is_full = False
             machine.store.put("d/e/a", b"22")
+        async with machine.mounted() as kernel:
+            assert await size_of(kernel, b"d/e/a") == 2
+
+    run(main)
+
+
+def test_a_refresh_is_recorded_when_a_mount_is_cancelled_just_then() -> None:
+    """As when files are open at the end, and the mount is detached."""
+    machine = Machine(MemoryStore({"d/e/a": b"1"}))
+
+    async def main() -> None:
+        async with machine.mounted() as kernel:
+            await walk(kernel)
+            await kernel.filesystem.tree.flush()
+            kernel.filesystem.tree.refresh([b"d"])
+            machine.store.put("d/e/a", b"22")
+            assert machine.nursery is not None
+            machine.nursery.cancel_scope.cancel()
         async with machine.mounted() as kernel:
             assert await size_of(kernel, b"d/e/a") == 2
 
