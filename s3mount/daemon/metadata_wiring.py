@@ -61,6 +61,7 @@ def persistent_parts(
     records: RecordStore,
     clock: BootClock,
     endpoint: str = "",
+    access_key: str = "",
     outage: str | None = None,
 ) -> PersistentParts:
     """Return the store, the configuration, the TTLs and the type of a tree that keeps *records*.
@@ -69,7 +70,9 @@ def persistent_parts(
     """
     persistence = Persistence(
         MetadataRecords(
-            records, RecordKeys(namespace_of(location, endpoint)), RecordFormat(Timestamps(clock))
+            records,
+            RecordKeys(namespace_of(location, endpoint, access_key)),
+            RecordFormat(Timestamps(clock)),
         ),
         nursery,
         is_kept=partial(_is_kept, location, is_shared=not isinstance(records, MemoryRecords)),
@@ -94,8 +97,11 @@ class KnownMount:
     *outage* is why the store is away, once `may_start` has allowed for it.
     """
 
-    def __init__(self, config: Config, now: Callable[[], float]) -> None:
+    def __init__(
+        self, config: Config, now: Callable[[], float], access_key: Callable[[], str]
+    ) -> None:
         self._config = config
+        self._access_key = access_key
         self._clock = boot_clock(now)
         self.outage: str | None = None
 
@@ -112,7 +118,7 @@ class KnownMount:
             return False
         records = MetadataRecords(
             DiskRecords(cache),
-            RecordKeys(namespace_of(location, endpoint)),
+            RecordKeys(namespace_of(location, endpoint, self._access_key())),
             RecordFormat(Timestamps(self._clock)),
         )
         since = self._clock.now() - self._config.tree.serve_stale
@@ -137,10 +143,15 @@ def with_kept_listings(tree: Tree, policies: Sequence[PrefetchPolicy]) -> Sequen
     return (KeptListings(tree), *policies, *last)
 
 
-def namespace_of(location: StoreConfig, endpoint: str) -> bytes:
-    """Return what tells metadata apart that two mounts of one key see otherwise."""
+def namespace_of(location: StoreConfig, endpoint: str, access_key: str) -> bytes:
+    """Return what tells metadata apart that two mounts of one key see otherwise.
+
+    With some stores each account has its own buckets, so their names are not enough. An
+    *access_key* that is temporary is "": it would be another with each mount.
+    """
     parts = (
         endpoint,
+        access_key,
         location.versions,
         location.show_hidden,
         location.at_ns,

@@ -43,7 +43,7 @@ from s3mount.metrics import Metrics
 from s3mount.s3.bucket_check import open_store
 from s3mount.s3.composition import check_views, connect, unlisted_names, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.credentials import Credentials, CredentialState
+from s3mount.s3.endpoint.credentials import Credentials, CredentialState, lasting_access_key
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
 from s3mount.s3.model import ObjectStat, ObjectVersion, StoreIdentity
@@ -161,7 +161,7 @@ async def serve(config: Config, host: Host) -> None:
     requests.register_metrics(host.metrics)
     with closing(credential_chain(config.store)) as credentials:
         register_credential_metrics(host.metrics, credentials.state)
-        known = _known_mount(config)
+        known = _known_mount(config, credentials)
         store, shown = await _open_store(config.store, credentials, requests, known)
         try:
             store.register_metrics(host.metrics)
@@ -178,6 +178,7 @@ async def serve(config: Config, host: Host) -> None:
                         store.preconnect,
                         posix=shown if config.store.posix_metadata else None,
                         outage=None if known is None else known.outage,
+                        access_key=lasting_access_key(credentials),
                     )
                     await _serve_session(config, host, observed, background)
                 nursery.cancel_scope.cancel()
@@ -185,7 +186,7 @@ async def serve(config: Config, host: Host) -> None:
             store.close()
 
 
-def _known_mount(config: Config) -> "KnownMount | None":
+def _known_mount(config: Config, credentials: Credentials) -> "KnownMount | None":
     """Return what may let a mount start while its store is away; None if nothing can."""
     store = config.store
     needs_response = store.is_account or store.versions or store.at_ns is not None
@@ -193,7 +194,7 @@ def _known_mount(config: Config) -> "KnownMount | None":
         return None
     from s3mount.daemon.metadata_wiring import KnownMount  # noqa: PLC0415 - of few mounts
 
-    return KnownMount(config, _clock)
+    return KnownMount(config, _clock, partial(lasting_access_key, credentials))
 
 
 async def _open_store(
@@ -228,7 +229,7 @@ class ObservedStore(NamedTuple):
 
     *preconnect* opens connections in threads, which would compete with the start for the
     interpreter. *posix* tells the attributes that are shown with `--posix-metadata`. *outage* is
-    why the mount has started without a response.
+    why the mount has started without a response. *access_key* tells accounts apart.
     """
 
     store: BucketStore
@@ -238,6 +239,7 @@ class ObservedStore(NamedTuple):
     preconnect: Callable[[], None]
     posix: PosixSource | None = None
     outage: str | None = None
+    access_key: str = ""
 
 
 async def _serve_session(
@@ -550,6 +552,7 @@ def _tree_parts(
         records=store_of_records,
         clock=boot_clock(_clock),
         endpoint="" if observed.identity is None else observed.identity.endpoint,
+        access_key=observed.access_key,
         outage=observed.outage,
     )
     return TreeParts(*parts, with_kept_listings)

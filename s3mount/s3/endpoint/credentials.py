@@ -79,6 +79,12 @@ class Credentials(Protocol):
         ...
 
 
+def lasting_access_key(credentials: Credentials) -> str:
+    """Return the id of the access key that requests are signed with; "" if it is temporary."""
+    frozen = credentials.frozen_nowait()
+    return "" if frozen is None or frozen.token is not None else frozen.access_key
+
+
 class BotoCredentialAdapter:
     """Credentials for botocore: provider, resolver and credentials in one.
 
