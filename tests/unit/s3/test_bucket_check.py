@@ -19,7 +19,7 @@ from s3mount.config import StoreConfig
 from s3mount.errors import NotFound, SetupError, StoreError
 from s3mount.s3 import bucket_check
 from s3mount.s3.boto.transport import BotoTransport
-from s3mount.s3.bucket_check import is_about_region, open_store
+from s3mount.s3.bucket_check import MayBeAway, is_about_region, open_store
 from s3mount.s3.endpoint.credentials import Credentials, FrozenCredentials
 from s3mount.s3.endpoint.messages import setup_error
 from s3mount.s3.endpoint.plain_source import credential_chain
@@ -74,14 +74,19 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bucket_check, "LONGEST_PAUSE", 0.1)
 
 
-def opened(config: StoreConfig, transport: str = "native") -> Endpoint:
+def opened(
+    config: StoreConfig, transport: str = "native", may_be_away: MayBeAway | None = None
+) -> Endpoint:
     """Open and close the store; return its last endpoint."""
     with closing(credential_chain(config)) as credentials:
-        return opened_with(config, credentials, transport)
+        return opened_with(config, credentials, transport, may_be_away)
 
 
 def opened_with(
-    config: StoreConfig, credentials: Credentials, transport: str = "native"
+    config: StoreConfig,
+    credentials: Credentials,
+    transport: str = "native",
+    may_be_away: MayBeAway | None = None,
 ) -> Endpoint:
     endpoints: list[Endpoint] = []
 
@@ -95,7 +100,7 @@ def opened_with(
         )
 
     async def main() -> None:
-        (await open_store(config, credentials, connect)).close()
+        (await open_store(config, credentials, connect, may_be_away)).close()
 
     try:
         trio.run(main)
@@ -790,3 +795,36 @@ def test_each_fault_of_a_certificate_has_its_message(code: int, part: str) -> No
     said = str(setup_error(StoreConfig(bucket="photos"), endpoint_at("store.test"), failure))
 
     assert part in said
+
+
+@pytest.mark.parametrize(
+    ("answer", "is_away"),
+    [
+        (BUSY, True),
+        (http(502, b"<html>", content_type="text/html"), True),
+        (b"", True),
+        (error(403, "AccessDenied"), False),
+        (error(403, "RequestTimeTooSkewed"), False),
+        (error(404, "NoSuchBucket"), False),
+        (WEB_PAGE, False),
+    ],
+)
+def test_a_store_that_is_away_may_be_done_without_and_one_that_refuses_may_not(
+    answer: bytes,
+    is_away: bool,  # noqa: FBT001
+) -> None:
+    asked: list[str] = []
+
+    async def may_be_away(origin: str, reason: str) -> bool:
+        asked.append(reason)
+        return origin.startswith("http://127.0.0.1:")
+
+    with answering(answer) as url:
+        config = StoreConfig(bucket="photos", endpoint_url=url, start_timeout=0.0)
+        if is_away:
+            opened(config, may_be_away=may_be_away)
+        else:
+            with pytest.raises(SetupError):
+                opened(config, may_be_away=may_be_away)
+
+    assert len(asked) == int(is_away)
