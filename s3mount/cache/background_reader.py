@@ -178,6 +178,8 @@ class BackgroundReader:
         since = None
         while self._blocks.find(self._frontier) is None:
             await trio.sleep(PAUSE)
+            if self._blocks.find(self._frontier) is not None:  # another reader's
+                return
             # the limiter tells nobody of a permit that is free
             if not self._may_fetch(piece):
                 since = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import trio
 import trio.testing
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from s3mount.cache.background_reader import MEMORY_SHARE, PIECES_AHEAD, BackgroundReader
@@ -164,6 +164,8 @@ def run(play: Play, *tasks: object, steps: int | None = None) -> list[object]:
 
 
 @given(_sizes, _limits, _reads, st.integers(), st.sampled_from([False, True]))
+# a reader fetches the next piece while this one waits for memory
+@example([163840, 0, 0], 65536, [("a", 0, 1), ("a", 1, 9), ("a", 10, 7), ("a", 0, 1)], 302, False)
 def test_it_gets_all_bytes_beside_readers(
     sizes: list[int], limit: int, reads: list[tuple[str, int, int]], seed: int, is_split: object
 ) -> None:

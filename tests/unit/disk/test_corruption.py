@@ -79,7 +79,8 @@ def swap_pages(rng: random.Random, path: Path) -> None:
 
 def swap_files(rng: random.Random, path: Path) -> None:
     """Swap the bytes of two files."""
-    other = rng.choice([each for each in files_of(path.parents[2]) if each != path] or [path])
+    cache = next(parent for parent in path.parents if parent.name == "cache")
+    other = rng.choice([each for each in files_of(cache) if each != path] or [path])
     content = path.read_bytes()
     path.write_bytes(other.read_bytes())
     other.write_bytes(content)
