@@ -7,52 +7,39 @@ anything.
 import encodings.idna  # noqa: F401 - getaddrinfo imports it late, when it may be unreadable
 import gc
 import logging
-import math
 import sys
-import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import closing, suppress
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyfuse3
 import trio
 
 from s3mount.cache.block_cache import BlockCache
-from s3mount.config import Config, Prefetch, StoreConfig, Symlinks, TreeConfig
+from s3mount.config import Config, Prefetch
 from s3mount.control.listening_socket import ListeningSocket
+from s3mount.daemon.clock import now
+from s3mount.daemon.filesystem_wiring import make_filesystem
+from s3mount.daemon.fuse_wiring import REQUESTS_MAX, is_shared, make_invalidator, make_operations
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
+from s3mount.daemon.store_wiring import ObservedStore, open_mounted_store
 from s3mount.filesystem.facade import FileSystem
-from s3mount.filesystem.handles.open_directories import OpenDirectories
-from s3mount.filesystem.handles.open_files import OpenFiles
-from s3mount.filesystem.names import NameEscape, ViewNames
-from s3mount.filesystem.namespace.kernel_references import KernelCache
-from s3mount.filesystem.namespace.number_lookup import NumberLookup
-from s3mount.filesystem.namespace.tree import Tree, build_tree
-from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
-from s3mount.filesystem.prefetch.policy import PrefetchPolicy
-from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
-from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
-from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
+from s3mount.filesystem.namespace.tree import Tree
 from s3mount.fuse.entry_invalidator import EntryInvalidator
-from s3mount.fuse.operations import Operations
 from s3mount.fuse.session import kernel_session
-from s3mount.fuse.user_limiter import UserLimiter
 from s3mount.metrics import Metrics
-from s3mount.s3.bucket_check import open_store
-from s3mount.s3.composition import check_views, connect, unlisted_names, view_of
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
-from s3mount.s3.endpoint.credentials import Credentials, CredentialState, lasting_access_key
+from s3mount.s3.endpoint.credentials import Credentials, lasting_access_key
 from s3mount.s3.endpoint.credentials import register_metrics as register_credential_metrics
 from s3mount.s3.endpoint.plain_source import credential_chain
-from s3mount.s3.model import ObjectStat, ObjectVersion, StoreIdentity
-from s3mount.s3.object_store import BucketStore, MetadataSource, ObjectStore, PosixSource
+from s3mount.s3.model import StoreIdentity
+from s3mount.s3.object_store import BucketStore, MetadataSource
 from s3mount.s3.request_log import RequestLog
 
 if TYPE_CHECKING:
     from s3mount.control.disk_cache import DiskContents
-    from s3mount.daemon.disk_records import Records
     from s3mount.daemon.disk_wiring import DiskTierMaker
     from s3mount.daemon.metadata_wiring import KnownMount
     from s3mount.filesystem.attributes.metadata_reader import MetadataReader
@@ -61,12 +48,6 @@ log = logging.getLogger(__name__)
 
 SWITCH_INTERVAL = 0.0005  # seconds a thread waits for the interpreter: a tenth of Python's own
 GC_THRESHOLD = 50_000  # new objects between two collections; one page of a listing has over 700
-# kernel requests served at once, and how many of one user, and of all, may wait for the store:
-# see docs/decisions/fairness.md
-REQUESTS_MAX = 4096
-QUEUE_MAX = 1024
-WAITING_MAX = REQUESTS_MAX - 256
-RESERVED_SHARE = 8  # with several users, each leaves one of so many connections to the others
 
 
 class ServedFileSystem:
@@ -143,16 +124,6 @@ class Background:
             log.exception("a background task failed: this is a bug")
 
 
-class ServedStore(Protocol):
-    """The store of a mount, or the stores of all its buckets, but for their objects."""
-
-    @property
-    def identity(self) -> StoreIdentity | None: ...
-    def register_metrics(self, metrics: Metrics) -> None: ...
-    def preconnect(self) -> None: ...
-    def close(self) -> None: ...
-
-
 async def serve(config: Config, host: Host) -> None:
     """Serve until the kernel ends the session, or until cancelled. Raises S3MountError."""
     sys.setswitchinterval(SWITCH_INTERVAL)
@@ -162,7 +133,7 @@ async def serve(config: Config, host: Host) -> None:
     with closing(credential_chain(config.store)) as credentials:
         register_credential_metrics(host.metrics, credentials.state)
         known = _known_mount(config, credentials)
-        store, shown = await _open_store(config.store, credentials, requests, known)
+        store, shown = await open_mounted_store(config.store, credentials, requests, known)
         try:
             store.register_metrics(host.metrics)
             async with trio.open_nursery() as nursery:
@@ -194,66 +165,21 @@ def _known_mount(config: Config, credentials: Credentials) -> "KnownMount | None
         return None
     from s3mount.daemon.metadata_wiring import KnownMount  # noqa: PLC0415 - of few mounts
 
-    return KnownMount(config, _clock, partial(lasting_access_key, credentials))
-
-
-async def _open_store(
-    config: StoreConfig,
-    credentials: Credentials,
-    requests: RequestLog,
-    known: "KnownMount | None",
-) -> tuple[ServedStore, BucketStore]:
-    """Return the store of *config*, and what the mount shows of it. Raises SetupError."""
-    if config.is_account:
-        # what few mounts need
-        from s3mount.s3.account_composition import open_account  # noqa: PLC0415
-
-        account = await open_account(config, requests, credentials)
-        return account, account.view
-    store = await open_store(
-        config,
-        credentials,
-        partial(connect, config, requests),
-        None if known is None else known.may_start,
-    )
-    try:
-        await check_views(config, store)
-    except BaseException:  # raised again
-        store.close()
-        raise
-    return store, view_of(config, store)
-
-
-class ObservedStore(NamedTuple):
-    """View of a store, the log of its requests, and what the control socket tells of it.
-
-    *preconnect* opens connections in threads, which would compete with the start for the
-    interpreter. *posix* tells the attributes that are shown with `--posix-metadata`. *outage* is
-    why the mount has started without a response. *access_key* tells accounts apart.
-    """
-
-    store: BucketStore
-    requests: RequestLog
-    identity: StoreIdentity | None
-    credentials: Callable[[], CredentialState | None]
-    preconnect: Callable[[], None]
-    posix: PosixSource | None = None
-    outage: str | None = None
-    access_key: str = ""
+    return KnownMount(config, now, partial(lasting_access_key, credentials))
 
 
 async def _serve_session(
     config: Config, host: Host, observed: ObservedStore, background: trio.Nursery
 ) -> None:
-    invalidator = _invalidator(config.store)
+    invalidator = make_invalidator(config.store)
     disk = await _open_disk(config, observed.identity)
     blocks = _block_cache(config, observed.store, background, disk, host.metrics)
     records = None if disk is None else disk.disk
-    filesystem = _filesystem(config, observed, blocks, invalidator, background, records)
+    filesystem = make_filesystem(config, observed, blocks, invalidator, background, records)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     filesystem.register_metrics(host.metrics)
     metadata = _metadata_reader(observed.store, filesystem.tree, blocks, background)
-    operations = _operations(config, observed, filesystem, invalidator, metadata)
+    operations = make_operations(config, observed, filesystem, invalidator, metadata)
     served = ServedFileSystem(
         observed,
         filesystem,
@@ -269,8 +195,8 @@ async def _serve_session(
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
         host.ready(served)
-        is_shared = _is_shared(config) or config.store.is_account
-        with kernel_session(int(path.rpartition("/")[2]), is_shared=is_shared):
+        has_many_users = is_shared(config) or config.store.is_account
+        with kernel_session(int(path.rpartition("/")[2]), is_shared=has_many_users):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         await filesystem.tree.flush()  # shielded: it ends soon, and raises nothing
@@ -311,82 +237,6 @@ async def _open_disk(config: Config, identity: StoreIdentity | None) -> "DiskTie
     return await open_disk(config, identity)
 
 
-def _operations(
-    config: Config,
-    observed: ObservedStore,
-    filesystem: FileSystem,
-    invalidator: EntryInvalidator,
-    metadata: Callable[[], "MetadataReader"],
-) -> Operations:
-    """Return the handlers of the kernel's requests; those of few mounts are imported for them."""
-    make: Callable[..., Operations] = Operations
-    options: dict[str, object] = {}
-    if config.tree.has_xattrs:
-        from s3mount.filesystem.attributes.extended_attributes import (  # noqa: PLC0415
-            ExtendedAttributes,
-        )
-        from s3mount.fuse.xattr_operations import XattrOperations  # noqa: PLC0415
-
-        make = XattrOperations
-        options["attributes"] = ExtendedAttributes(filesystem.tree, metadata(), observed.store)
-    if observed.posix is not None:
-        make, more = _posix_handlers(config, observed, observed.posix)
-        options |= more
-    return make(
-        filesystem,
-        config.tree,
-        config.store.timeout,
-        limiter=_limiter(config),
-        invalidator=invalidator,
-        **options,
-    )
-
-
-def _posix_handlers(
-    config: Config, observed: ObservedStore, posix: PosixSource
-) -> tuple[Callable[..., Operations], dict[str, object]]:
-    """Return the handlers that show *posix*, and symbolic links if asked to; their arguments."""
-    from s3mount.fuse.posix_operations import (  # noqa: PLC0415
-        PosixOperations,
-        PosixXattrOperations,
-    )
-
-    has_xattrs = config.tree.has_xattrs
-    if not config.store.symlinks:
-        return PosixXattrOperations if has_xattrs else PosixOperations, {"posix": posix}
-    from s3mount.fuse.symlink_operations import (  # noqa: PLC0415
-        SymlinkOperations,
-        SymlinkXattrOperations,
-    )
-    from s3mount.fuse.symlink_types import SymlinkTypes  # noqa: PLC0415
-
-    head = _head_of(config.store, observed.store)
-    types = SymlinkTypes(config.store.symlinks, posix, head)
-    make = SymlinkXattrOperations if has_xattrs else SymlinkOperations
-    return make, {"posix": posix, "types": types}
-
-
-def _invalidator(config: StoreConfig) -> EntryInvalidator:
-    if Symlinks.RCLONE not in config.symlinks:
-        return EntryInvalidator(_clock)
-    from s3mount.fuse.symlink_names import SymlinkInvalidator  # noqa: PLC0415
-
-    return SymlinkInvalidator(_clock)
-
-
-def _head_of(
-    config: StoreConfig, store: BucketStore
-) -> Callable[[ObjectVersion], Awaitable[ObjectStat]]:
-    """Return what sends a HEAD for a version of *store*: by its id only in the past."""
-
-    async def head(version: ObjectVersion) -> ObjectStat:
-        if config.at_ns is not None and version.version_id is not None:
-            return await store.head_version(version.key, version.version_id)
-        return await store.head(version.key)
-
-    return head
-
-
 def _metadata_reader(
     store: MetadataSource, tree: Tree, blocks: BlockCache, background: trio.Nursery
 ) -> Callable[[], "MetadataReader"]:
@@ -411,27 +261,6 @@ def _request_log() -> RequestLog:
             event_loop.run_sync_soon(function, idempotent=True)
 
     return RequestLog(run_in_event_loop)
-
-
-def _clock() -> float:
-    """Return seconds, also of suspension: cached metadata ages while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _limiter(config: Config) -> UserLimiter:
-    """Return a limiter of each user; without limits if there is only one."""
-    if not _is_shared(config):
-        return UserLimiter(share=math.inf, queue=math.inf, total=math.inf)
-    connections = config.store.max_connections
-    return UserLimiter(
-        share=connections - max(1, connections // RESERVED_SHARE),
-        queue=QUEUE_MAX,
-        total=WAITING_MAX,
-    )
-
-
-def _is_shared(config: Config) -> bool:
-    return config.mount.allow_other or config.mount.allow_root
 
 
 def _import_control_wiring() -> None:
@@ -478,99 +307,3 @@ def _configure_gc() -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()
-
-
-def _filesystem(  # noqa: PLR0917 - the parts of a mount
-    config: Config,
-    observed: ObservedStore,
-    blocks: BlockCache,
-    kernel: KernelCache,
-    background: trio.Nursery,
-    records: "Records | None" = None,
-) -> FileSystem:
-    parts = _tree_parts(config, observed, background, records)
-    tree = build_tree(
-        parts.store,
-        background,
-        parts.config,
-        config.store,
-        clock=_clock,
-        mounted_ns=int(time.time()) * 10**9,  # whole seconds, which every archive can hold
-        first_bytes=blocks.put,
-        kernel=kernel,
-        no_prefetch=config.no_prefetch,
-        names=ViewNames(unlisted_names(config.store), _escape(config.store)),
-        ttl=parts.ttl,
-        make=parts.make,
-    )
-    policies = parts.policies(tree, prefetch_policies(tree, config.no_prefetch))
-    return FileSystem(
-        tree,
-        OpenFiles(tree, blocks, policies),
-        OpenDirectories(tree, policies),
-        NumberLookup(tree),
-    )
-
-
-class TreeParts(NamedTuple):
-    """What the options for metadata decide of a tree: see `build_tree`.
-
-    *policies* adds to the prefetch policies of a tree.
-    """
-
-    store: ObjectStore
-    config: TreeConfig
-    ttl: TtlPolicy | None = None
-    make: Callable[..., Tree] = Tree
-    policies: Callable[[Tree, Sequence[PrefetchPolicy]], Sequence[PrefetchPolicy]] = (
-        lambda _, policies: policies
-    )
-
-
-def _tree_parts(
-    config: Config,
-    observed: ObservedStore,
-    background: trio.Nursery,
-    records: "Records | None",
-) -> TreeParts:
-    """Return the parts of the tree; *records* are where metadata is kept, if it is."""
-    if records is None and not config.tree.serve_stale:
-        return TreeParts(observed.store, config.tree)
-    from s3mount.daemon.metadata_wiring import (  # noqa: PLC0415 - of few mounts
-        boot_clock,
-        persistent_parts,
-        record_store,
-        with_kept_listings,
-    )
-
-    store_of_records, tree_config = record_store(records, config.tree)
-    parts = persistent_parts(
-        observed.store,
-        tree_config,
-        config.store,
-        background,
-        records=store_of_records,
-        clock=boot_clock(_clock),
-        endpoint="" if observed.identity is None else observed.identity.endpoint,
-        access_key=observed.access_key,
-        outage=observed.outage,
-    )
-    return TreeParts(*parts, with_kept_listings)
-
-
-def _escape(config: StoreConfig) -> NameEscape | None:
-    """Return what names the keys in the view of *config*; None if keys are hidden."""
-    if not config.show_hidden:
-        return None
-    from s3mount.s3.views.key_escape import KeyEscape  # noqa: PLC0415 - of few mounts
-
-    return KeyEscape()
-
-
-def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
-    """The policies that are not turned off."""
-    policies: dict[Prefetch, PrefetchPolicy] = {
-        Prefetch.WALKS: WalkPrefetcher(tree.cache),
-        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
-    }
-    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)

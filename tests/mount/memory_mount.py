@@ -36,9 +36,10 @@ from s3mount.cli.build_config import build_config
 from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import Config
-from s3mount.daemon import wiring
+from s3mount.daemon import fuse_wiring, wiring
 from s3mount.daemon.interfaces import Host
 from s3mount.daemon.startup import run
+from s3mount.daemon.store_wiring import ObservedStore
 from s3mount.fuse import operations as handlers
 from s3mount.fuse import xattr_operations
 from s3mount.fuse.operations import Operations
@@ -191,13 +192,13 @@ async def serve(config: Config, host: Host) -> None:
     """Wire the mount as the composition root does, over a store in memory."""
     control = _Control()
     trio.lowlevel.wait_readable = control.wait_readable
-    vars(wiring)["Operations"] = control.make_operations
+    vars(fuse_wiring)["Operations"] = control.make_operations
     vars(xattr_operations)["XattrOperations"] = _TestXattrOperations
     async with trio.open_nursery() as loads:
         loads.start_soon(control.run_commands)
         background = cast("trio.Nursery", wiring.Background(loads))
         store = cast("BucketStore", control.store)  # the tree asks for nothing else
-        observed = wiring.ObservedStore(store, RequestLog(), None, lambda: None, lambda: None)
+        observed = ObservedStore(store, RequestLog(), None, lambda: None, lambda: None)
         await wiring._serve_session(config, host, observed, background)
         loads.cancel_scope.cancel()
 

@@ -21,7 +21,7 @@ import pyfuse3
 import pytest
 import trio
 
-from s3mount.daemon.wiring import QUEUE_MAX
+from s3mount.daemon.fuse_wiring import QUEUE_MAX
 from s3mount.fuse.error_mapping import maps_errors
 from s3mount.s3.archive import INTELLIGENT_TIERING, TIERED_MIN
 from tests.faults.bucket import Kind

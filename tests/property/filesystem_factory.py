@@ -5,8 +5,8 @@ from collections.abc import Callable
 import trio
 
 from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.daemon.filesystem_wiring import prefetch_policies
 from s3mount.daemon.metadata_wiring import boot_clock, persistent_parts, with_kept_listings
-from s3mount.daemon.wiring import prefetch_policies
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles

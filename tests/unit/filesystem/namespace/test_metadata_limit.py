@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.daemon.wiring import prefetch_policies
+from s3mount.daemon.filesystem_wiring import prefetch_policies
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
