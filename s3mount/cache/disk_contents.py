@@ -33,11 +33,11 @@ T = TypeVar("T")
 class DiskContents:
     """What *cache* has; paths are those of a mount of *bucket* and *prefix*.
 
-    *namespace* is that of the mount's objects. None, with an empty *bucket*: each bucket of an
-    account has its own.
+    *namespace* is that of the mount's objects. An empty *bucket* is every bucket of an account,
+    whose paths begin with a bucket.
     """
 
-    def __init__(self, cache: DiskCache, namespace: str | None, bucket: str, prefix: str) -> None:
+    def __init__(self, cache: DiskCache, namespace: str, bucket: str, prefix: str) -> None:
         self._cache = cache
         self._namespace = namespace
         self._bucket = bucket

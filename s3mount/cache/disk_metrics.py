@@ -31,6 +31,7 @@ def register_disk_metrics(
     )
     _register_health(metrics, "disk_bypassed", "read from", reading)
     _register_health(metrics, "disk_unwritten", "written to", writing)
+    metrics.gauge("disk_bytes_limit", "bytes", "Its limit: --cache-size.", lambda: disk.limits.size)
     _register_usage(metrics, lambda: tier.writer.usage)
 
 
@@ -73,9 +74,11 @@ def _register_usage(metrics: Metrics, usage: Callable[[], DiskUsage | None]) -> 
 
         return value
 
-    metrics.gauge("disk_bytes_used", "bytes", "Size of the disk cache.", read(lambda use: use.used))
     metrics.gauge(
-        "disk_bytes_limit", "bytes", "Its limit: --cache-size.", read(lambda use: use.size)
+        "disk_bytes_used",
+        "bytes",
+        "Size of the disk cache, when this mount last wrote to it.",
+        read(lambda use: use.used),
     )
     metrics.gauge(
         "disk_segments", "segments", "Parts of objects in it.", read(lambda use: use.segments)

@@ -45,11 +45,17 @@ class VersionNames:
             return None
         named = self._names.get(version)
         if named is None and version.etag and not version.etag.startswith(SYNTHETIC_ETAG):
-            name = ObjectName(self._namespace, *version)
+            name = self._name(version)
             named = self._names[version] = NamedVersion(name, name.digest)
             if not version.is_replaced:
                 self._note_current(name)
         return named
+
+    def _name(self, version: ObjectVersion) -> ObjectName:
+        bucket, key, etag, size = version
+        if not bucket:  # in a mount of every bucket, keys begin with their own
+            bucket, _, key = key.partition("/")
+        return ObjectName(self._namespace, bucket, key, etag, size)
 
     def _note_current(self, name: ObjectName) -> None:
         key = name.bucket, name.key

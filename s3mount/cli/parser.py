@@ -23,8 +23,9 @@ Returns once the mount answers; it is served in the background. Unmount it with
 fusermount3 -u MOUNTPOINT.
 """
 EPILOG: Final = """\
-Sizes take KiB, MiB and GiB; durations are in seconds, or take s, m and h. Credentials come from
-boto3's chain: the environment, ~/.aws, SSO, or the machine's role; there is no option for them.
+Sizes take KiB, MiB, GiB and TiB; durations are in seconds, or take s, m and h. Credentials come
+from boto3's chain: the environment, ~/.aws, SSO, or the machine's role; there is no option for
+them.
 """
 _CONFIG_HELP: Final = (
     "Read options from a TOML file, by the same names, and bucket and mountpoint. Flags win."

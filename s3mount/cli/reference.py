@@ -25,9 +25,9 @@ Each option has one name, in three places: `--metadata-ttl 5m` on the command li
 `metadata-ttl = "5m"` (or `metadata_ttl`) in a configuration file, `metadata_ttl=5m` in `/etc/fstab`
 and after `-o`. The command line wins over the file.
 
-Sizes are in bytes, or have a suffix: KiB, MiB or GiB. Durations are in seconds, or have a suffix:
-s, m or h. Credentials come from boto3's chain: environment, `~/.aws`, SSO, web identity, container
-and machine roles. No option, key or URL takes them.
+Sizes are in bytes, or have a suffix: KiB, MiB, GiB or TiB. Durations are in seconds, or have a
+suffix: s, m or h. Credentials come from boto3's chain: environment, `~/.aws`, SSO, web identity,
+container and machine roles. No option, key or URL takes them.
 
 A configuration file is TOML, without tables. It has two more keys, `bucket` and `mountpoint`:
 

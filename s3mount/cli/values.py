@@ -29,9 +29,10 @@ PORT_MAX = 65535
 SOCKET_PATH_MAX = 107  # bytes, see unix(7)
 
 _DIGITS_MAX = 30
-_BYTES = {"GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}  # show_size takes the first that fits
+# show_size takes the first that fits
+_BYTES = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10}
 _SECONDS = {"h": 3600, "m": 60, "s": 1}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB)?", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(KiB|MiB|GiB|TiB)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smh])?", re.ASCII)
 _LISTEN = re.compile(
     r"(?:(?:\[(?P<bracketed>[0-9A-Fa-f:.%\w]+)\]|(?P<host>[\w.-]+)):)?(?P<port>[0-9]{1,5})",
@@ -68,7 +69,7 @@ def parse_size(text: str) -> int:
     if not found:
         raise ValueError(
             f"{text!r} is not a size: "
-            "write a number of bytes, or one with KiB, MiB or GiB, as in 8MiB"
+            "write a number of bytes, or one with KiB, MiB, GiB or TiB, as in 8MiB"
         )
     number, unit = found.groups()
     factor = next(

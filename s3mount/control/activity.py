@@ -1,11 +1,11 @@
-"""Command `activity`: open files read last, the longest requests in flight, and the counters."""
+"""Command `activity`: files read last, the longest requests, the counters, and the disk cache."""
 
 from typing import Final
 
 from s3mount.control.commands import Command, Send
 from s3mount.control.protocol import Arguments, Object
 from s3mount.control.sources import FileActivity, Sources
-from s3mount.control.status import counters
+from s3mount.control.status import counters, disk_state
 from s3mount.s3.request_records import PendingRequest
 
 FILES_MAX: Final = 50
@@ -21,6 +21,7 @@ def activity_command(sources: Sources) -> Command:
             "files": [_file(each) for each in sources.files.activity(FILES_MAX)],
             "requests": [_pending(each) for each in requests.in_flight(REQUESTS_MAX)],
             "counters": counters(requests, requests.counts(), sources.metrics.values),
+            "disk": await disk_state(sources.disk, sources.metrics.values),
         }
 
     return activity

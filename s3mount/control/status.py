@@ -34,7 +34,11 @@ def status_command(sources: Sources, greeting: Greeting) -> Command:
             **counters(sources.requests, counts, values),
             "hits": _hits(values),
             "memory": _memory(values),
-            "disk": await _disk(sources.disk, values),
+            "disk": await disk_state(sources.disk, values),
+            "stale": {
+                "answers": _count(values, "stale_answers"),
+                "seconds": round(values.get("stale_serving_seconds", 0.0), 3),
+            },
             "latency": _latency(sources.requests),
             "open": {
                 "files": _count(values, "open_files"),
@@ -145,8 +149,11 @@ def _memory(values: Mapping[str, float]) -> Object:
     }
 
 
-async def _disk(contents: DiskContents | None, values: Mapping[str, float]) -> Object | None:
-    """Return the disk cache: what the directory has, and what this mount did with it."""
+async def disk_state(contents: DiskContents | None, values: Mapping[str, float]) -> Object | None:
+    """Return the disk cache: what the directory has, and what this mount did with it.
+
+    None without one.
+    """
     if contents is None:
         return None
     usage = await contents.usage()

@@ -24,6 +24,7 @@ from s3mount.ctl.output import (
 from s3mount.errors import UsageError
 
 DAMAGED: Final = 1  # exit status of verify
+NOTHING: Final = 1  # of pin
 _HEAD: Final = ("PRESENT", "SIZE", "LAST-USE", "STATE", "OBJECT")
 _ORDERS: Final = {
     "name": lambda item: (item.get("bucket"), item.get("key")),
@@ -139,7 +140,7 @@ def pin(
     """Never evict what the cache has of PATH now, until it is unpinned, cleared or damaged.
 
     Fetch it first: s3mountctl warm PATH. Objects that come later are not pinned. At most three
-    quarters of the size can be.
+    quarters of the size can be. Exit status 1 if there is nothing to pin.
     """
     return _pin(machine, path, folder, cache_size, is_pinned=True, is_json=is_json)
 
@@ -165,8 +166,12 @@ def _pin(
 ) -> int:
     with _cache(machine, folder, path, size) as (cache, inner):
         result = cache.pin(inner or "", is_pinned=is_pinned)
-    _tell(f"{_objects(result)} {'pinned' if is_pinned else 'unpinned'}", result, is_json=is_json)
-    return 0
+    text = f"{_objects(result)} {'pinned' if is_pinned else 'unpinned'}"
+    is_nothing = is_pinned and not result.get("objects")
+    if is_nothing:
+        text += ": nothing of that path is on disk, so warm it first"
+    _tell(text, result, is_json=is_json)
+    return NOTHING if is_nothing else 0
 
 
 @contextmanager

@@ -26,7 +26,10 @@ class FileRate:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Rates between two answers: requests by kind, and bytes, per second."""
+    """Rates between two answers: requests by kind, and bytes, per second.
+
+    *disk* is the disk cache as the later answer has it; None without one.
+    """
 
     requests: Mapping[str, float]
     fetched: float
@@ -34,6 +37,7 @@ class Rates:
     from_disk: float = 0.0
     files: tuple[FileRate, ...] = ()
     in_flight: tuple[Mapping[str, Any], ...] = ()
+    disk: Mapping[str, Any] | None = None
 
     @property
     def all_requests(self) -> float:
@@ -88,6 +92,7 @@ def _rates(before: Reply, after: Reply, elapsed: float) -> Rates:
             for file in after.get("files", ())
         ),
         tuple(after.get("requests", ())),
+        after.get("disk"),
     )
 
 

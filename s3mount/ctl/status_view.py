@@ -191,12 +191,22 @@ def _caches(status: Reply) -> RenderableType:
                 yield f"Memory: {escaped(name)}", _memory_gauge(part)
             else:
                 yield f"Memory: {escaped(name)}", Text(units.size(part or 0))
+        if (stale := _part(status, "stale")).get("answers") or stale.get("seconds"):
+            yield "Stale", _stale(stale)
         opened = _part(status, "open")
         if opened:
             files, directories = opened.get("files", 0), opened.get("directories", 0)
             yield "Open", Text(f"{units.files(files)}, {units.directories(directories)}")
 
     return _grid(rows())
+
+
+def _stale(stale: Mapping[str, Any]) -> Text:
+    """Return what was served beyond its lifetime: `--serve-stale`."""
+    text = Text(units.counted(stale.get("answers") or 0, "answer", "answers"))
+    if seconds := stale.get("seconds"):
+        text.append(f", the store has been away for {units.seconds(seconds)}", "bold yellow")
+    return text
 
 
 def _disk(disk: Mapping[str, Any]) -> RenderableType:

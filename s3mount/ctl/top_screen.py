@@ -12,6 +12,7 @@ from rich.text import Text
 
 from s3mount.ctl import units
 from s3mount.ctl.client import Client
+from s3mount.ctl.disk_summary import disk_summary
 from s3mount.ctl.output import console, escaped
 from s3mount.ctl.rates import SORT_KEYS, FileRate, RateHistory, Rates
 from s3mount.ctl.screen import Keyboard
@@ -102,11 +103,14 @@ def view(
     cells: ConsoleDimensions,
 ) -> RenderableType:
     """Return the picture for a terminal of *cells*."""
-    rows = max(2, cells.height - _LINES_ABOVE - len([*_disk_sparkline(history, latest)]))
+    disk = [*_disk(latest)]
+    lines = len(disk) + len([*_disk_sparkline(history, latest)])
+    rows = max(2, cells.height - _LINES_ABOVE - lines)
     in_flight = min(len(latest.in_flight), max(1, rows // 3))
     return Group(
         _title(client, state),
         *_sparklines(history, latest, cells.width),
+        *disk,
         Text(),
         _files(latest.sorted_files(state.sort)[: rows - in_flight], state.sort),
         Text(),
@@ -161,6 +165,13 @@ def _disk_sparkline(
     values = [rates.from_disk for rates in history.rates]
     if any(values):
         yield "From disk", "magenta", _rate(latest.from_disk), values
+
+
+def _disk(latest: Rates) -> Iterable[Text]:
+    """Yield the disk cache in a line, if there is one."""
+    if latest.disk is not None:
+        label = "Disk".ljust(_LABEL)
+        yield Text.assemble((label, "dim"), "  ", *disk_summary(latest.disk), no_wrap=True)
 
 
 def _rate(octets: float) -> str:

@@ -157,7 +157,8 @@ def _check_owner(path: Path, found: os.stat_result) -> None:
         raise _refusal(
             path,
             f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}; "
-            f"name another directory, or: chown {_name(os.geteuid())} {printable(str(path))}",
+            "name another directory; if that is a cache already: "
+            f"chown -R {_name(os.geteuid())} {printable(str(path))}",
         )
 
 
@@ -165,14 +166,14 @@ def _check_folder(path: Path, folder: int) -> None:
     found = os.fstat(folder)
     _check_owner(path, found)
     names = os.listdir(folder)
-    # what is empty has nothing of the group's
-    _check_access(path, found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if names else 0)))
-    if (other := _foreign_name(names)) is not None:
+    if (other := _foreign_name(names)) is not None:  # before any advice to change it
         raise _refusal(
             path,
             f"it holds other files, such as {printable(other)!r}; name a directory that is empty, "
             "or one that is absent, for the cache alone",
         )
+    # what is empty has nothing of the group's
+    _check_access(path, found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if names else 0)))
 
 
 def _check_access(path: Path, access: int) -> None:

@@ -125,6 +125,7 @@ def activity(step: int) -> Mapping[str, Any]:
             },
             "bytes": {"fetched": step * 4 << 20, "served": step * 8 << 20, "wasted": 0},
         },
+        "disk": None,
     }
 
 

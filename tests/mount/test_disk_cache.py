@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.mount.buckets import fill
+from tests.mount.control_client import ask
 from tests.mount.filesystem_access import read_file
 from tests.mount.mount_process import Mount, mount_of
 from tests.mount.relay import Traffic, relay
@@ -125,15 +126,16 @@ def _read_until_killed(file: Path) -> None:
         return
 
 
-def test_a_file_that_has_changed_between_mounts_is_new(
+def test_a_file_that_has_changed_between_mounts_is_new_beyond_its_lifetime(
     remounting: Remounting, server: S3Server
 ) -> None:
+    """Within it, the next mount shows what was listed, as the same mount would."""
     with remounting.mount() as mount:
         _check_all(mount)
     other = bytes(reversed(BODIES["middle"]))
     server.client().put_object(Bucket=remounting.bucket, Key="middle", Body=other)
 
-    with remounting.mount() as mount:
+    with remounting.mount("--metadata-ttl", "0") as mount:
         _check_all(mount, {**BODIES, "middle": other})
 
 
@@ -147,6 +149,25 @@ def test_two_mounts_share_what_one_has_read(remounting: Remounting) -> None:
         _check_all(other)
 
         assert remounting.gets() == []
+
+
+def test_mounts_of_every_bucket_and_of_one_share_what_either_has_read(
+    remounting: Remounting,
+) -> None:
+    """Paths of commands begin with the bucket, then."""
+    server, options = remounting.traffic.server, ("--cache-dir", str(remounting.folder))
+    with mount_of(server, "s3://", remounting.home / "all", *options) as mount:
+        assert read_file(mount / remounting.bucket / "big") == NOISE
+        wait_until(lambda: _size_of(remounting.folder) >= BIG)
+        pinned = ask(mount.path, "cache-pin", path=f"{remounting.bucket}/big", pinned=True)
+        assert pinned["objects"] == 1
+    assert remounting.gets()
+
+    with remounting.mount() as mount:
+        assert read_file(mount / "big") == NOISE
+        assert ask(mount.path, "cache-pin", path="big", pinned=False)["objects"] == 1
+
+    assert remounting.gets() == []
 
 
 def _size_of(folder: Path) -> int:

@@ -79,6 +79,24 @@ def test_a_file_beyond_its_lifetime_takes_one_conditional_request_after_a_remoun
             assert kinds["HEAD"] == 0
 
 
+def test_directories_of_versions_are_in_kept_listings_too(
+    seaweedfs: S3Server, tmp_path: Path
+) -> None:
+    """A kept listing denies no `.versions`, which no listing tells."""
+    name = seaweedfs.make_bucket(versioned=True)
+    for key in ("file", "file", "d/file"):
+        seaweedfs.client().put_object(Bucket=name, Key=key, Body=b"content")
+    options = (*cached(tmp_path), "--versions")
+    counts = []
+    for at in ("one", "two"):
+        with mount_of(seaweedfs, name, tmp_path / at, *options) as mount:
+            assert sorted(os.listdir(mount.path)) == ["d", "file"]
+            assert os.listdir(mount / "d") == ["file"]
+            counts.append([len(os.listdir(mount / each)) for each in (".versions", "d/.versions")])
+
+    assert counts == [[2, 1], [2, 1]]
+
+
 def test_a_refresh_forgets_what_is_kept(seaweedfs: S3Server, tmp_path: Path) -> None:
     """A refresh forgets what is kept, for later mounts too. What of it a damaged or slow disk does
     not give is requested.

@@ -213,7 +213,7 @@ class KeptMetadata:
         time = min([header.requested_at, *(page.requested_at for page in pages)])
         if not self._is_valid(directory, time, -math.inf):  # by now
             return False
-        listing = DirectoryListing(*directory.key, time, self._cache.order)
+        listing = DirectoryListing(*directory.key, time, self._cache.order, names=self._cache.names)
         listing.restore(pages, header.hidden_count, is_derived=header.is_derived)
         is_put = self._cache.put_kept(listing, replaces_growing=replaces_growing)
         self.listings += is_put

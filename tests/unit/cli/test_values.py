@@ -57,6 +57,7 @@ def test_a_shown_mode_is_parsed_as_the_same_mode(mode: int) -> None:
         ("8MiB", 8 << 20),
         ("512 kib", 512 << 10),
         ("1.5GiB", 3 << 29),
+        ("2TiB", 2 << 40),
         ("1GIB", 1 << 30),
     ],
 )

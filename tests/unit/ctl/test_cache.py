@@ -196,6 +196,18 @@ def test_what_is_pinned_is_shown_and_can_be_unpinned(run: Run, folder: Path) -> 
     assert "pinned" not in run("ls", "--dir", str(folder))[1]
 
 
+def test_a_path_of_which_nothing_is_on_disk_is_not_pinned_in_silence(
+    run: Run, folder: Path
+) -> None:
+    status, out, _ = run("pin", "--dir", str(folder), "absent")
+
+    assert (status, out) == (
+        1,
+        "0 objects pinned: nothing of that path is on disk, so warm it first\n",
+    )
+    assert run("unpin", "--dir", str(folder), "absent")[:2] == (0, "0 objects unpinned\n")
+
+
 def test_more_than_the_size_allows_is_not_pinned(run: Run, folder: Path) -> None:
     arguments = ("pin", "--dir", str(folder), "photos", "--cache-size", "128KiB")
 

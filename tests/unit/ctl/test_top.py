@@ -1,17 +1,19 @@
 """The picture of top: how often the mount is asked, and the picture drawn."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from rich.console import ConsoleDimensions, RenderableType
+from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.live import Live
 
 from s3mount.ctl.client import Client, Greeting, Reply
 from s3mount.ctl.mounts import Mount
+from s3mount.ctl.rates import RateHistory
 from s3mount.ctl.screen import Keyboard
-from s3mount.ctl.top_screen import run
-from tests.fakes.control_replies import activity
+from s3mount.ctl.top_screen import TopState, run, view
+from tests.fakes.control_replies import DISK, activity
 
 SIZE = ConsoleDimensions(80, 24)
 GREETING = Greeting({}, 1, 0.0, "")
@@ -81,6 +83,19 @@ def test_a_key_and_a_change_of_the_size_draw_and_ask_nothing(key: str) -> None:
 
     assert session.asked == 2
     assert session.drawn == [0.0, 0.5, 1.0]
+
+
+def test_the_disk_cache_is_a_line_if_there_is_one() -> None:
+    def drawn(disk: Mapping[str, object] | None) -> str:
+        history = RateHistory()
+        latest = history.add(0.0, {**activity(0), "disk": disk})
+        screen = Console(width=120, height=24)
+        with screen.capture() as capture:
+            screen.print(view(cast("Client", Session()), history, latest, TopState(), SIZE))
+        return capture.get()
+
+    assert "2.5 GiB of 10.0 GiB, hits 75.0 %" in drawn(DISK)
+    assert "Disk" not in drawn(None)
 
 
 def test_a_pause_asks_nothing_and_draws_nothing() -> None:

@@ -83,6 +83,16 @@ def test_the_disk_cache_shows_its_size_hits_evictions_and_damage() -> None:
     assert "bypassed" not in drawn
 
 
+def test_what_was_served_beyond_its_lifetime_is_said() -> None:
+    now = _drawn(view({**STATUS, "stale": {"answers": 2, "seconds": 12.0}}, 0.0))
+    later = _drawn(view({**STATUS, "stale": {"answers": 2, "seconds": 0.0}}, 0.0))
+
+    assert "2 answers, the store has been away for 12.0 s" in now
+    assert "2 answers" in later
+    assert "away" not in later
+    assert "Stale" not in _drawn(view({**STATUS, "stale": {"answers": 0, "seconds": 0.0}}, 0.0))
+
+
 def test_a_disk_that_is_bypassed_or_does_not_respond_is_said() -> None:
     silent = dict.fromkeys(("used", "pinned", "objects", "evictions", "bad"))
     drawn = _drawn(view({**STATUS, "disk": {**DISK, **silent, "bypassed": True}}, 0.0))

@@ -126,10 +126,13 @@ def test_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_of_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    home.mkdir(mode=0o700)
+    home.mkdir(mode=0o755)
     (home / "letter.txt").write_text("dear")
 
-    assert "letter.txt" in refusal(home)
+    refused = refusal(home)
+
+    assert "letter.txt" in refused
+    assert "chmod" not in refused  # of a home directory, or /var
     assert [home / "letter.txt"] == [*home.iterdir()]
 
 
