@@ -177,6 +177,27 @@ async def test_a_failing_disk_is_bypassed_and_tried_again(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+async def test_a_disk_that_fails_at_the_start_is_tried_later_without_another_warning(
+    mock_clock: MockClock,
+) -> None:
+    rig = DiskRig(is_failing=True)
+    rig.disk.fails = True
+    await rig.read(SMALL)
+    capacity_at_first = rig.source.capacity()
+
+    mock_clock.jump(PAUSE + 1)
+    await rig.read(SMALL)
+    rig.disk.fails = False
+    for _ in range(3):  # a trial to read, one to write, and then what was written
+        mock_clock.jump(PAUSE + 1)
+        rig.asked()
+        await rig.read(SMALL)
+
+    assert capacity_at_first == 0
+    assert rig.asked() == []
+    assert rig.source.capacity()
+
+
 async def test_a_disk_that_cannot_be_written_is_read_still(expected_warnings: list[str]) -> None:
     expected_warnings.append(f"{CANNOT} written")
     rig = DiskRig()
