@@ -133,7 +133,8 @@ class DiskSource:
             self._writer.evict(named)
 
     def capacity(self) -> int:
-        return self._disk.limits.size // 4 * 3 if self._writing.is_usable else 0
+        is_kept = self._writing.is_usable and not self._writer.is_stuck
+        return self._disk.limits.size // 4 * 3 if is_kept else 0
 
     async def wait_kept(self) -> None:
         await self._writer.wait_idle()
