@@ -95,7 +95,8 @@ class CacheFolder:
 
     def _current(self) -> Path | None:
         paths = self._format_folder.iterdir()
-        return min((path for path in paths if _GENERATION.fullmatch(path.name)), default=None)
+        found = (path for path in paths if _GENERATION.fullmatch(path.name))
+        return min((path for path in found if not path.is_symlink()), default=None)
 
     def _open(self, folder: Path) -> Generation:
         path = folder / INDEX

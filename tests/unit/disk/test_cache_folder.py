@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import CacheDirectoryError, CacheDiskError
 from tests.cached_objects import (
+    SIZES,
     generation_folder,
     is_whole,
     keep,
@@ -49,6 +51,38 @@ def test_only_the_owner_has_access_whatever_the_umask(tmp_path: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in below if path.is_dir()} == {0o700}
     assert {path.stat().st_mode & 0o777 for path in below if path.is_file()} == {0o600}
     cache.close()
+
+
+@pytest.mark.parametrize("place", ["lock", "1", "generation", "index.sqlite", "objects", "packs"])
+def test_nothing_is_opened_through_a_symbolic_link(
+    tmp_path: Path, place: str, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("index of the disk cache")
+    folder, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    folder.mkdir(mode=0o700)
+    DiskCache(folder, LIMITS).close()
+    generation = generation_folder(folder)
+    outer = {"lock": folder / place, "1": folder / place, "generation": generation}
+    path = outer.get(place, generation / place)
+    if path.exists():
+        path.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    path.symlink_to(elsewhere)
+    before = state_of(elsewhere)
+
+    with suppress(CacheDirectoryError, OSError):
+        cache = DiskCache(folder, LIMITS)
+        for number in range(len(SIZES)):
+            keep(cache, object_name(number))
+        cache.close()
+
+    assert before == state_of(elsewhere)
+
+
+def state_of(path: Path) -> list[tuple[str, int]]:
+    """All that is at *path* and below, each with when it was changed."""
+    return [(str(each), each.lstat().st_mtime_ns) for each in (path, *sorted(path.rglob("*")))]
 
 
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
