@@ -113,7 +113,7 @@ def _open(path: Path, *, makes: bool) -> int:
     with _closed_on_error(folder), _failures_told(path):
         _check_folder(path, folder)
         if makes:
-            os.fchmod(folder, FOLDER_MODE)
+            _make_private(path, folder)
         else:
             _check_access(path, os.fstat(folder).st_mode & _ACCESS_OF_OTHERS)
     return folder
@@ -203,6 +203,14 @@ def _check_folder(path: Path, folder: int) -> None:
             f"it holds other files, such as {printable(other)!r}; name a directory that is empty, "
             "or one that is absent, for the cache alone",
         )
+
+
+def _make_private(path: Path, folder: int) -> None:
+    """Take all access from others. CacheDirectoryError if the group has put something into it."""
+    mode = os.fstat(folder).st_mode
+    os.fchmod(folder, FOLDER_MODE)
+    names = os.listdir(folder)
+    _check_access(path, mode & stat.S_IWGRP if names else 0)
 
 
 def _check_access(path: Path, access: int) -> None:
