@@ -317,6 +317,22 @@ async def test_the_version_id_that_the_store_has_told_is_passed_on() -> None:
     assert [told.version_id for told, _ in read.ends] == ["v7"]
 
 
+async def test_nothing_is_kept_of_a_version_that_one_of_its_requests_has_made_doubtful() -> None:
+    rig = DiskRig()
+    rig.fill(LARGE, MIB, MIB + ISLAND + EXTENT)
+    read = rig.start(LARGE, 0, 4 * MIB)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.threads.run_all()
+    await trio.testing.wait_all_tasks_blocked()
+    first, _ = rig.store.loads
+    first.version = first.version.doubted()
+
+    await rig.finish()
+
+    assert [told.is_doubted for told, _ in read.ends] == [True]
+    assert min(start for start, _ in rig.disk.extents(rig.name(LARGE))) == MIB
+
+
 async def test_a_buffer_that_is_used_again_before_its_turn_is_not_written() -> None:
     rig = DiskRig()
     rig.threads.calls.append((lambda: None, lambda _: None))  # the writer waits for a thread
