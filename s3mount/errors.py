@@ -192,6 +192,10 @@ class CacheDirectoryError(SetupError):
     """The directory of the disk cache cannot be used: it is another user's, or not private, say."""
 
 
+class CacheDiskError(CacheDirectoryError):
+    """The disk of the cache directory is full, read-only or failing: a mount goes on without it."""
+
+
 class NotServed(S3MountError):
     """No mount is there, or it does not respond to commands."""
 

@@ -4,7 +4,8 @@ Another thread reads a held buffer, or writes to it. Slices are the same buffer.
 
 1. A buffer that is held when its block gives it up is returned to the pool when the last hold of it
    ends, once; until then it is in use. A hold that ends before changes nothing.
-2. A callback of `call_on_return` is called once, before its buffer is idle, lent again or dropped.
+2. A callback of `call_on_return` is called once, before its buffer is idle, lent again or dropped,
+   unless it is cancelled before.
 3. `lent_bytes` are of the held buffers that blocks have. To evict these yields no memory yet.
 """
 
@@ -72,6 +73,15 @@ class BufferHolds:
         """
         self.is_used = True
         self._callbacks.setdefault(id(buffer.obj), []).append(callback)
+
+    def cancel_call(self, buffer: memoryview, callback: Callable[[], object]) -> None:
+        """Do not call *callback*, if it is yet to be called: the bytes are wanted no longer."""
+        callbacks = self._callbacks.get(id(buffer.obj), [])
+        if callback in callbacks:
+            callbacks.remove(callback)
+        if not callbacks:
+            self._callbacks.pop(id(buffer.obj), None)
+            self._update()
 
     def is_wanted(self, buffer: memoryview) -> bool:
         """Whether somebody yet wants the bytes of *buffer*, or uses them: see `call_on_return`."""

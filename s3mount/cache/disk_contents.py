@@ -1,8 +1,9 @@
 """Contents of the disk cache for commands of a running mount: listed, verified, dropped, pinned.
 
-All of it waits for the disk, in threads; the event loop goes on. A cancelled command ends before
-the next object or segment, except for the short changes of the index. A disk that does not respond
-keeps at most `_THREADS` threads.
+All of it waits for the disk, in threads; the event loop goes on. A cancelled command leaves its
+thread behind, which ends before the next object or segment, except for the short changes of the
+index. So a disk that does not respond keeps neither a client nor the end of the mount, and at most
+`_THREADS` threads.
 """
 
 import sqlite3
@@ -108,15 +109,19 @@ class DiskContents:
             batch.append(described(cached))
             count += 1
             if len(batch) == _BATCH:
+                trio.from_thread.check_cancelled()
                 trio.from_thread.run(send, batch)
                 batch = []
         if batch:
+            trio.from_thread.check_cancelled()
             trio.from_thread.run(send, batch)
         return count
 
     async def _run(self, operation: Callable[[], T]) -> T:
         try:
-            return await trio.to_thread.run_sync(operation, limiter=self._threads)
+            return await trio.to_thread.run_sync(
+                operation, abandon_on_cancel=True, limiter=self._threads
+            )
         except (OSError, sqlite3.Error) as exc:
             raise CacheDirectoryError(f"the cache directory {self.folder} failed: {exc}") from exc
 

@@ -19,15 +19,18 @@ PAUSE: Final = 30.0  # seconds
 
 
 class DiskHealth:
-    """Whether the disk is *used* ("read", "written"), by *clock* in seconds."""
+    """Whether the disk is *used* ("read", "written"), by *clock* in seconds.
 
-    def __init__(self, used: str, clock: Callable[[], float]) -> None:
+    One that *is_failing* is bypassed from the start, of which the log has a line already.
+    """
+
+    def __init__(self, used: str, clock: Callable[[], float], *, is_failing: bool = False) -> None:
         self._used = used
         self._clock = clock
         self._other: DiskHealth | None = None
-        self._tried_at = 0.0
+        self._tried_at = clock() if is_failing else 0.0
         self._is_trying = False
-        self.is_usable = True
+        self.is_usable = not is_failing
         self.failures = 0
 
     def record_failure(self, exc: BaseException) -> None:

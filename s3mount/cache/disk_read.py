@@ -217,7 +217,8 @@ class DiskRead:
         self, gap: ByteRange, version: ObjectVersion, error: BaseException | None
     ) -> None:
         del self._reads[gap.start]
-        self._version = version
+        # once doubted, whatever the other requests are told
+        self._version = version.doubted() if self._version.is_doubted else version
         if error is None:
             self._fetched.append(gap)
         else:

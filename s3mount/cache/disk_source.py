@@ -43,7 +43,8 @@ CLOSE_TIMEOUT: Final = 5.0  # seconds in which what waits is written at the end
 class DiskSource:
     """`BlockSource` of *disk* over *next_source*, with a memory of *memory_limit* bytes.
 
-    *namespace* says what bucket and key mean. For one trio run.
+    *namespace* says what bucket and key mean. A disk that *is_failing* is bypassed at first. For
+    one trio run.
     """
 
     def __init__(
@@ -55,14 +56,15 @@ class DiskSource:
         *,
         namespace: str,
         memory_limit: int,
+        is_failing: bool = False,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._disk = disk
         self._next = next_source
         self._threads = threads
         self._presence = PresenceTable(clock)
-        self._reading = DiskHealth("read", clock)
-        self._writing = DiskHealth("written", clock)
+        self._reading = DiskHealth("read", clock, is_failing=is_failing)
+        self._writing = DiskHealth("written", clock, is_failing=is_failing)
         self._reading.share_news(self._writing)
         self._writing.share_news(self._reading)
         self._readers = DiskReaders(threads, memory_limit // READ_SHARE, self._on_slow)
@@ -131,7 +133,8 @@ class DiskSource:
             self._writer.evict(named)
 
     def capacity(self) -> int:
-        return self._disk.limits.size // 4 * 3 if self._writing.is_usable else 0
+        is_kept = self._writing.is_usable and not self._writer.is_stuck
+        return self._disk.limits.size // 4 * 3 if is_kept else 0
 
     async def wait_kept(self) -> None:
         await self._writer.wait_idle()

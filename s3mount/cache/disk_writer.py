@@ -9,6 +9,10 @@ Invariants:
 3. Writes and evictions are done in the order in which they came, one batch at a time.
 4. Of an object that is being evicted nothing is waiting to be written. If that fails, it counts as
    being evicted for as long as the mount lives.
+5. A write that has taken STUCK_AFTER is a failure of the disk, and nothing waits for it any longer.
+   Of writes that are lost at most LOST_MAX are in the queue, however long the disk hangs.
+6. What is noted of accesses is told to the index every FLUSH_AGE while anything is read, so that no
+   other mount takes for unused what this one reads.
 """
 
 import time
@@ -25,6 +29,7 @@ from s3mount.cache.disk_health import DiskHealth
 from s3mount.cache.disk_names import NamedVersion, segment_parts
 from s3mount.cache.disk_protocol import Disk
 from s3mount.cache.disk_readers import Threads
+from s3mount.cache.pending_write import PendingWrite
 from s3mount.cache.presence_table import PresenceTable
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.reservation import Kept
@@ -34,6 +39,9 @@ from s3mount.s3.model import ByteRange
 
 BATCH: Final = 8 << 20  # bytes of one transaction
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
+STUCK_AFTER: Final = 30.0  # seconds
+FLUSH_AGE: Final = 60.0  # seconds
+LOST_MAX: Final = 1024
 
 
 class _Found(NamedTuple):
@@ -49,29 +57,6 @@ class _Result(NamedTuple):
 
     octets: int
     found: list[_Found]
-
-
-class _Write:
-    """Bytes to be written; None once they are written or lost.
-
-    They lie in *buffer* if that is a block's.
-    """
-
-    __slots__ = ("buffer", "content", "is_begun", "named", "octets", "start")
-
-    def __init__(
-        self, named: NamedVersion, start: int, content: memoryview, buffer: memoryview | None
-    ) -> None:
-        self.named = named
-        self.start = start
-        self.octets = len(content)
-        self.content: memoryview | None = content
-        self.buffer = buffer
-        self.is_begun = False
-
-    def drop(self) -> None:
-        """Refer to the bytes no longer."""
-        self.content = self.buffer = None
 
 
 class DiskWriter:
@@ -95,9 +80,11 @@ class DiskWriter:
         self._limit = limit
         # what waits, in order; the bytes of these that are in no buffer; the event is set while
         # nothing is done, and nothing waits
-        self._waiting: deque[_Write | Callable[[], None]] = deque()
+        self._waiting: deque[PendingWrite | Callable[[], None]] = deque()
         self._octets = 0
-        self._is_busy = False
+        self._lost = 0  # how many of those that wait are lost, at most
+        self._busy_since: float | None = None
+        self._flushed_at = trio.current_time()
         self._idle = trio.Event()
         self._idle.set()
         self._evicting: dict[bytes, int] = {}  # by digest: how many evictions of it have not ended
@@ -108,8 +95,9 @@ class DiskWriter:
 
     def add(self, named: NamedVersion, start: int, content: memoryview, buffer: memoryview) -> None:
         """Have *content* written, which lies in *buffer*, of a block; `start` begins it."""
-        write = _Write(named, start, content, buffer)
-        self._holds.call_on_return(buffer, partial(self._lose, write))
+        write = PendingWrite(named, start, content, buffer)
+        write.on_return = partial(self._lose, write)
+        self._holds.call_on_return(buffer, write.on_return)
         self._append(write)
 
     def add_bytes(self, named: NamedVersion, start: int, content: bytes) -> None:
@@ -118,14 +106,14 @@ class DiskWriter:
             self.bytes_skipped += len(content)
             return
         self._octets += len(content)
-        self._append(_Write(named, start, memoryview(content), None))
+        self._append(PendingWrite(named, start, memoryview(content), None))
 
     def evict(self, named: NamedVersion) -> None:
         """Drop all that is kept of an object; `is_evicting` until then."""
         self._evicting[named.digest] = self._evicting.get(named.digest, 0) + 1
         self._presence.forget_object(named.digest)
-        for write in self._waiting:
-            if isinstance(write, _Write) and write.named.digest == named.digest:
+        for write in list(self._waiting):
+            if isinstance(write, PendingWrite) and write.named.digest == named.digest:
                 self._lose(write)
         self._append(partial(self._evict, named))
         self.start()
@@ -140,35 +128,76 @@ class DiskWriter:
         self._append(partial(self._run, mark, lambda _: None))
 
     def start(self) -> None:
-        """Begin with what waits, unless something is being done."""
-        while not self._is_busy and self._waiting:
+        """Begin with what waits, or with a flush that is due, unless something is being done."""
+        self._look_for_stuck()
+        self._start_waiting()
+        if self._busy_since is None and self._is_flush_due():
+            self._flushed_at = trio.current_time()
+            self._run(self._flush, lambda _: None)
+
+    def _start_waiting(self) -> None:
+        while self._busy_since is None and self._waiting:
             if callable(self._waiting[0]):
                 command = self._waiting.popleft()
                 assert callable(command)
                 command()
             else:
                 self._start_batch()
-        if not self._is_busy:
+        if self._busy_since is None:
             self._idle.set()
 
-    async def wait_idle(self) -> None:
-        """Wait until nothing waits to be done."""
-        await self._idle.wait()
+    @property
+    def is_stuck(self) -> bool:
+        """Whether something takes STUCK_AFTER or longer."""
+        since = self._busy_since
+        return since is not None and trio.current_time() >= since + STUCK_AFTER
 
-    def _append(self, item: _Write | Callable[[], None]) -> None:
+    async def wait_idle(self) -> None:
+        """Wait until nothing waits to be done, or something takes too long."""
+        self._start_waiting()
+        while not self._idle.is_set() and not self.is_stuck:
+            since = trio.current_time() if self._busy_since is None else self._busy_since
+            with trio.move_on_at(since + STUCK_AFTER):
+                await self._idle.wait()
+        self._look_for_stuck()
+
+    def _look_for_stuck(self) -> None:
+        if self.is_stuck and self._health.is_usable:
+            self._health.record_failure(TimeoutError(f"a write has taken {STUCK_AFTER:g} seconds"))
+
+    def _is_flush_due(self) -> bool:
+        return self._health.is_usable and trio.current_time() - self._flushed_at >= FLUSH_AGE
+
+    def _flush(self) -> None:
+        """Tell the index what was noted; called in a thread."""
+        self._disk.flush()
+        self._look_at_usage()
+
+    def _append(self, item: PendingWrite | Callable[[], None]) -> None:
         if self._idle.is_set():
             self._idle = trio.Event()
         self._waiting.append(item)
 
-    def _lose(self, write: _Write) -> None:
+    def _lose(self, write: PendingWrite) -> None:
         """Do not write *write*, unless that has begun: its buffer is held then."""
         if write.content is not None and not write.is_begun:
             self.bytes_skipped += write.octets
             self._drop(write)
+            self._lost += 1
+            if self._lost > LOST_MAX:
+                self._forget_lost()
 
-    def _drop(self, write: _Write) -> None:
+    def _forget_lost(self) -> None:
+        self._lost = 0
+        self._waiting = deque(
+            each for each in self._waiting if callable(each) or each.content is not None
+        )
+
+    def _drop(self, write: PendingWrite) -> None:
         if write.buffer is None:
             self._octets -= write.octets
+        elif write.on_return is not None:
+            self._holds.cancel_call(write.buffer, write.on_return)
         write.drop()
 
     def _run(
@@ -177,7 +206,7 @@ class DiskWriter:
         """Call *function* in a thread; what waits is begun after *on_end*."""
 
         def end(result: outcome.Outcome[object]) -> None:
-            self._is_busy = False
+            self._busy_since = None
             if isinstance(result, outcome.Error):
                 self._health.record_failure(result.error)
             try:
@@ -185,7 +214,9 @@ class DiskWriter:
             finally:
                 self.start()
 
-        self._is_busy = True
+        self._busy_since = trio.current_time()
+        if self._idle.is_set():
+            self._idle = trio.Event()
         self._threads.submit(function, end)
 
     def _evict(self, named: NamedVersion) -> None:
@@ -213,12 +244,12 @@ class DiskWriter:
         write_batch = partial(self._write, batch)
         self._run(write_batch, partial(self._on_written, batch, self._presence.generation))
 
-    def _take_batch(self) -> list[_Write]:
+    def _take_batch(self) -> list[PendingWrite]:
         """Take the next writes, as far as they are of one batch, without those that are lost."""
-        batch: list[_Write] = []
+        batch: list[PendingWrite] = []
         most = min(BATCH, self._limit)
         octets = 0
-        while self._waiting and isinstance(write := self._waiting[0], _Write):
+        while self._waiting and isinstance(write := self._waiting[0], PendingWrite):
             cost = 0 if write.buffer is None else memory_size(write.buffer)
             if batch and octets + max(cost, write.octets) > most:
                 break
@@ -228,7 +259,7 @@ class DiskWriter:
                 batch.append(write)
         return batch
 
-    def _write(self, batch: list[_Write]) -> _Result:
+    def _write(self, batch: list[PendingWrite]) -> _Result:
         """Write *batch*; called in a thread."""
         kept = [
             Kept(write.named.name, write.start, write.content)
@@ -247,13 +278,16 @@ class DiskWriter:
             _Found(named.digest, number, self._disk.find(named.name, number, named.digest))
             for named, number in parts
         ]
+        self._look_at_usage()
+        return _Result(written, found)
+
+    def _look_at_usage(self) -> None:
         if time.monotonic() - self._usage_at >= USAGE_AGE:
             self._usage_at = time.monotonic()
             self.usage = self._disk.usage()
-        return _Result(written, found)
 
     def _on_written(
-        self, batch: list[_Write], generation: int, result: outcome.Outcome[object]
+        self, batch: list[PendingWrite], generation: int, result: outcome.Outcome[object]
     ) -> None:
         for write in batch:
             if write.buffer is not None:

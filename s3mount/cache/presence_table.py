@@ -14,9 +14,11 @@ from typing import Final, Literal, NamedTuple
 
 from cachetools import LRUCache
 
+from s3mount.disk.checksum import LENGTH
 from s3mount.disk.segment import Segment
 
-SEGMENTS_MAX: Final = 4096  # remembered, of half a KiB each
+MEMORY_MAX: Final = 4 << 20  # bytes of the segments that are remembered
+_SEGMENT_COST: Final = 640  # bytes, without the checksums
 ABSENCE_TTL: Final = 1.0  # seconds
 
 
@@ -39,7 +41,7 @@ class PresenceTable:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._known: LRUCache[tuple[bytes, int], _Known] = LRUCache(SEGMENTS_MAX)
+        self._known: LRUCache[tuple[bytes, int], _Known] = LRUCache(MEMORY_MAX, getsizeof=_cost)
         self.generation = 0  # a later one than that of a find: an object was forgotten since
 
     def find(
@@ -74,3 +76,8 @@ class PresenceTable:
         self.generation += 1
         for key in [key for key in self._known if key[0] == digest]:
             del self._known[key]
+
+
+def _cost(known: _Known) -> int:
+    checksums = () if known.segment is None else known.segment.checksums
+    return _SEGMENT_COST + LENGTH * len(checksums)

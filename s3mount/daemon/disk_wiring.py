@@ -1,6 +1,7 @@
 """The composition root's part for the disk cache, imported only for mounts that have one."""
 
-import os
+import logging
+from typing import Final
 
 import trio
 
@@ -10,23 +11,48 @@ from s3mount.cache.disk_contents import DiskContents
 from s3mount.cache.disk_source import DiskSource
 from s3mount.config import Config, DiskConfig, StoreConfig
 from s3mount.disk.disk_cache import DiskCache
-from s3mount.disk.folder_check import prepare_folder
 from s3mount.disk.usage import DiskLimits
+from s3mount.errors import CacheDiskError
 from s3mount.metrics import Metrics
 from s3mount.s3.composition import read_keys
 from s3mount.s3.model import StoreIdentity
 from s3mount.thread_pool import ThreadPool
 
+log = logging.getLogger(__name__)
+
+OPENED_WITHIN: Final = 5.0  # seconds: the mount does not wait longer for the disk
+
 
 class DiskTierMaker:
-    """Disk cache of a mount, which it opens and closes. Raises CacheDirectoryError."""
+    """Disk cache of a mount, which it opens and closes."""
 
     def __init__(self, config: DiskConfig, namespace: str, memory_limit: int) -> None:
-        self.disk = open_cache(config)
+        self.disk = _cache_of(config)
         self._namespace = namespace
         self._memory_limit = memory_limit
-        self._threads = ThreadPool()
+        self._threads = ThreadPool(OSError)
+        self._is_failing = False
         self._source: DiskSource | None = None
+
+    async def open(self) -> None:
+        """Open it; if its disk fails, or is late, the mount tries it again later.
+
+        Raises CacheDirectoryError if the directory is refused.
+        """
+        reason = f"it took more than {OPENED_WITHIN:g} s"
+        with trio.move_on_after(OPENED_WITHIN):
+            try:
+                await trio.to_thread.run_sync(self.disk.open, abandon_on_cancel=True)
+            except CacheDiskError as exc:
+                reason = str(exc)
+            else:
+                return
+        self._is_failing = True
+        log.warning(
+            "the disk cache cannot be opened, and is bypassed until it can (look at its disk, and "
+            "whether that is full): %s",
+            reason,
+        )
 
     def make(self, next_source: BlockSource, holds: BufferHolds) -> BlockSource:
         """`MakeTier`; to be called once, in the event loop."""
@@ -37,6 +63,7 @@ class DiskTierMaker:
             self._threads,
             namespace=self._namespace,
             memory_limit=self._memory_limit,
+            is_failing=self._is_failing,
         )
         return self._source
 
@@ -57,16 +84,23 @@ class DiskTierMaker:
 
 def open_cache(config: DiskConfig) -> DiskCache:
     """Open the cache directory of *config*. Raises CacheDirectoryError."""
-    os.close(prepare_folder(config.folder))
-    return DiskCache(config.folder, DiskLimits(config.size, config.free_space))
+    cache = _cache_of(config)
+    cache.open()
+    return cache
+
+
+def _cache_of(config: DiskConfig) -> DiskCache:
+    limits = DiskLimits(config.size, config.free_space)
+    return DiskCache(config.folder, limits, opens_late=True)
 
 
 async def open_disk(config: Config, identity: StoreIdentity | None) -> DiskTierMaker:
     """Open the cache directory of *config*. Raises SetupError."""
     assert config.disk is not None
-    namespace = disk_namespace(config, identity)
-    memory_limit = config.blocks.memory_limit
-    return await trio.to_thread.run_sync(DiskTierMaker, config.disk, namespace, memory_limit)
+    namespace = await trio.to_thread.run_sync(disk_namespace, config, identity)
+    maker = DiskTierMaker(config.disk, namespace, config.blocks.memory_limit)
+    await maker.open()
+    return maker
 
 
 def disk_namespace(config: Config, identity: StoreIdentity | None) -> str:

@@ -5,7 +5,6 @@ Part of the composition root. Nothing here decides anything.
 
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +16,7 @@ import trio
 
 from s3mount.config import Config, StoreConfig, TreeConfig
 from s3mount.daemon.disk_records import DiskRecords, Records
+from s3mount.errors import CacheDiskError
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 from s3mount.filesystem.persistence.kept_metadata import was_listed
@@ -113,7 +113,7 @@ class KnownMount:
 
         try:
             cache = await trio.to_thread.run_sync(open_cache, disk)
-        except (OSError, sqlite3.Error) as exc:
+        except CacheDiskError as exc:
             log.debug("the cache directory cannot be read: %s", exc)
             return False
         records = MetadataRecords(

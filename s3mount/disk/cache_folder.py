@@ -28,6 +28,7 @@ from typing import Final
 from s3mount.disk import index as indexes
 from s3mount.disk.damage import DamagedIndexError, is_damage
 from s3mount.disk.data_files import DataFiles
+from s3mount.disk.folder_check import prepare_folder
 from s3mount.disk.generation import Generation
 from s3mount.disk.index import Index
 from s3mount.disk.usage import DiskLimits
@@ -47,15 +48,21 @@ _TAG: Final = """Signature: 8a477f597d28d172789f06886806bc55
 
 
 class CacheFolder:
-    """The cache directory *folder*, which exists and is private, for a cache within *limits*."""
+    """The cache directory *folder*, for a cache within *limits*.
 
-    def __init__(self, folder: Path, limits: DiskLimits) -> None:
+    It exists and is private, unless each `open` *is_prepared* by making it, or checking it.
+    """
+
+    def __init__(self, folder: Path, limits: DiskLimits, *, is_prepared: bool = False) -> None:
         self.path = folder
         self._limits = limits
+        self._is_prepared = is_prepared
         self._format_folder = folder / str(indexes.FORMAT)
 
     def open(self) -> Generation:
-        """Open what is there, or create it. OSError, sqlite3.Error."""
+        """Open what is there, or create it. OSError, sqlite3.Error, CacheDirectoryError."""
+        if self._is_prepared:
+            os.close(prepare_folder(self.path))
         with self._locked():
             _create_file(self.path / "CACHEDIR.TAG", _TAG)
             _make_folder(self._format_folder)
@@ -88,7 +95,8 @@ class CacheFolder:
 
     def _current(self) -> Path | None:
         paths = self._format_folder.iterdir()
-        return min((path for path in paths if _GENERATION.fullmatch(path.name)), default=None)
+        found = (path for path in paths if _GENERATION.fullmatch(path.name))
+        return min((path for path in found if not path.is_symlink()), default=None)
 
     def _open(self, folder: Path) -> Generation:
         path = folder / INDEX

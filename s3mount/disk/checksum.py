@@ -6,6 +6,8 @@ with write access to the directory: permissions are.
 """
 
 import struct
+import sys
+from array import array
 from collections.abc import Sequence
 from typing import Final
 
@@ -30,6 +32,12 @@ def pack(checksums: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(checksums)}Q", *checksums)
 
 
-def unpack(packed: object, count: int) -> tuple[int, ...]:
-    """The *count* checksums of a packed column. Raises DamagedIndexError if it has others."""
-    return struct.unpack(f"<{count}Q", checked_bytes(packed, LENGTH * count))
+def unpack(packed: object, count: int) -> "array[int]":
+    """The *count* checksums of a packed column. Raises DamagedIndexError if it has others.
+
+    An array takes a seventh of the memory of a tuple, which many segments have that are known.
+    """
+    checksums = array("Q", checked_bytes(packed, LENGTH * count))
+    if sys.byteorder == "big":
+        checksums.byteswap()
+    return checksums

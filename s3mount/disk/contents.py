@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from s3mount.disk.checksum import RESERVED, unpack
 from s3mount.disk.damage import checked_bytes, checked_integer
-from s3mount.disk.object_name import EXTENT, SIZE_MAX, ObjectName, extent_count
+from s3mount.disk.object_name import EXTENT, NUMBER_MAX, SIZE_MAX, ObjectName, extent_count
 from s3mount.disk.segment import SegmentClass
 
 _PAGE = 256
@@ -99,7 +99,7 @@ def segments_of(connection: sqlite3.Connection, name: ObjectName) -> list[int]:
         " WHERE digest = ? AND class != ? ORDER BY number",
         (name.digest, SegmentClass.EVICTING),
     )
-    return [number for (number,) in rows]
+    return [checked_integer(number, NUMBER_MAX) for (number,) in rows]
 
 
 def mark_selected(connection: sqlite3.Connection, selection: Selection) -> int:

@@ -3,6 +3,7 @@
 For any thread. One writes at a time, and while another generation is opened none does.
 """
 
+import errno
 import logging
 import sqlite3
 import threading
@@ -12,6 +13,7 @@ from typing import TypeVar
 from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.damage import is_damage
 from s3mount.disk.generation import Generation
+from s3mount.errors import CacheDirectoryError
 
 log = logging.getLogger(__name__)
 
@@ -19,16 +21,37 @@ T = TypeVar("T")
 
 
 class CurrentGeneration:
-    """Opens the generation of *folder*. OSError, sqlite3.Error.
+    """The generation of *folder*, which is opened by `open`, or by what needs it first.
 
-    A generation that is replaced is left to the threads that use it, and to the garbage collector.
+    One that is replaced is left to the threads that use it, and to the garbage collector.
     """
 
     def __init__(self, folder: CacheFolder) -> None:
         self._folder = folder
         self._writing = threading.RLock()
         self._has_leftovers = True  # perhaps
-        self.generation = folder.open()
+        self._generation: Generation | None = None
+
+    def open(self) -> None:
+        """Open it, unless that is done. OSError, sqlite3.Error, CacheDirectoryError."""
+        with self._writing:
+            if self._generation is None:
+                self._generation = self._folder.open()
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that is open. OSError, sqlite3.Error."""
+        if self._generation is None:
+            try:
+                self.open()
+            except CacheDirectoryError as exc:
+                raise OSError(errno.EACCES, str(exc)) from exc
+        assert self._generation is not None
+        return self._generation
+
+    @property
+    def is_open(self) -> bool:
+        return self._generation is not None
 
     def attempt(self, operation: Callable[[Generation], T], default: T) -> T:
         """What *operation* returns; *default* if the index is damaged, which is then replaced.
@@ -68,8 +91,12 @@ class CurrentGeneration:
 
     def close(self) -> None:
         with self._writing:
-            self.generation.close()
+            if self._generation is not None:
+                self._generation.close()
 
     def _open(self) -> None:
         self._has_leftovers = True
-        self.generation = self._folder.open()
+        try:
+            self._generation = self._folder.open()
+        except CacheDirectoryError as exc:
+            raise OSError(errno.EACCES, str(exc)) from exc

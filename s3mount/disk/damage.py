@@ -10,9 +10,9 @@ class DamagedIndexError(sqlite3.DatabaseError):
     """The index says what no s3mount has written."""
 
 
-def checked_integer(value: object, most: int) -> int:
-    """*value*, an integer of 0 to *most*. Raises DamagedIndexError if it is none."""
-    if not isinstance(value, int) or not 0 <= value <= most:
+def checked_integer(value: object, most: int, *, least: int = 0) -> int:
+    """*value*, an integer of *least* to *most*. Raises DamagedIndexError if it is none."""
+    if not isinstance(value, int) or not least <= value <= most:
         raise DamagedIndexError("the index has a number that is out of bounds")
     return value
 

@@ -1,7 +1,7 @@
 """Files with the bytes of objects: one sparse file for each large object, packs of small ones.
 
-All opens are relative to a descriptor of the data folder, and follow no symbolic link. For any
-thread. A descriptor is closed when the last thread has done with it, never under one.
+All is opened by single names in open folders (`safe_paths`), and never through a symbolic link. For
+any thread. A descriptor is closed when the last thread has done with it, never under one.
 """
 
 import ctypes
@@ -10,9 +10,12 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
+from s3mount.disk import safe_paths
+from s3mount.disk.safe_paths import FILE_MODE, make_folder, open_folder, open_in
 from s3mount.disk.segment import Location
 
 ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
@@ -130,8 +133,8 @@ class DataFiles:
             return
         with self._lock:
             self._open.pop(path, None)
-        with suppress(FileNotFoundError):
-            os.unlink(path, dir_fd=self._folder.descriptor)
+        with suppress(FileNotFoundError), self._parent_of(path) as (parent, name):
+            safe_paths.remove(parent, name)
 
     def probe_punching(self) -> None:
         """Find out whether the file system frees parts of a file."""
@@ -172,23 +175,32 @@ class DataFiles:
         return file
 
     def _open_path(self, path: str, *, is_created: bool) -> int:
-        folder = self._folder.descriptor
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        with self._parent_of(path, is_made=is_created) as (parent, name):
+            try:
+                return open_in(parent, name, os.O_RDWR)
+            except FileNotFoundError:
+                if not is_created:
+                    raise
+            try:
+                descriptor = open_in(parent, name, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                return open_in(parent, name, os.O_RDWR)
+            os.fchmod(descriptor, FILE_MODE)  # whatever the umask
+            return descriptor
+
+    @contextmanager
+    def _parent_of(self, path: str, *, is_made: bool = False) -> Iterator[tuple[int, str]]:
+        """The open folder of *path*, which *is_made* if it is absent, and the name in it."""
+        *folders, name = path.split("/")
+        current = os.dup(self._folder.descriptor)
         try:
-            return os.open(path, flags, dir_fd=folder)
-        except FileNotFoundError:
-            if not is_created:
-                raise
-        for parent in _parents(path):
-            with suppress(FileExistsError):
-                os.mkdir(parent, 0o700, dir_fd=folder)
-                os.chmod(parent, 0o700, dir_fd=folder)  # whatever the umask
-        try:
-            descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
-        except FileExistsError:
-            return os.open(path, flags, dir_fd=folder)
-        os.fchmod(descriptor, 0o600)
-        return descriptor
+            for each in folders:
+                below = (make_folder if is_made else open_folder)(current, each)
+                os.close(current)
+                current = below
+            yield current, name
+        finally:
+            os.close(current)
 
 
 def aligned(size: int) -> int:
@@ -241,8 +253,3 @@ def _path(location: Location) -> str:
     if location.pack:
         return f"packs/{location.pack:x}"
     return f"objects/{location.object_id & 0xFF:02x}/{location.object_id:x}"
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: count + 1]) for count in range(len(parts))]

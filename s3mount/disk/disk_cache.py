@@ -31,13 +31,14 @@ from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
 from s3mount.disk.extent_reader import read_extents
+from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
 from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
 from s3mount.disk.segment_rows import segment_of
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
-from s3mount.errors import CacheDirectoryError
+from s3mount.errors import CacheDirectoryError, CacheDiskError
 
 log = logging.getLogger(__name__)
 
@@ -52,19 +53,31 @@ _FIND: Final = (
 
 
 class DiskCache:
-    """The cache directory *folder*, within *limits*. Raises CacheDirectoryError."""
+    """The cache directory *folder*, within *limits*, which exists and is private.
 
-    def __init__(self, folder: Path, limits: DiskLimits) -> None:
+    Raises CacheDirectoryError. With *opens_late* the directory is made or checked, and opened, by
+    `open` or by the first call that needs it.
+    """
+
+    def __init__(self, folder: Path, limits: DiskLimits, *, opens_late: bool = False) -> None:
         self.folder = folder
         self.limits = limits
         self.counts = DiskCounts()
         self._counting = threading.Lock()  # of `counts` and `_logged`
         self._logged: set[bytes] = set()  # digests of objects with bad extents
+        self._current = CurrentGeneration(CacheFolder(folder, limits, is_prepared=opens_late))
+        if not opens_late:
+            self.open()
+
+    def open(self) -> None:
+        """Open the directory. Raises CacheDirectoryError; CacheDiskError if its disk fails."""
         try:
-            self._current = CurrentGeneration(CacheFolder(folder, limits))
-        except (OSError, sqlite3.Error) as exc:
-            raise CacheDirectoryError(
-                f"the cache directory {folder} cannot be used: {exc}"
+            self._current.open()
+        except OSError as exc:
+            raise failure_of(self.folder, exc) from exc
+        except sqlite3.Error as exc:
+            raise CacheDiskError(
+                f"the cache directory {self.folder} cannot be used: its index: {exc}"
             ) from exc
 
     # ---- reading -------------------------------------------------------------------------------
@@ -229,8 +242,9 @@ class DiskCache:
 
     def close(self) -> None:
         """Close the directory; no other call may follow."""
-        with suppress(OSError, sqlite3.Error):
-            self.flush()
+        if self._current.is_open:
+            with suppress(OSError, sqlite3.Error):
+                self.flush()
         self._current.close()
 
     # ---- within --------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _marked(connection: sqlite3.Connection, *, can_punch: bool) -> list[Marked]:
     for object_id, number, pack, offset, size in rows:
         location_of(object_id, pack, offset)
         checked_integer(number, NUMBER_MAX)
-        checked_integer(size, SIZE_MAX)
+        checked_integer(size, SIZE_MAX, least=1 if pack else 0)
     return rows
 
 
@@ -112,7 +112,7 @@ def _next_victim(connection: sqlite3.Connection, limit: int) -> Victim | None:
     kept = _oldest(connection, SegmentClass.KEPT)
     if cold is None or kept is None:
         return cold or kept
-    return min(cold, kept, key=lambda victim: victim[4])
+    return min(cold, kept, key=lambda victim: checked_integer(victim[4], SIZE_MAX))
 
 
 def _oldest(connection: sqlite3.Connection, segment_class: SegmentClass) -> Victim | None:
@@ -140,7 +140,7 @@ def _mark(connection: sqlite3.Connection, victim: Victim) -> int:
         "UPDATE segments SET class = ? WHERE object = ? AND number = ?",
         (SegmentClass.EVICTING, victim[0], victim[1]),
     )
-    return victim[3]
+    return checked_integer(victim[3], SIZE_MAX)
 
 
 def _mark_file(connection: sqlite3.Connection, victim: Victim) -> int:

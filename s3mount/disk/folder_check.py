@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from s3mount.disk.safe_paths import FOLDER_MODE, make_folder, open_folder
-from s3mount.errors import CacheDirectoryError
+from s3mount.errors import CacheDirectoryError, CacheDiskError
 from s3mount.path_resolution import UntrustedLinkError, closing, open_path
 from s3mount.printable import printable
 
@@ -31,12 +31,25 @@ _OWN_NAMES: Final = re.compile(
 )
 _ACCESS_OF_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _ROOT: Final = Path("/")
+# what is wrong with the path, or with who may use it; all else is a failure of the disk
+_REFUSALS: Final = frozenset(
+    (
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+    )
+)
 
 
 def prepare_folder(path: Path) -> int:
     """Return a descriptor of the absolute directory *path*, which is made if it is absent.
 
-    So are those above it. Raises CacheDirectoryError, whose message has the remedy.
+    So are those above it. Raises CacheDirectoryError, whose message has the remedy, and
+    CacheDiskError if the disk is full, read-only or failing.
     """
     return _open(path, makes=True)
 
@@ -64,10 +77,27 @@ def _open_above(path: Path, above: Path) -> int:
     except UntrustedLinkError as exc:
         raise _refusal(path, f"a symbolic link {exc.whose} is on the way; name another") from exc
     except OSError as exc:
-        raise _refusal(path, _reason(path, exc)) from exc
-    with _closed_on_error(parent):
+        raise failure_of(path, exc) from exc
+    with _closed_on_error(parent), _failures_told(path):
         _check_parents(path, parent)
     return parent
+
+
+def failure_of(path: Path, exc: OSError) -> CacheDirectoryError:
+    """Return what *exc*, of an access to the cache directory *path* or in it, is to its user."""
+    if exc.errno in _REFUSALS:
+        return _refusal(path, _reason(path, exc))
+    return CacheDiskError(
+        f"the cache directory {printable(str(path))} cannot be used: {exc.strerror or exc}"
+    )
+
+
+@contextlib.contextmanager
+def _failures_told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise failure_of(path, exc) from exc
 
 
 def _open(path: Path, *, makes: bool) -> int:
@@ -77,13 +107,13 @@ def _open(path: Path, *, makes: bool) -> int:
         try:
             folder = (make_folder if makes else open_folder)(parent, path.name)
         except OSError as exc:
-            with contextlib.suppress(FileNotFoundError):  # what cannot be opened may be another's
+            with contextlib.suppress(OSError):  # what cannot be opened may be another's
                 _check_owner(path, os.stat(path.name, dir_fd=parent, follow_symlinks=False))
-            raise _refusal(path, _reason(path, exc)) from exc
-    with _closed_on_error(folder):
+            raise failure_of(path, exc) from exc
+    with _closed_on_error(folder), _failures_told(path):
         _check_folder(path, folder)
         if makes:
-            os.fchmod(folder, FOLDER_MODE)
+            _make_private(path, folder)
         else:
             _check_access(path, os.fstat(folder).st_mode & _ACCESS_OF_OTHERS)
     return folder
@@ -105,7 +135,7 @@ def _make_parents(path: Path) -> None:
             os.close(current)
             current = below
     except OSError as exc:
-        raise _refusal(path, _reason(path, exc)) from exc
+        raise failure_of(path, exc) from exc
     finally:
         os.close(current)
 
@@ -176,6 +206,16 @@ def _check_folder(path: Path, folder: int) -> None:
     _check_access(path, found.st_mode & (stat.S_IWOTH | (stat.S_IWGRP if names else 0)))
 
 
+def _make_private(path: Path, folder: int) -> None:
+    """Take all access from others. CacheDirectoryError if the group has put something into it."""
+    mode = os.fstat(folder).st_mode
+    if path.parent == _ROOT:  # /mnt, /srv, /home: they were not made for a cache
+        _check_access(path, mode & _ACCESS_OF_OTHERS)
+    os.fchmod(folder, FOLDER_MODE)
+    names = os.listdir(folder)
+    _check_access(path, mode & stat.S_IWGRP if names else 0)
+
+
 def _check_access(path: Path, access: int) -> None:
     if access:
         raise _refusal(
@@ -202,8 +242,6 @@ def _reason(path: Path, exc: OSError) -> str:
                 f"{_user(os.geteuid())} may not open or make it in {parent}; "
                 "make it for that user, with mode 0700"
             )
-        case errno.EROFS:
-            return "its file system is read-only; name another directory"
         case _:
             return f"{exc.strerror}; name another directory"
 

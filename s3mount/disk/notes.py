@@ -1,15 +1,19 @@
 """Notes for the index: accesses, and extents found bad, which the next transaction tells it.
 
-For any thread. A reader only notes, so that no reader waits for a transaction that writes.
+For any thread. A reader only notes, so that no reader waits for a transaction that writes. If none
+comes, because the disk cannot be written, at most NOTES_MAX of each kind are remembered.
 """
 
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable
+from typing import Final
 
 from s3mount.disk import checksum
 from s3mount.disk.segment import Segment, SegmentClass
+
+NOTES_MAX: Final = 1 << 14
 
 
 class Notes:
@@ -18,7 +22,7 @@ class Notes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._accessed: dict[tuple[int, int], int] = {}
-        self._bad: list[tuple[Segment, int]] = []
+        self._bad: dict[tuple[int, int, int], Segment] = {}  # by object, number and extent
 
     def __bool__(self) -> bool:
         return bool(self._accessed or self._bad)
@@ -27,17 +31,21 @@ class Notes:
         now = now_ms()
         with self._lock:
             for segment in segments:
-                self._accessed[segment.location.object_id, segment.number] = now
+                key = segment.location.object_id, segment.number
+                if key in self._accessed or len(self._accessed) < NOTES_MAX:
+                    self._accessed[key] = now
 
     def add_bad(self, segment: Segment, extents: Iterable[int]) -> None:
         with self._lock:
-            self._bad += [(segment, extent) for extent in extents]
+            for extent in extents:
+                if len(self._bad) < NOTES_MAX:
+                    self._bad[segment.location.object_id, segment.number, extent] = segment
 
     def write_to(self, connection: sqlite3.Connection) -> None:
         """Tell the index, in a transaction."""
         with self._lock:
             accessed, self._accessed = self._accessed, {}
-            bad, self._bad = self._bad, []
+            bad, self._bad = self._bad, {}
         # what is read again is no longer cold, nor of a version that no reader wants
         connection.executemany(
             "UPDATE segments SET accessed = ?, class = max(class, ?)"
@@ -47,7 +55,7 @@ class Notes:
                 for segment, now in accessed.items()
             ),
         )
-        for segment, extent in bad:
+        for (_, _, extent), segment in bad.items():
             _drop_extent(connection, segment, extent)
 
 

@@ -27,10 +27,14 @@ def open_folder(folder: int, name: str) -> int:
 
 
 def make_folder(folder: int, name: str) -> int:
-    """Open the directory *name* in *folder*; make it if it is absent. Raises OSError."""
+    """Open the directory *name* in *folder*; make it if it is absent, whatever the umask.
+
+    Raises OSError.
+    """
     _check_name(name)
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, FOLDER_MODE, dir_fd=folder)
+        os.chmod(name, FOLDER_MODE, dir_fd=folder)
     return open_folder(folder, name)
 
 

@@ -3,7 +3,7 @@
 Immutable: it is a look at the index at one moment. Another process may have evicted it since.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -63,7 +63,7 @@ class Segment:
     start: int
     stop: int
     location: Location
-    checksums: tuple[int, ...]
+    checksums: Sequence[int]
     segment_class: SegmentClass
 
     def extents(self, start: int, stop: int) -> range:

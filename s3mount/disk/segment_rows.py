@@ -101,25 +101,35 @@ def _object_row(
 ) -> tuple[int, bool, bool]:
     """The id of the object, whether it is pinned, and whether it is new.
 
-    With a new version, the others of its object are replaced.
+    With a new version, the others of its object are replaced: it is pinned if one of them is, and
+    these may be evicted.
     """
     row = connection.execute(
         "SELECT id, is_pinned FROM objects WHERE digest = ?", (digest,)
     ).fetchone()
     if row is not None:
         return int(row[0]), bool(row[1]), False
+    is_pinned = _replace_others(connection, name.path_digest)
+    fields = (_encoded(name.bucket), _encoded(name.key), _encoded(name.etag), name.size, is_pinned)
+    cursor = connection.execute(
+        "INSERT INTO objects (digest, path, namespace, bucket, key, etag, size, is_pinned)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (digest, name.path_digest, _namespace_id(connection, name.namespace), *fields),
+    )
+    return int(cursor.lastrowid or 0), is_pinned, True
+
+
+def _replace_others(connection: sqlite3.Connection, path_digest: int) -> bool:
+    """Let all versions of an object be evicted before others; whether one of them is pinned."""
     connection.execute(
         "UPDATE segments SET class = ? WHERE class < ? AND object IN"
         " (SELECT id FROM objects WHERE path = ?)",
-        (SegmentClass.REPLACED, SegmentClass.PINNED, name.path_digest),
+        (SegmentClass.REPLACED, SegmentClass.EVICTING, path_digest),
     )
-    fields = (_encoded(name.bucket), _encoded(name.key), _encoded(name.etag), name.size)
-    cursor = connection.execute(
-        "INSERT INTO objects (digest, path, namespace, bucket, key, etag, size)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (digest, name.path_digest, _namespace_id(connection, name.namespace), *fields),
+    pinned = connection.execute(
+        "SELECT 1 FROM objects WHERE path = ? AND is_pinned = 1", (path_digest,)
     )
-    return int(cursor.lastrowid or 0), False, True
+    return pinned.fetchone() is not None
 
 
 def _namespace_id(connection: sqlite3.Connection, text: str) -> int:

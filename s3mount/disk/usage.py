@@ -61,7 +61,10 @@ def read_usage(
         each: checked_integer(size, SIZE_MAX)
         for each, size in connection.execute("SELECT class, bytes FROM totals")
     }
-    counters = dict(connection.execute("SELECT name, value FROM counters"))
+    counters = {
+        name: checked_integer(value, SIZE_MAX)
+        for name, value in connection.execute("SELECT name, value FROM counters")
+    }
     if not totals.keys() >= set(SegmentClass) or not counters.keys() >= set(COUNTERS):
         raise DamagedIndexError("the index has no sums")
     object_bytes = sum(totals.values())
@@ -69,7 +72,7 @@ def read_usage(
         size=limits.size,
         used=object_bytes + index_bytes,
         objects=int(connection.execute("SELECT count(*) FROM objects").fetchone()[0]),
-        segments=int(connection.execute("SELECT sum(segments) FROM totals").fetchone()[0]),
+        segments=_segments(connection),
         object_bytes=object_bytes,
         record_bytes=records.total(connection),
         index_bytes=index_bytes,
@@ -80,6 +83,11 @@ def read_usage(
         evictions=counters["evictions"],
         bad_extents=counters["bad_extents"],
     )
+
+
+def _segments(connection: sqlite3.Connection) -> int:
+    (count,) = connection.execute("SELECT sum(segments) FROM totals").fetchone()
+    return checked_integer(count, SIZE_MAX)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:

@@ -152,7 +152,7 @@ class AccountStores:
         self._operations = operations
         self._scheduling = AccountScheduling(config.max_connections)
         name = "native" if is_native(config, endpoint) else "boto3"
-        self.identity = StoreIdentity(endpoint.origin, endpoint.region, name)
+        self.identity = StoreIdentity(endpoint.service_url, endpoint.region, name)
         self._account = self._store(operations, "")
         # every store that was made, that of the account first
         self._stores: list[RemoteStore] = [self._account]

@@ -73,7 +73,7 @@ Connect = Callable[[Endpoint], Callable[[], S]]
 
 
 MayBeAway = Callable[[str, str], Awaitable[bool]]
-"""Whether a mount of the endpoint of that origin may start without a response, for that reason."""
+"""Whether a mount of the endpoint of that URL may start without a response, for that reason."""
 
 
 async def open_store(
@@ -155,7 +155,9 @@ class _Start:
 
     async def can_do_without(self, endpoint: Endpoint, reason: str) -> bool:
         """Whether the mount may start although the store at *endpoint* does not respond."""
-        return self._may_be_away is not None and await self._may_be_away(endpoint.origin, reason)
+        return self._may_be_away is not None and await self._may_be_away(
+            endpoint.service_url, reason
+        )
 
     def _given_up(self, failure: SetupError) -> SetupError:
         if not self._has_waited:

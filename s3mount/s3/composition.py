@@ -148,7 +148,7 @@ def make_store(
         max_connections=config.max_connections,
         timeout=config.timeout,
         bucket=config.bucket,
-        identity=StoreIdentity(endpoint.origin, endpoint.region, name),
+        identity=StoreIdentity(endpoint.service_url, endpoint.region, name),
         posix_attributes=posix_attributes,
     )
 

@@ -309,7 +309,10 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class StoreIdentity:
-    """The store that serves: *endpoint* is its scheme and host, *transport* what sends requests."""
+    """The store that serves: *transport* is what sends requests.
+
+    *endpoint* is its scheme and host, and the path before the bucket, if it has one.
+    """
 
     endpoint: str
     region: str

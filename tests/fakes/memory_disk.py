@@ -27,6 +27,7 @@ class MemoryDisk:
         self.bad: set[tuple[bytes, int, int]] = set()
         self.replaced: list[ObjectName] = []
         self.accessed: list[int] = []
+        self.flushed = 0
         self.is_closed = False
         self._extents: dict[bytes, dict[int, dict[int, bytes]]] = {}
 
@@ -66,6 +67,10 @@ class MemoryDisk:
 
     def touch(self, segments: Iterable[Segment]) -> None:
         self.accessed += [segment.number for segment in segments]
+
+    def flush(self) -> None:
+        self._check()
+        self.flushed += 1
 
     def keep_all(self, kept: Sequence[Kept]) -> int:
         self._check()

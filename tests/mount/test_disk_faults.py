@@ -3,15 +3,17 @@
 Each mount has little memory, so that what is read again comes from the disk, or would.
 """
 
+import errno
 import os
 import random
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,29 @@ def test_a_cache_that_is_read_only_is_passed_over(
         disk.be_read_only()
         read_all(mount.path, objects)
         assert _warnings(mount) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        FaultyDisk.be_read_only,
+        FaultyDisk.fail,
+        partial(FaultyDisk.fail, number=errno.ENOSPC),
+        partial(FaultyDisk.delay, seconds=2.0),
+    ],
+    ids=["read-only", "failing", "full", "late"],
+)
+def test_a_disk_that_is_unfit_at_the_start_is_passed_over(
+    objects: Objects, disk: FaultyDisk, tmp_path: Path, fault: Callable[[FaultyDisk], None]
+) -> None:
+    options = (f"--cache-dir={disk.path}/cache", "--cache-size=1GiB", MEMORY)
+    fault(disk)
+    with mount_of(objects.server, objects.bucket, tmp_path / "m", *options) as mount:
+        mount.allow("disk cache")
+        for _ in range(2):
+            read_all(mount.path, objects)
+        assert _warnings(mount) == 1
+        disk.behave()
 
 
 def test_a_cache_whose_disk_fails_is_passed_over(

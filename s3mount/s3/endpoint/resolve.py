@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.errors import SetupError
@@ -76,6 +76,16 @@ class Endpoint:
     def origin(self) -> str:
         """Scheme and host, for messages."""
         return f"{self.scheme}://{self.host_header}"
+
+    @property
+    def service_url(self) -> str:
+        """Scheme, host, and the path that an endpoint URL has before the bucket.
+
+        Two of one host with other paths are other stores, in which one name is other buckets.
+        """
+        is_in_path = not self.host.startswith(f"{self.bucket}.")
+        bucket = f"/{quote(self.bucket, safe='')}" if is_in_path else ""
+        return f"{self.origin}{self.base_path.removesuffix(bucket)}"
 
 
 def supports_native(endpoint: Endpoint) -> bool:

@@ -40,14 +40,14 @@ class Read:
 class DiskRig:
     """The source, and what it stands on."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_failing: bool = False) -> None:
         self.store = ScriptedStore()
         self.disk = MemoryDisk()
         self.threads = ScriptedThreads()
         self.memory = BufferPool(MEMORY)
-        self.source = self.make_source(self.memory.holds)
+        self.source = self.make_source(self.memory.holds, is_failing=is_failing)
 
-    def make_source(self, holds: BufferHolds) -> DiskSource:
+    def make_source(self, holds: BufferHolds, *, is_failing: bool = False) -> DiskSource:
         """A source for another memory."""
         return DiskSource(
             self.disk,
@@ -56,6 +56,7 @@ class DiskRig:
             self.threads,
             namespace="n",
             memory_limit=MEMORY,
+            is_failing=is_failing,
         )
 
     def name(self, version: ObjectVersion) -> ObjectName:

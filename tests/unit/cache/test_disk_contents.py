@@ -111,6 +111,24 @@ async def test_a_disk_that_does_not_respond_gives_no_usage(
     may_go_on.set()
 
 
+async def test_a_disk_that_does_not_respond_keeps_no_command_that_is_cancelled(
+    cache: DiskCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun, may_go_on = trio.Event(), threading.Event()
+
+    def hang(_selection: object) -> None:
+        trio.from_thread.run_sync(has_begun.set)
+        may_go_on.wait()
+
+    monkeypatch.setattr(cache, "clear", hang)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(DiskContents(cache, "here", "bucket", "").clear, None)
+            await has_begun.wait()
+            nursery.cancel_scope.cancel()
+    may_go_on.set()
+
+
 @pytest.mark.parametrize("failure", [OSError(5, "Input/output error"), sqlite3.OperationalError()])
 async def test_a_disk_that_fails_gives_no_usage_and_refuses_commands(
     cache: DiskCache, monkeypatch: pytest.MonkeyPatch, failure: Exception

@@ -12,6 +12,7 @@ from s3mount.cache.block_source import BufferLost
 from s3mount.cache.disk_health import PAUSE
 from s3mount.cache.disk_read import ReadCancelledError
 from s3mount.cache.disk_readers import READERS, SLOW_AFTER
+from s3mount.cache.disk_writer import FLUSH_AGE, LOST_MAX, STUCK_AFTER
 from s3mount.cache.presence_table import ABSENCE_TTL
 from s3mount.cache.segment_reading import ISLAND
 from s3mount.config import BlockConfig
@@ -177,6 +178,27 @@ async def test_a_failing_disk_is_bypassed_and_tried_again(
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+async def test_a_disk_that_fails_at_the_start_is_tried_later_without_another_warning(
+    mock_clock: MockClock,
+) -> None:
+    rig = DiskRig(is_failing=True)
+    rig.disk.fails = True
+    await rig.read(SMALL)
+    capacity_at_first = rig.source.capacity()
+
+    mock_clock.jump(PAUSE + 1)
+    await rig.read(SMALL)
+    rig.disk.fails = False
+    for _ in range(3):  # a trial to read, one to write, and then what was written
+        mock_clock.jump(PAUSE + 1)
+        rig.asked()
+        await rig.read(SMALL)
+
+    assert capacity_at_first == 0
+    assert rig.asked() == []
+    assert rig.source.capacity()
+
+
 async def test_a_disk_that_cannot_be_written_is_read_still(expected_warnings: list[str]) -> None:
     expected_warnings.append(f"{CANNOT} written")
     rig = DiskRig()
@@ -295,6 +317,22 @@ async def test_the_version_id_that_the_store_has_told_is_passed_on() -> None:
     assert [told.version_id for told, _ in read.ends] == ["v7"]
 
 
+async def test_nothing_is_kept_of_a_version_that_one_of_its_requests_has_made_doubtful() -> None:
+    rig = DiskRig()
+    rig.fill(LARGE, MIB, MIB + ISLAND + EXTENT)
+    read = rig.start(LARGE, 0, 4 * MIB)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.threads.run_all()
+    await trio.testing.wait_all_tasks_blocked()
+    first, _ = rig.store.loads
+    first.version = first.version.doubted()
+
+    await rig.finish()
+
+    assert [told.is_doubted for told, _ in read.ends] == [True]
+    assert min(start for start, _ in rig.disk.extents(rig.name(LARGE))) == MIB
+
+
 async def test_a_buffer_that_is_used_again_before_its_turn_is_not_written() -> None:
     rig = DiskRig()
     rig.threads.calls.append((lambda: None, lambda _: None))  # the writer waits for a thread
@@ -323,7 +361,7 @@ async def _read_without_writing(rig: DiskRig, start: int, stop: int) -> memoryvi
     return read.into
 
 
-async def test_a_buffer_is_held_while_it_is_written() -> None:
+async def test_a_buffer_is_held_while_it_is_written_and_wanted_no_longer_after_it() -> None:
     rig = DiskRig()
     into = await _read_without_writing(rig, 0, MIB)
 
@@ -332,6 +370,7 @@ async def test_a_buffer_is_held_while_it_is_written() -> None:
 
     assert while_written
     assert not rig.memory.holds.has(into)
+    assert not rig.memory.holds.is_wanted(into)
 
 
 async def test_what_is_evicted_is_not_served_and_not_written_from_before() -> None:
@@ -466,4 +505,57 @@ async def test_a_prefetch_of_what_the_disk_has_is_not_narrowed() -> None:
         reader.close()
 
     assert stop > 3 * MIB
+    assert rig.asked() == []
+
+
+async def test_lost_writes_take_no_memory_while_a_write_hangs() -> None:
+    rig = DiskRig()
+    await _read_without_writing(rig, 0, EXTENT)  # its write has a thread, which does not end
+
+    for _ in range(3 * LOST_MAX):
+        rig.memory.release(await _read_without_writing(rig, EXTENT, 2 * EXTENT))
+
+    assert len(rig.source._writer._waiting) <= LOST_MAX + 1
+
+
+async def test_a_write_that_hangs_is_a_failure_that_nothing_waits_for(
+    autojump_clock: MockClock,  # noqa: ARG001
+    expected_warnings: list[str],
+) -> None:
+    expected_warnings.append(f"{CANNOT} written")
+    rig = DiskRig()
+    rig.source.keep(SMALL, 0, rig.store.content(SMALL))
+    assert rig.source.capacity()
+
+    with trio.fail_after(2 * STUCK_AFTER):
+        await rig.source.wait_kept()
+
+    assert not rig.source.capacity()
+
+
+async def test_what_waits_for_no_read_is_done_when_it_is_waited_for() -> None:
+    rig = DiskRig()
+    later = ObjectVersion("b", "small", "other", 100 * KIB)
+    rig.threads.is_prompt = True
+    rig.source.has(SMALL, ByteRange(0, 1))
+    rig.source.has(later, ByteRange(0, 1))
+
+    with trio.fail_after(5):
+        await rig.source.wait_kept()
+
+    assert rig.disk.replaced == [rig.name(SMALL)]
+
+
+async def test_reads_that_write_nothing_tell_the_index_of_their_accesses(
+    mock_clock: MockClock,
+) -> None:
+    rig = DiskRig()
+    rig.fill(SMALL)
+    await rig.read(SMALL)
+    before = rig.disk.flushed
+
+    mock_clock.jump(FLUSH_AGE)
+    await rig.read(SMALL)
+
+    assert (before, rig.disk.flushed) == (0, 1)
     assert rig.asked() == []

@@ -1,9 +1,11 @@
 """Folder of a cache: modes, generations, unknown formats, leftovers; the document of its tables."""
 
+import errno
 import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ import pytest
 from s3mount.disk import index as indexes
 from s3mount.disk.checksum import pack
 from s3mount.disk.disk_cache import DiskCache
+from s3mount.disk.folder_check import failure_of
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
 from s3mount.disk.usage import DiskLimits
-from s3mount.errors import CacheDirectoryError
+from s3mount.errors import CacheDirectoryError, CacheDiskError
 from tests.cached_objects import (
+    SIZES,
     generation_folder,
     is_whole,
     keep,
@@ -49,9 +53,76 @@ def test_only_the_owner_has_access_whatever_the_umask(tmp_path: Path) -> None:
     cache.close()
 
 
+@pytest.mark.parametrize("place", ["lock", "1", "generation", "index.sqlite", "objects", "packs"])
+def test_nothing_is_opened_through_a_symbolic_link(
+    tmp_path: Path, place: str, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("index of the disk cache")
+    folder, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    folder.mkdir(mode=0o700)
+    DiskCache(folder, LIMITS).close()
+    generation = generation_folder(folder)
+    outer = {"lock": folder / place, "1": folder / place, "generation": generation}
+    path = outer.get(place, generation / place)
+    if path.exists():
+        path.rename(elsewhere)
+    else:
+        elsewhere.mkdir()
+    path.symlink_to(elsewhere)
+    before = state_of(elsewhere)
+
+    with suppress(CacheDirectoryError, OSError):
+        cache = DiskCache(folder, LIMITS)
+        for number in range(len(SIZES)):
+            keep(cache, object_name(number))
+        cache.close()
+
+    assert before == state_of(elsewhere)
+
+
+def state_of(path: Path) -> list[tuple[str, int]]:
+    """All that is at *path* and below, each with when it was changed."""
+    return [(str(each), each.lstat().st_mtime_ns) for each in (path, *sorted(path.rglob("*")))]
+
+
 def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CacheDirectoryError, match="cannot be used"):
+    with pytest.raises(CacheDirectoryError, match="is not there"):
         DiskCache(tmp_path / "absent", LIMITS)
+
+
+def test_a_cache_that_opens_late_is_made_by_what_needs_it_first(tmp_path: Path) -> None:
+    place = tmp_path / "cache"
+    place.touch()
+    cache = DiskCache(place, LIMITS, opens_late=True)
+    with pytest.raises(CacheDirectoryError, match="not a directory"):
+        cache.open()
+    with pytest.raises(OSError, match="not a directory"):
+        cache.find(object_name(1), 0)
+    cache.close()
+
+    place.unlink()
+    keep(cache, object_name(1))
+
+    assert is_whole(cache, object_name(1))
+    assert place.stat().st_mode & 0o777 == 0o700
+    cache.close()
+
+
+def test_a_directory_that_is_not_private_is_refused_whenever_it_is_opened(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    cache = DiskCache(tmp_path, LIMITS, opens_late=True)
+
+    with pytest.raises(CacheDirectoryError, match="chmod 700"):
+        cache.open()
+    with pytest.raises(OSError, match="chmod 700"):
+        cache.find(object_name(1), 0)
+
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_failure_of_the_disk_is_told_from_a_refusal(tmp_path: Path, number: int) -> None:
+    assert isinstance(failure_of(tmp_path, OSError(number, "failed")), CacheDiskError)
 
 
 def test_other_formats_are_left_alone(tmp_path: Path) -> None:

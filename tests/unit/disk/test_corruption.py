@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.disk.contents import Selection
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.object_name import MIB
 from s3mount.disk.usage import DiskLimits
@@ -19,6 +20,7 @@ from tests.cached_objects import (
     is_whole,
     keep,
     object_name,
+    open_index,
     right_bytes,
 )
 
@@ -186,4 +188,32 @@ def test_damage_to_an_open_directory_is_found_when_it_is_read(folder: Path, seed
         cache.close()
     cache = DiskCache(folder, LIMITS)
     check(cache)
+    cache.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        *(("segments", "bytes", value) for value in (0, -1, "text", b"blob", 1.5)),
+        *(("segments", "accessed", value) for value in ("text", b"blob", 2**62)),
+        *(("totals", "segments", value) for value in ("text", b"blob", -1)),
+        *(("counters", "value", value) for value in ("text", b"blob", -1)),
+    ],
+)
+def test_a_value_that_is_none_of_the_index_costs_what_is_cached_at_most(
+    folder: Path, table: str, column: str, value: object
+) -> None:
+    connection = open_index(folder)
+    connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    connection.close()
+
+    cache = DiskCache(folder, DiskLimits(16 * MIB))
+    cache.usage()
+    check(cache)
+    cache.evict(NAMES[0])
+    cache.pin(Selection(None, "bucket"), is_pinned=True)
+    cache.clear()
+    assert keep(cache, NAMES[0])
+    assert is_whole(cache, NAMES[0])
+    cache.usage()
     cache.close()

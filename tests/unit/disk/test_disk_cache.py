@@ -3,12 +3,14 @@
 import os
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from s3mount.disk.contents import Selection
 from s3mount.disk.disk_cache import DiskCache
+from s3mount.disk.notes import NOTES_MAX, Notes
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
 from s3mount.disk.reservation import Kept
 from s3mount.disk.usage import DiskLimits
@@ -214,6 +216,22 @@ def test_what_is_read_again_is_cold_no_longer(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_notes_that_cannot_be_told_are_bounded(tmp_path: Path) -> None:
+    """As of a disk that is read-only: what is bad is found again at each read."""
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(0, size=SEGMENT))
+    (segment,) = segments(cache, object_name(0, size=SEGMENT))
+    notes = Notes()
+
+    for number in range(2 * NOTES_MAX):
+        notes.add_accesses((replace(segment, number=number),))
+        notes.add_bad(segment, (0,))
+
+    assert len(notes._accessed) == NOTES_MAX
+    assert len(notes._bad) == 1
+    cache.close()
+
+
 def test_pinned_objects_stay(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, LIMITS)
     pinned = object_name(0, size=3 * SEGMENT)
@@ -226,6 +244,24 @@ def test_pinned_objects_stay(tmp_path: Path) -> None:
 
     assert is_whole(cache, pinned)
     assert cache.pin(Selection(), is_pinned=False) > 1
+    assert cache.usage().pinned_bytes == 0
+    cache.close()
+
+
+def test_a_pin_is_of_the_object_and_its_next_version_has_it(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    old, new = (object_name(0, size=20 * MIB, etag=etag) for etag in ("old", "new"))
+    keep(cache, old)
+    cache.pin(Selection(path="folder"), is_pinned=True)
+
+    keep(cache, new)
+    for number in range(1, 80):
+        keep(cache, object_name(number, size=MIB))
+
+    assert is_whole(cache, new)
+    assert not segments(cache, old)
+    assert 20 * MIB <= cache.usage().pinned_bytes < 21 * MIB
+    assert cache.pin(Selection(path="folder/key-0"), is_pinned=False) == 1
     assert cache.usage().pinned_bytes == 0
     cache.close()
 

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,21 @@ def test_a_directory_that_must_exist_is_not_made(tmp_path: Path) -> None:
         open_existing_folder(tmp_path / "cache")
 
     assert not (tmp_path / "cache").exists()
+
+
+def test_what_the_group_puts_into_it_at_the_last_moment_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user could go on changing it by a descriptor, whatever the mode of the directory."""
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    cache.chmod(0o770)
+
+    def names_before(folder: int, listdir: Callable[[int], list[str]] = os.listdir) -> list[str]:
+        names = listdir(folder)
+        (cache / "1").mkdir(exist_ok=True)
+        return names
+
+    monkeypatch.setattr(os, "listdir", names_before)
+    with pytest.raises(CacheDirectoryError, match="other users have access"):
+        prepare_folder(cache)

@@ -68,6 +68,23 @@ def test_the_url_of_a_bucket(options: dict[str, object], url: str) -> None:
     assert url_of(**options) == url
 
 
+@pytest.mark.parametrize("style", ["path", "virtual"])
+@pytest.mark.parametrize("bucket", ["photos", "tenant", ""])
+def test_the_url_of_a_service_has_its_path_and_no_bucket(style: str, bucket: str) -> None:
+    def service_url(url: str) -> str:
+        return resolved(bucket=bucket, endpoint_url=url, addressing_style=style).service_url
+
+    is_in_host = style == "virtual" and bucket
+    expected = f"https://{bucket}.oss.example.com" if is_in_host else OWN
+    assert service_url(OWN) == expected
+    assert service_url(f"{OWN}/s3") == f"{expected}/s3"
+    assert service_url(f"{OWN}/tenant/") == f"{expected}/tenant"
+
+
+def test_the_url_of_a_service_has_no_bucket_of_a_tenant() -> None:
+    assert resolved(bucket="tenant:photos", endpoint_url=OWN).service_url == OWN
+
+
 def test_the_profile_s_style_is_heeded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[default]\ns3 =\n    addressing_style = virtual\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
