@@ -19,44 +19,26 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import outcome
 import trio
 
 from s3mount.cache.buffer_holds import BufferHolds, memory_size
 from s3mount.cache.disk_health import DiskHealth
-from s3mount.cache.disk_names import NamedVersion, segment_parts
+from s3mount.cache.disk_names import NamedVersion
 from s3mount.cache.disk_protocol import Disk
 from s3mount.cache.disk_readers import Threads
-from s3mount.cache.pending_write import PendingWrite
+from s3mount.cache.pending_write import BatchResult, PendingWrite, write_batch
 from s3mount.cache.presence_table import PresenceTable
 from s3mount.disk.object_name import ObjectName
-from s3mount.disk.reservation import Kept
-from s3mount.disk.segment import Segment
 from s3mount.disk.usage import DiskUsage
-from s3mount.s3.model import ByteRange
 
 BATCH: Final = 8 << 20  # bytes of one transaction
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
 STUCK_AFTER: Final = 30.0  # seconds
 FLUSH_AGE: Final = 60.0  # seconds
 LOST_MAX: Final = 1024
-
-
-class _Found(NamedTuple):
-    """A segment as it is after a write."""
-
-    digest: bytes
-    number: int
-    segment: Segment | None
-
-
-class _Result(NamedTuple):
-    """What a batch has written: bytes that were absent before, and where they are now."""
-
-    octets: int
-    found: list[_Found]
 
 
 class DiskWriter:
@@ -259,27 +241,11 @@ class DiskWriter:
                 batch.append(write)
         return batch
 
-    def _write(self, batch: list[PendingWrite]) -> _Result:
-        """Write *batch*; called in a thread."""
-        kept = [
-            Kept(write.named.name, write.start, write.content)
-            for write in batch
-            if write.content is not None
-        ]
-        written = self._disk.keep_all(kept)
-        parts = {
-            (write.named, part.number)
-            for write in batch
-            for part in segment_parts(
-                write.named.name, ByteRange(write.start, write.start + write.octets)
-            )
-        }
-        found = [
-            _Found(named.digest, number, self._disk.find(named.name, number, named.digest))
-            for named, number in parts
-        ]
+    def _write(self, batch: list[PendingWrite]) -> BatchResult:
+        """Write *batch*, and look at what the directory holds; called in a thread."""
+        result = write_batch(self._disk, batch)
         self._look_at_usage()
-        return _Result(written, found)
+        return result
 
     def _look_at_usage(self) -> None:
         if time.monotonic() - self._usage_at >= USAGE_AGE:
@@ -297,7 +263,7 @@ class DiskWriter:
             self.bytes_skipped += sum(write.octets for write in batch)
             return
         written = result.unwrap()
-        assert isinstance(written, _Result)
+        assert isinstance(written, BatchResult)
         self._health.end_trial()
         self.bytes_written += written.octets
         for each in written.found:

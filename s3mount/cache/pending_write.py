@@ -1,8 +1,13 @@
-"""Pending write of the disk cache: bytes of an object that wait for the writer, or are written."""
+"""Pending writes of the disk cache, and how a batch of them is written: in a thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from s3mount.cache.disk_names import NamedVersion
+from s3mount.cache.disk_names import NamedVersion, segment_parts
+from s3mount.cache.disk_protocol import Disk
+from s3mount.disk.reservation import Kept
+from s3mount.disk.segment import Segment
+from s3mount.s3.model import ByteRange
 
 
 class PendingWrite:
@@ -27,3 +32,40 @@ class PendingWrite:
     def drop(self) -> None:
         """Refer to the bytes no longer."""
         self.content = self.buffer = self.on_return = None
+
+
+class FoundSegment(NamedTuple):
+    """A segment as it is after a write."""
+
+    digest: bytes
+    number: int
+    segment: Segment | None
+
+
+class BatchResult(NamedTuple):
+    """What a batch has written: bytes that were absent before, and where they are now."""
+
+    octets: int
+    found: list[FoundSegment]
+
+
+def write_batch(disk: Disk, batch: Sequence[PendingWrite]) -> BatchResult:
+    """Write those of *batch* that are not lost. OSError, sqlite3.Error."""
+    kept = [
+        Kept(write.named.name, write.start, write.content)
+        for write in batch
+        if write.content is not None
+    ]
+    written = disk.keep_all(kept)
+    parts = {
+        (write.named, part.number)
+        for write in batch
+        for part in segment_parts(
+            write.named.name, ByteRange(write.start, write.start + write.octets)
+        )
+    }
+    found = [
+        FoundSegment(named.digest, number, disk.find(named.name, number, named.digest))
+        for named, number in parts
+    ]
+    return BatchResult(written, found)

@@ -1,9 +1,9 @@
 """The live picture of `s3mountctl top`: its loop, its keys, and what is drawn."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rich.console import ConsoleDimensions, Group, RenderableType
 from rich.live import Live
@@ -12,7 +12,6 @@ from rich.text import Text
 
 from s3mount.ctl import units
 from s3mount.ctl.client import Client
-from s3mount.ctl.disk_summary import disk_summary
 from s3mount.ctl.output import console, escaped
 from s3mount.ctl.rates import SORT_KEYS, FileRate, RateHistory, Rates
 from s3mount.ctl.screen import Keyboard
@@ -230,3 +229,18 @@ def _keys(state: TopState) -> Text:
         style="dim",
         no_wrap=True,
     )
+
+
+def disk_summary(disk: Mapping[str, Any]) -> Iterator[str | tuple[str, str]]:
+    """Yield what `top` says of the disk cache: parts of a text, some with their style."""
+    if disk.get("bypassed"):
+        yield "bypassed  ", "bold yellow"
+    hits, misses = disk.get("hits") or 0, disk.get("misses") or 0
+    if disk.get("used") is None:
+        yield "it does not respond", "bold yellow"
+    else:
+        yield f"{units.size(disk['used'])} of {units.size(disk.get('limit') or 0)}"
+    yield f", hits {units.share(hits, hits + misses)}"
+    yield f", evictions {units.number(disk.get('evictions') or 0)}"
+    bad = disk.get("bad") or 0
+    yield f", damaged extents {units.number(bad)}", "bold red" if bad else ""

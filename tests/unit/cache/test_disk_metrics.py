@@ -4,7 +4,7 @@ from s3mount.metrics import Metrics
 from tests.unit.cache.disk_rig import DiskRig
 
 
-def test_the_limit_is_told_before_this_mount_has_written() -> None:
+async def test_the_limit_is_told_before_this_mount_has_written() -> None:
     rig, metrics = DiskRig(), Metrics()
 
     rig.source.register_metrics(metrics)

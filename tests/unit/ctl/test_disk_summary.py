@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from s3mount.ctl.disk_summary import disk_summary
+from s3mount.ctl.top_screen import disk_summary
 from tests.fakes.control_replies import DISK
 
 
