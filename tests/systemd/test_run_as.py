@@ -70,6 +70,7 @@ def test_root_makes_the_cache_directory_for_the_user(
     assert sandbox.output("stat", "-c", "%U %a", "/var/cache/carols") == "carol 700"
     sandbox.output("runuser", "-u", carol, "--", "cat", f"{PLACE}/{KEY}")
     sandbox.run("umount", PLACE)
+    sandbox.wait_until(lambda: sandbox.run("pgrep", "-u", carol, check=False).stdout == "")
     strangers = sandbox.output("find", "/var/cache/carols", "!", "-user", "carol")
     assert strangers == ""
 

@@ -112,7 +112,7 @@ def test_a_program_that_hangs_ends_in_time(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    report = doctor(store.url, "--timeout", "1")
+    report = doctor(store.url, "--timeout", "5")  # in which the chain comes to the program
 
     assert report["credentials"].outcome == "failure"
     assert "does not answer (credential_process)" in report["credentials"].text
