@@ -64,6 +64,10 @@ class Host(Protocol):
         """
         ...
 
+    def ended(self) -> None:
+        """Hear no more commands: the session has ended, and its number may be another mount's."""
+        ...
+
 
 Serve = Callable[[Config, Host], Awaitable[None]]
 """Serve until the kernel ends the session, or until cancelled. Raises S3MountError.

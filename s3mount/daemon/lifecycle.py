@@ -57,6 +57,7 @@ class MountLifecycle:
         self._listener = listener
         self._notifier = notifier
         self._control = control
+        self._commands = trio.CancelScope()  # of the control socket
         self._endpoint = endpoint
         self.metrics = Metrics()
         self._mount: AttachedMount | None = None
@@ -98,6 +99,9 @@ class MountLifecycle:
         if self._endpoint is not None:
             self._nursery.start_soon(self._endpoint.serve, self.metrics)
         self._nursery.start_soon(self._announce, served)
+
+    def ended(self) -> None:
+        self._commands.cancel()
 
     # SignalHandler
 
@@ -145,8 +149,12 @@ class MountLifecycle:
         self._listener.ready()
         self._notifier.ready(self._status)
         served.answered()
-        self._nursery.start_soon(self._control.serve, served)
+        self._nursery.start_soon(self._serve_control, served)
         await self._notifier.feed_watchdog()
+
+    async def _serve_control(self, served: Served) -> None:
+        with self._commands:
+            await self._control.serve(served)
 
     def _open_control(self) -> None:
         connection = self._connection

@@ -199,6 +199,7 @@ async def _serve_session(
         with kernel_session(int(path.rpartition("/")[2]), is_shared=has_many_users):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
+        host.ended()
         await filesystem.tree.flush()  # shielded: it ends soon, and raises nothing
         blocks.close()
         invalidator.end()

@@ -52,15 +52,24 @@ class ControlClient:
 def control_socket(at: Path) -> Path:
     """Return the path of the control socket of the mount at *at*.
 
-    A mount that was killed leaves a socket, perhaps of the same number.
+    A mount that was killed leaves a socket, perhaps of the same number, and one that ends has one
+    for a moment.
     """
     entry = mount_at(str(at))
     assert entry is not None
     connection = int(entry.device.partition(":")[2])
     found = find_sockets(search_folders({}, 0))
     candidates = (each.path for each in found if each.connection == connection)
-    (path,) = filter(_is_listening, candidates)
+    listening = list(filter(_is_listening, candidates))
+    if len(listening) > 1:
+        listening = [path for path in listening if _mountpoint(path) == str(at)]
+    (path,) = listening
     return path
+
+
+def _mountpoint(path: Path) -> str:
+    with connected(path) as client:
+        return str(client.greeting["mountpoint"])
 
 
 def _is_listening(path: Path) -> bool:
