@@ -14,7 +14,7 @@ from tests.cached_objects import is_whole, keep, object_name, open_index, right_
 from tests.unit.disk.load_process import NAMES
 
 LIMITS = DiskLimits(16 * MIB)
-KILLS = 200
+KILLS = 60  # those of mounts are more: tests/mount/test_disk_faults.py
 PROCESSES = 2
 UNCOUNTED = MIB  # bytes on the disk that are not counted: folders, -shm, tags
 
