@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class DiskContents:
-    """What *cache* has; paths are those of a mount of *bucket* and *prefix*.
+    """Contents of *cache*; paths are those of a mount of *bucket* and *prefix*.
 
     *namespace* is that of the mount's objects. An empty *bucket* is every bucket of an account,
     whose paths begin with a bucket.

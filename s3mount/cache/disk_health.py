@@ -19,7 +19,7 @@ PAUSE: Final = 30.0  # seconds
 
 
 class DiskHealth:
-    """Whether the disk is *used* ("read", "written"), by *clock* in seconds.
+    """Health of the disk as it is *used* ("read", "written"), by *clock* in seconds.
 
     One that *is_failing* is bypassed from the start, of which the log has a line already.
     """

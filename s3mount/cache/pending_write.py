@@ -43,7 +43,7 @@ class FoundSegment(NamedTuple):
 
 
 class BatchResult(NamedTuple):
-    """What a batch has written: bytes that were absent before, and where they are now."""
+    """Result of a batch: bytes that were absent before, and where they are now."""
 
     octets: int
     found: list[FoundSegment]

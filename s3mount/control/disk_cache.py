@@ -27,7 +27,7 @@ class Limits(Protocol):
 
 
 class Usage(Protocol):
-    """What the directory has: see `disk.usage`."""
+    """Usage of the directory: see `disk.usage`."""
 
     @property
     def used(self) -> int: ...

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class Records(Protocol):
-    """What a disk cache has of records; all calls wait for the disk. OSError, sqlite3.Error."""
+    """Records of a disk cache; all calls wait for the disk. OSError, sqlite3.Error."""
 
     def get_record(self, key: bytes) -> bytes | None: ...
     def put_records(self, new: Mapping[bytes, bytes]) -> None: ...

@@ -63,7 +63,7 @@ def make_filesystem(  # noqa: PLR0917 - the parts of a mount
 
 
 class TreeParts(NamedTuple):
-    """What the options for metadata decide of a tree: see `build_tree`.
+    """Parts of a tree that the options for metadata decide: see `build_tree`.
 
     *policies* adds to the prefetch policies of a tree.
     """

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from s3mount.disk.checksum import RESERVED, unpack
 from s3mount.disk.damage import checked_bytes, checked_integer
-from s3mount.disk.object_name import EXTENT, NUMBER_MAX, SIZE_MAX, ObjectName, extent_count
+from s3mount.disk.object_name import NUMBER_MAX, SIZE_MAX, ObjectName, encode
 from s3mount.disk.segment import SegmentClass
 
 _PAGE = 256
@@ -29,12 +29,12 @@ class Selection(NamedTuple):
         conditions, parameters = ["1"], []
         if self.namespace is not None:
             conditions.append("namespace = (SELECT id FROM namespaces WHERE text = ?)")
-            parameters.append(_encoded(self.namespace))
+            parameters.append(encode(self.namespace))
         if self.bucket is not None:
             conditions.append("bucket = ?")
-            parameters.append(_encoded(self.bucket))
+            parameters.append(encode(self.bucket))
         if self.path:
-            key = _encoded(self.path).rstrip(b"/")
+            key = encode(self.path).rstrip(b"/")
             conditions.append("(key = ? OR (key >= ? AND key < ?))")  # "0" follows "/"
             parameters += [key, key + b"/", key + b"0"]
         return " AND ".join(conditions), tuple(parameters)
@@ -112,17 +112,15 @@ def mark_selected(connection: sqlite3.Connection, selection: Selection) -> int:
 
 
 def _present(name: ObjectName, number: object, packed: object) -> int:
-    start, stop = name.segment_range(checked_integer(number, SIZE_MAX))
-    checksums = unpack(packed, extent_count(stop - start))
-    return sum(
-        min(EXTENT, stop - start - index * EXTENT)
-        for index, value in enumerate(checksums)
+    """The bytes of a segment that are there."""
+    segment = checked_integer(number, SIZE_MAX)
+    checksums = unpack(packed, name.extent_count(segment))
+    there = (
+        name.extent_range(segment, extent)
+        for extent, value in enumerate(checksums)
         if value > RESERVED
     )
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return sum(stop - start for start, stop in there)
 
 
 def _decoded(content: object) -> str:

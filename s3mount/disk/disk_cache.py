@@ -266,6 +266,7 @@ class DiskCache:
         """Note which of the *wrong* extents are bad, rather than evicted since they were found."""
         if self._current.reopen_if_replaced():
             return
+        # twice, so that the index is looked at after the bytes, too
         bad = self._still_wrong(segment, self._still_wrong(segment, wrong))
         if not bad:
             return

@@ -17,7 +17,7 @@ NOTES_MAX: Final = 1 << 14
 
 
 class Notes:
-    """What was noted since the last `write_to`."""
+    """Accesses and bad extents that were noted since the last `write_to`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

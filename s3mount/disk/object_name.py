@@ -53,19 +53,28 @@ class ObjectName(NamedTuple):
             return 0, self.size
         return number * SEGMENT, min((number + 1) * SEGMENT, self.size)
 
+    def extent_count(self, number: int) -> int:
+        """How many extents segment *number* has."""
+        start, stop = self.segment_range(number)
+        return extent_count(stop - start)
+
+    def extent_range(self, number: int, extent: int) -> tuple[int, int]:
+        """Where an extent of segment *number* starts and stops in the object."""
+        start, stop = self.segment_range(number)
+        return start + extent * EXTENT, min(start + (extent + 1) * EXTENT, stop)
+
 
 def _digest(fields: tuple[str, ...], size: int) -> bytes:
-    encoded = [field.encode("utf-8", "surrogateescape") for field in fields]
     # with their lengths, so that no two tuples are one text
-    text = b"".join(b"%d:%b" % (len(field), field) for field in encoded)
+    text = b"".join(b"%d:%b" % (len(field), field) for field in map(encode, fields))
     return hashlib.blake2b(text, digest_size=size, person=b"s3mount cache").digest()
+
+
+def encode(text: str) -> bytes:
+    """The bytes of a key, or of another part of a name, as the store has them."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def extent_count(size: int) -> int:
     """How many extents *size* bytes have; none if that is negative."""
     return max(0, -(-size // EXTENT))
-
-
-def segment_number(offset: int) -> int:
-    """The segment of a large object that has the byte at *offset*."""
-    return offset // SEGMENT

@@ -37,7 +37,7 @@ class Part:
     @property
     def length(self) -> int:
         """How many bytes are missing."""
-        ranges = (extent_range(self.kept.name, self.number, each) for each in self.missing)
+        ranges = (self.kept.name.extent_range(self.number, each) for each in self.missing)
         return sum(stop - start for start, stop in ranges)
 
 
@@ -52,15 +52,15 @@ class Reservation:
     def content(self, extent: int) -> memoryview:
         """The bytes of an extent."""
         kept = self.part.kept
-        start, stop = extent_range(kept.name, self.part.number, extent)
+        start, stop = kept.name.extent_range(self.part.number, extent)
         return kept.content[start - kept.start : stop - kept.start]
 
     def runs(self) -> Iterator[tuple[int, memoryview]]:
         """Where in the object missing bytes begin, and what they are, joined where they touch."""
         kept, number = self.part.kept, self.part.number
-        start = stop = extent_range(kept.name, number, self.part.missing[0])[0]
+        start = stop = kept.name.extent_range(number, self.part.missing[0])[0]
         for extent in self.part.missing:
-            low, high = extent_range(kept.name, number, extent)
+            low, high = kept.name.extent_range(number, extent)
             if low != stop:
                 yield start, kept.content[start - kept.start : stop - kept.start]
                 start = low
@@ -82,7 +82,6 @@ def _missing_part(
     connection: sqlite3.Connection, kept: Kept, digest: bytes, number: int
 ) -> Part | None:
     name = kept.name
-    first, end = name.segment_range(number)
     row = connection.execute(
         "SELECT class, checksums FROM segments JOIN objects ON id = object"
         " WHERE digest = ? AND number = ?",
@@ -90,7 +89,7 @@ def _missing_part(
     ).fetchone()
     if row is not None and row[0] == SegmentClass.EVICTING:
         return None  # its bytes are about to be freed
-    count = extent_count(end - first)
+    count = name.extent_count(number)
     found = (checksum.ABSENT,) * count if row is None else checksum.unpack(row[1], count)
     whole = _whole_extents(name, number, kept.start, kept.start + len(kept.content))
     missing = tuple(extent for extent in whole if found[extent] <= checksum.RESERVED)
@@ -106,18 +105,12 @@ def _whole_extents(name: ObjectName, number: int, start: int, stop: int) -> list
     """The extents of a segment that lie within [*start*, *stop*)."""
     first, end = name.segment_range(number)
     numbers = range(max(0, -(-(start - first) // EXTENT)), extent_count(min(stop, end) - first))
-    return [each for each in numbers if extent_range(name, number, each)[1] <= stop]
-
-
-def extent_range(name: ObjectName, number: int, extent: int) -> tuple[int, int]:
-    """Where an extent of a segment starts and stops in the object."""
-    first, end = name.segment_range(number)
-    return first + extent * EXTENT, min(first + (extent + 1) * EXTENT, end)
+    return [each for each in numbers if name.extent_range(number, each)[1] <= stop]
 
 
 def _room(name: ObjectName, number: int, extents: Sequence[int], *, is_new: bool) -> int:
     """The bytes that *extents* take: all of a small object at once, when it is new."""
     if name.is_small:
         return aligned(name.size) if is_new else 0
-    ranges = (extent_range(name, number, extent) for extent in extents)
+    ranges = (name.extent_range(number, extent) for extent in extents)
     return sum(aligned(stop - start) for start, stop in ranges)

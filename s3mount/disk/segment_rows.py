@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from s3mount.disk import checksum, pinning
 from s3mount.disk.damage import DamagedIndexError, checked_integer
-from s3mount.disk.object_name import ObjectName, extent_count
+from s3mount.disk.object_name import ObjectName, encode
 from s3mount.disk.pack_position import PackPosition
 from s3mount.disk.reservation import Part, Reservation
 from s3mount.disk.segment import Location, Segment, SegmentClass, location_of
@@ -41,9 +41,8 @@ def reserve(
             unused.append(location)
         return Reservation(part, location, tuple(unused))
     pack, offset, segment_class, packed = row
-    start, stop = part.kept.name.segment_range(part.number)
     # the row may have come with another part of the same transaction
-    size = part.room_in(checksum.unpack(packed, extent_count(stop - start)))
+    size = part.room_in(_unpacked(part, packed))
     if segment_class == SegmentClass.PINNED and not may_pin:
         segment_class = SegmentClass.KEPT
     connection.execute(
@@ -66,7 +65,6 @@ def _new_row(
     name = part.kept.name
     location = packs.take(connection, name.size) if name.is_small else Location(object_id, 0, 0)
     segment_class = SegmentClass.KEPT if name.is_small else SegmentClass.COLD
-    start, stop = name.segment_range(part.number)
     connection.execute(
         "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -77,7 +75,7 @@ def _new_row(
             location.pack,
             location.offset,
             part.size,
-            _reserved(part, bytes(checksum.LENGTH * extent_count(stop - start))),
+            _reserved(part, bytes(checksum.LENGTH * name.extent_count(part.number))),
         ),
     )
     return Location(object_id, location.pack, location.offset)
@@ -89,11 +87,15 @@ def _reserved(part: Part, packed: object) -> bytes:
 
 
 def _with_checksums(part: Part, packed: object, new: Sequence[int]) -> bytes:
-    start, stop = part.kept.name.segment_range(part.number)
-    checksums = list(checksum.unpack(packed, extent_count(stop - start)))
+    checksums = list(_unpacked(part, packed))
     for extent, value in zip(part.missing, new, strict=True):
         checksums[extent] = value
     return checksum.pack(checksums)
+
+
+def _unpacked(part: Part, packed: object) -> Sequence[int]:
+    """The checksums *packed* of the segment of *part*."""
+    return checksum.unpack(packed, part.kept.name.extent_count(part.number))
 
 
 def _object_row(
@@ -110,7 +112,7 @@ def _object_row(
     if row is not None:
         return int(row[0]), bool(row[1]), False
     is_pinned = _replace_others(connection, name.path_digest)
-    fields = (_encoded(name.bucket), _encoded(name.key), _encoded(name.etag), name.size, is_pinned)
+    fields = (encode(name.bucket), encode(name.key), encode(name.etag), name.size, is_pinned)
     cursor = connection.execute(
         "INSERT INTO objects (digest, path, namespace, bucket, key, etag, size, is_pinned)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -133,14 +135,10 @@ def _replace_others(connection: sqlite3.Connection, path_digest: int) -> bool:
 
 
 def _namespace_id(connection: sqlite3.Connection, text: str) -> int:
-    encoded = _encoded(text)
+    encoded = encode(text)
     connection.execute("INSERT OR IGNORE INTO namespaces (text) VALUES (?)", (encoded,))
     row = connection.execute("SELECT id FROM namespaces WHERE text = ?", (encoded,)).fetchone()
     return int(row[0])
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
 
 
 def publish(connection: sqlite3.Connection, reservation: Reservation, found: list[int]) -> None:
@@ -168,8 +166,7 @@ def cancel(connection: sqlite3.Connection, reservation: Reservation) -> None:
     row = connection.execute(
         "SELECT checksums FROM segments WHERE object = ? AND number = ?", where
     ).fetchone()
-    start, stop = part.kept.name.segment_range(part.number)
-    if row and max(checksum.unpack(row[0], extent_count(stop - start))) <= checksum.RESERVED:
+    if row and max(_unpacked(part, row[0])) <= checksum.RESERVED:
         connection.execute(
             "UPDATE segments SET class = ? WHERE object = ? AND number = ?",
             (SegmentClass.EVICTING, *where),
@@ -190,6 +187,6 @@ def segment_of(name: ObjectName, digest: bytes, number: int, row: tuple[object, 
         start,
         stop,
         location,
-        checksum.unpack(packed, extent_count(stop - start)),
+        checksum.unpack(packed, name.extent_count(number)),
         SegmentClass(checked_integer(segment_class, SegmentClass.EVICTING)),
     )

@@ -45,7 +45,7 @@ class DiskUsage:
 
 @dataclass(slots=True)
 class DiskCounts:
-    """What one process has done: bytes and extents read, bytes written, extents found bad."""
+    """Counts of one process: bytes and extents read, bytes written, extents found bad."""
 
     bytes_read: int = 0
     bytes_written: int = 0

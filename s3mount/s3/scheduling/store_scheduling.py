@@ -11,7 +11,7 @@ from s3mount.thread_pool import ThreadPool
 
 @dataclass(frozen=True, slots=True)
 class StoreScheduling:
-    """What schedules the requests to one store; for one trio run."""
+    """Scheduling of the requests to one store; for one trio run."""
 
     limiter: Limiter
     thread_pool: ThreadPool
