@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import measure, table
-from benchmarks.rows import DISK, FAR, HTTPS, MILLION_KEYS, NEAR, READERS, ROWS, Row
+from benchmarks.row import DISK, FAR, HTTPS, MILLION_KEYS, NEAR, READERS, Row
+from benchmarks.rows import ROWS
 from benchmarks.run import Bench, bench_for, data_directory, relay_cost, samples_of
 from benchmarks.samples import Report, Sample
 from benchmarks.servers import CHECKOUT
@@ -25,8 +26,11 @@ _READING_ONLY = {"rclone-16"}  # its streams do not make listings faster
 
 
 def main() -> None:
-    """Measure, print the table, and write the requested files."""
+    """Measure, print the table, and write the requested files; or print what is needed for it."""
     args = _arguments()
+    if args.print_packages:
+        print(*sorted({package for row in _chosen_rows(args) for package in row.packages}))
+        return
     # the contexts end, and nothing stays
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     report = Report.load(args.from_json) if args.from_json else _measure(args)
@@ -160,6 +164,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the table (.png or .svg)")
     parser.add_argument("--write-results", action="store_true", help="write benchmarks/RESULTS.md")
+    parser.add_argument(
+        "--print-packages",
+        action="store_true",
+        help="print the Debian packages that the chosen rows need, and end",
+    )
     args = parser.parse_args()
     args.links = args.links or [FAR, NEAR, HTTPS]
     args.rounds, args.keys = (1, 100_000) if args.quick else (args.rounds, MILLION_KEYS)

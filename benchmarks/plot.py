@@ -6,7 +6,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks.rows import FAR, HTTPS, NEAR, OURS
+from benchmarks.row import FAR, HTTPS, NEAR, OURS
 from benchmarks.samples import Report
 from benchmarks.table import LINKS, Block, blocks, median_seconds
 

@@ -44,19 +44,25 @@ class HungUpError(Exception):
 
 @dataclass(slots=True)
 class Counts:
-    """Counts: responses by kind and status, bytes of bodies to clients, connections."""
+    """Counts: responses by kind and status, bytes of bodies to clients by kind, connections."""
 
     requests: Counter[str] = field(default_factory=Counter)
-    down: int = 0
+    down: Counter[str] = field(default_factory=Counter)
     connections: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, *, request: str | None = None, down: int = 0, connections: int = 0) -> None:
+    def add_request(self, name: str) -> None:
         with self._lock:
-            self.down += down
-            self.connections += connections
-            if request is not None:
-                self.requests[request] += 1
+            self.requests[name] += 1
+
+    def add_down(self, kind: str, count: int) -> None:
+        if count:
+            with self._lock:
+                self.down[kind] += count
+
+    def add_connection(self) -> None:
+        with self._lock:
+            self.connections += 1
 
     def as_json(self) -> str:
         with self._lock:
@@ -141,6 +147,7 @@ class Connection:
     ) -> None:
         self._client, self._server = Side(client), Side(server)
         self._counts, self._delay, self._pace = counts, delay, pace
+        self._kind = ""  # of the request that is relayed
         self._pipe = os.pipe()
         with contextlib.suppress(PermissionError):  # the user's pipes are used up: smaller steps
             fcntl.fcntl(self._pipe[1], _F_SETPIPE_SZ, _CHUNK)
@@ -167,6 +174,7 @@ class Connection:
         self._wait_request()
         head = self._client.read_until(b"\r\n\r\n")
         request = read_request(head)
+        self._kind = request.kind
         time.sleep(self._delay.seconds(request.kind))
         self._server.sock.sendall(head)
         self._pass_body(self._client, self._server, request.body)
@@ -174,7 +182,7 @@ class Connection:
             response := read_response(head := self._server.read_until(b"\r\n\r\n"), request.method)
         ).status < 200:
             self._client.sock.sendall(head)
-        self._counts.add(request=f"{request.kind} {response.status}")
+        self._counts.add_request(f"{request.kind} {response.status}")
         self._client.sock.sendall(head, socket.MSG_MORE if response.body != Sized(0) else 0)
         self._pass_body(self._server, self._client, response.body)
         return not response.closes
@@ -223,7 +231,7 @@ class Connection:
     def _passed(self, sink: Side, count: int) -> None:
         if sink is self._client:
             self._pace.spend(count)
-            self._counts.add(down=count)
+            self._counts.add_down(self._kind, count)
 
     def _splice(self, source: Side, sink: Side, most: int) -> int:
         """Move the bytes at hand, at most *most*, and return how many; waits for the first."""
@@ -297,7 +305,7 @@ class Relay:
         except OSError:
             client.close()
             return
-        self.counts.add(connections=1)
+        self.counts.add_connection()
         Connection(client, server, self.counts, self._delay, Pace(self._rate)).serve()
 
     def _report(self, client: socket.socket) -> None:

@@ -1,73 +1,29 @@
-"""Rows of the table: workload, link, compared systems, and the limits for s3mount.
+"""Rows of the table, in its order."""
 
-Knows targets, never how anything is measured.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
-
+from benchmarks.reader_rows import READER_ROWS
+from benchmarks.row import (
+    AGAIN,
+    COLD,
+    COLD_FILE,
+    DISK,
+    FAR,
+    HTTPS,
+    LOCAL,
+    MILLION,
+    MILLION_KEYS,
+    MOUNTED,
+    NEAR,
+    OURS,
+    PEERS,
+    RCLONE,
+    READERS,
+    SERIAL,
+    START,
+    Limits,
+    Row,
+)
 from benchmarks.seed import DATASETS, GIB, KIB, MIB
-
-FAR, NEAR, HTTPS = "far", "near", "https"
-MILLION = "million"  # the bucket of the listing server
-MILLION_KEYS = 1_000_000
-
-OURS = "s3mount"
-RCLONE = ("rclone",)
-READERS = ("rclone", "rclone-16", "s3fs")
-LOCAL = "local file"  # the same bytes from a file in the page cache
-SERIAL = "serial LIST"  # a plain client that requests page after page
-COLD_FILE = "local file, cold"  # the same bytes from a file on the disk, not in the page cache
-COLD = "the same, cold"  # the first run, which filled the cache
-MOUNTED = "mounted file"  # a local file through the least possible FUSE mount
-DISK = frozenset({"s3mount-disk", "rclone-disk", "s3fs-disk", "geesefs-disk"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Limits for s3mount, None if unlimited; *ratio* is to the best of the row's `beside`."""
-
-    ratio: float | None = None
-    seconds: float | None = None
-    first: float | None = None  # seconds until the first name
-    requests: int | None = None
-    lists: int | None = None
-    heads: int | None = None
-    down: float | None = None  # bytes
-    cpu: float | None = None  # seconds
-    peak: float | None = None  # bytes
-    growth: float | None = None  # bytes of resident memory for each name seen
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One workload; *seen* is its required result, *again* limits a second run.
-
-    *ours* is the system that the limits are of. *is_remounted*: the workload runs once before, and
-    what is measured is a new mount after it, with the machine's page cache dropped.
-    """
-
-    name: str
-    title: str
-    workload: str
-    dataset: str
-    seen: int
-    links: Mapping[str, Limits]
-    beside: tuple[str, ...]  # the systems of its ratio
-    again: Limits | None = None
-    warmed_by: str | None = None  # an unmeasured workload before it, on the same mount
-    ttl: int = 60
-    systems: frozenset[str] | None = None  # the only systems by default: the others take minutes
-    ours: str = OURS
-    is_remounted: bool = False
-
-    @property
-    def bucket(self) -> str:
-        return MILLION if self.dataset == MILLION else DATASETS[self.dataset].bucket
-
-
-_AGAIN = Limits(requests=0)
-START = "start"  # the workload that the mount itself has done
+from benchmarks.tree_rows import TREE_ROWS
 
 ROWS = (
     Row(
@@ -77,7 +33,7 @@ ROWS = (
         dataset="few",
         seen=1,
         beside=RCLONE,
-        links={FAR: Limits(seconds=0.45), NEAR: Limits(seconds=0.35)},
+        links={FAR: Limits(seconds=0.45), NEAR: Limits(seconds=0.25)},
     ),
     Row(
         name="ls",
@@ -90,7 +46,7 @@ ROWS = (
             FAR: Limits(ratio=0.55, lists=11, heads=0),
             NEAR: Limits(ratio=0.32, lists=11, heads=0),
         },
-        again=_AGAIN,
+        again=AGAIN,
     ),
     Row(
         name="find",
@@ -100,7 +56,7 @@ ROWS = (
         seen=sum(size > KIB for _, size in DATASETS["tree"].objects()),
         beside=RCLONE,
         links={FAR: Limits(ratio=0.03, requests=20), NEAR: Limits(ratio=0.28, requests=20)},
-        again=_AGAIN,
+        again=AGAIN,
     ),
     Row(
         name="stat",
@@ -110,7 +66,7 @@ ROWS = (
         seen=300,
         beside=RCLONE,
         links={FAR: Limits(ratio=0.9, requests=30), NEAR: Limits(ratio=0.9, requests=30)},
-        again=_AGAIN,
+        again=AGAIN,
     ),
     Row(
         name="missing",
@@ -120,7 +76,7 @@ ROWS = (
         seen=200,
         beside=RCLONE,
         links={FAR: Limits(ratio=1.0, requests=6), NEAR: Limits(requests=6)},
-        again=_AGAIN,
+        again=AGAIN,
     ),
     Row(
         name="million",
@@ -144,7 +100,7 @@ ROWS = (
         seen=2_000,
         beside=RCLONE,
         links={FAR: Limits(requests=10)},
-        again=_AGAIN,
+        again=AGAIN,
     ),
     Row(
         name="wide",
@@ -154,7 +110,7 @@ ROWS = (
         seen=103_000,
         beside=RCLONE,
         links={FAR: Limits(requests=130)},
-        again=_AGAIN,
+        again=AGAIN,
         systems=frozenset(
             {"s3mount", "s3mount-boto3", "floor", "rclone", "mount-s3", "goofys", "geesefs"}
         ),
@@ -167,7 +123,7 @@ ROWS = (
         seen=4,
         beside=RCLONE,
         links={FAR: Limits(requests=5)},
-        again=_AGAIN,
+        again=AGAIN,
     ),
     Row(
         name="sequential",
@@ -197,8 +153,8 @@ ROWS = (
         workload="first_byte",
         dataset="gibibyte",
         seen=1,
-        beside=READERS,
-        links={FAR: Limits(ratio=0.68), NEAR: Limits(ratio=0.3)},
+        beside=PEERS,
+        links={FAR: Limits(ratio=1.0), NEAR: Limits(ratio=1.0)},
     ),
     Row(
         name="random",
@@ -311,4 +267,6 @@ ROWS = (
         is_remounted=True,
         ttl=600,
     ),
+    *READER_ROWS,
+    *TREE_ROWS,
 )

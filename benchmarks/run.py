@@ -18,16 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import measure
-from benchmarks.rows import (
+from benchmarks.row import (
     COLD,
     COLD_FILE,
     FAR,
     HTTPS,
     LOCAL,
-    MILLION,
+    MILLION_KEYS,
     MOUNTED,
     NEAR,
     OURS,
+    SCALED,
     SERIAL,
     START,
     Row,
@@ -42,17 +43,18 @@ from benchmarks.servers import (
     Counted,
     RelayAddress,
     SeaweedFS,
-    listing_server,
+    generated_server,
     relay,
     seaweedfs,
 )
 from benchmarks.systems import LOCAL_MOUNT, Mount, System, Target, mounted
 
 _MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
-_DATA_SIZE = 6 << 30  # bytes of all datasets, with a reserve
+_DATA_SIZE = 8 << 30  # bytes of all datasets, with a reserve
 DELAY = 0.020  # seconds that a far request takes longer
 RATE = 90e6  # bytes a second of a far connection
 _WORKLOAD_TIMEOUT = 900.0  # seconds
+_QUIET = 0.3  # seconds without traffic after which nothing more is on its way
 _LONG = 10.0  # seconds: in longer rows only the fastest peer runs in all rounds
 
 
@@ -73,12 +75,14 @@ class Bench:
     """Environment of a run: addresses by link and kind of bucket, and a temporary directory."""
 
     store: SeaweedFS
-    addresses: Mapping[tuple[str, bool], StoreAddress]  # the bool: whether for the million
+    addresses: Mapping[
+        tuple[str, bool], StoreAddress
+    ]  # the bool: whether its objects are generated
     scratch: Path
     keys: int
 
     def address(self, row: Row, link: str) -> StoreAddress:
-        return self.addresses[link, row.dataset == MILLION]
+        return self.addresses[link, row.is_generated]
 
 
 @contextlib.contextmanager
@@ -106,7 +110,7 @@ def bench_for(rows: list[Row], data: Path, scratch: Path, keys: int) -> Iterator
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         store = enter(seaweedfs(data, scratch))
-        seed(store, {row.dataset for row in rows} - {MILLION}, data / "seeded.json")
+        seed(store, {row.dataset for row in rows if not row.is_generated}, data / "seeded.json")
         far = enter(relay(store.url, scratch, delay=DELAY, rate=RATE))
         near = enter(relay(store.url, scratch))
         addresses = {
@@ -114,11 +118,12 @@ def bench_for(rows: list[Row], data: Path, scratch: Path, keys: int) -> Iterator
             (NEAR, False): StoreAddress(near.url, near),
             (HTTPS, False): StoreAddress(store.https_url, ca=store.ca),
         }
-        if any(row.dataset == MILLION for row in rows):
-            far = enter(
-                relay(enter(listing_server(keys, scratch)), scratch, delay=DELAY, rate=RATE)
-            )
+        if any(row.is_generated for row in rows):
+            generated = enter(generated_server(keys, scratch))
+            far = enter(relay(generated, scratch, delay=DELAY, rate=RATE))
+            near = enter(relay(generated, scratch))
             addresses[FAR, True] = StoreAddress(far.url, far)
+            addresses[NEAR, True] = StoreAddress(near.url, near)
         yield Bench(store, addresses, scratch, keys)
 
 
@@ -126,7 +131,8 @@ def samples_of(
     row: Row, link: str, systems: list[System], rounds: int, bench: Bench
 ) -> Iterator[Sample]:
     """Measure each system in turn, *rounds* times; peers that are too slow skip the later ones."""
-    row = replace(row, seen=bench.keys) if row.dataset == MILLION else row
+    if row.dataset in SCALED:
+        row = replace(row, seen=row.seen * bench.keys // MILLION_KEYS)
     first: list[Sample] = []
     for number in range(rounds):
         for yardstick in {LOCAL, SERIAL, COLD_FILE, MOUNTED} & set(row.beside):
@@ -182,10 +188,12 @@ def _decides(name: str, row: Row, link: str, first: list[Sample]) -> bool:
     times = {sample.system: sample.seconds for sample in first if not sample.error}
     if name not in times:
         return False
-    if name not in row.beside:
+    limits = row.links[link]
+    peers = {*row.beside, *(limits.preferred or ())[:1]}
+    if name not in peers:
         return times[name] < _LONG
-    fastest = min(times[peer] for peer in row.beside if peer in times)
-    return row.links[link].ratio is not None and (times[name] < _LONG or times[name] == fastest)
+    fastest = min(times[peer] for peer in peers if peer in times)
+    return limits.ratio is not None and (times[name] < _LONG or times[name] == fastest)
 
 
 def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> Iterator[Sample]:
@@ -201,6 +209,7 @@ def _system(system: System, row: Row, link: str, number: int, bench: Bench) -> I
     try:
         if row.is_remounted:
             yield from _fill_cache(system, target, row, label, address)
+        yield from _mounted_yardstick(system, target, row, label, address)
         with mounted(system, target) as mount:
             if row.warmed_by is not None:
                 workload_report(row.warmed_by, mount.root, mount.pid)
@@ -224,6 +233,19 @@ def _fill_cache(
         raise RuntimeError(cold.error)
     if system.name == row.ours:
         yield replace(cold, system=COLD)
+    measure.drop_caches()
+
+
+def _mounted_yardstick(
+    system: System, target: Target, row: Row, label: Sample, address: StoreAddress
+) -> Iterator[Sample]:
+    """Run the workload of the row's own yardstick on a mount of its own."""
+    if row.yardstick is None or system.name != row.ours:
+        return
+    name, workload = row.yardstick
+    with mounted(system, target) as mount:
+        sample = _sample(label, replace(row, workload=workload), mount, address)
+    yield replace(sample, system=name)
     measure.drop_caches()
 
 
@@ -253,10 +275,25 @@ def _sample(label: Sample, row: Row, mount: Mount, address: StoreAddress) -> Sam
         growth=measure.resident(mount.pid) - resident,
         error=None if done["seen"] == row.seen else f"saw {done['seen']:.0f} of {row.seen}",
     )
-    if counted is None or (now := address.counted()) is None:
+    now = _settled(address) if row.is_of_bytes else address.counted()
+    if counted is None or now is None:
         return label
     passed = now.since(counted)
-    return replace(label, requests=passed.requests, down=passed.down)
+    return replace(
+        label,
+        requests=passed.requests,
+        down=sum(passed.down.values()),
+        object_bytes=passed.object_bytes,
+    )
+
+
+def _settled(address: StoreAddress) -> Counted | None:
+    """Return the counts when they change no more: what was fetched ahead is counted."""
+    before, now = None, address.counted()
+    while now != before:
+        time.sleep(_QUIET)
+        before, now = now, address.counted()
+    return now
 
 
 def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sample:
@@ -276,7 +313,7 @@ def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sam
         with mounted(LOCAL_MOUNT, target) as mount:
             done = workload_report(row.workload, mount.root)
     else:
-        done = workload_report("serial_list", bench.address(row, link).url)
+        done = workload_report("serial_list", f"{bench.address(row, link).url}/{row.bucket}")
     return Sample(row=row.name, link=link, system=name, round=number, seconds=done["seconds"])
 
 

@@ -29,6 +29,7 @@ class Sample:
     growth: int = 0
     requests: dict[str, int] | None = None  # by kind and status; None if nothing counted them
     down: int = 0
+    object_bytes: int = 0  # of *down*: without listings
     error: str | None = None
 
     @property

@@ -7,6 +7,7 @@ import contextlib
 import http.client
 import itertools
 import json
+import random
 import struct
 import time
 import urllib.parse
@@ -84,6 +85,33 @@ def many() -> Sizes:
     return ((f"many/file-{n:02}.bin", 16 * MIB) for n in range(64))
 
 
+def tens() -> Sizes:
+    """Ten of 50 MiB, and one of 500 MiB."""
+    yield "tens/whole.bin", 500 * MIB
+    yield from ((f"tens/file-{n}.bin", 50 * MIB) for n in range(10))
+
+
+def mixed() -> Sizes:
+    """10,000 in 1,100 directories, files beside directories on each level."""
+    directories = [
+        "mixed",
+        *(f"mixed/dir-{a:02}" for a in range(100)),
+        *(f"mixed/dir-{a:02}/part-{b}" for a in range(100) for b in range(10)),
+    ]
+    files = (
+        f"{directory}/file-{n:03}.txt"
+        for directory in directories
+        for n in range(100 if directory == "mixed" else 9)
+    )
+    return ((file, 500 + n * 37 % 3000) for n, file in enumerate(files))
+
+
+SEED = 20240501  # every system gets the same random names and offsets
+CHOSEN = frozenset(
+    f"flat/file-{n:05}.txt" for n in random.Random(SEED).sample(range(10_000), 20)
+)  # of flat
+
+
 @dataclass(frozen=True, slots=True)
 class Dataset:
     bucket: str
@@ -93,7 +121,7 @@ class Dataset:
 DATASETS: Mapping[str, Dataset] = {
     **{
         make.__name__: Dataset("bench", make)
-        for make in (flat, tree, deep, few, small, gibibyte, quarters, many)
+        for make in (flat, tree, deep, few, small, gibibyte, quarters, many, tens, mixed)
     },
     "wide": Dataset("wide", wide),
 }
@@ -162,6 +190,9 @@ def body(start: int, stop: int) -> bytes:
 _PAGE_REST = bytes(
     n * 167 & 0xFF for n in range(PAGE)
 )  # nearly patternless, and without runs of zeros
+
+
+SEARCHED = body(0, PAGE)[470:486]  # each object of 500 bytes or more has them; no line ends in them
 
 
 class Body:

@@ -1,4 +1,4 @@
-"""Child processes of a run on loopback: SeaweedFS, the listing server, relays.
+"""Child processes of a run on loopback: SeaweedFS, the server of generated buckets, relays.
 
 Each is a context manager that yields its address.
 """
@@ -35,18 +35,24 @@ class SeaweedFS:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Traffic of a relay between two moments; bytes of bodies."""
+    """Traffic of a relay between two moments: requests, and bytes of bodies by their kind."""
 
     requests: dict[str, int]
-    down: int
+    down: dict[str, int]
+
+    @property
+    def object_bytes(self) -> int:
+        return self.down.get("GET", 0)
 
     def since(self, before: "Counted") -> "Counted":
-        differences = {
-            kind: count - before.requests.get(kind, 0) for kind, count in self.requests.items()
-        }
         return Counted(
-            {kind: count for kind, count in differences.items() if count}, self.down - before.down
+            _differences(self.requests, before.requests), _differences(self.down, before.down)
         )
+
+
+def _differences(counts: dict[str, int], before: dict[str, int]) -> dict[str, int]:
+    differences = {kind: count - before.get(kind, 0) for kind, count in counts.items()}
+    return {kind: count for kind, count in differences.items() if count}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,12 +165,15 @@ def seaweedfs(data: Path, scratch: Path) -> Iterator[SeaweedFS]:
 
 
 @contextlib.contextmanager
-def listing_server(keys: int, scratch: Path) -> Iterator[str]:
-    """Run a server of listings of *keys* generated keys, and yield its address."""
+def generated_server(keys: int, scratch: Path) -> Iterator[str]:
+    """Run the server of generated buckets, *keys* in the flat one, and yield its address."""
     (port,) = free_ports(1)
-    command = [sys.executable, "-m", "benchmarks.listing", "--keys", str(keys), "--port", str(port)]
-    with program(command, scratch / "listing.log") as process:
-        _await_answer(f"http://127.0.0.1:{port}/bucket?max-keys=1", process)
+    command = [
+        *(sys.executable, "-m", "benchmarks.generated_server"),
+        *("--keys", str(keys), "--port", str(port)),
+    ]
+    with program(command, scratch / "generated.log") as process:
+        _await_answer(f"http://127.0.0.1:{port}/huge?max-keys=1", process)
         yield f"http://127.0.0.1:{port}"
 
 

@@ -3,13 +3,15 @@
 Pure: samples in, lines and Markdown out.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.rows import FAR, HTTPS, NEAR, ROWS, Limits, Row
+from benchmarks.row import FAR, HTTPS, NEAR, Limits, Row
+from benchmarks.rows import ROWS
 from benchmarks.samples import Report, Sample
-from benchmarks.seed import MIB
+from benchmarks.seed import KIB, MIB
 
 LINKS = {FAR: "far (20 ms, 90 MB/s a connection)", NEAR: "near", HTTPS: "HTTPS, loopback"}
 _ERROR_LENGTH = 100  # characters of an error in a table; the JSON has all of it
@@ -49,7 +51,8 @@ class Block:
     @property
     def reference(self) -> tuple[str, float] | None:
         """Return the fastest of the systems that the row names, and the median of its seconds."""
-        return _reference(self.row, self.lines)
+        limits = self.row.again if self.again else self.row.links[self.link]
+        return _reference(_compared(limits or Limits(), self.row, self.lines)[0], self.lines)
 
 
 def blocks(report: Report) -> Iterator[Block]:
@@ -145,11 +148,11 @@ def _lines(
     return lines
 
 
-def _reference(row: Row, lines: dict[str, list[Sample]]) -> tuple[str, float] | None:
-    """Return the reference, ignoring systems that failed once."""
+def _reference(names: Sequence[str], lines: dict[str, list[Sample]]) -> tuple[str, float] | None:
+    """Return the fastest of *names* and its median, ignoring systems that failed once."""
     medians = {
         name: _median(lines[name], lambda sample: sample.seconds)
-        for name in row.beside
+        for name in names
         if name in lines and not any(sample.error for sample in lines[name])
     }
     return min(medians.items(), key=lambda item: item[1]) if medians else None
@@ -165,17 +168,27 @@ def _checks(limits: Limits, row: Row, lines: dict[str, list[Sample]]) -> list[Ch
     return [*_ratio_check(limits, row, lines, ours), *_plain_checks(limits, ours)]
 
 
+def _compared(
+    limits: Limits, row: Row, lines: dict[str, list[Sample]]
+) -> tuple[Sequence[str], float]:
+    """Return the systems that the ratio is to, and the limit of it: the preferred one if it ran."""
+    if limits.preferred is not None and _reference(limits.preferred[:1], lines):
+        return limits.preferred[:1], limits.preferred[1]
+    return row.beside, limits.ratio or math.inf
+
+
 def _ratio_check(
     limits: Limits, row: Row, lines: dict[str, list[Sample]], ours: list[Sample]
 ) -> Iterator[Check]:
     if limits.ratio is None:
         return
-    limit = f"≤ {limits.ratio:g} of the time of {' or '.join(row.beside)}"
-    if (reference := _reference(row, lines)) is None:
+    names, most = _compared(limits, row, lines)
+    limit = f"≤ {most:g} of the time of {' or '.join(names)}"
+    if (reference := _reference(names, lines)) is None:
         yield Check(limit, "none of them here", passed=None)
     else:
         ratio = _median(ours, lambda sample: sample.seconds) / reference[1]
-        yield Check(limit, f"{ratio:.3g} ({reference[0]})", passed=ratio <= limits.ratio)
+        yield Check(limit, f"{ratio:.3g} ({reference[0]})", passed=ratio <= most)
 
 
 def _plain_checks(limits: Limits, ours: list[Sample]) -> Iterator[Check]:
@@ -190,6 +203,12 @@ def _plain_checks(limits: Limits, ours: list[Sample]) -> Iterator[Check]:
         (limits.lists, "{:.0f} LIST", max(sample.kinds().get("LIST", 0) for sample in ours), 1),
         (limits.heads, "{:.0f} HEAD", max(sample.kinds().get("HEAD", 0) for sample in ours), 1),
         (limits.down, "{:.1f} MiB down", max(sample.down for sample in ours), MIB),
+        (
+            limits.object_bytes,
+            "{:.0f} KiB of objects",
+            max(sample.object_bytes for sample in ours),
+            KIB,
+        ),
         (limits.seconds, "{:.2f} s", _median(ours, lambda sample: sample.seconds), 1),
         (
             limits.first,
@@ -207,7 +226,10 @@ def _plain_checks(limits: Limits, ours: list[Sample]) -> Iterator[Check]:
             yield Check(f"≤ {form.format(limit / unit)}", form.format(seen / unit), passed=passed)
 
 
-_COUNTED = ("{:.0f} requests", "{:.0f} LIST", "{:.0f} HEAD", "{:.1f} MiB down")
+_COUNTED = (
+    *("{:.0f} requests", "{:.0f} LIST", "{:.0f} HEAD"),
+    *("{:.1f} MiB down", "{:.0f} KiB of objects"),
+)
 
 
 def _cells(block: Block) -> Iterator[tuple[str, ...]]:

@@ -11,57 +11,43 @@ import json
 import os
 import random
 import re
-import struct
 import subprocess
 import sys
-import threading
-import time
 import urllib.parse
-from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.seed import GIB, KIB, MIB, PAGE
-
-_READ = MIB  # bytes of a read, as in cp and dd bs=1M
-_SEED = 20240501  # every system gets the same random names and offsets
-
-
-class Stopwatch:
-    """Stopwatch that starts with the work, and records marks."""
-
-    def __init__(self) -> None:
-        self.marks: dict[str, float] = {}
-        self._start = time.perf_counter()
-
-    def start(self) -> None:
-        """Start: everything before was preparation."""
-        self._start = time.perf_counter()
-
-    def mark(self, name: str) -> None:
-        self.marks[name] = time.perf_counter() - self._start
-
-
-Workload = Callable[[Path, Stopwatch], int]
+from benchmarks.reader_workloads import (
+    cat_one,
+    cat_ten,
+    choice,
+    random_together,
+    readers_of_huge,
+    shuffle,
+    streams,
+)
+from benchmarks.seed import GIB, KIB, PAGE, SEED
+from benchmarks.tree_workloads import cp_tree, grep_tree, rsync_tree, tar_tree
+from benchmarks.workload import PLAIN, Stopwatch, Workload, begins_at, lines, read_whole, together
 
 
 def ls_long(root: Path, _: Stopwatch) -> int:
-    return _lines(["ls", "-l", f"{root}/flat"]) - 1  # "total"
+    return lines(["ls", "-l", f"{root}/flat"]) - 1  # "total"
 
 
 def find_tree(root: Path, _: Stopwatch) -> int:
-    return _lines(["find", f"{root}/tree", "-type", "f", "-size", "+1k"])
+    return lines(["find", f"{root}/tree", "-type", "f", "-size", "+1k"])
 
 
 def find_deep(root: Path, _: Stopwatch) -> int:
-    return _lines(["find", f"{root}/deep", "-type", "f"])
+    return lines(["find", f"{root}/deep", "-type", "f"])
 
 
 def find_wide(root: Path, _: Stopwatch) -> int:
-    return _lines(["find", str(root), "-type", "f"])
+    return lines(["find", str(root), "-type", "f"])
 
 
 def stat_random(root: Path, watch: Stopwatch) -> int:
-    names = random.Random(_SEED).sample(range(10_000), 300)
+    names = random.Random(SEED).sample(range(10_000), 300)
     paths = [root / f"flat/file-{number:05}.txt" for number in names]
     watch.start()
     return sum(path.stat().st_size > 0 for path in paths)
@@ -75,7 +61,7 @@ def stat_missing(root: Path, watch: Stopwatch) -> int:
 
 def ls_million(root: Path, watch: Stopwatch) -> int:
     """Count the lines of `ls -f`, and mark the first."""
-    with subprocess.Popen(["ls", "-f", root], stdout=subprocess.PIPE, bufsize=0, env=_PLAIN) as ls:
+    with subprocess.Popen(["ls", "-f", root], stdout=subprocess.PIPE, bufsize=0, env=PLAIN) as ls:
         assert ls.stdout is not None
         some = ls.stdout.read(64 * KIB)
         watch.mark("first")
@@ -95,7 +81,7 @@ def pair(root: Path, _: Stopwatch) -> int:
 
 
 def sequential(root: Path, _: Stopwatch) -> int:
-    return _read_whole(root / "gibibyte/file.bin")
+    return read_whole(root / "gibibyte/file.bin")
 
 
 def four(root: Path, _: Stopwatch) -> int:
@@ -111,7 +97,7 @@ def many(root: Path, _: Stopwatch) -> int:
 
 
 def quarter(root: Path, _: Stopwatch) -> int:
-    return _read_whole(root / "quarters/file-0.bin")
+    return read_whole(root / "quarters/file-0.bin")
 
 
 def first_byte(root: Path, watch: Stopwatch) -> int:
@@ -132,11 +118,11 @@ def random_thousand(root: Path, watch: Stopwatch) -> int:
 
 
 def _read_at_random(root: Path, watch: Stopwatch, count: int) -> int:
-    offsets = random.Random(_SEED).choices(range(0, GIB, PAGE), k=count)
+    offsets = random.Random(SEED).choices(range(0, GIB, PAGE), k=count)
     watch.start()
     file = os.open(root / "gibibyte/file.bin", os.O_RDONLY)
     try:
-        return sum(_begins_at(os.pread(file, PAGE, offset), offset) for offset in offsets)
+        return sum(begins_at(os.pread(file, PAGE, offset), offset) for offset in offsets)
     finally:
         os.close(file)
 
@@ -153,11 +139,12 @@ def small_files(root: Path, _: Stopwatch) -> int:
 
 
 def serial_list(url: str, _: Stopwatch) -> int:
-    """Request *url*'s pages of a bucket one after another, without a mount."""
-    connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc)
+    """Request the pages of a bucket at *url* one after another, without a mount."""
+    address = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(address.netloc)
     names, follow = 0, ""
     while True:
-        connection.request("GET", f"/flat?list-type=2{follow}")
+        connection.request("GET", f"{address.path}?list-type=2{follow}")
         page = connection.getresponse().read()
         names += page.count(b"<Key>")
         token = re.search(rb"<NextContinuationToken>(.*?)</NextContinuationToken>", page)
@@ -166,50 +153,17 @@ def serial_list(url: str, _: Stopwatch) -> int:
         follow = f"&continuation-token={urllib.parse.quote(token[1])}"
 
 
-_PLAIN = os.environ | {"LC_ALL": "C"}  # no time goes into a locale's order
-
-
-def _lines(command: list[str]) -> int:
-    """Count the lines that *command* prints; -1 if it fails."""
-    ended = subprocess.run(command, stdout=subprocess.PIPE, env=_PLAIN, check=False)
-    return ended.stdout.count(b"\n") if ended.returncode == 0 else -1
-
-
-def _read_whole(path: Path) -> int:
-    """Read a file and count its bytes; each read must start with its own offset."""
-    total, buffer = 0, bytearray(_READ)
-    with path.open("rb", buffering=0) as file:
-        while count := file.readinto(buffer):
-            if total % PAGE == 0 and not _begins_at(buffer, total):
-                raise ValueError(f"wrong bytes at {total} of {path.name}")
-            total += count
-    return total
-
-
 def _read_together(paths: list[Path]) -> int:
     """Read *paths* with a thread each, and count all bytes."""
-    totals = [0] * len(paths)
-
-    def read(number: int) -> None:
-        totals[number] = _read_whole(paths[number])
-
-    threads = [threading.Thread(target=read, args=(number,)) for number in range(len(paths))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(totals)
-
-
-def _begins_at(page: bytes | bytearray, offset: int) -> bool:
-    """Return whether *page* is what `seed.body` has at *offset*."""
-    return bytes(page[:8]) == struct.pack("<Q", offset)
+    return together(lambda number: read_whole(paths[number]), len(paths))
 
 
 _ALL: tuple[Workload, ...] = (
     *(ls_long, find_tree, find_deep, find_wide, stat_random, stat_missing, ls_million, pair),
     *(sequential, four, ten, many, quarter, first_byte, small_files),
     *(random_reads, random_thousand),
+    *(shuffle, choice, streams, readers_of_huge, random_together, cat_ten, cat_one),
+    *(tar_tree, grep_tree, cp_tree, rsync_tree),
 )
 WORKLOADS = {workload.__name__: workload for workload in _ALL}
 
@@ -219,7 +173,7 @@ def main() -> None:
     name, root = sys.argv[1:]
     watch = Stopwatch()
     seen = serial_list(root, watch) if name == "serial_list" else WORKLOADS[name](Path(root), watch)
-    watch.mark("seconds")
+    watch.stop()
     print(json.dumps({"seen": seen, **watch.marks}))
 
 

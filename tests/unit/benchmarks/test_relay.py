@@ -152,7 +152,16 @@ def test_bytes_down_are_those_of_the_bodies(
     ask(client, "/b/k", "HEAD")
     ask(client, "/b/k", "PUT", b"up, not down")
 
-    assert len(BODY) == relay.counts.down
+    assert {"GET": len(BODY)} == relay.counts.down
+
+
+def test_bytes_of_listings_are_counted_apart(
+    client: http.client.HTTPConnection, relay: Relay
+) -> None:
+    ask(client, "/b/k")
+    ask(client, "/b?list-type=2")
+
+    assert {"GET": len(BODY), "LIST": len(BODY)} == relay.counts.down
 
 
 def test_the_counts_can_be_asked_for_at_the_control_port(
@@ -164,9 +173,11 @@ def test_the_counts_can_be_asked_for_at_the_control_port(
         socket.create_connection(("127.0.0.1", relay.control_port)) as control,
         control.makefile() as answer,
     ):
-        assert {"requests": {"GET 200": 1}, "down": len(BODY), "connections": 1} == json.loads(
-            answer.read()
-        )
+        assert {
+            "requests": {"GET 200": 1},
+            "down": {"GET": len(BODY)},
+            "connections": 1,
+        } == json.loads(answer.read())
 
 
 def test_each_request_is_delayed(origin: str) -> None:

@@ -1,7 +1,8 @@
 """The objects are what the rows say they are."""
 
-from benchmarks.rows import MILLION, ROWS
-from benchmarks.seed import DATASETS, KIB, MIB, PAGE, Body, body
+from benchmarks.row import GENERATED
+from benchmarks.rows import ROWS
+from benchmarks.seed import DATASETS, KIB, MIB, PAGE, SEARCHED, Body, body
 
 
 def names(dataset: str) -> list[str]:
@@ -26,6 +27,21 @@ def test_the_tree_has_10000_objects_below_1100_directories() -> None:
     assert len(directories("tree") - {"tree"}) == 1_100
 
 
+def test_the_mixed_tree_has_files_beside_directories_on_each_level() -> None:
+    parents = {key.rpartition("/")[0] for key in names("mixed")}
+
+    assert len(names("mixed")) == 10_000
+    assert len(directories("mixed") - {"mixed"}) == 1_100
+    assert parents == directories("mixed")
+
+
+def test_each_object_of_the_mixed_tree_has_the_bytes_that_are_searched() -> None:
+    sizes = [size for _, size in DATASETS["mixed"].objects()]
+
+    assert SEARCHED in body(0, min(sizes))
+    assert not {0, ord("\n")} & set(SEARCHED)
+
+
 def test_the_deep_tree_is_100_levels_deep() -> None:
     assert max(key.count("/") for key in names("deep")) == 100
 
@@ -48,4 +64,4 @@ def test_an_object_is_the_same_in_parts_as_whole() -> None:
 
 
 def test_every_row_looks_at_objects_that_are_seeded() -> None:
-    assert {row.dataset for row in ROWS} - {MILLION} == set(DATASETS)
+    assert {row.dataset for row in ROWS} == set(DATASETS) | GENERATED

@@ -109,6 +109,41 @@ def test_a_second_run_has_limits_of_its_own() -> None:
     assert checks(again)["requests"] == Check("≤ 0 requests", "1 requests", passed=False)
 
 
+def streams(system: str, time: float) -> Sample:
+    return Sample(row="streams", link="near", system=system, round=0, seconds=time, peak=MIB)
+
+
+def test_the_preferred_system_is_compared_if_it_ran() -> None:
+    seen = checks(streams("s3mount", 0.9), streams("goofys", 1.0), streams("rclone", 0.5))
+
+    assert seen["ratio"] == Check("≤ 1 of the time of goofys", "0.9 (goofys)", passed=True)
+
+
+def test_without_the_preferred_system_the_others_are_compared() -> None:
+    seen = checks(streams("s3mount", 0.9), streams("rclone", 1.0))
+
+    assert seen["ratio"] == Check("≤ 0.6 of the time of rclone", "0.9 (rclone)", passed=False)
+
+
+def test_bytes_of_objects_are_judged_without_listings() -> None:
+    limit = next(row for row in ROWS if row.name == "choice").links["far"].object_bytes
+    assert limit is not None
+
+    seen = checks(
+        Sample(
+            row="choice",
+            link="far",
+            system="s3mount",
+            round=0,
+            requests={},
+            down=100 * MIB,
+            object_bytes=int(limit),
+        )
+    )
+
+    assert seen["objects"].passed is True
+
+
 def test_every_row_can_be_shown_as_text_and_as_markdown() -> None:
     samples = [
         Sample(
