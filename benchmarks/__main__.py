@@ -28,8 +28,9 @@ _READING_ONLY = {"rclone-16"}  # its streams do not make listings faster
 def main() -> None:
     """Measure, print the table, and write the requested files; or print what is needed for it."""
     args = _arguments()
-    if args.print_packages:
-        print(*sorted({package for row in _chosen_rows(args) for package in row.packages}))
+    if args.print_needed:
+        rows = _chosen_rows(args)
+        print(*sorted({name for row in rows for name in getattr(row, args.print_needed)}))
         return
     # the contexts end, and nothing stays
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
@@ -165,9 +166,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the table (.png or .svg)")
     parser.add_argument("--write-results", action="store_true", help="write benchmarks/RESULTS.md")
     parser.add_argument(
-        "--print-packages",
-        action="store_true",
-        help="print the Debian packages that the chosen rows need, and end",
+        "--print-needed",
+        choices=["packages", "wheels"],
+        help="print what the chosen rows need of Debian or of PyPI, and end",
     )
     args = parser.parse_args()
     args.links = args.links or [FAR, NEAR, HTTPS]

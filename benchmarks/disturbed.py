@@ -28,10 +28,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks import measure
-from benchmarks.run import data_directory, workload_report
-from benchmarks.seed import DATASETS, seed
+from benchmarks.datasets import DATASETS
+from benchmarks.run import data_directory
+from benchmarks.seed import seed
 from benchmarks.servers import RelayAddress, free_ports, relay, seaweedfs
 from benchmarks.systems import Mount, Target, command_environment, mounted, systems
+from benchmarks.workload_process import workload_report
 from s3mount.ctl.client import connected
 from s3mount.ctl.mounts import Machine
 

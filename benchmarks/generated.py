@@ -6,7 +6,7 @@ All entries have the same length, so a listing is one long row of bytes of which
 import bisect
 from collections.abc import Iterator
 
-from benchmarks.seed import KIB, MIB, body
+from benchmarks.content import KIB, MIB, body
 
 DIGITS = 7
 _BLOCK = 1000  # entries rendered at a time; those of the next block differ in four digits
@@ -24,7 +24,7 @@ _PAGE = (
 
 
 class GeneratedBucket:
-    """*count* keys, in S3's order; objects of *size* bytes, as `seed.body` has them.
+    """*count* keys, in S3's order; objects of *size* bytes, as `content.body` has them.
 
     *form* is a key with seven # for the digits of its number, the first four of them together.
     """

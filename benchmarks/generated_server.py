@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 
+from benchmarks.content import GIB
 from benchmarks.generated import GeneratedBucket, pieces
 from benchmarks.row import HUGE, MILLION, MILLION_KEYS, TWO_MILLION
-from benchmarks.seed import GIB
 
 HUGE_SIZE = 64 * GIB
 _LOCATION = (

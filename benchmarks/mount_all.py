@@ -12,7 +12,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.seed import DATASETS, seed
+from benchmarks.datasets import DATASETS
+from benchmarks.seed import seed
 from benchmarks.servers import REGION, seaweedfs
 from benchmarks.systems import command_environment
 

@@ -1,7 +1,8 @@
 """Rows of many files, or large ones, read at once: shuffled, in streams, at random."""
 
+from benchmarks.content import MIB
+from benchmarks.datasets import CHOSEN, DATASETS
 from benchmarks.row import FAR, HUGE, NEAR, PEERS, Limits, Row
-from benchmarks.seed import CHOSEN, DATASETS, MIB
 
 ONE_FILE = "one file of 500 MiB"  # the same bytes from one file, by the same kind of mount
 _CHOSEN_BYTES = sum(size for key, size in DATASETS["flat"].objects() if key in CHOSEN)

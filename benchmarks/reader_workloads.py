@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.seed import CHOSEN, GIB, MIB, PAGE, SEED
+from benchmarks.content import GIB, MIB, PAGE
+from benchmarks.datasets import CHOSEN, SEED
 from benchmarks.workload import (
     PLAIN,
     READ,

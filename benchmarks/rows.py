@@ -1,5 +1,8 @@
 """Rows of the table, in its order."""
 
+from benchmarks.content import GIB, KIB, MIB
+from benchmarks.datasets import DATASETS
+from benchmarks.program_rows import PROGRAM_ROWS
 from benchmarks.reader_rows import READER_ROWS
 from benchmarks.row import (
     AGAIN,
@@ -22,7 +25,6 @@ from benchmarks.row import (
     Limits,
     Row,
 )
-from benchmarks.seed import DATASETS, GIB, KIB, MIB
 from benchmarks.tree_rows import TREE_ROWS
 
 ROWS = (
@@ -269,4 +271,5 @@ ROWS = (
     ),
     *READER_ROWS,
     *TREE_ROWS,
+    *PROGRAM_ROWS,
 )

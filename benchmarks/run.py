@@ -5,12 +5,9 @@ python -m benchmarks.run --rows ls,find --systems s3mount,rclone --rounds 3
 
 import contextlib
 import fcntl
-import json
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import measure
+from benchmarks.content import MIB
 from benchmarks.row import (
     COLD,
     COLD_FILE,
@@ -34,10 +32,9 @@ from benchmarks.row import (
     Row,
 )
 from benchmarks.samples import Sample
-from benchmarks.seed import GIB, MIB, body, seed
+from benchmarks.seed import seed
 from benchmarks.servers import (
     ACCESS_KEY,
-    CHECKOUT,
     REGION,
     SECRET_KEY,
     Counted,
@@ -47,13 +44,14 @@ from benchmarks.servers import (
     relay,
     seaweedfs,
 )
-from benchmarks.systems import LOCAL_MOUNT, Mount, System, Target, mounted
+from benchmarks.systems import Mount, System, Target, mounted
+from benchmarks.workload_process import workload_report
+from benchmarks.yardsticks import yardstick_seconds
 
 _MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
 _DATA_SIZE = 8 << 30  # bytes of all datasets, with a reserve
 DELAY = 0.020  # seconds that a far request takes longer
 RATE = 90e6  # bytes a second of a far connection
-_WORKLOAD_TIMEOUT = 900.0  # seconds
 _QUIET = 0.3  # seconds without traffic after which nothing more is on its way
 _LONG = 10.0  # seconds: in longer rows only the fastest peer runs in all rounds
 
@@ -297,59 +295,6 @@ def _settled(address: StoreAddress) -> Counted | None:
 
 
 def _yardstick(name: str, row: Row, link: str, number: int, bench: Bench) -> Sample:
-    """Measure the same work without a mount: on a cached local file, or by a plain client."""
-    if name == LOCAL:
-        root = _local_copy(bench.scratch, "quarters/file-0.bin", 256 * MIB)
-        workload_report(row.workload, root)
-        done = workload_report(row.workload, root)
-    elif name == COLD_FILE:
-        root = _local_copy(bench.scratch, "gibibyte/file.bin", GIB)
-        measure.drop_caches()
-        done = workload_report(row.workload, root)
-    elif name == MOUNTED:
-        _local_copy(bench.scratch, "gibibyte/file.bin", GIB)
-        measure.drop_caches()
-        target = Target("", "", bench.scratch / "mnt", bench.scratch)
-        with mounted(LOCAL_MOUNT, target) as mount:
-            done = workload_report(row.workload, mount.root)
-    else:
-        done = workload_report("serial_list", f"{bench.address(row, link).url}/{row.bucket}")
-    return Sample(row=row.name, link=link, system=name, round=number, seconds=done["seconds"])
-
-
-def workload_report(
-    workload: str, root: Path | str, mount_pid: int | None = None
-) -> dict[str, float]:
-    """Return what *workload* reports; raises RuntimeError if it fails or takes too long."""
-    command = [sys.executable, "-m", "benchmarks.workloads", workload, str(root)]
-    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    )
-    try:
-        out, err = process.communicate(timeout=_WORKLOAD_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        if mount_pid is not None:
-            os.kill(
-                mount_pid, signal.SIGKILL
-            )  # a process that waits for a mount can only end with it
-        raise RuntimeError(f"{workload} took longer than {_WORKLOAD_TIMEOUT:.0f} s") from None
-    if process.returncode:
-        raise RuntimeError(
-            err.decode().strip().split("\n")[-1] or f"{workload} ended with {process.returncode}"
-        )
-    report: dict[str, float] = json.loads(out)
-    return report
-
-
-def _local_copy(scratch: Path, name: str, size: int) -> Path:
-    """Return a directory that has the object *name*, of *size* bytes, as a file."""
-    root = scratch / "local"
-    path = root / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            for start in range(0, size, 8 * MIB):
-                file.write(body(start, start + 8 * MIB))
-    return root
+    url = f"{bench.address(row, link).url}/{row.bucket}"
+    seconds = yardstick_seconds(name, row.workload, bench.scratch, url)
+    return Sample(row=row.name, link=link, system=name, round=number, seconds=seconds)

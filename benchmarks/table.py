@@ -8,10 +8,10 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from benchmarks.content import KIB, MIB
 from benchmarks.row import FAR, HTTPS, NEAR, Limits, Row
 from benchmarks.rows import ROWS
 from benchmarks.samples import Report, Sample
-from benchmarks.seed import KIB, MIB
 
 LINKS = {FAR: "far (20 ms, 90 MB/s a connection)", NEAR: "near", HTTPS: "HTTPS, loopback"}
 _ERROR_LENGTH = 100  # characters of an error in a table; the JSON has all of it
@@ -115,19 +115,35 @@ def markdown(report: Report) -> str:
     ]
     for block in found:
         lines += [_summary(block, check) for check in block.checks]
-    lines += [
-        "",
-        "## Every figure",
-        "",
-        "Medians; requests, MiB down and peaks are the most of all rounds.",
-        "",
-    ]
+    lines += [*_program_table(found), "", "## Every figure", "", _FIGURES, ""]
     for block in found:
+        if block.row.is_program:
+            continue
         rows = [_HEADS, ("---",) * len(_HEADS), *_cells(block)]
         lines += [f"### {block.title}", "", *("| " + " | ".join(row) + " |" for row in rows), ""]
     return "\n".join(lines)
 
 
+def _program_table(found: Sequence[Block]) -> Iterator[str]:
+    """Yield one table of all programs: a line for each link and system, the fastest first."""
+    programs = [block for block in found if block.row.is_program]
+    if not programs:
+        return
+    yield from ("", "## Programs", "", _FIGURES, "")
+    yield "| program | link | mount | seconds (min, max) | requests | MiB down |"
+    yield "|---|---|---|---|---|---|"
+    for block in programs:
+        for name, samples in sorted(block.lines.items(), key=lambda line: _rank(line[1])):
+            good = [sample for sample in samples if not sample.error]
+            cells = (_seconds(good), _requests(good), _down(good)) if good else ("failed", "", "")
+            yield f"| {' | '.join((block.row.title, block.link, name, *cells))} |"
+
+
+def _rank(samples: list[Sample]) -> float:
+    return median_seconds(samples) or math.inf
+
+
+_FIGURES = "Medians; requests, MiB down and peaks are the most of all rounds."
 _SUMMARY = "| workload | link | s3mount, seconds | must show | seen | |"
 
 
@@ -255,7 +271,7 @@ def _cells(block: Block) -> Iterator[tuple[str, ...]]:
             f"{_median(good, lambda sample: sample.cpu):.2f}" if is_mount else "",
             _memory(block, good) if is_mount else "",
             _requests(good),
-            "" if good[0].requests is None else f"{max(sample.down for sample in good) / MIB:.1f}",
+            _down(good),
             "" if reference is None else f"{seconds / reference[1]:.3g}",
             str(len(good)) if len(good) == len(samples) else f"{len(good)} of {len(samples)}",
         )
@@ -267,6 +283,12 @@ def _memory(block: Block, samples: list[Sample]) -> str:
     if block.again or block.row.links[block.link].growth is None:
         return peak
     return f"{peak} ({max(sample.growth_each for sample in samples):.0f} B a name)"
+
+
+def _down(samples: list[Sample]) -> str:
+    """Return the MiB, the most of all rounds."""
+    counted = samples[0].requests is not None
+    return f"{max(sample.down for sample in samples) / MIB:.1f}" if counted else ""
 
 
 def _requests(samples: list[Sample]) -> str:

@@ -1,7 +1,7 @@
 """Rows of programs that go through whole trees: archives, searches, copies, millions of names."""
 
+from benchmarks.datasets import DATASETS
 from benchmarks.row import FAR, MILLION_KEYS, RCLONE, SERIAL, TWO_MILLION, Limits, Row
-from benchmarks.seed import DATASETS
 
 _BYTES = sum(size for _, size in DATASETS["mixed"].objects())
 _FILES = 10_000

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.seed import SEARCHED
+from benchmarks.content import SEARCHED
 from benchmarks.workload import PLAIN, Stopwatch, checked_length, lines
 
 _MEMORY = Path("/dev/shm")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.seed import MIB, PAGE, body
+from benchmarks.content import MIB, PAGE, body
 
 READ = MIB  # bytes of a read, as in cp and dd bs=1M
 _LARGEST = body(0, MIB)  # each object of the small files begins like any other
@@ -68,7 +68,7 @@ def check_beginning(page: bytes | bytearray, offset: int, name: str) -> None:
 
 
 def begins_at(page: bytes | bytearray, offset: int) -> bool:
-    """Return whether *page* is what `seed.body` has at *offset*."""
+    """Return whether *page* is what `content.body` has at *offset*."""
     return bytes(page[:8]) == struct.pack("<Q", offset)
 
 

@@ -16,6 +16,17 @@ import sys
 import urllib.parse
 from pathlib import Path
 
+from benchmarks.content import GIB, KIB, PAGE
+from benchmarks.datasets import SEED
+from benchmarks.program_workloads import (
+    duckdb,
+    ffprobe,
+    git_log,
+    h5dump,
+    sqlite,
+    tar_list,
+    unzip,
+)
 from benchmarks.reader_workloads import (
     cat_one,
     cat_ten,
@@ -25,7 +36,6 @@ from benchmarks.reader_workloads import (
     shuffle,
     streams,
 )
-from benchmarks.seed import GIB, KIB, PAGE, SEED
 from benchmarks.tree_workloads import cp_tree, grep_tree, rsync_tree, tar_tree
 from benchmarks.workload import PLAIN, Stopwatch, Workload, begins_at, lines, read_whole, together
 
@@ -164,6 +174,7 @@ _ALL: tuple[Workload, ...] = (
     *(random_reads, random_thousand),
     *(shuffle, choice, streams, readers_of_huge, random_together, cat_ten, cat_one),
     *(tar_tree, grep_tree, cp_tree, rsync_tree),
+    *(unzip, tar_list, ffprobe, sqlite, git_log, h5dump, duckdb),
 )
 WORKLOADS = {workload.__name__: workload for workload in _ALL}
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.content import MIB, body
 from benchmarks.generated import GeneratedBucket, pieces
 from benchmarks.generated_server import GeneratedServer
-from benchmarks.seed import MIB, body
 
 COUNT = 2_345
 CONTENT = body(0, 6 * MIB)

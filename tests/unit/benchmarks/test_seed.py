@@ -1,8 +1,9 @@
 """The objects are what the rows say they are."""
 
+from benchmarks.content import KIB, MIB, PAGE, SEARCHED, Body, body
+from benchmarks.datasets import DATASETS
 from benchmarks.row import GENERATED
 from benchmarks.rows import ROWS
-from benchmarks.seed import DATASETS, KIB, MIB, PAGE, SEARCHED, Body, body
 
 
 def names(dataset: str) -> list[str]:

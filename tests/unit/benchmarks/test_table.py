@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from benchmarks import table
+from benchmarks.content import MIB
 from benchmarks.measure import Machine
 from benchmarks.rows import ROWS
 from benchmarks.samples import Report, Sample
-from benchmarks.seed import MIB
 from benchmarks.table import Check
 
 MACHINE = Machine("2024-05-01 12:00", "a processor", 2, 24 << 30, "6.1", "3.11", 0.1, 1.0)
@@ -163,6 +163,29 @@ def test_every_row_can_be_shown_as_text_and_as_markdown() -> None:
 
     for shown in (table.text(report(*samples)), table.markdown(report(*samples))):
         assert all(row.title in shown for row in ROWS)
+
+
+def test_programs_have_a_table_of_their_own_with_the_fastest_mount_first() -> None:
+    slow, fast = (
+        Sample(
+            row="unzip",
+            link="far",
+            system=system,
+            round=0,
+            seconds=seconds,
+            requests={"GET 206": 3},
+            down=2 * MIB,
+        )
+        for system, seconds in (("s3mount", 2.0), ("rclone", 1.0))
+    )
+
+    shown = table.markdown(report(slow, fast))
+
+    _, _, programs = shown.partition("## Programs")
+    assert [line for line in programs.splitlines() if line.startswith("| unzip")] == [
+        "| unzip -l | far | rclone | 1.000 (1.000, 1.000) | 3 GET | 2.0 |",
+        "| unzip -l | far | s3mount | 2.000 (2.000, 2.000) | 3 GET | 2.0 |",
+    ]
 
 
 def test_a_report_outlives_its_run(tmp_path: Path) -> None:
