@@ -115,7 +115,7 @@ def _chosen_systems(args: argparse.Namespace) -> list[System]:
 
 
 def _progress(sample: Sample) -> str:
-    what = f"{sample.round + 1}  {sample.row:<11}{sample.link:<6}{sample.system:<14}"
+    what = f"{sample.round + 1}  {sample.row:<16}{sample.link:<6}{sample.system:<14}"
     if sample.error:
         return f"{what}{sample.error}"
     again = "  again" if sample.again else ""
