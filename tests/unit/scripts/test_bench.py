@@ -30,3 +30,16 @@ def test_help_is_printed_before_anything_is_installed(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "--rows" in done.stdout
     assert not (tmp_path / "installed").exists()
+
+
+def test_only_what_the_chosen_rows_run_is_needed() -> None:
+    command = [sys.executable, "-S", "-m", "benchmarks", "--rows", "unzip,duckdb,ls"]
+
+    needed = {
+        kind: subprocess.run(
+            [*command, "--print-needed", kind], cwd=ROOT, check=True, capture_output=True, text=True
+        ).stdout.split()
+        for kind in ("packages", "wheels")
+    }
+
+    assert needed == {"packages": ["unzip"], "wheels": ["duckdb>=1.1"]}
