@@ -109,6 +109,33 @@ def test_lookup_counts_add_up_even_if_all_numbers_collide(
             assert (entries.key(index), entries.etag(index)) == held[inode]
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    counts=st.lists(st.integers(-70_000, 40_000), min_size=1, max_size=6),
+    pages=st.integers(1, 2),
+)
+def test_counts_of_many_thousand_lookups_are_exact(counts: list[int], pages: int) -> None:
+    table = InodeTable()
+    same = [EntryPage(BUCKET, "d/", [Entry(b"a", 1, 0, "e")], float(at)) for at in range(pages)]
+    inode, held = same[0].inode(0), 0
+    for count in counts:  # positive: lookups, of each page in turn; negative: forgotten
+        for at in range(count):
+            table.add_reference(same[at % pages], 0)
+            table.mark_read(inode)
+        held += count if count > 0 else -min(held, -count)
+        if count < 0:
+            table.forget(inode, -count)
+        assert len(table) == (held > 0)
+        assert table.was_read(inode) == (held > 0)
+
+    if held:
+        table.forget(inode, held - 1)
+        assert len(table) == 1
+        table.forget(inode, 1)
+    assert len(table) == 0
+    assert not any(page.reference_count for page in same)
+
+
 def test_a_number_without_a_reference_is_stale() -> None:
     table = InodeTable()
 
@@ -190,7 +217,7 @@ def test_an_inode_can_be_looked_up_more_often_than_32_bits_count() -> None:
     )
     inode = table.add_reference(page, 0)
     table.add_reference(page, 1)
-    table._references[inode] += 1 << 40  # as many lookups more
+    table._carried[inode] = 1 << 40  # as many lookups more
 
     assert table.resolve(inode) == (page, 0)
     table.forget(inode, (1 << 40) + 1)

@@ -64,6 +64,7 @@ class DirectoryListing:
         "is_ordered",
         "is_partial",
         "is_trimmed",
+        "is_unreferenced",
         "newest_requested_at",
         "pages",
         "prefix",
@@ -88,6 +89,7 @@ class DirectoryListing:
         self.is_complete = False
         self.is_derived = False  # from another listing
         self.is_partial = False  # a page has left objects out
+        self.is_unreferenced = False  # prefetched: the kernel was given none of its entries yet
         self.hidden_count = 0
         self.entry_count = 0
         self._on_page: Callable[[DirectoryListing], None] | None = on_page
@@ -128,7 +130,8 @@ class DirectoryListing:
         self._continue_at(page.next_token)
 
     def fill(self, entries: list[Entry], hidden_count: int) -> None:
-        """Take all entries at once, as derived from another listing."""
+        """Take all entries at once, as derived from another listing: of no reader yet."""
+        self.is_unreferenced = True
         self._append(entries, self.requested_at, START)
         self.hidden_count = hidden_count
         self.is_derived = True
@@ -187,7 +190,8 @@ class DirectoryListing:
     @property
     def weight(self) -> int:
         pending = 0 if self._growth is None else self._growth.merger.pending_count
-        return self._weight + weights.PENDING_ENTRY * pending
+        inodes = self.entry_count if self.is_unreferenced else 0
+        return self._weight + weights.PENDING_ENTRY * pending - weights.INODE * inodes
 
     def trim(self, keep: int) -> list[EntryPage]:
         """Drop all pages but the last *keep*, and return them.

@@ -303,10 +303,10 @@ def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
 def inode_numbers(bucket: str, prefix: str, entries: Iterable[Entry]) -> Iterable[int]:
     """A hash of each entry's identity, so that inode numbers are stable over remounts.
 
-    63 bits, as some tools read them as signed; never 0, nor 1, the root's.
+    60 bits, for which CPython's integers take 32 bytes, not 48; never 0, nor 1, the root's.
     """
     seed = blake2b(encode(f"{bucket}/{prefix}"), digest_size=8)
     for entry in entries:
         identity = seed.copy()
         identity.update(b"%b\0%b\0%d" % (entry.name, entry.etag.encode(), entry.size))
-        yield int.from_bytes(identity.digest(), "little") >> 1 | 2
+        yield int.from_bytes(identity.digest(), "little") >> 4 | 2

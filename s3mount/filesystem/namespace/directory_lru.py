@@ -116,8 +116,18 @@ class DirectoryLru:
         """Count one reader of *listing*, which is kept until it is released as often."""
         self._readers[listing] = self._readers.get(listing, 0) + 1
         directory = self._directories.get((listing.bucket, listing.prefix))
+        was_unreferenced, listing.is_unreferenced = listing.is_unreferenced, False
         if directory is None or directory.listing is not listing:
             self._detach(listing, 0 if directory is None else directory.inode)
+        elif was_unreferenced:
+            self.update_weight(directory)
+
+    def note_reference(self, directory: DirectoryState) -> None:
+        """Note that the kernel is given an entry of *directory*."""
+        listing = directory.listing
+        if listing is not None and listing.is_unreferenced:
+            listing.is_unreferenced = False
+            self.update_weight(directory)
 
     def release(self, listing: DirectoryListing) -> None:
         """Count one reader of *listing* less."""
@@ -164,6 +174,13 @@ class DirectoryLru:
         directory.clear()
         if scan is not None:
             self._retire(scan, directory.inode, is_replaced=True)
+
+    def evict(self, key: DirectoryKey) -> None:
+        """Drop the directory of *key*, if it is kept, before others that are used less."""
+        directory = self._directories.get(key)
+        if directory is not None:
+            self._remove(directory)
+            self._give_up(directory)
 
     def _each_directory(self) -> Iterator[DirectoryState]:
         """All directories; `LRUCache.values` would count a use of each."""
@@ -212,9 +229,12 @@ class DirectoryLru:
         while self._directories and self._directories.currsize > most:
             _, oldest = self._directories.popitem()
             self._count(oldest, -1)
-            if pages := oldest.looked_up_pages:
-                self._on_evicted(oldest.inode, pages)
-            self._evict_scan(oldest)
+            self._give_up(oldest)
+
+    def _give_up(self, directory: DirectoryState) -> None:
+        if pages := directory.looked_up_pages:
+            self._on_evicted(directory.inode, pages)
+        self._evict_scan(directory)
 
     def _evict_scan(self, directory: DirectoryState) -> None:
         scan, directory.scan = directory.scan, None

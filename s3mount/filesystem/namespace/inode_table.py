@@ -2,7 +2,9 @@
 
 Pure. Holds each number that the kernel was given until the kernel forgets it as often. A number
 stands for an entry (page and index), which is packed with the lookup count into one integer, as a
-dict of a million inodes has no room for objects. The only writer of pages' inode numbers.
+dict of a million inodes has no room for objects. The integer has 60 bits: CPython's takes 32 bytes
+then, and 48 beyond. So a count has 15 bits, and what is above is *carried* to a dict of its own.
+The only writer of pages' inode numbers.
 """
 
 from s3mount.errors import StaleVersion
@@ -10,10 +12,11 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
 SHRINK_FACTOR = 4  # a page is shrunk if at most one of so many of its entries is referred to
-_COUNT_BITS = 48  # a name that is looked up 10,000 times a second fills 32 in five days
-_READ_BIT = 1 << 47  # the highest of them: bytes of the inode were read
+_COUNT_BITS = 16
+_READ_BIT = 1 << 15  # the highest of them: bytes of the inode were read
 _INDEX_BITS = 16  # for ENTRIES_MAX
 _COUNT_MASK = _READ_BIT - 1
+_CARRY = 1 << 14  # lookups that are carried at once, when the count is full
 _STATE_MASK = (1 << _COUNT_BITS) - 1  # the count, and whether it was read
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
 
@@ -24,6 +27,8 @@ class InodeTable:
     def __init__(self) -> None:
         # by inode number: the page's number, the index in it, and the lookup count
         self._references: dict[int, int] = {}
+        # of those few that are looked up very often: lookups beyond that count
+        self._carried: dict[int, int] = {}
         # by its number: each page that a reference points to (`EntryPage.reference_count`)
         self._pages: dict[int, EntryPage] = {}
         self._last_number = 0
@@ -37,7 +42,7 @@ class InodeTable:
         reference = self._references.get(inode)
         target = page.table_number << _INDEX_BITS | index
         if reference is not None and reference >> _COUNT_BITS == target:
-            self._references[inode] = reference + 1
+            self._references[inode] = self._incremented(inode, reference)
             return inode
         return self._add_new(inode, page, index)
 
@@ -46,8 +51,14 @@ class InodeTable:
         reference = self._references.get(inode)
         if reference is None:
             return
-        if reference & _COUNT_MASK > count:
-            self._references[inode] = reference - count
+        left = (reference & _COUNT_MASK) - count
+        if left <= 0 and inode in self._carried:
+            left += self._carried.pop(inode)
+            if left > _CARRY:
+                self._carried[inode] = left - _CARRY
+                left = _CARRY
+        if left > 0:
+            self._references[inode] = reference & ~_COUNT_MASK | left
             return
         del self._references[inode]
         self._release(self._pages[reference >> (_COUNT_BITS + _INDEX_BITS)])
@@ -110,13 +121,20 @@ class InodeTable:
             target = reference >> _COUNT_BITS
             other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
             if other.is_same(at, page, index):
-                self._point(inode, page, index, (reference & _STATE_MASK) + 1)
+                self._point(inode, page, index, self._incremented(inode, reference) & _STATE_MASK)
                 self._release(other)
                 return inode
             inode += 1
             page.move_inode(index, inode)
         self._point(inode, page, index, 1)
         return inode
+
+    def _incremented(self, inode: int, reference: int) -> int:
+        """*reference* with one lookup more."""
+        if reference & _COUNT_MASK == _COUNT_MASK:
+            self._carried[inode] = self._carried.get(inode, 0) + _CARRY
+            reference -= _CARRY
+        return reference + 1
 
     def _point(self, inode: int, page: EntryPage, index: int, state: int) -> None:
         if not page.reference_count:

@@ -193,6 +193,8 @@ class Tree:
     def _refer_to(self, directory: DirectoryState, name: bytes, known: CachedDentry) -> Attributes:
         """Count a reference to the entry, and return its attributes. NotFound if it is negative."""
         page, at = self._existing(directory, name, known)
+        if directory.scan is not None and directory.scan.listing.is_unreferenced:
+            self.cache.directories.note_reference(directory)
         return self.describe(self.inodes.add_reference(page, at), page, at)
 
     def _existing(

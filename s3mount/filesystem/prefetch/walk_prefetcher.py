@@ -12,34 +12,30 @@ Whatever the reader does next, the cost is bounded:
 2. A directory that a scan is inside of, or has not reached after a few pages, is listed by itself.
 3. After a useless scan, a parent is scanned again only when the 2nd, 4th, 8th ... of its
    directories is listed by itself.
+4. A reader that visits directories by inode number is scanned for as `inode_walk` has it.
 So a walk that turns aside costs a small constant number of requests, and at worst the logarithm of
 its directories.
 """
 
 import logging
-from collections.abc import Callable
 from itertools import pairwise
 from weakref import WeakKeyDictionary
 
 import trio
 
 from s3mount.errors import S3MountError
-from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_fetcher import PageFetcher
 from s3mount.filesystem.names import parent_of
 from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.metadata_cache import MetadataCache
+from s3mount.filesystem.prefetch.inode_order import CHILDREN_MAX, CHILDREN_MIN, InodeOrderDetector
+from s3mount.filesystem.prefetch.inode_walk import InodeWalk
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
-from s3mount.filesystem.prefetch.subtree_builder import (
-    Finished,
-    SubtreeBuilder,
-    UnorderedListingError,
-)
-from s3mount.s3.model import ListPage, ListQuery
+from s3mount.filesystem.prefetch.subtree_builder import Finished, SubtreeBuilder
+from s3mount.filesystem.prefetch.subtree_scan import SubtreeScan, split_rest
 
 log = logging.getLogger(__name__)
 
-WINDOW_MAX = 8  # pages that a scan is ahead of its reader: some 8,000 entries
 WAIT_MAX = 2.0  # seconds that a reader waits for one page
 PAGES_WAITED = 2  # pages that a reader waits for before it lists its directory itself
 SCANS_MAX = 16  # scans remembered at once; the oldest are dropped
@@ -47,67 +43,8 @@ VISITS_TO_SPLIT = 3  # directories of a scan that are read before the rest of it
 PARALLEL_MAX = 4  # parallel scans of one parent
 SPLIT_PAGES = 2  # pages that make one more parallel scan worthwhile
 SPLIT_AHEAD_MAX = 4  # pages that each of them fetches before the reader comes to it
-CHILDREN_SORTED = 20_000  # directories of a parent that are all considered when it is split
 HALVINGS_MAX = 10  # of the occasions on which a scan starts
 READ_MAX = 2_000  # directories remembered because they were read
-
-
-class SubtreeScan:
-    """One undelimited listing, and how far its reader has come.
-
-    *publish* gets the directories that a page finishes, and its number. The scan ends if its keys
-    break the order, which withdraws all that scans have published, or if its first page does not
-    prove the order.
-    """
-
-    def __init__(
-        self,
-        builder: SubtreeBuilder,
-        requested_at: float,
-        order: OrderEvidence,
-        publish: Callable[["SubtreeScan", int, list[Finished]], None],
-    ) -> None:
-        self.builder = builder
-        self.requested_at = requested_at
-        self._order = order
-        self._publish = publish
-        self._has_failed = False
-        self.visits = 0  # directories of this scan that were read
-        self._last_visited_page = -1
-        self._visited_pages = 0
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether more pages are of no use."""
-        return self.builder.is_complete or self._has_failed
-
-    def next_query(self) -> ListQuery:
-        return self.builder.next_query()
-
-    def add(self, page: ListPage, requested_at: float) -> None:
-        if page.has_lost_objects:  # with their directories, which the directories' listings show
-            self._has_failed = True
-            return
-        number = self.builder.pages
-        try:
-            finished = self.builder.add(page, requested_at)
-        except UnorderedListingError:
-            self._has_failed = True
-            self._order.note_break(self.builder.root, is_walk=True)
-            raise
-        self._order.note_page(page)
-        if self._order.keys_needed:
-            self._has_failed = True
-        else:
-            self._publish(self, number, finished)
-
-    def record_visit(self, page: int) -> int:
-        """Record that a directory of *page* is read; how many pages the scan may fetch now."""
-        self.visits += 1
-        if page > self._last_visited_page:
-            self._last_visited_page = page
-            self._visited_pages += 1
-        return page + 1 + min(self._visited_pages, WINDOW_MAX)
 
 
 class WalkPrefetcher(PrefetchPolicy):
@@ -127,10 +64,15 @@ class WalkPrefetcher(PrefetchPolicy):
         self._occasions = 0  # on which a scan might have started
         self._failures = 0  # of scans since one was followed
         self._has_tried = False  # to prove the store's order by the keys of a scan
+        # of readers by inode number: what they have read, and the one that is scanned for
+        self._inode_orders = InodeOrderDetector()
+        self._inode_walk: InodeWalk | None = None
 
     async def before_readdir(self, directory: DirectoryState) -> None:
         catalog = self._catalog
         can_scan = catalog.order.keys_needed is not None and catalog.ttl.positive > 0
+        if can_scan:
+            self._record_read(directory)
         if can_scan and not catalog.is_fresh(directory):
             await self._wait_for_scan(directory)
         plain_reads = 0
@@ -140,6 +82,34 @@ class WalkPrefetcher(PrefetchPolicy):
                 self._visit(*published)
         self._remember(directory.prefix, plain_reads)
 
+    def _record_read(self, directory: DirectoryState) -> None:
+        """Find out whether directories are visited by inode number, and scan for that."""
+        walk, is_known = self._inode_walk, self._catalog.is_fresh(directory)
+        if walk is not None and walk.record_read(directory, is_known=is_known):
+            return
+        parent = self._parent_of(directory)
+        listing = None if parent is None else parent.listing
+        if parent is None or listing is None or not listing.is_complete or listing.is_trimmed:
+            return
+        if not (directory.inode and CHILDREN_MIN <= listing.entry_count <= CHILDREN_MAX):
+            return
+        order = self._inode_orders.record_read(listing, directory.inode)
+        if order is not None and self._may_scan(parent):
+            self._start_inode_walk(
+                InodeWalk(
+                    parent, order, self._catalog.directories, self._new_builder, self._new_scan
+                )
+            )
+
+    def _start_inode_walk(self, walk: InodeWalk) -> None:
+        """Scan for *walk* in place of another one, and of scans by name of its parent."""
+        if self._inode_walk is not None:
+            self._inode_walk.abandon()
+        for scan in [scan for scan in self._scans if scan.builder.root == walk.prefix]:
+            self._scans.pop(scan).abandon()
+        self._inode_walk = walk
+        walk.begin()
+
     def _remember(self, prefix: str, plain_reads: int) -> None:
         self._plain_reads.pop(prefix, None)
         self._plain_reads[prefix] = plain_reads
@@ -148,6 +118,8 @@ class WalkPrefetcher(PrefetchPolicy):
 
     async def _wait_for_scan(self, directory: DirectoryState) -> None:
         """Wait for a scan that soon reaches *directory*, or start one if its reader walks."""
+        if self._inode_walk is not None and self._inode_walk.covers(directory.prefix):
+            return  # not soon
         scan = self._scan_reaching(directory.prefix)
         if scan is None:
             self._start_if_walked(directory)
@@ -199,20 +171,26 @@ class WalkPrefetcher(PrefetchPolicy):
 
     def _start_if_walked(self, directory: DirectoryState) -> None:
         """Scan the parent from *directory* on, if it was read and scans are worthwhile."""
-        parent = self._catalog.find_directory(parent_of(directory.prefix[:-1]))
-        if not directory.prefix or parent is None or parent is directory:
-            return
-        if not self._catalog.has_scans(parent.prefix):
+        parent = self._parent_of(directory)
+        if parent is None or not self._may_scan(parent):
             return
         if self._catalog.names.is_unlisted(directory.prefix):  # a scan passes over it
             return
         plain_reads = self._plain_reads.get(parent.prefix)
-        if plain_reads is None or not self._catalog.is_fresh(parent):
+        if plain_reads is None:
             return
         self._remember(parent.prefix, plain_reads + 1)
         is_power_of_two = (plain_reads + 1) & plain_reads == 0
         if is_power_of_two and self._is_worthwhile():
             self._start(self._new_builder(parent.prefix, directory.prefix), 1)
+
+    def _parent_of(self, directory: DirectoryState) -> DirectoryState | None:
+        """The directory that *directory* is in, if it is known."""
+        parent = self._catalog.find_directory(parent_of(directory.prefix[:-1]))
+        return parent if directory.prefix and parent is not directory else None
+
+    def _may_scan(self, parent: DirectoryState) -> bool:
+        return self._catalog.has_scans(parent.prefix) and self._catalog.is_fresh(parent)
 
     def _is_worthwhile(self) -> bool:
         """Whether to start a scan: half as often after each that failed or was too slow."""
@@ -224,11 +202,14 @@ class WalkPrefetcher(PrefetchPolicy):
         return self._occasions % (1 << halvings) == 0
 
     def _start(self, builder: SubtreeBuilder, pages: int) -> None:
-        now = self._catalog.clock.tick()
-        scan = SubtreeScan(builder, now, self._catalog.order, self._publish)
-        fetcher = self._catalog.new_fetcher(scan, is_eager=False)  # any page may be its last
+        scan, fetcher = self._new_scan(builder)
         self._scans = {**dict(list(self._scans.items())[1 - SCANS_MAX :]), scan: fetcher}
         fetcher.request_pages(pages)
+
+    def _new_scan(self, builder: SubtreeBuilder) -> tuple[SubtreeScan, PageFetcher]:
+        now = self._catalog.clock.tick()
+        scan = SubtreeScan(builder, now, self._catalog.order, self._publish)
+        return scan, self._catalog.new_fetcher(scan, is_eager=False)  # any page may be its last
 
     def _new_builder(self, root: str, start: str, stop: str | None = None) -> SubtreeBuilder:
         escape = self._catalog.names.escape
@@ -246,16 +227,11 @@ class WalkPrefetcher(PrefetchPolicy):
         listed = self._catalog.directory(builder.root).scan
         if listed is None or not listed.listing.is_complete:
             return
-        every = 1 + listed.listing.entry_count // CHILDREN_SORTED
-        children = listed.listing.child_prefixes(every)
-        left = sorted(prefix for prefix in children if builder.is_before(prefix))
-        pages = len(left) * every * builder.pages // builder.children
-        count = min(PARALLEL_MAX, pages // SPLIT_PAGES, len(left))
-        starts = [left[len(left) * number // count] for number in range(1, count)]
+        starts, part_pages = split_rest(builder, listed.listing, PARALLEL_MAX, SPLIT_PAGES)
         for start, stop in pairwise([*starts, builder.stop]):
             assert start is not None  # only the last may be
             part = self._new_builder(builder.root, start, stop)
-            self._start(part, min(pages // count, SPLIT_AHEAD_MAX))
+            self._start(part, min(part_pages, SPLIT_AHEAD_MAX))
         if starts:
             builder.stop = starts[0]
 

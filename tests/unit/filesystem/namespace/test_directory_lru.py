@@ -156,6 +156,35 @@ def test_evicted_entries_are_dropped_from_the_kernel() -> None:
     assert cache.evicted == [(7, 15 * 100)]
 
 
+def test_a_directory_can_be_evicted_before_others_that_are_used_less() -> None:
+    cache = Cache(1 << 20)
+    kept = cache.listing("a/", 1)
+    entries = cache.listing("b/", 1).entry_count
+
+    cache.directories.evict(("bucket", "b/"))
+    cache.directories.evict(("bucket", "c/"))  # which is not kept
+
+    assert cache.evicted == [(7, entries)]
+    assert [each.listing for each in cache.directories.snapshot()] == [kept]
+    assert cache.directories.entry_count == kept.entry_count
+
+
+@pytest.mark.parametrize("is_read", [True, False], ids=["read", "looked up"])
+def test_a_prefetched_listing_weighs_inodes_from_its_first_use_on(*, is_read: bool) -> None:
+    cache = Cache(1 << 20)
+    listing = DirectoryListing("bucket", "a/", 0.0, proven())
+    listing.fill([Entry(b"%d" % number) for number in range(10)], 0)
+    directory = cache.directories.put_scan(("bucket", "a/"), ListingScan(listing, None))
+    before = cache.directories.weight
+
+    if is_read:
+        cache.directories.acquire(listing)
+    else:
+        cache.directories.note_reference(directory)
+
+    assert cache.directories.weight == before + 10 * weights.INODE
+
+
 def test_a_complete_listing_drops_what_only_a_growing_one_needs() -> None:
     listing = Cache(1 << 20).listing("a/", 3)
 
