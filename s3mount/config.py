@@ -67,7 +67,7 @@ class StoreConfig:
     sse_c_allow_http: bool = False
     ca_bundle: Path | None = None
     verify_ssl: bool = True
-    max_connections: int = 32
+    max_connections: int = 96
     timeout: float = 60.0  # seconds, for one read or lookup in all
     connect_timeout: float | None = None  # seconds; None: a default that depends on *timeout*
     idle_timeout: float | None = None  # seconds; None: half of *timeout*

@@ -11,8 +11,8 @@ Pure. Invariants:
 
 from typing import Final
 
-PREFETCHES_MAX: Final = 64  # more would only queue in the store; the next read asks again
-WARM_MAX: Final = PREFETCHES_MAX // 2  # in flight, readers' included, with one by a warm-up
+PREFETCHES_MAX: Final = 96  # more would only queue in the store; the next read asks again
+WARM_MAX: Final = 32  # in flight, readers' included, with one by a warm-up
 
 
 class PrefetchBudget:

@@ -1,127 +1,39 @@
 """Prefetch of small files that are opened one after another.
 
 `grep -r`, `tar` and a training loop open files by name, as their directories list them; `cp -r`
-opens them by inode number. Several may be opened at once, and so a little out of order. Each open
-in order doubles how many of the next files are prefetched; an open out of order ends the run.
+opens them by inode number. `rsync` opens all files of a directory before those of the directories
+in it, the others come to these in their turn (`traversal_cursor`). Several files may be opened at
+once, and so a little out of order. Each open in order doubles how many of the next files are
+prefetched. An open that no reader is expected at begins another one.
 
 A reader that has read one directory in order is expected to read the next one in the same order
 from its first file on. If it also went on from one directory to the next, the files of the
 directories after that are prefetched too. Pure.
+
+Invariant: what is prefetched in vain is at most some 32 files for each open, and AHEAD_MAX for each
+reader that was proven.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.prefetch.file_reader import STEP_MAX, FileReader
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
-from s3mount.filesystem.prefetch.traversal_order import EntryRef, TraversalOrder, TraversalOrders
+from s3mount.filesystem.prefetch.traversal_cursor import Descent, Traversal, TraversalCursor
+from s3mount.filesystem.prefetch.traversal_order import (
+    EntryRef,
+    OrderKind,
+    Part,
+    TraversalOrder,
+    TraversalOrders,
+)
 
-SMALL = 1 << 20  # bytes; one GET brings them about as fast as its first byte
-AHEAD_MAX = 64  # files
-STEP_MAX = 8  # files that may be skipped, or that another worker opens first
-LOOKED_EVERY = 16  # opens between two attempts to find the next directory when it is not known
-TRACKED = 128  # directories; more than the next files are in
+READERS_MAX = 32
 SORTED_AT_ONCE = 1_000  # entries; a larger directory is sorted by inode only at its second open
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
-
-
-class _Progress:
-    """Progress of a reader in an order, in ranks, and of the prefetch for it."""
-
-    def __init__(self, opened: int, streak: int) -> None:
-        self.opened = opened
-        self.prefetched = opened
-        self.streak = streak  # opens in order, without interruption
-        self.next_prefix: str | None = None  # of the directory that the reader goes on to
-        self.unknown_at: int | None = None  # the rank at which that was last found to be unknown
-
-
-class _OrderDetector:
-    """Detector of readers that traverse directories in one kind of order."""
-
-    def __init__(self, orders: TraversalOrders) -> None:
-        self._orders = orders
-        # by the first page of an order, least recently used first
-        self._progress: dict[EntryPage, _Progress] = {}
-        self._last: TraversalOrder | None = None
-        # Expected of the reader of a new directory: that it reads all of it, and then the next one.
-        self.is_proven = False
-        self._continues = False
-
-    def has_seen(self, order: TraversalOrder) -> bool:
-        return order.pages[0] in self._progress
-
-    def record_open(self, order: TraversalOrder, rank: int) -> Iterator[EntryRef] | None:
-        """The files to prefetch when the file at *rank* is opened; None if it is not in order."""
-        progress = self._progress.pop(order.pages[0], None)
-        if progress is None:
-            progress = self._start(order, rank)
-        elif progress.opened < rank <= progress.opened + STEP_MAX:
-            progress.opened = rank
-            progress.streak += 1
-        elif not progress.opened - STEP_MAX < rank <= progress.opened:
-            progress = _Progress(rank, streak=0)
-            self.is_proven = self._continues = False
-        self._keep(order, progress)
-        self._last = order
-        self.is_proven = self.is_proven or progress.streak >= _PROVEN
-        return self._next_files(order, progress) if progress.streak else None
-
-    def _start(self, order: TraversalOrder, rank: int) -> _Progress:
-        """The progress of a reader that was not expected in this directory."""
-        if not self.is_proven or rank >= STEP_MAX:
-            self._continues = False
-            return _Progress(rank, streak=0)
-        self._continues = self._follows_last(order)
-        return _Progress(rank, streak=_PROVEN)
-
-    def _follows_last(self, order: TraversalOrder) -> bool:
-        """Whether the last reader reached the end of its directory, and *order* is the next one."""
-        last = self._last
-        if last is None or last.pages[0] not in self._progress:
-            return False
-        is_at_end = self._progress[last.pages[0]].opened >= len(last) - STEP_MAX
-        following = self._orders.following(last) if is_at_end else None
-        return following is not None and following.prefix == order.prefix
-
-    def _next_files(self, order: TraversalOrder, progress: _Progress) -> Iterator[EntryRef]:
-        streak = progress.streak
-        room = min(AHEAD_MAX, 2 << min(streak, AHEAD_MAX))
-        while room > 0:
-            stop = min(len(order), progress.opened + 1 + room)
-            for rank in range(max(progress.opened, progress.prefetched) + 1, stop):
-                entry = order[rank]
-                if 0 < entry.page.sizes[entry.at] <= SMALL:
-                    yield entry
-                progress.prefetched = rank
-            room -= max(1, len(order) - progress.opened - 1)
-            following = self._following(order, progress) if room > 0 and self._continues else None
-            if following is None:
-                return
-            order, progress = following, self._expected_progress(following, streak)
-
-    def _following(self, order: TraversalOrder, progress: _Progress) -> TraversalOrder | None:
-        if progress.next_prefix is not None:
-            return self._orders.get(order.kind, progress.next_prefix)
-        unknown_at = progress.unknown_at
-        if unknown_at is not None and progress.opened < unknown_at + LOOKED_EVERY:
-            return None
-        following = self._orders.following(order)
-        progress.next_prefix = None if following is None else following.prefix
-        progress.unknown_at = progress.opened if following is None else None
-        return following
-
-    def _expected_progress(self, order: TraversalOrder, streak: int) -> _Progress:
-        """The progress in a directory that its reader has not come to yet."""
-        progress = self._progress.get(order.pages[0])
-        if progress is None:
-            progress = _Progress(-1, streak)
-            self._keep(order, progress)
-        return progress
-
-    def _keep(self, order: TraversalOrder, progress: _Progress) -> None:
-        self._progress[order.pages[0]] = progress
-        if len(self._progress) > TRACKED:
-            del self._progress[next(iter(self._progress))]
+_FEW = 2  # opens in order, or files of a directory: a reader that then leaves it is followed
+# The first is expected of a new reader: it may read one directory only.
+_TRAVERSALS = tuple(Traversal(kind, descent) for kind in OrderKind for descent in Descent)
 
 
 class SiblingPrefetcher(PrefetchPolicy):
@@ -129,16 +41,149 @@ class SiblingPrefetcher(PrefetchPolicy):
 
     def __init__(self, orders: TraversalOrders) -> None:
         self._orders = orders
-        self._by_name = _OrderDetector(orders)
-        self._by_inode = _OrderDetector(orders)
+        self._readers: dict[FileReader, None] = {}  # least recently used first
+        self._proven: Traversal | None = None  # of the last reader that was proven, if it went on
 
-    def on_open(self, page: EntryPage, index: int) -> Iterator[EntryRef]:
-        by_name = self._orders.by_name(page)
-        is_first = not self._by_name.has_seen(by_name)
-        files = self._by_name.record_open(by_name, by_name.rank(page, index))
-        is_cheap = self._by_inode.is_proven and len(by_name) <= SORTED_AT_ONCE
-        if files is None and (is_cheap or not is_first):
-            by_inode = self._orders.by_inode(page)
-            if by_inode is not None:
-                files = self._by_inode.record_open(by_inode, by_inode.rank(page, index))
-        return iter(()) if files is None else files
+    def on_open(self, page: EntryPage, index: int) -> Iterable[EntryRef]:
+        if not page.sizes[index]:  # it needs no bytes: many programs leave it out
+            return ()
+        ref = EntryRef(page, index)
+        reader = self._reader_of(ref)
+        self._keep(reader)
+        if reader.streak >= _PROVEN:
+            self._proven = reader.traversal
+        return reader.files_ahead() if reader.streak else ()
+
+    def _reader_of(self, ref: EntryRef) -> FileReader:
+        reader, distance = self._expecting(ref)
+        if reader is None or distance > 1:
+            other = self._reconsidered(ref, reader)
+            if other is not None:
+                return other
+        if reader is None:
+            return self._new_reader(ref)
+        reader.record_open(ref)
+        return reader
+
+    def _expecting(self, ref: EntryRef) -> tuple[FileReader | None, int]:
+        """The reader that *ref* is nearest to, and how near."""
+        nearest, distance = None, STEP_MAX + 1
+        for reader in reversed(self._readers):
+            found = reader.distance(ref)
+            if found == 1:
+                return reader, 1
+            if found is not None and -STEP_MAX < found < distance:
+                nearest, distance = reader, found
+        return nearest, distance
+
+    def _reconsidered(self, ref: EntryRef, expecting: FileReader | None) -> FileReader | None:
+        """The reader that has come to *ref* in another traversal than it was expected in."""
+        for reader in self._candidates(ref, expecting):
+            best, distance = None, 2 if expecting is not None or reader.streak else STEP_MAX + 1
+            is_known = expecting is not None and reader.streak >= _PROVEN
+            for kind in (reader.traversal.kind,) if is_known else OrderKind:
+                for traversal, found in self._distances(kind, reader, ref):
+                    if found < distance:
+                        best, distance = traversal, found
+            if best is not None:
+                return self._changed(reader, best, ref)
+        return None
+
+    def _candidates(self, ref: EntryRef, expecting: FileReader | None) -> Iterable[FileReader]:
+        if expecting is not None:
+            return (expecting,)
+        latest = next(reversed(self._readers), None)
+        beside = next(
+            (each for each in reversed(self._readers) if each.last.page.prefix == ref.page.prefix),
+            None,
+        )
+        return dict.fromkeys(each for each in (beside, latest) if each is not None)
+
+    def _distances(
+        self, kind: OrderKind, reader: FileReader, ref: EntryRef
+    ) -> Iterator[tuple[Traversal, int]]:
+        """How many files *ref* is behind the last one of *reader*, where that are few."""
+        last = reader.last
+        order = self._orders.containing(kind, last.page)
+        if order is None:
+            return
+        files = order.ranks(Part.FILES)
+        descents: Iterable[Descent] = Descent
+        if ref.page in order:
+            at = order.index(Part.FILES, order.rank(last))
+            found = order.index(Part.FILES, order.rank(ref)) - at
+            if not 0 < found <= (STEP_MAX if kind is OrderKind.NAME else 1):
+                return
+            yield Traversal(kind, Descent.AFTER_FILES), found
+            descents = () if len(files) == len(order) else (Descent.IN_PLACE,)
+        elif reader.streak < _FEW and len(files) > _FEW:
+            return
+        for descent in descents:
+            traversal = Traversal(kind, descent)
+            steps = self._steps(TraversalCursor(self._orders, traversal, order, last), ref)
+            if steps is not None:
+                yield traversal, steps
+
+    @staticmethod
+    def _steps(cursor: TraversalCursor, ref: EntryRef) -> int | None:
+        for number in range(1, STEP_MAX + 1):
+            found = cursor.next()
+            if found is None:
+                return None
+            if found == ref:
+                return number
+        return None
+
+    def _changed(self, reader: FileReader, traversal: Traversal, ref: EntryRef) -> FileReader:
+        """*reader* in another traversal, which has brought it to *ref*."""
+        self._readers.pop(reader, None)
+        is_same_kind = traversal.kind is reader.traversal.kind
+        order = self._orders.containing(traversal.kind, reader.last.page)
+        assert order is not None
+        changed = self._reader(
+            traversal,
+            order,
+            reader.last,
+            streak=min(reader.streak, _PROVEN - 1) if is_same_kind else 0,
+            crosses=reader.crosses and is_same_kind,
+        )
+        changed.look_ahead()
+        changed.record_open(ref)
+        return changed
+
+    def _new_reader(self, ref: EntryRef) -> FileReader:
+        """A reader that was not expected: proven if it begins a directory as the last one did."""
+        for reader in reversed(self._readers):
+            if reader.streak < _PROVEN and reader.last.page.prefix == ref.page.prefix:
+                del self._readers[reader]  # it was no reader in order
+                break
+        by_name = self._orders.containing(OrderKind.NAME, ref.page)
+        assert by_name is not None
+        if self._proven is not None:
+            is_by_name, order = self._proven.kind is OrderKind.NAME, by_name
+            if not is_by_name and len(by_name) <= SORTED_AT_ONCE:
+                order = self._orders.containing(OrderKind.INODE, ref.page) or by_name
+            is_in_order = order.kind is self._proven.kind
+            if is_in_order and order.index(Part.FILES, order.rank(ref)) < STEP_MAX:
+                return self._reader(self._proven, order, ref, streak=_PROVEN)
+            self._proven = None
+        return self._reader(_TRAVERSALS[0], by_name, ref)
+
+    def _reader(
+        self,
+        traversal: Traversal,
+        order: TraversalOrder,
+        ref: EntryRef,
+        *,
+        streak: int = 0,
+        crosses: bool = False,
+    ) -> FileReader:
+        cursor = TraversalCursor(self._orders, traversal, order, ref)
+        return FileReader(traversal, cursor, ref, streak=streak, crosses=crosses)
+
+    def _keep(self, reader: FileReader) -> None:
+        """Make *reader* the most recently used one."""
+        self._readers.pop(reader, None)
+        self._readers[reader] = None
+        if len(self._readers) > READERS_MAX:
+            del self._readers[next(iter(self._readers))]

@@ -1,7 +1,8 @@
 from itertools import chain
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.prefetch.sibling_prefetcher import AHEAD_MAX, SMALL, SiblingPrefetcher
+from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX, SMALL
+from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import SORTED_MAX, TraversalOrders
 
 
@@ -112,9 +113,9 @@ def test_a_file_without_room_is_returned_again() -> None:
     page = page_of(100)
     siblings = SiblingPrefetcher(TraversalOrders(lambda _prefix, _most: None, ""))
     list(siblings.on_open(page, 0))
-    next(siblings.on_open(page, 1))
+    next(iter(siblings.on_open(page, 1)))
 
-    assert next(siblings.on_open(page, 2)) == (page, 3)
+    assert next(iter(siblings.on_open(page, 2))) == (page, 3)
 
 
 def test_pages_of_one_directory_are_one_order() -> None:
