@@ -21,6 +21,7 @@ class Prefetch(StrEnum):
 
     WALKS = "walks"  # scans of subtrees
     SIBLINGS = "siblings"  # small files that are opened in order
+    RANDOM_ORDER = "random-order"  # small files that are opened once each, at random
     LISTINGS = "listings"  # listings of directories in which lookups miss; pages ahead of a reader
     PARALLEL_LISTING = "parallel-listing"  # of a huge flat directory, from guessed names on
     READAHEAD = "readahead"  # blocks ahead of a sequential reader; without it, more requests in all

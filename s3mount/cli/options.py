@@ -291,8 +291,8 @@ OPTION_TABLE: Final[tuple[Option, ...]] = (
            "MD5s.", inverts=True),
     Option(_BYTES, "no-prefetch", Config, "no_prefetch", PREFETCH,
            "Send no requests of these kinds before a reader needs them: walks, siblings, "
-           "listings, parallel-listing, readahead (sequential reads then take more and smaller "
-           "requests), or all. May be repeated."),
+           "random-order, listings, parallel-listing, readahead (sequential reads then take more "
+           "and smaller requests), or all. May be repeated."),
     Option(_DISK, "cache-dir", DiskConfig, "folder", FOLDER,
            "Keep what is read in this directory too, over restarts; several mounts may share it. "
            "It is made private (0700), for the user who serves; see docs/disk-cache.md."),

@@ -19,6 +19,7 @@ from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.random_order_prefetcher import RandomOrderPrefetcher
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
@@ -53,7 +54,9 @@ def make_filesystem(  # noqa: PLR0917 - the parts of a mount
         ttl=parts.ttl,
         make=parts.make,
     )
-    policies = parts.policies(tree, prefetch_policies(tree, config.no_prefetch))
+    policies = parts.policies(
+        tree, prefetch_policies(tree, config.no_prefetch, config.blocks.memory_limit)
+    )
     return FileSystem(
         tree,
         OpenFiles(tree, blocks, policies),
@@ -117,10 +120,15 @@ def _escape(config: StoreConfig) -> NameEscape | None:
     return KeyEscape()
 
 
-def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
-    """The policies that are not turned off."""
+def prefetch_policies(
+    tree: Tree, no_prefetch: frozenset[Prefetch], memory_limit: int
+) -> Sequence[PrefetchPolicy]:
+    """The policies that are not turned off, for blocks in a memory of *memory_limit* bytes."""
     policies: dict[Prefetch, PrefetchPolicy] = {
         Prefetch.WALKS: WalkPrefetcher(tree.cache),
         Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
+        Prefetch.RANDOM_ORDER: RandomOrderPrefetcher(
+            tree.pages_of, tree.may_prefetch, memory_limit
+        ),
     }
     return tuple(policy for name, policy in policies.items() if name not in no_prefetch)

@@ -4,6 +4,7 @@ Each test shows first that the same calls do send speculative requests with that
 """
 
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,13 @@ Request = list[Any]  # as `memory_mount` gives it
 
 
 def requests_with_and_without(
-    at: Path, kind: Prefetch, call: Callable[[ControlledMount], None]
+    at: Path, kind: Prefetch, call: Callable[[ControlledMount], None], *options: str
 ) -> tuple[list[Request], list[Request]]:
     """The requests of *call*, with *kind* turned on and off, each in a mount of its own."""
-    with memory_mount(at / "on") as mount:
+    with memory_mount(at / "on", *options) as mount:
         call(mount)
         on = mount.command("requests")
-    with memory_mount(at / "off", "--no-prefetch", kind) as mount:
+    with memory_mount(at / "off", *options, "--no-prefetch", kind) as mount:
         call(mount)
         return on, mount.command("requests")
 
@@ -69,6 +70,45 @@ def test_small_files_are_read_one_by_one(tmp_path: Path) -> None:
 
     assert len(of_kind(on, "GET")) > 5
     assert of_kind(off, "GET") == [["GET", f"d/{number:02}", 0, 1] for number in range(5)]
+
+
+NO_SIBLINGS = ("--no-prefetch", "siblings")  # a random order has files in order by chance
+
+
+def read_forty_files_at_random(mount: ControlledMount) -> None:
+    put(mount, *(f"d/{number:03}" for number in range(200)))
+    names = sorted(os.listdir(mount / "d"))
+    for number in range(40):
+        (mount / "d" / names[number * 73 % 200]).read_bytes()
+
+
+def test_small_files_read_at_random_are_read_one_by_one(tmp_path: Path) -> None:
+    on, off = requests_with_and_without(
+        tmp_path, Prefetch.RANDOM_ORDER, read_forty_files_at_random, *NO_SIBLINGS
+    )
+
+    files_on = [key for _, key, _, _ in of_kind(on, "GET")]
+    assert 60 < len(files_on) == len({*files_on}) <= 2.5 * 40
+    assert [key for _, key, _, _ in of_kind(off, "GET")] == [
+        f"d/{number * 73 % 200:03}" for number in range(40)
+    ]
+
+
+def read_all_files_at_random(mount: ControlledMount) -> None:
+    keys = [f"{directory}/{number:02}" for directory in range(5) for number in range(60)]
+    put(mount, *keys)
+    for directory in sorted(os.listdir(mount.path)):
+        os.listdir(mount / directory)
+    random.Random(0).shuffle(keys)
+    for key in keys:
+        assert (mount / key).read_bytes() == b"x"
+
+
+def test_small_files_read_once_each_at_random_are_fetched_once_each(tmp_path: Path) -> None:
+    on, off = requests_with_and_without(tmp_path, Prefetch.RANDOM_ORDER, read_all_files_at_random)
+
+    assert len(of_kind(on, "GET")) == len(of_kind(off, "GET")) == 300
+    assert sorted(of_kind(on, "GET")) == sorted(of_kind(off, "GET"))
 
 
 @pytest.mark.parametrize("directory", ["", "d/"])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from s3mount.config import Prefetch, StoreConfig, TreeConfig
+from s3mount.config import BlockConfig, Prefetch, StoreConfig, TreeConfig
 from s3mount.daemon.filesystem_wiring import prefetch_policies
 from s3mount.daemon.metadata_wiring import boot_clock, persistent_parts, with_kept_listings
 from s3mount.filesystem.facade import FileSystem
@@ -114,7 +114,7 @@ def make_filesystem(
         ttl=ttl,
         make=make,
     )
-    policies = prefetch_policies(tree, no_prefetch)
+    policies = prefetch_policies(tree, no_prefetch, BlockConfig().memory_limit)
     if records is not None:
         policies = with_kept_listings(tree, policies)
     files = OpenFiles(tree, UncachedBlocks(store), policies)

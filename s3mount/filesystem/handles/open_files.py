@@ -67,6 +67,8 @@ class _OpenFile:
     *is_final*: the version will not be corrected (again).
 
     *is_shorter_than_told*: the kernel may have been told a larger size than the file has.
+
+    *was_read*: a read by this handle succeeded.
     """
 
     inode: int
@@ -76,6 +78,7 @@ class _OpenFile:
     is_opening: bool = False
     is_final: bool = False
     is_shorter_than_told: bool = False
+    was_read: bool = False
 
 
 class OpenFiles:
@@ -149,14 +152,19 @@ class OpenFiles:
         reply = await self._read(file, offset, size)
         if self._may_exceed(file, offset, offset + size) or file.version.size < size_before:
             raise _too_far(file.version)
+        if not file.was_read:
+            self._on_first_read(file)
         return reply
 
     def read_cached(self, handle: int, offset: int, size: int) -> bytes | memoryview | None:
         """The same, or None if it would have to wait."""
         file = self._files[handle]
         reply = file.reader.read_cached(offset, size)
-        is_cut = file.is_shorter_than_told and reply is not None and len(reply) < size
-        return None if is_cut else reply
+        if reply is None or (file.is_shorter_than_told and len(reply) < size):
+            return None
+        if not file.was_read:
+            self._on_first_read(file)
+        return reply
 
     def key(self, handle: int) -> str:
         """The key of an open file."""
@@ -353,15 +361,16 @@ class OpenFiles:
         file.version, file.mtime_ns, file.is_final = version, stat.mtime_ns, True
         former.close()
 
+    def _on_first_read(self, file: _OpenFile) -> None:
+        file.was_read = True
+        for policy in self._policies:
+            policy.on_read(file.inode, file.version.size)
+
     def _prefetch(self, page: EntryPage, index: int) -> None:
-        corrections, archived = self._tree.versions.corrections, self._tree.archived
+        may_prefetch, prefetch = self._tree.may_prefetch, self._blocks.prefetch
         for policy in self._policies:
             for following in policy.on_open(page, index):
-                if corrections.doubts(following.page, following.at):
-                    continue  # the store may not have this version
-                if archived.may_be(following.page, following.at):
-                    continue
-                if not self._blocks.prefetch(following.page.version(following.at)):
+                if may_prefetch(*following) and not prefetch(following.page.version(following.at)):
                     return
 
 

@@ -276,6 +276,12 @@ class Tree:
             return None
         return listing.pages if listing.entry_count <= most else None  # type: ignore[return-value]
 
+    def may_prefetch(self, page: EntryPage, index: int) -> bool:
+        """Whether the store is likely to have the version that a file is, and to send it."""
+        return not (
+            self.versions.corrections.doubts(page, index) or self.archived.may_be(page, index)
+        )
+
     def invalidate(self, version: ObjectVersion) -> None:
         """Take *version* for current no longer."""
         prefix = parent_of(version.key)

@@ -25,3 +25,7 @@ class PrefetchPolicy(Protocol):
         """
         del page, index
         return ()
+
+    def on_read(self, inode: int, size: int) -> None:
+        """Record that an open file, of *size* bytes, is read, by its first read that succeeded."""
+        del inode, size

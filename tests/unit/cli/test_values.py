@@ -312,15 +312,24 @@ def test_all_is_every_kind_of_prefetch() -> None:
         (
             "walk",
             (
-                "'walk' is not one of all, walks, siblings, listings, parallel-listing, readahead; "
-                "did you mean walks?"
+                "'walk' is not one of all, walks, siblings, random-order, listings, "
+                "parallel-listing, readahead; did you mean walks?"
             ),
         ),
         (
             "walks,x",
-            "'x' is not one of all, walks, siblings, listings, parallel-listing, readahead",
+            (
+                "'x' is not one of all, walks, siblings, random-order, listings, "
+                "parallel-listing, readahead"
+            ),
         ),
-        ("", "'' is not one of all, walks, siblings, listings, parallel-listing, readahead"),
+        (
+            "",
+            (
+                "'' is not one of all, walks, siblings, random-order, listings, "
+                "parallel-listing, readahead"
+            ),
+        ),
     ],
 )
 def test_an_unknown_kind_of_prefetch_is_refused_with_the_known_ones(

@@ -6,7 +6,7 @@ import tracemalloc
 import trio
 from trio.testing import MockClock
 
-from s3mount.config import StoreConfig, TreeConfig
+from s3mount.config import BlockConfig, StoreConfig, TreeConfig
 from s3mount.daemon.filesystem_wiring import prefetch_policies
 from s3mount.errors import NotFound
 from s3mount.filesystem.facade import FileSystem
@@ -134,7 +134,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit(
             first_bytes=lambda _version, _head: None,
             kernel=kernel,
         )
-        policies = prefetch_policies(tree, frozenset())
+        policies = prefetch_policies(tree, frozenset(), BlockConfig().memory_limit)
         files_of_tree = OpenFiles(tree, UncachedBlocks(store), policies)  # type: ignore[arg-type]
         kernel.filesystem = FileSystem(
             tree, files_of_tree, OpenDirectories(tree, policies), NumberLookup(tree)
