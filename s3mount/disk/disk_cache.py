@@ -34,7 +34,7 @@ from s3mount.disk.extent_reader import read_extents
 from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
-from s3mount.disk.reservation import Kept
+from s3mount.disk.reservation import Kept, Written
 from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
 from s3mount.disk.segment_rows import segment_of
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
@@ -130,14 +130,14 @@ class DiskCache:
 
         Returns how many bytes that were: none if there is no room. OSError, sqlite3.Error.
         """
-        return self.keep_all([Kept(name, start, content)])
+        return self.keep_all([Kept(name, start, content)]).octets
 
-    def keep_all(self, kept: Sequence[Kept]) -> int:
+    def keep_all(self, kept: Sequence[Kept]) -> Written:
         """`keep` of several at once, which costs less."""
         whole = [each for each in kept if len(each.content)]
-        written = self._current.write(lambda now: now.keep_all(whole), 0)
+        written = self._current.write(lambda now: now.keep_all(whole), Written(0))
         with self._counting:
-            self.counts.bytes_written += written
+            self.counts.bytes_written += written.octets
         return written
 
     def flush(self) -> None:

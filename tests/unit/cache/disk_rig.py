@@ -40,7 +40,8 @@ class Read:
 class DiskRig:
     """The source, and what it stands on."""
 
-    def __init__(self, *, is_failing: bool = False) -> None:
+    def __init__(self, *, is_failing: bool = False, write_delay: float = 0.0) -> None:
+        self.write_delay = write_delay
         self.store = ScriptedStore()
         self.disk = MemoryDisk()
         self.threads = ScriptedThreads()
@@ -57,6 +58,7 @@ class DiskRig:
             namespace="n",
             memory_limit=MEMORY,
             is_failing=is_failing,
+            write_delay=self.write_delay,
         )
 
     def name(self, version: ObjectVersion) -> ObjectName:
