@@ -133,6 +133,11 @@ class DiskSource:
     async def wait_kept(self) -> None:
         await self._writer.wait_idle()
 
+    def look_at_usage(self) -> None:
+        """Find out in a thread what the directory holds, unless its disk fails."""
+        if self._writing.is_usable:
+            self._writer.look_at_usage()
+
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of the disk."""
         register_disk_metrics(metrics, self._disk, self._tier, self._writing)

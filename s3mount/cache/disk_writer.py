@@ -113,6 +113,10 @@ class DiskWriter:
         mark = partial(self._disk.mark_replaced, name)
         self._append_command(partial(self._run, mark, lambda _: None))
 
+    def look_at_usage(self) -> None:
+        """Find out what the directory holds, before anything is written."""
+        self._run(self._look_at_usage, lambda _: None)
+
     def start(self) -> None:
         """Begin with what is due, a flush too, unless something is being done."""
         self._look_for_stuck()

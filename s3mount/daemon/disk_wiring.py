@@ -65,6 +65,7 @@ class DiskTierMaker:
             memory_limit=self._memory_limit,
             is_failing=self._is_failing,
         )
+        self._source.look_at_usage()
         return self._source
 
     def contents(self, store: StoreConfig) -> DiskContents:

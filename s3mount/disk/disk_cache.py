@@ -254,12 +254,7 @@ class DiskCache:
         return self._current.write(lambda now: now.write(change), None)
 
     def _pin(self, connection: sqlite3.Connection, selection: Selection) -> int:
-        most = int(self.limits.size * pinning.PINNED_SHARE)
-        if pinning.bytes_if_pinned(connection, selection) > most:
-            raise CacheDirectoryError(
-                f"that would pin more than {most} bytes, three quarters of --cache-size: unpin "
-                "others first, or mount with a larger --cache-size"
-            )
+        pinning.check_room(pinning.bytes_if_pinned(connection, selection), self.limits.size)
         return pinning.pin(connection, selection)
 
     def _note_wrong(self, segment: Segment, wrong: list[int]) -> None:

@@ -28,6 +28,7 @@ class MemoryDisk:
         self.replaced: list[ObjectName] = []
         self.accessed: list[int] = []
         self.flushed = 0
+        self.held = 0  # bytes, as `usage` tells
         self.is_closed = False
         self._extents: dict[bytes, dict[int, dict[int, bytes]]] = {}
 
@@ -86,7 +87,7 @@ class MemoryDisk:
 
     def usage(self) -> DiskUsage:
         self._check()
-        return DiskUsage(*([0] * 13))
+        return DiskUsage(0, self.held, *([0] * 11))
 
     def close(self) -> None:
         self.is_closed = True
