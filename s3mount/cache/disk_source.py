@@ -21,7 +21,7 @@ import trio
 
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import DiskHealth
+from s3mount.cache.disk_health import ReadWriteHealth
 from s3mount.cache.disk_metrics import register_disk_metrics
 from s3mount.cache.disk_names import NamedVersion, VersionNames, segment_parts
 from s3mount.cache.disk_protocol import Disk
@@ -43,7 +43,7 @@ CLOSE_TIMEOUT: Final = 5.0  # seconds in which what waits is written at the end
 class DiskSource:
     """`BlockSource` of *disk* over *next_source*, with a memory of *memory_limit* bytes.
 
-    *namespace* says what bucket and key mean. A disk that *is_failing* is bypassed at first. Small
+    *namespace* says what bucket and key mean. *health* is shared by all that use the disk. Small
     writes wait for others, for *write_delay* seconds. For one trio run.
     """
 
@@ -56,7 +56,7 @@ class DiskSource:
         *,
         namespace: str,
         memory_limit: int,
-        is_failing: bool = False,
+        health: ReadWriteHealth,
         write_delay: float = WRITE_DELAY,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
@@ -64,10 +64,7 @@ class DiskSource:
         self._next = next_source
         self._threads = threads
         self._presence = PresenceTable(clock)
-        self._reading = DiskHealth("read", clock, is_failing=is_failing)
-        self._writing = DiskHealth("written", clock, is_failing=is_failing)
-        self._reading.share_news(self._writing)
-        self._writing.share_news(self._reading)
+        self._reading, self._writing = health
         self._readers = DiskReaders(threads, memory_limit // READ_SHARE, self._on_slow)
         limit = memory_limit // WRITE_SHARE
         self._writer = DiskWriter(

@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import PAUSE
+from s3mount.cache.disk_health import PAUSE, disk_health
 from s3mount.cache.disk_readers import SLOW_AFTER
 from s3mount.cache.disk_source import DiskSource
 from s3mount.cache.ranges import KIB, FetchSizes
@@ -94,6 +94,7 @@ class Play:
             self.threads,
             namespace="n",
             memory_limit=self.limit,
+            health=disk_health(trio.current_time),
             write_delay=self.write_delay,
         )
         return self.source
