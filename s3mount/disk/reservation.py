@@ -89,14 +89,11 @@ class Reservation:
 
     def checksums(self) -> list[int]:
         """The checksums of the missing extents."""
-        kept, digest = self.part.kept, self.part.digest
-        first, stop = kept.name.segment_range(self.part.number)
-        place, end = first // EXTENT, stop - kept.start
-        return [
-            checksum.checksum(kept.content[start : min(start + EXTENT, end)], digest, place + each)
-            for each in self.part.missing
-            for start in (first - kept.start + each * EXTENT,)
-        ]
+        digest = self.part.digest
+        found: list[int] = []
+        for start, content in self.runs():
+            found += checksum.checksums_of(content, digest, start // EXTENT, EXTENT)
+        return found
 
     @property
     def span(self) -> tuple[int, int]:
