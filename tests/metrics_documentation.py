@@ -13,6 +13,7 @@ import trio
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import StoreSource
 from s3mount.cache.buffer_pool import BufferPool
+from s3mount.cache.disk_health import disk_health
 from s3mount.cache.disk_source import DiskSource
 from s3mount.config import BlockConfig, Config, MountConfig, StoreConfig, TreeConfig
 from s3mount.daemon.lifecycle import register_process
@@ -120,6 +121,7 @@ async def _register_disk(metrics: Metrics) -> None:
         ScriptedThreads(),
         namespace="",
         memory_limit=0,
+        health=disk_health(trio.current_time),
     ).register_metrics(metrics)
 
 

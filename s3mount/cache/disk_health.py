@@ -2,20 +2,23 @@
 
 Invariants:
 
-1. After a failure the disk is bypassed for PAUSE. Then one trial is made at a time, of which no
-   reader waits for the outcome; each that fails begins another pause.
-2. The log has one warning when it is bypassed, and one line when a trial has succeeded. While it
+1. After a failure the disk is bypassed by all that use it so: blocks and records. The first pause
+   is FIRST_PAUSE, or follows from the last one if the disk was well for less than PAUSE.
+2. After a pause one trial is made at a time, of which no reader of blocks waits for the outcome.
+   Each that fails begins another pause, of twice the length, PAUSE at most.
+3. The log has one warning when it is bypassed, and one line when a trial has succeeded. While it
    cannot be read, that it cannot be written either is no news; and the other way round.
 """
 
 import logging
 import sqlite3
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 log = logging.getLogger(__name__)
 
-PAUSE: Final = 30.0  # seconds
+FIRST_PAUSE: Final = 1.0  # seconds
+PAUSE: Final = 30.0  # seconds, at most
 
 
 class DiskHealth:
@@ -28,7 +31,9 @@ class DiskHealth:
         self._used = used
         self._clock = clock
         self._other: DiskHealth | None = None
-        self._tried_at = clock() if is_failing else 0.0
+        # when it failed last, or was found to be well; for how long it is bypassed after a failure
+        self._tried_at = clock() if is_failing else -PAUSE
+        self._pause = FIRST_PAUSE
         self._is_trying = False
         self.is_usable = not is_failing
         self.failures = 0
@@ -36,6 +41,7 @@ class DiskHealth:
     def record_failure(self, exc: BaseException) -> None:
         """An operation has failed with *exc*: bypass the disk, for another pause if it is so."""
         self.failures += 1
+        self._lengthen_pause()
         self._tried_at = self._clock()
         self._is_trying = False
         if not isinstance(exc, OSError | sqlite3.Error):
@@ -59,7 +65,7 @@ class DiskHealth:
 
     def begin_trial(self) -> bool:
         """Whether the disk is to be tried again now; `record_failure` or `end_trial` follows."""
-        if self.is_usable or self._is_trying or self._clock() - self._tried_at < PAUSE:
+        if self.is_usable or self._is_trying or self._clock() - self._tried_at < self._pause:
             return False
         self._is_trying = True
         return True
@@ -69,4 +75,33 @@ class DiskHealth:
         if self._is_trying:
             self._is_trying = False
             self.is_usable = True
+            self._tried_at = self._clock()
             log.info("the disk cache can be %s again", self._used)
+
+    def drop_trial(self) -> None:
+        """The trial was given up: another one may be made."""
+        self._is_trying = False
+
+    def _lengthen_pause(self) -> None:
+        if self.is_usable and self._clock() - self._tried_at >= PAUSE:
+            self._pause = FIRST_PAUSE
+        elif self.is_usable or self._is_trying:
+            self._pause = min(2 * self._pause, PAUSE)
+
+
+class ReadWriteHealth(NamedTuple):
+    """Health of one disk as it is read, and as it is written."""
+
+    reading: DiskHealth
+    writing: DiskHealth
+
+
+def disk_health(clock: Callable[[], float], *, is_failing: bool = False) -> ReadWriteHealth:
+    """Return the health of a disk, by *clock* in seconds; see `DiskHealth`."""
+    health = ReadWriteHealth(
+        DiskHealth("read", clock, is_failing=is_failing),
+        DiskHealth("written", clock, is_failing=is_failing),
+    )
+    health.reading.share_news(health.writing)
+    health.writing.share_news(health.reading)
+    return health

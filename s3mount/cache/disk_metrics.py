@@ -65,7 +65,7 @@ def _register_health(metrics: Metrics, name: str, used: str, health: DiskHealth)
 
 
 def _register_usage(metrics: Metrics, usage: Callable[[], DiskUsage | None]) -> None:
-    """Register the state of the directory, as of the latest write of this mount."""
+    """Register the state of the directory, as of the start or the latest write of this mount."""
 
     def read(field: Callable[[DiskUsage], int]) -> Callable[[], int]:
         def value() -> int:
@@ -77,7 +77,7 @@ def _register_usage(metrics: Metrics, usage: Callable[[], DiskUsage | None]) -> 
     metrics.gauge(
         "disk_bytes_used",
         "bytes",
-        "Size of the disk cache, when this mount last wrote to it.",
+        "Size of the disk cache, when this mount began or last wrote to it.",
         read(lambda use: use.used),
     )
     metrics.gauge(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from s3mount.disk.object_name import ObjectName
-from s3mount.disk.reservation import Kept
+from s3mount.disk.reservation import Kept, Written
 from s3mount.disk.segment import Segment
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 
@@ -30,7 +30,7 @@ class Disk(Protocol):
 
     def flush(self) -> None: ...
 
-    def keep_all(self, kept: Sequence[Kept]) -> int: ...
+    def keep_all(self, kept: Sequence[Kept]) -> Written: ...
 
     def evict(self, name: ObjectName) -> None: ...
 

@@ -21,14 +21,14 @@ import trio
 
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import DiskHealth
+from s3mount.cache.disk_health import ReadWriteHealth
 from s3mount.cache.disk_metrics import register_disk_metrics
 from s3mount.cache.disk_names import NamedVersion, VersionNames, segment_parts
 from s3mount.cache.disk_protocol import Disk
 from s3mount.cache.disk_read import DiskRead
 from s3mount.cache.disk_readers import SLOW_AFTER, DiskReaders, Threads
 from s3mount.cache.disk_tier import DiskReadCounts, DiskTier
-from s3mount.cache.disk_writer import DiskWriter
+from s3mount.cache.disk_writer import WRITE_DELAY, DiskWriter
 from s3mount.cache.presence_table import PresenceTable
 from s3mount.disk.object_name import EXTENT
 from s3mount.metrics import Metrics
@@ -43,8 +43,8 @@ CLOSE_TIMEOUT: Final = 5.0  # seconds in which what waits is written at the end
 class DiskSource:
     """`BlockSource` of *disk* over *next_source*, with a memory of *memory_limit* bytes.
 
-    *namespace* says what bucket and key mean. A disk that *is_failing* is bypassed at first. For
-    one trio run.
+    *namespace* says what bucket and key mean. *health* is shared by all that use the disk. Small
+    writes wait for others, for *write_delay* seconds. For one trio run.
     """
 
     def __init__(
@@ -56,33 +56,24 @@ class DiskSource:
         *,
         namespace: str,
         memory_limit: int,
-        is_failing: bool = False,
+        health: ReadWriteHealth,
+        write_delay: float = WRITE_DELAY,
         clock: Callable[[], float] = trio.current_time,
     ) -> None:
         self._disk = disk
         self._next = next_source
         self._threads = threads
         self._presence = PresenceTable(clock)
-        self._reading = DiskHealth("read", clock, is_failing=is_failing)
-        self._writing = DiskHealth("written", clock, is_failing=is_failing)
-        self._reading.share_news(self._writing)
-        self._writing.share_news(self._reading)
+        self._reading, self._writing = health
         self._readers = DiskReaders(threads, memory_limit // READ_SHARE, self._on_slow)
+        limit = memory_limit // WRITE_SHARE
         self._writer = DiskWriter(
-            disk, holds, self._presence, threads, self._writing, limit=memory_limit // WRITE_SHARE
+            disk, holds, self._presence, threads, self._writing, limit=limit, delay=write_delay
         )
         self._names = VersionNames(namespace, self._writer.mark_replaced)
         self._counts = DiskReadCounts()
-        self._tier = DiskTier(
-            disk=disk,
-            next_source=next_source,
-            holds=holds,
-            presence=self._presence,
-            health=self._reading,
-            readers=self._readers,
-            writer=self._writer,
-            counts=self._counts,
-        )
+        parts = self._presence, self._reading, self._readers, self._writer, self._counts
+        self._tier = DiskTier(disk, next_source, holds, *parts)
         self.extent = EXTENT
         self.has_capacity = next_source.has_capacity
         self.has_ranges = next_source.has_ranges
@@ -138,6 +129,11 @@ class DiskSource:
 
     async def wait_kept(self) -> None:
         await self._writer.wait_idle()
+
+    def look_at_usage(self) -> None:
+        """Find out in a thread what the directory holds, unless its disk fails."""
+        if self._writing.is_usable:
+            self._writer.look_at_usage()
 
     def register_metrics(self, metrics: Metrics) -> None:
         """Register what is counted of the disk."""

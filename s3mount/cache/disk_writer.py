@@ -6,17 +6,16 @@ Invariants:
    for something else before their turn comes, they are not written.
 2. A buffer is held only while it is being written: an eighth of the memory at most, or one buffer.
    Bytes that came by another way wait in as much memory at most.
-3. Writes and evictions are done in the order in which they came, one batch at a time.
+3. Writes and evictions are done in the order in which they came, one batch at a time, which is
+   begun once it is due (`write_queue`): a write waits for WRITE_DELAY at most, if nothing is done.
 4. Of an object that is being evicted nothing is waiting to be written. If that fails, it counts as
    being evicted for as long as the mount lives.
 5. A write that has taken STUCK_AFTER is a failure of the disk, and nothing waits for it any longer.
-   Of writes that are lost at most LOST_MAX are in the queue, however long the disk hangs.
 6. What is noted of accesses is told to the index every FLUSH_AGE while anything is read, so that no
    other mount takes for unused what this one reads.
 """
 
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -24,6 +23,7 @@ from typing import Final
 import outcome
 import trio
 
+from s3mount import unawaited
 from s3mount.cache.buffer_holds import BufferHolds, memory_size
 from s3mount.cache.disk_health import DiskHealth
 from s3mount.cache.disk_names import NamedVersion
@@ -31,6 +31,7 @@ from s3mount.cache.disk_protocol import Disk
 from s3mount.cache.disk_readers import Threads
 from s3mount.cache.pending_write import BatchResult, PendingWrite, write_batch
 from s3mount.cache.presence_table import PresenceTable
+from s3mount.cache.write_queue import Command, WriteQueue
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 
@@ -38,11 +39,14 @@ BATCH: Final = 8 << 20  # bytes of one transaction
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
 STUCK_AFTER: Final = 30.0  # seconds
 FLUSH_AGE: Final = 60.0  # seconds
-LOST_MAX: Final = 1024
+WRITE_DELAY: Final = 1.0  # seconds that a small write waits for others
 
 
 class DiskWriter:
-    """Writes to *disk* in *threads*; *limit* is in bytes of the mount's memory."""
+    """Writes to *disk* in *threads*; *limit* is in bytes of the mount's memory.
+
+    Small writes wait for others, for *delay* seconds.
+    """
 
     def __init__(
         self,
@@ -53,6 +57,7 @@ class DiskWriter:
         health: DiskHealth,
         *,
         limit: int,
+        delay: float = WRITE_DELAY,
     ) -> None:
         self._disk = disk
         self._holds = holds
@@ -60,11 +65,11 @@ class DiskWriter:
         self._threads = threads
         self._health = health
         self._limit = limit
-        # what waits, in order; the bytes of these that are in no buffer; the event is set while
-        # nothing is done, and nothing waits
-        self._waiting: deque[PendingWrite | Callable[[], None]] = deque()
+        # what waits, and the bytes of it that are in no buffer; whether a task watches when that is
+        # due; the event is set while nothing is done, and nothing waits
+        self._waiting = WriteQueue(min(BATCH, limit), delay)
         self._octets = 0
-        self._lost = 0  # how many of those that wait are lost, at most
+        self._is_watched = False
         self._busy_since: float | None = None
         self._flushed_at = trio.current_time()
         self._idle = trio.Event()
@@ -80,7 +85,7 @@ class DiskWriter:
         write = PendingWrite(named, start, content, buffer)
         write.on_return = partial(self._lose, write)
         self._holds.call_on_return(buffer, write.on_return)
-        self._append(write)
+        self._append(write, max(memory_size(buffer), write.octets))
 
     def add_bytes(self, named: NamedVersion, start: int, content: bytes) -> None:
         """Have *content* written; `start` begins it."""
@@ -88,16 +93,15 @@ class DiskWriter:
             self.bytes_skipped += len(content)
             return
         self._octets += len(content)
-        self._append(PendingWrite(named, start, memoryview(content), None))
+        self._append(PendingWrite(named, start, memoryview(content), None), len(content))
 
     def evict(self, named: NamedVersion) -> None:
         """Drop all that is kept of an object; `is_evicting` until then."""
         self._evicting[named.digest] = self._evicting.get(named.digest, 0) + 1
         self._presence.forget_object(named.digest)
-        for write in list(self._waiting):
-            if isinstance(write, PendingWrite) and write.named.digest == named.digest:
-                self._lose(write)
-        self._append(partial(self._evict, named))
+        for write in self._waiting.writes_of(named.digest):
+            self._lose(write)
+        self._append_command(partial(self._evict, named))
         self.start()
 
     def is_evicting(self, digest: bytes) -> bool:
@@ -107,10 +111,14 @@ class DiskWriter:
     def mark_replaced(self, name: ObjectName) -> None:
         """Let *name* be evicted before others; `start` begins it."""
         mark = partial(self._disk.mark_replaced, name)
-        self._append(partial(self._run, mark, lambda _: None))
+        self._append_command(partial(self._run, mark, lambda _: None))
+
+    def look_at_usage(self) -> None:
+        """Find out what the directory holds, before anything is written."""
+        self._run(self._look_at_usage, lambda _: None)
 
     def start(self) -> None:
-        """Begin with what waits, or with a flush that is due, unless something is being done."""
+        """Begin with what is due, a flush too, unless something is being done."""
         self._look_for_stuck()
         self._start_waiting()
         if self._busy_since is None and self._is_flush_due():
@@ -118,15 +126,25 @@ class DiskWriter:
             self._run(self._flush, lambda _: None)
 
     def _start_waiting(self) -> None:
-        while self._busy_since is None and self._waiting:
-            if callable(self._waiting[0]):
-                command = self._waiting.popleft()
-                assert callable(command)
-                command()
-            else:
-                self._start_batch()
-        if self._busy_since is None:
+        while self._busy_since is None and self._waiting.is_due(trio.current_time()):
+            command = self._waiting.take_command() or self._start_batch
+            command()
+        if self._busy_since is not None:
+            return
+        if not self._waiting:
             self._idle.set()
+        elif not self._is_watched:
+            self._is_watched = True
+            trio.lowlevel.spawn_system_task(self._watch)
+
+    async def _watch(self) -> None:
+        """Begin with what waits once it is due, until something is begun."""
+        try:
+            while self._busy_since is None and (due_at := self._waiting.due_at()) is not None:
+                await trio.sleep_until(due_at)
+                unawaited.call("the writer of the disk cache", self.start)
+        finally:
+            self._is_watched = False
 
     @property
     def is_stuck(self) -> bool:
@@ -136,6 +154,7 @@ class DiskWriter:
 
     async def wait_idle(self) -> None:
         """Wait until nothing waits to be done, or something takes too long."""
+        self._waiting.drain()
         self._start_waiting()
         while not self._idle.is_set() and not self.is_stuck:
             since = trio.current_time() if self._busy_since is None else self._busy_since
@@ -155,25 +174,24 @@ class DiskWriter:
         self._disk.flush()
         self._look_at_usage()
 
-    def _append(self, item: PendingWrite | Callable[[], None]) -> None:
+    def _append(self, write: PendingWrite, cost: int) -> None:
+        self._note_busy()
+        self._waiting.add(write, cost, trio.current_time())
+
+    def _append_command(self, command: Command) -> None:
+        self._note_busy()
+        self._waiting.add_command(command, trio.current_time())
+
+    def _note_busy(self) -> None:
         if self._idle.is_set():
             self._idle = trio.Event()
-        self._waiting.append(item)
 
     def _lose(self, write: PendingWrite) -> None:
         """Do not write *write*, unless that has begun: its buffer is held then."""
         if write.content is not None and not write.is_begun:
             self.bytes_skipped += write.octets
             self._drop(write)
-            self._lost += 1
-            if self._lost > LOST_MAX:
-                self._forget_lost()
-
-    def _forget_lost(self) -> None:
-        self._lost = 0
-        self._waiting = deque(
-            each for each in self._waiting if callable(each) or each.content is not None
-        )
+            self._waiting.note_lost()
 
     def _drop(self, write: PendingWrite) -> None:
         if write.buffer is None:
@@ -197,8 +215,7 @@ class DiskWriter:
                 self.start()
 
         self._busy_since = trio.current_time()
-        if self._idle.is_set():
-            self._idle = trio.Event()
+        self._note_busy()
         self._threads.submit(function, end)
 
     def _evict(self, named: NamedVersion) -> None:
@@ -212,7 +229,7 @@ class DiskWriter:
         self._run(partial(self._disk.evict, named.name), end)
 
     def _start_batch(self) -> None:
-        batch = self._take_batch()
+        batch = self._waiting.take_batch()
         if not batch:
             return
         if not self._health.is_usable and not self._health.begin_trial():
@@ -225,21 +242,6 @@ class DiskWriter:
                 self._holds.hold(write.buffer)
         write_batch = partial(self._write, batch)
         self._run(write_batch, partial(self._on_written, batch, self._presence.generation))
-
-    def _take_batch(self) -> list[PendingWrite]:
-        """Take the next writes, as far as they are of one batch, without those that are lost."""
-        batch: list[PendingWrite] = []
-        most = min(BATCH, self._limit)
-        octets = 0
-        while self._waiting and isinstance(write := self._waiting[0], PendingWrite):
-            cost = 0 if write.buffer is None else memory_size(write.buffer)
-            if batch and octets + max(cost, write.octets) > most:
-                break
-            self._waiting.popleft()
-            if write.content is not None:
-                octets += max(cost, write.octets)
-                batch.append(write)
-        return batch
 
     def _write(self, batch: list[PendingWrite]) -> BatchResult:
         """Write *batch*, and look at what the directory holds; called in a thread."""

@@ -64,8 +64,13 @@ def write_batch(disk: Disk, batch: Sequence[PendingWrite]) -> BatchResult:
             write.named.name, ByteRange(write.start, write.start + write.octets)
         )
     }
+    known = {(each.digest, each.number): each for each in written.segments}
     found = [
-        FoundSegment(named.digest, number, disk.find(named.name, number, named.digest))
+        FoundSegment(
+            named.digest,
+            number,
+            known.get((named.digest, number)) or disk.find(named.name, number, named.digest),
+        )
         for named, number in parts
     ]
-    return BatchResult(written, found)
+    return BatchResult(written.octets, found)

@@ -44,6 +44,22 @@ class FolderCache:
         return {"objects": count, "pinned": is_pinned}
 
 
+class EmptyCache:
+    """The cache of a directory in which no mount has made one. It makes none."""
+
+    def objects(self, path: str | None) -> Iterator[Reply]:  # noqa: ARG002 - the protocol's
+        return iter(())
+
+    def verify(self, path: str | None, show: Callable[[Reply], None]) -> Reply:  # noqa: ARG002
+        return {"objects": 0, "bytes": 0, "bad_extents": 0}
+
+    def clear(self, path: str | None) -> Mapping[str, int]:  # noqa: ARG002
+        return {"segments": 0}
+
+    def pin(self, path: str, *, is_pinned: bool) -> Reply:  # noqa: ARG002
+        return {"objects": 0, "pinned": is_pinned}
+
+
 def _selection(path: str | None) -> Selection:
     if path is None:
         return ALL
@@ -52,13 +68,15 @@ def _selection(path: str | None) -> Selection:
 
 
 @contextmanager
-def opened_cache(folder: Path, size: int | None) -> Iterator[FolderCache]:
-    """Open the absolute *folder*, of mounts whose --cache-size is *size*.
+def opened_cache(folder: Path, size: int | None) -> Iterator[FolderCache | EmptyCache]:
+    """Open the absolute *folder*, of mounts whose --cache-size is *size*; nothing is made in it.
 
     Raises CacheDirectoryError.
     """
     _become_owner(folder)
-    os.close(open_existing_folder(folder))
+    if _is_empty(folder):
+        yield EmptyCache()
+        return
     limits = DiskLimits(DiskConfig(folder=folder).size if size is None else size)
     try:
         with closing(DiskCache(folder, limits)) as cache:
@@ -67,6 +85,15 @@ def opened_cache(folder: Path, size: int | None) -> Iterator[FolderCache]:
         if isinstance(exc, BrokenPipeError):
             raise
         raise CacheDirectoryError(f"the cache directory {folder} failed: {exc}") from exc
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether *folder*, which is private, has no files. Raises CacheDirectoryError."""
+    descriptor = open_existing_folder(folder)
+    try:
+        return not os.listdir(descriptor)  # noqa: PTH208 - it is a descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _become_owner(folder: Path) -> None:

@@ -1,13 +1,11 @@
 """Records of metadata in the disk cache, read and written in threads.
 
 Implements `RecordStore`: a disk that fails, or is late, costs its caller READ_WITHIN at most, and
-is then bypassed, for a second at first, and twice as long each time until it is well. At most one
-thread writes at a time, so records are written in order; one that is left behind, waiting for the
-disk, is waited for by the next.
+is then bypassed for a while, by blocks too (`disk_health`). At most one thread writes at a time, so
+records are written in order; one that is left behind, waiting for the disk, is waited for by the
+next.
 """
 
-import logging
-import math
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,12 +13,8 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
-log = logging.getLogger(__name__)
-
 READ_WITHIN: Final = 0.5  # seconds; a request takes little longer
 WRITTEN_WITHIN: Final = 5.0  # seconds: no caller waits
-FIRST_BYPASS: Final = 1.0  # seconds for which nothing is asked of a disk that is late, or fails
-BYPASS_MAX: Final = 30.0  # seconds
 READERS: Final = 4  # threads
 
 T = TypeVar("T")
@@ -34,58 +28,67 @@ class Records(Protocol):
     def drop_records(self, keys: Iterable[bytes]) -> None: ...
 
 
-class _Threads:
-    """At most *count* threads, each for *seconds*; a failure bypasses all for a while.
+class Health(Protocol):
+    """`DiskHealth`, which the blocks on the disk share."""
 
-    State: until *_bypassed_until*, `run` does nothing; *_bypass* is how long the next one lasts.
+    is_usable: bool
+
+    def begin_trial(self) -> bool: ...
+    def end_trial(self) -> None: ...
+    def drop_trial(self) -> None: ...
+    def record_failure(self, exc: BaseException) -> None: ...
+
+
+class _Threads:
+    """At most *count* threads, each for *seconds*, while *health* lets the disk be used.
+
+    After a pause of *health* one call may be the trial.
     """
 
-    def __init__(self, count: int, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, count: int, seconds: float, health: Health) -> None:
         self._limiter = trio.CapacityLimiter(count)
         self._seconds = seconds
-        self._clock = clock
-        self._bypassed_until = -math.inf
-        self._bypass = FIRST_BYPASS
-        self.failures = 0  # statistics
+        self._health = health
 
     async def run(self, function: Callable[[], T]) -> T | None:
         """What *function* returns; None if it fails, or is late. A checkpoint."""
-        if self._clock() < self._bypassed_until:
+        if self._health.is_usable:
+            return await self._run(function, lambda: None)
+        if not self._health.begin_trial():
             await trio.lowlevel.checkpoint()
             return None
-        reason = f"it took more than {self._seconds:g} s"
+        try:
+            return await self._run(function, self._health.end_trial)
+        finally:
+            self._health.drop_trial()  # if it is cancelled, or has a bug
+
+    async def _run(self, function: Callable[[], T], on_success: Callable[[], None]) -> T | None:
+        failure: Exception = TimeoutError(f"a record has taken {self._seconds:g} seconds")
         with trio.move_on_after(self._seconds):
             try:
                 result = await trio.to_thread.run_sync(
                     function, abandon_on_cancel=True, limiter=self._limiter
                 )
             except (OSError, sqlite3.Error) as exc:
-                reason = str(exc)
+                failure = exc
             else:
-                self._bypass = FIRST_BYPASS
+                on_success()
                 return result
-        self._fail(reason)
+        self._health.record_failure(failure)
         return None
-
-    def _fail(self, reason: str) -> None:
-        log.debug("metadata is not kept on disk for %.0f s: %s", self._bypass, reason)
-        self.failures += 1
-        self._bypassed_until = self._clock() + self._bypass
-        self._bypass = min(2 * self._bypass, BYPASS_MAX)
 
 
 class DiskRecords:
-    """`RecordStore` in *records*; *clock* is in seconds."""
+    """`RecordStore` in *records*, on a disk that is bypassed as its health says.
 
-    def __init__(self, records: Records, clock: Callable[[], float] = trio.current_time) -> None:
+    That is its health as it is read, and as it is written.
+    """
+
+    def __init__(self, records: Records, health: tuple[Health, Health]) -> None:
+        reading, writing = health
         self._records = records
-        self._readers = _Threads(READERS, READ_WITHIN, clock)
-        self._writer = _Threads(1, WRITTEN_WITHIN, clock)
-
-    @property
-    def failures(self) -> int:
-        """How often the disk failed, or was late."""
-        return self._readers.failures + self._writer.failures
+        self._readers = _Threads(READERS, READ_WITHIN, reading)
+        self._writer = _Threads(1, WRITTEN_WITHIN, writing)
 
     async def get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """See `RecordStore.get`."""

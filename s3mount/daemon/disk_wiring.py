@@ -8,8 +8,10 @@ import trio
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.disk_contents import DiskContents
+from s3mount.cache.disk_health import ReadWriteHealth, disk_health
 from s3mount.cache.disk_source import DiskSource
 from s3mount.config import Config, DiskConfig, StoreConfig
+from s3mount.daemon.disk_records import DiskRecords
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import CacheDiskError
@@ -31,7 +33,7 @@ class DiskTierMaker:
         self._namespace = namespace
         self._memory_limit = memory_limit
         self._threads = ThreadPool(OSError)
-        self._is_failing = False
+        self._health: ReadWriteHealth | None = None
         self._source: DiskSource | None = None
 
     async def open(self) -> None:
@@ -39,6 +41,7 @@ class DiskTierMaker:
 
         Raises CacheDirectoryError if the directory is refused.
         """
+        self._health = disk_health(trio.current_time)
         reason = f"it took more than {OPENED_WITHIN:g} s"
         with trio.move_on_after(OPENED_WITHIN):
             try:
@@ -47,7 +50,7 @@ class DiskTierMaker:
                 reason = str(exc)
             else:
                 return
-        self._is_failing = True
+        self._health = disk_health(trio.current_time, is_failing=True)
         log.warning(
             "the disk cache cannot be opened, and is bypassed until it can (look at its disk, and "
             "whether that is full): %s",
@@ -55,7 +58,8 @@ class DiskTierMaker:
         )
 
     def make(self, next_source: BlockSource, holds: BufferHolds) -> BlockSource:
-        """`MakeTier`; to be called once, in the event loop."""
+        """`MakeTier`; to be called once, after `open`."""
+        assert self._health is not None
         self._source = DiskSource(
             self.disk,
             next_source,
@@ -63,9 +67,15 @@ class DiskTierMaker:
             self._threads,
             namespace=self._namespace,
             memory_limit=self._memory_limit,
-            is_failing=self._is_failing,
+            health=self._health,
         )
+        self._source.look_at_usage()
         return self._source
+
+    def records(self) -> DiskRecords:
+        """Return the records in it; to be called after `open`."""
+        assert self._health is not None
+        return DiskRecords(self.disk, self._health)
 
     def contents(self, store: StoreConfig) -> DiskContents:
         """Return what commands see of it, whose paths are those of the mount of *store*."""

@@ -27,7 +27,7 @@ from s3mount.s3.composition import unlisted_names
 from s3mount.s3.object_store import ObjectStore
 
 if TYPE_CHECKING:
-    from s3mount.daemon.disk_records import Records
+    from s3mount.filesystem.persistence.record_store import RecordStore
 
 
 def make_filesystem(  # noqa: PLR0917 - the parts of a mount
@@ -36,7 +36,7 @@ def make_filesystem(  # noqa: PLR0917 - the parts of a mount
     blocks: BlockCache,
     kernel: KernelCache,
     background: trio.Nursery,
-    records: "Records | None" = None,
+    records: "RecordStore | None" = None,
 ) -> FileSystem:
     """Return the file system; *records* are where metadata is kept, if it is."""
     parts = _tree_parts(config, observed, background, records)
@@ -84,7 +84,7 @@ def _tree_parts(
     config: Config,
     observed: ObservedStore,
     background: trio.Nursery,
-    records: "Records | None",
+    records: "RecordStore | None",
 ) -> TreeParts:
     """Return the parts of the tree; *records* are where metadata is kept, if it is."""
     if records is None and not config.tree.serve_stale:

@@ -14,8 +14,9 @@ from time import time
 
 import trio
 
+from s3mount.cache.disk_health import disk_health
 from s3mount.config import Config, StoreConfig, TreeConfig
-from s3mount.daemon.disk_records import DiskRecords, Records
+from s3mount.daemon.disk_records import DiskRecords
 from s3mount.errors import CacheDiskError
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
@@ -44,10 +45,10 @@ _TIME_NAMESPACE = Path("/proc/self/ns/time")  # in which the time since the boot
 PersistentParts = tuple[ObjectStore, TreeConfig, TtlPolicy, Callable[..., Tree]]
 
 
-def record_store(disk: Records | None, config: TreeConfig) -> tuple[RecordStore, TreeConfig]:
+def record_store(disk: RecordStore | None, config: TreeConfig) -> tuple[RecordStore, TreeConfig]:
     """Return where records are kept, and *config* without the memory that they may take."""
     if disk is not None:
-        return DiskRecords(disk), config
+        return disk, config
     share = config.metadata_limit // MEMORY_SHARE
     return MemoryRecords(share), replace(config, metadata_limit=config.metadata_limit - share)
 
@@ -117,7 +118,7 @@ class KnownMount:
             log.debug("the cache directory cannot be read: %s", exc)
             return False
         records = MetadataRecords(
-            DiskRecords(cache),
+            DiskRecords(cache, disk_health(trio.current_time)),
             RecordKeys(namespace_of(location, endpoint, self._access_key())),
             RecordFormat(Timestamps(self._clock)),
         )

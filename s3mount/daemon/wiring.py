@@ -174,7 +174,7 @@ async def _serve_session(
     invalidator = make_invalidator(config.store)
     disk = await _open_disk(config, observed.identity)
     blocks = _block_cache(config, observed.store, background, disk, host.metrics)
-    records = None if disk is None else disk.disk
+    records = None if disk is None else disk.records()
     filesystem = make_filesystem(config, observed, blocks, invalidator, background, records)
     background.start_soon(invalidator.run, filesystem.tree.referenced_pages)
     filesystem.register_metrics(host.metrics)

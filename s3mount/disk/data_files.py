@@ -10,9 +10,9 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from s3mount.disk import safe_paths
 from s3mount.disk.safe_paths import FILE_MODE, make_folder, open_folder, open_in
@@ -25,6 +25,9 @@ _KEEP_SIZE: Final = 1  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 2
 _CREATED: Final = os.O_RDWR | os.O_CREAT
 _UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
+
+_JOINED_MAX: Final = 1000  # buffers of one call, or one more: IOV_MAX is 1024, see limits.h
+_ZEROS: Final = memoryview(bytes(ALIGNMENT))
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -68,18 +71,20 @@ class DataFiles:
             done += count
         return done
 
-    def write(self, location: Location, position: int, content: memoryview) -> None:
-        """Write *content* as the object's bytes from *position* on.
+    def write_all(self, runs: Iterable[tuple[Location, int, memoryview]]) -> None:
+        """Write *runs*, each a place in an object and its bytes from there on.
 
-        The segment is locked, so the file is not removed meanwhile.
+        Those that touch in a pack take one call. Their segments are locked, so no file is removed
+        meanwhile.
         """
-        self.close_removed(location)
-        file = self._file(_path(location), flags=_CREATED)
-        offset = location.offset + position
-        if len(content) >= DIRECT_FROM and not offset % ALIGNMENT:
-            done = _write_directly(file.descriptor, content, offset)
-            content, offset = content[done:], offset + done
-        _write_all(file.descriptor, content, offset)
+        for extent in joined_writes(runs):
+            self.close_removed(extent.location)
+            file = self._file(_path(extent.location), flags=_CREATED)
+            contents, offset = extent.contents, extent.offset
+            if len(contents) == 1 and len(contents[0]) >= DIRECT_FROM and not offset % ALIGNMENT:
+                done = _write_directly(file.descriptor, contents[0], offset)
+                contents, offset = [contents[0][done:]], offset + done
+            _write_all(file.descriptor, contents, offset)
 
     def close_removed(self, location: Location) -> bool:
         """Close the file if it was removed by a process that was killed then; whether it was.
@@ -203,6 +208,43 @@ class DataFiles:
             os.close(current)
 
 
+class JoinedWrite(NamedTuple):
+    """*contents* that go to a file one after another, from *offset* of the file on."""
+
+    location: Location
+    offset: int
+    contents: list[memoryview]
+
+
+def joined_writes(runs: Iterable[tuple[Location, int, memoryview]]) -> Iterator[JoinedWrite]:
+    """Writes of *runs*, each a place in an object and bytes, joined where they touch in a pack.
+
+    Small objects touch that have less than `ALIGNMENT` between them: that is filled with zeros, as
+    the first one's room ends where the next one begins.
+    """
+    last: JoinedWrite | None = None
+    end = 0
+    for location, position, content in runs:
+        offset = location.offset + position
+        gap = offset - end
+        is_joined = last is not None and last.location.pack == location.pack != 0
+        if (
+            last is None
+            or not is_joined
+            or not 0 <= gap < ALIGNMENT
+            or len(last.contents) > _JOINED_MAX
+        ):
+            if last is not None:
+                yield last
+            last = JoinedWrite(location, offset, [])
+        elif gap:
+            last.contents.append(_ZEROS[:gap])
+        last.contents.append(content)
+        end = offset + len(content)
+    if last is not None:
+        yield last
+
+
 def aligned(size: int) -> int:
     """The bytes that *size* bytes take on the disk."""
     return -(-size // ALIGNMENT) * ALIGNMENT
@@ -219,7 +261,7 @@ def _write_directly(descriptor: int, content: memoryview, offset: int) -> int:
     except OSError:
         return 0
     try:
-        _write_all(direct, content[:whole], offset)
+        _write_all(direct, [content[:whole]], offset)
     except OSError as exc:
         if exc.errno != errno.EINVAL:
             raise
@@ -229,10 +271,15 @@ def _write_directly(descriptor: int, content: memoryview, offset: int) -> int:
     return whole
 
 
-def _write_all(descriptor: int, content: memoryview, offset: int) -> None:
-    while content:
-        count = os.pwrite(descriptor, content, offset)
-        content, offset = content[count:], offset + count
+def _write_all(descriptor: int, contents: Sequence[memoryview], offset: int) -> None:
+    rest = [content for content in contents if content]
+    while rest:
+        count = os.pwritev(descriptor, rest, offset)
+        offset += count
+        while rest and count >= len(rest[0]):
+            count -= len(rest.pop(0))
+        if rest:
+            rest[0] = rest[0][count:]
 
 
 def _read_waiting(descriptor: int, into: memoryview, offset: int) -> int:

@@ -34,7 +34,7 @@ from s3mount.disk.extent_reader import read_extents
 from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
-from s3mount.disk.reservation import Kept
+from s3mount.disk.reservation import Kept, Written
 from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
 from s3mount.disk.segment_rows import segment_of
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
@@ -130,14 +130,14 @@ class DiskCache:
 
         Returns how many bytes that were: none if there is no room. OSError, sqlite3.Error.
         """
-        return self.keep_all([Kept(name, start, content)])
+        return self.keep_all([Kept(name, start, content)]).octets
 
-    def keep_all(self, kept: Sequence[Kept]) -> int:
+    def keep_all(self, kept: Sequence[Kept]) -> Written:
         """`keep` of several at once, which costs less."""
         whole = [each for each in kept if len(each.content)]
-        written = self._current.write(lambda now: now.keep_all(whole), 0)
+        written = self._current.write(lambda now: now.keep_all(whole), Written(0))
         with self._counting:
-            self.counts.bytes_written += written
+            self.counts.bytes_written += written.octets
         return written
 
     def flush(self) -> None:
@@ -254,12 +254,7 @@ class DiskCache:
         return self._current.write(lambda now: now.write(change), None)
 
     def _pin(self, connection: sqlite3.Connection, selection: Selection) -> int:
-        most = int(self.limits.size * pinning.PINNED_SHARE)
-        if pinning.bytes_if_pinned(connection, selection) > most:
-            raise CacheDirectoryError(
-                f"that would pin more than {most} bytes, three quarters of --cache-size: unpin "
-                "others first, or mount with a larger --cache-size"
-            )
+        pinning.check_room(pinning.bytes_if_pinned(connection, selection), self.limits.size)
         return pinning.pin(connection, selection)
 
     def _note_wrong(self, segment: Segment, wrong: list[int]) -> None:

@@ -9,14 +9,15 @@ from contextlib import suppress
 from itertools import chain
 from typing import Final, TypeVar
 
-from s3mount.disk import checksum, eviction, records, segment_rows
+from s3mount.disk import eviction, records, segment_rows
 from s3mount.disk.data_files import DataFiles
 from s3mount.disk.index import Index
 from s3mount.disk.notes import Notes, now_ms
-from s3mount.disk.object_name import EXTENT, SEGMENT
+from s3mount.disk.object_name import SEGMENT
 from s3mount.disk.pack_position import PackPosition
-from s3mount.disk.reservation import Kept, Reservation, missing_parts
-from s3mount.disk.segment import PACK_SIZE_MAX, SegmentClass
+from s3mount.disk.reservation import Kept, Reservation, Written, missing_parts
+from s3mount.disk.segment import PACK_SIZE_MAX, Segment, SegmentClass
+from s3mount.disk.segment_rows import Reserver
 from s3mount.disk.usage import DiskLimits, DiskUsage, read_usage, recount, used_bytes
 from s3mount.disk.write_locks import WriteLocks
 
@@ -59,17 +60,17 @@ class Generation:
         with self.index.transaction() as connection:
             return self._tend(connection)
 
-    def keep_all(self, kept: Sequence[Kept]) -> int:
-        """Write the whole extents of *kept* that are absent; how many bytes."""
+    def keep_all(self, kept: Sequence[Kept]) -> Written:
+        """Write the whole extents of *kept* that are absent."""
         try:
             reserved = self._in_room(lambda connection: self._plan(connection, kept)) or []
-            self._write_all(reserved)
+            segments = self._write_all(reserved)
         except BaseException:  # raised again
             self._pack.reset()
             raise
         finally:
             self._locks.unlock_all()
-        return sum(each.part.length for each in reserved)
+        return Written(sum(each.part.length for each in reserved), segments)
 
     def put_records(self, new: Mapping[bytes, bytes], limit: int) -> None:
         """Keep *new*, of at most *limit* bytes with all other records."""
@@ -110,11 +111,8 @@ class Generation:
         parts = [part for each in kept for part in missing_parts(connection, each)]
 
         def reserve() -> list[Reservation]:
-            now, limit = now_ms(), self._limits.size
-            reserved = [
-                segment_rows.reserve(connection, part, self._pack, now=now, limit=limit)
-                for part in parts
-            ]
+            reserver = Reserver(connection, self._pack, now=now_ms(), limit=self._limits.size)
+            reserved = [reserver.reserve(part) for part in parts]
             for unused in chain.from_iterable(each.unused for each in reserved):
                 self.files.remove(unused)  # a loss of power may have left it
             self._locks.lock((each.location.object_id, each.part.number) for each in reserved)
@@ -163,32 +161,27 @@ class Generation:
         floor = self._limits.free_space + needed - self.files.free_space()
         return max(used + needed - self._limits.size, floor)
 
-    def _write_all(self, reserved: Sequence[Reservation]) -> None:
-        """Write and publish what is *reserved*, or cancel it."""
+    def _write_all(self, reserved: Sequence[Reservation]) -> list[Segment]:
+        """Write and publish what is *reserved*, or cancel it; the segments that are then there."""
         if not reserved:
-            return
+            return []
         try:
-            found = [self._write_part(each) for each in reserved]
+            self._write_bytes(reserved)
+            found = [(each, each.checksums()) for each in reserved]
         except BaseException:  # raised again
             with suppress(OSError, sqlite3.Error), self.index.transaction() as connection:
                 for reservation in reserved:
                     segment_rows.cancel(connection, reservation)
             raise
         with self.index.transaction() as connection:
-            for reservation, checksums in zip(reserved, found, strict=True):
-                segment_rows.publish(connection, reservation, checksums)
+            return segment_rows.publish_all(connection, found)
 
-    def _write_part(self, reservation: Reservation) -> list[int]:
-        """Write a part, and return the checksums of its extents."""
-        part, location = reservation.part, reservation.location
-        runs = list(reservation.runs())
-        for position, content in runs:
-            self.files.write(location, position, content)
-        if not location.pack:  # docs/decisions/disk-pages.md
-            start, stop = max(0, runs[0][0] - SEGMENT), runs[-1][0] + len(runs[-1][1])
-            self.files.drop_pages(location, start, stop - start)
-        first = part.kept.name.segment_range(part.number)[0] // EXTENT
-        return [
-            checksum.checksum(reservation.content(extent), part.digest, first + extent)
-            for extent in part.missing
-        ]
+    def _write_bytes(self, reserved: Sequence[Reservation]) -> None:
+        """Write the bytes of *reserved*: small ones that lie beside each other in one call."""
+        runs = ((each.location, *run) for each in reserved for run in each.runs())
+        self.files.write_all(runs)
+        for each in reserved:
+            if not each.location.pack:  # docs/decisions/disk-pages.md
+                start, stop = each.span
+                start = max(0, start - SEGMENT)
+                self.files.drop_pages(each.location, start, stop - start)

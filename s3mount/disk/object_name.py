@@ -6,6 +6,7 @@ a small one.
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 KIB: Final = 1 << 10
@@ -57,6 +58,13 @@ class ObjectName(NamedTuple):
         """How many extents segment *number* has."""
         start, stop = self.segment_range(number)
         return extent_count(stop - start)
+
+    def extent_bytes(self, number: int, extents: Sequence[int]) -> int:
+        """How many bytes *extents*, which rise, of segment *number* have."""
+        if not extents:
+            return 0
+        start, stop = self.segment_range(number)
+        return len(extents) * EXTENT - max(0, start + (extents[-1] + 1) * EXTENT - stop)
 
     def extent_range(self, number: int, extent: int) -> tuple[int, int]:
         """Where an extent of segment *number* starts and stops in the object."""

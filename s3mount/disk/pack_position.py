@@ -3,7 +3,6 @@
 import sqlite3
 
 from s3mount.disk.data_files import aligned
-from s3mount.disk.segment import Location
 
 
 class PackPosition:
@@ -18,17 +17,19 @@ class PackPosition:
         self.pack = 0
         self._end = 0
 
-    def take(self, connection: sqlite3.Connection, size: int) -> Location:
-        """Room for *size* bytes, in a new pack if need be."""
-        exists = (
-            self.pack
-            and connection.execute("SELECT 1 FROM packs WHERE id = ?", (self.pack,)).fetchone()
-        )
-        if not exists or self._end + size > self._pack_size:
+    def begin(self, connection: sqlite3.Connection) -> None:
+        """Begin a new pack, in a transaction that may `take`, if the last one was removed."""
+        query = "SELECT 1 FROM packs WHERE id = ?"
+        if self.pack and not connection.execute(query, (self.pack,)).fetchone():
+            self.pack = 0
+
+    def take(self, connection: sqlite3.Connection, size: int) -> tuple[int, int]:
+        """A pack, a new one if need be, and the offset of room for *size* bytes in it."""
+        if not self.pack or self._end + size > self._pack_size:
             self.pack = int(connection.execute("INSERT INTO packs DEFAULT VALUES").lastrowid or 0)
             self._end = 0
         offset, self._end = self._end, self._end + aligned(size)
-        return Location(0, self.pack, offset)
+        return self.pack, offset
 
     def reset(self) -> None:
         """Begin a new pack with the next object."""

@@ -6,6 +6,7 @@ from typing import Final
 from s3mount.disk.contents import Selection
 from s3mount.disk.eviction import class_bytes
 from s3mount.disk.segment import SegmentClass
+from s3mount.errors import CacheDirectoryError
 
 PINNED_SHARE: Final = 0.75  # of the directory: the rest is left to what is read
 
@@ -29,6 +30,24 @@ def bytes_if_pinned(connection: sqlite3.Connection, selection: Selection) -> int
         (SegmentClass.PINNED, *parameters),
     ).fetchone()
     return class_bytes(connection, SegmentClass.PINNED) + int(row[0] or 0)
+
+
+def check_room(size: int, limit: int) -> None:
+    """Raises CacheDirectoryError if *size* bytes may not be pinned in a directory of *limit*."""
+    most = int(limit * PINNED_SHARE)
+    if size > most:
+        raise CacheDirectoryError(
+            f"that would pin {_shown(size)}, and at most {_shown(most)} can be, three quarters of "
+            "--cache-size: unpin others first, or mount with a larger --cache-size"
+        )
+
+
+def _shown(size: int) -> str:
+    """Return *size* with a unit, as options have it: 7.5GiB."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size >= factor:
+            return f"{size / factor:.4g}{unit}"
+    return str(size)
 
 
 def has_room(connection: sqlite3.Connection, size: int, limit: int) -> bool:

@@ -3,12 +3,13 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from s3mount.disk import checksum
+from s3mount.disk.damage import checked_bytes
 from s3mount.disk.data_files import aligned
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName, extent_count
-from s3mount.disk.segment import Location, SegmentClass
+from s3mount.disk.segment import Location, Segment, SegmentClass
 
 
 class Kept(NamedTuple):
@@ -19,6 +20,37 @@ class Kept(NamedTuple):
     content: memoryview
 
 
+class Written(NamedTuple):
+    """Result of a write: how many bytes, and segments as they are then: those that are certain."""
+
+    octets: int
+    segments: Sequence[Segment] = ()
+
+
+class FoundRow(NamedTuple):
+    """What the index has of a segment: None in all fields of an object or a segment it has not."""
+
+    object_id: int | None
+    is_pinned: int | None
+    pack: int | None
+    offset: int | None
+    segment_class: int | None
+    checksums: bytes | None
+
+
+_FIND: Final = (
+    "SELECT id, is_pinned, pack, offset, class, checksums FROM objects"
+    " LEFT JOIN segments ON object = id AND number = ? WHERE digest = ?"
+)
+_NOTHING: Final = FoundRow(None, None, None, None, None, None)
+
+
+def find_row(connection: sqlite3.Connection, digest: bytes, number: int) -> FoundRow:
+    """What the index has of segment *number* of the object of *digest*."""
+    row = connection.execute(_FIND, (number, digest)).fetchone()
+    return _NOTHING if row is None else FoundRow(*row)
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """The extents *missing*, by number, of one segment, which are in *kept*."""
@@ -26,8 +58,9 @@ class Part:
     kept: Kept
     digest: bytes
     number: int
-    missing: tuple[int, ...]
+    missing: Sequence[int]  # which rise
     size: int  # bytes on the disk that are to be counted for them
+    row: FoundRow  # as it was in the same transaction, before anything was reserved
 
     def room_in(self, found: Sequence[int]) -> int:
         """The bytes on the disk to count in a row that has the checksums *found*."""
@@ -37,8 +70,7 @@ class Part:
     @property
     def length(self) -> int:
         """How many bytes are missing."""
-        ranges = (self.kept.name.extent_range(self.number, each) for each in self.missing)
-        return sum(stop - start for start, stop in ranges)
+        return self.kept.name.extent_bytes(self.number, self.missing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +79,61 @@ class Reservation:
 
     part: Part
     location: Location
+    segment_class: int
+    reserved: bytes  # the checksums as they are in the row, of which those of the part are reserved
     unused: tuple[Location, ...] = ()  # files that no row told of before
 
-    def content(self, extent: int) -> memoryview:
-        """The bytes of an extent."""
-        kept = self.part.kept
-        start, stop = kept.name.extent_range(self.part.number, extent)
-        return kept.content[start - kept.start : stop - kept.start]
+    def with_checksums(self, found: Sequence[int]) -> bytes:
+        """`reserved` with the checksums *found* of the part."""
+        return with_checksums(self.part, self.reserved, found)
+
+    def checksums(self) -> list[int]:
+        """The checksums of the missing extents."""
+        digest = self.part.digest
+        found: list[int] = []
+        for start, content in self.runs():
+            found += checksum.checksums_of(content, digest, start // EXTENT, EXTENT)
+        return found
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where in the object the first missing extent starts, and the last one stops."""
+        name, missing = self.part.kept.name, self.part.missing
+        start, _ = name.extent_range(self.part.number, missing[0])
+        return start, name.extent_range(self.part.number, missing[-1])[1]
 
     def runs(self) -> Iterator[tuple[int, memoryview]]:
         """Where in the object missing bytes begin, and what they are, joined where they touch."""
         kept, number = self.part.kept, self.part.number
-        start = stop = kept.name.extent_range(number, self.part.missing[0])[0]
-        for extent in self.part.missing:
-            low, high = kept.name.extent_range(number, extent)
-            if low != stop:
-                yield start, kept.content[start - kept.start : stop - kept.start]
-                start = low
-            stop = high
-        yield start, kept.content[start - kept.start : stop - kept.start]
+        for run in _runs(self.part.missing):
+            start, _ = kept.name.extent_range(number, run.start)
+            stop = start + kept.name.extent_bytes(number, run)
+            yield start, kept.content[start - kept.start : stop - kept.start]
+
+
+def with_checksums(part: Part, packed: object, new: Sequence[int]) -> bytes:
+    """The checksums *packed* of a segment, with *new* ones of its *part*. DamagedIndexError."""
+    content = checked_bytes(packed, checksum.LENGTH * part.kept.name.extent_count(part.number))
+    pieces, done = [], 0
+    for run in _runs(part.missing):
+        pieces.append(content[done * checksum.LENGTH : run.start * checksum.LENGTH])
+        pieces.append(checksum.pack(new[: len(run)]))
+        new, done = new[len(run) :], run.stop
+    return b"".join((*pieces, content[done * checksum.LENGTH :]))
+
+
+def _runs(extents: Sequence[int]) -> Iterator[range]:
+    """*extents*, which rise, joined where one follows another."""
+    start = 0
+    while start < len(extents):
+        # mostly, all of them do
+        stop = len(extents)
+        if extents[-1] - extents[start] != stop - 1 - start:
+            stop = start + 1
+            while stop < len(extents) and extents[stop] == extents[stop - 1] + 1:
+                stop += 1
+        yield range(extents[start], extents[stop - 1] + 1)
+        start = stop
 
 
 def missing_parts(connection: sqlite3.Connection, kept: Kept) -> list[Part]:
@@ -81,36 +149,30 @@ def missing_parts(connection: sqlite3.Connection, kept: Kept) -> list[Part]:
 def _missing_part(
     connection: sqlite3.Connection, kept: Kept, digest: bytes, number: int
 ) -> Part | None:
-    name = kept.name
-    row = connection.execute(
-        "SELECT class, checksums FROM segments JOIN objects ON id = object"
-        " WHERE digest = ? AND number = ?",
-        (digest, number),
-    ).fetchone()
-    if row is not None and row[0] == SegmentClass.EVICTING:
+    name, row = kept.name, find_row(connection, digest, number)
+    if row.segment_class == SegmentClass.EVICTING:
         return None  # its bytes are about to be freed
-    count = name.extent_count(number)
-    found = (checksum.ABSENT,) * count if row is None else checksum.unpack(row[1], count)
-    whole = _whole_extents(name, number, kept.start, kept.start + len(kept.content))
-    missing = tuple(extent for extent in whole if found[extent] <= checksum.RESERVED)
+    stop, is_new = kept.start + len(kept.content), row.checksums is None
+    missing = without_room = _whole_extents(name, number, kept.start, stop)
+    if not is_new:
+        found = checksum.unpack(row.checksums, name.extent_count(number))
+        missing = [extent for extent in missing if found[extent] <= checksum.RESERVED]
+        without_room = [extent for extent in missing if found[extent] == checksum.ABSENT]
     if not missing:
         return None
-    without_room = [extent for extent in missing if found[extent] == checksum.ABSENT]
-    return Part(
-        kept, digest, number, missing, _room(name, number, without_room, is_new=row is None)
-    )
+    room = _room(name, number, without_room, is_new=is_new)
+    return Part(kept, digest, number, missing, room, row)
 
 
-def _whole_extents(name: ObjectName, number: int, start: int, stop: int) -> list[int]:
+def _whole_extents(name: ObjectName, number: int, start: int, stop: int) -> Sequence[int]:
     """The extents of a segment that lie within [*start*, *stop*)."""
     first, end = name.segment_range(number)
-    numbers = range(max(0, -(-(start - first) // EXTENT)), extent_count(min(stop, end) - first))
-    return [each for each in numbers if name.extent_range(number, each)[1] <= stop]
+    count = extent_count(end - first) if stop >= end else max(0, stop - first) // EXTENT
+    return range(max(0, -(-(start - first) // EXTENT)), count)
 
 
 def _room(name: ObjectName, number: int, extents: Sequence[int], *, is_new: bool) -> int:
     """The bytes that *extents* take: all of a small object at once, when it is new."""
     if name.is_small:
         return aligned(name.size) if is_new else 0
-    ranges = (name.extent_range(number, extent) for extent in extents)
-    return sum(aligned(stop - start) for start, stop in ranges)
+    return aligned(name.extent_bytes(number, extents))

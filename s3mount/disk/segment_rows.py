@@ -15,110 +15,127 @@ Invariants:
 
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
 
 from s3mount.disk import checksum, pinning
 from s3mount.disk.damage import DamagedIndexError, checked_integer
 from s3mount.disk.object_name import ObjectName, encode
 from s3mount.disk.pack_position import PackPosition
-from s3mount.disk.reservation import Part, Reservation
+from s3mount.disk.reservation import FoundRow, Part, Reservation, find_row, with_checksums
 from s3mount.disk.segment import Location, Segment, SegmentClass, location_of
 
-
-def reserve(
-    connection: sqlite3.Connection, part: Part, packs: PackPosition, *, now: int, limit: int
-) -> Reservation:
-    """Count the bytes of *part* as used, from this transaction on."""
-    object_id, is_pinned, is_new = _object_row(connection, part.kept.name, part.digest)
-    row = connection.execute(
-        "SELECT pack, offset, class, checksums FROM segments WHERE object = ? AND number = ?",
-        (object_id, part.number),
-    ).fetchone()
-    may_pin = is_pinned and pinning.has_room(connection, part.size, limit)
-    if row is None:
-        location = _new_row(connection, part, object_id, packs, now=now, is_pinned=may_pin)
-        unused = [Location(object_id, 0, 0)] if is_new else []
-        if location.pack and not location.offset:
-            unused.append(location)
-        return Reservation(part, location, tuple(unused))
-    pack, offset, segment_class, packed = row
-    # the row may have come with another part of the same transaction
-    size = part.room_in(_unpacked(part, packed))
-    if segment_class == SegmentClass.PINNED and not may_pin:
-        segment_class = SegmentClass.KEPT
-    connection.execute(
-        "UPDATE segments SET bytes = bytes + ?, accessed = ?, class = ?, checksums = ?"
-        " WHERE object = ? AND number = ?",
-        (size, now, segment_class, _reserved(part, packed), object_id, part.number),
-    )
-    return Reservation(part, location_of(object_id, pack, offset))
+_PUBLISH: Final = (  # unless the row was changed since it was reserved, or its eviction has begun
+    "UPDATE segments SET checksums = ? WHERE object = ? AND number = ? AND checksums = ?"
+    " AND class != 4"
+)
 
 
-def _new_row(
-    connection: sqlite3.Connection,
-    part: Part,
-    object_id: int,
-    packs: PackPosition,
-    *,
-    now: int,
-    is_pinned: bool,
-) -> Location:
-    name = part.kept.name
-    location = packs.take(connection, name.size) if name.is_small else Location(object_id, 0, 0)
-    segment_class = SegmentClass.KEPT if name.is_small else SegmentClass.COLD
-    connection.execute(
-        "INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
+class Reserver:
+    """Reserves the room of parts, all in the transaction of *connection* that has found them."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, packs: PackPosition, *, now: int, limit: int
+    ) -> None:
+        self._connection = connection
+        self._packs = packs
+        self._now = now
+        self._limit = limit
+        # the objects that rows were reserved of; whether rows of others may have changed; the ids
+        # of namespaces
+        self._reserved: set[bytes] = set()
+        self._has_replaced = False
+        self._namespaces: dict[str, int] = {}
+        packs.begin(connection)
+
+    def reserve(self, part: Part) -> Reservation:
+        """Count the bytes of *part* as used, from this transaction on."""
+        row = part.row
+        if self._has_replaced or part.digest in self._reserved:
+            row = find_row(self._connection, part.digest, part.number)
+        self._reserved.add(part.digest)
+        object_id, is_pinned = row.object_id, bool(row.is_pinned)
+        if object_id is None:
+            object_id, is_pinned = self._add_object(part)
+        may_pin = is_pinned and pinning.has_room(self._connection, part.size, self._limit)
+        if row.checksums is None:
+            return self._add_row(part, object_id, is_new=row.object_id is None, is_pinned=may_pin)
+        return self._update_row(part, object_id, row, may_pin=may_pin)
+
+    def _add_row(self, part: Part, object_id: int, *, is_new: bool, is_pinned: bool) -> Reservation:
+        name, location = part.kept.name, Location(object_id, 0, 0)
+        unused = [location] if is_new else []
+        segment_class = SegmentClass.KEPT if name.is_small else SegmentClass.COLD
+        if is_pinned:
+            segment_class = SegmentClass.PINNED
+        if name.is_small:
+            pack, offset = self._packs.take(self._connection, name.size)
+            location = Location(object_id, pack, offset)
+            unused += [] if offset else [location]
+        checksums = _reserved(part, bytes(checksum.LENGTH * name.extent_count(part.number)))
+        row = (
             object_id,
             part.number,
-            SegmentClass.PINNED if is_pinned else segment_class,
-            now,
+            segment_class,
+            self._now,
             location.pack,
             location.offset,
             part.size,
-            _reserved(part, bytes(checksum.LENGTH * name.extent_count(part.number))),
-        ),
-    )
-    return Location(object_id, location.pack, location.offset)
+            checksums,
+        )
+        self._connection.execute("INSERT INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        return Reservation(part, location, segment_class, checksums, tuple(unused))
+
+    def _update_row(
+        self, part: Part, object_id: int, row: FoundRow, *, may_pin: bool
+    ) -> Reservation:
+        location = location_of(object_id, row.pack, row.offset)
+        segment_class = checked_integer(row.segment_class, SegmentClass.EVICTING)
+        if segment_class == SegmentClass.PINNED and not may_pin:
+            segment_class = SegmentClass.KEPT
+        # the row may have come with another part of the same transaction
+        size = part.room_in(_unpacked(part, row.checksums))
+        checksums = _reserved(part, row.checksums)
+        self._connection.execute(
+            "UPDATE segments SET bytes = bytes + ?, accessed = ?, class = ?, checksums = ?"
+            " WHERE object = ? AND number = ?",
+            (size, self._now, segment_class, checksums, object_id, part.number),
+        )
+        return Reservation(part, location, segment_class, checksums)
+
+    def _add_object(self, part: Part) -> tuple[int, bool]:
+        """Add the row of an object; its id, and whether it is pinned.
+
+        With a new version, the others of its object are replaced: it is pinned if one of them is,
+        and these may be evicted.
+        """
+        name, path = part.kept.name, part.kept.name.path_digest
+        is_first = not self._connection.execute(
+            "SELECT 1 FROM objects WHERE path = ?", (path,)
+        ).fetchone()
+        self._has_replaced = self._has_replaced or not is_first
+        is_pinned = not is_first and _replace_others(self._connection, path)
+        fields = (encode(name.bucket), encode(name.key), encode(name.etag), name.size, is_pinned)
+        cursor = self._connection.execute(
+            "INSERT INTO objects (digest, path, namespace, bucket, key, etag, size, is_pinned)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (part.digest, path, self._namespace_id(name.namespace), *fields),
+        )
+        return int(cursor.lastrowid or 0), is_pinned
+
+    def _namespace_id(self, text: str) -> int:
+        if text not in self._namespaces:
+            self._namespaces[text] = _namespace_id(self._connection, text)
+        return self._namespaces[text]
 
 
 def _reserved(part: Part, packed: object) -> bytes:
     """The checksums *packed*, with those of *part* reserved."""
-    return _with_checksums(part, packed, [checksum.RESERVED] * len(part.missing))
-
-
-def _with_checksums(part: Part, packed: object, new: Sequence[int]) -> bytes:
-    checksums = list(_unpacked(part, packed))
-    for extent, value in zip(part.missing, new, strict=True):
-        checksums[extent] = value
-    return checksum.pack(checksums)
+    return with_checksums(part, packed, [checksum.RESERVED] * len(part.missing))
 
 
 def _unpacked(part: Part, packed: object) -> Sequence[int]:
     """The checksums *packed* of the segment of *part*."""
     return checksum.unpack(packed, part.kept.name.extent_count(part.number))
-
-
-def _object_row(
-    connection: sqlite3.Connection, name: ObjectName, digest: bytes
-) -> tuple[int, bool, bool]:
-    """The id of the object, whether it is pinned, and whether it is new.
-
-    With a new version, the others of its object are replaced: it is pinned if one of them is, and
-    these may be evicted.
-    """
-    row = connection.execute(
-        "SELECT id, is_pinned FROM objects WHERE digest = ?", (digest,)
-    ).fetchone()
-    if row is not None:
-        return int(row[0]), bool(row[1]), False
-    is_pinned = _replace_others(connection, name.path_digest)
-    fields = (encode(name.bucket), encode(name.key), encode(name.etag), name.size, is_pinned)
-    cursor = connection.execute(
-        "INSERT INTO objects (digest, path, namespace, bucket, key, etag, size, is_pinned)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (digest, name.path_digest, _namespace_id(connection, name.namespace), *fields),
-    )
-    return int(cursor.lastrowid or 0), is_pinned, True
 
 
 def _replace_others(connection: sqlite3.Connection, path_digest: int) -> bool:
@@ -141,8 +158,40 @@ def _namespace_id(connection: sqlite3.Connection, text: str) -> int:
     return int(row[0])
 
 
-def publish(connection: sqlite3.Connection, reservation: Reservation, found: list[int]) -> None:
-    """Tell the checksums *found* of the extents of *reservation*, which have been written."""
+def publish_all(
+    connection: sqlite3.Connection, reserved: Sequence[tuple[Reservation, list[int]]]
+) -> list[Segment]:
+    """Tell the checksums of the extents of *reserved*, which have been written.
+
+    Returns the segments as they are then, without those that another write has changed meanwhile.
+    """
+    rows = [
+        (whole, each.location.object_id, each.part.number, each.reserved)
+        for each, found in reserved
+        for whole in (each.with_checksums(found),)
+    ]
+    changed = connection.executemany(_PUBLISH, rows).rowcount
+    if changed == len(rows):
+        return [_published(each, row[0]) for (each, _), row in zip(reserved, rows, strict=True)]
+    for each, found in reserved:
+        _publish(connection, each, found)
+    return []
+
+
+def _published(reservation: Reservation, packed: bytes) -> Segment:
+    part, location = reservation.part, reservation.location
+    row = (*_fields(location), reservation.segment_class, packed)
+    return segment_of(part.kept.name, part.digest, part.number, row)
+
+
+def _fields(location: Location) -> tuple[int, int, int]:
+    return location.object_id, location.pack, location.offset
+
+
+def _publish(
+    connection: sqlite3.Connection, reservation: Reservation, found: Sequence[int]
+) -> None:
+    """Tell the checksums *found* beside those that other writes have told since."""
     part, object_id = reservation.part, reservation.location.object_id
     row = connection.execute(
         "SELECT checksums FROM segments WHERE object = ? AND number = ? AND class != ?",
@@ -151,7 +200,7 @@ def publish(connection: sqlite3.Connection, reservation: Reservation, found: lis
     if row is not None:
         connection.execute(
             "UPDATE segments SET checksums = ? WHERE object = ? AND number = ?",
-            (_with_checksums(part, row[0], found), object_id, part.number),
+            (with_checksums(part, row[0], found), object_id, part.number),
         )
 
 

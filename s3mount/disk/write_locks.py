@@ -9,7 +9,7 @@ https://man7.org/linux/man-pages/man2/F_OFD_SETLK.2const.html
 import fcntl
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
@@ -31,9 +31,12 @@ class WriteLocks:
             os.close(self._descriptor)
 
     def lock(self, segments: Iterable[tuple[int, int]]) -> None:
-        """Lock *segments*: their object's id and their number. OSError."""
-        for segment in segments:
-            self._call(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, segment)
+        """Lock *segments*: their object's id and their number. OSError.
+
+        Objects with consecutive ids take one lock, which is of all that lies between the segments.
+        """
+        for start, stop in _runs(segments):
+            self._call(fcntl.F_OFD_SETLK, fcntl.F_RDLCK, start, stop)
 
     def unlock_all(self) -> None:
         """Drop all locks of this process."""
@@ -42,12 +45,29 @@ class WriteLocks:
 
     def is_locked(self, segment: tuple[int, int]) -> bool:
         """Whether another process writes *segment*."""
-        found = self._call(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, segment)
+        start = _position(segment)
+        found = self._call(fcntl.F_OFD_GETLK, fcntl.F_WRLCK, start, start + 1)
         return bool(struct.unpack(_FLOCK, found)[0] != fcntl.F_UNLCK)
 
-    def _call(self, command: int, kind: int, segment: tuple[int, int]) -> bytes:
-        object_id, number = segment
-        start = (object_id << _NUMBER_BITS) + number
-        return fcntl.fcntl(
-            self._descriptor, command, struct.pack(_FLOCK, kind, os.SEEK_SET, start, 1, 0)
-        )
+    def _call(self, command: int, kind: int, start: int, stop: int) -> bytes:
+        flock = struct.pack(_FLOCK, kind, os.SEEK_SET, start, stop - start, 0)
+        return fcntl.fcntl(self._descriptor, command, flock)
+
+
+def _position(segment: tuple[int, int]) -> int:
+    object_id, number = segment
+    return (object_id << _NUMBER_BITS) + number
+
+
+def _runs(segments: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The positions [start, stop) of *segments*, joined if no other object lies between them."""
+    start = stop = None
+    for position in map(_position, segments):
+        if start is not None and stop is not None:
+            if stop <= position < stop + (1 << _NUMBER_BITS):
+                stop = position + 1
+                continue
+            yield start, stop
+        start, stop = position, position + 1
+    if start is not None and stop is not None:
+        yield start, stop

@@ -31,7 +31,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
 
 
 def _keep(disk: Disk, name: ObjectName, start: int, stop: int) -> int:
-    return disk.keep_all([Kept(name, start, CONTENT[start:stop])])
+    return disk.keep_all([Kept(name, start, CONTENT[start:stop])]).octets
 
 
 def _read(

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName, extent_count
-from s3mount.disk.reservation import Kept
+from s3mount.disk.reservation import Kept, Written
 from s3mount.disk.segment import Location, Segment, SegmentClass, clipped_runs
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 
@@ -28,6 +28,7 @@ class MemoryDisk:
         self.replaced: list[ObjectName] = []
         self.accessed: list[int] = []
         self.flushed = 0
+        self.held = 0  # bytes, as `usage` tells
         self.is_closed = False
         self._extents: dict[bytes, dict[int, dict[int, bytes]]] = {}
 
@@ -72,9 +73,9 @@ class MemoryDisk:
         self._check()
         self.flushed += 1
 
-    def keep_all(self, kept: Sequence[Kept]) -> int:
+    def keep_all(self, kept: Sequence[Kept]) -> Written:
         self._check()
-        return sum(self._keep(*each) for each in kept)
+        return Written(sum(self._keep(*each) for each in kept))
 
     def evict(self, name: ObjectName) -> None:
         self._check()
@@ -86,7 +87,7 @@ class MemoryDisk:
 
     def usage(self) -> DiskUsage:
         self._check()
-        return DiskUsage(*([0] * 13))
+        return DiskUsage(0, self.held, *([0] * 11))
 
     def close(self) -> None:
         self.is_closed = True

@@ -16,7 +16,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import PAUSE
+from s3mount.cache.disk_health import PAUSE, disk_health
 from s3mount.cache.disk_readers import SLOW_AFTER
 from s3mount.cache.disk_source import DiskSource
 from s3mount.cache.ranges import KIB, FetchSizes
@@ -55,6 +55,7 @@ class Play:
     chance: random.Random
     failure_rate: float
     mishaps: float
+    write_delay: float
     store: ScriptedStore = field(default_factory=ScriptedStore)
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     threads: ScriptedThreads = field(default_factory=ScriptedThreads)
@@ -93,6 +94,8 @@ class Play:
             self.threads,
             namespace="n",
             memory_limit=self.limit,
+            health=disk_health(trio.current_time),
+            write_delay=self.write_delay,
         )
         return self.source
 
@@ -190,8 +193,10 @@ class Play:
         assert all(block.is_ready for block in blocks)
         lent = sum(max(len(block), 2048) for block in blocks)
         assert lent + memory._idle_bytes == memory.used
+        self.threads.is_prompt = True
         with trio.fail_after(1):
             await self.source._writer.wait_idle()
+        self.threads.is_prompt = False
         for version in VERSIONS:
             content = self.store.content(version)
             for start, extent in self.disk.extents(ObjectName("n", *version)):
@@ -210,10 +215,17 @@ def _warnings_are_expected(expected_warnings: list[str]) -> None:
     seed=st.integers(0, 2**32),
     failure_rate=st.sampled_from((0.0, 0.0, 0.1)),
     mishaps=st.sampled_from((0.0, 0.1, 0.4)),
+    write_delay=st.sampled_from((0.0, 1.0)),
 )
 def test_reads_equal_slices_whatever_the_disk_does(
-    *, scripts: list[list[Read]], units: int, seed: int, failure_rate: float, mishaps: float
+    *,
+    scripts: list[list[Read]],
+    units: int,
+    seed: int,
+    failure_rate: float,
+    mishaps: float,
+    write_delay: float,
 ) -> None:
-    play = Play(units * UNIT, random.Random(seed), failure_rate, mishaps)
+    play = Play(units * UNIT, random.Random(seed), failure_rate, mishaps, write_delay)
 
     trio.run(play.run, scripts, clock=MockClock())

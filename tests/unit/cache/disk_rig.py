@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 from s3mount.cache.block_source import StoreSource
 from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.buffer_pool import BufferPool
+from s3mount.cache.disk_health import disk_health
 from s3mount.cache.disk_source import DiskSource
 from s3mount.disk.object_name import KIB, MIB, ObjectName
 from s3mount.disk.reservation import Kept
@@ -40,7 +41,8 @@ class Read:
 class DiskRig:
     """The source, and what it stands on."""
 
-    def __init__(self, *, is_failing: bool = False) -> None:
+    def __init__(self, *, is_failing: bool = False, write_delay: float = 0.0) -> None:
+        self.write_delay = write_delay
         self.store = ScriptedStore()
         self.disk = MemoryDisk()
         self.threads = ScriptedThreads()
@@ -56,7 +58,8 @@ class DiskRig:
             self.threads,
             namespace="n",
             memory_limit=MEMORY,
-            is_failing=is_failing,
+            health=disk_health(trio.current_time, is_failing=is_failing),
+            write_delay=self.write_delay,
         )
 
     def name(self, version: ObjectVersion) -> ObjectName:

@@ -12,9 +12,10 @@ from s3mount.cache.block_source import BufferLost
 from s3mount.cache.disk_health import PAUSE
 from s3mount.cache.disk_read import ReadCancelledError
 from s3mount.cache.disk_readers import READERS, SLOW_AFTER
-from s3mount.cache.disk_writer import FLUSH_AGE, LOST_MAX, STUCK_AFTER
+from s3mount.cache.disk_writer import FLUSH_AGE, STUCK_AFTER
 from s3mount.cache.presence_table import ABSENCE_TTL
 from s3mount.cache.segment_reading import ISLAND
+from s3mount.cache.write_queue import LOST_MAX
 from s3mount.config import BlockConfig
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
 from s3mount.errors import StoreError
@@ -559,3 +560,40 @@ async def test_reads_that_write_nothing_tell_the_index_of_their_accesses(
 
     assert (before, rig.disk.flushed) == (0, 1)
     assert rig.asked() == []
+
+
+async def test_small_writes_wait_for_others_and_are_one_batch(mock_clock: MockClock) -> None:
+    rig = DiskRig(write_delay=1.0)
+    for number in range(20):
+        rig.source.keep(ObjectVersion("b", f"k{number}", "etag", 1000), 0, bytes(1000))
+
+    mock_clock.jump(0.5)
+    await rig.finish()
+    assert rig.source._writer.bytes_written == 0
+    mock_clock.jump(0.6)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert len(rig.threads.calls) == 1
+    await rig.finish()
+    assert rig.source._writer.bytes_written == 20_000
+
+
+async def test_writes_of_a_batch_do_not_wait() -> None:
+    rig = DiskRig(write_delay=1.0)
+
+    await rig.read(LARGE, 0, 8 * MIB)
+
+    assert rig.source._writer.bytes_written == 8 * MIB
+
+
+async def test_a_buffer_that_is_wanted_before_its_batch_is_begun_is_not_written() -> None:
+    rig = DiskRig(write_delay=1.0)
+    into = await rig.read(LARGE, 0, MIB)
+
+    rig.memory.release(into)
+    into[:] = b"\xee" * len(into)
+    rig.threads.is_prompt = True
+    await rig.source.wait_kept()
+
+    assert list(rig.disk.extents(rig.name(LARGE))) == []
+    assert rig.source._writer.bytes_skipped == MIB

@@ -214,7 +214,7 @@ def test_more_than_the_size_allows_is_not_pinned(run: Run, folder: Path) -> None
     status, _, err = run(*arguments)
 
     assert status == 1
-    assert "pin more than 98304 bytes, three quarters of --cache-size" in err
+    assert "at most 96KiB can be, three quarters of --cache-size" in err
 
 
 def test_a_directory_that_is_absent_is_not_made(run: Run, tmp_path: Path) -> None:
@@ -222,6 +222,27 @@ def test_a_directory_that_is_absent_is_not_made(run: Run, tmp_path: Path) -> Non
 
     assert (status, err.count("\n")) == (1, 1)
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (("ls",), (0, "")),
+        (("verify",), (0, "0 objects, 0 B verified; 0 extents damaged\n")),
+        (("clear",), (0, "0 segments dropped\n")),
+        (("unpin", "photos"), (0, "0 objects unpinned\n")),
+    ],
+)
+def test_an_empty_directory_is_left_empty(
+    run: Run, tmp_path: Path, command: tuple[str, ...], expected: tuple[int, str]
+) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir(mode=0o700)
+
+    status, out, _ = run(command[0], "--dir", str(folder), *command[1:])
+
+    assert (status, out) == expected
+    assert list(folder.iterdir()) == []
 
 
 def test_a_directory_that_others_may_read_is_refused(run: Run, folder: Path) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 import trio
 
+from s3mount.cache.disk_health import FIRST_PAUSE, PAUSE, ReadWriteHealth, disk_health
 from s3mount.daemon import disk_records
-from s3mount.daemon.disk_records import FIRST_BYPASS, DiskRecords
+from s3mount.daemon.disk_records import DiskRecords
 from s3mount.daemon.metadata_wiring import boot_id
 
 
@@ -35,7 +36,7 @@ class Disk:
 
 def test_records_are_kept_and_dropped_in_order() -> None:
     async def main() -> None:
-        records = DiskRecords(Disk())
+        records = DiskRecords(Disk(), well())
         await records.put({b"a": b"1", b"b": b"2"})
         await records.put({b"a": None, b"c": b"3"})
 
@@ -44,27 +45,85 @@ def test_records_are_kept_and_dropped_in_order() -> None:
     trio.run(main)
 
 
+@pytest.fixture(autouse=True)
+def _warnings_are_expected(expected_warnings: list[str]) -> None:
+    expected_warnings.append("the disk cache cannot be")
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def well() -> ReadWriteHealth:
+    return disk_health(Clock())
+
+
 @pytest.mark.parametrize("failure", [OSError(28, "no space"), sqlite3.OperationalError("locked")])
 def test_a_disk_that_fails_has_no_records_and_is_bypassed(failure: Exception) -> None:
     def fail() -> None:
         raise failure
 
     async def main() -> None:
-        now = 0.0
-        disk = Disk()
-        records = DiskRecords(disk, lambda: now)
+        clock, disk = Clock(), Disk()
+        health = disk_health(clock)
+        records = DiskRecords(disk, health)
         await records.put({b"a": b"1"})
         disk.before = fail
         assert await records.get([b"a"]) == [None]
-        now += FIRST_BYPASS
-        assert await records.get([b"a"]) == [None]
+        clock.now += FIRST_PAUSE
+        assert await records.get([b"a"]) == [None]  # a trial
         disk.before = lambda: None
-        now += FIRST_BYPASS
+        clock.now += FIRST_PAUSE
         assert await records.get([b"a"]) == [None]
-        now += FIRST_BYPASS
+        clock.now += FIRST_PAUSE
 
         assert await records.get([b"a", b"b"]) == [b"1", None]
-        assert records.failures == 2
+        assert health.reading.failures == 2
+        assert not health.writing.failures
+
+    trio.run(main)
+
+
+def test_records_and_blocks_bypass_a_disk_together() -> None:
+    async def main() -> None:
+        clock, disk = Clock(), Disk()
+        disk.content[b"a"] = b"1"
+        health = disk_health(clock)
+        records = DiskRecords(disk, health)
+
+        health.reading.record_failure(OSError(5, "a block"))
+        while_bypassed = await records.get([b"a"])
+        clock.now += PAUSE
+        after_it = await records.get([b"a"])
+
+        assert (while_bypassed, after_it) == ([None], [b"1"])
+        assert health.reading.is_usable
+
+    trio.run(main)
+
+
+def test_a_trial_that_is_cancelled_lets_another_one_be_made() -> None:
+    is_well = threading.Event()
+
+    async def main() -> None:
+        clock, disk = Clock(), Disk(is_well.wait)
+        disk.content[b"a"] = b"1"
+        health = disk_health(clock, is_failing=True)
+        records = DiskRecords(disk, health)
+        clock.now += FIRST_PAUSE
+        try:
+            with trio.move_on_after(0.01):
+                await records.get([b"a"])
+        finally:
+            is_well.set()
+
+        assert await records.get([b"a"]) == [b"1"]
 
     trio.run(main)
 
@@ -77,14 +136,15 @@ def test_nothing_waits_for_a_disk_that_is_late(monkeypatch: pytest.MonkeyPatch) 
     disk.before = is_well.wait
 
     async def main() -> None:
-        records = DiskRecords(disk)
+        health = well()
+        records = DiskRecords(disk, health)
         try:
             assert await records.get([b"a"]) == [None]
             assert await records.get([b"a"]) == [None]
         finally:
             is_well.set()
 
-        assert records.failures == 1
+        assert health.reading.failures == 1
 
     trio.run(main)
 
@@ -95,7 +155,7 @@ def test_a_bug_is_not_hidden() -> None:
 
     async def main() -> None:
         with pytest.raises(ZeroDivisionError):
-            await DiskRecords(Disk(fail)).get([b"a"])
+            await DiskRecords(Disk(fail), well()).get([b"a"])
 
     trio.run(main)
 

@@ -35,3 +35,12 @@ def test_packed_checksums_are_as_many_as_they_should_be() -> None:
     for damaged in (packed[:-1], packed + packed, b"", "text", None, 7):
         with pytest.raises(DamagedIndexError):
             checksum.unpack(damaged, 3)
+
+
+def test_checksums_of_many_extents_are_those_of_each() -> None:
+    content, digest = memoryview(bytes(range(256)) * 5), bytes(range(20))
+
+    found = checksum.checksums_of(content, digest, 7, 500)
+
+    expected = [content[:500], content[500:1000], content[1000:]]
+    assert found == [checksum.checksum(each, digest, 7 + at) for at, each in enumerate(expected)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.disk.data_files import ALIGNMENT, OPEN_MAX, DataFiles
+from s3mount.disk.data_files import ALIGNMENT, OPEN_MAX, DataFiles, aligned, joined_writes
 from s3mount.disk.segment import Location
 
 PACK = Location(0, 1, 2 * ALIGNMENT)
@@ -20,7 +20,7 @@ def files(tmp_path: Path) -> Iterator[DataFiles]:
 
 
 def test_a_read_ends_with_the_file(files: DataFiles) -> None:
-    files.write(PACK, 0, memoryview(b"abc"))
+    files.write_all([(PACK, 0, memoryview(b"abc"))])
     buffer = bytearray(5)
 
     assert files.read(PACK, 1, memoryview(buffer)) == 2
@@ -29,8 +29,8 @@ def test_a_read_ends_with_the_file(files: DataFiles) -> None:
 
 def test_all_of_the_last_page_is_freed(files: DataFiles, tmp_path: Path) -> None:
     files.probe_punching()
-    files.write(PACK, 0, memoryview(b"a" * (ALIGNMENT + 1)))
-    files.write(PACK, 2 * ALIGNMENT, memoryview(b"b"))
+    files.write_all([(PACK, 0, memoryview(b"a" * (ALIGNMENT + 1)))])
+    files.write_all([(PACK, 2 * ALIGNMENT, memoryview(b"b"))])
     path = tmp_path / "packs/1"
     os.sync()
     before = path.stat().st_blocks
@@ -47,7 +47,7 @@ def test_a_removed_file_has_no_bytes_for_those_that_have_it_open(
     files: DataFiles, tmp_path: Path
 ) -> None:
     other = DataFiles(os.open(tmp_path, os.O_RDONLY))
-    files.write(PACK, 0, memoryview(b"abc"))
+    files.write_all([(PACK, 0, memoryview(b"abc"))])
     buffer = memoryview(bytearray(3))
     assert other.read(PACK, 0, buffer) == 3
     assert not other.close_removed(PACK)
@@ -62,10 +62,10 @@ def test_a_removed_file_has_no_bytes_for_those_that_have_it_open(
 
 
 def test_a_write_does_not_go_to_a_file_that_was_removed(files: DataFiles, tmp_path: Path) -> None:
-    files.write(PACK, 0, memoryview(b"abc"))
+    files.write_all([(PACK, 0, memoryview(b"abc"))])
     (tmp_path / "packs/1").unlink()
 
-    files.write(PACK, 0, memoryview(b"abc"))
+    files.write_all([(PACK, 0, memoryview(b"abc"))])
 
     assert (tmp_path / "packs/1").stat().st_size == PACK.offset + 3
 
@@ -74,7 +74,7 @@ def test_few_descriptors_stay_open(files: DataFiles) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
 
     for number in range(2 * OPEN_MAX):
-        files.write(Location(number, 0, 0), 0, memoryview(b"a"))
+        files.write_all([(Location(number, 0, 0), 0, memoryview(b"a"))])
 
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + OPEN_MAX
 
@@ -91,6 +91,45 @@ def test_a_symbolic_link_is_not_followed(files: DataFiles, tmp_path: Path) -> No
     (tmp_path / "packs/1").symlink_to(target)
 
     with pytest.raises(OSError, match="symbolic"):
-        files.write(PACK, 0, memoryview(b"abc"))
+        files.write_all([(PACK, 0, memoryview(b"abc"))])
 
     assert target.read_bytes() == b"secret"
+
+
+def test_small_objects_beside_each_other_are_one_write() -> None:
+    pack, content = 1, memoryview(bytes(range(256)) * 64)
+    runs = [
+        (Location(1, pack, 0), 0, content[:5000]),
+        (Location(2, pack, 2 * ALIGNMENT), 0, content[: 2 * ALIGNMENT]),
+        (Location(3, pack, 4 * ALIGNMENT), 0, content[:1]),
+        (Location(4, pack, 6 * ALIGNMENT), 0, content[:1]),  # another one lies between
+        (Location(5, pack + 1, 7 * ALIGNMENT), 0, content[:1]),
+        (Location(6, 0, 0), 8 * ALIGNMENT, content[:1]),
+        (Location(7, 0, 0), 8 * ALIGNMENT + 1, content[:1]),
+    ]
+
+    joined = joined_writes(runs)
+
+    assert [(each.offset, sum(map(len, each.contents))) for each in joined] == [
+        (0, 4 * ALIGNMENT + 1),
+        (6 * ALIGNMENT, 1),
+        (7 * ALIGNMENT, 1),
+        (8 * ALIGNMENT, 1),
+        (8 * ALIGNMENT + 1, 1),
+    ]
+
+
+def test_joined_writes_have_each_byte_in_its_place(files: DataFiles) -> None:
+    sizes = [1, ALIGNMENT - 1, ALIGNMENT, ALIGNMENT + 1, 3] * 500  # more than one call has
+    runs, offset = [], 0
+    for number, size in enumerate(sizes):
+        content = memoryview(number.to_bytes(2, "little") * size)[:size]
+        runs.append((Location(number, 1, offset), 0, content))
+        offset += aligned(size)
+
+    files.write_all(runs)
+
+    for location, position, content in runs:
+        into = memoryview(bytearray(len(content)))
+        assert files.read(location, position, into) == len(content)
+        assert into == content

@@ -425,7 +425,7 @@ def test_a_failed_write_leaves_no_room_counted(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("s3mount.disk.data_files.DataFiles.write", fail)
+        patch.setattr("s3mount.disk.data_files.DataFiles.write_all", fail)
         for number in range(8):
             with pytest.raises(OSError, match="No space"):
                 keep(cache, object_name(number))

@@ -50,7 +50,7 @@ class SharedDirectory(RuleBasedStateMachine):
             Kept(name, start * EXTENT, memoryview(content_of(name))[start * EXTENT :])
             for name in names
         ]
-        assert self.caches[cache].keep_all(kept) <= sum(len(each.content) for each in kept)
+        assert self.caches[cache].keep_all(kept).octets <= sum(len(each.content) for each in kept)
 
     @rule(cache=st.integers(0, 1), name=st.sampled_from(NAMES))
     def read(self, cache: int, name: ObjectName) -> None:

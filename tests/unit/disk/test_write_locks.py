@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -65,15 +66,13 @@ def test_what_is_evicted_while_it_is_written_leaves_nothing(
 ) -> None:
     writer, other = (DiskCache(tmp_path, LIMITS) for _ in range(2))
     name = object_name(0, size=size)
-    write = DataFiles.write
+    write = DataFiles.write_all
 
-    def evict_and_write(
-        files: DataFiles, location: Location, position: int, content: memoryview
-    ) -> None:
+    def evict_and_write(files: DataFiles, runs: Iterable[tuple[Location, int, memoryview]]) -> None:
         other.clear()
-        write(files, location, position, content)
+        write(files, runs)
 
-    monkeypatch.setattr(DataFiles, "write", evict_and_write)
+    monkeypatch.setattr(DataFiles, "write_all", evict_and_write)
     keep(writer, name)
     monkeypatch.undo()
 
@@ -84,3 +83,18 @@ def test_what_is_evicted_while_it_is_written_leaves_nothing(
     assert [path for path in generation_folder(tmp_path).rglob("*/*") if path.is_file()] == []
     for each in (writer, other):
         each.close()
+
+
+def test_objects_that_came_one_after_another_take_one_lock(tmp_path: Path) -> None:
+    folder = os.open(tmp_path, os.O_RDONLY)
+    mine, others = WriteLocks(folder), WriteLocks(folder)
+    calls: list[int] = []
+    call = mine._call
+    mine._call = lambda *arguments: calls.append(1) or call(*arguments)  # type: ignore[method-assign,func-returns-value]
+
+    mine.lock([*((number, 0) for number in range(5, 500)), (600, 0), (500, 0)])
+
+    assert len(calls) == 3
+    locked = [each for each in range(1000) if others.is_locked((each, 0))]
+    assert locked == [*range(5, 501), 600]
+    os.close(folder)
