@@ -1,7 +1,9 @@
 """Readahead scheduler: which streams of the mount read ahead, and how much memory each may use.
 
 Joins the readahead policy, which knows one version, with the fetch planner, which knows none of it.
-Synchronous throughout.
+Streams are in contention if more of them move than there are connections: what their readers wait
+for keeps all of these busy. Then nothing is fetched ahead. It would come no sooner, and would be
+in vain if a reader stops. Synchronous throughout.
 """
 
 from typing import Final
@@ -16,15 +18,19 @@ from s3mount.s3.model import ByteRange
 # or more: its reader has gone off with a seek), or in others (a player that pauses).
 _IDLE_AFTER: Final = 256
 _ALL_IDLE_AFTER: Final = 4096
+_CONTENDED_WITHIN: Final = 4  # reads for each stream, within which those that move have read
 
 
 class ReadaheadScheduler:
     """The streams that read ahead, over all versions; they share the memory for prefetches."""
 
-    def __init__(self, planner: FetchPlanner, loader: BlockLoader, prefetch_limit: int) -> None:
+    def __init__(
+        self, planner: FetchPlanner, loader: BlockLoader, prefetch_limit: int, connections: float
+    ) -> None:
         self._planner = planner
         self._loader = loader
         self._prefetch_limit = prefetch_limit  # bytes for all streams together; 0: no readahead
+        self._connections = connections
         # `_share` is what each of `_streams` may have ahead, in bytes. `reads` counts all reads,
         # and is the only clock here.
         self._streams: dict[SequentialStream, VersionBlocks] = {}
@@ -68,7 +74,10 @@ class ReadaheadScheduler:
         )
         if lacks or waits_to:
             self.reads_that_waited += 1
-            readahead.grow_window(stream, max(stop, waits_to))
+            if self._is_contended():
+                readahead.shrink_window(stream)
+            else:
+                readahead.grow_window(stream, max(stop, waits_to))
         if lacks:
             ranges = readahead.demand(stream, offset, stop, self._share)
         else:
@@ -106,7 +115,10 @@ class ReadaheadScheduler:
         offset: int,
         stop: int,
     ) -> None:
-        """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case, the rest if it fits."""
+        """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case.
+
+        The rest is fetched if it fits, unless the streams are in contention.
+        """
         if (
             stream.is_stream
             and stream not in self._streams
@@ -116,17 +128,34 @@ class ReadaheadScheduler:
             self._divide()
         for idle in [each for each in self._streams if self._is_idle(each)]:
             self._stop(idle)
+        is_contended = self._is_contended()
         for byte_range in ranges:
-            if not self._planner.fetch(version_blocks, byte_range, offset, stop):
+            is_ahead = byte_range.start >= stop
+            if (is_ahead and is_contended) or not self._planner.fetch(
+                version_blocks, byte_range, offset, stop
+            ):
                 stream.rewind(byte_range.start)
                 return
 
-    def _is_idle(self, stream: SequentialStream) -> bool:
+    def _is_contended(self) -> bool:
+        """Whether more streams move than there are connections; paused readers do not count."""
+        count = len(self._streams)
+        if count <= self._connections:
+            return False
+        recent = count * _CONTENDED_WITHIN
+        moving = sum(self._has_moved(stream, recent, recent) for stream in self._streams)
+        return moving > self._connections
+
+    def _has_moved(self, stream: SequentialStream, here: int, in_all: int) -> bool:
+        """Whether *stream* is among the last reads: *here*, of its version, and *in_all*."""
         version_blocks = self._streams[stream]
         reads_here = version_blocks.readahead.reads - stream.last_read
-        reads_in_all = self.reads - version_blocks.last_read
-        if reads_here <= _IDLE_AFTER and reads_in_all <= _ALL_IDLE_AFTER:
+        return reads_here <= here and self.reads - version_blocks.last_read <= in_all
+
+    def _is_idle(self, stream: SequentialStream) -> bool:
+        if self._has_moved(stream, _IDLE_AFTER, _ALL_IDLE_AFTER):
             return False
+        version_blocks = self._streams[stream]
         # with the block of its last read: a stream whose reader waits is not idle
         start, stop = max(0, stream.position - 1), max(stream.position, stream.frontier)
         return not any(block.waiters for block in version_blocks.overlapping(start, stop))

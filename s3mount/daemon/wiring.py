@@ -220,6 +220,7 @@ def _block_cache(
         background,
         config.blocks,
         has_readahead=Prefetch.READAHEAD not in config.no_prefetch,
+        connections=config.store.max_connections,
         make_tier=None if disk is None else disk.make,
     )
     blocks.register_metrics(metrics)
