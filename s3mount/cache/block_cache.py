@@ -86,6 +86,10 @@ class BlockCache:
             return False
         return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
 
+    def expect_next(self, version: ObjectVersion, following: ObjectVersion) -> None:
+        """A reader of *version*, which is open, may go on to *following* at its end."""
+        self._blocks_of(version).following = self._blocks_of(following)
+
     def known_version_id(self, version: ObjectVersion) -> str | None:
         """The version id of *version*, if a response has told it while it is read or cached."""
         blocks = self._versions.get(version)

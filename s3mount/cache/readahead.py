@@ -26,6 +26,7 @@ FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
 PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's share of memory
+UNPROVEN_PARTS: Final = 2  # the first window in a version whose reader comes from another one
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
 
@@ -40,6 +41,7 @@ class SequentialStream:
     fetch (0: not a stream yet). It last grew for a read that waited for the bytes up to
     *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
     is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
+    *links* are the versions that its reader has read whole just before this one.
     """
 
     origin: int
@@ -53,6 +55,7 @@ class SequentialStream:
     stalled_to: int = 0
     owner: object = None
     was_contended: bool = False
+    links: int = 0
 
     @property
     def is_stream(self) -> bool:
@@ -143,6 +146,27 @@ class Readahead:
         if not wanted.start <= stream.frontier <= offset:
             stream.origin = stream.frontier = wanted.start
         return self._extend(stream, target, share, least=stop)
+
+    def successor(self, stream: SequentialStream) -> SequentialStream | None:
+        """The stream here that goes on with *stream* of another version, from the beginning on.
+
+        None if other reads have come. It has the window of *stream*, or a small part of it if the
+        reader of *stream* has not gone on from version to version before.
+        """
+        if not self._sequences:
+            piece = 0 if not stream.links else -self._sizes.part  # with whole parts
+            new = SequentialStream(piece, 0, 0, 0, 0, self.reads, links=stream.links + 1)
+            self._sequences.append(new)
+        found = self._sequences[0]
+        if self.reads or found.links <= stream.links:
+            return None
+        most = self._widest if stream.links else UNPROVEN_PARTS * self._sizes.part
+        found.window, found.run = min(stream.window, most), stream.run
+        return found
+
+    def has_read_whole(self, stream: SequentialStream) -> bool:
+        """Whether the reader of *stream* has read all up to its position, in order."""
+        return not stream.skipped and stream.run >= min(stream.position, self._widest)
 
     def is_expected(self, start: int, stop: int) -> bool:
         """Whether a stream still has part of [*start*, *stop*) ahead of it."""

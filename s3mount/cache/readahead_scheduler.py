@@ -3,7 +3,12 @@
 Joins the readahead policy, which knows one version, with the fetch planner, which knows none of it.
 Streams are in contention if more of them move than there are connections: what their readers wait
 for keeps all of these busy. Then nothing is fetched ahead. It would come no sooner, and would be
-in vain if a reader stops. Synchronous throughout.
+in vain if a reader stops.
+
+A reader that has read a version whole is expected to go on to the following one, if that is known:
+it begins there with a window. If it does, the window of its stream there goes on into the next but
+one while the reader comes to the end, and so on. What is fetched in vain is at most that window.
+Synchronous throughout.
 """
 
 from typing import Final
@@ -40,6 +45,8 @@ class ReadaheadScheduler:
         # how many readers each version has that has any; a warm-up is none
         self.open_versions: dict[VersionBlocks, int] = {}
         self.bytes_served = 0
+        # that which the latest reader goes on to that has come to an end; for as long as it is kept
+        self._latest_following: VersionBlocks | None = None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -59,6 +66,8 @@ class ReadaheadScheduler:
         stream = self._record_read(owner, version_blocks, offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
+        if version_blocks.following is not None:
+            self._fetch_following(version_blocks, stream)
 
     def on_miss(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* reads [*offset*, *stop*), which is not all in one ready block.
@@ -83,6 +92,8 @@ class ReadaheadScheduler:
         else:
             ranges = readahead.ahead(stream, self._share)
         self._fetch(version_blocks, stream, ranges, offset, stop)
+        if version_blocks.following is not None:
+            self._fetch_following(version_blocks, stream)
 
     def release(self, owner: object, version_blocks: VersionBlocks) -> None:
         """*owner* reads no more: nothing is fetched, or kept before other blocks, for its sake."""
@@ -92,6 +103,7 @@ class ReadaheadScheduler:
             if at is version_blocks and stream.owner is owner
         ]:
             self._stop(stream)
+        self._release_following(version_blocks)
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
@@ -103,9 +115,37 @@ class ReadaheadScheduler:
         version_blocks.last_read = self.reads
         stream = version_blocks.readahead.record_read(offset, stop)
         stream.owner = owner
-        if stream.position >= version_blocks.version.size and stream in self._streams:
-            self._stop(stream)
+        if stream.position >= version_blocks.version.size:
+            self._end(version_blocks, stream)
         return stream
+
+    def _end(self, version_blocks: VersionBlocks, stream: SequentialStream) -> None:
+        """End *stream*: its reader has come to the end, and may go on to the following version."""
+        following = version_blocks.following
+        if following is not None and version_blocks.readahead.has_read_whole(stream):
+            following.readahead.successor(stream)
+            following.last_read = self.reads
+            self._latest_following = following
+            version_blocks.following = None
+        if stream in self._streams:
+            self._stop(stream)
+
+    def _fetch_following(self, version_blocks: VersionBlocks, stream: SequentialStream) -> None:
+        """Fetch the beginning of the following version, within what is left of the window.
+
+        Only if the reader has gone on from version to version before.
+        """
+        following, size = version_blocks.following, version_blocks.version.size
+        if following is None or not stream.links or stream.frontier < size:
+            return
+        if not version_blocks.readahead.has_read_whole(stream):
+            return
+        successor = following.readahead.successor(stream)
+        if successor is not None:
+            following.last_read = self.reads
+            room = max(0, min(self._share, stream.window) - (size - stream.position))
+            if ranges := following.readahead.ahead(successor, room):
+                self._fetch(following, successor, ranges, 0, 0)
 
     def _fetch(
         self,
@@ -137,6 +177,14 @@ class ReadaheadScheduler:
                 stream.rewind(byte_range.start)
                 return
 
+    def _release_following(self, version_blocks: VersionBlocks) -> None:
+        """A reader closes *version_blocks* before its end: it does not go on."""
+        following = version_blocks.following
+        if following is None or following.readers:
+            return
+        for stream in [each for each, at in self._streams.items() if at is following]:
+            self._stop(stream)
+
     def _is_contended(self) -> bool:
         """Whether more streams move than there are connections; paused readers do not count."""
         count = len(self._streams)
@@ -153,9 +201,10 @@ class ReadaheadScheduler:
         return reads_here <= here and self.reads - version_blocks.last_read <= in_all
 
     def _is_idle(self, stream: SequentialStream) -> bool:
-        if self._has_moved(stream, _IDLE_AFTER, _ALL_IDLE_AFTER):
-            return False
         version_blocks = self._streams[stream]
+        in_all = _ALL_IDLE_AFTER if version_blocks.readers else _IDLE_AFTER
+        if self._has_moved(stream, _IDLE_AFTER, in_all):
+            return False
         # with the block of its last read: a stream whose reader waits is not idle
         start, stop = max(0, stream.position - 1), max(stream.position, stream.frontier)
         return not any(block.waiters for block in version_blocks.overlapping(start, stop))
@@ -171,7 +220,7 @@ class ReadaheadScheduler:
                 for block in version_blocks.overlapping(start, stop)
                 if not version_blocks.readahead.is_expected(block.start, block.stop)
             ]
-            self._loader.release(unwanted, may_cancel=version_blocks.readers == 1)
+            self._loader.release(unwanted, may_cancel=version_blocks.readers <= 1)
 
     def _divide(self) -> None:
         self._share = self._prefetch_limit // max(1, len(self._streams))

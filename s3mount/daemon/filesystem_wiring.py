@@ -18,6 +18,7 @@ from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
+from s3mount.filesystem.prefetch.next_file import NextFilePredictor
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import TraversalOrders
@@ -119,8 +120,10 @@ def _escape(config: StoreConfig) -> NameEscape | None:
 
 def prefetch_policies(tree: Tree, no_prefetch: frozenset[Prefetch]) -> Sequence[PrefetchPolicy]:
     """The policies that are not turned off."""
-    policies: dict[Prefetch, PrefetchPolicy] = {
-        Prefetch.WALKS: WalkPrefetcher(tree.cache),
-        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
-    }
-    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)
+    orders = TraversalOrders(tree.pages_of, tree.root)
+    policies: Sequence[tuple[Prefetch, PrefetchPolicy]] = (
+        (Prefetch.WALKS, WalkPrefetcher(tree.cache)),
+        (Prefetch.SIBLINGS, SiblingPrefetcher(orders)),
+        (Prefetch.SIBLINGS, NextFilePredictor(orders)),
+    )
+    return tuple(policy for name, policy in policies if name not in no_prefetch)

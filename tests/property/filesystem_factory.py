@@ -71,6 +71,9 @@ class UncachedBlocks:
         """Return False: there is no room for prefetching."""
         return False
 
+    def expect_next(self, version: ObjectVersion, following: ObjectVersion) -> None:
+        """Do nothing: no reader has a window."""
+
 
 class NullInvalidator:
     """Kernel cache that holds no names."""

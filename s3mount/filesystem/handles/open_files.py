@@ -30,6 +30,7 @@ from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.traversal_order import EntryRef
 from s3mount.s3.model import ObjectStat, ObjectVersion
 
 CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wait for the same
@@ -57,6 +58,10 @@ class Blocks(Protocol):
     def open(self, version: ObjectVersion) -> Reader: ...
     def prefetch(self, version: ObjectVersion) -> bool:
         """Start to fetch a small object before it is opened; False if there is no room."""
+        ...
+
+    def expect_next(self, version: ObjectVersion, following: ObjectVersion) -> None:
+        """A reader of *version*, which is open, may go on to *following*."""
         ...
 
 
@@ -107,6 +112,7 @@ class OpenFiles:
             await self._check_restored(number, page, index)
         elif self._is_doubtful(inode, page, index):
             await self._check(number, page)
+        self._expect_next(number)
         return number
 
     def open_nowait(self, inode: int) -> int | None:
@@ -116,7 +122,9 @@ class OpenFiles:
             return None
         if self._tree.archived.may_be(page, index):
             return None
-        return self._open(inode, page, index)
+        number = self._open(inode, page, index)
+        self._expect_next(number)
+        return number
 
     def may_have_bytes(self, inode: int) -> bool:
         """Whether the size of 0 that *inode* has may mean that the store did not tell one."""
@@ -354,15 +362,27 @@ class OpenFiles:
         former.close()
 
     def _prefetch(self, page: EntryPage, index: int) -> None:
-        corrections, archived = self._tree.versions.corrections, self._tree.archived
         for policy in self._policies:
             for following in policy.on_open(page, index):
-                if corrections.doubts(following.page, following.at):
-                    continue  # the store may not have this version
-                if archived.may_be(following.page, following.at):
+                if not self._may_prefetch(following):
                     continue
                 if not self._blocks.prefetch(following.page.version(following.at)):
                     return
+
+    def _expect_next(self, number: int) -> None:
+        """Tell the blocks which file a sequential reader of a new file goes on to."""
+        page, index = self._resolve(self._files[number].inode)
+        for policy in self._policies:
+            following = policy.next_file(page, index)
+            if following is not None and self._may_prefetch(following):
+                version = following.page.version(following.at)
+                self._blocks.expect_next(self._files[number].version, version)
+
+    def _may_prefetch(self, entry: EntryRef) -> bool:
+        """Whether the store has the version of *entry*, as far as is known, and no archive has."""
+        if self._tree.versions.corrections.doubts(entry.page, entry.at):
+            return False
+        return not self._tree.archived.may_be(entry.page, entry.at)
 
 
 def _too_far(version: ObjectVersion) -> SizeCorrected:

@@ -25,3 +25,8 @@ class PrefetchPolicy(Protocol):
         """
         del page, index
         return ()
+
+    def next_file(self, page: EntryPage, index: int) -> EntryRef | None:
+        """Record that a file is opened; returns the large file that a reader goes on to, if any."""
+        del page, index
+        return None
