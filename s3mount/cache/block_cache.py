@@ -1,7 +1,7 @@
 """Block cache of the mount: joins the parts of this package, and finds the blocks of a version."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 import trio
@@ -86,9 +86,12 @@ class BlockCache:
             return False
         return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
 
-    def expect_next(self, version: ObjectVersion, following: ObjectVersion) -> None:
-        """A reader of *version*, which is open, may go on to *following* at its end."""
-        self._blocks_of(version).following = self._blocks_of(following)
+    def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
+        """A reader of *version*, which is open, may go on to those *following*, one by one."""
+        blocks = self._blocks_of(version)
+        for each in following:
+            blocks.following = self._blocks_of(each)
+            blocks = blocks.following
 
     def known_version_id(self, version: ObjectVersion) -> str | None:
         """The version id of *version*, if a response has told it while it is read or cached."""

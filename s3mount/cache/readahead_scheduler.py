@@ -6,8 +6,8 @@ for keeps all of these busy. Then nothing is fetched ahead. It would come no soo
 in vain if a reader stops.
 
 A reader that has read a version whole is expected to go on to the following one, if that is known:
-it begins there with a window. If it does, the window of its stream there goes on into the next but
-one while the reader comes to the end, and so on. What is fetched in vain is at most that window.
+it begins there with a window. If it does, the window of its stream there goes on into the versions
+that follow, within its share. What is fetched in vain is at most that window.
 Synchronous throughout.
 """
 
@@ -131,21 +131,23 @@ class ReadaheadScheduler:
             self._stop(stream)
 
     def _fetch_following(self, version_blocks: VersionBlocks, stream: SequentialStream) -> None:
-        """Fetch the beginning of the following version, within what is left of the window.
+        """Fetch of the versions that follow what is left of the window.
 
         Only if the reader has gone on from version to version before.
         """
-        following, size = version_blocks.following, version_blocks.version.size
-        if following is None or not stream.links or stream.frontier < size:
+        if not stream.links or not version_blocks.readahead.has_read_whole(stream):
             return
-        if not version_blocks.readahead.has_read_whole(stream):
-            return
-        successor = following.readahead.successor(stream)
-        if successor is not None:
+        room = min(self._share, stream.window) - (version_blocks.version.size - stream.position)
+        while room > 0 and stream.frontier >= version_blocks.version.size:
+            following = version_blocks.following
+            successor = None if following is None else following.readahead.successor(stream)
+            if following is None or successor is None:
+                return
             following.last_read = self.reads
-            room = max(0, min(self._share, stream.window) - (size - stream.position))
             if ranges := following.readahead.ahead(successor, room):
                 self._fetch(following, successor, ranges, 0, 0)
+            room -= following.version.size
+            version_blocks, stream = following, successor
 
     def _fetch(
         self,
@@ -180,10 +182,10 @@ class ReadaheadScheduler:
     def _release_following(self, version_blocks: VersionBlocks) -> None:
         """A reader closes *version_blocks* before its end: it does not go on."""
         following = version_blocks.following
-        if following is None or following.readers:
-            return
-        for stream in [each for each, at in self._streams.items() if at is following]:
-            self._stop(stream)
+        while following is not None and not following.readers:
+            for stream in [each for each, at in self._streams.items() if at is following]:
+                self._stop(stream)
+            following = following.following
 
     def _is_contended(self) -> bool:
         """Whether more streams move than there are connections; paused readers do not count."""
@@ -223,4 +225,7 @@ class ReadaheadScheduler:
             self._loader.release(unwanted, may_cancel=version_blocks.readers <= 1)
 
     def _divide(self) -> None:
-        self._share = self._prefetch_limit // max(1, len(self._streams))
+        read = sum(
+            1 for at in self._streams.values() if at.readers
+        )  # others belong to one of these
+        self._share = self._prefetch_limit // max(1, read)

@@ -23,7 +23,7 @@ def requested_after_two_files(mount: ControlledMount) -> set[str]:
 
 def test_a_reader_of_whole_files_by_name_finds_the_next_one_requested(tmp_path: Path) -> None:
     with memory_mount(tmp_path / "mount", "--metadata-ttl", "3600") as mount:
-        assert {"d/a", "d/b", "d/c"} == requested_after_two_files(mount)
+        assert {"d/a", "d/b", "d/c"} <= requested_after_two_files(mount)
 
 
 def test_no_prefetch_requests_no_next_file(tmp_path: Path) -> None:

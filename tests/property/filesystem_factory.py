@@ -1,6 +1,6 @@
 """File system over a store, wired as in the composition root, but without a block cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -71,7 +71,7 @@ class UncachedBlocks:
         """Return False: there is no room for prefetching."""
         return False
 
-    def expect_next(self, version: ObjectVersion, following: ObjectVersion) -> None:
+    def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
         """Do nothing: no reader has a window."""
 
 

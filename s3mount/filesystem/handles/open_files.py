@@ -9,9 +9,9 @@ A version that GET denies, though nothing has replaced it, is corrected while no
 (`version_checker`): the file goes on as the version that GET tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from typing import Protocol
 
 import trio
@@ -60,8 +60,8 @@ class Blocks(Protocol):
         """Start to fetch a small object before it is opened; False if there is no room."""
         ...
 
-    def expect_next(self, version: ObjectVersion, following: ObjectVersion) -> None:
-        """A reader of *version*, which is open, may go on to *following*."""
+    def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
+        """A reader of *version*, which is open, may go on to those *following*, one by one."""
         ...
 
 
@@ -370,13 +370,13 @@ class OpenFiles:
                     return
 
     def _expect_next(self, number: int) -> None:
-        """Tell the blocks which file a sequential reader of a new file goes on to."""
+        """Tell the blocks which files a sequential reader of a new file goes on to."""
         page, index = self._resolve(self._files[number].inode)
         for policy in self._policies:
-            following = policy.next_file(page, index)
-            if following is not None and self._may_prefetch(following):
-                version = following.page.version(following.at)
-                self._blocks.expect_next(self._files[number].version, version)
+            if following := policy.next_files(page, index):
+                likely = takewhile(self._may_prefetch, following)
+                versions = (entry.page.version(entry.at) for entry in likely)
+                self._blocks.expect_next(self._files[number].version, versions)
 
     def _may_prefetch(self, entry: EntryRef) -> bool:
         """Whether the store has the version of *entry*, as far as is known, and no archive has."""

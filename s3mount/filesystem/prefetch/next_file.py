@@ -1,10 +1,13 @@
-"""Prediction of the large file that a sequential reader goes on to.
+"""Prediction of the large files that a sequential reader goes on to.
 
 `cat *`, `md5sum *` and `tar` read the files of a directory one after another by name, `cp -r` by
 inode number. The files here are those that are too large to be prefetched whole. The block cache
 uses the prediction: it knows who reads a file to its end, and whether the reader then went on as
 predicted. Pure.
 """
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
@@ -16,11 +19,12 @@ from s3mount.filesystem.prefetch.traversal_order import (
     TraversalOrders,
 )
 
+FILES_MAX = 8  # predicted at once: more than the widest window has, but for files of some MiB
 STEP_MAX = 8  # entries between two large files: directories and small files
 
 
 class NextFilePredictor(PrefetchPolicy):
-    """Predictor of the next large file in the directory, in the order of the latest opens."""
+    """Predictor of the next large files in the directory, in the order of the latest opens."""
 
     def __init__(self, orders: TraversalOrders) -> None:
         self._orders = orders
@@ -28,14 +32,14 @@ class NextFilePredictor(PrefetchPolicy):
         self._kind = OrderKind.NAME
         self._last: EntryRef | None = None
 
-    def next_file(self, page: EntryPage, index: int) -> EntryRef | None:
+    def next_files(self, page: EntryPage, index: int) -> Sequence[EntryRef]:
         if page.sizes[index] <= SMALL:
-            return None
+            return ()
         opened = EntryRef(page, index)
         self._kind = self._find_kind(opened)
         self._last = opened
         order = self._order(self._kind, page)
-        return None if order is None else _following(order, opened)
+        return () if order is None else list(islice(_following(order, opened), FILES_MAX))
 
     def _find_kind(self, opened: EntryRef) -> OrderKind:
         """The order in which *opened* follows the last file; the one so far if it is in none."""
@@ -45,7 +49,11 @@ class NextFilePredictor(PrefetchPolicy):
         others = (kind for kind in OrderKind if kind is not self._kind)
         for kind in (self._kind, *others):
             order = self._order(kind, opened.page)
-            if order is not None and last.page in order and _following(order, last) == opened:
+            if (
+                order is not None
+                and last.page in order
+                and next(_following(order, last), None) == opened
+            ):
                 return kind
         return self._kind
 
@@ -56,11 +64,12 @@ class NextFilePredictor(PrefetchPolicy):
         return self._orders.by_inode(page) if len(by_name) <= SORTED_AT_ONCE else None
 
 
-def _following(order: TraversalOrder, ref: EntryRef) -> EntryRef | None:
-    """The next large file behind *ref*, if it is near."""
-    rank = order.rank(ref.page, ref.at)
-    for following in range(rank + 1, min(rank + 1 + STEP_MAX, len(order))):
-        entry = order[following]
+def _following(order: TraversalOrder, ref: EntryRef) -> Iterator[EntryRef]:
+    """The large files behind *ref*, as long as each is near the one before."""
+    last = rank = order.rank(ref.page, ref.at)
+    while rank + 1 < len(order) and rank < last + STEP_MAX:
+        rank += 1
+        entry = order[rank]
         if entry.page.sizes[entry.at] > SMALL:
-            return entry
-    return None
+            last = rank
+            yield entry

@@ -1,6 +1,6 @@
 """Interface of prefetch policies, which the composition root makes and passes to the handles."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from s3mount.filesystem.listing.entry_page import EntryPage
@@ -26,7 +26,7 @@ class PrefetchPolicy(Protocol):
         del page, index
         return ()
 
-    def next_file(self, page: EntryPage, index: int) -> EntryRef | None:
-        """Record that a file is opened; returns the large file that a reader goes on to, if any."""
+    def next_files(self, page: EntryPage, index: int) -> Sequence[EntryRef]:
+        """Record that a file is opened; returns the large files that a reader goes on to."""
         del page, index
-        return None
+        return ()

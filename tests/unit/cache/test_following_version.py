@@ -31,8 +31,7 @@ class Rig:
         """Open a version, read a part of it in order, and close it."""
         version = VERSIONS[number]
         reader = self.cache.open(version)
-        if number + 1 < len(VERSIONS):
-            self.cache.expect_next(version, VERSIONS[number + 1])
+        self.cache.expect_next(version, VERSIONS[number + 1 :])
         for offset in range(start, stop, 128 * KIB):
             await reader.read(offset, 128 * KIB)
         reader.close()
@@ -77,9 +76,7 @@ async def test_a_reader_that_has_gone_on_once_finds_the_next_version_fetched(rig
     rig.store.asked.clear()
     await rig.read(2)
     await rig.read(3)
-    assert Priority.DEMAND not in {
-        priority for key, _, priority in rig.store.asked if key != VERSIONS[4].key
-    }
+    assert Priority.DEMAND not in {priority for _, _, priority in rig.store.asked}
 
 
 async def test_every_byte_of_versions_that_follow_is_fetched_once(rig: Rig) -> None:
@@ -107,7 +104,7 @@ async def test_a_reader_that_closes_before_the_end_cancels_what_follows(rig: Rig
     await rig.read(0)
     rig.store.is_prompt = False
     reader = rig.cache.open(VERSIONS[1])
-    rig.cache.expect_next(VERSIONS[1], VERSIONS[2])
+    rig.cache.expect_next(VERSIONS[1], VERSIONS[2:])
     async with trio.open_nursery() as readers:
         for offset in range(0, 5 * MIB, 128 * KIB):
             readers.start_soon(reader.read, offset, 128 * KIB)
@@ -115,7 +112,7 @@ async def test_a_reader_that_closes_before_the_end_cancels_what_follows(rig: Rig
             for load in [each for each in rig.store.loads if each.version == VERSIONS[1]]:
                 load.land()
             await wait_all_tasks_blocked()
-    ahead = [load for load in rig.store.loads if load.version == VERSIONS[2]]
+    ahead = [load for load in rig.store.loads if load.version in VERSIONS[2:]]
 
     reader.close()
 

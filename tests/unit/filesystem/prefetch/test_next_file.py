@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.filesystem.listing.entry_page import DIRECTORY, Entry, EntryPage
-from s3mount.filesystem.prefetch.next_file import STEP_MAX, NextFilePredictor
+from s3mount.filesystem.prefetch.next_file import FILES_MAX, STEP_MAX, NextFilePredictor
 from s3mount.filesystem.prefetch.sibling_prefetcher import SMALL
 from s3mount.filesystem.prefetch.traversal_order import EntryRef, TraversalOrders
 
@@ -28,20 +28,24 @@ def predictor_of(*pages: EntryPage, is_whole: bool = True) -> NextFilePredictor:
     return NextFilePredictor(TraversalOrders(pages_of, ""))
 
 
+def next_file(predictor: NextFilePredictor, page: EntryPage, index: int) -> EntryRef | None:
+    return next(iter(predictor.next_files(page, index)), None)
+
+
 @pytest.mark.parametrize("is_whole", [False, True])
 def test_the_next_large_file_by_name_follows(*, is_whole: bool) -> None:
     page = page_of([LARGE, SMALL, DIRECTORY, LARGE, LARGE])
     predictor = predictor_of(page, is_whole=is_whole)
 
     assert [EntryRef(page, 3), EntryRef(page, 4), None] == [
-        predictor.next_file(page, index) for index in (0, 3, 4)
+        next_file(predictor, page, index) for index in (0, 3, 4)
     ]
 
 
 def test_nothing_follows_a_small_file() -> None:
     page = page_of([SMALL, LARGE])
 
-    assert predictor_of(page).next_file(page, 0) is None
+    assert next_file(predictor_of(page), page, 0) is None
 
 
 def test_a_reader_by_inode_number_goes_on_by_inode_number() -> None:
@@ -49,7 +53,7 @@ def test_a_reader_by_inode_number_goes_on_by_inode_number() -> None:
     by_inode = sorted(range(50), key=page.inode)
     predictor = predictor_of(page)
 
-    predicted = [predictor.next_file(page, index) for index in by_inode]
+    predicted = [next_file(predictor, page, index) for index in by_inode]
 
     assert [EntryRef(page, index) for index in by_inode[2:]] == predicted[1:-1]
 
@@ -58,9 +62,9 @@ def test_a_reader_in_another_directory_begins_by_name() -> None:
     first, second = page_of([LARGE] * 50, "a/"), page_of([LARGE] * 50, "b/")
     predictor = predictor_of(first, second)
     for index in sorted(range(50), key=first.inode):
-        predictor.next_file(first, index)
+        next_file(predictor, first, index)
 
-    assert EntryRef(second, 1) == predictor.next_file(second, 0)
+    assert EntryRef(second, 1) == next_file(predictor, second, 0)
 
 
 @given(
@@ -76,7 +80,7 @@ def test_what_is_predicted_is_another_large_file_of_the_directory(
     files = [index for index, size in enumerate(sizes) if size != DIRECTORY]
 
     for index in chance.choices(files, k=20) if files else ():
-        predicted = predictor.next_file(page, index)
+        predicted = next_file(predictor, page, index)
         if predicted is not None:
             assert predicted.page is page
             assert predicted.at != index
@@ -92,4 +96,12 @@ def test_a_reader_by_name_is_predicted_at_each_step(sizes: list[int]) -> None:
     for index, following in zip(large, [*large[1:], None], strict=False):
         is_near = following is not None and following - index <= STEP_MAX
         expected = EntryRef(page, following) if following is not None and is_near else None
-        assert expected == predictor.next_file(page, index)
+        assert expected == next_file(predictor, page, index)
+
+
+def test_as_many_files_as_a_window_may_have_are_predicted() -> None:
+    page = page_of([LARGE] * 20)
+
+    predicted = predictor_of(page).next_files(page, 3)
+
+    assert [EntryRef(page, index) for index in range(4, 4 + FILES_MAX)] == list(predicted)
