@@ -10,8 +10,8 @@ The window is limited to a multiple of the bytes that were read, less those skip
 with strides or near misses opens none. Fetches begin small and double too, until they are whole
 parts: the reader waits for a short one while the longer ones are in flight.
 
-After contention with many streams, the window begins below a fetch and grows by half, and fetches
-are at most twice as long as the window. So the last readers of many fetch little in vain.
+After contention with many streams, the window begins below a fetch and grows by a quarter, and
+fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
 """
 
 from dataclasses import dataclass
@@ -114,7 +114,7 @@ class Readahead:
         """Widen the window: a read had to wait for a fetch that ends at *stop*."""
         if stop > stream.stalled_to:
             stream.stalled_to = stop
-            growth = stream.window // 2 if stream.was_contended else stream.window
+            growth = stream.window // 4 if stream.was_contended else stream.window
             stream.window = min(stream.window + growth, self._widest)
 
     def shrink_window(self, stream: SequentialStream) -> None:

@@ -742,14 +742,15 @@ async def test_readers_that_pause_keep_no_other_one_from_fetching_ahead() -> Non
     async with prompt_cache(connections=2) as rig:
         paused = [rig.cache.open(version) for version in many_files(3)]
         await read_in_turns(paused, 0, 4 * MIB)
-        reader = rig.cache.open(LARGE)
+        version = many_files(4)[3]
+        reader = rig.cache.open(version)
 
-        for offset in range(0, LARGE.size, 256 * KIB):
+        for offset in range(0, version.size, 256 * KIB):
             await reader.read(offset, 256 * KIB)
 
         ahead = [
             span
             for key, span, priority in rig.store.asked
-            if key == LARGE.key and priority is Priority.PREFETCH
+            if key == version.key and priority is Priority.PREFETCH
         ]
         assert ahead
