@@ -20,7 +20,7 @@ class Prefetch(StrEnum):
     """Kinds of request that are sent before a reader needs them; `--no-prefetch` turns each off."""
 
     WALKS = "walks"  # scans of subtrees
-    SIBLINGS = "siblings"  # small files that are opened in order
+    SIBLINGS = "siblings"  # files that are opened in order: small ones, and where large ones begin
     RANDOM_ORDER = "random-order"  # small files that are opened once each, at random
     LISTINGS = "listings"  # listings of directories in which lookups miss; pages ahead of a reader
     PARALLEL_LISTING = "parallel-listing"  # of a huge flat directory, from guessed names on

@@ -1,6 +1,7 @@
 """Block cache of the mount: joins the parts of this package, and finds the blocks of a version."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from weakref import WeakValueDictionary
 
 import trio
@@ -27,7 +28,10 @@ MakeTier = Callable[[BlockSource, BufferHolds], BlockSource]
 
 
 class BlockCache:
-    """Blocks of all object versions, from *store*; *make_tier* makes a tier between them."""
+    """Blocks of all object versions, from *store*; *make_tier* makes a tier between them.
+
+    *connections* is how many requests the store serves at once.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class BlockCache:
         sizes: FetchSizes | None = None,
         *,
         has_readahead: bool = True,
+        connections: float = math.inf,
         make_tier: MakeTier | None = None,
     ) -> None:
         memory = BufferPool(config.memory_limit)
@@ -47,7 +52,9 @@ class BlockCache:
         self._loader = BlockLoader(source, nursery, memory)
         self._planner = FetchPlanner(source, self._loader)
         prefetch_limit = self._loader.prefetches.limit if has_readahead else 0
-        self._readahead = ReadaheadScheduler(self._planner, self._loader, prefetch_limit)
+        self._readahead = ReadaheadScheduler(
+            self._planner, self._loader, prefetch_limit, connections
+        )
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
         # each lives as long as a reader or a block refers to it
         self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
@@ -78,6 +85,13 @@ class BlockCache:
         if version.size > self._sizes.small or not self._planner.may_prefetch:
             return False
         return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
+
+    def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
+        """A reader of *version*, which is open, may go on to those *following*, one by one."""
+        blocks = self._blocks_of(version)
+        for each in following:
+            blocks.following = self._blocks_of(each)
+            blocks = blocks.following
 
     def known_version_id(self, version: ObjectVersion) -> str | None:
         """The version id of *version*, if a response has told it while it is read or cached."""

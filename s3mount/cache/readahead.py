@@ -9,6 +9,9 @@ to wait for a fetch, so a slow reader keeps a small window, and a fast reader so
 The window is limited to a multiple of the bytes that were read, less those skipped, so a reader
 with strides or near misses opens none. Fetches begin small and double too, until they are whole
 parts: the reader waits for a short one while the longer ones are in flight.
+
+After contention with many streams, the window begins below a fetch and grows by a quarter, and
+fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
 """
 
 from dataclasses import dataclass
@@ -18,9 +21,12 @@ from s3mount.cache.ranges import FetchSizes, align, align_stop
 from s3mount.s3.model import ByteRange
 
 OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB
+CONTENDED_PIECES: Final = 4  # the first window after contention: less than a fetch
+FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
-PARTS_IN_SHARE: Final = 1.5  # fetches shrink until so many fit into a stream's share of memory
+PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's share of memory
+UNPROVEN_PARTS: Final = 2  # the first window in a version whose reader comes from another one
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
 
@@ -34,7 +40,8 @@ class SequentialStream:
     was fetched; the next fetch ends at *next_stop*. *window* is how far ahead of the position to
     fetch (0: not a stream yet). It last grew for a read that waited for the bytes up to
     *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
-    is the handle that made it, for the readahead scheduler.
+    is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
+    *links* are the versions that its reader has read whole just before this one.
     """
 
     origin: int
@@ -47,6 +54,8 @@ class SequentialStream:
     window: int = 0
     stalled_to: int = 0
     owner: object = None
+    was_contended: bool = False
+    links: int = 0
 
     @property
     def is_stream(self) -> bool:
@@ -102,10 +111,16 @@ class Readahead:
         return stream
 
     def grow_window(self, stream: SequentialStream, stop: int) -> None:
-        """Double the window: a read had to wait for a fetch that ends at *stop*."""
+        """Widen the window: a read had to wait for a fetch that ends at *stop*."""
         if stop > stream.stalled_to:
             stream.stalled_to = stop
-            stream.window = min(stream.window * 2, self._widest)
+            growth = stream.window // 4 if stream.was_contended else stream.window
+            stream.window = min(stream.window + growth, self._widest)
+
+    def shrink_window(self, stream: SequentialStream) -> None:
+        """Begin with a small window again, and widen it slowly: *stream* is in contention."""
+        stream.was_contended = True
+        stream.window = min(stream.window, self._sizes.piece * CONTENDED_PIECES)
 
     def ahead(self, stream: SequentialStream, share: int) -> tuple[ByteRange, ...]:
         """What to fetch ahead of *stream* now; empty most of the time."""
@@ -131,6 +146,27 @@ class Readahead:
         if not wanted.start <= stream.frontier <= offset:
             stream.origin = stream.frontier = wanted.start
         return self._extend(stream, target, share, least=stop)
+
+    def successor(self, stream: SequentialStream) -> SequentialStream | None:
+        """The stream here that goes on with *stream* of another version, from the beginning on.
+
+        None if other reads have come. It has the window of *stream*, or a small part of it if the
+        reader of *stream* has not gone on from version to version before.
+        """
+        if not self._sequences:
+            piece = 0 if not stream.links else -self._sizes.part  # with whole parts
+            new = SequentialStream(piece, 0, 0, 0, 0, self.reads, links=stream.links + 1)
+            self._sequences.append(new)
+        found = self._sequences[0]
+        if self.reads or found.links <= stream.links:
+            return None
+        most = self._widest if stream.links else UNPROVEN_PARTS * self._sizes.part
+        found.window, found.run = min(stream.window, most), stream.run
+        return found
+
+    def has_read_whole(self, stream: SequentialStream) -> bool:
+        """Whether the reader of *stream* has read all up to its position, in order."""
+        return not stream.skipped and stream.run >= min(stream.position, self._widest)
 
     def is_expected(self, start: int, stop: int) -> bool:
         """Whether a stream still has part of [*start*, *stop*) ahead of it."""
@@ -169,7 +205,7 @@ class Readahead:
         self, stream: SequentialStream, target: int, share: int, least: int = 0
     ) -> tuple[ByteRange, ...]:
         """Move the frontier by whole fetches up to *target*, and as far as *least* in any case."""
-        part = self._fetch_size(share)
+        part = self._fetch_size(stream, share)
         ranges = []
         stop = self._fetch_stop(stream, part)
         while stream.frontier < self._size and (stop <= target or stream.frontier < least):
@@ -179,9 +215,12 @@ class Readahead:
         stream.next_stop = stop
         return tuple(ranges)
 
-    def _fetch_size(self, share: int) -> int:
+    def _fetch_size(self, stream: SequentialStream, share: int) -> int:
+        most = share / PARTS_IN_SHARE
+        if stream.was_contended:  # its kernel's readahead, too, is to bring little in vain
+            most = min(most, stream.window * FETCH_IN_WINDOWS)
         size = self._sizes.part
-        while size * PARTS_IN_SHARE > share and size >= 2 * self._sizes.piece:
+        while size > most and size >= 2 * self._sizes.piece:
             size //= 2
         return size
 

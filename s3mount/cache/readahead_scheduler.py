@@ -1,6 +1,13 @@
 """Readahead scheduler: which streams of the mount read ahead, and how much memory each may use.
 
 Joins the readahead policy, which knows one version, with the fetch planner, which knows none of it.
+Streams are in contention if more of them move than fill the link, or than there are connections:
+what their readers wait for keeps it busy. Then nothing is fetched ahead. It would come no sooner,
+and would be in vain if a reader stops.
+
+A reader that has read a version whole is expected to go on to the following one, if that is known:
+it begins there with a window. If it does, the window of its stream there goes on into the versions
+that follow, within its share. What is fetched in vain is at most that window.
 Synchronous throughout.
 """
 
@@ -16,15 +23,20 @@ from s3mount.s3.model import ByteRange
 # or more: its reader has gone off with a seek), or in others (a player that pauses).
 _IDLE_AFTER: Final = 256
 _ALL_IDLE_AFTER: Final = 4096
+_FILL_LINK: Final = 32  # streams; some more than the parts of a window, which fill it alone
+_CONTENDED_WITHIN: Final = 4  # reads for each stream, within which those that move have read
 
 
 class ReadaheadScheduler:
     """The streams that read ahead, over all versions; they share the memory for prefetches."""
 
-    def __init__(self, planner: FetchPlanner, loader: BlockLoader, prefetch_limit: int) -> None:
+    def __init__(
+        self, planner: FetchPlanner, loader: BlockLoader, prefetch_limit: int, connections: float
+    ) -> None:
         self._planner = planner
         self._loader = loader
         self._prefetch_limit = prefetch_limit  # bytes for all streams together; 0: no readahead
+        self._uncontended = min(connections, _FILL_LINK)
         # `_share` is what each of `_streams` may have ahead, in bytes. `reads` counts all reads,
         # and is the only clock here.
         self._streams: dict[SequentialStream, VersionBlocks] = {}
@@ -34,6 +46,8 @@ class ReadaheadScheduler:
         # how many readers each version has that has any; a warm-up is none
         self.open_versions: dict[VersionBlocks, int] = {}
         self.bytes_served = 0
+        # that which the latest reader goes on to that has come to an end; for as long as it is kept
+        self._latest_following: VersionBlocks | None = None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -53,6 +67,8 @@ class ReadaheadScheduler:
         stream = self._record_read(owner, version_blocks, offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
+        if version_blocks.following is not None:
+            self._fetch_following(version_blocks, stream)
 
     def on_miss(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* reads [*offset*, *stop*), which is not all in one ready block.
@@ -68,12 +84,17 @@ class ReadaheadScheduler:
         )
         if lacks or waits_to:
             self.reads_that_waited += 1
-            readahead.grow_window(stream, max(stop, waits_to))
+            if self._is_contended():
+                readahead.shrink_window(stream)
+            else:
+                readahead.grow_window(stream, max(stop, waits_to))
         if lacks:
             ranges = readahead.demand(stream, offset, stop, self._share)
         else:
             ranges = readahead.ahead(stream, self._share)
         self._fetch(version_blocks, stream, ranges, offset, stop)
+        if version_blocks.following is not None:
+            self._fetch_following(version_blocks, stream)
 
     def release(self, owner: object, version_blocks: VersionBlocks) -> None:
         """*owner* reads no more: nothing is fetched, or kept before other blocks, for its sake."""
@@ -83,6 +104,7 @@ class ReadaheadScheduler:
             if at is version_blocks and stream.owner is owner
         ]:
             self._stop(stream)
+        self._release_following(version_blocks)
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
@@ -94,9 +116,39 @@ class ReadaheadScheduler:
         version_blocks.last_read = self.reads
         stream = version_blocks.readahead.record_read(offset, stop)
         stream.owner = owner
-        if stream.position >= version_blocks.version.size and stream in self._streams:
-            self._stop(stream)
+        if stream.position >= version_blocks.version.size:
+            self._end(version_blocks, stream)
         return stream
+
+    def _end(self, version_blocks: VersionBlocks, stream: SequentialStream) -> None:
+        """End *stream*: its reader has come to the end, and may go on to the following version."""
+        following = version_blocks.following
+        if following is not None and version_blocks.readahead.has_read_whole(stream):
+            following.readahead.successor(stream)
+            following.last_read = self.reads
+            self._latest_following = following
+            version_blocks.following = None
+        if stream in self._streams:
+            self._stop(stream)
+
+    def _fetch_following(self, version_blocks: VersionBlocks, stream: SequentialStream) -> None:
+        """Fetch of the versions that follow what is left of the window.
+
+        Only if the reader has gone on from version to version before.
+        """
+        if not stream.links or not version_blocks.readahead.has_read_whole(stream):
+            return
+        room = min(self._share, stream.window) - (version_blocks.version.size - stream.position)
+        while room > 0 and stream.frontier >= version_blocks.version.size:
+            following = version_blocks.following
+            successor = None if following is None else following.readahead.successor(stream)
+            if following is None or successor is None:
+                return
+            following.last_read = self.reads
+            if ranges := following.readahead.ahead(successor, room):
+                self._fetch(following, successor, ranges, 0, 0)
+            room -= following.version.size
+            version_blocks, stream = following, successor
 
     def _fetch(
         self,
@@ -106,7 +158,10 @@ class ReadaheadScheduler:
         offset: int,
         stop: int,
     ) -> None:
-        """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case, the rest if it fits."""
+        """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case.
+
+        The rest is fetched if it fits, unless the streams are in contention.
+        """
         if (
             stream.is_stream
             and stream not in self._streams
@@ -116,16 +171,42 @@ class ReadaheadScheduler:
             self._divide()
         for idle in [each for each in self._streams if self._is_idle(each)]:
             self._stop(idle)
+        is_contended = self._is_contended()
         for byte_range in ranges:
-            if not self._planner.fetch(version_blocks, byte_range, offset, stop):
+            is_ahead = byte_range.start >= stop
+            if (is_ahead and is_contended) or not self._planner.fetch(
+                version_blocks, byte_range, offset, stop
+            ):
                 stream.rewind(byte_range.start)
                 return
 
-    def _is_idle(self, stream: SequentialStream) -> bool:
+    def _release_following(self, version_blocks: VersionBlocks) -> None:
+        """A reader closes *version_blocks* before its end: it does not go on."""
+        following = version_blocks.following
+        while following is not None and not following.readers:
+            for stream in [each for each, at in self._streams.items() if at is following]:
+                self._stop(stream)
+            following = following.following
+
+    def _is_contended(self) -> bool:
+        """Whether so many streams move that they keep the link busy; paused readers do not count."""
+        count = len(self._streams)
+        if count <= self._uncontended:
+            return False
+        recent = count * _CONTENDED_WITHIN
+        moving = sum(self._has_moved(stream, recent, recent) for stream in self._streams)
+        return moving > self._uncontended
+
+    def _has_moved(self, stream: SequentialStream, here: int, in_all: int) -> bool:
+        """Whether *stream* is among the last reads: *here*, of its version, and *in_all*."""
         version_blocks = self._streams[stream]
         reads_here = version_blocks.readahead.reads - stream.last_read
-        reads_in_all = self.reads - version_blocks.last_read
-        if reads_here <= _IDLE_AFTER and reads_in_all <= _ALL_IDLE_AFTER:
+        return reads_here <= here and self.reads - version_blocks.last_read <= in_all
+
+    def _is_idle(self, stream: SequentialStream) -> bool:
+        version_blocks = self._streams[stream]
+        in_all = _ALL_IDLE_AFTER if version_blocks.readers else _IDLE_AFTER
+        if self._has_moved(stream, _IDLE_AFTER, in_all):
             return False
         # with the block of its last read: a stream whose reader waits is not idle
         start, stop = max(0, stream.position - 1), max(stream.position, stream.frontier)
@@ -142,7 +223,10 @@ class ReadaheadScheduler:
                 for block in version_blocks.overlapping(start, stop)
                 if not version_blocks.readahead.is_expected(block.start, block.stop)
             ]
-            self._loader.release(unwanted, may_cancel=version_blocks.readers == 1)
+            self._loader.release(unwanted, may_cancel=version_blocks.readers <= 1)
 
     def _divide(self) -> None:
-        self._share = self._prefetch_limit // max(1, len(self._streams))
+        read = sum(
+            1 for at in self._streams.values() if at.readers
+        )  # others belong to one of these
+        self._share = self._prefetch_limit // max(1, read)

@@ -18,6 +18,7 @@ from s3mount.filesystem.namespace.kernel_references import KernelCache
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree, build_tree
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
+from s3mount.filesystem.prefetch.next_file import NextFilePredictor
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.random_order_prefetcher import RandomOrderPrefetcher
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
@@ -124,11 +125,12 @@ def prefetch_policies(
     tree: Tree, no_prefetch: frozenset[Prefetch], memory_limit: int
 ) -> Sequence[PrefetchPolicy]:
     """The policies that are not turned off, for blocks in a memory of *memory_limit* bytes."""
-    policies: dict[Prefetch, PrefetchPolicy] = {
-        Prefetch.WALKS: WalkPrefetcher(tree.cache),
-        Prefetch.SIBLINGS: SiblingPrefetcher(TraversalOrders(tree.pages_of, tree.root)),
-        Prefetch.RANDOM_ORDER: RandomOrderPrefetcher(
-            tree.pages_of, tree.may_prefetch, memory_limit
-        ),
-    }
-    return tuple(policy for name, policy in policies.items() if name not in no_prefetch)
+    orders = TraversalOrders(tree.pages_of, tree.root)
+    at_random = RandomOrderPrefetcher(tree.pages_of, tree.may_prefetch, memory_limit)
+    policies: Sequence[tuple[Prefetch, PrefetchPolicy]] = (
+        (Prefetch.WALKS, WalkPrefetcher(tree.cache)),
+        (Prefetch.SIBLINGS, SiblingPrefetcher(orders)),
+        (Prefetch.SIBLINGS, NextFilePredictor(orders)),
+        (Prefetch.RANDOM_ORDER, at_random),
+    )
+    return tuple(policy for name, policy in policies if name not in no_prefetch)

@@ -21,7 +21,7 @@ from s3mount.config import Config, Prefetch
 from s3mount.control.listening_socket import ListeningSocket
 from s3mount.daemon.clock import now
 from s3mount.daemon.filesystem_wiring import make_filesystem
-from s3mount.daemon.fuse_wiring import REQUESTS_MAX, is_shared, make_invalidator, make_operations
+from s3mount.daemon.fuse_wiring import REQUESTS_MAX, make_invalidator, make_operations
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
 from s3mount.daemon.store_wiring import ObservedStore, open_mounted_store
@@ -195,8 +195,7 @@ async def _serve_session(
     pyfuse3.init(operations, path, session_options(config.mount))
     try:
         host.ready(served)
-        has_many_users = is_shared(config) or config.store.is_account
-        with kernel_session(int(path.rpartition("/")[2]), is_shared=has_many_users):
+        with kernel_session(int(path.rpartition("/")[2])):
             await pyfuse3.main(max_tasks=REQUESTS_MAX)
     finally:
         host.ended()
@@ -221,6 +220,7 @@ def _block_cache(
         background,
         config.blocks,
         has_readahead=Prefetch.READAHEAD not in config.no_prefetch,
+        connections=config.store.max_connections,
         make_tier=None if disk is None else disk.make,
     )
     blocks.register_metrics(metrics)

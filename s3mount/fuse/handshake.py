@@ -1,4 +1,4 @@
-"""FUSE INIT handshake, with the flags that libfuse does not request.
+"""FUSE INIT handshake, with the flags and limits that libfuse does not request.
 
 libfuse 3.14 (Debian 12) never requests FUSE_PARALLEL_DIROPS, whatever its documentation says, and
 pyfuse3 cannot. Without it the kernel sends one LOOKUP or READDIR of a directory at a time: one slow
@@ -36,15 +36,14 @@ _OUT_HEADER: Final = struct.Struct("=IiQ")  # len, error, unique
 _INIT_OUT: Final = struct.Struct("=IIIIHH")
 _REQUEST_MAX: Final = 1 << 17  # bytes; the kernel wants room for the largest request, a write
 
-BACKGROUND_MAX: Final = 256  # reads that the kernel has in flight at once; its default is 12
+# Reads that the kernel has in flight at once. Its default is 12: some of 16 readers at random would
+# wait for the others, and slow reads of one user or bucket would block those of all.
+BACKGROUND_MAX: Final = 256
 CONGESTED_FROM: Final = 9  # reads in flight from which it skips readahead; the kernel's default
 
 
-def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
-    """The *reply* to INIT with the flags that libfuse leaves out and *request* offers.
-
-    *is_shared*: several users share the mount, or several buckets.
-    """
+def amended(request: bytes, reply: bytes) -> bytes:
+    """The *reply* to INIT with more reads in flight, and flags that *request* offers."""
     if (
         len(request) < _IN_HEADER.size + _INIT_IN.size
         or len(reply) < _OUT_HEADER.size + _INIT_OUT.size
@@ -54,14 +53,9 @@ def amended(request: bytes, reply: bytes, *, is_shared: bool) -> bytes:
     if opcode != _INIT or error:
         return reply
     offered = _INIT_IN.unpack_from(request, _IN_HEADER.size)[3]
-    major, minor, readahead, flags, background, congested = _INIT_OUT.unpack_from(
-        reply, _OUT_HEADER.size
-    )
-    if is_shared:  # or twelve slow reads, of one user or bucket, would block the reads of others
-        background, congested = BACKGROUND_MAX, CONGESTED_FROM
-    body = _INIT_OUT.pack(
-        major, minor, readahead, flags | (offered & _PARALLEL_DIROPS), background, congested
-    )
+    major, minor, readahead, flags, _, _ = _INIT_OUT.unpack_from(reply, _OUT_HEADER.size)
+    flags |= offered & _PARALLEL_DIROPS
+    body = _INIT_OUT.pack(major, minor, readahead, flags, BACKGROUND_MAX, CONGESTED_FROM)
     return reply[: _OUT_HEADER.size] + body + reply[_OUT_HEADER.size + _INIT_OUT.size :]
 
 
@@ -71,9 +65,8 @@ class Handshake:
     Raises OSError, without any effect, if there is no request yet or no free descriptor.
     """
 
-    def __init__(self, fuse_fd: int, *, is_shared: bool) -> None:
+    def __init__(self, fuse_fd: int) -> None:
         self._fuse_fd = fuse_fd
-        self._is_shared = is_shared
         self._wait_readable: Callable[[], Awaitable[bool]] = _pyfuse3["_wait_fuse_readable"]
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, contextlib.ExitStack() as undone:
@@ -106,7 +99,7 @@ class Handshake:
         except BlockingIOError:
             return await self._wait_readable()
         try:
-            os.write(self._kernel_fd, amended(self._request, reply, is_shared=self._is_shared))
+            os.write(self._kernel_fd, amended(self._request, reply))
         except OSError as exc:  # already unmounted, as libfuse will find out
             log.debug("the kernel does not accept the reply to INIT: %s", exc)
         self.close()

@@ -18,7 +18,7 @@ RETRIED_WITHIN = (
 FILES_MAX: Final = (
     1024  # with failed reads within that time; a read beyond has a deadline of its own
 )
-READS_MAX: Final = 16  # of a file; the kernel has 12 in flight at once (FUSE's max_background)
+READS_MAX: Final = 64  # of a file, which has seldom more readers at once
 
 
 class FailedRead(NamedTuple):

@@ -34,11 +34,8 @@ PAUSE: Final = 0.1  # seconds after a lack of memory
 
 
 @contextmanager
-def kernel_session(fuse_fd: int, *, is_shared: bool) -> Iterator[None]:
-    """Within the block, `pyfuse3.main` reads *fuse_fd* without blocking, from INIT on.
-
-    *is_shared*: several users share the mount, or several buckets.
-    """
+def kernel_session(fuse_fd: int) -> Iterator[None]:
+    """Within the block, `pyfuse3.main` reads *fuse_fd* without blocking, from INIT on."""
     if not all(name in _pyfuse3 for name in _REPLACED):
         log.debug(
             "this pyfuse3 has no %s: requests are read as it reads them", " or ".join(_REPLACED)
@@ -48,15 +45,15 @@ def kernel_session(fuse_fd: int, *, is_shared: bool) -> Iterator[None]:
     originals = {name: _pyfuse3[name] for name in _REPLACED}
     _pyfuse3.update(_Unblocked(fuse_fd, **originals).functions())
     try:
-        with _handshake(fuse_fd, is_shared=is_shared):
+        with _handshake(fuse_fd):
             yield
     finally:
         _pyfuse3.update(originals)
 
 
-def _handshake(fuse_fd: int, *, is_shared: bool) -> AbstractContextManager[object]:
+def _handshake(fuse_fd: int) -> AbstractContextManager[object]:
     try:
-        return closing(Handshake(fuse_fd, is_shared=is_shared))
+        return closing(Handshake(fuse_fd))
     except OSError as exc:
         log.debug("libfuse's reply to INIT is not amended: %s", exc)
         return nullcontext()

@@ -1,6 +1,6 @@
 """File system over a store, wired as in the composition root, but without a block cache."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import trio
 
@@ -70,6 +70,9 @@ class UncachedBlocks:
     def prefetch(self, version: ObjectVersion) -> bool:  # noqa: ARG002
         """Return False: there is no room for prefetching."""
         return False
+
+    def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
+        """Do nothing: no reader has a window."""
 
 
 class NullInvalidator:

@@ -156,7 +156,7 @@ def test_several_sequences_in_one_object_are_streams_each(count: int) -> None:
 
 
 @pytest.mark.parametrize(("share", "load"), [(3 * MIB, 2 * MIB), (2 * MIB, MIB), (SHARE, 8 * MIB)])
-def test_fetches_shrink_until_a_small_share_has_room_for_half_as_much_again(
+def test_fetches_shrink_until_a_small_share_has_room_for_almost_half_as_much_again(
     share: int, load: int
 ) -> None:
     reading = Reading(size=64 * MIB, share=share)
@@ -165,6 +165,53 @@ def test_fetches_shrink_until_a_small_share_has_room_for_half_as_much_again(
         reading.read(offset, 128 * KIB)
 
     assert load == max(map(len, reading.fetched))
+
+
+def test_a_stream_that_was_in_contention_fetches_little_ahead_at_first() -> None:
+    reading = Reading()
+    for offset in range(0, 32 * MIB, MIB):
+        stream = reading.read(offset, MIB)
+        reading.policy.shrink_window(stream)
+    before = {*reading.fetched}
+
+    reading.read(reading.fetched[-1].stop, MIB)
+
+    assert [2 * MIB] == [len(span) for span in {*reading.fetched} - before]
+
+
+def test_a_fast_reader_that_was_in_contention_has_the_widest_window_in_the_end() -> None:
+    reading = Reading()
+    reading.read(0, MIB)
+    reading.policy.shrink_window(reading.read(MIB, MIB))
+
+    for offset in range(2 * MIB, 768 * MIB, MIB):
+        stream = reading.read(offset, MIB)
+        reading.policy.grow_window(stream, offset + MIB)
+
+    assert 768 * MIB + SHARE - 8 * MIB <= reading.fetched[-1].stop
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=60),
+    share=st.integers(1, 192),
+)
+def test_after_contention_a_fetch_is_at_most_twice_the_window(
+    steps: list[tuple[int, bool]], share: int
+) -> None:
+    reading = Reading(size=GIB, share=share * MIB)
+    reading.read(0, 256 * KIB)
+    at = 256 * KIB
+
+    for length, is_contended in steps:
+        before = {*reading.fetched}
+        stream = reading.read(at, length * 64 * KIB)
+        at += length * 64 * KIB
+        if stream.was_contended:
+            ahead = [span for span in {*reading.fetched} - before if span.start >= at]
+            assert all(len(span) <= max(2 * stream.window, SIZES.piece) for span in ahead)
+        if is_contended:
+            reading.policy.shrink_window(stream)
+            assert stream.window <= MIB
 
 
 def test_what_found_no_room_is_planned_again() -> None:

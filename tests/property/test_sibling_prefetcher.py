@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX, SMALL
+from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX
+from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_cursor import Descent, Traversal, TraversalCursor
 from s3mount.filesystem.prefetch.traversal_order import EntryRef, OrderKind, TraversalOrders

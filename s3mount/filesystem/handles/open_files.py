@@ -9,9 +9,9 @@ A version that GET denies, though nothing has replaced it, is corrected while no
 (`version_checker`): the file goes on as the version that GET tells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 from typing import Protocol
 
 import trio
@@ -30,6 +30,7 @@ from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.traversal_order import EntryRef
 from s3mount.s3.model import ObjectStat, ObjectVersion
 
 CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wait for the same
@@ -57,6 +58,10 @@ class Blocks(Protocol):
     def open(self, version: ObjectVersion) -> Reader: ...
     def prefetch(self, version: ObjectVersion) -> bool:
         """Start to fetch a small object before it is opened; False if there is no room."""
+        ...
+
+    def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
+        """A reader of *version*, which is open, may go on to those *following*, one by one."""
         ...
 
 
@@ -110,6 +115,7 @@ class OpenFiles:
             await self._check_restored(number, page, index)
         elif self._is_doubtful(inode, page, index):
             await self._check(number, page)
+        self._expect_next(number)
         return number
 
     def open_nowait(self, inode: int) -> int | None:
@@ -119,7 +125,9 @@ class OpenFiles:
             return None
         if self._tree.archived.may_be(page, index):
             return None
-        return self._open(inode, page, index)
+        number = self._open(inode, page, index)
+        self._expect_next(number)
+        return number
 
     def may_have_bytes(self, inode: int) -> bool:
         """Whether the size of 0 that *inode* has may mean that the store did not tell one."""
@@ -372,6 +380,15 @@ class OpenFiles:
             for following in policy.on_open(page, index):
                 if may_prefetch(*following) and not prefetch(following.page.version(following.at)):
                     return
+
+    def _expect_next(self, number: int) -> None:
+        """Tell the blocks which files a sequential reader of a new file goes on to."""
+        page, index = self._resolve(self._files[number].inode)
+        for policy in self._policies:
+            if following := policy.next_files(page, index):
+                likely = takewhile(lambda entry: self._tree.may_prefetch(*entry), following)
+                versions = (entry.page.version(entry.at) for entry in likely)
+                self._blocks.expect_next(self._files[number].version, versions)
 
 
 def _too_far(version: ObjectVersion) -> SizeCorrected:

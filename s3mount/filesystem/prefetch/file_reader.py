@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Iterator
 
+from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.traversal_cursor import Traversal, TraversalCursor
 from s3mount.filesystem.prefetch.traversal_order import EntryRef
 
-SMALL = 1 << 20  # bytes; one GET brings them about as fast as its first byte
 AHEAD_MAX = 96  # files
 STEP_MAX = 8  # files that may be skipped, or that another worker opens first
 

@@ -1,11 +1,13 @@
 """Interface of prefetch policies, which the composition root makes and passes to the handles."""
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.prefetch.traversal_order import EntryRef
+
+SMALL: Final = 1 << 20  # bytes; one GET brings such a file about as fast as its first byte
 
 
 class PrefetchPolicy(Protocol):
@@ -29,3 +31,8 @@ class PrefetchPolicy(Protocol):
     def on_read(self, inode: int, size: int) -> None:
         """Record that an open file, of *size* bytes, is read, by its first read that succeeded."""
         del inode, size
+
+    def next_files(self, page: EntryPage, index: int) -> Sequence[EntryRef]:
+        """Record that a file is opened; returns the large files that a reader goes on to."""
+        del page, index
+        return ()

@@ -24,11 +24,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from s3mount.filesystem.listing.entry_page import EntryPage
-from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.policy import SMALL, PrefetchPolicy
 from s3mount.filesystem.prefetch.random_order_detector import RandomOrderDetector
 from s3mount.filesystem.prefetch.traversal_order import EntryRef
 
-SMALL: Final = 1 << 20  # bytes, as of files that are opened in order
 UNREAD_FILES: Final = 2  # for each file read
 UNREAD_BYTES: Final = 1.5  # for each byte of files read
 TRACKED_MAX: Final = 100_000  # files of a run, and entries of its directories

@@ -4,7 +4,7 @@ import gc
 import logging
 import traceback
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -684,3 +684,73 @@ async def test_the_activity_of_open_files_has_their_readers_position_and_bytes(r
     assert read_metrics(rig.cache)["bytes_served"] == 8192 + 4096
     small.close()
     assert [latest] == rig.cache.activity(5)
+
+
+def many_files(count: int) -> list[ObjectVersion]:
+    return [ObjectVersion("b", f"file-{number:02}", "e", 64 * MIB) for number in range(count)]
+
+
+@asynccontextmanager
+async def prompt_cache(connections: int) -> AsyncIterator[Rig]:
+    """Yield a cache of a store that serves at once, *connections* requests at a time as it says."""
+    async with trio.open_nursery() as loads, trio.open_nursery() as readers:
+        store = ScriptedStore()
+        store.is_prompt = True
+        config = BlockConfig(memory_limit=256 * MIB)
+        cache = BlockCache(store, loads, config, connections=connections)
+        try:
+            yield Rig(store, cache, loads, readers)
+        finally:
+            cache.close()
+            store.let_go()
+
+
+async def read_in_turns(readers: list[ObjectReader], start: int, stop: int) -> None:
+    for offset in range(start, stop, MIB):
+        for reader in readers:
+            await reader.read(offset, MIB)
+
+
+async def test_more_readers_than_connections_fetch_nothing_ahead() -> None:
+    async with prompt_cache(connections=4) as rig:
+        readers = [rig.cache.open(version) for version in many_files(8)]
+        await read_in_turns(readers, 0, 4 * MIB)
+        rig.store.asked.clear()
+
+        await read_in_turns(readers, 4 * MIB, 32 * MIB)
+        await wait_all_tasks_blocked()
+
+        assert {Priority.DEMAND} == {priority for _, _, priority in rig.store.asked}
+        assert 32 * MIB == max(span.stop for _, span, _ in rig.store.asked)
+
+
+async def test_the_last_of_many_readers_fetch_little_ahead() -> None:
+    async with prompt_cache(connections=4) as rig:
+        readers = [rig.cache.open(version) for version in many_files(8)]
+        await read_in_turns(readers, 0, 16 * MIB)
+        for reader in readers[2:]:
+            reader.close()
+        rig.store.asked.clear()
+
+        await read_in_turns(readers[:2], 16 * MIB, 18 * MIB)
+        await wait_all_tasks_blocked()
+
+        assert 20 * MIB >= max(span.stop for _, span, _ in rig.store.asked)
+
+
+async def test_readers_that_pause_keep_no_other_one_from_fetching_ahead() -> None:
+    async with prompt_cache(connections=2) as rig:
+        paused = [rig.cache.open(version) for version in many_files(3)]
+        await read_in_turns(paused, 0, 4 * MIB)
+        version = many_files(4)[3]
+        reader = rig.cache.open(version)
+
+        for offset in range(0, version.size, 256 * KIB):
+            await reader.read(offset, 256 * KIB)
+
+        ahead = [
+            span
+            for key, span, priority in rig.store.asked
+            if key == version.key and priority is Priority.PREFETCH
+        ]
+        assert ahead

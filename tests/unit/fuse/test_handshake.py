@@ -24,20 +24,16 @@ def reply(
     return struct.pack("=IiQ", 80, error, 2) + init + REST
 
 
-def test_parallel_directory_operations_are_requested() -> None:
-    assert amended(request(), reply(), is_shared=False) == reply(flags=ASYNC_READ | PARALLEL_DIROPS)
+def amended_reply(flags: int) -> bytes:
+    return reply(flags=flags, background=BACKGROUND_MAX, congested=CONGESTED_FROM)
 
 
-def test_a_shared_mount_has_more_reads_in_flight() -> None:
-    expected = reply(
-        flags=ASYNC_READ | PARALLEL_DIROPS, background=BACKGROUND_MAX, congested=CONGESTED_FROM
-    )
-
-    assert amended(request(), reply(), is_shared=True) == expected
+def test_parallel_directory_operations_and_more_reads_in_flight_are_requested() -> None:
+    assert amended(request(), reply()) == amended_reply(ASYNC_READ | PARALLEL_DIROPS)
 
 
 def test_only_offered_flags_are_requested() -> None:
-    assert amended(request(offered=ASYNC_READ), reply(), is_shared=False) == reply()
+    assert amended(request(offered=ASYNC_READ), reply()) == amended_reply(ASYNC_READ)
 
 
 @pytest.mark.parametrize(
@@ -50,4 +46,4 @@ def test_only_offered_flags_are_requested() -> None:
     ],
 )
 def test_an_unexpected_request_or_reply_is_passed_on_unchanged(init: bytes, answer: bytes) -> None:
-    assert amended(init, answer, is_shared=True) == answer
+    assert amended(init, answer) == answer

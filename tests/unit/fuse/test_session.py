@@ -54,7 +54,7 @@ async def test_an_empty_read_is_retried_at_once_and_a_lack_of_memory_after_a_pau
     libfuse, kernel = ends
     began = trio.current_time()
 
-    with kernel_session(libfuse.fileno(), is_shared=False):
+    with kernel_session(libfuse.fileno()):
         kernel.send(b"request")
         await vars(pyfuse3)["_session_loop"](None, 1, 99)
 
@@ -73,7 +73,7 @@ async def test_a_session_that_cannot_be_read_ends(
 
     with (
         pytest.raises(OSError, match="receive_buf"),
-        kernel_session(libfuse.fileno(), is_shared=False),
+        kernel_session(libfuse.fileno()),
     ):
         await vars(pyfuse3)["_session_loop"](None, 1, 99)
 
@@ -87,7 +87,7 @@ def test_an_unknown_pyfuse3_is_not_changed(
     monkeypatch.delitem(vars(pyfuse3), missing)
     before = functions()
 
-    with kernel_session(ends[0].fileno(), is_shared=True):
+    with kernel_session(ends[0].fileno()):
         assert functions() == before
         assert os.get_blocking(ends[0].fileno())
 
@@ -99,7 +99,7 @@ def test_a_session_without_a_first_request_keeps_its_descriptor(
 ) -> None:
     libfuse, kernel = ends
 
-    with kernel_session(libfuse.fileno(), is_shared=True):
+    with kernel_session(libfuse.fileno()):
         kernel.send(b"later")
         assert os.read(libfuse.fileno(), 10) == b"later"
 
@@ -111,7 +111,7 @@ async def test_the_descriptor_is_the_kernels_again_after_the_reply(
     libfuse, kernel = ends
     kernel.send(b"first")
 
-    with kernel_session(libfuse.fileno(), is_shared=True):
+    with kernel_session(libfuse.fileno()):
         assert os.read(libfuse.fileno(), 10) == b"first"
         os.write(libfuse.fileno(), b"reply")
         kernel.send(b"second")
@@ -125,7 +125,7 @@ async def test_an_aborted_connection_ends_the_session_as_an_unmount_does(
 ) -> None:
     loop = Loop(monkeypatch, errno.ECONNABORTED, errno.EIO)
 
-    with kernel_session(ends[0].fileno(), is_shared=False):
+    with kernel_session(ends[0].fileno()):
         await vars(pyfuse3)["_session_loop"](None, 1, 99)
 
     assert len(loop.reads) == 1

@@ -1,7 +1,8 @@
 from itertools import chain
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX, SMALL
+from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX
+from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_order import SORTED_MAX, TraversalOrders
 
