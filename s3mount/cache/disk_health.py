@@ -70,3 +70,12 @@ class DiskHealth:
             self._is_trying = False
             self.is_usable = True
             log.info("the disk cache can be %s again", self._used)
+
+
+def healths(clock: Callable[[], float], *, is_failing: bool) -> tuple[DiskHealth, DiskHealth]:
+    """The healths of one disk as it is read and written, of whose failures the log has one line."""
+    reading = DiskHealth("read", clock, is_failing=is_failing)
+    writing = DiskHealth("written", clock, is_failing=is_failing)
+    reading.share_news(writing)
+    writing.share_news(reading)
+    return reading, writing

@@ -54,6 +54,12 @@ class ReadaheadScheduler:
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
 
+    def record_hit(
+        self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int
+    ) -> None:
+        """`on_hit`, of an object of which nothing is to be fetched ahead."""
+        self._record_read(owner, version_blocks, offset, stop)
+
     def on_miss(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* reads [*offset*, *stop*), which is not all in one ready block.
 
