@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from weakref import WeakValueDictionary
 
 import trio
@@ -64,7 +65,13 @@ class BlockCache:
 
     def open(self, version: ObjectVersion) -> ObjectReader:
         """A reader of *version*, to be closed; makes no request."""
-        return ObjectReader(self._blocks_of(version), self._planner, self._loader, self._readahead)
+        return ObjectReader(
+            self._blocks_of(version),
+            self._planner,
+            self._loader,
+            self._readahead,
+            self._source.direct,
+        )
 
     def open_background(self, version: ObjectVersion) -> BackgroundReader:
         """A reader of all of *version*, behind every other one, to be closed."""
@@ -79,12 +86,14 @@ class BlockCache:
     def prefetch(self, version: ObjectVersion, reason: Reason = Reason.SIBLING) -> bool:
         """Fetch a small object whole before it is read, for *reason*.
 
-        True if all of it is ready or being fetched now. False if it is not small, or if there is
-        no room.
+        True if all of it is ready, or being fetched or looked up now. False if it is not small, or
+        if there is no room.
         """
         if version.size > self._sizes.small or not self._planner.may_prefetch:
             return False
-        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
+        if self._source.direct is not None and self._prepare(version, reason):
+            return True
+        return self._prefetch_blocks(version, reason)
 
     def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
         """A reader of *version*, which is open, may go on to those *following*, one by one."""
@@ -142,6 +151,15 @@ class BlockCache:
         To be called before the nursery ends: a fetch may want a task of it.
         """
         self._loader.cancel_all()
+
+    def _prepare(self, version: ObjectVersion, reason: Reason) -> bool:
+        """Have direct reads of a small object prepared if it has no blocks; whether it is so."""
+        return version not in self._versions and self._source.prepare(
+            version, partial(self._prefetch_blocks, version, reason)
+        )
+
+    def _prefetch_blocks(self, version: ObjectVersion, reason: Reason) -> bool:
+        return self._planner.prefetch(self._blocks_of(version), ByteRange(0, version.size), reason)
 
     def _blocks_of(self, version: ObjectVersion) -> VersionBlocks:
         blocks = self._versions.get(version)

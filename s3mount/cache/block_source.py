@@ -14,6 +14,7 @@ What holds for each tier:
 4. What it keeps, it keeps behind the readers: no read waits for it.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import trio
@@ -27,6 +28,17 @@ class BufferLost(ExpectedError):
     """A read ended without its buffer, which its source holds: read again, into another one."""
 
 
+class DirectReads(Protocol):
+    """Reads of a tier that need no buffer, as they are over at once."""
+
+    def read(self, version: ObjectVersion, start: int, stop: int) -> memoryview | None:
+        """The bytes [*start*, *stop*), at least one, if they are at hand.
+
+        Valid until the next checkpoint.
+        """
+        ...
+
+
 class BlockSource(Protocol):
     """One tier. Its extents are parts of a version, of which `FetchSizes.block` has one or more.
 
@@ -34,10 +46,12 @@ class BlockSource(Protocol):
     begin and end anywhere: a tier serves, and keeps, the whole extents within them.
 
     *extent* is the least that a read of what it has costs, in bytes from a multiple of that on; 0
-    if that is not less than the least fetch from the store.
+    if that is not less than the least fetch from the store. *direct* are its reads without a
+    buffer, if it has such.
     """
 
     extent: int
+    direct: DirectReads | None
 
     def has_capacity(self) -> bool:
         """Whether a prefetch would be read at once."""
@@ -67,6 +81,13 @@ class BlockSource(Protocol):
         """
         ...
 
+    def prepare(self, version: ObjectVersion, on_absent: Callable[[], object]) -> bool:
+        """Prepare for direct reads of all of *version*, a small object; False if it cannot.
+
+        *on_absent* is called later if it proves to be not here.
+        """
+        ...
+
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None:
         """Take *content*, the bytes of *version* from *start*, which came by another way."""
         ...
@@ -89,6 +110,7 @@ class StoreSource:
 
     def __init__(self, store: ObjectStore) -> None:
         self.extent = 0
+        self.direct: DirectReads | None = None
         self.start_read = store.start_read
         self.has_capacity = store.has_capacity
         self.has_ranges = store.has_ranges
@@ -97,6 +119,13 @@ class StoreSource:
         self,
         version: ObjectVersion,  # noqa: ARG002 - the protocol's
         byte_range: ByteRange,  # noqa: ARG002
+    ) -> bool:
+        return False
+
+    def prepare(
+        self,
+        version: ObjectVersion,  # noqa: ARG002
+        on_absent: Callable[[], object],  # noqa: ARG002
     ) -> bool:
         return False
 

@@ -37,7 +37,12 @@ def register_disk_metrics(
 
 def _register_reads(metrics: Metrics, counts: DiskReadCounts) -> None:
     counter = metrics.counter
-    counter("disk_hits", "reads", "Fetches that the disk cache served whole.", lambda: counts.hits)
+    counter(
+        "disk_hits",
+        "reads",
+        "Fetches and small reads that the disk cache served whole.",
+        lambda: counts.hits,
+    )
     counter("disk_misses", "reads", "Fetches of which the store sent some.", lambda: counts.misses)
     counter("disk_bytes_read", "bytes", "Bytes from the disk cache.", lambda: counts.octets)
 

@@ -12,7 +12,8 @@ from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 class Disk(Protocol):
     """Segments of object versions on a disk, as `DiskCache` has them; for any thread.
 
-    All calls may wait for the disk, and may fail, but `touch` and `read` with *nowait*.
+    All calls may wait for the disk, and may fail, but `touch`, `read_cached`, and
+    `read` with *nowait*.
     """
 
     counts: DiskCounts
@@ -25,6 +26,19 @@ class Disk(Protocol):
     def read(
         self, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool = False
     ) -> list[tuple[int, int]]: ...
+
+    def find_many(
+        self, names: Sequence[tuple[ObjectName, bytes]], numbers: range
+    ) -> list[Segment]: ...
+
+    def read_cached(
+        self, segment: Segment, start: int, stop: int, scratch: memoryview
+    ) -> memoryview | None: ...
+
+    @property
+    def has_cached_reads(self) -> bool: ...
+
+    def read_ahead(self, segments: Sequence[Segment]) -> None: ...
 
     def touch(self, segments: Iterable[Segment]) -> None: ...
 

@@ -177,10 +177,12 @@ class DiskRead:
                 self._tier.health.record_failure(result.error)
             self._gaps += task.runs
             return
-        segment, missing = result.unwrap()
+        segment, missing, others = result.unwrap()
         self._gaps += missing
         if task.generation is not None:
             self._tier.presence.put(digest, number, segment, task.generation)
+            for each in others:
+                self._tier.presence.put_unknown(each, task.generation)
         if segment is not None and any(segment.has(each.start, each.stop) for each in missing):
             self._tier.presence.forget(digest, number)  # evicted, or damaged
 

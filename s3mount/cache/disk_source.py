@@ -1,9 +1,10 @@
 """Disk source: a tier of blocks on disk, over the next source.
 
-Joins what the disk tier consists of: `disk_names` and `presence_table` say where bytes are,
-`disk_read` reads them, in the threads of `disk_readers`, and `disk_writer` keeps those of the next
-source. `disk_health` says when all of it is bypassed. The library below (`s3mount.disk`) knows
-neither the event loop nor the store.
+Joins what the disk tier consists of: `disk_names` and `presence_table` say where bytes are, and
+`segment_lookups` looks many up at once. `direct_reader` reads in the event loop, `disk_read` in the
+threads of `disk_readers`, and `disk_writer` keeps the bytes of the next source. `disk_health` says
+when all of it is bypassed. The library below (`s3mount.disk`) knows neither the event loop nor the
+store.
 
 Invariants:
 
@@ -19,8 +20,9 @@ from typing import Final
 import outcome
 import trio
 
-from s3mount.cache.block_source import BlockSource
+from s3mount.cache.block_source import BlockSource, DirectReads
 from s3mount.cache.buffer_holds import BufferHolds
+from s3mount.cache.direct_reader import DirectReader
 from s3mount.cache.disk_health import ReadWriteHealth
 from s3mount.cache.disk_metrics import register_disk_metrics
 from s3mount.cache.disk_names import NamedVersion, VersionNames, segment_parts
@@ -29,7 +31,8 @@ from s3mount.cache.disk_read import DiskRead
 from s3mount.cache.disk_readers import SLOW_AFTER, DiskReaders, Threads
 from s3mount.cache.disk_tier import DiskReadCounts, DiskTier
 from s3mount.cache.disk_writer import WRITE_DELAY, DiskWriter
-from s3mount.cache.presence_table import PresenceTable
+from s3mount.cache.presence_table import Presence, PresenceTable
+from s3mount.cache.segment_lookups import SegmentLookups
 from s3mount.disk.object_name import EXTENT
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
@@ -74,7 +77,9 @@ class DiskSource:
         self._counts = DiskReadCounts()
         parts = self._presence, self._reading, self._readers, self._writer, self._counts
         self._tier = DiskTier(disk, next_source, holds, *parts)
+        self._lookups = SegmentLookups(self._tier)
         self.extent = EXTENT
+        self.direct: DirectReads | None = DirectReader(self._tier, self._usable_name)
         self.has_capacity = next_source.has_capacity
         self.has_ranges = next_source.has_ranges
 
@@ -111,6 +116,16 @@ class DiskSource:
         )
         read.start()
         return read
+
+    def prepare(self, version: ObjectVersion, on_absent: Callable[[], object]) -> bool:
+        named = self._usable_name(version)
+        if named is None or not self._disk.has_cached_reads:
+            return False
+        found = self._presence.find(named.digest, 0, 0, version.size)
+        if found is Presence.UNKNOWN:
+            self._lookups.add(named, on_absent)
+            return True
+        return found is not Presence.ABSENT and found.has(0, version.size)
 
     def keep(self, version: ObjectVersion, start: int, content: bytes) -> None:
         named = self._usable_name(version)

@@ -5,6 +5,7 @@ A hit is short and synchronous, and copies nothing. What has to wait comes below
 
 from s3mount.cache.block import Block, VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
+from s3mount.cache.block_source import DirectReads
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.ranges import align
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
@@ -19,11 +20,13 @@ class ObjectReader:
         planner: FetchPlanner,
         loader: BlockLoader,
         readahead: ReadaheadScheduler,
+        direct: DirectReads | None = None,
     ) -> None:
         self._version_blocks = version_blocks
         self._planner = planner
         self._loader = loader
         self._readahead = readahead
+        self._direct = direct
         self._is_open = True
         version_blocks.readers += 1
         readahead.add_reader(version_blocks)
@@ -48,14 +51,16 @@ class ObjectReader:
         return held[offset - block.start : stop - block.start] if joined is None else joined
 
     def read_cached(self, offset: int, size: int) -> bytes | memoryview | None:
-        """`read`, if one ready block has all of it; else None, with nothing done."""
+        """`read`, if one ready block or a direct read has all of it; else None, nothing done."""
         version_blocks = self._version_blocks
         stop = min(offset + size, version_blocks.version.size)
         if offset >= stop:
             return b""
         block = version_blocks.find(offset)
         if block is None or stop > block.stop or block.fetch is not None or block.buffer is None:
-            return None
+            if block is not None or self._direct is None:
+                return None
+            return self._read_directly(self._direct, offset, stop)
         reply = block.buffer[offset - block.start : stop - block.start]
         self._loader.memory.touch(block)
         self._readahead.on_hit(self, version_blocks, offset, stop)
@@ -75,6 +80,19 @@ class ObjectReader:
             self._version_blocks.readers -= 1
             if not self._version_blocks.readers:
                 self._loader.release(self._version_blocks.reset_readahead(), may_cancel=True)
+
+    def _read_directly(self, direct: DirectReads, offset: int, stop: int) -> memoryview | None:
+        """`read` of bytes that are in no block, if a tier has them at hand."""
+        version_blocks = self._version_blocks
+        reply = direct.read(version_blocks.version, offset, stop)
+        if reply is not None:
+            version_blocks.has_had_bytes = True
+            # of a small object the tier has all, or a miss brings it
+            is_small = version_blocks.version.size <= version_blocks.sizes.small
+            on_hit = self._readahead.record_hit if is_small else self._readahead.on_hit
+            on_hit(self, version_blocks, offset, stop)
+            self._readahead.record_served(version_blocks, stop - offset)
+        return reply
 
     async def _join_blocks(
         self, block: Block, held: memoryview, offset: int, stop: int

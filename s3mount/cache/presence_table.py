@@ -57,15 +57,27 @@ class PresenceTable:
             return Presence.UNKNOWN
         return Presence.ABSENT if segment is None else segment
 
+    def find_whole(self, digest: bytes, number: int, start: int, stop: int) -> Segment | None:
+        """The segment that has the bytes [*start*, *stop*), if all of them are there."""
+        try:
+            segment = self._known[digest, number].segment
+        except KeyError:
+            return None
+        return segment if segment is not None and segment.has(start, stop) else None
+
     def has(self, digest: bytes, number: int, start: int, stop: int) -> bool:
         """Whether all of [*start*, *stop*) is there."""
-        found = self.find(digest, number, start, stop)
-        return not isinstance(found, Presence) and found.has(start, stop)
+        return self.find_whole(digest, number, start, stop) is not None
 
     def put(self, digest: bytes, number: int, segment: Segment | None, generation: int) -> None:
         """Note *segment* as it was found, None if it was not, since the table had *generation*."""
         if generation == self.generation:
             self._known[digest, number] = _Known(segment, self._clock())
+
+    def put_unknown(self, segment: Segment, generation: int) -> None:
+        """`put` of what was found by the way: what is known of the segment is as good or better."""
+        if (segment.digest, segment.number) not in self._known:
+            self.put(segment.digest, segment.number, segment, generation)
 
     def forget(self, digest: bytes, number: int) -> None:
         """Know nothing of a segment any more: a read of it has failed."""

@@ -70,6 +70,12 @@ class ReadaheadScheduler:
         if version_blocks.following is not None:
             self._fetch_following(version_blocks, stream)
 
+    def record_hit(
+        self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int
+    ) -> None:
+        """`on_hit`, of an object of which nothing is to be fetched ahead."""
+        self._record_read(owner, version_blocks, offset, stop)
+
     def on_miss(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* reads [*offset*, *stop*), which is not all in one ready block.
 
@@ -189,7 +195,7 @@ class ReadaheadScheduler:
             following = following.following
 
     def _is_contended(self) -> bool:
-        """Whether so many streams move that they keep the link busy; paused readers do not count."""
+        """Whether the streams that move keep the link busy; paused readers do not count."""
         count = len(self._streams)
         if count <= self._uncontended:
             return False

@@ -3,7 +3,7 @@
 Synchronous, for any thread. Knows neither the event loop nor the next source.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from s3mount.cache.disk_names import NamedVersion, SegmentPart
@@ -12,6 +12,7 @@ from s3mount.cache.ranges import MIB, gaps
 from s3mount.disk.segment import Segment
 from s3mount.s3.model import ByteRange
 
+NEIGHBOURS: Final = 16  # segments, from a multiple of that on, that are found together
 ISLAND: Final = 1 * MIB  # up to this, a further request costs more than the bytes between two gaps
 
 BufferOf = Callable[[ByteRange], memoryview]
@@ -19,21 +20,34 @@ BufferOf = Callable[[ByteRange], memoryview]
 
 
 class Found(NamedTuple):
-    """A segment as it was found, and the bytes that were not read from it."""
+    """A segment as it was found, and the bytes that were not read from it.
+
+    *others* are segments of the object that were found beside it.
+    """
 
     segment: Segment | None
     gaps: list[ByteRange]
+    others: Sequence[Segment] = ()
 
 
 def find_and_read(disk: Disk, named: NamedVersion, part: SegmentPart, buffer_of: BufferOf) -> Found:
-    """Find the segment of *part*, and read what is there."""
+    """Find the segment of *part* and those around it, and read what is there."""
     wanted = ByteRange(part.start, part.stop)
     segment = disk.find(named.name, part.number, named.digest)
     if segment is None:
         return Found(None, [wanted])
     absent = wide_gaps(segment, wanted)
     found = read_runs(disk, segment, list(gaps(wanted, absent)), buffer_of)
-    return Found(segment, absent + found.gaps)
+    return Found(segment, absent + found.gaps, _find_others(disk, named, part.number))
+
+
+def _find_others(disk: Disk, named: NamedVersion, number: int) -> Sequence[Segment]:
+    """The segments around *number*: a reader that seeks needs no find for each of them."""
+    if named.name.is_small:
+        return ()
+    first = number // NEIGHBOURS * NEIGHBOURS
+    found = disk.find_many([named], range(first, first + NEIGHBOURS))
+    return [each for each in found if each.number != number]
 
 
 def read_runs(

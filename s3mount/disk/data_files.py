@@ -21,6 +21,7 @@ from s3mount.disk.segment import Location
 ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
 DIRECT_FROM: Final = 1 << 20  # bytes that are written past the kernel's cache of the file
 OPEN_MAX: Final = 128
+READAHEAD_MAX: Final = 128 << 10  # bytes; the kernel heeds no more of one advice (mm/readahead.c)
 _KEEP_SIZE: Final = 1  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 2
 _CREATED: Final = os.O_RDWR | os.O_CREAT
@@ -53,6 +54,7 @@ class DataFiles:
         self._lock = threading.Lock()
         self._open: OrderedDict[str, _OpenFile] = OrderedDict()  # by path
         self.can_punch = True
+        self.can_tell_cached = True  # until it has proved that it cannot
 
     def read(
         self, location: Location, position: int, into: memoryview, *, nowait: bool = False
@@ -85,6 +87,40 @@ class DataFiles:
                 done = _write_directly(file.descriptor, contents[0], offset)
                 contents, offset = [contents[0][done:]], offset + done
             _write_all(file.descriptor, contents, offset)
+
+    def read_cached(self, location: Location, position: int, into: memoryview) -> bool:
+        """Fill *into* with the object's bytes from *position* on, if the kernel has them in memory.
+
+        False if the file is not open or ends before, or if the kernel cannot tell. BlockingIOError
+        if it has to wait for the disk, from which it then reads by itself.
+        """
+        path = _path(location)
+        with self._lock:
+            if (file := self._open.get(path)) is None:
+                return False
+            self._open.move_to_end(path)
+        offset, done = location.offset + position, 0
+        try:
+            while done < len(into):
+                rest = into[done:] if done else into
+                count = os.preadv(file.descriptor, [rest], offset + done, os.RWF_NOWAIT)
+                if not count:
+                    return False
+                done += count
+        except OSError as exc:
+            if exc.errno != errno.EOPNOTSUPP:  # tmpfs
+                raise
+            self.can_tell_cached = False
+            return False
+        return True
+
+    def start_readahead(self, location: Location, position: int, length: int) -> None:
+        """Have the kernel read these bytes of the object into its memory, as it finds time."""
+        file = self._file(_path(location))
+        offset = location.offset + position
+        for at in range(offset, offset + length, READAHEAD_MAX):
+            some = min(READAHEAD_MAX, offset + length - at)
+            os.posix_fadvise(file.descriptor, at, some, os.POSIX_FADV_WILLNEED)
 
     def close_removed(self, location: Location) -> bool:
         """Close the file if it was removed by a process that was killed then; whether it was.

@@ -1,7 +1,7 @@
 """Disk cache: keeps and reads the bytes of object versions in one directory.
 
 For any thread; several processes may have the directory open at once. All calls may wait for the
-disk, but `read` with *nowait*.
+disk, but `read` with *nowait*, and `read_cached`.
 
 Invariants:
 
@@ -26,17 +26,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
-from s3mount.disk import contents, eviction, pinning, records
+from s3mount.disk import contents, eviction, pinning, records, segment_queries
 from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
-from s3mount.disk.extent_reader import read_extents
+from s3mount.disk.extent_reader import read_cached_extents, read_extents
 from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept, Written
 from s3mount.disk.segment import Segment, SegmentClass, clipped_runs
-from s3mount.disk.segment_rows import segment_of
 from s3mount.disk.usage import DiskCounts, DiskLimits, DiskUsage
 from s3mount.errors import CacheDirectoryError, CacheDiskError
 
@@ -45,11 +44,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ALL: Final = Selection()
-
-_FIND: Final = (
-    "SELECT object, pack, offset, class, checksums FROM segments JOIN objects ON id = object"
-    " WHERE digest = ? AND number = ? AND class != 4"
-)
 
 
 class DiskCache:
@@ -88,7 +82,18 @@ class DiskCache:
         OSError, sqlite3.Error.
         """
         digest = digest or name.digest
-        return self._current.attempt(lambda now: _find(now, name, number, digest), None)
+        return self._current.attempt(
+            lambda now: segment_queries.find_one(now.index.reader(), name, digest, number), None
+        )
+
+    def find_many(self, names: Sequence[tuple[ObjectName, bytes]], numbers: range) -> list[Segment]:
+        """The segments that are there of *names*, each with its digest, in *numbers*.
+
+        OSError, sqlite3.Error.
+        """
+        return self._current.attempt(
+            lambda now: segment_queries.find_many(now.index.reader(), names, numbers), []
+        )
 
     def read(
         self, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool = False
@@ -118,6 +123,33 @@ class DiskCache:
         with self._counting:
             self.counts.bytes_read += stop - start - sum(high - low for low, high in gaps)
         return gaps
+
+    def read_cached(
+        self, segment: Segment, start: int, stop: int, scratch: memoryview
+    ) -> memoryview | None:
+        """The bytes [*start*, *stop*) of *segment*, in *scratch*; None if `read` is to read them.
+
+        Waits for nothing. BlockingIOError if the kernel reads them from the disk now. OSError,
+        sqlite3.Error.
+        """
+        files = self._current.generation.files
+        content = read_cached_extents(files, segment, start, stop, scratch)
+        if content is not None:
+            with self._counting:
+                self.counts.bytes_read += stop - start
+        return content
+
+    @property
+    def has_cached_reads(self) -> bool:
+        """Whether `read_cached` may have any bytes, as far as is known."""
+        return not self._current.is_open or self._current.generation.files.can_tell_cached
+
+    def read_ahead(self, segments: Sequence[Segment]) -> None:
+        """Have the kernel read *segments* into its memory, as it finds time. OSError."""
+        files = self._current.generation.files
+        for each in segments:
+            with suppress(FileNotFoundError):
+                files.start_readahead(each.location, each.start, each.stop - each.start)
 
     def touch(self, segments: Iterable[Segment]) -> None:
         """Note that *segments* are read; the next write, or `flush`, tells the index."""
@@ -296,8 +328,3 @@ class DiskCache:
                         continue
                 found.append(extent)
         return found
-
-
-def _find(now: Generation, name: ObjectName, number: int, digest: bytes) -> Segment | None:
-    row = now.index.reader().execute(_FIND, (digest, number)).fetchone()
-    return None if row is None else segment_of(name, digest, number, row)

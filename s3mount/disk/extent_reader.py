@@ -27,6 +27,29 @@ def read_extents(
     return wrong
 
 
+def read_cached_extents(
+    files: DataFiles, segment: Segment, start: int, stop: int, scratch: memoryview
+) -> memoryview | None:
+    """The bytes [*start*, *stop*) of *segment* if they are in the kernel's memory, and right.
+
+    They lie in *scratch*, which has room for their whole extents. None if an extent is absent or
+    wrong, or the kernel cannot tell. BlockingIOError if it reads them from the disk now.
+    """
+    base = segment.start
+    first, last = (start - base) // EXTENT, -(-(stop - base) // EXTENT)
+    low, high = base + first * EXTENT, min(base + last * EXTENT, segment.stop)
+    content = scratch[: high - low]
+    if not files.read_cached(segment.location, low, content):
+        return None
+    checksums, digest, number = segment.checksums, segment.digest, base // EXTENT
+    for index in range(first, last):  # one that is not there has a checksum that no bytes have
+        at = (index - first) * EXTENT
+        found = checksum.checksum(content[at : at + EXTENT], digest, number + index)
+        if found != checksums[index]:
+            return None
+    return content[start - low : stop - low]
+
+
 def _read_present(
     files: DataFiles, segment: Segment, start: int, stop: int, into: memoryview, *, nowait: bool
 ) -> list[int]:

@@ -27,6 +27,7 @@ class MemoryDisk:
         self.bad: set[tuple[bytes, int, int]] = set()
         self.replaced: list[ObjectName] = []
         self.accessed: list[int] = []
+        self.read_aheads: list[str] = []
         self.flushed = 0
         self.held = 0  # bytes, as `usage` tells
         self.is_closed = False
@@ -65,6 +66,24 @@ class MemoryDisk:
                     where[:] = bytes([GARBAGE]) * len(where)
                 lacking.append(index)
         return clipped_runs(segment, iter(lacking), start, stop)
+
+    def find_many(self, names: Sequence[tuple[ObjectName, bytes]], numbers: range) -> list[Segment]:
+        found = [self.find(name, number, digest) for name, digest in names for number in numbers]
+        return [segment for segment in found if segment is not None]
+
+    def read_cached(
+        self, segment: Segment, start: int, stop: int, scratch: memoryview
+    ) -> memoryview | None:
+        content = scratch[: stop - start]
+        return None if self.read(segment, start, stop, content, nowait=True) else content
+
+    @property
+    def has_cached_reads(self) -> bool:
+        return True
+
+    def read_ahead(self, segments: Sequence[Segment]) -> None:
+        self._check()
+        self.read_aheads += [segment.name.key for segment in segments]
 
     def touch(self, segments: Iterable[Segment]) -> None:
         self.accessed += [segment.number for segment in segments]

@@ -122,6 +122,8 @@ class Play:
         self.acting -= 1
 
     async def _read(self, version: ObjectVersion, offset: int, size: int) -> None:
+        if self.chance.random() < 0.5:
+            self.cache.prefetch(self.chance.choice(VERSIONS))
         reader = self.cache.open(version)
         try:
             reply = await reader.read(offset, size)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.random_order_prefetcher import (
-    SMALL,
     UNREAD_BYTES,
     UNREAD_FILES,
     RandomOrderPrefetcher,

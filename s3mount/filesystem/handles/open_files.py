@@ -30,7 +30,6 @@ from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
-from s3mount.filesystem.prefetch.traversal_order import EntryRef
 from s3mount.s3.model import ObjectStat, ObjectVersion
 
 CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wait for the same

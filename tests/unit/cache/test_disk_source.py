@@ -462,6 +462,7 @@ async def test_bytes_by_another_way_that_wait_take_an_eighth_of_the_memory_at_mo
 async def test_a_small_read_fetches_no_more_than_an_extent_of_what_the_disk_has() -> None:
     rig = DiskRig()
     rig.fill(LARGE)
+    rig.disk.waits = True  # or it would need no block
     rig.threads.is_prompt = True
 
     async with trio.open_nursery() as nursery:

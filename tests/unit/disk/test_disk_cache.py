@@ -11,8 +11,9 @@ import pytest
 from s3mount.disk.contents import Selection
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.notes import NOTES_MAX, Notes
-from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
+from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
+from s3mount.disk.segment_queries import NAMES_MAX
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import CacheDirectoryError
 from tests.cached_objects import (
@@ -69,6 +70,70 @@ def test_only_whole_extents_are_kept(tmp_path: Path, start: int, stop: int) -> N
         low, high = max(segment.start, whole.start), min(segment.stop, whole.stop)
         assert segment.has(low, high)
     assert right_bytes(cache, name) == written
+    cache.close()
+
+
+def read_cached(cache: DiskCache, name: ObjectName, start: int, stop: int) -> bytes | None:
+    """What `read_cached` has of the first segment; it may not have been read from the disk yet."""
+    segment = cache.find(name, 0)
+    assert segment is not None
+    scratch = memoryview(bytearray(4 * EXTENT))
+    while True:
+        try:
+            found = cache.read_cached(segment, start, stop, scratch)
+        except BlockingIOError:  # the kernel has begun to read
+            continue
+        return None if found is None else bytes(found)
+
+
+@pytest.mark.parametrize("size", [100 * KIB, 2 * MIB])
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 1), (5, EXTENT), (EXTENT - 1, EXTENT + 1), (7, 100 * KIB)]
+)
+def test_what_the_kernel_has_in_memory_is_read_without_a_wait(
+    tmp_path: Path, size: int, start: int, stop: int
+) -> None:
+    name = object_name(0, size=size)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, name)
+
+    found = read_cached(cache, name, start, stop)
+
+    # tmpfs cannot tell
+    assert found == (content_of(name)[start:stop] if cache.has_cached_reads else None)
+    cache.close()
+
+
+def test_what_is_absent_or_damaged_is_not_read_without_a_wait(tmp_path: Path) -> None:
+    name = object_name(0, size=2 * MIB)
+    cache = DiskCache(tmp_path, LIMITS)
+    cache.keep(name, 0, memoryview(content_of(name))[: 2 * EXTENT])
+    [file] = tmp_path.glob("1/generation-*/objects/*/*")
+    with file.open("r+b") as opened:
+        opened.seek(EXTENT + 5)
+        opened.write(b"damaged")
+
+    assert read_cached(cache, name, EXTENT - 1, EXTENT + 1) is None
+    assert read_cached(cache, name, EXTENT, 2 * EXTENT) is None
+    assert read_cached(cache, name, 2 * EXTENT, 3 * EXTENT) is None
+    cache.close()
+
+
+def test_many_segments_are_found_by_one_query(tmp_path: Path) -> None:
+    names = [object_name(number, size=KIB) for number in range(NAMES_MAX + 20)]
+    large = object_name(-1, size=3 * SEGMENT)
+    cache = DiskCache(tmp_path, LIMITS)
+    kept = names[::2]
+    cache.keep_all([Kept(name, 0, memoryview(content_of(name))) for name in kept])
+    keep(cache, large)
+
+    found = cache.find_many([(name, name.digest) for name in names], range(1))
+    parts = cache.find_many([(large, large.digest)], range(1, 16))
+    cache.read_ahead(found)
+
+    assert {each.name for each in found} == set(kept)
+    assert found[0] == cache.find(found[0].name, 0)
+    assert parts == [cache.find(large, number) for number in (1, 2)]
     cache.close()
 
 

@@ -2,10 +2,10 @@ import random
 from collections.abc import Iterable, Sequence
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.random_order_prefetcher import (
     PAUSE_MIN,
     REOPENED_WITHIN,
-    SMALL,
     UNREAD_BYTES,
     RandomOrderPrefetcher,
 )
