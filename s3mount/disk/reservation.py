@@ -2,13 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from s3mount.disk import checksum
 from s3mount.disk.data_files import aligned
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName, extent_count
 from s3mount.disk.segment import Location, SegmentClass
+from s3mount.frozen_dataclass import dataclass
 
 
 class Kept(NamedTuple):
