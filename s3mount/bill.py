@@ -5,10 +5,10 @@ GET.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from s3mount.config import PriceConfig
+from s3mount.frozen_dataclass import dataclass
 
 LIST_PRICES: Final = PriceConfig()
 NAME: Final = "AWS S3 Standard, us-east-1, transfer to the internet"

@@ -4,10 +4,12 @@ Knows values only, not where they came from (flag, TOML file, default).
 """
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from pathlib import Path
 from typing import Literal
+
+from s3mount.frozen_dataclass import dataclass
 
 MIB = 1 << 20
 GIB = 1 << 30

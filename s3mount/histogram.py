@@ -6,8 +6,9 @@ within that: see HdrHistogram and OpenMetrics' exponential buckets for the same 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from s3mount.frozen_dataclass import dataclass
 
 LEAST: Final = 0.0001  # seconds: the upper bound of the first bucket
 PER_DOUBLING: Final = 4  # buckets from one duration to its double

@@ -11,9 +11,9 @@ unit as a suffix, and `_total` at the end of a counter. `Metric.exposition_name`
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeVar
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.histogram import HistogramSample
 
 log = logging.getLogger(__name__)

@@ -1,7 +1,5 @@
 """Disk tier: what all reads of one disk share."""
 
-from dataclasses import dataclass
-
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.disk_health import DiskHealth
@@ -9,6 +7,7 @@ from s3mount.cache.disk_protocol import Disk
 from s3mount.cache.disk_readers import DiskReaders
 from s3mount.cache.disk_writer import DiskWriter
 from s3mount.cache.presence_table import PresenceTable
+from s3mount.frozen_dataclass import dataclass
 
 
 @dataclass(slots=True)

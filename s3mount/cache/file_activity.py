@@ -5,9 +5,9 @@ A snapshot, made on request: what it shows is counted anyway.
 
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from s3mount.cache.block import VersionBlocks
+from s3mount.frozen_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ Knows offsets, never bytes.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import ByteRange, ObjectVersion
 
 KIB: Final = 1 << 10

@@ -7,7 +7,6 @@ Pure, except for user look-ups. Combinations that cannot work are refused, by th
 import os
 import pwd
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from s3mount.cli.option_value import OptionValue
@@ -26,6 +25,7 @@ from s3mount.config import (
     TreeConfig,
 )
 from s3mount.errors import UsageError
+from s3mount.frozen_dataclass import dataclass
 
 PART_MIN: Final = 128 << 10  # below it, requests cost more than the bytes they bring
 PART_MAX: Final = 1024 * MIB

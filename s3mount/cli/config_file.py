@@ -8,7 +8,6 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from s3mount.cli.mount_options import parse_mount_options
@@ -16,6 +15,7 @@ from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, OPTIONS, REPEATABLE, canonical
 from s3mount.cli.values import show_size, suggestion
 from s3mount.errors import UsageError
+from s3mount.frozen_dataclass import dataclass
 
 # bytes; an option takes less than 4 KiB, and tomllib's time is quadratic in the length of a dotted
 # key

@@ -4,18 +4,23 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Final, NoReturn
 
-from s3mount.cli.build_config import build_config
-from s3mount.cli.completion import complete
+from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.exit_status import end_process, run_command
-from s3mount.cli.parser import mount_command, parse_arguments
+from s3mount.cli.flag_values import mount_arguments
+from s3mount.cli.plain_parser import parse_plain
+from s3mount.deferred_imports import deferred_imports
+
+_COMPLETION: Final = (
+    "_S3MOUNT_COMPLETE"  # `variable` of s3mount.cli.completion, which imports click
+)
 
 
 def main() -> NoReturn:
     """Entry point of the command `s3mount`."""
     gc.disable()  # a tenth of the time of imports; `daemon/wiring.py` enables it again
-    status = complete(mount_command, "s3mount", os.environ)
+    status = _complete() if os.environ.get(_COMPLETION) else None
     if status is None:
         status = run_command("s3mount", lambda: s3mount(sys.argv[1:]))
     end_process(status)
@@ -23,12 +28,31 @@ def main() -> NoReturn:
 
 def s3mount(arguments: Sequence[str]) -> int:
     """Mount as *arguments* say; return the exit status. Raises S3MountError before the fork."""
-    parsed = parse_arguments(arguments)
+    parsed = _parsed(arguments)
     if isinstance(parsed, str):
         sys.stdout.write(f"{parsed}\n")
         return 0
     config = build_config(parsed)
     # trio: a third of the command line's time, which --help and a mistyped option do not need
-    from s3mount.daemon.startup import run  # noqa: PLC0415
+    with deferred_imports():
+        from s3mount.daemon.startup import run  # noqa: PLC0415
 
     return run(config)
+
+
+def _parsed(arguments: Sequence[str]) -> MountArguments | str:
+    """Return the arguments of a mount, or the text to print. Raises UsageError."""
+    given = parse_plain(arguments)
+    if given is not None:
+        return mount_arguments(given)
+    from s3mount.cli.parser import parse_arguments  # noqa: PLC0415 - click
+
+    return parse_arguments(arguments)
+
+
+def _complete() -> int | None:
+    """Print what the shell asks for, and return the exit status; None if no shell asks."""
+    from s3mount.cli.completion import complete  # noqa: PLC0415 - click
+    from s3mount.cli.parser import mount_command  # noqa: PLC0415
+
+    return complete(mount_command, "s3mount", os.environ)

@@ -14,6 +14,7 @@ from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.config import Config
+from s3mount.deferred_imports import deferred_imports
 from s3mount.errors import UsageError
 
 USAGE: Final = (
@@ -94,6 +95,7 @@ def _mount(arguments: Sequence[str]) -> int:
     """Mount; without effect if the same is mounted already, see docs/decisions/mount-twice.md."""
     config, is_wanted = helper_config(arguments)
     # trio: a third of the command line's time, which -f and a wrong line do not need
-    from s3mount.daemon.startup import is_mounted, run  # noqa: PLC0415
+    with deferred_imports():
+        from s3mount.daemon.startup import is_mounted, run  # noqa: PLC0415
 
     return run(config) if is_wanted and not is_mounted(config) else 0

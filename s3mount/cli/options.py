@@ -6,7 +6,7 @@ there.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from types import MappingProxyType
 from typing import Final
 
@@ -24,6 +24,7 @@ from s3mount.config import (
     Symlinks,
     TreeConfig,
 )
+from s3mount.frozen_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,17 @@
 """Parser of the command line: click, with flags from the table of options, and help in groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from s3mount import __version__
 from s3mount.cli.build_config import MountArguments
 from s3mount.cli.completion import CompletedText
-from s3mount.cli.config_file import ConfigFile, read_config_file
-from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
-from s3mount.cli.options import BY_NAME, FILES, FOLDER, OPTION_TABLE, OPTIONS, REPEATABLE, Option
+from s3mount.cli.flag_values import mount_arguments
+from s3mount.cli.option_value import refuse_secret
+from s3mount.cli.options import BY_NAME, FILES, FOLDER, OPTION_TABLE, REPEATABLE, Option
 from s3mount.cli.values import suggestion
 from s3mount.errors import UsageError
 
@@ -65,35 +64,7 @@ def _parsed(command: click.Command, context: click.Context) -> MountArguments | 
         return command.get_help(context)
     if given["version"]:
         return f"s3mount {__version__}"
-    file = read_config_file(given["config"]) if given["config"] else ConfigFile("")
-    location, mountpoint = _places(given["bucket"], given["mountpoint"], file)
-    return MountArguments(location, mountpoint, (*file.values, *flag_values(given)))
-
-
-def _places(
-    bucket: str | None, mountpoint: str | None, file: ConfigFile
-) -> tuple[str | None, str | None]:
-    """A single argument is the mount point if the file has only the bucket; else the bucket."""
-    if bucket and not mountpoint and file.bucket and not file.mountpoint:
-        return file.bucket, bucket
-    return bucket or file.bucket, mountpoint or file.mountpoint
-
-
-def flag_values(given: Mapping[str, Any]) -> list[OptionValue]:
-    """Parse click's values (thus Any): a bool, a str, or a tuple of str if the flag may repeat.
-
-    Raises UsageError.
-    """
-    values: list[OptionValue] = []
-    for option in OPTION_TABLE:
-        raw = given[option.key]
-        if option.type is OPTIONS:
-            values += [each for text in raw for each in parse_mount_options(text, "-o")]
-        elif option.type in REPEATABLE:
-            values += [parse_value(option.flag, option, text) for text in raw]
-        elif raw is not None and raw is not False:
-            values.append(parse_value(option.flag, option, raw))
-    return values
+    return mount_arguments(given)
 
 
 def _parameters() -> list[click.Parameter]:

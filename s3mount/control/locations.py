@@ -16,9 +16,10 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from s3mount.frozen_dataclass import dataclass
 
 SYSTEM: Final = Path("/run/s3mount")
 USERS: Final = Path("/run/user")  # pam_systemd(8)

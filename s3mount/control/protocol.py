@@ -6,9 +6,11 @@ Python's surrogateescape), which JSON can escape.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from types import MappingProxyType
 from typing import Any, Final, Literal
+
+from s3mount.frozen_dataclass import dataclass
 
 VERSION: Final = 1
 LINE_MAX: Final = 64 << 10  # bytes of a request, its newline excluded

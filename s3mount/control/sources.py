@@ -1,11 +1,11 @@
 """Interfaces of what the commands read: each is a small part of what serves the mount."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from s3mount.config import LogLevel, PriceConfig, StoreConfig
 from s3mount.control.disk_cache import DiskContents
+from s3mount.frozen_dataclass import dataclass
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ObjectVersion, Reason, StoreIdentity, VersionPage, VersionQuery
 from s3mount.s3.object_store import KeySource, MetadataSource, Restorer

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from s3mount.control.protocol import (
@@ -23,6 +22,7 @@ from s3mount.control.protocol import (
 )
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import CommandFailed, NotServed
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 from s3mount.socket_file import peer_uid, socket_address
 

@@ -12,8 +12,9 @@ import click
 from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.completion import CompletedText
 from s3mount.cli.config_file import ConfigFile, read_config_file
+from s3mount.cli.flag_values import flag_values
 from s3mount.cli.option_value import OptionValue
-from s3mount.cli.parser import EPILOG, OptionCommand, flag_values, option_flags
+from s3mount.cli.parser import EPILOG, OptionCommand, option_flags
 from s3mount.ctl.output import console, is_terminal, write_json, write_line
 from s3mount.errors import UsageError
 

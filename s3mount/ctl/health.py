@@ -6,7 +6,6 @@ All are asked at once, in threads, so that ten mounts that hang take a second in
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -22,6 +21,7 @@ from s3mount.ctl.client import (
 )
 from s3mount.ctl.mounts import Mount
 from s3mount.errors import S3MountError
+from s3mount.frozen_dataclass import dataclass
 
 
 class State(StrEnum):

@@ -6,13 +6,13 @@ links are read only outside the mounts.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from s3mount.control.locations import FoundSocket, find_sockets, search_folders
 from s3mount.daemon.mounting.mount_table import MountEntry, current_mounts
 from s3mount.errors import NotServed, UsageError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 
 _FSTYPE: Final = "fuse.s3mount"

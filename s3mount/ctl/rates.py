@@ -2,10 +2,10 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from s3mount.ctl.client import Reply
+from s3mount.frozen_dataclass import dataclass
 
 HISTORY: Final = 300  # samples that sparklines may show
 

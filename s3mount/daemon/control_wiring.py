@@ -6,7 +6,6 @@ anything.
 
 import os
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 
 from s3mount import __version__
 from s3mount.cache.block_cache import BlockCache
@@ -29,6 +28,7 @@ from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from s3mount.filesystem.prefetch.walk_prefetcher import WalkPrefetcher
 from s3mount.filesystem.warming.warm_up import WarmUps
+from s3mount.frozen_dataclass import dataclass
 from s3mount.metrics import Metrics
 from s3mount.s3.model import StoreIdentity
 from s3mount.s3.object_parts import ObjectParts

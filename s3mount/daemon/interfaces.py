@@ -5,11 +5,11 @@ session with the kernel.
 """
 
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
 from typing import Protocol
 
 from s3mount.config import Config
 from s3mount.control.listening_socket import ListeningSocket
+from s3mount.frozen_dataclass import dataclass
 from s3mount.metrics import Metrics
 
 

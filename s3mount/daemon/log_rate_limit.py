@@ -17,8 +17,9 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from s3mount.frozen_dataclass import dataclass
 
 PERIOD: Final = 60.0  # seconds to the first count of a streak, and between calls of `log_due`
 GROWTH: Final = 3  # of the time from one count of a streak to the next

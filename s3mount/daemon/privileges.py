@@ -14,10 +14,10 @@ See docs/decisions/run-as.md.
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from s3mount.daemon import syscalls
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 
 
 @dataclass(frozen=True, slots=True)

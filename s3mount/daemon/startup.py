@@ -42,6 +42,7 @@ from s3mount.daemon.mounting.passed_descriptor import (
 )
 from s3mount.daemon.privileges import Account
 from s3mount.daemon.sd_notify import Notifier
+from s3mount.deferred_imports import deferred_imports
 from s3mount.errors import S3MountError, SetupError
 
 _E = TypeVar("_E", bound=Exception)
@@ -125,7 +126,8 @@ def _composition_root(user: Account | None) -> Serve:
     Nothing is imported later than this if *user* may not read Python's library.
     """
     try:
-        from s3mount.daemon.wiring import import_late_libraries, serve  # noqa: PLC0415
+        with deferred_imports():
+            from s3mount.daemon.wiring import import_late_libraries, serve  # noqa: PLC0415
 
         if not _may_read_library(user.uid if user else os.geteuid()):
             import_late_libraries()

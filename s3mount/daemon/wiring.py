@@ -25,6 +25,7 @@ from s3mount.daemon.fuse_wiring import REQUESTS_MAX, make_invalidator, make_oper
 from s3mount.daemon.interfaces import Host, MountIdentity
 from s3mount.daemon.mounting.options import session_options
 from s3mount.daemon.store_wiring import ObservedStore, open_mounted_store
+from s3mount.deferred_imports import import_deferred
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.fuse.entry_invalidator import EntryInvalidator
@@ -268,9 +269,12 @@ def _import_control_wiring() -> None:
     """Import late: the control socket is served when the mount has answered."""
     import s3mount.daemon.control_wiring  # noqa: F401, PLC0415
 
+    import_deferred()
+
 
 def import_late_libraries() -> None:
     """Import what is imported when it is needed otherwise: for a user who may not read it."""
+    import_deferred()
     import s3mount.daemon.control_wiring  # noqa: PLC0415
     import s3mount.daemon.disk_wiring  # noqa: PLC0415
     import s3mount.daemon.metadata_wiring  # noqa: PLC0415

@@ -2,13 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from s3mount.disk.checksum import RESERVED, unpack
 from s3mount.disk.damage import checked_bytes, checked_integer
 from s3mount.disk.object_name import NUMBER_MAX, SIZE_MAX, ObjectName, encode
 from s3mount.disk.segment import SegmentClass
+from s3mount.frozen_dataclass import dataclass
 
 _PAGE = 256
 

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from s3mount.disk import checksum
@@ -10,6 +9,7 @@ from s3mount.disk.damage import checked_bytes
 from s3mount.disk.data_files import aligned
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName, extent_count
 from s3mount.disk.segment import Location, Segment, SegmentClass
+from s3mount.frozen_dataclass import dataclass
 
 
 class Kept(NamedTuple):

@@ -4,13 +4,13 @@ Immutable: it is a look at the index at one moment. Another process may have evi
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from s3mount.disk.checksum import RESERVED
 from s3mount.disk.damage import checked_integer
 from s3mount.disk.object_name import EXTENT, ObjectName
+from s3mount.frozen_dataclass import dataclass
 
 PACK_SIZE_MAX: Final = 64 << 20  # bytes from which on a new pack begins, at the latest
 _ID_MAX: Final = 1 << 40

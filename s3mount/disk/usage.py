@@ -1,13 +1,13 @@
 """Usage of a cache directory: what is in it, and what this process has done there."""
 
 import sqlite3
-from dataclasses import dataclass
 from typing import Final
 
 from s3mount.disk import records
 from s3mount.disk.damage import DamagedIndexError, checked_integer
 from s3mount.disk.object_name import SIZE_MAX
 from s3mount.disk.segment import SegmentClass
+from s3mount.frozen_dataclass import dataclass
 
 COUNTERS: Final = ("record_bytes", "evictions", "bad_extents")
 

@@ -7,8 +7,9 @@ without verification, and then verified against itself alone, for no request.
 import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from s3mount.frozen_dataclass import dataclass
 
 _NO_CHECK_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME, openssl/x509_vfy.h
 

@@ -11,7 +11,6 @@ Invariants:
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import outcome
@@ -24,6 +23,7 @@ from s3mount.doctor.report import (
     report_row,
 )
 from s3mount.errors import S3MountError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.transport import Retryable
 
 T = TypeVar("T")

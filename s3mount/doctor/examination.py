@@ -3,7 +3,6 @@
 import logging
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from s3mount.config import Config
 from s3mount.daemon.syscalls import forbid_dumps
@@ -14,6 +13,7 @@ from s3mount.doctor.machine import machine_checks
 from s3mount.doctor.network import network_checks
 from s3mount.doctor.report import ReportRow
 from s3mount.doctor.speed import speed_checks
+from s3mount.frozen_dataclass import dataclass
 from s3mount.redaction import redacted
 from s3mount.s3.endpoint.aws_settings import drop_empty_variables
 

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +18,7 @@ import trio
 from s3mount.config import StoreConfig
 from s3mount.doctor.check import Fact, NotTriedError
 from s3mount.errors import SetupError, StoreError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.archive import ARCHIVE_CLASSES
 from s3mount.s3.bucket_check import configured_address, open_store
 from s3mount.s3.composition import make_operations, make_store, make_transport

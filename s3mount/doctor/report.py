@@ -1,9 +1,9 @@
 """Values of a report: outcomes, findings with their remedies, and the exit status."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import one_line
 
 

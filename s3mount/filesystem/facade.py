@@ -3,12 +3,11 @@
 Joins the parts and decides nothing.
 """
 
-from dataclasses import dataclass
-
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import Tree
+from s3mount.frozen_dataclass import dataclass
 from s3mount.metrics import Metrics
 
 

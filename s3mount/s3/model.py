@@ -6,9 +6,11 @@ bytes survive the way from a listing to a request. An ETag is without quotes and
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum, StrEnum
 from typing import Final, NamedTuple
+
+from s3mount.frozen_dataclass import dataclass
 
 SYNTHETIC_ETAG: Final = "s3mount-stand-in-"  # begins the ETag of a version that the store gave none
 PAGE_SIZE: Final = 1000  # rows of a page: as many as Amazon S3 sends at most

@@ -6,9 +6,9 @@ enumerations, and of HTTP statuses STATUSES_MAX are told apart.
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.histogram import Histogram, Percentiles
 from s3mount.s3.model import Reason
 from s3mount.s3.request_records import NO_STATUS, Outcome, RequestKind, RequestRecord

@@ -22,10 +22,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from s3mount import unawaited
+from s3mount.frozen_dataclass import dataclass
 from s3mount.histogram import HistogramSample
 from s3mount.metrics import Family, HistogramFamily, Labels, Metrics
 from s3mount.s3.model import Reason

@@ -3,11 +3,11 @@
 Values of the request log, and what they are made of. Knows requests and responses, never bodies.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from s3mount.errors import S3MountError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 from s3mount.s3.model import ByteRange, Reason
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError

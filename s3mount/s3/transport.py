@@ -7,12 +7,12 @@ seconds: no call blocks past its deadline by more than a second.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from s3mount.errors import S3MountError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import Reason
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.unawaited import ExpectedError

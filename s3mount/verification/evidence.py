@@ -8,9 +8,9 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.
 import binascii
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import ObjectMetadata
 from s3mount.verification.digests import LENGTHS, MD5
 

@@ -10,13 +10,14 @@ Invariants:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final
 
 from cachetools import LRUCache
 
 from s3mount.errors import S3MountError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import ObjectVersion, Reason
 from s3mount.s3.object_store import PartSource
 from s3mount.verification.evidence import Evidence, part_checksum

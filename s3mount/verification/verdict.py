@@ -1,10 +1,11 @@
 """Verdict on one object: whether its bytes match, by which evidence, and where they do not."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import ByteRange, ObjectVersion
 
 RANGES_MAX: Final = 100  # of those that a result tells

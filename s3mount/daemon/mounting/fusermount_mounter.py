@@ -109,7 +109,7 @@ class FusermountMounter:
         mounter.check_in_place(self._mount_point)
         raise SetupError(_refusal(self._mount_point.path, stderr.decode(errors="replace")))
 
-    def _start(self, theirs: socket.socket) -> subprocess.Popen[bytes]:
+    def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         request = self._request
         with theirs:
             return subprocess.Popen(  # noqa: S603 - no shell, and the options are checked

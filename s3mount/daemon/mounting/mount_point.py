@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +17,7 @@ from s3mount.config import MountConfig
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting.mount_table import MountEntry, mount_id, mount_of
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.path_resolution import (
     UntrustedLinkError,
     closing,

@@ -8,9 +8,10 @@ system: a dead or hanging mount cannot stop a look-up.
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from s3mount.frozen_dataclass import dataclass
 
 _MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 _ESCAPE: Final = re.compile(rb"\\([0-3][0-7]{2})")

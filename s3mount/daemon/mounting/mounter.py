@@ -7,7 +7,6 @@ which way was taken.
 import contextlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -15,6 +14,7 @@ from s3mount.daemon.mounting.mount_point import MountPoint
 from s3mount.daemon.mounting.mount_table import mount_at, mount_id, mount_of
 from s3mount.daemon.mounting.unmounting import OwnMount
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 
 FUSE_DEVICE: Final = "/dev/fuse"
 _CONNECTION: Final = re.compile(rb"^fuse_connection:\s*(\d+)$", re.MULTILINE)  # since Linux 6.16

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from s3mount.config import MountConfig
+from s3mount.frozen_dataclass import dataclass
 
 # <linux/mount.h>, where MOUNT_ATTR_* have the same values
 MS_RDONLY: Final = 1

@@ -9,11 +9,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from s3mount.daemon import syscalls
 from s3mount.daemon.mounting.mount_table import MountEntry, mount_id, mount_of
+from s3mount.frozen_dataclass import dataclass
 from s3mount.path_resolution import closing, open_component, open_unlinked
 
 

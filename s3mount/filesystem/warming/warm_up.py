@@ -6,7 +6,6 @@ a time, since each plans with all free memory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -21,6 +20,7 @@ from s3mount.filesystem.warming.restore_checker import File, RestoreChecker
 from s3mount.filesystem.warming.tree_lister import TreeLister
 from s3mount.filesystem.warming.version_renewal import VersionRenewer
 from s3mount.filesystem.warming.warm_counts import OutageDetector, WarmCounts
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import ObjectVersion
 
 READERS_SHARE: Final = 2  # one of so many connections is left to readers, however many jobs

@@ -5,10 +5,10 @@ tests/property/test_plain_configuration.py compares the two.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from s3mount.config import AddressingStyle
+from s3mount.frozen_dataclass import dataclass
 
 # no access point, no directory bucket ("--x-s3"), no ARN, no bucket of a tenant
 _BUCKET: Final = re.compile(r"(?!xn--|.*--)[a-z0-9][a-z0-9-]{1,61}[a-z0-9](?<!-s3alias)")

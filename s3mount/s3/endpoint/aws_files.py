@@ -8,11 +8,11 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 
 _OPTION: Final = re.compile(r"[a-z][a-z_]{1,40}")  # what no secret looks like
@@ -139,15 +139,13 @@ def _reason(path: Path, error: object) -> str:
             return f"{name} is there twice in [{printable(error.section)}]: remove one"
         case configparser.MissingSectionHeaderError() if _begins_with_bom(path):
             return "it begins with a byte order mark: save it as UTF-8 without one"
-    reasons = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
-    return next(reasons, "indented lines must be name = value")
-
-
-_REASONS: Final[dict[type[Exception], str]] = {
-    configparser.MissingSectionHeaderError: "a [section], such as [default], must come first",
-    configparser.ParsingError: "it is neither a setting (name = value) nor a [section]",
-    UnicodeError: "it is not UTF-8 text: save it as UTF-8",
-}
+    reasons: dict[type[Exception], str] = {
+        configparser.MissingSectionHeaderError: "a [section], such as [default], must come first",
+        configparser.ParsingError: "it is neither a setting (name = value) nor a [section]",
+        UnicodeError: "it is not UTF-8 text: save it as UTF-8",
+    }
+    of_kind = (reason for kind, reason in reasons.items() if isinstance(error, kind))
+    return next(of_kind, "indented lines must be name = value")
 
 
 def _begins_with_bom(path: Path) -> bool:

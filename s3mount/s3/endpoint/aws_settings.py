@@ -7,11 +7,11 @@ wrote it. What s3mount does not use (retries, checksums of uploads) is not looke
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 
 REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")  # see docs/decisions/environment.md

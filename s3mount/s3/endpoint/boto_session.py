@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import boto3.session
@@ -15,6 +14,7 @@ from botocore.handlers import validate_bucket_name
 
 from s3mount.config import EndpointVariant, StoreConfig
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 from s3mount.s3.endpoint.aws_files import check_files, file_problems, malformed
 from s3mount.s3.endpoint.aws_settings import (

@@ -11,13 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import outcome
 
 from s3mount.errors import AccessDenied, DeadlineExceeded, S3MountError, StoreError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.endpoint.credentials import ANONYMOUS, CredentialState, FrozenCredentials
 from s3mount.s3.scheduling.cancel_token import CancelToken
 from s3mount.s3.transport import Retryable

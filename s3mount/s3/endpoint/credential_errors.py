@@ -8,12 +8,12 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from botocore import exceptions
 
 from s3mount.errors import AccessDenied, CredentialsUnavailable, S3MountError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.printable import printable
 from s3mount.s3.endpoint.aws_files import CONFIG_FILE, CREDENTIALS_FILE, file_problems
 from s3mount.s3.endpoint.credential_process import ProcessFailedError

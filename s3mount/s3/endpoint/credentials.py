@@ -4,9 +4,10 @@ Shown to signers only: keys are in no message and in no `repr`.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
+from s3mount.frozen_dataclass import dataclass
 from s3mount.metrics import Family, Labels, Metrics
 from s3mount.s3.scheduling.cancel_token import CancelToken
 

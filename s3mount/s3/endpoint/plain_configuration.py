@@ -9,11 +9,12 @@ import configparser
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.endpoint.aws_files import (
     CONFIG_FILE,
     CREDENTIALS_FILE,

@@ -9,11 +9,12 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 
 _PORTS = {"http": 80, "https": 443}
 _AUTHORITY = re.compile(r"\[([^\]]*)\](?::(\d*))?|([^:]*)(?::(\d*))?", re.ASCII)

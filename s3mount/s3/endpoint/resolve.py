@@ -7,13 +7,14 @@ Sends nothing. Credentials come from boto3's chain only; they are in no message 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from types import MappingProxyType
 from typing import Literal
 from urllib.parse import SplitResult, quote, urlsplit
 
 from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.errors import SetupError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.endpoint.address import Address, usual_address
 from s3mount.s3.endpoint.configuration import (
     USER_AGENT,

@@ -8,10 +8,10 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 import hmac
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 
 from s3mount.errors import AccessDenied
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.transport import Fields
 

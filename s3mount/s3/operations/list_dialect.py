@@ -11,11 +11,11 @@ Invariants:
    store that refuses version 2 before any page gets version 1.
 """
 
+import html
 import logging
 import re
 from dataclasses import replace
 from enum import Enum
-from html import unescape
 from typing import Literal, NoReturn, Protocol
 
 from s3mount.s3.limits import TEXT_LIMIT
@@ -117,7 +117,7 @@ class ListObjects:
         if len(tokens) != 1:
             return None
         try:
-            return unescape(tokens[0].decode())
+            return html.unescape(tokens[0].decode())
         except ValueError:  # not UTF-8, or a character reference too long for Python to convert
             return None
 

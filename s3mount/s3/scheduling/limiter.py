@@ -22,12 +22,12 @@ permits as well: see `bucket_limiter`.
 """
 
 import math
-from dataclasses import dataclass
 
 import outcome
 import trio
 
 from s3mount.errors import S3MountError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.object_store import Priority
 from s3mount.s3.transport import Retryable
 

@@ -18,7 +18,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -32,6 +31,7 @@ from s3mount.errors import (
     S3MountError,
     StaleVersion,
 )
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.object_store import Priority, RequestPriority
 from s3mount.s3.scheduling.limiter import Limiter, Permit, PermitWaiter
 from s3mount.s3.scheduling.outage import OutageTracker

@@ -1,8 +1,7 @@
 """Permits and threads of the requests to a store; those of several buckets share threads."""
 
-from dataclasses import dataclass
-
 from s3mount.errors import StoreError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
 from s3mount.s3.transport import Retryable

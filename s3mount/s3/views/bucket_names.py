@@ -8,12 +8,13 @@ Calls that wait for a listing that begins after them share it.
 import fnmatch
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 import trio
 
 from s3mount.errors import S3MountError, StoreError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import ListPage, ListQuery, Reason
 
 _WILDCARD: Final = re.compile(r"[*?\[]")

@@ -11,10 +11,11 @@ one. NAME is empty for the marker object `d/`. A delete marker is no file. Invar
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from s3mount.errors import AccessDenied, NotFound, StoreError
+from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.model import (
     ByteRange,
     ListedObject,
