@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from benchmarks.relay import Delay, Relay
+from tests.waiting import wait_until
 
 BODY = random.Random(1).randbytes(3 << 20)
 
@@ -152,7 +153,7 @@ def test_bytes_down_are_those_of_the_bodies(
     ask(client, "/b/k", "HEAD")
     ask(client, "/b/k", "PUT", b"up, not down")
 
-    assert {"GET": len(BODY)} == relay.counts.down
+    wait_until(lambda: {"GET": len(BODY)} == relay.counts.down)
 
 
 def test_bytes_of_listings_are_counted_apart(
@@ -161,7 +162,7 @@ def test_bytes_of_listings_are_counted_apart(
     ask(client, "/b/k")
     ask(client, "/b?list-type=2")
 
-    assert {"GET": len(BODY), "LIST": len(BODY)} == relay.counts.down
+    wait_until(lambda: {"GET": len(BODY), "LIST": len(BODY)} == relay.counts.down)
 
 
 def test_the_counts_can_be_asked_for_at_the_control_port(

@@ -652,11 +652,11 @@ def test_a_stall_is_noticed_before_the_deadline(reader: Reader) -> None:
 
 
 def test_a_slow_response_that_moves_is_no_stall(reader: Reader) -> None:
-    beginning, end = part(CONTENT, 0, 20)[:-20], CONTENT[:20]
+    beginning, end = part(CONTENT, 0, 80)[:-80], CONTENT[:80]  # takes 1.6 s
     with reader.client(
-        lambda peer: (says(beginning)(peer), drips(end)(peer)), idle_timeout=0.2
+        lambda peer: (says(beginning)(peer), drips(end)(peer)), idle_timeout=1.5
     ) as (operations, _):
-        assert reader(operations, ByteRange(0, 20), deadline=soon(60)) == CONTENT[:20]
+        assert reader(operations, ByteRange(0, 80), deadline=soon(60)) == CONTENT[:80]
 
 
 @pytest.mark.parametrize(
