@@ -169,6 +169,7 @@ def test_the_counts_can_be_asked_for_at_the_control_port(
     client: http.client.HTTPConnection, relay: Relay
 ) -> None:
     ask(client, "/b/k")
+    wait_until(lambda: bool(relay.counts.down))  # counted when they are sent
 
     with (
         socket.create_connection(("127.0.0.1", relay.control_port)) as control,
