@@ -7,8 +7,12 @@ handles, so ten readers of a file look like one that changes its descriptor.
 A sequence of reads becomes a *stream* with its second read. Its window doubles whenever a read had
 to wait for a fetch, so a slow reader keeps a small window, and a fast reader soon fills the link.
 The window is limited to a multiple of the bytes that were read, less those skipped, so a reader
-with strides or near misses opens none. Fetches begin small and double too, until they are whole
+with near misses opens none. Fetches begin small and double too, until they are whole
 parts: the reader waits for a short one while the longer ones are in flight.
+
+A reader that goes forward in short steps, as one that lists an archive, is *sparse*: what lies
+between its reads is fetched too, as for a sequential one, since it costs less than a round trip for
+each. Its window is limited to a multiple of what its steps have covered.
 
 After contention with many streams, the window begins below a fetch and grows by a quarter, and
 fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
@@ -25,6 +29,10 @@ CONTENDED_PIECES: Final = 4  # the first window after contention: less than a fe
 FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
+SPARSE_STEPS: Final = 4  # steps forward that make a stream sparse
+SPARSE_STEP: Final = 4  # how long they may be on average, in blocks: at most, four for each read
+SPARSE_WITHIN: Final = 4  # reads of the version within which the next step comes
+SPARSE_FACTOR: Final = 2  # window bytes for each byte that the steps have covered
 PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's share of memory
 UNPROVEN_PARTS: Final = 2  # the first window in a version whose reader comes from another one
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
@@ -42,6 +50,9 @@ class SequentialStream:
     *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
     is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
     *links* are the versions that its reader has read whole just before this one.
+    *steps* are the latest reads that followed one another with gaps, *step* their distance on
+    average, and *covered* the bytes from the first of them on, with the gaps; *is_sparse*: they are
+    many and short.
     """
 
     origin: int
@@ -56,17 +67,33 @@ class SequentialStream:
     owner: object = None
     was_contended: bool = False
     links: int = 0
+    steps: int = 0
+    step: int = 0
+    covered: int = 0
+    is_sparse: bool = False
 
     @property
     def is_stream(self) -> bool:
-        return self.window > 0 and self.run > 0
+        return self.window > 0 and self.evidence > 0
+
+    @property
+    def evidence(self) -> int:
+        """How many bytes may be fetched ahead by what was read."""
+        in_sequence = self.run * WINDOW_FACTOR
+        return max(in_sequence, self.covered * SPARSE_FACTOR) if self.is_sparse else in_sequence
 
     def rest(self) -> tuple[int, int]:
         """Stop until there is new evidence; the start and stop of what was not read yet."""
         ahead = min(self.position, self.frontier), self.frontier
         self.window = self.run = 0
+        self.end_steps()
         self.frontier = self.next_stop = self.position
         return ahead
+
+    def end_steps(self) -> None:
+        """Wait for new evidence that the reader is sparse."""
+        self.steps = self.step = self.covered = 0
+        self.is_sparse = False
 
     def rewind(self, start: int) -> None:
         """Plan again from *start* on: there was no room to fetch it."""
@@ -100,11 +127,17 @@ class Readahead:
         stream = self._find(offset, stop)
         if stream is None:
             return self._begin(offset, stop)
+        is_late = self.reads - stream.last_read > SPARSE_WITHIN
         stream.last_read = self.reads
         if stream.position == offset:
             stream.run = min(stream.run + stop - offset, self._widest)
+            stream.covered += stop - offset if stream.steps else 0
             stream.position = stop
         else:
+            if is_late or offset < stream.position:
+                stream.end_steps()
+            else:
+                self._step(stream, stop)
             _jump(stream, offset, stop)
         if not stream.window:
             stream.window = min(OPENING_PIECES * self._sizes.piece, self._widest)
@@ -189,6 +222,17 @@ class Readahead:
             sequences.insert(0, found)
         return found
 
+    def _step(self, stream: SequentialStream, stop: int) -> None:
+        """Count a read that leaves a gap behind *stream*."""
+        length = stop - stream.position
+        stream.step = (3 * stream.step + length) // 4 if stream.steps else length
+        stream.steps += 1
+        stream.covered += length
+        if stream.step > SPARSE_STEP * self._sizes.block:
+            stream.end_steps()
+        elif stream.steps >= SPARSE_STEPS:
+            stream.is_sparse = True
+
     def _begin(self, offset: int, stop: int) -> SequentialStream:
         frontier = align_stop(stop, self._size, self._sizes)
         stream = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
@@ -198,7 +242,7 @@ class Readahead:
 
     def _target(self, stream: SequentialStream, share: int) -> int:
         """The offset up to which to have fetched."""
-        ahead = min(stream.window, stream.run * WINDOW_FACTOR, share)
+        ahead = min(stream.window, stream.evidence, share)
         return min(stream.position + ahead, self._size)
 
     def _extend(

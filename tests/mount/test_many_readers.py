@@ -11,7 +11,7 @@ from tests.mount.memory_mount import ControlledMount, memory_mount
 from tests.waiting import wait_until
 
 READERS = 20  # more than the kernel has in flight by its own default
-STEP = 256 << 10  # bytes between them: each needs a fetch of its own
+STEP = 1 << 20  # bytes between them: each needs a fetch of its own
 PAGE = 4096
 
 

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.cache.ranges import KIB, MIB, FetchSizes, gaps
-from s3mount.cache.readahead import REORDER, Readahead, SequentialStream
+from s3mount.cache.readahead import (
+    REORDER,
+    SPARSE_FACTOR,
+    SPARSE_STEP,
+    SPARSE_STEPS,
+    WINDOW_FACTOR,
+    Readahead,
+    SequentialStream,
+)
 from s3mount.s3.model import ByteRange
 
 SIZES = FetchSizes(part=8 * MIB)
@@ -98,18 +106,66 @@ def test_a_reader_that_never_waits_keeps_a_small_window() -> None:
     assert reading.fetched[-1].stop - 100 * MIB <= 8 * MIB
 
 
+@pytest.mark.parametrize("size", [64 * MIB, GIB])
 @pytest.mark.parametrize("seed", range(20))
-def test_random_reads_of_4_kib_fetch_at_most_256_kib_each(seed: int) -> None:
+def test_random_reads_of_4_kib_fetch_at_most_256_kib_each(seed: int, size: int) -> None:
     chance = random.Random(seed)
-    reading = Reading()
+    reading = Reading(size)
 
     for _ in range(100):
-        reading.read(chance.randrange(GIB // 4096) * 4096, 4096)
+        reading.read(chance.randrange(size // 4096) * 4096, 4096)
 
     assert reading.bytes_fetched <= 20 * MIB
 
 
-def test_a_stride_is_no_stream() -> None:
+def test_a_reader_that_lists_an_archive_waits_for_its_first_members_only() -> None:
+    reading = Reading(size=200 * MIB)
+
+    for offset in range(0, 200 * MIB, 200 * KIB):
+        reading.read(offset, 10 * KIB)
+
+    assert reading.misses == SPARSE_STEPS + 1
+    assert len(reading.fetched) <= 45
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_members_of_an_archive_may_differ_in_size(seed: int) -> None:
+    chance = random.Random(seed)
+    reading = Reading(size=200 * MIB)
+
+    offset = reads = 0
+    while offset < reading.size:
+        reading.read(offset, 10 * KIB)
+        reads += 1
+        offset += 10 * KIB + int(chance.expovariate(1 / (200 * KIB))) // 512 * 512
+
+    assert reading.misses <= reads // 20
+
+
+@pytest.mark.parametrize("steps", [5, 20, 100, 500])
+def test_short_steps_fetch_at_most_three_times_what_they_cover(steps: int) -> None:
+    reading = Reading()
+
+    for offset in range(0, steps * 400 * KIB, 400 * KIB):
+        stream = reading.read(offset, 4 * KIB)
+        stream.window = SHARE
+
+    assert reading.bytes_fetched <= 3 * stream.position
+
+
+def test_short_steps_that_become_long_open_no_window() -> None:
+    reading = Reading()
+    for offset in range(0, 4 * MIB, 200 * KIB):
+        reading.read(offset, 4 * KIB)
+    before = reading.bytes_fetched
+
+    for offset in range(64 * MIB, 512 * MIB, MIB):
+        reading.read(offset, 4 * KIB)
+
+    assert before + 448 * 128 * KIB == reading.bytes_fetched
+
+
+def test_a_long_stride_is_no_stream() -> None:
     reading = Reading()
 
     for offset in range(0, 512 * MIB, MIB):
@@ -243,3 +299,25 @@ def test_every_plan_lies_in_the_object_and_within_the_share(
             assert all(0 <= span.start < span.stop <= size for span in new)
             beyond = sum(max(0, span.stop - max(span.start, stream.position)) for span in new)
             assert beyond <= max(share, 2 * 32)
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(-40, 60), st.integers(1, 4)), max_size=80),
+    share=st.integers(0, 2000),
+)
+def test_what_is_fetched_is_limited_by_what_is_read(
+    steps: list[tuple[int, int]], share: int
+) -> None:
+    reading = Reading(4000, share, FetchSizes(part=32, block=4, small=4, piece=8))
+    offset = read = 0
+
+    for step, length in steps:
+        stream = reading.read(offset, length)
+        stream.window = share
+        read += length
+        offset = max(0, stream.position + step) % (reading.size - 1)
+
+    # the steps before a stream is sparse cover at most as much as those after it, and their mean
+    # lags behind by three steps
+    of_a_step = SPARSE_STEP * 4 * (1 + 3 / SPARSE_STEPS) * (1 + SPARSE_FACTOR) + 3 * 4
+    assert reading.bytes_fetched <= (1 + WINDOW_FACTOR) * read + of_a_step * len(steps)
