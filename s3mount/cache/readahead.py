@@ -14,6 +14,9 @@ A reader that goes forward in short steps, as one that lists an archive, is *spa
 between its reads is fetched too, as for a sequential one, since it costs less than a round trip for
 each. Its window is limited to a multiple of what its steps have covered.
 
+A reader that goes back from the end to just before it reads up to the end, as with the directory of
+an archive or the footer of a table: that is a stream from its first read on.
+
 After contention with many streams, the window begins below a fetch and grows by a quarter, and
 fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
 """
@@ -110,7 +113,9 @@ class Readahead:
         self._size = size
         self._sizes = sizes
         self._widest = WINDOW_PARTS * sizes.part
+        self._opening = min(OPENING_PIECES * sizes.piece, self._widest)
         self._sequences: list[SequentialStream] = []  # the last one read comes first
+        self._has_read_end = False  # of the last block
         self.reads = 0
 
     @property
@@ -140,7 +145,7 @@ class Readahead:
                 self._step(stream, stop)
             _jump(stream, offset, stop)
         if not stream.window:
-            stream.window = min(OPENING_PIECES * self._sizes.piece, self._widest)
+            stream.window = self._opening
         return stream
 
     def grow_window(self, stream: SequentialStream, stop: int) -> None:
@@ -236,6 +241,10 @@ class Readahead:
     def _begin(self, offset: int, stop: int) -> SequentialStream:
         frontier = align_stop(stop, self._size, self._sizes)
         stream = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
+        if stop > self._size - self._sizes.block:
+            self._has_read_end = True
+        elif self._has_read_end and self._size - offset <= self._sizes.small:
+            stream.window, stream.run = self._opening, self._size - offset  # as if it had read it
         self._sequences.insert(0, stream)
         del self._sequences[SEQUENCES:]
         return stream

@@ -142,6 +142,34 @@ def test_members_of_an_archive_may_differ_in_size(seed: int) -> None:
     assert reading.misses <= reads // 20
 
 
+def test_a_reader_that_goes_back_from_the_end_waits_once_for_a_directory_before_it() -> None:
+    reading = Reading(size=100 * MIB)
+
+    reading.read(100 * MIB - 4 * KIB, 4 * KIB)
+    for offset in range(99 * MIB, 100 * MIB - 32 * KIB, 32 * KIB):
+        reading.read(offset, 32 * KIB)
+
+    assert reading.misses == 2
+    assert reading.bytes_fetched == MIB
+
+
+def test_a_reader_that_goes_far_back_from_the_end_is_no_stream() -> None:
+    reading = Reading(size=100 * MIB)
+
+    reading.read(100 * MIB - 4 * KIB, 4 * KIB)
+    reading.read(90 * MIB, 4 * KIB)
+
+    assert reading.bytes_fetched == 2 * 128 * KIB
+
+
+def test_a_read_just_before_the_end_without_one_at_the_end_is_no_stream() -> None:
+    reading = Reading(size=100 * MIB)
+
+    reading.read(99 * MIB, 4 * KIB)
+
+    assert reading.bytes_fetched == 128 * KIB
+
+
 @pytest.mark.parametrize("steps", [5, 20, 100, 500])
 def test_short_steps_fetch_at_most_three_times_what_they_cover(steps: int) -> None:
     reading = Reading()
@@ -303,13 +331,14 @@ def test_every_plan_lies_in_the_object_and_within_the_share(
 
 @given(
     steps=st.lists(st.tuples(st.integers(-40, 60), st.integers(1, 4)), max_size=80),
+    offset=st.integers(0, 3999),
     share=st.integers(0, 2000),
 )
 def test_what_is_fetched_is_limited_by_what_is_read(
-    steps: list[tuple[int, int]], share: int
+    steps: list[tuple[int, int]], offset: int, share: int
 ) -> None:
-    reading = Reading(4000, share, FetchSizes(part=32, block=4, small=4, piece=8))
-    offset = read = 0
+    reading = Reading(4000, share, FetchSizes(part=32, block=4, small=40, piece=8))
+    read = 0
 
     for step, length in steps:
         stream = reading.read(offset, length)
@@ -320,4 +349,6 @@ def test_what_is_fetched_is_limited_by_what_is_read(
     # the steps before a stream is sparse cover at most as much as those after it, and their mean
     # lags behind by three steps
     of_a_step = SPARSE_STEP * 4 * (1 + 3 / SPARSE_STEPS) * (1 + SPARSE_FACTOR) + 3 * 4
-    assert reading.bytes_fetched <= (1 + WINDOW_FACTOR) * read + of_a_step * len(steps)
+    at_the_end = reading.sizes.small
+    limit = (1 + WINDOW_FACTOR) * read + of_a_step * len(steps) + at_the_end
+    assert reading.bytes_fetched <= limit

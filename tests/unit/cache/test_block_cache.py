@@ -122,6 +122,21 @@ async def test_readers_of_the_same_bytes_share_one_fetch(rig: Rig) -> None:
     assert [rig.store.content(LARGE)[n * 4096 : (n + 1) * 4096] for n in range(10)] == outcomes
 
 
+async def test_a_reader_that_goes_back_from_the_end_has_all_up_to_it_fetched_at_once(
+    rig: Rig,
+) -> None:
+    reader = rig.cache.open(LARGE)
+    await rig.reads((reader, LARGE.size - 4096, 4096))
+    await rig.land()
+
+    await rig.reads((reader, LARGE.size - MIB, 4096))
+
+    fetched = sorted((load.span.start, load.span.stop) for load in rig.store.loads)
+    assert LARGE.size - MIB == fetched[0][0]
+    assert LARGE.size - 128 * KIB == fetched[-1][1]
+    assert [stop for _, stop in fetched[:-1]] == [start for start, _ in fetched[1:]]
+
+
 async def test_a_hit_copies_nothing_and_does_not_wait(rig: Rig) -> None:
     reader = rig.cache.open(LARGE)
     await rig.reads((reader, 0, 4096))
