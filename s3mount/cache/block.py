@@ -14,6 +14,7 @@ import trio
 from s3mount import unawaited
 from s3mount.cache.ranges import FetchSizes, gaps
 from s3mount.cache.readahead import Readahead
+from s3mount.cache.stride import StrideDetector
 from s3mount.errors import S3MountError, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority, StartedRead
@@ -154,6 +155,7 @@ class VersionBlocks:
         "readers",
         "served",
         "sizes",
+        "strides",
         "version",
     )
 
@@ -161,6 +163,7 @@ class VersionBlocks:
         self.version = version
         self.sizes = sizes.for_version(version)
         self.readahead = Readahead(version.size, self.sizes)
+        self.strides = StrideDetector(version.size, self.sizes)
         self.readers = 0
         self.has_had_bytes = False
         self.last_read = 0
@@ -214,4 +217,5 @@ class VersionBlocks:
         """Begin readahead anew, since no reader is left; all blocks."""
         self.following = None
         self.readahead = Readahead(self.version.size, self.sizes)
+        self.strides = StrideDetector(self.version.size, self.sizes)
         return list(self._blocks)

@@ -17,7 +17,7 @@ from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.readahead import SequentialStream
-from s3mount.s3.model import ByteRange
+from s3mount.s3.model import ByteRange, Reason
 
 # A stream is idle if it did not move while so many reads went elsewhere: in its own version (32 MiB
 # or more: its reader has gone off with a seek), or in others (a player that pauses).
@@ -67,6 +67,8 @@ class ReadaheadScheduler:
         stream = self._record_read(owner, version_blocks, offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
+        if strided := version_blocks.strides.record_read(offset, stop):
+            self._fetch_strided(version_blocks, strided)
         if version_blocks.following is not None:
             self._fetch_following(version_blocks, stream)
 
@@ -99,6 +101,8 @@ class ReadaheadScheduler:
         else:
             ranges = readahead.ahead(stream, self._share)
         self._fetch(version_blocks, stream, ranges, offset, stop)
+        if strided := version_blocks.strides.record_read(offset, stop):
+            self._fetch_strided(version_blocks, strided)
         if version_blocks.following is not None:
             self._fetch_following(version_blocks, stream)
 
@@ -184,6 +188,16 @@ class ReadaheadScheduler:
                 version_blocks, byte_range, offset, stop
             ):
                 stream.rewind(byte_range.start)
+                return
+
+    def _fetch_strided(
+        self, version_blocks: VersionBlocks, elements: tuple[ByteRange, ...]
+    ) -> None:
+        """Fetch *elements* that come next in a stride, if they fit and nothing is in contention."""
+        if not self._prefetch_limit or self._is_contended():
+            return
+        for element in elements:
+            if not self._planner.prefetch(version_blocks, element, Reason.READAHEAD):
                 return
 
     def _release_following(self, version_blocks: VersionBlocks) -> None:

@@ -137,6 +137,17 @@ async def test_a_reader_that_goes_back_from_the_end_has_all_up_to_it_fetched_at_
     assert [stop for _, stop in fetched[:-1]] == [start for start, _ in fetched[1:]]
 
 
+async def test_what_comes_next_in_a_stride_is_fetched_ahead(rig: Rig) -> None:
+    reader = rig.cache.open(LARGE)
+    for number in range(4):
+        await rig.reads((reader, number * 3 * MIB, 4096))
+        await rig.land()
+
+    assert [number * 3 * MIB for number in range(4, 10)] == [
+        span.start for span in rig.spans(Priority.PREFETCH)
+    ]
+
+
 async def test_a_hit_copies_nothing_and_does_not_wait(rig: Rig) -> None:
     reader = rig.cache.open(LARGE)
     await rig.reads((reader, 0, 4096))
