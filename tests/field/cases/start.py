@@ -411,16 +411,23 @@ TIME = (
         steps=(in_time(4, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
         transports=BOTH,
     ),
-    Case(
-        "reads of many threads stall",
-        "Many threads read one open file from a store that stalls.",
-        objects={"big": bytes(50 << 20)},
-        oddities=(kinds.slow(GET, 60),),
-        options=("--timeout", "4"),
-        may_log=_TIMES_OUT,
-        within=30,
-        steps=(lists("", "big"), in_time(7, fails("EIO|ETIMEDOUT", "big", _pread_everywhere))),
-        transports=BOTH,
+    *(
+        Case(
+            f"reads of many threads stall{where}",
+            "Many threads read one open file from a store that stalls.",
+            objects={"big": bytes(50 << 20)},
+            oddities=(kinds.slow(GET, 60),),
+            options=("--timeout", "4", *options),
+            may_log=_TIMES_OUT,
+            within=30,
+            steps=(lists("", "big"), in_time(7, fails("EIO|ETIMEDOUT", "big", _pread_everywhere))),
+            transports=BOTH,
+        )
+        # of a shared mount, many wait for others of the same user
+        for where, options in (
+            ("", ()),
+            (" in a shared mount", ("--allow-other", "--max-connections", "8")),
+        )
     ),
     Case(
         "a mapped file stalls",
