@@ -141,7 +141,7 @@ class VersionBlocks:
     lives. *has_had_bytes*: a response has brought some of it. *readers* counts open handles.
     *last_read* is the number of the mount's reads at the latest one here, *served* counts the bytes
     of all reads here. *following* are the blocks of the versions that its readers may go on to, one by
-    one. Only a version with readers has any, so that no versions keep one another in memory.
+    one. Only a version that is open has any, so that no versions keep one another in memory.
     """
 
     __slots__ = (
@@ -213,6 +213,5 @@ class VersionBlocks:
 
     def reset_readahead(self) -> list[Block]:
         """Begin readahead anew, since no reader is left; all blocks."""
-        self.following = ()
         self.readahead = Readahead(self.version.size, self.sizes)
         return list(self._blocks)

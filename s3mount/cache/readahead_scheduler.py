@@ -110,11 +110,10 @@ class ReadaheadScheduler:
             if at is version_blocks and stream.owner is owner
         ]:
             self._stop(stream)
-        if version_blocks.readers == 1:
-            self._release_following(version_blocks)
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
+            self._release_following(version_blocks)
 
     def _record_read(
         self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int
@@ -190,7 +189,8 @@ class ReadaheadScheduler:
 
     def _release_following(self, version_blocks: VersionBlocks) -> None:
         """The last reader closes *version_blocks* before its end: it does not go on."""
-        for following in version_blocks.following:
+        expected, version_blocks.following = version_blocks.following, ()
+        for following in expected:
             if following.readers:
                 return
             for stream in [each for each, at in self._streams.items() if at is following]:
