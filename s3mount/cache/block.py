@@ -140,8 +140,8 @@ class VersionBlocks:
     *version* keeps its version id, once the store has sent it, for as long as a reader or a block
     lives. *has_had_bytes*: a response has brought some of it. *readers* counts open handles.
     *last_read* is the number of the mount's reads at the latest one here, *served* counts the bytes
-    of all reads here. *following* are the blocks of the versions that its readers may go on to, one by
-    one. Only a version that is open has any, so that no versions keep one another in memory.
+    of all reads here. *following* are the blocks of the versions that its readers may go on to, in
+    order. Only a version that is open has any, so that no versions keep one another in memory.
     """
 
     __slots__ = (
