@@ -39,6 +39,8 @@ def _frozen(cls: Any, **kwargs: bool) -> Any:
         methods["__repr__"] = _repr(fields)
     if has_eq:
         methods |= _comparison(fields)
+    if kwargs.get("slots"):
+        methods |= {"__getstate__": _state, "__setstate__": _restore}
     for name, method in methods.items():
         if name not in own:
             setattr(cls, name, method)
@@ -110,3 +112,13 @@ def _comparison(fields: tuple[Any, ...]) -> dict[str, object]:
         return hash(value(self))
 
     return {"__eq__": eq, "__hash__": hash_}
+
+
+def _state(self: Any) -> list[object]:
+    """Return what copies of an instance with slots are made of."""
+    return [getattr(self, field.name) for field in dataclasses.fields(self)]
+
+
+def _restore(self: Any, state: list[object]) -> None:
+    for field, value in zip(dataclasses.fields(self), state, strict=True):
+        object.__setattr__(self, field.name, value)

@@ -141,7 +141,8 @@ class VersionBlocks:
     *version* keeps its version id, once the store has sent it, for as long as a reader or a block
     lives. *has_had_bytes*: a response has brought some of it. *readers* counts open handles.
     *last_read* is the number of the mount's reads at the latest one here, *served* counts the bytes
-    of all reads here. *following* are the blocks of the version that its readers may go on to.
+    of all reads here. *following* are the blocks of the versions that its readers may go on to, in
+    order. Only a version that is open has any, so that no versions keep one another in memory.
     """
 
     __slots__ = (
@@ -168,7 +169,7 @@ class VersionBlocks:
         self.has_had_bytes = False
         self.last_read = 0
         self.served = 0
-        self.following: VersionBlocks | None = None
+        self.following: tuple[VersionBlocks, ...] = ()
         # the starts of `_blocks`, in step with it: bisect is faster without a key
         self._starts: list[int] = []
         self._blocks: list[Block] = []
@@ -215,7 +216,6 @@ class VersionBlocks:
 
     def reset_readahead(self) -> list[Block]:
         """Begin readahead anew, since no reader is left; all blocks."""
-        self.following = None
         self.readahead = Readahead(self.version.size, self.sizes)
         self.strides = StrideDetector(self.version.size, self.sizes)
         return list(self._blocks)

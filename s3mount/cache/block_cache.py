@@ -97,10 +97,7 @@ class BlockCache:
 
     def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
         """A reader of *version*, which is open, may go on to those *following*, one by one."""
-        blocks = self._blocks_of(version)
-        for each in following:
-            blocks.following = self._blocks_of(each)
-            blocks = blocks.following
+        self._blocks_of(version).following = tuple(map(self._blocks_of, following))
 
     def known_version_id(self, version: ObjectVersion) -> str | None:
         """The version id of *version*, if a response has told it while it is read or cached."""

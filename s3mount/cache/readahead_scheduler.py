@@ -69,7 +69,7 @@ class ReadaheadScheduler:
             self._fetch(version_blocks, stream, ranges, stop, stop)
         if strided := version_blocks.strides.record_read(offset, stop):
             self._fetch_strided(version_blocks, strided)
-        if version_blocks.following is not None:
+        if version_blocks.following:
             self._fetch_following(version_blocks, stream)
 
     def record_hit(
@@ -103,7 +103,7 @@ class ReadaheadScheduler:
         self._fetch(version_blocks, stream, ranges, offset, stop)
         if strided := version_blocks.strides.record_read(offset, stop):
             self._fetch_strided(version_blocks, strided)
-        if version_blocks.following is not None:
+        if version_blocks.following:
             self._fetch_following(version_blocks, stream)
 
     def release(self, owner: object, version_blocks: VersionBlocks) -> None:
@@ -114,10 +114,10 @@ class ReadaheadScheduler:
             if at is version_blocks and stream.owner is owner
         ]:
             self._stop(stream)
-        self._release_following(version_blocks)
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
+            self._release_following(version_blocks)
 
     def _record_read(
         self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int
@@ -132,12 +132,12 @@ class ReadaheadScheduler:
 
     def _end(self, version_blocks: VersionBlocks, stream: SequentialStream) -> None:
         """End *stream*: its reader has come to the end, and may go on to the following version."""
-        following = version_blocks.following
-        if following is not None and version_blocks.readahead.has_read_whole(stream):
+        if version_blocks.following and version_blocks.readahead.has_read_whole(stream):
+            following = version_blocks.following[0]
             following.readahead.successor(stream)
             following.last_read = self.reads
             self._latest_following = following
-            version_blocks.following = None
+            version_blocks.following = ()
         if stream in self._streams:
             self._stop(stream)
 
@@ -149,10 +149,11 @@ class ReadaheadScheduler:
         if not stream.links or not version_blocks.readahead.has_read_whole(stream):
             return
         room = min(self._share, stream.window) - (version_blocks.version.size - stream.position)
-        while room > 0 and stream.frontier >= version_blocks.version.size:
-            following = version_blocks.following
-            successor = None if following is None else following.readahead.successor(stream)
-            if following is None or successor is None:
+        for following in version_blocks.following:
+            if room <= 0 or stream.frontier < version_blocks.version.size:
+                return
+            successor = following.readahead.successor(stream)
+            if successor is None:
                 return
             following.last_read = self.reads
             if ranges := following.readahead.ahead(successor, room):
@@ -201,12 +202,13 @@ class ReadaheadScheduler:
                 return
 
     def _release_following(self, version_blocks: VersionBlocks) -> None:
-        """A reader closes *version_blocks* before its end: it does not go on."""
-        following = version_blocks.following
-        while following is not None and not following.readers:
+        """The last reader closes *version_blocks* before its end: it does not go on."""
+        expected, version_blocks.following = version_blocks.following, ()
+        for following in expected:
+            if following.readers:
+                return
             for stream in [each for each, at in self._streams.items() if at is following]:
                 self._stop(stream)
-            following = following.following
 
     def _is_contended(self) -> bool:
         """Whether the streams that move keep the link busy; paused readers do not count."""

@@ -1,5 +1,6 @@
 """The command s3mount: from its arguments to an exit status."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -11,6 +12,7 @@ from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.flag_values import mount_arguments
 from s3mount.cli.plain_parser import parse_plain
 from s3mount.deferred_imports import deferred_imports
+from s3mount.errors import SetupError
 
 _COMPLETION: Final = (
     "_S3MOUNT_COMPLETE"  # `variable` of s3mount.cli.completion, which imports click
@@ -30,7 +32,7 @@ def s3mount(arguments: Sequence[str]) -> int:
     """Mount as *arguments* say; return the exit status. Raises S3MountError before the fork."""
     parsed = _parsed(arguments)
     if isinstance(parsed, str):
-        sys.stdout.write(f"{parsed}\n")
+        _print(parsed)
         return 0
     config = build_config(parsed)
     # trio: a third of the command line's time, which --help and a mistyped option do not need
@@ -38,6 +40,16 @@ def s3mount(arguments: Sequence[str]) -> int:
         from s3mount.daemon.startup import run  # noqa: PLC0415
 
     return run(config)
+
+
+def _print(text: str) -> None:
+    """Write *text* to stdout, without a word if its reader is gone. Raises SetupError."""
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+    except OSError as exc:
+        raise SetupError(f"stdout cannot be written: {exc.strerror}") from exc
 
 
 def _parsed(arguments: Sequence[str]) -> MountArguments | str:

@@ -62,10 +62,12 @@ class ServedFileSystem:
         invalidator: EntryInvalidator,
         metadata: Callable[[], "MetadataReader"],
         *,
+        background: trio.Nursery,
         config: Config,
         metrics: Metrics,
         disk: "DiskContents | None" = None,
     ) -> None:
+        self._background = background
         self._config = config
         self._disk = disk
         self._observed = observed
@@ -98,6 +100,7 @@ class ServedFileSystem:
 
     def answered(self) -> None:
         self._observed.preconnect()
+        self._background.start_soon(trio.to_thread.run_sync, import_deferred)
 
     def invalidate_all(self) -> None:
         try:
@@ -187,6 +190,7 @@ async def _serve_session(
         blocks,
         invalidator,
         metadata,
+        background=background,
         config=config,
         metrics=host.metrics,
         disk=None if disk is None else disk.contents(config.store),
@@ -268,8 +272,6 @@ def _request_log() -> RequestLog:
 def _import_control_wiring() -> None:
     """Import late: the control socket is served when the mount has answered."""
     import s3mount.daemon.control_wiring  # noqa: F401, PLC0415
-
-    import_deferred()
 
 
 def import_late_libraries() -> None:

@@ -238,15 +238,14 @@ class Operations(pyfuse3.Operations):
         if cached is not None:
             return cached
         with request_deadline(self._timeout, partial(self._files.key, fh)):
-            async with self._limiter.admitted(self._file_users[fh]):
-                return await self._read(fh, off, size)
+            return await self._read(fh, off, size)
 
     async def _read(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:
         started = trio.current_time()
         failed = self._read_retries.take(fh, off, off + size, started)
         try:
             if failed is None:
-                return await self._files.read(fh, off, size)
+                return await self._read_admitted(fh, off, size)
             return await self._read_again(fh, off, size, failed)
         except (S3MountError, trio.Cancelled) as exc:
             ended = trio.current_time()
@@ -259,8 +258,12 @@ class Operations(pyfuse3.Operations):
     ) -> bytes | bytearray | memoryview:
         """Read within what is left of the time that the first request had."""
         with trio.move_on_at(failed.started + self._timeout):
-            return await self._files.read(fh, off, size)
+            return await self._read_admitted(fh, off, size)
         raise failed.failure
+
+    async def _read_admitted(self, fh: int, off: int, size: int) -> bytes | bytearray | memoryview:
+        async with self._limiter.admitted(self._file_users[fh]):
+            return await self._files.read(fh, off, size)
 
     @maps_errors
     async def release(self, fh: int) -> None:

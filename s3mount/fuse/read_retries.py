@@ -3,7 +3,8 @@
 The kernel reads ahead in large requests. If one fails, it drops the error, and requests the one
 page that a user waits for. For a page fault it does so twice (mm/filemap.c: filemap_fault, after
 VM_FAULT_RETRY). All share the deadline of the first, or a user would wait twice as long as
-promised. Pure.
+promised. So does a new read of what was read ahead in vain: whether another thread waits for it
+cannot be told. Pure.
 
 What is kept is bounded in number and age, and holds neither frames nor buffers of failed reads.
 """
@@ -18,7 +19,7 @@ RETRIED_WITHIN = (
 FILES_MAX: Final = (
     1024  # with failed reads within that time; a read beyond has a deadline of its own
 )
-READS_MAX: Final = 64  # of a file, which has seldom more readers at once
+READS_MAX: Final = 256  # of a file: as many as the kernel has in flight at once (BACKGROUND_MAX)
 
 
 class FailedRead(NamedTuple):
@@ -39,7 +40,8 @@ class ReadRetryTracker:
     """Failed reads that the kernel is about to retry, by the handle of the open file."""
 
     def __init__(self) -> None:
-        self._failed: dict[int, list[FailedRead]] = {}  # in the order of the latest failure
+        # in the order of the latest failure; no list is empty
+        self._failed: dict[int, list[FailedRead]] = {}
 
     def record(self, handle: int, failed: FailedRead, *, retried: FailedRead | None = None) -> None:
         """Expect a retry of a part of *failed*, which has just ended, and has retried *retried*.
@@ -57,17 +59,17 @@ class ReadRetryTracker:
         self._drop_old(horizon)
 
     def take(self, handle: int, start: int, stop: int, now: float) -> FailedRead | None:
-        """The failed read that a read of [*start*, *stop*) retries, if it does.
-
-        The other failed reads of the file are forgotten: they were readahead that nobody waits for.
-        """
-        for failed in self._failed.get(handle, ()):
+        """The failed read that a read of [*start*, *stop*) retries, if it does; then forgotten."""
+        of_file = self._failed.get(handle, [])
+        for failed in of_file:
             if (
                 now <= failed.ended + RETRIED_WITHIN
                 and failed.start <= start
                 and stop <= failed.stop
             ):
-                del self._failed[handle]
+                of_file.remove(failed)
+                if not of_file:
+                    del self._failed[handle]
                 return failed
         return None
 

@@ -1,5 +1,6 @@
 """Failures to mount: one line with the cause and the remedy, status 1, before the background."""
 
+import configparser
 import http.server
 import json
 import socket
@@ -14,8 +15,17 @@ import pytest
 
 from tests.mount.buckets import fill
 from tests.mount.filesystem_access import output_of, read_file
-from tests.mount.mount_process import is_mounted, mount_of, refused, run_command, served
+from tests.mount.mount_process import (
+    REPOSITORY,
+    is_mounted,
+    mount_of,
+    mounted,
+    refused,
+    run_command,
+    served,
+)
 from tests.servers import S3Server
+from tests.waiting import wait_until
 
 UNREACHABLE_WITHIN = 15  # seconds
 PRINTS_IMPORTS = """\
@@ -253,3 +263,20 @@ def _web_server() -> Iterator[str]:
         finally:
             web.shutdown()
             thread.join()
+
+
+@pytest.mark.parametrize("options", [(), ("--no-control",)])
+def test_what_the_start_left_out_is_imported_before_an_upgrade_replaces_it(
+    options: tuple[str, ...], seaweedfs: S3Server, tmp_path: Path
+) -> None:
+    bucket = fill(seaweedfs, {"a": b"1"})
+    imported, library = tmp_path / "imported", tmp_path / "library"
+    library.mkdir()
+    source = Path(str(configparser.__file__)).read_text()
+    (library / "configparser.py").write_text(f"{source}\nopen({str(imported)!r}, 'w').close()\n")
+    env = {**seaweedfs.environment(), "PYTHONPATH": f"{library}:{REPOSITORY}"}
+    arguments = ("--endpoint-url", seaweedfs.endpoint_url, *options)
+
+    with mounted(bucket, tmp_path / "mnt", *arguments, env=env, is_forked=False) as mount:
+        assert read_file(mount / "a") == b"1"
+        wait_until(imported.exists)

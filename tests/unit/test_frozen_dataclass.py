@@ -1,5 +1,6 @@
 """A frozen class of ours behaves as one of the standard decorator."""
 
+import copy
 import dataclasses
 import inspect
 from collections.abc import Callable
@@ -73,6 +74,7 @@ def _subclass(decorator: Decorator) -> Any:
     return Subclass
 
 
+COPIES = (copy.copy, copy.deepcopy)
 CLASSES = (_point, _keywords, _own, _empty, _identity, _subclass)
 ARGUMENTS: tuple[tuple[tuple[Any, ...], dict[str, Any]], ...] = (
     ((), {}),
@@ -111,6 +113,7 @@ def _behaviour(cls: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -
         [_outcome(lambda name=name: delattr(value, name)) for name in names],
         _outcome(lambda: dataclasses.replace(value, **dict.fromkeys(names[:1], 7)) == value),
         _outcome(lambda: dataclasses.asdict(value)),
+        [_outcome(lambda make=make: repr(make(value)) == repr(value)) for make in COPIES],
         getattr(cls, "__match_args__", None),
         getattr(cls, "__slots__", None),
     ]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,6 +105,18 @@ def _pread(offset: int, size: int) -> Callable[[Path], object]:
             os.close(descriptor)
 
     return call
+
+
+def _pread_everywhere(path: Path) -> None:
+    """Read with one system call in each of many threads, all of one open file. Raises the first."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with ThreadPoolExecutor(100) as readers:
+            offsets = range(0, 100 * (512 << 10), 512 << 10)
+            for read in [readers.submit(os.pread, descriptor, 4096, at) for at in offsets]:
+                read.result()
+    finally:
+        os.close(descriptor)
 
 
 def _read_whole(path: Path) -> None:
@@ -397,6 +410,24 @@ TIME = (
         within=30,
         steps=(in_time(4, fails("EIO|ETIMEDOUT", "big", _read_whole)),),
         transports=BOTH,
+    ),
+    *(
+        Case(
+            f"reads of many threads stall{where}",
+            "Many threads read one open file from a store that stalls.",
+            objects={"big": bytes(50 << 20)},
+            oddities=(kinds.slow(GET, 60),),
+            options=("--timeout", "4", *options),
+            may_log=_TIMES_OUT,
+            within=30,
+            steps=(lists("", "big"), in_time(7, fails("EIO|ETIMEDOUT", "big", _pread_everywhere))),
+            transports=BOTH,
+        )
+        # of a shared mount, many wait for others of the same user
+        for where, options in (
+            ("", ()),
+            (" in a shared mount", ("--allow-other", "--max-connections", "8")),
+        )
     ),
     Case(
         "a mapped file stalls",

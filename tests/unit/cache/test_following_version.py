@@ -1,5 +1,6 @@
 """Readahead from the end of one version into the beginning of the following one."""
 
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ObjectVersion
@@ -36,6 +38,16 @@ class Rig:
             await reader.read(offset, 128 * KIB)
         reader.close()
         await wait_all_tasks_blocked()
+
+    async def read_slowly(self, number: int, reader: ObjectReader, stop: int) -> None:
+        """Read a version in order, of which each read waits for its bytes."""
+        async with trio.open_nursery() as readers:
+            for offset in range(0, stop, 128 * KIB):
+                readers.start_soon(reader.read, offset, 128 * KIB)
+                await wait_all_tasks_blocked()
+                for load in [each for each in self.store.loads if each.version == VERSIONS[number]]:
+                    load.land()
+                await wait_all_tasks_blocked()
 
     def fetched(self, number: int) -> int:
         """How many bytes of a version were requested so far."""
@@ -100,24 +112,24 @@ async def test_a_reader_that_begins_elsewhere_has_not_gone_on(rig: Rig) -> None:
     assert not rig.fetched(3)
 
 
-async def test_a_reader_that_closes_before_the_end_cancels_what_follows(rig: Rig) -> None:
+@pytest.mark.parametrize("is_verified", [False, True])
+async def test_a_reader_that_closes_before_the_end_cancels_what_follows(
+    rig: Rig, *, is_verified: bool
+) -> None:
     await rig.read(0)
+    background = rig.cache.open_background(VERSIONS[1]) if is_verified else None
     rig.store.is_prompt = False
     reader = rig.cache.open(VERSIONS[1])
     rig.cache.expect_next(VERSIONS[1], VERSIONS[2:])
-    async with trio.open_nursery() as readers:
-        for offset in range(0, 5 * MIB, 128 * KIB):
-            readers.start_soon(reader.read, offset, 128 * KIB)
-            await wait_all_tasks_blocked()
-            for load in [each for each in rig.store.loads if each.version == VERSIONS[1]]:
-                load.land()
-            await wait_all_tasks_blocked()
+    await rig.read_slowly(1, reader, 5 * MIB)
     ahead = [load for load in rig.store.loads if load.version in VERSIONS[2:]]
 
     reader.close()
 
     assert ahead
-    assert ahead == rig.store.cancelled_by(rig.cache)
+    assert ahead == [load for load in rig.store.cancelled_by(rig.cache) if load in ahead]
+    if background is not None:
+        background.close()
 
 
 async def test_without_readahead_nothing_follows() -> None:
@@ -145,3 +157,33 @@ def test_readers_in_any_order_fetch_little_in_vain(parts: Sequence[tuple[int, in
                 assert read_metrics(rig.cache)["block_bytes"] <= LIMIT
 
     trio.run(play)
+
+
+async def test_versions_that_follow_one_another_in_two_orders_end_with_their_readers(
+    rig: Rig,
+) -> None:
+    by_name, by_inode = rig.cache.open(VERSIONS[0]), rig.cache.open(VERSIONS[4])
+    rig.cache.expect_next(VERSIONS[0], [VERSIONS[1], VERSIONS[2]])
+    rig.cache.expect_next(VERSIONS[4], [VERSIONS[2], VERSIONS[1]])
+
+    gc.disable()
+    try:
+        by_name.close()  # before its end
+        by_inode.close()
+        del by_name, by_inode
+        assert not list(rig.cache._versions)
+    finally:
+        gc.enable()
+
+
+async def test_one_of_two_readers_that_closes_cancels_nothing_of_what_follows(rig: Rig) -> None:
+    await rig.read(0)
+    rig.store.is_prompt = False
+    reader, other = rig.cache.open(VERSIONS[1]), rig.cache.open(VERSIONS[1])
+    rig.cache.expect_next(VERSIONS[1], VERSIONS[2:])
+    await rig.read_slowly(1, reader, 5 * MIB)
+    other.close()
+
+    assert [load for load in rig.store.loads if load.version in VERSIONS[2:]]
+    assert not rig.store.cancelled_by(rig.cache)
+    reader.close()

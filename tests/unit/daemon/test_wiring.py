@@ -45,7 +45,11 @@ def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> N
 
     none = cast("Any", None)
 
-    ServedFileSystem(none, none, none, none, none, config=none, metrics=none).invalidate_all()
+    served = ServedFileSystem(
+        none, none, none, none, none, background=none, config=none, metrics=none
+    )
+
+    served.invalidate_all()
 
 
 def test_what_few_mounts_need_is_not_imported_at_the_start() -> None:

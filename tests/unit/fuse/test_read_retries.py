@@ -1,6 +1,7 @@
 """The kernel retries a part of a failed read, once, and after a page fault twice."""
 
 from s3mount.errors import StoreError
+from s3mount.fuse.handshake import BACKGROUND_MAX
 from s3mount.fuse.read_retries import (
     FILES_MAX,
     READS_MAX,
@@ -10,7 +11,6 @@ from s3mount.fuse.read_retries import (
 )
 
 FAILED = FailedRead(0, 131072, started=10.0, ended=14.0, failure=StoreError("down"))
-BESIDE = FailedRead(131072, 262144, started=10.0, ended=14.0, failure=StoreError("down"))
 PAGE = (4096, 8192)
 
 
@@ -30,11 +30,21 @@ def test_a_read_of_a_page_of_a_failed_read_is_its_retry() -> None:
 
 
 def test_a_failed_read_is_retried_once() -> None:
-    tracker = _expecting(FAILED, BESIDE)
+    tracker = _expecting(FAILED)
     tracker.take(1, *PAGE, 14.0)
 
     assert tracker.take(1, *PAGE, 14.0) is None
-    assert tracker.take(1, BESIDE.start, BESIDE.stop, 14.0) is None
+    tracker.record(2, FAILED)
+    assert list(tracker._failed) == [2]
+
+
+def test_each_of_many_reads_that_failed_at_once_is_retried() -> None:
+    failed = [FAILED._replace(start=at << 20, stop=(at + 1) << 20) for at in range(BACKGROUND_MAX)]
+    tracker = _expecting(*failed)
+
+    retried = [tracker.take(1, each.start, each.start + 4096, 14.0) for each in failed]
+
+    assert [each.start for each in failed] == [each.start for each in retried if each]
 
 
 def test_a_retry_that_fails_is_retried_once_within_the_time_of_the_first_read() -> None:
