@@ -68,6 +68,10 @@ class DirectoryLru:
     def get(self, key: DirectoryKey) -> DirectoryState | None:
         return self._directories.get(key)
 
+    def has(self, key: DirectoryKey) -> bool:
+        """Whether the directory of *key* is kept, without counting a use of it."""
+        return key in self._directories
+
     def replace_scan(self, directory: DirectoryState, scan: ListingScan | None) -> None:
         """Give *directory* another scan, or none; readers of the one that it had go on with it."""
         former, directory.scan = directory.scan, scan

@@ -10,9 +10,10 @@ to is then more and more often known. Invariants:
    and more directories are left than there were pages.
 3. What the reader has visited makes room for what it has not: beyond `FULL` of the metadata limit
    the first visited directories are evicted. If there are none, scans pause until there are.
+4. A scan that fails ends the walk (`has_failed`); the next one begins with a new proof.
+5. Nothing is held but for directories that the cache holds, twice as many at most.
 """
 
-from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -53,7 +54,9 @@ class InodeWalk:
         self._new_builder = new_builder
         self._start = start
         self._rank: int | None = None  # of the last visit in order
-        self._visited: deque[DirectoryKey] = deque()  # with what is in them
+        # with what is in them, the last one visited last
+        self._visited: dict[DirectoryKey, None] = {}
+        self.has_failed = False  # a scan, so that no more are started
         self._allowed = 0  # pages
         self._received = 0  # pages, of scans that are complete
         self._is_split = False
@@ -85,9 +88,9 @@ class InodeWalk:
 
         Returns whether it is next in order, so that pages are due.
         """
-        if not directory.prefix.startswith(self.prefix) or directory is self._parent:
+        if not directory.prefix.startswith(self.prefix) or directory.prefix == self.prefix:
             return False
-        self._visited.append(directory.key)
+        self._record_visited(directory.key)
         rank = self._order.rank(directory.inode)
         is_next = rank is not None and self._is_next(rank)
         if rank is not None and is_next:
@@ -98,7 +101,13 @@ class InodeWalk:
                 self.begin()
         self._make_room()
         self._request_pages()
-        return is_next
+        return is_next and not self.has_failed
+
+    def _record_visited(self, key: DirectoryKey) -> None:
+        self._visited.pop(key, None)
+        self._visited[key] = None
+        if len(self._visited) > 2 * self._directories.directory_count + KEPT_MIN:
+            self._visited = dict.fromkeys(filter(self._directories.has, self._visited))
 
     def _is_next(self, rank: int) -> bool:
         return self._rank is None or 0 < rank - self._rank <= SKIPPED_MAX
@@ -107,7 +116,9 @@ class InodeWalk:
         for _ in range(_EVICTED_MAX):
             if not self._is_full or len(self._visited) <= KEPT_MIN:
                 return
-            self._directories.evict(self._visited.popleft())
+            first = next(iter(self._visited))
+            del self._visited[first]
+            self._directories.evict(first)
 
     @property
     def _is_full(self) -> bool:
@@ -134,8 +145,11 @@ class InodeWalk:
 
     def _drop_complete(self) -> None:
         for scan, fetcher in list(self._scans.items()):
-            if scan.is_complete or fetcher.is_stuck:
+            self.has_failed = self.has_failed or scan.has_failed or fetcher.has_failed
+            if scan.is_complete:
                 self._received += self._scans.pop(scan).received
+        if self.has_failed:
+            self.abandon()
 
     def _split(self) -> None:
         """Split what is left, now that the first page shows how long it is."""

@@ -87,6 +87,10 @@ class WalkPrefetcher(PrefetchPolicy):
         walk, is_known = self._inode_walk, self._catalog.is_fresh(directory)
         if walk is not None and walk.record_read(directory, is_known=is_known):
             return
+        if walk is not None and walk.has_failed:
+            self._inode_walk = None
+        if is_known:  # scans would bring nothing
+            return
         parent = self._parent_of(directory)
         listing = None if parent is None else parent.listing
         if parent is None or listing is None or not listing.is_complete or listing.is_trimmed:
