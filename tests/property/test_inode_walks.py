@@ -3,14 +3,17 @@
 import math
 import tracemalloc
 
+import pytest
 import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3mount.errors import AccessDenied
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.prefetch import inode_walk
 from s3mount.filesystem.prefetch.inode_order import PROOF
 from s3mount.filesystem.prefetch.inode_walk import PAGES_PER_VISIT, PARTS_MAX
+from s3mount.s3.model import ListQuery
 from tests.fakes.key_order import Order, in_byte_order, in_component_order
 from tests.fakes.memory_store import MemoryStore, Request, hook
 from tests.property.kernel import Clock, Kernel, kernel_on
@@ -20,6 +23,7 @@ DIRECTORIES, FILES, PAGE = 300, 10, 50
 PAGES = DIRECTORIES * FILES // PAGE
 ROOT_PAGES = DIRECTORIES // PAGE
 FEW = 2 * PARTS_MAX  # requests: the proof, scans by name, and a page too many of each part
+LARGE = 5000  # files of one directory
 REPEATED = 5000  # reads of one directory
 
 orders = st.sampled_from([in_byte_order, in_component_order])
@@ -152,3 +156,27 @@ def test_reads_after_a_walk_take_no_memory() -> None:
             assert grown < REPEATED * 8
 
     run(main)
+
+
+def test_a_large_directory_is_passed_over_before_it_takes_much_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inode_walk, "PENDING_MAX", 4 * PAGE)
+    store = _store()
+    for number in range(LARGE):
+        store.put(f"150/large/{number:05}", b"x")
+
+    async def main() -> None:
+        async with kernel_on(store, Clock(), is_proven=True) as kernel:
+            for inode in await _sorted_directories(kernel):
+                assert len(await kernel.readdir(inode)) >= FILES
+            scans = [request for request in store.requests if not _of(request).delimiter]
+            assert len(scans) <= PAGES + 2 * PARTS_MAX < LARGE // PAGE
+            assert len(store.requests) <= ROOT_PAGES + 2 * PAGES + 2 * FEW
+
+    run(main)
+
+
+def _of(request: Request) -> ListQuery:
+    assert request.query is not None
+    return request.query

@@ -11,7 +11,9 @@ to is then more and more often known. Invariants:
 3. What the reader has visited makes room for what it has not: beyond `FULL` of the metadata limit
    the first visited directories are evicted. If there are none, scans pause until there are.
 4. A scan that fails ends the walk (`has_failed`); the next one begins with a new proof.
-5. Nothing is held but for directories that the cache holds, twice as many at most.
+5. A scan that is inside a directory of over `PENDING_MAX` entries goes on after it: they are in no
+   limit before the directory is finished.
+6. Nothing is held but for directories that the cache holds, twice as many at most.
 """
 
 from collections.abc import Callable
@@ -32,6 +34,7 @@ PART_PAGES_MIN = 8  # a part may begin with a page too many
 AHEAD_MAX = 4  # pages of one scan that are requested at once, while the cache is half empty
 FULL = 0.9  # of the metadata limit
 KEPT_MIN = 16  # directories visited last, which are kept
+PENDING_MAX = 10_000  # entries of unfinished directories of one scan: some 4 MB
 MISSES_MAX = 6  # directories in a row that were not known, after all scans, before it is repeated
 _EVICTED_MAX = 8  # directories at one visit, for the kernel has to forget their entries
 
@@ -148,8 +151,21 @@ class InodeWalk:
             self.has_failed = self.has_failed or scan.has_failed or fetcher.has_failed
             if scan.is_complete:
                 self._received += self._scans.pop(scan).received
+            elif scan.builder.pending_count > PENDING_MAX:
+                self._received += self._scans.pop(scan).received
+                fetcher.abandon()
+                self._add_next(scan.builder)
         if self.has_failed:
             self.abandon()
+
+    def _add_next(self, builder: SubtreeBuilder) -> None:
+        """Scan what *builder* has left, but for the directory that it is inside of."""
+        listing = self._parent.listing
+        children = [] if listing is None else listing.child_prefixes(1)
+        left = filter(builder.is_before, children)
+        start = min(left, key=builder.position_of, default=None)
+        if start is not None:
+            self._add(self._new_builder(self.prefix, start, builder.stop))
 
     def _split(self) -> None:
         """Split what is left, now that the first page shows how long it is."""

@@ -20,6 +20,7 @@ its directories.
 import logging
 from itertools import pairwise
 from typing import NamedTuple
+from weakref import ref
 
 import trio
 
@@ -48,9 +49,10 @@ READ_MAX = 2_000  # directories remembered because they were read
 
 
 class _Published(NamedTuple):
-    """The scan that has made a directory known, and its page."""
+    """The scan of *root* that has made a directory known, as long as it is kept, and its page."""
 
-    scan: SubtreeScan
+    root: str
+    scan: ref[SubtreeScan]
     page: int
 
 
@@ -243,7 +245,9 @@ class WalkPrefetcher(PrefetchPolicy):
 
     def _publish(self, scan: SubtreeScan, page: int, finished: list[Finished]) -> None:
         """Make directories completely known, unless newer listings of them are cached."""
-        published = _Published(scan, page)  # shared by all of them, to save memory
+        published = _Published(
+            scan.builder.root, ref(scan), page
+        )  # shared by all of them, to save memory
         for prefix, entries, hidden, requested_at in finished:
             directory = self._catalog.put_complete(prefix, entries, hidden, requested_at)
             if directory is not None and directory.listing is not None:
@@ -255,13 +259,13 @@ class WalkPrefetcher(PrefetchPolicy):
         published = None if listing is None else listing.prefetched_by
         if listing is not None and isinstance(published, _Published):
             listing.prefetched_by = None
-            self._visit(*published)
+            self._visit(published.root, published.scan(), published.page)
 
-    def _visit(self, scan: SubtreeScan, page: int) -> None:
-        """Let *scan* proceed, since its reader has come to a directory of *page*."""
-        self._catalog.find_directory(scan.builder.root)  # used: the reader will come back to it
-        if scan.builder.root in self._plain_reads:
-            self._remember(scan.builder.root, 0)
+    def _visit(self, root: str, scan: SubtreeScan | None, page: int) -> None:
+        """Let *scan* of *root* proceed, since its reader has come to a directory of *page*."""
+        self._catalog.find_directory(root)  # used: the reader will come back to it
+        if root in self._plain_reads:
+            self._remember(root, 0)
         self._failures = 0
         if scan in self._scans:
             self._scans[scan].request_pages(scan.record_visit(page))
