@@ -24,7 +24,7 @@ PAGES = DIRECTORIES * FILES // PAGE
 ROOT_PAGES = DIRECTORIES // PAGE
 FEW = 2 * PARTS_MAX  # requests: the proof, scans by name, and a page too many of each part
 LARGE = 5000  # files of one directory
-REPEATED = 5000  # reads of one directory
+REPEATED = 10_000  # reads of one directory
 
 orders = st.sampled_from([in_byte_order, in_component_order])
 

@@ -13,9 +13,10 @@ to is then more and more often known. Invariants:
 4. A scan that fails ends the walk (`has_failed`); the next one begins with a new proof.
 5. A scan that is inside a directory of over `PENDING_MAX` entries goes on after it: they are in no
    limit before the directory is finished.
-6. Nothing is held but for directories that the cache holds, twice as many at most.
+6. At most twice as many visits are recorded as the cache holds directories.
 """
 
+from collections import deque
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -57,8 +58,7 @@ class InodeWalk:
         self._new_builder = new_builder
         self._start = start
         self._rank: int | None = None  # of the last visit in order
-        # with what is in them, the last one visited last
-        self._visited: dict[DirectoryKey, None] = {}
+        self._visited: deque[DirectoryKey] = deque()  # with what is in them
         self.has_failed = False  # a scan, so that no more are started
         self._allowed = 0  # pages
         self._received = 0  # pages, of scans that are complete
@@ -107,10 +107,10 @@ class InodeWalk:
         return is_next and not self.has_failed
 
     def _record_visited(self, key: DirectoryKey) -> None:
-        self._visited.pop(key, None)
-        self._visited[key] = None
+        self._visited.append(key)
         if len(self._visited) > 2 * self._directories.directory_count + KEPT_MIN:
-            self._visited = dict.fromkeys(filter(self._directories.has, self._visited))
+            latest = dict.fromkeys(filter(self._directories.has, reversed(self._visited)))
+            self._visited = deque(reversed(latest))
 
     def _is_next(self, rank: int) -> bool:
         return self._rank is None or 0 < rank - self._rank <= SKIPPED_MAX
@@ -119,9 +119,7 @@ class InodeWalk:
         for _ in range(_EVICTED_MAX):
             if not self._is_full or len(self._visited) <= KEPT_MIN:
                 return
-            first = next(iter(self._visited))
-            del self._visited[first]
-            self._directories.evict(first)
+            self._directories.evict(self._visited.popleft())
 
     @property
     def _is_full(self) -> bool:
