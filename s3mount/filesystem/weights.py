@@ -11,11 +11,11 @@ ETAG = 57  # an ETag that is no MD5, as a str in a tuple, beside its characters;
 VERSION_ID = 300  # an entry's version id, of 32 to 100 characters, in the dict of its page
 INODE = 120  # an entry's share of the inode table, once the kernel refers to it: 101 to 124
 
-SCAN = 700  # a `ListingScan` and its `DirectoryListing`, complete, without pages: 660
+SCAN = 440  # a `ListingScan` and its `DirectoryListing`, complete, without pages: 385
 LISTING_PAGE = 900  # a page's origin, token and place in a listing, beside the page: 850
 PENDING_ENTRY = 400  # an `Entry` that a merger holds back: 259
 TRIMMED_NAME = 8  # the hash of a name in an array, exactly
 SHOWN_NAME = 100  # the hash of a name in a frozenset: 138 at worst, between two doublings
 
-DIRECTORY = 800  # a `DirectoryState` without a scan, in the LRU cache: 500
+DIRECTORY = 600  # a `DirectoryState` without a scan, in the LRU cache: 410 to 490
 DENTRY = 300  # a `CachedDentry` that a lookup has put, beside its page: 166

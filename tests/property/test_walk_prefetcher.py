@@ -1,11 +1,15 @@
 """A walk costs few requests; one that turns aside costs little more than its listings."""
 
+import gc
 import math
 
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.prefetch.subtree_builder import SubtreeBuilder
+from s3mount.filesystem.prefetch.walk_prefetcher import SCANS_MAX
 from tests.fakes.key_order import Order, in_byte_order, in_component_order
 from tests.fakes.memory_store import MemoryStore
 from tests.property.kernel import Clock, Kernel, kernel_on, truth, walk
@@ -139,3 +143,21 @@ def _above(path: bytes) -> list[bytes]:
     """*path* and its parents, the root included."""
     names = path.split(b"/") if path else []
     return [b"/".join(names[:depth]) for depth in range(len(names) + 1)]
+
+
+def test_scans_that_readers_have_left_are_not_kept() -> None:
+    keys = [f"{a:02}/{b}/{c:02}" for a in range(4 * SCANS_MAX) for b in range(5) for c in range(10)]
+    store = MemoryStore(dict.fromkeys(keys, b"x"), page_size=25)
+
+    async def main() -> None:
+        async with kernel_on(store, Clock(), is_proven=True) as kernel:
+            for number in range(4 * SCANS_MAX):  # by name: the root is not read
+                parent = await _inode(kernel, b"%02d" % number)
+                [(_, first), *_] = await kernel.readdir(parent)
+                await kernel.readdir(first.inode)
+            await trio.testing.wait_all_tasks_blocked()
+            gc.collect()
+            kept = [each for each in gc.get_objects() if isinstance(each, SubtreeBuilder)]
+            assert 0 < len(kept) <= SCANS_MAX
+
+    run(main)

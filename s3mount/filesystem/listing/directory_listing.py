@@ -20,6 +20,7 @@ States: *growing* → *complete*, both by `add`; or *complete* at once by `fill`
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
+from typing import Final
 
 from s3mount.errors import StoreError
 from s3mount.filesystem import weights
@@ -33,6 +34,7 @@ from s3mount.s3.model import ListPage, ListQuery
 
 _PAGE = 1000  # entries of a page that no store has cut, as S3 cuts them
 _PAGE_MAX = 2 * _PAGE  # that is not cut: a store's thousand, and those that were held back
+_NONE_SHOWN: Final = frozenset[int]()  # shared by the many listings that never have their own
 
 
 class DirectoryListing:
@@ -67,6 +69,7 @@ class DirectoryListing:
         "is_unreferenced",
         "newest_requested_at",
         "pages",
+        "prefetched_by",
         "prefix",
         "requested_at",
     )
@@ -90,14 +93,16 @@ class DirectoryListing:
         self.is_derived = False  # from another listing
         self.is_partial = False  # a page has left objects out
         self.is_unreferenced = False  # prefetched: the kernel was given none of its entries yet
+        self.prefetched_by: object = None  # for the prefetcher, until the directory is read
         self.hidden_count = 0
         self.entry_count = 0
         self._on_page: Callable[[DirectoryListing], None] | None = on_page
-        # by page number: the page (None: trimmed), where its raw page began (None: no listing can
-        # continue there), and the hashes of its names once it is trimmed; with two pages, an index
+        # by page number: the page (None: trimmed), and the hashes of its names once it is trimmed;
+        # of the last pages, all after the first raw one, where their raw page began (None: no
+        # listing can continue there); with two pages, an index
         self.pages: list[EntryPage | None] = []
-        self._origins: list[Origin | None] = []
-        self._trimmed_hashes: dict[int, array[int]] = {}
+        self._trimmed_hashes: dict[int, array[int]] | None = None
+        self._origins: list[Origin | None] | None = None
         self._index: PageIndex | None = None
         self.is_trimmed = False
         self._weight = weights.SCAN
@@ -108,7 +113,7 @@ class DirectoryListing:
         self._keys_needed = None if holds_all else order.keys_needed
         self.is_ordered = self._keys_needed is not None
         self._growth: ListingGrowth | None = None  # from the first page on, until it is complete
-        self._shown_before: frozenset[int] = frozenset()  # hashes of names, if this is resumed
+        self._shown_before = _NONE_SHOWN  # hashes of names, if this is resumed
 
     def next_query(self) -> ListQuery:
         """The query for the next page; the same again after a failure."""
@@ -201,14 +206,16 @@ class DirectoryListing:
         """
         trimmed = []
         stop = max(0, len(self.pages) - 1)
-        while stop and self._origins[stop - 1] is self._origins[-1]:
+        while stop and self._origin(stop - 1) is self._origin(-1):
             stop -= 1
         for number in range(min(len(self.pages) - keep, stop) - 1, -1, -1):
             page = self.pages[number]
             if page is None:
                 break
-            if self._origins[number] is not None:
+            if self._origin(number) is not None:
                 trimmed.append(page)
+                if self._trimmed_hashes is None:
+                    self._trimmed_hashes = {}
                 self._trimmed_hashes[number] = page.hashes()
                 self.pages[number] = None
                 self._weight -= page.weight - weights.TRIMMED_NAME * len(page)
@@ -227,20 +234,30 @@ class DirectoryListing:
         It starts where the raw page began, with what was held back then, and leaves out the names
         before the entry; so its pages may be cut elsewhere.
         """
-        origin = self._origins[number]
+        origin = self._origin(number)
         assert origin is not None  # else it would not have been trimmed
         twin = DirectoryListing(self.bucket, self.prefix, requested_at, self._order, on_page)
         merger = twin._new_merger() if origin.merger is None else origin.merger.copy()
         twin._growth = ListingGrowth.resumed(origin.token, merger, self.requested_at)
-        before = (self._hashes_of(each) for each in range(number) if self._origins[each] is origin)
+        before = (self._hashes_of(each) for each in range(number) if self._origin(each) is origin)
         shown = chain(self._shown_before, *before, self._hashes_of(number)[:index])
         twin._shown_before = frozenset(shown)
         twin._weight += weights.SHOWN_NAME * len(twin._shown_before)
         return twin
 
+    def _origin(self, number: int) -> Origin | None:
+        """Where the raw page of page *number* began; of the last one, if it is -1."""
+        if self._origins is None:
+            return START
+        later = number if number < 0 else number - len(self.pages) + len(self._origins)
+        return START if later < 0 <= number else self._origins[later]
+
     def _hashes_of(self, number: int) -> "array[int]":
         page = self.pages[number]
-        return self._trimmed_hashes[number] if page is None else page.hashes()
+        if page is not None:
+            return page.hashes()
+        assert self._trimmed_hashes is not None
+        return self._trimmed_hashes[number]
 
     # ---- growing -------------------------------------------------------------------------------
 
@@ -309,7 +326,9 @@ class DirectoryListing:
         self._add_page(EntryPage(self.bucket, self.prefix, entries, requested_at), origin)
 
     def _add_page(self, page: EntryPage, origin: Origin | None) -> None:
-        self._origins.append(origin)
+        if origin is not START:
+            self._origins = self._origins or []
+            self._origins.append(origin)
         self._weight += page.weight + (weights.LISTING_PAGE if self.pages else 0)
         self._add_to_index(page)
         self.pages.append(page)

@@ -81,6 +81,7 @@ class PageFetcher:
         self.received = 0  # pages
         self._wanted = 0  # pages in all
         self.is_stuck = False  # the store refuses its own token, or repeats one
+        self.has_failed = False  # the last run of requests
         self._run: _Run | None = None
         self._is_abandoned = False
         self._is_idle_watched = False  # `_drop_when_idle` runs
@@ -120,7 +121,7 @@ class PageFetcher:
     def _ensure_run(self) -> "_Run | None":
         """The run of requests in progress, started now if one is needed; None if not."""
         if self._run is None and self._is_short():
-            self._run = _Run()
+            self._run, self.has_failed = _Run(), False
             self._nursery.start_soon(self._fetch_wanted, self._run)
         return self._run
 
@@ -130,7 +131,7 @@ class PageFetcher:
                 await self._take_page()
                 run.progress.unpark_all()
         except Exception as exc:  # noqa: BLE001  # it belongs to the waiters, not to the nursery
-            run.failure = exc
+            run.failure, self.has_failed = exc, True
             self._wanted = self.received
             if not run.progress:
                 unawaited.report("listing in the background", exc)

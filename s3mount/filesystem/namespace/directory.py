@@ -17,7 +17,6 @@ from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidatio
 from s3mount.filesystem.namespace.ttl_policy import TtlPolicy
 
 DENTRIES_MAX = 10_000  # put by lookups; beyond it the oldest go, as misses could fill the memory
-_NOTHING = (0, 0)
 
 
 class CachedDentry(NamedTuple):
@@ -86,12 +85,12 @@ class DirectoryState:
     """The directory of one prefix ("" or ending with a slash); *key* is its bucket and prefix."""
 
     __slots__ = (
-        "__weakref__",
         "_dentries",
         "_dentries_weight",
         "_invalidations",
         "_lookups",
-        "counted",
+        "counted_entries",
+        "counted_hidden",
         "inode",
         "is_unordered",
         "key",
@@ -105,9 +104,9 @@ class DirectoryState:
         self.inode = 0  # the number that the kernel last used for it; 0 if none
         self.scan: ListingScan | None = None  # the newest, complete or not; `DirectoryLru` sets it
         self.is_unordered = False  # a listing of it came out of order
-        self.counted = _NOTHING  # its entries and hidden keys when `DirectoryLru` counted them
+        self.counted_entries = self.counted_hidden = 0  # when `DirectoryLru` counted them
         # what lookups have put, oldest first, and its weight
-        self._dentries: dict[bytes, CachedDentry] = {}
+        self._dentries: dict[bytes, CachedDentry] | None = None  # most directories have none
         self._dentries_weight = 0
         self._invalidations = invalidations
         self._lookups: LookupHistory | None = None  # most directories never need one
@@ -134,7 +133,7 @@ class DirectoryState:
             listed = seen
         else:
             listed = dentry_in(scan.listing, name)
-        put = self._dentries.get(name)
+        put = None if self._dentries is None else self._dentries.get(name)
         is_newer = put is not None and (listed is None or put.requested_at > listed.requested_at)
         known = put if is_newer else listed
         return None if known is None or self.is_invalidated(name, known.requested_at) else known
@@ -145,6 +144,8 @@ class DirectoryState:
 
     def put(self, name: bytes, dentry: CachedDentry) -> CachedDentry | None:
         """Keep a dentry that a lookup has found, if newest. Returns one that was dropped for it."""
+        if self._dentries is None:
+            self._dentries = {}
         before = self._dentries.get(name)
         if before is not None and before.requested_at > dentry.requested_at:
             return None
@@ -164,11 +165,12 @@ class DirectoryState:
     @property
     def looked_up_pages(self) -> list[EntryPage]:
         """The entries that lookups have put."""
-        return [dentry.page for dentry in self._dentries.values() if dentry.page is not None]
+        dentries = () if self._dentries is None else self._dentries.values()
+        return [dentry.page for dentry in dentries if dentry.page is not None]
 
     def clear(self) -> None:
         """Drop all that lookups have put."""
-        self._dentries.clear()
+        self._dentries = None
         self._dentries_weight = 0
         if self._lookups is not None:
             self._lookups.misses = 0
@@ -192,7 +194,8 @@ class DirectoryState:
     @property
     def entry_count(self) -> int:
         """How many names are cached."""
-        return len(self._dentries) + (0 if self.scan is None else self.scan.listing.entry_count)
+        listed = 0 if self.scan is None else self.scan.listing.entry_count
+        return listed + (0 if self._dentries is None else len(self._dentries))
 
     @property
     def hidden_count(self) -> int:
@@ -206,6 +209,7 @@ class DirectoryState:
         return weights.DIRECTORY + len(self.prefix) + listed + self._dentries_weight
 
     def _drop(self, name: bytes) -> CachedDentry:
+        assert self._dentries is not None
         dentry = self._dentries.pop(name)
         self._dentries_weight -= dentry.weight
         return dentry

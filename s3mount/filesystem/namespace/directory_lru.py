@@ -68,6 +68,10 @@ class DirectoryLru:
     def get(self, key: DirectoryKey) -> DirectoryState | None:
         return self._directories.get(key)
 
+    def has(self, key: DirectoryKey) -> bool:
+        """Whether the directory of *key* is kept, without counting a use of it."""
+        return key in self._directories
+
     def replace_scan(self, directory: DirectoryState, scan: ListingScan | None) -> None:
         """Give *directory* another scan, or none; readers of the one that it had go on with it."""
         former, directory.scan = directory.scan, scan
@@ -211,7 +215,8 @@ class DirectoryLru:
 
     def _keep(self, directory: DirectoryState) -> None:
         self._directories[directory.key] = directory
-        directory.counted = directory.entry_count, directory.hidden_count
+        directory.counted_entries = directory.entry_count
+        directory.counted_hidden = directory.hidden_count
         self._count(directory, 1)
 
     def _remove(self, directory: DirectoryState) -> None:
@@ -220,9 +225,8 @@ class DirectoryLru:
 
     def _count(self, directory: DirectoryState, sign: Literal[-1, 1]) -> None:
         """Add what was counted of *directory* to the totals, or take it out."""
-        entries, hidden = directory.counted
-        self._entry_count += sign * entries
-        self._hidden_count += sign * hidden
+        self._entry_count += sign * directory.counted_entries
+        self._hidden_count += sign * directory.counted_hidden
 
     def _evict(self, most: int) -> None:
         """Evict the least recently used directories, until the others weigh at most *most*."""

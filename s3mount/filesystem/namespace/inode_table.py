@@ -4,7 +4,8 @@ Pure. Holds each number that the kernel was given until the kernel forgets it as
 stands for an entry (page and index), which is packed with the lookup count into one integer, as a
 dict of a million inodes has no room for objects. The integer has 60 bits: CPython's takes 32 bytes
 then, and 48 beyond. So a count has 15 bits, and what is above is *carried* to a dict of its own.
-The only writer of pages' inode numbers.
+There are many small dicts, as CPython copies a dict that grows: one of 1.3 million inodes takes
+40 MB twice then, and the event loop for 90 ms. The only writer of pages' inode numbers.
 """
 
 from s3mount.errors import StaleVersion
@@ -12,6 +13,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
 SHRINK_FACTOR = 4  # a page is shrunk if at most one of so many of its entries is referred to
+_SHARD_MASK = 63  # bits of an inode number that choose its dict; one is always set, so 32 are used
 _COUNT_BITS = 16
 _READ_BIT = 1 << 15  # the highest of them: bytes of the inode were read
 _INDEX_BITS = 16  # for ENTRIES_MAX
@@ -26,7 +28,7 @@ class InodeTable:
 
     def __init__(self) -> None:
         # by inode number: the page's number, the index in it, and the lookup count
-        self._references: dict[int, int] = {}
+        self._references: tuple[dict[int, int], ...] = tuple({} for _ in range(_SHARD_MASK + 1))
         # of those few that are looked up very often: lookups beyond that count
         self._carried: dict[int, int] = {}
         # by its number: each page that a reference points to (`EntryPage.reference_count`)
@@ -34,21 +36,23 @@ class InodeTable:
         self._last_number = 0
 
     def __len__(self) -> int:
-        return len(self._references)
+        return sum(map(len, self._references))
 
     def add_reference(self, page: EntryPage, index: int) -> int:
         """Count one lookup of an entry; its inode number, stable while a reference lives."""
         inode = page.inode(index)
-        reference = self._references.get(inode)
+        references = self._references[inode & _SHARD_MASK]  # as `_shard`, faster
+        reference = references.get(inode)
         target = page.table_number << _INDEX_BITS | index
         if reference is not None and reference >> _COUNT_BITS == target:
-            self._references[inode] = self._incremented(inode, reference)
+            references[inode] = self._incremented(inode, reference)
             return inode
         return self._add_new(inode, page, index)
 
     def forget(self, inode: int, count: int) -> None:
         """Take back *count* lookups; the last one takes the inode with it."""
-        reference = self._references.get(inode)
+        references = self._references[inode & _SHARD_MASK]  # as `_shard`, faster
+        reference = references.get(inode)
         if reference is None:
             return
         left = (reference & _COUNT_MASK) - count
@@ -58,9 +62,9 @@ class InodeTable:
                 self._carried[inode] = left - _CARRY
                 left = _CARRY
         if left > 0:
-            self._references[inode] = reference & ~_COUNT_MASK | left
+            references[inode] = reference & ~_COUNT_MASK | left
             return
-        del self._references[inode]
+        del references[inode]
         self._release(self._pages[reference >> (_COUNT_BITS + _INDEX_BITS)])
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
@@ -72,7 +76,7 @@ class InodeTable:
 
     def get(self, inode: int) -> tuple[EntryPage, int] | None:
         """The entry of *inode*; None if the kernel holds no reference to it."""
-        reference = self._references.get(inode)
+        reference = self._shard(inode).get(inode)
         if reference is None:
             return None
         target = reference >> _COUNT_BITS
@@ -80,16 +84,18 @@ class InodeTable:
 
     def mark_read(self, inode: int) -> None:
         """Record that the kernel may have bytes of *inode*, until it forgets the inode."""
-        if inode in self._references:
-            self._references[inode] |= _READ_BIT
+        references = self._shard(inode)
+        if inode in references:
+            references[inode] |= _READ_BIT
 
     def was_read(self, inode: int) -> bool:
         """Whether a reader that has gone may have left bytes of *inode* in the kernel."""
-        return bool(self._references.get(inode, 0) & _READ_BIT)
+        return bool(self._shard(inode).get(inode, 0) & _READ_BIT)
 
     def stands_for(self, page: EntryPage, index: int) -> bool:
         """Whether an inode of the kernel's stands for just this entry of *page*."""
-        reference = self._references.get(page.inode(index), -1)
+        inode = page.inode(index)
+        reference = self._shard(inode).get(inode, -1)
         return bool(page.reference_count) and reference >> _COUNT_BITS == (
             page.table_number << _INDEX_BITS | index
         )
@@ -98,26 +104,25 @@ class InodeTable:
         """Move few references into a large *page* to a page of their own, so that *page* can go."""
         if page.reference_count * SHRINK_FACTOR > len(page):
             return
-        referenced = [
-            index
-            for index in range(len(page))
-            if self._references.get(page.inode(index), -1) >> _COUNT_BITS
-            == page.table_number << _INDEX_BITS | index
-        ]
+        referenced = [index for index in range(len(page)) if self.stands_for(page, index)]
         subset = page.subset(referenced)
         for at, index in enumerate(referenced):
             inode = page.inode(index)
             subset.move_inode(at, inode)
-            self._point(inode, subset, at, self._references[inode] & _STATE_MASK)
+            self._point(inode, subset, at, self._shard(inode)[inode] & _STATE_MASK)
             self._release(page)
 
     def pages(self) -> list[EntryPage]:
         """All pages that references point to."""
         return list(self._pages.values())
 
+    def _shard(self, inode: int) -> dict[int, int]:
+        """The dict that has *inode*, if it is referred to."""
+        return self._references[inode & _SHARD_MASK]
+
     def _add_new(self, inode: int, page: EntryPage, index: int) -> int:
         """Count a lookup: take *inode* over from an equal entry, or move on to a free number."""
-        while (reference := self._references.get(inode)) is not None:
+        while (reference := self._shard(inode).get(inode)) is not None:
             target = reference >> _COUNT_BITS
             other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
             if other.is_same(at, page, index):
@@ -142,7 +147,8 @@ class InodeTable:
             page.table_number = self._last_number
             self._pages[page.table_number] = page
         page.reference_count += 1
-        self._references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | state
+        references = self._references[inode & _SHARD_MASK]
+        references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | state
 
     def _release(self, page: EntryPage) -> None:
         page.reference_count -= 1

@@ -10,6 +10,10 @@ to is then more and more often known. Invariants:
    and more directories are left than there were pages.
 3. What the reader has visited makes room for what it has not: beyond `FULL` of the metadata limit
    the first visited directories are evicted. If there are none, scans pause until there are.
+4. A scan that fails ends the walk (`has_failed`); the next one begins with a new proof.
+5. A scan that is inside a directory of over `PENDING_MAX` entries goes on after it: they are in no
+   limit before the directory is finished.
+6. At most twice as many visits are recorded as the cache holds directories.
 """
 
 from collections import deque
@@ -31,6 +35,7 @@ PART_PAGES_MIN = 8  # a part may begin with a page too many
 AHEAD_MAX = 4  # pages of one scan that are requested at once, while the cache is half empty
 FULL = 0.9  # of the metadata limit
 KEPT_MIN = 16  # directories visited last, which are kept
+PENDING_MAX = 10_000  # entries of unfinished directories of one scan: some 4 MB
 MISSES_MAX = 6  # directories in a row that were not known, after all scans, before it is repeated
 _EVICTED_MAX = 8  # directories at one visit, for the kernel has to forget their entries
 
@@ -54,6 +59,7 @@ class InodeWalk:
         self._start = start
         self._rank: int | None = None  # of the last visit in order
         self._visited: deque[DirectoryKey] = deque()  # with what is in them
+        self.has_failed = False  # a scan, so that no more are started
         self._allowed = 0  # pages
         self._received = 0  # pages, of scans that are complete
         self._is_split = False
@@ -85,9 +91,9 @@ class InodeWalk:
 
         Returns whether it is next in order, so that pages are due.
         """
-        if not directory.prefix.startswith(self.prefix) or directory is self._parent:
+        if not directory.prefix.startswith(self.prefix) or directory.prefix == self.prefix:
             return False
-        self._visited.append(directory.key)
+        self._record_visited(directory.key)
         rank = self._order.rank(directory.inode)
         is_next = rank is not None and self._is_next(rank)
         if rank is not None and is_next:
@@ -98,7 +104,13 @@ class InodeWalk:
                 self.begin()
         self._make_room()
         self._request_pages()
-        return is_next
+        return is_next and not self.has_failed
+
+    def _record_visited(self, key: DirectoryKey) -> None:
+        self._visited.append(key)
+        if len(self._visited) > 2 * self._directories.directory_count + KEPT_MIN:
+            latest = dict.fromkeys(filter(self._directories.has, reversed(self._visited)))
+            self._visited = deque(reversed(latest))
 
     def _is_next(self, rank: int) -> bool:
         return self._rank is None or 0 < rank - self._rank <= SKIPPED_MAX
@@ -134,8 +146,24 @@ class InodeWalk:
 
     def _drop_complete(self) -> None:
         for scan, fetcher in list(self._scans.items()):
-            if scan.is_complete or fetcher.is_stuck:
+            self.has_failed = self.has_failed or scan.has_failed or fetcher.has_failed
+            if scan.is_complete:
                 self._received += self._scans.pop(scan).received
+            elif scan.builder.pending_count > PENDING_MAX:
+                self._received += self._scans.pop(scan).received
+                fetcher.abandon()
+                self._add_next(scan.builder)
+        if self.has_failed:
+            self.abandon()
+
+    def _add_next(self, builder: SubtreeBuilder) -> None:
+        """Scan what *builder* has left, but for the directory that it is inside of."""
+        listing = self._parent.listing
+        children = [] if listing is None else listing.child_prefixes(1)
+        left = filter(builder.is_before, children)
+        start = min(left, key=builder.position_of, default=None)
+        if start is not None:
+            self._add(self._new_builder(self.prefix, start, builder.stop))
 
     def _split(self) -> None:
         """Split what is left, now that the first page shows how long it is."""

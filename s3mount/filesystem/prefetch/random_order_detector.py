@@ -6,7 +6,7 @@ programs traverse a directory. Several workers may open files a little out of or
 
 from typing import NamedTuple
 
-from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.entry_page import INODE_NUMBERS, EntryPage
 
 HISTORY = 16  # opens that decide
 JUMPS_MIN = 4  # of these, for a reader in no order; some opens are near the last one by chance
@@ -14,7 +14,6 @@ STEP_MAX = 8  # files between two opens in order: some are skipped, or opened by
 TRACKED = 1024  # directories; their last opens are numbers, so that no page is kept
 _INODE_STEPS_MIN = 4  # inode numbers are hashes, whose distances vary
 _INODE_STEPS_BACK = 2
-_INODES = 1 << 63  # inode numbers
 _MASK = (1 << HISTORY) - 1
 
 
@@ -72,4 +71,4 @@ def _is_jump(last: _Position, position: _Position, entry_count: int) -> bool:
         return False
     distance = (position.inode - last.inode) * entry_count
     most = max(_INODE_STEPS_MIN, steps)
-    return not -_INODE_STEPS_BACK * _INODES <= distance <= most * _INODES
+    return not -_INODE_STEPS_BACK * INODE_NUMBERS <= distance <= most * INODE_NUMBERS

@@ -83,7 +83,14 @@ class SubtreeBuilder:
         self.idle_pages += not finished
         self.pages += 1
         self.is_complete = page.next_token is None or self._is_at(self.stop)
+        if self.is_complete:
+            del self._open[1:]  # beyond *stop*
         return finished
+
+    @property
+    def pending_count(self) -> int:
+        """How many entries are held, of directories that are not finished."""
+        return sum(len(directory.entries) for directory in self._open)
 
     def is_inside(self, prefix: str) -> bool:
         """Whether keys below *prefix* have come, and more may."""

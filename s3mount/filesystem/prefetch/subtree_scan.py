@@ -35,7 +35,7 @@ class SubtreeScan:
         self.requested_at = requested_at
         self._order = order
         self._publish = publish
-        self._has_failed = False
+        self.has_failed = False  # its pages prove no order, or left objects out
         self.visits = 0  # directories of this scan that were read
         self._last_visited_page = -1
         self._visited_pages = 0
@@ -43,25 +43,25 @@ class SubtreeScan:
     @property
     def is_complete(self) -> bool:
         """Whether more pages are of no use."""
-        return self.builder.is_complete or self._has_failed
+        return self.builder.is_complete or self.has_failed
 
     def next_query(self) -> ListQuery:
         return self.builder.next_query()
 
     def add(self, page: ListPage, requested_at: float) -> None:
         if page.has_lost_objects:  # with their directories, which the directories' listings show
-            self._has_failed = True
+            self.has_failed = True
             return
         number = self.builder.pages
         try:
             finished = self.builder.add(page, requested_at)
         except UnorderedListingError:
-            self._has_failed = True
+            self.has_failed = True
             self._order.note_break(self.builder.root, is_walk=True)
             raise
         self._order.note_page(page)
         if self._order.keys_needed:
-            self._has_failed = True
+            self.has_failed = True
         else:
             self._publish(self, number, finished)
 
@@ -89,7 +89,8 @@ def split_rest(
     *listing* is a complete one of its root. No part is smaller than *part_pages_min* pages.
     """
     every = 1 + listing.entry_count // CHILDREN_SORTED
-    left = sorted(filter(builder.is_before, listing.child_prefixes(every)))
+    ahead = filter(builder.is_before, listing.child_prefixes(every))
+    left = sorted(ahead, key=builder.position_of)  # which escaped names may not be ordered by
     pages = len(left) * every * builder.pages // builder.children
     count = min(parts_max, pages // part_pages_min, len(left))
     starts = [left[len(left) * number // count] for number in range(1, count)]

@@ -14,6 +14,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 
 SORTED_MAX = 100_000  # entries; to sort more would block the event loop for over 50 ms
 KEPT_MAX = 2 * SORTED_MAX  # entries of cached orders; the metadata cache may have evicted them
+DIRECTORY_ENTRIES = 20  # entries that take the memory of an order without any, and its page: 1.5 kB
 
 
 class OrderKind(Enum):
@@ -125,7 +126,7 @@ class TraversalOrders:
         self._pages_of = pages_of
         # by whether by inode, and prefix: enums hash slowly. Least recently used first
         self._cached: dict[tuple[bool, str], TraversalOrder] = {}
-        self._entry_count = 0  # of all cached orders
+        self._entry_count = 0  # of all cached orders, each with `DIRECTORY_ENTRIES` more
 
     def containing(self, kind: OrderKind, page: EntryPage) -> TraversalOrder | None:
         """The order of the directory of *page*; None if it is by inode, and not known.
@@ -150,10 +151,14 @@ class TraversalOrders:
         key = kind is OrderKind.INODE, prefix
         order = self._cached.pop(key, None)
         if order is None or order.pages is not pages:
-            self._entry_count -= 0 if order is None else len(order)
+            self._entry_count -= 0 if order is None else _cost(order)
             order = TraversalOrder(kind, prefix, pages)
-            self._entry_count += len(order)
+            self._entry_count += _cost(order)
         self._cached[key] = order
         while self._entry_count > KEPT_MAX:
-            self._entry_count -= len(self._cached.pop(next(iter(self._cached))))
+            self._entry_count -= _cost(self._cached.pop(next(iter(self._cached))))
         return order
+
+
+def _cost(order: TraversalOrder) -> int:
+    return len(order) + DIRECTORY_ENTRIES

@@ -19,7 +19,8 @@ its directories.
 
 import logging
 from itertools import pairwise
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
+from weakref import ref
 
 import trio
 
@@ -47,6 +48,14 @@ HALVINGS_MAX = 10  # of the occasions on which a scan starts
 READ_MAX = 2_000  # directories remembered because they were read
 
 
+class _Published(NamedTuple):
+    """The scan of *root* that has made a directory known, as long as it is kept, and its page."""
+
+    root: str
+    scan: ref[SubtreeScan]
+    page: int
+
+
 class WalkPrefetcher(PrefetchPolicy):
     """Detector of walks, and owner of the scans ahead of them."""
 
@@ -56,10 +65,6 @@ class WalkPrefetcher(PrefetchPolicy):
         # themselves; by prefix, since that outlasts the directory's eviction. The least recently
         # used first.
         self._plain_reads: dict[str, int] = {}
-        # The scan that made a directory known, and its page; as long as the directory is kept.
-        self._published: WeakKeyDictionary[DirectoryState, tuple[SubtreeScan, int]] = (
-            WeakKeyDictionary()
-        )
         self._scans: dict[SubtreeScan, PageFetcher] = {}  # oldest first
         self._occasions = 0  # on which a scan might have started
         self._failures = 0  # of scans since one was followed
@@ -78,14 +83,17 @@ class WalkPrefetcher(PrefetchPolicy):
         plain_reads = 0
         if catalog.is_fresh(directory):
             plain_reads = self._plain_reads.get(directory.prefix, 0)
-            if (published := self._published.pop(directory, None)) is not None:
-                self._visit(*published)
+            self._visit_published(directory)
         self._remember(directory.prefix, plain_reads)
 
     def _record_read(self, directory: DirectoryState) -> None:
         """Find out whether directories are visited by inode number, and scan for that."""
         walk, is_known = self._inode_walk, self._catalog.is_fresh(directory)
         if walk is not None and walk.record_read(directory, is_known=is_known):
+            return
+        if walk is not None and walk.has_failed:
+            self._inode_walk = None
+        if is_known:  # scans would bring nothing
             return
         parent = self._parent_of(directory)
         listing = None if parent is None else parent.listing
@@ -237,17 +245,27 @@ class WalkPrefetcher(PrefetchPolicy):
 
     def _publish(self, scan: SubtreeScan, page: int, finished: list[Finished]) -> None:
         """Make directories completely known, unless newer listings of them are cached."""
-        at = scan, page  # shared by all of them, to save memory
+        published = _Published(
+            scan.builder.root, ref(scan), page
+        )  # shared by all of them, to save memory
         for prefix, entries, hidden, requested_at in finished:
             directory = self._catalog.put_complete(prefix, entries, hidden, requested_at)
-            if directory is not None:
-                self._published[directory] = at
+            if directory is not None and directory.listing is not None:
+                directory.listing.prefetched_by = published
 
-    def _visit(self, scan: SubtreeScan, page: int) -> None:
-        """Let *scan* proceed, since its reader has come to a directory of *page*."""
-        self._catalog.find_directory(scan.builder.root)  # used: the reader will come back to it
-        if scan.builder.root in self._plain_reads:
-            self._remember(scan.builder.root, 0)
+    def _visit_published(self, directory: DirectoryState) -> None:
+        """Let the scan proceed that has made *directory* known, at the first read of it."""
+        listing = directory.listing
+        published = None if listing is None else listing.prefetched_by
+        if listing is not None and isinstance(published, _Published):
+            listing.prefetched_by = None
+            self._visit(published.root, published.scan(), published.page)
+
+    def _visit(self, root: str, scan: SubtreeScan | None, page: int) -> None:
+        """Let *scan* of *root* proceed, since its reader has come to a directory of *page*."""
+        self._catalog.find_directory(root)  # used: the reader will come back to it
+        if root in self._plain_reads:
+            self._remember(root, 0)
         self._failures = 0
         if scan in self._scans:
             self._scans[scan].request_pages(scan.record_visit(page))

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 
 from s3mount.errors import StaleVersion
@@ -125,3 +127,17 @@ def test_a_page_with_many_references_stays_as_it_is() -> None:
     table.shrink(page)
 
     assert table.resolve(inode) == (page, 3)
+
+
+def test_a_table_that_grows_takes_little_memory_twice() -> None:
+    count = 2 * (1 << 16) // 3 + 10  # where a dict has just grown
+    page = EntryPage("bucket", "d/", [Entry(b"%05d" % number) for number in range(count)], 0.0)
+    table = InodeTable()
+    tracemalloc.start()
+
+    for index in range(count):
+        table.add_reference(page, index)
+
+    taken, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak - taken < taken / 20
