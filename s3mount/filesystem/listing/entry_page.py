@@ -21,6 +21,7 @@ from s3mount.filesystem.names import decode, encode
 from s3mount.s3.model import STANDARD, ObjectStat, ObjectVersion
 
 DIRECTORY = -1  # the size that marks a directory
+INODE_BITS = 60  # of an inode number; CPython's integers take 32 bytes then, and 48 beyond
 ENTRIES_MAX = 65_535  # an index has 16 bits in the inode table and in offsets of open directories
 _MD5 = 32  # hex digits of the usual ETag
 _BYTE_MAX = 255
@@ -303,10 +304,10 @@ def _pack_etags(etags: list[str]) -> bytes | tuple[str, ...]:
 def inode_numbers(bucket: str, prefix: str, entries: Iterable[Entry]) -> Iterable[int]:
     """A hash of each entry's identity, so that inode numbers are stable over remounts.
 
-    60 bits, for which CPython's integers take 32 bytes, not 48; never 0, nor 1, the root's.
+    They have INODE_BITS, and are never 0, nor 1, the root's.
     """
     seed = blake2b(encode(f"{bucket}/{prefix}"), digest_size=8)
     for entry in entries:
         identity = seed.copy()
         identity.update(b"%b\0%b\0%d" % (entry.name, entry.etag.encode(), entry.size))
-        yield int.from_bytes(identity.digest(), "little") >> 4 | 2
+        yield int.from_bytes(identity.digest(), "little") >> (64 - INODE_BITS) | 2

@@ -6,7 +6,7 @@ programs traverse a directory. Several workers may open files a little out of or
 
 from typing import NamedTuple
 
-from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.entry_page import INODE_BITS, EntryPage
 
 HISTORY = 16  # opens that decide
 JUMPS_MIN = 4  # of these, for a reader in no order; some opens are near the last one by chance
@@ -14,7 +14,7 @@ STEP_MAX = 8  # files between two opens in order: some are skipped, or opened by
 TRACKED = 1024  # directories; their last opens are numbers, so that no page is kept
 _INODE_STEPS_MIN = 4  # inode numbers are hashes, whose distances vary
 _INODE_STEPS_BACK = 2
-_INODES = 1 << 63  # inode numbers
+_INODES = 1 << INODE_BITS  # inode numbers
 _MASK = (1 << HISTORY) - 1
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.filesystem import weights
-from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.listing.entry_page import INODE_BITS, Entry, EntryPage
 from s3mount.s3.model import ObjectVersion
 
 MD5 = "d41d8cd98f00b204e9800998ecf8427e"
@@ -50,10 +50,11 @@ def test_an_inode_number_depends_on_bucket_prefix_name_etag_and_size_alone() -> 
     }
 
 
-def test_an_inode_number_is_above_the_root_s_and_has_63_bits() -> None:
+def test_inode_numbers_are_above_the_root_s_and_fill_their_bits() -> None:
     numbers = [entries(Entry(b"%d" % index, 1, 0, MD5)).inode(0) for index in range(2000)]
 
-    assert all(1 < number < 1 << 63 for number in numbers)
+    assert all(1 < number < 1 << INODE_BITS for number in numbers)
+    assert max(numbers) > 1 << INODE_BITS - 1  # those who weigh distances rely on it
 
 
 def test_an_empty_etag_is_not_mistaken_for_zeros() -> None:
