@@ -30,6 +30,7 @@ from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
 from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.traversal_order import EntryRef
 from s3mount.s3.model import ObjectStat, ObjectVersion
 
 CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wait for the same
@@ -374,11 +375,15 @@ class OpenFiles:
             policy.on_read(file.inode, file.version.size)
 
     def _prefetch(self, page: EntryPage, index: int) -> None:
+        has_room = True
+        for policy in self._policies:  # each is told, since it counts opens
+            following = policy.on_open(page, index)
+            has_room = has_room and self._prefetch_files(following)
+
+    def _prefetch_files(self, files: Iterable[EntryRef]) -> bool:
+        """Whether there was room for all *files*; what follows one without room is left out."""
         may_prefetch, prefetch = self._tree.may_prefetch, self._blocks.prefetch
-        for policy in self._policies:
-            for following in policy.on_open(page, index):
-                if may_prefetch(*following) and not prefetch(following.page.version(following.at)):
-                    return
+        return all(prefetch(page.version(at)) for page, at in files if may_prefetch(page, at))
 
     def _expect_next(self, number: int) -> None:
         """Tell the blocks which files a sequential reader of a new file goes on to."""

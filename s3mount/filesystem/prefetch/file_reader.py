@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.traversal_cursor import Traversal, TraversalCursor
-from s3mount.filesystem.prefetch.traversal_order import EntryRef
+from s3mount.filesystem.prefetch.traversal_order import EntryRef, TraversalOrder
 
 AHEAD_MAX = 96  # files
 STEP_MAX = 8  # files that may be skipped, or that another worker opens first
@@ -49,6 +49,16 @@ class FileReader:
         self._expected_to = 0
         self._expected: dict[EntryRef, int] = {}  # to their numbers, which rise
         self._ahead: deque[tuple[int, EntryRef]] = deque()  # not prefetched yet
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no file was opened after the one that it began with."""
+        return not self._number
+
+    @property
+    def order(self) -> TraversalOrder:
+        """The order of the directory that it looks ahead in."""
+        return self._cursor.order
 
     def distance(self, ref: EntryRef) -> int | None:
         """How far *ref* is behind the last file (1: just the next); None if it is not expected."""

@@ -10,8 +10,13 @@ A reader that has read one directory in order is expected to read the next one i
 from its first file on. If it also went on from one directory to the next, the files of the
 directories after that are prefetched too. Pure.
 
-Invariant: what is prefetched in vain is at most some 32 files for each open, and AHEAD_MAX for each
-reader that was proven.
+Invariants:
+
+1. What is prefetched in vain is at most some 32 files for each open, and AHEAD_MAX for each reader
+   that was proven. Of readers that leave each directory after its first file, at most TRUSTED_MAX
+   in a row have files prefetched.
+2. A reader keeps no directory that the metadata cache has evicted or replaced for more than
+   READERS_MAX opens.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,6 +35,7 @@ from s3mount.filesystem.prefetch.traversal_order import (
 
 READERS_MAX = 32
 SORTED_AT_ONCE = 1_000  # entries; a larger directory is sorted by inode only at its second open
+TRUSTED_MAX = 8  # readers that begin a directory at once, before one of them goes on
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
 _FEW = 2  # opens in order, or files of a directory: a reader that then leaves it is followed
 # The first is expected of a new reader: it may read one directory only.
@@ -42,16 +48,26 @@ class SiblingPrefetcher(PrefetchPolicy):
     def __init__(self, orders: TraversalOrders) -> None:
         self._orders = orders
         self._readers: dict[FileReader, None] = {}  # least recently used first
-        self._proven: Traversal | None = None  # of the last reader that was proven, if it went on
+        # that of the last reader that was proven, if it went on; how many readers have begun a
+        # directory in it since one went on
+        self._proven: Traversal | None = None
+        self._trusted = 0
+        self._opens = 0
 
     def on_open(self, page: EntryPage, index: int) -> Iterable[EntryRef]:
         if not page.sizes[index]:  # it needs no bytes: many programs leave it out
             return ()
+        self._orders.record_open()
+        self._opens += 1
+        if self._opens % READERS_MAX == 0:
+            self._drop_stale_readers()
         ref = EntryRef(page, index)
         reader = self._reader_of(ref)
         self._keep(reader)
         if reader.streak >= _PROVEN:
             self._proven = reader.traversal
+            if not reader.is_new:
+                self._trusted = 0
         return reader.files_ahead() if reader.streak else ()
 
     def _reader_of(self, ref: EntryRef) -> FileReader:
@@ -163,8 +179,9 @@ class SiblingPrefetcher(PrefetchPolicy):
             is_by_name, order = self._proven.kind is OrderKind.NAME, by_name
             if not is_by_name and len(by_name) <= SORTED_AT_ONCE:
                 order = self._orders.containing(OrderKind.INODE, ref.page) or by_name
-            is_in_order = order.kind is self._proven.kind
+            is_in_order = order.kind is self._proven.kind and self._trusted < TRUSTED_MAX
             if is_in_order and order.index(Part.FILES, order.rank(ref)) < STEP_MAX:
+                self._trusted += 1
                 return self._reader(self._proven, order, ref, streak=_PROVEN)
             self._proven = None
         return self._reader(_TRAVERSALS[0], by_name, ref)
@@ -187,3 +204,11 @@ class SiblingPrefetcher(PrefetchPolicy):
         self._readers[reader] = None
         if len(self._readers) > READERS_MAX:
             del self._readers[next(iter(self._readers))]
+
+    def _drop_stale_readers(self) -> None:
+        """Drop readers that would keep directories which the metadata cache does not have."""
+        is_current = self._orders.is_current
+        for reader in [
+            each for each in self._readers if each.order.is_whole and not is_current(each.order)
+        ]:
+            del self._readers[reader]

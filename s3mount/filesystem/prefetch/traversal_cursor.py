@@ -45,16 +45,16 @@ class TraversalCursor:
         self._orders = orders
         self._parts = traversal.descent.value
         # the directory, the part of it, and the index in that of the entry that was the last one
-        self._order = order
+        self.order = order
         self._part = int(self._parts[0] is Part.DIRECTORIES)
         self._index = order.index(self._parts[self._part], order.rank(ref))
 
     def next(self) -> EntryRef | None:
         """The next file; None at the end, or if it is not known yet."""
         for _ in range(SCANNED_MAX):
-            ranks = self._order.ranks(self._parts[self._part])
+            ranks = self.order.ranks(self._parts[self._part])
             if self._index + 1 < len(ranks):
-                ref = self._order[ranks[self._index + 1]]
+                ref = self.order[ranks[self._index + 1]]
                 size = ref.size
                 if size < 0:
                     if not self._enter(ref):
@@ -71,23 +71,23 @@ class TraversalCursor:
 
     def _enter(self, ref: EntryRef) -> bool:
         """Go to the beginning of a directory, if it is known."""
-        child = self._orders.get(self._order.kind, ref.page.key(ref.at) + "/")
+        child = self._orders.get(self.order.kind, ref.page.key(ref.at) + "/")
         if child is None:
             return False
-        self._order, self._part, self._index = child, 0, -1
+        self.order, self._part, self._index = child, 0, -1
         return True
 
     def _leave(self) -> bool:
         """Go to where the directory is in the one above, if that is known."""
-        prefix = self._order.prefix
-        if prefix == self._orders.root or not self._order.is_whole:
+        prefix = self.order.prefix
+        if prefix == self._orders.root or not self.order.is_whole:
             return False
         above = parent_of(prefix[:-1])
-        parent = self._orders.get(self._order.kind, above)
+        parent = self._orders.get(self.order.kind, above)
         rank = None if parent is None else parent.rank_of_name(encode(prefix[len(above) : -1]))
         if parent is None or rank is None:
             return False
-        self._order = parent
+        self.order = parent
         self._part = int(self._parts[0] is Part.FILES)
         self._index = parent.index(self._parts[self._part], rank)
         return True

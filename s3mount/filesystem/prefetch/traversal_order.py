@@ -15,6 +15,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 SORTED_MAX = 100_000  # entries; to sort more would block the event loop for over 50 ms
 KEPT_MAX = 2 * SORTED_MAX  # entries of cached orders; the metadata cache may have evicted them
 DIRECTORY_ENTRIES = 20  # entries that take the memory of an order without any, and its page: 1.5 kB
+SORTED_PER_OPEN = 512  # entries, on average: some 0.2 ms of CPU
 
 
 class OrderKind(Enum):
@@ -117,6 +118,9 @@ class TraversalOrders:
     """Orders of the directories below *root*, and a cache of them.
 
     *pages_of* returns the pages of a directory if all entries are known, and are at most so many.
+
+    Invariant: all orders made have at most `KEPT_MAX` entries, and `SORTED_PER_OPEN` more for each
+    open. So a reader of more directories than are cached costs little CPU, whatever it opens.
     """
 
     def __init__(
@@ -127,11 +131,16 @@ class TraversalOrders:
         # by whether by inode, and prefix: enums hash slowly. Least recently used first
         self._cached: dict[tuple[bool, str], TraversalOrder] = {}
         self._entry_count = 0  # of all cached orders, each with `DIRECTORY_ENTRIES` more
+        self._allowance = KEPT_MAX  # entries that the next orders may have
+
+    def record_open(self) -> None:
+        """Allow for orders of more entries, now that a file is opened."""
+        self._allowance = min(KEPT_MAX, self._allowance + SORTED_PER_OPEN)
 
     def containing(self, kind: OrderKind, page: EntryPage) -> TraversalOrder | None:
-        """The order of the directory of *page*; None if it is by inode, and not known.
+        """The order of the directory of *page*; None if it is by inode, and `get` has none.
 
-        By name it is that of *page* alone if the directory is not known.
+        By name it is that of *page* alone then.
         """
         order = self.get(kind, page.prefix)
         if order is not None and page in order:
@@ -141,17 +150,28 @@ class TraversalOrders:
         return None
 
     def get(self, kind: OrderKind, prefix: str) -> TraversalOrder | None:
-        """The order of the directory *prefix*, if all its entries are known."""
+        """The order of the directory *prefix*, if all its entries are known.
+
+        None, too, if so many were sorted lately that a later open has to allow for it.
+        """
         pages = self._pages_of(prefix, SORTED_MAX)
         return None if pages is None else self._get_or_sort(kind, prefix, pages)
 
+    def is_current(self, order: TraversalOrder) -> bool:
+        """Whether the pages of *order* are those of the directory by now."""
+        return self._pages_of(order.prefix, SORTED_MAX) is order.pages
+
     def _get_or_sort(
         self, kind: OrderKind, prefix: str, pages: Sequence[EntryPage]
-    ) -> TraversalOrder:
+    ) -> TraversalOrder | None:
         key = kind is OrderKind.INODE, prefix
         order = self._cached.pop(key, None)
         if order is None or order.pages is not pages:
             self._entry_count -= 0 if order is None else _cost(order)
+            entry_count = sum(map(len, pages))
+            if entry_count > self._allowance:
+                return None
+            self._allowance -= entry_count
             order = TraversalOrder(kind, prefix, pages)
             self._entry_count += _cost(order)
         self._cached[key] = order

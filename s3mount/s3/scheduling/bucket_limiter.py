@@ -106,8 +106,8 @@ class BucketLimiter(Limiter):
         self._shared.record_success(self)
         super().on_success()
 
-    def on_throttle(self, round_: int) -> None:
-        super().on_throttle(round_)
+    def on_throttle(self, round_: int, *, is_timeout: bool = False) -> None:
+        super().on_throttle(round_, is_timeout=is_timeout)
         self._admit()  # demand requests that wait for this bucket now keep no prefetch waiting
 
     def has_waiting(self) -> bool:

@@ -17,6 +17,11 @@ The store's throttling moves the limit as TCP does (AIMD). A throttled request h
 all requests that were in flight together. Each success raises it by one part of itself, so one
 round of successes raises it by one.
 
+It begins at a third of its maximum, or START, and rises further only while most of it is used: some
+stores serve a fixed number of connections, and leave requests over others without a response. So a
+request that times out lowers it to where it began, for PAUSE_MIN successes, the next time for twice
+as many.
+
 A mount of one bucket has one limiter, for all its requests. The limiters of several buckets share
 permits as well: see `bucket_limiter`.
 """
@@ -26,11 +31,14 @@ import math
 import outcome
 import trio
 
-from s3mount.errors import S3MountError
+from s3mount.errors import S3MountError, Unreachable
 from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.object_store import Priority
 from s3mount.s3.transport import Retryable
 
+START = 32  # requests at least that may be in flight from the start
+USED_MIN = 0.75  # such a part of the limit is in use before it rises further
+PAUSE_MIN = 10_000  # successes
 RESERVE = 8  # one of so many permits is kept from prefetch, and from each of several buckets
 
 
@@ -39,10 +47,16 @@ class AimdLimit:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._start = min(limit, max(START, limit // 3))
         # *round* counts the reductions: a request sent before the last one tells nothing new by
         # being throttled
-        self._allowed = float(limit)
+        self._allowed = float(self._start)
         self.round = 0
+        # the highest it was lately, as far as that is not known to be too much; the successes until
+        # it may exceed where it began, and how many they are the next time
+        self._highest = self._allowed
+        self._pause_left = 0
+        self._next_pause = PAUSE_MIN
 
     @property
     def allowed(self) -> int:
@@ -50,21 +64,32 @@ class AimdLimit:
 
     @property
     def is_reduced(self) -> bool:
-        """Whether throttling has lowered it, and successes have not raised it to its limit yet."""
-        return self._allowed < self._limit
+        """Whether throttling has lowered it, and successes have not raised it again yet."""
+        return self._allowed < self._highest
 
-    def on_success(self) -> None:
-        self._allowed = min(float(self._limit), self._allowed + 1 / self._allowed)
+    def on_success(self, in_flight: float = math.inf) -> None:
+        """Account for a response, to one of *in_flight* requests."""
+        self._pause_left = max(0, self._pause_left - 1)
+        may_rise = in_flight >= USED_MIN * self._allowed and not self._pause_left
+        most = float(self._limit) if may_rise else self._highest
+        self._allowed = min(most, self._allowed + 1 / self._allowed)
+        self._highest = max(self._highest, self._allowed)
 
     def reset(self) -> None:
         """Forget all throttling."""
-        self._allowed = float(self._limit)
+        self._allowed = self._highest = float(self._start)
+        self._pause_left, self._next_pause = 0, PAUSE_MIN
 
-    def on_throttle(self, round_: int) -> None:
-        """Account for a request that was sent in *round_* and throttled."""
+    def on_throttle(self, round_: int, *, is_timeout: bool = False) -> None:
+        """Account for a request that was sent in *round_* and throttled, or had no response."""
+        if is_timeout and self._highest > self._start:
+            self._highest = float(self._start)
+            self._pause_left = self._next_pause
+            self._next_pause *= 2
         if round_ == self.round:
             self._allowed = max(1.0, self._allowed / 2)
             self.round += 1
+        self._allowed = min(self._allowed, self._highest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +114,8 @@ class Permit:
         if error is None or isinstance(error, S3MountError):  # a refusal is a response too
             self.limiter.on_success()
         elif isinstance(error, Retryable) and error.is_throttle:
-            self.limiter.on_throttle(self.round)
+            is_timeout = isinstance(error.failure, Unreachable)
+            self.limiter.on_throttle(self.round, is_timeout=is_timeout)
 
 
 class PermitWaiter:
@@ -179,12 +205,12 @@ class Limiter:
         self._admit()
 
     def on_success(self) -> None:
-        self.aimd.on_success()
+        self.aimd.on_success(self.held + 1)  # with the one that has just ended
         self._admit()
 
-    def on_throttle(self, round_: int) -> None:
+    def on_throttle(self, round_: int, *, is_timeout: bool = False) -> None:
         self.throttles += 1
-        self.aimd.on_throttle(round_)
+        self.aimd.on_throttle(round_, is_timeout=is_timeout)
 
     def _permit(self, priority: Priority) -> Permit:
         permit = self._permits.get(priority)

@@ -1,10 +1,21 @@
+import gc
 from itertools import chain
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX
+from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX, FileReader
 from s3mount.filesystem.prefetch.policy import SMALL
-from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
-from s3mount.filesystem.prefetch.traversal_order import SORTED_MAX, TraversalOrders
+from s3mount.filesystem.prefetch.sibling_prefetcher import (
+    READERS_MAX,
+    TRUSTED_MAX,
+    SiblingPrefetcher,
+)
+from s3mount.filesystem.prefetch.traversal_order import (
+    KEPT_MAX,
+    SORTED_MAX,
+    SORTED_PER_OPEN,
+    OrderKind,
+    TraversalOrders,
+)
 
 
 def page_of(count: int, prefix: str = "d/", size: int = 100) -> EntryPage:
@@ -18,6 +29,7 @@ class Reader:
 
     def __init__(self, *pages: EntryPage, is_whole: bool = True) -> None:
         self.pages = pages
+        self.directories = {page.prefix: self._of(page.prefix) for page in pages}
         self._is_whole = is_whole
         self._siblings = SiblingPrefetcher(TraversalOrders(self._pages_of, ""))
 
@@ -43,7 +55,7 @@ class Reader:
         return [page for page in self.pages if page.prefix == prefix]
 
     def _pages_of(self, prefix: str, most: int) -> list[EntryPage] | None:
-        pages = self._of(prefix)
+        pages = self.directories.get(prefix)
         return pages if pages and self._is_whole and sum(map(len, pages)) <= most else None
 
 
@@ -229,3 +241,56 @@ def test_a_reader_by_inode_goes_on_to_the_next_directory_by_inode() -> None:
     assert [at for page, at in ahead if page is third][:3] == [
         at for _, at in reader.by_inode(third.prefix)[:3]
     ]
+
+
+def test_the_first_files_alone_of_many_directories_have_few_others_prefetched() -> None:
+    pages = tree(*(f"{number:03}" for number in range(100)), files=50)
+    reader = Reader(*pages)
+    for index in range(5):  # a reader in order, so that others are expected to be as well
+        reader.open(pages[1], index)
+    prefetched = [len(reader.open(page, 0)) for page in pages[2:]]
+
+    assert sum(map(bool, prefetched)) == TRUSTED_MAX
+    assert not any(prefetched[TRUSTED_MAX:])
+
+
+def test_a_reader_in_order_is_followed_again_after_one_that_left_each_directory() -> None:
+    pages = tree(*(f"{number:03}" for number in range(40)), files=4)
+    reader = Reader(*pages)
+    for index in range(4):
+        reader.open(pages[1], index)
+    for page in pages[30:10:-1]:
+        reader.open(page, 0)
+    for index in range(4):
+        reader.open(pages[5], index)
+
+    assert reader.open_in(pages[3], 0)
+
+
+def test_orders_of_more_directories_than_are_cached_are_made_as_files_are_opened() -> None:
+    pages = {f"{number:03}/": [page_of(1000, f"{number:03}/")] for number in range(300)}
+    orders = TraversalOrders(lambda prefix, _most: pages[prefix], "")
+
+    def made(kind: OrderKind) -> int:
+        return sum(orders.get(kind, prefix) is not None for prefix in pages)
+
+    assert made(OrderKind.INODE) == KEPT_MAX // 1000
+    assert made(OrderKind.NAME) == 0
+    for _ in range(10):
+        orders.record_open()
+    assert made(OrderKind.NAME) == 10 * SORTED_PER_OPEN // 1000
+
+
+def test_readers_in_directories_that_are_known_no_longer_are_dropped() -> None:
+    pages = [page_of(100, f"{number:03}/") for number in range(READERS_MAX)]
+    reader = Reader(*pages)
+    for page in pages:
+        for index in range(4):
+            reader.open(page, index)
+    reader.directories.clear()
+    last = page_of(1000, "last/")
+    for index in range(READERS_MAX):
+        reader.open(last, index)
+
+    kept = [each for each in gc.get_objects() if isinstance(each, FileReader)]
+    assert [each.last.page for each in kept if each.last.page in pages] == []

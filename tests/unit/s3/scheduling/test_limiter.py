@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.s3.object_store import Priority
-from s3mount.s3.scheduling.limiter import RESERVE, AimdLimit, Limiter, Permit, PermitWaiter
+from s3mount.s3.scheduling.limiter import (
+    PAUSE_MIN,
+    RESERVE,
+    START,
+    AimdLimit,
+    Limiter,
+    Permit,
+    PermitWaiter,
+)
 
 DEMAND, PREFETCH = Priority.DEMAND, Priority.PREFETCH
 
@@ -318,3 +326,45 @@ def test_enough_successes_restore_the_limit(
         successes += 1
 
     assert successes <= limit * limit
+
+
+def test_the_limit_begins_at_a_third_and_rises_while_most_of_it_is_used() -> None:
+    aimd = AimdLimit(96)
+
+    for _ in range(1000):
+        aimd.on_success(in_flight=20)
+    assert aimd.allowed == START
+    assert not aimd.is_reduced
+
+    for _ in range(96 * 96):
+        aimd.on_success(in_flight=aimd.allowed)
+    assert aimd.allowed == 96
+
+
+def test_a_limit_that_was_reduced_rises_to_what_it_was_however_few_are_in_flight() -> None:
+    aimd = AimdLimit(96)
+    aimd.on_throttle(0)
+
+    for _ in range(1000):
+        aimd.on_success(in_flight=1)
+    assert aimd.allowed == START
+
+
+def test_after_a_request_without_a_response_the_limit_stays_where_it_began_for_a_while() -> None:
+    aimd = AimdLimit(96)
+    pauses = []
+    for _ in range(2):
+        while aimd.allowed == START:
+            aimd.on_success()
+        aimd.on_throttle(aimd.round, is_timeout=True)
+        aimd.on_throttle(aimd.round - 1, is_timeout=True)  # one that was sent before
+        assert aimd.allowed < START
+
+        successes = 0
+        while aimd.allowed <= START:
+            aimd.on_success()
+            successes += 1
+        pauses.append(successes)
+
+    assert pauses[0] >= PAUSE_MIN
+    assert pauses[1] >= 2 * PAUSE_MIN
