@@ -16,12 +16,14 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final
 
 import pyfuse3
 import trio
 
 from s3mount.fuse.handshake import Handshake
+from s3mount.fuse.request_workers import RequestWorkers
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ _pyfuse3: Final = vars(pyfuse3)  # pyfuse3 looks its functions up there at each 
 _REPLACED: Final = ("_session_loop", "_wait_fuse_readable")
 # ENOENT: the kernel withdrew the request while it was copied
 _TRANSIENT: Final = (errno.EAGAIN, errno.ENOENT, errno.ENOMEM)
+
+_NO_TASKS: Final = -(1 << 31)  # pyfuse3 starts none itself; it counts down with each that ends
 
 PAUSE: Final = 0.1  # seconds after a lack of memory
 
@@ -64,18 +68,24 @@ class _Unblocked:
 
     def __init__(self, fuse_fd: int, *, _session_loop: Any, _wait_fuse_readable: Any) -> None:
         self._loop = _session_loop
-        self._wait_readable = _wait_fuse_readable
-        # Nothing is read before this time; each lack of memory has pyfuse3 start one more task.
-        self._resumes: float | None = None
+        self._workers = RequestWorkers(fuse_fd)
         os.set_blocking(fuse_fd, False)
 
     def functions(self) -> dict[str, Any]:
-        return {"_session_loop": self._read_requests, "_wait_fuse_readable": self._wait_request}
+        return {
+            "_session_loop": self._run_workers,
+            "_wait_fuse_readable": self._workers.wait_request,
+        }
 
-    async def _read_requests(self, *arguments: Any) -> None:
+    async def _run_workers(self, nursery: trio.Nursery, min_tasks: int, max_tasks: int) -> None:
+        await self._workers.run(
+            partial(self._read_requests, nursery, min_tasks), nursery, max_tasks
+        )
+
+    async def _read_requests(self, nursery: trio.Nursery, min_tasks: int) -> None:
         while True:
             try:
-                await self._loop(*arguments)
+                await self._loop(nursery, min_tasks, _NO_TASKS)
             except OSError as exc:
                 if exc.errno == errno.ECONNABORTED:
                     log.debug("the kernel has ended the connection while a request was read")
@@ -83,16 +93,6 @@ class _Unblocked:
                 if exc.errno not in _TRANSIENT:
                     raise
                 if exc.errno == errno.ENOMEM:
-                    self._resumes = trio.current_time() + PAUSE
+                    self._workers.pause(PAUSE)
             else:
                 return
-
-    async def _wait_request(self) -> bool:
-        # Does not check again that there is a request: that costs 2 % of a walk, while a read of
-        # nothing costs one of pyfuse3's buffers, which it leaks, but of which no page was touched.
-        while await self._wait_readable():
-            if self._resumes is None or trio.current_time() >= self._resumes:
-                self._resumes = None
-                return True
-            await trio.sleep_until(self._resumes)
-        return False

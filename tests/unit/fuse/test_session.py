@@ -107,7 +107,7 @@ def test_a_session_without_a_first_request_keeps_its_descriptor(
 async def test_the_descriptor_is_the_kernels_again_after_the_reply(
     ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Loop(monkeypatch)
+    loop = Loop(monkeypatch)
     libfuse, kernel = ends
     kernel.send(b"first")
 
@@ -115,7 +115,8 @@ async def test_the_descriptor_is_the_kernels_again_after_the_reply(
         assert os.read(libfuse.fileno(), 10) == b"first"
         os.write(libfuse.fileno(), b"reply")
         kernel.send(b"second")
-        assert await vars(pyfuse3)["_wait_fuse_readable"]()
+        await vars(pyfuse3)["_session_loop"](None, 1, 99)
+        assert len(loop.reads) == 1
         assert kernel.recv(10) == b"reply"
         assert os.read(libfuse.fileno(), 10) == b"second"
 
@@ -124,6 +125,7 @@ async def test_an_aborted_connection_ends_the_session_as_an_unmount_does(
     ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = Loop(monkeypatch, errno.ECONNABORTED, errno.EIO)
+    ends[1].send(b"request")
 
     with kernel_session(ends[0].fileno()):
         await vars(pyfuse3)["_session_loop"](None, 1, 99)
