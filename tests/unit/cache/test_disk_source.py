@@ -548,6 +548,27 @@ async def test_what_waits_for_no_read_is_done_when_it_is_waited_for() -> None:
     assert rig.disk.replaced == [rig.name(SMALL)]
 
 
+async def test_what_comes_later_is_not_waited_for() -> None:
+    rig = DiskRig(write_delay=1.0)
+    ended = trio.Event()
+
+    async def wait() -> None:
+        await rig.source.wait_kept()
+        ended.set()
+
+    rig.source.keep(SMALL, 0, rig.store.content(SMALL))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        for number in range(10):
+            await trio.testing.wait_all_tasks_blocked()
+            rig.source.keep(ObjectVersion("b", f"k{number}", "etag", 1000), 0, bytes(1000))
+            rig.threads.run_all()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert ended.is_set()
+
+
 async def test_reads_that_write_nothing_tell_the_index_of_their_accesses(
     mock_clock: MockClock,
 ) -> None:
