@@ -107,9 +107,10 @@ class DiskWriter:
         return digest in self._evicting
 
     def mark_replaced(self, name: ObjectName) -> None:
-        """Let *name* be evicted before others; `start` begins it."""
-        mark = partial(self._disk.mark_replaced, name)
-        self._append_command(partial(self._run, mark, lambda _: None))
+        """Let *name* be evicted before others, unless the disk fails; `start` begins it."""
+        if self._health.is_usable:
+            mark = partial(self._disk.mark_replaced, name)
+            self._append_command(partial(self._run, mark, lambda _: None))
 
     def look_at_usage(self) -> None:
         """Find out what the directory holds, before anything is written."""

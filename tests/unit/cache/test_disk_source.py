@@ -569,6 +569,21 @@ async def test_what_comes_later_is_not_waited_for() -> None:
     assert ended.is_set()
 
 
+async def test_replaced_versions_take_no_memory_while_a_write_hangs(
+    mock_clock: MockClock, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append(f"{CANNOT} written")
+    rig = DiskRig()
+    rig.source.keep(SMALL, 0, rig.store.content(SMALL))
+    mock_clock.jump(STUCK_AFTER)
+    rig.source.keep(LARGE, 0, bytes(EXTENT))
+
+    for number in range(100):
+        rig.source.has(ObjectVersion("b", "small", f"e{number}", 1000), ByteRange(0, 1))
+
+    assert len(rig.source._writer._waiting) == 1
+
+
 async def test_reads_that_write_nothing_tell_the_index_of_their_accesses(
     mock_clock: MockClock,
 ) -> None:
