@@ -36,6 +36,7 @@ from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 
 BATCH: Final = 8 << 20  # bytes of one transaction
+BATCH_SHARE: Final = 4  # of so many bytes of the directory: half of it makes room for no more
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
 STUCK_AFTER: Final = 30.0  # seconds
 FLUSH_AGE: Final = 60.0  # seconds
@@ -67,7 +68,8 @@ class DiskWriter:
         self._limit = limit
         # what waits, and the bytes of it that are in no buffer; whether a task watches when that is
         # due; since when something is done
-        self._waiting = WriteQueue(min(BATCH, limit), delay)
+        batch_bytes = min(BATCH, limit, disk.limits.size // BATCH_SHARE)
+        self._waiting = WriteQueue(batch_bytes, delay)
         self._octets = 0
         self._is_watched = False
         self._busy_since: float | None = None

@@ -18,6 +18,7 @@ from s3mount.cache.segment_reading import ISLAND
 from s3mount.cache.write_queue import LOST_MAX
 from s3mount.config import BlockConfig
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
+from s3mount.disk.usage import DiskLimits
 from s3mount.errors import StoreError
 from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
 from s3mount.unawaited import ExpectedError
@@ -613,6 +614,20 @@ async def test_small_writes_wait_for_others_and_are_one_batch(mock_clock: MockCl
     assert len(rig.threads.calls) == 1
     await rig.finish()
     assert rig.source._writer.bytes_written == 20_000
+
+
+async def test_a_batch_is_a_quarter_of_a_small_directory_at_most() -> None:
+    rig = DiskRig(write_delay=1.0)
+    rig.disk.limits = DiskLimits(16 * MIB)
+    rig.source = rig.make_source(rig.memory.holds)
+    for number in range(300):
+        rig.source.keep(ObjectVersion("b", f"k{number}", "etag", 17_000), 0, bytes(17_000))
+    assert len(rig.threads.calls) == 1
+
+    rig.threads.run()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert 3 * MIB < rig.source._writer.bytes_written <= 4 * MIB
 
 
 async def test_writes_of_a_batch_do_not_wait() -> None:
