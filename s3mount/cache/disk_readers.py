@@ -19,6 +19,7 @@ from s3mount import unawaited
 from s3mount.s3.object_store import Priority
 
 READERS: Final = 4
+WAITING_MAX: Final = 8  # demands that wait: far fewer than a disk's queue has room for
 SLOW_AFTER: Final = 0.5  # seconds: a store that is far away has responded by then
 
 T = TypeVar("T")
@@ -83,6 +84,18 @@ class DiskReaders:
     def is_stuck(self) -> bool:
         """Whether every thread has a job that is too slow."""
         return sum(job.deadline is None for job in self._running) >= READERS
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many demands wait that the event loop is to have the kernel begin no more.
+
+        Even a read that waits for nothing waits for room in the queue of the disk: 128 on a loop
+        device that hangs, and the loop with it.
+        """
+        if len(self._waiting) < WAITING_MAX:
+            return False
+        demands = sum(job.priority is Priority.DEMAND for job in self._waiting)
+        return demands >= WAITING_MAX
 
     def submit(self, job: DiskJob[T]) -> None:
         """Run *job* as soon as may be; its *on_end* is called later."""
