@@ -146,6 +146,41 @@ async def test_a_lookup_waits_a_moment_for_others(mock_clock: trio.testing.MockC
         assert len(rig.threads.calls) == 1
 
 
+async def test_one_query_is_made_at_a_time_and_none_after_one_that_is_late(
+    mock_clock: trio.testing.MockClock, expected_warnings: list[str]
+) -> None:
+    """A disk that hangs keeps one thread, and has room in its queue for readers."""
+    expected_warnings.append("the disk cache cannot be")
+    rig = DiskRig()
+    files = [ObjectVersion("b", f"k{number}", "etag", 5 * KIB) for number in range(3 * BATCH)]
+
+    async with cache_of(rig) as cache:
+        for file in files:
+            cache.prefetch(file)
+        await wait_all_tasks_blocked()
+        assert len(rig.threads.calls) == 1
+        mock_clock.jump(SLOW_AFTER + 0.1)
+        await wait_all_tasks_blocked()
+
+        assert len(rig.threads.calls) == 1
+        await rig.finish()
+        assert len(rig.asked()) == len(files)
+
+
+async def test_all_that_are_added_are_looked_up() -> None:
+    rig = DiskRig()
+    files = [ObjectVersion("b", f"k{number}", "etag", 5 * KIB) for number in range(3 * BATCH)]
+    for file in files:
+        rig.fill(file)
+
+    async with cache_of(rig) as cache:
+        assert all(cache.prefetch(file) for file in files)
+        await rig.finish()
+
+    assert rig.disk.read_aheads == [file.key for file in files]
+    assert rig.asked() == []
+
+
 async def test_files_are_fetched_if_their_lookup_is_late(
     mock_clock: trio.testing.MockClock, expected_warnings: list[str]
 ) -> None:
