@@ -5,7 +5,7 @@ Invariants:
 1. At most READERS jobs run, of *octets_max* in all, or one. Demands run before prefetches.
 2. *on_end* of a job is called once, in the event loop, unless it was withdrawn before it ran.
 3. A job that has run for SLOW_AFTER is told so, once, and keeps its thread until it ends. Jobs that
-   wait end with BypassedError then.
+   wait end with BypassedError then, and so do those that come while every thread has such a job.
 """
 
 from collections.abc import Callable
@@ -99,6 +99,10 @@ class DiskReaders:
 
     def submit(self, job: DiskJob[T]) -> None:
         """Run *job* as soon as may be; its *on_end* is called later."""
+        if self.is_stuck:
+            token = trio.lowlevel.current_trio_token()
+            token.run_sync_soon(_bypass, job)
+            return
         self._waiting.append(job)  # type: ignore[arg-type]  # only its own *on_end* sees the result
         self._start_next()
 
@@ -159,5 +163,10 @@ class DiskReaders:
         for job in slow:
             unawaited.call("a slow read of the disk cache", job.on_slow)
         for job in waiting:
-            bypassed = outcome.Error(BypassedError())
-            unawaited.call("a read past the disk cache", job.on_end, job, bypassed)
+            _bypass(job)
+
+
+def _bypass(job: DiskJob[T]) -> None:
+    """End *job*, which was not run."""
+    bypassed = outcome.Error(BypassedError())
+    unawaited.call("a read past the disk cache", job.on_end, job, bypassed)

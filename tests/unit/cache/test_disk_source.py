@@ -262,6 +262,29 @@ async def test_reads_that_wait_behind_a_disk_that_hangs_go_to_the_store(
     await rig.finish()
 
 
+async def test_no_read_waits_for_threads_that_all_hang(
+    mock_clock: MockClock, expected_warnings: list[str]
+) -> None:
+    """Records may be read meanwhile, from memory, so that the disk is used again."""
+    expected_warnings.append(f"{CANNOT} read")
+    rig = DiskRig()
+    rig.fill(LARGE)
+    for number in range(READERS):
+        rig.start(LARGE, number * EXTENT, (number + 1) * EXTENT)
+    mock_clock.jump(SLOW_AFTER + 0.1)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(PAUSE)
+    assert rig.source._reading.begin_trial()
+    rig.source._reading.end_trial()
+
+    read = rig.start(LARGE, MIB, 2 * MIB)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert rig.asked() == [(MIB, 2 * MIB)]
+    await rig.finish()
+    assert read.error is None
+
+
 async def test_a_read_that_is_cancelled_ends_when_the_disk_writes_no_longer() -> None:
     rig = DiskRig()
     rig.fill(LARGE)
