@@ -6,7 +6,7 @@ or come there in less time than it takes to wake a thread. Invariants:
 1. A reply is whole, and each extent of it verified. Else there is none, and the read goes the usual
    way, which finds out why.
 2. The event loop waits for no disk. It asks the kernel again for SPIN_MAX at most, and seldom if
-   the last reads did not come so soon.
+   the last reads did not come so soon. It asks for nothing while the threads are behind.
 3. Only the event loop writes to the scratch buffer: a reply is valid until the next checkpoint.
 """
 
@@ -80,7 +80,7 @@ class DirectReader:
         if stop - start > DIRECT_MAX:
             return None
         named = self._name_of(version)
-        if named is None:
+        if named is None or self._tier.readers.is_behind:
             return None
         tier, name = self._tier, named.name
         number = 0 if name.is_small else start // SEGMENT

@@ -146,7 +146,7 @@ class DiskRead:
     def _read_runs(self, segment: Segment, task: _Task) -> None:
         """Read from *segment*: in the event loop if it is little, and in memory."""
         read = partial(read_runs, self._tier.disk, segment, task.runs, self._slice)
-        if task.octets <= INLINE_MAX:
+        if task.octets <= INLINE_MAX and not self._tier.readers.is_behind:
             result = outcome.capture(read, nowait=True)
             is_late = isinstance(result, outcome.Error) and isinstance(
                 result.error, BlockingIOError

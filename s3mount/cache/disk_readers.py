@@ -5,7 +5,7 @@ Invariants:
 1. At most READERS jobs run, of *octets_max* in all, or one. Demands run before prefetches.
 2. *on_end* of a job is called once, in the event loop, unless it was withdrawn before it ran.
 3. A job that has run for SLOW_AFTER is told so, once, and keeps its thread until it ends. Jobs that
-   wait end with BypassedError then.
+   wait end with BypassedError then, and so do those that come while every thread has such a job.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from s3mount import unawaited
 from s3mount.s3.object_store import Priority
 
 READERS: Final = 4
+WAITING_MAX: Final = 8  # demands that wait: far fewer than a disk's queue has room for
 SLOW_AFTER: Final = 0.5  # seconds: a store that is far away has responded by then
 
 T = TypeVar("T")
@@ -84,8 +85,24 @@ class DiskReaders:
         """Whether every thread has a job that is too slow."""
         return sum(job.deadline is None for job in self._running) >= READERS
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether so many demands wait that the event loop is to have the kernel begin no more.
+
+        Even a read that waits for nothing waits for room in the queue of the disk: 128 on a loop
+        device that hangs, and the loop with it.
+        """
+        if len(self._waiting) < WAITING_MAX:
+            return False
+        demands = sum(job.priority is Priority.DEMAND for job in self._waiting)
+        return demands >= WAITING_MAX
+
     def submit(self, job: DiskJob[T]) -> None:
         """Run *job* as soon as may be; its *on_end* is called later."""
+        if self.is_stuck:
+            token = trio.lowlevel.current_trio_token()
+            token.run_sync_soon(_bypass, job)
+            return
         self._waiting.append(job)  # type: ignore[arg-type]  # only its own *on_end* sees the result
         self._start_next()
 
@@ -146,5 +163,10 @@ class DiskReaders:
         for job in slow:
             unawaited.call("a slow read of the disk cache", job.on_slow)
         for job in waiting:
-            bypassed = outcome.Error(BypassedError())
-            unawaited.call("a read past the disk cache", job.on_end, job, bypassed)
+            _bypass(job)
+
+
+def _bypass(job: DiskJob[T]) -> None:
+    """End *job*, which was not run."""
+    bypassed = outcome.Error(BypassedError())
+    unawaited.call("a read past the disk cache", job.on_end, job, bypassed)

@@ -143,7 +143,7 @@ class DiskSource:
         return self._disk.limits.size // 4 * 3 if is_kept else 0
 
     async def wait_kept(self) -> None:
-        await self._writer.wait_idle()
+        await self._writer.wait_done()
 
     def look_at_usage(self) -> None:
         """Find out in a thread what the directory holds, unless its disk fails."""
@@ -157,7 +157,7 @@ class DiskSource:
     async def close(self) -> None:
         """Write what waits, for CLOSE_TIMEOUT at most. A checkpoint."""
         with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            await self._writer.wait_idle()
+            await self._writer.wait_done()
             closed = trio.Event()
             self._threads.submit(self._disk.close, lambda _: closed.set())
             await closed.wait()

@@ -36,6 +36,7 @@ from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 
 BATCH: Final = 8 << 20  # bytes of one transaction
+BATCH_SHARE: Final = 4  # of so many bytes of the directory: half of it makes room for no more
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
 STUCK_AFTER: Final = 30.0  # seconds
 FLUSH_AGE: Final = 60.0  # seconds
@@ -66,14 +67,13 @@ class DiskWriter:
         self._health = health
         self._limit = limit
         # what waits, and the bytes of it that are in no buffer; whether a task watches when that is
-        # due; the event is set while nothing is done, and nothing waits
-        self._waiting = WriteQueue(min(BATCH, limit), delay)
+        # due; since when something is done
+        batch_bytes = min(BATCH, limit, disk.limits.size // BATCH_SHARE)
+        self._waiting = WriteQueue(batch_bytes, delay)
         self._octets = 0
         self._is_watched = False
         self._busy_since: float | None = None
         self._flushed_at = trio.current_time()
-        self._idle = trio.Event()
-        self._idle.set()
         self._evicting: dict[bytes, int] = {}  # by digest: how many evictions of it have not ended
         self._usage_at = -USAGE_AGE
         self.usage: DiskUsage | None = None  # as it was when it was last looked at
@@ -109,9 +109,10 @@ class DiskWriter:
         return digest in self._evicting
 
     def mark_replaced(self, name: ObjectName) -> None:
-        """Let *name* be evicted before others; `start` begins it."""
-        mark = partial(self._disk.mark_replaced, name)
-        self._append_command(partial(self._run, mark, lambda _: None))
+        """Let *name* be evicted before others, unless the disk fails; `start` begins it."""
+        if self._health.is_usable:
+            mark = partial(self._disk.mark_replaced, name)
+            self._append_command(partial(self._run, mark, lambda _: None))
 
     def look_at_usage(self) -> None:
         """Find out what the directory holds, before anything is written."""
@@ -129,11 +130,7 @@ class DiskWriter:
         while self._busy_since is None and self._waiting.is_due(trio.current_time()):
             command = self._waiting.take_command() or self._start_batch
             command()
-        if self._busy_since is not None:
-            return
-        if not self._waiting:
-            self._idle.set()
-        elif not self._is_watched:
+        if self._busy_since is None and self._waiting and not self._is_watched:
             self._is_watched = True
             trio.lowlevel.spawn_system_task(self._watch)
 
@@ -152,14 +149,16 @@ class DiskWriter:
         since = self._busy_since
         return since is not None and trio.current_time() >= since + STUCK_AFTER
 
-    async def wait_idle(self) -> None:
-        """Wait until nothing waits to be done, or something takes too long."""
-        self._waiting.drain()
-        self._start_waiting()
-        while not self._idle.is_set() and not self.is_stuck:
+    async def wait_done(self) -> None:
+        """Wait until all is done that waits now, or something takes too long."""
+        done = trio.Event()
+        if not self.is_stuck:
+            self._append_command(done.set)
+            self._start_waiting()
+        while not done.is_set() and not self.is_stuck:
             since = trio.current_time() if self._busy_since is None else self._busy_since
             with trio.move_on_at(since + STUCK_AFTER):
-                await self._idle.wait()
+                await done.wait()
         self._look_for_stuck()
 
     def _look_for_stuck(self) -> None:
@@ -175,16 +174,10 @@ class DiskWriter:
         self._look_at_usage()
 
     def _append(self, write: PendingWrite, cost: int) -> None:
-        self._note_busy()
         self._waiting.add(write, cost, trio.current_time())
 
     def _append_command(self, command: Command) -> None:
-        self._note_busy()
         self._waiting.add_command(command, trio.current_time())
-
-    def _note_busy(self) -> None:
-        if self._idle.is_set():
-            self._idle = trio.Event()
 
     def _lose(self, write: PendingWrite) -> None:
         """Do not write *write*, unless that has begun: its buffer is held then."""
@@ -215,7 +208,6 @@ class DiskWriter:
                 self.start()
 
         self._busy_since = trio.current_time()
-        self._note_busy()
         self._threads.submit(function, end)
 
     def _evict(self, named: NamedVersion) -> None:

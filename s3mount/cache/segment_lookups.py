@@ -4,12 +4,14 @@ What is found is known in the event loop from then on, and on its way into the k
 read of it needs a thread, and none needs a buffer before it comes. Invariants:
 
 1. Each object that is added is found, or *on_absent* is called once, later and in the event loop.
-2. A lookup waits for others for DELAY at most, and for BATCH of them.
+2. A lookup waits for others for DELAY at most, and for BATCH of them, and for the query before it:
+   the kernel reads ahead for one at a time, so that the queue of the disk has room for readers.
 3. A disk that is late or fails is as if it had nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Final, NamedTuple
 
 import outcome
@@ -72,10 +74,15 @@ class SegmentLookups:
         unawaited.call("lookups in the disk cache", self._start)
 
     def _start(self) -> None:
-        lookups, self._waiting = self._waiting, {}
-        if not lookups:
+        if self._running or not self._waiting:
             return
-        self._running |= lookups
+        if not self._tier.health.is_usable:
+            waiting, self._waiting = self._waiting, {}
+            _tell_absent(waiting.values())
+            return
+        lookups = self._running = dict(islice(self._waiting.items(), BATCH))
+        for digest in lookups:
+            del self._waiting[digest]
         batch = _Batch(lookups, self._tier.presence.generation)
         names = [each.named for each in lookups.values()]
         job = DiskJob(
@@ -104,11 +111,20 @@ class SegmentLookups:
         if batch.has_ended:
             return
         batch.has_ended = True
-        for digest, lookup in batch.lookups.items():
-            del self._running[digest]
-            segment = found.get(digest)
-            if segment is None or not segment.has(segment.start, segment.stop):
-                unawaited.call("a prefetch past the disk cache", lookup.on_absent)
+        self._running = {}
+        _tell_absent(
+            lookup for digest, lookup in batch.lookups.items() if not _is_whole(found.get(digest))
+        )
+        self._start()
+
+
+def _is_whole(segment: Segment | None) -> bool:
+    return segment is not None and segment.has(segment.start, segment.stop)
+
+
+def _tell_absent(lookups: Iterable[Lookup]) -> None:
+    for each in lookups:
+        unawaited.call("a prefetch past the disk cache", each.on_absent)
 
 
 def _find_and_read_ahead(disk: Disk, names: Sequence[NamedVersion]) -> Sequence[Segment]:

@@ -6,7 +6,7 @@ tells the time, and what a write costs. Invariants:
 
 1. Writes and commands leave in the order in which they came, the lost ones left out.
 2. Something is due once `batch_bytes` or BATCH_MAX writes wait, or a command, or the first one has
-   waited for *delay*, and until the queue is empty once it is drained.
+   waited for *delay*.
 3. Of writes that are lost at most LOST_MAX are in the queue.
 """
 
@@ -45,7 +45,6 @@ class WriteQueue:
         self._lost = 0
         self._octets = 0
         self._commands = 0
-        self._is_drained = False
 
     def __len__(self) -> int:
         return len(self._items)
@@ -60,10 +59,6 @@ class WriteQueue:
         self._items.append(_Item(command, 0, now))
         self._commands += 1
 
-    def drain(self) -> None:
-        """Let all that waits be due at once."""
-        self._is_drained = bool(self._items)
-
     def due_at(self) -> float | None:
         """When the first one has waited long enough; None if nothing waits."""
         return self._items[0].since + self._delay if self._items else None
@@ -74,7 +69,7 @@ class WriteQueue:
             return False
         is_enough = self._octets >= self._batch_bytes or len(self._items) >= BATCH_MAX
         is_late = now >= self._items[0].since + self._delay
-        return is_enough or is_late or self._commands > 0 or self._is_drained
+        return is_enough or is_late or self._commands > 0
 
     def take_command(self) -> Command | None:
         """Take a command, if one is next."""
@@ -119,5 +114,4 @@ class WriteQueue:
     def _pop(self) -> _Item:
         item = self._items.popleft()
         self._octets -= item.cost
-        self._is_drained = self._is_drained and bool(self._items)
         return item

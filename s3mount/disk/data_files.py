@@ -1,7 +1,8 @@
 """Files with the bytes of objects: one sparse file for each large object, packs of small ones.
 
 All is opened by single names in open folders (`safe_paths`), and never through a symbolic link. For
-any thread. A descriptor is closed when the last thread has done with it, never under one.
+any thread. A descriptor is closed when the last thread has done with it, never under one. Nothing
+waits for the disk with the lock, which the event loop takes, as closing a file may, and fstat(2).
 """
 
 import ctypes
@@ -130,10 +131,12 @@ class DataFiles:
         path = _path(location)
         with self._lock:
             file = self._open.get(path)
-            if file is None or os.fstat(file.descriptor).st_nlink:
-                return False
-            del self._open[path]
-            return True
+        if file is None or os.fstat(file.descriptor).st_nlink:
+            return False
+        with self._lock:
+            if self._open.get(path) is file:  # else another thread has closed it
+                del self._open[path]
+        return True
 
     def drop_pages(self, location: Location, position: int, length: int) -> None:
         """Have the kernel write these bytes to the disk, and forget those that it has written.
@@ -173,7 +176,8 @@ class DataFiles:
         except FileNotFoundError:
             return
         with self._lock:
-            self._open.pop(path, None)
+            former = self._open.pop(path, None)
+        del former
         with suppress(FileNotFoundError), self._parent_of(path) as (parent, name):
             safe_paths.remove(parent, name)
 
@@ -198,7 +202,8 @@ class DataFiles:
 
     def close(self) -> None:
         with self._lock:
-            self._open.clear()
+            former, self._open = self._open, OrderedDict()
+        del former
 
     def _file(self, path: str, *, flags: int = 0, is_cached_only: bool = False) -> _OpenFile:
         """The open file *path*; with O_CREAT in *flags* it is created."""
@@ -210,10 +215,11 @@ class DataFiles:
             raise BlockingIOError(errno.EAGAIN, "the file is not open")
         file = _OpenFile(self._open_path(path, is_created=bool(flags & os.O_CREAT)))
         with self._lock:
+            former = [self._open.pop(path, None)]  # if another thread has opened it, too
             self._open[path] = file
             if len(self._open) > OPEN_MAX:
-                self._open.popitem(last=False)
-        return file
+                former.append(self._open.popitem(last=False)[1])
+        return file  # and the former ones are closed
 
     def _open_path(self, path: str, *, is_created: bool) -> int:
         with self._parent_of(path, is_made=is_created) as (parent, name):

@@ -19,7 +19,7 @@ def read_extents(
     are undefined. With *nowait*, BlockingIOError if the disk would have to be waited for.
     """
     wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
-    if wrong and files.close_removed(segment.location):
+    if wrong and not nowait and files.close_removed(segment.location):
         wrong = _read_present(files, segment, start, stop, into, nowait=nowait)
     if not nowait and stop - start >= DROPPED_FROM and not segment.location.pack:
         # folios may be larger than the read: docs/decisions/disk-pages.md

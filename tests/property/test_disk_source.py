@@ -197,7 +197,7 @@ class Play:
         assert lent + memory._idle_bytes == memory.used
         self.threads.is_prompt = True
         with trio.fail_after(1):
-            await self.source._writer.wait_idle()
+            await self.source._writer.wait_done()
         self.threads.is_prompt = False
         for version in VERSIONS:
             content = self.store.content(version)

@@ -18,7 +18,7 @@ from s3mount.cache.direct_reader import (
     DirectReader,
     SpinPolicy,
 )
-from s3mount.cache.disk_readers import SLOW_AFTER
+from s3mount.cache.disk_readers import READERS, SLOW_AFTER, WAITING_MAX
 from s3mount.cache.segment_lookups import BATCH, DELAY
 from s3mount.cache.segment_reading import NEIGHBOURS
 from s3mount.config import BlockConfig
@@ -146,6 +146,41 @@ async def test_a_lookup_waits_a_moment_for_others(mock_clock: trio.testing.MockC
         assert len(rig.threads.calls) == 1
 
 
+async def test_one_query_is_made_at_a_time_and_none_after_one_that_is_late(
+    mock_clock: trio.testing.MockClock, expected_warnings: list[str]
+) -> None:
+    """A disk that hangs keeps one thread, and has room in its queue for readers."""
+    expected_warnings.append("the disk cache cannot be")
+    rig = DiskRig()
+    files = [ObjectVersion("b", f"k{number}", "etag", 5 * KIB) for number in range(3 * BATCH)]
+
+    async with cache_of(rig) as cache:
+        for file in files:
+            cache.prefetch(file)
+        await wait_all_tasks_blocked()
+        assert len(rig.threads.calls) == 1
+        mock_clock.jump(SLOW_AFTER + 0.1)
+        await wait_all_tasks_blocked()
+
+        assert len(rig.threads.calls) == 1
+        await rig.finish()
+        assert len(rig.asked()) == len(files)
+
+
+async def test_all_that_are_added_are_looked_up() -> None:
+    rig = DiskRig()
+    files = [ObjectVersion("b", f"k{number}", "etag", 5 * KIB) for number in range(3 * BATCH)]
+    for file in files:
+        rig.fill(file)
+
+    async with cache_of(rig) as cache:
+        assert all(cache.prefetch(file) for file in files)
+        await rig.finish()
+
+    assert rig.disk.read_aheads == [file.key for file in files]
+    assert rig.asked() == []
+
+
 async def test_files_are_fetched_if_their_lookup_is_late(
     mock_clock: trio.testing.MockClock, expected_warnings: list[str]
 ) -> None:
@@ -209,6 +244,29 @@ def test_a_success_makes_reads_worth_awaiting_again() -> None:
     policy.record(("b", 1), has_succeeded=True)
 
     assert policy.is_worth_it(("b", 2))
+
+
+async def test_the_event_loop_leaves_the_disk_to_the_threads_while_these_are_behind() -> None:
+    """A disk that hangs takes so many requests, and then lets everyone wait for room."""
+    rig = DiskRig()
+    rig.fill(LARGE)
+    await rig.read(LARGE, 0, 4096)
+    reader = rig.source.direct
+    assert reader is not None
+    rig.disk.waits = True
+    for number in range(READERS + WAITING_MAX):
+        rig.start(LARGE, number * EXTENT, number * EXTENT + 10)
+    rig.disk.waits = False
+
+    late = rig.start(LARGE, 0, 10)
+    await wait_all_tasks_blocked()
+
+    assert not late.ends
+    assert reader.read(LARGE, 0, 10) is None
+    await rig.finish()
+    assert late.error is None
+    assert reader.read(LARGE, 0, 10) is not None
+    assert rig.asked() == []
 
 
 async def test_bad_or_failing_or_long_reads_are_no_direct_ones() -> None:

@@ -18,6 +18,7 @@ from s3mount.cache.segment_reading import ISLAND
 from s3mount.cache.write_queue import LOST_MAX
 from s3mount.config import BlockConfig
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
+from s3mount.disk.usage import DiskLimits
 from s3mount.errors import StoreError
 from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
 from s3mount.unawaited import ExpectedError
@@ -259,6 +260,29 @@ async def test_reads_that_wait_behind_a_disk_that_hangs_go_to_the_store(
     rig.start(LARGE, 0, EXTENT)
     assert len(rig.threads.calls) == READERS  # no trial, since no thread is left for it
     await rig.finish()
+
+
+async def test_no_read_waits_for_threads_that_all_hang(
+    mock_clock: MockClock, expected_warnings: list[str]
+) -> None:
+    """Records may be read meanwhile, from memory, so that the disk is used again."""
+    expected_warnings.append(f"{CANNOT} read")
+    rig = DiskRig()
+    rig.fill(LARGE)
+    for number in range(READERS):
+        rig.start(LARGE, number * EXTENT, (number + 1) * EXTENT)
+    mock_clock.jump(SLOW_AFTER + 0.1)
+    await trio.testing.wait_all_tasks_blocked()
+    mock_clock.jump(PAUSE)
+    assert rig.source._reading.begin_trial()
+    rig.source._reading.end_trial()
+
+    read = rig.start(LARGE, MIB, 2 * MIB)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert rig.asked() == [(MIB, 2 * MIB)]
+    await rig.finish()
+    assert read.error is None
 
 
 async def test_a_read_that_is_cancelled_ends_when_the_disk_writes_no_longer() -> None:
@@ -548,6 +572,42 @@ async def test_what_waits_for_no_read_is_done_when_it_is_waited_for() -> None:
     assert rig.disk.replaced == [rig.name(SMALL)]
 
 
+async def test_what_comes_later_is_not_waited_for() -> None:
+    rig = DiskRig(write_delay=1.0)
+    ended = trio.Event()
+
+    async def wait() -> None:
+        await rig.source.wait_kept()
+        ended.set()
+
+    rig.source.keep(SMALL, 0, rig.store.content(SMALL))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        for number in range(10):
+            await trio.testing.wait_all_tasks_blocked()
+            rig.source.keep(ObjectVersion("b", f"k{number}", "etag", 1000), 0, bytes(1000))
+            rig.threads.run_all()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+
+    assert ended.is_set()
+
+
+async def test_replaced_versions_take_no_memory_while_a_write_hangs(
+    mock_clock: MockClock, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append(f"{CANNOT} written")
+    rig = DiskRig()
+    rig.source.keep(SMALL, 0, rig.store.content(SMALL))
+    mock_clock.jump(STUCK_AFTER)
+    rig.source.keep(LARGE, 0, bytes(EXTENT))
+
+    for number in range(100):
+        rig.source.has(ObjectVersion("b", "small", f"e{number}", 1000), ByteRange(0, 1))
+
+    assert len(rig.source._writer._waiting) == 1
+
+
 async def test_reads_that_write_nothing_tell_the_index_of_their_accesses(
     mock_clock: MockClock,
 ) -> None:
@@ -577,6 +637,20 @@ async def test_small_writes_wait_for_others_and_are_one_batch(mock_clock: MockCl
     assert len(rig.threads.calls) == 1
     await rig.finish()
     assert rig.source._writer.bytes_written == 20_000
+
+
+async def test_a_batch_is_a_quarter_of_a_small_directory_at_most() -> None:
+    rig = DiskRig(write_delay=1.0)
+    rig.disk.limits = DiskLimits(16 * MIB)
+    rig.source = rig.make_source(rig.memory.holds)
+    for number in range(300):
+        rig.source.keep(ObjectVersion("b", f"k{number}", "etag", 17_000), 0, bytes(17_000))
+    assert len(rig.threads.calls) == 1
+
+    rig.threads.run()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert 3 * MIB < rig.source._writer.bytes_written <= 4 * MIB
 
 
 async def test_writes_of_a_batch_do_not_wait() -> None:

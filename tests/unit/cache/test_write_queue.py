@@ -53,14 +53,13 @@ def test_a_command_is_due_at_once_with_what_came_before_it() -> None:
     assert not queue.is_due(DELAY)
 
 
-def test_what_is_drained_is_due_until_nothing_is_left() -> None:
+def test_all_that_precedes_a_command_is_due_batch_by_batch() -> None:
     queue = _queue(BATCH - 1, BATCH - 1)
-    queue.drain()
-
-    queue.take_batch()
-    assert queue.is_due(0.0)
-    queue.take_batch()
+    queue.add_command(lambda: None, 0.0)
     queue.add(_write(1), 1, 0.0)
+
+    assert [len(queue.take_batch()) for _ in range(2) if queue.is_due(0.0)] == [1, 1]
+    assert queue.take_command() is not None
     assert not queue.is_due(0.0)
 
 
@@ -80,7 +79,7 @@ class _Model:
 
 _steps = st.one_of(
     st.tuples(st.just("add"), st.integers(1, BATCH + 1)),
-    st.tuples(st.sampled_from(("command", "lose", "take", "drain", "wait")), st.integers(0, 50)),
+    st.tuples(st.sampled_from(("command", "lose", "take", "wait")), st.integers(0, 50)),
 )
 
 
@@ -91,7 +90,7 @@ def test_everything_leaves_once_and_in_order_in_bounded_batches(
 ) -> None:
     queue, model, now = WriteQueue(BATCH, DELAY), _Model(), 0.0
 
-    for step, number in [*steps, ("drain", 0), *[("take", 0)] * len(steps)]:
+    for step, number in [*steps, ("command", 0), *[("take", 0)] * (len(steps) + 1)]:
         match step:
             case "add":
                 write = _write(number)
@@ -108,8 +107,6 @@ def test_everything_leaves_once_and_in_order_in_bounded_batches(
                     lost.drop()
                     queue.note_lost()
                     model.items.remove(lost)
-            case "drain":
-                queue.drain()
             case "wait":
                 now += number / 25
             case "take" if queue.is_due(now):

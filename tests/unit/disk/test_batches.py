@@ -9,8 +9,11 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s3mount.cache.disk_writer import BATCH_SHARE
+from s3mount.cache.write_queue import BATCH_MAX
+from s3mount.cli.build_config import DISK_MIN
 from s3mount.disk import usage
-from s3mount.disk.data_files import aligned
+from s3mount.disk.data_files import ALIGNMENT, aligned
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
@@ -56,6 +59,22 @@ def test_what_a_batch_tells_is_what_is_there(
         _assert_sums_are_right(cache)
 
 
+def test_a_full_directory_makes_room_for_the_largest_batch_of_small_objects() -> None:
+    size = 2 * ALIGNMENT + 1  # which takes three blocks
+    limits = DiskLimits(DISK_MIN)
+    assert size * BATCH_MAX > limits.size // BATCH_SHARE  # so no other one takes more blocks
+    content = memoryview(bytes(size))
+    octets = []
+
+    with _cache(limits) as cache:
+        for batch in range(4):
+            numbers = range(batch * BATCH_MAX, (batch + 1) * BATCH_MAX)
+            names = (object_name(number, size=size) for number in numbers)
+            octets.append(cache.keep_all([Kept(name, 0, content) for name in names]).octets)
+
+    assert octets == [BATCH_MAX * size] * 4
+
+
 def test_new_objects_are_told_by_their_batch_and_take_few_statements() -> None:
     names = [object_name(number, size=27 * KIB) for number in range(100)]
     statements: list[str] = []
@@ -72,8 +91,8 @@ def test_new_objects_are_told_by_their_batch_and_take_few_statements() -> None:
 
 
 @contextmanager
-def _cache() -> Iterator[DiskCache]:
-    with tempfile.TemporaryDirectory() as folder, closing(DiskCache(Path(folder), LIMITS)) as cache:
+def _cache(limits: DiskLimits = LIMITS) -> Iterator[DiskCache]:
+    with tempfile.TemporaryDirectory() as folder, closing(DiskCache(Path(folder), limits)) as cache:
         yield cache
 
 

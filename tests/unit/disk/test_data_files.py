@@ -1,8 +1,10 @@
 """Files of objects: sparse reads, freed parts, files that others removed, open descriptors."""
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISREG
 
 import pytest
 
@@ -10,6 +12,7 @@ from s3mount.disk.data_files import ALIGNMENT, OPEN_MAX, DataFiles, aligned, joi
 from s3mount.disk.segment import Location
 
 PACK = Location(0, 1, 2 * ALIGNMENT)
+WITHIN = 10.0  # seconds
 
 
 @pytest.fixture
@@ -77,6 +80,36 @@ def test_few_descriptors_stay_open(files: DataFiles) -> None:
         files.write_all([(Location(number, 0, 0), 0, memoryview(b"a"))])
 
     assert len(list(Path("/proc/self/fd").iterdir())) <= before + OPEN_MAX
+
+
+@pytest.mark.parametrize("call", ["fstat", "close"])
+def test_a_disk_that_hangs_keeps_no_other_thread_from_what_is_in_memory(
+    files: DataFiles, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems ask their server for attributes, and write when a file is closed."""
+    runs = [(Location(number, 0, 0), 0, memoryview(b"a")) for number in range(OPEN_MAX + 1)]
+    files.write_all(runs[:1])
+    begun, may_end = threading.Event(), threading.Event()
+    actual, fstat = getattr(os, call), os.fstat
+
+    def hang(descriptor: int) -> object:
+        if threading.current_thread() is writer and S_ISREG(fstat(descriptor).st_mode):
+            begun.set()
+            may_end.wait(2 * WITHIN)
+        return actual(descriptor)
+
+    writer = threading.Thread(target=files.write_all, args=(runs,))
+    monkeypatch.setattr(os, call, hang)
+    writer.start()
+    assert begun.wait(WITHIN)
+
+    is_free = files._lock.acquire(timeout=WITHIN)
+    if is_free:
+        files._lock.release()
+
+    may_end.set()
+    writer.join()
+    assert is_free
 
 
 def test_a_file_that_is_not_open_would_have_to_be_waited_for(files: DataFiles) -> None:
